@@ -1,0 +1,22 @@
+"""oic-gateway: legacy systems call in plain HTTP, Oracle Integration Cloud is called with OAuth 2.0.
+
+The house, from the street inwards; imports point downwards only:
+
+    cli           the verbs: serve, check, token, sandbox, probe, schema
+    app           a running gateway: start, reload, drain, stop
+    wiring        a configuration compiled to ready-made objects        live   the checks that really ask
+    proxy/        the way of a request; `proxy/forward.py` is THE WALK, read it first
+    oauth/        the way of a token: decided in `lifetime`, got by `endpoint`, kept and shared by `source`
+    oic/          what is known of Oracle Integration Cloud
+    admin/        health, metrics and status on a port of their own
+    observe/      the record of each request, the log, the metrics
+    config/       what the operator writes: its shape, its reading, the secrets it points to
+    errors        what can go wrong: code, status, blame, meaning, remedy
+
+    sandbox/      an imitation identity domain and OIC instance; knows nothing of the rest
+
+Pure modules decide (routing, headers, rewriting, attempts, admission, replies, problems; grants, client_auth, lifetime;
+instances, diagnosis): values in, values out. The others act. `wiring` and `app` put them together.
+"""
+
+__version__ = "0.1.0"

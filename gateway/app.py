@@ -1,0 +1,242 @@
+"""A running gateway: start, reload, drain, stop. What it is made of is put together in `wiring`.
+
+`serve` is the whole life of the process: it comes up even where the identity domain is down, reads the configuration
+again at SIGHUP (a bad one changes nothing), drains at SIGTERM, and says in the log what it did.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Mapping
+
+from aiohttp import web
+
+from gateway.admin import Desk, make_app
+from gateway.config.load import ConfigProblems, Loaded
+from gateway.config.model import Config, split_address
+from gateway.observe.log import Log, say
+from gateway.observe.metrics import Metrics
+from gateway.proxy.forward import Forward
+from gateway.proxy.server import CallerServer, Limits
+from gateway.wiring import Assembly, Parts
+
+log = logging.getLogger("gateway.app")
+
+BACKLOG = 1024
+
+
+class Gateway(Desk):
+    """One gateway in this process, between `start` and `stop`."""
+
+    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._records = records
+        self._metrics = Metrics(lost=lambda: records.lost)
+        self._parts = Parts(self._metrics, environ=environ)
+        self._assembly = self._parts.assemble(config)
+        self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=records.write)
+        limits = config.limits
+        self._callers = CallerServer(
+            self._forward,
+            on_malformed=self._forward.malformed,
+            limits=Limits(limits.uri, limits.field, limits.fields, limits.connections),
+        )
+        self._listener: asyncio.Server | None = None
+        self._admin: web.AppRunner | None = None
+        self.listen = config.listen
+        self.admin = config.admin
+        self._metrics.watch_connections(self._connections)
+        self._metrics.watch_expiry(self._expiries)
+
+    async def start(self) -> None:
+        """Opens both ports. Raises OSError where one is taken."""
+        self._admin = web.AppRunner(make_app(self, self._may_call), access_log=None, server_header=False)
+        await self._admin.setup()
+        admin = _bind(self._config.admin)
+        await web.SockSite(self._admin, admin).start()
+        self.admin = _named(admin, self._config.admin)
+        callers = _bind(self._config.listen)
+        self._listener = await asyncio.get_running_loop().create_server(
+            self._callers, sock=callers, backlog=BACKLOG
+        )
+        self.listen = _named(callers, self._config.listen)
+        say(log, logging.INFO, "started", f"listening on {self.listen}", listen=self.listen, admin=self.admin)
+
+    def reload(self, config: Config) -> None:
+        """Takes on another configuration at once; requests under way end by the old one. The ports and `limits` stay.
+        Raises OSError where a file that it names cannot be used; then nothing has changed.
+        """
+        before, self._assembly = self._assembly, self._parts.assemble(config)
+        self._forward.table = self._assembly.table
+        for upstream in before.upstreams:
+            upstream.close()
+        if (config.listen, config.admin, config.limits) != (
+            self._config.listen,
+            self._config.admin,
+            self._config.limits,
+        ):
+            say(log, logging.WARNING, "restart-needed", "`listen`, `admin` and `limits` change only at a restart")
+        self._config = config
+        say(log, logging.INFO, "reloaded", "the configuration was read again", routes=len(config.routes))
+
+    async def stop(self, *, hurry: asyncio.Event) -> bool:
+        """Drains: refuses new requests, waits for those under way (`drain`, or until `hurry` is set), closes all.
+        True when every request under way could finish.
+        """
+        say(log, logging.INFO, "draining", "stopping", under_way=self._forward.under_way)
+        self._forward.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        self._callers.close_idle()
+        await _first(self._forward.idle.wait(), hurry.wait(), within=self._config.drain)
+        drained = self._forward.idle.is_set()
+        await self._callers.shutdown(timeout=0.1)
+        for upstream in self._assembly.upstreams:
+            upstream.close()
+        for source in self._assembly.sources.values():
+            await source.close()
+        await self._parts.close()
+        if self._admin is not None:
+            await self._admin.cleanup()
+        for address in (self._config.listen, self._config.admin):
+            _unlink(address)
+        say(log, logging.INFO if drained else logging.WARNING, "stopped", "stopped", drained=drained)
+        return drained
+
+    # The desk of the admin port -------------------------------------------------------------------------------------
+
+    async def readiness(self) -> tuple[bool, dict[str, object]]:
+        """Ready only while every credential in use has, or can get, a token."""
+        if self._forward.draining:
+            return False, {"ready": False, "state": "draining"}
+        sources = self._assembly.sources
+        answers = await asyncio.gather(*(source.ready() for source in sources.values()))
+        failing = {
+            name: {"code": answer.code, "why": answer.why, "remedy": answer.remedy, "next_try_s": answer.next_try_s}
+            for name, answer in zip(sources, answers, strict=True)
+            if not answer.ok
+        }
+        state = "ready" if not failing else "no-token"
+        return not failing, {"ready": not failing, "state": state, "credentials": failing}
+
+    def metrics(self) -> bytes:
+        """Prometheus text."""
+        return self._metrics.text()
+
+    def status(self) -> dict[str, object]:
+        """Routes and credentials, without secrets."""
+        routes = [
+            {
+                "name": route.name,
+                "path": (route.path or "") + "/",
+                "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
+                "credential": route.credential,
+                "methods": sorted(route.methods),
+            }
+            for route in self._assembly.routes
+        ]
+        connections = {up.origin.name: up.counts() for up in self._assembly.upstreams}
+        return {
+            "listen": self.listen,
+            "draining": self._forward.draining,
+            "requests_under_way": self._forward.under_way,
+            "routes": routes,
+            "credentials": {name: source.status() for name, source in self._assembly.sources.items()},
+            "connections": connections,
+        }
+
+    def _may_call(self, peer: str | None, host: str) -> str | None:
+        admission = self._assembly.table.admission
+        if not admission.accepts_address(peer):
+            return "this address may not call; add its network to `allow`"
+        return None if admission.accepts_host(host) else "this Host is not a name of the gateway; add it to `hosts`"
+
+    def _connections(self) -> Iterable[tuple[str, str, int]]:
+        for upstream in self._assembly.upstreams:
+            for state, count in upstream.counts().items():
+                yield upstream.origin.name, state, count
+
+    def _expiries(self) -> Iterable[tuple[str, float]]:
+        for name, source in self._assembly.sources.items():
+            if (expiry := source.expiry()) is not None:
+                yield name, expiry
+
+
+async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log, *) -> int:
+    """Runs a gateway until SIGTERM or SIGINT; a second signal hurries. Exit status: 0 after a drained stop, 1 where
+    requests were cut off, 69 where a port is taken.
+    """
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    gateway = Gateway(loaded.config, records, environ=os.environ)
+
+    def on_stop() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, _reload, gateway, read_again)
+    for warning in loaded.warnings:
+        say(log, logging.WARNING, "configuration", str(warning))
+    try:
+        await gateway.start()
+    except OSError as error:
+        say(log, logging.ERROR, "not-started", f"cannot listen: {error.strerror or error}; free the address or change it")
+        stop.set()
+        hurry.set()
+        await gateway.stop(hurry=hurry)
+        return 69
+    await stop.wait()
+    return 0 if await gateway.stop(hurry=hurry) else 1
+
+
+def _reload(gateway: Gateway, read_again: Callable[[], Loaded]) -> None:
+    try:
+        gateway.reload(read_again().config)
+    except ConfigProblems as problems:
+        say(log, logging.ERROR, "reload-refused", f"the configuration stays as it was:\n{problems}")
+    except OSError as error:
+        say(log, logging.ERROR, "reload-refused", f"the configuration stays as it was: {error}")
+
+
+async def _first(*waits: "asyncio._CoroutineLike[object]", within: float) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _bind(address: str) -> socket.socket:
+    host, port = split_address(address)
+    if address.startswith("unix:"):
+        _unlink(address)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(host)
+        return sock
+    family, kind, proto, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    sock = socket.socket(family, kind, proto)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(where)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _named(sock: socket.socket, address: str) -> str:
+    """The address with the port that the system chose for 0."""
+    if address.startswith("unix:"):
+        return address
+    return f"{address.rpartition(':')[0]}:{sock.getsockname()[1]}"
+
+
+def _unlink(address: str) -> None:
+    """Takes the file of a unix socket away: one left by a killed process would keep the next from starting."""
+    if address.startswith("unix:"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(split_address(address)[0])  # noqa: PTH108 - a socket's address, not a path of ours

@@ -1,0 +1,191 @@
+"""The verbs: `oic-gateway serve | check | token | sandbox | probe | schema`.
+
+Exit status follows sysexits: 0 done, 69 something outside does not answer as it should, 78 the configuration is wrong.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__, app, live
+from gateway.admin.probe import probe
+from gateway.config.load import ConfigProblems, Loaded, load, one_route
+from gateway.config.schema import schema_text
+from gateway.observe.log import setup
+from gateway.sandbox import command as sandbox
+
+OK, UNAVAILABLE, BAD_CONFIG = 0, 69, 78
+PREFIX = "OIC_GATEWAY_"
+
+ONE_ROUTE_FLAGS = {
+    "upstream": ("--upstream", "URL", "where the one route leads"),
+    "token_url": ("--token-url", "URL", "token endpoint of the identity domain"),
+    "client_id": ("--client-id", "ID", "client id of the confidential application"),
+    "client_secret_file": ("--client-secret-file", "FILE", "file that holds the client secret"),
+    "scope": ("--scope", "SCOPE", "scope of the token"),
+    "listen": ("--listen", "HOST:PORT", "where callers connect"),
+    "admin": ("--admin", "HOST:PORT", "where health, metrics and status are served"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one verb; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except ConfigProblems as problems:
+        print(problems, file=sys.stderr)  # noqa: T201 - a verb speaks to the terminal
+        return BAD_CONFIG
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oic-gateway", description="Plain HTTP in, OAuth 2.0 out: the way to Oracle Integration Cloud."
+    )
+    parser.add_argument("--version", action="version", version=f"oic-gateway {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    file = argparse.ArgumentParser(add_help=False)
+    file.add_argument("-c", "--config", metavar="FILE", help=f"configuration file (or {PREFIX}CONFIG)")
+
+    serve = verbs.add_parser("serve", parents=[file], help="run the gateway", description=_serve.__doc__)
+    for flag, shape, meaning in ONE_ROUTE_FLAGS.values():
+        serve.add_argument(flag, metavar=shape, help=f"{meaning} (or {_variable(flag)})")
+    serve.add_argument(
+        "--allow", metavar="CIDR", action="append", default=[], help=f"who may call (or {PREFIX}ALLOW, comma-separated)"
+    )
+    serve.set_defaults(run=_serve)
+
+    check = verbs.add_parser("check", parents=[file], help="say everything that is wrong with the configuration")
+    check.add_argument("--live", action="store_true", help="also get a token per credential and reach each upstream")
+    check.set_defaults(run=_check)
+
+    token = verbs.add_parser("token", parents=[file], help="get a token and print it")
+    token.add_argument("--claims", action="store_true", help="print the decoded claims and the lifetime instead")
+    token.add_argument("name", metavar="NAME", help="a credential of the configuration")
+    token.set_defaults(run=_token)
+
+    box = verbs.add_parser("sandbox", help="serve an imitation identity domain and OIC instance")
+    sandbox.add_arguments(box)
+    box.set_defaults(run=sandbox.run)
+
+    health = verbs.add_parser("probe", parents=[file], help="ask the admin port for readiness")
+    health.add_argument("--admin", metavar="HOST:PORT", help="the admin address, instead of the configuration's")
+    health.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="longest wait, default 5")
+    health.set_defaults(run=_probe)
+
+    schema = verbs.add_parser("schema", help="print the JSON Schema of the configuration file")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    """Runs the gateway with -c FILE, or without a file for one route from the flags."""
+    read = _reader(options)
+    loaded = read()
+    records = setup(loaded.config.log.level, loaded.config.log.format)
+    try:
+        return _run(app.serve(loaded, read, records))
+    finally:
+        records.close()
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded = _loaded(_file(options))
+    for warning in loaded.warnings:
+        print(warning, file=sys.stderr)  # noqa: T201
+    if options.live:
+        findings = _run(live.check(loaded.config))
+        for finding in findings:
+            print(finding.text())  # noqa: T201
+        if not all(finding.ok for finding in findings):
+            return UNAVAILABLE
+    config = loaded.config
+    print(f"{_file(options)}: good: {len(config.routes)} routes, {len(config.credentials)} credentials")  # noqa: T201
+    return OK
+
+
+def _token(options: argparse.Namespace) -> int:
+    config = _loaded(_file(options)).config
+    if options.name not in config.credentials:
+        known = ", ".join(sorted(config.credentials))
+        print(f"no credential is called {options.name}; there are: {known}", file=sys.stderr)  # noqa: T201
+        return BAD_CONFIG
+    answer = _run(live.token(config, options.name))
+    if not answer.ok:
+        print(answer.text(), file=sys.stderr)  # noqa: T201
+        return UNAVAILABLE
+    print(json.dumps(answer.claims, indent=2) if options.claims else answer.token)  # noqa: T201
+    return OK
+
+
+def _probe(options: argparse.Namespace) -> int:
+    address = options.admin or os.environ.get(f"{PREFIX}ADMIN")
+    if not address:
+        file = options.config or os.environ.get(f"{PREFIX}CONFIG")
+        address = load(file, environ=os.environ, check_secrets=False).config.admin if file else "127.0.0.1:9090"
+    ready, answer = probe(address, options.timeout)
+    print(answer)  # noqa: T201
+    return OK if ready else 1
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(schema_text(), end="")  # noqa: T201
+    return OK
+
+
+def _reader(options: argparse.Namespace) -> Callable[[], Loaded]:
+    """How the configuration is read, now and at each SIGHUP: from the file, or from flags and variables."""
+    file = options.config or os.environ.get(f"{PREFIX}CONFIG")
+    given = {
+        name: getattr(options, name) or os.environ.get(_variable(flag))
+        for name, (flag, _, _) in ONE_ROUTE_FLAGS.items()
+    }
+    if file:
+        return lambda: _loaded(file)
+    allow = options.allow or [part.strip() for part in os.environ.get(f"{PREFIX}ALLOW", "").split(",") if part.strip()]
+    needed = [name for name in ("upstream", "token_url", "client_id") if not given[name]]
+    has_secret = given["client_secret_file"] or f"{PREFIX}CLIENT_SECRET" in os.environ
+    if needed or not has_secret:
+        missing = [ONE_ROUTE_FLAGS[name][0] for name in needed] + ([] if has_secret else ["--client-secret-file"])
+        print(  # noqa: T201
+            f"oic-gateway serve: without --config, one route needs {', '.join(missing)} "
+            f"(each also as a variable, like {PREFIX}UPSTREAM; the secret itself as {PREFIX}CLIENT_SECRET)",
+            file=sys.stderr,
+        )
+        raise SystemExit(BAD_CONFIG)
+    secret_env = None if given["client_secret_file"] else f"{PREFIX}CLIENT_SECRET"
+    return lambda: one_route(**given, client_secret_env=secret_env, allow=allow, environ=os.environ)  # type: ignore[arg-type] # needed ones were checked above
+
+
+def _variable(flag: str) -> str:
+    return PREFIX + flag.removeprefix("--").replace("-", "_").upper()
+
+
+def _file(options: argparse.Namespace) -> str:
+    file = options.config or os.environ.get(f"{PREFIX}CONFIG")
+    if not file:
+        print(f"say which file: --config FILE, or {PREFIX}CONFIG", file=sys.stderr)  # noqa: T201
+        raise SystemExit(BAD_CONFIG)
+    return str(file)
+
+
+def _loaded(file: str | Path) -> Loaded:
+    return load(file, environ=os.environ)
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Runs on uvloop where it exists."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

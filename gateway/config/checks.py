@@ -1,0 +1,160 @@
+"""What one key alone cannot show: names that must exist or differ, paths that clash, addresses that need `allow`. Pure.
+
+The checks walk the file's plain values, not the model, so that they speak even while other keys are wrong; whatever
+has not the expected kind is left to the model's own complaint.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.config.model import Config
+from gateway.config.problem import Finding, Steps, is_plain
+from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
+from gateway.config.words import did_you_mean
+
+_PATH_FAULTS = (
+    (re.compile(r"//"), "has an empty segment (`//`)", "write single slashes"),
+    (re.compile(r"%2f", re.IGNORECASE), "has an encoded slash (`%2f`)", "write a plain path"),
+    (re.compile(r"%2e", re.IGNORECASE), "has an encoded dot (`%2e`)", "write the dot itself"),
+    (re.compile(r"%00"), "has an encoded NUL (`%00`)", "take it out"),
+    (re.compile(r"[?#]"), "has a `?` or `#`", "leave off what follows the path"),
+    (re.compile(r"\\"), "has a backslash", "write slashes"),
+    (re.compile(r"[^!-~]"), "has a blank or non-ASCII character", "percent-encode it"),
+    (re.compile(r"%(?![0-9A-Fa-f]{2})"), "has a `%` that encodes nothing", "write %25 for the sign itself"),
+)
+
+
+def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    """Findings about the file as a whole; `tree` is its plain value."""
+    yield from _addresses(tree)
+    yield from _references(tree)
+    yield from _repeats(tree)
+    for steps, path in _texts(tree, "path"):
+        yield from _path_faults(steps, path)
+    yield from _clear_text(tree)
+    yield from _scopes(tree)
+
+
+def _addresses(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    found = {}
+    for key in ("listen", "admin"):
+        text = tree.get(key, Config.model_fields[key].default)
+        if not isinstance(text, str) or not _is_address(text):
+            continue
+        found[key] = split_address(text)
+        if not is_loopback(text) and not tree.get("allow"):
+            what = "can be reached from other machines, but `allow` names no network"
+            yield Finding((key,), what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
+    if len(found) == 2 and _is_clash(*found.values()):
+        key, other = ("admin", "listen") if "admin" in tree else ("listen", "admin")
+        yield Finding((key,), f"takes the same address as `{other}`", "give one of them another port")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        split_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_clash(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    hosts = {"127.0.0.1" if host.lower() == "localhost" else host.lower() for host, _ in (one, other)}
+    if one[1] != other[1]:
+        return False
+    if hosts == {one[0]} and one[0].startswith("/"):
+        return True
+    return one[1] != 0 and (len(hosts) == 1 or bool(hosts & {"0.0.0.0", "::"}))  # noqa: S104 - compared, not bound
+
+
+def _references(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    known = tree.get("credentials")
+    if not isinstance(known, dict):
+        return
+    fallback = _mapping(tree.get("defaults")).get("credential")
+    named = _texts(tree, "credential")
+    if isinstance(fallback, str):
+        named.insert(0, (("defaults", "credential"), fallback))
+    for steps, name in named:
+        if name not in known:
+            yield _unknown_credential(steps, name, known)
+    for index, route in _routes(tree):
+        if route.get("credential") is None and fallback is None:
+            yield Finding(("routes", index), "has no credential", "add `credential: NAME` here or under `defaults`")
+    used = {name for _, name in named}
+    for name in known:
+        if name not in used:
+            remedy = "take it out, or name it in a route"
+            yield Finding(("credentials", name), "is not used by any route", remedy, severity="warning")
+
+
+def _unknown_credential(steps: Steps, name: str, known: Mapping[str, Any]) -> Finding:
+    shown = f"names the credential `{name}`" if is_plain(name) else "names a credential"
+    otherwise = f"the credentials are {', '.join(filter(is_plain, sorted(known)))}"
+    return Finding(steps, f"{shown} that does not exist", did_you_mean(name, known, otherwise=otherwise))
+
+
+def _repeats(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    for key, remedy in (("name", "give each route its own"), ("path", "merge the routes, or change one path")):
+        first: dict[str, Any] = {}
+        for steps, text in _texts(tree, key):
+            bare = text.rstrip("/") if key == "path" else text
+            if bare in first:
+                yield Finding(steps, f"is the same as that of routes[{first[bare]}]", remedy)
+            first.setdefault(bare, steps[1])
+
+
+def _path_faults(steps: Steps, path: str) -> Iterator[Finding]:
+    if has_dot_segment(path):
+        yield Finding(steps, "has a `.` or `..` segment", "write the path out")
+        return
+    fault = next((row for row in _PATH_FAULTS if row[0].search(path)), None)
+    if fault:
+        yield Finding(steps, *fault[1:])
+
+
+def _clear_text(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    credentials = _mapping(tree.get("credentials")).items()
+    token_urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
+    kinds = (("the client secret", token_urls), ("the token", _texts(tree, "upstream")))
+    for thing, places in kinds:
+        for steps, url in places:
+            if isinstance(url, str) and _is_clear(url):
+                yield Finding(steps, f"sends {thing} unencrypted", "use https", severity="warning")
+
+
+def _is_clear(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and not is_local(parts.hostname or "")
+    except ValueError:
+        return False
+
+
+def _scopes(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    for name, credential in _mapping(tree.get("credentials")).items():
+        scope = _mapping(credential).get("scope")
+        words = " ".join(map(str, scope)) if isinstance(scope, list) else scope
+        if isinstance(words, str) and "/urn:opc:resource" in words:
+            what = "has a slash before `urn`, which identity domains refuse"
+            yield Finding(("credentials", name, "scope"), what, "write …:443urn:opc:resource…", severity="warning")
+
+
+def _routes(tree: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    routes = tree.get("routes")
+    return (
+        [(index, route) for index, route in enumerate(routes) if isinstance(route, dict)]
+        if isinstance(routes, list)
+        else []
+    )
+
+
+def _texts(tree: Mapping[str, Any], key: str) -> list[tuple[Steps, str]]:
+    found = ((("routes", index, key), route.get(key)) for index, route in _routes(tree))
+    return [(steps, text) for steps, text in found if isinstance(text, str)]
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,177 @@
+"""From a file, or from flags, to a `Config`: every problem at once, each with its line, its key and its remedy.
+
+`load` reads the file, `one_route` takes the flags of `serve`; both judge with the model (`model`, worded by `words`),
+the checks across keys (`checks`), and by reading once what the file points to (secrets, certificates).
+"""
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config import secrets, words
+from gateway.config.checks import cross_check
+from gateway.config.model import Config, SecretRef
+from gateway.config.problem import SECRET_KEYS, ConfigProblems, Finding, Problem, Steps, dotted
+from gateway.config.tree import Tree, Unreadable
+
+__all__ = ["ConfigProblems", "Loaded", "Problem", "load", "one_route"]
+
+MAX_BYTES = 1024 * 1024
+
+_FLAGS: dict[Steps, str] = {
+    ("listen",): "--listen",
+    ("admin",): "--admin",
+    ("allow",): "--allow",
+    ("credentials", "default", "token_url"): "--token-url",
+    ("credentials", "default", "client_id"): "--client-id",
+    ("credentials", "default", "client_secret", "env"): "--client-secret-env",
+    ("credentials", "default", "client_secret"): "--client-secret-file",
+    ("credentials", "default", "scope"): "--scope",
+    ("routes", 0, "upstream"): "--upstream",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that can be used, and what is doubtful of it. File paths in `config` need no base folder."""
+
+    config: Config
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = True) -> Loaded:
+    """Reads and judges a file; relative paths in it count from its folder.
+
+    With `check_secrets` every secret and certificate file that it points to is read once too. Raises ConfigProblems
+    with every problem; nothing else.
+    """
+    try:
+        tree = Tree(_text(path))
+    except Unreadable as cause:
+        raise ConfigProblems([_problem(cause.finding, str(path), cause.finding.line)]) from None
+    config, found = _judged(tree.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None)
+    found = [*tree.findings, *(finding for finding in found if finding.steps not in tree.broken)]
+    problems = [_problem(finding, str(path), finding.line or tree.line(finding.steps)) for finding in found]
+    return _loaded(config, sorted(problems, key=lambda problem: problem.line))
+
+
+def one_route(
+    *,
+    upstream: str,
+    token_url: str,
+    client_id: str,
+    client_secret_file: str | None = None,
+    client_secret_env: str | None = None,
+    scope: str | None = None,
+    listen: str | None = None,
+    admin: str | None = None,
+    allow: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """The configuration of `serve` without a file: one route `default` at `/` with one credential `default`.
+
+    The secret is read once too when `environ` is given. Raises ConfigProblems whose paths are flags, like `--upstream`.
+    """
+    credential = {"token_url": token_url, "client_id": client_id, "scope": scope}
+    secret = {"file": client_secret_file, "env": client_secret_env}
+    addresses = {key: value for key, value in (("listen", listen), ("admin", admin)) if value is not None}
+    tree = {
+        **addresses,
+        "allow": list(allow),
+        "credentials": {"default": {**credential, "client_secret": secret}},
+        "routes": [{"name": "default", "path": "/", "upstream": upstream, "credential": "default"}],
+    }
+    config, found = _judged(tree, base=Path.cwd(), environ=environ)
+    return _loaded(config, [_flag_problem(finding) for finding in found]).config
+
+
+def _text(path: str | Path) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise Unreadable(0, "does not exist", "make it, or name another with --config") from None
+    except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
+        reason = getattr(cause, "strerror", None) or "not a path"
+        raise Unreadable(0, f"cannot be read ({reason})", "mend its rights, or name another with --config") from None
+    if len(content) > MAX_BYTES:
+        raise Unreadable(0, "is larger than 1 MiB", "name the right file, or write less")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as cause:
+        line = content.count(b"\n", 0, cause.start) + 1
+        raise Unreadable(line, "is not UTF-8 text", "save the file as UTF-8") from None
+
+
+def _judged(
+    tree: dict[str, Any], *, base: Path, environ: Mapping[str, str] | None
+) -> tuple[Config | None, list[Finding]]:
+    found: list[Finding] = []
+    config = None
+    try:
+        config = Config.model_validate(tree, context={"base": base})
+    except ValidationError as error:
+        found += words.findings(error)
+    found += cross_check(tree)
+    if environ is not None:
+        found += _pointed_to(tree, (), base=base, environ=environ)
+    return config, found
+
+
+def _pointed_to(value: Any, steps: Steps, *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Reads what the file points to, wherever it stands."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        place = (*steps, key)
+        if key in SECRET_KEYS and isinstance(inner, dict):
+            yield from _secret(inner, place, base=base, environ=environ)
+        elif key == "ca" and isinstance(inner, str) and inner:
+            yield from _certificates(base / inner, place)
+        else:
+            yield from _pointed_to(inner, place, base=base, environ=environ)
+
+
+def _secret(value: dict[str, Any], steps: Steps, *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    try:
+        ref = SecretRef.model_validate(value)
+    except ValidationError:
+        return  # the model has its own complaint
+    place = (*steps, "file" if ref.env is None else "env")
+    try:
+        doubt = secrets.doubt(secrets.read(ref, environ=environ, base=base))
+    except secrets.SecretProblem as problem:
+        yield Finding(place, problem.what, problem.remedy)
+        return
+    if doubt:
+        yield Finding(place, f"the secret of `{ref.file or ref.env}` {doubt}", "take it out", severity="warning")
+
+
+def _certificates(path: Path, steps: Steps) -> Iterator[Finding]:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        yield Finding(steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities")
+    except OSError as cause:
+        reason = cause.strerror or type(cause).__name__
+        yield Finding(steps, f"the file `{path}` cannot be read ({reason})", "mend the path or its rights")
+
+
+def _problem(finding: Finding, file: str, line: int) -> Problem:
+    return Problem(file, line, dotted(finding.steps), finding.what, finding.remedy, finding.severity)
+
+
+def _flag_problem(finding: Finding) -> Problem:
+    steps = finding.steps
+    while steps and steps not in _FLAGS:
+        steps = steps[:-1]
+    return Problem("", 0, _FLAGS.get(steps, dotted(finding.steps)), finding.what, finding.remedy, finding.severity)
+
+
+def _loaded(config: Config | None, problems: list[Problem]) -> Loaded:
+    if config is None or any(problem.severity == "error" for problem in problems):
+        raise ConfigProblems(problems)
+    return Loaded(config, tuple(problems))

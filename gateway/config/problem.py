@@ -1,0 +1,69 @@
+"""What is wrong with a configuration, as values: a finding names the place by steps, a problem by file and line too.
+
+Nothing here shows a value of the file; of its keys only those that cannot be a secret gone astray.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+Steps = tuple[str | int, ...]
+
+SECRET_KEYS = frozenset({"client_secret", "password"})
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at `steps`, as `("routes", 2, "upstream")`; `line` only where it is not that of the steps."""
+
+    steps: Steps
+    what: str
+    remedy: str
+    severity: Severity = "error"
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong, ready to print; `line` counts from 1, `file` is empty and `line` 0 for command line flags."""
+
+    file: str
+    line: int
+    path: str
+    what: str
+    remedy: str
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        kind = "warning" if self.severity == "warning" else ""
+        return ": ".join(part for part in (place, self.path, kind, f"{self.what}; {self.remedy}") if part)
+
+
+class ConfigProblems(Exception):
+    """The configuration cannot be used; `problems` holds every one found, warnings too, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+def is_plain(key: str) -> bool:
+    """True when the key may be shown: it looks like a key, not like a secret written in the wrong place."""
+    return _PLAIN_KEY.fullmatch(key) is not None
+
+
+def dotted(steps: Steps) -> str:
+    """The steps in one word, like `routes[2].upstream`; what follows a secret's key is shown only if it is known."""
+    path = ""
+    for index, step in enumerate(steps):
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif index and steps[index - 1] in SECRET_KEYS and step not in {"file", "env"}:
+            return path
+        else:
+            path += f".{step if is_plain(step) else '?'}"
+    return path.removeprefix(".")

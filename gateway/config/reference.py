@@ -1,0 +1,83 @@
+"""The reference of the configuration file, from its schema; `python -m gateway.config.reference`."""
+
+import itertools
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.config.schema import properties, schema
+from gateway.config.values import DURATION_PATTERN, DURATION_UNITS, SIZE_PATTERN, SIZE_UNITS
+
+_INTRODUCTION = f"""\
+# Configuration
+
+Every key of the configuration file. This page is made from the model (`make schema`); do not edit it by hand.
+[`config/gateway.example.yaml`](../config/gateway.example.yaml) shows all of them in use, `oic-gateway check -c FILE`
+says what is wrong with a file, `oic-gateway schema` prints the JSON Schema for an editor.
+
+* **Durations** carry a unit: {", ".join(f"`{unit}`" for unit in DURATION_UNITS)}, as in `330s` or `1.5m`.
+* **Sizes** carry a unit: {", ".join(f"`{unit}`" for unit in SIZE_UNITS)}, as in `64KiB`. A bare number is an error.
+* **Secrets** are references, `{{file: PATH}}` or `{{env: NAME}}`; a secret written into the file is an error. They are
+  read again for each token, so a changed secret needs no restart.
+* **Paths of files** count from the folder of the configuration file.
+* **Unknown keys** and keys that stand twice are errors. Values are read as YAML 1.2: only `true`, `false`, `null` and
+  numbers are not text, so `no` is text. The file is UTF-8 of at most 1 MiB.
+* `defaults` takes every setting of a route but its `name`, `path` and `upstream`; a route's own setting goes first, and
+  within `timeout` each key on its own.
+
+"""
+
+_HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
+_TYPES = {"string": "text", "integer": "whole number", "boolean": "`true` or `false`"}
+_PATTERNS = {DURATION_PATTERN: "duration", SIZE_PATTERN: "size"}
+
+
+def reference_text() -> str:
+    """The whole page, in Markdown: one table per section of the file, one line per key."""
+    whole = schema()
+    sections = itertools.groupby(properties(whole, whole), key=lambda item: _section(item[0], whole))
+    return _INTRODUCTION + "\n".join(_table(name, rows) for name, rows in sections)
+
+
+def _section(path: str, whole: dict[str, Any]) -> str:
+    """Single values of the top level share one section; each mapping of the top level is one of its own."""
+    top = path.replace("[", ".").partition(".")[0]
+    is_single = whole["properties"][top].get("type") == "string" or top in {"allow", "hosts"}
+    return "the gateway" if is_single else top
+
+
+def _table(name: str, rows: Iterable[tuple[str, dict[str, Any]]]) -> str:
+    lines = "".join(f"| `{path}` | {_value(key)} | {_default(key)} | {_meaning(key)} |\n" for path, key in rows)
+    return f"## {name.capitalize() if ' ' in name else f'`{name}`'}\n\n{_HEAD}{lines}"
+
+
+def _value(key: dict[str, Any]) -> str:
+    if "anyOf" in key:
+        return " or ".join(_value(choice) for choice in key["anyOf"] if choice.get("type") != "null")
+    if words := key.get("enum", [key["const"]] if "const" in key else []):
+        return ", ".join(f"`{word}`" for word in words)
+    if "items" in key:
+        return f"list of {_value(key['items'])}"
+    if "$ref" in key or key["type"] == "object":
+        return "keys"
+    return _PATTERNS.get(key.get("pattern", ""), _TYPES[key["type"]]) + _bounds(key)
+
+
+def _bounds(key: dict[str, Any]) -> str:
+    if "maximum" in key:
+        return f", {key['minimum']} to {key['maximum']}"
+    return f", {key['minimum']} or more" if "minimum" in key else ""
+
+
+def _default(key: dict[str, Any]) -> str:
+    if key["is_required"]:
+        return "**required**"
+    return f"`{key['default']}`" if "default" in key else ""
+
+
+def _meaning(key: dict[str, Any]) -> str:
+    return str(key.get("description", "")).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_text())

@@ -1,0 +1,175 @@
+"""Single values of the configuration file: what may be written, what it becomes, what to say when it is wrong. Pure.
+
+A ValueError raised here reads "what is wrong; what to do" and never shows the value.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
+DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
+SIZE_PATTERN = r"^[0-9]{1,9}(B|KB|MB|GB|KiB|MiB|GiB)$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+PATH_PATTERN = r"^/"
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+HOST_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$"
+ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
+
+
+def duration_text(seconds: float) -> str:
+    """Writes a duration as the file takes it, in the largest unit that needs no fraction: 330.0 gives `330s`."""
+    return _text(seconds, DURATION_UNITS)
+
+
+def size_text(size: int) -> str:
+    """Writes a size as the file takes it, in the largest unit that needs no fraction: 8192 gives `8KiB`."""
+    return _text(size, dict(SIZE_UNITS))
+
+
+def _text(value: float, units: dict[str, float]) -> str:
+    largest_first = sorted(units.items(), key=lambda item: -item[1])
+    unit, worth = next(((unit, worth) for unit, worth in largest_first if value and value % worth == 0), ("", 1.0))
+    return f"{value / worth:g}{unit or min(units, key=lambda unit: units[unit])}"
+
+
+def _quantity(value: object, pattern: str, *, units: dict[str, float], example: str) -> float:
+    if isinstance(value, str) and re.fullmatch(pattern, value):
+        digits = value.rstrip("".join({letter for unit in units for letter in unit}))
+        return float(digits) * units[value[len(digits) :]]
+    raise ValueError(f"needs a number with a unit; write it like {example}")
+
+
+def _duration(value: object) -> float:
+    return _quantity(value, DURATION_PATTERN, units=DURATION_UNITS, example="330s, 250ms or 5m")
+
+
+def _size(value: object) -> int:
+    return int(_quantity(value, SIZE_PATTERN, units=dict(SIZE_UNITS), example="64KiB or 25MiB"))
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be longer than zero; write it like 5s")
+    return value
+
+
+def _line_size(value: int) -> int:
+    if not 1024 <= value <= 1024**2:
+        raise ValueError("must be from 1KiB to 1MiB; write it like 16KiB")
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)]),
+    AfterValidator(_positive),
+]
+Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=Annotated[str, Field(pattern=SIZE_PATTERN)])]
+LineSize = Annotated[Size, AfterValidator(_line_size)]
+
+
+def split_address(value: str) -> tuple[str, int]:
+    """Gives host and port of `HOST:PORT` or `[v6]:PORT`, or `(path, 0)` of `unix:/path`; ValueError with a remedy."""
+    if value.startswith("unix:/"):
+        return value.removeprefix("unix:"), 0
+    host, _, port = value.rpartition(":")
+    if not _is_host(host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("is not an address; write HOST:PORT, like 127.0.0.1:8080, or unix:/path")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """True when only this machine can reach the address: a unix socket, `localhost`, 127.0.0.0/8 or ::1."""
+    host, _ = split_address(address)
+    return address.startswith("unix:") or is_local(host)
+
+
+def is_local(host: str) -> bool:
+    """True when the bare host name or address means this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            return ipaddress.IPv6Address(host[1:-1]).scope_id is None
+        except ValueError:
+            return False
+    return re.fullmatch(HOST_PATTERN, host) is not None
+
+
+def _address(value: str) -> str:
+    split_address(value)
+    if value.startswith("unix:/") and not 1 < len(value.removeprefix("unix:").encode()) <= 107:
+        raise ValueError("is not a socket path of up to 107 bytes; write it like unix:/run/gateway.sock")
+    return value
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts: SplitResult = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL; write it like https://host/path") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError("is not an http or https URL with a host; write it like https://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not carry a user or password; give them by reference")
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("has a blank or non-ASCII character; percent-encode it")
+    if not _is_host(re.sub(r":[0-9]*$", "", parts.netloc)):
+        raise ValueError("has no valid host; write it like https://host/path")
+    return value
+
+
+def _base_url(value: str) -> str:
+    _http_url(value)
+    if "?" in value or "#" in value:
+        raise ValueError("must not have a query or fragment; leave off what follows the path")
+    if "\\" in value or has_dot_segment(urlsplit(value).path):
+        raise ValueError("has a backslash, `.` or `..` in its path; write the path out")
+    return value
+
+
+def has_dot_segment(path: str) -> bool:
+    """True when a segment of the path is `.` or `..`, percent-encoded or not (RFC 3986 §5.2.4)."""
+    return any(re.sub("%2e", ".", part, flags=re.IGNORECASE) in {".", ".."} for part in path.split("/"))
+
+
+def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    try:
+        return ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError as cause:
+        if "host bits" in str(cause):
+            raise ValueError("has bits set beyond its prefix; write the network's own address") from None
+        raise ValueError("is not a network; write it like 10.0.0.0/8 or fd00::/8") from None
+
+
+def _under_base(value: str, info: ValidationInfo) -> str:
+    base = (info.context or {}).get("base", "")
+    return str(Path(base, value))
+
+
+Address = Annotated[str, AfterValidator(_address)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Network = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network, json_schema_input_type=str)
+]
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_under_base)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+HostName = Annotated[str, Field(pattern=HOST_PATTERN)]
+Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]

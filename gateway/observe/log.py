@@ -1,0 +1,154 @@
+"""The log: records and events as lines on one stream, JSON for machines or text for a person at a terminal.
+
+Events go through `logging`, so that what a library has to say comes out in the same form. Below `warning` only our own
+events pass, at every level: what libraries write at debug (aiohttp request heads, asyncio call arguments) may hold
+tokens and bodies, and nobody has promised to leave them out.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Literal, TextIO
+
+from gateway.observe.line import json_line
+from gateway.observe.mask import mask
+from gateway.observe.record import Record, line, text, visible
+from gateway.observe.stamp import stamp
+from gateway.observe.writer import LineWriter
+
+__all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "say", "setup")
+
+OURS = "gateway"
+LEVELS = ("debug", "info", "warning", "error")
+Form = Literal["auto", "json", "text"]
+
+_PAINT = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+
+
+def say(
+    logger: logging.Logger, level: int, event: str, message: str, *, exc: BaseException | None = None, **fields: Any
+) -> None:
+    """Logs an event of ours: `event` is its stable name, `fields` its facts, `exc` adds the trace. No secrets."""
+    logger.log(level, message, exc_info=exc, extra={"event": event, "fields": fields})
+
+
+def event_line(event: logging.LogRecord) -> bytes:
+    """An event as one JSON line: `time level event logger message`, then its fields; `trace` when it has one."""
+    document: dict[str, Any] = {
+        "time": stamp(event.created),
+        "level": event.levelname.lower(),
+        "event": getattr(event, "event", "log"),
+        "logger": event.name,
+        "message": mask(_message(event)),
+    }
+    document |= {name: value for name, value in _fields(event).items() if name not in document}
+    if trace := _trace(event):
+        document["trace"] = trace
+    return json_line(document)
+
+
+def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
+    """An event as a row for a person, without a line feed at its end; the trace follows on lines of its own."""
+    level = f"{event.levelname.lower():<7}"
+    if colour and event.levelname in _PAINT:
+        level = f"{_PAINT[event.levelname]}{level}{_PLAIN}"
+    fields = "".join(f"  {visible(name)}={visible(str(value))}" for name, value in _fields(event).items())
+    row = f"{stamp(event.created)[11:-1]} {level} {visible(mask(_message(event)))}{fields}"
+    return "\n    ".join((row, *(visible(each) for each in _trace(event).splitlines())))
+
+
+class EventHandler(logging.Handler):
+    """Sends our events of every level, and warnings and worse of libraries, through `write` as `form` makes them."""
+
+    def __init__(self, write: Callable[[bytes], None], form: Callable[[logging.LogRecord], bytes]) -> None:
+        super().__init__()
+        self._write = write
+        self._form = form
+        self.addFilter(_may_pass)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never blocks: the writer's thread does the writing."""
+        self._write(self._form(record))
+
+
+class Log:
+    """Where all lines go. `write` takes the record of a finished request; events arrive by `logging`.
+
+    The level set up filters events only: a request always leaves its line.
+    """
+
+    __slots__ = ("_before", "_form", "_handler", "writer")
+
+    def __init__(
+        self, writer: LineWriter, *, form: Callable[[Record], bytes], event_form: Callable[[logging.LogRecord], bytes]
+    ) -> None:
+        self.writer = writer
+        self._form = form
+        self._handler = EventHandler(writer.write, event_form)
+        self._before = (logging.root.level, logging.getLogger(OURS).level)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were dropped because nobody took them."""
+        return self.writer.lost
+
+    def write(self, record: Record) -> None:
+        """Queues the record's line; call it exactly once per request."""
+        self.writer.write(self._form(record))
+
+    def attach(self, level: str) -> None:
+        """Takes over `logging`: our events from `level` on, libraries' warnings, and `warnings.warn`."""
+        logging.root.addHandler(self._handler)
+        logging.root.setLevel(logging.WARNING)
+        logging.getLogger(OURS).setLevel(level.upper())
+        logging.captureWarnings(capture=True)
+
+    def close(self, timeout: float = 2.0) -> bool:
+        """Lets go of `logging` and flushes, blocking for at most `timeout` seconds; false when lines were left."""
+        logging.root.removeHandler(self._handler)
+        logging.captureWarnings(capture=False)
+        logging.root.setLevel(self._before[0])
+        logging.getLogger(OURS).setLevel(self._before[1])
+        return self.writer.close(timeout)
+
+
+def setup(level: str = "info", form: Form = "auto", stream: TextIO | None = None) -> Log:
+    """The log of this process on `stream` (stdout): events from `level` (of `LEVELS`) on, `auto` is text on a terminal."""
+    target = sys.stdout if stream is None else stream
+    if form == "json" or (form == "auto" and not target.isatty()):
+        log = Log(LineWriter(target), form=line, event_form=event_line)
+    else:
+        colour = target.isatty() and "NO_COLOR" not in os.environ
+        log = Log(
+            LineWriter(target),
+            form=lambda record: f"{text(record, colour=colour)}\n".encode(),
+            event_form=lambda event: f"{event_text(event, colour=colour)}\n".encode(),
+        )
+    log.attach(level)
+    return log
+
+
+def _may_pass(event: logging.LogRecord) -> bool:
+    return event.levelno >= logging.WARNING or event.name.partition(".")[0] == OURS
+
+
+def _message(event: logging.LogRecord) -> str:
+    """The message; a library's call whose arguments do not fit its format must not become an error of ours."""
+    try:
+        return event.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return str(event.msg)
+
+
+def _fields(event: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(event, "fields", {})
+    return {name: mask(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _trace(event: logging.LogRecord) -> str:
+    if not event.exc_info or event.exc_info[1] is None:
+        return ""
+    return mask("".join(traceback.format_exception(event.exc_info[1])))

@@ -1,0 +1,26 @@
+"""The net below the promise that no secret is ever logged: what looks like a credential is struck out of a text.
+
+Our own code hands no secret to a log. This is for texts of others: an exception's message, a library's warning.
+"""
+
+import re
+
+STRUCK = "***"
+
+_LOOKS_SECRET = re.compile(
+    r"(?P<scheme>\b(?:bearer|basic)\s+)[\w.~+/=-]{6,}"  # RFC 9110 §11.6.2: an Authorization value
+    r"|\beyJ[\w-]{6,}(?:\.[\w-]*){1,4}"  # a JWT: base64url of '{"', then dots (RFC 7519)
+    r"|(?P<name>\b(?:client_secret|access_token|refresh_token|id_token|client_assertion|assertion|password|code_verifier)"
+    r"[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]+"
+    r"|(?P<user>://)[^\s/@]+(?=@)",  # user:password in a URL (RFC 3986 §3.2.1)
+    re.IGNORECASE,
+)
+
+
+def mask(text: str) -> str:
+    """`text` with every bearer, JWT, OAuth secret parameter and URL user part replaced by `***`."""
+    return _LOOKS_SECRET.sub(_strike, text)
+
+
+def _strike(match: re.Match[str]) -> str:
+    return (match["scheme"] or match["name"] or match["user"] or "") + STRUCK

@@ -1,0 +1,209 @@
+"""The numbers of the gateway as Prometheus reads them: one table of metrics, one snapshot, one collector.
+
+prometheus-client's own counters and histograms cost microseconds and a lock each, more than a request's whole budget.
+So `meters` keeps bare numbers, and a custom collector (prometheus-client's documented pattern) turns a snapshot of them
+into families when `/metrics` is asked for. Snapshots are plain and can be summed, should there be several of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from gateway.observe.meters import BUCKETS, NO_BLAME, RouteMeter, TokenMeter
+
+PREFIX = "oic_gateway_"
+UNROUTED = "-"  # the route label of requests that belong to no route
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+Labels = tuple[str, ...]
+Value = float | list[float]
+Snapshot = dict[str, dict[Labels, Value]]
+
+
+class Row(NamedTuple):
+    """One metric: what `/metrics` says of it, and how two processes' values become one."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: Labels
+    help: str
+    merge: Literal["sum", "max"] = "sum"
+
+
+_ROUTE = ("route",)
+_CREDENTIAL = ("credential",)
+
+METRICS: dict[str, Row] = {
+    PREFIX + name: row
+    for name, row in {
+        "requests_total": Row(
+            "counter", ("route", "method", "status", "blame"), "Requests ended, by status class and who is to blame."
+        ),
+        "requests_in_flight": Row("gauge", _ROUTE, "Requests begun and not yet ended."),
+        "request_duration_seconds": Row(
+            "histogram", _ROUTE, "From the request's head to the last byte of its reply, in seconds."
+        ),
+        "upstream_duration_seconds": Row("histogram", _ROUTE, "Time spent with the upstream, in seconds."),
+        "token_wait_seconds": Row("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
+        "request_bytes_total": Row("counter", _ROUTE, "Bytes of request bodies taken from callers."),
+        "response_bytes_total": Row("counter", _ROUTE, "Bytes of response bodies given to callers."),
+        "replays_total": Row("counter", ("route", "reason"), "Requests sent upstream a second time."),
+        "token_requests_total": Row("counter", ("credential", "result"), "Requests to token endpoints ended."),
+        "token_fetch_seconds": Row("histogram", _CREDENTIAL, "Duration of a request to a token endpoint, in seconds."),
+        "token_expiry_timestamp_seconds": Row(
+            "gauge", _CREDENTIAL, "When the token at hand expires, in seconds since the epoch.", "max"
+        ),
+        "upstream_connections": Row("gauge", ("origin", "state"), "Connections to upstreams."),
+        "log_lines_lost_total": Row("counter", (), "Log lines dropped because nobody took them in time."),
+        "build_info": Row("gauge", ("version",), "Always 1; the label tells what runs.", "max"),
+    }.items()
+}
+
+
+class Metrics:
+    """All numbers of this process: meters for the hot path, `watch_*` for what others know, `text` for `/metrics`."""
+
+    __slots__ = ("_connections", "_expiry", "_lost", "_registry", "_routes", "_tokens", "_version")
+
+    def __init__(self, version: str) -> None:
+        self._version = version
+        self._routes: dict[str, RouteMeter] = {}
+        self._tokens: dict[str, TokenMeter] = {}
+        self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
+        self._expiry: Callable[[], Iterable[tuple[str, float]]] = tuple
+        self._lost: Callable[[], int] = int
+        self._registry = CollectorRegistry()  # of our own: nothing that a library registers globally gets in
+        self._registry.register(_SnapshotCollector(self.snapshot))
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def route(self, name: str) -> RouteMeter:
+        """The meter of the route `name`, always the same one; `UNROUTED` for requests without a route."""
+        return self._routes.setdefault(name, RouteMeter())
+
+    def token(self, name: str) -> TokenMeter:
+        """The meter of the credential `name`, always the same one."""
+        return self._tokens.setdefault(name, TokenMeter())
+
+    def watch_connections(self, read: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        """`read` gives (origin, state, count) of the upstream connections whenever someone asks."""
+        self._connections = read
+
+    def watch_expiry(self, read: Callable[[], Iterable[tuple[str, float]]]) -> None:
+        """`read` gives (credential, end of its token in seconds since the epoch); it wins over `TokenMeter.expiry`."""
+        self._expiry = read
+
+    def watch_lost(self, read: Callable[[], int]) -> None:
+        """`read` gives the number of log lines lost so far."""
+        self._lost = read
+
+    def snapshot(self) -> Snapshot:
+        """All numbers now: metric name → label values → a number, or a histogram as `meters` keeps it."""
+        taken: Snapshot = {name: {} for name in METRICS}
+        for route, meter in self._routes.items():
+            _add_route(taken, route, meter)
+        for credential, token in self._tokens.items():
+            _add_token(taken, credential, token)
+        for credential, expiry in self._expiry():
+            taken[PREFIX + "token_expiry_timestamp_seconds"][credential,] = expiry
+        for origin, state, count in self._connections():
+            taken[PREFIX + "upstream_connections"][origin, state] = count
+        taken[PREFIX + "log_lines_lost_total"][()] = self._lost()
+        taken[PREFIX + "build_info"][self._version,] = 1
+        return taken
+
+    def text(self) -> bytes:
+        """The Prometheus text exposition, to be served as `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+
+def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """One snapshot of many: numbers and histograms are summed, where the table says so the greatest is kept."""
+    merged: Snapshot = {name: {} for name in METRICS}
+    for snapshot in snapshots:
+        for name, rows in snapshot.items():
+            into = merged[name]
+            for labels, value in rows.items():
+                into[labels] = _joined(into[labels], value, METRICS[name].merge) if labels in into else value
+    return merged
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """The snapshot as prometheus-client's families, one per row of `METRICS` and in its order."""
+    for name, row in METRICS.items():
+        yield _FAMILY[row.kind](name, row, snapshot[name])
+
+
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        return families(self._snapshot())
+
+
+def _add_route(taken: Snapshot, route: str, meter: RouteMeter) -> None:
+    requests = taken[PREFIX + "requests_total"]
+    for (method, status_class, blame), count in meter.requests.items():
+        requests[route, method, f"{status_class}xx", blame or NO_BLAME] = count
+    for reason, count in meter.replays.items():
+        taken[PREFIX + "replays_total"][route, reason] = count
+    taken[PREFIX + "requests_in_flight"][route,] = meter.in_flight
+    taken[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
+    taken[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
+    # A route never used has no histograms: sixty lines times thousands of idle routes would be all that a scrape reads.
+    if meter.requests:
+        taken[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
+        taken[PREFIX + "upstream_duration_seconds"][route,] = meter.upstream.copy()
+        taken[PREFIX + "token_wait_seconds"][route,] = meter.token_wait.copy()
+
+
+def _add_token(taken: Snapshot, credential: str, meter: TokenMeter) -> None:
+    for result, count in meter.results.items():
+        taken[PREFIX + "token_requests_total"][credential, result] = count
+    taken[PREFIX + "token_fetch_seconds"][credential,] = meter.fetch.copy()
+    if meter.expiry is not None:
+        taken[PREFIX + "token_expiry_timestamp_seconds"][credential,] = meter.expiry
+
+
+def _joined(left: Value, right: Value, how: Literal["sum", "max"]) -> Value:
+    if isinstance(left, list) and isinstance(right, list):
+        return [one + other for one, other in zip(left, right, strict=True)]
+    assert not isinstance(left, list)
+    assert not isinstance(right, list)
+    return left + right if how == "sum" else max(left, right)
+
+
+def _counter(name: str, row: Row, values: dict[Labels, Value]) -> Metric:
+    return _simple(CounterMetricFamily(name, row.help, labels=row.labels), values)
+
+
+def _gauge(name: str, row: Row, values: dict[Labels, Value]) -> Metric:
+    return _simple(GaugeMetricFamily(name, row.help, labels=row.labels), values)
+
+
+def _simple(family: CounterMetricFamily | GaugeMetricFamily, values: dict[Labels, Value]) -> Metric:
+    for labels, value in values.items():
+        assert not isinstance(value, list)
+        family.add_metric(labels, value)
+    return family
+
+
+_BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
+
+
+def _histogram(name: str, row: Row, values: dict[Labels, Value]) -> Metric:
+    family = HistogramMetricFamily(name, row.help, labels=row.labels)
+    for labels, value in values.items():
+        assert isinstance(value, list)
+        *counts, total = value
+        family.add_metric(labels, list(zip(_BOUNDS, accumulate(counts), strict=True)), total)
+    return family
+
+
+_FAMILY = {"counter": _counter, "gauge": _gauge, "histogram": _histogram}

@@ -1,0 +1,86 @@
+"""Pure: an error of ours as a reply: an RFC 9457 problem document, or a SOAP Fault for a caller that speaks SOAP.
+
+The texts are the error's own; the text of a cause is never in them.
+"""
+
+import json
+from collections.abc import Mapping
+from html import escape
+
+from gateway.errors import GatewayError
+
+SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
+
+FAULT_11 = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<soap:Envelope xmlns:soap="{space}"><soap:Body><soap:Fault><faultcode>soap:{side}</faultcode>'
+    "<faultstring>{detail}</faultstring><detail>{facts}</detail></soap:Fault></soap:Body></soap:Envelope>"
+)
+FAULT_12 = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<soap:Envelope xmlns:soap="{space}"><soap:Body><soap:Fault><soap:Code><soap:Value>soap:{side}</soap:Value>'
+    '</soap:Code><soap:Reason><soap:Text xml:lang="en">{detail}</soap:Text></soap:Reason>'
+    "<soap:Detail>{facts}</soap:Detail></soap:Fault></soap:Body></soap:Envelope>"
+)
+FACTS = '<problem xmlns="urn:oic-gateway:error"><code>{code}</code><requestId>{request_id}</requestId></problem>'
+REASONS = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    417: "Expectation Failed",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+
+
+def soap_version(fields: Mapping[str, str]) -> str:
+    """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type, 1.1 by SOAPAction."""
+    media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/soap+xml":
+        return SOAP_12
+    return SOAP_11 if "soapaction" in fields and media_type in {"text/xml", ""} else ""
+
+
+def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
+    """Gives the field lines (framing left out) and the body that tell a caller of an error."""
+    if soap:
+        media, body = _fault(error, request_id, soap)
+    else:
+        media, body = "application/problem+json", _document(error, request_id)
+    lines = [f"Content-Type: {media}\r\n", "Cache-Control: no-store\r\n", f"X-Gateway-Error: {error.code}\r\n"]
+    if error.allow:
+        lines.append(f"Allow: {', '.join(error.allow)}\r\n")
+    if error.retry_after is not None:
+        lines.append(f"Retry-After: {max(1, round(error.retry_after + 0.5))}\r\n")
+    return [line.encode() for line in lines], body
+
+
+def _document(error: GatewayError, request_id: str) -> bytes:
+    document = {
+        "type": f"urn:oic-gateway:error:{error.code}",
+        "title": error.meaning,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "blame": error.blame,
+        "request_id": request_id,
+    }
+    return json.dumps(document).encode()
+
+
+def _fault(error: GatewayError, request_id: str, space: str) -> tuple[str, bytes]:
+    facts = FACTS.format(code=error.code, request_id=escape(request_id))
+    is_callers = error.blame == "caller"
+    if space == SOAP_12:
+        side, media, fault = "Sender" if is_callers else "Receiver", "application/soap+xml", FAULT_12
+    else:
+        side, media, fault = "Client" if is_callers else "Server", "text/xml", FAULT_11
+    body = fault.format(space=space, side=side, detail=escape(error.detail), facts=facts)
+    return f"{media}; charset=utf-8", body.encode()

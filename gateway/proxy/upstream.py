@@ -1,0 +1,162 @@
+"""The connections to one origin: bounded, reused last-in first-out, watched before reuse, waited for in turn.
+
+`take` gives an idle connection at once where there is one; `acquire` waits for a free place and dials. Every connection
+that was given out comes back through `release`, whatever became of it.
+"""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+
+from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.proxy.connection import Connection
+from gateway.proxy.dialing import Origin, dial
+
+
+class Upstream:
+    """A pool for one origin: at most `size` connections, none idle for longer than `idle` or older than `max_age`
+    seconds.
+    """
+
+    def __init__(self, origin: Origin, *, size: int, idle: float, max_age: float) -> None:
+        self.origin = origin
+        self._size = size
+        self._idle_limit = idle
+        self._max_age = max_age
+        self._idle: deque[Connection] = deque()
+        self._busy: set[Connection] = set()
+        self._dialing = 0
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def counts(self) -> dict[str, int]:
+        """Connections by state, for metrics: busy, idle, dialing; and callers waiting."""
+        return {
+            "busy": len(self._busy),
+            "idle": len(self._idle),
+            "dialing": self._dialing,
+            "waiting": len(self._waiters),
+        }
+
+    def take(self) -> Connection | None:
+        """Gives an idle connection that is known to be alive, or None. Never waits."""
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if now - connection.opened_at < self._max_age and connection.is_quiet():
+                self._busy.add(connection)
+                return connection
+            connection.abort()
+        return None
+
+    async def acquire(self, within: float) -> Connection:
+        """Gives a connection within so many seconds, in the order of asking. Raises Overloaded where no place came
+        free, and UpstreamUnreachable where none could be made.
+        """
+        queued = True
+        try:
+            async with asyncio.timeout(within):
+                if not self._waiters and (connection := self.take()) is not None:
+                    return connection
+                if self._waiters or not self._has_room():
+                    granted = await self._turn()
+                    if granted is not None:
+                        return granted
+                else:
+                    self._dialing += 1
+                queued = False
+                return await self._dial()
+        except TimeoutError:
+            if queued:
+                raise Overloaded(reason=f"{self.origin.name}: all connections are busy", retry_after=1) from None
+            raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
+
+    def release(self, connection: Connection) -> None:
+        """Takes a connection back: kept where another exchange may follow, dropped otherwise."""
+        if connection.reusable and not self._closed:
+            connection.finish()
+            self._put_back(connection)
+        else:
+            self._busy.discard(connection)
+            connection.abort()
+        self._admit()
+
+    def close(self) -> None:
+        """Drops the idle connections; busy ones are dropped as they come back."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        while self._idle:
+            self._idle.pop().abort()
+
+    def _has_room(self) -> bool:
+        return len(self._busy) + len(self._idle) + self._dialing < self._size
+
+    async def _dial(self) -> Connection:
+        """Dials in a place that was counted beforehand."""
+        try:
+            connection = await dial(self.origin, self._lost)
+            self._busy.add(connection)
+        finally:
+            self._dialing -= 1
+            self._admit()
+        return connection
+
+    async def _turn(self) -> Connection | None:
+        """Waits in line for an idle connection, or for None: a counted place to dial in.
+        A waiter that leaves although its turn had come hands it on.
+        """
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(turn)
+        try:
+            return await turn
+        except BaseException:
+            if not turn.done() or turn.cancelled():
+                with suppress(ValueError):
+                    self._waiters.remove(turn)
+            elif (granted := turn.result()) is not None:
+                self._put_back(granted)
+            else:
+                self._dialing -= 1
+            self._admit()
+            raise
+
+    def _admit(self) -> None:
+        """Gives what is free to the first in line."""
+        while self._waiters and (self._idle or self._has_room()):
+            turn = self._waiters.popleft()
+            if turn.done():
+                continue
+            connection = self.take()
+            if connection is None:
+                self._dialing += 1
+            turn.set_result(connection)
+
+    def _put_back(self, connection: Connection) -> None:
+        self._busy.discard(connection)
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+        self._watch()
+
+    def _lost(self, connection: Connection) -> None:
+        """An idle connection that the upstream closed makes room; a busy one is its user's to bring back."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._admit()
+
+    def _watch(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(self._idle_limit, self._sweep)
+
+    def _sweep(self) -> None:
+        """Closes what has been idle for too long: the oldest stand first, since the last returned is taken first."""
+        self._sweeper = None
+        now = asyncio.get_running_loop().time()
+        while self._idle and now - self._idle[0].idle_since >= self._idle_limit:
+            self._idle.popleft().abort()
+        if self._idle and not self._closed:
+            left = self._idle_limit - (now - self._idle[0].idle_since)
+            self._sweeper = asyncio.get_running_loop().call_later(left, self._sweep)
+        self._admit()

@@ -1,0 +1,54 @@
+"""An imitation of an Oracle identity domain and of an Oracle Integration Cloud (OIC) instance, on loopback.
+
+One listener serves both, told apart by path. The *identity domain* (`identity`) authenticates *clients* (`clients`),
+judges scopes (`scopes`), keeps a token *budget* (`budget`) and signs RS256 tokens (`keys`). The *OIC instance*
+(`instance`) verifies every bearer (`access`), gives each run an *instance id* (`runs`) and hands the request to a
+*flow*: a REST trigger (`flows`, `orders`), a SOAP trigger (`soap`) or the developer API (`developer`). Whatever comes
+in is kept in a *journal* (`journal`); whatever goes out is a *reply* (`replies`). *Switches* (`switches`) turn on the
+variants and faults that are not confirmed of the real thing. `server.Sandbox` owns the listener; `command` is the
+`sandbox` verb. Nothing here imports the rest of the gateway.
+
+REST triggers, under `/ic/api/integration/v1/flows/rest/CODE/1.0/` and
+`/ic/api/integration/v2/flows/rest/project/PROJECT/CODE/1.0/`:
+
+=======  ==============================================================================================
+ECHO     any method: JSON of what arrived; `/body`: the body streamed back byte for byte
+ORDERS   a small business: GET list, GET `/ID`, POST creates (201, absolute Location, Content-Location, Link)
+ASYNC    202, empty chunked body, the head of a real asynchronous reply
+BYTES    `/N`: N bytes of `pattern(N)`; `?chunked=1` leaves out Content-Length
+SLOW     `/SECONDS`: the reply comes that late, or when `switches.slow_gate` opens
+STATUS   `/CODE`: that status; `?id=0` leaves the instance id out, `?retry_after=N`, `?location=URL`
+DROP     `/before`, `/reset`, `/mid`, `/chunked`, `/close`: the connection dies before or within the reply
+UPLOAD   takes a body of any size: replies its length and SHA-256
+=======  ==============================================================================================
+
+Every code also answers `/metadata`, `/metadata/swagger` and `/metadata/openapi`.
+
+The SOAP trigger is `/ic/ws/integration/v1/flows/soap/HELLO/1.0/`, its WSDL `?wsdl`. The developer API is
+`/ic/api/integration/v1/integrations` and `…/monitoring/instances`: on the runtime host it redirects (307) to the design
+host, which is the same listener under `localhost`; there it wants a token for `Sandbox.api_scope`.
+"""
+
+from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_SECRET, Client
+from gateway.sandbox.flows import pattern, pattern_sha256
+from gateway.sandbox.journal import Call, Journal, TokenRequest
+from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
+from gateway.sandbox.server import Sandbox
+from gateway.sandbox.switches import Switches
+
+__all__ = [
+    "API",
+    "AUDIENCE",
+    "DEFAULT_ID",
+    "DEFAULT_SECRET",
+    "OTHER_AUDIENCE",
+    "TRIGGER",
+    "Call",
+    "Client",
+    "Journal",
+    "Sandbox",
+    "Switches",
+    "TokenRequest",
+    "pattern",
+    "pattern_sha256",
+]

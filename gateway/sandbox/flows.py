@@ -1,0 +1,178 @@
+"""REST triggers: what each integration code answers."""
+
+import asyncio
+import functools
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from gateway.sandbox.arrivals import Arrival
+from gateway.sandbox.journal import Call
+from gateway.sandbox.replies import Fields, Hangup, Reply, fault, json_reply, no_body, not_found
+from gateway.sandbox.runs import Run
+from gateway.sandbox.switches import Switches
+
+# A prime length, so that no buffer size of a power of two hides a lost or repeated piece.
+_BLOCK = hashlib.shake_256(b"oic-gateway sandbox").digest(65521)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request to one flow: `rest` is the raw path behind the version, `base` the absolute URL up to it."""
+
+    arrival: Arrival
+    call: Call
+    run: Run
+    rest: str
+    base: str
+    switches: Switches
+
+
+Flow = Callable[[Visit], Awaitable[Reply]]
+
+
+def pattern(length: int) -> bytes:
+    """The bytes that BYTES answers."""
+    return b"".join(_pieces(length))
+
+
+@functools.lru_cache
+def pattern_sha256(length: int) -> str:
+    """SHA-256 of `pattern(length)` in hex, without building it."""
+    digest = hashlib.sha256()
+    for piece in _pieces(length):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+async def echo(visit: Visit) -> Reply:
+    """JSON of what arrived; under `/body` the body itself, with its content type and its framing."""
+    arrival = visit.arrival
+    if visit.rest.startswith("/body"):
+        length = None if "Transfer-Encoding" in arrival.headers else int(arrival.headers.get("Content-Length", "0"))
+        media_type = arrival.headers.get("Content-Type", "application/octet-stream")
+        return Reply(200, [("Content-Type", media_type)], arrival.body, length=length)
+    await arrival.drain()
+    content = {
+        "method": arrival.method,
+        "target": arrival.target,
+        "headers": [[name.decode("latin-1"), _shown(name, value)] for name, value in arrival.fields],
+        "body": {"length": visit.call.body_length, "sha256": visit.call.body_sha256},
+    }
+    return json_reply(200, content)
+
+
+async def accept(visit: Visit) -> Reply:
+    """The reply of an asynchronous flow: accepted, empty, chunked."""
+    await visit.arrival.drain()
+    return Reply(202, [], no_body())
+
+
+async def send_bytes(visit: Visit) -> Reply:
+    """`/N`: N bytes, with Content-Length or, with `?chunked=1`, in chunks."""
+    await visit.arrival.drain()
+    length = _number(visit.rest)
+    if length is None:
+        return fault(400, "BYTES/1.0/N wants a number of bytes.")
+    is_chunked = visit.arrival.query.get("chunked") == "1"
+    headers = [("Content-Type", "application/octet-stream")]
+    return Reply(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
+
+
+async def be_slow(visit: Visit) -> Reply:
+    """`/SECONDS`: the head comes that late; with `switches.slow_gate`, when that opens."""
+    await visit.arrival.drain()
+    gate = visit.switches.slow_gate
+    try:
+        seconds = float(visit.rest.strip("/") or 1)
+    except ValueError:
+        return fault(400, "SLOW/1.0/SECONDS wants a number of seconds.")
+    await (asyncio.sleep(seconds) if gate is None else gate.wait())
+    return json_reply(200, {"waited": seconds})
+
+
+async def give_status(visit: Visit) -> Reply:
+    """`/CODE`: that status as a flow's business answer; `?id=0`, `?retry_after=N`, `?location=URL` vary it."""
+    await visit.arrival.drain()
+    status = _number(visit.rest)
+    if status is None or not 200 <= status <= 999:
+        return fault(400, "STATUS/1.0/CODE wants a status of 200 to 999.")
+    query = visit.arrival.query
+    names = {"retry_after": "Retry-After", "location": "Location"}
+    headers = [(name, query[key]) for key, name in names.items() if key in query]
+    reply = fault(status, "The flow answered this status.", headers)
+    reply.has_instance_id = query.get("id") != "0"
+    return reply
+
+
+async def drop(visit: Visit) -> Reply:
+    """The connection dies: `/before` the reply, by `/reset`, in the `/mid` of a sized or a `/chunked` body.
+
+    `/close` is no fault: a whole body that the end of the connection ends (RFC 9112 section 6.3).
+    """
+    await visit.arrival.drain()
+    how = visit.rest.strip("/")
+    headers: Fields = [("Content-Type", "application/octet-stream")]
+    if how == "mid":
+        return Reply(200, headers, _broken(), length=100_000)
+    if how == "chunked":
+        return Reply(200, headers, _broken())
+    if how == "close":
+        return Reply(200, headers, _stream(_pieces(100_000)), ends_by_close=True)
+    raise Hangup(is_reset=how == "reset")
+
+
+async def take_upload(visit: Visit) -> Reply:
+    """Takes a body of any size without keeping it; replies its length and SHA-256."""
+    await visit.arrival.drain()
+    return json_reply(200, {"length": visit.call.body_length, "sha256": visit.call.body_sha256})
+
+
+async def describe(visit: Visit) -> Reply:
+    """`/metadata`, `/metadata/swagger`, `/metadata/openapi`: descriptions that name OIC's own address."""
+    await visit.arrival.drain()
+    scheme, _, rest = visit.base.partition("://")
+    host, _, path = rest.partition("/")
+    swagger = {"swagger": "2.0", "host": host, "basePath": f"/{path}", "schemes": [scheme], "paths": {}}
+    openapi = {"openapi": "3.0.3", "servers": [{"url": visit.base}], "paths": {}}
+    kinds = ("swagger", "openapi")
+    links = [{"rel": kind, "href": f"{visit.base}/metadata/{kind}"} for kind in kinds]
+    about = {"code": visit.run.code, "endpoint-url": visit.base, "links": links}
+    pages = {"/metadata": about, "/metadata/swagger": swagger, "/metadata/openapi": openapi}
+    return json_reply(200, pages[visit.rest]) if visit.rest in pages else not_found()
+
+
+FLOWS: dict[str, Flow] = {
+    "ECHO": echo,
+    "ASYNC": accept,
+    "BYTES": send_bytes,
+    "SLOW": be_slow,
+    "STATUS": give_status,
+    "DROP": drop,
+    "UPLOAD": take_upload,
+}
+
+
+def _shown(name: bytes, value: bytes) -> str:
+    return "(redacted)" if name.lower() == b"authorization" else value.decode("latin-1")
+
+
+def _number(rest: str) -> int | None:
+    digits = rest.strip("/")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else None
+
+
+def _pieces(length: int) -> Iterator[bytes]:
+    for _ in range(length // len(_BLOCK)):
+        yield _BLOCK
+    yield _BLOCK[: length % len(_BLOCK)]
+
+
+async def _stream(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def _broken() -> AsyncIterator[bytes]:
+    yield _BLOCK[:50_000]
+    raise Hangup

@@ -1,0 +1,98 @@
+"""Journal: what arrived at the sandbox, for tests and for the curious."""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+
+class Journal(Generic[Entry]):
+    """The last entries in order of arrival, and the number of all there ever were (`total`)."""
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._arrived = asyncio.Event()
+        self.total = 0
+
+    def add(self, entry: Entry) -> None:
+        """Appends an entry and wakes whoever waits for it."""
+        self._entries.append(entry)
+        self.total += 1
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def reached(self, total: int) -> None:
+        """Returns once `total` entries have arrived since the start."""
+        while self.total < total:
+            await self._arrived.wait()
+
+    def clear(self) -> None:
+        """Forgets all entries; `total` starts at 0 again."""
+        self._entries.clear()
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries))
+
+    def __getitem__(self, index: int) -> Entry:
+        return self._entries[index]
+
+
+@dataclass(slots=True)
+class TokenRequest:
+    """A request to the token endpoint, without its secrets.
+
+    `client_auth` is `basic`, `post` or `none`; `form` lacks `client_secret`, `assertion`, `password` and the like;
+    `status` is what was answered, 0 until then or if the connection was closed without an answer.
+    """
+
+    at: float
+    client_id: str = ""
+    client_auth: str = "none"
+    form: Mapping[str, str] = field(default_factory=dict)
+    status: int = 0
+
+
+@dataclass(slots=True)
+class Call:
+    """A request to the OIC instance.
+
+    `target` is the raw request target and `headers` the raw fields, as received and in order; `body_length` and
+    `body_sha256` (hex) grow while the body is read and hold for all of it once `body_complete`; `instance_id` and
+    `status` are what was answered, empty and 0 until then.
+    """
+
+    at: float
+    method: str
+    target: str
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body_length: int = 0
+    body_complete: bool = False
+    instance_id: str = ""
+    status: int = 0
+    _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, repr=False)
+
+    @property
+    def body_sha256(self) -> str:
+        """SHA-256 of the body read so far, in hex."""
+        return self._hash.hexdigest()
+
+    def header(self, name: str) -> str | None:
+        """The value of the first field of that name, in any case; None when there is none."""
+        wanted = name.lower().encode()
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), None)
+
+    async def watch(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Passes the body on chunk by chunk, counting and hashing it."""
+        async for chunk in body:
+            self.body_length += len(chunk)
+            self._hash.update(chunk)
+            yield chunk
+        self.body_complete = True

@@ -1,0 +1,80 @@
+"""Scopes: which scope strings an identity domain accepts, and what a token for them says. Pure.
+
+A scope is an audience and a permission written together **without a slash**: `https://HASH….com:443` followed by
+`urn:opc:resource:consumer::all` (triggers) or `/ic/api/` (developer API).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+AUDIENCE = "https://5A0DB0C5A0DB0C5A0DB0C5A0DB0C5A0D.integration.us-phoenix-1.ocp.oraclecloud.com:443"
+OTHER_AUDIENCE = "https://0E1F0E1F0E1F0E1F0E1F0E1F0E1F0E1F.integration.us-phoenix-1.ocp.oraclecloud.com:443"
+AUDIENCES = (AUDIENCE, OTHER_AUDIENCE)
+
+TRIGGER = "urn:opc:resource:consumer::all"
+API = "/ic/api/"
+
+_EXPIRY = "urn:opc:resource:expiry="
+_MULTIPLE = "urn:opc:resource:multiresourcescope"
+_OFFLINE = "offline_access"
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the scope asked for: permissions by audience, the shortened lifetime in seconds, the shape of the reply."""
+
+    resources: dict[str, tuple[str, ...]]
+    expiry: int | None = None
+    is_multiple: bool = False
+
+
+class InvalidScope(ValueError):
+    """The scope is refused as `invalid_scope` (RFC 6749 section 5.2); the message says why."""
+
+
+def judge_scope(scope: str, allowed: Collection[str] = ()) -> Granted:
+    """Reads the `scope` parameter; `allowed` holds the client's scopes, empty for all.
+
+    Raises InvalidScope for what a real domain refuses.
+    """
+    words = scope.split()
+    directives = [word for word in words if word.startswith(_EXPIRY) or word in {_MULTIPLE, _OFFLINE}]
+    wanted = [word for word in words if word not in directives]
+    resources = _resources(wanted, allowed)
+    is_multiple = _MULTIPLE in directives
+    if len(resources) > 1 and not is_multiple and wanted != [TRIGGER]:
+        raise InvalidScope("Several resources need urn:opc:resource:multiresourcescope")
+    return Granted(resources=resources, expiry=_expiry(directives), is_multiple=is_multiple)
+
+
+def _resources(wanted: list[str], allowed: Collection[str]) -> dict[str, tuple[str, ...]]:
+    if not wanted:
+        raise InvalidScope("No resource scope was asked for")
+    if TRIGGER in wanted:
+        if len(wanted) > 1:
+            raise InvalidScope(f"{TRIGGER} cannot be mixed with another scope")
+        return dict.fromkeys(AUDIENCES, (TRIGGER,))
+    resources: dict[str, tuple[str, ...]] = {}
+    for word in wanted:
+        if allowed and word not in allowed:
+            raise InvalidScope("A scope is not among those of the application")
+        audience, permission = _split(word)
+        resources[audience] = (*resources.get(audience, ()), permission)
+    return resources
+
+
+def _split(word: str) -> tuple[str, str]:
+    for audience in AUDIENCES:
+        for permission in (TRIGGER, API):
+            if word == audience + permission:
+                return audience, permission
+    raise InvalidScope("A scope names no known resource")
+
+
+def _expiry(directives: list[str]) -> int | None:
+    values = [word.removeprefix(_EXPIRY) for word in directives if word.startswith(_EXPIRY)]
+    if not values:
+        return None
+    if len(values) > 1 or not (values[0].isascii() and values[0].isdigit()) or int(values[0]) < 1:
+        raise InvalidScope("The expiry must be one positive number of seconds")
+    return int(values[0])

@@ -1,0 +1,243 @@
+"""The sandbox itself: one listener on loopback that serves the identity domain and the OIC instance."""
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import formatdate
+from types import TracebackType
+from typing import Self
+
+from aiohttp import HttpVersion11, web
+
+from gateway.sandbox.arrivals import Arrival
+from gateway.sandbox.clients import DEFAULT_ID, Client, default_clients
+from gateway.sandbox.identity import TOKEN_PATH, IdentityDomain
+from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
+from gateway.sandbox.journal import Call, Journal, TokenRequest
+from gateway.sandbox.keys import shared_key
+from gateway.sandbox.replies import Hangup, Reply, not_found
+from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
+from gateway.sandbox.switches import Switches
+
+_HAS_TYPE = web.ResponseKey("has_type", bool)
+_SHUTDOWN_SECONDS = 0.2  # a request held by a gate must not hold the end of a test
+
+
+class Sandbox:
+    """An identity domain and an OIC instance on one port: `async with Sandbox() as sandbox`.
+
+    `clients` are known beside the default client, or in its place under the same id, and may be changed at any time;
+    `now` gives Unix seconds; with `ssl_context` it speaks TLS. `scope` and `api_scope` are the two scopes of the
+    instance; `token_requests` and `calls` tell what arrived.
+    """
+
+    def __init__(
+        self,
+        *,
+        switches: Switches | None = None,
+        clients: Mapping[str, Client] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        now: Callable[[], float] = time.time,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.switches = switches or Switches()
+        self.clients: dict[str, Client] = {**default_clients(), **(clients or {})}
+        self.scope = AUDIENCE + TRIGGER
+        self.api_scope = AUDIENCE + API
+        self._address = (host, port)
+        self._now = now
+        self._ssl_context = ssl_context
+        self._identity = IdentityDomain(self.clients, self.switches, key=shared_key(), now=now)
+        self._instance = Instance(self.clients, self.switches, verify=self._identity.verify, now=now)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as `http://127.0.0.1:8181`."""
+        return self._instance.origin
+
+    @property
+    def design_origin(self) -> str:
+        """The origin of the design host, where the developer API lives."""
+        return self._instance.design_origin()
+
+    @property
+    def token_url(self) -> str:
+        """The URL of the token endpoint."""
+        return self.origin + TOKEN_PATH
+
+    @property
+    def client_id(self) -> str:
+        """The id of the default client."""
+        return DEFAULT_ID
+
+    @property
+    def client_secret(self) -> str:
+        """The present secret of the default client."""
+        return self.clients[DEFAULT_ID].secret
+
+    @property
+    def token_requests(self) -> Journal[TokenRequest]:
+        """What the token endpoint received."""
+        return self._identity.token_requests
+
+    @property
+    def calls(self) -> Journal[Call]:
+        """What the OIC instance received."""
+        return self._instance.calls
+
+    def upstream(self, code: str, *, project: str = "") -> str:
+        """The base URL of a REST trigger, with a slash at its end."""
+        path = PROJECT_PATH if project else REST_PATH
+        return self.origin + path.format(code=code, project=project) + "/"
+
+    def soap_upstream(self, code: str = "HELLO") -> str:
+        """The URL of a SOAP trigger, with a slash at its end."""
+        return self.origin + SOAP_PATH.format(code=code) + "/"
+
+    def mint(
+        self,
+        client_id: str = DEFAULT_ID,
+        *,
+        audience: str | list[str] = AUDIENCE,
+        scope: str = TRIGGER,
+        lifetime: int | None = None,
+    ) -> str:
+        """A signed token without a token request; `lifetime` in seconds, by default the switch."""
+        return self._identity.mint(client_id, audience=audience, scope=scope, lifetime=lifetime)
+
+    def rotate_secret(self, secret: str, *, client_id: str = DEFAULT_ID) -> None:
+        """Gives a client a new secret; the old one is refused from now on, its tokens stay good."""
+        self.clients[client_id] = replace(self.clients[client_id], secret=secret)
+
+    def revoke_all(self) -> None:
+        """Has the OIC instance refuse every token issued so far with 401."""
+        self._identity.revoke_all()
+
+    async def start(self) -> None:
+        """Listens. Raises OSError when the address cannot be had."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(_bare_head)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            auto_decompress=False,  # the flows see the bytes that were sent
+            max_line_size=1 << 16,
+            max_field_size=1 << 16,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        self._runner = runner
+        host, port = self._address
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=self._ssl_context).start()
+        except OSError:
+            await self.stop()
+            raise
+        name = f"[{host}]" if ":" in host else host
+        scheme = "http" if self._ssl_context is None else "https"
+        self._instance.origin = self._identity.origin = f"{scheme}://{name}:{runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        """Closes the listener and all connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        date = ("Date", formatdate(self._now(), usegmt=True))
+        try:
+            reply = await self._answer(request)
+            reply.headers.insert(0, date)
+            return await _send(request, reply)
+        except Hangup as hangup:
+            return _hang_up(request, is_reset=hangup.is_reset)
+
+    async def _answer(self, request: web.Request) -> Reply:
+        target = request.raw_path
+        body = request.content.iter_any()
+        if not target.startswith("/ic/"):
+            arrival = Arrival(request.method, target, request.headers, request.raw_headers, aiter(body))
+            return await self._identity.answer(arrival) if self._identity.is_mine(arrival.path) else not_found()
+        call = Call(self._now(), request.method, target, request.raw_headers)
+        self._instance.calls.add(call)
+        arrival = Arrival(request.method, target, request.headers, request.raw_headers, call.watch(aiter(body)))
+        reply = await self._instance.answer(arrival, call)
+        call.status = reply.status
+        return reply
+
+
+async def _bare_head(_request: web.Request, response: web.StreamResponse) -> None:
+    # aiohttp adds both by itself; the head of a real OIC reply has neither unless the flow wrote it.
+    response.headers.pop("Server", None)
+    if not response.get(_HAS_TYPE):
+        response.headers.pop("Content-Type", None)
+
+
+async def _send(request: web.Request, reply: Reply) -> web.StreamResponse:
+    if isinstance(reply.body, bytes):
+        whole = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        whole[_HAS_TYPE] = _has_type(reply)
+        return whole
+    if reply.ends_by_close:
+        return await _send_until_close(request, reply)
+    is_chunked = reply.length is None and request.version >= HttpVersion11
+    framing = [("Transfer-Encoding", "chunked")] if is_chunked else []
+    response = web.StreamResponse(status=reply.status, headers=[reply.headers[0], *framing, *reply.headers[1:]])
+    response[_HAS_TYPE] = _has_type(reply)
+    response.content_length = reply.length
+    if is_chunked:
+        response.enable_chunked_encoding()
+    await response.prepare(request)
+    if request.method != "HEAD":  # aiohttp would write the body of a stream even then
+        await _pour(reply.body, response)
+    await response.write_eof()
+    return response
+
+
+async def _pour(body: AsyncIterator[bytes], response: web.StreamResponse) -> None:
+    async for piece in body:
+        if piece:
+            await response.write(piece)
+
+
+def _has_type(reply: Reply) -> bool:
+    return any(name == "Content-Type" for name, _ in reply.headers)
+
+
+async def _send_until_close(request: web.Request, reply: Reply) -> web.StreamResponse:
+    transport = request.transport
+    if transport is not None and not isinstance(reply.body, bytes):
+        fields = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+        transport.write(f"HTTP/1.1 {reply.status} OK\r\n{fields}\r\n".encode())
+        async for piece in reply.body:
+            transport.write(piece)
+    return _hang_up(request, is_reset=False)
+
+
+def _hang_up(request: web.Request, *, is_reset: bool) -> web.StreamResponse:
+    """Closes the connection. aiohttp wants a response all the same; on a closed connection it is never written."""
+    transport = request.transport
+    if transport is not None:
+        raw = transport.get_extra_info("socket")
+        if is_reset and raw is not None:
+            with suppress(OSError):
+                # Lingering for no time makes the close a reset.
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        transport.close()
+    return web.Response()

@@ -1,0 +1,119 @@
+"""A scripted token endpoint on a real socket: it says exactly the bytes a test wrote, or nothing at all."""
+
+import asyncio
+import json
+import ssl
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as it arrived."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def form(self) -> dict[str, list[str]]:
+        return parse_qs(self.body.decode(), keep_blank_values=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Bytes to say, once `gate` is open where there is one; no bytes: the connection closes without an answer."""
+
+    raw: bytes = b""
+    gate: asyncio.Event | None = field(default=None, compare=False)
+
+    def behind(self, gate: asyncio.Event) -> "Answer":
+        return Answer(self.raw, gate)
+
+
+CLOSE = Answer()
+
+
+def answer(status: int = 200, body: bytes | dict[str, object] = b"", **headers: str) -> Answer:
+    """An HTTP answer; a dict becomes JSON, `retry_after` a field `retry-after`."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {"content-length": str(len(content)), "connection": "close"} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return Answer(f"HTTP/1.1 {status} Scripted\r\n{head}\r\n".encode() + content)
+
+
+def token(value: str, expires_in: object = 3600, **further: object) -> Answer:
+    """The answer that gives the token `value`; `expires_in` None leaves the field out."""
+    document: dict[str, object] = {"access_token": value, "token_type": "Bearer", **further}
+    return answer(200, document if expires_in is None else document | {"expires_in": expires_in})
+
+
+def refusal(code: str, status: int = 400, text: str = "") -> Answer:
+    """An RFC 6749 §5.2 error."""
+    return answer(status, {"error": code, "error_description": text})
+
+
+class Identity:
+    """The endpoint: plays `script` answer by answer, then gives `token-1`, `token-2` … for an hour each."""
+
+    def __init__(self, *script: Answer, tls: ssl.SSLContext | None = None) -> None:
+        self.script = list(script)
+        self.asked: list[Asked] = []
+        self.url = ""
+        self._tls = tls
+        self._arrival = asyncio.Condition()
+        self._talks: set[asyncio.Task[None]] = set()
+        self._count = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}/oauth2/v1/token"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for talk in tuple(self._talks):
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def arrived(self, count: int) -> None:
+        """Waits until `count` requests have arrived in all."""
+        async with asyncio.timeout(5), self._arrival:
+            await self._arrival.wait_for(lambda: len(self.asked) >= count)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._talks.add(talk)
+        try:
+            await self._talk(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._talks.discard(talk)
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (item.partition(":") for item in fields)}
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        said = self.script.pop(0) if self.script else self._next()
+        async with self._arrival:
+            self.asked.append(Asked(line, headers, body))
+            self._arrival.notify_all()
+        if said.gate is not None:
+            await said.gate.wait()
+        writer.write(said.raw)
+        await writer.drain()
+
+    def _next(self) -> Answer:
+        self._count += 1
+        return token(f"token-{self._count}")

@@ -1,0 +1,91 @@
+"""A source with all that is about it: a clock that is turned by hand, a real endpoint, a watch that remembers."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.grants import TokenRequest, build, token_key
+from gateway.oauth.source import TokenSource
+from gateway.oauth.store import MemoryStore, Store
+
+SECRET = "s3cret-horse+battery:staple"
+
+
+class Turned:
+    """A clock that stands still until it is turned; both readings at once, or one alone."""
+
+    def __init__(self) -> None:
+        self.passed = 1000.0
+        self.time = 1_800_000_000.0
+
+    def turn(self, seconds: float) -> None:
+        self.passed += seconds
+        self.time += seconds
+
+    def monotonic(self) -> float:
+        return self.passed
+
+    def wall(self) -> float:
+        return self.time
+
+
+@dataclass
+class Noted:
+    """A watch that notes everything."""
+
+    fetches: list[str] = field(default_factory=list)
+    renewals: list[float] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def fetched(self, result: str, seconds: float) -> None:
+        self.fetches.append(result)
+
+    def renewed(self, expires_in_s: float) -> None:
+        self.renewals.append(expires_in_s)
+
+    def failed(self, code: str, reason: str, remedy: str) -> None:
+        self.failures.append((code, reason, remedy))
+
+
+@dataclass
+class Scene:
+    """The source and what stands about it."""
+
+    source: TokenSource
+    clock: Turned
+    watch: Noted
+    store: Store
+
+
+@asynccontextmanager
+async def scene(
+    url: str,
+    *,
+    timeout: float = 5.0,
+    token_wait: float = 5.0,
+    luck: float = 0.0,
+    clock: Turned | None = None,
+    store: Store | None = None,
+    request: Callable[[], TokenRequest] | None = None,
+) -> AsyncIterator[Scene]:
+    """Opens a source for the token endpoint at `url` and closes it."""
+    clock = clock or Turned()
+    store = store or MemoryStore(clock)
+    watch = Noted()
+    async with open_session() as session:
+        source = TokenSource(
+            "orders-app",
+            key=token_key(url, client_id="orders", grant="client_credentials"),
+            request=request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
+            endpoint=TokenEndpoint(session, timeout=timeout, wall=clock.wall),
+            store=store,
+            clock=clock,
+            luck=lambda: luck,
+            token_wait=token_wait,
+            watch=watch,
+        )
+        try:
+            yield Scene(source, clock, watch, store)
+        finally:
+            await source.close()

@@ -1,0 +1,47 @@
+import base64
+from urllib.parse import unquote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.oauth.client_auth import CLIENT_AUTH, basic, post
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+def pair(header: str) -> tuple[str, str]:
+    scheme, _, value = header.partition(" ")
+    assert scheme == "Basic"
+    first, colon, second = base64.b64decode(value, validate=True).decode("ascii").partition(":")
+    assert colon == ":"
+    return first, second
+
+
+def test_basic_urlencodes_id_and_secret_before_base64() -> None:
+    proof = basic("a:b", "p+q%r s/é")
+    assert pair(proof.headers["Authorization"]) == ("a%3Ab", "p%2Bq%25r%20s%2F%C3%A9")
+    assert proof.form == {}
+
+
+def test_a_plain_pair_is_the_one_of_rfc_6749() -> None:
+    assert basic("s6BhdRkqt3", "gX1fBat3bV").headers == {"Authorization": "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"}
+
+
+@given(TEXT, TEXT)
+def test_basic_gives_back_any_pair(client_id: str, secret: str) -> None:
+    first, second = pair(basic(client_id, secret).headers["Authorization"])
+    assert (unquote_plus(first), unquote_plus(second)) == (client_id, secret)
+
+
+def test_post_puts_both_into_the_form() -> None:
+    proof = post("a:b", "p q")
+    assert proof.form == {"client_id": "a:b", "client_secret": "p q"}
+    assert proof.headers == {}
+
+
+@pytest.mark.parametrize("method", CLIENT_AUTH)
+def test_a_proof_shows_nothing_and_names_what_to_hide(method: str) -> None:
+    proof = CLIENT_AUTH[method]("client", "very secret+text")
+    assert repr(proof) == "Proof()"
+    assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.hidden)

@@ -1,0 +1,309 @@
+import json
+from email.utils import format_datetime
+from datetime import UTC, datetime
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.grants import (
+    LONGEST_LIFE,
+    PERMANENT,
+    REMEDIES,
+    TokenReply,
+    build,
+    read_reply,
+    remedy_for,
+    safe_text,
+    token_key,
+)
+
+URL = "https://idcs.example/oauth2/v1/token"
+NOW = 1_800_000_000.0
+KEY = "k" * 32
+
+
+def said(document: object, status: int = 200, **headers: str) -> TokenReply:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return read_reply(status, fields, json.dumps(document).encode(), now=NOW)
+
+
+def stamp(epoch: float) -> str:
+    return format_datetime(datetime.fromtimestamp(epoch, UTC), usegmt=True)
+
+
+def test_a_request_is_a_form_with_the_grant_first() -> None:
+    request = build(URL, client_id="orders", client_secret="pass", scope="a:443urn:opc b", params={"audience": "x y"})
+    assert parse_qs(request.body.decode()) == {
+        "grant_type": ["client_credentials"],
+        "scope": ["a:443urn:opc b"],
+        "audience": ["x y"],
+    }
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert request.headers["Accept"] == "application/json"
+    assert request.headers["Authorization"].startswith("Basic ")
+
+
+def test_without_a_scope_none_is_sent() -> None:
+    request = build(URL, client_id="orders", client_secret="pass", client_auth="post")
+    assert parse_qs(request.body.decode()) == {
+        "grant_type": ["client_credentials"],
+        "client_id": ["orders"],
+        "client_secret": ["pass"],
+    }
+    assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize("name", ["scope", "client_secret", "grant_type"])
+def test_scope_and_params_never_overwrite_each_other(name: str) -> None:  # defect 8
+    with pytest.raises(ValueError, match=name):
+        build(URL, client_id="a", client_secret="b", client_auth="post", scope="s", params={name: "other"})
+
+
+def test_scope_leaves_audience_alone() -> None:  # defect 8
+    body = build(URL, client_id="a", client_secret="b", scope="s", params={"audience": "x", "resource": "y"}).body
+    assert parse_qs(body.decode()) | {"grant_type": [""]} == {
+        "grant_type": [""],
+        "scope": ["s"],
+        "audience": ["x"],
+        "resource": ["y"],
+    }
+
+
+@pytest.mark.parametrize(("client_id", "secret"), [("", "b"), ("a", "")])
+def test_an_empty_secret_is_never_sent(client_id: str, secret: str) -> None:  # defect 19
+    with pytest.raises(ValueError, match="empty"):
+        build(URL, client_id=client_id, client_secret=secret)
+
+
+def test_a_request_shows_only_its_url() -> None:
+    request = build(URL, client_id="orders", client_secret="pass-horse", client_auth="post")
+    assert repr(request) == f"TokenRequest(url='{URL}')"
+
+
+def test_the_key_differs_by_all_that_makes_a_token_and_by_nothing_else() -> None:
+    first = token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"})
+    assert first == token_key(URL, client_id="a", grant="g", scope="s", params={"y": "2", "x": "1"})
+    others = {
+        token_key(URL + "/", client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}),
+        token_key(URL, client_id="b", grant="g", scope="s", params={"x": "1", "y": "2"}),
+        token_key(URL, client_id="a", grant="h", scope="s", params={"x": "1", "y": "2"}),
+        token_key(URL, client_id="a", grant="g", scope=None, params={"x": "1", "y": "2"}),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "12", "y": ""}),
+        token_key(URL, client_id="a", grant="g", scope="s"),
+    }
+    assert len(others | {first}) == 7
+
+
+def test_a_token_and_its_life_are_read() -> None:
+    reply = said({"access_token": "abc", "token_type": "bEARER", "expires_in": 3600}, date=stamp(NOW))
+    assert reply == TokenReply("abc", expires_in=3600.0, date=NOW)
+    assert "abc" not in repr(reply)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (3600, 3600.0),
+        (59.5, 59.5),
+        ("3600", 3600.0),
+        (" 60 ", 60.0),
+        (None, None),
+        (True, None),
+        (False, None),
+        (0, None),
+        (-1, None),
+        ("-5", None),
+        (float("nan"), None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        ([], None),
+        ({}, None),
+        (float("-inf"), None),
+        (float("inf"), LONGEST_LIFE),
+        ("inf", LONGEST_LIFE),
+        (10**400, LONGEST_LIFE),
+        (-(10**400), None),
+        (10**12, LONGEST_LIFE),
+    ],
+)
+def test_every_expires_in_is_settled(value: object, seconds: float | None) -> None:  # defect 5
+    assert said({"access_token": "abc", "expires_in": value}).expires_in == seconds
+
+
+@pytest.mark.parametrize("kind", [None, "", "Bearer", "BEARER"])
+def test_a_missing_token_type_is_bearer(kind: str | None) -> None:
+    assert said({"access_token": "abc", "token_type": kind}).value == "abc"
+
+
+@pytest.mark.parametrize("kind", ["mac", "DPoP", 7, ["Bearer"]])
+def test_another_token_type_is_no_bearer(kind: object) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        said({"access_token": "abc", "token_type": kind})
+    assert caught.value.reason.startswith("token-type:")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", " ", "a b", "a\r\nX-Evil: 1", "a\x00", "é", "a\t", "\u2028", "x" * 65537, None, 7, ["abc"], {"a": 1}, True],
+)
+def test_a_token_that_is_not_safe_in_a_header_is_none(value: object) -> None:
+    with pytest.raises(TokenUnavailable):
+        said({"access_token": value})
+
+
+def test_a_token_of_64_kib_is_taken() -> None:
+    assert said({"access_token": "x" * 65536}).value == "x" * 65536
+
+
+def test_a_jwt_tells_its_own_life_unverified() -> None:
+    value = jwt.encode({"exp": NOW + 600, "iat": NOW}, KEY)
+    reply = said({"access_token": value})
+    assert (reply.claims_exp, reply.claims_iat) == (NOW + 600, NOW)
+
+
+@pytest.mark.parametrize("exp", [True, "1800000000", None, -1, 10**400, [], 1e300])
+def test_an_odd_exp_says_nothing(exp: object) -> None:
+    header = "eyJhbGciOiJIUzI1NiJ9"
+    claims = jwt.utils.base64url_encode(json.dumps({"exp": exp}).encode()).decode()
+    assert said({"access_token": f"{header}.{claims}.c2ln"}).claims_exp is None
+
+
+@pytest.mark.parametrize("code", sorted(PERMANENT))
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
+def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int) -> None:  # defect 14
+    with pytest.raises(TokenRefused) as caught:
+        said({"error": code, "error_description": "because"}, status)
+    assert caught.value.reason == f"{code}: because"
+    assert remedy_for(caught.value) == REMEDIES[code]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (400, {"error": "temporarily_unavailable"}, "temporarily_unavailable"),
+        (400, {"error": "server_error"}, "server_error"),
+        (400, {"error": "slow_down"}, "slow_down"),
+        (429, {"error": "invalid_client"}, "limited"),
+        (503, {"error": "invalid_client"}, "invalid_client"),
+        (429, None, "limited"),
+        (500, {}, "unreadable"),
+        (400, {}, "unreadable"),
+        (401, {"error": 7}, "unreadable"),
+        (401, {"error": "no code at all"}, "unreadable"),
+        (403, [], "unreadable"),
+        (302, None, "redirect"),
+        (200, {}, "unreadable"),
+        (200, None, "unreadable"),
+        (200, ["access_token"], "unreadable"),
+        (200, {"error": None, "access_token": "abc"}, "unreadable"),
+    ],
+)
+def test_anything_else_is_tried_again(status: int, body: object, code: str) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        said(body, status)
+    assert caught.value.reason.partition(":")[0] == code
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Sign in</html>",
+        b'{"access_token": "abc"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"expires_in": ' + b"9" * 5000 + b', "access_token": "abc"}',
+        b"\x00" * 7,
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 407, 502])
+def test_what_cannot_be_read_is_never_a_refusal(body: bytes, status: int) -> None:  # defect 1
+    with pytest.raises(TokenUnavailable):
+        read_reply(status, {}, body, now=NOW)
+
+
+def test_several_resources_are_explained() -> None:
+    with pytest.raises(TokenRefused) as caught:
+        said({"tokenResponses": [{"access_token": "abc"}]})
+    assert "one resource per credential" in remedy_for(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "date", "seconds"),
+    [
+        ("7", "", 7.0),
+        (" 7 ", "", 7.0),
+        (stamp(NOW + 30), "", 30.0),
+        (stamp(NOW + 30), stamp(NOW + 10), 20.0),
+        (stamp(NOW - 30), "", 0.0),
+        ("-7", "", None),
+        ("soon", "", None),
+        ("7.5", "", None),
+        ("9" * 5000, "", None),
+        ("٧", "", None),
+        ("", "", None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_date(retry_after: str, date: str, seconds: float | None) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_reply(503, {"Retry-After": retry_after, "DATE": date}, b"", now=NOW)
+    assert caught.value.retry_after == seconds
+
+
+def test_a_reason_never_quotes_the_secret_or_a_token() -> None:
+    request = build(URL, client_id="orders", client_secret="pass horse+", client_auth="basic")
+    value = jwt.encode({"exp": 1}, KEY)
+    echo = f"bad pass horse+ pass%20horse%2B {request.headers['Authorization']} {value}\r\n\x1b[31m" + "x" * 999
+    body = json.dumps({"error": "invalid_client", "error_description": echo}).encode()
+    with pytest.raises(TokenRefused) as caught:
+        read_reply(401, {}, body, now=NOW, hidden=request.hidden)
+    assert caught.value.reason.startswith("invalid_client: bad *** *** Basic *** ***???[31mxxx")
+    assert len(caught.value.reason) < 250
+
+
+def test_an_unknown_code_that_is_the_secret_is_blotted_out() -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        read_reply(400, {}, b'{"error": "hunter2"}', now=NOW, hidden=("hunter2",))
+    assert "hunter2" not in caught.value.reason
+
+
+def test_the_longer_secret_is_blotted_out_first() -> None:
+    assert safe_text("abc", hidden=("ab", "abc", "")) == "***"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = ("access_token", "token_type", "expires_in", "error", "error_description", "tokenResponses")
+DOCUMENTS = st.dictionaries(st.sampled_from(NAMES), VALUES).map(lambda value: json.dumps(value).encode())
+JWTS = st.text("eyJ.-_abcdefghi0123456789=", max_size=60).map(
+    lambda value: json.dumps({"access_token": value}).encode()
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["Retry-After", "retry-after", "Date", "X"]), st.text() | st.just("Mon, 1 Jan")
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 999), HEADERS, st.binary() | DOCUMENTS | JWTS)
+def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[str, str], body: bytes) -> None:
+    try:
+        reply = read_reply(status, headers, body, now=NOW)
+    except (TokenRefused, TokenUnavailable) as error:
+        code = error.reason.partition(":")[0]
+        assert code
+        assert error.reason.isprintable()
+        assert error.retry_after is None or error.retry_after >= 0
+        return
+    assert 200 <= status < 300
+    assert reply.value.isascii()
+    assert reply.value.isprintable()
+    assert " " not in reply.value
+    assert reply.expires_in is None or 0 < reply.expires_in <= LONGEST_LIFE
