@@ -10,18 +10,21 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
-from aiohttp import web
-
-from gateway.admin import Desk, make_app
+from gateway import __version__
+from gateway.admin.desk import Desk
+from gateway.admin.server import AdminServer
 from gateway.config.load import ConfigProblems, Loaded
-from gateway.config.model import Config, split_address
+from gateway.config.model import Config
+from gateway.config.values import split_address
+from gateway.oauth.source import Readiness
 from gateway.observe.log import Log, say
 from gateway.observe.metrics import Metrics
 from gateway.proxy.forward import Forward
 from gateway.proxy.server import CallerServer, Limits
-from gateway.wiring import Assembly, Parts
+from gateway.wiring import Parts
 
 log = logging.getLogger("gateway.app")
 
@@ -34,7 +37,8 @@ class Gateway(Desk):
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
         self._config = config
         self._records = records
-        self._metrics = Metrics(lost=lambda: records.lost)
+        self._metrics = Metrics(__version__)
+        self._metrics.watch_lost(lambda: records.lost)
         self._parts = Parts(self._metrics, environ=environ)
         self._assembly = self._parts.assemble(config)
         self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=records.write)
@@ -45,23 +49,16 @@ class Gateway(Desk):
             limits=Limits(limits.uri, limits.field, limits.fields, limits.connections),
         )
         self._listener: asyncio.Server | None = None
-        self._admin: web.AppRunner | None = None
+        self._admin = AdminServer(self, may_call=self._may_call)
         self.listen = config.listen
         self.admin = config.admin
         self._metrics.watch_connections(self._connections)
-        self._metrics.watch_expiry(self._expiries)
 
     async def start(self) -> None:
         """Opens both ports. Raises OSError where one is taken."""
-        self._admin = web.AppRunner(make_app(self, self._may_call), access_log=None, server_header=False)
-        await self._admin.setup()
-        admin = _bind(self._config.admin)
-        await web.SockSite(self._admin, admin).start()
-        self.admin = _named(admin, self._config.admin)
+        self.admin = await self._admin.start(self._config.admin)
         callers = _bind(self._config.listen)
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._callers, sock=callers, backlog=BACKLOG
-        )
+        self._listener = await asyncio.get_running_loop().create_server(self._callers, sock=callers, backlog=BACKLOG)
         self.listen = _named(callers, self._config.listen)
         say(log, logging.INFO, "started", f"listening on {self.listen}", listen=self.listen, admin=self.admin)
 
@@ -99,34 +96,31 @@ class Gateway(Desk):
         for source in self._assembly.sources.values():
             await source.close()
         await self._parts.close()
-        if self._admin is not None:
-            await self._admin.cleanup()
-        for address in (self._config.listen, self._config.admin):
-            _unlink(address)
+        await self._admin.close()
+        _unlink(self._config.listen)
         say(log, logging.INFO if drained else logging.WARNING, "stopped", "stopped", drained=drained)
         return drained
 
     # The desk of the admin port -------------------------------------------------------------------------------------
 
-    async def readiness(self) -> tuple[bool, dict[str, object]]:
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready only while every credential in use has, or can get, a token."""
         if self._forward.draining:
-            return False, {"ready": False, "state": "draining"}
+            return False, {"state": "draining"}
         sources = self._assembly.sources
         answers = await asyncio.gather(*(source.ready() for source in sources.values()))
-        failing = {
-            name: {"code": answer.code, "why": answer.why, "remedy": answer.remedy, "next_try_s": answer.next_try_s}
+        credentials = {
+            name: {"state": "ok"} if answer.ok else {"state": "no-token", **_trouble(answer)}
             for name, answer in zip(sources, answers, strict=True)
-            if not answer.ok
         }
-        state = "ready" if not failing else "no-token"
-        return not failing, {"ready": not failing, "state": state, "credentials": failing}
+        ready = all(answer.ok for answer in answers)
+        return ready, {"state": "ready" if ready else "unready", "credentials": credentials}
 
     def metrics(self) -> bytes:
         """Prometheus text."""
         return self._metrics.text()
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> dict[str, Any]:
         """Routes and credentials, without secrets."""
         routes = [
             {
@@ -159,13 +153,8 @@ class Gateway(Desk):
             for state, count in upstream.counts().items():
                 yield upstream.origin.name, state, count
 
-    def _expiries(self) -> Iterable[tuple[str, float]]:
-        for name, source in self._assembly.sources.items():
-            if (expiry := source.expiry()) is not None:
-                yield name, expiry
 
-
-async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log, *) -> int:
+async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:
     """Runs a gateway until SIGTERM or SIGINT; a second signal hurries. Exit status: 0 after a drained stop, 1 where
     requests were cut off, 69 where a port is taken.
     """
@@ -184,7 +173,8 @@ async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log, 
     try:
         await gateway.start()
     except OSError as error:
-        say(log, logging.ERROR, "not-started", f"cannot listen: {error.strerror or error}; free the address or change it")
+        told = f"cannot listen: {error.strerror or error}; free the address or change it"
+        say(log, logging.ERROR, "not-started", told)
         stop.set()
         hurry.set()
         await gateway.stop(hurry=hurry)
@@ -202,8 +192,12 @@ def _reload(gateway: Gateway, read_again: Callable[[], Loaded]) -> None:
         say(log, logging.ERROR, "reload-refused", f"the configuration stays as it was: {error}")
 
 
-async def _first(*waits: "asyncio._CoroutineLike[object]", within: float) -> None:
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
+def _trouble(answer: Readiness) -> dict[str, Any]:
+    return {"code": answer.code, "error": answer.why, "remedy": answer.remedy, "next_try_s": answer.next_try_s}
+
+
+async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
+    tasks = [asyncio.create_task(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway import __version__, app, live
 from gateway.admin.probe import probe
@@ -21,6 +21,7 @@ from gateway.sandbox import command as sandbox
 
 OK, UNAVAILABLE, BAD_CONFIG = 0, 69, 78
 PREFIX = "OIC_GATEWAY_"
+T = TypeVar("T")
 
 ONE_ROUTE_FLAGS = {
     "upstream": ("--upstream", "URL", "where the one route leads"),
@@ -120,7 +121,7 @@ def _token(options: argparse.Namespace) -> int:
         return BAD_CONFIG
     answer = _run(live.token(config, options.name))
     if not answer.ok:
-        print(answer.text(), file=sys.stderr)  # noqa: T201
+        print(answer.finding.text(), file=sys.stderr)  # noqa: T201
         return UNAVAILABLE
     print(json.dumps(answer.claims, indent=2) if options.claims else answer.token)  # noqa: T201
     return OK
@@ -162,7 +163,20 @@ def _reader(options: argparse.Namespace) -> Callable[[], Loaded]:
         )
         raise SystemExit(BAD_CONFIG)
     secret_env = None if given["client_secret_file"] else f"{PREFIX}CLIENT_SECRET"
-    return lambda: one_route(**given, client_secret_env=secret_env, allow=allow, environ=os.environ)  # type: ignore[arg-type] # needed ones were checked above
+    return lambda: Loaded(
+        one_route(
+            upstream=given["upstream"] or "",
+            token_url=given["token_url"] or "",
+            client_id=given["client_id"] or "",
+            client_secret_file=given["client_secret_file"],
+            client_secret_env=secret_env,
+            scope=given["scope"],
+            listen=given["listen"],
+            admin=given["admin"],
+            allow=allow,
+            environ=os.environ,
+        )
+    )
 
 
 def _variable(flag: str) -> str:
@@ -181,7 +195,7 @@ def _loaded(file: str | Path) -> Loaded:
     return load(file, environ=os.environ)
 
 
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
+def _run(work: Coroutine[Any, Any, T]) -> T:
     """Runs on uvloop where it exists."""
     try:
         import uvloop  # noqa: PLC0415 - not on every platform

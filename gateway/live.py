@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 
+from gateway import __version__
 from gateway.config.model import Config
 from gateway.errors import Overloaded, TokenRefused, TokenUnavailable, UpstreamUnreachable
 from gateway.oauth.grants import remedy_for
@@ -33,7 +34,7 @@ class TokenAnswer:
 
 async def check(config: Config) -> list[Finding]:
     """Gets a token for every credential and connects to every upstream, all at once; findings in the file's order."""
-    parts = Parts(Metrics(), environ=os.environ)
+    parts = Parts(Metrics(__version__), environ=os.environ)
     try:
         assembly = parts.assemble(config)
         seconds = max(route.connect_timeout for route in assembly.routes)
@@ -47,7 +48,7 @@ async def check(config: Config) -> list[Finding]:
 
 async def token(config: Config, name: str) -> TokenAnswer:
     """Gets one token for the credential of that name."""
-    parts = Parts(Metrics(), environ=os.environ)
+    parts = Parts(Metrics(__version__), environ=os.environ)
     try:
         return await _ask(parts, config, name)
     finally:

@@ -1,6 +1,7 @@
 """What a token source tells, passed on to the metrics and the log."""
 
 import logging
+import time
 
 from gateway.observe.log import say
 from gateway.observe.metrics import Metrics
@@ -21,6 +22,7 @@ class Watcher:
 
     def renewed(self, expires_in_s: float) -> None:
         """A new token is there."""
+        self._meter.expiry = time.time() + expires_in_s
         say(
             log,
             logging.INFO,

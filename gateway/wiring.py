@@ -9,8 +9,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 from urllib import request as environment
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -149,7 +149,7 @@ class Parts:
         parts = urlsplit(url)
         proxies = environment.getproxies_environment() if self._environ is os.environ else {}
         found = proxies.get("https")
-        if parts.scheme != "https" or not found or environment.proxy_bypass_environment(parts.netloc, proxies):
+        if parts.scheme != "https" or not found or _bypassed(parts.netloc, proxies):
             return None
         via = urlsplit(found)
         return _egress(found, via.username, via.password or "")
@@ -172,6 +172,11 @@ class Trust:
             context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
             self._contexts[ca] = context
         return self._contexts[ca]
+
+
+def _bypassed(authority: str, proxies: dict[str, str]) -> bool:
+    bypass: Callable[[str, dict[str, str]], bool] = environment.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed knows it on Windows only
+    return bool(bypass(authority, proxies))
 
 
 def _egress(url: str, username: str | None, password: str) -> EgressProxy:

@@ -86,7 +86,16 @@ def one_route(
         "routes": [{"name": "default", "path": "/", "upstream": upstream, "credential": "default"}],
     }
     config, found = _judged(tree, base=Path.cwd(), environ=environ)
+    place = ("credentials", "default", "client_secret")
+    if client_secret_file is None and client_secret_env is None:
+        found = _instead(found, Finding(place, "is missing", "name the file that holds the client secret"))
+    if client_secret_file is not None and client_secret_env is not None:
+        found = _instead(found, Finding(place, "stands beside --client-secret-env", "keep one of the two"))
     return _loaded(config, [_flag_problem(finding) for finding in found]).config
+
+
+def _instead(found: list[Finding], better: Finding) -> list[Finding]:
+    return [better if finding.steps == better.steps else finding for finding in found]
 
 
 def _text(path: str | Path) -> str:

@@ -82,8 +82,8 @@ class Proxy(Part):
 
     @model_validator(mode="after")
     def _both(self) -> Self:
-        if (self.username is None) != (self.password is None):
-            raise ValueError("has only one of `username` and `password`; write both or none")
+        if self.password is not None and self.username is None:
+            raise ValueError("has a `password` but no `username`; write both or none")
         if ":" in (self.username or ""):  # RFC 7617 §2
             raise ValueError("has a colon in `username`; Basic authentication cannot carry it, use another user")
         return self

@@ -63,7 +63,7 @@ def dotted(steps: Steps) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
         elif index and steps[index - 1] in SECRET_KEYS and step not in {"file", "env"}:
-            return path
+            break
         else:
             path += f".{step if is_plain(step) else '?'}"
     return path.removeprefix(".")

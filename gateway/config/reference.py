@@ -1,4 +1,4 @@
-"""The reference of the configuration file, from its schema; `python -m gateway.config.reference`."""
+"""The reference of the configuration file, made from its schema; run as `python -m gateway.config.reference`."""
 
 import itertools
 import sys
@@ -76,7 +76,7 @@ def _default(key: dict[str, Any]) -> str:
 
 
 def _meaning(key: dict[str, Any]) -> str:
-    return str(key.get("description", "")).replace("|", "\\|")
+    return str(key["description"]).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.config.model import Config
 from gateway.config.values import DURATION_PATTERN, SIZE_PATTERN, duration_text, size_text
 
-_WRITTEN = {DURATION_PATTERN: duration_text, SIZE_PATTERN: size_text}
+_WRITTEN: dict[str, Callable[[Any], Any]] = {DURATION_PATTERN: duration_text, SIZE_PATTERN: size_text}
 
 
 def schema() -> dict[str, Any]:
@@ -32,23 +32,24 @@ def _tidy(key: dict[str, Any]) -> None:
     key.pop("title", None)
     default = key.pop("default", None)
     if default is not None:
-        key["default"] = _WRITTEN.get(key.get("pattern", ""), _same)(default)
-
-
-def _same(value: Any) -> Any:
-    return value
+        key["default"] = _WRITTEN.get(key.get("pattern", ""), lambda value: value)(default)
 
 
 def properties(
     definition: dict[str, Any], root: dict[str, Any], path: str = ""
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key with its dotted path, depth first, as `credentials.NAME.client_secret.file` or `routes[].path`."""
-    for name, key in definition["properties"].items():
+    """Every key with its dotted path, as `credentials.NAME.client_secret.file` or `routes[].path`.
+
+    Depth first, required keys ahead of the others; each is its schema with `is_required` and `description` added.
+    """
+    required = definition.get("required", [])
+    for name, key in sorted(definition["properties"].items(), key=lambda item: item[0] not in required):
         place = f"{path}{name}"
-        yield place, {**key, "is_required": name in definition.get("required", ())}
         inner, mark = _inner(key)
-        if inner:
-            yield from properties(root["$defs"][inner], root, f"{place}{mark}.")
+        held = root["$defs"].get(inner, {})
+        yield place, {"description": held.get("description", ""), **key, "is_required": name in required}
+        if held:
+            yield from properties(held, root, f"{place}{mark}.")
 
 
 def _inner(key: dict[str, Any]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gateway.config.problem import Finding, Steps, is_plain
+from gateway.config.problem import SECRET_KEYS, Finding, Steps, is_plain
 
 MAX_VALUES = 20_000
 MAX_DEPTH = 24
@@ -120,7 +120,8 @@ class Tree:
 
     def _duplicate(self, steps: Steps, key: yaml.ScalarNode) -> None:
         line, first = _line(key), self.lines[steps]
-        name = f"`{key.value}`" if is_plain(key.value) else "a key"
+        is_shown = is_plain(key.value) and not SECRET_KEYS.intersection(steps[:-1])
+        name = f"`{key.value}`" if is_shown else "a key"
         what = f"{name} stands here a second time, first in line {first}"
         self.findings.append(Finding(steps, what, "keep one of the two", line=line))
 
@@ -168,7 +169,10 @@ def _composed(text: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as cause:
         line = text.count("\n", 0, int(cause.position)) + 1
         raise Unreadable(line, "has a control character", "take it out") from None
-    except ValueError:  # PyYAML lets chr() and int() fail on `"\UFFFFFFFF"` and on huge `%YAML` versions
+    except (
+        ValueError,
+        OverflowError,
+    ):  # PyYAML lets chr() and int() fail on `"\UFFFFFFFF"` and on huge `%YAML` versions
         raise Unreadable(1, "is not valid YAML", "mend escapes (`\\U…`) and directives (`%`)") from None
 
 

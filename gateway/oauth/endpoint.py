@@ -20,6 +20,7 @@ _TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientConnectorDNSError, "dns", "the host name does not resolve"),
     (TimeoutError, "timeout", "no complete answer in time"),
     (aiohttp.InvalidURL, "url", "`token_url` is not a usable URL"),
+    (aiohttp.NonHttpUrlClientError, "url", "`token_url` is not an http or https URL"),
     (aiohttp.ClientConnectorError, "connect", "no connection"),
     (aiohttp.ClientPayloadError, "broken", "the answer ended too soon"),
     (aiohttp.ServerDisconnectedError, "broken", "the connection closed without an answer"),

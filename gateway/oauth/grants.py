@@ -135,7 +135,7 @@ def read_reply(
     document = _document(body)
     date = _date(fields.get("date", ""))
     wait = _retry_after(fields.get("retry-after", ""), now=now if date is None else date)
-    if "error" in document or not 200 <= status < 300:
+    if document.get("error") is not None or not 200 <= status < 300:
         _fail(status, document, wait=wait, hidden=tuple(hidden))
     if "tokenResponses" in document:
         raise TokenRefused(reason="several-resources: the answer holds one token per resource")
@@ -232,7 +232,7 @@ def _date(text: str) -> float | None:
 
 def _retry_after(text: str, *, now: float) -> float | None:
     """Seconds of `Retry-After` (RFC 9110 §10.2.3), delta or date; None where it cannot be read."""
-    if _SECONDS.fullmatch(text.strip()):
-        return float(text)
+    if delta := _SECONDS.fullmatch(text.strip()):
+        return float(delta[0])
     date = _date(text)
     return None if date is None else max(0.0, date - now)

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 # JSON may carry these raw, yet some reader takes them for an end of line (NEL, LS, PS), some terminal for orders (C1).
-_UNRULY = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+_UNRULY = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
 def json_line(document: dict[str, Any]) -> bytes:
@@ -18,7 +18,7 @@ def json_line(document: dict[str, Any]) -> bytes:
         raw = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
         raw = orjson.dumps(_sound(document), option=orjson.OPT_APPEND_NEWLINE)
-    return raw if raw.isascii() and b"\x7f" not in raw else _UNRULY.sub(_escape, raw)
+    return raw if raw.isascii() else _UNRULY.sub(_escape, raw)
 
 
 def sound(text: str) -> str:

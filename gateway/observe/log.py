@@ -116,7 +116,7 @@ class Log:
 
 
 def setup(level: str = "info", form: Form = "auto", stream: TextIO | None = None) -> Log:
-    """The log of this process on `stream` (stdout): events from `level` (of `LEVELS`) on, `auto` is text on a terminal."""
+    """This process's log on `stream` (stdout): events from `level` (of `LEVELS`) on; `auto` is text on a terminal."""
     target = sys.stdout if stream is None else stream
     if form == "json" or (form == "auto" and not target.isatty()):
         log = Log(LineWriter(target), form=line, event_form=event_line)

@@ -2,26 +2,23 @@
 
 import time
 
-_second = -1
-_second_text = ""
-_milli = -1
-_milli_text = ""
+# The last instant of each grain and its text: one pair each, replaced as a whole, because events come from any thread.
+_last = {"milli": (-1, ""), "second": (-1, "")}
 
 
 def stamp(moment: float) -> str:
     """`moment` (seconds since the epoch) as `2026-01-31T12:00:00.123Z`, cut to the millisecond."""
-    global _milli, _milli_text  # a cache of one entry; an object would double its price
     milli = int(moment * 1000)
-    if milli == _milli:
-        return _milli_text
-    _milli_text = f"{_to_second(milli // 1000)}.{milli % 1000:03d}Z"
-    _milli = milli
-    return _milli_text
+    known, text = _last["milli"]
+    if milli != known:
+        text = f"{_to_second(milli // 1000)}.{milli % 1000:03d}Z"
+        _last["milli"] = (milli, text)
+    return text
 
 
 def _to_second(second: int) -> str:
-    global _second, _second_text
-    if second != _second:
-        _second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        _second = second
-    return _second_text
+    known, text = _last["second"]
+    if second != known:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _last["second"] = (second, text)
+    return text

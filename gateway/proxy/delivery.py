@@ -42,11 +42,12 @@ CLOSED = Answered(keep_alive=False)
 class Delivery:
     """The reply to one request. `sent` counts body bytes; `began` says that the head is out."""
 
-    def __init__(self, request: web.BaseRequest, *, keep_alive: bool) -> None:
+    def __init__(self, request: web.BaseRequest, *, modern: bool) -> None:
+        """`modern`: the caller speaks HTTP/1.1. `keep_alive` is False until the walk knows better."""
         self._request = request
-        self._modern = request.version >= (1, 1)
+        self._modern = modern
         self._chunked = False
-        self.keep_alive = keep_alive
+        self.keep_alive = False
         self.began = False
         self.broken = False
         self.sent = 0

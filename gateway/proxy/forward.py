@@ -30,7 +30,7 @@ from gateway.errors import (
     UpstreamUnreachable,
 )
 from gateway.oauth.source import TokenSource
-from gateway.observe.metrics import Metrics, RouteMeter
+from gateway.observe.metrics import UNROUTED, Metrics, RouteMeter
 from gateway.observe.record import Record
 from gateway.oic.instances import Trace, trace
 from gateway.proxy import attempts
@@ -98,7 +98,7 @@ class Exchange:
 
     __slots__ = ("body", "delivery", "head", "public", "record", "request", "route", "started", "upstream_started")
 
-    def __init__(self, request: web.BaseRequest) -> None:
+    def __init__(self, request: web.BaseRequest, *, modern: bool) -> None:
         self.request = request
         self.started = time.monotonic()
         self.upstream_started = 0.0
@@ -106,7 +106,7 @@ class Exchange:
         self.head: CallerHead | None = None
         self.body: CallerBody | None = None
         self.route: Route | None = None
-        self.delivery = Delivery(request, keep_alive=False)
+        self.delivery = Delivery(request, modern=modern)
         peer = request.protocol.peer if isinstance(request.protocol, CallerConnection) else None
         self.record = Record(time=time.time(), client=peer, method=request.method)
 
@@ -122,14 +122,13 @@ class Forward:
         self.under_way = 0
         self.idle = asyncio.Event()
         self.idle.set()
-        self._metrics = metrics
         self._sink = sink
         self._luck = luck
-        self._unrouted = metrics.route("-")
+        self._unrouted = metrics.route(UNROUTED)
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request: the boundary where every error becomes a reply and a record."""
-        exchange = Exchange(request)
+        exchange = Exchange(request, modern=request.version >= (1, 1))
         self._enter()
         try:
             await self._walk(exchange)
@@ -147,7 +146,7 @@ class Forward:
 
     def malformed(self, request: web.BaseRequest, error: GatewayError) -> Answered:
         """Answers what could not even be read as a request."""
-        exchange = Exchange(request)
+        exchange = Exchange(request, modern=True)
         exchange.record.method = None
         self._enter()
         self._refuse(exchange, error)
@@ -180,7 +179,7 @@ class Forward:
             return Verdict(Step.AGAIN, attempts.SHORT_PAUSE * self._luck()), token
         try:
             pump = self._send(exchange, way, connection, token)
-            verdict, reply, ids = await self._reply(exchange, connection, tries)
+            verdict, reply, ids = await self._reply(exchange, route, connection, tries)
             if reply is None:
                 return verdict, token
             if verdict.step is Step.RENEW:
@@ -188,7 +187,7 @@ class Forward:
             elif reply.status == 401 and tries.renewed:
                 route.source.fruitless(token)
             if verdict.step is Step.DELIVER:
-                await self._deliver(exchange, way, table, connection, reply, ids)
+                await self._deliver(exchange, way, table, connection, reply=reply, ids=ids)
             else:
                 route.meter.replayed(str(reply.status))
             return verdict, token
@@ -234,6 +233,7 @@ class Forward:
             exchange.public = f"http://{host.decode('latin-1')}" if host else ""
             way = table.routing.find(target)
         exchange.route = route = way.route
+        route.meter.begin()
         exchange.record.route, exchange.record.credential, exchange.record.path = route.name, route.credential, way.path
         check_browser(head.noted.get(b"origin"), head.noted.get(b"sec-fetch-site"), route.origins)
         if request.method not in route.methods:
@@ -310,7 +310,7 @@ class Forward:
         return None
 
     async def _reply(
-        self, exchange: Exchange, connection: Connection, tries: Tries
+        self, exchange: Exchange, route: Route, connection: Connection, tries: Tries
     ) -> tuple[Verdict, ReplyHead | None, Trace]:
         """Step 7: the reply's head, or why there is none, and what follows from it."""
         body, record = exchange.body, exchange.record
@@ -320,8 +320,7 @@ class Forward:
         except StaleConnection:
             if not attempts.may_follow_stale(tries, body_is_whole=body.is_whole):
                 raise
-            way_meter = exchange.route.meter if exchange.route is not None else self._unrouted
-            way_meter.replayed("stale")
+            route.meter.replayed("stale")
             return attempts.AT_ONCE, None, Trace(None, None)
         except GatewayError:
             if body.error is not None:
@@ -353,13 +352,7 @@ class Forward:
         return (attempts.DELIVER, token) if fresh is None else (attempts.AT_ONCE, fresh)
 
     async def _deliver(
-        self,
-        exchange: Exchange,
-        way: Way[Route],
-        table: Table,
-        connection: Connection,
-        reply: ReplyHead,
-        ids: Trace,
+        self, exchange: Exchange, way: Way[Route], table: Table, connection: Connection, *, reply: ReplyHead, ids: Trace
     ) -> None:
         """Steps 8 to 11: headers in, names, ids, and the body with back-pressure."""
         record, route, delivery = exchange.record, way.route, exchange.delivery
@@ -395,7 +388,6 @@ class Forward:
     def _enter(self) -> None:
         self.under_way += 1
         self.idle.clear()
-        self._metrics.in_flight += 1
 
     def _leave(self, exchange: Exchange) -> None:
         """The one record of the request."""
@@ -408,11 +400,13 @@ class Forward:
         if exchange.upstream_started and record.upstream_ms is None:
             record.upstream_ms = (time.monotonic() - exchange.upstream_started) * 1000
         self._sink(record)
-        meter = exchange.route.meter if exchange.route is not None else self._unrouted
+        if exchange.route is None:
+            self._unrouted.begin()
+        meter = self._unrouted if exchange.route is None else exchange.route.meter
         meter.done(
             record.method or "-",
             record.status or 0,
-            BLAMES.get(record.error or "", "none"),
+            BLAMES[record.error] if record.error else None,
             elapsed,
             None if record.upstream_ms is None else record.upstream_ms / 1000,
             record.token_wait_ms / 1000,
@@ -420,7 +414,6 @@ class Forward:
             record.bytes_out,
         )
         self.under_way -= 1
-        self._metrics.in_flight -= 1
         if not self.under_way:
             self.idle.set()
 
@@ -452,7 +445,7 @@ class Forward:
             delivery.abort()
 
     def _fresh_id(self) -> str:
-        return f"{random.getrandbits(128):032x}"  # noqa: S311 - an id for finding log lines, no secret
+        return f"{random.getrandbits(128):032x}"
 
 
 def _renamed(name: bytes, value: bytes, public: str, way: Way[Route], names: Names) -> bytes:

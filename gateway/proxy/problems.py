@@ -68,6 +68,7 @@ def _document(error: GatewayError, request_id: str) -> bytes:
         "title": error.meaning,
         "status": error.status,
         "detail": error.detail,
+        "remedy": error.remedy,
         "code": error.code,
         "blame": error.blame,
         "request_id": request_id,

@@ -1,5 +1,7 @@
 """An authorization server that we did not write: Authlib's, behind the standard library's HTTP server in a thread."""
-# mypy: disable-error-code="import-untyped, misc" # Authlib has no types: its classes are Any here
+
+# Authlib has no types: its classes are Any here.
+# mypy: disable-error-code="import-untyped,misc"
 
 import json
 import secrets

@@ -62,7 +62,7 @@ class Scene:
 async def scene(
     url: str,
     *,
-    timeout: float = 5.0,
+    exchange: float = 5.0,
     token_wait: float = 5.0,
     luck: float = 0.0,
     clock: Turned | None = None,
@@ -78,7 +78,7 @@ async def scene(
             "orders-app",
             key=token_key(url, client_id="orders", grant="client_credentials"),
             request=request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
-            endpoint=TokenEndpoint(session, timeout=timeout, wall=clock.wall),
+            endpoint=TokenEndpoint(session, timeout=exchange, wall=clock.wall),
             store=store,
             clock=clock,
             luck=lambda: luck,

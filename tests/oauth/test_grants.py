@@ -1,6 +1,6 @@
 import json
-from email.utils import format_datetime
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from urllib.parse import parse_qs
 
 import jwt
@@ -160,6 +160,10 @@ def test_a_token_of_64_kib_is_taken() -> None:
     assert said({"access_token": "x" * 65536}).value == "x" * 65536
 
 
+def test_an_error_of_null_is_none() -> None:
+    assert said({"error": None, "access_token": "abc"}).value == "abc"
+
+
 def test_a_jwt_tells_its_own_life_unverified() -> None:
     value = jwt.encode({"exp": NOW + 600, "iat": NOW}, KEY)
     reply = said({"access_token": value})
@@ -200,7 +204,6 @@ def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int)
         (200, {}, "unreadable"),
         (200, None, "unreadable"),
         (200, ["access_token"], "unreadable"),
-        (200, {"error": None, "access_token": "abc"}, "unreadable"),
     ],
 )
 def test_anything_else_is_tried_again(status: int, body: object, code: str) -> None:
@@ -238,6 +241,7 @@ def test_several_resources_are_explained() -> None:
     [
         ("7", "", 7.0),
         (" 7 ", "", 7.0),
+        ("7\x1f", "", 7.0),
         (stamp(NOW + 30), "", 30.0),
         (stamp(NOW + 30), stamp(NOW + 10), 20.0),
         (stamp(NOW - 30), "", 0.0),
@@ -245,7 +249,7 @@ def test_several_resources_are_explained() -> None:
         ("soon", "", None),
         ("7.5", "", None),
         ("9" * 5000, "", None),
-        ("٧", "", None),
+        ("\u0667", "", None),
         ("", "", None),
     ],
 )
@@ -291,19 +295,24 @@ HEADERS = st.dictionaries(
 )
 
 
+def outcome(status: int, headers: dict[str, str], body: bytes) -> TokenReply | TokenRefused | TokenUnavailable:
+    try:
+        return read_reply(status, headers, body, now=NOW)
+    except (TokenRefused, TokenUnavailable) as error:
+        return error
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.integers(0, 999), HEADERS, st.binary() | DOCUMENTS | JWTS)
 def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[str, str], body: bytes) -> None:
-    try:
-        reply = read_reply(status, headers, body, now=NOW)
-    except (TokenRefused, TokenUnavailable) as error:
-        code = error.reason.partition(":")[0]
-        assert code
-        assert error.reason.isprintable()
-        assert error.retry_after is None or error.retry_after >= 0
-        return
-    assert 200 <= status < 300
-    assert reply.value.isascii()
-    assert reply.value.isprintable()
-    assert " " not in reply.value
-    assert reply.expires_in is None or 0 < reply.expires_in <= LONGEST_LIFE
+    said = outcome(status, headers, body)
+    if isinstance(said, TokenReply):
+        assert 200 <= status < 300
+        assert said.value.isascii()
+        assert said.value.isprintable()
+        assert " " not in said.value
+        assert said.expires_in is None or 0 < said.expires_in <= LONGEST_LIFE
+    else:
+        assert said.reason.partition(":")[0]
+        assert said.reason.isprintable()
+        assert (said.retry_after or 0.0) >= 0

@@ -1,0 +1,159 @@
+"""The admin port's server: four paths, two methods, and nobody's browser.
+
+Built on aiohttp's low-level server, not on an application: there is no routing to be clever about, and every answer,
+those to malformed requests included, is made here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.admin.address import Place, place
+from gateway.admin.desk import Desk
+from gateway.observe.log import say
+from gateway.observe.metrics import CONTENT_TYPE
+
+MayCall = Callable[[str | None, str], str | None]
+"""(peer address or None on a unix socket, Host field) → why not, or None."""
+
+_log = logging.getLogger(__name__)
+
+_ALWAYS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_FOREIGN_SITES = frozenset(("cross-site", "same-site"))
+_LIMITS: Final[dict[str, Any]] = {
+    "max_line_size": 4096,
+    "max_field_size": 4096,
+    "max_headers": 64,
+    "keepalive_timeout": 75.0,
+    "lingering_time": 0.0,
+    "access_log": None,
+}
+
+
+class AdminServer:
+    """Serves `desk` to callers that `may_call` lets through. `start`, then `close`, on one running loop."""
+
+    def __init__(self, desk: Desk, *, may_call: MayCall) -> None:
+        self._desk = desk
+        self._may_call = may_call
+        self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
+        self._runner: web.ServerRunner | None = None
+        self._answers: dict[str, Callable[[], Awaitable[web.Response]]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            "/status": self._status,
+        }
+
+    async def start(self, address: str) -> str:
+        """Listens on `HOST:PORT` (port 0: any) or `unix:/PATH`; the address as bound. OSError when it is taken."""
+        where = place(address)
+        self._runner = web.ServerRunner(_Server(self._handle, **_LIMITS), shutdown_timeout=1.0)
+        await self._runner.setup()
+        await _site(self._runner, where).start()
+        if where.path:
+            return address
+        host, port = self._runner.addresses[0][:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def close(self) -> None:
+        """Stops listening and ends every connection within a second."""
+        if self._poll is not None:
+            self._poll.cancel()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return _problem(403, refusal)
+        answer = self._answers.get(request.rel_url.raw_path)
+        if answer is None:
+            return _problem(404, f"The admin port serves {', '.join(self._answers)} and nothing else.")
+        if request.method not in {"GET", "HEAD"}:
+            return _problem(405, "The admin port is read-only.", Allow="GET, HEAD")
+        try:
+            return await answer()
+        except Exception as error:  # noqa: BLE001 - the request boundary
+            say(_log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path)
+            return _problem(500, "The gateway failed to answer; the log says why.")
+
+    def _refusal(self, request: web.BaseRequest) -> str | None:
+        """Why this request is not served: a page in a browser, or a caller that is not let through."""
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _FOREIGN_SITES:
+            return "The admin port does not answer pages in a browser."
+        hosts = request.headers.getall("Host", [])
+        if len(hosts) > 1:
+            return "A request has one Host field."
+        return self._may_call(_peer(request), hosts[0] if hosts else "")
+
+    async def _livez(self) -> web.Response:
+        return _document(200, {"state": "alive"})
+
+    async def _readyz(self) -> web.Response:
+        """Callers that ask at the same time share one evaluation, and one that leaves cancels it for nobody."""
+        if self._poll is None or self._poll.done():
+            self._poll = asyncio.ensure_future(self._desk.readiness())
+        ready, document = await asyncio.shield(self._poll)
+        return _document(200 if ready else 503, document)
+
+    async def _metrics(self) -> web.Response:
+        return web.Response(body=self._desk.metrics(), headers={**_ALWAYS, "Content-Type": CONTENT_TYPE})
+
+    async def _status(self) -> web.Response:
+        return _document(200, self._desk.status())
+
+
+class _Handler(RequestHandler):
+    """aiohttp's protocol, less the pages it makes for malformed requests, which name its version."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A problem document without any detail of the cause; the connection ends with it."""
+        del message  # it quotes the request
+        say(_log, logging.DEBUG, "admin-malformed", "request to the admin port is malformed", cause=type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a reply has already begun")
+        response = _problem(status, "The request is malformed." if status < 500 else "The gateway failed to answer.")
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    """aiohttp's server with our protocol; unlike its own it does not drop all limits when one is misspelt."""
+
+    def __call__(self) -> RequestHandler:
+        return _Handler(self, loop=self._loop, **self._kwargs)
+
+
+def _site(runner: web.ServerRunner, where: Place) -> web.BaseSite:
+    if where.path:
+        return web.UnixSite(runner, where.path)
+    return web.TCPSite(runner, where.host or None, where.port)
+
+
+def _peer(request: web.BaseRequest) -> str | None:
+    transport = request.transport
+    name = transport.get_extra_info("peername") if transport is not None else None
+    return name[0] if isinstance(name, tuple) else None
+
+
+def _document(status: int, document: dict[str, Any], **headers: str) -> web.Response:
+    body = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return web.Response(status=status, body=body, headers={**_ALWAYS, "Content-Type": "application/json", **headers})
+
+
+def _problem(status: int, detail: str, **headers: str) -> web.Response:
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return _document(status, document, **{"Content-Type": "application/problem+json", **headers})

@@ -1,0 +1,114 @@
+"""What one key alone cannot show."""
+
+from collections.abc import Callable
+
+import pytest
+
+Say = Callable[[str], list[str]]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/a//b", "has an empty segment (`//`)"),
+        ("/a/../b", "has a `.` or `..` segment"),
+        ("/a/.", "has a `.` or `..` segment"),
+        ("/a/%2e%2E/b", "has a `.` or `..` segment"),
+        ("/a/.%2e", "has a `.` or `..` segment"),
+        ("/a%2eb", "has an encoded dot (`%2e`)"),
+        ("/a%2Fb", "has an encoded slash (`%2f`)"),
+        ("/a%00b", "has an encoded NUL (`%00`)"),
+        ("/a?b", "has a `?` or `#`"),
+        ("/a#b", "has a `?` or `#`"),
+        ("/a\\b", "has a backslash"),
+        ("/ä", "has a blank or non-ASCII character"),
+        ("/a b", "has a blank or non-ASCII character"),
+        ("/a%2", "has a `%` that encodes nothing"),
+    ],
+)
+def test_an_ambiguous_path_is_refused(said: Say, right: str, path: str, what: str) -> None:
+    (problem,) = said(right.replace("path: /orders/", f"path: '{path}'"))
+    assert problem.startswith(f"9: routes[0].path: {what}; ")
+
+
+@pytest.mark.parametrize("path", ["/", "/orders", "/a.b/..c/...", "/x%7Cy", "/~user/"])
+def test_a_plain_path_is_taken(said: Say, right: str, path: str) -> None:
+    assert said(right.replace("path: /orders/", f"path: '{path}'")) == []
+
+
+OPEN = "can be reached from other machines, but `allow` names no network"
+CLASH = "takes the same address as"
+
+
+@pytest.mark.parametrize(
+    ("first_line", "expected"),
+    [
+        ("listen: 0.0.0.0:8080", [("listen", OPEN)]),
+        ("listen: '[::]:8080'", [("listen", OPEN)]),
+        ("listen: gw.example.com:8080", [("listen", OPEN)]),
+        ("admin: 10.1.2.3:9090", [("admin", OPEN)]),
+        ("{listen: 0.0.0.0:1, allow: []}", [("listen", OPEN)]),
+        ("{listen: 0.0.0.0:1, admin: 0.0.0.0:2, allow: [10.0.0.0/8]}", []),
+        ("listen: '[::1]:8080'", []),
+        ("listen: LocalHost:8080", []),
+        ("listen: unix:/run/gw.sock", []),
+        ("listen: 127.0.0.1:9090", [("listen", f"{CLASH} `admin`")]),
+        ("admin: localhost:8080", [("admin", f"{CLASH} `listen`")]),
+        ("{listen: 0.0.0.0:1, admin: 127.0.0.1:1, allow: [10.0.0.0/8]}", [("admin", f"{CLASH} `listen`")]),
+        ("{listen: unix:/a, admin: unix:/a}", [("admin", f"{CLASH} `listen`")]),
+        ("{listen: unix:/a, admin: unix:/b}", []),
+        ("{listen: 127.0.0.1:0, admin: 127.0.0.1:0}", []),
+    ],
+)
+def test_addresses(said: Say, right: str, first_line: str, expected: list[tuple[str, str]]) -> None:
+    lines = first_line.strip("{}").replace(", ", "\n")
+    problems = said(right.replace("listen: 127.0.0.1:8080", lines))
+    assert [tuple(problem.split("; ")[0].split(": ", 2)[1:]) for problem in problems] == expected
+
+
+SECOND = """
+  - name: second
+    path: /second
+    upstream: https://acme.example/ic/
+"""
+
+
+def test_a_route_needs_a_credential_of_its_own_or_of_defaults(said: Say, right: str) -> None:
+    text = right.rstrip("\n") + SECOND
+    remedy = "add `credential: NAME` here or under `defaults`"
+    assert said(text) == [f"12: routes[1]: has no credential; {remedy}"]
+    assert said(f"{text}defaults: {{credential: app}}\n") == []
+
+
+def test_an_unknown_credential_of_defaults_is_named(said: Say, right: str) -> None:
+    (problem,) = said(f"{right}defaults: {{credential: other}}\n")
+    assert problem == (
+        "12: defaults.credential: names the credential `other` that does not exist; the credentials are app"
+    )
+
+
+def test_routes_with_one_name_are_refused(said: Say, right: str) -> None:
+    text = right.rstrip("\n") + SECOND.replace("second\n    path", "orders\n    path") + "    credential: app\n"
+    assert said(text) == ["12: routes[1].name: is the same as that of routes[0]; give each route its own"]
+
+
+def test_an_unused_credential_is_only_a_warning(said: Say, right: str) -> None:
+    spare = "  spare: {token_url: 'https://i/t', client_id: x, client_secret: {env: APP_SECRET}}\n"
+    (warning,) = said(right.replace("routes:\n", f"{spare}routes:\n"))
+    assert warning == ("7: credentials.spare: warning: is not used by any route; take it out, or name it in a route")
+
+
+def test_secrets_and_tokens_in_the_clear_are_warnings_except_on_this_machine(said: Say, right: str) -> None:
+    assert said(right.replace("https:", "HTTP:")) == [
+        "4: credentials.app.token_url: warning: sends the client secret unencrypted; use https",
+        "10: routes[0].upstream: warning: sends the token unencrypted; use https",
+    ]
+    for host in ("127.0.0.1", "[::1]:8181", "localhost:1"):
+        local = right.replace("https://idcs.example", f"http://{host}")
+        assert said(local.replace("https://acme.example", f"http://{host}")) == []
+
+
+@pytest.mark.parametrize("scope", ["'https://H:443/urn:opc:resource:consumer::all'", "[a, 'b/urn:opc:resource:x']"])
+def test_a_slash_before_urn_is_a_warning(said: Say, right: str, scope: str) -> None:
+    (warning,) = said(right.replace("an-id", f"an-id\n    scope: {scope}"))
+    assert warning.startswith("6: credentials.app.scope: warning: has a slash before `urn`")

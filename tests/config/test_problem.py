@@ -1,0 +1,28 @@
+"""How a place is written, and what of it may be shown."""
+
+import pytest
+
+from gateway.config.problem import Problem, Steps, dotted
+
+
+@pytest.mark.parametrize(
+    ("steps", "path"),
+    [
+        ((), ""),
+        (("routes", 2, "upstream"), "routes[2].upstream"),
+        (("credentials", "orders-app", "client_secret"), "credentials.orders-app.client_secret"),
+        (("credentials", "a", "client_secret", "file"), "credentials.a.client_secret.file"),
+        (("credentials", "a", "client_secret", "hunter2"), "credentials.a.client_secret"),
+        (("routes", 0, "proxy", "password", "hunter2", 1), "routes[0].proxy.password"),
+        (("credentials", "client_secret:hunter2"), "credentials.?"),
+    ],
+)
+def test_a_place_is_written_in_one_word(steps: Steps, path: str) -> None:
+    assert dotted(steps) == path
+
+
+def test_a_problem_is_one_line() -> None:
+    assert str(Problem("f.yaml", 3, "a.b", "is wrong", "mend it")) == "f.yaml:3: a.b: is wrong; mend it"
+    assert str(Problem("f.yaml", 0, "", "is wrong", "mend it")) == "f.yaml: is wrong; mend it"
+    assert str(Problem("", 0, "--listen", "is wrong", "mend it")) == "--listen: is wrong; mend it"
+    assert str(Problem("f", 1, "a", "odd", "see", "warning")) == "f:1: a: warning: odd; see"

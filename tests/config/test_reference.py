@@ -1,0 +1,46 @@
+"""The reference is the model's, and complete."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.config import model
+from gateway.config.reference import reference_text
+
+
+def test_the_committed_reference_is_the_model_s() -> None:
+    file = Path(__file__).parents[2] / "docs" / "configuration.md"
+    assert file.read_text(encoding="utf-8") == reference_text()
+
+
+def test_the_module_prints_the_reference() -> None:
+    printed = subprocess.run([sys.executable, "-m", "gateway.config.reference"], capture_output=True, check=True)
+    assert printed.stdout.decode() == reference_text()
+
+
+def test_every_key_has_its_line() -> None:
+    lines = reference_text().splitlines()
+    places = {
+        "": model.Config,
+        "credentials.NAME.": model.Credential,
+        "credentials.NAME.client_secret.": model.SecretRef,
+        "defaults.": model.RouteSettings,
+        "routes[].": model.Route,
+        "routes[].timeout.": model.Timeout,
+        "routes[].proxy.password.": model.SecretRef,
+        "limits.": model.Limits,
+        "pool.": model.Pool,
+        "log.": model.Log,
+    }
+    for place, part in places.items():
+        for key in part.model_fields:
+            (line,) = [line for line in lines if line.startswith(f"| `{place}{key}` |")]
+            assert all(cell.strip() for cell in line.split(" | ")[1::2])
+
+
+def test_a_line_tells_value_default_and_meaning() -> None:
+    text = reference_text()
+    assert "| `limits.fields` | whole number, 8 to 1000 | `128` | Most header fields. |" in text
+    assert "| `pool.max_age` | duration | `10m` | A connection" in text
+    assert "| `routes[].upstream` | text | **required** | URL" in text
+    assert "| `credentials.NAME.scope` | text or list of text |  | Scope" in text

@@ -1,0 +1,133 @@
+"""The schema, the shipped files and the model say the same."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from gateway.config import model
+from gateway.config.load import load
+from gateway.config.schema import schema, schema_text
+from gateway.config.tree import Tree
+from gateway.sandbox.clients import DEFAULT_ID
+from gateway.sandbox.scopes import AUDIENCE, TRIGGER
+
+FOLDER = Path(__file__).parents[2] / "config"
+EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
+# A `#` right before a key hides an optional key; a `#` before a blank begins a remark.
+UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
+PARTS = [part for part in vars(model).values() if isinstance(part, type) and issubclass(part, model.Part)]
+
+
+def test_the_shipped_schema_is_the_model_s() -> None:
+    assert (FOLDER / "schema.json").read_text(encoding="utf-8") == schema_text()
+
+
+def test_the_module_prints_the_schema() -> None:
+    printed = subprocess.run([sys.executable, "-m", "gateway.config.schema"], capture_output=True, check=True)
+    assert printed.stdout.decode() == schema_text()
+
+
+def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
+    whole = schema()
+    for part in PARTS:
+        if part is model.Part:
+            continue
+        definition = whole if part is model.Config else whole["$defs"][part.__name__]
+        assert list(definition["properties"]) == list(part.model_fields)
+        assert definition["additionalProperties"] is False
+        assert all(field.description for field in part.model_fields.values())
+
+
+def test_defaults_are_written_as_a_file_writes_them() -> None:
+    whole = schema()
+    assert whole["properties"]["drain"]["default"] == "330s"
+    assert whole["$defs"]["Limits"]["properties"]["uri"]["default"] == "8KiB"
+
+
+@pytest.mark.parametrize("text", [EXAMPLE, UNCOVERED, (FOLDER / "demo.yaml").read_text(encoding="utf-8")])
+def test_the_shipped_files_are_right(tmp_path: Path, text: str) -> None:
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    file = tmp_path / "gateway.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert load(file, environ={}, check_secrets=False).warnings == ()
+    assert list(complaints(json.loads(json.dumps(Tree(text).value)), schema())) == []
+
+
+def test_the_example_shows_every_key() -> None:
+    config = model.Config.model_validate(Tree(UNCOVERED).value)
+    shown = set(keys_set(config))
+    every = {(part, key) for part in PARTS for key in part.model_fields}
+    assert {(part.__name__, key) for part, key in every - shown if part is not model.RouteSettings} == set()
+
+
+def keys_set(part: BaseModel) -> Iterator[tuple[type[BaseModel], str]]:
+    """Every key that is written somewhere, with the part it belongs to."""
+    for key in part.model_fields_set:
+        yield type(part), key
+        value = getattr(part, key)
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+        for item in inner:
+            if isinstance(item, BaseModel):
+                yield from keys_set(item)
+
+
+def complaints(value: Any, rule: dict[str, Any]) -> Iterator[str]:
+    """What JSON Schema says of the value, for the few words that our schema uses."""
+    root = schema()
+    if "$ref" in rule:
+        yield from complaints(value, root["$defs"][rule["$ref"].rpartition("/")[2]])
+    elif "anyOf" in rule:
+        if all(list(complaints(value, choice)) for choice in rule["anyOf"]):
+            yield f"{value} fits none of {rule['anyOf']}"
+    elif rule["type"] == "object":
+        yield from _object(value, rule)
+    elif rule["type"] == "array":
+        if not isinstance(value, list) or len(value) < rule.get("minItems", 0):
+            yield f"{value} is not such a list"
+        for item in value if isinstance(value, list) else ():
+            yield from complaints(item, rule["items"])
+    else:
+        yield from _single(value, rule)
+
+
+def _object(value: Any, rule: dict[str, Any]) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{value} is no object"
+        return
+    yield from (f"{key} is missing" for key in rule.get("required", ()) if key not in value)
+    for key, inner in value.items():
+        patterns = rule.get("patternProperties", {}).items()
+        fitting = next((rule for pattern, rule in patterns if re.search(pattern, key)), None)
+        found = rule.get("properties", {}).get(key) or fitting or rule.get("additionalProperties")
+        if not isinstance(found, dict):
+            yield f"{key} is unknown"
+        else:
+            yield from complaints(inner, found)
+
+
+def _single(value: Any, rule: dict[str, Any]) -> Iterator[str]:
+    kinds = {"string": str, "integer": int, "boolean": bool, "null": type(None)}
+    if type(value) is not kinds[rule["type"]]:
+        yield f"{value} is no {rule['type']}"
+    elif value not in rule.get("enum", [rule.get("const", value)]) or not re.search(
+        rule.get("pattern", ""), str(value)
+    ):
+        yield f"{value} does not fit {rule}"
+
+
+def test_the_demo_fits_the_sandbox(tmp_path: Path) -> None:
+    config = load(FOLDER / "demo.yaml", environ={"OIC_SANDBOX_SECRET": "any"}).config
+    (credential,) = config.credentials.values()
+    assert (credential.client_id, credential.scope) == (DEFAULT_ID, AUDIENCE + TRIGGER)
+    assert {route.path: route.upstream for route in config.routes} == {
+        "/orders/": "http://127.0.0.1:8181/ic/api/integration/v1/flows/rest/ORDERS/1.0/",
+        "/async/": "http://127.0.0.1:8181/ic/api/integration/v1/flows/rest/ASYNC/1.0/",
+        "/hello/": "http://127.0.0.1:8181/ic/ws/integration/v1/flows/soap/HELLO/1.0/",
+    }

@@ -1,0 +1,105 @@
+"""Each setting comes from the route, else from `defaults`, else is built in."""
+
+import re
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from gateway.config.model import Config, Part, RouteSettings, Timeout
+from gateway.config.settled import (
+    CONNECT_TIMEOUT,
+    IDLE_TIMEOUT,
+    REPLAY_LIMIT,
+    RESPONSE_TIMEOUT,
+    SettledRoute,
+    settle,
+)
+from gateway.config.values import Duration, Size
+
+
+def settled(route: dict[str, Any], defaults: dict[str, Any] | None = None) -> SettledRoute:
+    credential = {"token_url": "https://i/t", "client_id": "c", "client_secret": {"env": "S"}}
+    named = {"name": "r", "path": "/r/", "upstream": "https://u/", "credential": "a"}
+    config = Config.model_validate(
+        {"credentials": {"a": credential}, "defaults": defaults or {}, "routes": [{**named, **route}]}
+    )
+    return settle(config)[0]
+
+
+def test_built_in_settings() -> None:
+    assert settled({}) == SettledRoute(
+        name="r",
+        path="/r",
+        upstream="https://u/",
+        credential="a",
+        methods=None,
+        connect_timeout=5.0,
+        response_timeout=330.0,
+        idle_timeout=60.0,
+        replay="any",
+        idempotent=False,
+        replay_limit=256 * 1024,
+        origins=(),
+        keep_cookies=False,
+        tls=None,
+        proxy=None,
+    )
+
+
+FULL = {
+    "credential": "b",
+    "methods": ["POST"],
+    "timeout": {"connect": "1s", "response": "2s", "idle": "3s"},
+    "replay": "never",
+    "idempotent": True,
+    "replay_limit": "1KiB",
+    "origins": ["*"],
+    "keep_cookies": True,
+    "tls": {"ca": "/ca"},
+    "proxy": {"url": "http://p"},
+}
+
+
+def test_defaults_speak_for_a_silent_route_and_a_route_for_itself() -> None:
+    by_defaults = settled({"credential": None}, FULL)
+    by_route = settled(FULL, {"credential": "z", "methods": ["GET"], "replay": "any", "timeout": {"idle": "9s"}})
+    assert by_defaults == by_route
+    assert by_route.credential == "b"
+    assert by_route.idle_timeout == 3.0
+    assert by_route.origins == ("*",)
+    assert by_route.tls is not None
+    assert by_route.tls.ca == "/ca"
+
+
+def test_falsehood_in_a_route_overrules_defaults() -> None:
+    quiet = settled(
+        {"idempotent": False, "keep_cookies": False, "origins": [], "replay_limit": "0B"},
+        {"idempotent": True, "keep_cookies": True, "origins": ["*"], "replay_limit": "1B"},
+    )
+    assert (quiet.idempotent, quiet.keep_cookies, quiet.origins, quiet.replay_limit) == (False, False, (), 0)
+
+
+def test_timeouts_merge_key_by_key() -> None:
+    merged = settled({"timeout": {"connect": "1s"}}, {"timeout": {"connect": "2s", "idle": "3s"}})
+    assert (merged.connect_timeout, merged.response_timeout, merged.idle_timeout) == (1.0, 330.0, 3.0)
+
+
+def test_get_brings_head_and_the_root_path_is_empty() -> None:
+    assert settled({"methods": ["GET", "POST"]}).methods == {"GET", "HEAD", "POST"}
+    assert settled({"methods": ["POST"]}).methods == {"POST"}
+    assert settled({"path": "/"}).path == ""
+
+
+def told(part: type[Part], key: str) -> str:
+    """The default that the description of the key ends with, as the file writes it."""
+    found = re.search(r"Default (\w+)", part.model_fields[key].description or "")
+    assert found
+    return found[1]
+
+
+def test_the_descriptions_tell_the_built_in_settings() -> None:
+    keys = ("connect", "response", "idle")
+    seconds = [TypeAdapter(Duration).validate_python(told(Timeout, key)) for key in keys]
+    assert seconds == [CONNECT_TIMEOUT, RESPONSE_TIMEOUT, IDLE_TIMEOUT]
+    assert TypeAdapter(Size).validate_python(told(RouteSettings, "replay_limit")) == REPLAY_LIMIT
+    assert [told(RouteSettings, key) for key in ("idempotent", "keep_cookies")] == ["false", "false"]

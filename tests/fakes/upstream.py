@@ -1,0 +1,163 @@
+"""A scripted upstream on a real socket: it records every byte of each request and says exactly what a test wrote."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it arrived: the connection it came on (counted from 0), its raw head, its body unframed."""
+
+    connection: int
+    head: bytes
+    body: bytes
+
+    @property
+    def line(self) -> str:
+        return self.head.split(b"\r\n", 1)[0].decode("latin-1")
+
+    @property
+    def target(self) -> str:
+        return self.line.split(" ")[1]
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        rows = [row.decode("latin-1").partition(": ") for row in self.head.split(b"\r\n")[1:] if row]
+        return [(name, value) for name, _, value in rows]
+
+    def field(self, name: str) -> str | None:
+        """The value of a field, repeated ones joined by `|`; None without one."""
+        values = [value for key, value in self.fields if key.lower() == name.lower()]
+        return "|".join(values) if values else None
+
+
+class Talk:
+    """One connection, for scripts that want more than bytes."""
+
+    def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.number = number
+        self.reader = reader
+        self.writer = writer
+
+    async def head(self) -> bytes:
+        return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def request(self) -> Request:
+        """Reads one whole request."""
+        head = await self.head()
+        lower = head.lower()
+        body = b""
+        if b"transfer-encoding: chunked" in lower:
+            while size := int(await self.reader.readline(), 16):
+                body += (await self.reader.readexactly(size + 2))[:-2]
+            await self.reader.readline()
+        elif b"content-length: " in lower:
+            length = int(lower.split(b"content-length: ")[1].split(b"\r\n")[0])
+            body = await self.reader.readexactly(length)
+        return Request(self.number, head, body)
+
+    async def say(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """Ends the connection with RST."""
+        self.writer.transport.abort()
+
+
+Script = bytes | Callable[[Talk], Awaitable[None]]
+
+
+def reply(status: int = 200, body: bytes = b"", *fields: str, length: bool = True) -> bytes:
+    """A whole reply; `fields` are `Name: value`."""
+    lines = [f"HTTP/1.1 {status} Scripted", *fields]
+    if length:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+OK = reply(200, b"ok", "x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA")
+CLOSE = b""
+
+
+class Upstream:
+    """Plays `script` request by request, whatever the connection; then answers OK.
+
+    Bytes are said after a whole request was read; CLOSE closes instead; a callable gets the connection before anything
+    is read and ends it when it returns.
+    """
+
+    def __init__(self, *script: Script, tls: ssl.SSLContext | None = None) -> None:
+        self.script = list(script)
+        self.requests: list[Request] = []
+        self.connections = 0
+        self.open = 0
+        self._tls = tls
+        self._change = asyncio.Condition()
+        self._talks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+
+    async def until(self, state: Callable[[], bool]) -> None:
+        """Waits until something that this upstream sees is so."""
+        async with self._change:
+            await self._change.wait_for(state)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for talk in list(self._talks):
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._talks.add(task)
+        talk = Talk(self.connections, reader, writer)
+        self.connections += 1
+        self.open += 1
+        try:
+            await self._converse(talk)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._talks.discard(task)
+            writer.close()
+            self.open -= 1
+            await self._changed()
+
+    async def _converse(self, talk: Talk) -> None:
+        while True:
+            if self.script and callable(self.script[0]):
+                await self.script.pop(0)(talk)  # type: ignore[operator] # just seen to be callable
+                return
+            request = await talk.request()
+            self.requests.append(request)
+            await self._changed()
+            answer = self.script.pop(0) if self.script else OK
+            if answer == CLOSE:
+                return
+            assert isinstance(answer, bytes)
+            await talk.say(answer)
+
+    async def note(self, request: Request) -> None:
+        """For scripts: remembers a request that they read themselves."""
+        self.requests.append(request)
+        await self._changed()
+
+    async def _changed(self) -> None:
+        async with self._change:
+            self._change.notify_all()

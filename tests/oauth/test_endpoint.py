@@ -1,0 +1,267 @@
+import asyncio
+import datetime as dt
+import gzip
+import json
+import ssl
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.grants import TokenRequest, build, remedy_for
+from tests.fakes.authlib_server import Client, serving
+from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
+
+SECRET = "s3cret-horse+battery:staple"
+
+
+def request(url: str, client_auth: str = "basic") -> TokenRequest:
+    return build(url, client_id="orders", client_secret=SECRET, client_auth=client_auth, scope="orders")
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with open_session() as opened:
+        yield opened
+
+
+async def reason_of(endpoint: TokenEndpoint, asked: TokenRequest) -> str:
+    with pytest.raises(TokenUnavailable) as caught:
+        await endpoint(asked)
+    assert SECRET not in caught.value.reason
+    return caught.value.reason
+
+
+async def test_what_goes_over_the_wire_is_the_request_and_no_more(session: aiohttp.ClientSession) -> None:
+    async with Identity() as identity:
+        reply = await TokenEndpoint(session)(request(identity.url))
+    assert (reply.value, reply.expires_in) == ("token-1", 3600.0)
+    [asked] = identity.asked
+    assert asked.line == "POST /oauth2/v1/token HTTP/1.1"
+    assert asked.form == {"grant_type": ["client_credentials"], "scope": ["orders"]}
+    assert set(asked.headers) == {
+        "host",
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "user-agent",
+    }
+    assert asked.headers["connection"] == "close"
+    assert asked.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_neither_secret_nor_token_follows_a_redirect(
+    status: int, session: aiohttp.ClientSession
+) -> None:  # defect 11
+    async with Identity() as elsewhere, Identity(answer(status, location=elsewhere.url)) as identity:
+        said = await reason_of(TokenEndpoint(session), request(identity.url))
+    assert said.startswith("redirect:")
+    assert elsewhere.asked == []
+
+
+async def test_no_cookie_is_kept_between_requests(session: aiohttp.ClientSession) -> None:
+    first = answer(200, {"access_token": "a"}, set_cookie="session=1; Path=/")
+    async with Identity(first) as identity:
+        endpoint = TokenEndpoint(session)
+        await endpoint(request(identity.url))
+        await endpoint(request(identity.url))
+    assert "cookie" not in identity.asked[1].headers
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (CLOSE, "broken"),
+        (Answer(b"garbage\r\n\r\n"), "broken"),
+        (Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"), "broken"),
+        (Answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "broken"),
+        (Answer(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"), "broken"),
+        (answer(200, b"<html>"), "unreadable"),
+        (answer(200), "unreadable"),
+        (answer(200, b" " * (256 * 1024 + 1)), "unreadable"),
+        (answer(200, gzip.compress(b" " * 20_000_000), content_encoding="gzip"), "unreadable"),
+        (answer(503, b"busy"), "unreadable"),
+        (refusal("temporarily_unavailable", 503), "temporarily_unavailable"),
+    ],
+)
+async def test_a_broken_answer_is_tried_again(said: Answer, code: str, session: aiohttp.ClientSession) -> None:
+    async with Identity(said) as identity:
+        reason = await reason_of(TokenEndpoint(session), request(identity.url))
+    assert reason.startswith(f"{code}: ")
+
+
+async def test_an_unasked_gzip_answer_is_understood(session: aiohttp.ClientSession) -> None:
+    body = gzip.compress(json.dumps({"access_token": "abc"}).encode())
+    async with Identity(answer(200, body, content_encoding="gzip")) as identity:
+        assert (await TokenEndpoint(session)(request(identity.url))).value == "abc"
+
+
+async def test_the_whole_exchange_is_bounded_in_time(session: aiohttp.ClientSession) -> None:
+    async with Identity(token("late").behind(asyncio.Event())) as identity:
+        reason = await reason_of(TokenEndpoint(session, timeout=0.05), request(identity.url))
+    assert reason.startswith("timeout: ")
+
+
+async def test_a_closed_port_is_named(session: aiohttp.ClientSession) -> None:
+    async with Identity() as identity:
+        pass
+    assert (await reason_of(TokenEndpoint(session), request(identity.url))).startswith("connect: ")
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "ftp://127.0.0.1/", "token"])
+async def test_an_unusable_url_is_named(url: str, session: aiohttp.ClientSession) -> None:
+    assert (await reason_of(TokenEndpoint(session), request(url))).partition(":")[0] == "url"
+
+
+async def test_a_text_of_aiohttp_is_never_quoted(session: aiohttp.ClientSession) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nbad header: tok-en-in-a-bad-line\x00\r\n\r\n"
+    async with Identity(Answer(raw)) as identity:
+        reason = await reason_of(TokenEndpoint(session), request(identity.url))
+    assert "tok-en" not in reason
+
+
+async def test_the_cause_is_kept(session: aiohttp.ClientSession) -> None:
+    async with Identity(CLOSE) as identity:
+        with pytest.raises(TokenUnavailable) as caught:
+            await TokenEndpoint(session)(request(identity.url))
+    assert isinstance(caught.value.__cause__, aiohttp.ClientError)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity")])
+    day = dt.timedelta(days=1)
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - day)
+        .not_valid_after(now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = tmp_path_factory.mktemp("tls") / "identity.pem"
+    path.write_bytes(secret + signed.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+async def test_an_untrusted_certificate_gets_no_secret_and_a_trusted_one_does(
+    certificate: Path, session: aiohttp.ClientSession
+) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    async with Identity(tls=server) as identity:
+        asked = request(identity.url)
+        with pytest.raises(TokenUnavailable) as caught:
+            await TokenEndpoint(session)(asked)
+        assert caught.value.reason.startswith("tls-trust: ")
+        assert "self-signed" in caught.value.reason
+        assert "tls.ca" in remedy_for(caught.value)
+        assert identity.asked == []
+        trusting = TokenEndpoint(session, tls=ssl.create_default_context(cafile=certificate))
+        assert (await trusting(asked)).value == "token-1"
+
+
+async def test_a_port_that_speaks_no_tls_is_named(session: aiohttp.ClientSession) -> None:
+    def answer_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer_at_once, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        reason = await reason_of(TokenEndpoint(session), request(f"https://127.0.0.1:{port}/token"))
+    assert reason.startswith("tls: ")
+
+
+async def test_an_egress_proxy_gets_its_own_credentials_only(session: aiohttp.ClientSession) -> None:
+    async with Identity() as proxy:
+        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth="Basic cHJveHk6cGFzcw==")
+        await through(request("http://idcs.example/token"))
+        [asked] = proxy.asked
+        assert asked.line == "POST http://idcs.example/token HTTP/1.1"
+        assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
+
+
+async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret(session: aiohttp.ClientSession) -> None:
+    async with Identity(answer(407)) as proxy:
+        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth="Basic cHJveHk6cGFzcw==")
+        reason = await reason_of(through, request("https://idcs.example/token"))
+    assert reason.startswith("proxy: ")
+    assert "407" in reason
+    [asked] = proxy.asked
+    assert asked.line.startswith("CONNECT idcs.example:443 ")
+    assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
+    assert "authorization" not in asked.headers
+    assert asked.body == b""
+
+
+async def test_the_environments_proxy_is_not_read(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Identity() as identity, Identity() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        await TokenEndpoint(session)(request(identity.url))
+    assert proxy.asked == []
+
+
+ODD = [
+    ("orders", "plain"),
+    ("a:b", "c:d"),
+    ("with space", "and + plus"),
+    ("100%", "%41%2B&=?#/"),
+    ("käse", "päss wörd€☃"),
+    ("tab\tquote\"'", "back\\slash~*!()"),
+]
+
+
+@pytest.mark.parametrize("client_auth", ["basic", "post"])
+@pytest.mark.parametrize(("client_id", "secret"), ODD)
+async def test_authlib_understands_any_id_and_secret(
+    client_id: str, secret: str, client_auth: str, session: aiohttp.ClientSession
+) -> None:
+    client = Client(client_id, secret, method=f"client_secret_{client_auth}")
+    with serving(client) as (url, server):
+        asked = build(url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope="orders")
+        reply = await TokenEndpoint(session)(asked)
+        assert [reply.value] == server.issued
+        assert reply.expires_in == 864000.0
+
+
+@pytest.mark.parametrize(
+    ("client_id", "secret", "client_auth", "scope", "code"),
+    [
+        ("orders", "wrong", "basic", "orders", "invalid_client"),
+        ("nobody", "right", "basic", "orders", "invalid_client"),
+        ("orders", "right", "post", "orders", "invalid_client"),
+        ("orders", "right", "basic", "everything", "invalid_scope"),
+    ],
+)
+async def test_authlib_refuses_for_good(
+    session: aiohttp.ClientSession, *, client_id: str, secret: str, client_auth: str, scope: str, code: str
+) -> None:
+    with serving(Client("orders", "right", method="client_secret_basic")) as (url, server):
+        asked = build(url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope=scope)
+        with pytest.raises(TokenRefused) as caught:
+            await TokenEndpoint(session)(asked)
+        assert caught.value.reason.startswith(f"{code}: ")
+        assert server.issued == []

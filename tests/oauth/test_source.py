@@ -1,0 +1,499 @@
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.grants import TokenRequest, build
+from gateway.oauth.source import TokenSource
+from gateway.oauth.store import MemoryStore
+from tests.fakes.authlib_server import Client, serving
+from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
+from tests.oauth.scene import SECRET, Scene, Turned, scene
+
+STALE, DEAD = 3300, 3590  # seconds after which an hour's token is stale, dead, at a luck of 0
+
+
+async def settle(source: TokenSource) -> None:
+    """Waits for the fetch under way."""
+    if source._fetch is not None:
+        await asyncio.wait({source._fetch})
+
+
+async def failing(stage: Scene) -> TokenUnavailable:
+    with pytest.raises(TokenUnavailable) as caught:
+        await stage.source.get()
+    return caught.value
+
+
+async def test_a_token_is_fetched_once_and_used_until_it_is_stale() -> None:
+    async with Identity() as identity, scene(identity.url) as stage:
+        assert stage.source.current() is None
+        assert await stage.source.get() == "token-1"
+        stage.clock.turn(STALE - 1)
+        assert stage.source.current() == "token-1"
+        assert await stage.source.get() == "token-1"
+    assert len(identity.asked) == 1
+
+
+async def test_a_stale_token_is_given_at_once_and_renewed_behind() -> None:  # defect 15
+    gate = asyncio.Event()
+    async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.turn(STALE)
+        assert stage.source.current() is None
+        assert await asyncio.gather(*(stage.source.get() for _ in range(50))) == ["a"] * 50
+        await identity.arrived(2)
+        assert await stage.source.get() == "a"
+        gate.set()
+        await settle(stage.source)
+        assert stage.source.current() == "b"
+    assert len(identity.asked) == 2
+
+
+@pytest.mark.parametrize("callers", [100, 1000])
+async def test_many_callers_at_a_tokens_end_cost_one_request(callers: int) -> None:
+    gate = asyncio.Event()
+    async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.turn(DEAD)
+        waiting = [asyncio.create_task(stage.source.get()) for _ in range(callers)]
+        await identity.arrived(2)
+        assert stage.source.status()["waiters"] == callers
+        gate.set()
+        assert await asyncio.gather(*waiting) == ["b"] * callers
+        assert stage.source.status()["waiters"] == 0
+    assert len(identity.asked) == 2
+
+
+async def test_a_caller_that_leaves_cancels_nothing() -> None:
+    gate = asyncio.Event()
+    async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
+        first, second = (asyncio.create_task(stage.source.get()) for _ in range(2))
+        await identity.arrived(1)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert first.cancelled()
+        assert stage.source.status()["waiters"] == 1
+        gate.set()
+        assert await second == "a"
+    assert len(identity.asked) == 1
+
+
+async def test_when_all_callers_leave_the_token_comes_all_the_same() -> None:
+    gate = asyncio.Event()
+    async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
+        only = asyncio.create_task(stage.source.get())
+        await identity.arrived(1)
+        only.cancel()
+        await asyncio.gather(only, return_exceptions=True)
+        gate.set()
+        await settle(stage.source)
+        assert stage.source.current() == "a"
+
+
+@pytest.mark.parametrize("nonsense", [answer(200), answer(200, b"{"), answer(200, b"<html>"), CLOSE])
+async def test_nonsense_does_not_end_renewal_for_ever(nonsense: Answer) -> None:  # defect 1
+    async with Identity(token("a"), nonsense, nonsense) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.turn(STALE)
+        for _ in range(2):
+            assert await stage.source.get() == "a"
+            await settle(stage.source)
+            stage.clock.turn(60)
+        await stage.source.get()
+        await settle(stage.source)
+        assert stage.source.current() == "token-1"
+    assert len(identity.asked) == 4
+
+
+async def test_a_dead_token_is_never_sent_while_the_identity_domain_is_down() -> None:  # defect 2
+    async with Identity(token("a"), *[answer(503)] * 9) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.turn(DEAD)
+        for _ in range(5):
+            await failing(stage)
+            assert stage.source.current() is None
+            assert await stage.source.renewed("a") is None
+            stage.clock.turn(61)
+
+
+async def test_a_failed_renewal_never_harms_a_live_token() -> None:
+    async with Identity(token("a"), refusal("invalid_client", 401)) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.turn(STALE)
+        await stage.source.get()
+        await settle(stage.source)
+        assert await stage.source.get() == "a"
+        assert (await stage.source.ready()).ok
+    assert len(identity.asked) == 2
+
+
+async def test_renewal_outlives_its_errors_and_readiness_tells_of_them() -> None:  # defect 3
+    async with Identity(answer(500), answer(500)) as identity, scene(identity.url) as stage:
+        for _ in range(2):
+            readiness = await stage.source.ready()
+            assert not readiness.ok
+            assert readiness.code == "unreadable"
+            assert readiness.remedy
+            stage.clock.turn(61)
+        assert (await stage.source.ready()).ok
+
+
+async def test_even_a_defect_of_our_own_does_not_end_renewal() -> None:  # defect 3
+    broken = [True]
+
+    def request() -> TokenRequest:
+        if broken:
+            broken.pop()
+            raise RuntimeError(SECRET)
+        return build(identity.url, client_id="orders", client_secret=SECRET)
+
+    async with Identity() as identity, scene(identity.url, request=request) as stage:
+        assert (await failing(stage)).reason == "defect: RuntimeError in the renewal"
+        stage.clock.turn(2)
+        assert await stage.source.get() == "token-1"
+
+
+@pytest.mark.parametrize("expires_in", [0.001, 1, 2, 5, 9])
+async def test_a_short_life_does_not_make_a_hot_loop(expires_in: float) -> None:  # defect 4
+    script = [token(f"t{number}", expires_in) for number in range(50)]
+    async with Identity(*script) as identity, scene(identity.url) as stage:
+        for _ in range(100):
+            await stage.source.get()
+            await stage.source.get()
+            await settle(stage.source)
+            stage.clock.turn(0.05)
+        assert len(identity.asked) <= 100 * 0.05 / 0.5 + 1
+
+
+@pytest.mark.parametrize("expires_in", [None, 0, -3600, "soon", True])
+async def test_a_missing_life_is_neither_endless_nor_none(expires_in: object) -> None:  # defects 5, 16
+    async with Identity(token("a", expires_in)) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.turn(200)
+        assert stage.source.current() == "a"
+        stage.clock.turn(100)
+        assert await stage.source.get() == "token-1"
+
+
+async def test_a_slow_identity_domain_keeps_callers_waiting_not_failing() -> None:  # defect 6
+    gate = asyncio.Event()
+    async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
+        waiting = asyncio.create_task(stage.source.get())
+        await identity.arrived(1)
+        stage.clock.turn(4)
+        gate.set()
+        assert await waiting == "a"
+
+
+async def test_a_caller_waits_no_longer_than_it_may_and_the_fetch_goes_on() -> None:  # defect 6
+    gate = asyncio.Event()
+    async with Identity(token("a").behind(gate)) as identity, scene(identity.url, token_wait=0.02) as stage:
+        error = await failing(stage)
+        assert error.reason.startswith("waiting: ")
+        assert error.retry_after == 1.0
+        gate.set()
+        await settle(stage.source)
+        assert await stage.source.get() == "a"
+    assert len(identity.asked) == 1
+
+
+async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:  # defect 7
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        assert await stage.source.renewed("token-1") == "token-2"
+        assert await stage.source.renewed("token-1") == "token-2"
+        assert stage.source.current() == "token-2"
+    assert len(identity.asked) == 2
+
+
+async def test_without_a_token_get_raises() -> None:  # defect 9
+    async with Identity(refusal("invalid_scope")) as identity, scene(identity.url) as stage:
+        with pytest.raises(TokenRefused):
+            await stage.source.get()
+        assert stage.source.current() is None
+
+
+async def test_an_identity_domain_that_is_down_at_the_start_is_waited_out() -> None:  # defect 10
+    async with Identity() as gone:
+        pass
+    clock = Turned()
+    target = [gone.url]
+
+    def request() -> TokenRequest:
+        return build(target[0], client_id="orders", client_secret=SECRET)
+
+    async with Identity() as identity, scene(gone.url, clock=clock, request=request) as stage:
+        readiness = await stage.source.ready()
+        assert (readiness.ok, readiness.code) == (False, "connect")
+        target[0] = identity.url
+        clock.turn(readiness.next_try_s or 0.0)
+        assert (await stage.source.ready()).ok
+
+
+async def test_a_storm_of_401_costs_one_token_request_per_hold() -> None:  # defect 13
+    async def call(stage: Scene) -> None:
+        sent = stage.source.current() or await stage.source.get()
+        if (again := await stage.source.renewed(sent)) is not None:
+            stage.source.fruitless(again)
+
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        for second in range(90):
+            await asyncio.gather(*(call(stage) for _ in range(20)))
+            assert stage.source.current() is not None, second
+            stage.clock.turn(1)
+    assert len(identity.asked) == 1 + 3
+
+
+async def test_many_401_at_once_share_one_forced_renewal() -> None:
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        assert set(await asyncio.gather(*(stage.source.renewed("token-1") for _ in range(100)))) == {"token-2"}
+    assert len(identity.asked) == 2
+
+
+async def test_the_same_token_handed_out_again_is_no_renewal() -> None:  # defect 13
+    async with Identity(token("a"), token("a")) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        assert await stage.source.renewed("a") is None
+        assert await stage.source.renewed("a") is None
+        assert stage.source.current() == "a"
+    assert len(identity.asked) == 2
+
+
+async def test_a_fruitless_report_on_an_old_token_means_nothing() -> None:
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        await stage.source.renewed("token-1")
+        stage.source.fruitless("token-1")
+        assert await stage.source.renewed("token-2") == "token-3"
+
+
+async def test_a_forced_renewal_that_fails_leaves_the_token_and_is_not_repeated_at_once() -> None:
+    async with Identity(token("a"), answer(429, retry_after="20")) as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        assert await stage.source.renewed("a") is None
+        assert await stage.source.renewed("a") is None
+        assert stage.source.current() == "a"
+        assert len(identity.asked) == 2
+        stage.clock.turn(20)
+        assert await stage.source.renewed("a") == "token-1"
+
+
+async def test_a_forced_renewal_waits_no_longer_than_a_caller_may() -> None:
+    gate = asyncio.Event()
+    async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url, token_wait=0.02) as stage:
+        await stage.source.get()
+        assert await stage.source.renewed("a") is None
+        assert await stage.source.get() == "a"
+        gate.set()
+        await settle(stage.source)
+        assert stage.source.current() == "b"
+
+
+async def test_a_wrong_secret_is_not_retried_without_end() -> None:  # defect 14
+    script = [refusal("invalid_client", 401, "Client authentication failed")] * 99
+    async with Identity(*script) as identity, scene(identity.url, luck=0.5) as stage:
+        for _ in range(600):
+            with pytest.raises(TokenRefused) as caught:
+                await stage.source.get()
+            assert caught.value.reason == "invalid_client: Client authentication failed"
+            stage.clock.turn(1)
+        assert len(identity.asked) <= 8
+
+
+async def test_a_transient_error_is_tried_again_soon() -> None:  # defect 14
+    async with Identity(answer(503)) as identity, scene(identity.url, luck=0.9) as stage:
+        error = await failing(stage)
+        assert error.retry_after == pytest.approx(0.92)
+        again = await failing(stage)
+        assert again is not error
+        assert len(identity.asked) == 1
+        stage.clock.turn(0.93)
+        assert await stage.source.get() == "token-1"
+
+
+async def test_retry_after_is_honoured() -> None:
+    async with Identity(answer(429, retry_after="40")) as identity, scene(identity.url) as stage:
+        assert (await failing(stage)).retry_after == 40
+        stage.clock.turn(39)
+        assert (await failing(stage)).retry_after == pytest.approx(1)
+        assert len(identity.asked) == 1
+        stage.clock.turn(1)
+        assert await stage.source.get() == "token-1"
+
+
+async def test_the_secret_is_read_anew_each_time_and_never_in_the_loop() -> None:  # defect 16
+    secrets = ["old-secret", "new-secret"]
+    threads: set[int] = set()
+
+    def request() -> TokenRequest:
+        threads.add(threading.get_ident())
+        return build(identity.url, client_id="orders", client_secret=secrets.pop(0), client_auth="post")
+
+    async with Identity(token("a")) as identity, scene(identity.url, request=request) as stage:
+        await stage.source.get()
+        stage.clock.turn(DEAD)
+        await stage.source.get()
+    assert [asked.form["client_secret"] for asked in identity.asked] == [["old-secret"], ["new-secret"]]
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (FileNotFoundError(2, "No such file", "/run/secrets/x"), "secret: [Errno 2] No such file: '/run/secrets/x'"),
+        (ValueError("the client id or secret is empty"), "secret: the client id or secret is empty"),
+        (UnicodeEncodeError("utf-8", "hunter2", 0, 1, "x"), "secret: it cannot be encoded as UTF-8"),
+    ],
+)
+async def test_a_missing_secret_asks_nobody_and_heals(problem: Exception, reason: str) -> None:  # defect 19
+    problems = [problem]
+
+    def request() -> TokenRequest:
+        if problems:
+            raise problems.pop()
+        return build(identity.url, client_id="orders", client_secret=SECRET)
+
+    async with Identity() as identity, scene(identity.url, request=request) as stage:
+        assert (await failing(stage)).reason == reason
+        assert identity.asked == []
+        stage.clock.turn(2)
+        assert await stage.source.get() == "token-1"
+
+
+@pytest.mark.parametrize("clock", ["passed", "time"])
+async def test_a_suspend_or_a_clock_jump_leaves_no_dead_token_in_use(clock: str) -> None:  # defect 20
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        setattr(stage.clock, clock, getattr(stage.clock, clock) + 3600)
+        assert stage.source.current() is None
+        assert await stage.source.get() == "token-2"
+
+
+async def test_a_clock_that_is_set_back_does_not_lengthen_a_life() -> None:  # defect 20
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.clock.time -= 86400
+        assert stage.source.current() == "token-1"
+        stage.clock.turn(3600)
+        assert await stage.source.get() == "token-2"
+
+
+async def test_a_token_that_is_dead_on_arrival_is_not_used() -> None:
+    gate = asyncio.Event()
+    async with Identity(token("a", 2).behind(gate)) as identity, scene(identity.url) as stage:
+        waiting = asyncio.create_task(stage.source.get())
+        await identity.arrived(1)
+        stage.clock.turn(5)
+        gate.set()
+        with pytest.raises(TokenUnavailable, match="token") as caught:
+            await waiting
+        assert caught.value.reason.startswith("short-lived: ")
+
+
+async def test_sources_of_one_key_share_a_token_through_the_store() -> None:
+    clock = Turned()
+    store = MemoryStore(clock)
+    async with (
+        Identity() as identity,
+        scene(identity.url, clock=clock, store=store) as first,
+        scene(identity.url, clock=clock, store=store) as second,
+    ):
+        assert await first.source.get() == await second.source.get() == "token-1"
+        assert await first.source.renewed("token-1") == "token-2"
+        assert await second.source.renewed("token-1") == "token-2"
+    assert len(identity.asked) == 2
+
+
+async def test_closing_ends_the_fetch_and_those_who_wait() -> None:
+    async with Identity(token("a").behind(asyncio.Event())) as identity, scene(identity.url) as stage:
+        waiting = asyncio.create_task(stage.source.get())
+        await identity.arrived(1)
+        await stage.source.close()
+        with pytest.raises(TokenUnavailable) as caught:
+            await waiting
+        assert caught.value.reason.startswith("closed: ")
+        assert (await failing(stage)).reason.startswith("closed: ")
+        assert await stage.source.renewed("x") is None
+    assert len(identity.asked) == 1
+
+
+async def test_closing_leaves_a_live_token_to_requests_under_way() -> None:
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        await stage.source.close()
+        stage.clock.turn(STALE)
+        assert await stage.source.get() == "token-1"
+    assert len(identity.asked) == 1
+
+
+async def test_the_status_tells_the_tokens_story() -> None:
+    script = (token("a"), refusal("unauthorized_client", 400, "no grant"))
+    async with Identity(*script) as identity, scene(identity.url) as stage:
+        status = stage.source.status()
+        assert (status["state"], status["expires_in_s"], status["obtained"]) == ("none", None, None)
+        began = stage.clock.time
+        await stage.source.get()
+        stage.clock.turn(STALE)
+        await stage.source.get()
+        await settle(stage.source)
+        assert stage.source.status() == {
+            "state": "stale",
+            "expires_in_s": pytest.approx(DEAD - STALE),
+            "obtained": began,
+            "last_error": {
+                "code": "unauthorized_client",
+                "reason": "unauthorized_client: no grant",
+                "remedy": stage.watch.failures[0][2],
+                "at": stage.clock.time,
+            },
+            "next_try_s": 30.0,
+            "fetches": {"ok": 1, "refused": 1, "unavailable": 0},
+            "waiters": 0,
+        }
+        stage.clock.turn(DEAD - STALE)
+        assert stage.source.status()["state"] == "dead"
+        assert (await stage.source.ready()).ok
+        assert stage.source.status()["last_error"] is None
+
+
+async def test_the_watch_is_told_what_happened() -> None:
+    async with Identity(refusal("invalid_client", 401), answer(503)) as identity, scene(identity.url) as stage:
+        for _ in range(3):
+            await asyncio.gather(stage.source.get(), return_exceptions=True)
+            stage.clock.turn(61)
+        assert stage.watch.fetches == ["refused", "unavailable", "ok"]
+        assert stage.watch.renewals == [3590]
+        assert [code for code, _, _ in stage.watch.failures] == ["invalid_client", "unreadable"]
+        assert "General Information" in stage.watch.failures[0][2]
+
+
+async def test_secret_and_token_are_in_no_log_status_or_repr(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    script = (token("tok-visible"), refusal("invalid_client", 401, f"bad {SECRET}"), answer(500, SECRET.encode()))
+    seen: list[str] = []
+    async with Identity(*script) as identity, scene(identity.url) as stage:
+        for _ in range(3):
+            said = await asyncio.gather(stage.source.get(), return_exceptions=True)
+            readiness = await stage.source.ready()
+            if isinstance(said[0], TokenRefused | TokenUnavailable):
+                seen += [str(said[0]), repr(said[0]), said[0].reason, said[0].detail]
+            seen += [repr(stage.source), repr(stage.source._token), repr(readiness), repr(stage.source.status())]
+            seen += [repr(stage.source._failure), repr(stage.source._fetch), repr(stage.watch)]
+            stage.clock.turn(DEAD)
+        [basic, *_] = [asked.headers["authorization"].removeprefix("Basic ") for asked in identity.asked]
+    assert stage.watch.fetches == ["ok", "refused", "unavailable"]
+    text = "\n".join(seen) + caplog.text
+    assert [word for word in (SECRET, "tok-visible", basic) if word in text] == []
+
+
+async def test_a_source_lives_with_a_server_we_did_not_write() -> None:
+    with serving(Client("orders", SECRET, method="client_secret_basic")) as (url, server):
+        async with scene(url) as stage:
+            first = await stage.source.get()
+            second = await stage.source.renewed(first)
+            assert [first, second] == server.issued
