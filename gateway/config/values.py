@@ -35,7 +35,7 @@ def size_text(size: int) -> str:
 def _text(value: float, units: dict[str, float]) -> str:
     largest_first = sorted(units.items(), key=lambda item: -item[1])
     unit, worth = next(((unit, worth) for unit, worth in largest_first if value and value % worth == 0), ("", 1.0))
-    return f"{value / worth:g}{unit or min(units, key=lambda unit: units[unit])}"
+    return f"{value / worth:.12g}{unit or min(units, key=lambda unit: units[unit])}"
 
 
 def _quantity(value: object, pattern: str, *, units: dict[str, float], example: str) -> float:

@@ -29,7 +29,7 @@ _PLAIN = "\x1b[0m"
 
 
 def say(
-    logger: logging.Logger, level: int, event: str, message: str, *, exc: BaseException | None = None, **fields: Any
+    logger: logging.Logger, level: int, event: str, message: str, /, *, exc: BaseException | None = None, **fields: Any
 ) -> None:
     """Logs an event of ours: `event` is its stable name, `fields` its facts, `exc` adds the trace. No secrets."""
     logger.log(level, message, exc_info=exc, extra={"event": event, "fields": fields})

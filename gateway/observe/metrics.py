@@ -18,6 +18,7 @@ from gateway.observe.meters import BUCKETS, NO_BLAME, RouteMeter, TokenMeter
 
 PREFIX = "oic_gateway_"
 UNROUTED = "-"  # the route label of requests that belong to no route
+NO_STATUS = "none"  # the status label of requests that ended before there was one
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 Labels = tuple[str, ...]
@@ -150,7 +151,8 @@ class _SnapshotCollector(Collector):
 def _add_route(taken: Snapshot, route: str, meter: RouteMeter) -> None:
     requests = taken[PREFIX + "requests_total"]
     for (method, status_class, blame), count in meter.requests.items():
-        requests[route, method, f"{status_class}xx", blame or NO_BLAME] = count
+        status = f"{status_class}xx" if status_class else NO_STATUS
+        requests[route, method, status, blame or NO_BLAME] = count
     for reason, count in meter.replays.items():
         taken[PREFIX + "replays_total"][route, reason] = count
     taken[PREFIX + "requests_in_flight"][route,] = meter.in_flight

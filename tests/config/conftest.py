@@ -32,7 +32,10 @@ def right() -> str:
 
 @pytest.fixture
 def said(tmp_path: Path) -> Say:
-    """Loads the text as a file and gives every problem and warning, each from its line number on."""
+    """Loads the text as a file and gives every problem and warning, each from its line number on.
+
+    The folder of the file is shown as FOLDER.
+    """
 
     def say(text: str) -> list[str]:
         file = tmp_path / "gateway.yaml"
@@ -41,6 +44,6 @@ def said(tmp_path: Path) -> Say:
             said = [str(problem) for problem in load(file, environ=ENVIRON).warnings]
         except ConfigProblems as refused:
             said = str(refused).splitlines()
-        return [line.removeprefix(f"{file}:") for line in said]
+        return [line.removeprefix(f"{file}:").replace(str(tmp_path), "FOLDER") for line in said]
 
     return say

@@ -20,7 +20,7 @@ def test_the_module_prints_the_reference() -> None:
 
 def test_every_key_has_its_line() -> None:
     lines = reference_text().splitlines()
-    places = {
+    places: dict[str, type[model.Part]] = {
         "": model.Config,
         "credentials.NAME.": model.Credential,
         "credentials.NAME.client_secret.": model.SecretRef,

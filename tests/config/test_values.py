@@ -33,10 +33,10 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         DURATIONS.validate_python(text)
 
 
-@given(st.integers(1, 10**9))
+@given(st.integers(1, 999_999_999))
 def test_a_written_quantity_reads_back(number: int) -> None:
-    assert SIZES.validate_python(size_text(number)) == number if number < 10**6 else True
-    assert DURATIONS.validate_python(duration_text(float(number % 10**5 + 1))) == float(number % 10**5 + 1)
+    assert SIZES.validate_python(size_text(number)) == number
+    assert DURATIONS.validate_python(duration_text(float(number))) == number
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_written_quantity_reads_back(number: int) -> None:
         ("gw:80", ("gw", 80), False),
     ],
 )
-def test_addresses_are_split_and_judged(address: str, parts: tuple[str, int], local: bool) -> None:
+def test_addresses_are_split_and_judged(address: str, parts: tuple[str, int], local: object) -> None:
     assert split_address(address) == parts
     assert is_loopback(address) is local
 

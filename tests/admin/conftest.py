@@ -1,0 +1,108 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.admin.address import place
+from gateway.admin.server import AdminServer
+
+READY = {"state": "ready", "credentials": {"a": {"state": "ok"}}}
+
+
+class Counter:
+    """A desk whose answers a test sets, and which waits when told to."""
+
+    def __init__(self) -> None:
+        self.answer: tuple[bool, dict[str, Any]] = (True, READY)
+        self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.began = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        self.asked += 1
+        self.began.set()
+        await self.open.wait()
+        return self.answer
+
+    def metrics(self) -> bytes:
+        return b"# HELP a b\n"
+
+    def status(self) -> dict[str, Any]:
+        if self.failure:
+            raise self.failure
+        return {"routes": ["orders"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    head: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Port:
+    """An open admin port, and a caller that sends it any bytes."""
+
+    def __init__(self, server: AdminServer, address: str, desk: Counter) -> None:
+        self.server = server
+        self.address = address
+        self.desk = desk
+        self.refused: str | None = None
+        self.seen: list[tuple[str | None, str]] = []
+
+    def may_call(self, peer: str | None, host: str) -> str | None:
+        self.seen.append((peer, host))
+        return self.refused
+
+    async def ask(self, target: str, *fields: str, method: str = "GET") -> Reply:
+        head = "".join(f"{field}\r\n" for field in fields or ("Host: localhost",))
+        return await self.send(f"{method} {target} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
+
+    async def send(self, raw: bytes) -> Reply:
+        where = place(self.address)
+        if where.path:
+            reader, writer = await asyncio.open_unix_connection(where.path)
+        else:
+            reader, writer = await asyncio.open_connection(where.host, where.port)
+        try:
+            writer.write(raw)
+            head, _, body = (await reader.read(-1)).partition(b"\r\n\r\n")
+        finally:
+            writer.close()
+            await writer.wait_closed()
+        first, *lines = head.decode().split("\r\n")
+        fields = dict(line.split(": ", 1) for line in lines)
+        return Reply(int(first.split()[1]), fields, body)
+
+
+async def opened(address: str) -> Port:
+    desk = Counter()
+    port: Port
+    server = AdminServer(desk, may_call=lambda peer, host: port.may_call(peer, host))
+    port = Port(server, "", desk)
+    port.address = await server.start(address)
+    return port
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    port = await opened("127.0.0.1:0")
+    yield port
+    await port.server.close()
+
+
+@pytest.fixture
+async def unix_port(tmp_path: Path) -> AsyncIterator[Port]:
+    port = await opened(f"unix:{tmp_path}/admin.sock")
+    yield port
+    await port.server.close()

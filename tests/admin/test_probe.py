@@ -1,0 +1,77 @@
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.admin.probe import probe
+
+
+async def asked(address: str, wait: float = 5) -> tuple[bool, str]:
+    return await asyncio.to_thread(probe, address, wait)
+
+
+async def test_ready(port: Any) -> None:
+    assert await asked(port.address) == (True, "ready")
+
+
+async def test_a_server_on_all_addresses_is_asked_at_loopback(port: Any) -> None:
+    number = port.address.rpartition(":")[2]
+    assert await asked(f"0.0.0.0:{number}") == (True, "ready")
+    assert port.seen == [("127.0.0.1", f"127.0.0.1:{number}")]
+
+
+async def test_a_unix_socket(unix_port: Any) -> None:
+    assert await asked(unix_port.address) == (True, "ready")
+    assert unix_port.seen == [(None, "localhost")]
+
+
+async def test_not_ready_says_which_credential_and_why(port: Any) -> None:
+    port.desk.answer = (
+        False,
+        {"state": "unready", "credentials": {"a": {"state": "ok"}, "b": {"state": "no-token", "error": "no scope"}}},
+    )
+    assert await asked(port.address) == (False, "unready; b: no scope")
+
+
+async def test_refused_says_why(port: Any) -> None:
+    port.refused = "this address may not call"
+    assert await asked(port.address) == (False, "this address may not call")
+
+
+async def test_a_gateway_that_hangs_is_not_ready(port: Any) -> None:
+    port.desk.open.clear()
+    ready, answer = await asked(port.address, 0.1)
+    assert not ready
+    assert answer == f"{port.address}: timed out"
+    port.desk.open.set()
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        ready, answer = probe(f"127.0.0.1:{taken.getsockname()[1]}", 5)
+    assert not ready
+    assert "refused" in answer
+    assert not probe(f"unix:{tmp_path}/none.sock", 5)[0]
+
+
+def test_an_address_that_is_none_is_not_ready() -> None:
+    assert probe("nowhere", 5) == (False, "nowhere: 'nowhere' is no HOST:PORT, [IPV6]:PORT or unix:/PATH")
+
+
+@pytest.mark.parametrize("raw", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]"])
+async def test_a_stranger_on_the_port(raw: bytes) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    number = server.sockets[0].getsockname()[1]
+    ready, told = await asked(f"127.0.0.1:{number}")
+    server.close()
+    await server.wait_closed()
+    assert "\n" not in told
+    assert ready == raw.startswith(b"HTTP/1.1 200")

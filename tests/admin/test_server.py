@@ -1,0 +1,166 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+
+async def test_four_paths(port: Any) -> None:
+    alive, ready, metrics, status = [await port.ask(path) for path in ("/livez", "/readyz", "/metrics", "/status")]
+    assert {each.status for each in (alive, ready, metrics, status)} == {200}
+    assert alive.json == {"state": "alive"}
+    assert ready.json["credentials"] == {"a": {"state": "ok"}}
+    assert metrics.body == b"# HELP a b\n"
+    assert metrics.head["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert status.body == b'{\n  "routes": [\n    "orders"\n  ]\n}\n'
+    assert status.head["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"state": "unready", "credentials": {"a": {"state": "no-token", "error": "invalid_client", "remedy": "…"}}},
+        {"state": "draining"},
+    ],
+)
+async def test_not_ready_is_503_and_says_why(port: Any, document: dict[str, Any]) -> None:
+    port.desk.answer = (False, document)
+    reply = await port.ask("/readyz")
+    assert (reply.status, reply.json) == (503, document)
+
+
+@pytest.mark.parametrize("target", ["/orders/1", "/", "/livez/", "/LIVEZ", "/x/../livez", "/%6Civez", "//livez"])
+async def test_nothing_else_is_served(port: Any, target: str) -> None:
+    reply = await port.ask(target)
+    assert reply.status == 404
+    assert reply.head["Content-Type"] == "application/problem+json"
+    assert reply.json["status"] == 404
+
+
+async def test_a_query_is_ignored(port: Any) -> None:
+    assert (await port.ask("/livez?verbose")).status == 200
+
+
+async def test_head_is_get_without_the_body(port: Any) -> None:
+    whole, head = await port.ask("/status"), await port.ask("/status", method="HEAD")
+    assert head.status == 200
+    assert head.body == b""
+    assert head.head["Content-Length"] == str(len(whole.body))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
+async def test_the_port_is_read_only(port: Any, method: str) -> None:
+    reply = await port.ask("/status", method=method)
+    assert reply.status == 405
+    assert reply.head["Allow"] == "GET, HEAD"
+
+
+async def test_the_caller_is_judged_by_address_and_host(port: Any) -> None:
+    port.refused = "this Host is not a name of the gateway"
+    reply = await port.ask("/livez", "Host: evil.example")
+    assert reply.status == 403
+    assert reply.json["detail"] == port.refused
+    assert port.seen == [("127.0.0.1", "evil.example")]
+
+
+async def test_a_refused_caller_does_not_learn_what_is_there(port: Any) -> None:
+    port.refused = "no"
+    assert {(await port.ask(target)).status for target in ("/status", "/nothing")} == {403}
+
+
+@pytest.mark.parametrize(
+    "field", ["Origin: http://localhost", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"]
+)
+async def test_a_page_in_a_browser_gets_nothing(port: Any, field: str) -> None:
+    assert (await port.ask("/status", "Host: localhost", field)).status == 403
+
+
+async def test_an_operator_may_type_the_address_into_a_browser(port: Any) -> None:
+    assert (await port.ask("/status", "Host: localhost", "Sec-Fetch-Site: none")).status == 200
+
+
+async def test_two_hosts_are_never_judged(port: Any) -> None:
+    reply = await port.ask("/livez", "Host: localhost", "Host: evil.example")
+    assert reply.status in {400, 403}
+    assert port.seen == []
+
+
+async def test_without_a_host_the_judge_decides(port: Any) -> None:
+    reply = await port.send(b"GET /livez HTTP/1.0\r\n\r\n")
+    assert reply.status == 200
+    assert port.seen == [("127.0.0.1", "")]
+
+
+@pytest.mark.parametrize("target", ["/livez", "/nothing", "/status"])
+async def test_no_answer_names_a_version(port: Any, target: str) -> None:
+    port.desk.failure = RuntimeError("the secret cause")
+    reply = await port.ask(target)
+    assert reply.head["Server"] == "oic-gateway"
+    assert reply.head["Cache-Control"] == "no-store"
+    assert b"secret" not in reply.body
+
+
+async def test_a_malformed_request_gets_a_problem_without_a_version(port: Any) -> None:
+    reply = await port.send(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nBad Field: Bearer abcdefgh\r\n\r\n")
+    assert reply.status == 400
+    assert reply.head["Server"] == "oic-gateway"
+    assert reply.head["Content-Type"] == "application/problem+json"
+    assert b"abcdefgh" not in reply.body
+
+
+async def test_a_failing_desk_is_said_in_the_log_and_not_in_the_reply(
+    port: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    port.desk.failure = RuntimeError("the cause")
+    reply = await port.ask("/status")
+    assert reply.status == 500
+    assert b"the cause" not in reply.body
+    (event,) = [each for each in caplog.records if each.name == "gateway.admin.server"]
+    assert event.exc_info is not None
+    assert str(event.exc_info[1]) == "the cause"
+    assert (await port.ask("/livez")).status == 200
+
+
+async def test_polls_at_the_same_time_share_one_evaluation(port: Any) -> None:
+    port.desk.open.clear()
+    polls = [asyncio.create_task(port.ask("/readyz")) for _ in range(5)]
+    await port.desk.began.wait()
+    while len(port.seen) < 5:
+        await asyncio.sleep(0)
+    port.desk.open.set()
+    assert {reply.status for reply in await asyncio.gather(*polls)} == {200}
+    assert port.desk.asked == 1
+    await port.ask("/readyz")
+    assert port.desk.asked == 2
+
+
+async def test_a_poll_that_leaves_cancels_it_for_nobody(port: Any) -> None:
+    port.desk.open.clear()
+    leaver = asyncio.create_task(port.ask("/readyz"))
+    await port.desk.began.wait()
+    stayer = asyncio.create_task(port.ask("/readyz"))
+    while len(port.seen) < 2:
+        await asyncio.sleep(0)
+    leaver.cancel()
+    await asyncio.wait([leaver])
+    port.desk.open.set()
+    assert (await stayer).status == 200
+    assert port.desk.asked == 1
+
+
+async def test_closing_ends_a_poll_that_hangs(port: Any) -> None:
+    port.desk.open.clear()
+    poll = asyncio.create_task(port.ask("/readyz"))
+    await port.desk.began.wait()
+    await asyncio.wait_for(port.server.close(), 5)
+    await asyncio.wait([poll])
+
+
+async def test_a_unix_socket_has_no_peer_address(unix_port: Any) -> None:
+    assert (await unix_port.ask("/livez")).status == 200
+    assert unix_port.seen == [(None, "localhost")]
+
+
+async def test_the_address_says_the_port_that_was_chosen(port: Any) -> None:
+    host, _, number = port.address.rpartition(":")
+    assert host == "127.0.0.1"
+    assert int(number) > 0

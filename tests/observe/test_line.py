@@ -1,0 +1,35 @@
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.observe.line import json_line
+
+any_text = st.text(st.characters(categories=None))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | any_text | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(any_text, inner),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(any_text, values, max_size=4))
+def test_any_document_is_one_line_of_valid_json(document: dict[str, Any]) -> None:
+    raw = json_line(document)
+    text = raw.decode()
+    assert text.splitlines(keepends=True) == [text]
+    assert isinstance(json.loads(text), dict)
+
+
+@given(st.text())
+def test_valid_text_reads_back_as_it_was(text: str) -> None:
+    assert json.loads(json_line({"value": text})) == {"value": text}
+
+
+def test_a_terminal_gets_no_orders_from_a_line() -> None:
+    assert json_line({"path": "/\x1b]0;x\x07\x9b2J\u2028"}) == b'{"path":"/\\u001b]0;x\\u0007\\u009b2J\\u2028"}\n'
+
+
+def test_bytes_that_are_not_utf8_are_spelt_out() -> None:
+    assert json.loads(json_line({"path": "/\udcff"})) == {"path": "/\\udcff"}

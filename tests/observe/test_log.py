@@ -1,0 +1,140 @@
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.observe.log import Log, event_line, say, setup
+from gateway.observe.record import FIELDS, Record
+
+Start = Callable[..., Log]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def start(target: Path) -> Iterator[Start]:
+    opened = []
+
+    def begin(level: str = "info", form: Any = "auto") -> Log:
+        stream = target.open("w")
+        opened.append((setup(level, form, stream), stream))
+        return opened[-1][0]
+
+    yield begin
+    for log, stream in opened:
+        log.close()
+        stream.close()
+
+
+def lines(target: Path) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in target.read_text().splitlines()]
+
+
+def test_an_event_has_its_name_and_its_fields(start: Start, target: Path) -> None:
+    log = start()
+    say(logging.getLogger("gateway.oauth"), logging.INFO, "token-renewed", "renewed 100 %", credential="a", message=1)
+    assert log.close()
+    (event,) = lines(target)
+    assert event.pop("time").endswith("Z")
+    assert event == {
+        **{"level": "info", "event": "token-renewed", "logger": "gateway.oauth", "message": "renewed 100 %"},
+        "credential": "a",
+    }
+
+
+def test_a_record_leaves_its_line_at_any_level(start: Start, target: Path) -> None:
+    log = start(level="error")
+    say(logging.getLogger("gateway.x"), logging.WARNING, "quiet", "not at this level")
+    log.write(Record(status=200))
+    assert log.close()
+    (record,) = lines(target)
+    assert tuple(record) == FIELDS
+
+
+def test_libraries_are_heard_from_warning_on_even_at_debug(start: Start, target: Path) -> None:
+    chatty = logging.getLogger("aiohttp.client")
+    chatty.setLevel(logging.DEBUG)
+    log = start(level="debug")
+    chatty.debug("sent %s", "Bearer abcdefgh")
+    chatty.info("hello")
+    chatty.warning("refused with %s", "Bearer abcdefgh")
+    logging.getLogger("gatewayish").info("not ours")
+    say(logging.getLogger("gateway"), logging.DEBUG, "ours", "heard")
+    assert log.close()
+    chatty.setLevel(logging.NOTSET)
+    assert [(event["event"], event["message"]) for event in lines(target)] == [
+        ("log", "refused with Bearer ***"),
+        ("ours", "heard"),
+    ]
+
+
+def test_a_trace_stays_in_its_line_without_secrets(start: Start, target: Path) -> None:
+    log = start()
+    problem = ValueError("password=hunter2\nsecond line")
+    say(logging.getLogger("gateway"), logging.ERROR, "broke", "it broke", exc=problem, note="Bearer abcdefgh")
+    assert log.close()
+    (event,) = lines(target)
+    assert "ValueError: password=***" in event["trace"]
+    assert event["note"] == "Bearer ***"
+    assert "hunter2" not in target.read_text()
+
+
+def test_a_library_that_logs_badly_is_quoted_as_it_is() -> None:
+    event = logging.LogRecord("somelib", logging.WARNING, "somelib.py", 1, "%d and %d", ("one",), None)
+    assert json.loads(event_line(event))["message"] == "%d and %d"
+
+
+def test_warnings_of_python_come_as_lines(start: Start, target: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        log = start()
+        warnings.warn("old way", DeprecationWarning, stacklevel=1)
+        assert log.close()
+    (event,) = lines(target)
+    assert event["logger"] == "py.warnings"
+    assert "old way" in event["message"]
+
+
+def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path) -> None:
+    log = start(form="text")
+    log.write(Record(time=0.5, method="GET", path="/a\x1b[2J", status=200))
+    say(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
+    assert log.close()
+    first, second, *trace = target.read_text().splitlines()
+    assert first.startswith("00:00:00.500 200 GET")
+    assert first.endswith("/a\\x1b[2J")
+    assert second.endswith("warning slow\\x07  seconds=3")
+    assert [each.strip() for each in trace] == ["ValueError: no"]
+
+
+def test_a_terminal_gets_coloured_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as terminal:  # noqa: PTH123 - a descriptor, not a path
+        log = setup("info", "auto", terminal)
+        log.write(Record(status=200))
+        assert log.close()
+        shown = os.read(ours, 1000)
+    os.close(ours)
+    assert b"\x1b[32m200\x1b[0m" in shown
+
+
+def test_close_gives_logging_back(start: Start) -> None:
+    before = (logging.root.level, list(logging.root.handlers), logging.getLogger("gateway").level)
+    start(level="debug").close()
+    assert (logging.root.level, list(logging.root.handlers), logging.getLogger("gateway").level) == before
+
+
+def test_lost_lines_are_counted(start: Start) -> None:
+    log = start()
+    log.close()
+    log.write(Record())
+    assert log.lost == 1

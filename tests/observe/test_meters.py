@@ -1,0 +1,52 @@
+from gateway.observe.meters import BUCKETS, RouteMeter, TokenMeter
+
+
+def done(meter: RouteMeter, method: str = "GET", status: int = 200, **over: float | None) -> None:
+    facts = {"duration_s": 0.0, "upstream_s": 0.0, "token_wait_s": 0.0} | over
+    meter.begin()
+    meter.done(method, status, None, facts["duration_s"] or 0, facts["upstream_s"], facts["token_wait_s"] or 0, 1, 2)
+
+
+def test_requests_are_counted_by_method_class_and_blame() -> None:
+    meter = RouteMeter()
+    for status in (200, 204, 404):
+        done(meter, status=status)
+    meter.begin()
+    meter.done("GET", 502, "identity", 0.0, None, 0.0, 0, 0)
+    assert meter.requests == {("GET", 2, None): 2, ("GET", 4, None): 1, ("GET", 5, "identity"): 1}
+    assert (meter.bytes_in, meter.bytes_out, meter.in_flight) == (3, 6, 0)
+
+
+def test_callers_cannot_grow_the_labels() -> None:
+    meter = RouteMeter()
+    for number in range(1000):
+        done(meter, method=f"X{number}")
+    assert meter.requests == {("other", 2, None): 1000}
+
+
+def test_a_time_falls_into_the_first_bucket_that_holds_it() -> None:
+    meter = RouteMeter()
+    done(meter, duration_s=0.001, upstream_s=None, token_wait_s=331.0)
+    done(meter, duration_s=0.0011, upstream_s=329.0)
+    assert meter.duration[:3] == [1, 1, 0]
+    assert meter.duration[-1] == 0.001 + 0.0011
+    assert meter.token_wait[len(BUCKETS)] == 1
+    assert meter.upstream[len(BUCKETS) - 1] == 1
+    assert sum(meter.upstream[:-1]) == 1
+
+
+def test_in_flight_is_what_has_begun_and_not_ended() -> None:
+    meter = RouteMeter()
+    meter.begin()
+    meter.begin()
+    done(meter)
+    assert meter.in_flight == 2
+
+
+def test_token_requests() -> None:
+    meter = TokenMeter()
+    meter.fetched("ok", 0.2)
+    meter.fetched("ok", 0.3)
+    meter.fetched("invalid_client", 0.1)
+    assert meter.results == {"ok": 2, "invalid_client": 1}
+    assert meter.fetch[-1] == 0.6

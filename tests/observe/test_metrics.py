@@ -1,0 +1,122 @@
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.observe.metrics import METRICS, PREFIX, UNROUTED, Metrics, families, merge
+
+
+def used() -> Metrics:
+    metrics = Metrics("1.2.3")
+    orders = metrics.route("orders")
+    for duration in (0.002, 0.7, 400.0):
+        orders.begin()
+        orders.done("POST", 202, None, duration, duration / 2, 0.0, 10, 20)
+    orders.replayed("401")
+    orders.begin()
+    token = metrics.token("orders-app")
+    token.fetched("ok", 0.3)
+    token.expiry = 1_700_000_000.5
+    metrics.watch_connections(lambda: [("https://oic.example:443", "idle", 3)])
+    metrics.watch_lost(lambda: 4)
+    return metrics
+
+
+def parsed(text: bytes) -> dict[str, Metric]:
+    return {family.name: family for family in text_string_to_metric_families(text.decode())}
+
+
+def value(text: bytes, sample: str, **labels: str) -> float:
+    (found,) = [
+        each.value
+        for family in parsed(text).values()
+        for each in family.samples
+        if each.name == PREFIX + sample and each.labels == labels
+    ]
+    return found
+
+
+def test_every_row_of_the_table_is_served_with_its_kind_help_and_labels() -> None:
+    served = parsed(used().text())
+    for name, row in METRICS.items():
+        family = served[name.removesuffix("_total") if row.kind == "counter" else name]
+        assert (family.type, family.documentation) == (row.kind, row.help)
+        assert family.samples, name
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(row.labels)
+
+
+def test_even_an_unused_gateway_names_all_its_metrics() -> None:
+    text = Metrics("1").text().decode()
+    assert all(f"# TYPE {name} {row.kind}\n" in text for name, row in METRICS.items())
+
+
+def test_values() -> None:
+    text = used().text()
+    assert value(text, "requests_total", route="orders", method="POST", status="2xx", blame="none") == 3
+    assert value(text, "requests_in_flight", route="orders") == 1
+    assert value(text, "request_duration_seconds_bucket", route="orders", le="0.0025") == 1
+    assert value(text, "request_duration_seconds_bucket", route="orders", le="330") == 2
+    assert value(text, "request_duration_seconds_bucket", route="orders", le="+Inf") == 3
+    assert value(text, "request_duration_seconds_count", route="orders") == 3
+    assert value(text, "request_duration_seconds_sum", route="orders") == 400.702
+    assert value(text, "request_bytes_total", route="orders") == 30
+    assert value(text, "response_bytes_total", route="orders") == 60
+    assert value(text, "replays_total", route="orders", reason="401") == 1
+    assert value(text, "token_requests_total", credential="orders-app", result="ok") == 1
+    assert value(text, "token_expiry_timestamp_seconds", credential="orders-app") == 1_700_000_000.5
+    assert value(text, "upstream_connections", origin="https://oic.example:443", state="idle") == 3
+    assert value(text, "log_lines_lost_total") == 4
+    assert value(text, "build_info", version="1.2.3") == 1
+
+
+def test_the_process_tells_of_itself_and_of_nothing_else() -> None:
+    names = {name for name in parsed(used().text()) if not name.startswith(PREFIX)}
+    assert {"process_resident_memory_bytes", "process_cpu_seconds", "python_gc_collections", "python_info"} <= names
+    assert all(name.startswith(("process_", "python_")) for name in names)
+
+
+def test_a_meter_is_the_same_for_its_name_and_labels_are_escaped() -> None:
+    metrics = Metrics("1")
+    assert metrics.route(UNROUTED) is metrics.route(UNROUTED)
+    assert metrics.token("a") is metrics.token("a")
+    metrics.watch_connections(lambda: [('a"\n\\', "idle", 1)])
+    assert value(metrics.text(), "upstream_connections", origin='a"\n\\', state="idle") == 1
+
+
+def test_a_route_never_used_has_no_histograms() -> None:
+    metrics = Metrics("1")
+    metrics.route("idle")
+    assert metrics.snapshot()[PREFIX + "request_duration_seconds"] == {}
+    assert value(metrics.text(), "requests_in_flight", route="idle") == 0
+
+
+def test_who_watches_expiry_wins_over_the_meter() -> None:
+    metrics = used()
+    metrics.watch_expiry(lambda: [("orders-app", 5.0)])
+    assert value(metrics.text(), "token_expiry_timestamp_seconds", credential="orders-app") == 5
+
+
+def test_a_request_that_ended_without_a_status_says_so() -> None:
+    metrics = Metrics("1")
+    metrics.route("a").done("GET", 0, "caller", 0.0, None, 0.0, 0, 0)
+    assert value(metrics.text(), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
+
+
+def test_snapshots_of_several_processes_become_one() -> None:
+    one, other = used(), used()
+    other.token("orders-app").expiry = 1_800_000_000.0
+    other.route("bills").begin()
+    merged = merge([one.snapshot(), other.snapshot()])
+    assert merged[PREFIX + "requests_total"]["orders", "POST", "2xx", "none"] == 6
+    assert merged[PREFIX + "requests_in_flight"] == {("orders",): 2, ("bills",): 1}
+    assert merged[PREFIX + "token_expiry_timestamp_seconds"] == {("orders-app",): 1_800_000_000.0}
+    assert merged[PREFIX + "build_info"] == {("1.2.3",): 1}
+    (duration,) = [family for family in families(merged) if family.name == PREFIX + "request_duration_seconds"]
+    assert [sample.value for sample in duration.samples if sample.name.endswith("_count")] == [6]
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    metrics = used()
+    before = metrics.snapshot()
+    metrics.route("orders").done("GET", 200, None, 0.1, 0.1, 0.1, 0, 0)
+    metrics.token("orders-app").fetched("ok", 1.0)
+    assert before == used().snapshot()

@@ -1,0 +1,104 @@
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.observe.record import FIELDS, Record, line, text
+
+FULL = Record(
+    time=1_700_000_000.123,
+    request_id="r-1",
+    route="orders",
+    credential="orders-app",
+    client="10.0.0.7",
+    method="POST",
+    path="/orders/7?token=hidden",
+    status=202,
+    duration_ms=12.34567,
+    upstream_ms=11.9996,
+    token_wait_ms=0.0004,
+    attempts=1,
+    upstream_status=202,
+    instance_id="lJrSjUUVEfGXW0tyvl-GZA",
+    opc_request_id="C/T/S",
+    bytes_in=10,
+    bytes_out=20,
+)
+
+any_text = st.text(st.characters(categories=None), max_size=30)
+TEXTS = [each.name for each in fields(Record) if each.type == str | None]
+
+
+def test_a_full_record_says_all_in_the_contracts_order() -> None:
+    document = json.loads(line(FULL))
+    assert tuple(document) == FIELDS
+    assert document == {
+        **{"time": "2023-11-14T22:13:20.123Z", "level": "info", "event": "request", "request_id": "r-1"},
+        **{"route": "orders", "credential": "orders-app", "client": "10.0.0.7", "method": "POST", "path": "/orders/7"},
+        **{"status": 202, "duration_ms": 12.346, "upstream_ms": 12.0, "token_wait_ms": 0.0, "attempts": 1},
+        **{"upstream_status": 202, "instance_id": "lJrSjUUVEfGXW0tyvl-GZA", "opc_request_id": "C/T/S"},
+        **{"bytes_in": 10, "bytes_out": 20, "error": None},
+    }
+
+
+def test_an_empty_record_has_every_field_too() -> None:
+    document = json.loads(line(Record()))
+    assert tuple(document) == FIELDS
+    assert document["path"] is None
+    assert document["upstream_ms"] is None
+    assert document["attempts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("record", "level"),
+    [
+        (Record(status=404, upstream_status=404), "info"),
+        (Record(status=503, upstream_status=503), "warning"),
+        (Record(status=502, error="token-refused"), "warning"),
+        (Record(status=400, error="bad-request"), "warning"),
+        (Record(status=500, error="internal"), "error"),
+    ],
+)
+def test_level(record: Record, level: str) -> None:
+    assert json.loads(line(record))["level"] == level
+
+
+def test_the_reason_is_there_when_set_and_never_holds_a_secret() -> None:
+    record = Record(error="upstream-broken", reason="reply to Bearer abcdefgh was cut")
+    assert json.loads(line(record))["reason"] == "reply to Bearer *** was cut"
+    assert "abcdefgh" not in text(record)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/a?b=c?d", "/a"),
+        ("?x", ""),
+        ("http://joe:pw@host/a?b", "http://***@host/a"),
+        ("*", "*"),
+        ("/a@b", "/a@b"),
+    ],
+)
+def test_path_holds_neither_query_nor_user(target: str, path: str) -> None:
+    assert json.loads(line(Record(path=target)))["path"] == path
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(TEXTS, st.none() | any_text)))
+def test_any_text_in_any_field_is_one_valid_line(values: dict[str, str | None]) -> None:
+    record = Record(**values)  # type: ignore[arg-type]  # only the text fields
+    written = line(record).decode()
+    assert written.splitlines(keepends=True) == [written]
+    assert tuple(json.loads(written))[: len(FIELDS)] == FIELDS
+    assert "?" not in (json.loads(written)["path"] or "")
+    assert text(record).isprintable()
+
+
+def test_text_is_short_and_coloured_only_when_asked() -> None:
+    assert text(FULL) == (
+        "22:13:20.123 202 POST       12.3 ms  orders           /orders/7  instance=lJrSjUUVEfGXW0tyvl-GZA"
+    )
+    assert "\x1b[32m202\x1b[0m" in text(FULL, colour=True)
+    assert "error=forbidden" in text(Record(error="forbidden", request_id="r-2"))
+    assert "request=r-2" in text(Record(error="forbidden", request_id="r-2"))

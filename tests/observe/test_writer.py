@@ -1,0 +1,153 @@
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.observe.writer import LineWriter
+
+LINE = b"x" * 999 + b"\n"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    yield reader, writer
+    for end in (reader, writer):
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def read_all(reader: int) -> bytes:
+    parts = []
+    while part := os.read(reader, 1 << 16):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_lines_come_out_in_order_without_being_asked(pipe: tuple[int, int]) -> None:
+    reader, target = pipe
+    writer = LineWriter(target, interval=0.001)
+    writer.write(b"one\n")
+    assert os.read(reader, 100) == b"one\n"
+    writer.write(b"two\n")
+    assert os.read(reader, 100) == b"two\n"
+    assert writer.close(5)
+    assert writer.lost == 0
+
+
+def test_close_writes_what_waits_and_takes_no_more(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as stream:
+        writer = LineWriter(stream, interval=60)
+        for number in range(500):
+            writer.write(b"%d\n" % number)
+        assert writer.close(5)
+        writer.write(b"late\n")
+    assert (tmp_path / "log").read_bytes() == b"".join(b"%d\n" % number for number in range(500))
+    assert writer.lost == 1
+
+
+def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as stream:
+        writer = LineWriter(stream, interval=0.001)
+        threads = [
+            threading.Thread(target=lambda mark: [writer.write(mark * 50 + b"\n") for _ in range(1000)], args=(mark,))
+            for mark in (b"a", b"b", b"c")
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert writer.close(5)
+    lines = (tmp_path / "log").read_bytes().splitlines()
+    assert sorted(set(lines)) == [b"a" * 50, b"b" * 50, b"c" * 50]
+    assert len(lines) + writer.lost == 3000
+
+
+def test_a_stalled_reader_stalls_neither_writing_nor_closing(pipe: tuple[int, int]) -> None:
+    reader, target = pipe
+    writer = LineWriter(target, interval=0.001, max_lines=300)
+    began = time.monotonic()
+    for _ in range(5000):
+        writer.write(LINE)
+    assert not writer.close(0.2)
+    assert time.monotonic() - began < 2
+    os.close(target)
+    kept = read_all(reader)
+    assert kept.startswith(LINE)
+    assert writer.lost >= 5000 - len(kept) // len(LINE)
+
+
+def test_no_more_bytes_wait_than_allowed(pipe: tuple[int, int]) -> None:
+    _, target = pipe
+    writer = LineWriter(target, interval=60, max_bytes=10 * len(LINE))
+    for _ in range(11):
+        writer.write(LINE)
+    assert writer.lost == 1
+    assert writer.close(5)
+
+
+def test_a_slow_reader_of_a_nonblocking_pipe_gets_every_byte_once(pipe: tuple[int, int]) -> None:
+    reader, target = pipe
+    os.set_blocking(target, False)
+    writer = LineWriter(target, interval=0.001)
+    for number in range(2000):
+        writer.write(b"%0999d\n" % number)
+    os.close(target)
+    closing = threading.Thread(target=writer.close, args=(10,))
+    closing.start()
+    assert read_all(reader) == b"".join(b"%0999d\n" % number for number in range(2000))
+    closing.join()
+    assert writer.lost == 0
+
+
+def test_a_reader_that_left_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+    reader, target = pipe
+    os.close(reader)
+    writer = LineWriter(target, interval=0.001)
+    for _ in range(10):
+        writer.write(LINE)
+    assert writer.close(5)
+    assert writer.lost == 10
+
+
+def test_a_new_reader_of_a_named_pipe_begins_at_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    first = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    target = os.open(path, os.O_WRONLY)
+    writer = LineWriter(target, interval=0.001)
+    os.close(target)
+    os.close(first)
+    writer.write(b"nobody reads this\n")
+    while not writer.lost:
+        time.sleep(0)
+    second = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    writer.write(b"again\n")
+    assert writer.close(5)
+    assert os.read(second, 100) == b"again\n"
+    os.close(second)
+
+
+def test_a_full_disk_holds_up_nothing() -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        writer = LineWriter(full, interval=0.001)
+        writer.write(LINE)
+        writer.write(LINE)
+        assert not writer.close(0.1)
+        assert writer.lost == 2
+
+
+def test_closing_the_target_elsewhere_sends_no_line_astray(tmp_path: Path) -> None:
+    stream = (tmp_path / "log").open("wb")
+    writer = LineWriter(stream, interval=60)
+    stream.close()
+    with (tmp_path / "other").open("wb"):
+        writer.write(b"mine\n")
+        assert writer.close(5)
+    assert (tmp_path / "log").read_bytes() == b"mine\n"
+    assert (tmp_path / "other").read_bytes() == b""
