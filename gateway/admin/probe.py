@@ -21,11 +21,12 @@ def probe(address: str, timeout: float = 3.0) -> tuple[bool, str]:
         try:
             connection.request("GET", "/readyz", headers={"Connection": "close"})
             reply = connection.getresponse()
-            return reply.status == 200, _told(reply.status, reply.read(_LONGEST))
+            document = _document(reply.read(_LONGEST))
+            return reply.status == 200 and "state" in document, _row(_told(reply.status, document))
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return False, f"{address}: {str(error) or type(error).__name__}"
+        return False, _row(f"{address}: {str(error) or type(error).__name__}")
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -47,15 +48,18 @@ def _connection(where: Place, timeout: float) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(where.host, where.port, timeout=timeout)
 
 
-def _told(status: int, body: bytes) -> str:
-    """The readiness document in one line: its state, then each credential that has no token and why."""
+def _document(body: bytes) -> dict[str, Any]:
+    """The readiness document, empty when it is none: something else than a gateway may listen there."""
     try:
-        document: Any = json.loads(body)
+        document = json.loads(body)
     except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        return f"the admin port answered {status}"
-    state = str(document.get("state") or document.get("detail") or status)
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _told(status: int, document: dict[str, Any]) -> str:
+    """The document's state, then each credential that has no token and why."""
+    state = str(document.get("state") or document.get("detail") or f"answered {status}, and not as a gateway does")
     credentials = document.get("credentials")
     troubles = [
         f"{name}: {facts['error']}"
@@ -63,3 +67,8 @@ def _told(status: int, body: bytes) -> str:
         if isinstance(facts, dict) and facts.get("error")
     ]
     return "; ".join((state, *troubles))
+
+
+def _row(text: str) -> str:
+    """`text` on one line, without what a terminal would act upon."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

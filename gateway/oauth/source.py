@@ -131,11 +131,12 @@ class TokenSource:
         now = self._clock.monotonic()
         if self._closed or now < self._held_until or (self._failure is not None and now < self._failure.until):
             return None
+        before = self._token
         self._start(rejected)
         await self._wait()
-        if self._token is not None and self._token.value == rejected and self._failure is None and not self._running():
-            self.fruitless(rejected)  # the identity domain handed the same token out again
-        return self._other(rejected)
+        after = self._token
+        # The identity domain may hand the same token out again; it is new all the same, and worth its one replay.
+        return after.value if after is not None and after is not before and self._is_live(after) else None
 
     def fruitless(self, token: str) -> None:
         """The replay with this renewed token got 401 too: a role or audience problem, not the token.

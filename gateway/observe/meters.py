@@ -65,7 +65,7 @@ class RouteMeter:
         bytes_in: int,
         bytes_out: int,
     ) -> None:
-        """A request has ended with `status`, 0 for none; `blame` is that of `gateway.errors`, None when no error of ours.
+        """A request has ended with `status` (0: none); `blame` is of `gateway.errors`, None when no error of ours.
 
         Times in seconds; `upstream_s` is None when nothing was sent upstream. Bytes are those of the bodies.
         """

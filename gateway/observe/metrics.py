@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector
 
 from gateway.observe.meters import BUCKETS, NO_BLAME, RouteMeter, TokenMeter
 
+__all__ = ("CONTENT_TYPE", "METRICS", "UNROUTED", "Metrics", "RouteMeter", "Row", "TokenMeter", "families", "merge")
+
 PREFIX = "oic_gateway_"
 UNROUTED = "-"  # the route label of requests that belong to no route
 NO_STATUS = "none"  # the status label of requests that ended before there was one

@@ -21,12 +21,10 @@ class Counter:
         self.asked = 0
         self.open = asyncio.Event()
         self.open.set()
-        self.began = asyncio.Event()
         self.failure: Exception | None = None
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         self.asked += 1
-        self.began.set()
         await self.open.wait()
         return self.answer
 
@@ -53,16 +51,23 @@ class Reply:
 class Port:
     """An open admin port, and a caller that sends it any bytes."""
 
-    def __init__(self, server: AdminServer, address: str, desk: Counter) -> None:
-        self.server = server
-        self.address = address
-        self.desk = desk
+    def __init__(self) -> None:
+        self.desk = Counter()
+        self.server = AdminServer(self.desk, may_call=self.may_call)
+        self.address = ""
+        self.arrivals: asyncio.Queue[None] = asyncio.Queue()
         self.refused: str | None = None
         self.seen: list[tuple[str | None, str]] = []
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         self.seen.append((peer, host))
+        self.arrivals.put_nowait(None)
         return self.refused
+
+    async def arrived(self, number: int) -> None:
+        """Waits until `number` requests more have been judged."""
+        for _ in range(number):
+            await self.arrivals.get()
 
     async def ask(self, target: str, *fields: str, method: str = "GET") -> Reply:
         head = "".join(f"{field}\r\n" for field in fields or ("Host: localhost",))
@@ -86,11 +91,8 @@ class Port:
 
 
 async def opened(address: str) -> Port:
-    desk = Counter()
-    port: Port
-    server = AdminServer(desk, may_call=lambda peer, host: port.may_call(peer, host))
-    port = Port(server, "", desk)
-    port.address = await server.start(address)
+    port = Port()
+    port.address = await port.server.start(address)
     return port
 
 

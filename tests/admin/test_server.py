@@ -123,9 +123,7 @@ async def test_a_failing_desk_is_said_in_the_log_and_not_in_the_reply(
 async def test_polls_at_the_same_time_share_one_evaluation(port: Any) -> None:
     port.desk.open.clear()
     polls = [asyncio.create_task(port.ask("/readyz")) for _ in range(5)]
-    await port.desk.began.wait()
-    while len(port.seen) < 5:
-        await asyncio.sleep(0)
+    await port.arrived(5)
     port.desk.open.set()
     assert {reply.status for reply in await asyncio.gather(*polls)} == {200}
     assert port.desk.asked == 1
@@ -136,10 +134,9 @@ async def test_polls_at_the_same_time_share_one_evaluation(port: Any) -> None:
 async def test_a_poll_that_leaves_cancels_it_for_nobody(port: Any) -> None:
     port.desk.open.clear()
     leaver = asyncio.create_task(port.ask("/readyz"))
-    await port.desk.began.wait()
+    await port.arrived(1)
     stayer = asyncio.create_task(port.ask("/readyz"))
-    while len(port.seen) < 2:
-        await asyncio.sleep(0)
+    await port.arrived(1)
     leaver.cancel()
     await asyncio.wait([leaver])
     port.desk.open.set()
@@ -150,7 +147,7 @@ async def test_a_poll_that_leaves_cancels_it_for_nobody(port: Any) -> None:
 async def test_closing_ends_a_poll_that_hangs(port: Any) -> None:
     port.desk.open.clear()
     poll = asyncio.create_task(port.ask("/readyz"))
-    await port.desk.began.wait()
+    await port.arrived(1)
     await asyncio.wait_for(port.server.close(), 5)
     await asyncio.wait([poll])
 

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import datetime as dt
 import gzip
 import json
@@ -74,10 +75,24 @@ async def test_neither_secret_nor_token_follows_a_redirect(
 async def test_no_cookie_is_kept_between_requests(session: aiohttp.ClientSession) -> None:
     first = answer(200, {"access_token": "a"}, set_cookie="session=1; Path=/")
     async with Identity(first) as identity:
-        endpoint = TokenEndpoint(session)
-        await endpoint(request(identity.url))
-        await endpoint(request(identity.url))
+        # Cookie jars take no cookie from an IP address anyway.
+        asked = request(identity.url.replace("127.0.0.1", "localhost"))
+        await TokenEndpoint(session)(asked)
+        await TokenEndpoint(session)(asked)
     assert "cookie" not in identity.asked[1].headers
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        answer(200, b" " * (256 * 1024 + 1)),
+        answer(200, gzip.compress(b" " * 20_000_000), content_encoding="gzip"),
+    ],
+)
+async def test_an_endless_answer_is_cut_short(said: Answer, session: aiohttp.ClientSession) -> None:
+    async with Identity(said) as identity:
+        reason = await reason_of(TokenEndpoint(session), request(identity.url))
+    assert reason == "unreadable: the answer is longer than 256 KiB"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +105,6 @@ async def test_no_cookie_is_kept_between_requests(session: aiohttp.ClientSession
         (Answer(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"), "broken"),
         (answer(200, b"<html>"), "unreadable"),
         (answer(200), "unreadable"),
-        (answer(200, b" " * (256 * 1024 + 1)), "unreadable"),
-        (answer(200, gzip.compress(b" " * 20_000_000), content_encoding="gzip"), "unreadable"),
         (answer(503, b"busy"), "unreadable"),
         (refusal("temporarily_unavailable", 503), "temporarily_unavailable"),
     ],
@@ -200,6 +213,56 @@ async def test_an_egress_proxy_gets_its_own_credentials_only(session: aiohttp.Cl
         [asked] = proxy.asked
         assert asked.line == "POST http://idcs.example/token HTTP/1.1"
         assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
+
+
+class Tunnel:
+    """An egress proxy that grants every CONNECT and leads it to `port`; `heads` are the requests it saw."""
+
+    def __init__(self, port: int) -> None:
+        self.heads: list[bytes] = []
+        self.ended = asyncio.Event()
+        self._port = port
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pipe(reader, inner_writer), self._pipe(inner_reader, writer))
+        self.ended.set()
+
+    @staticmethod
+    async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                writer.write(chunk)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(
+    certificate: Path, session: aiohttp.ClientSession
+) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    async with Identity(tls=server) as identity:
+        tunnel = Tunnel(int(identity.url.split(":")[2].partition("/")[0]))
+        async with await asyncio.start_server(tunnel.serve, "127.0.0.1", 0) as listener:
+            endpoint = TokenEndpoint(
+                session,
+                tls=ssl.create_default_context(cafile=certificate),
+                proxy=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",
+                proxy_auth="Basic cHJveHk6cGFzcw==",
+            )
+            assert (await endpoint(request(identity.url))).value == "token-1"
+            async with asyncio.timeout(5):
+                await tunnel.ended.wait()
+    [head] = tunnel.heads
+    assert b"Proxy-Authorization: Basic cHJveHk6cGFzcw==\r\n" in head
+    assert b"\r\nAuthorization" not in head
+    [asked] = identity.asked
+    assert "proxy-authorization" not in asked.headers
+    assert "authorization" in asked.headers
 
 
 async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret(session: aiohttp.ClientSession) -> None:

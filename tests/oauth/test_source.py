@@ -255,10 +255,11 @@ async def test_many_401_at_once_share_one_forced_renewal() -> None:
     assert len(identity.asked) == 2
 
 
-async def test_the_same_token_handed_out_again_is_no_renewal() -> None:  # defect 13
+async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:  # defect 13
     async with Identity(token("a"), token("a")) as identity, scene(identity.url) as stage:
         await stage.source.get()
-        assert await stage.source.renewed("a") is None
+        assert await stage.source.renewed("a") == "a"
+        stage.source.fruitless("a")
         assert await stage.source.renewed("a") is None
         assert stage.source.current() == "a"
     assert len(identity.asked) == 2
@@ -270,6 +271,17 @@ async def test_a_fruitless_report_on_an_old_token_means_nothing() -> None:
         await stage.source.renewed("token-1")
         stage.source.fruitless("token-1")
         assert await stage.source.renewed("token-2") == "token-3"
+
+
+async def test_late_fruitless_reports_do_not_lengthen_the_hold() -> None:
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        stage.source.fruitless("token-1")
+        stage.clock.turn(29)
+        stage.source.fruitless("token-1")
+        assert await stage.source.renewed("token-1") is None
+        stage.clock.turn(1)
+        assert await stage.source.renewed("token-1") == "token-2"
 
 
 async def test_a_forced_renewal_that_fails_leaves_the_token_and_is_not_repeated_at_once() -> None:

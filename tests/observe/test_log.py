@@ -45,7 +45,10 @@ def test_an_event_has_its_name_and_its_fields(start: Start, target: Path) -> Non
     (event,) = lines(target)
     assert event.pop("time").endswith("Z")
     assert event == {
-        **{"level": "info", "event": "token-renewed", "logger": "gateway.oauth", "message": "renewed 100 %"},
+        "level": "info",
+        "event": "token-renewed",
+        "logger": "gateway.oauth",
+        "message": "renewed 100 %",
         "credential": "a",
     }
 

@@ -35,11 +35,26 @@ def test_a_full_record_says_all_in_the_contracts_order() -> None:
     document = json.loads(line(FULL))
     assert tuple(document) == FIELDS
     assert document == {
-        **{"time": "2023-11-14T22:13:20.123Z", "level": "info", "event": "request", "request_id": "r-1"},
-        **{"route": "orders", "credential": "orders-app", "client": "10.0.0.7", "method": "POST", "path": "/orders/7"},
-        **{"status": 202, "duration_ms": 12.346, "upstream_ms": 12.0, "token_wait_ms": 0.0, "attempts": 1},
-        **{"upstream_status": 202, "instance_id": "lJrSjUUVEfGXW0tyvl-GZA", "opc_request_id": "C/T/S"},
-        **{"bytes_in": 10, "bytes_out": 20, "error": None},
+        "time": "2023-11-14T22:13:20.123Z",
+        "level": "info",
+        "event": "request",
+        "request_id": "r-1",
+        "route": "orders",
+        "credential": "orders-app",
+        "client": "10.0.0.7",
+        "method": "POST",
+        "path": "/orders/7",
+        "status": 202,
+        "duration_ms": 12.346,
+        "upstream_ms": 12.0,
+        "token_wait_ms": 0.0,
+        "attempts": 1,
+        "upstream_status": 202,
+        "instance_id": "lJrSjUUVEfGXW0tyvl-GZA",
+        "opc_request_id": "C/T/S",
+        "bytes_in": 10,
+        "bytes_out": 20,
+        "error": None,
     }
 
 

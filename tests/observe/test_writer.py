@@ -29,6 +29,11 @@ def read_all(reader: int) -> bytes:
     return b"".join(parts)
 
 
+def write_many(writer: LineWriter, mark: bytes) -> None:
+    for _ in range(1000):
+        writer.write(mark * 50 + b"\n")
+
+
 def test_lines_come_out_in_order_without_being_asked(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     writer = LineWriter(target, interval=0.001)
@@ -54,10 +59,7 @@ def test_close_writes_what_waits_and_takes_no_more(tmp_path: Path) -> None:
 def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as stream:
         writer = LineWriter(stream, interval=0.001)
-        threads = [
-            threading.Thread(target=lambda mark: [writer.write(mark * 50 + b"\n") for _ in range(1000)], args=(mark,))
-            for mark in (b"a", b"b", b"c")
-        ]
+        threads = [threading.Thread(target=write_many, args=(writer, mark)) for mark in (b"a", b"b", b"c")]
         for thread in threads:
             thread.start()
         for thread in threads:
