@@ -1,21 +1,61 @@
-# Every verb is one line in `make help`. VENV holds all that the project needs, installed from the hashed lock.
-PYTHON ?= python3
+# Every verb is one line of `make help`. VENV holds all that they need, installed once from the hashed lock.
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix serve bench schema lock clean
 
 help:  ## show these lines
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP)  ## take a tour: sandbox and gateway as real processes, verified step by step
+	@$(BIN)/python -m demo.tour $(ARGS)
+
+test: $(STAMP)  ## run all tests; ARGS="-k renewal" narrows
+	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+
+check: $(STAMP)  ## formatting, linting, types, the law of imports
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+fix: $(STAMP)  ## format, and mend what the linter can mend
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix .
+
+serve: $(STAMP)  ## run sandbox and gateway with config/demo.yaml until Ctrl-C
+	@$(BIN)/oic-gateway sandbox >/dev/null & sandbox=$$!; trap 'kill $$sandbox 2>/dev/null' EXIT; trap : INT TERM; \
+	OIC_SANDBOX_SECRET=$$(cat demo/sandbox-secret) $(BIN)/oic-gateway serve -c config/demo.yaml
+
+bench: $(STAMP)  ## measure CPU time per request beside nginx (Linux, two CPUs)
+	@$(BIN)/python bench/run.py
+
+schema: $(STAMP)  ## make config/schema.json and docs/configuration.md anew from the model
+	@$(BIN)/python -m gateway.config.schema >$(VENV)/made && cp $(VENV)/made config/schema.json
+	@$(BIN)/python -m gateway.config.reference >$(VENV)/made && cp $(VENV)/made docs/configuration.md
+
+lock: $(STAMP)  ## make the hashed lock files anew from pyproject.toml; ARGS=--upgrade takes newer versions
+	@$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra dev --output-file requirements-dev.lock
+	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
+
+clean:  ## take away the environment and all that tools leave behind
+	@rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find gateway demo bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.lock pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments: apt-get install python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV), once ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --require-hashes --requirement requirements-dev.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
-
-lock:  ## make the hashed lock files anew from pyproject.toml
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.lock

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway import __version__
@@ -29,6 +29,8 @@ from gateway.wiring import Parts
 log = logging.getLogger("gateway.app")
 
 BACKLOG = 1024
+FIXED = ("listen", "admin", "limits", "log")
+"""Keys that count only at a start."""
 
 
 class Gateway(Desk):
@@ -55,27 +57,26 @@ class Gateway(Desk):
         self._metrics.watch_connections(self._connections)
 
     async def start(self) -> None:
-        """Opens both ports. Raises OSError where one is taken."""
-        self.admin = await self._admin.start(self._config.admin)
-        callers = _bind(self._config.listen)
+        """Opens both ports. Raises OSError, with the address in its words, where one is taken."""
+        with _naming(self._config.admin):
+            self.admin = await self._admin.start(self._config.admin)
+        with _naming(self._config.listen):
+            callers = _bind(self._config.listen)
         self._listener = await asyncio.get_running_loop().create_server(self._callers, sock=callers, backlog=BACKLOG)
         self.listen = _named(callers, self._config.listen)
         say(log, logging.INFO, "started", f"listening on {self.listen}", listen=self.listen, admin=self.admin)
 
     def reload(self, config: Config) -> None:
-        """Takes on another configuration at once; requests under way end by the old one. The ports and `limits` stay.
+        """Takes on another configuration at once; requests under way end by the old one. What is `FIXED` stays.
         Raises OSError where a file that it names cannot be used; then nothing has changed.
         """
         before, self._assembly = self._assembly, self._parts.assemble(config)
         self._forward.table = self._assembly.table
         for upstream in before.upstreams:
             upstream.close()
-        if (config.listen, config.admin, config.limits) != (
-            self._config.listen,
-            self._config.admin,
-            self._config.limits,
-        ):
-            say(log, logging.WARNING, "restart-needed", "`listen`, `admin` and `limits` change only at a restart")
+        if any(getattr(config, key) != getattr(self._config, key) for key in FIXED):
+            told = f"{', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
+            say(log, logging.WARNING, "restart-needed", told)
         self._config = config
         say(log, logging.INFO, "reloaded", "the configuration was read again", routes=len(config.routes))
 
@@ -173,8 +174,7 @@ async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) 
     try:
         await gateway.start()
     except OSError as error:
-        told = f"cannot listen: {error.strerror or error}; free the address or change it"
-        say(log, logging.ERROR, "not-started", told)
+        say(log, logging.ERROR, "not-started", f"{error.strerror}; free the address or change it")
         stop.set()
         hurry.set()
         await gateway.stop(hurry=hurry)
@@ -202,6 +202,18 @@ async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _naming(address: str) -> Iterator[None]:
+    """Says in an OSError which address it is about; asyncio and the system word theirs differently."""
+    try:
+        yield
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, f"cannot listen on {address}: {reason}") from error
 
 
 def _bind(address: str) -> socket.socket:

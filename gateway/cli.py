@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from gateway import __version__, app, live
 from gateway.admin.probe import probe
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = verbs.add_parser("serve", parents=[file], help="run the gateway", description=_serve.__doc__)
     for flag, shape, meaning in ONE_ROUTE_FLAGS.values():
         serve.add_argument(flag, metavar=shape, help=f"{meaning} (or {_variable(flag)})")
+    serve.add_argument("--client-secret", action=_NoSecret, help=argparse.SUPPRESS)
     serve.add_argument(
         "--allow", metavar="CIDR", action="append", default=[], help=f"who may call (or {PREFIX}ALLOW, comma-separated)"
     )
@@ -85,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     schema = verbs.add_parser("schema", help="print the JSON Schema of the configuration file")
     schema.set_defaults(run=_schema)
     return parser
+
+
+class _NoSecret(argparse.Action):
+    """Refuses a secret as a flag's value, where every process of the machine could read it; never shows it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(f"a command line is no place for a secret; use --client-secret-file or {PREFIX}CLIENT_SECRET")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -145,24 +153,31 @@ def _schema(_: argparse.Namespace) -> int:
 def _reader(options: argparse.Namespace) -> Callable[[], Loaded]:
     """How the configuration is read, now and at each SIGHUP: from the file, or from flags and variables."""
     file = options.config or os.environ.get(f"{PREFIX}CONFIG")
+    if not file:
+        return _from_flags(options)
+    flags = [flag for name, (flag, _, _) in ONE_ROUTE_FLAGS.items() if getattr(options, name)]
+    if options.allow:
+        flags.append("--allow")
+    if flags:
+        _refuse(f"oic-gateway serve: {', '.join(flags)} would not count beside {file}; write it there")
+    return lambda: _loaded(file)
+
+
+def _from_flags(options: argparse.Namespace) -> Callable[[], Loaded]:
     given = {
         name: getattr(options, name) or os.environ.get(_variable(flag))
         for name, (flag, _, _) in ONE_ROUTE_FLAGS.items()
     }
-    if file:
-        return lambda: _loaded(file)
     allow = options.allow or [part.strip() for part in os.environ.get(f"{PREFIX}ALLOW", "").split(",") if part.strip()]
-    needed = [name for name in ("upstream", "token_url", "client_id") if not given[name]]
-    has_secret = given["client_secret_file"] or f"{PREFIX}CLIENT_SECRET" in os.environ
-    if needed or not has_secret:
-        missing = [ONE_ROUTE_FLAGS[name][0] for name in needed] + ([] if has_secret else ["--client-secret-file"])
-        print(  # noqa: T201
-            f"oic-gateway serve: without --config, one route needs {', '.join(missing)} "
-            f"(each also as a variable, like {PREFIX}UPSTREAM; the secret itself as {PREFIX}CLIENT_SECRET)",
-            file=sys.stderr,
-        )
-        raise SystemExit(BAD_CONFIG)
+    missing = [ONE_ROUTE_FLAGS[name][0] for name in ("upstream", "token_url", "client_id") if not given[name]]
     secret_env = None if given["client_secret_file"] else f"{PREFIX}CLIENT_SECRET"
+    if secret_env and secret_env not in os.environ:
+        missing.append("--client-secret-file")
+    if missing:
+        _refuse(
+            f"oic-gateway serve: without --config, one route needs {', '.join(missing)} "
+            f"(each also as a variable, like {PREFIX}UPSTREAM; the secret itself as {PREFIX}CLIENT_SECRET)"
+        )
     return lambda: Loaded(
         one_route(
             upstream=given["upstream"] or "",
@@ -186,9 +201,13 @@ def _variable(flag: str) -> str:
 def _file(options: argparse.Namespace) -> str:
     file = options.config or os.environ.get(f"{PREFIX}CONFIG")
     if not file:
-        print(f"say which file: --config FILE, or {PREFIX}CONFIG", file=sys.stderr)  # noqa: T201
-        raise SystemExit(BAD_CONFIG)
+        _refuse(f"say which file: --config FILE, or {PREFIX}CONFIG")
     return str(file)
+
+
+def _refuse(told: str) -> NoReturn:
+    print(told, file=sys.stderr)  # noqa: T201
+    raise SystemExit(BAD_CONFIG)
 
 
 def _loaded(file: str | Path) -> Loaded:

@@ -19,17 +19,17 @@ class Finding:
         return f"{mark} {self.subject}: {self.seen}" + (f"\n     → {self.remedy}" if self.remedy else "")
 
 
-# The steps of a connection, as `proxy.dialing` names them in its reasons, and what to do when one fails.
+# The steps of a connection, as `proxy.dialing` names them behind the origin, and what to do when one fails.
 STEPS = (
     (
-        "name:",
+        ": name:",
         "The host name is not known here: compare it with the console's runtime URL, and look at this host's DNS.",
     ),
     ("not trusted", "Where a TLS inspection proxy signs the certificates, give its authority as `tls: {ca: FILE}`."),
-    ("TLS:", "The other side does not speak TLS as expected: check https against http, and the port."),
-    ("egress proxy:", "The egress proxy refused the tunnel: check its address, its user, and what it lets through."),
+    (": TLS:", "The other side does not speak TLS as expected: check https against http, and the port."),
+    (": egress proxy:", "The egress proxy refused the tunnel: check its address, its user, and what it lets through."),
     ("no connection within", "Nothing answers: check the port, the firewall, and whether an egress proxy is needed."),
-    ("connect:", "The port refuses: check it, and the instance's allow-list for this host's egress address."),
+    (": connect:", "The port refuses: check it, and the instance's allow-list for this host's egress address."),
 )
 
 
@@ -42,17 +42,24 @@ def of_connection(upstream: str, reason: str) -> Finding:
 
 
 def of_audience(credential: str, scope: str, audiences: list[str]) -> Finding | None:
-    """A token whose audience is not the scope's resource: OIC will answer 401. None where they fit or cannot be told."""
-    resource = scope.partition("urn:opc:")[0].strip()
-    if not resource.startswith("http") or not audiences or any(_same(resource, audience) for audience in audiences):
+    """A token for none of the resources in its scope: OIC will answer 401. None where one fits or it cannot be told.
+
+    A scope is its resource's audience with the resource's own word behind it, without a space: `https://HASH….com:443`
+    and `urn:opc:resource:consumer::all` or `/ic/api/`.
+    """
+    resources = [word.partition("urn:opc:")[0] for word in scope.split() if word.lower().startswith("http")]
+    if not resources or not audiences or any(_fits(audience, resources) for audience in audiences):
         return None
     return Finding(
         ok=False,
         subject=f"credential {credential}",
-        seen=f"the token is for {', '.join(audiences)}, the scope asks for {resource}",
+        seen=f"the token is for {', '.join(audiences)}, the scope asks for {', '.join(resources)}",
         remedy="Copy the scope anew from the OIC resource in the application's OAuth configuration.",
     )
 
 
-def _same(resource: str, audience: str) -> bool:
-    return resource.rstrip("/").lower() == audience.rstrip("/").lower() or audience.startswith("urn:")
+def _fits(audience: str, resources: list[str]) -> bool:
+    if not audience.lower().startswith("http"):  # `urn:…` names a kind of resource, not one
+        return True
+    bare = audience.rstrip("/").lower().removesuffix(":443")
+    return any(f"{resource.lower()}/".startswith((f"{bare}/", f"{bare}:443/")) for resource in resources)

@@ -19,12 +19,12 @@ class Trace(NamedTuple):
 
 
 def trace(fields: Iterable[tuple[bytes, bytes]]) -> Trace:
-    """Finds the ids in the fields of a reply's head; an empty value is none."""
+    """Finds the ids in the fields of a reply's head; an empty value is none, of two the first counts."""
     instance_id = opc_request_id = None
     for name, value in fields:
         # The lengths tell nearly every other field apart without folding its case.
         if len(name) == len(INSTANCE_ID) and name.lower() == INSTANCE_ID:
-            instance_id = value.decode("latin-1") or None
+            instance_id = instance_id or value.decode("latin-1") or None
         elif len(name) == len(OPC_REQUEST_ID) and name.lower() == OPC_REQUEST_ID:
-            opc_request_id = value.decode("latin-1") or None
+            opc_request_id = opc_request_id or value.decode("latin-1") or None
     return Trace(instance_id, opc_request_id)

@@ -14,8 +14,10 @@ from gateway.errors import BadRequest, Forbidden
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
-HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[0-9A-Za-z._~-]+)?\]|[A-Za-z0-9._~-]+)(?::([0-9]{0,5}))?")
-FOREIGN_SITES = frozenset({b"cross-site", b"same-site"})
+# RFC 9110 §7.2: a host and a port; of the names that RFC 3986 §3.2.2 allows, those that a name server could answer.
+HOST = re.compile(r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9_~-][A-Za-z0-9._~-]*))(?::[0-9]{0,5})?")
+LONGEST_HOST = 260
+OWN_SITES = frozenset({b"same-origin", b"none"})
 
 
 class Admission:
@@ -24,16 +26,16 @@ class Admission:
     def __init__(self, allow: Iterable[Network], hosts: Iterable[str]) -> None:
         self._allow = tuple(allow)
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
-        self.accepts_host = lru_cache(maxsize=1024)(self._accepts_host)
+        self._accepts_host = lru_cache(maxsize=1024)(self._weigh_host)
+        self._accepts_address = lru_cache(maxsize=1024)(self._weigh_address)
 
     def accepts_address(self, address: str | None) -> bool:
         """True for loopback, a unix socket (None or empty) and the networks of `allow`."""
-        if not address:
-            return True
-        peer = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
-        return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)
+        return not address or self._accepts_address(address)
+
+    def accepts_host(self, host: str) -> bool | None:
+        """True for a name of the gateway (`is_accepted_host`), False for a foreign one, None for a malformed one."""
+        return self._accepts_host(host) if len(host) <= LONGEST_HOST else None
 
     def check_host(self, host: bytes | None, *, required: bool) -> None:
         """Raises BadRequest for a missing, repeated or malformed Host (RFC 9112 §3.2), Forbidden for a foreign one."""
@@ -47,34 +49,40 @@ class Admission:
         if not accepted:
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 
-    def _accepts_host(self, host: str) -> bool | None:
+    def _weigh_address(self, address: str) -> bool:
+        peer = ipaddress.ip_address(address.partition("%")[0])
+        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+            peer = peer.ipv4_mapped
+        return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)
+
+    def _weigh_host(self, host: str) -> bool | None:
         parts = HOST.fullmatch(host)
-        if parts is None:
+        if parts is None or (parts[1] and not _is_address(parts[1])):
             return None
-        return is_accepted_host(parts[1].lower().rstrip("."), self._hosts)
+        return parts[2] is None or is_accepted_host(parts[2].lower().rstrip("."), self._hosts)
 
 
 def is_accepted_host(name: str, listed: frozenset[str]) -> bool:
-    """True for an IP literal, a name of one label, a name under a private suffix, or a listed one: names that nobody
-    outside can point at this machine.
+    """True for an IPv4 address, a name of one label, a name under a private suffix, or a listed one: names that nobody
+    outside can point at this machine. `name` in lower case.
     """
-    if name in listed or "." not in name or name.startswith("["):
-        return True
-    if name.endswith(PRIVATE_SUFFIXES):
-        return True
-    try:
-        ipaddress.IPv4Address(name)
-    except ValueError:
-        return False
-    return True
+    return "." not in name or name in listed or name.endswith(PRIVATE_SUFFIXES) or _is_address(name)
 
 
 def check_browser(origin: bytes | None, fetch_site: bytes | None, origins: frozenset[str]) -> None:
     """Raises Forbidden for a request that a page made (Fetch standard: Origin, Sec-Fetch-Site), unless the route
     lists the origin.
     """
-    if origin is None and (fetch_site is None or fetch_site.lower() not in FOREIGN_SITES):
+    if origin is None and (fetch_site is None or fetch_site.lower() in OWN_SITES):
         return
     if "*" in origins or (origin is not None and origin.decode("latin-1") in origins):
         return
     raise Forbidden("Requests that a browser page makes are refused; add the page's origin to the route's `origins`.")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

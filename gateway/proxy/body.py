@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestPayloadError
 
-from gateway.errors import BadRequest, BodyTooLarge, CallerGone, GatewayError
+from gateway.errors import BadRequest, BodyTooLarge, CallerGone
 from gateway.proxy.connection import Connection
 
 
@@ -32,38 +34,37 @@ class CallerBody:
         self._ended = not has_body
         self.is_whole = True
         self.taken = 0
-        self.error: GatewayError | None = None
 
     def at_once(self) -> list[bytes] | None:
         """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
-        earlier = self._framed_kept()
         if self._ended:
-            return earlier
+            return self._framed(self._kept)
         if not self._content.is_eof():
             return None
-        piece = self._content.read_nowait()
+        earlier, piece = self._kept[:], self._content.read_nowait()
         self._ended = True
         self._take(piece)
-        return earlier + self._framed(piece)
+        return self._framed([*earlier, piece])
 
     async def pump(self, connection: Connection, *, idle: float, response: float) -> None:
         """Sends what is kept, then the rest as it comes; at the end the reply is due within `response` seconds.
 
-        A failure on the caller's side ends the exchange and stays in `error` for the walk to raise.
+        A failure on either side ends the exchange. Raises BadRequest, BodyTooLarge and CallerGone for the caller's.
         """
         try:
-            connection.writelines(self._framed_kept())
+            self._forward(connection, self._kept)
             self._invite()
             while not self._ended and connection.is_open:
-                piece = await self._next(idle)
-                connection.writelines(self._framed(piece))
+                self._forward(connection, [await self._next(idle)])
                 await connection.drain(idle)
             connection.expect(response)
-        except (BadRequest, BodyTooLarge, CallerGone) as error:
-            self.error = error
+        except BaseException:
             connection.abort()
-        except GatewayError:
-            return  # the upstream failed: the walk, which waits for its reply, is told by the connection
+            raise
+
+    def _forward(self, connection: Connection, pieces: list[bytes]) -> None:
+        if parts := self._framed(pieces):
+            connection.writelines(parts)
 
     async def _next(self, idle: float) -> bytes:
         """The next piece, or b"" at the end."""
@@ -72,9 +73,10 @@ class CallerBody:
                 piece = await self._content.readany()
         except TimeoutError:
             raise CallerGone(reason="the caller's body stopped coming") from None
-        except Exception as error:
-            # aiohttp hands over here whatever it found wrong with the body's framing, as several kinds of exception.
+        except (RequestPayloadError, HttpProcessingError) as error:
             raise BadRequest("The body's framing is broken.", reason=type(error).__name__) from error
+        except (OSError, RuntimeError) as error:  # aiohttp's words for a lost connection
+            raise CallerGone from error
         self._ended = self._content.at_eof()
         self._take(piece)
         return piece
@@ -89,14 +91,10 @@ class CallerBody:
         elif piece and self.is_whole:
             self._kept.append(piece)
 
-    def _framed_kept(self) -> list[bytes]:
-        """What is kept, framed; with the last chunk when the body is complete."""
-        parts = [part for piece in self._kept for part in self._framed_piece(piece)]
-        return [*parts, b"0\r\n\r\n"] if self._chunked and self._ended else parts
-
-    def _framed(self, piece: bytes) -> list[bytes]:
-        parts = self._framed_piece(piece) if piece else []
-        return [*parts, b"0\r\n\r\n"] if self._chunked and self._ended else parts
-
-    def _framed_piece(self, piece: bytes) -> list[bytes]:
-        return [b"%x\r\n" % len(piece), piece, b"\r\n"] if self._chunked else [piece]
+    def _framed(self, pieces: list[bytes]) -> list[bytes]:
+        """The pieces as one chunk where the body goes in chunks; with the last chunk once the body has ended."""
+        size = sum(map(len, pieces))
+        if not self._chunked:
+            return pieces if size else []
+        chunk = [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
+        return [*chunk, b"0\r\n\r\n"] if self._ended else chunk

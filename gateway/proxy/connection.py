@@ -1,12 +1,13 @@
 """One connection to an upstream: an asyncio protocol that carries one exchange at a time.
 
 The walk writes a head and a body, waits for the reply's head, then takes the body piece by piece; reading pauses while
-the walk is slower than the upstream. Whatever goes wrong is an error of ours (`errors`), raised to the walk exactly
-once, and the transport is gone by then: a connection that has seen trouble is never used again.
+the walk is slower than the upstream. Whatever goes wrong is an error of ours (`errors`), raised to the walk, and the
+transport is gone by then: a connection that has seen trouble is never used again.
 """
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import cast
 
@@ -15,6 +16,7 @@ from gateway.proxy.replies import ReplyError, ReplyHead, ReplyReader
 
 HEAD_LIMIT = 256 * 1024
 PAUSE_AT = 512 * 1024
+PAUSE_AT_PIECES = 1024
 
 
 class StaleConnection(UpstreamBroken):
@@ -22,13 +24,16 @@ class StaleConnection(UpstreamBroken):
 
 
 class Connection(asyncio.Protocol):
-    """Made by `dialing`, kept by `upstream.Upstream`, used by one request at a time."""
+    """Made by `dialing`, kept by `upstream.Upstream`, used by one request at a time. `sock` is the transport's own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, *, on_lost: Callable[["Connection"], None]
+    ) -> None:
         self._loop = loop
+        self._socket = sock
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._socket: socket.socket | None = None
+        self._tls: ssl.SSLObject | None = None
         self._reader: ReplyReader | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -45,36 +50,37 @@ class Connection(asyncio.Protocol):
     def begin(self, *, to_head: bool) -> None:
         """Starts an exchange; `to_head`: the request is HEAD, so the reply has no body."""
         self._reader = ReplyReader(to_head=to_head, head_limit=HEAD_LIMIT)
-        self._error = None
         self.exchanges += 1
 
     def write(self, data: bytes) -> None:
         """Sends bytes of the request. Nothing is sent once the connection is lost; `head` tells why."""
-        if self._transport is not None and self._error is None:
+        if self._transport is not None:
             self._transport.write(data)
 
     def writelines(self, parts: list[bytes]) -> None:
-        """Sends several parts without joining them."""
-        if self._transport is not None and self._error is None:
+        """Sends several parts, at least one, without joining them."""
+        if self._transport is not None:
             self._transport.writelines(parts)
 
     async def drain(self, idle: float) -> None:
-        """Waits until the upstream takes more bytes. Raises UpstreamTimeout after `idle` seconds of standstill."""
+        """Waits until the upstream takes more bytes. Raises UpstreamTimeout where it takes none for `idle` seconds."""
+        while self._writing_paused and (transport := self._transport) is not None:
+            left = transport.get_write_buffer_size()
+            self._drained = self._loop.create_future()
+            try:
+                async with asyncio.timeout(idle):
+                    await self._drained
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= left:
+                    self._late("the upstream stopped reading the request")
+            finally:
+                self._drained = None
         if self._error is not None:
             raise self._error
-        if not self._writing_paused:
-            return
-        self._drained = self._loop.create_future()
-        timer = self._loop.call_later(idle, self._late, "the upstream stopped reading the request")
-        try:
-            await self._drained
-        finally:
-            self._drained = None
-            timer.cancel()
 
     def expect(self, timeout: float) -> None:
         """The request is complete: its reply must have begun within `timeout` seconds."""
-        if self._reader is not None and self._reader.head is None:
+        if self._reader is not None and self._reader.head is None and self._transport is not None:
             self._arm(timeout, "no reply in time")
 
     async def head(self) -> ReplyHead:
@@ -110,11 +116,6 @@ class Connection(asyncio.Protocol):
         return self._reader is not None and self._reader.complete
 
     @property
-    def has_head(self) -> bool:
-        """The reply's head has arrived."""
-        return self._reader is not None and self._reader.head is not None
-
-    @property
     def reusable(self) -> bool:
         """The exchange ended cleanly and another may follow."""
         return self._error is None and self._reader is not None and self._reader.reusable and self.is_open
@@ -122,7 +123,6 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Ends the exchange on a reusable connection."""
         self._reader = None
-        self._waiter = None
         self._disarm()
 
     # The connection -------------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Connection(asyncio.Protocol):
         """True while the idle connection is alive: not closed, and no byte waits that nobody asked for.
         A byte there would be taken for the next caller's reply.
         """
-        if not self.is_open or self._socket is None:
+        if not self.is_open:
             return False
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -150,15 +150,12 @@ class Connection(asyncio.Protocol):
         """Drops the connection at once; what waits on it is woken."""
         self._fail(UpstreamBroken(reason="the exchange was given up"))
 
-    def own(self, sock: socket.socket) -> None:
-        """Tells the socket below, so that its liveness can be seen."""
-        self._socket = sock
-
     # Called by the transport ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the way is open."""
         self._transport = cast(asyncio.Transport, transport)
+        self._tls = transport.get_extra_info("ssl_object")
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of the reply, or bytes that nobody asked for."""
@@ -171,20 +168,21 @@ class Connection(asyncio.Protocol):
         except ReplyError as error:
             self._fail(UpstreamBroken(reason=str(error)))
             return
-        if self._waiter is not None:
-            self._wake()
-        elif not reader.complete and not self._reading_paused and self._transport is not None:
-            self._hold_back(reader)
+        self._wake()
+        if len(reader.body) > 1 and not reader.complete and not self._reading_paused:
+            self._hold_back(reader.body)
 
     def eof_received(self) -> None:
-        """asyncio: the upstream ended its side; `connection_lost` follows."""
+        """asyncio: the upstream ended its side: what has not come by now never will. The transport closes itself, but
+        only once all is sent, which an upstream that stopped reading may put off for ever.
+        """
+        self._over(None)
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the connection is gone. Raised once, also after `abort`."""
+        """asyncio: the connection is gone. Called once, also after `abort`."""
+        self._over(exc)
         self._transport = None
-        reader = self._reader
-        if reader is not None and self._error is None and not reader.complete:
-            self._end(reader, exc)
         self._disarm()
         self._wake()
         self._on_lost(self)
@@ -196,33 +194,53 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """asyncio: the upstream takes more."""
         self._writing_paused = False
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._wake_writer()
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
     def _begun(self) -> ReplyReader:
-        if self._reader is None:
-            raise self._error or UpstreamBroken(reason="no exchange")
+        assert self._reader is not None
         return self._reader
 
-    def _hold_back(self, reader: ReplyReader) -> None:
-        if sum(map(len, reader.body)) >= PAUSE_AT:
+    def _hold_back(self, pieces: list[bytes]) -> None:
+        if self._transport is not None and (len(pieces) >= PAUSE_AT_PIECES or sum(map(len, pieces)) >= PAUSE_AT):
             self._reading_paused = True
-            cast(asyncio.Transport, self._transport).pause_reading()
+            self._transport.pause_reading()
 
-    def _end(self, reader: ReplyReader, exc: Exception | None) -> None:
-        if exc is None:
-            try:
-                reader.end()
-            except ReplyError as error:
-                self._error = self._cut_off(reader, str(error))
-        else:
-            self._error = self._cut_off(reader, f"the connection broke: {type(exc).__name__}")
+    def _over(self, exc: Exception | None) -> None:
+        """No byte follows: a reply that is not complete by that is an error."""
+        reader = self._reader
+        if reader is None or reader.complete or self._error is not None:
+            return
+        reason = self._why_unfinished(reader, exc)
+        if reason and self.exchanges > 1 and not reader.head_bytes:
+            self._error = StaleConnection(reason=reason)
+        elif reason:
+            self._error = UpstreamBroken(reason=reason)
 
-    def _cut_off(self, reader: ReplyReader, reason: str) -> UpstreamBroken:
-        kept = self.exchanges > 1 and not reader.head_bytes
-        return StaleConnection(reason="a kept connection was closed") if kept else UpstreamBroken(reason=reason)
+    def _why_unfinished(self, reader: ReplyReader, exc: Exception | None) -> str:
+        if exc is not None:
+            return f"the connection broke: {type(exc).__name__}"
+        if self._is_cut():
+            return "TLS ended without close_notify"
+        try:
+            reader.end()
+        except ReplyError as error:
+            return str(error)
+        return ""
+
+    def _is_cut(self) -> bool:
+        """True where TLS ended without close_notify: anyone on the way can do that (RFC 8446 §6.1), and a body that
+        ends with the connection must not be cut short unseen. The loops' TLS says nothing; its state does.
+        """
+        if self._tls is None:
+            return False
+        try:
+            return self._tls.read(1) != b""
+        except ssl.SSLZeroReturnError:
+            return False
+        except ssl.SSLError:
+            return True
 
     async def _wait(self) -> None:
         if self._error is not None:
@@ -238,11 +256,11 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if self._drained is None or self._drained.done() or self._transport is not None:
-            return
-        if self._error is not None:
-            self._drained.set_exception(self._error)
-        else:  # a whole reply came before the request was: there is nothing more to wait for
+        if self._transport is None:
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     def _arm(self, seconds: float, reason: str) -> None:

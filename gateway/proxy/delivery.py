@@ -5,6 +5,9 @@ end of the connection for HTTP/1.0. A body that breaks off breaks the connection
 """
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from email.utils import formatdate
 
 from aiohttp import web
@@ -13,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from gateway.errors import CallerGone
 
 SHORT = 64 * 1024
+RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 class Answered(web.StreamResponse):
@@ -42,6 +46,8 @@ CLOSED = Answered(keep_alive=False)
 class Delivery:
     """The reply to one request. `sent` counts body bytes; `began` says that the head is out."""
 
+    __slots__ = ("_chunked", "_modern", "_request", "began", "keep_alive", "sent")
+
     def __init__(self, request: web.BaseRequest, *, modern: bool) -> None:
         """`modern`: the caller speaks HTTP/1.1. `keep_alive` is False until the walk knows better."""
         self._request = request
@@ -49,7 +55,6 @@ class Delivery:
         self._chunked = False
         self.keep_alive = False
         self.began = False
-        self.broken = False
         self.sent = 0
 
     def begin(
@@ -60,7 +65,9 @@ class Delivery:
         `lines` are fields with CRLF; `length` is the body's where it is known; `bodyless`: none follows (HEAD, 204,
         304), and a length is only told.
         """
-        head = [b"HTTP/1.%d %d %b\r\n" % (1 if self._modern else 0, status, reason), *lines]
+        # A request body that is still coming would be read as the next request: RFC 9112 §9.3.
+        self.keep_alive = self.keep_alive and self._request.content.is_eof()
+        head = [b"HTTP/1.%d %d %b\r\n" % (self._modern, status, reason), *lines]
         if length is not None and status != 204:
             head.append(b"Content-Length: %d\r\n" % length)
         elif not bodyless:
@@ -76,68 +83,64 @@ class Delivery:
         self.began = True
         size = sum(map(len, body))
         self.sent += size
-        if size <= SHORT:
-            self._write(b"".join([*head, *self._framed(body)]))
-        else:
-            self._writelines([b"".join(head), *self._framed(body)])
+        parts = [*head, *self._framed(body, size)]
+        self._write([b"".join(parts)] if size <= SHORT else parts)
 
-    async def send(self, pieces: list[bytes], *, idle: float) -> None:
-        """Writes pieces of the body, and waits while the caller is slower than the upstream.
-
-        Raises CallerGone when the caller takes nothing for `idle` seconds.
-        """
-        self.sent += sum(map(len, pieces))
-        self._writelines(self._framed(pieces))
-        await self.drain(idle)
+    def send(self, pieces: list[bytes]) -> None:
+        """Writes pieces of the body. Raises CallerGone."""
+        size = sum(map(len, pieces))
+        self.sent += size
+        self._write(self._framed(pieces, size))
 
     async def drain(self, idle: float) -> None:
-        """Waits until the caller's side has room. Raises CallerGone after `idle` seconds."""
-        if not self._request.protocol.writing_paused:
-            return
-        try:
-            async with asyncio.timeout(idle):
-                await self._request.writer.drain()
-        except TimeoutError:
-            raise CallerGone(reason="the caller stopped reading") from None
-        except OSError:
-            raise CallerGone from None
+        """Waits until the caller's side has room. Raises CallerGone where it takes nothing for `idle` seconds."""
+        request = self._request
+        while request.protocol.writing_paused and (transport := request.transport) is not None:
+            left = transport.get_write_buffer_size()
+            try:
+                async with asyncio.timeout(idle):
+                    await request.writer.drain()
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= left:
+                    raise CallerGone(reason="the caller stopped reading") from None
+            except OSError:
+                raise CallerGone from None
 
     def end(self) -> None:
         """Ends the body where chunks need an end."""
         if self._chunked:
-            self._write(b"0\r\n\r\n")
+            self._write([b"0\r\n\r\n"])
 
     def abort(self) -> None:
-        """Breaks the connection visibly."""
-        self.broken = True
+        """Breaks the connection visibly: with RST, since a plain close is the good end of a body without framing."""
         self.keep_alive = False
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        transport = self._request.transport
+        if transport is None:
+            return
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        transport.abort()
 
     def invite(self) -> None:
         """Sends 100 Continue (RFC 9110 §15.2.1)."""
-        self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._write([b"HTTP/1.1 100 Continue\r\n\r\n"])
 
     def answer(self) -> Answered:
         """What aiohttp is told."""
         return KEPT if self.keep_alive else CLOSED
 
-    def _framed(self, pieces: list[bytes]) -> list[bytes]:
-        if not self._chunked:
-            return pieces
-        return [part for piece in pieces if piece for part in (b"%x\r\n" % len(piece), piece, b"\r\n")]
+    def _framed(self, pieces: list[bytes], size: int) -> list[bytes]:
+        """All pieces as one chunk, where there are chunks."""
+        return [b"%x\r\n" % size, *pieces, b"\r\n"] if self._chunked and size else pieces
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, parts: list[bytes]) -> None:
         transport = self._request.transport
         if transport is None or transport.is_closing():
             raise CallerGone
-        transport.write(data)
-
-    def _writelines(self, parts: list[bytes]) -> None:
-        transport = self._request.transport
-        if transport is None or transport.is_closing():
-            raise CallerGone
-        transport.writelines(parts)
+        if len(parts) == 1:
+            transport.write(parts[0])
+        else:
+            transport.writelines(parts)
 
 
 def date_line(now: float) -> bytes:

@@ -9,7 +9,8 @@ import base64
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohappyeyeballs
@@ -19,6 +20,7 @@ from gateway.proxy.connection import Connection
 
 HAPPY_EYEBALLS_DELAY = 0.25
 TUNNEL_HEAD_LIMIT = 16 * 1024
+END_OF_HEAD = b"\r\n\r\n"
 TUNNEL_OPEN = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
@@ -41,10 +43,14 @@ class Origin:
     proxy: EgressProxy | None
 
     @property
+    def authority(self) -> str:
+        """host:port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def name(self) -> str:
         """For logs and metrics: scheme://host:port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
 
 
 def basic(username: str, password: str) -> str:
@@ -54,50 +60,71 @@ def basic(username: str, password: str) -> str:
 
 async def dial(origin: Origin, on_lost: Callable[[Connection], None]) -> Connection:
     """Opens a connection ready for its first exchange. Raises UpstreamUnreachable."""
-    step = "name"
-    sock: socket.socket | None = None
     loop = asyncio.get_running_loop()
-    try:
-        via = origin.proxy or origin
-        found = await loop.getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
-        step = "connect"
-        sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if origin.proxy is not None:
-            step = "egress proxy"
-            await _tunnel(sock, origin, origin.proxy)
-        step = "TLS" if origin.tls else "connect"
-        name = origin.host if origin.tls else None
+    sock = await _reach(origin)
+    with _step(origin, "TLS" if origin.tls else "connect"):
+        # From here on the socket is the loop's, which closes it also where the handshake fails or is cancelled.
         _, connection = await loop.create_connection(
-            lambda: Connection(loop, on_lost), sock=sock, ssl=origin.tls, server_hostname=name
+            lambda: Connection(loop, sock, on_lost=on_lost),
+            sock=sock,
+            ssl=origin.tls,
+            server_hostname=origin.host if origin.tls else None,
         )
-    except BaseException as error:
-        if sock is not None:
-            sock.close()
-        if isinstance(error, (OSError, ssl.SSLError, UnicodeError)):
-            raise UpstreamUnreachable(reason=f"{origin.name}: {step}: {_plain(error)}") from error
-        raise
-    connection.own(sock)
     return connection
 
 
-async def _tunnel(sock: socket.socket, origin: Origin, proxy: EgressProxy) -> None:
-    """Opens a CONNECT tunnel (RFC 9110 §9.3.6). The head is read byte by byte: what follows it is not ours to read."""
-    loop = asyncio.get_running_loop()
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    lines = [f"CONNECT {host}:{origin.port} HTTP/1.1", f"Host: {host}:{origin.port}"]
+async def _reach(origin: Origin) -> socket.socket:
+    """A socket whose bytes reach the origin."""
+    via = origin.proxy or origin
+    with _step(origin, "name"):
+        found = await asyncio.get_running_loop().getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
+    with _step(origin, "connect"):
+        sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if origin.proxy is not None:
+            with _step(origin, "egress proxy"):
+                await _tunnel(sock, origin.authority, origin.proxy)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _tunnel(sock: socket.socket, authority: str, proxy: EgressProxy) -> None:
+    """Opens a CONNECT tunnel (RFC 9110 §9.3.6)."""
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
-    await loop.sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode())
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        byte = await loop.sock_recv(sock, 1)
-        head += byte
-        if not byte or len(head) > TUNNEL_HEAD_LIMIT:
-            raise ConnectionError("the proxy's answer was cut off")
-    answer = TUNNEL_OPEN.match(head)
+    await asyncio.get_running_loop().sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode())
+    answer = TUNNEL_OPEN.match(await _head(sock))
     if answer is None or not answer[1].startswith(b"2"):
         raise ConnectionError(f"the proxy answered {answer[1].decode() if answer else 'no HTTP'}")
+
+
+async def _head(sock: socket.socket) -> bytes:
+    """Reads a head and not a byte further: what follows is the origin's, and not ours to read."""
+    head = b""
+    while not head.endswith(END_OF_HEAD):
+        byte = await asyncio.get_running_loop().sock_recv(sock, 1)
+        if not byte or len(head) > TUNNEL_HEAD_LIMIT:
+            raise ConnectionError("the proxy's answer was cut off")
+        head += byte
+        with suppress(BlockingIOError):
+            seen = head + sock.recv(TUNNEL_HEAD_LIMIT, socket.MSG_PEEK)
+            found = seen.find(END_OF_HEAD)
+            end = len(seen) if found < 0 else found + len(END_OF_HEAD)
+            head += sock.recv(end - len(head))
+    return head
+
+
+@contextmanager
+def _step(origin: Origin, step: str) -> Iterator[None]:
+    """Names the step that failed; ssl.SSLError is an OSError."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        raise UpstreamUnreachable(reason=f"{origin.name}: {step}: {_plain(error)}") from error
 
 
 def _plain(error: BaseException) -> str:

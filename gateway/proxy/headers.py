@@ -7,6 +7,7 @@ what belongs to one hop or to the caller alone stays behind (RFC 9110 §7.6.1 an
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from gateway.errors import BadRequest, ExpectationFailed
@@ -17,25 +18,29 @@ Field = tuple[bytes, bytes]
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
 )
-# Never from outside to OIC: the caller's own identity, and hop facts that would be believed.
+# Never from outside to OIC: the caller's own identity, and hop facts that would be believed (WL-Proxy: by WebLogic).
 KEPT_BACK = frozenset(b"authorization cookie cookie2 host forwarded".split())
-KEPT_BACK_PREFIXES = (b"proxy-", b"x-forwarded-")
+# Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
+KEPT_BACK_PREFIXES = (b"proxy-", b"proxy_", b"x-forwarded", b"x_forwarded", b"wl-proxy-")
 # Framing and identity that the gateway writes itself.
 OURS = frozenset(b"content-length expect x-request-id via".split())
-READ = frozenset(b"origin sec-fetch-site".split())
-NOTED_OUT = HOP_BY_HOP | KEPT_BACK | OURS | READ
+STOPPED = HOP_BY_HOP | KEPT_BACK | OURS
+NOTED = OURS | frozenset(b"connection host origin sec-fetch-site transfer-encoding upgrade".split())
 
 NOTED_BACK = HOP_BY_HOP | frozenset(
-    b"content-length strict-transport-security set-cookie location content-location link x-request-id x-gateway-error "
-    b"proxy-authenticate proxy-authentication-info".split()
+    b"content-length strict-transport-security set-cookie set-cookie2 location content-location link x-request-id "
+    b"x-gateway-error proxy-authenticate proxy-authentication-info".split()
 )
+COOKIES = frozenset(b"set-cookie set-cookie2".split())
+REWRITTEN = frozenset(b"location content-location link".split())
+LENGTH = re.compile(rb"[0-9]{1,18}")
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 PER_CONNECTION = frozenset(b"close keep-alive".split())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class CallerHead:
-    """What a caller's head says to us, and the lines that go on to OIC."""
+    """What a caller's head says to us, and the lines that go on to OIC. Its repr shows none of it: fields hold keys."""
 
     lines: list[bytes]
     """`name: value` and CRLF of each field that passes, in order."""
@@ -71,17 +76,17 @@ class CallerHead:
 
 def read_caller(fields: Iterable[Field]) -> CallerHead:
     """Reads a caller's head. Raises BadRequest for framing or an upgrade that cannot be served, ExpectationFailed."""
-    fields = list(fields)
-    head = _sort_out(fields, frozenset())
+    head = _sort_out(fields)
     noted = head.noted
     if named := _named_by_connection(noted.get(b"connection")):
-        head = _sort_out(fields, named)
-    coding = noted.get(b"transfer-encoding")
-    if coding is not None and (coding.lower() != b"chunked" or b"content-length" in noted):
+        head.lines = _without(named, head.lines)
+        if b"via" in named:
+            noted.pop(b"via", None)
+    coding, length = noted.get(b"transfer-encoding"), noted.get(b"content-length")
+    if coding is not None and (coding.lower() != b"chunked" or length is not None):
         raise BadRequest("Only `Transfer-Encoding: chunked` is understood, and never beside Content-Length.")
-    length = noted.get(b"content-length")
-    if length is not None and not length.isdigit():
-        raise BadRequest("Content-Length is not a number.")
+    if length is not None and not LENGTH.fullmatch(length):
+        raise BadRequest("Content-Length is not one number.")
     _refuse_upgrade(noted)
     if noted.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise ExpectationFailed
@@ -102,15 +107,10 @@ def request_head(method: str, target: str, host: bytes, head: CallerHead, *, req
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif method in {"POST", "PUT", "PATCH"}:
         parts.append(b"Content-Length: 0\r\n")
-    if b"origin" in noted:
-        parts.append(b"Origin: %b\r\n" % noted[b"origin"])
     via = noted.get(b"via")
     parts.append(b"Via: 1.1 oic-gateway\r\n" if via is None else b"Via: %b, 1.1 oic-gateway\r\n" % via)
     parts.append(f"X-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n".encode())
     return b"".join(parts)
-
-
-REWRITTEN = frozenset(b"location content-location link".split())
 
 
 def reply_lines(
@@ -128,13 +128,11 @@ def reply_lines(
             lines.append(b"%b: %b\r\n" % (name, value))
         elif key in REWRITTEN:
             lines.append(b"%b: %b\r\n" % (name, rename(key, value)))
-        elif (key == b"set-cookie" and keep_cookies) or (key == b"strict-transport-security" and tls_listener):
+        elif (key in COOKIES and keep_cookies) or (key == b"strict-transport-security" and tls_listener):
             lines.append(b"%b: %b\r\n" % (name, value))
         elif key == b"connection":
             named |= _named_by_connection(value)
-    if named:
-        lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
-    return lines
+    return _without(named, lines) if named else lines
 
 
 def retry_after(fields: Iterable[Field], *, now: float) -> float | None:
@@ -147,30 +145,36 @@ def retry_after(fields: Iterable[Field], *, now: float) -> float | None:
         if value.isdigit() and len(value) < 10:
             return float(value)
         try:
-            return max(0.0, parsedate_to_datetime(value.decode("latin-1")).timestamp() - now)
+            then = parsedate_to_datetime(value.decode("latin-1"))
         except (ValueError, OverflowError):
             return None
+        # RFC 9110 §5.6.7: a date is UTC, also in the old form that has no word for it.
+        return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now)
     return None
 
 
 def wants_keep_alive(version: tuple[int, int], connection: bytes | None) -> bool:
     """The caller's wish: HTTP/1.1 keeps the connection unless it says close, HTTP/1.0 only when it asks."""
-    options = {option.strip() for option in (connection or b"").lower().split(b",")}
-    return b"close" not in options if version >= (1, 1) else b"keep-alive" in options and b"close" not in options
+    if connection is None:
+        return version >= (1, 1)
+    options = {option.strip() for option in connection.lower().split(b",")}
+    return b"close" not in options and (version >= (1, 1) or b"keep-alive" in options)
 
 
-def _sort_out(fields: list[Field], named: frozenset[bytes]) -> CallerHead:
+def _sort_out(fields: Iterable[Field]) -> CallerHead:
     lines: list[bytes] = []
     noted: dict[bytes, bytes] = {}
     for name, value in fields:
         key = name.lower()
-        if key in NOTED_OUT:
+        if key in NOTED:
             noted[key] = value if key not in noted else b"%b, %b" % (noted[key], value)
-        elif not key.startswith(KEPT_BACK_PREFIXES) and key not in named:
+        if key not in STOPPED and not key.startswith(KEPT_BACK_PREFIXES):
             lines.append(b"%b: %b\r\n" % (name, value))
-    for key in named & READ:
-        noted.pop(key, None)
     return CallerHead(lines, noted)
+
+
+def _without(named: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if line.partition(b":")[0].lower() not in named]
 
 
 def _named_by_connection(value: bytes | None) -> frozenset[bytes]:

@@ -4,6 +4,7 @@ The texts are the error's own; the text of a cause is never in them.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from html import escape
 
@@ -41,15 +42,16 @@ REASONS = {
 
 
 def soap_version(fields: Mapping[str, str]) -> str:
-    """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type, 1.1 by SOAPAction."""
-    media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type == "application/soap+xml":
+    """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type (with attachments: by that of
+    the first part), 1.1 by SOAPAction. `fields` finds names in any letter case.
+    """
+    if "application/soap+xml" in fields.get("content-type", "").lower():
         return SOAP_12
-    return SOAP_11 if "soapaction" in fields and media_type in {"text/xml", ""} else ""
+    return SOAP_11 if "soapaction" in fields else ""
 
 
 def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
-    """Gives the field lines (framing left out) and the body that tell a caller of an error."""
+    """Gives the field lines (framing left out) and the body that tell a caller of an error; a 503 names a time."""
     if soap:
         media, body = _fault(error, request_id, soap)
     else:
@@ -57,8 +59,9 @@ def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[li
     lines = [f"Content-Type: {media}\r\n", "Cache-Control: no-store\r\n", f"X-Gateway-Error: {error.code}\r\n"]
     if error.allow:
         lines.append(f"Allow: {', '.join(error.allow)}\r\n")
-    if error.retry_after is not None:
-        lines.append(f"Retry-After: {max(1, round(error.retry_after + 0.5))}\r\n")
+    wait = 1.0 if error.retry_after is None and error.status == 503 else error.retry_after
+    if wait is not None:
+        lines.append(f"Retry-After: {max(1, math.ceil(wait))}\r\n")
     return [line.encode() for line in lines], body
 
 

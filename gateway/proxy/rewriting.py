@@ -9,61 +9,76 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.proxy.routing import ABSOLUTE, Base, Origins
+from gateway.proxy.routing import DOT_SEGMENT, Base, Origins
 
-LINK_TARGET = re.compile(r"<([^>]*)>")
-END_OF_PATH = re.compile(r"[?#]")
+# A reference that names a path of its own (RFC 3986 §4.2): scheme and authority, or either left out.
+REFERENCE = re.compile(
+    r"(?:(?:(https?):)?//([^/?#]*))?((?:/[^?#]*)?)((?:[?#].*)?)", re.IGNORECASE | re.ASCII | re.DOTALL
+)
+STEPS_OUT = re.compile(DOT_SEGMENT, re.IGNORECASE | re.ASCII)
+# Quoted strings are stepped over: a `<` in a parameter begins no target (RFC 8288 §3). Each byte is read once.
+LINK_TARGET = re.compile(r'"(?:[^"\\]|\\.?)*+"?|<([^<>]*)>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How one reply's URLs are to be written: the names of all routes, seen from one request."""
+    """The names of all routes, to write a reply's URLs in."""
 
-    origins: Origins[str]
-    """Upstream URL prefixes → the gateway's path prefix."""
+    origins: Origins[tuple[Base, str]]
+    """Upstream URL prefixes → the upstream and the gateway's path prefix."""
 
     @classmethod
     def of(cls, routes: Iterable[tuple[Base, str]]) -> "Names":
         """Compiles the (upstream, gateway path) pairs of all routes."""
-        return cls(Origins((base, path.rstrip("/")) for base, path in routes))
+        return cls(Origins((base, (base, path.rstrip("/"))) for base, path in routes))
 
-    def rename(self, url: str, *, own: Base, public: str, named: str = "") -> str:
+    def rename(self, url: str, *, own: Base, public: str, named: str = "", home: str | None = None) -> str:
         """Gives a URL of a reply in the gateway's names.
 
         `own` is the upstream that answered, for references without a host; `public` is the gateway as the caller
-        called it (`http://gw:8080`); `named` is set when the caller named OIC itself, with the gateway as its HTTP
-        proxy: then OIC's names are right, in the caller's spelling of scheme and port.
+        called it (`http://gw:8080`); `named` is set when the caller named OIC itself (`http://acme`), with the gateway
+        as its HTTP proxy: then OIC's names are right, in the caller's spelling of scheme and port. `home` is the
+        gateway path of the route that answered: several routes may share its upstream.
         """
-        parts = ABSOLUTE.fullmatch(url)
-        if parts is not None:
-            scheme, authority, rest = parts[1].lower(), parts[2], parts[3]
-        elif url.startswith("/") and not url.startswith("//"):
-            scheme, authority, rest = own.scheme, own.authority, url
-        else:
+        parts = REFERENCE.fullmatch(url)
+        if parts is None:
             return url
+        scheme, authority, path, tail = parts.groups()
+        has_host = authority is not None
+        if not (has_host or path) or STEPS_OUT.search(path):
+            return url
+        found = self.origins.find((scheme or own.scheme).lower(), authority if has_host else own.authority, path)
+        if found is None or (named and not has_host):
+            return url
+        (base, prefix), rest = found
         if named:
-            return url if parts is None else self._as_named(url, scheme, authority, rest, named)
-        mark = END_OF_PATH.search(rest)
-        path, tail = (rest, "") if mark is None else (rest[: mark.start()], rest[mark.start() :])
-        found = self.origins.find(scheme, authority, path)
-        if found is None:
-            return url
-        prefix, behind = found
-        return f"{public if parts is not None else ''}{prefix}{behind or ('' if prefix else '/')}{tail}"
+            return f"{_as_named(base, own, named)}{path}{tail}"
+        if home is not None and _is_same(base, own):
+            prefix = home.rstrip("/")
+        renamed = f"{prefix}{rest}" or "/"
+        if has_host and public:
+            return f"{public}{renamed}{tail}"
+        # RFC 3986 §4.2: a reference that begins with two slashes would name a host.
+        return f"/.{renamed}{tail}" if renamed.startswith("//") else f"{renamed}{tail}"
 
-    def rename_link(self, value: str, *, own: Base, public: str, named: str = "") -> str:
+    def rename_link(self, value: str, *, own: Base, public: str, named: str = "", home: str | None = None) -> str:
         """The same for every target of a Link field."""
-        return LINK_TARGET.sub(lambda found: f"<{self.rename(found[1], own=own, public=public, named=named)}>", value)
 
-    def _as_named(self, url: str, scheme: str, authority: str, rest: str, named: str) -> str:
-        """`named`'s own host in the caller's spelling; another upstream's URL at least without TLS of its own."""
-        if not self.origins.knows(scheme, authority):
-            return url
-        caller_scheme, _, caller_authority = named.partition("://")
-        host = authority.rpartition(":")[0] if authority.rpartition(":")[2].isdecimal() else authority
-        caller_host = (
-            caller_authority.rpartition(":")[0] if caller_authority.rpartition(":")[2].isdecimal() else caller_authority
-        )
-        if host.lower() == caller_host.lower():
-            return named + rest
-        return f"{caller_scheme}://{host}{rest}"
+        def renamed(found: re.Match[str]) -> str:
+            url: str | None = found[1]
+            if url is None:
+                return found[0]
+            return f"<{self.rename(url, own=own, public=public, named=named, home=home)}>"
+
+        return LINK_TARGET.sub(renamed, value)
+
+
+def _as_named(base: Base, own: Base, named: str) -> str:
+    """The upstream that the caller named in its own spelling; another one by its scheme, so that it comes here too."""
+    if (base.host, base.port) == (own.host, own.port):
+        return named
+    return f"{named.partition('://')[0]}://{base.authority}"
+
+
+def _is_same(one: Base, other: Base) -> bool:
+    return (one.host, one.port, one.path.rstrip("/")) == (other.host, other.port, other.path.rstrip("/"))

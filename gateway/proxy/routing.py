@@ -3,6 +3,7 @@
 Prefixes match on segment borders of the raw path; nothing is decoded. Whatever a server behind us could take for a
 step out of the prefix (dot segments in any spelling, encoded slashes, backslashes, NUL) is refused before matching
 (RFC 3986 §6.2.2.3, RFC 9110 §17.1). Empty segments pass as they are: without dot segments they lead nowhere else.
+Of routes that share an upstream URL, the first one listed answers for it.
 """
 
 import re
@@ -17,15 +18,17 @@ R = TypeVar("R")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# One search over the path: control bytes, blanks, fragments, backslashes, broken escapes, escapes of NUL, slash and
-# backslash (over-long UTF-8 spellings too), and segments that decode to `.` or `..`, with path parameters or without.
+# One search over the path. `(?:25)*`: some servers decode twice (WebLogic did, CVE-2020-14882), so a dot segment is one
+# however often its percent signs are escaped. `;`: they cut path parameters off before they look for dot segments.
+SLASH = r"(?:/|%(?:25)+(?:2f|5c))"
+DOT_SEGMENT = rf"{SLASH}(?:\.|%(?:25)*2e){{1,2}}(?:(?:;|%(?:25)*3b)[^/]*)?(?:{SLASH}|\Z)"
+OVERLONG = r"c[01]%[89ab]|e0%[89]|f0%8"  # UTF-8 longer than need be (RFC 3629 §3): slash, dot or NUL in disguise
 AMBIGUOUS = re.compile(
-    r"[\x00-\x20\x7f#\\]"
-    r"|%(?:00|2f|5c|c0%(?:ae|af)|c1%9c|e0%80%a[ef]|(?![0-9a-f]{2}))"
-    r"|(?:^|/)(?:\.|%2e){1,2}(?:;[^/]*)?(?:/|$)",
-    re.IGNORECASE,
+    rf"[\x00-\x20\x7f#\\]|%(?:00|2f|5c|{OVERLONG}|(?![0-9a-f]{{2}}))|{DOT_SEGMENT}", re.IGNORECASE | re.ASCII
 )
-ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+NO_QUERY = re.compile(r"[\x00-\x20\x7f#]")
+ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
+AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,9 @@ class Prefixes(Generic[R]):
     """Longest prefix on segment borders; the cost grows with the segments of a path, not with the number of routes."""
 
     def __init__(self, entries: Iterable[tuple[str, R]]) -> None:
-        self._by_prefix = {prefix.rstrip("/"): value for prefix, value in entries}
+        self._by_prefix: dict[str, R] = {}
+        for prefix, value in entries:
+            self._by_prefix.setdefault(prefix.rstrip("/"), value)
         self._longest = max(map(len, self._by_prefix), default=0)
 
     def find(self, path: str) -> tuple[R, str] | None:
@@ -107,20 +112,18 @@ class Routing(Generic[R]):
 
     def __init__(self, entries: Iterable[tuple[str, Base, R]]) -> None:
         listed = list(entries)
-        self._paths: Prefixes[tuple[Base, R]] = Prefixes((path, (base, value)) for path, base, value in listed)
+        self._paths = Prefixes((path, (base.path, base.path.rstrip("/"), value)) for path, base, value in listed)
         self._origins = Origins((base, value) for _, base, value in listed)
 
     def find(self, target: str) -> Way[R]:
         """Settles an origin-form target. Raises BadRequest for an ambiguous path, NoRoute where no prefix fits."""
-        path, mark, query = target.partition("?")
-        _refuse_ambiguous(path)
+        path, query = _split(target)
         found = self._paths.find(path) if path.startswith("/") else None
         if found is None:
             raise NoRoute
-        (base, route), rest = found
+        (whole, stem, route), rest = found
         # A call to the route's own path reaches the upstream URL as it is written; else the rest takes its place.
-        joined = base.path if rest == "" else base.path.rstrip("/") + rest
-        return Way(route, joined + mark + query, path)
+        return Way(route, (stem + rest if rest else whole) + query, path)
 
     def find_absolute(self, target: str) -> Way[R] | None:
         """Settles an absolute-form target that lies under a route's upstream (RFC 9112 §3.2.2); None where its
@@ -129,12 +132,12 @@ class Routing(Generic[R]):
         parts = ABSOLUTE.fullmatch(target)
         if parts is None or not self._origins.knows(parts[1].lower(), parts[2]):
             return None
-        path, mark, query = parts[3].partition("?")
-        _refuse_ambiguous(path)
-        found = self._origins.find(parts[1].lower(), parts[2], path)
+        scheme = parts[1].lower()
+        path, query = _split(parts[3] if parts[3].startswith("/") else "/" + parts[3])
+        found = self._origins.find(scheme, parts[2], path)
         if found is None:
             raise NoRoute
-        return Way(found[0], (path or "/") + mark + query, path or "/", named=f"{parts[1].lower()}://{parts[2]}")
+        return Way(found[0], path + query, path, named=f"{scheme}://{parts[2]}")
 
 
 def split_absolute(target: str) -> tuple[str, str] | None:
@@ -146,21 +149,23 @@ def split_absolute(target: str) -> tuple[str, str] | None:
     return parts[2], rest if rest.startswith("/") else "/" + rest
 
 
-def _refuse_ambiguous(path: str) -> None:
+def _split(target: str) -> tuple[str, str]:
+    """Gives the path, and the query from its question mark on. Raises BadRequest for what has two readings."""
+    path, mark, query = target.partition("?")
     if AMBIGUOUS.search(path):
         raise BadRequest("The path has a dot segment, an encoded slash, a backslash, NUL or a broken escape.")
+    if query and NO_QUERY.search(query):
+        raise BadRequest("The query has a fragment, a blank or a control byte.")
+    return path, mark + query
 
 
 def _origins(scheme: str, authority: str) -> list[tuple[str, int]]:
     """The (host, port) pairs that an authority may mean: without a port, or with the scheme's own, both http and https
-    are meant, since a caller of plain HTTP names an https upstream as http.
+    are meant, since a caller of plain HTTP names an https upstream as http. None for a malformed one or one with a user
+    (RFC 9110 §4.2.4).
     """
-    host, colon, port = authority.lower().rpartition(":")
-    if not colon or not port.isdecimal():
-        host, port = authority.lower().removesuffix(":"), ""
-    host = host.removeprefix("[").removesuffix("]")
-    if len(port) > 5:
+    parts = AUTHORITY.fullmatch(authority.lower())
+    if parts is None:
         return []
-    if port and int(port) != DEFAULT_PORTS[scheme]:
-        return [(host, int(port))]
-    return [(host, 443), (host, 80)]
+    host, port = parts[1] or parts[2], int(parts[3] or DEFAULT_PORTS[scheme])
+    return [(host, 443), (host, 80)] if port == DEFAULT_PORTS[scheme] else [(host, port)]

@@ -11,6 +11,7 @@ from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from gateway.errors import BadRequest, GatewayError, HeadersTooLarge, Internal, UriTooLong
@@ -35,10 +36,12 @@ class CallerConnection(RequestHandler):
     many.
     """
 
-    __slots__ = ("is_over", "peer")
+    __slots__ = ("_in_head", "_is_broken", "_newest", "is_over", "peer")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a caller connected."""
+        self._in_head = self._is_broken = False
+        self._newest: StreamReader = EMPTY_PAYLOAD
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer: str | None = peer[0] if isinstance(peer, tuple) else None
@@ -46,18 +49,45 @@ class CallerConnection(RequestHandler):
         self.is_over = len(server.connections) > server.limits.connections
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes of requests.
+        """asyncio: bytes of requests; after broken ones no more are read.
 
-        When they break off a body that is being read, aiohttp queues the error behind the request and leaves its reader
-        waiting; here the reader is told.
+        When they break off a body, aiohttp queues the error behind its request and leaves the body's reader waiting;
+        here the reader is told.
         """
-        super().data_received(data)
-        request = self._current_request
-        if request is None or not self._messages:
+        if self._is_broken:
             return
-        broken = getattr(self._messages[-1][0], "exc", None)
-        if broken is not None and not request.content.is_eof():
-            request.content.set_exception(RequestPayloadError("broken framing"))
+        in_body, count = not self._newest.is_eof(), self._request_count
+        super().data_received(data)
+        self._in_head = bool(data) and not in_body and self._request_count == count
+        if not self._messages:
+            return
+        message, payload = self._messages[-1]
+        self._is_broken = hasattr(message, "exc")
+        if not self._is_broken:
+            self._newest = payload
+        elif not self._newest.is_eof():
+            self._newest.set_exception(RequestPayloadError("broken framing"))
+            self._lingering_time = 0
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """aiohttp: the reply is written. More may come in after broken bytes, and a close would meet it with RST, which
+        can destroy the reply on its way (RFC 9112 §9.6): so only our side closes now, the rest when the caller's has.
+        """
+        finished = await super().finish_response(request, resp, start_time)
+        if self._is_broken and not resp.keep_alive and self.transport is not None:
+            self.transport.write_eof()
+            await asyncio.sleep(LINGER)  # the caller's close cancels it
+        return finished
+
+    def _process_keepalive(self) -> None:
+        """aiohttp: no request has come for `KEEPALIVE` seconds. One that began is told: NUL can continue no head."""
+        is_waiting = self._waiter is not None and not self._waiter.done()
+        if self._in_head and is_waiting and self._loop.time() >= self._next_keepalive_close_time:
+            self.data_received(b"\0")
+        else:
+            super()._process_keepalive()
 
     def handle_error(
         self,

@@ -6,7 +6,6 @@ that was given out comes back through `release`, whatever became of it.
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.proxy.connection import Connection
@@ -40,11 +39,12 @@ class Upstream:
         }
 
     def take(self) -> Connection | None:
-        """Gives an idle connection that is known to be alive, or None. Never waits."""
-        now = asyncio.get_running_loop().time()
+        """Gives an idle connection that is known to be alive, or None. Never waits, and passes nobody by: a connection
+        is idle only while no one is in line.
+        """
         while self._idle:
             connection = self._idle.pop()
-            if now - connection.opened_at < self._max_age and connection.is_quiet():
+            if self._is_fit(connection):
                 self._busy.add(connection)
                 return connection
             connection.abort()
@@ -54,32 +54,26 @@ class Upstream:
         """Gives a connection within so many seconds, in the order of asking. Raises Overloaded where no place came
         free, and UpstreamUnreachable where none could be made.
         """
-        queued = True
+        is_in_line = True
         try:
             async with asyncio.timeout(within):
-                if not self._waiters and (connection := self.take()) is not None:
-                    return connection
-                if self._waiters or not self._has_room():
-                    granted = await self._turn()
-                    if granted is not None:
-                        return granted
-                else:
-                    self._dialing += 1
-                queued = False
+                granted = await self._turn()
+                if granted is not None:
+                    return granted
+                is_in_line = False
                 return await self._dial()
         except TimeoutError:
-            if queued:
+            if is_in_line:
                 raise Overloaded(reason=f"{self.origin.name}: all connections are busy", retry_after=1) from None
             raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
 
     def release(self, connection: Connection) -> None:
         """Takes a connection back: kept where another exchange may follow, dropped otherwise."""
-        if connection.reusable and not self._closed:
+        if connection.reusable:
             connection.finish()
             self._put_back(connection)
         else:
-            self._busy.discard(connection)
-            connection.abort()
+            self._drop(connection)
         self._admit()
 
     def close(self) -> None:
@@ -94,34 +88,43 @@ class Upstream:
     def _has_room(self) -> bool:
         return len(self._busy) + len(self._idle) + self._dialing < self._size
 
-    async def _dial(self) -> Connection:
-        """Dials in a place that was counted beforehand."""
-        try:
-            connection = await dial(self.origin, self._lost)
-            self._busy.add(connection)
-        finally:
-            self._dialing -= 1
-            self._admit()
-        return connection
+    def _is_fit(self, connection: Connection) -> bool:
+        age = asyncio.get_running_loop().time() - connection.opened_at
+        return age < self._max_age and connection.is_quiet()
 
     async def _turn(self) -> Connection | None:
-        """Waits in line for an idle connection, or for None: a counted place to dial in.
-        A waiter that leaves although its turn had come hands it on.
-        """
+        """Waits in line for an idle connection, or for None: a counted place to dial in."""
+        if not self._waiters:
+            if (connection := self.take()) is not None:
+                return connection
+            if self._has_room():
+                self._dialing += 1
+                return None
         turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(turn)
         try:
-            return await turn
-        except BaseException:
-            if not turn.done() or turn.cancelled():
-                with suppress(ValueError):
-                    self._waiters.remove(turn)
-            elif (granted := turn.result()) is not None:
-                self._put_back(granted)
-            else:
-                self._dialing -= 1
-            self._admit()
+            granted = await turn
+        except asyncio.CancelledError:
+            self._give_up(turn)
             raise
+        if granted is not None and not granted.is_quiet():  # it was lost on the way here
+            self._drop(granted)
+            self._dialing += 1
+            return None
+        return granted
+
+    def _give_up(self, turn: "asyncio.Future[Connection | None]") -> None:
+        """Leaves the line. A turn that had already come is handed on."""
+        if turn.cancelled():
+            if turn in self._waiters:
+                self._waiters.remove(turn)
+            return
+        granted = turn.result()
+        if granted is not None:
+            self._put_back(granted)
+        else:
+            self._dialing -= 1
+        self._admit()
 
     def _admit(self) -> None:
         """Gives what is free to the first in line."""
@@ -134,11 +137,32 @@ class Upstream:
                 self._dialing += 1
             turn.set_result(connection)
 
+    async def _dial(self) -> Connection:
+        """Dials in a place that was counted beforehand."""
+        try:
+            connection = await dial(self.origin, self._lost)
+            if not connection.is_open:
+                raise UpstreamUnreachable(reason=f"{self.origin.name}: the connection closed as soon as it was made")
+            self._busy.add(connection)
+        finally:
+            self._dialing -= 1
+            self._admit()
+        return connection
+
     def _put_back(self, connection: Connection) -> None:
+        if self._closed:
+            self._drop(connection)
+            return
+        loop = asyncio.get_running_loop()
         self._busy.discard(connection)
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = loop.time()
         self._idle.append(connection)
-        self._watch()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._idle_limit, self._sweep)
+
+    def _drop(self, connection: Connection) -> None:
+        self._busy.discard(connection)
+        connection.abort()
 
     def _lost(self, connection: Connection) -> None:
         """An idle connection that the upstream closed makes room; a busy one is its user's to bring back."""
@@ -146,17 +170,12 @@ class Upstream:
             self._idle.remove(connection)
             self._admit()
 
-    def _watch(self) -> None:
-        if self._sweeper is None:
-            self._sweeper = asyncio.get_running_loop().call_later(self._idle_limit, self._sweep)
-
     def _sweep(self) -> None:
         """Closes what has been idle for too long: the oldest stand first, since the last returned is taken first."""
         self._sweeper = None
-        now = asyncio.get_running_loop().time()
-        while self._idle and now - self._idle[0].idle_since >= self._idle_limit:
+        loop = asyncio.get_running_loop()
+        while self._idle and loop.time() - self._idle[0].idle_since >= self._idle_limit:
             self._idle.popleft().abort()
-        if self._idle and not self._closed:
-            left = self._idle_limit - (now - self._idle[0].idle_since)
-            self._sweeper = asyncio.get_running_loop().call_later(left, self._sweep)
+        if self._idle:
+            self._sweeper = loop.call_at(self._idle[0].idle_since + self._idle_limit, self._sweep)
         self._admit()

@@ -1,19 +1,29 @@
-"""A gateway in this process, without ports of its own beside the callers': real sockets, records in a list."""
+"""A gateway in this process, without ports of its own beside the callers': real sockets, records in a list.
+
+Every `Gate` bounds its test in time and, at its end, wants the house clean: no request in flight, no busy connection,
+no task left, nothing said to the log, to asyncio's exception handler or to aiohttp's. `scene` sets up all three peers.
+"""
 
 import asyncio
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gateway.config.model import Config
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
-from gateway.proxy.forward import Forward
+from gateway.proxy.forward import Forward, Route
 from gateway.proxy.server import CallerServer, Limits
+from gateway.proxy.upstream import Upstream as Pool
 from gateway.wiring import Parts
+from tests.fakes.identity import Answer, Identity
+from tests.fakes.upstream import Script, Upstream, reset
 
 SECRET = "s3cr3t-of-the-tests"
+LONGEST = 10.0  # seconds that a test may take: a hang is a failure
 
 
 def config(token_url: str, upstream: str, **settings: Any) -> Config:
@@ -76,11 +86,25 @@ class Caller:
         self.writer.close()
 
     def reset(self) -> None:
-        self.writer.transport.abort()
+        reset(self.writer)
+
+
+class Ear(logging.Handler):
+    """Hears everything from a warning up, save that a token failed: that is what a test asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != "gateway.token":
+            self.heard.append(f"{record.name}: {record.getMessage()}")
 
 
 class Gate:
-    """The gateway of one configuration. `records` holds one record per request, in the order of their ends."""
+    """The gateway of one configuration. `records` holds one record per request, in the order of their ends; `troubles`
+    what was logged or never retrieved, which is to be empty in the end.
+    """
 
     def __init__(self, settings: Config, *, luck: Callable[[], float] = lambda: 0.0) -> None:
         self._settings = settings
@@ -88,9 +112,16 @@ class Gate:
         self._callers: list[Caller] = []
         self._change = asyncio.Condition()
         self._woken: set[asyncio.Task[None]] = set()
+        self._limit = asyncio.timeout(LONGEST)
+        self._ear = Ear()
         self.records: list[Record] = []
+        self.troubles = self._ear.heard
 
     async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: self.troubles.append(str(context)))
+        logging.getLogger().addHandler(self._ear)
         self.metrics = Metrics("test")
         self.parts = Parts(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.assemble(self._settings)
@@ -101,7 +132,7 @@ class Gate:
             on_malformed=self.forward.malformed,
             limits=Limits(limits.uri, limits.field, limits.fields, limits.connections),
         )
-        self._listener = await asyncio.get_running_loop().create_server(self.server, "127.0.0.1", 0)
+        self._listener = await loop.create_server(self.server, "127.0.0.1", 0)
         self.port: int = self._listener.sockets[0].getsockname()[1]
         return self
 
@@ -117,6 +148,30 @@ class Gate:
         for source in self.assembly.sources.values():
             await source.close()
         await self.parts.close()
+        if kind is None:
+            self.check_rest()
+        logging.getLogger().removeHandler(self._ear)
+        await self._limit.__aexit__(kind, error, trace)
+
+    @property
+    def route(self) -> Route:
+        return self.assembly.routes[0]
+
+    @property
+    def pool(self) -> Pool:
+        return self.route.upstream
+
+    def check_rest(self) -> None:
+        """Nothing is under way any more, and nothing went wrong unseen."""
+        assert not self.troubles, "\n".join(self.troubles)
+        assert self.forward.under_way == 0
+        assert self.forward.idle.is_set()
+        flying = {"-": self.metrics.route("-"), **{route.name: route.meter for route in self.assembly.routes}}
+        assert {name: meter.in_flight for name, meter in flying.items()} == dict.fromkeys(flying, 0)
+        for pool in self.assembly.upstreams:
+            assert pool.counts() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+        pumps = [task for task in asyncio.all_tasks() if "CallerBody" in repr(task.get_coro())]
+        assert pumps == []
 
     async def caller(self) -> Caller:
         caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
@@ -152,3 +207,25 @@ class Gate:
     async def _wake(self) -> None:
         async with self._change:
             self._change.notify_all()
+
+
+class Scene(NamedTuple):
+    """A gateway between its peers."""
+
+    gate: Gate
+    upstream: Upstream
+    identity: Identity
+
+
+@asynccontextmanager
+async def scene(
+    *script: Script,
+    tokens: tuple[Answer, ...] = (),
+    luck: Callable[[], float] = lambda: 0.0,
+    base: str = "/ic/x",
+    **settings: Any,
+) -> AsyncIterator[Scene]:
+    """One route `orders` to an upstream that plays `script`, a token endpoint that plays `tokens`; see `config`."""
+    async with Identity(*tokens) as identity, Upstream(*script) as upstream:
+        async with Gate(config(identity.url, upstream.url + base, **settings), luck=luck) as gate:
+            yield Scene(gate, upstream, identity)

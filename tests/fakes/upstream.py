@@ -1,7 +1,9 @@
 """A scripted upstream on a real socket: it records every byte of each request and says exactly what a test wrote."""
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -52,7 +54,7 @@ class Talk:
         lower = head.lower()
         body = b""
         if b"transfer-encoding: chunked" in lower:
-            while size := int(await self.reader.readline(), 16):
+            while size := int(await self.reader.readuntil(b"\r\n"), 16):
                 body += (await self.reader.readexactly(size + 2))[:-2]
             await self.reader.readline()
         elif b"content-length: " in lower:
@@ -66,7 +68,13 @@ class Talk:
 
     def reset(self) -> None:
         """Ends the connection with RST."""
-        self.writer.transport.abort()
+        reset(self.writer)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection with RST: a plain abort would be a clean end to whoever listens."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 Script = bytes | Callable[[Talk], Awaitable[None]]
@@ -130,6 +138,7 @@ class Upstream:
         self.connections += 1
         self.open += 1
         try:
+            await self._changed()
             await self._converse(talk)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass

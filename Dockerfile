@@ -1,0 +1,30 @@
+# The gateway as an image: nothing in it but Python, the locked packages and the gateway. It writes no file, so run it
+# with a read-only root; secrets come as files or variables. Two ways to tell it what to do:
+#   docker run -e OIC_GATEWAY_UPSTREAM=... -e OIC_GATEWAY_TOKEN_URL=... (one route; `oic-gateway serve --help` names all)
+#   docker run -v ./gateway.yaml:/etc/oic-gateway/gateway.yaml:ro -e OIC_GATEWAY_CONFIG=/etc/oic-gateway/gateway.yaml
+# It listens on loopback unless told otherwise: right beside a caller in the same pod. Where callers come over a network,
+# set `listen` to 0.0.0.0:8080 and `allow` to that network.
+FROM python:3.13-slim-bookworm AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /build
+COPY requirements.lock requirements-build.lock ./
+RUN python -m venv --without-pip /opt/oic-gateway \
+ && pip --python /opt/oic-gateway install --only-binary :all: --require-hashes -r requirements.lock \
+ && pip install --only-binary :all: --require-hashes -r requirements-build.lock
+COPY pyproject.toml README.md ./
+COPY gateway gateway
+RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir wheel . \
+ && pip --python /opt/oic-gateway install --no-deps --no-index wheel/*.whl
+
+FROM python:3.13-slim-bookworm
+# No way to install anything later.
+RUN python -m pip uninstall --yes --root-user-action ignore pip
+COPY --from=build /opt/oic-gateway /opt/oic-gateway
+ENV PATH=/opt/oic-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+USER 10001:10001
+WORKDIR /
+EXPOSE 8080 9090
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=6s --start-period=5s CMD ["oic-gateway", "probe"]
+ENTRYPOINT ["oic-gateway"]
+CMD ["serve"]

@@ -1,0 +1,223 @@
+"""The stage of the tour: sandbox and gateway as real processes on free ports of loopback, and calls to them."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+HERE = Path(__file__).parent
+CONFIG = HERE.parent / "config" / "demo.yaml"
+SECRET = HERE / "sandbox-secret"
+TOKEN_LIFE = 6
+"""Seconds that a token of the sandbox lives: short, so that a renewal is seen."""
+
+_SANDBOX = "http://127.0.0.1:8181"
+_PORTS = (("listen: 127.0.0.1:8080", "listen: 127.0.0.1:0"), ("admin: 127.0.0.1:9090", "admin: 127.0.0.1:0"))
+_SLOW = """\
+  - name: slow
+    path: /slow/
+    upstream: {sandbox}/ic/api/integration/v1/flows/rest/SLOW/1.0/
+"""
+
+Event = dict[str, Any]
+
+
+class NotAsItShouldBe(Exception):
+    """A step of the tour saw something else than it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a caller got."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def instance_id(self) -> str:
+        """OIC's id of the run; empty where none came."""
+        return self.headers.get("x-oracle-ics-instance-id", "")
+
+    @property
+    def content(self) -> Any:
+        """The body, read as JSON."""
+        return json.loads(self.body)
+
+
+class Stage:
+    """Sandbox and gateway, running between `with` and its end; nothing is left behind, whatever happens."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.listen = self.admin = ""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oic-gateway-demo-")))
+            self.config = folder / "gateway.yaml"
+            self._environ = _environ()
+            box = self._start(stack, "sandbox", "--listen", "127.0.0.1:0", f"--token-lifetime={TOKEN_LIFE}")
+            stack.callback(_end, box)
+            self.sandbox = _origin(box)
+            self.config.write_text(_configuration(self.sandbox))
+            self._gateway = self._start(stack, "serve", "--config", str(self.config))
+            self.log = Log(_pipe(self._gateway))
+            stack.callback(self.log.close)
+            stack.callback(_end, self._gateway)
+            started = self.log.wait("the gateway starts", lambda event: event["event"] == "started")
+            self.listen, self.admin = started["listen"], started["admin"]
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def call(
+        self, target: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None, is_1_0: bool = False
+    ) -> Answer:
+        """Calls the gateway as a system without OAuth does: GET, or POST of a body."""
+        connection = (_Http10 if is_1_0 else http.client.HTTPConnection)(self.listen, timeout=15)
+        try:
+            connection.request("POST" if body is not None else "GET", target, body, dict(headers or {}))
+            reply = connection.getresponse()
+            return Answer(reply.status, reply.headers, reply.read())
+        except (OSError, http.client.HTTPException) as cause:
+            raise NotAsItShouldBe(f"{target} got no reply: {cause!r}") from cause
+        finally:
+            connection.close()
+
+    def status(self) -> Any:
+        """What the admin port tells of routes and credentials."""
+        connection = http.client.HTTPConnection(self.admin, timeout=5)
+        try:
+            connection.request("GET", "/status")
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        """Runs another verb with the gateway's configuration: its exit status and what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments, "--config", str(self.config)],
+            env=self._environ,
+            cwd=HERE.parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def terminate(self) -> None:
+        """Asks the gateway to stop, as an init system does."""
+        self._gateway.terminate()
+
+    def exit_status(self) -> int:
+        """Waits until the gateway has stopped."""
+        return self._gateway.wait()
+
+    def _start(self, stack: ExitStack, *arguments: str) -> subprocess.Popen[str]:
+        # A session of its own: Ctrl-C reaches the tour alone, which stops both in order.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", *arguments],
+            env=self._environ,
+            cwd=HERE.parent,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        return stack.enter_context(process)
+
+
+class _Http10(http.client.HTTPConnection):
+    """A caller of the last century: no kept connection, no chunks, no Host."""
+
+    _http_vsn = 10
+    _http_vsn_str = "HTTP/1.0"
+
+
+class Log:
+    """The gateway's standard output: one JSON event per line, kept as it comes."""
+
+    def __init__(self, pipe: IO[str]) -> None:
+        self._events: list[Event] = []
+        self._news = threading.Condition()
+        self._is_open = True
+        self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        self._reader.start()
+
+    def events(self, name: str) -> list[Event]:
+        """The events of that name so far."""
+        with self._news:
+            return [event for event in self._events if event["event"] == name]
+
+    def wait(self, meaning: str, wanted: Callable[[Event], bool], *, seconds: float = 10) -> Event:
+        """The first event that is wanted, waiting for it; raises NotAsItShouldBe with its meaning when none comes."""
+
+        def found() -> Event | None:
+            return next((event for event in self._events if wanted(event)), None)
+
+        with self._news:
+            self._news.wait_for(lambda: found() or not self._is_open, seconds)
+            event = found()
+        if event is None:
+            raise NotAsItShouldBe(f"the log does not show that {meaning}")
+        return event
+
+    def close(self) -> None:
+        """Reads what is left, once the process has ended."""
+        self._reader.join(timeout=5)
+
+    def _read(self, pipe: IO[str]) -> None:
+        for line in pipe:
+            with self._news:
+                self._events.append(json.loads(line))
+                self._news.notify_all()
+        with self._news:
+            self._is_open = False
+            self._news.notify_all()
+
+
+def _environ() -> dict[str, str]:
+    """The environment of both processes: ours, less settings of another gateway, plus the sandbox's secret."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("OIC_GATEWAY_")}
+    return {**ours, "OIC_SANDBOX_SECRET": SECRET.read_text().strip()}
+
+
+def _configuration(sandbox: str) -> str:
+    """config/demo.yaml with free ports, and a slow route to stop in the middle of."""
+    text = CONFIG.read_text()
+    for fixed, free in _PORTS:
+        text = text.replace(fixed, free)
+    return (text.rstrip() + "\n" + _SLOW.format(sandbox=_SANDBOX)).replace(_SANDBOX, sandbox)
+
+
+def _origin(box: subprocess.Popen[str]) -> str:
+    """The first line that the sandbox prints ends with its origin."""
+    line = _pipe(box).readline()
+    if "http://" not in line:
+        raise NotAsItShouldBe("the sandbox did not start; its own words are above")
+    return line.split()[-1]
+
+
+def _pipe(process: subprocess.Popen[str]) -> IO[str]:
+    assert process.stdout is not None  # it was asked for
+    return process.stdout
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()

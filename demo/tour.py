@@ -1,0 +1,258 @@
+"""The tour: each step shows one thing, prints the command to repeat it, and verifies what came back.
+
+Exit status: 0 when all is as it should be, 1 with the name of the step that is not, 130 after Ctrl-C.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from demo.screen import Screen
+from demo.stage import HERE, SECRET, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
+
+LONGEST = 28
+"""Seconds after which the tour gives up, wherever it is."""
+
+_HELLO = HERE / "hello.xml"
+_ORDER = '{"item":"valve","quantity":3}'
+_JSON = {"Content-Type": "application/json"}
+
+Step = Callable[[Stage, Screen], None]
+
+
+def get(stage: Stage, screen: Screen) -> None:
+    """GET without any credentials"""
+    screen.command(f"curl -i {_url(stage, '/orders/')}")
+    answer = stage.call("/orders/")
+    _ran(answer, 200)
+    screen.good(f"200, {answer.content['count']} orders; OIC ran instance {answer.instance_id}")
+
+
+def post(stage: Stage, screen: Screen) -> None:
+    """POST without any credentials, and the way to what it made"""
+    screen.command(f"curl -i -H 'Content-Type: application/json' -d '{_ORDER}' {_url(stage, '/orders/')}")
+    answer = stage.call("/orders/", _ORDER.encode(), headers=_JSON)
+    _ran(answer, 201)
+    where = answer.headers["Location"]
+    _expect(where.startswith(_url(stage, "/orders/")), f"Location {where} is not in the gateway's name")
+    screen.good(f"201, instance {answer.instance_id}")
+    made = stage.call(where.removeprefix(_url(stage, "")))
+    _ran(made, 200)
+    screen.good(f"Location {where} is the gateway's own name for it: 200, instance {made.instance_id}")
+
+
+def http10(stage: Stage, screen: Screen) -> None:
+    """The same for a caller of the last century: HTTP/1.0"""
+    screen.command(f"curl -i --http1.0 {_url(stage, '/orders/')}")
+    answer = stage.call("/orders/", is_1_0=True)
+    _ran(answer, 200)
+    _expect("Transfer-Encoding" not in answer.headers, "an HTTP/1.0 caller got chunks")
+    screen.good(f"200, instance {answer.instance_id}")
+
+
+def asynchronous(stage: Stage, screen: Screen) -> None:
+    """An asynchronous integration: accepted at once, to be found by its instance id"""
+    screen.command(f"curl -i -H 'Content-Type: application/json' -d '{_ORDER}' {_url(stage, '/async/')}")
+    answer = stage.call("/async/", _ORDER.encode(), headers=_JSON)
+    _ran(answer, 202)
+    _expect(answer.body == b"", "a 202 came with a body")
+    screen.good(f"202, no body, instance {answer.instance_id}")
+
+
+def soap(stage: Stage, screen: Screen) -> None:
+    """A SOAP integration"""
+    screen.command(f"curl -i -H 'Content-Type: text/xml' -d @demo/{_HELLO.name} {_url(stage, '/hello/')}")
+    answer = stage.call("/hello/", _HELLO.read_bytes(), headers={"Content-Type": "text/xml"})
+    _ran(answer, 200)
+    _expect(b"Hello, legacy" in answer.body, "the greeting is missing in the envelope")
+    screen.good(f"200, an envelope that says Hello, legacy; instance {answer.instance_id}")
+
+
+def problem(stage: Stage, screen: Screen) -> None:
+    """A path that leads nowhere: errors say what to do"""
+    screen.command(f"curl -i {_url(stage, '/invoices/')}")
+    answer = stage.call("/invoices/")
+    _expect(answer.status == 404, f"the status is {answer.status}, not 404")
+    kind = answer.headers["Content-Type"]
+    _expect(kind == "application/problem+json", f"the Content-Type is {kind}")
+    _expect(answer.headers["X-Gateway-Error"] == "no-route", "X-Gateway-Error does not say no-route")
+    for key in ("detail", "remedy", "blame"):
+        screen.show(f"{key:7} {answer.content[key]}")
+    screen.good("404, a problem document; X-Gateway-Error: no-route")
+
+
+def records(stage: Stage, screen: Screen) -> None:
+    """What the log says of all that: one line per call, with OIC's instance id"""
+    screen.command("oic-gateway serve ... | jq -c 'select(.event == \"request\")'")
+    stage.log.wait("a call was refused as no-route", lambda event: event.get("error") == "no-route")
+    lines = stage.log.events("request")
+    for line in lines:
+        screen.show(_row(line))
+    ran = [line for line in lines if line["error"] is None]
+    _expect(len(lines) == 7, f"there are {len(lines)} records of 7 calls")
+    _expect(all(line["instance_id"] for line in ran), "a record has no instance id")
+    screen.good(f"{len(lines)} calls, {len(lines)} lines, {len(ran)} instance ids")
+
+
+def status(stage: Stage, screen: Screen) -> None:
+    """How the token is"""
+    screen.command(f"curl http://{stage.admin}/status")
+    credential = stage.status()["credentials"]["sandbox"]
+    _expect(credential["state"] in {"fresh", "stale"}, f"the token is {credential['state']}")
+    _expect(credential["fetches"]["refused"] == 0, "a token request was refused")
+    for key in ("state", "expires_in_s", "last_error", "fetches"):
+        screen.show(f"{key:13} {json.dumps(credential[key])}")
+    screen.good(f"{credential['fetches']['ok']} token request for the calls so far")
+
+
+def renewal(stage: Stage, screen: Screen) -> None:
+    """Renewal: tokens live seconds here, calls go on"""
+    screen.command(f"while curl -sf {_url(stage, '/orders/')}; do sleep 0.1; done")
+    before = len(stage.log.events("token-renewed"))
+    until = time.monotonic() + 2 * TOKEN_LIFE
+    calls = 0
+    while len(stage.log.events("token-renewed")) == before:
+        _expect(time.monotonic() < until, f"no token was renewed in {2 * TOKEN_LIFE} s")
+        _ran(stage.call("/orders/"), 200)
+        calls += 1
+        time.sleep(0.1)
+    _ran(stage.call("/orders/"), 200)
+    waited = max(line["token_wait_ms"] for line in stage.log.events("request")[-calls:])
+    screen.good(f"a new token, {calls + 1} calls meanwhile, none failed; the longest wait for a token was {waited} ms")
+
+
+def check(stage: Stage, screen: Screen) -> None:
+    """Check a configuration before it is used, really asking"""
+    screen.command(f"OIC_SANDBOX_SECRET=$(cat demo/{SECRET.name}) {_verb()} check --live -c {stage.config}")
+    code, text = stage.run("check", "--live")
+    for line in text.strip().splitlines():
+        screen.show(line)
+    _expect(code == 0, f"the exit status is {code}")
+    screen.good("exit status 0")
+
+
+def stay(_: Stage, screen: Screen) -> None:
+    """Your turn: repeat what you like; Ctrl-C goes on"""
+    signal.alarm(0)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        signal.alarm(LONGEST)
+    screen.good("on to the end")
+
+
+def stop(stage: Stage, screen: Screen) -> None:
+    """Stop: a call under way is brought to its end"""
+    screen.command(f"curl -i {_url(stage, '/slow/1')} & sleep 0.5; kill -TERM GATEWAY; wait")
+    answers: list[Answer | NotAsItShouldBe] = []
+    caller = threading.Thread(target=_keep, args=(lambda: stage.call("/slow/1"), answers), daemon=True)
+    caller.start()
+    _until(lambda: stage.status()["requests_under_way"] == 1, "the slow call is under way")
+    stage.terminate()
+    caller.join()
+    answer = answers[0]
+    if isinstance(answer, NotAsItShouldBe):
+        raise answer
+    _ran(answer, 200)
+    code = stage.exit_status()
+    _expect(code == 0, f"the gateway's exit status is {code}")
+    stage.log.wait("the gateway stopped drained", lambda event: event["event"] == "stopped" and event["drained"])
+    screen.good(f"200, instance {answer.instance_id}; then the gateway ended, exit status 0")
+
+
+STEPS: tuple[Step, ...] = (get, post, http10, asynchronous, soap, problem, records, status, renewal, check)
+
+
+def main() -> int:
+    """Takes the tour on the terminal; with `--stay` it waits before the last step."""
+    pause = (stay,) if "--stay" in sys.argv[1:] else ()
+    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(LONGEST)
+    screen = Screen()
+    screen.title("oic-gateway: plain HTTP in, OAuth 2.0 out")
+    try:
+        with Stage() as stage:
+            screen.show(f"sandbox  {stage.sandbox}   imitates an identity domain and an OIC instance")
+            screen.show(f"gateway  http://{stage.listen}   gets the tokens and calls OIC for you")
+            return tour((*STEPS, *pause, stop), stage, screen)
+    except NotAsItShouldBe as trouble:
+        screen.bad(f"the stage is not set: {trouble}")
+        return 1
+    except KeyboardInterrupt:
+        screen.end("Interrupted; nothing is left running.")
+        return 130
+
+
+def tour(steps: Iterable[Step], stage: Stage, screen: Screen) -> int:
+    """Takes the steps in order, until one is not as it should be: 0, or 1 after naming it."""
+    for number, step in enumerate(steps, 1):
+        what = (step.__doc__ or step.__name__).strip()
+        screen.step(number, what)
+        try:
+            step(stage, screen)
+        except Exception as trouble:  # noqa: BLE001 - whatever a step stumbles over, the step is named
+            screen.bad(str(trouble) if isinstance(trouble, NotAsItShouldBe) else repr(trouble))
+            screen.end(f"Step {number}, `{what}`, is not as it should be.")
+            return 1
+    screen.end("All is as it should be. `make demo ARGS=--stay` waits before the end, to repeat the steps by hand.")
+    return 0
+
+
+def _url(stage: Stage, target: str) -> str:
+    return f"http://{stage.listen}{target}"
+
+
+def _verb() -> str:
+    """`oic-gateway` beside this Python, as a person here would write it."""
+    return os.path.relpath(Path(sys.executable).with_name("oic-gateway"))
+
+
+def _ran(answer: Answer, wanted: int) -> None:
+    """The reply has that status and tells which run of OIC it comes from."""
+    told = answer.body[:300].decode(errors="replace")
+    _expect(answer.status == wanted, f"the status is {answer.status}, not {wanted}: {told}")
+    _expect(bool(answer.instance_id), "the reply has no instance id")
+
+
+def _expect(is_so: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not is_so:
+        raise NotAsItShouldBe(otherwise)
+
+
+def _until(is_so: Callable[[], bool], meaning: str) -> None:
+    until = time.monotonic() + 5
+    while not is_so():
+        _expect(time.monotonic() < until, f"it is not seen that {meaning}")
+        time.sleep(0.02)
+
+
+def _keep(call: Callable[[], Answer], answers: list[Answer | NotAsItShouldBe]) -> None:
+    try:
+        answers.append(call())
+    except NotAsItShouldBe as trouble:
+        answers.append(trouble)
+
+
+def _row(line: Event) -> str:
+    took = f"{line['duration_ms']:.0f} ms"
+    end = line["instance_id"] or line["error"]
+    return f"{line['time'][11:23]} {line['method']:4} {line['path']:14.14} {line['status']} {took:>6}  {end}"
+
+
+def _interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _too_long(*_: Any) -> None:
+    raise NotAsItShouldBe(f"the tour takes longer than {LONGEST} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""A request as it arrives: may it be served at all, and where does it go? Steps 1 and 2 of the walk."""
+
+from typing import TypeVar
+
+from gateway.errors import BadRequest, Draining, Forbidden, NoRoute, Overloaded
+from gateway.proxy.admission import Admission
+from gateway.proxy.exchange import Exchange, fresh_id
+from gateway.proxy.headers import CallerHead, read_caller, wants_keep_alive
+from gateway.proxy.routing import Routing, Way, split_absolute
+from gateway.proxy.server import CallerConnection
+
+R = TypeVar("R")
+
+
+def read(exchange: Exchange, admission: Admission, *, draining: bool) -> CallerHead:
+    """Reads the head. Raises BadRequest, ExpectationFailed, Draining, Overloaded, or Forbidden for the address."""
+    request, record, delivery = exchange.request, exchange.record, exchange.delivery
+    record.path = request.raw_path.partition("?")[0]
+    head = exchange.head = read_caller(request.raw_headers)
+    record.request_id = head.request_id(fresh_id)
+    if draining:
+        raise Draining(retry_after=1)
+    if isinstance(request.protocol, CallerConnection) and request.protocol.is_over:
+        raise Overloaded(reason="limits.connections", retry_after=1)
+    delivery.keep_alive = wants_keep_alive(request.version, head.noted.get(b"connection"))
+    if not admission.accepts_address(record.client):
+        raise Forbidden("This address may not call; add its network to `allow`.")
+    if request.version not in {(1, 0), (1, 1)}:
+        raise BadRequest("Only HTTP/1.1 and HTTP/1.0 are understood.")
+    if head.chunked and request.version < (1, 1):  # RFC 9112 §6.1
+        raise BadRequest("HTTP/1.0 knows no Transfer-Encoding.")
+    return head
+
+
+def find(exchange: Exchange, head: CallerHead, routing: Routing[R], *, admission: Admission) -> Way[R]:
+    """Settles the target and the gateway's own name. Raises BadRequest, Forbidden for the Host, or NoRoute."""
+    host, target = head.noted.get(b"host"), exchange.request.raw_path
+    way = None if target.startswith("/") else routing.find_absolute(target)
+    if way is not None:
+        return way
+    absolute = split_absolute(target)
+    if absolute is not None:
+        # RFC 9112 §3.2.2: the authority of the target counts, not the Host field.
+        host, target = absolute[0].encode("latin-1", "replace"), absolute[1]
+        if not admission.accepts_host(host.decode("latin-1")):
+            raise NoRoute
+    admission.check_host(host, required=exchange.request.version >= (1, 1))
+    exchange.public = f"http://{host.decode('latin-1')}" if host else ""
+    return routing.find(target)

@@ -1,0 +1,90 @@
+"""One request on its way: what is known of it, how it is refused, and the one record that it leaves."""
+
+import random
+import time
+
+from aiohttp import web
+
+from gateway.errors import ERRORS, CallerGone, GatewayError
+from gateway.observe.meters import RouteMeter
+from gateway.observe.record import Record
+from gateway.proxy.body import CallerBody
+from gateway.proxy.delivery import Delivery, date_line
+from gateway.proxy.headers import CallerHead
+from gateway.proxy.problems import REASONS, problem, soap_version
+from gateway.proxy.server import CallerConnection
+
+BLAMES = {error.code: error.blame for error in ERRORS}
+# The caller's framing, or what it still wants to send, is in doubt: no further request is read from it.
+CLOSING = frozenset({400, 413, 414, 431})
+
+
+class Exchange:
+    """The state of one request; lives as long as the request. The walk fills it, each step what it finds out."""
+
+    __slots__ = ("body", "delivery", "head", "meter", "public", "record", "request", "started", "upstream_started")
+
+    head: CallerHead
+
+    def __init__(self, request: web.BaseRequest, *, modern: bool) -> None:
+        """`modern`: the caller understands HTTP/1.1."""
+        self.request = request
+        self.started = time.monotonic()
+        self.upstream_started = 0.0
+        self.public = ""
+        self.body: CallerBody | None = None
+        self.meter: RouteMeter | None = None
+        self.delivery = Delivery(request, modern=modern)
+        peer = request.protocol.peer if isinstance(request.protocol, CallerConnection) else None
+        self.record = Record(time=time.time(), client=peer, method=request.method)
+
+    def refuse(self, error: GatewayError) -> None:
+        """Answers with an error of ours; after a reply has begun all that is left is to break it visibly."""
+        record, delivery = self.record, self.delivery
+        record.error, record.reason = error.code, error.reason or None
+        record.request_id = record.request_id or fresh_id()
+        if delivery.began or isinstance(error, CallerGone):
+            record.status = record.status or error.status
+            delivery.abort()
+            return
+        record.status = error.status
+        delivery.keep_alive = delivery.keep_alive and error.status not in CLOSING
+        lines, body = problem(error, request_id=record.request_id, soap=soap_version(self.request.headers))
+        lines += [date_line(time.time()), b"X-Request-Id: %b\r\n" % record.request_id.encode()]
+        bodyless = self.request.method == "HEAD"
+        pieces = [] if bodyless else [body]
+        reason = REASONS[error.status].encode()
+        try:
+            delivery.begin(error.status, reason, lines, length=len(body), bodyless=bodyless, body=pieces)
+        except CallerGone:
+            delivery.abort()
+
+    def finish(self, unrouted: RouteMeter) -> Record:
+        """Counts the request, for its route or as `unrouted`, and gives its record. Once, at the end."""
+        record, meter = self.record, self.meter
+        elapsed = time.monotonic() - self.started
+        record.duration_ms = elapsed * 1000
+        record.bytes_out = self.delivery.sent
+        if self.body is not None:
+            record.bytes_in = self.body.taken
+        if self.upstream_started and record.upstream_ms is None:
+            record.upstream_ms = (time.monotonic() - self.upstream_started) * 1000
+        if meter is None:
+            meter = unrouted
+            meter.begin()
+        meter.done(
+            record.method or "-",
+            record.status or 0,
+            BLAMES[record.error] if record.error else None,
+            elapsed,
+            None if record.upstream_ms is None else record.upstream_ms / 1000,
+            record.token_wait_ms / 1000,
+            record.bytes_in,
+            record.bytes_out,
+        )
+        return record
+
+
+def fresh_id() -> str:
+    """A request id for a caller that gave none: 128 random bits in hex."""
+    return f"{random.getrandbits(128):032x}"

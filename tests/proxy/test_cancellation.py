@@ -1,0 +1,255 @@
+"""Callers that leave, at every point of the walk: nothing of them stays, and nobody else feels it."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes.gate import Caller, Scene, scene
+from tests.fakes.identity import token
+from tests.fakes.upstream import OK, Talk, reply
+
+GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
+UPLOAD = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n"
+
+Leave = Callable[[Caller], None]
+LEAVING: dict[str, Leave] = {"close": Caller.close, "reset": Caller.reset}
+
+
+@pytest.fixture(params=LEAVING.values(), ids=LEAVING.keys())
+def leave(request: pytest.FixtureRequest) -> Leave:
+    way: Leave = request.param
+    return way
+
+
+async def silence(talk: Talk) -> None:
+    await talk.head()
+    await talk.reader.read()
+
+
+async def gone(at: Scene, before: set["asyncio.Task[object]"], *, count: int = 1) -> None:
+    """The caller's request has left one record and nothing else; another caller is served."""
+    record = (await at.gate.recorded(count))[-1]
+    assert record.error == "caller-gone"
+    await at.upstream.until(lambda: at.upstream.open <= at.gate.pool.counts()["idle"])
+    while asyncio.all_tasks() - before - at.upstream._talks:
+        await asyncio.sleep(0)
+    assert at.gate.pool.counts() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+    assert at.gate.route.meter.in_flight == 0
+    assert len(at.gate.records) == count
+
+
+async def serves(at: Scene) -> None:
+    at.upstream.script.clear()
+    assert (await at.gate.get())[::2] == (200, b"ok")
+
+
+async def started(at: Scene, data: bytes) -> tuple[Caller, set["asyncio.Task[object]"]]:
+    before = asyncio.all_tasks()
+    caller = await at.gate.caller()
+    await caller.say(data)
+    return caller, before
+
+
+async def test_while_waiting_for_the_token(leave: Leave) -> None:
+    minted = asyncio.Event()
+    async with scene(tokens=(token("slow").behind(minted),)) as at:
+        caller, _ = await started(at, GET)
+        await at.identity.arrived(1)
+        fetch = next(task for task in asyncio.all_tasks() if task.get_name() == "token of app")
+        leave(caller)
+        [record] = await at.gate.recorded()
+        assert (record.error, record.status, record.attempts) == ("caller-gone", 499, 0)
+        assert not fetch.done()
+        minted.set()
+        assert (await at.gate.get())[0] == 200
+        assert len(at.identity.asked) == 1
+        assert [request.field("Authorization") for request in at.upstream.requests] == ["Bearer slow"]
+
+
+async def test_while_waiting_for_a_connection(leave: Leave) -> None:
+    done = asyncio.Event()
+
+    async def hold(talk: Talk) -> None:
+        await talk.request()
+        await done.wait()
+        await talk.say(OK)
+        await talk.request()
+        await talk.say(reply(200, b"third"))
+        await talk.reader.read()
+
+    async with scene(hold, pool={"size": 1}) as at:
+        first = asyncio.create_task(at.gate.get())
+        await at.upstream.until(lambda: at.upstream.connections == 1)
+        caller, _ = await started(at, GET)
+        await counted(at, "waiting", 1)
+        third = asyncio.create_task(at.gate.get())
+        await counted(at, "waiting", 2)
+        leave(caller)
+        assert (await at.gate.recorded())[0].error == "caller-gone"
+        await counted(at, "waiting", 1)
+        done.set()
+        assert [(await first)[2], (await third)[2]] == [b"ok", b"third"]
+        assert at.upstream.connections == 1
+
+
+async def test_while_connecting(leave: Leave) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
+        for filler in (first, second):
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        async with scene(route={"upstream": f"http://127.0.0.1:{full.getsockname()[1]}/x"}) as at:
+            caller, before = await started(at, GET)
+            await counted(at, "dialing", 1)
+            leave(caller)
+            await gone(at, before)
+
+
+async def counted(at: Scene, state: str, number: int) -> None:
+    while at.gate.pool.counts()[state] != number:
+        await asyncio.sleep(0)
+
+
+async def test_while_uploading(leave: Leave) -> None:
+    async with scene(silence) as at:
+        await at.gate.get("/nope")  # so that nothing is counted that is made only once
+        caller, before = await started(at, UPLOAD + b"begun")
+        await at.upstream.until(lambda: at.upstream.connections == 1)
+        leave(caller)
+        await gone(at, before, count=2)
+        await serves(at)
+
+
+async def test_while_the_upstream_takes_no_more_of_an_upload(leave: Leave) -> None:
+    full = asyncio.Event()
+
+    async def deaf(talk: Talk) -> None:
+        await talk.head()
+        talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await full.wait()
+        talk.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        while await talk.reader.read(1 << 20):
+            pass
+
+    async with scene(deaf) as at:
+        caller, before = await started(at, UPLOAD)
+        await at.upstream.until(lambda: at.upstream.connections == 1)
+        upload = asyncio.create_task(pour(caller))
+        await jammed(at)
+        upload.cancel()
+        leave(caller)
+        full.set()  # nothing is read from a caller meanwhile, so that its leaving shows only now
+        await gone(at, before)
+
+
+async def pour(caller: Caller) -> None:
+    while True:
+        await caller.say(b"x" * 65536)
+
+
+async def jammed(at: Scene) -> None:
+    while not any(connection._writing_paused for connection in at.gate.pool._busy):
+        await asyncio.sleep(0)
+
+
+async def test_while_waiting_for_the_reply(leave: Leave) -> None:
+    async with scene(silence) as at:
+        caller, before = await started(at, GET)
+        await at.upstream.until(lambda: at.upstream.connections == 1)
+        leave(caller)
+        await gone(at, before)
+        await serves(at)
+
+
+async def test_in_the_middle_of_the_reply(leave: Leave) -> None:
+    async def half(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun")
+        await talk.reader.read()
+
+    async with scene(half) as at:
+        caller, before = await started(at, GET)
+        await caller.reader.readuntil(b"begun")
+        leave(caller)
+        await gone(at, before)
+        assert (at.gate.records[0].status, at.gate.records[0].bytes_out) == (200, 5)
+        await serves(at)
+
+
+async def test_while_reading_too_slowly(leave: Leave) -> None:
+    async def flood(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await talk.say(b"x" * 65536)
+
+    async with scene(flood) as at:
+        caller, before = await started(at, GET)
+        await caller.head()
+        await stuck(at)
+        leave(caller)
+        await gone(at, before)
+        await serves(at)
+
+
+async def stuck(at: Scene) -> None:
+    while not any(connection._reading_paused for connection in at.gate.pool._busy):
+        await asyncio.sleep(0)
+
+
+async def test_during_a_renewal(leave: Leave) -> None:
+    minted = asyncio.Event()
+    async with scene(reply(401), tokens=(token("old"), token("new").behind(minted))) as at:
+        caller, _ = await started(at, GET)
+        await at.identity.arrived(2)
+        leave(caller)
+        [record] = await at.gate.recorded()
+        assert (record.error, record.attempts, record.upstream_status) == ("caller-gone", 1, 401)
+        minted.set()
+        while at.gate.route.source.current() != "new":
+            await asyncio.sleep(0)
+        await serves(at)
+        assert len(at.identity.asked) == 2
+
+
+@pytest.mark.parametrize("what", ["after a reply", "after a failure"])
+async def test_during_a_pause_before_a_second_try(leave: Leave, what: str) -> None:
+    script, route = [reply(503, b"", "Retry-After: 9")], {}
+    if what == "after a failure":
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            script, route = [], {"upstream": f"http://127.0.0.1:{taken.getsockname()[1]}/x"}
+    async with scene(*script, route=route, luck=lambda: 1000.0) as at:
+        caller, before = await started(at, GET)
+        while not at.gate.route.meter.replays:
+            await asyncio.sleep(0)
+        leave(caller)
+        await gone(at, before)
+        if script:
+            await serves(at)
+
+
+async def test_before_the_request_is_even_read(leave: Leave) -> None:
+    async with scene() as at:
+        caller, _ = await started(at, GET[:20])
+        leave(caller)
+        await serves(at)
+        assert len(at.gate.records) == 1
+
+
+async def test_with_more_requests_in_line(leave: Leave) -> None:
+    async with scene(silence) as at:
+        caller, before = await started(at, GET * 3)
+        await at.upstream.until(lambda: at.upstream.connections == 1)
+        leave(caller)
+        await gone(at, before)
+        await serves(at)
+
+
+async def test_a_gateway_that_stops_ends_what_is_under_way() -> None:
+    async with scene(silence) as at:
+        caller, before = await started(at, GET)
+        await at.upstream.until(lambda: at.upstream.connections == 1)
+        await at.gate.server.shutdown(timeout=0.01)
+        await gone(at, before)
+        assert await caller.rest() == b""

@@ -1,0 +1,170 @@
+"""One connection to an upstream: its exchange, its timers, its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.errors import UpstreamBroken, UpstreamTimeout
+from gateway.proxy.connection import Connection, StaleConnection
+from gateway.proxy.dialing import Origin, dial
+from tests.fakes.upstream import CLOSE, OK, Script, Talk, Upstream, reply
+
+GET = b"GET / HTTP/1.1\r\n\r\n"
+
+
+@asynccontextmanager
+async def connected(*script: Script) -> AsyncIterator[tuple[Connection, Upstream]]:
+    async with asyncio.timeout(10), Upstream(*script) as peer:
+        connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None)
+        yield connection, peer
+        connection.abort()
+
+
+async def asked(connection: Connection) -> None:
+    connection.begin(to_head=False)
+    connection.write(GET)
+    connection.expect(5.0)
+
+
+async def test_an_exchange_leaves_no_timer_and_a_reusable_connection() -> None:
+    async with connected() as (connection, _):
+        for count in (1, 2):
+            await asked(connection)
+            assert connection._timer is not None
+            assert (await connection.head()).status == 200
+            assert connection._timer is None
+            assert (await connection.body(5.0), await connection.body(5.0)) == ([b"ok"], [])
+            assert connection.complete
+            assert connection.reusable
+            connection.finish()
+            assert not connection.reusable
+            assert connection.is_quiet()
+            assert connection.exchanges == count
+
+
+async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
+    async def mute(talk: Talk) -> None:
+        await talk.reader.read()
+
+    async with connected(mute) as (connection, peer):
+        connection.begin(to_head=False)
+        connection.write(GET)
+        connection.expect(0.01)
+        with pytest.raises(UpstreamTimeout):
+            await connection.head()
+        assert not connection.is_open
+        assert not connection.reusable
+        await peer.until(lambda: peer.open == 0)
+
+
+async def test_a_kept_connection_that_closes_is_stale_and_a_new_one_broken() -> None:
+    async with connected(OK, CLOSE) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        await connection.body(5.0)
+        connection.finish()
+        await asked(connection)
+        with pytest.raises(StaleConnection):
+            await connection.head()
+    async with connected(CLOSE) as (connection, _):
+        await asked(connection)
+        with pytest.raises(UpstreamBroken) as caught:
+            await connection.head()
+        assert not isinstance(caught.value, StaleConnection)
+
+
+async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
+    async def mute(talk: Talk) -> None:
+        await talk.reader.read()
+
+    async with connected(mute) as (connection, _):
+        await asked(connection)
+        waiter = asyncio.create_task(connection.head())
+        await asyncio.sleep(0)
+        connection.abort()
+        connection.abort()
+        with pytest.raises(UpstreamBroken):
+            await waiter
+        assert connection._timer is None
+        connection.write(b"into the void")
+        connection.writelines([b"into", b"the void"])
+        with pytest.raises(UpstreamBroken):
+            await connection.drain(5.0)
+
+
+async def test_pieces_that_arrived_are_given_before_the_break_is_told() -> None:
+    async def cut(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await seen.wait()
+        await talk.say(b"part")
+
+    seen = asyncio.Event()
+    async with connected(cut) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        seen.set()
+        while connection.is_open:
+            await asyncio.sleep(0)
+        assert await connection.body(5.0) == [b"part"]
+        with pytest.raises(UpstreamBroken):
+            await connection.body(5.0)
+        assert not connection.reusable
+
+
+async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read() -> None:
+    total = 4 * 1024 * 1024
+    async with connected(reply(200, b"x" * total)) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        while not connection._reading_paused:
+            await asyncio.sleep(0)
+        got = 0
+        while pieces := await connection.body(5.0):
+            got += sum(map(len, pieces))
+        assert got == total
+        assert not connection._reading_paused
+        assert connection.reusable
+
+
+async def test_a_reply_that_is_whole_but_unread_does_not_keep_reading_paused() -> None:
+    async with connected(reply(200, b"x" * 600_000), OK) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        while not connection._reading_paused and not connection.complete:
+            await asyncio.sleep(0)
+        while await connection.body(5.0):
+            pass
+        assert connection.reusable
+        connection.finish()
+        await asked(connection)
+        assert (await connection.head()).status == 200
+
+
+async def test_silence_between_pieces_is_a_timeout() -> None:
+    async def pause(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        await talk.reader.read()
+
+    async with connected(pause) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        assert await connection.body(5.0) == [b"part"]
+        with pytest.raises(UpstreamTimeout):
+            await connection.body(0.01)
+        assert connection._timer is None
+
+
+async def test_bytes_that_wait_and_ends_are_no_quiet() -> None:
+    async def speak(talk: Talk) -> None:
+        await talk.say(b"x")
+        await talk.reader.read()
+
+    async with connected(speak) as (connection, peer):
+        await peer.until(lambda: peer.connections == 1)
+        while connection.is_quiet():
+            await asyncio.sleep(0)
+        assert not connection.is_quiet()

@@ -1,0 +1,169 @@
+"""Making connections: names, TCP, egress proxies, TLS, and what is said when one of them fails."""
+
+import asyncio
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import UpstreamUnreachable
+from gateway.proxy.connection import Connection
+from gateway.proxy.dialing import EgressProxy, Origin, basic, dial
+from tests.fakes.egress import Egress
+from tests.fakes.gate import Gate, config, scene
+from tests.fakes.identity import Identity
+from tests.fakes.upstream import OK, Talk, Upstream
+
+
+def lost(_: Connection) -> None:
+    pass
+
+
+async def why(origin: Origin) -> str:
+    """The reason of a failure."""
+    async with asyncio.timeout(10):
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await dial(origin, lost)
+    return caught.value.reason
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
+def served(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_an_origin_has_a_name() -> None:
+    assert Origin("::1", 8080, None, None).name == "http://[::1]:8080"
+    assert Origin("oic.example.com", 443, ssl.create_default_context(), None).name == "https://oic.example.com:443"
+
+
+def test_a_proxys_password_is_not_shown() -> None:
+    assert basic("user", "p:ss") == "Basic dXNlcjpwOnNz"
+    assert "dXNlcjpwOnNz" not in repr(Origin("x", 1, None, EgressProxy("p", 2, basic("user", "p:ss"))))
+
+
+async def test_each_step_is_named_where_it_fails(certificate: Path) -> None:
+    trusting = ssl.create_default_context(cafile=certificate)
+    port = closed_port()
+    assert (await why(Origin("no.such.host.invalid", 80, None, None))).startswith(
+        "http://no.such.host.invalid:80: name: "
+    )
+    assert (await why(Origin("x" * 300, 80, None, None))).split(": ")[1] == "name"
+    assert (await why(Origin("127.0.0.1", port, None, None))).startswith(f"http://127.0.0.1:{port}: connect: ")
+    async with Upstream(tls=served(certificate)) as peer:
+        reason = await why(Origin("127.0.0.1", peer.port, ssl.create_default_context(), None))
+        assert reason == f"https://127.0.0.1:{peer.port}: TLS: the certificate is not trusted: self-signed certificate"
+        reason = await why(Origin("localhost", peer.port, trusting, None))
+        assert "Hostname mismatch" in reason
+
+    async def no_tls(talk: Talk) -> None:
+        await talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with Upstream(no_tls) as peer:
+        assert (await why(Origin("127.0.0.1", peer.port, trusting, None))).split(": ")[1] == "TLS"
+
+    async def hang_up(talk: Talk) -> None:
+        await talk.reader.read(1)
+
+    async with Upstream(hang_up) as peer:
+        assert (await why(Origin("127.0.0.1", peer.port, trusting, None))).split(": ")[1] == "TLS"
+
+
+@pytest.mark.parametrize("stuck", ["TLS", "egress proxy"])
+async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
+    async def mute(talk: Talk) -> None:
+        await talk.reader.read()
+
+    async with asyncio.timeout(10), Upstream(mute) as peer:
+        if stuck == "TLS":
+            origin = Origin("127.0.0.1", peer.port, ssl.create_default_context(), None)
+        else:
+            origin = Origin("oic.invalid", 443, None, EgressProxy("127.0.0.1", peer.port))
+        call = asyncio.create_task(dial(origin, lost))
+        await peer.until(lambda: peer.connections == 1)
+        call.cancel()
+        await asyncio.wait({call})
+        assert call.cancelled()
+        await peer.until(lambda: peer.open == 0)
+
+
+async def test_another_address_of_a_name_is_tried() -> None:
+    async with asyncio.timeout(10), Upstream() as peer:  # `localhost` may be ::1 first, where nobody listens
+        connection = await dial(Origin("localhost", peer.port, None, None), lost)
+        connection.abort()
+
+
+# Through an egress proxy ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_tunnel_carries_plain_and_tls(certificate: Path, *, tls: bool) -> None:
+    async with Identity() as identity, Egress() as egress, Upstream(tls=served(certificate) if tls else None) as peer:
+        route = {"proxy": {"url": egress.url}, **({"tls": {"ca": str(certificate)}} if tls else {})}
+        async with Gate(config(identity.url, peer.url, route=route)) as gate:
+            for _ in range(2):
+                assert (await gate.get())[2] == b"ok"
+            large = b"x" * 1_000_000
+            assert (await gate.post(large))[0] == 200
+            assert peer.requests[2].body == large
+            authority = f"127.0.0.1:{peer.port}"
+            assert [head.decode() for head in egress.heads] == [
+                f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"
+            ]
+            assert peer.requests[0].field("Proxy-Authorization") is None
+
+
+async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
+    proxy = {"username": "user", "password": {"env": "GATE_SECRET"}}
+    async with AsyncExitStack() as stack:
+        identity, egress = await stack.enter_async_context(Identity()), await stack.enter_async_context(Egress())
+        peer = await stack.enter_async_context(Upstream())
+        settings = config(identity.url, peer.url, route={"proxy": {"url": egress.url, **proxy}})
+        gate = await stack.enter_async_context(Gate(settings))
+        assert (await gate.get())[0] == 200
+        expected = f"Proxy-Authorization: {basic('user', 's3cr3t-of-the-tests')}\r\n"
+        assert expected in egress.heads[0].decode()
+        assert "roxy" not in peer.requests[0].head.decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "the proxy answered 407"),
+        (b"HTTP/1.0 403 Forbidden\r\n\r\nno", "the proxy answered 403"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "the proxy answered no HTTP"),
+        (b"HTTP/1.1 200", "the proxy's answer was cut off"),
+        (b"HTTP/1.1 407 No\r\nX: " + b"x" * 20_000, "the proxy's answer was cut off"),
+    ],
+)
+async def test_a_proxy_that_refuses_is_named(answer: bytes, told: str) -> None:
+    async def say(talk: Talk) -> None:
+        await talk.head()
+        await talk.say(answer)
+
+    async with Upstream(say, say) as egress, scene(route={"proxy": {"url": egress.url}}) as (gate, upstream, _):
+        assert (await gate.get())[0] == 502
+        [record] = gate.records
+        assert record.error == "upstream-unreachable"
+        assert record.reason == f"http://127.0.0.1:{upstream.port}: egress proxy: {told}"
+        assert upstream.connections == 0
+
+
+async def test_bytes_behind_the_tunnels_head_are_the_origins() -> None:
+    async def answer_in_one_breath(talk: Talk) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n")
+        await talk.request()
+        await talk.say(OK)
+
+    async with Upstream(answer_in_one_breath) as egress, scene(route={"proxy": {"url": egress.url}}) as (gate, _, _):
+        assert (await gate.get())[2] == b"ok"

@@ -1,0 +1,447 @@
+"""The contract's table of headers: what goes to OIC, what comes back, and what no head may ever hold."""
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import BadRequest, ExpectationFailed
+from gateway.proxy.headers import (
+    CallerHead,
+    Field,
+    read_caller,
+    reply_lines,
+    request_head,
+    retry_after,
+    wants_keep_alive,
+)
+from gateway.proxy.replies import ReplyHead
+
+HOST_LINE = b"Host: acme.example\r\n"
+
+
+def fields(*lines: str) -> list[Field]:
+    """`Name: value` lines as the server hands them over."""
+    parted = [line.encode("latin-1").partition(b":") for line in lines]
+    return [(name, value.strip()) for name, _, value in parted]
+
+
+def sent(*lines: str, method: str = "GET", target: str = "/x") -> list[str]:
+    """The head that goes upstream for a caller's head."""
+    head = request_head(method, target, HOST_LINE, read_caller(fields(*lines)), request_id="id-1", bearer="tok")
+    assert head.endswith(b"\r\n\r\n")
+    return head[:-4].decode("latin-1").split("\r\n")
+
+
+def passed(*lines: str, method: str = "GET") -> list[str]:
+    """The same, less what the gateway writes itself."""
+    ours = {"Host: acme.example", "Via: 1.1 oic-gateway", "X-Request-Id: id-1", "Authorization: Bearer tok"}
+    return [line for line in sent(*lines, method=method)[1:] if line not in ours]
+
+
+def reply(*lines: str) -> ReplyHead:
+    return ReplyHead(
+        status=200, reason=b"OK", fields=fields(*lines), length=None, chunked=False, bodyless=False, keep_alive=True
+    )
+
+
+def returned(*lines: str, keep_cookies: bool = False, tls_listener: bool = False) -> list[str]:
+    """The lines that a caller gets of a reply."""
+    got = reply_lines(
+        reply(*lines),
+        rename=lambda name, value: b"%b<%b>" % (name, value),
+        keep_cookies=keep_cookies,
+        tls_listener=tls_listener,
+    )
+    assert all(line.endswith(b"\r\n") for line in got)
+    return [line[:-2].decode("latin-1") for line in got]
+
+
+# To OIC ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_head_of_a_plain_request() -> None:
+    assert sent("Host: gw:8080", "User-Agent: legacy/1", "Accept: */*", target="/x?a=%2f") == [
+        "GET /x?a=%2f HTTP/1.1",
+        "Host: acme.example",
+        "User-Agent: legacy/1",
+        "Accept: */*",
+        "Via: 1.1 oic-gateway",
+        "X-Request-Id: id-1",
+        "Authorization: Bearer tok",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Connection: close", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: trailers", "Trailer: X-Late",
+        "Transfer-Encoding: chunked", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk",
+    ],
+)  # fmt: skip
+def test_hop_by_hop_fields_stay_behind(line: str) -> None:
+    assert not [
+        got
+        for got in passed(line.upper(), "X-Mine: 1")
+        if got.lower().startswith(line.partition(":")[0].lower() + ":") and got != "Transfer-Encoding: chunked"
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Authorization: Basic dXNlcjpwdw==", "authorization: Bearer stolen", "Cookie: a=b", "Cookie2: $Version=1",
+        "Host: evil.example", "Proxy-Authorization: Basic eDp5", "Proxy-Client-IP: 10.0.0.1", "Proxy-Anything: x",
+        "Proxy_Authorization: x", "Forwarded: for=10.0.0.1", "X-Forwarded-For: 10.0.0.1", "X-Forwarded-Host: evil",
+        "X-FORWARDED-PROTO: https", "X-Forwarded: x", "X_Forwarded_For: 10.0.0.1", "X-Forwarded_Host: evil",
+        "WL-Proxy-Client-IP: 10.0.0.1", "WL-Proxy-SSL: true", "Expect: 100-continue", "X-Request-Id: theirs",
+    ],
+)  # fmt: skip
+def test_what_belongs_to_the_caller_or_to_one_hop_stays_behind(line: str) -> None:
+    assert passed(line, "X-Mine: 1") == ["X-Mine: 1"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Origin: https://app.example", "Sec-Fetch-Site: same-origin", "Accept-Encoding: gzip",
+        "Content-Type: text/xml", 'SOAPAction: "run"', "X-Api-Key: k", "Date: today", "If-Match: *",
+        "Range: bytes=0-1", "X-Empty:", "X-Latin: caf\xe9", "Referer: http://a/", "Proxied: x", "Max-Forwards: 3",
+        "Cookies: none", "X-Forward: x", "Content-MD5: x", "x-ODD-case: y",
+    ],
+)  # fmt: skip
+def test_everything_else_passes_as_it_is(line: str) -> None:
+    name, _, value = line.partition(":")
+    assert passed(line) == [f"{name}: {value.strip()}"]
+
+
+def test_repeated_fields_keep_their_order_and_stay_apart() -> None:
+    lines = ["X-A: 1", "X-B: 2", "x-a: 3", "Accept: a", "Accept: b", "X-A: 1"]
+    assert passed(*lines) == lines
+
+
+@pytest.mark.parametrize(
+    ("connection", "left"),
+    [
+        (["close, X-Secret"], ["X-Other: 2"]),
+        (["x-secret"], ["X-Other: 2"]),
+        (["keep-alive", "X-SECRET ,x-other"], []),
+        (["close"], ["X-Secret: 1", "X-Other: 2"]),
+        (["keep-alive, , close"], ["X-Secret: 1", "X-Other: 2"]),
+    ],
+)
+def test_fields_named_by_connection_stay_behind(connection: list[str], left: list[str]) -> None:
+    assert passed("X-Secret: 1", *[f"Connection: {value}" for value in connection], "X-Other: 2") == left
+
+
+@pytest.mark.parametrize("named", ["authorization", "host", "via", "x-request-id", "content-length", "x-gateway"])
+def test_connection_cannot_take_away_what_the_gateway_writes(named: str) -> None:
+    head = sent(f"Connection: close, {named}", "Content-Length: 2", "Authorization: Basic eA==", method="POST")
+    assert head[1:] == [
+        "Host: acme.example",
+        "Content-Length: 2",
+        "Via: 1.1 oic-gateway",
+        "X-Request-Id: id-1",
+        "Authorization: Bearer tok",
+    ]
+
+
+def test_connection_cannot_hide_a_page_from_the_browser_rule() -> None:
+    page = ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"]
+    head = read_caller(fields(*page, "Connection: origin, sec-fetch-site"))
+    assert head.noted[b"origin"] == b"https://evil.example"
+    assert head.noted[b"sec-fetch-site"] == b"cross-site"
+    assert head.lines == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "via"),
+    [
+        ([], "1.1 oic-gateway"),
+        (["Via: 1.0 fred"], "1.0 fred, 1.1 oic-gateway"),
+        (["Via: 1.0 fred", "via: 1.1 joe"], "1.0 fred, 1.1 joe, 1.1 oic-gateway"),
+        (["Via: 1.0 fred", "Connection: via"], "1.1 oic-gateway"),
+    ],
+)
+def test_via_grows_at_its_end(lines: list[str], via: str) -> None:
+    assert [line for line in sent(*lines) if line.startswith("Via")] == [f"Via: {via}"]
+
+
+@pytest.mark.parametrize(
+    ("method", "lines", "framing"),
+    [
+        ("GET", [], []),
+        ("GET", ["Content-Length: 0"], ["Content-Length: 0"]),
+        ("GET", ["Content-Length: 5"], ["Content-Length: 5"]),
+        ("DELETE", [], []),
+        ("OPTIONS", [], []),
+        ("POST", [], ["Content-Length: 0"]),
+        ("PUT", [], ["Content-Length: 0"]),
+        ("PATCH", [], ["Content-Length: 0"]),
+        ("POST", ["Content-Length: 5"], ["Content-Length: 5"]),
+        ("POST", ["Content-Length: 005"], ["Content-Length: 005"]),
+        ("POST", ["transfer-encoding: CHUNKED"], ["Transfer-Encoding: chunked"]),
+        ("GET", ["Transfer-Encoding: chunked"], ["Transfer-Encoding: chunked"]),
+    ],
+)
+def test_a_body_keeps_the_framing_it_came_with(method: str, lines: list[str], framing: list[str]) -> None:
+    assert passed(*lines, method=method) == framing
+
+
+@pytest.mark.parametrize(
+    ("lines", "length", "chunked", "has_body"),
+    [
+        ([], None, False, False),
+        (["Content-Length: 0"], 0, False, False),
+        (["Content-Length: 000"], 0, False, False),
+        (["Content-Length: 10"], 10, False, True),
+        (["Transfer-Encoding: chunked"], None, True, True),
+    ],
+)
+def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None, chunked: bool, has_body: bool) -> None:
+    head = read_caller(fields(*lines))
+    assert (head.length, head.chunked, head.has_body) == (length, chunked, has_body)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            "Transfer-Encoding: gzip, chunked",
+        ], ["Transfer-Encoding: chunked, chunked"], ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        [
+            "Transfer-Encoding: identity",
+        ], ["Transfer-Encoding: xchunked"], ["Transfer-Encoding: chunked;q=1"], ["Transfer-Encoding:"],
+        ["Transfer-Encoding: chunked", "Content-Length: 5"], ["Content-Length: 5", "transfer-encoding: chunked"],
+        [
+            "Content-Length: 5", "Content-Length: 5",
+        ], ["Content-Length: 5, 5"], ["Content-Length: +5"], ["Content-Length: -5"], ["Content-Length: 0x5"],
+        ["Content-Length: 5_0"], ["Content-Length:"], ["Content-Length: 1" + "0" * 5000], ["Content-Length: \xb2"],
+        [
+            "Upgrade: websocket", "Connection: upgrade",
+        ], ["Upgrade: h2c, websocket"], ["Upgrade: h2c", "Upgrade: TLS/1.0"],
+    ],
+)  # fmt: skip
+def test_framing_or_an_upgrade_that_leaves_a_doubt_is_refused(lines: list[str]) -> None:
+    with pytest.raises(BadRequest):
+        read_caller(fields(*lines))
+
+
+def test_the_h2c_offer_of_java_is_ignored() -> None:
+    head = ["Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABk", "Upgrade: H2C", "X-Mine: 1"]
+    assert passed(*head) == ["X-Mine: 1"]
+
+
+@pytest.mark.parametrize(("value", "waits"), [("100-continue", True), ("100-Continue", True), (None, False)])
+def test_a_caller_may_wait_for_an_invitation(value: str | None, *, waits: bool) -> None:
+    assert read_caller(fields(*([f"Expect: {value}"] if value else []))).expects_continue is waits
+
+
+@pytest.mark.parametrize("value", ["200-ok", "", "100-continue, x", "100-continuee"])
+def test_any_other_expectation_fails(value: str) -> None:
+    with pytest.raises(ExpectationFailed):
+        read_caller(fields(f"Expect: {value}"))
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["abc-123"], "abc-123"),
+        (["x" * 128], "x" * 128),
+        (["x" * 129], "fresh"),
+        (["a b"], "fresh"),
+        (["a\tb"], "fresh"),
+        ([""], "fresh"),
+        (["caf\xe9"], "fresh"),
+        (["a", "b"], "fresh"),
+        ([], "fresh"),
+    ],
+)
+def test_a_request_id_is_one_visible_word(given: list[str], taken: str) -> None:
+    assert read_caller(fields(*[f"X-Request-Id: {value}" for value in given])).request_id(lambda: "fresh") == taken
+
+
+def test_a_head_shows_nothing_of_itself() -> None:
+    head = read_caller(fields("Authorization: Basic c2VjcmV0", "Cookie: s=secret", "X-Api-Key: secret"))
+    assert "secret" not in repr(head)
+    assert not {b"authorization", b"cookie"} & set(head.noted)
+
+
+NAMES = st.sampled_from(
+    [
+        "Authorization", "Cookie", "Host", "Forwarded", "X-Forwarded-For", "X-Forwarded-Whatever",
+        "Proxy-Authorization", "Proxy-X", "Connection", "Keep-Alive", "TE", "Trailer", "Upgrade", "Via",
+        "X-Request-Id", "Expect", "X-A", "X-B", "Accept", "Content-Type", "Origin",
+    ]
+)  # fmt: skip
+CASED = st.tuples(NAMES, st.sampled_from([str.lower, str.upper, str.title, str.swapcase])).map(
+    lambda pair: pair[1](pair[0])
+)
+FORBIDDEN = {b"cookie", b"forwarded", b"expect", b"te", b"trailer", b"upgrade", b"keep-alive", b"connection"}
+VALUES = {
+    "upgrade": st.just("h2c"),
+    "expect": st.just("100-continue"),
+    "connection": st.lists(CASED, max_size=3).map(", ".join),
+}
+LINES = st.lists(
+    CASED.flatmap(lambda name: st.tuples(st.just(name), VALUES.get(name.lower(), st.text("ab, 1", max_size=4)))),
+    max_size=12,
+    unique_by=lambda line: line[0].lower() if line[0].lower() in {"upgrade", "expect"} else object(),
+)
+
+
+@given(LINES)
+def test_no_outbound_head_holds_what_the_contract_keeps_back(lines: list[tuple[str, str]]) -> None:
+    raw = [(name.encode(), value.encode()) for name, value in lines]
+    head = request_head("GET", "/x", HOST_LINE, read_caller(raw), request_id="id-1", bearer="tok")
+    out = [line.partition(b": ") for line in head[:-4].split(b"\r\n")[1:]]
+    names = [name.lower() for name, _, _ in out]
+    options = {
+        word.strip().lower() for name, value in raw if name.lower() == b"connection" for word in value.split(b",")
+    }
+    ours = {b"authorization", b"host", b"via", b"x-request-id"}
+    assert not FORBIDDEN & set(names)
+    assert not (options - {b""} - ours) & set(names)
+    assert not [name for name in names if name.startswith((b"proxy-", b"x-forwarded"))]
+    assert [value for name, _, value in out if name.lower() == b"authorization"] == [b"Bearer tok"]
+    assert [value for name, _, value in out if name.lower() == b"host"] == [b"acme.example"]
+    assert names.count(b"via") == names.count(b"x-request-id") == 1
+    # What does pass, passes byte for byte and in order.
+    assert [(name, value) for name, _, value in out if name.lower() not in ours] == [
+        (name, value)
+        for name, value in raw
+        if name.lower() not in FORBIDDEN | ours | options and not name.lower().startswith((b"proxy-", b"x-forwarded"))
+    ]
+
+
+# To the caller --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA", "opc-request-id: A/B/C", "oic-virtualservice: true",
+        "Content-Type: text/xml", "Date: today", "WWW-Authenticate: Bearer", "Retry-After: 5", "ETag: x",
+        "Server: oic", "Via: 1.1 oci", "Content-Encoding: gzip", "X-Empty:", "Vary: *",
+    ],
+)  # fmt: skip
+def test_a_reply_s_fields_pass_as_they_are(line: str) -> None:
+    name, _, value = line.partition(":")
+    assert returned(line) == [f"{name}: {value.strip()}"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Connection: keep-alive", "Keep-Alive: timeout=5", "Transfer-Encoding: chunked", "Trailer: X", "TE: x",
+        "Upgrade: h2c", "Proxy-Connection: close", "Proxy-Authenticate: Basic", "Proxy-Authentication-Info: x",
+        "Content-Length: 5", "Strict-Transport-Security: max-age=1", "Set-Cookie: a=b", "Set-Cookie2: a=b",
+        "X-Request-Id: theirs", "X-Gateway-Error: upstream-broken",
+    ],
+)  # fmt: skip
+def test_what_is_not_for_the_caller_stays_behind(line: str) -> None:
+    assert returned(line.upper(), "X-Mine: 1") == ["X-Mine: 1"]
+
+
+def test_cookies_pass_apart_and_in_order_where_the_route_keeps_them() -> None:
+    lines = ["Set-Cookie: a=1; Path=/", "X-A: 1", "set-cookie: b=2"]
+    assert returned(*lines, keep_cookies=True) == lines
+
+
+def test_transport_security_passes_on_a_tls_listener() -> None:
+    line = "Strict-Transport-Security: max-age=1"
+    assert returned(line, tls_listener=True) == [line]
+
+
+def test_urls_are_given_to_be_renamed() -> None:
+    lines = ["Location: /a", "X-A: 1", "LINK: </b>", "content-location: /c", "Link: </d>"]
+    assert returned(*lines) == [
+        "Location: location</a>",
+        "X-A: 1",
+        "LINK: link<</b>>",
+        "content-location: content-location</c>",
+        "Link: link<</d>>",
+    ]
+
+
+@pytest.mark.parametrize("connection", [["X-Secret"], ["close, x-secret"], ["keep-alive", "x-SECRET"]])
+def test_a_reply_s_connection_names_fields_too(connection: list[str]) -> None:
+    assert returned("X-Secret: 1", *[f"Connection: {value}" for value in connection], "X-B: 2") == ["X-B: 2"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["X-A", "x-a", "X-B", "Via"]), st.text("ab ,", max_size=3)), max_size=8))
+def test_a_reply_s_repeated_fields_keep_their_order(lines: list[tuple[str, str]]) -> None:
+    raw = [f"{name}: {value.strip()}" for name, value in lines]
+    assert returned(*raw) == raw
+
+
+# Times and wishes -----------------------------------------------------------------------------------------------------
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        ("Fri, 02 Jan 2026 03:04:35 GMT", 30.0),
+        ("Friday, 02-Jan-26 03:04:35 GMT", 30.0),
+        ("Fri Jan  2 03:04:35 2026", 30.0),
+        ("Fri, 02 Jan 2026 03:04:35 -0000", 30.0),
+        ("Fri, 02 Jan 2026 03:04:00 GMT", 0.0),
+        ("1.5", None),
+        ("-1", None),
+        ("soon", None),
+        ("", None),
+        ("9" * 10, None),
+        ("Fri, 99 Jan 2026 03:04:35 GMT", None),
+        ("\xb2", None),
+    ],
+)
+def test_retry_after_is_a_number_or_a_date(value: str, seconds: float | None) -> None:
+    assert retry_after(fields("X: 1", f"RETRY-AFTER: {value}"), now=NOW) == seconds
+
+
+@given(st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace")))
+def test_retry_after_bears_anything(value: bytes) -> None:
+    seconds = retry_after([(b"Retry-After", value)], now=NOW)
+    assert seconds is None or seconds >= 0
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis wants naive bounds
+def test_retry_after_reads_every_date(then: datetime) -> None:
+    wait = retry_after([(b"Retry-After", format_datetime(then, usegmt=True).encode())], now=0.0)
+    assert wait == int(then.timestamp())
+
+
+def test_a_reply_without_retry_after_asks_for_nothing() -> None:
+    assert retry_after(fields("X: 1"), now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [
+        ((1, 1), None, True),
+        ((1, 1), b"close", False),
+        ((1, 1), b"Close", False),
+        ((1, 1), b"x, CLOSE", False),
+        ((1, 1), b"keep-alive", True),
+        ((1, 1), b"closed", True),
+        ((1, 0), None, False),
+        ((1, 0), b"Keep-Alive", True),
+        ((1, 0), b"keep-alive, close", False),
+        ((1, 0), b"x", False),
+    ],
+)
+def test_the_caller_says_whether_the_connection_stays(
+    version: tuple[int, int], connection: bytes | None, *, kept: bool
+) -> None:
+    assert wants_keep_alive(version, connection) is kept
+
+
+def test_a_head_can_be_made_by_hand() -> None:
+    head = request_head("GET", "/caf\udce9", HOST_LINE, CallerHead([], {}), request_id="i", bearer="t")
+    assert head.startswith(b"GET /caf\xe9 HTTP/1.1\r\nHost: acme.example\r\nVia")

@@ -1,0 +1,78 @@
+"""The record of a request: one on every way out, with what is known by then."""
+
+import time
+
+from tests.fakes.gate import scene
+from tests.fakes.upstream import Talk, reply
+
+
+async def test_a_record_says_what_happened() -> None:
+    began = time.time()
+    ids = ("x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA", "opc-request-id: A/B/C")
+    async with scene(reply(202, b"fine", *ids)) as (gate, _, _):
+        await gate.post(b"hello", "X-Request-Id: mine", target="/orders/1?secret=x")
+        [record] = gate.records
+        assert began <= record.time <= time.time()
+        assert (record.request_id, record.route, record.credential) == ("mine", "orders", "app")
+        assert (record.client, record.method, record.path) == ("127.0.0.1", "POST", "/orders/1")
+        assert (record.status, record.upstream_status, record.attempts) == (202, 202, 1)
+        assert (record.instance_id, record.opc_request_id) == ("lJrSjUUVEfGXW0tyvl-GZA", "A/B/C")
+        assert (record.bytes_in, record.bytes_out) == (5, 4)
+        assert (record.error, record.reason) == (None, None)
+        assert record.upstream_ms is not None
+        assert 0 < record.upstream_ms <= record.duration_ms
+        assert 0 < record.token_wait_ms < record.duration_ms
+        assert "token-1" not in repr(record)
+
+
+async def test_a_kept_token_costs_no_wait() -> None:
+    async with scene() as (gate, _, _):
+        await gate.get()
+        await gate.get()
+        assert gate.records[1].token_wait_ms == 0
+
+
+async def test_a_request_that_never_left_has_no_upstream_time() -> None:
+    async with scene() as (gate, _, _):
+        await gate.get("/nope?secret=x")
+        [record] = gate.records
+        assert (record.upstream_ms, record.upstream_status, record.attempts, record.route) == (None, None, 0, None)
+        assert record.path == "/nope"
+
+
+async def test_a_refused_method_is_counted_for_its_route() -> None:
+    async with scene(route={"methods": ["GET"]}) as (gate, _, _):
+        await gate.get(method="DELETE")
+        [record] = gate.records
+        assert (record.route, record.error, record.status) == ("orders", "method-not-allowed", 405)
+        assert gate.route.meter.requests == {("DELETE", 4, "caller"): 1}
+
+
+async def test_a_reply_that_breaks_keeps_its_status_and_names_its_error() -> None:
+    async def cut(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await caller_has_it.readuntil(b"\r\n\r\n")
+        await talk.say(b"part")
+
+    async with scene(cut) as (gate, _, _):
+        caller = await gate.caller()
+        caller_has_it = caller.reader
+        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        [record] = await gate.recorded()
+        assert (record.status, record.upstream_status, record.error) == (200, 200, "upstream-broken")
+        assert record.bytes_out == 4
+        assert gate.route.meter.requests == {("GET", 2, "upstream"): 1}
+
+
+async def test_every_request_on_a_connection_has_its_own_record() -> None:
+    async with scene() as (gate, _, _):
+        caller = await gate.caller()
+        await caller.say(
+            b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\nGET /nope HTTP/1.1\r\nHost: gw\r\n\r\nGARBAGE\r\n\r\n"
+        )
+        while await caller.reader.readuntil(b"\r\n\r\n"):
+            if len(gate.records) >= 1:
+                break
+        await caller.rest()
+        assert len({record.request_id for record in gate.records}) == len(gate.records)

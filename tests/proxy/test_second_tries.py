@@ -1,0 +1,300 @@
+"""When a request is sent again, and when never: the rules of design.md at the wire."""
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.fakes.gate import Scene, scene
+from tests.fakes.identity import Answer, answer, token
+from tests.fakes.upstream import CLOSE, OK, Talk, reply
+
+RAN = "x-oracle-ics-instance-id: 42"
+UNAUTHORIZED = reply(401, b"who?", "WWW-Authenticate: Bearer")
+MUTE = answer(503, b"")
+
+
+def bearers(at: Scene) -> list[str | None]:
+    return [request.field("Authorization") for request in at.upstream.requests]
+
+
+# 401 -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
+async def test_a_401_gets_one_fresh_token_and_one_replay_whatever_the_method(method: str) -> None:
+    async with scene(UNAUTHORIZED) as at:
+        caller = await at.gate.caller()
+        await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
+        assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
+        assert bearers(at) == ["Bearer token-1", "Bearer token-2"]
+        assert [request.body for request in at.upstream.requests] == [b"hi", b"hi"]
+        [record] = at.gate.records
+        assert (record.attempts, record.status, record.upstream_status, record.bytes_in) == (2, 200, 200, 2)
+        assert at.gate.route.meter.replays == {"401": 1}
+
+
+async def test_a_401_twice_is_delivered() -> None:
+    async with scene(UNAUTHORIZED, UNAUTHORIZED) as at:
+        status, head, body = await at.gate.get()
+        assert (status, body) == (401, b"who?")
+        assert b"\r\nWWW-Authenticate: Bearer\r\n" in head
+        assert b"X-Gateway-Error" not in head
+        assert len(at.upstream.requests) == 2
+        assert (at.gate.records[0].attempts, at.gate.records[0].error) == (2, None)
+
+
+async def test_a_run_is_never_repeated() -> None:
+    for status in (401, 429, 503, 502, 504):
+        async with scene(reply(status, b"", RAN, "Retry-After: 0")) as at:
+            assert (await at.gate.get())[0] == status
+            assert len(at.upstream.requests) == 1
+            assert at.gate.records[0].instance_id == "42"
+
+
+async def test_a_storm_of_401_costs_one_renewal() -> None:
+    async with scene(*[UNAUTHORIZED] * 40) as at:
+        for _ in range(5):
+            assert (await at.gate.get())[0] == 401
+        together = await asyncio.gather(*(at.gate.get() for _ in range(10)))
+        assert {status for status, _, _ in together} == {401}
+        assert len(at.identity.asked) == 2
+        assert len(at.upstream.requests) == 1 + 1 + 14
+
+
+async def test_all_who_wait_for_a_renewal_share_it() -> None:
+    minted = asyncio.Event()
+    async with scene(*[UNAUTHORIZED] * 5, tokens=(token("old"), token("new").behind(minted))) as at:
+        calls = [asyncio.create_task(at.gate.get()) for _ in range(5)]
+        await at.upstream.until(lambda: len(at.upstream.requests) == 5)
+        await at.identity.arrived(2)
+        minted.set()
+        assert {(await call)[0] for call in calls} == {200}
+        assert len(at.identity.asked) == 2
+        assert bearers(at) == ["Bearer old"] * 5 + ["Bearer new"] * 5
+
+
+async def test_a_late_401_for_an_older_token_takes_the_newer_without_a_fetch() -> None:
+    late = asyncio.Event()
+
+    async def slow(talk: Talk) -> None:
+        await at.upstream.note(await talk.request())
+        await late.wait()
+        await talk.say(UNAUTHORIZED)
+        await at.upstream.note(await talk.request())
+        await talk.say(OK)
+
+    async with scene(slow, UNAUTHORIZED) as at:
+        slow_call = asyncio.create_task(at.gate.get("/orders/slow"))
+        await at.upstream.until(lambda: len(at.upstream.requests) == 1)
+        assert (await at.gate.get())[0] == 200
+        late.set()
+        assert (await slow_call)[0] == 200
+        assert bearers(at) == ["Bearer token-1", "Bearer token-1", "Bearer token-2", "Bearer token-2"]
+        assert len(at.identity.asked) == 2
+
+
+async def test_a_renewal_that_fails_delivers_the_401_and_keeps_the_token() -> None:
+    async with scene(UNAUTHORIZED, tokens=(token("only"), MUTE)) as at:
+        status, _, body = await at.gate.get()
+        assert (status, body) == (401, b"who?")
+        assert (await at.gate.get())[0] == 200
+        assert bearers(at) == ["Bearer only", "Bearer only"]
+        assert at.gate.records[0].attempts == 1
+
+
+async def test_a_body_over_the_replay_limit_is_not_sent_again() -> None:
+    async with scene(UNAUTHORIZED, UNAUTHORIZED, route={"replay_limit": "1KiB"}) as at:
+        assert (await at.gate.post(b"x" * 1025))[0] == 401
+        assert len(at.upstream.requests) == 1
+        assert (await at.gate.post(b"x" * 1024))[0] == 200
+        assert [len(request.body) for request in at.upstream.requests] == [1025, 1024, 1024]
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_half_here_is_sent_again_from_its_start(*, chunked: bool) -> None:
+    async def refuse_early(talk: Talk) -> None:
+        await talk.head()
+        await talk.reader.readuntil(b"abc")
+        await talk.say(UNAUTHORIZED)
+        await talk.reader.read()
+
+    async with scene(refuse_early) as at:
+        caller = await at.gate.caller()
+        framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 6"
+        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
+        await caller.say(b"3\r\nabc\r\n" if chunked else b"abc")
+        await at.upstream.until(lambda: at.upstream.connections == 2)
+        await caller.say(b"3\r\ndef\r\n0\r\n\r\n" if chunked else b"def")
+        assert (await caller.reply())[0] == 200
+        [again] = at.upstream.requests
+        assert (again.body, again.field("Authorization")) == (b"abcdef", "Bearer token-2")
+        assert at.gate.records[0].bytes_in == 6
+
+
+async def test_a_401_of_the_token_endpoint_is_no_401_of_the_upstream() -> None:
+    async with scene(tokens=(answer(401, {"error": "invalid_client"}),)) as at:
+        assert (await at.gate.get())[0] == 502
+        assert (len(at.identity.asked), at.upstream.connections) == (1, 0)
+
+
+# replay --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("replay", "method", "tries"),
+    [("never", "GET", 1), ("safe", "GET", 2), ("safe", "POST", 1), ("any", "POST", 2), ("never", "POST", 1)],
+)
+async def test_a_route_narrows_what_is_sent_again(replay: str, method: str, tries: int) -> None:
+    async with scene(UNAUTHORIZED, route={"replay": replay}) as at:
+        assert (await at.gate.get(method=method))[0] == (200 if tries == 2 else 401)
+        assert len(at.upstream.requests) == tries
+        assert len(at.identity.asked) == tries
+
+
+# A kept connection that the upstream has closed ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "route", "status"),
+    [("GET", {}, 200), ("POST", {}, 502), ("POST", {"idempotent": True}, 200), ("GET", {"replay": "never"}, 502)],
+)
+async def test_a_stale_connection_costs_safe_methods_nothing(
+    method: str, route: dict[str, object], status: int
+) -> None:
+    async with scene(OK, CLOSE, route=route) as at:
+        await at.gate.get()
+        assert (await at.gate.get(method=method))[0] == status
+        assert [request.connection for request in at.upstream.requests] == ([0, 0, 1] if status == 200 else [0, 0])
+        assert at.gate.records[1].error == (None if status == 200 else "upstream-broken")
+        assert at.gate.route.meter.replays == ({"stale": 1} if status == 200 else {})
+
+
+async def test_a_new_connection_that_closes_without_a_word_is_no_stale_one() -> None:
+    async with scene(CLOSE) as at:
+        assert (await at.gate.get())[0] == 502
+        assert len(at.upstream.requests) == 1
+
+
+async def test_a_reply_that_began_is_not_stale() -> None:
+    async def cut_short(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(OK)
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200")
+
+    async with scene(cut_short) as at:
+        await at.gate.get()
+        assert (await at.gate.get())[0] == 502
+        assert at.upstream.connections == 1
+
+
+async def test_a_closed_connection_is_seen_before_it_is_used() -> None:
+    async def once(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(OK)
+
+    async with scene(once) as at:
+        await at.gate.get()
+        await at.upstream.until(lambda: at.upstream.open == 0)
+        assert (await at.gate.post(b"money"))[0] == 200
+        assert [request.body for request in at.upstream.requests] == [b"money"]
+        assert at.gate.records[1].attempts == 1
+
+
+# 429, 502, 503, 504 --------------------------------------------------------------------------------------------------
+
+SOON = "Retry-After: 0"
+
+
+@pytest.mark.parametrize(
+    ("said", "method", "route", "tries"),
+    [
+        (reply(503, b"", SOON), "GET", {}, 2),
+        (reply(429, b"", SOON), "GET", {}, 2),
+        (reply(429, b"", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT"), "HEAD", {}, 2),
+        (reply(502), "GET", {}, 2),
+        (reply(504), "OPTIONS", {}, 2),
+        (reply(503), "GET", {}, 1),
+        (reply(429), "GET", {}, 1),
+        (reply(429, b"", "Retry-After: soon"), "GET", {}, 1),
+        (reply(503, b"", "Retry-After: 3600"), "GET", {}, 1),
+        (reply(500), "GET", {}, 1),
+        (reply(503, b"", SOON), "POST", {}, 1),
+        (reply(502), "POST", {}, 1),
+        (reply(503, b"", SOON), "DELETE", {}, 1),
+        (reply(503, b"", SOON), "POST", {"idempotent": True}, 2),
+        (reply(502), "PUT", {"idempotent": True}, 2),
+        (reply(502), "PUT", {"idempotent": True, "replay": "never"}, 1),
+    ],
+)
+async def test_passing_trouble_is_waited_out_where_repeating_does_no_harm(
+    said: bytes, method: str, route: dict[str, object], tries: int
+) -> None:
+    async with scene(said, route=route) as at:
+        caller = await at.gate.caller()
+        await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
+        head = await caller.head()
+        assert head.startswith(b"HTTP/1.1 200 ") is (tries == 2)
+        assert [request.body for request in at.upstream.requests] == [b"hi"] * tries
+        assert b"X-Gateway-Error" not in head
+
+
+async def test_trouble_that_stays_is_delivered() -> None:
+    async with scene(reply(503, b"1", SOON), reply(503, b"2", SOON), reply(503, b"3", SOON)) as at:
+        assert (await at.gate.get())[::2] == (503, b"2")
+        assert len(at.upstream.requests) == 2
+
+
+async def test_no_request_goes_out_more_than_three_times() -> None:
+    async with scene(OK, CLOSE, reply(503, b"", SOON), UNAUTHORIZED, OK) as at:
+        await at.gate.get()
+        assert (await at.gate.get())[0] == 401
+        assert at.gate.records[1].attempts == 3
+        assert len(at.upstream.requests) == 4
+
+
+async def test_the_first_reply_of_two_leaves_nothing_behind() -> None:
+    long = reply(503, b"x" * 300_000, SOON)
+    async with scene(long) as at:
+        assert (await at.gate.get())[::2] == (200, b"ok")
+        [record] = at.gate.records
+        assert (record.bytes_out, record.upstream_status) == (2, 200)
+
+
+# A connection that cannot be made ------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_fails_once_is_tried_once_more_even_for_post() -> None:
+    refused = asyncio.Event()
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+
+        def listen_from_now_on() -> float:
+            held.listen()
+            refused.set()
+            return 0.0
+
+        elsewhere = {"upstream": f"http://127.0.0.1:{held.getsockname()[1]}/x"}
+        async with scene(luck=listen_from_now_on, route=elsewhere) as at:
+            call = asyncio.create_task(at.gate.post(b"money"))
+            await refused.wait()
+            async with await asyncio.start_server(at.upstream._serve, sock=held):
+                assert (await call)[0] == 200
+            assert [request.body for request in at.upstream.requests] == [b"money"]
+            assert at.gate.records[0].attempts == 2
+            assert at.gate.route.meter.replays == {"unreachable": 1}
+
+
+async def test_a_way_that_is_silent_is_not_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
+        for filler in (first, second):  # the line of a server that accepts nobody is full
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        elsewhere = {"upstream": f"http://127.0.0.1:{full.getsockname()[1]}/x", "timeout": {"connect": "50ms"}}
+        async with scene(route=elsewhere) as at:
+            assert (await at.gate.get())[0] == 502
+            [record] = at.gate.records
+            assert (record.error, record.attempts) == ("upstream-unreachable", 1)
+            assert record.reason is not None
+            assert record.reason.endswith("no connection within 0.05 s")

@@ -1,0 +1,192 @@
+"""Large bodies: they arrive whole, and whoever is slow slows the other end instead of filling memory."""
+
+import asyncio
+import socket
+
+import pytest
+
+from gateway.proxy.server import CallerConnection
+from tests.fakes.gate import Caller, Gate, Scene, scene
+from tests.fakes.upstream import Talk, reply
+
+LARGE = bytes(range(256)) * 32_768  # 8 MiB
+BOUND = 2 * 1024 * 1024
+GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
+
+
+def chunked(body: bytes, size: int) -> bytes:
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 700, 100_000])
+async def test_a_large_reply_arrives_whole_however_it_is_chunked(size: int) -> None:
+    body = LARGE if size > 1 else LARGE[:50_000]
+    said = reply(200, b"", "Transfer-Encoding: chunked", length=False) + chunked(body, size)
+    async with scene(said, reply(200, LARGE)) as (gate, upstream, _):
+        assert (await gate.get())[2] == body
+        assert (await gate.get())[2] == LARGE
+        assert [record.bytes_out for record in gate.records] == [len(body), len(LARGE)]
+        assert upstream.connections == 1
+
+
+@pytest.mark.parametrize("size", [1, 700, 100_000])
+async def test_a_large_request_arrives_whole_however_it_is_chunked(size: int) -> None:
+    body = LARGE if size > 1 else LARGE[:50_000]
+    async with scene() as (gate, upstream, _):
+        caller = await gate.caller()
+        await caller.say(
+            b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body, size)
+        )
+        assert (await caller.reply())[0] == 200
+        assert (await gate.post(LARGE))[0] == 200
+        assert [request.body for request in upstream.requests] == [body, LARGE]
+        assert [record.bytes_in for record in gate.records] == [len(body), len(LARGE)]
+
+
+def held(at: Scene) -> int:
+    """The bytes of bodies that the gateway holds itself."""
+    total = 0
+    for connection in at.gate.pool._busy:
+        total += sum(map(len, connection._reader.body)) if connection._reader else 0
+        total += connection._transport.get_write_buffer_size() if connection._transport else 0
+    for protocol in at.gate.server.connections:
+        total += protocol.transport.get_write_buffer_size() if protocol.transport else 0
+        assert isinstance(protocol, CallerConnection)
+        total += getattr(protocol._newest, "_size", 0)
+    return total
+
+
+async def narrow(gate: Gate) -> Caller:
+    """A caller whose socket takes in little at a time."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gate.port))
+    caller = Caller(*await asyncio.open_connection(sock=sock, limit=4096))
+    gate._callers.append(caller)
+    return caller
+
+
+@pytest.mark.parametrize(
+    "framing", [b"\r\n", b"Content-Length: 100000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"]
+)
+async def test_a_slow_caller_slows_the_upstream(framing: bytes) -> None:
+    written = 0
+
+    async def flood(talk: Talk) -> None:
+        nonlocal written
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\n" + framing)
+        piece = b"fffc\r\n" + b"x" * 0xFFFC + b"\r\n" if framing.startswith(b"T") else b"x" * 65536
+        while True:
+            await talk.say(piece)
+            written += 65536
+
+    async with scene(flood) as at:
+        caller = await narrow(at.gate)
+        await caller.say(GET)
+        await caller.head()
+        most = 0
+        while not any(connection._reading_paused for connection in at.gate.pool._busy):
+            await asyncio.sleep(0)
+            most = max(most, held(at))
+        assert most < BOUND
+        before = written
+        await caller.reader.readexactly(20 * 1024 * 1024)
+        assert held(at) < BOUND
+        assert written > before
+        caller.reset()
+        assert (await at.gate.recorded())[0].error == "caller-gone"
+
+
+async def test_a_slow_upstream_slows_the_caller() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(talk: Talk) -> None:
+        await talk.head()
+        talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await go_on.wait()
+        talk.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await talk.reader.readexactly(len(LARGE) * 4)
+        await talk.say(reply(200, b"all"))
+
+    async with scene(slow) as at:
+        caller = await at.gate.caller()
+        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % (len(LARGE) * 4))
+        upload = asyncio.create_task(caller.say(LARGE * 4))
+        most = 0
+        while not any(protocol._reading_paused for protocol in at.gate.server.connections):
+            await asyncio.sleep(0)
+            most = max(most, held(at))
+        assert most < BOUND
+        go_on.set()
+        await upload
+        assert (await caller.reply())[2] == b"all"
+        assert at.gate.records[0].bytes_in == len(LARGE) * 4
+
+
+async def test_tiny_chunks_to_a_slow_caller_are_held_in_few_pieces() -> None:
+    async def flood(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            await talk.say(b"1\r\nx\r\n" * 10_000)
+
+    async with scene(flood) as at:
+        caller = await narrow(at.gate)
+        await caller.say(GET)
+        await caller.head()
+        most = 0
+        while not any(connection._reading_paused for connection in at.gate.pool._busy):
+            await asyncio.sleep(0)
+            most = max([most, *(len(busy._reader.body) for busy in at.gate.pool._busy if busy._reader)])
+        assert most < 100_000
+        caller.reset()
+        await at.gate.recorded()
+
+
+async def test_a_caller_that_stops_reading_is_dropped_after_a_while() -> None:
+    async def flood(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            await talk.say(b"x" * 65536)
+
+    async with scene(flood, route={"timeout": {"idle": "100ms"}}) as at:
+        caller = await narrow(at.gate)
+        await caller.say(GET)
+        await caller.head()
+        [record] = await at.gate.recorded()
+        assert (record.error, record.reason, record.status) == ("caller-gone", "the caller stopped reading", 200)
+        await at.upstream.until(lambda: at.upstream.open == 0)
+
+
+async def test_the_upstreams_connection_is_free_before_a_slow_caller_has_it_all() -> None:
+    async with scene(reply(200, LARGE[:500_000])) as at:
+        caller = await narrow(at.gate)
+        while not at.gate.server.connections:
+            await asyncio.sleep(0)
+        [protocol] = at.gate.server.connections
+        assert protocol.transport is not None
+        protocol.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await caller.say(GET)
+        await at.upstream.until(lambda: len(at.upstream.requests) == 1)
+        while at.gate.pool.counts()["idle"] != 1:
+            await asyncio.sleep(0)
+        assert at.gate.records == []
+        assert (await caller.reply())[2] == LARGE[:500_000]
+        assert (await at.gate.recorded())[0].error is None
+
+
+async def test_pipelined_requests_of_a_caller_that_does_not_read_wait() -> None:
+    async with scene(*[reply(200, LARGE[:400_000])] * 20) as at:
+        caller = await narrow(at.gate)
+        await caller.say(GET * 20)
+        await at.upstream.until(lambda: len(at.upstream.requests) >= 1)
+        while not any(protocol.writing_paused for protocol in at.gate.server.connections):
+            await asyncio.sleep(0)
+        assert held(at) < BOUND
+        for _ in range(20):
+            assert len((await caller.reply())[2]) == 400_000
+        assert held(at) < BOUND

@@ -1,0 +1,278 @@
+"""The pool of one origin: its bound, its line, and what it keeps."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.proxy import upstream
+from gateway.proxy.connection import Connection
+from gateway.proxy.dialing import Origin
+from tests.fakes.upstream import OK, Talk, Upstream
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def pool(
+    peer: Upstream, *, size: int = 2, idle: float = 60.0, max_age: float = 60.0
+) -> AsyncIterator[upstream.Upstream]:
+    async with asyncio.timeout(10), peer:
+        made = upstream.Upstream(Origin("127.0.0.1", peer.port, None, None), size=size, idle=idle, max_age=max_age)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+async def use(connection: Connection) -> bytes:
+    """One exchange."""
+    connection.begin(to_head=False)
+    connection.write(GET)
+    await connection.head()
+    got = b""
+    while pieces := await connection.body(5.0):
+        got += b"".join(pieces)
+    return got
+
+
+async def waiting(made: upstream.Upstream, count: int) -> None:
+    while made.counts()["waiting"] != count:
+        await asyncio.sleep(0)
+
+
+async def test_the_last_used_is_taken_first() -> None:
+    async with pool(Upstream()) as made:
+        first, second = await made.acquire(5), await made.acquire(5)
+        for connection in (first, second):
+            await use(connection)
+            made.release(connection)
+        assert made.take() is second
+        assert await made.acquire(5) is first
+        assert made.take() is None
+        assert made.counts() == {"busy": 2, "idle": 0, "dialing": 0, "waiting": 0}
+
+
+async def test_a_connection_that_carried_nothing_is_not_kept() -> None:
+    async with pool(Upstream()) as made:
+        made.release(await made.acquire(5))
+        assert made.counts()["idle"] == 0
+
+
+async def test_who_waits_is_served_in_the_order_of_asking() -> None:
+    async with pool(Upstream(), size=1) as made:
+        held = await made.acquire(5)
+        served: list[int] = []
+
+        async def one(number: int) -> None:
+            connection = await made.acquire(5)
+            served.append(number)
+            await use(connection)
+            made.release(connection)
+
+        calls = []
+        for number in range(5):
+            calls.append(asyncio.create_task(one(number)))
+            await waiting(made, number + 1)
+        calls[2].cancel()
+        await waiting(made, 4)
+        await use(held)
+        made.release(held)
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert served == [0, 1, 3, 4]
+
+
+async def test_nobody_overtakes_the_line() -> None:
+    async with pool(Upstream(), size=1) as made:
+        held = await made.acquire(5)
+        first = asyncio.create_task(made.acquire(5))
+        await waiting(made, 1)
+        await use(held)
+        made.release(held)
+        assert made.take() is None
+        assert await first is held
+
+
+async def test_a_turn_that_comes_as_its_waiter_leaves_is_handed_on() -> None:
+    for reusable in (True, False):
+        async with pool(Upstream(), size=1) as made:
+            held = await made.acquire(5)
+            leaver, stayer = asyncio.create_task(made.acquire(5)), asyncio.create_task(made.acquire(5))
+            await waiting(made, 2)
+            if reusable:
+                await use(held)
+            made.release(held)  # the turn is the leaver's, who has not run yet
+            leaver.cancel()
+            got = await stayer
+            assert (got is held) is reusable
+            assert leaver.cancelled()
+            assert made.counts() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
+
+
+async def test_a_connection_lost_on_its_way_to_who_waited_is_replaced() -> None:
+    async with pool(Upstream(), size=1) as made:
+        held = await made.acquire(5)
+        waiter = asyncio.create_task(made.acquire(5))
+        await waiting(made, 1)
+        await use(held)
+        made.release(held)
+        held.abort()
+        got = await waiter
+        assert got is not held
+        assert await use(got) == b"ok"
+        assert made.counts() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
+
+
+async def test_no_place_in_time_is_overload_and_no_connection_is_unreachable() -> None:
+    async with pool(Upstream(), size=1) as made:
+        held = await made.acquire(5)
+        with pytest.raises(Overloaded) as caught:
+            await made.acquire(0.01)
+        assert caught.value.retry_after == 1
+        held.abort()
+        made.release(held)
+    with pytest.raises(UpstreamUnreachable):
+        await made.acquire(5)
+    assert made.counts() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+
+
+async def test_a_dial_that_fails_hands_its_place_on() -> None:
+    async with pool(Upstream(), size=1) as made:
+        held = await made.acquire(5)
+        calls = [asyncio.create_task(made.acquire(5)) for _ in range(3)]
+        await waiting(made, 3)
+    held.abort()
+    made.release(held)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(result) for result in results] == [UpstreamUnreachable] * 3
+    assert made.counts() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+
+
+async def test_what_is_idle_for_too_long_is_closed_and_no_timer_stays() -> None:
+    peer = Upstream()
+    async with pool(peer, idle=0.02) as made:
+        connection = await made.acquire(5)
+        await use(connection)
+        made.release(connection)
+        assert made._sweeper is not None
+        assert connection._timer is None
+        await peer.until(lambda: peer.open == 0)
+        assert made.counts()["idle"] == 0
+        assert made._sweeper is None
+
+
+async def test_what_is_old_is_not_used_again() -> None:
+    peer = Upstream()
+    async with pool(peer, max_age=0.0) as made:
+        for _ in range(2):
+            connection = await made.acquire(5)
+            await use(connection)
+            made.release(connection)
+        assert peer.connections == 2
+
+
+async def test_an_idle_connection_that_closes_makes_room() -> None:
+    async def once(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(OK)
+
+    peer = Upstream(once)
+    async with pool(peer) as made:
+        connection = await made.acquire(5)
+        await use(connection)
+        made.release(connection)
+        while made.counts()["idle"]:
+            await asyncio.sleep(0)
+        assert made.take() is None
+
+
+async def test_a_closed_pool_keeps_nothing_and_still_serves_who_waits() -> None:
+    peer = Upstream()
+    async with pool(peer, size=1) as made:
+        connection = await made.acquire(5)
+        waiter = asyncio.create_task(made.acquire(5))
+        await waiting(made, 1)
+        await use(connection)
+        made.close()
+        made.release(connection)
+        last = await waiter
+        assert last is not connection
+        await use(last)
+        made.release(last)
+        assert made.counts() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+        await peer.until(lambda: peer.open == 0)
+
+
+async def test_an_unasked_byte_ends_an_idle_connection() -> None:
+    idle = asyncio.Event()
+
+    async def speak(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(OK)
+        await idle.wait()
+        await talk.say(b"H")
+        await talk.reader.read()
+
+    peer = Upstream(speak)
+    async with pool(peer) as made:
+        connection = await made.acquire(5)
+        await use(connection)
+        made.release(connection)
+        idle.set()
+        await peer.until(lambda: peer.open == 0)
+        assert made.counts()["idle"] == 0
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("ask", "ask", "use", "drop", "leave", "breathe", "cut", "close")), st.integers(0, 9)),
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, size=st.integers(1, 3))
+async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(
+    steps: list[tuple[str, int]], size: int
+) -> None:
+    async with pool(Upstream(), size=size) as made:
+        asking: list[asyncio.Task[Connection]] = []
+        held: list[Connection] = []
+
+        def check() -> None:
+            for task in [task for task in asking if task.done()]:
+                asking.remove(task)
+                held.append(task.result())
+            counts = made.counts()
+            assert counts["busy"] + counts["idle"] + counts["dialing"] <= size
+            assert len(set(held)) == len(held)
+            assert not set(held) & set(made._idle)
+
+        async def step(what: str, number: int) -> None:
+            if what == "ask":
+                asking.append(asyncio.create_task(made.acquire(5)))
+            elif what == "leave" and asking:
+                asking.pop(number % len(asking)).cancel()
+            elif what in {"use", "drop"} and held:
+                connection = held.pop(number % len(held))
+                if what == "use":
+                    await use(connection)
+                made.release(connection)
+            elif what == "cut" and made._idle:
+                made._idle[number % len(made._idle)].abort()
+            elif what == "close" and number == 0:
+                made.close()
+            else:
+                await asyncio.sleep(0)
+
+        for what, number in steps:
+            await step(what, number)
+            check()
+        while asking or held:
+            await step("drop", 0)
+            check()
+        while any(made.counts()[state] for state in ("busy", "dialing", "waiting")):
+            await asyncio.sleep(0)

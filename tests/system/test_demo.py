@@ -1,0 +1,125 @@
+"""The tour of a newcomer: it ends well, it names what is not as it should be, it leaves nothing behind."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from demo.screen import Screen
+from demo.stage import SECRET, NotAsItShouldBe, Stage
+from demo.tour import STEPS, check, get, tour
+from gateway.sandbox import DEFAULT_SECRET
+
+ROOT = Path(__file__).parents[2]
+MARK = "OIC_DEMO_MARK"
+
+
+@contextmanager
+def touring() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """The tour as a process, and a mark that all its children carry in their environment."""
+    mark = uuid.uuid4().hex
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo.tour"],
+        cwd=ROOT,
+        env={**os.environ, MARK: mark, "OIC_GATEWAY_CONFIG": "/nowhere"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process, mark
+        finally:
+            process.terminate()
+
+
+def left_behind(mark: str) -> list[str]:
+    """The command lines of processes that carry the mark."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_the_tour_ends_well_and_leaves_nothing_behind() -> None:
+    with touring() as (process, mark):
+        text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, text
+    headings = [step.__doc__.strip() for step in STEPS if step.__doc__]
+    assert [line for line in headings if line not in text] == []
+    assert text.count("   $ ") == len(STEPS) + 1  # each step and the stop can be repeated by hand
+    assert len(set(re.findall(r"instance ([\w-]{22})", text))) >= 6
+    assert "\x1b" not in text  # no terminal, no colours
+    assert left_behind(mark) == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
+def test_an_interrupted_tour_stops_both_processes(number: signal.Signals, status: int) -> None:
+    with touring() as (process, mark):
+        assert process.stdout is not None
+        while "Renewal" not in process.stdout.readline():
+            assert process.poll() is None
+        assert len(left_behind(mark)) == 3  # the tour, the sandbox, the gateway
+        process.send_signal(number)
+        text = process.stdout.read()
+        assert process.wait(timeout=20) == status, text
+    assert "Traceback" not in text
+    assert left_behind(mark) == []
+
+
+def test_a_step_that_is_not_as_it_should_be_is_named() -> None:
+    def wrong(_stage: Stage, _screen: Screen) -> None:
+        """A step that sees something else"""
+        raise NotAsItShouldBe("the status is 500, not 200")
+
+    def stumbling(_stage: Stage, _screen: Screen) -> None:
+        """A step that stumbles"""
+        raise KeyError("Location")
+
+    with Stage() as stage:
+        for step in (wrong, stumbling):
+            out = io.StringIO()
+            assert tour((get, step, check), stage, Screen(out)) == 1
+            assert f"Step 2, `{step.__doc__}`, is not as it should be." in out.getvalue()
+            assert str(check.__doc__) not in out.getvalue()
+
+
+def test_a_gateway_that_is_gone_fails_the_step() -> None:
+    out = io.StringIO()
+    with Stage() as stage:
+        stage.terminate()
+        assert stage.exit_status() == 0
+        assert tour((get,), stage, Screen(out)) == 1
+    assert "/orders/ got no reply" in out.getvalue()
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    colourful, plain = Terminal(), Terminal()
+    Screen(colourful).good("it is")
+    monkeypatch.setenv("NO_COLOR", "1")
+    Screen(plain).good("it is")
+    assert colourful.getvalue() == "   \x1b[32mok\x1b[0m it is\n"
+    assert plain.getvalue() == "   ok it is\n"
+
+
+def test_the_written_secret_is_the_sandboxes() -> None:
+    assert SECRET.read_text().strip() == DEFAULT_SECRET

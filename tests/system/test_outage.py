@@ -1,0 +1,138 @@
+"""The identity domain is down, slow, or talks nonsense: the gateway stays up, says so, and recovers by itself."""
+
+import asyncio
+from pathlib import Path
+
+from gateway.sandbox import Sandbox, Switches
+from tests.fakes.identity import CLOSE, Identity, answer, refusal, token
+from tests.fakes.process import Process, gateway
+from tests.fakes.upstream import Upstream
+from tests.system.scene import SECRETS, before, between, settings, written
+
+
+def field(head: bytes, name: bytes) -> bytes:
+    """The value of a field of a reply's head."""
+    [value] = [row.partition(b": ")[2] for row in head.split(b"\r\n") if row.lower().startswith(name.lower() + b":")]
+    return value
+
+
+async def test_down_at_the_start_up_later(tmp_path: Path) -> None:  # defects 9, 10, 12
+    async with Sandbox(switches=Switches(token_fault="outage")) as sandbox, before(tmp_path, sandbox) as gate:
+        status, ready = await gate.ask("/readyz")
+        assert (status, ready["state"]) == (503, "unready")
+        assert ready["credentials"]["app"]["state"] == "no-token"
+        assert ready["credentials"]["app"]["code"] == "broken"
+        assert ready["credentials"]["app"]["error"].startswith("broken: the connection closed")
+        assert (await gate.ask("/livez"))[0] == 200
+
+        status, head, body = await gate.get("/orders/")
+        assert status == 503
+        assert field(head, b"X-Gateway-Error") == b"token-unavailable"
+        assert int(field(head, b"Retry-After")) >= 1
+        assert b"connection closed" not in body
+        [record] = await gate.recorded()
+        assert (record["error"], record["attempts"]) == ("token-unavailable", 0)
+        assert record["reason"].startswith("broken: ")
+        assert not sandbox.calls
+
+        sandbox.switches.token_fault = ""
+        await until_ready(gate)
+        assert (await gate.get("/orders/"))[0] == 200
+        assert (await gate.ask("/livez"))[0] == 200
+
+
+async def until_ready(gate: Process) -> None:
+    """Asks until the gateway is ready: its asking is what has the token tried again."""
+    async with asyncio.timeout(20):
+        while (await gate.ask("/readyz"))[0] != 200:
+            pass
+
+
+async def test_a_port_that_nobody_serves_at_the_start(tmp_path: Path, sandbox: Sandbox) -> None:  # defect 10
+    document = settings(sandbox)
+    await sandbox.stop()
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        assert (await gate.get("/orders/"))[0] == 503
+        _, ready = await gate.ask("/readyz")
+        assert ready["credentials"]["app"]["code"] == "connect"
+        [failed, *_] = await gate.said("token-failed")
+        assert failed["remedy"]
+
+
+async def test_a_refused_token_is_a_502_that_says_who_must_act(tmp_path: Path, sandbox: Sandbox) -> None:  # 9, 14
+    async with gateway(written(tmp_path, settings(sandbox)), APP_SECRET="wrong-secret") as gate:
+        for _ in range(5):
+            status, head, _ = await gate.get("/orders/")
+            assert (status, field(head, b"X-Gateway-Error")) == (502, b"token-refused")
+        assert len(sandbox.token_requests) == 1
+        assert not sandbox.calls
+        _, ready = await gate.ask("/readyz")
+        assert ready["credentials"]["app"]["code"] == "invalid_client"
+        assert "General Information" in ready["credentials"]["app"]["remedy"]
+        assert "wrong-secret" not in gate.told()
+
+
+async def test_a_secret_that_is_mended_in_its_file_needs_no_restart(tmp_path: Path, sandbox: Sandbox) -> None:
+    file = tmp_path / "secret"
+    file.write_text("old-secret", encoding="utf-8")
+    sandbox.rotate_secret("old-secret")
+    document = settings(sandbox)
+    document["credentials"]["app"]["client_secret"] = {"file": "secret"}
+    async with gateway(written(tmp_path, document)) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        sandbox.rotate_secret("new-secret")
+        sandbox.revoke_all()
+        file.write_text("new-secret", encoding="utf-8")
+        assert (await gate.get("/orders/"))[0] == 200
+        [_, renewed] = await gate.recorded(2)
+        assert renewed["attempts"] == 2
+
+
+async def test_nonsense_from_the_token_endpoint_is_outlived(tmp_path: Path) -> None:  # defects 1, 3
+    nonsense = (answer(200), CLOSE)
+    async with Identity(*nonsense) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
+        await until_ready(gate)
+        assert (await gate.get("/orders/1"))[0] == 200
+        assert len(await gate.said("token-failed", len(nonsense))) == len(nonsense)
+
+
+async def test_calls_go_on_by_a_live_token_while_the_identity_domain_is_down(tmp_path: Path) -> None:  # 2, 13
+    async with (
+        Identity(token("first", 3600), refusal("server_error", 503)) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        assert (await gate.get("/orders/1"))[0] == 200
+        upstream.script = [b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"]
+        assert (await gate.get("/orders/1"))[0] == 401  # the renewal failed: delivered as it is
+        assert (await gate.get("/orders/1"))[0] == 200
+        assert [one.field("Authorization") for one in upstream.requests] == ["Bearer first"] * 3
+        assert (await gate.ask("/readyz"))[0] == 200
+
+
+async def test_a_dead_token_is_never_sent(tmp_path: Path) -> None:  # defect 2
+    async with (
+        Identity(token("short", 1)) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        assert (await gate.get("/orders/1"))[0] == 200
+        identity.script = [refusal("server_error", 503)] * 50
+        async with asyncio.timeout(10):
+            while (await gate.get("/orders/1"))[0] == 200:  # until the short life is over
+                pass
+        seen = len(upstream.requests)
+        assert (await gate.get("/orders/1"))[0] == 503
+        assert len(upstream.requests) == seen
+        assert {one.field("Authorization") for one in upstream.requests} == {"Bearer short"}
+
+
+async def test_retry_after_of_the_identity_domain_reaches_the_caller(tmp_path: Path) -> None:
+    limited = answer(429, {"error": "too_many_requests"}, retry_after="120")
+    async with Identity(limited) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
+        status, head, _ = await gate.get("/orders/1")
+        assert status == 503
+        assert 110 <= int(field(head, b"Retry-After")) <= 122
+        assert (await gate.get("/orders/1"))[0] == 503
+        assert len(identity.asked) == 1
+        assert not upstream.requests

@@ -1,0 +1,146 @@
+"""SIGHUP: the configuration is read again; what is under way and what was earned stays."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.fakes.identity import Identity, refusal, token
+from tests.fakes.process import Process, gateway, request
+from tests.fakes.upstream import Upstream
+from tests.system.scene import SECRETS, Settings, before, between, route, settings, written
+
+
+async def reloaded(gate: Process, count: int = 1) -> None:
+    gate.signal(signal.SIGHUP)
+    await gate.said("reloaded", count)
+
+
+async def test_a_new_route_works_and_an_old_one_goes(tmp_path: Path, sandbox: Sandbox) -> None:
+    document = settings(sandbox)
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        assert (await gate.get("/bestellungen/"))[0] == 404
+        document["routes"] = [route("bestellungen", sandbox.upstream("ORDERS"))]
+        written(tmp_path, document)
+        await reloaded(gate)
+        assert (await gate.get("/bestellungen/"))[0] == 200
+        assert (await gate.get("/orders/"))[0] == 404
+        assert gate.events("reloaded")[0]["routes"] == 1
+
+
+async def test_a_bad_file_changes_nothing_and_is_told(tmp_path: Path, sandbox: Sandbox) -> None:
+    file = written(tmp_path, settings(sandbox))
+    async with gateway(file, **SECRETS) as gate:
+        file.write_text("routes: []\nlisten: nowhere\n", encoding="utf-8")
+        gate.signal(signal.SIGHUP)
+        [told] = await gate.said("reload-refused")
+        assert told["level"] == "error"
+        assert "gateway.yaml:2: listen: " in told["message"]
+        assert "routes: has no entry" in told["message"]
+        assert (await gate.get("/orders/"))[0] == 200
+        file.unlink()
+        gate.signal(signal.SIGHUP)
+        await gate.said("reload-refused", 2)
+        assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_requests_under_way_survive(tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.switches.slow_gate = asyncio.Event()
+    document = settings(sandbox)
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        slow, upload = await gate.caller(), await gate.caller()
+        await slow.say(request("/slow/1"))
+        await upload.say(request("/upload/", "Content-Length: 6", method="POST") + b"abc")
+        await sandbox.calls.reached(2)
+        document["routes"] = [route("orders", sandbox.upstream("ORDERS"))]
+        written(tmp_path, document)
+        await reloaded(gate)
+        sandbox.switches.slow_gate.set()
+        await upload.say(b"def")
+        assert (await slow.reply())[0] == 200
+        status, _, body = await upload.reply()
+        assert (status, b'"length": 6' in body) == (200, True)
+        assert sorted(record["status"] for record in await gate.recorded(2)) == [200, 200]
+
+
+async def test_tokens_are_kept(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        await reloaded(gate)
+        assert (await gate.get("/orders/"))[0] == 200
+        await reloaded(gate, 2)
+        assert (await gate.get("/orders/"))[0] == 200
+        assert len(sandbox.token_requests) == 1
+
+
+async def test_another_scope_is_another_token(tmp_path: Path, sandbox: Sandbox) -> None:
+    document = settings(sandbox)
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        document["credentials"]["app"]["scope"] = f"{sandbox.scope} urn:opc:resource:expiry=600"
+        written(tmp_path, document)
+        await reloaded(gate)
+        assert (await gate.get("/orders/"))[0] == 200
+        assert len(sandbox.token_requests) == 2
+
+
+@pytest.mark.parametrize("more", [{"limits": {"fields": 64}}, {"log": {"level": "debug"}}, {"admin": "[::1]:0"}])
+async def test_what_needs_a_restart_is_told(tmp_path: Path, sandbox: Sandbox, more: Settings) -> None:
+    async with before(tmp_path, sandbox) as gate:
+        written(tmp_path, settings(sandbox, **more))
+        await reloaded(gate)
+        [told] = await gate.said("restart-needed")
+        assert f"`{next(iter(more))}`" in told["message"]
+        assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_what_counts_at_once_needs_no_restart(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox) as gate:
+        written(tmp_path, settings(sandbox, hosts=["gw.example.com"], pool={"size": 3}, drain="5s"))
+        await reloaded(gate)
+        assert (await gate.call(b"GET /orders/ HTTP/1.1\r\nHost: gw.example.com\r\n\r\n"))[0] == 200
+        assert not gate.events("restart-needed")
+
+
+async def test_a_stale_token_outlives_a_reload_while_the_identity_domain_is_down(tmp_path: Path) -> None:
+    async with (
+        Identity(token("stale", 4), *[refusal("server_error", 503)] * 50) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        assert (await gate.get("/orders/1"))[0] == 200
+        async with asyncio.timeout(10):
+            while (await gate.ask("/status"))[1]["credentials"]["app"]["state"] != "stale":
+                pass
+        await reloaded(gate)
+        assert (await gate.get("/orders/1"))[0] == 200
+        assert upstream.requests[-1].field("Authorization") == "Bearer stale"
+
+
+async def test_methods_change_at_once(tmp_path: Path, sandbox: Sandbox) -> None:
+    document = settings(sandbox)
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        caller = await gate.caller()
+        await caller.say(request("/echo/", method="DELETE"))
+        assert (await caller.reply())[0] == 200
+        document["defaults"] = {"methods": ["GET"]}
+        written(tmp_path, document)
+        await reloaded(gate)
+        await caller.say(request("/echo/", method="DELETE"))  # on the same connection
+        assert (await caller.reply())[0] == 405
+
+
+async def test_flags_are_read_again_too(tmp_path: Path, sandbox: Sandbox) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(sandbox.client_secret, encoding="utf-8")
+    flags = [
+        *("--upstream", sandbox.upstream("ORDERS"), "--token-url", sandbox.token_url, "--scope", sandbox.scope),
+        *("--client-id", sandbox.client_id, "--client-secret-file", str(secret)),
+        *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+    ]
+    async with Process("serve", *flags) as gate:
+        await gate.started()
+        await reloaded(gate)
+        assert (await gate.get("/"))[0] == 200

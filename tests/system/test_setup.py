@@ -1,0 +1,117 @@
+"""What a newcomer meets first: the verbs of the Makefile, the lock files, the environment they are installed in."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCKS = sorted(ROOT.glob("requirements*.lock"))
+VERBS = {"help", "demo", "test", "check", "fix", "serve", "bench", "schema", "lock", "clean"}
+
+
+def make(*arguments: str, cwd: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=cwd,
+        env=inherited | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def pins(lock: Path) -> dict[str, str]:
+    found = re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)", lock.read_text(), flags=re.MULTILINE)
+    return {name.lower().replace("_", "-"): version for name, version in found}
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A folder with the Makefile and what its environment is made from, small enough to be made in a moment."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "requirements-build.lock", tmp_path / "requirements-dev.lock")
+    (tmp_path / "pyproject.toml").touch()
+    return tmp_path
+
+
+def test_make_alone_tells_every_verb_in_a_line() -> None:
+    lines = make().stdout.splitlines()
+    assert {line.split()[1] for line in lines} == VERBS
+    assert all(len(line) <= 120 and re.fullmatch(r"  make \w+ +\w.+", line) for line in lines)
+
+
+def test_the_documents_name_only_verbs_that_exist() -> None:
+    text = "".join(path.read_text() for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    assert set(re.findall(r"\bmake ([a-z]+)\b(?=[ `\n]*(?:#|`|$))", text, flags=re.MULTILINE)) <= VERBS
+
+
+def test_too_old_a_python_is_told_in_a_line(fresh: Path) -> None:
+    done = make("test", "PYTHON=", cwd=fresh)
+    assert done.returncode != 0
+    assert "Python 3.11 or newer is needed: apt-get install python3 python3-venv" in done.stderr
+    assert not (fresh / ".venv").exists()
+
+
+def test_a_python_that_makes_no_environments_is_told_in_a_line(fresh: Path) -> None:
+    # As Debian's without python3-venv: no ensurepip.
+    python = fresh / "python-without-ensurepip"
+    python.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c \"import sys; sys.modules['ensurepip'] = None; import ensurepip\"\n"
+    )
+    python.chmod(0o755)
+    done = make("test", f"PYTHON={python}", cwd=fresh)
+    assert done.returncode != 0
+    assert "apt-get install python3-venv" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (fresh / ".venv").exists()
+
+
+def test_nothing_is_made_anew_when_nothing_changed(fresh: Path) -> None:
+    assert make("--question", ".venv/.installed", cwd=fresh).returncode == 1
+    (fresh / ".venv").mkdir()
+    (fresh / ".venv" / ".installed").touch()
+    assert make("--question", ".venv/.installed", cwd=fresh).returncode == 0
+    os.utime(fresh / "requirements-dev.lock", (2**32, 2**32))
+    assert make("--question", ".venv/.installed", cwd=fresh).returncode == 1
+
+
+def test_locks_are_hashed_and_name_no_host() -> None:
+    assert [lock.name for lock in LOCKS] == ["requirements-build.lock", "requirements-dev.lock", "requirements.lock"]
+    for lock in LOCKS:
+        text = lock.read_text()
+        assert "://" not in text
+        assert len(pins(lock)) == len(re.findall(r"^\S.*\\\n    --hash=sha256:[0-9a-f]{64}", text, flags=re.MULTILINE))
+
+
+def test_the_locks_agree_and_hold_what_the_project_asks_for() -> None:
+    build, dev, run = (pins(lock) for lock in LOCKS)
+    assert run.items() <= dev.items()
+    assert build.items() <= dev.items()
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = content["project"]
+    for lock, asked in ((run, project["dependencies"]), (dev, project["optional-dependencies"]["dev"])):
+        names = {re.split(r"[\[<>=; ]", line)[0].lower() for line in asked}
+        assert sorted(names - lock.keys()) == []
+    assert content["dependency-groups"]["build"] == content["build-system"]["requires"]
+
+
+def test_the_environment_is_the_locked_one() -> None:
+    wanted = pins(ROOT / "requirements-dev.lock")
+    have = {dist.name.lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
+    assert {name: have[name] for name in wanted if name in have and have[name] != wanted[name]} == {}
+    assert "oic-gateway" in have
+
+
+def test_the_check_of_a_change_is_a_script_that_calls_both() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    assert script.read_text().endswith("\nmake check\nmake test\n")

@@ -1,0 +1,229 @@
+"""The way of a token through the real process: one request for all, renewal behind their backs, never a dead one."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.fakes.authlib_server import Client, serving
+from tests.fakes.gate import Caller
+from tests.fakes.identity import Answer, Identity, token
+from tests.fakes.process import LONGEST, Process, gateway, request
+from tests.fakes.upstream import Talk, Upstream, reply
+from tests.system.scene import SECRETS, before, between, simple, written
+
+REFUSED = reply(401, b"", "WWW-Authenticate: Bearer")
+
+
+async def until(gate: Process, key: str, value: object) -> None:
+    """Asks until `/status` says so of the credential."""
+    async with asyncio.timeout(LONGEST):
+        while (await gate.ask("/status"))[1]["credentials"]["app"][key] != value:
+            pass
+
+
+async def status_of(caller: Caller) -> int:
+    async with asyncio.timeout(LONGEST):
+        return (await caller.reply())[0]
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, count: int) -> None:
+    held = asyncio.Event()
+    async with Identity(token("first", 1), token("second").behind(held)) as identity, Upstream() as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"]["token_wait"] = "30s"
+        async with gateway(written(tmp_path, document), **SECRETS) as gate:
+            assert (await gate.get("/orders/1"))[0] == 200
+            callers = [await gate.caller() for _ in range(count)]
+            await until(gate, "state", "dead")
+            for caller in callers:
+                await caller.say(request("/orders/1"))
+            await until(gate, "waiters", count)
+            assert len(upstream.requests) == 1
+            assert (await gate.ask("/livez"))[0] == 200
+            held.set()
+            assert set(await asyncio.gather(*map(status_of, callers))) == {200}
+            assert len(identity.asked) == 2
+            assert {one.field("Authorization") for one in upstream.requests[1:]} == {"Bearer second"}
+            assert len(await gate.recorded(count + 1)) == count + 1
+
+
+async def test_renewal_happens_behind_and_nobody_waits_for_it(tmp_path: Path) -> None:  # defects 15, 16
+    held = asyncio.Event()
+    async with (
+        Identity(token("first", 4), token("second").behind(held)) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        async with asyncio.timeout(LONGEST):
+            while len(identity.asked) < 2:  # until the token is stale, and a request has begun its renewal
+                assert (await gate.get("/orders/1"))[0] == 200
+        for _ in range(5):
+            assert (await gate.get("/orders/1"))[0] == 200
+        assert {one.field("Authorization") for one in upstream.requests} == {"Bearer first"}
+        assert max(record["token_wait_ms"] for record in gate.records[1:]) < 500
+        held.set()
+        await gate.said("token-renewed", 2)
+        assert (await gate.get("/orders/1"))[0] == 200
+        assert upstream.requests[-1].field("Authorization") == "Bearer second"
+        assert len(identity.asked) == 2
+
+
+async def test_tokens_of_a_short_life_are_neither_sent_dead_nor_fetched_in_a_loop(tmp_path: Path) -> None:  # 2, 4
+    script = [token(f"t{number}", 1) for number in range(50)]
+    born: list[float] = []
+    async with Identity(*script) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
+        began = time.monotonic()
+        while len(identity.asked) < 4:
+            before, asked_at = len(identity.asked), time.monotonic()
+            assert (await gate.get("/orders/1"))[0] == 200
+            born += [time.monotonic()] * (len(identity.asked) - before)
+            used = int((upstream.requests[-1].field("Authorization") or "").removeprefix("Bearer t"))
+            assert asked_at - born[used] < 1
+        assert time.monotonic() - began >= 3 * 0.45  # each was used for half its life at least
+        assert len(upstream.requests) > 50
+
+
+async def test_a_token_that_oic_holds_for_expired_is_replaced_once(tmp_path: Path) -> None:
+    ahead = 0.0
+    async with Sandbox(now=lambda: time.time() + ahead) as sandbox:
+        async with before(tmp_path, sandbox) as gate:
+            assert (await gate.get("/orders/"))[0] == 200
+            ahead = 3601.0
+            status, _, body = await gate.post("/echo/body", b"sent twice, run once")
+            assert (status, body) == (200, b"sent twice, run once")
+            assert (await gate.get("/orders/"))[0] == 200
+            records = await gate.recorded(3)
+        assert [record["attempts"] for record in records] == [1, 2, 1]
+        assert [call.status for call in sandbox.calls] == [200, 401, 200, 200]
+        assert len(sandbox.token_requests) == 2
+
+
+async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -> None:  # defect 7
+    arrived, held = asyncio.Event(), asyncio.Event()
+
+    async with Identity() as identity, Upstream() as upstream:
+
+        async def late(talk: Talk) -> None:
+            await upstream.note(await talk.request())
+            arrived.set()
+            await held.wait()
+            await talk.say(REFUSED)
+
+        upstream.script = [late, REFUSED]
+        async with between(tmp_path, identity, upstream) as gate:
+            slow = asyncio.create_task(gate.get("/orders/slow"))
+            await arrived.wait()
+            assert (await gate.get("/orders/quick"))[0] == 200
+            held.set()
+            assert (await slow)[0] == 200
+        sent = [(one.target, one.field("Authorization")) for one in upstream.requests]
+        assert sent == [
+            ("/slow", "Bearer token-1"),
+            ("/quick", "Bearer token-1"),
+            ("/quick", "Bearer token-2"),
+            ("/slow", "Bearer token-2"),
+        ]
+        assert len(identity.asked) == 2
+
+
+async def test_a_storm_of_401_wipes_no_token_and_makes_no_loop(tmp_path: Path, sandbox: Sandbox) -> None:  # 13
+    async with before(tmp_path, sandbox) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        sandbox.switches.refuse_bearers = True
+        for _ in range(20):
+            assert (await gate.get("/orders/"))[0] == 401
+        assert len(sandbox.token_requests) == 2
+        assert sandbox.calls.total == 1 + 20 + 1  # only the first 401 was worth a replay
+        sandbox.switches.refuse_bearers = False
+        assert (await gate.get("/orders/"))[0] == 200
+        assert len(sandbox.token_requests) == 2
+
+
+async def test_a_slow_identity_domain_keeps_callers_waiting_not_failing(tmp_path: Path) -> None:  # defect 6
+    held = asyncio.Event()
+    async with (
+        Identity(token("late").behind(held)) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        waiting = [asyncio.create_task(gate.get("/orders/1")) for _ in range(5)]
+        await until(gate, "waiters", 5)
+        held.set()
+        assert [(await one)[0] for one in waiting] == [200] * 5
+        assert len(identity.asked) == 1
+
+
+async def test_a_caller_waits_no_longer_than_token_wait(tmp_path: Path) -> None:
+    async with Identity(token("never").behind(asyncio.Event())) as identity, Upstream() as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"]["token_wait"] = "100ms"
+        async with gateway(written(tmp_path, document), **SECRETS) as gate:
+            assert (await gate.get("/orders/1"))[0] == 503
+            assert not upstream.requests
+
+
+@pytest.mark.parametrize("expires_in", [None, "3600", 3600.5, 0, -1])
+async def test_an_odd_expires_in_is_neither_endless_nor_none(tmp_path: Path, expires_in: object) -> None:  # 5, 16
+    async with (
+        Identity(token("odd", expires_in)) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        for _ in range(10):
+            assert (await gate.get("/orders/1"))[0] == 200
+        assert len(identity.asked) == 1
+        _, status = await gate.ask("/status")
+        assert 100 < status["credentials"]["app"]["expires_in_s"] < 3600
+
+
+async def test_scope_and_parameters_leave_each_other_alone(tmp_path: Path) -> None:  # defect 8
+    async with Identity() as identity, Upstream() as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"] |= {"scope": ["one", "two"], "params": {"audience": "https://oic.example"}}
+        async with gateway(written(tmp_path, document), **SECRETS) as gate:
+            assert (await gate.get("/orders/1"))[0] == 200
+        [asked] = identity.asked
+        assert asked.form == {
+            "grant_type": ["client_credentials"],
+            "scope": ["one two"],
+            "audience": ["https://oic.example"],
+        }
+
+
+async def test_routes_of_one_credential_share_its_token(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox) as gate:
+        for name in ("orders", "echo", "bytes/1", "hello"):
+            await gate.get(f"/{name}/")
+    assert len(sandbox.token_requests) == 1
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("basic", "client_secret_basic"), ("post", "client_secret_post")])
+async def test_an_oauth_server_that_we_did_not_write(tmp_path: Path, ours: str, theirs: str) -> None:
+    client = Client("app:id/ü", "s3cr3t %&+=:ü", method=theirs)
+    with serving(client) as (url, server):
+        async with Upstream(reply(200, b"first"), REFUSED, reply(200, b"second")) as upstream:
+            document = simple(url, upstream.url)
+            more = {"client_id": client.client_id, "client_auth": ours, "scope": "orders"}
+            document["credentials"]["app"] |= more
+            file = written(tmp_path, document)
+            async with gateway(file, APP_SECRET=client.client_secret) as gate:
+                assert (await gate.get("/orders/1"))[2] == b"first"
+                assert (await gate.get("/orders/1"))[2] == b"second"
+                assert (await gate.ask("/readyz"))[0] == 200
+            async with gateway(file, APP_SECRET="another") as gate:
+                assert (await gate.get("/orders/1"))[0] == 502
+                assert (await gate.ask("/readyz"))[1]["credentials"]["app"]["code"] == "invalid_client"
+        first, second = server.issued
+        sent = [one.field("Authorization") for one in upstream.requests]
+        assert sent == [f"Bearer {first}", f"Bearer {first}", f"Bearer {second}"]
+
+
+@pytest.mark.parametrize("nonsense", [Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Answer(b"\x16\x03")])
+async def test_half_an_answer_is_no_token(tmp_path: Path, nonsense: Answer) -> None:  # defects 1, 9
+    async with Identity(nonsense) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
+        assert (await gate.get("/orders/1"))[0] == 503
+        assert not upstream.requests
