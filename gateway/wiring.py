@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from urllib import request as environment
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
@@ -53,6 +53,7 @@ class Parts:
         self._clock: Clock = SystemClock()
         self._store: Store = MemoryStore(self._clock)
         self._session: aiohttp.ClientSession = open_session()
+        self._sources: dict[str, tuple[Credential, TokenSource]] = {}
 
     async def close(self) -> None:
         """Closes the session to identity domains."""
@@ -63,7 +64,8 @@ class Parts:
         trust = Trust()
         settled = settle(config)
         used = {route.credential for route in settled}
-        sources = {name: self.source(name, config.credentials[name], trust) for name in sorted(used)}
+        self._sources = {name: self._kept(name, config.credentials[name], trust) for name in sorted(used)}
+        sources = {name: source for name, (_, source) in self._sources.items()}
         upstreams: dict[tuple[str, int, Tls | None, EgressProxy | None], Upstream] = {}
         routes = tuple(self._route(config, route, sources[route.credential], upstreams, trust) for route in settled)
         table = Table(
@@ -73,6 +75,16 @@ class Parts:
             body_limit=config.limits.body,
         )
         return Assembly(config, table, routes, sources, tuple(upstreams.values()))
+
+    def _kept(self, name: str, credential: Credential, trust: "Trust") -> tuple[Credential, TokenSource]:
+        """A credential that has not changed keeps its source, its token and the request under way; it is tried at once,
+        since reading the configuration again is what a person does who has mended something.
+        """
+        known = self._sources.get(name)
+        if known is None or known[0] != credential or credential.tls is not None:
+            return credential, self.source(name, credential, trust)
+        known[1].try_again()
+        return known
 
     def source(self, name: str, credential: Credential, trust: "Trust | None" = None) -> TokenSource:
         """The token source of a credential."""
@@ -151,8 +163,10 @@ class Parts:
         found = proxies.get("https")
         if parts.scheme != "https" or not found or _bypassed(parts.netloc, proxies):
             return None
-        via = urlsplit(found)
-        return _egress(found, via.username, via.password or "")
+        # As curl reads it: the scheme may be missing, user and password are percent-encoded.
+        url = found if "://" in found else f"http://{found}"
+        via = urlsplit(url)
+        return _egress(url, unquote(via.username or ""), unquote(via.password or ""))
 
 
 class Trust:

@@ -126,12 +126,12 @@ class TokenSource:
         not while `fruitless` holds renewals off or the identity domain is being backed off from. A renewal that fails
         leaves the old token in place.
         """
-        if (other := self._other(rejected)) is not None:
-            return other
+        before = self._token
+        if before is not None and before.value != rejected and self._is_live(before):
+            return before.value
         now = self._clock.monotonic()
         if self._closed or now < self._held_until or (self._failure is not None and now < self._failure.until):
             return None
-        before = self._token
         self._start(rejected)
         await self._wait()
         after = self._token
@@ -147,6 +147,10 @@ class TokenSource:
         now = self._clock.monotonic()
         if self._token is not None and self._token.value == token and now >= self._held_until:
             self._held_until = now + self._hold
+
+    def try_again(self) -> None:
+        """Forgets the last failure: someone may have mended its cause, so that the next caller need not wait."""
+        self._failure = None
 
     async def ready(self) -> Readiness:
         """Whether a request would get a token now; fetches one, and waits for it bounded, where none was tried yet."""
@@ -215,10 +219,6 @@ class TokenSource:
         if self._failure.permanent:
             return TokenRefused(reason=self._failure.reason)
         return TokenUnavailable(reason=self._failure.reason, retry_after=self._next_try())
-
-    def _other(self, rejected: str) -> str | None:
-        token = self._token
-        return token.value if token is not None and token.value != rejected and self._is_live(token) else None
 
     def _is_live(self, token: Token) -> bool:
         return state(token, now=self._clock.monotonic(), wall=self._clock.wall()) in {"fresh", "stale"}

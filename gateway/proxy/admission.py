@@ -50,7 +50,7 @@ class Admission:
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 
     def _weigh_address(self, address: str) -> bool:
-        peer = ipaddress.ip_address(address.partition("%")[0])
+        peer = ipaddress.ip_address(address)
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped
         return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)

@@ -180,7 +180,7 @@ def _without(named: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
 def _named_by_connection(value: bytes | None) -> frozenset[bytes]:
     if value is None or value.lower() in PER_CONNECTION:
         return frozenset()
-    return frozenset(option.strip() for option in value.lower().split(b",")) - PER_CONNECTION
+    return frozenset(option.strip() for option in value.lower().split(b","))
 
 
 def _refuse_upgrade(noted: dict[bytes, bytes]) -> None:

@@ -17,7 +17,7 @@ REFERENCE = re.compile(
 )
 STEPS_OUT = re.compile(DOT_SEGMENT, re.IGNORECASE | re.ASCII)
 # Quoted strings are stepped over: a `<` in a parameter begins no target (RFC 8288 §3). Each byte is read once.
-LINK_TARGET = re.compile(r'"(?:[^"\\]|\\.?)*+"?|<([^<>]*)>', re.DOTALL)
+LINK_TARGET = re.compile(r'"(?:[^"\\]|\\.)*+"?|<([^<>]*)>', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ AMBIGUOUS = re.compile(
 )
 NO_QUERY = re.compile(r"[\x00-\x20\x7f#]")
 ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
-AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?", re.ASCII)
+AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,12 @@ class Gate:
             self._change.notify_all()
 
 
+async def until(state: Callable[[], bool]) -> None:
+    """Turns the loop until something inside the gateway is so; bounded by the test's own limit."""
+    while not state():
+        await asyncio.sleep(0)  # noqa: ASYNC110 - what goes on inside is told to nobody
+
+
 class Scene(NamedTuple):
     """A gateway between its peers."""
 
@@ -226,6 +232,9 @@ async def scene(
     **settings: Any,
 ) -> AsyncIterator[Scene]:
     """One route `orders` to an upstream that plays `script`, a token endpoint that plays `tokens`; see `config`."""
-    async with Identity(*tokens) as identity, Upstream(*script) as upstream:
-        async with Gate(config(identity.url, upstream.url + base, **settings), luck=luck) as gate:
-            yield Scene(gate, upstream, identity)
+    async with (
+        Identity(*tokens) as identity,
+        Upstream(*script) as upstream,
+        Gate(config(identity.url, upstream.url + base, **settings), luck=luck) as gate,
+    ):
+        yield Scene(gate, upstream, identity)

@@ -509,3 +509,14 @@ async def test_a_source_lives_with_a_server_we_did_not_write() -> None:
             first = await stage.source.get()
             second = await stage.source.renewed(first)
             assert [first, second] == server.issued
+
+
+async def test_try_again_forgets_the_back_off() -> None:
+    async with Identity(refusal("invalid_client", 401), token("mended")) as identity, scene(identity.url) as stage:
+        with pytest.raises(TokenRefused):
+            await stage.source.get()
+        with pytest.raises(TokenRefused):
+            await stage.source.get()
+        assert len(identity.asked) == 1
+        stage.source.try_again()
+        assert await stage.source.get() == "mended"

@@ -9,6 +9,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from gateway.errors import BodyTooLarge
 from gateway.proxy.body import CallerBody
 from gateway.proxy.dialing import Origin, dial
+from tests.fakes.gate import until
 from tests.fakes.upstream import Upstream
 
 
@@ -75,8 +76,7 @@ async def test_a_second_pump_begins_where_the_body_begins(*, chunked: bool) -> N
             connection.begin(to_head=False)
             connection.write(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
             pump = asyncio.create_task(half.pump(connection, idle=5.0, response=5.0))
-            while half.taken < 3:
-                await asyncio.sleep(0)
+            await until(lambda: half.taken >= 3)
             if last:
                 content.feed_data(b"def")
                 content.feed_eof()

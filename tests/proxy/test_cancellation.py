@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes.gate import Caller, Scene, scene
+from tests.fakes.gate import Caller, Scene, scene, until
 from tests.fakes.identity import token
 from tests.fakes.upstream import OK, Talk, reply
 
@@ -14,10 +14,9 @@ GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 UPLOAD = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n"
 
 Leave = Callable[[Caller], None]
-LEAVING: dict[str, Leave] = {"close": Caller.close, "reset": Caller.reset}
 
 
-@pytest.fixture(params=LEAVING.values(), ids=LEAVING.keys())
+@pytest.fixture(params=[Caller.close, Caller.reset], ids=["close", "reset"])
 def leave(request: pytest.FixtureRequest) -> Leave:
     way: Leave = request.param
     return way
@@ -33,8 +32,7 @@ async def gone(at: Scene, before: set["asyncio.Task[object]"], *, count: int = 1
     record = (await at.gate.recorded(count))[-1]
     assert record.error == "caller-gone"
     await at.upstream.until(lambda: at.upstream.open <= at.gate.pool.counts()["idle"])
-    while asyncio.all_tasks() - before - at.upstream._talks:
-        await asyncio.sleep(0)
+    await until(lambda: not (asyncio.all_tasks() - before - at.upstream._talks))
     assert at.gate.pool.counts() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
     assert at.gate.route.meter.in_flight == 0
     assert len(at.gate.records) == count
@@ -97,7 +95,7 @@ async def test_while_waiting_for_a_connection(leave: Leave) -> None:
 async def test_while_connecting(leave: Leave) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
         for filler in (first, second):
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(full.getsockname())
         async with scene(route={"upstream": f"http://127.0.0.1:{full.getsockname()[1]}/x"}) as at:
             caller, before = await started(at, GET)
@@ -107,8 +105,7 @@ async def test_while_connecting(leave: Leave) -> None:
 
 
 async def counted(at: Scene, state: str, number: int) -> None:
-    while at.gate.pool.counts()[state] != number:
-        await asyncio.sleep(0)
+    await until(lambda: at.gate.pool.counts()[state] == number)
 
 
 async def test_while_uploading(leave: Leave) -> None:
@@ -149,8 +146,7 @@ async def pour(caller: Caller) -> None:
 
 
 async def jammed(at: Scene) -> None:
-    while not any(connection._writing_paused for connection in at.gate.pool._busy):
-        await asyncio.sleep(0)
+    await until(lambda: any(connection._writing_paused for connection in at.gate.pool._busy))
 
 
 async def test_while_waiting_for_the_reply(leave: Leave) -> None:
@@ -194,8 +190,7 @@ async def test_while_reading_too_slowly(leave: Leave) -> None:
 
 
 async def stuck(at: Scene) -> None:
-    while not any(connection._reading_paused for connection in at.gate.pool._busy):
-        await asyncio.sleep(0)
+    await until(lambda: any(connection._reading_paused for connection in at.gate.pool._busy))
 
 
 async def test_during_a_renewal(leave: Leave) -> None:
@@ -207,8 +202,7 @@ async def test_during_a_renewal(leave: Leave) -> None:
         [record] = await at.gate.recorded()
         assert (record.error, record.attempts, record.upstream_status) == ("caller-gone", 1, 401)
         minted.set()
-        while at.gate.route.source.current() != "new":
-            await asyncio.sleep(0)
+        await until(lambda: at.gate.route.source.current() == "new")
         await serves(at)
         assert len(at.identity.asked) == 2
 
@@ -221,8 +215,7 @@ async def test_during_a_pause_before_a_second_try(leave: Leave, what: str) -> No
             script, route = [], {"upstream": f"http://127.0.0.1:{taken.getsockname()[1]}/x"}
     async with scene(*script, route=route, luck=lambda: 1000.0) as at:
         caller, before = await started(at, GET)
-        while not at.gate.route.meter.replays:
-            await asyncio.sleep(0)
+        await until(lambda: bool(at.gate.route.meter.replays))
         leave(caller)
         await gone(at, before)
         if script:

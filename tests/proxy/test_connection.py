@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import UpstreamBroken, UpstreamTimeout
 from gateway.proxy.connection import Connection, StaleConnection
 from gateway.proxy.dialing import Origin, dial
+from tests.fakes.gate import until
 from tests.fakes.upstream import CLOSE, OK, Script, Talk, Upstream, reply
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
@@ -106,8 +107,7 @@ async def test_pieces_that_arrived_are_given_before_the_break_is_told() -> None:
         await asked(connection)
         await connection.head()
         seen.set()
-        while connection.is_open:
-            await asyncio.sleep(0)
+        await until(lambda: not connection.is_open)
         assert await connection.body(5.0) == [b"part"]
         with pytest.raises(UpstreamBroken):
             await connection.body(5.0)
@@ -119,8 +119,7 @@ async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read
     async with connected(reply(200, b"x" * total)) as (connection, _):
         await asked(connection)
         await connection.head()
-        while not connection._reading_paused:
-            await asyncio.sleep(0)
+        await until(lambda: connection._reading_paused)
         got = 0
         while pieces := await connection.body(5.0):
             got += sum(map(len, pieces))
@@ -133,8 +132,7 @@ async def test_a_reply_that_is_whole_but_unread_does_not_keep_reading_paused() -
     async with connected(reply(200, b"x" * 600_000), OK) as (connection, _):
         await asked(connection)
         await connection.head()
-        while not connection._reading_paused and not connection.complete:
-            await asyncio.sleep(0)
+        await until(lambda: connection._reading_paused or connection.complete)
         while await connection.body(5.0):
             pass
         assert connection.reusable
@@ -165,6 +163,5 @@ async def test_bytes_that_wait_and_ends_are_no_quiet() -> None:
 
     async with connected(speak) as (connection, peer):
         await peer.until(lambda: peer.connections == 1)
-        while connection.is_quiet():
-            await asyncio.sleep(0)
+        await until(lambda: not connection.is_quiet())
         assert not connection.is_quiet()

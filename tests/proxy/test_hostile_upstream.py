@@ -5,13 +5,14 @@ seen to be broken, and a connection that saw trouble is never used again.
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.gate import Caller, Gate, Scene, config, scene
 from tests.fakes.identity import Identity
-from tests.fakes.upstream import OK, Script, Talk, Upstream, reply
+from tests.fakes.upstream import Script, Talk, Upstream, reply
 
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 POISON = reply(200, b"another caller's")
@@ -292,7 +293,7 @@ async def test_an_upstream_that_stops_reading_is_a_504() -> None:
         await gone.wait()
 
     gone = asyncio.Event()
-    async with scene(deaf, route=QUICK) as (gate, upstream, _):
+    async with scene(deaf, route=QUICK) as (gate, _, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
         upload = asyncio.create_task(pour(caller))
@@ -313,7 +314,7 @@ async def test_an_upstream_that_half_closes_in_the_middle_of_an_upload_is_a_502_
         talk.writer.write_eof()
         await gone.wait()
 
-    async with scene(half) as (gate, upstream, _):
+    async with scene(half) as (gate, _, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
         upload = asyncio.create_task(pour(caller))
@@ -354,10 +355,8 @@ class Cut:
         await until_done(lambda: tls.read(65536))
         tls.write(b"HTTP/1.1 200 OK\r\n\r\n" + self._body)
         if self._clean:
-            try:
+            with suppress(ssl.SSLWantReadError):  # it would wait for the other side's
                 tls.unwrap()
-            except ssl.SSLWantReadError:
-                pass
         writer.write(going.read())
         writer.close()
 
@@ -385,20 +384,23 @@ async def test_a_body_that_ends_with_tls_needs_its_close_notify(certificate: Pat
 async def test_tls_connections_are_kept_and_watched(certificate: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    async with Identity() as identity, Upstream(tls=context) as upstream:
-        async with Gate(config(identity.url, upstream.url, route={"tls": {"ca": str(certificate)}})) as gate:
-            for _ in range(3):
-                assert (await gate.get())[2] == b"ok"
-            assert upstream.connections == 1  # session tickets are no bytes of a reply
-            large = b"x" * 3_000_000
-            upstream.script[:] = [reply(200, large)]
-            assert (await gate.get())[2] == large
-            assert (await gate.post(large))[0] == 200
-            assert upstream.requests[-1].body == large
-            assert upstream.connections == 1
-            upstream.script[:] = [reply(200, b"mine") + POISON]
-            assert [(await gate.get())[2] for _ in range(2)] == [b"mine", b"ok"]
-            assert upstream.connections == 2
+    async with AsyncExitStack() as stack:
+        identity = await stack.enter_async_context(Identity())
+        upstream = await stack.enter_async_context(Upstream(tls=context))
+        settings = config(identity.url, upstream.url, route={"tls": {"ca": str(certificate)}})
+        gate = await stack.enter_async_context(Gate(settings))
+        for _ in range(3):
+            assert (await gate.get())[2] == b"ok"
+        assert upstream.connections == 1  # session tickets are no bytes of a reply
+        large = b"x" * 3_000_000
+        upstream.script[:] = [reply(200, large)]
+        assert (await gate.get())[2] == large
+        assert (await gate.post(large))[0] == 200
+        assert upstream.requests[-1].body == large
+        assert upstream.connections == 1
+        upstream.script[:] = [reply(200, b"mine") + POISON]
+        assert [(await gate.get())[2] for _ in range(2)] == [b"mine", b"ok"]
+        assert upstream.connections == 2
 
 
 async def never_another_callers(at: Scene, count: int) -> None:

@@ -194,7 +194,15 @@ GOOD: list[Case] = [
     Case(
         "304 with a body", "9112 6.3", sized(2, b"hi", line=b"HTTP/1.1 304 X"), status=304, reusable=False, excess=True
     ),
-    Case("205 is counted like any other", "9110 15.3.6", sized(0, b"", line=b"HTTP/1.1 205 X"), status=205),
+    Case(
+        "205 is counted like any other", "9110 15.3.6", sized(2, b"hi", line=b"HTTP/1.1 205 X"), status=205, body=b"hi"
+    ),
+    Case(
+        "HTTP/1.1 that closes in a first field",
+        "9112 9.6",
+        sized(0, b"", fields=b"Connection: close\r\nConnection: x-a\r\n"),
+        reusable=False,
+    ),
     Case("100 before the reply", "9110 15.2.1", b"HTTP/1.1 100 Continue\r\n\r\n" + sized(2, b"hi"), body=b"hi"),
     Case("as many interim replies as are borne", "9110 15.2", INTERIM * MAX_INTERIM + sized(2, b"hi"), body=b"hi"),
     Case(
@@ -380,6 +388,14 @@ def test_a_broken_reply_is_an_error(case: Bad, *, bytewise: bool) -> None:
     assert seen.error is not None
     assert case.reason.lower() in seen.error.lower()
     assert not seen.reusable
+
+
+@pytest.mark.parametrize("case", [case for case in ALL if len(case.raw) < LIMIT // 2], ids=lambda case: case.name)
+def test_the_same_comes_of_every_cut_and_of_every_lone_byte(case: Case | Bad) -> None:
+    whole = read(case.raw, [], to_head=case.to_head)
+    for at in range(len(case.raw)):
+        assert read(case.raw, [at], to_head=case.to_head) == whole
+        assert read(case.raw, [at, at + 1], to_head=case.to_head) == whole
 
 
 @given(st.data())

@@ -91,6 +91,12 @@ def test_what_has_two_readings_is_refused(rest: str, routing: Routing[str]) -> N
     assert verdict(f"/orders/{rest}", routing) == "bad-request"
 
 
+@pytest.mark.parametrize("target", ["*", "", "?a", "x", "ftp://localhost/x"])
+def test_what_is_no_path_has_no_route_even_where_everything_has_one(target: str) -> None:
+    with pytest.raises(NoRoute):
+        EVERYWHERE.find(target)
+
+
 def test_a_path_without_a_route_is_refused_first_for_its_dots() -> None:
     with pytest.raises(BadRequest):
         ROUTING.find("/nowhere/../orders/1")

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.fakes.gate import Scene, scene
-from tests.fakes.identity import Answer, answer, token
+from tests.fakes.identity import answer, token
 from tests.fakes.upstream import CLOSE, OK, Talk, reply
 
 RAN = "x-oracle-ics-instance-id: 42"
@@ -289,7 +289,7 @@ async def test_a_connection_that_fails_once_is_tried_once_more_even_for_post() -
 async def test_a_way_that_is_silent_is_not_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
         for filler in (first, second):  # the line of a server that accepts nobody is full
-            filler.setblocking(False)
+            filler.settimeout(0)
             filler.connect_ex(full.getsockname())
         elsewhere = {"upstream": f"http://127.0.0.1:{full.getsockname()[1]}/x", "timeout": {"connect": "50ms"}}
         async with scene(route=elsewhere) as at:

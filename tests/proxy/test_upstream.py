@@ -1,7 +1,7 @@
 """The pool of one origin: its bound, its line, and what it keeps."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,6 +12,7 @@ from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.proxy import upstream
 from gateway.proxy.connection import Connection
 from gateway.proxy.dialing import Origin
+from tests.fakes.gate import until
 from tests.fakes.upstream import OK, Talk, Upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -41,8 +42,7 @@ async def use(connection: Connection) -> bytes:
 
 
 async def waiting(made: upstream.Upstream, count: int) -> None:
-    while made.counts()["waiting"] != count:
-        await asyncio.sleep(0)
+    await until(lambda: made.counts()["waiting"] == count)
 
 
 async def test_the_last_used_is_taken_first() -> None:
@@ -185,8 +185,7 @@ async def test_an_idle_connection_that_closes_makes_room() -> None:
         connection = await made.acquire(5)
         await use(connection)
         made.release(connection)
-        while made.counts()["idle"]:
-            await asyncio.sleep(0)
+        await until(lambda: not made.counts()["idle"])
         assert made.take() is None
 
 
@@ -227,52 +226,80 @@ async def test_an_unasked_byte_ends_an_idle_connection() -> None:
         assert made.counts()["idle"] == 0
 
 
-STEPS = st.lists(
-    st.tuples(st.sampled_from(("ask", "ask", "use", "drop", "leave", "breathe", "cut", "close")), st.integers(0, 9)),
-    max_size=40,
+class Crowd:
+    """Callers of a pool that do what they are told, and what must hold after each step."""
+
+    def __init__(self, made: upstream.Upstream, size: int) -> None:
+        self.pool = made
+        self.size = size
+        self.asking: list[asyncio.Task[Connection]] = []
+        self.held: list[Connection] = []
+
+    async def ask(self, _: int) -> None:
+        self.asking.append(asyncio.create_task(self.pool.acquire(5)))
+
+    async def leave(self, number: int) -> None:
+        if self.asking:
+            self.asking.pop(number % len(self.asking)).cancel()
+
+    async def use(self, number: int) -> None:
+        if self.held:
+            connection = self.held.pop(number % len(self.held))
+            await use(connection)
+            self.pool.release(connection)
+
+    async def drop(self, number: int) -> None:
+        if self.held:
+            self.pool.release(self.held.pop(number % len(self.held)))
+
+    async def cut(self, number: int) -> None:
+        if self.pool._idle:
+            self.pool._idle[number % len(self.pool._idle)].abort()
+
+    async def close(self, number: int) -> None:
+        if number == 0:
+            self.pool.close()
+
+    async def breathe(self, _: int) -> None:
+        await asyncio.sleep(0)
+
+    def check(self) -> None:
+        for task in [task for task in self.asking if task.done()]:
+            self.asking.remove(task)
+            self.held.append(task.result())
+        counts = self.pool.counts()
+        assert counts["busy"] + counts["idle"] + counts["dialing"] <= self.size
+        assert len(set(self.held)) == len(self.held)
+        assert not set(self.held) & set(self.pool._idle)
+
+    async def disperse(self) -> None:
+        """Everyone who still asks gets a connection, once those who hold one bring it back."""
+        while self.asking or self.held:
+            await self.drop(0)
+            await asyncio.sleep(0)
+            self.check()
+        await until(lambda: not any(self.pool.counts()[state] for state in ("busy", "dialing", "waiting")))
+
+
+Do = Callable[[Crowd, int], Awaitable[None]]
+DOINGS: tuple[Do, ...] = (
+    Crowd.ask,
+    Crowd.ask,
+    Crowd.use,
+    Crowd.drop,
+    Crowd.leave,
+    Crowd.breathe,
+    Crowd.cut,
+    Crowd.close,
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=STEPS, size=st.integers(1, 3))
-async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(
-    steps: list[tuple[str, int]], size: int
-) -> None:
+@given(steps=st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 9)), max_size=40), size=st.integers(1, 3))
+async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(steps: list[tuple[Do, int]], size: int) -> None:
     async with pool(Upstream(), size=size) as made:
-        asking: list[asyncio.Task[Connection]] = []
-        held: list[Connection] = []
-
-        def check() -> None:
-            for task in [task for task in asking if task.done()]:
-                asking.remove(task)
-                held.append(task.result())
-            counts = made.counts()
-            assert counts["busy"] + counts["idle"] + counts["dialing"] <= size
-            assert len(set(held)) == len(held)
-            assert not set(held) & set(made._idle)
-
-        async def step(what: str, number: int) -> None:
-            if what == "ask":
-                asking.append(asyncio.create_task(made.acquire(5)))
-            elif what == "leave" and asking:
-                asking.pop(number % len(asking)).cancel()
-            elif what in {"use", "drop"} and held:
-                connection = held.pop(number % len(held))
-                if what == "use":
-                    await use(connection)
-                made.release(connection)
-            elif what == "cut" and made._idle:
-                made._idle[number % len(made._idle)].abort()
-            elif what == "close" and number == 0:
-                made.close()
-            else:
-                await asyncio.sleep(0)
-
-        for what, number in steps:
-            await step(what, number)
-            check()
-        while asking or held:
-            await step("drop", 0)
-            check()
-        while any(made.counts()[state] for state in ("busy", "dialing", "waiting")):
-            await asyncio.sleep(0)
+        crowd = Crowd(made, size)
+        for do, number in steps:
+            await do(crowd, number)
+            crowd.check()
+        await crowd.disperse()
