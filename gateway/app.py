@@ -91,6 +91,7 @@ class Gateway(Desk):
         self._callers.close_idle()
         await _first(self._forward.idle.wait(), hurry.wait(), within=self._config.drain)
         drained = self._forward.idle.is_set()
+        self._forward.cutting = True
         await self._callers.shutdown(timeout=0.1)
         for upstream in self._assembly.upstreams:
             upstream.close()

@@ -143,7 +143,7 @@ class Parts:
             replay=route.replay,
             idempotent=route.idempotent,
             replay_limit=route.replay_limit,
-            origins=frozenset(route.origins),
+            origins=frozenset(origin.lower() for origin in route.origins),  # browsers write them so
             keep_cookies=route.keep_cookies,
             source=source,
             upstream=upstreams[key],

@@ -38,12 +38,14 @@ class Exchange:
         peer = request.protocol.peer if isinstance(request.protocol, CallerConnection) else None
         self.record = Record(time=time.time(), client=peer, method=request.method)
 
-    def refuse(self, error: GatewayError) -> None:
-        """Answers with an error of ours; after a reply has begun all that is left is to break it visibly."""
+    def refuse(self, error: GatewayError, *, silently: bool = False) -> None:
+        """Answers with an error of ours; after a reply has begun, or `silently`, all that is left is to break it
+        visibly.
+        """
         record, delivery = self.record, self.delivery
         record.error, record.reason = error.code, error.reason or None
         record.request_id = record.request_id or fresh_id()
-        if delivery.began or isinstance(error, CallerGone):
+        if silently or delivery.began or isinstance(error, CallerGone):
             record.status = record.status or error.status
             delivery.abort()
             return

@@ -15,7 +15,15 @@ from typing import Protocol
 
 from aiohttp import web
 
-from gateway.errors import BodyTooLarge, CallerGone, GatewayError, Internal, MethodNotAllowed, UpstreamUnreachable
+from gateway.errors import (
+    BodyTooLarge,
+    CallerGone,
+    Draining,
+    GatewayError,
+    Internal,
+    MethodNotAllowed,
+    UpstreamUnreachable,
+)
 from gateway.oauth.source import TokenSource
 from gateway.observe.meters import RouteMeter
 from gateway.observe.metrics import UNROUTED, Metrics
@@ -83,13 +91,16 @@ class Sink(Protocol):
 
 
 class Forward:
-    """Forwards requests by the present table; `draining` refuses new ones. `idle` is set while none is under way."""
+    """Forwards requests by the present table; `draining` refuses new ones, `cutting` says that those under way are cut
+    off now. `idle` is set while none is under way.
+    """
 
     def __init__(
         self, table: Table, *, metrics: Metrics, sink: Sink, luck: Callable[[], float] = random.random
     ) -> None:
         self.table = table
         self.draining = False
+        self.cutting = False
         self.under_way = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -106,7 +117,8 @@ class Forward:
         except GatewayError as error:
             exchange.refuse(error)
         except asyncio.CancelledError:
-            exchange.refuse(CallerGone())
+            # A request cut off at the end of a drain may have run: a 503 would invite its caller to run it twice.
+            exchange.refuse(Draining() if self.cutting else CallerGone(), silently=True)
             raise
         except Exception as error:
             log.exception("the walk failed", extra={"event": "defect"})
@@ -347,4 +359,5 @@ def _cause(pump: Pump | None, error: GatewayError) -> BaseException:
 def _renamed(name: bytes, value: bytes, public: str, way: Way[Route], names: Names) -> bytes:
     """Step 9, for the head: a URL of a reply in the gateway's names."""
     rename = names.rename_link if name == b"link" else names.rename
-    return rename(value.decode("latin-1"), own=way.route.base, public=public, named=way.named).encode("latin-1")
+    route, url = way.route, value.decode("latin-1")
+    return rename(url, own=route.base, public=public, named=way.named, home=route.path).encode("latin-1")

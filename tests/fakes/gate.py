@@ -211,8 +211,8 @@ class Gate:
 
 async def until(state: Callable[[], bool]) -> None:
     """Turns the loop until something inside the gateway is so; bounded by the test's own limit."""
-    while not state():
-        await asyncio.sleep(0)  # noqa: ASYNC110 - what goes on inside is told to nobody
+    while not state():  # noqa: ASYNC110 - what goes on inside is told to nobody
+        await asyncio.sleep(0)
 
 
 class Scene(NamedTuple):

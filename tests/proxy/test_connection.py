@@ -29,20 +29,22 @@ async def asked(connection: Connection) -> None:
     connection.expect(5.0)
 
 
+def is_timed(connection: Connection) -> bool:
+    return connection._timer is not None
+
+
 async def test_an_exchange_leaves_no_timer_and_a_reusable_connection() -> None:
     async with connected() as (connection, _):
         for count in (1, 2):
             await asked(connection)
-            assert connection._timer is not None
+            assert is_timed(connection)
             assert (await connection.head()).status == 200
-            assert connection._timer is None
+            assert not is_timed(connection)
             assert (await connection.body(5.0), await connection.body(5.0)) == ([b"ok"], [])
             assert connection.complete
             assert connection.reusable
             connection.finish()
-            assert not connection.reusable
-            assert connection.is_quiet()
-            assert connection.exchanges == count
+            assert (connection.reusable, connection.is_quiet(), connection.exchanges) == (False, True, count)
 
 
 async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:

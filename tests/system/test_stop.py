@@ -121,7 +121,7 @@ async def test_a_second_signal_hurries_and_breaks_visibly(tmp_path: Path) -> Non
         assert gate.events("stopped")[0]["drained"] is False
         [record] = gate.records
         assert (record["status"], record["bytes_out"]) == (200, 4)
-        assert record["error"]
+        assert record["error"] == "draining"
 
 
 async def test_the_drain_has_a_limit(tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event) -> None:
