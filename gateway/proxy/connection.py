@@ -123,7 +123,6 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """Ends the exchange on a reusable connection."""
         self._reader = None
-        self._disarm()
 
     # The connection -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.gate import Caller, Gate, Scene, config, scene
+from tests.fakes.gate import Caller, Gate, Scene, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import Script, Talk, Upstream, reply
 
@@ -306,11 +306,12 @@ async def test_an_upstream_that_stops_reading_is_a_504() -> None:
 
 
 async def test_an_upstream_that_half_closes_in_the_middle_of_an_upload_is_a_502_at_once() -> None:
-    gone = asyncio.Event()
+    jammed, gone = asyncio.Event(), asyncio.Event()
 
     async def half(talk: Talk) -> None:
         await talk.head()
         talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await jammed.wait()
         talk.writer.write_eof()
         await gone.wait()
 
@@ -318,6 +319,8 @@ async def test_an_upstream_that_half_closes_in_the_middle_of_an_upload_is_a_502_
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
         upload = asyncio.create_task(pour(caller))
+        await until(lambda: any(connection._writing_paused for connection in gate.pool._busy))
+        jammed.set()
         assert (await caller.reply())[0] == 502
         upload.cancel()
         await asyncio.wait({upload})
