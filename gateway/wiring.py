@@ -90,11 +90,12 @@ class Parts:
         """The token source of a credential."""
         secret = secrets.reader(credential.client_secret, environ=self._environ)
         proxy = self._proxy(credential.token_url, credential.proxy)
+        is_tls = credential.token_url.lower().startswith("https:")
         url = f"http://{_bracketed(proxy.host)}:{proxy.port}" if proxy is not None else None
         endpoint = TokenEndpoint(
             self._session,
             timeout=credential.timeout,
-            tls=(trust or Trust()).context(credential.tls),
+            tls=(trust or Trust()).context(credential.tls) if is_tls else None,
             proxy=url,
             proxy_auth=(proxy.authorization or None) if proxy is not None else None,
         )
@@ -182,8 +183,6 @@ class Trust:
             context = ssl.create_default_context(cafile=ca)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_alpn_protocols(["http/1.1"])
-            # A body that ends with the connection must not be cut short unseen: no close_notify is an error.
-            context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
             self._contexts[ca] = context
         return self._contexts[ca]
 

@@ -67,7 +67,6 @@ class CallerConnection(RequestHandler):
             self._newest = payload
         elif not self._newest.is_eof():
             self._newest.set_exception(RequestPayloadError("broken framing"))
-            self._lingering_time = 0
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -78,7 +77,8 @@ class CallerConnection(RequestHandler):
         finished = await super().finish_response(request, resp, start_time)
         if self._is_broken and not resp.keep_alive and self.transport is not None:
             self.transport.write_eof()
-            await asyncio.sleep(LINGER)  # the caller's close cancels it
+            await asyncio.sleep(self._lingering_time)  # the caller's close cancels it
+            self.force_close()
         return finished
 
     def _process_keepalive(self) -> None:

@@ -58,6 +58,16 @@ async def test_what_is_longer_than_is_kept_is_given_but_not_whole() -> None:
     assert not long.is_whole
 
 
+async def test_what_became_too_long_to_keep_is_let_go() -> None:
+    content = stream(b"x" * 5, ended=False)
+    growing = body(content)
+    assert len(await growing._next(5.0)) == 5
+    assert growing.is_whole
+    content.feed_data(b"x" * 6)
+    await growing._next(5.0)
+    assert growing._kept == []
+
+
 async def test_what_is_too_long_is_refused() -> None:
     with pytest.raises(BodyTooLarge):
         body(stream(b"x" * 11), limit=10).at_once()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.proxy import server
-from tests.fakes.gate import Gate, scene
+from tests.fakes.gate import Gate, scene, until
 from tests.fakes.upstream import Talk, reply
 
 HEAD = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n"
@@ -139,6 +139,21 @@ async def test_a_bad_chunk_in_mid_body_ends_the_exchange_at_once() -> None:
         assert await caller.rest() == b""
         await upstream.until(lambda: upstream.open == 0)
         assert upstream.requests == []
+        assert len(gate.records) == 1
+
+
+@pytest.mark.parametrize("data", [b"\0", HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"])
+async def test_a_caller_that_stays_after_its_refusal_is_closed_in_the_end(data: bytes) -> None:
+    async with scene() as (gate, _, _):
+        gate.server._settings["lingering_time"] = 0.05
+        caller = await gate.caller()
+        await caller.say(data)
+        if data != b"\0":
+            await until(lambda: gate.pool.counts()["busy"] == 1)
+            await caller.say(b"zz\r\n")
+        assert (await caller.reply())[0] == 400
+        await caller.say(b"and more of it")
+        await until(lambda: not gate.server.connections)
         assert len(gate.records) == 1
 
 
