@@ -32,6 +32,7 @@ fix: $(STAMP)  ## format, and mend what the linter can mend
 
 serve: $(STAMP)  ## run sandbox and gateway with config/demo.yaml until Ctrl-C
 	@$(BIN)/oic-gateway sandbox >/dev/null & sandbox=$$!; trap 'kill $$sandbox 2>/dev/null' EXIT; trap : INT TERM; \
+	sleep 1; kill -0 $$sandbox 2>/dev/null || exit 69; echo 'try: curl http://127.0.0.1:8080/orders/'; \
 	OIC_SANDBOX_SECRET=$$(cat demo/sandbox-secret) $(BIN)/oic-gateway serve -c config/demo.yaml
 
 bench: $(STAMP)  ## measure CPU time per request beside nginx (Linux, two CPUs)

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -92,6 +93,7 @@ class Gateway(Desk):
         await _first(self._forward.idle.wait(), hurry.wait(), within=self._config.drain)
         drained = self._forward.idle.is_set()
         self._forward.cutting = True
+        self._callers.cut()
         await self._callers.shutdown(timeout=0.1)
         for upstream in self._assembly.upstreams:
             upstream.close()
@@ -160,6 +162,7 @@ async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) 
     """Runs a gateway until SIGTERM or SIGINT; a second signal hurries. Exit status: 0 after a drained stop, 1 where
     requests were cut off, 69 where a port is taken.
     """
+    _raise_file_limit()
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     gateway = Gateway(loaded.config, records, environ=os.environ)
@@ -194,7 +197,14 @@ def _reload(gateway: Gateway, read_again: Callable[[], Loaded]) -> None:
 
 
 def _trouble(answer: Readiness) -> dict[str, Any]:
-    return {"code": answer.code, "error": answer.why, "remedy": answer.remedy, "next_try_s": answer.next_try_s}
+    wait = None if answer.next_try_s is None else round(answer.next_try_s, 1)
+    return {"code": answer.code, "error": answer.why, "remedy": answer.remedy, "next_try_s": wait}
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file: the usual soft limit of 1024 would end the gateway's answers long before `limits` do."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:

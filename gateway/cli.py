@@ -6,9 +6,10 @@ Exit status follows sysexits: 0 done, 69 something outside does not answer as it
 import argparse
 import asyncio
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -37,6 +38,7 @@ ONE_ROUTE_FLAGS = {
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit status."""
     options = _parser().parse_args(arguments)
+    logging.getLogger("gateway").addHandler(logging.NullHandler())  # events are `serve`'s; other verbs tell in words
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -117,7 +119,7 @@ def _check(options: argparse.Namespace) -> int:
         if not all(finding.ok for finding in findings):
             return UNAVAILABLE
     config = loaded.config
-    print(f"{_file(options)}: good: {len(config.routes)} routes, {len(config.credentials)} credentials")  # noqa: T201
+    print(f"{_file(options)}: good: {_count(config.routes, 'route')}, {_count(config.credentials, 'credential')}")  # noqa: T201
     return OK
 
 
@@ -156,8 +158,9 @@ def _reader(options: argparse.Namespace) -> Callable[[], Loaded]:
     if not file:
         return _from_flags(options)
     flags = [flag for name, (flag, _, _) in ONE_ROUTE_FLAGS.items() if getattr(options, name)]
-    if options.allow:
-        flags.append("--allow")
+    flags += ["--allow"] if options.allow else []
+    names = [_variable(flag) for flag, _, _ in ONE_ROUTE_FLAGS.values() if flag != "--admin"]  # that one is `probe`'s
+    flags += [name for name in (*names, f"{PREFIX}ALLOW", f"{PREFIX}CLIENT_SECRET") if os.environ.get(name)]
     if flags:
         _refuse(f"oic-gateway serve: {', '.join(flags)} would not count beside {file}; write it there")
     return lambda: _loaded(file)
@@ -192,6 +195,10 @@ def _from_flags(options: argparse.Namespace) -> Callable[[], Loaded]:
             environ=os.environ,
         )
     )
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _variable(flag: str) -> str:

@@ -1,7 +1,7 @@
 """The shape of the configuration file: data only, frozen, every key described once.
 
 The descriptions here are the JSON Schema's and the reference's (docs/configuration.md). `load` reads a file into
-these classes and says what is wrong in a person's words; `app` compiles them into ready-made objects. A ValueError
+these classes and says what is wrong in a person's words; `wiring` compiles them into ready-made objects. A ValueError
 raised here reads "what is wrong; what to do" and never shows the value.
 """
 

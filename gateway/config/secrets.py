@@ -53,7 +53,7 @@ def _from_variable(name: str, environ: Mapping[str, str]) -> SecretStr:
     value = environ.get(name)
     if value is None:
         raise SecretProblem(f"the environment variable `{name}` is not set", "set it to the secret")
-    if not value:
+    if not value.strip():
         raise SecretProblem(f"the environment variable `{name}` is empty", "set it to the secret")
     return SecretStr(value)
 
@@ -64,7 +64,7 @@ def _from_file(path: Path) -> SecretStr:
     except UnicodeDecodeError:
         raise SecretProblem(f"the secret file `{path}` is not UTF-8 text", "write the secret as UTF-8") from None
     value = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
-    if not value:
+    if not value.strip():
         raise SecretProblem(f"the secret file `{path}` is empty", "write the secret into it")
     return SecretStr(value)
 

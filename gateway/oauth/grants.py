@@ -48,6 +48,8 @@ REMEDIES = {
     "unreadable": "See that `token_url` ends in /oauth2/v1/token and that no proxy or firewall answers in its place.",
     "secret": "Mend the reference in `client_secret`; it is read anew at the next try.",
     "tls-trust": "Set `tls.ca` to the authority that signed the certificate, such as that of a TLS inspecting proxy.",
+    "tls": "See that `token_url` is an https address and its port speaks TLS.",
+    "timeout": "See that the way to the identity domain is open; an egress proxy may be needed.",
     "dns": "See that the host name of `token_url` is right and resolves here; an egress proxy may be needed.",
     "proxy": "Look at the egress proxy: its address, its user and password, and whether it lets this host pass.",
     "connect": "See that the way to the identity domain is open; an egress proxy may be needed.",

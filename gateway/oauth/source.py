@@ -172,10 +172,12 @@ class TokenSource:
         kept = None if failure is None else {key: asdict(failure)[key] for key in ("code", "reason", "remedy", "at")}
         return {
             "state": state(token, now=now, wall=wall),
-            "expires_in_s": None if token is None else max(0.0, min(token.dead_at - now, token.dead_wall - wall)),
+            "expires_in_s": None
+            if token is None
+            else round(max(0.0, min(token.dead_at - now, token.dead_wall - wall)), 1),
             "obtained": self._obtained,
             "last_error": kept,
-            "next_try_s": self._next_try(),
+            "next_try_s": None if failure is None else _tenths(failure.until - now),
             "fetches": dict(self._results),
             "waiters": self._waiters,
         }
@@ -291,6 +293,11 @@ class TokenSource:
         )
         self._failure = failure
         self._watch.failed(failure.code, failure.reason, failure.remedy)
+
+
+def _tenths(seconds: float) -> float:
+    """For people: no less than zero, and no more digits than they read."""
+    return max(0.0, round(seconds, 1))
 
 
 def _code(reason: str) -> str:

@@ -22,7 +22,9 @@ def read(exchange: Exchange, admission: Admission, *, draining: bool) -> CallerH
         raise Draining(retry_after=1)
     if isinstance(request.protocol, CallerConnection) and request.protocol.is_over:
         raise Overloaded(reason="limits.connections", retry_after=1)
-    delivery.keep_alive = wants_keep_alive(request.version, head.noted.get(b"connection"))
+    # Behind an Upgrade, also an ignored one, aiohttp's parser drops what came with it: nothing more is read there.
+    stays = wants_keep_alive(request.version, head.noted.get(b"connection"))
+    delivery.keep_alive = stays and b"upgrade" not in head.noted
     if not admission.accepts_address(record.client):
         raise Forbidden("This address may not call; add its network to `allow`.")
     if request.version not in {(1, 0), (1, 1)}:
@@ -37,6 +39,8 @@ def find(exchange: Exchange, head: CallerHead, routing: Routing[R], *, admission
     host, target = head.noted.get(b"host"), exchange.request.raw_path
     way = None if target.startswith("/") else routing.find_absolute(target)
     if way is not None:
+        if host is not None and admission.accepts_host(host.decode("latin-1")) is None:
+            raise BadRequest("The Host field is malformed.")
         return way
     absolute = split_absolute(target)
     if absolute is not None:

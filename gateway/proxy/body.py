@@ -49,7 +49,8 @@ class CallerBody:
     async def pump(self, connection: Connection, *, idle: float, response: float) -> None:
         """Sends what is kept, then the rest as it comes; at the end the reply is due within `response` seconds.
 
-        A failure on either side ends the exchange. Raises BadRequest, BodyTooLarge and CallerGone for the caller's.
+        A failure on either side ends the exchange, unless the reply has begun: that one is let finish (RFC 9112 §9.5).
+        Raises BadRequest, BodyTooLarge and CallerGone for the caller's.
         """
         try:
             self._forward(connection, self._kept)
@@ -59,7 +60,8 @@ class CallerBody:
                 await connection.drain(idle)
             connection.expect(response)
         except BaseException:
-            connection.abort()
+            if connection.known_head is None:
+                connection.abort()
             raise
 
     def _forward(self, connection: Connection, pieces: list[bytes]) -> None:

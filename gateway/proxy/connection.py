@@ -15,6 +15,7 @@ from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
 from gateway.proxy.replies import ReplyError, ReplyHead, ReplyReader
 
 HEAD_LIMIT = 256 * 1024
+STOPPED_READING = "the upstream stopped reading the request"
 PAUSE_AT = 512 * 1024
 PAUSE_AT_PIECES = 1024
 
@@ -72,7 +73,9 @@ class Connection(asyncio.Protocol):
                     await self._drained
             except TimeoutError:
                 if transport.get_write_buffer_size() >= left:
-                    self._late("the upstream stopped reading the request")
+                    if self.known_head is not None:
+                        raise UpstreamTimeout(reason=STOPPED_READING) from None
+                    self._late(STOPPED_READING)
             finally:
                 self._drained = None
         if self._error is not None:
@@ -109,6 +112,11 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
         return pieces
+
+    @property
+    def known_head(self) -> ReplyHead | None:
+        """The final head as far as it has been read, whatever became of the rest."""
+        return None if self._reader is None else self._reader.head
 
     @property
     def complete(self) -> bool:

@@ -114,12 +114,8 @@ class Delivery:
     def abort(self) -> None:
         """Breaks the connection visibly: with RST, since a plain close is the good end of a body without framing."""
         self.keep_alive = False
-        transport = self._request.transport
-        if transport is None:
-            return
-        with suppress(OSError):
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        transport.abort()
+        if (transport := self._request.transport) is not None:
+            reset(transport)
 
     def invite(self) -> None:
         """Sends 100 Continue (RFC 9110 §15.2.1)."""
@@ -141,6 +137,13 @@ class Delivery:
             transport.write(parts[0])
         else:
             transport.writelines(parts)
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Ends a caller's connection with RST."""
+    with suppress(OSError):
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    transport.abort()
 
 
 def date_line(now: float) -> bytes:

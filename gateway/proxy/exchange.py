@@ -38,12 +38,19 @@ class Exchange:
         peer = request.protocol.peer if isinstance(request.protocol, CallerConnection) else None
         self.record = Record(time=time.time(), client=peer, method=request.method)
 
+    def note(self, upstream_status: int, instance_id: str | None, opc_request_id: str | None) -> None:
+        """Remembers what the upstream answered last, and which run it spoke of."""
+        record = self.record
+        record.upstream_status = upstream_status
+        record.instance_id, record.opc_request_id = instance_id, opc_request_id
+
     def refuse(self, error: GatewayError, *, silently: bool = False) -> None:
         """Answers with an error of ours; after a reply has begun, or `silently`, all that is left is to break it
         visibly.
         """
         record, delivery = self.record, self.delivery
-        record.error, record.reason = error.code, error.reason or None
+        told = error.detail if error.detail != error.meaning else None
+        record.error, record.reason = error.code, error.reason or told
         record.request_id = record.request_id or fresh_id()
         if silently or delivery.began or isinstance(error, CallerGone):
             record.status = record.status or error.status

@@ -28,7 +28,7 @@ from gateway.oauth.source import TokenSource
 from gateway.observe.meters import RouteMeter
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
-from gateway.oic.instances import Trace, trace
+from gateway.oic.instances import trace
 from gateway.proxy import attempts
 from gateway.proxy.admission import Admission, check_browser
 from gateway.proxy.arrival import find, read
@@ -115,9 +115,9 @@ class Forward:
         try:
             await self._walk(exchange)
         except GatewayError as error:
-            exchange.refuse(error)
-        except asyncio.CancelledError:
             # A request cut off at the end of a drain may have run: a 503 would invite its caller to run it twice.
+            exchange.refuse(Draining() if self.cutting else error, silently=self.cutting)
+        except asyncio.CancelledError:
             exchange.refuse(Draining() if self.cutting else CallerGone(), silently=True)
             raise
         except Exception as error:
@@ -173,7 +173,7 @@ class Forward:
             return Verdict(Step.AGAIN, attempts.SHORT_PAUSE * self._luck()), token
         try:
             pump = self._send(exchange, way, connection, token)
-            verdict, reply, ids = await self._reply(exchange, route, connection, tries)
+            verdict, reply = await self._reply(exchange, route, connection, tries)
             if reply is None:
                 return verdict, token
             if verdict.step is Step.RENEW:
@@ -181,7 +181,7 @@ class Forward:
             elif reply.status == 401 and tries.renewed:
                 route.source.fruitless(token)
             if verdict.step is Step.DELIVER:
-                await self._deliver(exchange, way, table, connection, reply=reply, ids=ids)
+                await self._deliver(exchange, way, table, connection, reply)
             else:
                 route.meter.replayed(str(reply.status))
         except GatewayError as error:
@@ -195,7 +195,11 @@ class Forward:
         """Step 2: method and raw path to route and target, byte for byte."""
         request, record = exchange.request, exchange.record
         if request.method == "CONNECT":
-            raise MethodNotAllowed(allow=GENERAL_METHODS)
+            exchange.delivery.keep_alive = False  # what follows is meant for the tunnel
+            raise MethodNotAllowed(
+                "The gateway opens no tunnels: set the caller's http_proxy, and write OIC's URL with http://.",
+                allow=GENERAL_METHODS,
+            )
         way = find(exchange, head, table.routing, admission=table.admission)
         route = way.route
         exchange.meter = route.meter
@@ -276,9 +280,9 @@ class Forward:
 
     async def _reply(
         self, exchange: Exchange, route: Route, connection: Connection, tries: Tries
-    ) -> tuple[Verdict, ReplyHead | None, Trace]:
+    ) -> tuple[Verdict, ReplyHead | None]:
         """Step 7: the reply's head, or None where there is none, and what follows from it."""
-        body, record = exchange.body, exchange.record
+        body = exchange.body
         assert body is not None
         try:
             reply = await connection.head()
@@ -286,11 +290,15 @@ class Forward:
             if not attempts.may_follow_stale(tries, body_is_whole=body.is_whole):
                 raise
             route.meter.replayed("stale")
-            return attempts.AT_ONCE, None, Trace(None, None)
-        record.upstream_status = reply.status
+            return attempts.AT_ONCE, None
+        except GatewayError:
+            if (known := connection.known_head) is not None:  # a flow ran, even if its reply is of no use
+                exchange.note(known.status, *trace(known.fields))
+            raise
         ids = trace(reply.fields)
+        exchange.note(reply.status, *ids)
         if reply.status < 400:
-            return attempts.DELIVER, reply, ids
+            return attempts.DELIVER, reply
         verdict = attempts.after_reply(
             tries,
             reply.status,
@@ -300,7 +308,7 @@ class Forward:
             luck=self._luck(),
         )
         tries.replied = tries.replied or verdict.step is Step.AGAIN
-        return verdict, reply, ids
+        return verdict, reply
 
     async def _renew(self, exchange: Exchange, route: Route, tries: Tries, token: str) -> tuple[Verdict, str]:
         """Step 7 after a 401: a forced renewal; where none is to be had the 401 is delivered as it is."""
@@ -313,11 +321,11 @@ class Forward:
         return (attempts.DELIVER, token) if fresh is None else (attempts.AT_ONCE, fresh)
 
     async def _deliver(
-        self, exchange: Exchange, way: Way[Route], table: Table, connection: Connection, *, reply: ReplyHead, ids: Trace
+        self, exchange: Exchange, way: Way[Route], table: Table, connection: Connection, reply: ReplyHead
     ) -> None:
-        """Steps 8 to 11: headers in, names, ids, and the body with back-pressure."""
+        """Steps 8, 9 and 11: headers in, names, and the body with back-pressure."""
         record, route, delivery = exchange.record, way.route, exchange.delivery
-        record.status, record.instance_id, record.opc_request_id = reply.status, ids.instance_id, ids.opc_request_id
+        record.status = reply.status
         lines = reply_lines(
             reply,
             rename=lambda name, value: _renamed(name, value, exchange.public, way, table.names),
@@ -341,7 +349,7 @@ class Forward:
 
     def _end(self, route: Route, connection: Connection, pump: Pump | None) -> None:
         """Step 12: the connection goes back to its pool, or away when either side of the exchange is unfinished."""
-        if pump is not None and not pump.done():
+        if pump is not None and (not pump.done() or _error_of(pump) is not None):
             pump.cancel()
             connection.abort()
         route.upstream.release(connection)

@@ -20,11 +20,12 @@ HOP_BY_HOP = frozenset(
 )
 # Never from outside to OIC: the caller's own identity, and hop facts that would be believed (WL-Proxy: by WebLogic).
 KEPT_BACK = frozenset(b"authorization cookie cookie2 host forwarded".split())
-# Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
+# Here and below: servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
 KEPT_BACK_PREFIXES = (b"proxy-", b"proxy_", b"x-forwarded", b"x_forwarded", b"wl-proxy-")
 # Framing and identity that the gateway writes itself.
 OURS = frozenset(b"content-length expect x-request-id via".split())
 STOPPED = HOP_BY_HOP | KEPT_BACK | OURS
+STOPPED |= {name.replace(b"-", b"_") for name in STOPPED}
 NOTED = OURS | frozenset(b"connection host origin sec-fetch-site transfer-encoding upgrade".split())
 
 NOTED_BACK = HOP_BY_HOP | frozenset(

@@ -15,6 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from gateway.errors import BadRequest, GatewayError, HeadersTooLarge, Internal, UriTooLong
+from gateway.proxy.delivery import reset
 
 KEEPALIVE = 75.0
 LINGER = 5.0
@@ -140,6 +141,12 @@ class CallerServer(web.Server):
     def __call__(self) -> RequestHandler:
         """Makes the protocol of one connection. A misspelt setting is a TypeError here, never a silent default."""
         return CallerConnection(self, loop=self._loop, **self._settings)  # type: ignore[arg-type] # one dict, many types
+
+    def cut(self) -> None:
+        """Breaks the connections that carry a request, visibly."""
+        for connection in self.connections:
+            if connection._request_in_progress and connection.transport is not None:  # noqa: SLF001 - as below
+                reset(connection.transport)
 
     def close_idle(self) -> None:
         """Closes the connections that carry no request."""

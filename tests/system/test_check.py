@@ -38,7 +38,7 @@ async def test_a_good_file_is_said_to_be_good(tmp_path: Path, sandbox: Sandbox) 
     file = written(tmp_path, settings(sandbox))
     ended = await run("check", "-c", file, **SECRETS)
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out == f"{file}: good: 9 routes, 1 credentials\n"
+    assert ended.out == f"{file}: good: 9 routes, 1 credential\n"
     assert not sandbox.token_requests
 
 
