@@ -1,7 +1,7 @@
 """From a checked configuration to ready-made objects: credentials become token sources, routes become compiled routes.
 
-`Parts` holds what outlives a change of configuration (the HTTP session to identity domains, the tokens, the meters);
-`Parts.assemble` makes all the rest anew, so that reading the configuration again is the same as starting with it.
+`Parts` holds what outlives a change of configuration: the HTTP session to identity domains, the tokens, the meters, and
+the sources of credentials that have not changed. `Parts.assemble` makes all the rest anew.
 """
 
 import os
@@ -78,7 +78,8 @@ class Parts:
 
     def _kept(self, name: str, credential: Credential, trust: "Trust") -> tuple[Credential, TokenSource]:
         """A credential that has not changed keeps its source, its token and the request under way; it is tried at once,
-        since reading the configuration again is what a person does who has mended something.
+        since reading the configuration again is what a person does who has mended something. One with authorities of
+        its own is made anew: the file that it names may have changed.
         """
         known = self._sources.get(name)
         if known is None or known[0] != credential or credential.tls is not None:

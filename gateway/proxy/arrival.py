@@ -2,8 +2,9 @@
 
 from typing import TypeVar
 
-from gateway.errors import BadRequest, Draining, Forbidden, NoRoute, Overloaded
+from gateway.errors import BadRequest, BodyTooLarge, Draining, Forbidden, NoRoute, Overloaded
 from gateway.proxy.admission import Admission
+from gateway.proxy.body import CallerBody
 from gateway.proxy.exchange import Exchange, fresh_id
 from gateway.proxy.headers import CallerHead, read_caller, wants_keep_alive
 from gateway.proxy.routing import Routing, Way, split_absolute
@@ -51,3 +52,23 @@ def find(exchange: Exchange, head: CallerHead, routing: Routing[R], *, admission
     admission.check_host(host, required=exchange.request.version >= (1, 1))
     exchange.public = f"http://{host.decode('latin-1')}" if host else ""
     return routing.find(target)
+
+
+def take_body(exchange: Exchange, head: CallerHead, *, keep: int, limit: int | None) -> None:
+    """Makes the body ready to be sent on: up to `keep` bytes of it are kept. Raises BodyTooLarge for one that says so;
+    a chunked one is counted against `limit` as it comes.
+    """
+    if limit is not None and (head.length or 0) > limit:
+        raise BodyTooLarge
+    content, delivery = exchange.request.content, exchange.delivery
+    is_waiting = head.expects_continue and exchange.request.version >= (1, 1)
+
+    def invite() -> None:
+        nonlocal is_waiting
+        if is_waiting and not content.total_bytes:
+            delivery.invite()
+        is_waiting = False
+
+    exchange.body = CallerBody(
+        content, has_body=head.has_body, chunked=head.chunked, keep=keep, limit=limit, invite=invite
+    )

@@ -16,7 +16,6 @@ from typing import Protocol
 from aiohttp import web
 
 from gateway.errors import (
-    BodyTooLarge,
     CallerGone,
     Draining,
     GatewayError,
@@ -31,9 +30,8 @@ from gateway.observe.record import Record
 from gateway.oic.instances import trace
 from gateway.proxy import attempts
 from gateway.proxy.admission import Admission, check_browser
-from gateway.proxy.arrival import find, read
+from gateway.proxy.arrival import find, read, take_body
 from gateway.proxy.attempts import Replay, Step, Tries, Verdict
-from gateway.proxy.body import CallerBody
 from gateway.proxy.connection import Connection, StaleConnection
 from gateway.proxy.delivery import CLOSED, date_line
 from gateway.proxy.exchange import Exchange
@@ -152,7 +150,7 @@ class Forward:
         table = self.table
         head = read(exchange, table.admission, draining=self.draining)
         way = self._route(exchange, head, table)
-        self._body(exchange, head, table, way.route)
+        take_body(exchange, head, keep=way.route.replay_limit, limit=table.body_limit)
         token = await self._token(exchange, way.route)
         tries = Tries(exchange.request.method, way.route.replay, way.route.idempotent)
         verdict = attempts.AT_ONCE
@@ -209,28 +207,6 @@ class Forward:
         if request.method not in route.methods:
             raise MethodNotAllowed(allow=tuple(sorted(route.methods)))
         return way
-
-    def _body(self, exchange: Exchange, head: CallerHead, table: Table, route: Route) -> None:
-        """Step 1 again, for the body: its limit, and how much of it is kept."""
-        if table.body_limit is not None and (head.length or 0) > table.body_limit:
-            raise BodyTooLarge
-        content, delivery = exchange.request.content, exchange.delivery
-        is_waiting = head.expects_continue and exchange.request.version >= (1, 1)
-
-        def invite() -> None:
-            nonlocal is_waiting
-            if is_waiting and not content.total_bytes:
-                delivery.invite()
-            is_waiting = False
-
-        exchange.body = CallerBody(
-            content,
-            has_body=head.has_body,
-            chunked=head.chunked,
-            keep=route.replay_limit,
-            limit=table.body_limit,
-            invite=invite,
-        )
 
     async def _token(self, exchange: Exchange, route: Route) -> str:
         """Step 4: the token of the route's credential; no token, no request."""
