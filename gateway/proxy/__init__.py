@@ -1,7 +1,8 @@
 """The way of a request: from a caller's plain HTTP to the upstream and back.
 
 A `CallerServer` (server) reads requests with aiohttp's parser and hands each to `Forward` (forward), which walks it: an
-`Exchange` (exchange) holds what is known of it on the way and makes its one record. Pure modules decide: who may call
+`Exchange` (exchange) holds what is known of it on the way and makes its one record; whether it is served at all, and
+where it goes, is settled on its arrival. Pure modules decide: who may call
 (admission), which route and target (routing), which fields pass (headers), deliver or try again (attempts), whose names
 a reply's URLs carry (rewriting), what an error of ours looks like (problems). The others act: `Upstream` (upstream)
 keeps the `Connection`s (connection) that dialing makes, whose bytes become a reply in replies; `CallerBody` (body)

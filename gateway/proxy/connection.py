@@ -2,7 +2,8 @@
 
 The walk writes a head and a body, waits for the reply's head, then takes the body piece by piece; reading pauses while
 the walk is slower than the upstream. Whatever goes wrong is an error of ours (`errors`), raised to the walk, and the
-transport is gone by then: a connection that has seen trouble is never used again.
+transport is gone by then, unless a reply has begun beside an upload that stalled: it is let finish. A connection that
+has seen trouble is never used again.
 """
 
 import asyncio
