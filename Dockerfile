@@ -17,8 +17,10 @@ RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir wheel . \
  && pip --python /opt/oic-gateway install --no-deps --no-index wheel/*.whl
 
 FROM python:3.13-slim-bookworm
-# No way to install anything later.
-RUN python -m pip uninstall --yes --root-user-action ignore pip
+# No way to install anything later. And the base image comes without bytecode of Python's own modules: made here, it saves
+# each start and each health check up to half a second.
+RUN python -m pip uninstall --yes --root-user-action ignore pip \
+ && python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/oic-gateway /opt/oic-gateway
 ENV PATH=/opt/oic-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001

@@ -2,6 +2,8 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
+FUZZ := $(VENV)/fuzz
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -9,15 +11,18 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix serve bench schema lock clean
+.PHONY: help demo test check fix serve bench bench-quick soak fuzz schema lock clean
 
 help:  ## show these lines
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(STAMP)  ## take a tour: sandbox and gateway as real processes, verified step by step
 	@$(BIN)/python -m demo.tour $(ARGS)
 
-test: $(STAMP)  ## run all tests; ARGS="-k renewal" narrows
+test: $(STAMP)  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
+	@command -v redis-server >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y redis-server; } >/dev/null 2>&1 || \
+		echo "the tests of the store need a real Redis; by hand: apt-get install redis-server" >&2
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, the law of imports
@@ -35,8 +40,17 @@ serve: $(STAMP)  ## run sandbox and gateway with config/demo.yaml until Ctrl-C
 	sleep 1; kill -0 $$sandbox 2>/dev/null || exit 69; echo 'try: curl http://127.0.0.1:8080/orders/'; \
 	OIC_SANDBOX_SECRET=$$(cat demo/sandbox-secret) $(BIN)/oic-gateway serve -c config/demo.yaml
 
-bench: $(STAMP)  ## measure CPU time per request beside nginx (Linux, two CPUs)
-	@$(BIN)/python bench/run.py
+bench: $(STAMP)  ## measure all of docs/performance.md beside nginx, Envoy and others (Linux, two CPUs, 15 minutes)
+	@$(BIN)/python bench/run.py $(ARGS)
+
+bench-quick: $(STAMP)  ## the same in a minute: three workloads beside nginx and Envoy, no files written
+	@$(BIN)/python bench/run.py --quick $(ARGS)
+
+soak: $(STAMP)  ## a minute of mixed calls through two workers that are killed now and then; ARGS="--seconds 600"
+	@$(BIN)/python bench/soak.py $(ARGS)
+
+fuzz: $(FUZZ)/.installed  ## look for bytes that break the readers of HTTP/1, two minutes; ARGS="--seconds 600 replies"
+	@$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
 
 schema: $(STAMP)  ## make config/schema.json and docs/configuration.md anew from the model
 	@$(BIN)/python -m gateway.config.schema >$(VENV)/made && cp $(VENV)/made config/schema.json
@@ -48,8 +62,16 @@ lock: $(STAMP)  ## make the hashed lock files anew from pyproject.toml; ARGS=--u
 	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
 
 clean:  ## take away the environment and all that tools leave behind
-	@rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) .venv-bench build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find gateway demo bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
+	@echo "setting up $(FUZZ), once ..." >&2
+	@$(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--requirement tests/fuzz/requirements.txt
+	@echo "$(abspath $(VENV))"/lib/python3.*/site-packages >"$$(echo $(FUZZ)/lib/python3.*/site-packages)/product.pth"
+	@touch $@
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }

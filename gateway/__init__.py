@@ -3,7 +3,9 @@
 The house, from the street inwards; imports point downwards only:
 
     cli           the verbs: serve, check, token, sandbox, probe, schema
+    workers/      several processes as one gateway: the parent, its workers, the line between them
     app           a running gateway: start, reload, drain, stop
+    service       the life of `serve`: signals, what the log is told of it   door   the address of callers
     wiring        a configuration compiled to ready-made objects        live   the checks that really ask
     proxy/        the way of a request; `proxy/forward.py` is THE WALK, read it first
     oauth/        the way of a token: decided in `lifetime`, got by `endpoint`, kept and shared by `source`
@@ -11,12 +13,14 @@ The house, from the street inwards; imports point downwards only:
     admin/        health, metrics and status on a port of their own
     observe/      the record of each request, the log, the metrics
     config/       what the operator writes: its shape, its reading, the secrets it points to
+    memory        what memory needs before a process serves
     errors        what can go wrong: code, status, blame, meaning, remedy
 
     sandbox/      an imitation identity domain and OIC instance; knows nothing of the rest
 
-Pure modules decide (routing, headers, rewriting, attempts, admission, replies, problems; grants, client_auth, lifetime;
-instances, diagnosis): values in, values out. The others act. `wiring` and `app` put them together.
+Pure modules decide (fields, chunks, requests, replies; routing, headers, rewriting, attempts, admission, problems;
+grants, client_auth, lifetime; instances, diagnosis): values in, values out. The others act. `wiring` and `app` put
+them together.
 """
 
 __version__ = "0.1.0"

@@ -1,24 +1,22 @@
 """The verbs: `oic-gateway serve | check | token | sandbox | probe | schema`.
 
 Exit status follows sysexits: 0 done, 69 something outside does not answer as it should, 78 the configuration is wrong.
+Each verb imports what it needs when it runs, and none waits for another's modules: `probe` runs every few seconds.
 """
+# ruff: noqa: PLC0415 - see above
 
 import argparse
-import asyncio
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sized
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from gateway import __version__, app, live
-from gateway.admin.probe import probe
-from gateway.config.load import ConfigProblems, Loaded, load, one_route
-from gateway.config.schema import schema_text
-from gateway.observe.log import setup
-from gateway.sandbox import command as sandbox
+from gateway import __version__
+from gateway.config.problem import ConfigProblems
+
+if TYPE_CHECKING:
+    from gateway.config.load import Loaded
 
 OK, UNAVAILABLE, BAD_CONFIG = 0, 69, 78
 PREFIX = "OIC_GATEWAY_"
@@ -37,7 +35,8 @@ ONE_ROUTE_FLAGS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit status."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser(words).parse_args(words)
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # events are `serve`'s; other verbs tell in words
     run: Callable[[argparse.Namespace], int] = options.run
     try:
@@ -49,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="oic-gateway", description="Plain HTTP in, OAuth 2.0 out: the way to Oracle Integration Cloud."
     )
@@ -73,12 +72,16 @@ def _parser() -> argparse.ArgumentParser:
 
     token = verbs.add_parser("token", parents=[file], help="get a token and print it")
     token.add_argument("--claims", action="store_true", help="print the decoded claims and the lifetime instead")
+    token.add_argument("--force", action="store_true", help="get another one, even where a good one is kept")
     token.add_argument("name", metavar="NAME", help="a credential of the configuration")
     token.set_defaults(run=_token)
 
     box = verbs.add_parser("sandbox", help="serve an imitation identity domain and OIC instance")
-    sandbox.add_arguments(box)
-    box.set_defaults(run=sandbox.run)
+    if "sandbox" in words:
+        from gateway.sandbox import command
+
+        command.add_arguments(box)
+        box.set_defaults(run=command.run)
 
     health = verbs.add_parser("probe", parents=[file], help="ask the admin port for readiness")
     health.add_argument("--admin", metavar="HOST:PORT", help="the admin address, instead of the configuration's")
@@ -99,8 +102,16 @@ class _NoSecret(argparse.Action):
 
 def _serve(options: argparse.Namespace) -> int:
     """Runs the gateway with -c FILE, or without a file for one route from the flags."""
+    from gateway import app
+    from gateway.observe.log import setup
+    from gateway.workers.cpus import head_count
+
     read = _reader(options)
     loaded = read()
+    if (count := head_count(loaded.config.workers)) > 1:
+        from gateway.workers import crew
+
+        return crew.serve(loaded, read, count=count, run=_run)
     records = setup(loaded.config.log.level, loaded.config.log.format)
     try:
         return _run(app.serve(loaded, read, records))
@@ -113,6 +124,8 @@ def _check(options: argparse.Namespace) -> int:
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)  # noqa: T201
     if options.live:
+        from gateway import live
+
         findings = _run(live.check(loaded.config))
         for finding in findings:
             print(finding.text())  # noqa: T201
@@ -124,12 +137,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _token(options: argparse.Namespace) -> int:
+    import json
+
+    from gateway import live
+
     config = _loaded(_file(options)).config
     if options.name not in config.credentials:
         known = ", ".join(sorted(config.credentials))
         print(f"no credential is called {options.name}; there are: {known}", file=sys.stderr)  # noqa: T201
         return BAD_CONFIG
-    answer = _run(live.token(config, options.name))
+    answer = _run(live.token(config, options.name, force=options.force))
     if not answer.ok:
         print(answer.finding.text(), file=sys.stderr)  # noqa: T201
         return UNAVAILABLE
@@ -138,21 +155,25 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _probe(options: argparse.Namespace) -> int:
+    from gateway.admin.probe import probe
+
     address = options.admin or os.environ.get(f"{PREFIX}ADMIN")
     if not address:
         file = options.config or os.environ.get(f"{PREFIX}CONFIG")
-        address = load(file, environ=os.environ, check_secrets=False).config.admin if file else "127.0.0.1:9090"
+        address = _loaded(file, check_secrets=False).config.admin if file else "127.0.0.1:9090"
     ready, answer = probe(address, options.timeout)
     print(answer)  # noqa: T201
     return OK if ready else 1
 
 
 def _schema(_: argparse.Namespace) -> int:
+    from gateway.config.schema import schema_text
+
     print(schema_text(), end="")  # noqa: T201
     return OK
 
 
-def _reader(options: argparse.Namespace) -> Callable[[], Loaded]:
+def _reader(options: argparse.Namespace) -> "Callable[[], Loaded]":
     """How the configuration is read, now and at each SIGHUP: from the file, or from flags and variables."""
     file = options.config or os.environ.get(f"{PREFIX}CONFIG")
     if not file:
@@ -166,7 +187,9 @@ def _reader(options: argparse.Namespace) -> Callable[[], Loaded]:
     return lambda: _loaded(file)
 
 
-def _from_flags(options: argparse.Namespace) -> Callable[[], Loaded]:
+def _from_flags(options: argparse.Namespace) -> "Callable[[], Loaded]":
+    from gateway.config.load import Loaded, one_route
+
     given = {
         name: getattr(options, name) or os.environ.get(_variable(flag))
         for name, (flag, _, _) in ONE_ROUTE_FLAGS.items()
@@ -217,14 +240,18 @@ def _refuse(told: str) -> NoReturn:
     raise SystemExit(BAD_CONFIG)
 
 
-def _loaded(file: str | Path) -> Loaded:
-    return load(file, environ=os.environ)
+def _loaded(file: str, *, check_secrets: bool = True) -> "Loaded":
+    from gateway.config.load import load
+
+    return load(file, environ=os.environ, check_secrets=check_secrets)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """Runs on uvloop where it exists."""
+    import asyncio
+
     try:
-        import uvloop  # noqa: PLC0415 - not on every platform
+        import uvloop
     except ImportError:
         return asyncio.run(work)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

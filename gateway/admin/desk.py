@@ -9,12 +9,16 @@ class Desk(Protocol):
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests can be served, and the document that says so.
 
-        The document has `state` (`ready`, `unready`, `draining`) and `credentials`: name → `state`, and where no token
-        can be had, `error` and `remedy`. False while draining.
+        The document has `state` (`ready`, `degraded`: ready, but by itself, `unready`, `draining`), `credentials`: name
+        → `state`, and where no token can be had, `error` and `remedy`; and `store`: `kind`, `ok`, `why`. False while
+        draining.
         """
 
-    def metrics(self) -> bytes:
+    async def liveness(self) -> tuple[bool, dict[str, Any]]:
+        """Whether every loop that serves callers turns, and the document that says so: `state` (`alive`, `stuck`)."""
+
+    async def metrics(self) -> bytes:
         """The Prometheus text exposition of this moment."""
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """Routes and credentials with token state, expiry, last error and its remedy."""

@@ -5,12 +5,12 @@ those to malformed requests included, is made here.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
 
-import orjson
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
@@ -94,7 +94,8 @@ class AdminServer:
         return self._may_call(_peer(request), hosts[0] if hosts else "")
 
     async def _livez(self) -> web.Response:
-        return _document(200, {"state": "alive"})
+        alive, document = await self._desk.liveness()
+        return _document(200 if alive else 503, document)
 
     async def _readyz(self) -> web.Response:
         """Callers that ask at the same time share one evaluation, and one that leaves cancels it for nobody."""
@@ -104,10 +105,10 @@ class AdminServer:
         return _document(200 if ready else 503, document)
 
     async def _metrics(self) -> web.Response:
-        return web.Response(body=self._desk.metrics(), headers={**_ALWAYS, "Content-Type": CONTENT_TYPE})
+        return web.Response(body=await self._desk.metrics(), headers={**_ALWAYS, "Content-Type": CONTENT_TYPE})
 
     async def _status(self) -> web.Response:
-        return _document(200, self._desk.status())
+        return _document(200, await self._desk.status())
 
 
 class _Handler(RequestHandler):
@@ -150,7 +151,7 @@ def _peer(request: web.BaseRequest) -> str | None:
 
 
 def _document(status: int, document: dict[str, Any], **headers: str) -> web.Response:
-    body = orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    body = json.dumps(document, default=str, indent=2).encode() + b"\n"
     return web.Response(status=status, body=body, headers={**_ALWAYS, "Content-Type": "application/json", **headers})
 
 

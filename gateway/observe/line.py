@@ -3,27 +3,34 @@
 import re
 from typing import Any
 
-import orjson
+import msgspec
 
 # JSON may carry these raw, yet some reader takes them for an end of line (NEL, LS, PS), some terminal for orders (C1).
 _UNRULY = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
-def json_line(document: dict[str, Any]) -> bytes:
+_encode = msgspec.json.Encoder().encode
+
+
+def json_line(document: dict[str, Any] | msgspec.Struct) -> bytes:
     """`document` as UTF-8 JSON and exactly one line feed, at its end. Never raises for texts, numbers and their nests.
 
     Lone surrogates (bytes of a target that are not UTF-8) come out spelt in ASCII, backslash first.
     """
     try:
-        raw = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        raw = orjson.dumps(_sound(document), option=orjson.OPT_APPEND_NEWLINE)
-    return raw if raw.isascii() else _UNRULY.sub(_escape, raw)
+        raw = _encode(document)
+    except (TypeError, UnicodeError, ValueError, RecursionError):
+        raw = _encode(_sound(document if isinstance(document, dict) else _as_dict(document)))
+    return raw + b"\n" if raw.isascii() else _UNRULY.sub(_escape, raw) + b"\n"
 
 
 def sound(text: str) -> str:
     """`text` with each lone surrogate spelt out, so that it is valid UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _as_dict(document: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(document).items() if value is not msgspec.UNSET}
 
 
 def _sound(value: Any) -> Any:

@@ -98,12 +98,15 @@ class RouteMeter:
 
 
 class TokenMeter:
-    """The numbers of one credential. `expiry` is its token's end in seconds since the epoch, None without a token."""
+    """The numbers of one credential. `expiry` is its token's end in seconds since the epoch, None without a token;
+    `coalesced` callers waited for a fetch that another had begun, `replays` got a token in place of a refused one.
+    """
 
-    __slots__ = ("expiry", "fetch", "results")
+    __slots__ = ("coalesced", "expiry", "fetch", "replays", "results")
 
     def __init__(self) -> None:
         self.expiry: float | None = None
+        self.coalesced = self.replays = 0
         self.results: dict[str, int] = {}
         self.fetch = histogram()
 

@@ -2,9 +2,10 @@
 
 prometheus-client's own counters and histograms cost microseconds and a lock each, more than a request's whole budget.
 So `meters` keeps bare numbers, and a custom collector (prometheus-client's documented pattern) turns a snapshot of them
-into families when `/metrics` is asked for. Snapshots are plain and can be summed, should there be several of them.
+into families when `/metrics` is asked for. Snapshots are plain and can be summed: `exposition` is of several processes.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Literal, NamedTuple
@@ -16,7 +17,21 @@ from prometheus_client.registry import Collector
 
 from gateway.observe.meters import BUCKETS, NO_BLAME, RouteMeter, TokenMeter
 
-__all__ = ("CONTENT_TYPE", "METRICS", "UNROUTED", "Metrics", "RouteMeter", "Row", "TokenMeter", "families", "merge")
+__all__ = (
+    "CONTENT_TYPE",
+    "METRICS",
+    "UNROUTED",
+    "Metrics",
+    "Processes",
+    "RouteMeter",
+    "Row",
+    "Snapshot",
+    "TokenMeter",
+    "earned",
+    "exposition",
+    "families",
+    "merge",
+)
 
 PREFIX = "oic_gateway_"
 UNROUTED = "-"  # the route label of requests that belong to no route
@@ -34,7 +49,7 @@ class Row(NamedTuple):
     kind: Literal["counter", "gauge", "histogram"]
     labels: Labels
     help: str
-    merge: Literal["sum", "max"] = "sum"
+    merge: Literal["sum", "max", "min"] = "sum"
 
 
 _ROUTE = ("route",)
@@ -60,8 +75,26 @@ METRICS: dict[str, Row] = {
         "token_expiry_timestamp_seconds": Row(
             "gauge", _CREDENTIAL, "When the token at hand expires, in seconds since the epoch.", "max"
         ),
+        "token_state": Row(
+            "gauge", ("credential", "state"), "Processes whose token is fresh, stale or dead, or that have none."
+        ),
+        "token_obtained_timestamp_seconds": Row(
+            "gauge", _CREDENTIAL, "When the token at hand was got, in seconds since the epoch.", "max"
+        ),
+        "token_last_error_timestamp_seconds": Row(
+            "gauge", ("credential", "code"), "When the last try failed, unless one has succeeded since.", "max"
+        ),
+        "token_waiters": Row("gauge", _CREDENTIAL, "Callers that wait for a token."),
+        "token_coalesced_total": Row("counter", _CREDENTIAL, "Callers that waited for a fetch begun by another."),
+        "token_replays_total": Row("counter", _CREDENTIAL, "Callers that got another token for a refused one."),
+        "token_budget_left": Row(
+            "gauge", _CREDENTIAL, "Requests that the token endpoint's budget has left for this minute.", "min"
+        ),
+        "store_up": Row("gauge", (), "Whether tokens are shared as configured: 1, or 0 while on its own.", "min"),
         "upstream_connections": Row("gauge", ("origin", "state"), "Connections to upstreams."),
         "log_lines_lost_total": Row("counter", (), "Log lines dropped because nobody took them in time."),
+        "workers": Row("gauge", (), "Processes that serve callers, as many as answer."),
+        "worker_losses_total": Row("counter", (), "Worker processes that ended unasked."),
         "build_info": Row("gauge", ("version",), "Always 1; the label tells what runs.", "max"),
     }.items()
 }
@@ -70,15 +103,16 @@ METRICS: dict[str, Row] = {
 class Metrics:
     """All numbers of this process: meters for the hot path, `watch_*` for what others know, `text` for `/metrics`."""
 
-    __slots__ = ("_connections", "_expiry", "_lost", "_registry", "_routes", "_tokens", "_version")
+    __slots__ = ("_connections", "_lost", "_registry", "_routes", "_sources", "_store", "_tokens", "_version")
 
     def __init__(self, version: str) -> None:
         self._version = version
         self._routes: dict[str, RouteMeter] = {}
         self._tokens: dict[str, TokenMeter] = {}
         self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
-        self._expiry: Callable[[], Iterable[tuple[str, float]]] = tuple
+        self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._lost: Callable[[], int] = int
+        self._store: Callable[[], bool] | None = None
         self._registry = CollectorRegistry()  # of our own: nothing that a library registers globally gets in
         self._registry.register(_SnapshotCollector(self.snapshot))
         ProcessCollector(registry=self._registry)
@@ -97,13 +131,17 @@ class Metrics:
         """`read` gives (origin, state, count) of the upstream connections whenever someone asks."""
         self._connections = read
 
-    def watch_expiry(self, read: Callable[[], Iterable[tuple[str, float]]]) -> None:
-        """`read` gives (credential, end of its token in seconds since the epoch); it wins over `TokenMeter.expiry`."""
-        self._expiry = read
+    def watch_tokens(self, read: Callable[[], Iterable[tuple[str, Labels, float]]]) -> None:
+        """`read` gives what the sources of tokens know: a name of `METRICS` without its prefix, labels, the value."""
+        self._sources = read
 
     def watch_lost(self, read: Callable[[], int]) -> None:
         """`read` gives the number of log lines lost so far."""
         self._lost = read
+
+    def watch_store(self, read: Callable[[], bool]) -> None:
+        """`read` tells whether the store of tokens does its work."""
+        self._store = read
 
     def snapshot(self) -> Snapshot:
         """All numbers now: metric name → label values → a number, or a histogram as `meters` keeps it."""
@@ -112,11 +150,15 @@ class Metrics:
             _add_route(taken, route, meter)
         for credential, token in self._tokens.items():
             _add_token(taken, credential, token)
-        for credential, expiry in self._expiry():
-            taken[PREFIX + "token_expiry_timestamp_seconds"][credential,] = expiry
+        for name, labels, value in self._sources():
+            taken[PREFIX + name][labels] = value
         for origin, state, count in self._connections():
             taken[PREFIX + "upstream_connections"][origin, state] = count
+        if self._store is not None:
+            taken[PREFIX + "store_up"][()] = int(self._store())
         taken[PREFIX + "log_lines_lost_total"][()] = self._lost()
+        taken[PREFIX + "workers"][()] = 1
+        taken[PREFIX + "worker_losses_total"][()] = 0
         taken[PREFIX + "build_info"][self._version,] = 1
         return taken
 
@@ -134,6 +176,62 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
             for labels, value in rows.items():
                 into[labels] = _joined(into[labels], value, METRICS[name].merge) if labels in into else value
     return merged
+
+
+def earned(snapshot: Snapshot) -> Snapshot:
+    """What must outlive the process that counted it, lest counters run backwards: no gauge, nothing that is zero."""
+    return {
+        name: {labels: value for labels, value in rows.items() if value}
+        for name, rows in snapshot.items()
+        if METRICS[name].kind != "gauge"
+    }
+
+
+def exposition(snapshot: Snapshot, processes: "Processes") -> bytes:
+    """The Prometheus text of several processes: their merged snapshot, and their `process_` numbers."""
+    registry = CollectorRegistry()
+    registry.register(_SnapshotCollector(lambda: snapshot))
+    registry.register(processes)
+    PlatformCollector(registry=registry)
+    return generate_latest(registry)
+
+
+class Processes(Collector):
+    """The `process_` numbers of this process and others as one: sums, save start time and most files, which are ours.
+
+    `others` gives the process ids of the moment. The CPU time of one that has ended still counts, as last looked at.
+    """
+
+    def __init__(self, others: Callable[[], Iterable[int]]) -> None:
+        self._others = others
+        self._spent: dict[int, float] = {}  # CPU seconds of each process as last seen
+        self._past = 0.0
+
+    def look(self) -> list[dict[str, float]]:
+        """Reads the numbers of each of the others anew."""
+        seen = {pid: {family.name: family.samples[0].value for family in _process(pid)} for pid in self._others()}
+        self._past += sum(spent for pid, spent in self._spent.items() if pid not in seen)
+        self._spent = {pid: numbers.get(_CPU, self._spent.get(pid, 0.0)) for pid, numbers in seen.items()}
+        return list(seen.values())
+
+    def collect(self) -> Iterator[Metric]:
+        """prometheus-client: the families."""
+        others = self.look()
+        sums = {name: sum(numbers.get(name, 0.0) for numbers in others) for name in _SUMMED}
+        sums[_CPU] = self._past + sum(self._spent.values())
+        for family in _process("self"):
+            value = family.samples[0].value + sums.get(family.name, 0.0)
+            kind = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
+            yield kind(family.name, family.documentation, value=value)
+
+
+_CPU = "process_cpu_seconds"
+_SUMMED = ("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds")
+
+
+def _process(pid: int | str) -> Iterable[Metric]:
+    """None of a process that has gone."""
+    return ProcessCollector(pid=lambda: pid, registry=None).collect()
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -171,16 +269,21 @@ def _add_token(taken: Snapshot, credential: str, meter: TokenMeter) -> None:
     for result, count in meter.results.items():
         taken[PREFIX + "token_requests_total"][credential, result] = count
     taken[PREFIX + "token_fetch_seconds"][credential,] = meter.fetch.copy()
+    taken[PREFIX + "token_coalesced_total"][credential,] = meter.coalesced
+    taken[PREFIX + "token_replays_total"][credential,] = meter.replays
     if meter.expiry is not None:
         taken[PREFIX + "token_expiry_timestamp_seconds"][credential,] = meter.expiry
 
 
-def _joined(left: Value, right: Value, how: Literal["sum", "max"]) -> Value:
+_MERGED: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
+
+
+def _joined(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Value:
     if isinstance(left, list) and isinstance(right, list):
         return [one + other for one, other in zip(left, right, strict=True)]
     assert not isinstance(left, list)
     assert not isinstance(right, list)
-    return left + right if how == "sum" else max(left, right)
+    return _MERGED[how](left, right)
 
 
 def _counter(name: str, row: Row, values: dict[Labels, Value]) -> Metric:

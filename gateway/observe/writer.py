@@ -7,15 +7,17 @@ used instead, `deque.append` and `SimpleQueue.put`, is documented as safe there.
 
 import errno
 import os
+import stat
 import threading
 from collections import deque
 from queue import Empty, SimpleQueue
+from select import PIPE_BUF
 from typing import Protocol
 
 MAX_LINES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 INTERVAL = 0.05  # seconds in which lines gather before they are written at once
-_CHUNK = 64 * 1024
+_BATCH = 256  # lines
 _BUSY_PAUSE = 0.02  # a pipe that is full and non-blocking
 _FAULT_PAUSE = 1.0  # a disk that is full, or worse
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN})
@@ -36,8 +38,8 @@ class LineWriter:
     """
 
     __slots__ = (
-        *("lost", "_abandoned", "_bell", "_closing", "_descriptor", "_given", "_idle", "_interval", "_max_bytes"),
-        *("_max_lines", "_pending", "_sending", "_taken", "_thread"),
+        *("lost", "_abandoned", "_bell", "_closing", "_descriptor", "_given", "_idle", "_interval", "_is_file"),
+        *("_max_bytes", "_max_lines", "_pending", "_sending", "_taken", "_thread"),
     )
 
     def __init__(
@@ -50,6 +52,7 @@ class LineWriter:
     ) -> None:
         # Of our own: when the target is closed under us, its number may soon belong to a caller's socket.
         self._descriptor = os.dup(target if isinstance(target, int) else target.fileno())
+        self._is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
         self._interval = interval
         self._max_lines = max_lines
         self._max_bytes = max_bytes
@@ -100,17 +103,26 @@ class LineWriter:
 
     def _drain(self) -> None:
         while self._pending and not self._abandoned:
-            lines: list[bytes] = []
-            size = 0
-            while self._pending and size < _CHUNK:
-                lines.append(self._pending.popleft())
-                size += len(lines[-1])
+            lines = self._batch()
             self._sending = len(lines)
-            sent = self._send(memoryview(b"".join(lines)))
-            if not sent and not self._abandoned:
+            data = b"".join(lines)
+            if not self._send(memoryview(data)) and not self._abandoned:
                 self.lost += len(lines)
             self._sending = 0
-            self._given += size
+            self._given += len(data)
+
+    def _batch(self) -> list[bytes]:
+        """The lines of the next write. Into anything but a file go no more than a pipe takes in one piece (PIPE_BUF,
+        POSIX write): several processes may share it, and their lines must not mix.
+        """
+        take = self._pending.popleft
+        if self._is_file:
+            return [take() for _ in range(min(len(self._pending), _BATCH))]
+        lines = [take()]
+        size = len(lines[0])
+        while self._pending and (size := size + len(self._pending[0])) <= PIPE_BUF:
+            lines.append(take())
+        return lines
 
     def _send(self, rest: memoryview) -> bool:
         """Whether all of it went out; false when nobody will ever read it, or nobody waits for it any more."""

@@ -33,20 +33,24 @@ class Admission:
         """True for loopback, a unix socket (None or empty) and the networks of `allow`."""
         return not address or self._accepts_address(address)
 
-    def accepts_host(self, host: str) -> bool | None:
+    def accepts_host(self, host: bytes) -> bool | None:
         """True for a name of the gateway (`is_accepted_host`), False for a foreign one, None for a malformed one."""
         return self._accepts_host(host) if len(host) <= LONGEST_HOST else None
 
-    def check_host(self, host: bytes | None, *, required: bool) -> None:
-        """Raises BadRequest for a missing, repeated or malformed Host (RFC 9112 §3.2), Forbidden for a foreign one."""
+    def check_host_form(self, host: bytes | None, *, required: bool) -> bool | None:
+        """What `accepts_host` says. Raises BadRequest for a missing, repeated or malformed Host (RFC 9112 §3.2)."""
         if host is None:
             if required:
                 raise BadRequest("The Host field is missing.")
-            return
-        accepted = self.accepts_host(host.decode("latin-1"))
+            return True
+        accepted = self.accepts_host(host)
         if accepted is None:
             raise BadRequest("The Host field is malformed.")
-        if not accepted:
+        return accepted
+
+    def check_host(self, host: bytes | None, *, required: bool) -> None:
+        """Raises BadRequest as `check_host_form` does, Forbidden for a foreign Host."""
+        if not self.check_host_form(host, required=required):
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 
     def _weigh_address(self, address: str) -> bool:
@@ -55,8 +59,8 @@ class Admission:
             peer = peer.ipv4_mapped
         return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)
 
-    def _weigh_host(self, host: str) -> bool | None:
-        parts = HOST.fullmatch(host)
+    def _weigh_host(self, host: bytes) -> bool | None:
+        parts = HOST.fullmatch(host.decode("latin-1"))
         if parts is None or (parts[1] and not _is_address(parts[1])):
             return None
         return parts[2] is None or is_accepted_host(parts[2].lower().rstrip("."), self._hosts)

@@ -1,50 +1,91 @@
-"""The caller's body on its way to the upstream: streamed, counted, and kept while it is small enough to send twice."""
+"""The caller's body on its way to the upstream: streamed, counted, and kept while it is small enough to send twice.
+
+The caller's connection feeds it as bytes arrive; the walk takes what is there at once, or pumps. Who is ahead of the
+other waits: reading pauses while more than `AHEAD` bytes lie here.
+"""
 
 import asyncio
 from collections.abc import Callable
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import StreamReader
-from aiohttp.web_protocol import RequestPayloadError
-
 from gateway.errors import BadRequest, BodyTooLarge, CallerGone
+from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.connection import Connection
+from gateway.proxy.fields import Malformed
+
+AHEAD = 512 * 1024
 
 
 class CallerBody:
-    """One request's body. `taken` counts the bytes read from the caller; `is_whole` says that all of them are kept."""
+    """One request's body. `taken` counts the bytes that the walk took; `is_whole` says that all of them are kept;
+    `arrived` that the caller has sent it all, `broken` that no end of it can be found any more.
+    """
+
+    __slots__ = (
+        *("_ended", "_flow", "_framing", "_invite", "_keep", "_kept", "_left", "_limit", "_pieces", "_unread"),
+        *("_waiter", "arrived", "broken", "chunked", "is_whole", "taken"),
+    )
 
     def __init__(
-        self,
-        content: StreamReader,
-        *,
-        has_body: bool,
-        chunked: bool,
-        keep: int,
-        limit: int | None,
-        invite: Callable[[], None],
+        self, length: int, *, chunks: ChunkReader | None = None, flow: Callable[[bool], None] = lambda _: None
     ) -> None:
-        """`keep` and `limit` in bytes; `invite` tells a waiting caller to begin (100 Continue)."""
-        self._content = content
-        self._chunked = chunked
+        """`length` in bytes, or `chunks` to read it by; `flow(False)` asks the caller's connection to pause."""
+        self._left = length
+        self._framing = chunks
+        self._flow = flow
+        self._invite: Callable[[], None] | None = None
+        self._keep = 0
+        self._limit: int | None = None
+        self._kept: list[bytes] = []
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self.chunked = chunks is not None
+        self.arrived = chunks is None and not length
+        self._ended = self.arrived
+        self.broken: BadRequest | None = None
+        self.is_whole = True
+        self.taken = 0
+
+    # The caller's side ----------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what arrived, and gives back what lies behind the body's end."""
+        if self._framing is None:
+            rest = data[self._left :]
+            pieces = [data[: self._left] if rest else data]
+            self._left -= len(pieces[0])
+            self.arrived = not self._left
+        else:
+            try:
+                pieces, rest = self._framing.feed(data)
+            except Malformed as error:
+                self.broken = BadRequest("The body's framing is broken.", reason=str(error))
+                self._wake()
+                return b""
+            self.arrived = self._framing.ended
+        self._pieces += pieces
+        self._unread += sum(map(len, pieces))
+        if self._unread > AHEAD and not self.arrived:
+            self._flow(False)  # noqa: FBT003 - go or stop, in one word
+        self._wake()
+        return rest
+
+    # The walk's side ------------------------------------------------------------------------------------------------
+
+    def admit(self, *, keep: int, limit: int | None, invite: Callable[[], None] | None) -> None:
+        """Settles how many bytes are kept and allowed; `invite` tells a waiting caller to begin (100 Continue)."""
         self._keep = keep
         self._limit = limit
         self._invite = invite
-        self._kept: list[bytes] = []
-        self._ended = not has_body
-        self.is_whole = True
-        self.taken = 0
 
     def at_once(self) -> list[bytes] | None:
         """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
         if self._ended:
             return self._framed(self._kept)
-        if not self._content.is_eof():
+        if not self.arrived:
             return None
-        earlier, piece = self._kept[:], self._content.read_nowait()
-        self._ended = True
-        self._take(piece)
-        return self._framed([*earlier, piece])
+        earlier, pieces = self._kept[:], self._take()
+        return self._framed([*earlier, *pieces])
 
     async def pump(self, connection: Connection, *, idle: float, response: float) -> None:
         """Sends what is kept, then the rest as it comes; at the end the reply is due within `response` seconds.
@@ -54,9 +95,11 @@ class CallerBody:
         """
         try:
             self._forward(connection, self._kept)
-            self._invite()
+            if self._invite is not None and not self._unread and not self.taken:
+                self._invite()
+            self._invite = None
             while not self._ended and connection.is_open:
-                self._forward(connection, [await self._next(idle)])
+                self._forward(connection, await self._next(idle))
                 await connection.drain(idle)
             connection.expect(response)
         except BaseException:
@@ -66,37 +109,52 @@ class CallerBody:
 
     def _forward(self, connection: Connection, pieces: list[bytes]) -> None:
         if parts := self._framed(pieces):
-            connection.writelines(parts)
+            connection.write(parts)
 
-    async def _next(self, idle: float) -> bytes:
-        """The next piece, or b"" at the end."""
-        try:
-            async with asyncio.timeout(idle):
-                piece = await self._content.readany()
-        except TimeoutError:
-            raise CallerGone(reason="the caller's body stopped coming") from None
-        except (RequestPayloadError, HttpProcessingError) as error:
-            raise BadRequest("The body's framing is broken.", reason=type(error).__name__) from error
-        except (OSError, RuntimeError) as error:  # aiohttp's words for a lost connection
-            raise CallerGone from error
-        self._ended = self._content.at_eof()
-        self._take(piece)
-        return piece
+    async def _next(self, idle: float) -> list[bytes]:
+        """The pieces that have come, at least one, or none at the end."""
+        while not (self._pieces or self.arrived or self.broken):
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(idle):
+                    await self._waiter
+            except TimeoutError:
+                raise CallerGone(reason="the caller's body stopped coming") from None
+            finally:
+                self._waiter = None
+        if self.broken is not None:
+            raise self.broken
+        return self._take()
 
-    def _take(self, piece: bytes) -> None:
-        self.taken += len(piece)
+    def _take(self) -> list[bytes]:
+        """Takes all that is here."""
+        pieces, self._pieces = self._pieces, []
+        if self._unread > AHEAD:
+            self._flow(True)  # noqa: FBT003 - as above
+        self.taken += self._unread
+        self._unread = 0
+        self._ended = self.arrived
         if self._limit is not None and self.taken > self._limit:
             raise BodyTooLarge
         if self.taken > self._keep:
             self.is_whole = False
             self._kept.clear()
-        elif piece and self.is_whole:
-            self._kept.append(piece)
+        elif self.is_whole:
+            self._kept += pieces
+        return pieces
 
     def _framed(self, pieces: list[bytes]) -> list[bytes]:
         """The pieces as one chunk where the body goes in chunks; with the last chunk once the body has ended."""
+        if not self.chunked:
+            return pieces
         size = sum(map(len, pieces))
-        if not self._chunked:
-            return pieces if size else []
         chunk = [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
         return [*chunk, b"0\r\n\r\n"] if self._ended else chunk
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+NO_BODY = CallerBody(0)
+"""The body of every request that has none; nothing is ever fed to it."""

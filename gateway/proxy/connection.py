@@ -7,15 +7,20 @@ has seen trouble is never used again.
 """
 
 import asyncio
+import select
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
-from gateway.proxy.replies import ReplyError, ReplyHead, ReplyReader
+from gateway.proxy.fields import Malformed
+from gateway.proxy.headers import REPLY
+from gateway.proxy.replies import ReplyHead, ReplyReader
+from gateway.proxy.tls import TlsTransport
 
-HEAD_LIMIT = 256 * 1024
+HEAD_LIMIT = 64 * 1024
+NO_REPLY = "no reply in time"
 STOPPED_READING = "the upstream stopped reading the request"
 PAUSE_AT = 512 * 1024
 PAUSE_AT_PIECES = 1024
@@ -32,14 +37,17 @@ class Connection(asyncio.Protocol):
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, *, on_lost: Callable[["Connection"], None]
     ) -> None:
         self._loop = loop
-        self._socket = sock
+        self._poll = select.poll()  # a third of the price of a look with recv
+        self._poll.register(sock.fileno(), select.POLLIN)
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._tls: ssl.SSLObject | None = None
-        self._reader: ReplyReader | None = None
+        self._reader = ReplyReader(REPLY, head_limit=HEAD_LIMIT)
+        self._is_busy = False
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        self._overdue = ""
         self._error: GatewayError | None = None
         self._reading_paused = False
         self._writing_paused = False
@@ -49,18 +57,25 @@ class Connection(asyncio.Protocol):
 
     # The exchange ---------------------------------------------------------------------------------------------------
 
-    def begin(self, *, to_head: bool) -> None:
-        """Starts an exchange; `to_head`: the request is HEAD, so the reply has no body."""
-        self._reader = ReplyReader(to_head=to_head, head_limit=HEAD_LIMIT)
+    def begin(self, parts: Sequence[bytes] = (), *, to_head: bool, within: float | None = None) -> None:
+        """Starts an exchange with the first bytes of its request; `to_head`: it is HEAD, so the reply has no body.
+        Nothing is sent once the connection is lost; `head` tells why. `within`: as `expect`, where these are all bytes.
+        """
+        self._reader.begin(to_head=to_head)
+        self._is_busy = True
         self.exchanges += 1
+        transport = self._transport
+        if transport is None:
+            return
+        if len(parts) == 1:
+            transport.write(parts[0])
+        elif parts:
+            transport.writelines(parts)
+        if within is not None:
+            self._arm(within, NO_REPLY)
 
-    def write(self, data: bytes) -> None:
-        """Sends bytes of the request. Nothing is sent once the connection is lost; `head` tells why."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def writelines(self, parts: list[bytes]) -> None:
-        """Sends several parts, at least one, without joining them."""
+    def write(self, parts: list[bytes]) -> None:
+        """Sends more bytes of the request."""
         if self._transport is not None:
             self._transport.writelines(parts)
 
@@ -84,54 +99,57 @@ class Connection(asyncio.Protocol):
 
     def expect(self, timeout: float) -> None:
         """The request is complete: its reply must have begun within `timeout` seconds."""
-        if self._reader is not None and self._reader.head is None and self._transport is not None:
-            self._arm(timeout, "no reply in time")
+        if self._is_busy and self._reader.head is None and self._transport is not None:
+            self._arm(timeout, NO_REPLY)
 
     async def head(self) -> ReplyHead:
         """Waits for the final head. Raises UpstreamTimeout, UpstreamBroken or StaleConnection."""
-        reader = self._begun()
+        reader = self._reader
         while reader.head is None:
-            await self._wait()
-        self._disarm()
+            await self._news()
+        self._deadline = None
         if self._error is not None:  # the break is already known: say so while the caller has seen nothing
             raise self._error
         return reader.head
 
-    async def body(self, idle: float) -> list[bytes]:
-        """Gives the pieces that have arrived, waiting for at least one; [] at the end of the body.
-        Raises UpstreamTimeout after `idle` seconds of silence, UpstreamBroken where the body breaks off.
-        """
-        reader = self._begun()
-        while not reader.body and not reader.complete:
-            self._arm(idle, "silence within the reply")
-            try:
-                await self._wait()
-            finally:
-                self._disarm()
+    def arrived(self) -> list[bytes]:
+        """The pieces of the body that have arrived since they were last asked for; waits for none."""
+        reader = self._reader
         pieces, reader.body = reader.body, []
         if self._reading_paused and self._transport is not None:
             self._reading_paused = False
             self._transport.resume_reading()
         return pieces
 
+    async def body(self, idle: float) -> list[bytes]:
+        """Gives the pieces that have arrived, waiting for at least one; [] at the end of the body.
+        Raises UpstreamTimeout after `idle` seconds of silence, UpstreamBroken where the body breaks off.
+        """
+        reader = self._reader
+        while not reader.body and not reader.complete:
+            news = self._news()  # raises on a connection that is lost, which is to have no timer any more
+            self._arm(idle, "silence within the reply")
+            await news
+        self._deadline = None
+        return self.arrived()
+
     @property
     def known_head(self) -> ReplyHead | None:
         """The final head as far as it has been read, whatever became of the rest."""
-        return None if self._reader is None else self._reader.head
+        return self._reader.head if self._is_busy else None
 
     @property
     def complete(self) -> bool:
         """The whole reply has been read from the wire."""
-        return self._reader is not None and self._reader.complete
+        return self._reader.complete
 
-    @property
-    def reusable(self) -> bool:
-        """The exchange ended cleanly and another may follow."""
-        return self._error is None and self._reader is not None and self._reader.reusable and self.is_open
-
-    def finish(self) -> None:
-        """Ends the exchange on a reusable connection."""
-        self._reader = None
+    def finish(self) -> bool:
+        """Ends the exchange; true where it ended cleanly and another may follow."""
+        transport = self._transport
+        if self._error is not None or not self._reader.reusable or transport is None or transport.is_closing():
+            return False
+        self._is_busy = False
+        return True
 
     # The connection -------------------------------------------------------------------------------------------------
 
@@ -144,15 +162,13 @@ class Connection(asyncio.Protocol):
         """True while the idle connection is alive: not closed, and no byte waits that nobody asked for.
         A byte there would be taken for the next caller's reply.
         """
-        if not self.is_open:
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return False
-        try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        if not self._poll.poll(0):
             return True
-        except OSError:
-            return False
-        return False
+        # What waits may be TLS's own: a session ticket, a new key.
+        return isinstance(transport, TlsTransport) and transport.is_quiet()
 
     def abort(self) -> None:
         """Drops the connection at once; what waits on it is woken."""
@@ -163,17 +179,16 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the way is open."""
         self._transport = cast(asyncio.Transport, transport)
-        self._tls = transport.get_extra_info("ssl_object")
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of the reply, or bytes that nobody asked for."""
         reader = self._reader
-        if reader is None or self._error is not None:
+        if not self._is_busy or self._error is not None:
             self.abort()
             return
         try:
             reader.feed(data)
-        except ReplyError as error:
+        except Malformed as error:
             self._fail(UpstreamBroken(reason=str(error)))
             return
         self._wake()
@@ -206,10 +221,6 @@ class Connection(asyncio.Protocol):
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
-    def _begun(self) -> ReplyReader:
-        assert self._reader is not None
-        return self._reader
-
     def _hold_back(self, pieces: list[bytes]) -> None:
         if self._transport is not None and (len(pieces) >= PAUSE_AT_PIECES or sum(map(len, pieces)) >= PAUSE_AT):
             self._reading_paused = True
@@ -218,7 +229,7 @@ class Connection(asyncio.Protocol):
     def _over(self, exc: Exception | None) -> None:
         """No byte follows: a reply that is not complete by that is an error."""
         reader = self._reader
-        if reader is None or reader.complete or self._error is not None:
+        if not self._is_busy or reader.complete or self._error is not None:
             return
         reason = self._why_unfinished(reader, exc)
         if reason and self.exchanges > 1 and not reader.head_bytes:
@@ -227,43 +238,29 @@ class Connection(asyncio.Protocol):
             self._error = UpstreamBroken(reason=reason)
 
     def _why_unfinished(self, reader: ReplyReader, exc: Exception | None) -> str:
+        if isinstance(exc, ssl.SSLEOFError):
+            return str(exc)
         if exc is not None:
-            return f"the connection broke: {type(exc).__name__}"
-        if self._is_cut():
-            return "TLS ended without close_notify"
+            return f"the connection broke: {getattr(exc, 'reason', None) or type(exc).__name__}"
         try:
             reader.end()
-        except ReplyError as error:
+        except Malformed as error:
             return str(error)
         return ""
 
-    def _is_cut(self) -> bool:
-        """True where TLS ended without close_notify: anyone on the way can do that (RFC 8446 §6.1), and a body that
-        ends with the connection must not be cut short unseen. The loops' TLS says nothing; its state does.
-        """
-        if self._tls is None:
-            return False
-        try:
-            return self._tls.read(1) != b""
-        except ssl.SSLZeroReturnError:
-            return False
-        except ssl.SSLError:
-            return True
-
-    async def _wait(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """Done when something happens. Raises what has gone wrong already."""
+        if self._transport is None:  # lost before the exchange began, when nobody was there to be told
+            self._over(None)
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-        if self._error is not None:
-            raise self._error
+        return self._waiter
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
         if self._transport is None:
             self._wake_writer()
 
@@ -272,13 +269,28 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
 
     def _arm(self, seconds: float, reason: str) -> None:
-        self._disarm()
-        self._timer = self._loop.call_later(seconds, self._late, reason)
+        """What is waited for is due in so many seconds. One timer serves many requests: it is set anew only when it
+        has run down, or when something is due before it.
+        """
+        self._deadline = self._loop.time() + seconds
+        self._overdue = reason
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._disarm()
+            self._timer = self._loop.call_at(self._deadline, self._on_time)
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_time)
+        else:
+            self._late(self._overdue)
 
     def _late(self, reason: str) -> None:
         self._fail(UpstreamTimeout(reason=reason))

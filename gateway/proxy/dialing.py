@@ -17,6 +17,7 @@ import aiohappyeyeballs
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import Connection
+from gateway.proxy.tls import Resumption, TlsTransport
 
 HAPPY_EYEBALLS_DELAY = 0.25
 TUNNEL_HEAD_LIMIT = 16 * 1024
@@ -41,6 +42,7 @@ class Origin:
     port: int
     tls: ssl.SSLContext | None
     proxy: EgressProxy | None
+    resumption: Resumption = field(default_factory=Resumption, init=False, repr=False, compare=False)
 
     @property
     def authority(self) -> str:
@@ -60,17 +62,30 @@ def basic(username: str, password: str) -> str:
 
 async def dial(origin: Origin, on_lost: Callable[[Connection], None]) -> Connection:
     """Opens a connection ready for its first exchange. Raises UpstreamUnreachable."""
-    loop = asyncio.get_running_loop()
     sock = await _reach(origin)
-    with _step(origin, "TLS" if origin.tls else "connect"):
-        # From here on the socket is the loop's, which closes it also where the handshake fails or is cancelled.
-        _, connection = await loop.create_connection(
-            lambda: Connection(loop, sock, on_lost=on_lost),
-            sock=sock,
-            ssl=origin.tls,
-            server_hostname=origin.host if origin.tls else None,
-        )
+    connection = Connection(asyncio.get_running_loop(), sock, on_lost=on_lost)
+    try:
+        with _step(origin, "TLS" if origin.tls else "connect"):
+            await _hand_over(sock, connection, origin)
+    except BaseException:
+        sock.close()  # for the case that the loop has not taken it yet
+        raise
     return connection
+
+
+async def _hand_over(sock: socket.socket, connection: Connection, origin: Origin) -> None:
+    """Gives the socket to the loop and the connection its transport."""
+    loop = asyncio.get_running_loop()
+    if origin.tls is None:
+        await loop.create_connection(lambda: connection, sock=sock)
+        return
+    tls = TlsTransport(connection, sock, context=origin.tls, server_name=origin.host, resumption=origin.resumption)
+    await loop.create_connection(lambda: tls, sock=sock)
+    try:
+        await tls.opened
+    except BaseException:
+        tls.abort()
+        raise
 
 
 async def _reach(origin: Origin) -> socket.socket:

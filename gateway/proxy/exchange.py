@@ -3,15 +3,14 @@
 import random
 import time
 
-from aiohttp import web
-
 from gateway.errors import ERRORS, CallerGone, GatewayError
 from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
-from gateway.proxy.body import CallerBody
+from gateway.observe.stamp import stamp
+from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.delivery import Delivery, date_line
-from gateway.proxy.headers import CallerHead
 from gateway.proxy.problems import REASONS, problem, soap_version
+from gateway.proxy.requests import RequestHead
 from gateway.proxy.server import CallerConnection
 
 BLAMES = {error.code: error.blame for error in ERRORS}
@@ -22,33 +21,31 @@ CLOSING = frozenset({400, 413, 414, 431})
 class Exchange:
     """The state of one request; lives as long as the request. The walk fills it, each step what it finds out."""
 
-    __slots__ = ("body", "delivery", "head", "meter", "public", "record", "request", "started", "upstream_started")
+    __slots__ = ("body", "caller", "delivery", "head", "host", "meter", "record", "started", "upstream_started")
 
-    head: CallerHead
-
-    def __init__(self, request: web.BaseRequest, *, modern: bool) -> None:
-        """`modern`: the caller understands HTTP/1.1."""
-        self.request = request
+    def __init__(self, caller: CallerConnection, head: RequestHead | None, body: CallerBody = NO_BODY) -> None:
+        """`head` is None for what could not be read as a request."""
+        self.caller = caller
+        self.head = head
+        self.body = body
         self.started = time.monotonic()
         self.upstream_started = 0.0
-        self.public = ""
-        self.body: CallerBody | None = None
+        self.host: bytes | None = None  # the gateway as its caller named it
         self.meter: RouteMeter | None = None
-        self.delivery = Delivery(request, modern=modern)
-        peer = request.protocol.peer if isinstance(request.protocol, CallerConnection) else None
-        self.record = Record(time=time.time(), client=peer, method=request.method)
+        self.delivery = Delivery(caller, head is None or head.modern)
+        self.record = Record(time=stamp(time.time()), client=caller.peer, method=None if head is None else head.method)
 
-    def note(self, upstream_status: int, instance_id: str | None, opc_request_id: str | None) -> None:
-        """Remembers what the upstream answered last, and which run it spoke of."""
+    def note(self, upstream_status: int, ids: tuple[str | None, str | None]) -> None:
+        """Remembers what the upstream answered last, and which run it spoke of: instance id and opc-request-id."""
         record = self.record
         record.upstream_status = upstream_status
-        record.instance_id, record.opc_request_id = instance_id, opc_request_id
+        record.instance_id, record.opc_request_id = ids
 
     def refuse(self, error: GatewayError, *, silently: bool = False) -> None:
         """Answers with an error of ours; after a reply has begun, or `silently`, all that is left is to break it
         visibly.
         """
-        record, delivery = self.record, self.delivery
+        record, delivery, head = self.record, self.delivery, self.head
         told = error.detail if error.detail != error.meaning else None
         record.error, record.reason = error.code, error.reason or told
         record.request_id = record.request_id or fresh_id()
@@ -58,26 +55,33 @@ class Exchange:
             return
         record.status = error.status
         delivery.keep_alive = delivery.keep_alive and error.status not in CLOSING
-        lines, body = problem(error, request_id=record.request_id, soap=soap_version(self.request.headers))
-        lines += [date_line(time.time()), b"X-Request-Id: %b\r\n" % record.request_id.encode()]
-        bodyless = self.request.method == "HEAD"
-        pieces = [] if bodyless else [body]
-        reason = REASONS[error.status].encode()
+        soap = soap_version(head.noted) if head is not None else ""
+        lines, body = problem(error, request_id=record.request_id, soap=soap)
+        lines += [date_line(time.time()), b"X-Request-Id: %b" % record.request_id.encode()]
+        bodyless = head is not None and head.method == "HEAD"
         try:
-            delivery.begin(error.status, reason, lines, length=len(body), bodyless=bodyless, body=pieces)
+            delivery.begin(
+                error.status,
+                REASONS[error.status].encode(),
+                lines,
+                length=len(body),
+                bodyless=bodyless,
+                body=[] if bodyless else [body],
+                arrived=self.body.arrived,
+            )
         except CallerGone:
             delivery.abort()
 
     def finish(self, unrouted: RouteMeter) -> Record:
         """Counts the request, for its route or as `unrouted`, and gives its record. Once, at the end."""
         record, meter = self.record, self.meter
-        elapsed = time.monotonic() - self.started
+        now = time.monotonic()
+        elapsed = now - self.started
         record.duration_ms = elapsed * 1000
         record.bytes_out = self.delivery.sent
-        if self.body is not None:
-            record.bytes_in = self.body.taken
+        record.bytes_in = self.body.taken
         if self.upstream_started and record.upstream_ms is None:
-            record.upstream_ms = (time.monotonic() - self.upstream_started) * 1000
+            record.upstream_ms = (now - self.upstream_started) * 1000
         if meter is None:
             meter = unrouted
             meter.begin()

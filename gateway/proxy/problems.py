@@ -41,13 +41,13 @@ REASONS = {
 }
 
 
-def soap_version(fields: Mapping[str, str]) -> str:
+def soap_version(fields: Mapping[bytes, bytes]) -> str:
     """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type (with attachments: by that of
-    the first part), 1.1 by SOAPAction. `fields` finds names in any letter case.
+    the first part), 1.1 by SOAPAction. `fields` by lower-case name.
     """
-    if "application/soap+xml" in fields.get("content-type", "").lower():
+    if b"application/soap+xml" in fields.get(b"content-type", b"").lower():
         return SOAP_12
-    return SOAP_11 if "soapaction" in fields else ""
+    return SOAP_11 if b"soapaction" in fields else ""
 
 
 def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
@@ -56,12 +56,12 @@ def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[li
         media, body = _fault(error, request_id, soap)
     else:
         media, body = "application/problem+json", _document(error, request_id)
-    lines = [f"Content-Type: {media}\r\n", "Cache-Control: no-store\r\n", f"X-Gateway-Error: {error.code}\r\n"]
+    lines = [f"Content-Type: {media}", "Cache-Control: no-store", f"X-Gateway-Error: {error.code}"]
     if error.allow:
-        lines.append(f"Allow: {', '.join(error.allow)}\r\n")
+        lines.append(f"Allow: {', '.join(error.allow)}")
     wait = 1.0 if error.retry_after is None and error.status == 503 else error.retry_after
     if wait is not None:
-        lines.append(f"Retry-After: {max(1, math.ceil(wait))}\r\n")
+        lines.append(f"Retry-After: {max(1, math.ceil(wait))}")
     return [line.encode() for line in lines], body
 
 

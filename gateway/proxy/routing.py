@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
+import msgspec
+
 from gateway.errors import BadRequest, NoRoute
 
 R = TypeVar("R")
@@ -26,6 +28,8 @@ OVERLONG = r"c[01]%[89ab]|e0%[89]|f0%8"  # UTF-8 longer than need be (RFC 3629 Â
 AMBIGUOUS = re.compile(
     rf"[\x00-\x20\x7f#\\]|%(?:00|2f|5c|{OVERLONG}|(?![0-9a-f]{{2}}))|{DOT_SEGMENT}", re.IGNORECASE | re.ASCII
 )
+# What most paths are, found at half the price: segments of unreserved characters, and none begins with a dot.
+PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 NO_QUERY = re.compile(r"[\x00-\x20\x7f#]")
 ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?")
@@ -54,8 +58,7 @@ class Base:
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Way(Generic[R]):
+class Way(msgspec.Struct, Generic[R], frozen=True):
     """Where a request goes: its route, the target to send, the path to record."""
 
     route: R
@@ -152,7 +155,7 @@ def split_absolute(target: str) -> tuple[str, str] | None:
 def _split(target: str) -> tuple[str, str]:
     """Gives the path, and the query from its question mark on. Raises BadRequest for what has two readings."""
     path, mark, query = target.partition("?")
-    if AMBIGUOUS.search(path):
+    if PLAIN.fullmatch(path) is None and AMBIGUOUS.search(path):
         raise BadRequest("The path has a dot segment, an encoded slash, a backslash, NUL or a broken escape.")
     if query and NO_QUERY.search(query):
         raise BadRequest("The query has a fragment, a blank or a control byte.")

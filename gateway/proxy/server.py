@@ -1,155 +1,327 @@
-"""The callers' side: aiohttp's low-level server with our limits, and our answers where it finds HTTP broken.
+"""The callers' side: one asyncio protocol per connection, which reads heads and bodies and serves request by request.
 
-aiohttp reads heads and frames bodies (llhttp, strict); everything it would answer by itself is answered here as an
-error of the contract, with its one record. Requests under way are counted, so that a stop can wait for them.
+What a head says is settled in `requests`; what cannot be read is answered as an error of the contract, with its one
+record. Requests of one connection are served in turn (RFC 9112 §9.3.2); requests under way are counted by the walk, so
+that a stop can wait for them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import cast
+import socket
+import struct
+from contextlib import suppress
+from typing import Protocol, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
-
-from gateway.errors import BadRequest, GatewayError, HeadersTooLarge, Internal, UriTooLong
-from gateway.proxy.delivery import reset
+from gateway.errors import BadRequest, CallerGone, GatewayError
+from gateway.proxy.body import NO_BODY, CallerBody
+from gateway.proxy.chunks import ChunkReader
+from gateway.proxy.headers import CALLER
+from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_request
 
 KEEPALIVE = 75.0
+"""Seconds that a connection may stand idle, and that a head may take."""
 LINGER = 5.0
-READ_SIZE = 256 * 1024
+AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
+REMEMBERED = 4 * 1024  # bytes of a head that is remembered with its connection
+OVERHEAD = 16 * 1024  # bytes that chunk extensions and trailers of a body may have
+END_OF_HEAD = b"\r\n\r\n"
+RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a caller may send, in bytes and counts."""
+class Handler(Protocol):
+    """What serves the requests."""
 
-    uri: int
-    field: int
-    fields: int
-    connections: int
+    async def serve(self, caller: "CallerConnection", head: RequestHead, body: CallerBody) -> bool:
+        """Answers one request; true when another may follow on its connection."""
+
+    def refuse(self, caller: "CallerConnection", error: GatewayError) -> None:
+        """Answers what could not even be read as a request."""
 
 
-class CallerConnection(RequestHandler):
+class CallerConnection(asyncio.Protocol):
     """One caller's connection. `peer` is its address, None for a unix socket; `is_over` says that it came as one too
-    many.
+    many; `is_serving` that a request is under way, in `task`; `is_behind` that it takes its reply slower than it comes;
+    `settled` is for the walk to remember what the last head came to.
     """
 
-    __slots__ = ("_in_head", "_is_broken", "_newest", "is_over", "peer")
+    __slots__ = (
+        *("_block", "_body", "_buffer", "_deadline", "_drained", "_end", "_fault", "_head", "_is_deaf", "_is_held"),
+        *("_loop", "_seen", "_server", "_skipped", "_timer", "_transport", "_waiter", "is_behind"),
+        *("is_over", "is_serving", "peer", "settled", "task"),
+    )
+
+    def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._buffer = b""
+        self._block: bytes | None = None
+        self._head: RequestHead | None = None
+        self.settled: object = None
+        self._seen = 0
+        self._end = -1
+        self._skipped = False
+        self._fault: GatewayError | None = None
+        self._body: CallerBody | None = None
+        self._is_deaf = self._is_held = self.is_behind = False
+        self.is_serving = self.is_over = False
+        self.peer: str | None = None
+
+    # Called by the walk ---------------------------------------------------------------------------------------------
+
+    def write(self, parts: list[bytes]) -> None:
+        """Sends bytes. Raises CallerGone where the caller hung up."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise CallerGone
+        if len(parts) == 1:
+            transport.write(parts[0])
+        else:
+            transport.writelines(parts)
+
+    async def drain(self, idle: float) -> None:
+        """Waits until the caller has room. Raises CallerGone where it takes nothing for `idle` seconds."""
+        while self.is_behind and (transport := self._transport) is not None:
+            left = transport.get_write_buffer_size()
+            self._drained = self._loop.create_future()
+            try:
+                async with asyncio.timeout(idle):
+                    await self._drained
+            except TimeoutError:
+                if transport.get_write_buffer_size() >= left:
+                    raise CallerGone(reason="the caller stopped reading") from None
+            finally:
+                self._drained = None
+
+    def abort(self) -> None:
+        """Ends the connection with RST."""
+        if self._transport is not None:
+            with suppress(OSError):
+                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Ends the connection once what was written is out."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # Called by the transport ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a caller connected."""
-        self._in_head = self._is_broken = False
-        self._newest: StreamReader = EMPTY_PAYLOAD
-        super().connection_made(transport)
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self.peer: str | None = peer[0] if isinstance(peer, tuple) else None
-        server = cast(CallerServer, self._manager)
+        self.peer = peer[0] if isinstance(peer, tuple) else None
+        server = self._server
+        server.connections.add(self)
         self.is_over = len(server.connections) > server.limits.connections
+        self._deadline = self._loop.time() + KEEPALIVE
+        self._timer = self._loop.call_at(self._deadline, self._on_time)
+        self.task = self._loop.create_task(self._converse())
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes of requests; after broken ones no more are read.
-
-        When they break off a body, aiohttp queues the error behind its request and leaves the body's reader waiting;
-        here the reader is told.
-        """
-        if self._is_broken:
+        """asyncio: bytes of requests; behind broken ones none are read."""
+        if self._is_deaf:
             return
-        in_body, count = not self._newest.is_eof(), self._request_count
-        super().data_received(data)
-        self._in_head = bool(data) and not in_body and self._request_count == count
-        if not self._messages:
-            return
-        message, payload = self._messages[-1]
-        self._is_broken = hasattr(message, "exc")
-        if not self._is_broken:
-            self._newest = payload
-        elif not self._newest.is_eof():
-            self._newest.set_exception(RequestPayloadError("broken framing"))
+        body = self._body
+        if body is not None:
+            data = body.feed(data)
+            if body.arrived or body.broken is not None:
+                self._body = None
+                self._is_deaf = body.broken is not None
+            if not data:
+                return
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._waiter is not None and self._end < 0:  # a loop may read more before the walk has had its turn
+            self._scan()
+        elif len(self._buffer) > AHEAD:
+            self._flow(False)  # noqa: FBT003 - go or stop, in one word
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        """aiohttp: the reply is written. More may come in after broken bytes, and a close would meet it with RST, which
-        can destroy the reply on its way (RFC 9112 §9.6): so only our side closes now, the rest when the caller's has.
+    def eof_received(self) -> None:
+        """asyncio: the caller ended its side, and so its interest: the transport closes."""
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """asyncio: the caller is gone."""
+        self._transport = None
+        self._server.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+    def pause_writing(self) -> None:
+        """asyncio: the caller is slower than we are."""
+        self.is_behind = True
+
+    def resume_writing(self) -> None:
+        """asyncio: the caller takes more."""
+        self.is_behind = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        """Serves the requests of this connection one after the other."""
+        handler = self._server.handler
+        stays = True
+        while stays and (block := await self._next_block()) is not None:
+            self.is_serving = True
+            head = self._read(block)
+            stays = head is not None and await handler.serve(self, head, self._begin_body(head))
+            self.is_serving = False
+            self._deadline = self._loop.time() + KEEPALIVE
+        await self._part()
+
+    def _read(self, block: bytes) -> RequestHead | None:
+        """Reads a head, or answers why it cannot be read. A caller that keeps its connection tends to say the same head
+        again and again: what it said last is remembered.
         """
-        finished = await super().finish_response(request, resp, start_time)
-        if self._is_broken and not resp.keep_alive and self.transport is not None:
-            self.transport.write_eof()
-            await asyncio.sleep(self._lingering_time)  # the caller's close cancels it
-            self.force_close()
-        return finished
+        if block == self._block:
+            return self._head
+        try:
+            self._head = read_request(block, self._server.limits, CALLER)
+        except GatewayError as error:
+            self._give_up(error)
+            return None
+        self._block = block if len(block) <= REMEMBERED else None
+        return self._head
 
-    def _process_keepalive(self) -> None:
-        """aiohttp: no request has come for `KEEPALIVE` seconds. One that began is told: NUL can continue no head."""
-        is_waiting = self._waiter is not None and not self._waiter.done()
-        if self._in_head and is_waiting and self._loop.time() >= self._next_keepalive_close_time:
-            self.data_received(b"\0")
+    async def _next_block(self) -> bytes | None:
+        """The next head without its last line ends; None where the caller sent none and the time is over."""
+        if self._buffer:
+            self._scan()
+        while self._end < 0 and self._fault is None:
+            if self._is_held:
+                self._flow(True)  # noqa: FBT003 - go or stop, in one word
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self._fault is not None:
+            self._give_up(self._fault)
+            return None
+        block, self._buffer = self._buffer[: self._end], self._buffer[self._end + 4 :]
+        self._end, self._seen, self._skipped = -1, 0, False
+        return block
+
+    def _scan(self) -> None:
+        """Looks for the end of a head in what has come."""
+        buffer = self._buffer
+        if buffer[:2] == b"\r\n" and not self._skipped:  # one empty line before a request is tolerated (RFC 9112 §2.2)
+            self._skipped, self._seen = True, 0
+            buffer = self._buffer = buffer[2:]
+        self._end = buffer.find(END_OF_HEAD, self._seen)
+        if self._end < 0:
+            self._check_beginning(buffer)
+        if (self._end >= 0 or self._fault is not None) and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _check_beginning(self, buffer: bytes) -> None:
+        if not self._seen:  # the head's own time begins with its first bytes
+            self._deadline = self._loop.time() + KEEPALIVE
+        try:
+            check_beginning(buffer, self._seen, self._server.limits)
+        except GatewayError as error:
+            self._fault = error
+        self._seen = max(0, len(buffer) - 3)
+
+    def _begin_body(self, head: RequestHead) -> CallerBody:
+        """The body that follows a head, fed with what of it has come."""
+        if head.fault is not None:  # where its body ends, if it has one, cannot be known
+            self._is_deaf = True
+        if head.fault is not None or not head.has_body:
+            return NO_BODY
+        chunks = ChunkReader(OVERHEAD) if head.chunked else None
+        body = CallerBody(head.length or 0, chunks=chunks, flow=self._flow)
+        self._body = body
+        data, self._buffer = self._buffer, b""
+        if self._is_held:
+            self._flow(True)  # noqa: FBT003 - go or stop, in one word
+        if data:
+            self.data_received(data)
+        return body
+
+    def _give_up(self, error: GatewayError) -> None:
+        """Answers what cannot be read; nothing more is read behind it."""
+        self._is_deaf = True
+        self._server.handler.refuse(self, error)
+
+    async def _part(self) -> None:
+        """Ends the connection behind its last reply. While the caller may still send, a close would meet that with RST,
+        which can destroy the reply on its way (RFC 9112 §9.6): so only our side closes now, the rest when the caller's
+        has.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._is_deaf or self._body is not None or self._buffer:
+            self._is_deaf = True
+            self._flow(True)  # noqa: FBT003 - as above
+            transport.write_eof()
+            await asyncio.sleep(self._server.linger)  # the caller's close cancels it
+        transport.close()
+
+    def _flow(self, go: bool) -> None:  # noqa: FBT001 - go or stop, in one word
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._is_held = not go
+        if go:
+            self._transport.resume_reading()
         else:
-            super()._process_keepalive()
+            self._transport.pause_reading()
 
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        _message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answers, in our words, what aiohttp found malformed; the connection closes."""
-        server = cast(CallerServer, self._manager)
-        return server.on_malformed(request, _translated(status, exc, server.limits))
-
-
-def _translated(status: int, exc: BaseException | None, limits: Limits) -> GatewayError:
-    if status >= 500:
-        return Internal(reason=type(exc).__name__)
-    if isinstance(exc, LineTooLong):
-        # The two limits differ by construction (see CallerServer), which tells the lines apart.
-        return UriTooLong() if exc.args[1] == limits.uri else HeadersTooLarge()
-    if "Too many headers" in str(exc):
-        return HeadersTooLarge()
-    return BadRequest("The request is not well-formed HTTP/1.1.", reason=type(exc).__name__)
+    def _on_time(self) -> None:
+        """One timer for the whole connection: set anew only when it has run down, not with every request."""
+        now = self._loop.time()
+        if self.is_serving or now < self._deadline:
+            self._timer = self._loop.call_at(now + KEEPALIVE if self.is_serving else self._deadline, self._on_time)
+        elif self._buffer and self._waiter is not None and not self._waiter.done():
+            self._fault = BadRequest("The request's head did not come to its end in time.")
+            self._waiter.set_result(None)
+        else:
+            self.close()
 
 
-class CallerServer(web.Server):
-    """The protocol factory of the callers' listener."""
+class CallerServer:
+    """Makes the protocol of each connection to the callers' listener, and knows all of them."""
 
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        *,
-        on_malformed: Callable[[web.BaseRequest, GatewayError], web.StreamResponse],
-        limits: Limits,
-    ) -> None:
-        super().__init__(handler, handler_cancellation=True)
-        self.on_malformed = on_malformed
-        field = limits.field + (limits.field == limits.uri)
-        self.limits = Limits(limits.uri, field, limits.fields, limits.connections)
-        self._settings = {
-            "access_log": None,
-            "auto_decompress": False,
-            "keepalive_timeout": KEEPALIVE,
-            "lingering_time": LINGER,
-            "max_line_size": limits.uri,
-            "max_field_size": field,
-            "max_headers": limits.fields,
-            "read_bufsize": READ_SIZE,
-        }
+    def __init__(self, handler: Handler, limits: Limits, *, linger: float = LINGER) -> None:
+        """`linger`: seconds that a caller is given to take its last reply and close."""
+        self.handler = handler
+        self.limits = limits
+        self.linger = linger
+        self.connections: set[CallerConnection] = set()
 
-    def __call__(self) -> RequestHandler:
-        """Makes the protocol of one connection. A misspelt setting is a TypeError here, never a silent default."""
-        return CallerConnection(self, loop=self._loop, **self._settings)  # type: ignore[arg-type] # one dict, many types
-
-    def cut(self) -> None:
-        """Breaks the connections that carry a request, visibly."""
-        for connection in self.connections:
-            if connection._request_in_progress and connection.transport is not None:  # noqa: SLF001 - as below
-                reset(connection.transport)
+    def __call__(self) -> CallerConnection:
+        """asyncio: a protocol for a new connection."""
+        return CallerConnection(self, asyncio.get_running_loop())
 
     def close_idle(self) -> None:
         """Closes the connections that carry no request."""
-        for connection in self.connections:
-            if not connection._request_in_progress:  # noqa: SLF001 - aiohttp has no public word for it
-                connection.force_close()
+        for connection in list(self.connections):
+            if not connection.is_serving:
+                connection.close()
+
+    def cut(self) -> None:
+        """Breaks the connections that carry a request, visibly."""
+        for connection in list(self.connections):
+            if connection.is_serving:
+                connection.abort()
+
+    async def shutdown(self, within: float) -> None:
+        """Ends all connections: those that do not end within so many seconds are dropped."""
+        tasks = [connection.task for connection in self.connections if connection.task is not None]
+        for connection in list(self.connections):
+            connection.close()
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)
+        for connection in list(self.connections):
+            connection.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)

@@ -28,6 +28,7 @@ class Upstream:
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
+        self._loop = asyncio.get_running_loop()
 
     def counts(self) -> dict[str, int]:
         """Connections by state, for metrics: busy, idle, dialing; and callers waiting."""
@@ -44,20 +45,20 @@ class Upstream:
         """
         while self._idle:
             connection = self._idle.pop()
-            if self._is_fit(connection):
+            if self._loop.time() - connection.opened_at < self._max_age and connection.is_quiet():
                 self._busy.add(connection)
                 return connection
             connection.abort()
         return None
 
-    async def acquire(self, within: float) -> Connection:
-        """Gives a connection within so many seconds, in the order of asking. Raises Overloaded where no place came
-        free, and UpstreamUnreachable where none could be made.
+    async def acquire(self, within: float, *, fresh: bool = False) -> Connection:
+        """Gives a connection within so many seconds, in the order of asking; `fresh`: a new one where nobody is in
+        line. Raises Overloaded where no place came free, and UpstreamUnreachable where none could be made.
         """
         is_in_line = True
         try:
             async with asyncio.timeout(within):
-                granted = await self._turn()
+                granted = await self._turn(fresh=fresh)
                 if granted is not None:
                     return granted
                 is_in_line = False
@@ -69,12 +70,12 @@ class Upstream:
 
     def release(self, connection: Connection) -> None:
         """Takes a connection back: kept where another exchange may follow, dropped otherwise."""
-        if connection.reusable:
-            connection.finish()
+        if connection.finish():
             self._put_back(connection)
         else:
             self._drop(connection)
-        self._admit()
+        if self._waiters:
+            self._admit()
 
     def close(self) -> None:
         """Drops the idle connections; busy ones are dropped as they come back."""
@@ -88,19 +89,17 @@ class Upstream:
     def _has_room(self) -> bool:
         return len(self._busy) + len(self._idle) + self._dialing < self._size
 
-    def _is_fit(self, connection: Connection) -> bool:
-        age = asyncio.get_running_loop().time() - connection.opened_at
-        return age < self._max_age and connection.is_quiet()
-
-    async def _turn(self) -> Connection | None:
+    async def _turn(self, *, fresh: bool) -> Connection | None:
         """Waits in line for an idle connection, or for None: a counted place to dial in."""
         if not self._waiters:
-            if (connection := self.take()) is not None:
+            if not fresh and (connection := self.take()) is not None:
                 return connection
+            if fresh and self._idle and not self._has_room():
+                self._idle.popleft().abort()
             if self._has_room():
                 self._dialing += 1
                 return None
-        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Connection | None] = self._loop.create_future()
         self._waiters.append(turn)
         try:
             granted = await turn
@@ -153,12 +152,11 @@ class Upstream:
         if self._closed:
             self._drop(connection)
             return
-        loop = asyncio.get_running_loop()
         self._busy.discard(connection)
-        connection.idle_since = loop.time()
+        connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = loop.call_later(self._idle_limit, self._sweep)
+            self._sweeper = self._loop.call_later(self._idle_limit, self._sweep)
 
     def _drop(self, connection: Connection) -> None:
         self._busy.discard(connection)
@@ -173,9 +171,8 @@ class Upstream:
     def _sweep(self) -> None:
         """Closes what has been idle for too long: the oldest stand first, since the last returned is taken first."""
         self._sweeper = None
-        loop = asyncio.get_running_loop()
-        while self._idle and loop.time() - self._idle[0].idle_since >= self._idle_limit:
+        while self._idle and self._loop.time() - self._idle[0].idle_since >= self._idle_limit:
             self._idle.popleft().abort()
         if self._idle:
-            self._sweeper = loop.call_at(self._idle[0].idle_since + self._idle_limit, self._sweep)
+            self._sweeper = self._loop.call_at(self._idle[0].idle_since + self._idle_limit, self._sweep)
         self._admit()

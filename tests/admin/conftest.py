@@ -18,6 +18,7 @@ class Counter:
 
     def __init__(self) -> None:
         self.answer: tuple[bool, dict[str, Any]] = (True, READY)
+        self.alive = True
         self.asked = 0
         self.open = asyncio.Event()
         self.open.set()
@@ -28,10 +29,13 @@ class Counter:
         await self.open.wait()
         return self.answer
 
-    def metrics(self) -> bytes:
+    async def liveness(self) -> tuple[bool, dict[str, Any]]:
+        return self.alive, {"state": "alive" if self.alive else "stuck"}
+
+    async def metrics(self) -> bytes:
         return b"# HELP a b\n"
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         if self.failure:
             raise self.failure
         return {"routes": ["orders"]}

@@ -28,6 +28,12 @@ async def test_not_ready_is_503_and_says_why(port: Any, document: dict[str, Any]
     assert (reply.status, reply.json) == (503, document)
 
 
+async def test_a_loop_that_does_not_turn_is_said(port: Any) -> None:
+    port.desk.alive = False
+    reply = await port.ask("/livez")
+    assert (reply.status, reply.json) == (503, {"state": "stuck"})
+
+
 @pytest.mark.parametrize("target", ["/orders/1", "/", "/livez/", "/LIVEZ", "/x/../livez", "/%6Civez", "//livez"])
 async def test_nothing_else_is_served(port: Any, target: str) -> None:
     reply = await port.ask(target)

@@ -1,4 +1,8 @@
-"""An authorization server that we did not write: Authlib's, behind the standard library's HTTP server in a thread."""
+"""An authorization server that we did not write: Authlib's, behind the standard library's HTTP server in a thread.
+
+It knows every grant and client authentication that Authlib has: client credentials, authorization code with PKCE,
+refresh tokens, passwords and user assertions; secrets, signed assertions and public clients. One user, `jdoe`.
+"""
 
 # Authlib has no types: its classes are Any here.
 # mypy: disable-error-code="import-untyped,misc"
@@ -6,30 +10,74 @@
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
-from authlib.oauth2.rfc6749 import AuthorizationServer, ClientMixin, OAuth2Request, list_to_scope, scope_to_list
-from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc6749 import (
+    AuthorizationCodeMixin,
+    AuthorizationServer,
+    ClientMixin,
+    OAuth2Request,
+    TokenMixin,
+    list_to_scope,
+    scope_to_list,
+)
+from authlib.oauth2.rfc6749.grants import (
+    AuthorizationCodeGrant,
+    ClientCredentialsGrant,
+    RefreshTokenGrant,
+    ResourceOwnerPasswordCredentialsGrant,
+)
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion, JWTBearerGrant
+from authlib.oauth2.rfc7636 import CodeChallenge
+from joserfc.jwk import KeySet
 
 Said = tuple[int, object, list[tuple[str, str]]]
 
+AUDIENCE = "https://identity.oraclecloud.com/"
+USER, PASSWORD = "jdoe", "correct horse"
+METHODS = ("client_secret_basic", "client_secret_post", "client_assertion_jwt", "none")
+
 
 class Client(ClientMixin):
-    """A confidential application with one way to authenticate."""
+    """An application with one way to authenticate; `keys` verify its assertions."""
 
-    def __init__(self, client_id: str, client_secret: str, *, method: str, scope: str = "orders") -> None:
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str,
+        *,
+        method: str,
+        scope: str = "orders",
+        keys: KeySet | None = None,
+        grants: tuple[str, ...] = ("client_credentials",),
+        redirect_uri: str = "http://127.0.0.1:8400/",
+    ) -> None:
         self.client_id = client_id
         self.client_secret = client_secret
         self.method = method
         self.scope = scope
+        self.keys = keys
+        self.grants = grants
+        self.redirect_uri = redirect_uri
 
     def get_client_id(self) -> str:
         return self.client_id
+
+    def get_default_redirect_uri(self) -> str:
+        return self.redirect_uri
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        return redirect_uri == self.redirect_uri
+
+    def check_response_type(self, response_type: str) -> bool:
+        return response_type == "code"
 
     def get_allowed_scope(self, scope: str | None) -> str:
         allowed = scope_to_list(self.scope)
@@ -42,42 +90,168 @@ class Client(ClientMixin):
         return method == self.method
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == "client_credentials"
+        return grant_type in self.grants
+
+
+@dataclass
+class Code(AuthorizationCodeMixin):
+    """An authorization code."""
+
+    client_id: str
+    redirect_uri: str
+    scope: str
+    code_challenge: str
+    code_challenge_method: str
+
+    def get_redirect_uri(self) -> str:
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        return self.scope
+
+
+@dataclass
+class Token(TokenMixin):
+    """What a refresh token stands for."""
+
+    client_id: str
+    scope: str
+
+    def check_client(self, client: Client) -> bool:
+        return self.client_id == client.client_id
+
+    def get_scope(self) -> str:
+        return self.scope
 
 
 class Request(OAuth2Request):
     """A request as Authlib wants to see it."""
 
-    def __init__(self, uri: str, form: dict[str, str], headers: Mapping[str, str]) -> None:
-        super().__init__("POST", uri, headers=headers)
+    def __init__(self, uri: str, form: dict[str, str], headers: Mapping[str, str], *, method: str = "POST") -> None:
+        super().__init__(method, uri, headers=headers)
         self.payload = BasicOAuth2Payload(form)
 
     @property
     def form(self) -> dict[str, str]:
         return dict(self.payload.data)
 
+    @property
+    def args(self) -> dict[str, str]:
+        return dict(self.payload.data)
 
-class Grant(ClientCredentialsGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
+
+class _Credentials(ClientCredentialsGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS[:3]
+
+
+class _Password(ResourceOwnerPasswordCredentialsGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+
+    def authenticate_user(self, username: str, password: str) -> str | None:
+        return username if (username, password) == (USER, PASSWORD) else None
+
+
+class _Refresh(RefreshTokenGrant):
+    """Rotates: each use gives a new one, and the old one is no more."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+    INCLUDE_NEW_REFRESH_TOKEN = True
+
+    def authenticate_refresh_token(self, refresh_token: str) -> Token | None:
+        found: Token | None = self.server.refresh_tokens.get(refresh_token)
+        return found
+
+    def authenticate_user(self, _token: Token) -> str:
+        return USER
+
+    def revoke_old_credential(self, token: Token) -> None:
+        kept = self.server.refresh_tokens.items()
+        self.server.refresh_tokens = {value: held for value, held in kept if held is not token}
+
+
+class _Assertion(JWTBearerGrant):
+    def resolve_issuer_client(self, issuer: str) -> Client | None:
+        found: Client | None = self.server.query_client(issuer)
+        return found
+
+    def resolve_client_public_key(self, client: Client) -> KeySet | None:
+        return client.keys
+
+    def get_audiences(self) -> list[str]:
+        return [AUDIENCE]
+
+    def authenticate_user(self, subject: str) -> str | None:
+        return subject if subject == USER else None
+
+    def has_granted_permission(self, _client: Client, _user: str) -> bool:
+        return True
+
+
+class _Code(AuthorizationCodeGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = METHODS
+
+    def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
+        asked = request.payload.data
+        self.server.codes[code] = Code(
+            asked["client_id"],
+            asked["redirect_uri"],
+            asked.get("scope", ""),
+            asked["code_challenge"],
+            asked["code_challenge_method"],
+        )
+
+    def query_authorization_code(self, code: str, client: Client) -> Code | None:
+        found: Code | None = self.server.codes.get(code)
+        return found if found is not None and found.client_id == client.client_id else None
+
+    def delete_authorization_code(self, code: Code) -> None:
+        self.server.codes = {value: held for value, held in self.server.codes.items() if held is not code}
+
+    def authenticate_user(self, _code: Code) -> str:
+        return USER
+
+
+class _ClientAssertion(JWTBearerClientAssertion):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+
+    def get_audiences(self) -> list[str]:
+        return [AUDIENCE]
+
+    def validate_jti(self, _claims: Mapping[str, Any], jti: str) -> bool:
+        is_new = jti not in self.used
+        self.used.add(jti)
+        return is_new
+
+    def resolve_client_public_key(self, client: Client) -> KeySet | None:
+        return client.keys
 
 
 class Server(AuthorizationServer):
-    """Authlib's server over a table of clients; `issued` are the tokens it gave."""
+    """Authlib's server over a table of clients; `issued` are the access tokens it gave, `forms` what it was sent."""
 
     def __init__(self, *clients: Client) -> None:
         super().__init__(scopes_supported=["orders", "stock"])
         self.clients = {client.client_id: client for client in clients}
         self.issued: list[str] = []
-        self.register_grant(Grant)
-        self.register_token_generator(
-            "default", BearerTokenGenerator(lambda *_args, **_more: secrets.token_urlsafe(24))
-        )
+        self.forms: list[dict[str, str]] = []
+        self.codes: dict[str, Code] = {}
+        self.refresh_tokens: dict[str, Token] = {}
+        for grant in (_Credentials, _Password, _Refresh, _Assertion):
+            self.register_grant(grant)
+        self.register_grant(_Code, [CodeChallenge(required=True)])
+        self.register_client_auth_method("client_assertion_jwt", _ClientAssertion())
+        self.register_token_generator("default", BearerTokenGenerator(_made, _made))
 
     def query_client(self, client_id: str) -> Client | None:
         return self.clients.get(client_id)
 
     def save_token(self, token: dict[str, str], request: OAuth2Request) -> None:
         self.issued.append(token["access_token"])
+        if "refresh_token" in token:
+            client_id = request.client.client_id
+            self.refresh_tokens[token["refresh_token"]] = Token(client_id, token.get("scope", ""))
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
         """Nobody listens."""
@@ -88,19 +262,39 @@ class Server(AuthorizationServer):
     def handle_response(self, status: int, body: object, headers: list[tuple[str, str]]) -> Said:
         return status, body, headers
 
+    def token(self, form: dict[str, str], headers: Mapping[str, str]) -> Said:
+        """The answer of the token endpoint. Authlib asks for https; the socket here is loopback."""
+        self.forms.append(form)
+        said: Said = self.create_token_response(Request("https://localhost/token", form, headers))
+        return said
+
+    def authorize(self, query: dict[str, str], headers: Mapping[str, str]) -> Said:
+        """The answer of the authorization endpoint, where the user agrees at once."""
+        request = Request("https://localhost/authorize", query, headers, method="GET")
+        grant = self.get_consent_grant(request, USER)
+        said: Said = self.create_authorization_response(request, grant_user=USER, grant=grant)
+        return said
+
+
+def _made(*_args: object, **_more: object) -> str:
+    return secrets.token_urlsafe(24)
+
 
 @contextmanager
 def serving(*clients: Client) -> Iterator[tuple[str, Server]]:
-    """Runs the server in a thread; gives the token endpoint's URL and the server."""
+    """Runs the server in a thread; gives the token endpoint's URL (`/authorize` is beside it) and the server."""
     server = Server(*clients)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-            # Authlib asks for https; the socket here is loopback.
-            status, document, headers = server.create_token_response(
-                Request(f"https://localhost{self.path}", form, dict(self.headers))
-            )
+            self._answer(server.token, form)
+
+        def do_GET(self) -> None:
+            self._answer(server.authorize, dict(parse_qsl(urlsplit(self.path).query)))
+
+        def _answer(self, ask: Callable[[dict[str, str], Mapping[str, str]], Said], form: dict[str, str]) -> None:
+            status, document, headers = ask(form, dict(self.headers))
             content = json.dumps(document).encode()
             self.send_response(status)
             for name, value in (*headers, ("Content-Length", str(len(content)))):

@@ -16,7 +16,8 @@ from gateway.config.model import Config
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
 from gateway.proxy.forward import Forward, Route
-from gateway.proxy.server import CallerServer, Limits
+from gateway.proxy.requests import Limits
+from gateway.proxy.server import CallerServer
 from gateway.proxy.upstream import Upstream as Pool
 from gateway.wiring import Parts
 from tests.fakes.identity import Answer, Identity
@@ -128,9 +129,7 @@ class Gate:
         self.forward = Forward(self.assembly.table, metrics=self.metrics, sink=self._sink, luck=self._luck)
         limits = self._settings.limits
         self.server = CallerServer(
-            self.forward,
-            on_malformed=self.forward.malformed,
-            limits=Limits(limits.uri, limits.field, limits.fields, limits.connections),
+            self.forward, Limits(limits.uri, limits.field, limits.fields, limits.head, limits.connections)
         )
         self._listener = await loop.create_server(self.server, "127.0.0.1", 0)
         self.port: int = self._listener.sockets[0].getsockname()[1]
@@ -142,7 +141,7 @@ class Gate:
         for caller in self._callers:
             caller.close()
         self._listener.close()
-        await self.server.shutdown(timeout=0.1)
+        await self.server.shutdown(within=0.1)
         for upstream in self.assembly.upstreams:
             upstream.close()
         for source in self.assembly.sources.values():

@@ -151,6 +151,12 @@ class Process:
         assert not self._is_group_alive(), "a child process was left behind"
         return status
 
+    async def gone(self) -> int:
+        """Waits until its last process has ended, and with it the last byte, whoever their parent is by then."""
+        async with asyncio.timeout(LONGEST):
+            await asyncio.gather(*self._readers)
+            return await self._process.wait()
+
     async def caller(self, address: str = "") -> Caller:
         """A raw connection to the callers' port, or to another address."""
         where = address or self.listen

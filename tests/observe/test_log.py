@@ -108,7 +108,7 @@ def test_warnings_of_python_come_as_lines(start: Start, target: Path) -> None:
 
 def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path) -> None:
     log = start(form="text")
-    log.write(Record(time=0.5, method="GET", path="/a\x1b[2J", status=200))
+    log.write(Record(time="1970-01-01T00:00:00.500Z", method="GET", path="/a\x1b[2J", status=200))
     say(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
     assert log.close()
     first, second, *trace = target.read_text().splitlines()

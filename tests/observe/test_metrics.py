@@ -1,7 +1,11 @@
+import subprocess
+import sys
+from typing import Any
+
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observe.metrics import METRICS, PREFIX, UNROUTED, Metrics, families, merge
+from gateway.observe.metrics import METRICS, PREFIX, UNROUTED, Metrics, Processes, earned, exposition, families, merge
 
 
 def used() -> Metrics:
@@ -16,6 +20,16 @@ def used() -> Metrics:
     token.fetched("ok", 0.3)
     token.expiry = 1_700_000_000.5
     metrics.watch_connections(lambda: [("https://oic.example:443", "idle", 3)])
+    metrics.watch_tokens(
+        lambda: [
+            ("token_state", ("orders-app", "fresh"), 1),
+            ("token_obtained_timestamp_seconds", ("orders-app",), 1_700_000_000.0),
+            ("token_last_error_timestamp_seconds", ("orders-app", "timeout"), 1_700_000_100.0),
+            ("token_waiters", ("orders-app",), 2),
+            ("token_budget_left", ("orders-app",), 119),
+        ]
+    )
+    metrics.watch_store(lambda: True)
     metrics.watch_lost(lambda: 4)
     return metrics
 
@@ -89,10 +103,12 @@ def test_a_route_never_used_has_no_histograms() -> None:
     assert value(metrics.text(), "requests_in_flight", route="idle") == 0
 
 
-def test_who_watches_expiry_wins_over_the_meter() -> None:
+def test_what_the_sources_know_is_asked_at_each_scrape() -> None:
     metrics = used()
-    metrics.watch_expiry(lambda: [("orders-app", 5.0)])
-    assert value(metrics.text(), "token_expiry_timestamp_seconds", credential="orders-app") == 5
+    left = [7.0, 6.0]
+    metrics.watch_tokens(lambda: [("token_budget_left", ("orders-app",), left.pop(0))])
+    assert value(metrics.text(), "token_budget_left", credential="orders-app") == 7
+    assert value(metrics.text(), "token_budget_left", credential="orders-app") == 6
 
 
 def test_a_request_that_ended_without_a_status_says_so() -> None:
@@ -120,3 +136,45 @@ def test_a_snapshot_is_a_copy() -> None:
     metrics.route("orders").done("GET", 200, None, 0.1, 0.1, 0.1, 0, 0)
     metrics.token("orders-app").fetched("ok", 1.0)
     assert before == used().snapshot()
+
+
+def test_what_a_process_has_earned_outlives_it_and_nothing_else_does() -> None:
+    metrics = used()
+    metrics.route("idle")
+    kept = earned(metrics.snapshot())
+    assert kept[PREFIX + "requests_total"] == {("orders", "POST", "2xx", "none"): 3}
+    assert kept[PREFIX + "request_bytes_total"] == {("orders",): 30}
+    assert not [name for name in kept if METRICS[name].kind == "gauge"]
+    merged = merge([kept, Metrics("1").snapshot()])
+    assert merged[PREFIX + "request_duration_seconds"]["orders",] == metrics.route("orders").duration
+    assert merged[PREFIX + "requests_in_flight"] == {}
+
+
+def test_processes_are_summed_and_the_time_of_those_that_ended_still_counts() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(sum(range(2_000_000)), flush=True); input()"], **PIPES
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        others = [other.pid]
+        processes = Processes(lambda: others)
+        alone, both = Processes(tuple), processes
+        text = exposition(used().snapshot(), both)
+        assert value(text, "requests_in_flight", route="orders") == 1
+        memory = {
+            name: plain(exposition(used().snapshot(), each), "process_resident_memory_bytes")
+            for name, each in (("alone", alone), ("both", both))
+        }
+        assert memory["both"] > memory["alone"] + 1024 * 1024
+        spent = plain(text, "process_cpu_seconds_total")
+        others.clear()
+        assert plain(exposition(used().snapshot(), both), "process_cpu_seconds_total") >= spent
+        other.kill()
+
+
+PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+
+
+def plain(text: bytes, sample: str) -> float:
+    """A number without labels, of any prefix."""
+    return next(each.value for family in parsed(text).values() for each in family.samples if each.name == sample)

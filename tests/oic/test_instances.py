@@ -2,27 +2,32 @@
 
 import pytest
 
-from gateway.oic.instances import Trace, trace
+from gateway.oic.instances import trace
+from gateway.proxy.fields import sort_fields
+from gateway.proxy.headers import REPLY
 
 ID = b"lJrSjUUVEfGXW0tyvl-GZA"
+NAME = b"x-oracle-ics-instance-id: "
 
 
 @pytest.mark.parametrize(
-    ("fields", "found"),
+    ("lines", "found"),
     [
-        ([], Trace(None, None)),
-        ([(b"x-oracle-ics-instance-id", ID)], Trace(ID.decode(), None)),
-        ([(b"X-Oracle-ICS-Instance-Id", b"4711")], Trace("4711", None)),
-        ([(b"opc-request-id", b"A/B/C"), (b"x-oracle-ics-instance-id", ID)], Trace(ID.decode(), "A/B/C")),
-        ([(b"OPC-Request-ID", b"A/B/C")], Trace(None, "A/B/C")),
-        ([(b"x-oracle-ics-instance-id", b"")], Trace(None, None)),
-        ([(b"x-oracle-ics-instance-id", ID), (b"x-oracle-ics-instance-id", b"")], Trace(ID.decode(), None)),
-        ([(b"x-oracle-ics-instance-id", b""), (b"x-oracle-ics-instance-id", ID)], Trace(ID.decode(), None)),
-        ([(b"x-oracle-ics-instance-id", ID), (b"x-oracle-ics-instance-id", b"2")], Trace(ID.decode(), None)),
-        ([(b"opc-request-id", b"1"), (b"opc-request-id", b"2")], Trace(None, "1")),
-        ([(b"x-oracle-ics-instance-id", b"caf\xe9")], Trace("caf\xe9", None)),
-        ([(b"x-oracle-ics-instance-ix", ID), (b"opc-request-ix", b"1"), (b"instance-id", b"1")], Trace(None, None)),
+        ([], (None, None)),
+        ([NAME + ID], (ID.decode(), None)),
+        ([b"X-Oracle-ICS-Instance-Id: 4711"], ("4711", None)),
+        ([b"opc-request-id:A/B/C", NAME + ID + b" "], (ID.decode(), "A/B/C")),
+        ([b"OPC-Request-ID: A/B/C"], (None, "A/B/C")),
+        ([NAME], (None, None)),
+        ([NAME, NAME], (None, None)),
+        ([NAME + ID, NAME], (ID.decode(), None)),
+        ([NAME, NAME + ID], (ID.decode(), None)),
+        ([NAME + ID, NAME + b"2"], (ID.decode(), None)),
+        ([b"opc-request-id: 1", b"opc-request-id: 2"], (None, "1")),
+        ([NAME + b"caf\xe9"], ("caf\xe9", None)),
+        ([b"x-oracle-ics-instance-ix: a", b"opc-request-ix: 1", b"instance-id: 1"], (None, None)),
     ],
 )
-def test_the_ids_are_found_in_the_head(fields: list[tuple[bytes, bytes]], found: Trace) -> None:
-    assert trace(fields) == found
+def test_the_ids_are_found_in_the_head(lines: list[bytes], found: tuple[str | None, str | None]) -> None:
+    _, noted, _ = sort_fields(lines, REPLY)
+    assert trace(noted) == found

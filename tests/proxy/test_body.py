@@ -1,100 +1,249 @@
-"""The caller's body: counted, framed, and kept while it is small."""
+"""The caller's body: fed as it arrives, counted, framed anew, and kept while it is small."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.errors import BodyTooLarge
-from gateway.proxy.body import CallerBody
+from gateway.errors import BadRequest, BodyTooLarge, CallerGone
+from gateway.proxy.body import AHEAD, NO_BODY, CallerBody
+from gateway.proxy.chunks import ChunkReader
+from gateway.proxy.connection import Connection
 from gateway.proxy.dialing import Origin, dial
 from tests.fakes.gate import until
-from tests.fakes.upstream import Upstream
+from tests.fakes.upstream import Talk, Upstream
+
+END = b"0\r\n\r\n"
 
 
-def stream(*pieces: bytes, ended: bool = True) -> StreamReader:
-    loop = asyncio.get_running_loop()
-    reader = StreamReader(BaseProtocol(loop), 1 << 16, loop=loop)
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def plain(*pieces: bytes, length: int | None = None, keep: int = 10, limit: int | None = None) -> CallerBody:
+    """A counted body of which these pieces have arrived."""
+    body = CallerBody(sum(map(len, pieces)) if length is None else length)
+    body.admit(keep=keep, limit=limit, invite=None)
+    assert [body.feed(piece) for piece in pieces] == [b""] * len(pieces)
+    return body
+
+
+def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | None = None) -> CallerBody:
+    """The same in chunks."""
+    body = CallerBody(0, chunks=ChunkReader(100))
+    body.admit(keep=keep, limit=limit, invite=None)
     for piece in pieces:
-        reader.feed_data(piece)
+        assert body.feed(chunk(piece)) == b""
     if ended:
-        reader.feed_eof()
-    return reader
+        assert body.feed(END) == b""
+    return body
 
 
-def body(
-    content: StreamReader, *, has_body: bool = True, chunked: bool = False, keep: int = 10, limit: int | None = None
-) -> CallerBody:
-    return CallerBody(content, has_body=has_body, chunked=chunked, keep=keep, limit=limit, invite=lambda: None)
+# What arrives ---------------------------------------------------------------------------------------------------------
 
 
-async def test_no_body_is_nothing_and_whole() -> None:
-    nothing = body(EMPTY_PAYLOAD, has_body=False)
-    assert (nothing.at_once(), nothing.is_whole, nothing.taken) == ([], True, 0)
+def test_no_body_is_nothing_and_whole() -> None:
+    for nothing in (NO_BODY, CallerBody(0)):
+        assert (nothing.at_once(), nothing.is_whole, nothing.taken, nothing.arrived) == ([], True, 0, True)
 
 
-async def test_what_is_all_here_is_given_at_once_and_again() -> None:
-    plain, chunks = body(stream(b"ab", b"cd")), body(stream(b"ab", b"cd"), chunked=True)
-    assert plain.at_once() == plain.at_once() == [b"abcd"]
+def test_what_is_all_here_is_given_at_once_and_again() -> None:
+    counted, chunks = plain(b"ab", b"cd"), chunked(b"ab", b"cd")
+    assert b"".join(counted.at_once() or []) == b"".join(counted.at_once() or []) == b"abcd"
     assert b"".join(chunks.at_once() or []) == b"".join(chunks.at_once() or []) == b"4\r\nabcd\r\n0\r\n\r\n"
-    assert (plain.taken, chunks.taken) == (4, 4)
+    assert (counted.taken, chunks.taken) == (4, 4)
 
 
-async def test_an_empty_chunked_body_still_has_its_end() -> None:
-    empty = body(stream(), chunked=True)
-    assert empty.at_once() == empty.at_once() == [b"0\r\n\r\n"]
+def test_an_empty_chunked_body_still_has_its_end() -> None:
+    empty = chunked()
+    assert empty.at_once() == empty.at_once() == [END]
 
 
-async def test_what_is_still_coming_is_not_given() -> None:
-    coming = body(stream(b"ab", ended=False))
-    assert coming.at_once() is None
-    assert coming.taken == 0
+def test_what_is_still_coming_is_not_given() -> None:
+    for coming in (plain(b"ab", length=3), chunked(b"ab", ended=False)):
+        assert not coming.arrived
+        assert coming.at_once() is None
+        assert coming.taken == 0
 
 
-async def test_what_is_longer_than_is_kept_is_given_but_not_whole() -> None:
-    long = body(stream(b"x" * 11))
+def test_what_lies_behind_the_end_is_given_back() -> None:
+    counted = CallerBody(3)
+    assert counted.feed(b"ab") == b""
+    assert counted.feed(b"cGET /") == b"GET /"
+    assert counted.arrived
+    assert b"".join(counted.at_once() or []) == b"abc"
+    chunks = CallerBody(0, chunks=ChunkReader(100))
+    assert chunks.feed(chunk(b"abc") + END + b"GET /") == b"GET /"
+    assert chunks.arrived
+
+
+def test_what_arrives_is_passed_on_uncopied() -> None:
+    piece = b"x" * 100
+    assert (plain(piece).at_once() or [b""])[0] is piece
+
+
+def test_what_is_longer_than_is_kept_is_given_but_not_whole() -> None:
+    long = plain(b"x" * 11)
     assert long.at_once() == [b"x" * 11]
     assert not long.is_whole
 
 
 async def test_what_became_too_long_to_keep_is_let_go() -> None:
-    content = stream(b"x" * 5, ended=False)
-    growing = body(content)
-    assert len(await growing._next(5.0)) == 5
-    assert growing.is_whole
-    content.feed_data(b"x" * 6)
+    growing = plain(b"x" * 5, length=20)
+    assert await growing._next(5.0) == [b"x" * 5]
+    assert (growing.is_whole, growing._kept) == (True, [b"x" * 5])
+    growing.feed(b"x" * 6)
     await growing._next(5.0)
-    assert growing._kept == []
+    assert (growing.is_whole, growing._kept) == (False, [])
 
 
-async def test_what_is_too_long_is_refused() -> None:
-    with pytest.raises(BodyTooLarge):
-        body(stream(b"x" * 11), limit=10).at_once()
-    assert body(stream(b"x" * 10), limit=10).at_once() == [b"x" * 10]
+def test_what_is_too_long_is_refused() -> None:
+    for long in (plain(b"x" * 11, limit=10), chunked(b"x" * 6, b"x" * 5, limit=10)):
+        with pytest.raises(BodyTooLarge):
+            long.at_once()
+    assert plain(b"x" * 10, limit=10).at_once() == [b"x" * 10]
 
 
-@pytest.mark.parametrize("chunked", [True, False])
-async def test_a_second_pump_begins_where_the_body_begins(*, chunked: bool) -> None:
+@pytest.mark.parametrize("behind", [b"zz\r\n", b"1;\0\r\nx\r\n"])
+async def test_a_broken_body_is_told_to_who_takes_it(behind: bytes) -> None:
+    broken = chunked(b"ab", ended=False)
+    assert broken.feed(behind) == b""
+    assert broken.at_once() is None
+    with pytest.raises(BadRequest) as caught:
+        await broken._next(5.0)
+    assert (broken.broken, broken.arrived) == (caught.value, False)
+    assert caught.value.reason
+
+
+async def test_who_waits_for_more_is_woken_by_it_or_by_its_break() -> None:
+    for data, error in ((chunk(b"ab"), None), (b"zz\r\n", BadRequest)):
+        body = chunked(ended=False)
+        waiter = asyncio.create_task(body._next(5.0))
+        await until(lambda body=body: body._waiter is not None)  # type: ignore[misc] # a lambda of no type
+        body.feed(data)
+        await asyncio.wait({waiter})
+        assert type(waiter.exception()) is (error or type(None))
+
+
+async def test_a_caller_that_sends_no_more_is_gone() -> None:
+    with pytest.raises(CallerGone):
+        await plain(length=3)._next(0.01)
+
+
+def test_a_caller_ahead_of_the_upstream_is_held_back() -> None:
+    flow: list[bool] = []
+    body = CallerBody(4 * AHEAD, flow=flow.append)
+    body.admit(keep=0, limit=None, invite=None)
+    body.feed(b"x" * AHEAD)
+    assert flow == []
+    body.feed(b"x")
+    assert flow == [False]
+    assert sum(map(len, body._take())) == AHEAD + 1
+    assert flow == [False, True]
+    body.feed(b"x" * AHEAD)
+    body._take()
+    assert flow == [False, True]
+
+
+def test_nobody_is_held_back_who_has_sent_it_all() -> None:
+    flow: list[bool] = []
+    body = CallerBody(2 * AHEAD, flow=flow.append)
+    body.feed(b"x" * AHEAD)
+    body.feed(b"x" * AHEAD)
+    assert False not in flow
+
+
+@given(
+    sizes=st.lists(st.integers(1, 50), min_size=1, max_size=6),
+    in_chunks=st.booleans(),
+    cuts=st.lists(st.integers(1, 60)),
+    behind=st.binary(max_size=5),
+)
+def test_any_splitting_gives_the_same_body(
+    sizes: list[int], cuts: list[int], behind: bytes, *, in_chunks: bool
+) -> None:
+    pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
+    whole = b"".join(pieces)
+    wire = (b"".join(map(chunk, pieces)) + END if in_chunks else whole) + behind
+    body = CallerBody(len(whole), chunks=ChunkReader(100) if in_chunks else None)
+    body.admit(keep=1000, limit=None, invite=None)
+    rest = b""
+    for cut in [*cuts, len(wire)]:
+        if not body.arrived:
+            rest, wire = body.feed(wire[:cut]), wire[cut:]
+    assert rest + wire == behind
+    assert b"".join(body.at_once() or []) == (chunk(whole) + END if in_chunks else whole)
+
+
+# On its way -----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[Connection]:
+    """A connection on which a request with this framing has begun."""
+    connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None)
+    connection.begin(to_head=False)
+    connection.write([b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n"])
+    yield connection
+    connection.abort()
+
+
+@pytest.mark.parametrize("in_chunks", [True, False])
+async def test_a_second_pump_begins_where_the_body_begins(*, in_chunks: bool) -> None:
+    framing = b"Transfer-Encoding: chunked" if in_chunks else b"Content-Length: 6"
+    half = chunked(b"abc", ended=False) if in_chunks else plain(b"abc", length=6)
     async with asyncio.timeout(10), Upstream() as peer:
-        origin = Origin("127.0.0.1", peer.port, None, None)
-        content = stream(b"abc", ended=False)
-        half = body(content, chunked=chunked)
-        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 6"
         for last in (False, True):
-            connection = await dial(origin, lambda _: None)
-            connection.begin(to_head=False)
-            connection.write(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
-            pump = asyncio.create_task(half.pump(connection, idle=5.0, response=5.0))
-            await until(lambda: half.taken >= 3)
-            if last:
-                content.feed_data(b"def")
-                content.feed_eof()
-                await pump
-                assert (await connection.head()).status == 200
-            else:
-                pump.cancel()
-                await asyncio.wait({pump})
-            connection.abort()
+            async with connected(peer, framing) as connection:
+                pump = asyncio.create_task(half.pump(connection, idle=5.0, response=5.0))
+                await until(lambda: half.taken >= 3)
+                if last:
+                    half.feed(chunk(b"def") + END if in_chunks else b"def")
+                    await pump
+                    assert (await connection.head()).status == 200
+                else:
+                    pump.cancel()
+                    await asyncio.wait({pump})
         assert [request.body for request in peer.requests] == [b"abcdef"]
         assert (half.taken, half.is_whole) == (6, True)
+
+
+@pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
+async def test_only_who_has_sent_nothing_is_invited_and_once(here: bytes, invited: int) -> None:
+    invitations: list[None] = []
+    async with asyncio.timeout(10), Upstream() as peer:
+        body = CallerBody(3)
+        body.admit(keep=10, limit=None, invite=lambda: invitations.append(None))
+        if here:
+            body.feed(here)
+        for _ in range(2):
+            async with connected(peer, b"Content-Length: 3") as connection:
+                pump = asyncio.create_task(body.pump(connection, idle=5.0, response=5.0))
+                await until(lambda: body._waiter is not None)
+                pump.cancel()
+                await asyncio.wait({pump})
+    assert len(invitations) == invited
+
+
+async def test_a_broken_body_breaks_the_exchange_unless_its_reply_has_begun() -> None:
+    async def early(talk: Talk) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        await talk.reader.read()
+
+    async def deaf(talk: Talk) -> None:
+        await talk.reader.read()
+
+    async with asyncio.timeout(10), Upstream(deaf, early) as peer:
+        for begun in (False, True):
+            body = chunked(b"ab", ended=False)
+            async with connected(peer, b"Transfer-Encoding: chunked") as connection:
+                if begun:
+                    await connection.head()
+                body.feed(b"zz\r\n")
+                with pytest.raises(BadRequest):
+                    await body.pump(connection, idle=5.0, response=5.0)
+                assert connection.is_open is begun

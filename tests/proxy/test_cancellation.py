@@ -243,6 +243,6 @@ async def test_a_gateway_that_stops_ends_what_is_under_way() -> None:
     async with scene(silence) as at:
         caller, before = await started(at, GET)
         await at.upstream.until(lambda: at.upstream.connections == 1)
-        await at.gate.server.shutdown(timeout=0.01)
+        await at.gate.server.shutdown(within=0.01)
         await gone(at, before)
         assert await caller.rest() == b""

@@ -25,15 +25,16 @@ async def connected(*script: Script) -> AsyncIterator[tuple[Connection, Upstream
 
 async def asked(connection: Connection) -> None:
     connection.begin(to_head=False)
-    connection.write(GET)
+    connection.write([GET])
     connection.expect(5.0)
 
 
 def is_timed(connection: Connection) -> bool:
-    return connection._timer is not None
+    """Something is due: the timer itself may outlive what it was set for."""
+    return connection._deadline is not None and connection._timer is not None
 
 
-async def test_an_exchange_leaves_no_timer_and_a_reusable_connection() -> None:
+async def test_an_exchange_leaves_nothing_due_and_a_reusable_connection() -> None:
     async with connected() as (connection, _):
         for count in (1, 2):
             await asked(connection)
@@ -41,10 +42,10 @@ async def test_an_exchange_leaves_no_timer_and_a_reusable_connection() -> None:
             assert (await connection.head()).status == 200
             assert not is_timed(connection)
             assert (await connection.body(5.0), await connection.body(5.0)) == ([b"ok"], [])
+            assert not is_timed(connection)
             assert connection.complete
-            assert connection.reusable
-            connection.finish()
-            assert (connection.reusable, connection.is_quiet(), connection.exchanges) == (False, True, count)
+            assert connection.finish()
+            assert (connection.known_head, connection.is_quiet(), connection.exchanges) == (None, True, count)
 
 
 async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
@@ -53,12 +54,12 @@ async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
 
     async with connected(mute) as (connection, peer):
         connection.begin(to_head=False)
-        connection.write(GET)
+        connection.write([GET])
         connection.expect(0.01)
         with pytest.raises(UpstreamTimeout):
             await connection.head()
         assert not connection.is_open
-        assert not connection.reusable
+        assert not connection.finish()
         await peer.until(lambda: peer.open == 0)
 
 
@@ -67,7 +68,7 @@ async def test_a_kept_connection_that_closes_is_stale_and_a_new_one_broken() -> 
         await asked(connection)
         await connection.head()
         await connection.body(5.0)
-        connection.finish()
+        assert connection.finish()
         await asked(connection)
         with pytest.raises(StaleConnection):
             await connection.head()
@@ -76,6 +77,19 @@ async def test_a_kept_connection_that_closes_is_stale_and_a_new_one_broken() -> 
         with pytest.raises(UpstreamBroken) as caught:
             await connection.head()
         assert not isinstance(caught.value, StaleConnection)
+
+
+async def test_a_connection_lost_before_its_exchange_is_told_in_it() -> None:
+    async def leave(talk: Talk) -> None:
+        pass
+
+    async with connected(leave) as (connection, _):
+        await until(lambda: not connection.is_open)
+        await until(lambda: connection._transport is None)
+        await asked(connection)
+        with pytest.raises(UpstreamBroken):
+            await connection.head()
+        assert not connection.finish()
 
 
 async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
@@ -91,8 +105,8 @@ async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
         with pytest.raises(UpstreamBroken):
             await waiter
         assert connection._timer is None
-        connection.write(b"into the void")
-        connection.writelines([b"into", b"the void"])
+        connection.write([b"into the void"])
+        connection.write([b"into", b"the void"])
         with pytest.raises(UpstreamBroken):
             await connection.drain(5.0)
 
@@ -113,7 +127,7 @@ async def test_pieces_that_arrived_are_given_before_the_break_is_told() -> None:
         assert await connection.body(5.0) == [b"part"]
         with pytest.raises(UpstreamBroken):
             await connection.body(5.0)
-        assert not connection.reusable
+        assert not connection.finish()
 
 
 async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read() -> None:
@@ -127,7 +141,7 @@ async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read
             got += sum(map(len, pieces))
         assert got == total
         assert not connection._reading_paused
-        assert connection.reusable
+        assert connection.finish()
 
 
 async def test_a_reply_that_is_whole_but_unread_does_not_keep_reading_paused() -> None:
@@ -137,8 +151,7 @@ async def test_a_reply_that_is_whole_but_unread_does_not_keep_reading_paused() -
         await until(lambda: connection._reading_paused or connection.complete)
         while await connection.body(5.0):
             pass
-        assert connection.reusable
-        connection.finish()
+        assert connection.finish()
         await asked(connection)
         assert (await connection.head()).status == 200
 
@@ -156,6 +169,98 @@ async def test_silence_between_pieces_is_a_timeout() -> None:
         with pytest.raises(UpstreamTimeout):
             await connection.body(0.01)
         assert connection._timer is None
+
+
+async def test_a_timer_that_outlives_what_it_was_set_for_harms_nobody() -> None:
+    async def slow(talk: Talk) -> None:
+        for _ in range(2):
+            await talk.request()
+            await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            await go_on.wait()
+            await talk.say(b"done")
+
+    go_on = asyncio.Event()
+    async with connected(slow) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        connection._on_time()  # set for the head, which has come
+        assert connection.is_open
+        body = asyncio.create_task(connection.body(5.0))
+        await until(lambda: is_timed(connection))
+        connection._on_time()  # runs down before what is due now
+        assert is_timed(connection)
+        go_on.set()
+        assert await body == [b"done"]
+        assert connection.finish()
+        await asked(connection)
+        assert is_timed(connection)
+        assert (await connection.head()).status == 200
+
+
+async def test_what_is_due_sooner_is_not_kept_waiting_by_what_was_due_later() -> None:
+    async def pause(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await talk.reader.read()
+
+    async with connected(pause) as (connection, _):
+        await asked(connection)  # within 5 seconds
+        await connection.head()
+        async with asyncio.timeout(2.0):
+            with pytest.raises(UpstreamTimeout):
+                await connection.body(0.01)
+
+
+async def test_parts_are_sent_in_their_order() -> None:
+    async with connected() as (connection, peer):
+        connection.begin(to_head=False)
+        connection.write([b"POST / HTTP/1.1\r\nContent-", b"Length: 4\r\n\r\n", b"ab"])
+        connection.write([b"cd"])
+        assert (await connection.head()).status == 200
+        assert peer.requests[0].body == b"abcd"
+
+
+async def test_what_has_arrived_is_given_without_waiting() -> None:
+    async with connected(reply(200, b"x" * 100)) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        await until(lambda: connection.complete)
+        assert b"".join(connection.arrived()) == b"x" * 100
+        assert connection.arrived() == []
+        assert connection.finish()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\r\nA: \0",
+        b"<html>",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX",
+    ],
+)
+async def test_what_breaks_http_is_told_at_once_though_the_connection_stays_open(said: bytes) -> None:
+    async def speak(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(said)
+        await talk.reader.read()
+
+    async with connected(speak) as (connection, _):
+        await asked(connection)
+        await until(lambda: not connection.is_open)
+        with pytest.raises(UpstreamBroken):
+            await connection.head()
+        assert not connection.is_open
+
+
+@pytest.mark.parametrize("behind", [b"x", b"\r\n", OK])
+async def test_a_connection_that_said_too_much_carries_no_other_exchange(behind: bytes) -> None:
+    async with connected(OK + behind) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        assert await connection.body(5.0) == [b"ok"]
+        await until(lambda: connection._reader.excess)
+        assert not connection.finish()
 
 
 async def test_bytes_that_wait_and_ends_are_no_quiet() -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import socket
 import ssl
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import Connection
@@ -100,6 +102,109 @@ async def test_another_address_of_a_name_is_tried() -> None:
     async with asyncio.timeout(10), Upstream() as peer:  # `localhost` may be ::1 first, where nobody listens
         connection = await dial(Origin("localhost", peer.port, None, None), lost)
         connection.abort()
+
+
+# Names ---------------------------------------------------------------------------------------------------------------
+
+LOOPS = pytest.mark.parametrize("kind", [uvloop.Loop, asyncio.SelectorEventLoop])
+
+
+def resolving(kind: type[asyncio.AbstractEventLoop], *answers: list[str]) -> asyncio.Runner:
+    """A loop that resolves every name to these addresses, one answer after the other."""
+    coming = list(answers)
+
+    async def getaddrinfo(loop: Any, host: str, port: int, **hints: Any) -> Any:
+        if host != "oic.example.com":  # uvloop asks for addresses too, as it connects
+            return await kind.getaddrinfo(loop, host, port, **hints)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in coming.pop(0)]
+
+    return asyncio.Runner(loop_factory=type("Resolving", (kind,), {"getaddrinfo": getaddrinfo}))
+
+
+class House:
+    """Three addresses with one port in common: what stands at each is the test's to say."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.live = stack.enter_context(socket.create_server(("127.0.0.2", 0)))
+        self.port: int = self.live.getsockname()[1]
+        self.live.settimeout(0)
+
+    def second(self, address: str) -> socket.socket:
+        """One that listens too."""
+        sock = self._stack.enter_context(socket.create_server((address, self.port)))
+        sock.settimeout(0)
+        return sock
+
+    def hole(self, address: str) -> None:
+        """One that answers nothing at all: its line is full, and the kernel drops who comes."""
+        self._stack.enter_context(socket.create_server((address, self.port), backlog=0))
+        for _ in range(4):
+            filler = self._stack.enter_context(socket.socket())
+            filler.settimeout(0)
+            with suppress(BlockingIOError):
+                filler.connect((address, self.port))
+
+    @property
+    def origin(self) -> Origin:
+        return Origin("oic.example.com", self.port, None, None)
+
+
+def has_caller(sock: socket.socket) -> bool:
+    try:
+        sock.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+@LOOPS
+def test_a_name_is_asked_for_at_every_dial(kind: type[asyncio.AbstractEventLoop]) -> None:
+    with ExitStack() as stack, resolving(kind, ["127.0.0.2"], ["127.0.0.3"], ["127.0.0.2"]) as runner:
+        house = House(stack)
+        moved = house.second("127.0.0.3")
+        for here, there in ((house.live, moved), (moved, house.live), (house.live, moved)):
+            connection = runner.run(dial(house.origin, lost))
+            assert (has_caller(here), has_caller(there)) == (True, False)
+            runner.run(gone(connection))
+
+
+async def gone(connection: Connection) -> None:
+    connection.abort()
+    await asyncio.sleep(0)
+
+
+@LOOPS
+def test_dead_addresses_of_a_name_are_passed_over(kind: type[asyncio.AbstractEventLoop]) -> None:
+    addresses = ["127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.2"]  # mute, refusing, mute, alive
+    with ExitStack() as stack, resolving(kind, addresses) as runner:
+        house = House(stack)
+        house.hole("127.0.0.3")
+        house.hole("127.0.0.5")
+
+        async def reach() -> None:
+            async with asyncio.timeout(5):
+                await gone(await dial(house.origin, lost))
+
+        runner.run(reach())
+        assert has_caller(house.live)
+
+
+@LOOPS
+def test_a_name_without_a_live_address_fails_in_time(kind: type[asyncio.AbstractEventLoop]) -> None:
+    with ExitStack() as stack, resolving(kind, ["127.0.0.4", "127.0.0.5"], ["127.0.0.3"]) as runner:
+        house = House(stack)
+        house.hole("127.0.0.3")
+        assert runner.run(why(house.origin)).startswith(f"http://oic.example.com:{house.port}: connect: ")
+
+        async def give_up() -> None:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await dial(house.origin, lost)
+
+        before = set(Path("/proc/self/fd").iterdir())
+        runner.run(give_up())
+        assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 # Through an egress proxy ---------------------------------------------------------------------------------------------

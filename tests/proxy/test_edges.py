@@ -10,16 +10,25 @@ GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n"
 SMUGGLED = b"DELETE /orders/SMUGGLED HTTP/1.1\r\nHost: gw\r\n\r\n"
 
 
-async def test_nothing_behind_an_ignored_upgrade_becomes_a_request() -> None:
+async def test_what_stands_behind_an_ignored_upgrade_is_read_by_its_own_framing() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         inner = b"POST /orders/2 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
-        await caller.say(GET + H2C + b"\r\n" + inner)
-        await caller.say(SMUGGLED)
-        status, head, _ = await caller.reply()
-        assert (status, b"connection: close" in head.lower()) == (200, True)
+        await caller.say(GET + H2C + b"\r\n" + inner + SMUGGLED)
+        for _ in range(2):
+            status, head, _ = await caller.reply()
+            assert (status, b"connection: close" in head.lower()) == (200, False)
+        assert [request.target for request in upstream.requests] == ["/ic/x/1", "/ic/x/2"]
+        assert [request.body for request in upstream.requests] == [b"", SMUGGLED]
+
+
+async def test_the_preface_of_h2c_behind_an_ignored_upgrade_is_no_request() -> None:
+    async with scene() as (gate, upstream, _):
+        caller = await gate.caller()
+        await caller.say(GET + H2C + b"\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED)
+        assert [(await caller.reply())[0] for _ in range(2)] == [200, 400]
         assert await caller.rest() == b""
-        assert [request.target for request in upstream.requests] == ["/ic/x/1"]
+        assert len(upstream.requests) == 1
 
 
 async def test_nothing_behind_a_refused_tunnel_becomes_a_request() -> None:

@@ -158,7 +158,7 @@ async def test_an_upstream_that_is_not_there_is_tried_twice() -> None:
         [record] = at.gate.records
         assert (record.error, record.attempts) == ("upstream-unreachable", 2)
         assert record.reason is not None
-        assert record.reason.startswith(f"http://127.0.0.1:{port}: connect: ")
+        assert str(record.reason).startswith(f"http://127.0.0.1:{port}: connect: ")
 
 
 async def test_a_caller_that_hangs_up_is_seen_only_in_the_record() -> None:

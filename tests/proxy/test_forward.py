@@ -105,7 +105,7 @@ async def test_one_connection_serves_one_caller_after_the_other() -> None:
         assert len(identity.asked) == 1
         assert gate.pool.counts() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
         [kept] = gate.pool._idle
-        assert kept._timer is None
+        assert kept._deadline is None
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

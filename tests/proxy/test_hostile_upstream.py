@@ -52,6 +52,8 @@ BROKEN_HEADS = {
     "length and chunks": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",),
     "unknown coding": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",),
     "chunks in HTTP/1.0": (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",),
+    "status 600": (b"HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n",),
+    "coding behind nothing": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",),
     "folded field": (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",),
     "NUL": (b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",),
     "unasked 101": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxxx",),
@@ -71,6 +73,16 @@ async def test_a_head_that_cannot_be_trusted_is_a_502(parts: tuple[bytes, ...]) 
         assert record.reason
         await upstream.until(lambda: upstream.open == 0)
         assert gate.pool.counts()["idle"] == 0
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nX: a\0b", b"HTTP/1.1 200 OK\rX", b"<html>"]
+)
+async def test_nobody_waits_for_the_end_of_a_broken_head(head: bytes) -> None:
+    async with scene(said(head)) as (gate, upstream, _):  # the connection stays open
+        assert (await gate.get())[0] == 502
+        assert gate.records[0].error == "upstream-broken"
+        await upstream.until(lambda: upstream.open == 0)
 
 
 async def test_a_head_flood_is_cut_off_while_it_flows() -> None:

@@ -2,6 +2,7 @@
 
 import time
 
+from gateway.observe.stamp import stamp
 from tests.fakes.gate import scene
 from tests.fakes.upstream import Talk, reply
 
@@ -12,7 +13,7 @@ async def test_a_record_says_what_happened() -> None:
     async with scene(reply(202, b"fine", *ids)) as (gate, _, _):
         await gate.post(b"hello", "X-Request-Id: mine", target="/orders/1?secret=x")
         [record] = gate.records
-        assert began <= record.time <= time.time()
+        assert stamp(began) <= record.time <= stamp(time.time())
         assert (record.request_id, record.route, record.credential) == ("mine", "orders", "app")
         assert (record.client, record.method, record.path) == ("127.0.0.1", "POST", "/orders/1")
         assert (record.status, record.upstream_status, record.attempts) == (202, 202, 1)

@@ -297,4 +297,4 @@ async def test_a_way_that_is_silent_is_not_tried_again() -> None:
             [record] = at.gate.records
             assert (record.error, record.attempts) == ("upstream-unreachable", 1)
             assert record.reason is not None
-            assert record.reason.endswith("no connection within 0.05 s")
+            assert str(record.reason).endswith("no connection within 0.05 s")

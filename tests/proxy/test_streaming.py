@@ -2,13 +2,11 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
-from aiohttp.web_protocol import RequestHandler
 
-from gateway.proxy.connection import Connection
-from gateway.proxy.server import CallerConnection
+from gateway.proxy.server import AHEAD
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
 from tests.fakes.upstream import Talk, reply
 
@@ -51,30 +49,40 @@ def held(at: Scene) -> int:
     """The bytes of bodies that the gateway holds itself."""
     total = 0
     for connection in at.gate.pool._busy:
-        total += sum(map(len, connection._reader.body)) if connection._reader else 0
+        total += sum(map(len, connection._reader.body))
         total += connection._transport.get_write_buffer_size() if connection._transport else 0
-    for protocol in at.gate.server.connections:
-        total += protocol.transport.get_write_buffer_size() if protocol.transport else 0
-        assert isinstance(protocol, CallerConnection)
-        total += getattr(protocol._newest, "_size", 0)
+    for caller in at.gate.server.connections:
+        total += caller._transport.get_write_buffer_size() if caller._transport else 0
+        total += len(caller._buffer)
+        total += sum(map(len, caller._body._pieces)) if caller._body else 0
     return total
 
 
 def pieces(at: Scene) -> int:
     """The pieces of replies that the gateway holds."""
-    return sum(len(connection._reader.body) for connection in at.gate.pool._busy if connection._reader)
+    return sum(len(connection._reader.body) for connection in at.gate.pool._busy)
 
 
-async def most_of(measure: Callable[[], int], readers: Iterable[Connection | RequestHandler]) -> int:
-    """The greatest measure until one of the readers has stopped reading."""
+def replies_wait(at: Scene) -> bool:
+    """Some upstream is no longer read."""
+    return any(connection._reading_paused for connection in at.gate.pool._busy)
+
+
+def callers_wait(at: Scene) -> bool:
+    """Some caller is no longer read."""
+    return any(caller._is_held for caller in at.gate.server.connections)
+
+
+async def most_of(measure: Callable[[], int], has_stopped: Callable[[], bool]) -> int:
+    """The greatest measure until reading has stopped."""
     most = 0
 
-    def has_stopped() -> bool:
+    def is_over() -> bool:
         nonlocal most
         most = max(most, measure())
-        return any(reader._reading_paused for reader in readers)
+        return has_stopped()
 
-    await until(has_stopped)
+    await until(is_over)
     return most
 
 
@@ -108,7 +116,7 @@ async def test_a_slow_caller_slows_the_upstream(framing: bytes) -> None:
         caller = await narrow(at.gate)
         await caller.say(GET)
         await caller.head()
-        assert await most_of(lambda: held(at), at.gate.pool._busy) < BOUND
+        assert await most_of(lambda: held(at), lambda: replies_wait(at)) < BOUND
         before = written
         await caller.reader.readexactly(20 * 1024 * 1024)
         assert held(at) < BOUND
@@ -132,7 +140,7 @@ async def test_a_slow_upstream_slows_the_caller() -> None:
         caller = await at.gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % (len(LARGE) * 4))
         upload = asyncio.create_task(caller.say(LARGE * 4))
-        assert await most_of(lambda: held(at), at.gate.server.connections) < BOUND
+        assert await most_of(lambda: held(at), lambda: callers_wait(at)) < BOUND
         go_on.set()
         await upload
         assert (await caller.reply())[2] == b"all"
@@ -150,7 +158,7 @@ async def test_tiny_chunks_to_a_slow_caller_are_held_in_few_pieces() -> None:
         caller = await narrow(at.gate)
         await caller.say(GET)
         await caller.head()
-        assert await most_of(lambda: pieces(at), at.gate.pool._busy) < 100_000
+        assert await most_of(lambda: pieces(at), lambda: replies_wait(at)) < 100_000
         caller.reset()
         await at.gate.recorded()
 
@@ -175,10 +183,36 @@ async def test_pipelined_requests_of_a_caller_that_does_not_read_wait() -> None:
     async with scene(*[reply(200, LARGE[:200_000])] * 80) as at:
         caller = await narrow(at.gate)
         await caller.say(GET * 80)
-        await until(lambda: any(protocol.writing_paused for protocol in at.gate.server.connections))
+        await until(lambda: any(caller.is_behind for caller in at.gate.server.connections))
         for _ in range(500):
             await asyncio.sleep(0)
         assert held(at) < BOUND
         assert len(at.upstream.requests) < 80
         for _ in range(80):
             assert len((await caller.reply())[2]) == 200_000
+
+
+@pytest.mark.parametrize("size", [40, 900])
+async def test_any_number_of_requests_may_be_in_line(size: int) -> None:
+    get = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX: %b\r\n\r\n" % (b"x" * size)
+    count = 4 * AHEAD // len(get)
+    async with scene() as at:
+        caller = await at.gate.caller()
+        flood = asyncio.create_task(caller.say(get * count))
+        for _ in range(count):
+            assert (await caller.reply())[0] == 200
+            assert held(at) < BOUND
+        await flood
+        assert len(await at.gate.recorded(count)) == count
+
+
+async def test_a_large_body_behind_many_requests_in_line_arrives_whole() -> None:
+    post = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
+    async with scene() as at:
+        caller = await at.gate.caller()
+        flood = asyncio.create_task(caller.say(GET * (AHEAD // len(GET)) + post + LARGE + GET))
+        for _ in range(AHEAD // len(GET) + 2):
+            assert (await caller.reply())[0] == 200
+        await flood
+        assert at.upstream.requests[-2].body == LARGE
+        assert at.upstream.requests[-1].body == b""

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.errors import Overloaded, UpstreamBroken, UpstreamUnreachable
 from gateway.proxy import upstream
 from gateway.proxy.connection import Connection
 from gateway.proxy.dialing import Origin
@@ -33,7 +33,7 @@ async def pool(
 async def use(connection: Connection) -> bytes:
     """One exchange."""
     connection.begin(to_head=False)
-    connection.write(GET)
+    connection.write([GET])
     await connection.head()
     got = b""
     while pieces := await connection.body(5.0):
@@ -227,17 +227,61 @@ async def test_an_unasked_byte_ends_an_idle_connection() -> None:
         assert made.counts()["idle"] == 0
 
 
-class Crowd:
-    """Callers of a pool that do what they are told, and what must hold after each step."""
+async def test_a_second_try_gets_a_new_connection_even_where_others_stand_idle() -> None:
+    peer = Upstream()
+    for size, left in ((2, 1), (1, 0)):
+        async with pool(peer, size=size) as made:
+            first = await made.acquire(5)
+            await use(first)
+            made.release(first)
+            fresh = await made.acquire(5, fresh=True)
+            assert fresh is not first
+            assert made.counts() == {"busy": 1, "idle": left, "dialing": 0, "waiting": 0}
+            await use(fresh)
+            made.release(fresh)
 
-    def __init__(self, made: upstream.Upstream, size: int) -> None:
+
+async def test_a_second_try_waits_its_turn_like_all_others() -> None:
+    async with pool(Upstream(), size=1) as made:
+        held = await made.acquire(5)
+        first = asyncio.create_task(made.acquire(5))
+        await waiting(made, 1)
+        second = asyncio.create_task(made.acquire(5, fresh=True))
+        await waiting(made, 2)
+        await use(held)
+        made.release(held)
+        assert await first is held
+        assert not second.done()
+        held.abort()
+        made.release(held)
+        assert await second is not held
+
+
+# Whatever happens -----------------------------------------------------------------------------------------------------
+
+LONG = 100.0  # seconds: longer than anything may be idle or old here
+
+
+class Crowd:
+    """Callers of a pool that do what they are told, its upstream, and what must hold after each step."""
+
+    def __init__(self, made: upstream.Upstream, peer: Upstream, size: int) -> None:
         self.pool = made
+        self.peer = peer
         self.size = size
         self.asking: list[asyncio.Task[Connection]] = []
         self.held: list[Connection] = []
+        self.is_closed = False
 
-    async def ask(self, _: int) -> None:
-        self.asking.append(asyncio.create_task(self.pool.acquire(5)))
+    async def ask(self, number: int) -> None:
+        self.asking.append(asyncio.create_task(self.pool.acquire(5, fresh=number == 0)))
+
+    async def take(self, _: int) -> None:
+        is_anybody_in_line = self.pool.counts()["waiting"] > 0
+        connection = self.pool.take()
+        if connection is not None:
+            assert not is_anybody_in_line
+            self.held.append(connection)
 
     async def leave(self, number: int) -> None:
         if self.asking:
@@ -246,7 +290,10 @@ class Crowd:
     async def use(self, number: int) -> None:
         if self.held:
             connection = self.held.pop(number % len(self.held))
-            await use(connection)
+            count = connection.exchanges
+            with suppress(UpstreamBroken):  # the upstream may have hung up
+                assert await use(connection) == b"ok"
+            assert connection.exchanges == count + 1
             self.pool.release(connection)
 
     async def drop(self, number: int) -> None:
@@ -257,21 +304,62 @@ class Crowd:
         if self.pool._idle:
             self.pool._idle[number % len(self.pool._idle)].abort()
 
+    async def hang_up(self, number: int) -> None:
+        talks = list(self.peer._talks)
+        if talks:
+            talks[number % len(talks)].cancel()
+
+    async def age(self, number: int) -> None:
+        known = [*self.pool._idle, *self.held]
+        if known:
+            known[number % len(known)].opened_at -= LONG
+
+    async def pass_time(self, _: int) -> None:
+        for connection in self.pool._idle:
+            connection.idle_since -= LONG
+        if self.pool._sweeper is not None:
+            self.pool._sweeper.cancel()
+            self.pool._sweep()
+            assert not self.pool._idle
+
     async def close(self, number: int) -> None:
         if number == 0:
             self.pool.close()
+            self.is_closed = True
 
     async def breathe(self, _: int) -> None:
         await asyncio.sleep(0)
 
-    def check(self) -> None:
+    async def settle(self, _: int) -> None:
+        """All that can happen by itself has happened: now the books must balance."""
+        await until(lambda: not self.pool.counts()["dialing"])
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.collect()
+        counts = self.pool.counts()
+        if counts["dialing"]:
+            return
+        assert (counts["busy"], counts["waiting"]) == (len(self.held), len(self.asking))
+        assert self.pool._busy == set(self.held)
+        if self.asking:
+            assert counts["busy"] == self.size, "someone waits although there is room"
+        if self.is_closed:
+            assert not counts["idle"]
+
+    def collect(self) -> None:
         for task in [task for task in self.asking if task.done()]:
             self.asking.remove(task)
             self.held.append(task.result())
+
+    def check(self) -> None:
+        self.collect()
         counts = self.pool.counts()
+        assert min(counts.values()) >= 0
         assert counts["busy"] + counts["idle"] + counts["dialing"] <= self.size
-        assert len(set(self.held)) == len(self.held)
-        assert not set(self.held) & set(self.pool._idle)
+        assert len(set(self.held)) == len(self.held), "one connection for two requests"
+        assert set(self.held) <= self.pool._busy
+        assert not self.pool._busy & set(self.pool._idle)
+        assert not (counts["idle"] and counts["waiting"])
 
     async def disperse(self) -> None:
         """Everyone who still asks gets a connection, once those who hold one bring it back."""
@@ -286,21 +374,29 @@ Do = Callable[[Crowd, int], Awaitable[None]]
 DOINGS: tuple[Do, ...] = (
     Crowd.ask,
     Crowd.ask,
+    Crowd.take,
+    Crowd.use,
     Crowd.use,
     Crowd.drop,
     Crowd.leave,
     Crowd.breathe,
+    Crowd.settle,
     Crowd.cut,
+    Crowd.hang_up,
+    Crowd.age,
+    Crowd.pass_time,
     Crowd.close,
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 9)), max_size=40), size=st.integers(1, 3))
 async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(steps: list[tuple[Do, int]], size: int) -> None:
-    async with pool(Upstream(), size=size, within=2.0) as made:
-        crowd = Crowd(made, size)
+    peer = Upstream()
+    async with pool(peer, size=size, within=2.0) as made:
+        crowd = Crowd(made, peer, size)
         for do, number in steps:
             await do(crowd, number)
             crowd.check()
+        await crowd.settle(0)
         await crowd.disperse()

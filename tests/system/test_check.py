@@ -113,7 +113,7 @@ async def test_live_a_scope_with_a_slash_before_urn_is_explained(tmp_path: Path,
 async def test_live_a_grant_that_is_not_ticked_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
     client = sandbox.clients[sandbox.client_id]
     sandbox.clients[sandbox.client_id] = replace(client, grants=frozenset({"password"}))
-    await live(written(tmp_path, settings(sandbox)), "unauthorized_client", "Tick Client Credentials")
+    await live(written(tmp_path, settings(sandbox)), "unauthorized_client", "Tick the credential's grant")
 
 
 def closed_port() -> int:

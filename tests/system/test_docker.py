@@ -89,6 +89,7 @@ def test_the_last_stage_can_install_nothing_and_runs_as_nobody() -> None:
     last = max(index for index, (word, _) in enumerate(words) if word == "FROM")
     runs = [rest for word, rest in words[last:] if word == "RUN"]
     assert [run for run in runs if "uninstall" not in run] == []
+    assert [run for run in runs if "compileall" in run]  # nobody could later: every start would do it anew
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", told("USER"))
     assert told("STOPSIGNAL") == "SIGTERM"
     assert "PYTHONDONTWRITEBYTECODE=1" in told("ENV").split()

@@ -1,6 +1,7 @@
 """The way of a token through the real process: one request for all, renewal behind their backs, never a dead one."""
 
 import asyncio
+import signal
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from gateway.sandbox import Sandbox
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.gate import Caller
-from tests.fakes.identity import Answer, Identity, token
+from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.fakes.process import LONGEST, Process, gateway, request
 from tests.fakes.upstream import Talk, Upstream, reply
 from tests.system.scene import SECRETS, before, between, simple, written
@@ -227,3 +228,73 @@ async def test_half_an_answer_is_no_token(tmp_path: Path, nonsense: Answer) -> N
     async with Identity(nonsense) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
         assert (await gate.get("/orders/1"))[0] == 503
         assert not upstream.requests
+
+
+async def test_a_token_is_got_before_anyone_asks(tmp_path: Path) -> None:
+    async with Identity() as identity, Upstream() as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"]["prefetch"] = True
+        async with gateway(written(tmp_path, document), **SECRETS) as gate:
+            await identity.arrived(1)
+            await until(gate, "state", "fresh")
+            assert (await gate.get("/orders/1"))[0] == 200
+    assert len(identity.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status"), [(refusal("invalid_client", 401), 502), (answer(429, retry_after="250"), 503)]
+)
+async def test_a_changed_secret_file_is_used_at_once_and_without_a_restart(
+    tmp_path: Path, trouble: Answer, status: int
+) -> None:  # defect 14
+    secret = tmp_path / "secret"
+    secret.write_text("wrong\n", encoding="utf-8")
+    async with Identity(trouble) as identity, Upstream() as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"] |= {"client_secret": {"file": str(secret)}, "client_auth": "post"}
+        async with gateway(written(tmp_path, document), **SECRETS) as gate:
+            assert {(await gate.get("/orders/1"))[0] for _ in range(3)} == {status}
+            level, permanent = ("error", True) if status == 502 else ("warning", False)
+            [told] = await gate.said("token-failed")
+            assert told["level"] == level
+            assert (await gate.ask("/status"))[1]["credentials"]["app"]["last_error"]["permanent"] is permanent
+            secret.write_text("right\n", encoding="utf-8")
+            async with asyncio.timeout(5):
+                while (await gate.get("/orders/1"))[0] != 200:
+                    pass
+    assert [asked.form["client_secret"] for asked in identity.asked] == [["wrong"], ["right"]]
+
+
+async def test_status_and_metrics_tell_the_tokens_story(tmp_path: Path) -> None:
+    held = asyncio.Event()
+    async with Identity(answer(503), token("first").behind(held)) as identity, Upstream(REFUSED) as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"]["budget"] = {"per_minute": 7}
+        async with gateway(written(tmp_path, document), **SECRETS) as gate:
+            assert (await gate.get("/orders/1"))[0] == 503
+            text = (await gate.get("/metrics", address=gate.admin))[2].decode()
+            assert 'oic_gateway_token_state{credential="app",state="none"} 1.0' in text
+            assert 'oic_gateway_token_last_error_timestamp_seconds{code="unreadable",credential="app"}' in text
+            status = (await gate.ask("/status"))[1]["credentials"]["app"]
+            assert status["last_error"]["remedy"]
+            gate.signal(signal.SIGHUP)  # forgets the failure
+            await gate.said("reloaded")
+            calls = [asyncio.create_task(gate.get("/orders/1")) for _ in range(4)]
+            await until(gate, "waiters", 4)
+            held.set()
+            assert {(await call)[0] for call in calls} == {200}
+            told = (await gate.ask("/status"))[1]["credentials"]["app"]
+            assert (told["state"], told["fetches"]) == ("fresh", {"ok": 2, "refused": 0, "unavailable": 1})
+            assert (told["coalesced"], told["replays"], told["budget_left"], told["last_error"]) == (3, 1, 4, None)
+            text = (await gate.get("/metrics", address=gate.admin))[2].decode()
+            for line in (
+                'oic_gateway_token_state{credential="app",state="fresh"} 1.0',
+                'oic_gateway_token_requests_total{credential="app",result="ok"} 2.0',
+                'oic_gateway_token_coalesced_total{credential="app"} 3.0',
+                'oic_gateway_token_replays_total{credential="app"} 1.0',
+                'oic_gateway_token_budget_left{credential="app"} 4.0',
+                'oic_gateway_token_waiters{credential="app"} 0.0',
+            ):
+                assert line in text, line
+            assert "oic_gateway_token_obtained_timestamp_seconds" in text
+            assert "token_last_error_timestamp_seconds{" not in text

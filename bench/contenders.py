@@ -1,0 +1,137 @@
+"""Who is measured, and the proof that each does the whole job. A contender is a line in the table."""
+
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench.peers import peer
+from bench.stage import HERE, NGINX, BenchFailed, Process, Stage, filled, free_port, log_of, python
+from bench.workloads import CONNECTIONS, WORKLOADS, Way, Workload
+
+ALL = frozenset(WORKLOADS)
+NOT_CROWDED = frozenset(name for name, work in WORKLOADS.items() if work.connections == CONNECTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A template of bench/ and the command that FILE (in FOLDER) makes complete; `log` is its access log's name.
+
+    `tls` is the port word and path of the way over TLS. `works` are the workloads it takes part in.
+    """
+
+    template: str
+    command: tuple[str, ...]
+    about: str
+    log: str = ""
+    tls: str = "TLS_PORT/ic"
+    works: frozenset[str] = ALL
+
+
+CONTENDERS = {
+    "gateway": Contender(
+        "gateway.yaml",
+        python("-m", "gateway", "serve", "--config", "FILE"),
+        "this gateway: client credentials, JSON record of each request, metrics",
+        tls="PORT/tls",
+    ),
+    "nginx": Contender(
+        "nginx.conf", NGINX, "a fixed bearer and an access log: the limit, no token is ever got", log="nginx-access.log"
+    ),
+    "envoy": Contender(
+        "envoy.yaml",
+        (peer("envoy"), *"--concurrency 1 --disable-hot-restart --log-level error -c FILE".split()),
+        "`credential_injector` with client credentials, JSON access log, statistics, one worker",
+        log="envoy-access.log",
+    ),
+    "naive": Contender(
+        "naive.yaml",
+        python(str(HERE / "naive.py"), "FILE"),
+        "`aiohttp.web.Application` and `ClientSession` with a token, an access log and two meters: the obvious program",
+        tls="PORT/tls",
+        works=NOT_CROWDED,
+    ),
+    "mitmproxy": Contender(
+        "addon.py",
+        (peer("mitmdump"), *"--mode reverse:http://127.0.0.1:UPSTREAM --listen-port PORT -s FILE".split()),
+        "`mitmdump` with an addon of one line that sets a fixed bearer; its flow log",
+        works=frozenset({"plain"}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A contender that runs: its process, its address by the way to the upstream, its access log."""
+
+    name: str
+    process: Process
+    urls: dict[Way, str]
+    log: Path
+
+    def url(self, work: Workload) -> str:
+        """Where this work is asked for."""
+        return self.urls[work.way] + work.path
+
+
+@contextmanager
+def started(name: str, stage: Stage) -> Iterator[Runner]:
+    """A contender that answers on its port."""
+    contender = CONTENDERS[name]
+    ports: dict[str, str | int] = {word: free_port() for word in ("PORT", "TLS_PORT", "ADMIN")}
+    words = {**stage.words, **ports}
+    file = stage.fill(contender.template, **ports)
+    command = tuple(filled(part, words) for part in contender.command)
+    with stage.running(command, file, int(ports["PORT"])) as process:
+        port, _, folder = contender.tls.partition("/")
+        urls: dict[Way, str] = {
+            "plain": f"http://127.0.0.1:{ports['PORT']}/ic",
+            "tls": f"http://127.0.0.1:{ports[port]}/{folder}",
+        }
+        yield Runner(name, process, urls, stage.folder / contender.log if contender.log else log_of(file))
+
+
+def verify(runner: Runner, work: Workload, stage: Stage, *, patience: float = 15.0) -> None:
+    """The right answer comes through this contender; the upstream gives it to nobody without the bearer.
+
+    Tried until `patience` seconds are over: a contender may listen before it has its token.
+    """
+    direct = f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic{work.path}"
+    body = b"x" * 16 if work.path == "/post" else None
+    expected = b'{"ok":true}' if body else (stage.folder / "www" / "ic" / work.path[1:]).read_bytes()
+    if (status := ask(direct, body)[0]) != 401:
+        raise BenchFailed(f"the upstream answers {status} without a bearer")
+    until = time.monotonic() + patience
+    while (answer := ask(runner.url(work), body)) != (200, expected):
+        if time.monotonic() > until:
+            raise BenchFailed(f"{runner.name} answers {answer[0]}, {answer[1][:200]!r} at {runner.url(work)}")
+        time.sleep(0.1)
+
+
+def ask(url: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """Status and body of one GET, or of a POST where there is a body to send."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        connection.request("GET" if body is None else "POST", parts.path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def verify_log(runner: Runner, requests: int, *, patience: float = 15.0) -> None:
+    """At least one line per request has been written within `patience` seconds (writers flush late)."""
+    until = time.monotonic() + patience
+    while (lines := count_lines(runner.log)) < requests:
+        if time.monotonic() > until:
+            raise BenchFailed(f"{runner.name} wrote {lines} lines about {requests} requests")
+        time.sleep(0.2)
+
+
+def count_lines(file: Path) -> int:
+    with file.open("rb") as content:
+        return sum(block.count(b"\n") for block in iter(lambda: content.read(1 << 20), b""))

@@ -1,0 +1,169 @@
+"""One measurement: `wrk` loads a contender, /proc tells what it cost.
+
+CPU time is user plus system of the contender's whole process tree, so that workers and helpers count too.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bench.stage import LOAD_CPU, BenchFailed, Stage
+
+WARM_UP = 1.0  # seconds
+
+Key = TypeVar("Key")
+
+_FAILURES = (BenchFailed, OSError, subprocess.CalledProcessError)
+
+_REPORT = """
+done = function(summary, latency)
+  local e = summary.errors
+  io.write(string.format('{"requests":%d,"seconds":%f,"p50_us":%d,"p99_us":%d,"errors":%d}',
+    summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a contender used and gave under one load: microseconds of CPU per request, its memory, and what wrk saw."""
+
+    cpu_us: float
+    requests_s: float
+    p50_us: float
+    p99_us: float
+    rss_mb: float
+    requests: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What wrk is told: for so many seconds, over so many connections, with a script that makes requests."""
+
+    seconds: float
+    connections: int = 32
+    script: str = ""
+
+
+def measure(pid: int, url: str, load: Load) -> Figures:
+    """Loads one contender; every request must succeed, else BenchFailed."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(load.script + _REPORT)
+        file.flush()
+        wrk = ["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{load.connections}", f"-d{load.seconds:g}s"]
+        before = cpu_s(pid)
+        done = subprocess.run(
+            [*wrk, "--timeout", "20s", "-s", file.name, url], capture_output=True, text=True, check=True
+        )
+        used = cpu_s(pid) - before
+    told = json.loads(done.stdout.splitlines()[-1])
+    requests = told["requests"]
+    if told["errors"] or not requests:
+        raise BenchFailed(f"{told['errors']} of {requests} requests failed at {url}")
+    return Figures(
+        cpu_us=used / requests * 1e6,
+        requests_s=requests / told["seconds"],
+        p50_us=told["p50_us"],
+        p99_us=told["p99_us"],
+        rss_mb=rss_mb(pid),
+        requests=requests,
+    )
+
+
+def measure_share(pid: int, url: str, load: Load) -> tuple[Figures, float]:
+    """As `measure`, and the part of all CPU time that went to the busiest process of the tree."""
+    before = cpu_by_member(pid)
+    figures = measure(pid, url, load)
+    used = [seconds - before.get(member, 0.0) for member, seconds in cpu_by_member(pid).items()]
+    return figures, max(used) / sum(used)
+
+
+def interleaved(
+    runs: Mapping[Key, Callable[[float], Figures]], *, rounds: int, seconds: float, say: Callable[[str], None]
+) -> dict[Key, Figures]:
+    """The medians of runs that take turns, there and back, after a short turn to warm up.
+
+    Each run is given its seconds. One that fails when it counts is said, and left out from then on.
+    """
+    for run in runs.values():
+        with suppress(*_FAILURES):
+            run(WARM_UP)
+    found: dict[Key, list[Figures]] = {key: [] for key in runs}
+    for number in range(rounds):
+        for key in list(found)[:: -1 if number % 2 else 1]:
+            try:
+                found[key].append(runs[key](seconds))
+            except _FAILURES as error:
+                say(f"{key}: {error}")
+                del found[key]
+    return {key: median(each) for key, each in found.items()}
+
+
+def median(rounds: Sequence[Figures]) -> Figures:
+    """The median of each figure by itself."""
+    return Figures(*(statistics.median(column) for column in zip(*map(astuple, rounds), strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a run is given: the stage, how often and how long to load, and how to complain."""
+
+    stage: Stage
+    rounds: int
+    seconds: float
+    say: Callable[[str], None]
+
+    def turns(self, runs: dict[str, Callable[[float], Figures]]) -> dict[str, Figures]:
+        """Medians of interleaved loads; BenchFailed when one of them failed."""
+        found = interleaved(runs, rounds=self.rounds, seconds=self.seconds, say=self.say)
+        if missing := sorted(runs.keys() - found.keys()):
+            raise BenchFailed(f"no figures for {', '.join(missing)}")
+        return found
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
+    return [pid, *(member for child in children for member in tree(int(child)))]
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of the tree, with that of children that have ended."""
+    return sum(cpu_by_member(pid).values())
+
+
+def cpu_by_member(pid: int) -> dict[int, float]:
+    """User and system seconds by process id, with those of ended children (proc(5): fields 14 to 17 of stat)."""
+    stats = {member: Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split() for member in tree(pid)}
+    ticks = os.sysconf("SC_CLK_TCK")
+    return {member: sum(map(int, stat[11:15])) / ticks for member, stat in stats.items()}
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of the tree."""
+    pages = sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in tree(pid))
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def forget_peak(pid: int) -> None:
+    """Lets `peak_mb` count anew from now (proc(5), clear_refs)."""
+    for member in tree(pid):
+        Path(f"/proc/{member}/clear_refs").write_text("5")
+
+
+def peak_mb(pid: int) -> float:
+    """Highest resident memory of the tree since `forget_peak`."""
+    return sum(_status_kb(member, "VmHWM") for member in tree(pid)) * 1024 / 1e6
+
+
+def _status_kb(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(field + ":")), 0)

@@ -1,0 +1,116 @@
+"""Tables of what a run found: for the terminal, and as Markdown between markers of docs/performance.md."""
+
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from bench.contenders import CONTENDERS
+from bench.goals import Verdict
+from bench.results import Results
+from bench.scale import RUNS
+from bench.workloads import WORKLOADS
+
+_PEERS = ("envoy", "nginx")
+_DETAILS = {"requests_s": "req/s", "p50_us": "p50 µs", "p99_us": "p99 µs", "rss_mb": "RSS MB"}
+
+Table = list[Sequence[str]]
+
+
+def cpu_table(results: Results) -> Table:
+    """CPU microseconds per request by workload and contender, and the gateway's ratios."""
+    names = results.contenders()
+    peers = [peer for peer in _PEERS if {peer, "gateway"} <= set(names)]
+    titles = ["CPU µs per request", *names, *(f"gateway / {peer}" for peer in peers)]
+    return [titles, *([work, *_cpu(results, work, names, peers)] for work in results.workloads())]
+
+
+def _cpu(results: Results, work: str, names: Iterable[str], peers: Iterable[str]) -> list[str]:
+    rows = (results.rows.get((work, name)) for name in names)
+    ratios = (results.ratio(work, peer) for peer in peers)
+    return [*(_sign(row.cpu_us if row else None, 1) for row in rows), *(_sign(ratio, 2) for ratio in ratios)]
+
+
+def detail_table(results: Results) -> Table:
+    """Throughput, latency and memory by workload and contender."""
+    rows: Table = [["workload", "contender", *_DETAILS.values()]]
+    for (work, name), row in results.rows.items():
+        rows.append([work, name, *(_sign(getattr(row, key), 0) for key in _DETAILS)])
+    return rows
+
+
+def scale_table(results: Results) -> Table:
+    """The facts of the scale runs."""
+    rows: Table = [["run", "what", "found"]]
+    for run, facts in results.facts.items():
+        rows += [[run, fact.label, f"{_short(fact.value)} {fact.unit}".strip()] for fact in facts]
+    return rows
+
+
+def goal_table(verdicts: Iterable[Verdict]) -> Table:
+    """Each goal, its limit, the figure, the verdict."""
+    rows: Table = [["to reach", "limit", "found", ""]]
+    rows += [[verdict.goal.about, verdict.limit, verdict.shown, verdict.word] for verdict in verdicts]
+    return rows
+
+
+def aligned(table: Table) -> str:
+    """For the terminal: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        [f"{row[0]:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
+        for row in table
+    )
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def markdown(table: Table, *, left: int = 1) -> str:
+    """As a Markdown table whose first `left` columns hold words."""
+    rule = ["---" if number < left else "---:" for number in range(len(table[0]))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (table[0], rule, *table[1:]))
+
+
+def about_contenders() -> str:
+    """A line for each contender, as Markdown."""
+    return markdown([["contender", "what it does"], *([name, each.about] for name, each in CONTENDERS.items())], left=2)
+
+
+def about_runs() -> str:
+    """A line for each workload and each scale run, as Markdown."""
+    works = ([name, work.about] for name, work in WORKLOADS.items())
+    runs = ([name, (run.__doc__ or "").splitlines()[0]] for name, run in RUNS.items())
+    return markdown([["name", "what is asked for"], *works, *runs], left=2)
+
+
+def section(results: Results, verdicts: Sequence[Verdict], *, day: date, rounds: int, seconds: float) -> str:
+    """What stands between the markers after a complete run."""
+    reached = sum(verdict.word == "reached" for verdict in verdicts)
+    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    told = (
+        f"{day}, {where}: medians of {rounds} rounds of {seconds:g} s; load average before the run "
+        f"{results.load_before:.1f}.\nA quiet machine has less than 0.2. {reached} of {len(verdicts)} goals reached."
+    )
+    parts = [
+        told,
+        markdown(cpu_table(results)),
+        markdown(goal_table(verdicts)),
+        markdown(scale_table(results), left=2),
+        markdown(detail_table(results), left=2),
+        *(f"* {complaint}" for complaint in results.complaints),
+    ]
+    return "\n\n".join(parts)
+
+
+def put(document: str, name: str, inner: str) -> str:
+    """The document with what stands between the markers of `name` replaced; ValueError where they are missing."""
+    begin, end = (f"<!-- {name}: {side} -->" for side in ("begin", "end"))
+    if begin not in document or end not in document:
+        raise ValueError(f"the document needs the markers {begin} and {end}")
+    return f"{document.partition(begin)[0]}{begin}\n\n{inner}\n\n{end}{document.partition(end)[2]}"
+
+
+def _sign(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.2f}" if value < 10 else f"{value:.1f}"

@@ -1,0 +1,230 @@
+"""A minute of everything at once through two workers, one of which is killed every few seconds: `make soak`.
+
+At its end it says what was promised and what was seen; exit status 1 when a promise is broken. See `soak_peers` for the
+callers and the upstream.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that this file can be run by its name
+
+from bench.soak_peers import Caller, Message, Tally, Upstream, head, read_body
+
+WORKERS = 2
+BACK_WITHIN = 1.0  # seconds until a killed worker has been replaced
+UNWRITTEN = 0.5  # seconds before its end of which a killed worker may not have written the records
+PARENT_GROWTH = 16 * 1024  # KiB of memory that the parent may grow by
+
+
+class Gateway:
+    """The process under test: what it says, and what its admin port tells."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.pid = process.pid
+        self.events: list[dict[str, Any]] = []
+        self.records: Counter[str] = Counter()
+        self.torn = 0
+        self.reading = asyncio.create_task(self._read())
+
+    async def started(self) -> None:
+        """Waits until it listens; from here on `port` and `admin` are known."""
+        while not (said := [event for event in self.events if event["event"] == "started"]):
+            assert not self.reading.done(), "the gateway did not start"
+            await asyncio.sleep(0.01)
+        self.port, self.admin = (int(said[0][key].rpartition(":")[2]) for key in ("listen", "admin"))
+
+    async def ask(self, path: str) -> Message:
+        """The admin port's answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.admin)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = await head(reader)
+        await read_body(reader, answer)
+        writer.close()
+        return answer
+
+    async def workers(self) -> list[int]:
+        """Their process ids."""
+        return [worker["pid"] for worker in json.loads((await self.ask("/status")).body)["workers"]]
+
+    async def requests(self) -> float:
+        """The counter, summed over its labels."""
+        rows = (await self.ask("/metrics")).body.decode().splitlines()
+        return sum(float(row.split()[-1]) for row in rows if row.startswith("oic_gateway_requests_total{"))
+
+    async def stop(self) -> int:
+        """Has it drain; its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        await self.reading
+        return await self._process.wait()
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for row in self._process.stdout:
+            try:
+                line = json.loads(row)
+            except ValueError:
+                self.torn += 1
+                continue
+            if line["event"] == "request":
+                self.records[line["request_id"]] += 1
+            else:
+                self.events.append(line)
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, seconds: float, kill_every: float, callers: int, seed: int) -> None:
+        self.seconds, self.kill_every, self.callers = seconds, kill_every, callers
+        self.luck = random.Random(seed)
+        self.tally, self.upstream = Tally(), Upstream()
+        self.kills: list[float] = []  # by the loop's clock
+        self.killed_at: dict[int, float] = {}  # by the wall's, as the gateway's log has it
+        self.backwards = 0
+
+    async def run(self) -> bool:
+        """True when every promise was kept."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = _configuration(Path(folder), await self.upstream.start())
+            environ = os.environ | {"SOAK_SECRET": "soak"}
+            command = (sys.executable, "-m", "gateway", "serve", "-c", str(file))
+            process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=PIPE, limit=1 << 20)
+            try:
+                return await self._with(Gateway(process))
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+
+    async def _with(self, gateway: Gateway) -> bool:
+        await gateway.started()
+        until = asyncio.get_running_loop().time() + self.seconds
+        disturbing = asyncio.create_task(self._kill_workers(gateway))
+        watching = asyncio.create_task(self._watch_counter(gateway))
+        memory = [resident(pid) for pid in (gateway.pid, *await gateway.workers())]
+        seeds = [random.Random(self.luck.random()) for _ in range(self.callers)]
+        await asyncio.gather(*(Caller(gateway.port, self.tally, luck).run(until) for luck in seeds))
+        disturbing.cancel()
+        watching.cancel()
+        await asyncio.wait({disturbing, watching})
+        grown = [resident(pid) for pid in (gateway.pid, *await gateway.workers())]
+        status = await gateway.stop()
+        return self._report(gateway, status, memory, grown)
+
+    async def _kill_workers(self, gateway: Gateway) -> None:
+        while True:
+            await asyncio.sleep(self.kill_every)
+            pid = self.luck.choice(await gateway.workers())
+            self.killed_at[pid] = time.time()
+            os.kill(pid, signal.SIGKILL)
+            self.kills.append(asyncio.get_running_loop().time())
+
+    async def _watch_counter(self, gateway: Gateway) -> None:
+        seen = 0.0
+        while True:
+            now = await gateway.requests()
+            self.backwards += now < seen
+            seen = now
+            await asyncio.sleep(0.5)
+
+    def _report(self, gateway: Gateway, status: int, before: list[int], after: list[int]) -> bool:
+        tally = self.tally
+        by_kill = sum(self._was_killed(*span, slack=0.5) for span in tally.broken)
+        missing = [span for nonce, span in tally.answered.items() if not gateway.records[nonce]]
+        unwritten = sum(self._was_killed(*span, slack=UNWRITTEN) for span in missing)
+        back = [when for pid in self.killed_at if (when := self._back(gateway, pid)) is not None]
+        growth, largest = after[0] - before[0], max(after[1:])
+        promises = {
+            **{name: tally.faults[name] for name in ("wrong bodies", "wrong bodies at the upstream")},
+            **{name: tally.faults[name] for name in ("foreign bytes", "silent short bodies")},
+            "faulty answers of any kind": dict(+tally.faults) if sum(tally.faults.values()) else 0,
+            "calls that broke with no worker killed": len(tally.broken) - by_kill,
+            "requests run twice at the upstream": sum(count > 1 for count in self.upstream.runs.values()),
+            "records lost by a worker that lived": len(missing) - unwritten,
+            "records written twice": sum(count > 1 for count in gateway.records.values()),
+            "torn log lines": gateway.torn,
+            "counters that ran backwards": self.backwards,
+            "workers not replaced": len(self.killed_at) - len(back),
+            f"replacements slower than {BACK_WITHIN:g} s": sum(seconds > BACK_WITHIN for seconds in back),
+            "parent grown too large": int(growth > PARENT_GROWTH),
+            "exit status": status,
+        }
+        _say("requests", tally.requests, f"in {self.seconds:g} s by {self.callers} callers")
+        _say("whole answers", len(tally.answered))
+        _say("callers that hung up", tally.left)
+        _say("calls that died with their worker", by_kill)
+        _say("workers killed", len(self.kills), f"back after at most {max(back, default=0.0) * 1000:.0f} ms")
+        _say("records of theirs not written", unwritten)
+        _say("memory of the parent, KiB", after[0], f"grown by {growth}")
+        _say("memory of the largest worker, KiB", largest)
+        for promise, broken in promises.items():
+            _say(promise, broken, "BROKEN" if broken else "")
+        return not any(promises.values())
+
+    def _was_killed(self, begin: float, end: float, *, slack: float) -> bool:
+        return any(begin - slack <= at <= end + slack for at in self.kills)
+
+    def _back(self, gateway: Gateway, pid: int) -> float | None:
+        """Seconds from a worker's death to its successor's first breath, both by the wall clock."""
+        at = self.killed_at[pid]
+        begun = [_epoch(event) for event in gateway.events if event["event"] == "worker-started"]
+        return min((when - at for when in begun if when >= at), default=None)
+
+
+def resident(pid: int) -> int:
+    """KiB of memory."""
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:"))
+
+
+def _configuration(folder: Path, port: int) -> Path:
+    there = f"http://127.0.0.1:{port}"
+    credential = {"token_url": f"{there}/token", "client_id": "soak", "client_secret": {"env": "SOAK_SECRET"}}
+    document = {
+        "workers": WORKERS,
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "credentials": {"soak": credential},
+        "routes": [{"name": "soak", "path": "/soak/", "upstream": f"{there}/", "credential": "soak"}],
+    }
+    file = folder / "soak.yaml"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    return file
+
+
+def _epoch(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["time"]).timestamp()
+
+
+def _say(what: str, number: object, more: str = "") -> None:
+    print(f"{what:<42} {number!s:>9}  {more}".rstrip())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--kill-every", type=float, default=3.0, metavar="SECONDS")
+    parser.add_argument("--callers", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=None, help="for the same luck again")
+    options = parser.parse_args()
+    seed = random.randrange(1 << 32) if options.seed is None else options.seed
+    print(f"seed {seed}", flush=True)
+    return 0 if asyncio.run(Soak(options.seconds, options.kill_every, options.callers, seed).run()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""Where a measurement takes place: a folder, the upstream, and processes that start on a CPU and surely end.
+
+The templates of bench/ have capital words in place of ports and the token; `Stage.fill` puts in what is so in this run.
+"""
+
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+HERE = Path(__file__).parent
+PROXY_CPU, LOAD_CPU = 0, 1
+TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJiZW5jaCJ9."
+SECRET = "s3cret"
+NGINX = ("nginx", "-e", "stderr", "-p", "FOLDER", "-c", "FILE")
+GIB = 1024**3
+FILES = 65536
+
+Process = subprocess.Popen[bytes]
+
+
+class BenchFailed(Exception):
+    """Something was not as it must be for a figure to mean anything."""
+
+
+class Stage:
+    """The folder of a run, with certificate, files and the upstream in it; `opened` makes one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.words: dict[str, str | int] = {"TOKEN": TOKEN, "UPSTREAM": free_port(), "TLS_UPSTREAM": free_port()}
+
+    def fill(self, template: str, **words: str | int) -> Path:
+        """Writes a template of bench/ with its words filled in; gives the new file."""
+        return self.write(template, (HERE / template).read_text(), **words)
+
+    def write(self, name: str, text: str, **words: str | int) -> Path:
+        """Writes a text with its capital words filled in; gives the new file."""
+        file = self.folder / name
+        file.write_text(filled(text, self.words | words))
+        return file
+
+    @contextmanager
+    def running(
+        self, command: tuple[str, ...], file: Path, port: int, *, cpus: str = str(PROXY_CPU), patience: float = 15.0
+    ) -> Iterator[Process]:
+        """A process on these CPUs, its output in FILE.out (its access log, where it writes that to stdout).
+
+        Enters once its port answers, or gives up after `patience` seconds; ends it on leaving.
+        """
+        complete = [filled(part, {"FILE": str(file), "FOLDER": str(self.folder)}) for part in command]
+        with log_of(file).open("ab") as out:
+            process = subprocess.Popen(
+                ["taskset", "-c", cpus, *complete],
+                stdout=out,
+                cwd=self.folder,
+                env={**os.environ, "BENCH_SECRET": SECRET},
+            )
+        try:
+            wait_for(process, port, name=command[0], patience=patience)
+            yield process
+        finally:
+            end(process)
+
+
+@contextmanager
+def opened() -> Iterator[Stage]:
+    """A stage whose upstream runs on the load's CPU, as does this process from now on."""
+    if not {PROXY_CPU, LOAD_CPU} <= os.sched_getaffinity(0):
+        raise BenchFailed("two CPUs are needed: 0 for the contender, 1 for upstream and load")
+    os.sched_setaffinity(0, {LOAD_CPU})
+    allow_files()
+    with ExitStack() as stack:
+        stage = Stage(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oic-gateway-bench-"))))
+        stage.folder.chmod(0o755)  # nginx started by root reads as somebody else
+        make_files(stage.folder / "www" / "ic")
+        make_certificate(stage.folder)
+        file = stage.fill("upstream.conf")
+        stack.enter_context(stage.running(NGINX, file, int(stage.words["UPSTREAM"]), cpus=str(LOAD_CPU)))
+        yield stage
+
+
+def filled(text: str, words: Mapping[str, str | int]) -> str:
+    """The text with its capital words filled in, where they are known."""
+    return re.sub(r"\b[A-Z][A-Z_]+\b", lambda word: str(words.get(word[0], word[0])), text)
+
+
+def make_files(www: Path) -> None:
+    www.mkdir(parents=True)
+    for name, size in (("k1", 1024), ("m1", 1024 * 1024)):
+        (www / name).write_text(json.dumps({"data": "x" * (size - 12)}))
+    (www / "post").touch()
+    with (www / "g1").open("wb") as file:
+        file.truncate(GIB)  # a hole: takes no room
+
+
+def make_certificate(folder: Path) -> None:
+    """A self-signed certificate for localhost and 127.0.0.1: cert.pem and key.pem."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+
+
+def log_of(file: Path) -> Path:
+    return file.with_suffix(".out")
+
+
+def wait_for(process: Process, port: int, *, name: str, patience: float) -> None:
+    until = time.monotonic() + patience
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.005)
+    raise BenchFailed(f"{name} does not answer on port {port}; what it said stands above")
+
+
+def end(process: Process) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def allow_files() -> None:
+    """Raises the limit of open files for this process and all it starts, as far as the system lets it."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for most in (max(hard, FILES), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        except (OSError, ValueError):
+            continue
+        return
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def python(*arguments: str) -> tuple[str, ...]:
+    """The command of the Python that is measured, with this environment's packages.
+
+    It is the system's own where that is of the same release: distributions, and the images that people run, build
+    theirs with the compiler's profile at hand, version managers mostly do not, and that is worth a tenth.
+    BENCH_PYTHON names another.
+    """
+    release = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = os.environ.get("BENCH_PYTHON") or shutil.which(f"python{release}", path="/usr/bin") or sys.executable
+    return ("/usr/bin/env", f"PYTHONPATH={HERE.parent}:{sysconfig.get_path('purelib')}", found, *arguments)

@@ -1,0 +1,158 @@
+"""Pure: a caller's request head, read strictly (RFC 9112 §3, §5, §6), so that nobody behind us can read it otherwise.
+
+What is no head at all raises; a head that can be read but not served carries its `fault`, so that its record still
+tells whose it was. After either nothing more is read from that caller: where the next message begins is in doubt.
+"""
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
+from gateway.proxy.fields import (
+    BROKEN,
+    Kinds,
+    Malformed,
+    is_length,
+    lines_of,
+    named_by,
+    options_of,
+    sort_fields,
+    without,
+)
+
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
+LINE_ENDS = 3  # of the last four bytes, those that can be here while the head is not whole
+METHOD_AND_VERSION = 64  # bytes that a request line may have beside its target
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a caller may send, in bytes and counts."""
+
+    uri: int
+    field: int
+    fields: int
+    head: int
+    connections: int
+
+
+class RequestHead(msgspec.Struct, frozen=True):
+    """A caller's head: what it says to us, and the lines that go on to OIC. Its repr hides them: fields hold keys."""
+
+    method: str
+    target: str
+    modern: bool
+    """The caller speaks HTTP/1.1."""
+    lines: list[bytes]
+    """The fields that pass, without their CRLF, in order."""
+    noted: dict[bytes, bytes]
+    """Fields that we act on, by lower-case name; repeated ones joined with a comma (RFC 9110 §5.2)."""
+    length: int | None = None
+    """Content-Length, where there is one."""
+    chunked: bool = False
+    fault: GatewayError | None = None
+    """Why the request cannot be served, although its head could be read."""
+
+    def __repr__(self) -> str:
+        """Shows the request line's ends only."""
+        return f"<RequestHead {self.method}>"
+
+    @property
+    def has_body(self) -> bool:
+        """A body follows."""
+        return self.chunked or bool(self.length)
+
+    @property
+    def expects_continue(self) -> bool:
+        """The caller waits for `100 Continue` (RFC 9110 §10.1.1); in HTTP/1.0 the field means nothing."""
+        return self.modern and b"expect" in self.noted
+
+    @property
+    def keeps_alive(self) -> bool:
+        """The caller's wish: HTTP/1.1 keeps the connection unless it says close, HTTP/1.0 only when it asks."""
+        connection = self.noted.get(b"connection")
+        if connection is None:
+            return self.modern
+        options = options_of(connection)
+        return b"close" not in options and (self.modern or b"keep-alive" in options)
+
+
+def read_request(block: bytes, limits: Limits, kinds: Kinds) -> RequestHead:
+    """Reads a whole head, given without its last two line ends. Raises BadRequest, UriTooLong or HeadersTooLarge."""
+    try:
+        lines = lines_of(block)
+        method, target, modern = _read_line(lines[0])
+        size = len(block) + LINE_ENDS
+        if size > limits.uri or size > limits.field or size > limits.head or len(lines) > limits.fields:
+            _check_sizes(size, lines, target, limits)
+        passed, noted, _ = sort_fields(lines[1:], kinds)
+    except Malformed as error:
+        raise _bad(str(error)) from None
+    if (connection := noted.get(b"connection")) is not None and (named := named_by(connection)):
+        passed = without(named, passed)
+        if b"via" in named:
+            noted.pop(b"via", None)
+    fault = _fault(noted, modern=modern)
+    if fault is not None:
+        return RequestHead(method, target, modern, passed, noted, fault=fault)
+    length = noted.get(b"content-length")
+    chunked = b"transfer-encoding" in noted
+    return RequestHead(method, target, modern, passed, noted, None if length is None else int(length), chunked)
+
+
+def _read_line(line: bytes) -> tuple[str, str, bool]:
+    found = REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise Malformed("the request line is malformed")
+    return found[1].decode("ascii"), found[2].decode("ascii"), found[3] == b"1"
+
+
+def check_beginning(window: bytes, seen: int, limits: Limits) -> None:
+    """Finds in the beginning of a head what can come to no good end, so that nobody waits for it; `seen` bytes of it
+    were looked at before. Raises as `read_request` does.
+    """
+    if BROKEN.search(window, seen) is not None:
+        raise _bad("a control byte, or a line end that is not CRLF")
+    end = window.find(b"\r\n")
+    if (len(window) if end < 0 else end + 1) > limits.uri + METHOD_AND_VERSION:
+        raise UriTooLong
+    if end >= 0 and REQUEST_LINE.fullmatch(window, 0, end) is None:
+        raise _bad("the request line is malformed")
+    if len(window) > limits.head:
+        raise HeadersTooLarge
+
+
+def _check_sizes(size: int, lines: list[bytes], target: str, limits: Limits) -> None:
+    """What `check_beginning` would find if the head came byte by byte, and what only a whole head shows."""
+    if len(target) > limits.uri or len(lines[0]) >= limits.uri + METHOD_AND_VERSION:
+        raise UriTooLong
+    if len(lines) - 1 > limits.fields or any(len(line) > limits.field for line in lines[1:]):
+        raise HeadersTooLarge
+    if size > limits.head:
+        raise HeadersTooLarge
+
+
+def _fault(noted: dict[bytes, bytes], *, modern: bool) -> GatewayError | None:
+    """What keeps a readable head from being served."""
+    coding, length = noted.get(b"transfer-encoding"), noted.get(b"content-length")
+    if coding is not None:
+        if coding.lower() != b"chunked" or length is not None:
+            return BadRequest("Only `Transfer-Encoding: chunked` is understood, and never beside Content-Length.")
+        if not modern:  # RFC 9112 §6.1
+            return BadRequest("HTTP/1.0 knows no Transfer-Encoding.")
+    if length is not None and not is_length(length):
+        return BadRequest("Content-Length is not one number.")
+    # h2c may be ignored (RFC 9113 §3.1: deprecated; Java's client offers it on every call); anything else asks for a
+    # protocol that the gateway does not speak, and saying so is kinder than answering something else.
+    upgrade = noted.get(b"upgrade")
+    if upgrade is not None and upgrade.lower() != b"h2c":
+        return BadRequest("The gateway does not switch protocols; leave the Upgrade field out.")
+    expect = noted.get(b"expect")
+    return ExpectationFailed() if expect is not None and expect.lower() != b"100-continue" else None
+
+
+def _bad(reason: str) -> BadRequest:
+    return BadRequest("The request is not well-formed HTTP/1.1.", reason=reason)

@@ -1,0 +1,285 @@
+"""TLS over a connection that is already made: OpenSSL works on memory, the loop's own transport carries what it makes.
+
+Unlike the loops' own TLS it tells a clean end from a cut: `eof_received` means that the upstream said close_notify,
+`connection_lost` with an error that it did not. It takes session tickets for what they are on an idle connection,
+resumes the origin's last session, and reads a large reply at half the price; small exchanges cost the same.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, cast
+
+DONTWAIT = int(socket.MSG_DONTWAIT)
+RECORD = 16 * 1024
+"""Bytes that one record can hold (RFC 8446 §5.1): a read of so many leaves no rest of it in OpenSSL."""
+SLICE = 64 * 1024
+"""Bytes that OpenSSL gets at once: its memory buffers grow with what they hold and never shrink."""
+RESUMED_FOR = 3600.0
+"""Seconds for which sessions follow each other after a certificate was verified. Every resumption brings a new ticket:
+without an end to it no certificate might ever be looked at again (RFC 8446 §4.6.1)."""
+
+
+class Resumption:
+    """What the next handshake with one origin, in one context, may take up: the session of its newest connection.
+
+    The session is read when it is asked for: that costs a fifth of a handshake, and the newest ticket counts, which may
+    come late.
+    """
+
+    def __init__(self) -> None:
+        self._newest: ssl.SSLObject | None = None
+        self._session: ssl.SSLSession | None = None
+        self.verified_at = 0.0
+
+    def offer(self, now: float) -> ssl.SSLSession | None:
+        """The session to resume, if there is one. `now` and `verified_at` are the loop's time."""
+        if now - self.verified_at >= RESUMED_FOR:
+            self.forget()
+        return self._newest.session if self._newest is not None else self._session
+
+    def follow(self, tls: ssl.SSLObject, *, verified_at: float) -> None:
+        """A connection was opened: its session is the one to resume from now on."""
+        self._newest = tls
+        self.verified_at = verified_at
+
+    def part(self, tls: ssl.SSLObject) -> None:
+        """A connection ended: keeps its session, if it is the newest, and lets all the rest of it go."""
+        if self._newest is tls:
+            self._newest, self._session = None, tls.session
+
+    def forget(self) -> None:
+        """The next handshake is a full one."""
+        self._newest = self._session = None
+
+
+class TlsTransport(asyncio.Transport, asyncio.Protocol):
+    """The protocol of a TCP transport, and the transport of `app`, which hears of nothing before the handshake is done.
+
+    It keeps nothing back: what is written goes encrypted to the TCP transport at once, its back-pressure is passed on;
+    what arrives is decrypted at once, so that after `pause_reading` comes what is already here (256 KiB at most).
+    Renegotiation is not spoken: the context must refuse it, so that no write has to wait for a read.
+    """
+
+    def __init__(
+        self,
+        app: asyncio.Protocol,
+        sock: socket.socket,
+        *,
+        context: ssl.SSLContext,
+        server_name: str,
+        resumption: Resumption,
+    ) -> None:
+        """`sock` is the TCP transport's. Raises UnicodeError for a name that no certificate can carry."""
+        super().__init__()
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._app = app
+        self._socket = sock
+        self._resumption = resumption
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        session = resumption.offer(loop.time())
+        self._verified_at = resumption.verified_at
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
+        self._raw: asyncio.Transport
+        self._error: Exception | None = None
+        self._is_open = self._is_closing = self._is_lost = False
+        self.opened: asyncio.Future[None] = loop.create_future()
+        """Done with the handshake; an OSError (ssl.SSLError is one) tells why there is none."""
+
+    # Called by the connection: its transport ------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Encrypts and sends. What is written to a closing transport is dropped, as with every transport."""
+        if len(data) <= SLICE:
+            self._seal(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(view), SLICE):
+            self._seal(view[start : start + SLICE])
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Sends parts together where they are small, without joining them where they are not."""
+        parts = list(list_of_data)
+        if sum(map(len, parts)) <= SLICE:
+            self._seal(b"".join(parts))
+            return
+        for part in parts:
+            self.write(part)
+
+    def close(self) -> None:
+        """Says close_notify, and closes once all is sent."""
+        if not self._is_closing:
+            self._part()
+            self._raw.close()
+
+    def abort(self) -> None:
+        """Closes without waiting; close_notify goes out if there is room for it at once (RFC 8446 §6.1)."""
+        if not self._is_closing:
+            self._part()
+        if not self._is_lost:
+            self._raw.abort()
+
+    def is_closing(self) -> bool:
+        """True once either side has begun to close."""
+        return self._is_closing or self._raw.is_closing()
+
+    def is_quiet(self) -> bool:
+        """True while the idle connection is alive and nothing came that nobody asked for.
+
+        Reads what waits in the socket, so that a session ticket or a new key (RFC 8446 §4.6) is no reason to give up a
+        connection. One system call where nothing waits.
+        """
+        while not self.is_closing():
+            try:
+                data = self._socket.recv(RECORD, DONTWAIT)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            self.data_received(data)
+        return False
+
+    def pause_reading(self) -> None:
+        """Stops reading from the socket."""
+        self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Reads again."""
+        self._raw.resume_reading()
+
+    def is_reading(self) -> bool:
+        """True while the socket is read."""
+        return self._raw.is_reading()
+
+    def get_write_buffer_size(self) -> int:
+        """Encrypted bytes that are not sent yet."""
+        return self._raw.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Low and high water of encrypted bytes."""
+        return self._raw.get_write_buffer_limits()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """As with every transport, in encrypted bytes."""
+        self._raw.set_write_buffer_limits(high, low)
+
+    def can_write_eof(self) -> bool:
+        """False: TLS has no half-closed state that servers honour."""
+        return False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """`ssl_object`, and all that the TCP transport knows."""
+        return self._tls if name == "ssl_object" else self._raw.get_extra_info(name, default)
+
+    # Called by the TCP transport: its protocol ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: TCP is there; the handshake begins."""
+        self._raw = cast(asyncio.Transport, transport)
+        self._shake()
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: encrypted bytes."""
+        if len(data) <= SLICE:
+            self._receive(data)
+        else:
+            view = memoryview(data)
+            for start in range(0, len(view), SLICE):
+                self._receive(view[start : start + SLICE])
+        self._flush()
+
+    def eof_received(self) -> None:
+        """asyncio: TCP ended before TLS did: anyone on the way can do that (RFC 8446 §6.1)."""
+        if self._is_open:
+            self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "TLS ended without close_notify"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: TCP is gone."""
+        self._is_closing = self._is_lost = True
+        error = self._error or exc
+        if self._is_open:
+            self._resumption.part(self._tls)
+            self._app.connection_lost(error)
+            return
+        self._resumption.forget()  # whatever it failed for, the next handshake is plain
+        if not self.opened.done():
+            self.opened.set_exception(error or ConnectionResetError("the connection ended within the handshake"))
+            self.opened.exception()  # who waited for it may have left
+
+    def pause_writing(self) -> None:
+        """asyncio: the upstream is slower than we are."""
+        self._app.pause_writing()
+
+    def resume_writing(self) -> None:
+        """asyncio: the upstream takes more."""
+        self._app.resume_writing()
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
+            return
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._flush()
+        self._is_open = True
+        verified_at = self._verified_at if self._tls.session_reused else self._loop.time()
+        self._resumption.follow(self._tls, verified_at=verified_at)
+        self._app.connection_made(self)
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def _receive(self, data: bytes | memoryview) -> None:
+        self._incoming.write(data)
+        if not self._is_open:
+            self._shake()
+        if self._is_open:
+            self._open_records()
+
+    def _open_records(self) -> None:
+        incoming, read, deliver = self._incoming, self._tls.read, self._app.data_received
+        try:
+            while incoming.pending and not self._is_closing:
+                if data := read(RECORD):
+                    deliver(data)
+                else:
+                    self._app.eof_received()
+                    self.close()
+        except ssl.SSLWantReadError:  # a part of a record, or a message to TLS itself
+            return
+        except ssl.SSLError as error:
+            self._fail(error)
+
+    def _seal(self, data: bytes | bytearray | memoryview) -> None:
+        if self._is_closing:
+            return
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            self._fail(error)
+        else:
+            self._raw.write(self._outgoing.read())
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._raw.write(self._outgoing.read())
+
+    def _part(self) -> None:
+        self._is_closing = True
+        with suppress(ssl.SSLError):  # it would wait for the upstream's close_notify; after a failure there is none
+            self._tls.unwrap()
+        self._flush()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._is_closing:
+            self._error = error
+            self.abort()

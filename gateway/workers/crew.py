@@ -1,0 +1,242 @@
+"""The parent of the workers: starts them, watches them, replaces the lost, and speaks for all of them.
+
+It is a `Service`, as one process alone is: signals, reading the configuration and exit status are not its own. What the
+admin port tells is put together in `desk`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from gateway.admin.server import AdminServer
+from gateway.config.load import Loaded
+from gateway.config.model import Config
+from gateway.door import Door, naming
+from gateway.observe.log import Log, say, setup
+from gateway.service import FIXED, live, raise_file_limit
+from gateway.workers.desk import SOON, CrewDesk
+from gateway.workers.member import Member
+from gateway.workers.nursery import Nursery
+from gateway.workers.wire import Line, NoAnswer
+from gateway.workers.worker import Run, work
+
+log = logging.getLogger("gateway.workers")
+
+POLL = 1.0
+STEADY = 2.0  # a worker that lived so long is replaced at once
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+START = 10.0  # the longest that a worker may take to listen
+GRACE = 5.0  # beyond `drain`, before a worker that does not leave is killed
+"""All in seconds."""
+
+
+def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: Run) -> int:
+    """Runs a gateway of `count` workers; exit status as `service.live` says. To be called in a process that has neither
+    threads nor a loop yet.
+    """
+    raise_file_limit()
+    nursery = Nursery(partial(work, run=run))
+    records = setup(loaded.config.log.level, loaded.config.log.format)
+    try:
+        return run(_serve(loaded, read_again, records, nursery=nursery, count=count))
+    finally:
+        records.close()
+
+
+async def _serve(
+    loaded: Loaded, read_again: Callable[[], Loaded], records: Log, *, nursery: Nursery, count: int
+) -> int:
+    return await live(Crew(loaded.config, records, nursery=nursery, count=count), loaded, read_again)
+
+
+def pause(deaths: int) -> float:
+    """Seconds before a worker is replaced that died for the `deaths`th time in a row right after its start (0: not so):
+    none at first, then growing.
+    """
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (deaths - 2)) if deaths > 1 else 0.0
+
+
+class Crew:
+    """`count` workers as one `Service`."""
+
+    def __init__(self, config: Config, records: Log, *, nursery: Nursery, count: int) -> None:
+        self._config = config
+        self._count = count
+        self._nursery = nursery
+        self._door: Door | None = None
+        self._members: dict[int, Member] = {}
+        self._desk = CrewDesk(self._members, config, lost_lines=lambda: records.lost, nursery=nursery.pid)
+        self._admin = AdminServer(self._desk, may_call=self._desk.may_call)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.listen = config.listen
+        self.admin = config.admin
+
+    # A service -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens the admin port, then has all workers listen. Raises OSError where a port is taken."""
+        self._nursery.open()
+        with naming(self._config.admin):
+            self.admin = await self._admin.start(self._config.admin)
+        self._door = Door(self._config.listen, is_shared=True)
+        self.listen = self._desk.listen = self._door.address
+        members = [await self._bear() for _ in range(self._count)]
+        await asyncio.gather(*(self._put_to_work(member) for member in members))
+        self._desk.is_open = True
+        self._tasks = {asyncio.create_task(self._keep(member)) for member in members}
+        self._tasks.add(asyncio.create_task(self._watch_nursery()))
+
+    async def reload(self, config: Config) -> None:
+        """All workers take on another configuration, or none does."""
+        fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
+        await self._tell("prepare", fresh)
+        self._config = fresh
+        self._desk.take(fresh)
+        await self._tell("adopt")
+
+    async def drain(self) -> int:
+        """The workers stop listening; how many requests they have under way. Nobody is replaced any more."""
+        self._desk.is_draining = True
+        for task in self._tasks:
+            task.cancel()
+        if self._door is not None:
+            self._door.close()
+        counts = await asyncio.gather(*(_drained(member) for member in self._members.values()))
+        return sum(counts)
+
+    async def finish(self, *, hurry: asyncio.Event) -> bool:
+        """Waits for the workers to leave; those that do not are killed."""
+        leaving = asyncio.gather(*(member.gone() for member in self._members.values()))
+        hastening = asyncio.create_task(self._hasten(hurry))
+        statuses = await leaving
+        hastening.cancel()
+        await self._nursery.close()
+        await self._admin.close()
+        return not any(statuses) and not self._nursery.lost.is_set()
+
+    # The workers ---------------------------------------------------------------------------------------------------
+
+    async def _bear(self) -> Member:
+        assert self._door is not None
+        ours, theirs = socket.socketpair()
+        with theirs, self._door.socket() as listener:
+            pid, end = await self._nursery.bear(theirs, listener)
+        now = asyncio.get_running_loop().time()
+        self._members[pid] = member = Member(pid, await Line.open(ours), end, born=now)
+        return member
+
+    async def _put_to_work(self, member: Member) -> None:
+        """Has it listen, by the configuration of the moment. Raises OSError where it cannot."""
+        config = self._config
+        try:
+            await member.line.ask("start", (config, self.listen), within=START)
+            while config is not self._config:  # read again meanwhile
+                config = self._config
+                await member.line.ask("prepare", config, within=START)
+                await member.line.ask("adopt", within=START)
+        except NoAnswer as error:
+            raise OSError(f"worker {member.pid}: {error}") from error
+        member.is_working = True
+        self._spawn(self._follow(member))
+        say(log, logging.INFO, "worker-started", "a worker serves callers", pid=member.pid)
+
+    async def _keep(self, member: Member) -> None:
+        """Keeps one worker's place filled."""
+        deaths = 0
+        while True:
+            status = await member.gone()
+            del self._members[member.pid]
+            self._desk.bury(member)
+            lived = asyncio.get_running_loop().time() - member.born
+            deaths = 0 if lived > STEADY else deaths + 1
+            told = "a worker has ended unasked; another takes its place"
+            ended = f"signal {-status}" if status < 0 else f"exit {status}"
+            say(log, logging.ERROR, "worker-lost", told, pid=member.pid, ended=ended, lived_s=round(lived, 1))
+            member = await self._replacement(deaths)
+
+    async def _replacement(self, deaths: int) -> Member:
+        """A worker that serves callers, however often it must be tried."""
+        while True:
+            await asyncio.sleep(pause(deaths))
+            try:
+                return await self._hired()
+            except OSError as error:
+                deaths += 1
+                told = f"no worker could be started: {error.strerror or error}"
+                say(log, logging.ERROR, "worker-not-started", told, next_try_s=pause(deaths))
+
+    async def _hired(self) -> Member:
+        member = await self._bear()
+        try:
+            await self._put_to_work(member)
+        except OSError:
+            member.kill()
+            await member.gone()
+            del self._members[member.pid]
+            raise
+        return member
+
+    async def _follow(self, member: Member) -> None:
+        """Knows, about once a second, what the worker has counted: it may be the last that is heard of it."""
+        try:
+            while True:
+                await asyncio.sleep(POLL)
+                member.earned = await member.line.ask("earned")
+                self._desk.processes.look()
+        except NoAnswer:
+            return
+
+    async def _watch_nursery(self) -> None:
+        await self._nursery.lost.wait()
+        say(log, logging.ERROR, "nursery-lost", "workers can no longer be replaced; stopping, to be started anew")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _tell(self, verb: str, argument: object = None) -> None:
+        """Asks all workers that serve. Raises OSError where one refuses or is stuck; one that ends meanwhile counts
+        not: another, by the configuration of then, takes its place.
+        """
+        members = [member for member in self._members.values() if member.is_working]
+        answers = await asyncio.gather(
+            *(member.line.ask(verb, argument, within=START) for member in members), return_exceptions=True
+        )
+        for member, answer in zip(members, answers, strict=True):
+            if isinstance(answer, NoAnswer) and not member.line.over.done():
+                raise OSError(f"worker {member.pid}: {answer}")
+            if isinstance(answer, BaseException) and not isinstance(answer, NoAnswer):
+                raise answer
+
+    async def _hasten(self, hurry: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(self._config.drain + GRACE):
+                await hurry.wait()
+        except TimeoutError:
+            pass
+        for member in self._members.values():
+            self._spawn(_hasten(member))
+        await asyncio.sleep(GRACE)
+        for member in self._members.values():
+            member.kill()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _drained(member: Member) -> int:
+    try:
+        under_way: int = await member.line.ask("drain", within=SOON)
+    except NoAnswer:
+        return 0
+    return under_way
+
+
+async def _hasten(member: Member) -> None:
+    with contextlib.suppress(NoAnswer):
+        await member.line.ask("hurry", within=SOON)

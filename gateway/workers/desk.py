@@ -1,0 +1,171 @@
+"""What the admin port of several workers tells: their answers as one.
+
+Each question goes to all of them at the same time. One that does not answer soon is `stuck`, and said to be; nobody
+waits for it. One that has not begun, or takes the place of a lost one, gets no calls yet and is `starting`.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gateway import __version__
+from gateway.admin.desk import Desk
+from gateway.app import why_not
+from gateway.config.model import Config
+from gateway.observe.metrics import PREFIX, Metrics, Processes, Snapshot, earned, exposition, merge
+from gateway.proxy.admission import Admission
+from gateway.workers.member import Member
+from gateway.workers.wire import NoAnswer
+
+SOON = 1.0  # seconds in which a loop that turns has answered
+TOKEN = 60.0  # seconds in which a worker that answers knows whether it can get its tokens
+
+
+class CrewDesk(Desk):
+    """Asks `members`, by process id, which the crew keeps up to date as it does the public fields."""
+
+    def __init__(
+        self, members: Mapping[int, Member], config: Config, *, lost_lines: Callable[[], int], nursery: int
+    ) -> None:
+        self._members = members
+        self._past: Snapshot = {}
+        self._losses = 0
+        self._metrics = Metrics(__version__)
+        self._metrics.watch_lost(lost_lines)
+        self.processes = Processes(lambda: (nursery, *members))
+        self.listen = config.listen
+        self.is_open = self.is_draining = False
+        self.take(config)
+
+    def take(self, config: Config) -> None:
+        """Who may ask is of this configuration from now on."""
+        self._admission = Admission(config.allow, config.hosts)
+
+    def bury(self, member: Member) -> None:
+        """A worker has ended unasked; what it had counted stays counted."""
+        self._past = merge((self._past, member.earned))
+        self._losses += 1
+
+    def may_call(self, peer: str | None, host: str) -> str | None:
+        """Why the admin port does not answer this peer, or None."""
+        return why_not(self._admission, peer, host)
+
+    async def liveness(self) -> tuple[bool, dict[str, Any]]:
+        """Alive while the loop of every worker turns."""
+        answers = await self._ask("ping")
+        stuck = [pid for pid, answer in answers.items() if isinstance(answer, NoAnswer)]
+        return not stuck, {"state": "stuck", "stuck": stuck} if stuck else {"state": "alive"}
+
+    async def readiness(self) -> tuple[bool, dict[str, Any]]:
+        """Ready while each worker that gets calls is, and at least one does; a credential's trouble is the first's."""
+        if self.is_draining or not self.is_open:
+            return False, {"state": "draining" if self.is_draining else "starting"}
+        answers = await self._ask("readiness", within=TOKEN)
+        told = [answer for answer in answers.values() if not isinstance(answer, NoAnswer)]
+        ready = len(told) == len(answers) > 0 and all(is_ready for is_ready, _ in told)
+        credentials: dict[str, Any] = {}
+        for _, document in told:
+            for name, state in document.get("credentials", {}).items():
+                if credentials.setdefault(name, state)["state"] == "ok":
+                    credentials[name] = state
+        states = self._states({pid: _readiness(answer) for pid, answer in answers.items()})
+        store = _worst_store(document["store"] for _, document in told if "store" in document)
+        state = "unready" if not ready else "ready" if store.get("ok", True) else "degraded"
+        return ready, {"state": state, "credentials": credentials, "store": store, "workers": states}
+
+    async def metrics(self) -> bytes:
+        """Prometheus text: sums over all workers that there are and were."""
+        answers = await self._ask("numbers")
+        for pid, answer in answers.items():
+            if not isinstance(answer, NoAnswer):
+                self._members[pid].earned = earned(answer)
+        # From here on without a pause: a worker that ends is either still a member or already in the past, never both.
+        living = [_known(answers.get(pid), member.earned) for pid, member in self._members.items()]
+        return exposition(merge([*living, self._past, self._own()]), self.processes)
+
+    async def status(self) -> dict[str, Any]:
+        """Routes, sums, of each credential the worker that is worst off, and each worker by itself."""
+        answers = await self._ask("status")
+        told = {pid: answer for pid, answer in answers.items() if not isinstance(answer, NoAnswer)}
+        documents = list(told.values())
+        states = self._states({pid: "working" if pid in told else "stuck" for pid in answers})
+        return {
+            "listen": self.listen,
+            "draining": self.is_draining,
+            "requests_under_way": sum(document["requests_under_way"] for document in documents),
+            "routes": documents[0]["routes"] if documents else [],
+            "credentials": _worst(document["credentials"] for document in documents),
+            "connections": _sums(document["connections"] for document in documents),
+            "store": _worst_store(document["store"] for document in documents),
+            "workers": [state | _own_part(told.get(state["pid"])) for state in states],
+        }
+
+    async def _ask(self, verb: str, *, within: float = SOON) -> dict[int, Any]:
+        """By process id, of all that serve: the answer, or NoAnswer. One that ends meanwhile is left out."""
+        asked = [member for member in self._members.values() if member.is_working]
+        answers = await asyncio.gather(*(_answer(member, verb, within=within) for member in asked))
+        return {
+            member.pid: answer
+            for member, answer in zip(asked, answers, strict=True)
+            if member.pid in self._members and not member.line.over.done()
+        }
+
+    def _states(self, known: Mapping[int, str]) -> list[dict[str, Any]]:
+        return [{"pid": pid, "state": known.get(pid, "starting")} for pid in self._members]
+
+    def _own(self) -> Snapshot:
+        """The parent's part: it serves nobody."""
+        own = self._metrics.snapshot()
+        return own | {PREFIX + "workers": {(): 0}, PREFIX + "worker_losses_total": {(): self._losses}}
+
+
+async def _answer(member: Member, verb: str, *, within: float) -> Any:
+    """A worker whose loop does not turn is known soon, however long the answer itself may take."""
+    try:
+        if within > SOON:
+            await member.line.ask("ping", within=SOON)
+        return await member.line.ask(verb, within=within)
+    except NoAnswer as error:
+        return error
+
+
+def _known(answer: Snapshot | NoAnswer | None, otherwise: Snapshot) -> Snapshot:
+    return otherwise if answer is None or isinstance(answer, NoAnswer) else answer
+
+
+def _readiness(answer: tuple[bool, Any] | NoAnswer) -> str:
+    if isinstance(answer, NoAnswer):
+        return "stuck"
+    return "ready" if answer[0] else "unready"
+
+
+def _worst(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Of each credential the view with an error, else with the least time left."""
+    worst: dict[str, Any] = {}
+    for view in views:
+        for name, token in view.items():
+            worst[name] = min(worst.get(name, token), token, key=_well_being)
+    return worst
+
+
+def _well_being(token: dict[str, Any]) -> tuple[bool, float]:
+    return token["last_error"] is None, token["expires_in_s"] or 0.0
+
+
+def _worst_store(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The first worker's view that is not well, else any; empty where nobody has told."""
+    return min(views, key=lambda store: bool(store["ok"]), default={})
+
+
+def _sums(views: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    sums: dict[str, Counter[str]] = {}
+    for view in views:
+        for origin, counts in view.items():
+            sums.setdefault(origin, Counter()).update(counts)
+    return {origin: dict(counts) for origin, counts in sums.items()}
+
+
+def _own_part(document: dict[str, Any] | None) -> dict[str, Any]:
+    kept = ("requests_under_way", "credentials", "connections", "store")
+    return {} if document is None else {key: document[key] for key in kept}

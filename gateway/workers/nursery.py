@@ -1,0 +1,165 @@
+"""The process that forks workers: made before anything that may not live across a fork, and kept free of it.
+
+It waits for one thing, the line to the crew: two sockets come over it, a worker is forked with them, its process id
+goes back, and at its end once more with the status. When the line ends, it waits for its workers and leaves too.
+"""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import os
+import signal
+import socket
+import struct
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NoReturn
+
+Work = Callable[[socket.socket, socket.socket], int]
+"""A worker's whole life, given its end of the line and the socket to listen on; its exit status."""
+Birth = tuple[int, asyncio.Future[int]]
+"""Its process id; its end: the exit status, or less than zero the signal that killed it."""
+
+_NEWS = struct.Struct("ii")  # process id; wait status of one that has ended, `_BORN` of a new one (or why not: < 0)
+_BORN = -1
+_DEFECT = 70
+
+
+class Nursery:
+    """The crew's view of it. Make it in a process without threads, without a loop; use it within one.
+
+    `work` is what each worker does. After `open`, `lost` is set when the nursery itself has gone.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._births: deque[asyncio.Future[Birth]] = deque()
+        self._ends: dict[int, asyncio.Future[int]] = {}
+        self.lost = asyncio.Event()
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        gc.freeze()  # what the collector does not touch stays shared
+        self.pid = os.fork()
+        if not self.pid:
+            self._line.close()
+            _child(partial(_mind, theirs, work))
+        theirs.close()
+        self._line.setblocking(False)  # noqa: FBT003 - the standard library's
+
+    def open(self) -> None:
+        """Begins to hear of births and ends, within the running loop."""
+        asyncio.get_running_loop().add_reader(self._line, self._hear)
+
+    async def bear(self, line: socket.socket, listener: socket.socket) -> Birth:
+        """One worker more, with copies of both sockets. Raises OSError where the system gives none."""
+        socket.send_fds(self._line, [b"+"], [line.fileno(), listener.fileno()])
+        birth: asyncio.Future[Birth] = asyncio.get_running_loop().create_future()
+        self._births.append(birth)
+        return await birth
+
+    async def close(self) -> None:
+        """Lets the nursery go, and waits until it has gone; its workers must have ended."""
+        asyncio.get_running_loop().remove_reader(self._line)
+        self._line.close()
+        await asyncio.to_thread(os.waitpid, self.pid, 0)
+
+    def _hear(self) -> None:
+        try:
+            news = self._line.recv(_NEWS.size)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            news = b""
+        if not news:
+            self._bereaved()
+            return
+        pid, status = _NEWS.unpack(news)
+        if status == _BORN:
+            self._settle(pid)
+        elif pid in self._ends:
+            self._ends.pop(pid).set_result(os.waitstatus_to_exitcode(status))
+
+    def _settle(self, pid: int) -> None:
+        birth = self._births.popleft()
+        if pid > 0:
+            self._ends[pid] = asyncio.get_running_loop().create_future()
+        if birth.done():  # nobody waits any more: the worker finds its line closed
+            return
+        if pid > 0:
+            birth.set_result((pid, self._ends[pid]))
+        else:
+            birth.set_exception(OSError(-pid, os.strerror(-pid)))
+
+    def _bereaved(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._line)
+        self.lost.set()
+        for birth in self._births:
+            if not birth.done():
+                birth.set_exception(OSError("the process that forks workers has gone"))
+
+
+# In the nursery's process ---------------------------------------------------------------------------------------------
+
+
+def _mind(line: socket.socket, work: Work) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, lambda *_: _report(line, os.WNOHANG))
+    while descriptors := socket.recv_fds(line, 1, 2)[1]:
+        with _undisturbed():  # a birth is told before its end
+            _tell(line, _forked(partial(_be_worker, line, descriptors, work)), _BORN)
+        for descriptor in descriptors:
+            os.close(descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _report(line, 0)
+    return 0
+
+
+def _forked(life: Callable[[], int]) -> int:
+    """The process id of a child that lives this life, or an error number, negated: there may be memory again later."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return -(error.errno or errno.EAGAIN)
+    return pid or _child(life)
+
+
+def _be_worker(line: socket.socket, descriptors: list[int], work: Work) -> int:
+    line.close()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    ours, listener = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    return work(ours, listener)
+
+
+def _report(line: socket.socket, options: int) -> None:
+    """Tells of every worker that has ended; without WNOHANG waits until the last one has."""
+    with contextlib.suppress(ChildProcessError):
+        while (end := os.waitpid(-1, options))[0]:
+            _tell(line, *end)
+
+
+def _tell(line: socket.socket, pid: int, status: int) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more
+        line.send(_NEWS.pack(pid, status))
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+def _child(life: Callable[[], int]) -> NoReturn:
+    """A forked process from its first step to its last: it never returns into what its parent was doing."""
+    status = _DEFECT
+    try:
+        status = life()
+    except BaseException:  # noqa: BLE001 - nobody is above
+        traceback.print_exc()
+    finally:
+        os._exit(status)

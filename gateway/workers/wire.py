@@ -1,0 +1,104 @@
+"""The line between the crew and one worker: questions one way, answers the other, in any order.
+
+Each message is a pickle behind its length. That is safe here and only here: the line is a socketpair that nobody else
+can open, and both ends are this program, forked from one process.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import pickle
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self
+
+_LENGTH = 4  # bytes
+
+Handlers = Mapping[str, Callable[[Any], Awaitable[Any]]]
+"""By verb; each takes the question's argument and gives the answer, or raises OSError to refuse."""
+
+
+class NoAnswer(Exception):
+    """The worker does not answer in time, or has gone."""
+
+
+class Line:
+    """The crew's end. `open` it on one end of a socketpair; questions may overlap. `over` ends when the worker goes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._numbers = itertools.count()
+        self._asked: dict[int, asyncio.Future[tuple[bool, Any]]] = {}
+        self.over = asyncio.create_task(self._listen(reader))
+
+    @classmethod
+    async def open(cls, end: socket.socket) -> Self:
+        """Takes over the socket."""
+        return cls(*await asyncio.open_unix_connection(sock=end))
+
+    async def ask(self, verb: str, argument: Any = None, *, within: float | None = None) -> Any:
+        """The worker's answer. Raises OSError with its words where it refuses, NoAnswer after `within` seconds or when
+        it goes.
+        """
+        if self.over.done():
+            raise NoAnswer("it has gone")
+        number = next(self._numbers)
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        _send(self._writer, (number, verb, argument))
+        try:
+            async with asyncio.timeout(within):
+                is_given, value = await answer
+        except TimeoutError:
+            raise NoAnswer(f"it does not answer within {within:g} s") from None
+        finally:
+            del self._asked[number]
+        if not is_given:
+            raise OSError(value)
+        return value
+
+    def close(self) -> None:
+        """Hangs up, which tells a worker to drain and leave."""
+        self._writer.close()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while (message := await _receive(reader)) is not None:
+            number, is_given, value = message
+            if number in self._asked and not self._asked[number].done():
+                self._asked[number].set_result((is_given, value))
+        self._writer.close()
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(NoAnswer("it has gone"))
+
+
+async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers) -> None:
+    """The worker's end: answers until the crew hangs up, each question in a task of its own."""
+    tasks: set[asyncio.Task[None]] = set()
+    while (message := await _receive(reader)) is not None:
+        number, verb, argument = message
+        task = asyncio.create_task(_answer(writer, number, handlers[verb](argument)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any]) -> None:
+    try:
+        answer = (number, True, await work)
+    except OSError as error:
+        answer = (number, False, error.strerror or str(error))
+    _send(writer, answer)
+
+
+def _send(writer: asyncio.StreamWriter, message: object) -> None:
+    data = pickle.dumps(message)
+    with contextlib.suppress(ConnectionError):  # the other end's absence is seen by reading
+        writer.write(len(data).to_bytes(_LENGTH, "big") + data)
+
+
+async def _receive(reader: asyncio.StreamReader) -> Any:
+    """The next message, a tuple; None when the other end has gone."""
+    try:
+        size = int.from_bytes(await reader.readexactly(_LENGTH), "big")
+        return pickle.loads(await reader.readexactly(size))  # noqa: S301 - see the module
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None

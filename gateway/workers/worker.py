@@ -1,0 +1,105 @@
+"""One worker: a gateway that opens, changes and drains as the crew says, and by itself when the crew goes."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.app import Gateway
+from gateway.config.model import Config
+from gateway.observe.log import Log, say, setup
+from gateway.observe.metrics import Snapshot, earned
+from gateway.workers.wire import Handlers, answer_all
+
+Run = Callable[[Coroutine[Any, Any, int]], int]
+"""Runs a coroutine on a fresh loop to its end."""
+
+log = logging.getLogger("gateway.workers")
+
+
+def work(line: socket.socket, listener: socket.socket, *, run: Run) -> int:
+    """The whole life of a worker's process; exit status 0 after a drained stop, 1 where requests were cut off."""
+    return run(Worker(listener).live(line))
+
+
+class Worker:
+    """Answers the crew's questions: the methods without an underscore in `_handlers`."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._records: Log | None = None
+        self._gateway: Gateway | None = None
+        self._leaving = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._handlers: Handlers = {
+            "ping": self._ping,
+            "start": self._start,
+            "prepare": self._prepare,
+            "adopt": self._adopt,
+            "numbers": self._numbers,
+            "earned": self._earned,
+            "status": self._status,
+            "readiness": self._readiness,
+            "drain": self._drain,
+            "hurry": self._hasten,
+        }
+
+    async def live(self, line: socket.socket) -> int:
+        """Until the crew has it drain, or has gone."""
+        reader, writer = await asyncio.open_unix_connection(sock=line)
+        talk = asyncio.create_task(self._talk(reader, writer))
+        await self._leaving.wait()
+        drained = self._gateway is None or await self._gateway.finish(hurry=self._hurry)
+        if self._records is not None:
+            self._records.close()
+        writer.close()
+        await talk
+        return 0 if drained else 1
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer_all(reader, writer, self._handlers)
+        finally:
+            if not self._leaving.is_set():
+                say(log, logging.ERROR, "crew-lost", "the parent process has gone; draining", pid=os.getpid())
+                await self._drain()
+
+    async def _start(self, wanted: tuple[Config, str]) -> None:
+        config, address = wanted
+        self._records = setup(config.log.level, config.log.format)
+        self._gateway = Gateway(config, self._records, environ=os.environ)
+        await self._gateway.open(self._listener, address=address)
+
+    async def _ping(self, _: object) -> None:
+        """Tells that the loop turns."""
+
+    async def _drain(self, _: object = None) -> int:
+        self._leaving.set()
+        return 0 if self._gateway is None else self._gateway.drain()
+
+    async def _hasten(self, _: object) -> None:
+        self._hurry.set()
+
+    async def _prepare(self, config: Config) -> None:
+        self._ready().prepare(config)
+
+    async def _adopt(self, _: object) -> None:
+        self._ready().adopt()
+
+    async def _numbers(self, _: object) -> Snapshot:
+        return self._ready().snapshot()
+
+    async def _earned(self, _: object) -> Snapshot:
+        return earned(self._ready().snapshot())
+
+    async def _status(self, _: object) -> dict[str, Any]:
+        return await self._ready().status()
+
+    async def _readiness(self, _: object) -> tuple[bool, dict[str, Any]]:
+        return await self._ready().readiness()
+
+    def _ready(self) -> Gateway:
+        assert self._gateway is not None, "asked before its start"
+        return self._gateway

@@ -1,0 +1,235 @@
+"""Both ends of the gateway as bytes: `Wire`, one connection, and `Witness`, an upstream that sees everything.
+
+Nothing is lost and nothing is taken on trust: a connection's bytes stay with it also when it ends badly, and a request
+counts as arrived only when it came whole and plain.
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, cast
+
+from tests.corpus.cases import Step
+from tests.corpus.message import END, Malformed, Reply, Request, reply, request
+
+LONGEST = 5.0  # seconds that anything here may take: a hang is a failure
+Wait = Callable[[bytes], Awaitable[None]]
+RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
+
+
+class Change:
+    """Lets others wait until a state has come about."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def told(self) -> None:
+        """Something has changed."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def until(self, state: Callable[[], bool], what: str) -> None:
+        """Waits for the state; AssertionError, naming `what`, where it does not come."""
+        try:
+            async with asyncio.timeout(LONGEST):
+                while not state():
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.append(waiter)
+                    await waiter
+        except TimeoutError:
+            raise AssertionError(f"never came: {what}") from None
+
+
+class Wire(asyncio.Protocol):
+    """One connection: `heard` is all that came, `data` what of it was not taken, `ended` is "", "end" or "reset"."""
+
+    def __init__(self) -> None:
+        self.heard = bytearray()
+        self.data = bytearray()
+        self.ended = ""
+        self.change = Change()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        self.data += data
+        self.change.told()
+
+    def eof_received(self) -> bool:
+        self._over("end")
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over("reset" if exc else "end")
+
+    def _over(self, how: str) -> None:
+        self.ended = self.ended or how
+        self.change.told()
+
+    async def perform(self, steps: tuple[Step, ...], *, waits: dict[str, Wait]) -> None:
+        """Says and does these steps; `waits` are those that only the peer's owner can wait for."""
+        for step in steps:
+            if step.kind in waits:
+                await waits[step.kind](step.data)
+            elif not self.transport.is_closing():
+                await self._do(step)
+
+    async def _do(self, step: Step) -> None:
+        if step.kind == "drip":
+            for at in range(len(step.data)):
+                self.transport.write(step.data[at : at + 1])
+                await asyncio.sleep(0)
+        elif step.kind == "say":
+            self.transport.write(step.data)
+            await asyncio.sleep(0)
+        else:
+            {"end": self.transport.write_eof, "close": self.transport.close, "reset": self.reset}[step.kind]()
+
+    def reset(self) -> None:
+        """Ends the connection with RST."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.transport.abort()
+
+    async def reply(self, *, to_head: bool = False) -> Reply | None:
+        """Takes one reply, whole or broken off; None where the connection ended before a head."""
+        got: Reply | None = None
+
+        def is_there() -> bool:
+            nonlocal got
+            got = reply(bytes(self.data), to_head=to_head, ended=self.ended)
+            return got is not None or self.ended != ""
+
+        await self.change.until(is_there, "a reply")
+        if got is not None:
+            del self.data[: got.used]
+        return got
+
+    async def over(self) -> None:
+        """Waits for the end of the connection."""
+        await self.change.until(lambda: self.ended != "", "the end of the connection")
+
+
+class Arrival(Wire):
+    """A connection of the gateway's to a witness; `played` is the script's part that falls to it."""
+
+    def __init__(self, witness: "Witness") -> None:
+        super().__init__()
+        self.change = witness.change
+        self._witness = witness
+        self.played: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._witness.arrived(self)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._witness.read(self)
+
+    def eof_received(self) -> bool:
+        super().eof_received()
+        return False
+
+
+class Witness:
+    """An upstream. It answers each whole request with its own line (`echo`), save one that it has a script for.
+
+    `begins`: the script is played once the `request` is whole, or at its `head`; `spare` requests come before.
+    """
+
+    def __init__(self, script: tuple[Step, ...] = (), *, begins: str = "request", spare: int = 0) -> None:
+        self.change = Change()
+        self.connections: list[Arrival] = []
+        self.requests: list[tuple[Arrival, Request]] = []
+        self.troubles: list[str] = []
+        self.caller: Wire | None = None
+        self._script = script
+        self._begins = begins
+        self._spare = spare
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Arrival(self), "127.0.0.1", 0)
+        self.authority = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for connection in self.connections:
+            if connection.played is not None:
+                connection.played.cancel()
+                await asyncio.wait({connection.played})
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    def clear(self) -> bool:
+        """Drops what a case that went wrong has left behind; says whether there was any."""
+        left = [one for one in self.connections if one.data]
+        for connection in left:
+            connection.transport.abort()
+        self.connections[:] = [one for one in self.connections if not one.ended and not one.data]
+        self.troubles.clear()
+        return bool(left)
+
+    def arrived(self, connection: Arrival) -> None:
+        """A connection is open."""
+        self.connections.append(connection)
+        self.change.told()
+
+    def read(self, connection: Arrival) -> None:
+        """Takes the requests that have come."""
+        if self._begins == "head" and END in connection.data:
+            self._play(connection)
+        try:
+            while (found := request(bytes(connection.data))) is not None:
+                del connection.data[: found[1]]
+                self.requests.append((connection, found[0]))
+                self._answer(connection, found[0])
+        except Malformed as error:
+            self.troubles.append(str(error))
+        self.change.told()
+
+    async def played(self) -> None:
+        """Waits until the script has been played to its end."""
+        for connection in self.connections:
+            if connection.played is not None:
+                async with asyncio.timeout(LONGEST):
+                    await connection.played
+
+    def _answer(self, connection: Arrival, asked: Request) -> None:
+        if self._begins == "request" and self._script and self._spare <= 0:
+            self._play(connection)
+        elif connection.played is None or self._begins == "request":
+            self._spare -= 1
+            connection.transport.write(echo(asked))
+
+    def _play(self, connection: Arrival) -> None:
+        steps, self._script = self._script, ()
+        if steps:
+            steps_taken = connection.perform(steps, waits={"seen": self._seen})
+            connection.played = asyncio.get_running_loop().create_task(steps_taken)
+
+    async def _seen(self, data: bytes) -> None:
+        caller = self.caller
+        assert caller is not None
+        await caller.change.until(lambda: data in caller.heard, f"{data!r} at the caller")
+
+
+def echo(asked: Request) -> bytes:
+    """The answer that tells which request it belongs to."""
+    body = said(asked.method, asked.target, len(asked.body))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+    return head if asked.method == "HEAD" else head + body
+
+
+def said(method: str, target: str, size: int = 0) -> bytes:
+    """The body of an `echo`."""
+    return f"{method} {target} {size}".encode()

@@ -1,0 +1,122 @@
+"""A real Redis on a free port of loopback, and on a socket, in a folder of its own: killed, stopped, started again."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import Redis
+
+LONGEST = 10.0  # seconds that it may take to start
+READY = (b"Ready to accept connections", b"Sentinel ID is")
+
+
+def program() -> str:
+    found = shutil.which("redis-server")
+    assert found, "these tests need a real Redis: apt-get install redis-server"
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class RedisServer:
+    """`settings` are lines of redis.conf. Nothing is written to disk unless they say so."""
+
+    def __init__(self, *settings: str, tls: Path | None = None, is_sentinel: bool = False) -> None:
+        """With `tls`, a PEM file of key and certificate, the port speaks TLS."""
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="redis-"))  # short: a socket's path has 107 bytes at most
+        self.socket = self.folder / "s"
+        self._mode = ["--sentinel"] if is_sentinel else []
+        ports: tuple[str, ...] = (f"port {self.port}",)
+        if tls is not None:
+            of_tls = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
+            ports = ("port 0", f"tls-port {self.port}", *(f"{key} {tls}" for key in of_tls), "tls-auth-clients no")
+        kept = () if is_sentinel else ('save ""',)
+        lines = (*ports, "bind 127.0.0.1", f"dir {self.folder}", f"unixsocket {self.socket}", *kept, *settings)
+        (self.folder / "redis.conf").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.kill()
+        shutil.rmtree(self.folder)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Returns when it takes connections."""
+        self._process = await asyncio.create_subprocess_exec(
+            program(), self.folder / "redis.conf", *self._mode, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
+        )
+        assert self._process.stdout is not None
+        said = b""
+        async with asyncio.timeout(LONGEST):
+            while not any(word in said for word in READY):
+                line = await self._process.stdout.readline()
+                assert line, said.decode(errors="replace")
+                said += line
+        self._reader = asyncio.create_task(self._process.stdout.read())
+
+    async def kill(self) -> None:
+        """As if the machine had gone; what was not on the disk is lost."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        await self._reader
+
+    def pause(self) -> None:
+        """It no longer answers, and does not end."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    async def again(self) -> None:
+        """Killed and started; empty, unless its settings keep something."""
+        await self.kill()
+        await self.start()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Any]:
+        """A connection beside the gateway's, as an operator or an attacker has one."""
+        client = Redis(unix_socket_path=str(self.socket), protocol=2)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    async def turn(self, seconds: float) -> None:
+        """Lets time pass for everything that ends by itself: its clock cannot be turned, so the ends come nearer."""
+        async with self.client() as client:
+            for name in await client.keys("*"):
+                left = await client.pttl(name)
+                if 0 <= left <= seconds * 1000:
+                    await client.delete(name)
+                elif left > 0:
+                    await client.pexpire(name, int(left - seconds * 1000))
+
+    async def bytes(self) -> bytes:
+        """Everything that it knows: names, values and what it would write to disk."""
+        async with self.client() as client:
+            await client.save()
+            values = [await client.dump(name) + name for name in await client.keys("*")]
+        return b"".join(values) + (self.folder / "dump.rdb").read_bytes()

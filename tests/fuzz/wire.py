@@ -1,0 +1,152 @@
+"""The readers of both sides, fed as the connections feed them: what comes of bytes however they are split.
+
+`Conversation` mirrors what `server.CallerConnection` does with a caller's bytes, without the walk; `test_corpus` holds
+it against the real one.
+"""
+
+import zlib
+from itertools import pairwise
+from typing import NamedTuple
+
+from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
+from gateway.proxy.chunks import ChunkReader
+from gateway.proxy.fields import Malformed
+from gateway.proxy.headers import CALLER, REPLY
+from gateway.proxy.replies import ReplyHead, ReplyReader
+from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_request
+
+LIMITS = Limits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
+OVERHEAD = 40
+HEAD_LIMIT = 300
+END_OF_HEAD = b"\r\n\r\n"
+
+
+class Message(NamedTuple):
+    """A request: its head as it came and as it was read, what has come of its body, and where in the input it lies."""
+
+    block: bytes
+    head: RequestHead
+    body: bytes
+    complete: bool
+    start: int
+    end: int
+
+
+class Conversation:
+    """A caller's connection: `messages` are complete but for the last; `refused` is the code of what ended it."""
+
+    def __init__(self, overhead: int) -> None:
+        """`overhead`: bytes that extensions and trailers of one body may have."""
+        self.messages: list[Message] = []
+        self.refused: str | None = None
+        self._overhead = overhead
+        self._is_over = self._skipped = False
+        self._buffer = b""
+        self._fed = self._seen = self._left = 0
+        self._chunks: ChunkReader | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Reads what arrived."""
+        self._buffer += data
+        self._fed += len(data)
+        while self._buffer and not self._is_over and self._step():
+            pass
+
+    def _step(self) -> bool:
+        """Reads one part of a message; False where more has to come first."""
+        try:
+            if self.messages and not self.messages[-1].complete:
+                return self._read_body(self.messages.pop())
+            return self._read_head()
+        except (BadRequest, UriTooLong, HeadersTooLarge) as error:
+            self.refused, self._is_over = error.code, True
+            return False
+
+    def _read_head(self) -> bool:
+        if self._buffer[:2] == b"\r\n" and not self._skipped:
+            self._skipped, self._seen, self._buffer = True, 0, self._buffer[2:]
+            return True
+        end = self._buffer.find(END_OF_HEAD, self._seen)
+        if end < 0:
+            check_beginning(self._buffer, self._seen, LIMITS)
+            self._seen = max(0, len(self._buffer) - 3)
+            return False
+        block, start = self._buffer[:end], self._fed - len(self._buffer)
+        head = read_request(block, LIMITS, CALLER)
+        self._buffer, self._seen, self._skipped = self._buffer[end + 4 :], 0, False
+        self._left = head.length or 0
+        self._chunks = ChunkReader(self._overhead) if head.chunked else None
+        self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(self._buffer)))
+        return True
+
+    def _read_body(self, message: Message) -> bool:
+        if self._chunks is None:
+            pieces, rest = [self._buffer[: self._left]], self._buffer[self._left :]
+            self._left -= len(pieces[0])
+            complete = not self._left
+        else:
+            try:
+                pieces, rest = self._chunks.feed(self._buffer)
+            except Malformed:
+                self.messages.append(message)
+                raise BadRequest from None
+            complete = self._chunks.ended
+        self._buffer = rest
+        body = message.body + b"".join(pieces)
+        self._keep(message._replace(body=body, complete=complete, end=self._fed - len(rest)))
+        return complete
+
+    def _keep(self, message: Message) -> None:
+        self.messages.append(message)
+        self._is_over = message.head.fault is not None or (message.complete and not message.head.keeps_alive)
+
+
+def converse(data: bytes, cuts: list[int], *, overhead: int = OVERHEAD) -> Conversation:
+    """What comes of a caller's bytes, cut there."""
+    conversation = Conversation(overhead)
+    for part in parted(data, cuts):
+        conversation.feed(part)
+    return conversation
+
+
+class Reply(NamedTuple):
+    """All that a reader shows of a reply, and whether it broke before or at the end of the connection."""
+
+    head: ReplyHead | None
+    body: bytes
+    complete: bool
+    excess: bool
+    reusable: bool
+    broken: bool
+    cut: bool
+
+
+def read_reply(data: bytes, cuts: list[int], *, to_head: bool) -> Reply:
+    """What comes of an upstream's bytes, cut there, and of their end."""
+    reader = ReplyReader(REPLY, head_limit=HEAD_LIMIT)
+    reader.begin(to_head=to_head)
+    broken = cut = False
+    try:
+        for part in parted(data, cuts):
+            reader.feed(part)
+    except Malformed:
+        broken = True
+    reusable, complete = reader.reusable, reader.complete
+    try:
+        if not broken:
+            reader.end()
+    except Malformed:
+        cut = True
+    return Reply(reader.head, b"".join(reader.body), complete, reader.excess, reusable, broken, cut)
+
+
+def parted(data: bytes, cuts: list[int]) -> list[bytes]:
+    """The data cut at these places; no part is empty."""
+    return [data[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(data)]) if start < stop]
+
+
+def ways_to_cut(data: bytes) -> list[list[int]]:
+    """A few ways to cut, always the same for the same data: byte by byte, and at three places that it names itself."""
+    size = len(data) + 1
+    named = [zlib.crc32(data, salt) % size for salt in range(3)]
+    return [list(range(len(data))), named, named[:1]]

@@ -1,0 +1,232 @@
+"""One grammar for the fields of both sides: what is a line, what is a name, and what becomes of a field."""
+
+import re
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.proxy.fields import (
+    BROKEN,
+    LONGEST_REMEMBERED,
+    REMEMBERED,
+    Kind,
+    Kinds,
+    Malformed,
+    _remembered,
+    is_length,
+    lines_of,
+    named_by,
+    options_of,
+    sort_fields,
+    value_of,
+    without,
+)
+
+TABLE = {b"x-drop": Kind.DROP, b"x-note": Kind.NOTE, b"x-show": Kind.SHOW, b"x-hold": Kind.HOLD}
+TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 §5.6.2
+
+
+def kinds() -> Kinds:
+    return Kinds(TABLE, dropped=(b"secret-",))
+
+
+def sort(*lines: bytes) -> tuple[list[bytes], dict[bytes, bytes], list[tuple[bytes, bytes]]]:
+    return sort_fields(lines, kinds())
+
+
+# Lines ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_is_split_at_crlf() -> None:
+    assert lines_of(b"") == [b""]
+    assert lines_of(b"GET / HTTP/1.1\r\nA: b\tc\r\nB:\xff") == [b"GET / HTTP/1.1", b"A: b\tc", b"B:\xff"]
+
+
+@pytest.mark.parametrize("byte", [*range(9), 11, 12, *range(14, 32), 127])
+def test_no_control_byte_passes(byte: int) -> None:
+    with pytest.raises(Malformed):
+        lines_of(b"a\r\nX: %cb" % byte)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"a\nb",
+        b"a\rb",
+        b"\n",
+        b"\r",
+        b"a\r",
+        b"\na",
+        b"a\r\r\nb",
+        b"a\n\r\nb",
+        b"a\r\n\nb",
+        b"a\n\rb",
+        b"a\r\n\r",
+        b"\r\n\n\r",
+    ],
+)
+def test_no_line_end_but_crlf_passes(block: bytes) -> None:
+    with pytest.raises(Malformed):
+        lines_of(block)
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\t", b"\0", b"\r\n", b":"])).map(b"".join))
+@example(b"\r\n\r\n")
+def test_lines_are_all_of_the_head_and_hold_nothing_that_ends_one(block: bytes) -> None:
+    is_sound = re.fullmatch(rb"(?:[\t -~\x80-\xff]|\r\n)*", block) is not None
+    try:
+        lines = lines_of(block)
+    except Malformed:
+        assert not is_sound
+        return
+    assert is_sound
+    assert b"\r\n".join(lines) == block
+
+
+@given(
+    st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\t", b"\0", b"\r\n", b":"])).map(b"".join), st.binary(max_size=3)
+)
+def test_what_is_broken_at_its_beginning_no_end_makes_good(beginning: bytes, end: bytes) -> None:
+    if BROKEN.search(beginning) is None:
+        return
+    with pytest.raises(Malformed):
+        lines_of(beginning + end)
+
+
+# Kinds ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_field_is_sorted_by_its_kind() -> None:
+    lines = [b"X-Drop: 1", b"x-note: 2 ", b"X-SHOW:\t3", b"x-HOLD:4", b"X-Pass:  5  ", b"Secret-x: 6", b"secret: 7"]
+    assert sort(*lines) == (
+        [b"X-SHOW:\t3", b"X-Pass:  5  ", b"secret: 7"],
+        {b"x-note": b"2", b"x-show": b"3"},
+        [(b"x-hold", b"x-HOLD:4")],
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "noted"),
+    [
+        ([b""], b""),
+        ([b" \t "], b""),
+        ([b"a", b"b"], b"a, b"),
+        ([b"a", b"", b"b"], b"a, , b"),
+        ([b"", b"a"], b", a"),
+        ([b"a:b"], b"a:b"),
+    ],
+)
+def test_repeated_fields_are_noted_as_one_list(values: list[bytes], noted: bytes) -> None:
+    lines = [name + b": " + value for name, value in zip([b"X-Note", b"x-note", b"X-NOTE"], values, strict=False)]
+    assert sort(*lines)[1] == {b"x-note": noted}
+
+
+def test_repeated_fields_are_held_and_passed_apart() -> None:
+    lines = [b"X-Hold: 1", b"X-A: 1", b"x-hold: 2", b"X-A: 2"]
+    assert sort(*lines) == ([b"X-A: 1", b"X-A: 2"], {}, [(b"x-hold", b"X-Hold: 1"), (b"x-hold", b"x-hold: 2")])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b"X", b" ", b": x", b"X : x", b"X\t: x", b" X: x", b"\tX: x", b" folded", b" folded: not", b"caf\xe9: x",
+        b"X Y: x", b"X,Y: x", b"X;Y: x", b"X/Y: x", b"(X): x", b"X@Y: x", b"[X]: x", b'"X": x', b"X=Y: x",
+        b"X-Drop : x", b"X-Note : x", b"secret-(: x", b"X?: x", b"{X}: x", b"<X>: x", b"X\\Y: x",
+    ],
+)  # fmt: skip
+def test_what_has_no_name_is_malformed(line: bytes) -> None:
+    with pytest.raises(Malformed):
+        sort(b"X-A: 1", line, b"X-B: 2")
+
+
+@given(st.binary(min_size=1, max_size=3))
+def test_a_name_is_a_token(name: bytes) -> None:
+    if b":" in name:
+        return
+    if set(name) <= set(TOKEN):
+        assert sort(name + b":x") == ([name + b":x"], {}, [])
+        return
+    with pytest.raises(Malformed):
+        sort(name + b":x")
+
+
+@given(st.lists(st.sampled_from([b"X-Drop", b"x-note", b"X-SHOW", b"X-Hold", b"X-a", b"x-A", b"Secret-a"]), max_size=9))
+def test_every_field_goes_its_one_way_and_in_order(names: list[bytes]) -> None:
+    lines = [b"%b: %d" % (name, at) for at, name in enumerate(names)]
+    passed, noted, held = sort(*lines)
+    where = {kind: [line for line in lines if line.lower().startswith(b"x-%b:" % kind.value.encode())] for kind in Kind}
+    others = [line for line in lines if line.lower().startswith(b"x-a:")]
+    assert passed == [line for line in lines if line in where[Kind.SHOW] or line in others]
+    assert [line for _, line in held] == where[Kind.HOLD]
+    for kind, key in ((Kind.NOTE, b"x-note"), (Kind.SHOW, b"x-show")):
+        assert noted.get(key, b"") == b", ".join(map(value_of, where[kind]))
+
+
+def test_callers_cannot_fill_the_memory_with_names() -> None:
+    known = kinds()
+    for number in range(REMEMBERED + 100):
+        assert known[b"x-%d" % number] is None
+    assert len(known) == REMEMBERED
+    assert known[b"y"] is None
+    assert (known[b"X-dROP"] or (b"",))[0] == b"x-drop"
+    fresh = kinds()
+    assert fresh[b"x" * (LONGEST_REMEMBERED + 1)] is None
+    assert len(fresh) == 0
+    with pytest.raises(Malformed):
+        fresh[b"("]
+    assert len(fresh) == 0
+
+
+def test_callers_cannot_fill_the_memory_with_lists() -> None:
+    options_of(b"x" * LONGEST_REMEMBERED)
+    before = _remembered.cache_info()
+    assert len(options_of(b"a," * LONGEST_REMEMBERED)) == len(named_by(b"a," * LONGEST_REMEMBERED)) == 2
+    assert _remembered.cache_info() == before
+
+
+# Values and lists -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [b"0", b"5", b"005", b"9" * 18])
+def test_a_length_is_one_number(value: bytes) -> None:
+    assert is_length(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"+5", b"-5", b"0x5", b"5_0", b"5, 5", b" 5", b"5\n", b"5.0", b"1e3", b"9" * 19, b"\xb2", "٣".encode()],
+)
+def test_anything_else_is_no_length(value: bytes) -> None:
+    assert not is_length(value)
+
+
+def test_a_value_is_what_stands_behind_the_colon() -> None:
+    assert [value_of(line) for line in (b"A: b", b"A:b:c ", b"A:\t \t", b"A:")] == [b"b", b"b:c", b"", b""]
+
+
+def test_lines_are_left_out_by_name_in_any_case() -> None:
+    lines = [b"X-A: 1", b"x-b: 2", b"X-AB: 3", b"x-a:4"]
+    assert without(frozenset({b"x-a"}), lines) == [b"x-b: 2", b"X-AB: 3"]
+    assert without(frozenset(), lines) == lines
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "named"),
+    [
+        (b"close", {b"close"}, set()),
+        (b"Keep-Alive", {b"keep-alive"}, set()),
+        (b"close, X-A", {b"close", b"x-a"}, {b"x-a"}),
+        (b"X-A ,\tx-b", {b"x-a", b"x-b"}, {b"x-a", b"x-b"}),
+        (b"", {b""}, {b""}),
+        (b"a,,b", {b"a", b"", b"b"}, {b"a", b"", b"b"}),
+        (
+            b"x" * LONGEST_REMEMBERED + b", X-A",
+            {b"x" * LONGEST_REMEMBERED, b"x-a"},
+            {b"x" * LONGEST_REMEMBERED, b"x-a"},
+        ),
+    ],
+)
+def test_a_list_names_its_members_in_lower_case(value: bytes, options: set[bytes], named: set[bytes]) -> None:
+    assert options_of(value) == options
+    assert named_by(value) == named

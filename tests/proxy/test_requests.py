@@ -1,0 +1,317 @@
+"""A caller's head, read strictly: what is served, what is refused and told whose it was, and what is no head at all."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
+from gateway.proxy.fields import Kind, Kinds
+from gateway.proxy.headers import CALLER
+from gateway.proxy.requests import METHOD_AND_VERSION, Limits, RequestHead, check_beginning, read_request
+
+LIMITS = Limits(uri=60, field=80, fields=5, head=400, connections=1)
+LINE = b"GET /x HTTP/1.1"
+LOOK_BACK = 3  # bytes of what was looked at that a new look begins with, as the server has it
+
+
+def read(*lines: str, first: str = "GET /x HTTP/1.1", limits: Limits = LIMITS) -> RequestHead:
+    return read_request("\r\n".join([first, *lines]).encode("latin-1"), limits, CALLER)
+
+
+def refusal(act: Callable[[], object]) -> str | None:
+    try:
+        act()
+    except GatewayError as error:
+        return error.code
+    return None
+
+
+# The request line -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "method", "target", "modern"),
+    [
+        ("GET / HTTP/1.1", "GET", "/", True),
+        ("POST /a/b?c=%2F&d=[] HTTP/1.0", "POST", "/a/b?c=%2F&d=[]", False),
+        ("OPTIONS * HTTP/1.1", "OPTIONS", "*", True),
+        ("GET http://a:80/b HTTP/1.1", "GET", "http://a:80/b", True),
+        ("CONNECT a:443 HTTP/1.1", "CONNECT", "a:443", True),
+        ("M-SEARCH x HTTP/1.1", "M-SEARCH", "x", True),
+        ("get /!~ HTTP/1.1", "get", "/!~", True),
+        ("!#$%&'*+-.^_`|~9 / HTTP/1.1", "!#$%&'*+-.^_`|~9", "/", True),
+    ],
+)
+def test_a_request_line_is_taken_as_it_is(line: str, method: str, target: str, *, modern: bool) -> None:
+    head = read(first=line)
+    assert (head.method, head.target, head.modern) == (method, target, modern)
+    assert (head.lines, head.noted, head.length, head.chunked, head.fault) == ([], {}, None, False, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "GET", "GET /", "GET / ", "GET  HTTP/1.1", " GET / HTTP/1.1", "GET / HTTP/1.1 ", "GET  / HTTP/1.1",
+        "GET /  HTTP/1.1", "GET\t/ HTTP/1.1", "GET / 2 HTTP/1.1", "GET /\xe9 HTTP/1.1", "GET /\0 HTTP/1.1",
+        "GET /\x7f HTTP/1.1", "GET /\t HTTP/1.1", "G(T / HTTP/1.1", "G\xe9T / HTTP/1.1", "GET / HTTP/1.2",
+        "GET / HTTP/2.0", "GET / HTTP/2", "GET / HTTP/0.9", "GET / http/1.1", "GET / HTTP/1.10", "GET / HTTP/01.1",
+        "GET / HTTP/1,1", "GET / HTTPS/1.1", "GET / RTSP/1.0", "PRI * HTTP/2.0", "GET / HTTP/1.", "GET / HTTP/1.\xb9",
+        "HTTP/1.1 200 OK", "\x16\x03\x01", "GET / HTTP/1.1\rX", "GET / HTTP/1.1\nHost: x", ": / HTTP/1.1",
+    ],
+)  # fmt: skip
+def test_what_is_no_request_line_is_refused(line: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        read(first=line)
+    assert caught.value.reason
+
+
+# Fields ---------------------------------------------------------------------------------------------------------------
+
+
+def test_fields_are_sorted_by_the_table_that_is_given() -> None:
+    kinds = Kinds({b"a": Kind.NOTE, b"b": Kind.DROP, b"c": Kind.SHOW})
+    head = read_request(LINE + b"\r\nA: 1\r\nb: 2\r\nC:3\r\nD:  4\r\na: 5", LIMITS, kinds)
+    assert (head.lines, head.noted) == ([b"C:3", b"D:  4"], {b"a": b"1, 5", b"c": b"3"})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X", "X : 1", " X: 1", "\tX: 1", ": 1", "X: a\0b", "X: a\rb", "X: a\nb", "X\xe9: 1", "X Y: 1", "X: 1\r",
+        "\nX: 1", "X: \x1b[1m", "X: \x7f", "",
+    ],
+)  # fmt: skip
+def test_a_field_that_leaves_a_doubt_is_refused(line: str) -> None:
+    with pytest.raises(BadRequest):
+        read("A: 1", line, "B: 2")
+
+
+def test_fields_that_connection_names_stay_behind_but_are_still_known() -> None:
+    head = read("Origin: http://a", "X-Mine: 1", "Connection: x-mine, ORIGIN, via", "Via: 1.0 fred")
+    assert head.lines == []
+    assert head.noted[b"origin"] == b"http://a"
+    assert b"via" not in head.noted
+
+
+def test_a_head_shows_nothing_of_itself() -> None:
+    head = read("Authorization: Basic secret", "Cookie: s=secret", "X-Api-Key: secret", first="GET /secret HTTP/1.1")
+    assert "secret" not in repr(head)
+    assert "secret" not in f"{head}"
+
+
+# Framing --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "length", "chunked", "has_body"),
+    [
+        ([], None, False, False),
+        (["Content-Length: 0"], 0, False, False),
+        (["Content-Length: 000"], 0, False, False),
+        (["content-length:10"], 10, False, True),
+        (["CONTENT-LENGTH: \t10 \t"], 10, False, True),
+        (["Content-Length: " + "9" * 18], int("9" * 18), False, True),
+        (["Transfer-Encoding: chunked"], None, True, True),
+        (["transfer-encoding:CHUNKED "], None, True, True),
+        (["Content_Length: 5", "Transfer_Encoding: chunked"], None, False, False),
+    ],
+)
+def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None, chunked: bool, has_body: bool) -> None:
+    head = read(*lines)
+    assert head.fault is None
+    assert (head.length, head.chunked, head.has_body) == (length, chunked, has_body)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [
+            "Transfer-Encoding: gzip, chunked",
+        ], ["Transfer-Encoding: chunked, chunked"], ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        [
+            "Transfer-Encoding: identity",
+        ], ["Transfer-Encoding: xchunked"], ["Transfer-Encoding: chunked;q=1"], ["Transfer-Encoding:"],
+        ["Transfer-Encoding:", "Transfer-Encoding: chunked"], ["Transfer-Encoding: ,chunked"],
+        ['Transfer-Encoding: "chunked"'], ["Transfer-Encoding: chunked\xa0"],
+        ["Transfer-Encoding: chunked", "Content-Length: 5"], ["Content-Length: 5", "transfer-encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: 0"], ["Transfer-Encoding: chunked", "Content-Length:"],
+        [
+            "Content-Length: 5", "Content-Length: 5",
+        ], ["Content-Length: 5, 5"], ["Content-Length: +5"], ["Content-Length: -5"], ["Content-Length: 0x5"],
+        ["Content-Length: 5_0"], ["Content-Length:"], ["Content-Length: 1" + "0" * 60], ["Content-Length: \xb2"],
+        ["Content-Length: 5 5"], ["Content-Length: 5\xa0"], ["Content-Length:", "Content-Length: 5"],
+        [
+            "Upgrade: websocket", "Connection: upgrade",
+        ], ["Upgrade: h2c, websocket"], ["Upgrade: h2c", "Upgrade: TLS/1.0"], ["Upgrade:"],
+    ],
+)  # fmt: skip
+def test_framing_or_an_upgrade_that_leaves_a_doubt_is_a_fault(lines: list[str]) -> None:
+    head = read(*lines, first="POST /whose HTTP/1.1")
+    assert isinstance(head.fault, BadRequest)
+    assert (head.method, head.target) == ("POST", "/whose")
+    assert (head.length, head.chunked, head.has_body) == (None, False, False)
+
+
+def test_http_1_0_knows_no_chunks() -> None:
+    assert isinstance(read("Transfer-Encoding: chunked", first="POST / HTTP/1.0").fault, BadRequest)
+    assert read("Content-Length: 5", first="POST / HTTP/1.0").fault is None
+
+
+@pytest.mark.parametrize(
+    ("value", "modern", "waits"),
+    [("100-continue", True, True), ("100-Continue", True, True), (None, True, False), ("100-continue", False, False)],
+)
+def test_a_caller_may_wait_for_an_invitation(value: str | None, *, modern: bool, waits: bool) -> None:
+    head = read(*([f"Expect: {value}"] if value else []), first=f"POST / HTTP/1.{modern:d}")
+    assert head.fault is None
+    assert head.expects_continue is waits
+
+
+@pytest.mark.parametrize("value", ["200-ok", "", "100-continue, x", "100-continuee"])
+def test_any_other_expectation_fails(value: str) -> None:
+    assert isinstance(read(f"Expect: {value}").fault, ExpectationFailed)
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [
+        ("1.1", [], True),
+        ("1.1", ["close"], False),
+        ("1.1", ["Close"], False),
+        ("1.1", ["x, CLOSE"], False),
+        ("1.1", ["x", "close"], False),
+        ("1.1", ["keep-alive"], True),
+        ("1.1", ["closed"], True),
+        ("1.1", [""], True),
+        ("1.0", [], False),
+        ("1.0", ["Keep-Alive"], True),
+        ("1.0", ["keep-alive, close"], False),
+        ("1.0", ["x", "keep-alive"], True),
+        ("1.0", ["x"], False),
+    ],
+)
+def test_the_caller_says_whether_the_connection_stays(version: str, connection: list[str], *, kept: bool) -> None:
+    assert read(*[f"Connection: {value}" for value in connection], first=f"GET / HTTP/{version}").keeps_alive is kept
+
+
+# Limits ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "first", "error"),
+    [
+        ([], "GET /" + "x" * 59 + " HTTP/1.1", None),
+        ([], "GET /" + "x" * 60 + " HTTP/1.1", UriTooLong),
+        ([], "x" * 114 + " / HTTP/1.1", UriTooLong),
+        (["X: " + "x" * 77], "GET / HTTP/1.1", None),
+        (["X: " + "x" * 78], "GET / HTTP/1.1", HeadersTooLarge),
+        (["x" * 80 + ":"], "GET / HTTP/1.1", HeadersTooLarge),
+        (["X: 1"] * 5, "GET / HTTP/1.1", None),
+        (["X: 1"] * 6, "GET / HTTP/1.1", HeadersTooLarge),
+        (["Cookie: 1"] * 6, "GET / HTTP/1.1", HeadersTooLarge),
+        (["X: " + "x" * 77] * 4, "GET /" + "x" * 40 + " HTTP/1.1", None),
+        (["X: " + "x" * 77] * 4, "GET /" + "x" * 59 + " HTTP/1.1", HeadersTooLarge),
+    ],
+)
+def test_each_limit_is_the_most_that_passes(lines: list[str], first: str, error: type[GatewayError] | None) -> None:
+    assert refusal(lambda: read(*lines, first=first)) == (error.code if error else None)
+
+
+def test_a_target_too_long_is_told_before_fields_too_large() -> None:
+    with pytest.raises(UriTooLong):
+        read("X: " + "x" * 78, first="GET /" + "x" * 60 + " HTTP/1.1")
+
+
+# The beginning of a head ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        b"", b"G", b"GET", b"GET /", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nHost", b"GET / HTTP/1.1\r\nHost: a\r", b"GET / HTTP/1.1\r\nHost: a\r\n\r", b"\r",
+        b"GET /" + b"x" * 59 + b" HTTP/1.1\r\nX:" + b"x" * 78,
+    ],
+)  # fmt: skip
+def test_a_sound_beginning_is_awaited(window: bytes) -> None:
+    assert refusal(lambda: check_beginning(window, 0, LIMITS)) is None
+
+
+@pytest.mark.parametrize(
+    ("window", "error"),
+    [
+        (b"\0", BadRequest),
+        (b"GET / HTTP/1.1\n", BadRequest),
+        (b"\nGET", BadRequest),
+        (b"GET\r/", BadRequest),
+        (b"GET / HTTP/1.1\r\r", BadRequest),
+        (b"GET / HTTP/1.1\r\nA: \x1b", BadRequest),
+        (b"GET /\r\n", BadRequest),
+        (b"GET / HTTP/2.0\r\n", BadRequest),
+        (b"\r\nGET", BadRequest),
+        (b"x" * (60 + METHOD_AND_VERSION + 1), UriTooLong),
+        (b"GET /" + b"x" * 120 + b" HTTP/1.1\r\n", UriTooLong),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * 400, HeadersTooLarge),
+        (b"GET / HTTP/1.1\r\n" + b"A: 1\r\n" * 80, HeadersTooLarge),
+    ],
+)
+def test_what_comes_to_no_good_end_is_not_awaited(window: bytes, error: type[GatewayError]) -> None:
+    assert refusal(lambda: check_beginning(window, 0, LIMITS)) == error.code
+    assert outcome(window, list(range(len(window)))) == error.code
+
+
+def outcome(data: bytes, cuts: list[int]) -> str | RequestHead | None:
+    """What comes of bytes as they arrive: a head, an error's code, or None while the head is not whole."""
+    window, seen = b"", 0
+    try:
+        for start, stop in pairwise([0, *sorted(cuts), len(data)]):
+            window += data[start:stop]
+            end = window.find(b"\r\n\r\n", seen)
+            if end >= 0:
+                return read_request(window[:end], LIMITS, CALLER)
+            check_beginning(window, seen, LIMITS)
+            seen = max(0, len(window) - LOOK_BACK)
+    except GatewayError as error:
+        return error.code
+    return None
+
+
+def verdict(data: bytes, cuts: list[int]) -> object:
+    """A head's parts, or whether it was refused: of two faults either may be told first."""
+    came = outcome(data, cuts)
+    if isinstance(came, RequestHead):
+        return came.method, came.target, came.modern, came.lines, came.noted, came.length, came.chunked, str(came.fault)
+    return None if came is None else "refused"
+
+
+PARTS = st.sampled_from(
+    [
+        b"GET / HTTP/1.1\r\n", b"POST /a HTTP/1.0\r\n", b"GET /" + b"x" * 59, b" HTTP/1.1\r\n", b"x" * 50, b"A: 1\r\n",
+        b"Host: a\r\n", b"X: ", b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"\0", b" ", b":", b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n", b"Connection: close, x\r\n", b"X: " + b"x" * 77 + b"\r\n", b"\xe9",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=10).map(b"".join), st.data())
+def test_the_same_comes_of_any_split(data: bytes, draw: st.DataObject) -> None:
+    cuts = draw.draw(st.lists(st.integers(0, len(data)), max_size=9))
+    whole = verdict(data, [])
+    parted = verdict(data, cuts)
+    if whole is None:  # a whole head may come later: then the same is found in it
+        assert parted is None
+    else:
+        assert parted == whole
+
+
+@given(st.integers(100, 140), st.integers(300, 420), st.data())
+def test_the_same_comes_of_any_split_near_the_limits(line: int, size: int, draw: st.DataObject) -> None:
+    first = b"G" * 20 + b" /" + b"x" * (line - 31) + b" HTTP/1.1"
+    fields = [b"X: " + b"x" * 75] * 3
+    rest = max(0, size - sum(map(len, [first, *fields])) - 8)
+    data = b"\r\n".join([first, *fields, b"X:" + b"x" * rest, b"", b""])
+    cuts = draw.draw(st.one_of(st.just(list(range(len(data)))), st.lists(st.integers(0, len(data)), max_size=9)))
+    assert (verdict(data, cuts) == "refused") == (verdict(data, []) == "refused")

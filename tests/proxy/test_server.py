@@ -1,0 +1,435 @@
+"""One connection of a caller: its requests in turn, its times, its end. Real sockets; the walk is a few lines here."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.errors import BadRequest, CallerGone, GatewayError
+from gateway.proxy.body import CallerBody
+from gateway.proxy.requests import Limits, RequestHead
+from gateway.proxy.server import AHEAD, KEEPALIVE, CallerConnection, CallerServer
+from tests.fakes.gate import Caller, until
+
+LIMITS = Limits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
+GET = b"GET /1 HTTP/1.1\r\nHost: gw\r\n\r\n"
+GET_2 = b"GET /2 HTTP/1.1\r\nHost: gw\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+REFUSED = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Walk:
+    """Answers every request, once it has its body and `go_on` is set, and says `stays`; remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.served: list[tuple[str, str, bytes]] = []
+        self.refused: list[GatewayError] = []
+        self.broken: list[BaseException] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.stays = True
+        self.takes_bodies = True
+
+    async def serve(self, caller: CallerConnection, head: RequestHead, body: CallerBody) -> bool:
+        try:
+            pieces = []
+            body.admit(keep=0, limit=None, invite=None)
+            while self.takes_bodies and not body._ended:
+                pieces += await body._next(5.0)
+            await self.go_on.wait()
+            caller.write([OK])
+        except GatewayError as error:
+            self.broken.append(error)
+            caller.write([REFUSED])
+            return False
+        except asyncio.CancelledError as error:
+            self.broken.append(error)
+            raise
+        self.served.append((head.method, head.target, b"".join(pieces)))
+        return self.stays and head.keeps_alive and body.arrived
+
+    def refuse(self, caller: CallerConnection, error: GatewayError) -> None:
+        self.refused.append(error)
+        caller.write([REFUSED])
+
+
+class Listener:
+    """A server on a port of its own, and what talks to it."""
+
+    def __init__(self, walk: Walk, server: CallerServer, port: int) -> None:
+        self.walk = walk
+        self.server = server
+        self.port = port
+        self.callers: list[Caller] = []
+
+    async def caller(self, data: bytes = b"") -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.callers.append(caller)
+        await caller.say(data)
+        return caller
+
+    async def connection(self) -> CallerConnection:
+        """The one connection, as the server has it."""
+        await until(lambda: len(self.server.connections) == 1)
+        [connection] = self.server.connections
+        return connection
+
+    async def resting(self, buffered: int = 0) -> CallerConnection:
+        """The one connection, once it waits for more of a head of which so many bytes have come."""
+        connection = await self.connection()
+        await until(lambda: connection._waiter is not None and len(connection._buffer) == buffered)
+        return connection
+
+
+@asynccontextmanager
+async def listening(limits: Limits = LIMITS, *, linger: float = 5.0) -> AsyncIterator[Listener]:
+    async with asyncio.timeout(10):
+        walk = Walk()
+        server = CallerServer(walk, limits, linger=linger)
+        listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+        at = Listener(walk, server, listener.sockets[0].getsockname()[1])
+        try:
+            yield at
+        finally:
+            for caller in at.callers:
+                caller.writer.transport.abort()
+            listener.close()
+            await server.shutdown(0.01)
+            assert not server.connections
+
+
+def overdue(connection: CallerConnection) -> None:
+    """Turns the clock on until the connection's time is over."""
+    connection._deadline = 0.0
+    assert connection._timer is not None
+    connection._timer.cancel()
+    connection._on_time()
+
+
+def time_left(connection: CallerConnection) -> float:
+    return connection._deadline - asyncio.get_running_loop().time()
+
+
+# Requests in turn -----------------------------------------------------------------------------------------------------
+
+
+async def test_requests_are_served_one_after_the_other() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(GET + GET_2)
+        await until(lambda: any(connection.is_serving for connection in at.server.connections))
+        assert at.walk.served == []
+        at.walk.go_on.set()
+        assert await caller.head() + await caller.head() == OK * 2
+        assert at.walk.served == [("GET", "/1", b""), ("GET", "/2", b"")]
+
+
+PIECES = st.sampled_from(
+    [
+        GET,
+        b"\r\n" + GET,
+        GET_2,
+        b"POST /3 HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /",
+        b"POST /4 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a\r\nhello\r\n1\r\n\n\r\n0\r\nA: b\r\n\r\n",
+        b"PUT /5 HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+        b"GET /6 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    ]
+)
+LAST = st.sampled_from(
+    [
+        b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET /last HTTP/1.0\r\n\r\n",
+        b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: gw\n\n",
+        b"GET / HTTP/2.0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\0",
+    ]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(PIECES, max_size=6).map(b"".join), LAST, st.lists(st.integers(1, 60), max_size=12))
+async def test_any_splitting_of_what_a_caller_says_is_served_the_same(
+    said: bytes, last: bytes, cuts: list[int]
+) -> None:
+    outcomes = []
+    for parts in ([said + last], split(said + last, cuts)):
+        async with listening() as at:
+            caller = await at.caller()
+            for part in parts:
+                await caller.say(part)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            answers = await caller.rest()
+            outcomes.append((answers, at.walk.served, len(at.walk.refused), len(at.walk.broken)))
+    assert outcomes[0] == outcomes[1]
+
+
+def split(data: bytes, cuts: list[int]) -> list[bytes]:
+    parts = []
+    for cut in cuts:
+        parts.append(data[:cut])
+        data = data[cut:]
+    return [part for part in [*parts, data] if part]
+
+
+@pytest.mark.parametrize("more", [b"ab", b"ab\r\n\r\n", b"ab" + GET, b"ab" * AHEAD])
+async def test_more_may_be_read_before_the_walk_has_had_its_turn(more: bytes) -> None:
+    async with listening() as at:
+        caller = await at.caller()
+        connection = await at.resting()
+        connection.data_received(b"POST /1 HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(more))
+        connection.data_received(more)
+        assert await caller.head() == OK
+        assert at.walk.served == [("POST", "/1", more)]
+
+
+async def test_a_head_like_the_one_before_is_not_taken_for_it() -> None:
+    heads = [b"GET /1 HTTP/1.1\r\nX: a\r\n\r\n", b"GET /1 HTTP/1.1\r\nX: b\r\n\r\n", b"GET /2 HTTP/1.1\r\nX: b\r\n\r\n"]
+    async with listening() as at:
+        caller = await at.caller(heads[0] + heads[0] + heads[1] + heads[2] + heads[0])
+        assert [await caller.head() for _ in range(5)] == [OK] * 5
+        assert [target for _, target, _ in at.walk.served] == ["/1", "/1", "/1", "/2", "/1"]
+
+
+async def test_who_says_too_much_ahead_is_not_read_until_its_turn() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(GET)
+        connection = await at.connection()
+        count = 8 * AHEAD // len(GET)
+        flood = asyncio.create_task(caller.say(GET * count))
+        await until(lambda: connection._is_held)
+        assert len(connection._buffer) < 2 * AHEAD + 256 * 1024
+        at.walk.go_on.set()
+        for _ in range(count + 1):
+            assert await caller.head() == OK
+        await flood
+        assert len(at.walk.served) == count + 1
+
+
+async def test_broken_requests_are_refused_once_and_nothing_is_read_behind_them() -> None:
+    async with listening() as at:
+        caller = await at.caller(b"GET / HTTP/9.9\r\n\r\n" + GET)
+        assert await caller.rest() == REFUSED
+        assert ([type(error) for error in at.walk.refused], at.walk.served) == ([BadRequest], [])
+
+
+# Times ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [b"", GET, b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd"])
+async def test_a_connection_that_stands_idle_is_closed_without_a_word(first: bytes) -> None:
+    async with listening() as at:
+        caller = await at.caller(first)
+        if first:
+            assert await caller.head() == OK
+        connection = await at.resting()
+        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
+        overdue(connection)
+        assert await caller.rest() == b""
+        assert at.walk.refused == []
+
+
+BEGUN = [b"G", b"GET /or", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\nHost: g\r\n\r"]
+
+
+@pytest.mark.parametrize("begun", BEGUN)
+async def test_a_head_that_does_not_come_to_its_end_is_refused(begun: bytes) -> None:
+    async with listening() as at:
+        caller = await at.caller(begun)
+        overdue(await at.resting(len(begun)))
+        assert await caller.rest() == REFUSED
+        [error] = at.walk.refused
+        assert "in time" in error.detail
+
+
+async def test_a_head_has_its_own_time_and_drops_of_it_do_not_put_that_off() -> None:
+    async with listening() as at:
+        caller = await at.caller()
+        connection = await at.resting()
+        connection._deadline -= KEEPALIVE - 1  # it has been idle
+        await caller.say(BEGUN[1])
+        await at.resting(len(BEGUN[1]))
+        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
+        connection._deadline = due = connection._deadline - KEEPALIVE / 2
+        await caller.say(b"x")
+        await at.resting(len(BEGUN[1]) + 1)
+        assert connection._deadline == due
+
+
+async def test_a_request_under_way_has_all_its_time() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(GET)
+        connection = await at.connection()
+        await until(lambda: connection.is_serving)
+        overdue(connection)
+        assert connection._timer is not None
+        at.walk.go_on.set()
+        assert await caller.head() == OK
+        await at.resting()
+        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
+
+
+async def test_a_timer_that_runs_down_too_early_is_set_anew() -> None:
+    async with listening() as at:
+        caller = await at.caller()
+        connection = await at.resting()
+        first = connection._timer
+        connection._on_time()
+        assert connection._timer is not first
+        await caller.say(GET)
+        assert await caller.head() == OK
+
+
+# Ends -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said", [b"\0", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n"]
+)
+async def test_a_caller_that_may_still_send_gets_its_reply_and_then_some_time(said: bytes) -> None:
+    async with listening() as at:
+        at.walk.takes_bodies = at.walk.stays = False
+        caller = await at.caller(said)
+        assert await caller.rest() in {OK, REFUSED}  # our side has ended ...
+        connection = await at.connection()
+        assert connection._transport is not None  # ... and his has not
+        await caller.say(b"more of it" * 100)
+        caller.close()
+        await until(lambda: not at.server.connections)
+        assert len(at.walk.served) + len(at.walk.refused) == 1
+
+
+async def test_a_caller_that_stays_after_its_refusal_is_closed_in_the_end() -> None:
+    async with listening(linger=0.05) as at:
+        caller = await at.caller(b"\0")
+        assert await caller.rest() == REFUSED
+        await until(lambda: not at.server.connections)
+        assert len(at.walk.refused) == 1
+
+
+async def test_a_caller_from_whom_nothing_can_come_is_closed_at_once() -> None:
+    async with listening() as at:
+        caller = await at.caller(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert await caller.rest() == OK
+        await until(lambda: not at.server.connections)
+
+
+@pytest.mark.parametrize("leave", [Caller.close, Caller.reset], ids=["close", "reset"])
+@pytest.mark.parametrize("said", [b"", BEGUN[1], GET, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"])
+async def test_who_leaves_takes_all_of_it_along(said: bytes, leave: object) -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(said)
+        connection = await at.connection()
+        task = connection.task
+        assert task is not None
+        await until(lambda: connection.is_serving if b"\r\n\r\n" in said else len(connection._buffer) == len(said))
+        assert callable(leave)
+        leave(caller)
+        await until(lambda: not at.server.connections)
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert (at.walk.served, at.walk.refused) == ([], [])
+        assert len(at.walk.broken) == (b"\r\n\r\n" in said)
+        with pytest.raises(CallerGone):
+            connection.write([OK])
+        connection.abort()
+        connection.close()
+
+
+async def test_a_caller_that_takes_nothing_is_gone() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        await at.caller(GET)
+        connection = await at.connection()
+        connection.write([b"x" * 10_000_000])
+        assert connection.is_behind
+        drained = asyncio.create_task(connection.drain(0.05))
+        await asyncio.wait({drained})
+        with pytest.raises(CallerGone) as caught:
+            await drained
+        assert caught.value.reason == "the caller stopped reading"
+
+
+async def test_a_caller_that_takes_its_time_is_waited_for() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(GET)
+        connection = await at.connection()
+        connection.write([b"x" * 5_000_000, b"y" * 5_000_000])
+        drained = asyncio.create_task(connection.drain(5.0))
+        assert await caller.reader.readexactly(10_000_000) == b"x" * 5_000_000 + b"y" * 5_000_000
+        await drained
+
+
+async def test_a_connection_too_many_is_known_as_such() -> None:
+    async with listening(LIMITS.__class__(8192, 16_384, 128, 131_072, connections=1)) as at:
+        await at.caller()
+        assert not (await at.connection()).is_over
+        await at.caller()
+        await until(lambda: len(at.server.connections) == 2)
+        assert sorted(connection.is_over for connection in at.server.connections) == [False, True]
+
+
+async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: Path) -> None:
+    async with listening() as at:
+        await at.caller()
+        assert (await at.connection()).peer == "127.0.0.1"
+    async with asyncio.timeout(10):
+        server = CallerServer(Walk(), LIMITS)
+        listener = await asyncio.get_running_loop().create_unix_server(server, tmp_path / "gw")
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(tmp_path / "gw"))
+            await until(lambda: len(server.connections) == 1)
+            assert [connection.peer for connection in server.connections] == [None]
+        listener.close()
+        await server.shutdown(0.01)
+
+
+async def test_a_stop_closes_who_is_idle_and_cuts_who_is_not() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        busy = await at.caller(GET)
+        connection = await at.connection()
+        await until(lambda: connection.is_serving)
+        idle = await at.caller()
+        await until(lambda: len(at.server.connections) == 2)
+        at.server.cut()
+        with pytest.raises(ConnectionResetError):
+            await busy.reader.read()
+        await until(lambda: len(at.server.connections) == 1)
+        at.server.close_idle()
+        assert await idle.rest() == b""
+        await until(lambda: not at.server.connections)
+
+
+async def test_who_is_served_is_not_idle() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(GET)
+        connection = await at.connection()
+        await until(lambda: connection.is_serving)
+        at.server.close_idle()
+        at.walk.go_on.set()
+        assert await caller.head() == OK
+
+
+async def test_a_shutdown_leaves_nobody() -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        callers = [await at.caller(data) for data in (b"", GET, BEGUN[1], b"\0")]
+        await until(lambda: len(at.server.connections) == 4)
+        tasks = [connection.task for connection in at.server.connections if connection.task]
+        await at.server.shutdown(0.01)
+        assert not at.server.connections
+        assert all(task.done() for task in tasks)
+        assert await callers[0].rest() == b""

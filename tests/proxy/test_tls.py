@@ -1,0 +1,684 @@
+"""TLS to an upstream: bytes and back-pressure, ends and cuts, tickets, resumption, and handshakes that fail."""
+
+import asyncio
+import datetime as dt
+import gc
+import hashlib
+import select
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.config.part import Tls
+from gateway.errors import UpstreamUnreachable
+from gateway.proxy.connection import Connection
+from gateway.proxy.dialing import EgressProxy, Origin, dial
+from gateway.proxy.tls import RESUMED_FOR, Resumption, TlsTransport
+from gateway.wiring import Trust
+from tests.fakes.upstream import Talk, Upstream
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+MIB = 1024 * 1024
+
+
+def served(certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.maximum_version = version
+    return context
+
+
+def trusting(certificate: Path) -> ssl.SSLContext:
+    """The context that production makes."""
+    return Trust().context(Tls(ca=str(certificate)))
+
+
+class App(asyncio.Protocol):
+    """What stands on the transport: it remembers what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.got = bytearray()
+        self.error: Exception | None = None
+        self.stops_at_first = False
+        self.is_paused = False
+        self.transport: asyncio.Transport
+        self._change = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, TlsTransport)
+        self.transport = transport
+        self.told.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        assert type(data) is bytes
+        self.got += data
+        self._change.set()
+        if self.stops_at_first:
+            self.transport.abort()
+
+    def eof_received(self) -> None:
+        self.told.append("end")
+        self._change.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.told.append("lost")
+        self.error = exc
+        self._change.set()
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+        self._change.set()
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        self._change.set()
+
+    async def until(self, state: Callable[[], bool]) -> None:
+        while not state():
+            self._change.clear()
+            await self._change.wait()
+
+    @property
+    def is_lost(self) -> bool:
+        return self.told[-1:] == ["lost"]
+
+
+class Far:
+    """The upstream's end, one step at a time."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self.sock = sock
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+
+    async def shake(self) -> None:
+        """The handshake; where it fails, the other side is told why."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.take()
+                continue
+            except ssl.SSLError:
+                pass
+            self.flush()
+            return
+
+    async def take(self) -> None:
+        self.flush()
+        if data := await asyncio.get_running_loop().sock_recv(self.sock, 65536):
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
+
+    def flush(self) -> None:
+        if self.outgoing.pending:
+            data = self.outgoing.read()
+            assert self.sock.send(data) == len(data)
+
+    def say(self, data: bytes) -> None:
+        self.tls.write(data)
+        self.flush()
+
+    async def hear(self) -> bytes:
+        """One record; b"" for a clean end. Raises ssl.SSLEOFError for a cut."""
+        while True:
+            try:
+                return self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                await self.take()
+
+    def end(self) -> None:
+        """close_notify."""
+        with suppress(ssl.SSLWantReadError):  # it would wait for the other side's
+            self.tls.unwrap()
+        self.flush()
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    near.settimeout(0)
+    far.settimeout(0)
+    return near, far
+
+
+@asynccontextmanager
+async def link(
+    near_context: ssl.SSLContext, far_context: ssl.SSLContext, resumption: Resumption | None = None
+) -> AsyncIterator[tuple[TlsTransport, App, Far]]:
+    async with asyncio.timeout(10):
+        app = App()
+        near, far_sock = pair()
+        far = Far(far_sock, far_context)
+        transport = TlsTransport(
+            app, near, context=near_context, server_name="127.0.0.1", resumption=resumption or Resumption()
+        )
+        with far_sock:
+            shaking = asyncio.create_task(far.shake())
+            await asyncio.get_running_loop().create_connection(lambda: transport, sock=near)
+            await transport.opened
+            await shaking
+            try:
+                yield transport, app, far
+            finally:
+                transport.abort()
+                await app.until(lambda: app.is_lost)
+
+
+@asynccontextmanager
+async def linked(
+    certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> AsyncIterator[tuple[TlsTransport, App, Far]]:
+    async with link(trusting(certificate), served(certificate, version)) as made:
+        yield made
+
+
+# Bytes ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_small_parts_go_out_together_and_replies_come_back(certificate: Path, version: ssl.TLSVersion) -> None:
+    async with linked(certificate, version) as (transport, app, far):
+        transport.writelines([b"GET / HTTP/1.1\r\n", bytearray(b"\r\n"), memoryview(b"body")])
+        assert await far.hear() == b"GET / HTTP/1.1\r\n\r\nbody"
+        transport.write(b"")
+        transport.writelines([])
+        with pytest.raises(BlockingIOError):  # not even an empty record
+            far.sock.recv(1)
+        transport.write(b"x")
+        assert await far.hear() == b"x"
+        far.say(b"reply")
+        await app.until(lambda: bool(app.got))
+        assert bytes(app.got) == b"reply"
+        assert transport.get_extra_info("ssl_object").version() == far.tls.version()
+        assert transport.get_extra_info("peername")[0] == "127.0.0.1"
+        assert transport.get_extra_info("nothing", 7) == 7
+        assert not transport.can_write_eof()
+
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def connected(certificate: Path, serve: Handler) -> AsyncIterator[tuple[TlsTransport, App]]:
+    """An upstream on the loop's own TLS."""
+    async with (
+        asyncio.timeout(10),
+        await asyncio.start_server(serve, "127.0.0.1", 0, ssl=served(certificate)) as server,
+    ):
+        app, sock = App(), socket.create_connection(server.sockets[0].getsockname())
+        transport = TlsTransport(
+            app, sock, context=trusting(certificate), server_name="127.0.0.1", resumption=Resumption()
+        )
+        await asyncio.get_running_loop().create_connection(lambda: transport, sock=sock)
+        await transport.opened
+        try:
+            yield transport, app
+        finally:
+            transport.abort()
+            await app.until(lambda: app.is_lost)
+
+
+async def pour(transport: TlsTransport, app: App, total: int, piece: int) -> str:
+    """Writes `total` bytes as fast as the back-pressure lets it; their digest. Nothing piles up meanwhile."""
+    digest, sent = hashlib.sha256(), 0
+    while sent < total:
+        data = sent.to_bytes(8, "big") * (piece // 8)
+        digest.update(data)
+        sent += len(data)
+        transport.write(data)
+        assert transport._outgoing.pending == 0
+        assert transport.get_write_buffer_size() < 64 * 1024 + 2 * piece
+        await app.until(lambda: not app.is_paused)
+    return digest.hexdigest()
+
+
+async def test_ten_megabytes_both_ways_past_a_slow_peer_in_bounded_memory(certificate: Path) -> None:
+    total, reads, jammed = 10 * MIB, asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reads.wait()
+        body = await reader.readexactly(total)
+        for start in range(0, total, MIB):
+            writer.write(body[start : start + MIB])
+            if writer.transport.get_write_buffer_size():
+                jammed.set()
+            await writer.drain()
+        writer.close()
+
+    async with connected(certificate, slow) as (transport, app):
+        pouring = asyncio.create_task(pour(transport, app, total, 128 * 1024))
+        await app.until(lambda: app.is_paused)
+        assert not pouring.done()
+        transport.pause_reading()
+        assert not transport.is_reading()
+        reads.set()
+        digest = await pouring
+        await jammed.wait()
+        assert not app.got
+        transport.resume_reading()
+        await app.until(lambda: bool(app.got))
+        transport.pause_reading()
+        await asyncio.sleep(0)
+        assert len(app.got) <= 256 * 1024  # what one read of the socket gives
+        transport.resume_reading()
+        await app.until(lambda: len(app.got) == total)
+        assert hashlib.sha256(app.got).hexdigest() == digest
+        await app.until(lambda: app.is_lost)
+        assert (app.told, app.error) == (["made", "end", "lost"], None)
+
+
+@pytest.mark.parametrize("piece", [8, 16 * 1024, MIB])
+async def test_both_directions_at_once(certificate: Path, piece: int) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    total = 2000 * piece if piece == 8 else 4 * MIB
+    async with connected(certificate, echo) as (transport, app):
+        transport.set_write_buffer_limits(64 * 1024, 16 * 1024)
+        assert tuple(transport.get_write_buffer_limits()) == (16 * 1024, 64 * 1024)
+        digest = await pour(transport, app, total, piece)
+        await app.until(lambda: len(app.got) == total)
+        assert hashlib.sha256(app.got).hexdigest() == digest
+        assert transport._incoming.pending == 0
+        transport.close()
+
+
+async def test_an_application_that_stops_hears_no_more(certificate: Path) -> None:
+    async with linked(certificate) as (_, app, far):
+        app.stops_at_first = True
+        for data in (b"first", b"second", b"third"):
+            far.tls.write(data)
+        far.flush()
+        await app.until(lambda: app.is_lost)
+        assert bytes(app.got) == b"first"
+        assert (app.told, app.error) == (["made", "lost"], None)
+
+
+# Ends ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_clean_end_is_told_and_answered(certificate: Path, version: ssl.TLSVersion) -> None:
+    async with linked(certificate, version) as (transport, app, far):
+        far.tls.write(b"last words")
+        far.end()
+        await app.until(lambda: app.is_lost)
+        assert (bytes(app.got), app.told, app.error) == (b"last words", ["made", "end", "lost"], None)
+        assert transport.is_closing()
+        with suppress(ssl.SSLWantReadError):
+            far.tls.unwrap()
+        await far.take()
+        far.tls.unwrap()  # their close_notify came too
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_cut_is_an_error_and_no_end(certificate: Path, version: ssl.TLSVersion) -> None:
+    async with linked(certificate, version) as (_, app, far):
+        far.say(b"half")
+        far.sock.shutdown(socket.SHUT_WR)
+        await app.until(lambda: app.is_lost)
+        assert (bytes(app.got), app.told) == (b"half", ["made", "lost"])
+        assert isinstance(app.error, ssl.SSLEOFError)
+        assert str(app.error) == "TLS ended without close_notify"
+
+
+async def test_a_reset_and_a_broken_record_are_errors(certificate: Path) -> None:
+    async with linked(certificate) as (_, app, far):
+        far.reset()
+        await app.until(lambda: app.is_lost)
+        assert app.told == ["made", "lost"]
+        assert isinstance(app.error, ConnectionResetError)
+    async with linked(certificate) as (_, app, far):
+        far.sock.send(b"\x17\x03\x03\x00\x20" + b"?" * 32)
+        await app.until(lambda: app.is_lost)
+        assert app.told == ["made", "lost"]
+        assert isinstance(app.error, ssl.SSLError)
+        assert app.error.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+        with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):  # the upstream is told
+            await far.hear()
+
+
+@pytest.mark.parametrize("way", [TlsTransport.close, TlsTransport.abort])
+async def test_who_closes_says_so(certificate: Path, way: Callable[[TlsTransport], None]) -> None:
+    async with linked(certificate) as (transport, app, far):
+        transport.write(b"bye")
+        way(transport)
+        way(transport)
+        transport.write(b"too late")
+        transport.writelines([b"too", b"late"])
+        assert transport.is_closing()
+        assert await far.hear() == b"bye"
+        assert await far.hear() == b""
+        await app.until(lambda: app.is_lost)
+        assert (app.told, app.error) == (["made", "lost"], None)
+
+
+async def test_closing_sends_what_was_written(certificate: Path) -> None:
+    async with linked(certificate) as (transport, app, far):
+        total = 0
+        while not app.is_paused:
+            transport.write(bytes(64 * 1024))
+            total += 64 * 1024
+        transport.close()
+        while data := await far.hear():
+            total -= len(data)
+        assert total == 0
+
+
+# Idle connections ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_tls_says_to_itself_leaves_a_connection_quiet(certificate: Path) -> None:
+    """A certificate asked for after the handshake wants an answer, and brings new tickets late."""
+    near, far_context = trusting(certificate), served(certificate)
+    near.post_handshake_auth = far_context.post_handshake_auth = True
+    far_context.verify_mode = ssl.CERT_OPTIONAL
+    resumption = Resumption()
+    async with link(near, far_context, resumption) as (transport, app, far):
+        loop = asyncio.get_running_loop()
+        await far_says(far, app, b"reply")
+        before = transport.get_extra_info("ssl_object").session.id
+        assert transport.is_quiet()
+        far.tls.verify_client_post_handshake()
+        far.tls.do_handshake()
+        far.flush()
+        arrived(transport)
+        assert transport.is_quiet()  # the loop had no chance to read it
+        await far.take()
+        with pytest.raises(ssl.SSLWantReadError):
+            far.tls.read(1)
+        far.flush()
+        assert transport.is_quiet()
+        assert (app.told, bytes(app.got)) == (["made"], b"reply")
+        newest = resumption.offer(loop.time())
+        assert newest is not None
+        assert newest.id != before
+        transport.write(b"next")
+        assert await far.hear() == b"next"
+
+
+async def test_a_late_ticket_is_no_reason_to_drop_a_connection_and_a_late_byte_is(certificate: Path) -> None:
+    near_context, far_context = trusting(certificate), served(certificate)
+    near_context.post_handshake_auth = far_context.post_handshake_auth = True
+    far_context.verify_mode = ssl.CERT_OPTIONAL
+    near, far_sock = pair()
+    lost = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, near, on_lost=lambda _: lost.set())
+    transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", resumption=Resumption())
+    async with asyncio.timeout(10):
+        with far_sock:
+            far = Far(far_sock, far_context)
+            shaking = asyncio.create_task(far.shake())
+            await loop.create_connection(lambda: transport, sock=near)
+            await shaking
+            far.tls.verify_client_post_handshake()
+            far.tls.do_handshake()
+            far.flush()
+            arrived(transport)
+            assert connection.is_quiet()
+            far.say(b"H")
+            arrived(transport)
+            assert not connection.is_quiet()
+            await lost.wait()
+
+
+def arrived(transport: TlsTransport) -> None:
+    """Waits for bytes or the end in the socket, and keeps the loop from it."""
+    assert select.select([transport._socket], [], [], 5)[0]
+
+
+async def far_says(far: Far, app: App, data: bytes) -> None:
+    far.say(data)
+    await app.until(lambda: app.got.endswith(data))
+
+
+@pytest.mark.parametrize("event", ["data", "end", "cut", "reset", "broken"])
+async def test_what_nobody_asked_for_is_seen_before_the_loop_sees_it(certificate: Path, event: str) -> None:
+    async with linked(certificate) as (transport, app, far):
+        app.stops_at_first = True
+        assert transport.is_quiet()
+        happen: dict[str, Callable[[], object]] = {
+            "data": lambda: far.say(b"H"),
+            "end": far.end,
+            "cut": far.sock.close,
+            "reset": far.reset,
+            "broken": lambda: far.sock.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n"),
+        }
+        happen[event]()
+        arrived(transport)
+        assert not transport.is_quiet()
+    assert not transport.is_quiet()
+
+
+# Resumption ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_next_connection_resumes_the_last(certificate: Path, version: ssl.TLSVersion) -> None:
+    near, far_context, resumption = trusting(certificate), served(certificate, version), Resumption()
+    reused = []
+    for _ in range(3):
+        async with link(near, far_context, resumption) as (_, app, far):
+            await far_says(far, app, b"reply")
+            async with link(near, far_context, resumption) as (_, other, beside):
+                await far_says(beside, other, b"reply")
+                reused += [far.tls.session_reused, beside.tls.session_reused]
+    assert reused == [False, True, True, True, True, True]
+    assert resumption._newest is None  # of what is closed only the session is kept
+
+
+async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
+    reused: list[bool] = []
+
+    async def speak(talk: Talk) -> None:
+        reused.append(talk.writer.get_extra_info("ssl_object").session_reused)
+        await talk.say(b"unasked")  # which ends the connection
+        await talk.reader.read()
+
+    async def visit(origin: Origin) -> None:
+        gone = asyncio.Event()
+        await dial(origin, lambda _: gone.set())
+        await gone.wait()
+
+    async with asyncio.timeout(10), Upstream(*[speak] * 4, tls=served(certificate)) as peer:
+        context = trusting(certificate)
+        first, second = (Origin("127.0.0.1", peer.port, context, None) for _ in range(2))
+        assert first == second  # sessions are no part of what an origin is
+        other = Origin("127.0.0.1", peer.port, trusting(certificate), None)
+        for origin in (first, first, second, other):
+            await visit(origin)
+        assert reused == [False, True, False, False]
+        assert "Resumption" not in repr(first)
+
+
+async def test_a_certificate_is_looked_at_now_and_then(certificate: Path) -> None:
+    near, far_context, resumption = trusting(certificate), served(certificate), Resumption()
+    async with link(near, far_context, resumption) as (_, app, far):
+        await far_says(far, app, b"reply")
+    resumption.verified_at = verified_at = resumption.verified_at - 60
+    async with link(near, far_context, resumption) as (_, app, far):
+        await far_says(far, app, b"reply")
+        assert far.tls.session_reused
+        assert resumption.verified_at == verified_at  # no certificate was verified this time
+    assert resumption.offer(verified_at + RESUMED_FOR - 1) is not None
+    assert resumption.offer(verified_at + RESUMED_FOR + 1) is None
+    async with link(near, far_context, resumption) as (_, _, far):
+        assert not far.tls.session_reused
+        assert resumption.verified_at > verified_at
+
+
+async def test_an_upstream_without_tickets_is_spoken_to_in_full(certificate: Path) -> None:
+    near, far_context, resumption = trusting(certificate), served(certificate), Resumption()
+    far_context.num_tickets = 0
+    for _ in range(2):
+        async with link(near, far_context, resumption) as (_, app, far):
+            await far_says(far, app, b"reply")
+            assert not far.tls.session_reused
+
+
+async def test_after_a_handshake_that_failed_nothing_is_resumed(certificate: Path) -> None:
+    resumption = Resumption()
+    async with link(trusting(certificate), served(certificate), resumption) as (_, app, far):
+        await far_says(far, app, b"reply")
+        context = transport_context(app)
+        near, far_sock = pair()
+        failing = TlsTransport(App(), near, context=context, server_name="127.0.0.1", resumption=resumption)
+        await asyncio.get_running_loop().create_connection(lambda: failing, sock=near)
+        far_sock.close()
+        with pytest.raises(ConnectionError):
+            await failing.opened
+        assert resumption.offer(asyncio.get_running_loop().time()) is None
+
+
+def transport_context(app: App) -> ssl.SSLContext:
+    context: ssl.SSLContext = app.transport.get_extra_info("ssl_object").context
+    return context
+
+
+# Handshakes ----------------------------------------------------------------------------------------------------------
+
+
+async def why(origin: Origin) -> str:
+    """The reason of a failure, without the origin's name."""
+    async with asyncio.timeout(10):
+        with pytest.raises(UpstreamUnreachable) as caught:
+            await dial(origin, lambda _: None)
+    assert caught.value.reason.startswith(f"{origin.name}: ")
+    return caught.value.reason.removeprefix(f"{origin.name}: ")
+
+
+async def test_http_1_1_is_agreed_on(certificate: Path) -> None:
+    far_context = served(certificate)
+    far_context.set_alpn_protocols(["h2", "http/1.1"])
+    async with link(trusting(certificate), far_context) as (_, _, far):
+        assert far.tls.selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_an_upstream_of_yesterday_is_refused(certificate: Path) -> None:
+    yesterday = served(certificate)
+    yesterday.set_ciphers("ALL:@SECLEVEL=0")
+    yesterday.minimum_version = yesterday.maximum_version = ssl.TLSVersion.TLSv1_1
+    lax = ssl.create_default_context(cafile=certificate)
+    lax.set_ciphers("ALL:@SECLEVEL=0")
+    lax.minimum_version = ssl.TLSVersion.TLSv1_1
+    async with link(lax, yesterday) as (_, _, far):
+        assert far.tls.version() == "TLSv1.1"
+    with pytest.raises(ssl.SSLError) as caught:
+        async with link(trusting(certificate), yesterday):
+            pass
+    assert caught.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
+
+
+def signed(path: Path, *, address: str, until: dt.timedelta) -> Path:
+    """Key and self-signed certificate of an address, good until so long from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=9))
+        .not_valid_after(now + until)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+async def test_a_certificate_that_does_not_fit_is_refused_in_plain_words(tmp_path: Path, certificate: Path) -> None:
+    expired = signed(tmp_path / "expired.pem", address="127.0.0.1", until=dt.timedelta(days=-1))
+    elsewhere = signed(tmp_path / "elsewhere.pem", address="127.0.0.2", until=dt.timedelta(days=1))
+    unknown = signed(tmp_path / "unknown.pem", address="127.0.0.1", until=dt.timedelta(days=1))
+    for shown, trusted, told in (
+        (expired, expired, "certificate has expired"),
+        (elsewhere, elsewhere, "IP address mismatch, certificate is not valid for '127.0.0.1'."),
+        (unknown, certificate, "self-signed certificate"),
+    ):
+        async with Upstream(tls=served(shown)) as peer:
+            reason = await why(Origin("127.0.0.1", peer.port, trusting(trusted), None))
+            assert reason == f"TLS: the certificate is not trusted: {told}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "the connection ended within the handshake"),
+        (b"\x16\x03\x03\x40\x00\x02", "the connection ended within the handshake"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "WRONG_VERSION_NUMBER"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+        (bytes(range(256)) * 400, "WRONG_VERSION_NUMBER"),
+    ],
+)
+async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, told: str) -> None:
+    async def speak(talk: Talk) -> None:
+        await talk.reader.read(65536)
+        await talk.say(answer)
+
+    async with Upstream(speak) as peer:
+        assert await why(Origin("127.0.0.1", peer.port, trusting(certificate), None)) == f"TLS: {told}"
+        await peer.until(lambda: peer.open == 0)
+
+
+async def test_a_name_that_no_certificate_can_carry_leaves_no_socket_open(certificate: Path) -> None:
+    async def tunnel(talk: Talk) -> None:
+        await talk.head()
+        await talk.say(b"HTTP/1.1 200 Fine\r\n\r\n")
+        await talk.reader.read()
+
+    async with Upstream(tunnel) as egress:
+        origin = Origin("x" * 64 + ".invalid", 443, trusting(certificate), EgressProxy("127.0.0.1", egress.port))
+        assert (await why(origin)).startswith("TLS: ")
+        async with asyncio.timeout(10):
+            await egress.until(lambda: egress.connections == 1 and egress.open == 0)
+
+
+async def test_giving_up_at_any_moment_leaves_no_socket_open(certificate: Path) -> None:
+    outcomes: set[bool] = set()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with asyncio.timeout(10), Upstream(tls=served(certificate)) as peer:
+        origin = Origin("127.0.0.1", peer.port, trusting(certificate), None)
+        for ticks in range(60):
+            call: asyncio.Task[Connection] = asyncio.create_task(dial(origin, lambda _: None))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.wait({call})
+            outcomes.add(call.cancelled())
+            if not call.cancelled():
+                call.result().abort()
+            await peer.until(lambda: peer.open == 0)
+    gc.collect()
+    assert outcomes == {True, False}
+    assert complaints == []

@@ -1,0 +1,26 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.workers.cpus import head_count
+
+CPUS = len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("quota", "count"),
+    [("100000 100000", 1), ("50000 100000", 1), ("6400000 100000", CPUS), ("max 100000", CPUS), ("", CPUS)],
+)
+def test_auto_is_what_affinity_and_quota_allow(tmp_path: Path, quota: str, count: int) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota, encoding="ascii")
+    assert head_count(0, quota=file) == count
+
+
+def test_without_a_quota_affinity_decides(tmp_path: Path) -> None:
+    assert head_count(0, quota=tmp_path / "none") == CPUS
+
+
+def test_a_number_is_a_number(tmp_path: Path) -> None:
+    assert head_count(7, quota=tmp_path / "none") == 7
