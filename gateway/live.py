@@ -9,8 +9,11 @@ import jwt
 
 from gateway import __version__
 from gateway.config.model import Config
+from gateway.config.state import State
 from gateway.errors import Overloaded, TokenRefused, TokenUnavailable, UpstreamUnreachable
-from gateway.oauth.grants import remedy_for
+from gateway.keeping import reach
+from gateway.oauth.clock import SystemClock
+from gateway.oauth.failures import remedy_for
 from gateway.oauth.source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.oic.diagnosis import Finding, of_audience, of_connection
@@ -38,29 +41,33 @@ async def check(config: Config) -> list[Finding]:
     try:
         assembly = parts.assemble(config)
         seconds = max(route.connect_timeout for route in assembly.routes)
-        tokens = [_ask(parts, config, name) for name in config.credentials]
+        tokens = [_ask(parts, config, name, anew=True) for name in config.credentials]
         ways = [_reach(upstream, seconds) for upstream in assembly.upstreams]
+        stores = [] if config.state is None else [_store(config.state)]
         answers = await asyncio.gather(*tokens)
-        return [answer.finding for answer in answers] + list(await asyncio.gather(*ways))
+        return [answer.finding for answer in answers] + list(await asyncio.gather(*ways, *stores))
     finally:
         await parts.close()
 
 
-async def token(config: Config, name: str) -> TokenAnswer:
-    """Gets one token for the credential of that name."""
+async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswer:
+    """Gets one token for the credential of that name: the one that is kept in `state`, or by `force` another one, which
+    takes its place.
+    """
     parts = Parts(Metrics(__version__), environ=os.environ)
     try:
-        return await _ask(parts, config, name)
+        parts.keep(config)
+        return await _ask(parts, config, name, anew=force)
     finally:
         await parts.close()
 
 
-async def _ask(parts: Parts, config: Config, name: str) -> TokenAnswer:
+async def _ask(parts: Parts, config: Config, name: str, *, anew: bool) -> TokenAnswer:
     credential = config.credentials[name]
     source: TokenSource = parts.source(name, credential)
     subject = f"credential {name}"
     try:
-        value = await source.get()
+        value = await (source.anew() if anew else source.get())
     except (TokenRefused, TokenUnavailable) as error:
         return TokenAnswer(Finding(ok=False, subject=subject, seen=error.reason, remedy=remedy_for(error)))
     finally:
@@ -83,6 +90,14 @@ async def _reach(upstream: Upstream, seconds: float) -> Finding:
     upstream.release(connection)
     upstream.close()
     return Finding(ok=True, subject=f"upstream {upstream.origin.name}", seen="reached")
+
+
+async def _store(state: State) -> Finding:
+    health = await reach(state, clock=SystemClock(), environ=os.environ)
+    if health.ok:
+        return Finding(ok=True, subject=f"state ({health.kind})", seen="can be read and written")
+    remedy = "Without it the gateway goes on by itself; docs/operations.md tells what it needs under Keeping tokens."
+    return Finding(ok=False, subject=f"state ({health.kind})", seen=health.why, remedy=remedy)
 
 
 def _claims(value: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from gateway.observe.log import say
 from gateway.observe.metrics import Metrics
@@ -32,14 +34,34 @@ class Watcher:
             expires_in_s=round(expires_in_s, 1),
         )
 
-    def failed(self, code: str, reason: str, remedy: str) -> None:
-        """A token request failed."""
+    def coalesced(self) -> None:
+        """A caller waits for another's fetch."""
+        self._meter.coalesced += 1
+
+    def replayed(self) -> None:
+        """A caller got another token for its refused one."""
+        self._meter.replays += 1
+
+    def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
+        """A token request failed; an error where someone must act."""
         say(
             log,
-            logging.WARNING,
+            logging.ERROR if permanent else logging.WARNING,
             "token-failed",
             f"no token for {self._credential}: {reason}",
             credential=self._credential,
             code=code,
             remedy=remedy,
         )
+
+
+def gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """What a source's `status` says in numbers, for `Metrics.watch_tokens`."""
+    yield "token_state", (credential, status["state"]), 1
+    yield "token_waiters", (credential,), status["waiters"]
+    if status["obtained"] is not None:
+        yield "token_obtained_timestamp_seconds", (credential,), status["obtained"]
+    if (error := status["last_error"]) is not None:
+        yield "token_last_error_timestamp_seconds", (credential, error["code"]), error["at"]
+    if status["budget_left"] is not None:
+        yield "token_budget_left", (credential,), status["budget_left"]

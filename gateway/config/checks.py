@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config.model import Config
+from gateway.config.needs import needs_of
 from gateway.config.problem import Finding, Steps, is_plain
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.config.words import did_you_mean
@@ -35,6 +36,8 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _path_faults(steps, path)
     yield from _clear_text(tree)
     yield from _scopes(tree)
+    for name, credential in _mapping(tree.get("credentials")).items():
+        yield from needs_of(("credentials", name), _mapping(credential))
 
 
 def _addresses(tree: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,26 +1,26 @@
 """From a file, or from flags, to a `Config`: every problem at once, each with its line, its key and its remedy.
 
 `load` reads the file, `one_route` takes the flags of `serve`; both judge with the model (`model`, worded by `words`),
-the checks across keys (`checks`), and by reading once what the file points to (secrets, certificates).
+the checks across keys (`checks`), and by reading once what the file points to (`pointed`).
 """
 
-import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config import secrets, words
+from gateway.config import words
 from gateway.config.checks import cross_check
-from gateway.config.model import Config, SecretRef
-from gateway.config.problem import SECRET_KEYS, ConfigProblems, Finding, Problem, Steps, dotted
+from gateway.config.model import Config
+from gateway.config.pointed import pointed_to
+from gateway.config.problem import ConfigProblems, Finding, Problem, Steps, dotted
 from gateway.config.tree import Tree, Unreadable
 
 __all__ = ["ConfigProblems", "Loaded", "Problem", "load", "one_route"]
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 
 _FLAGS: dict[Steps, str] = {
     ("listen",): "--listen",
@@ -108,7 +108,7 @@ def _text(path: str | Path) -> str:
         reason = getattr(cause, "strerror", None) or "not a path"
         raise Unreadable(0, f"cannot be read ({reason})", "mend its rights, or name another with --config") from None
     if len(content) > MAX_BYTES:
-        raise Unreadable(0, "is larger than 1 MiB", "name the right file, or write less")
+        raise Unreadable(0, "is larger than 8 MiB", "name the right file, or write less")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
@@ -127,46 +127,8 @@ def _judged(
         found += words.findings(error)
     found += cross_check(tree)
     if environ is not None:
-        found += _pointed_to(tree, (), base=base, environ=environ)
+        found += pointed_to(tree, base=base, environ=environ)
     return config, found
-
-
-def _pointed_to(value: Any, steps: Steps, *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Reads what the file points to, wherever it stands."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        place = (*steps, key)
-        if key in SECRET_KEYS and isinstance(inner, dict):
-            yield from _secret(inner, place, base=base, environ=environ)
-        elif key == "ca" and isinstance(inner, str) and inner:
-            yield from _certificates(base / inner, place)
-        else:
-            yield from _pointed_to(inner, place, base=base, environ=environ)
-
-
-def _secret(value: dict[str, Any], steps: Steps, *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
-    try:
-        ref = SecretRef.model_validate(value)
-    except ValidationError:
-        return  # the model has its own complaint
-    place = (*steps, "file" if ref.env is None else "env")
-    try:
-        doubt = secrets.doubt(secrets.read(ref, environ=environ, base=base))
-    except secrets.SecretProblem as problem:
-        yield Finding(place, problem.what, problem.remedy)
-        return
-    if doubt:
-        yield Finding(place, f"the secret of `{ref.file or ref.env}` {doubt}", "take it out", severity="warning")
-
-
-def _certificates(path: Path, steps: Steps) -> Iterator[Finding]:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-    except ssl.SSLError:
-        yield Finding(steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities")
-    except OSError as cause:
-        reason = cause.strerror or type(cause).__name__
-        yield Finding(steps, f"the file `{path}` cannot be read ({reason})", "mend the path or its rights")
 
 
 def _problem(finding: Finding, file: str, line: int) -> Problem:

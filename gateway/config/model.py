@@ -7,11 +7,20 @@ raised here reads "what is wrong; what to do" and never shows the value.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
+from gateway.config.pace import Budget, Renew
+from gateway.config.part import Part, SecretRef, Tls
+from gateway.config.state import State
 from gateway.config.values import (
     PATH_PATTERN,
-    VARIABLE_PATTERN,
     Address,
     BaseUrl,
     Duration,
@@ -23,51 +32,52 @@ from gateway.config.values import (
     Network,
     Origin,
     Size,
+    Text,
+    Workers,
 )
 
 # Parameters that the grant, the client authentication or the gateway itself sets (RFC 6749, 7521, 7636, 8707).
 RESERVED_PARAMS = frozenset(
     "grant_type client_id client_secret client_assertion client_assertion_type scope username password code "
-    "redirect_uri refresh_token assertion code_verifier response_type state".split()
+    "redirect_uri refresh_token assertion code_verifier code_challenge code_challenge_method response_type state "
+    "nonce".split()
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class Part(BaseModel):
-    """Any mapping of the file: frozen, strict, unknown keys refused."""
+class ClientTls(Tls):
+    """How the identity domain's certificate is checked, and the client certificate that is shown to it."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
-
-
-class SecretRef(Part):
-    """Where a secret is found; exactly one of the two."""
-
-    file: FilePath | None = None
-    """File that holds the secret, relative to the configuration file; a newline at its end is left off."""
-    env: Annotated[str, Field(pattern=VARIABLE_PATTERN)] | None = None
-    """Environment variable that holds the secret."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _reference(cls, value: object) -> object:
-        if isinstance(value, str | int | float):
-            raise ValueError("a secret must not stand in the file; write {file: /path} or {env: NAME}")  # noqa: TRY004 - pydantic reads ValueError
-        return value
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.file is None) == (self.env is None):
-            raise ValueError("needs exactly one of `file` and `env`; write {file: /path} or {env: NAME}")
-        return self
+    cert: FilePath | None = None
+    """PEM file of the client certificate, its chain below it; relative to the configuration file."""
+    key: FilePath | None = None
+    """PEM file of the certificate's private key; omitted: it stands in the file of `cert`."""
+    key_password: SecretRef | None = None
+    """Password of the private key, by reference."""
 
 
-class Tls(Part):
-    """How the other side's certificate is checked."""
+class Signing(Part):
+    """How assertions are signed (RFC 7523)."""
 
-    ca: FilePath | None = None
-    """PEM file of the authorities to trust in place of the system's, relative to the configuration file."""
+    private_key: SecretRef
+    """Private key in PEM, by reference: RSA of 2048 bits or more, or EC P-256."""
+    key_password: SecretRef | None = None
+    """Password of the private key, by reference."""
+    cert: FilePath | None = None
+    """PEM file of its certificate, relative to the configuration file; `x5t` is computed from it."""
+    kid: Text | None = None
+    """Key id in the head, as the identity domain knows it: the alias of the certificate. Omitted without `x5t` and
+    `cert`: the RFC 7638 thumbprint of the key."""
+    x5t: Text | None = None
+    """Thumbprint of the certificate in the head, in place of the computed one."""
+    algorithm: Literal["RS256", "ES256"] | None = None
+    """Algorithm; omitted: as the key asks. Identity domains take RS256 only."""
+    audience: Text = "https://identity.oraclecloud.com/"
+    """Claim `aud`."""
+    issuer: Text | None = None
+    """Claim `iss` of a user assertion; omitted: the client id. A client's own assertion always has the client id."""
+    lifetime: Duration = 120.0
+    """Time until an assertion expires; each is used once only."""
 
 
 class Proxy(Part):
@@ -100,6 +110,21 @@ class Timeout(Part):
     """Longest silence within a body, either way. Default 60s."""
 
 
+def _list_of_one(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _kind(value: object) -> str:
+    return "[several]" if isinstance(value, list) else "[one]"
+
+
+# Told apart by hand, so that a mistake in one shape is not said of the other too; `words` leaves the tags out.
+Secrets = Annotated[
+    Annotated[SecretRef, Tag("[one]")] | Annotated[Annotated[list[SecretRef], Field(min_length=1)], Tag("[several]")],
+    Discriminator(_kind),
+]
+
+
 def _scope(value: object) -> object:
     return " ".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
@@ -119,30 +144,66 @@ def _unreserved(value: dict[str, str]) -> dict[str, str]:
 class Credential(Part):
     """How a token is obtained."""
 
-    grant: Literal["client_credentials"] = "client_credentials"
-    """OAuth 2.0 grant (RFC 6749 §4.4)."""
+    grant: Literal[
+        "client_credentials", "authorization_code", "refresh_token", "jwt_bearer", "password", "tls_client_auth"
+    ] = "client_credentials"
+    """OAuth 2.0 grant; docs/tokens.md tells what each needs."""
     token_url: HttpUrl
     """Token endpoint of the identity domain."""
-    client_id: Annotated[str, Field(min_length=1)]
-    """Client id of the confidential application."""
-    client_secret: SecretRef
-    """Client secret, by reference."""
-    client_auth: Literal["basic", "post"] = "basic"
-    """How the client authenticates: `basic` (HTTP Basic) or `post` (in the form), RFC 6749 §2.3.1."""
+    client_id: Text
+    """Client id of the application."""
+    client_secret: Secrets | None = None
+    """Client secret, by reference; a list is tried in order, so that a secret can be rotated without a gap."""
+    client_auth: Literal["basic", "post", "private_key_jwt", "tls", "none"] = "basic"
+    """How the client authenticates: `basic` (HTTP Basic), `post` (secret in the form), `private_key_jwt` (signed
+    assertion), `tls` (client certificate), `none` (public client)."""
+    signing: Signing | None = None
+    """How assertions are signed: those of `private_key_jwt` and of the grant `jwt_bearer`."""
     scope: Annotated[
         str | None,
         BeforeValidator(_scope, json_schema_input_type=str | list[str] | None),
         AfterValidator(_not_blank),
     ] = None
     """Scope, a string or a list of strings."""
+    audience: Text | None = None
+    """Form parameter `audience`."""
+    resource: Annotated[
+        Annotated[list[Text], Field(min_length=1)] | None,
+        BeforeValidator(_list_of_one, json_schema_input_type=str | list[str] | None),
+    ] = None
+    """Form parameter `resource` (RFC 8707), a string or a list of strings; one alone also picks the token of an answer
+    that holds several."""
     params: Annotated[dict[str, str], AfterValidator(_unreserved)] = Field(default_factory=dict)
     """Further form parameters of the token request; none that OAuth itself uses."""
+    subject: Text | None = None
+    """User for whom the grant `jwt_bearer` asks."""
+    username: Text | None = None
+    """User of the grant `password`."""
+    password: SecretRef | None = None
+    """Password of the grant `password`, by reference."""
+    refresh_token: SecretRef | None = None
+    """Refresh token of the grant `refresh_token`, by reference."""
+    redirect_uri: HttpUrl | None = None
+    """Where the sign-in of `authorization_code` comes back to, as registered in the application."""
+    authorize_url: HttpUrl | None = None
+    """Where a person signs in for `authorization_code`; omitted: beside `token_url`."""
+    revoke_url: HttpUrl | None = None
+    """Where `logout` revokes a refresh token (RFC 7009); omitted: beside `token_url`."""
     timeout: Duration = 10.0
     """Longest time one token request may take."""
+    connect_timeout: Duration = 5.0
+    """Longest time to reach the token endpoint: name, TCP, TLS, egress proxy."""
     token_wait: Duration = 10.0
     """Longest time a caller waits for a token before it gets 503."""
-    tls: Tls | None = None
-    """How the identity domain's certificate is checked."""
+    renew: Renew = Field(default_factory=Renew)
+    """When a token is renewed."""
+    prefetch: bool = False
+    """True: a token is got at the start, not for the first caller."""
+    budget: Budget | None = None
+    """How often the token endpoint may be asked, by each process. Credentials of one endpoint share a budget: the least
+    that one of them says. Omitted by all: 8 a second, 120 a minute."""
+    tls: ClientTls | None = None
+    """How the identity domain's certificate is checked, and the client certificate that is shown to it."""
     proxy: Proxy | None = None
     """Egress proxy to the identity domain; omitted: HTTPS_PROXY and NO_PROXY decide."""
 
@@ -192,10 +253,12 @@ class Limits(Part):
     """Longest header field."""
     fields: Annotated[int, Field(ge=8, le=1000)] = 128
     """Most header fields."""
+    head: LineSize = 128 * 1024
+    """The whole head."""
     body: Size | None = None
     """Largest request body; omitted: no limit (bodies stream)."""
     connections: Annotated[int, Field(ge=1)] = 10_000
-    """Most connections of callers at once."""
+    """Most connections of callers at once, to each worker."""
 
 
 class Pool(Part):
@@ -225,6 +288,8 @@ class Config(Part):
     """Where callers connect: HOST:PORT or unix:/path; a non-loopback address needs `allow`."""
     admin: Address = "127.0.0.1:9090"
     """Where health, metrics and status are served; never the proxied path space."""
+    workers: Workers = 1
+    """Processes that serve callers; `auto`: as many as the CPUs that this process may use."""
     allow: list[Network] = Field(default_factory=list)
     """Networks (CIDR) whose callers are served; loopback always is."""
     hosts: list[HostName] = Field(default_factory=list)
@@ -237,6 +302,8 @@ class Config(Part):
     """What a caller may send."""
     pool: Pool = Field(default_factory=Pool)
     """Connections to each upstream origin."""
+    state: State | None = None
+    """Where tokens are kept; omitted: in memory, by each process for itself."""
     credentials: Annotated[dict[Name, Credential], Field(min_length=1)]
     """Credentials by name."""
     defaults: RouteSettings = Field(default_factory=RouteSettings)

@@ -11,7 +11,7 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 Steps = tuple[str | int, ...]
 
-SECRET_KEYS = frozenset({"client_secret", "password"})
+SECRET_KEYS = frozenset({"client_secret", "password", "key_password", "private_key", "refresh_token"})
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
@@ -56,13 +56,19 @@ def is_plain(key: str) -> bool:
     return _PLAIN_KEY.fullmatch(key) is not None
 
 
+def is_secret(steps: Steps) -> bool:
+    """True when a secret, or a list of them, should stand at the steps."""
+    names = [step for step in steps if isinstance(step, str)]
+    return bool(names) and names[-1] in SECRET_KEYS
+
+
 def dotted(steps: Steps) -> str:
     """The steps in one word, like `routes[2].upstream`; what follows a secret's key is shown only if it is known."""
     path = ""
     for index, step in enumerate(steps):
         if isinstance(step, int):
             path += f"[{step}]"
-        elif index and steps[index - 1] in SECRET_KEYS and step not in {"file", "env"}:
+        elif is_secret(steps[:index]) and step not in {"file", "env"}:
             break
         else:
             path += f".{step if is_plain(step) else '?'}"

@@ -21,14 +21,14 @@ says what is wrong with a file, `oic-gateway schema` prints the JSON Schema for 
   read again for each token, so a changed secret needs no restart.
 * **Paths of files** count from the folder of the configuration file.
 * **Unknown keys** and keys that stand twice are errors. Values are read as YAML 1.2: only `true`, `false`, `null` and
-  numbers are not text, so `no` is text. The file is UTF-8 of at most 1 MiB.
+  numbers are not text, so `no` is text. The file is UTF-8 of at most 8 MiB.
 * `defaults` takes every setting of a route but its `name`, `path` and `upstream`; a route's own setting goes first, and
   within `timeout` each key on its own.
 
 """
 
 _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
-_TYPES = {"string": "text", "integer": "whole number", "boolean": "`true` or `false`"}
+_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _PATTERNS = {DURATION_PATTERN: "duration", SIZE_PATTERN: "size"}
 
 
@@ -42,7 +42,7 @@ def reference_text() -> str:
 def _section(path: str, whole: dict[str, Any]) -> str:
     """Single values of the top level share one section; each mapping of the top level is one of its own."""
     top = path.replace("[", ".").partition(".")[0]
-    is_single = whole["properties"][top].get("type") == "string" or top in {"allow", "hosts"}
+    is_single = whole["properties"][top].get("type") == "string" or top in {"workers", "allow", "hosts"}
     return "the gateway" if is_single else top
 
 

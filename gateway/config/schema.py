@@ -28,8 +28,12 @@ def schema_text() -> str:
 
 
 def _tidy(key: dict[str, Any]) -> None:
-    """Leaves off what only repeats the key, and writes a default as the file would."""
+    """Leaves off what only repeats the key, writes a default as the file would, and all choices in one list."""
     key.pop("title", None)
+    if "description" in key:
+        key["description"] = " ".join(key["description"].split())
+    if "anyOf" in key:
+        key["anyOf"] = [inner for choice in key["anyOf"] for inner in choice.get("oneOf", [choice])]
     default = key.pop("default", None)
     if default is not None:
         key["default"] = _WRITTEN.get(key.get("pattern", ""), lambda value: value)(default)

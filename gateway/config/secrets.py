@@ -3,15 +3,19 @@
 No message here ever holds a secret; each names the reference.
 """
 
+import base64
+import contextlib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from gateway.config.model import SecretRef
+from gateway.config.part import Part, SecretRef
 
 MAX_BYTES = 64 * 1024
+_FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # of the model, where their value is a path
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 class SecretProblem(OSError):
@@ -39,6 +43,28 @@ def reader(ref: SecretRef, *, environ: Mapping[str, str], base: Path = Path()) -
     return lambda: read(ref, environ=environ, base=base).get_secret_value()
 
 
+def sealing_key(ref: SecretRef, *, environ: Mapping[str, str], base: Path = Path()) -> bytes:
+    """The 32 bytes of a key that entries of the store are encrypted with, written in base64 or hex.
+
+    Raises SecretProblem as `read` does, and for a secret that is no such key.
+    """
+    text = read(ref, environ=environ, base=base).get_secret_value().strip()
+    with contextlib.suppress(ValueError):
+        if len(text) == 64:
+            return bytes.fromhex(text)
+        # Both alphabets (RFC 4648 §4, §5), padded or not.
+        key = base64.b64decode(text.translate(_URL_SAFE).rstrip("=") + "=", validate=True)
+        if len(key) == 32:
+            return key
+    what = f"the secret of `{ref.file or ref.env}` is not a key of 32 bytes in base64 or hex"
+    raise SecretProblem(what, "make one by `openssl rand -base64 32`")
+
+
+def fingerprint(part: Part, *, base: Path = Path()) -> tuple[tuple[int, int, int] | None, ...]:
+    """Changes when a file that `part` names changes (a secret, a key, a certificate); looks at no content."""
+    return tuple(_look(base / name) for name in _files(part))
+
+
 def doubt(secret: SecretStr) -> str:
     """Says what is suspicious of a secret without showing it; empty when nothing is."""
     value = secret.get_secret_value()
@@ -47,6 +73,23 @@ def doubt(secret: SecretStr) -> str:
     if any(letter.isspace() or not letter.isprintable() for letter in value):
         return "has white space or a control character in it"
     return ""
+
+
+def _files(part: Part) -> Iterator[str]:
+    for key, value in part:
+        if key in _FILE_KEYS and isinstance(value, str):
+            yield value
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Part):
+                yield from _files(inner)
+
+
+def _look(path: Path) -> tuple[int, int, int] | None:
+    try:
+        seen = path.stat()
+    except (OSError, ValueError):
+        return None
+    return seen.st_mtime_ns, seen.st_ino, seen.st_size
 
 
 def _from_variable(name: str, environ: Mapping[str, str]) -> SecretStr:

@@ -1,9 +1,16 @@
-"""Settled routes: each route with `defaults` and the built-in defaults worked in, so that nobody asks twice. Pure."""
+"""Settled routes: each route with `defaults` and the built-in defaults worked in, so that nobody asks twice; and
+the client secrets of a credential in their order. Pure.
+"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
-from gateway.config.model import Config, Proxy, Route, RouteSettings, Timeout, Tls
+from gateway.config.model import Config, Credential, Proxy, Route, RouteSettings, Timeout
+from gateway.config.pace import Budget
+from gateway.config.part import SecretRef, Tls
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
@@ -44,6 +51,34 @@ def settle(config: Config) -> tuple[SettledRoute, ...]:
     return tuple(_settled(route, config.defaults) for route in config.routes)
 
 
+def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
+    """The references of the client secret in the order in which they are tried; none for a client without one."""
+    secret = credential.client_secret
+    if secret is None:
+        return ()
+    return tuple(secret) if isinstance(secret, list) else (secret,)
+
+
+def endpoint_of(credential: Credential) -> str:
+    """Whose budget a token request uses: host and port of the token endpoint, since limits are an identity domain's."""
+    return urlsplit(credential.token_url).netloc.lower()
+
+
+def budgets(credentials: Iterable[Credential]) -> dict[str, Budget]:
+    """For each endpoint the least that a credential of it says; the default where none says anything."""
+    said: dict[str, list[Budget]] = {}
+    for credential in credentials:
+        said.setdefault(endpoint_of(credential), []).extend([credential.budget] if credential.budget else [])
+    return {endpoint: _least(limits) for endpoint, limits in said.items()}
+
+
+def _least(limits: list[Budget]) -> Budget:
+    return Budget(
+        per_second=min((limit.per_second for limit in limits), default=Budget().per_second),
+        per_minute=min((limit.per_minute for limit in limits), default=Budget().per_minute),
+    )
+
+
 def _settled(route: Route, defaults: RouteSettings) -> SettledRoute:
     near, far = route.timeout or Timeout(), defaults.timeout or Timeout()
     return SettledRoute(
@@ -51,7 +86,7 @@ def _settled(route: Route, defaults: RouteSettings) -> SettledRoute:
         path=route.path.rstrip("/"),
         upstream=route.upstream,
         credential=_first(route.credential, defaults.credential, built_in=""),
-        methods=_with_head(_first(route.methods, defaults.methods, built_in=None)),
+        methods=_with_head(tuple(_first(route.methods, defaults.methods, built_in=[]))),
         connect_timeout=_first(near.connect, far.connect, built_in=CONNECT_TIMEOUT),
         response_timeout=_first(near.response, far.response, built_in=RESPONSE_TIMEOUT),
         idle_timeout=_first(near.idle, far.idle, built_in=IDLE_TIMEOUT),
@@ -71,7 +106,7 @@ def _first(near: Value | None, far: Value | None, *, built_in: Value) -> Value:
     return built_in if far is None else far
 
 
-def _with_head(methods: list[str] | None) -> frozenset[str] | None:
-    if methods is None:
-        return None
-    return frozenset(methods) | ({"HEAD"} if "GET" in methods else set())
+@lru_cache(maxsize=64)
+def _with_head(methods: tuple[str, ...]) -> frozenset[str] | None:
+    """The set is the same one for all routes that say the same; a model's list is never empty."""
+    return frozenset({*methods, "HEAD"} if "GET" in methods else methods) or None

@@ -6,13 +6,14 @@ A ValueError raised here reads "what is wrong; what to do" and never shows the v
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+MOST_WORKERS = 64
 DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 SIZE_PATTERN = r"^[0-9]{1,9}(B|KB|MB|GB|KiB|MiB|GiB)$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -20,6 +21,8 @@ PATH_PATTERN = r"^/"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 HOST_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$"
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
+
+_DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 
 
 def duration_text(seconds: float) -> str:
@@ -34,7 +37,8 @@ def size_text(size: int) -> str:
 
 def _text(value: float, units: dict[str, float]) -> str:
     largest_first = sorted(units.items(), key=lambda item: -item[1])
-    unit, worth = next(((unit, worth) for unit, worth in largest_first if value and value % worth == 0), ("", 1.0))
+    fits = (item for item in largest_first if value and round(value / item[1], 9).is_integer())
+    unit, worth = next(fits, ("", 1.0))
     return f"{value / worth:.12g}{unit or min(units, key=lambda unit: units[unit])}"
 
 
@@ -65,12 +69,27 @@ def _line_size(value: int) -> int:
     return value
 
 
+def _workers(value: object) -> int:
+    if value == "auto":
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+        return value
+    raise ValueError(f"needs a number from 1 to {MOST_WORKERS}, or `auto`; write it like 2")
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)]),
     AfterValidator(_positive),
 ]
 Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=Annotated[str, Field(pattern=SIZE_PATTERN)])]
+Workers = Annotated[
+    int,
+    BeforeValidator(
+        _workers,
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MOST_WORKERS)] | Literal["auto"],
+    ),
+]
 LineSize = Annotated[Size, AfterValidator(_line_size)]
 
 
@@ -144,7 +163,7 @@ def _base_url(value: str) -> str:
 
 def has_dot_segment(path: str) -> bool:
     """True when a segment of the path is `.` or `..`, percent-encoded or not (RFC 3986 §5.2.4)."""
-    return any(re.sub("%2e", ".", part, flags=re.IGNORECASE) in {".", ".."} for part in path.split("/"))
+    return _DOT_SEGMENT.search(path) is not None
 
 
 def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
@@ -170,6 +189,7 @@ Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network, json_schema_input_type=str)
 ]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_under_base)]
+Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 HostName = Annotated[str, Field(pattern=HOST_PATTERN)]
 Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]

@@ -8,8 +8,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config import model, values
-from gateway.config.problem import SECRET_KEYS, Finding, Steps, is_plain
+from gateway.config.part import Part
+from gateway.config.problem import Finding, Steps, is_plain, is_secret
 
+_TAGS = frozenset({"[key]", "[one]", "[several]"})  # pydantic's and the model's own, among the steps of an error
 _EMPTY = ("is empty", "write a value, or leave the key out")
 _QUOTES = ("is a number or a truth value where text is needed", "write it in quotes")
 
@@ -20,6 +22,7 @@ _WORDS = {
     "literal_error": ("is not a word known here", "write {expected}"),
     "bool_type": ("must be true or false", "write true or false, without quotes"),
     "int_type": ("must be a whole number", "write digits only, without quotes or unit"),
+    "float_type": ("must be a number", "write it like 0.2, without quotes or unit"),
     "list_type": ("must be a list", "write it like [a, b], or one `- a` per line"),
     "dict_type": ("must hold keys of its own", "write `key: value` lines under it"),
     "model_type": ("must hold keys of its own", "write `key: value` lines under it"),
@@ -52,7 +55,7 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
 
 
 def _finding(detail: ErrorDetails) -> Finding:
-    steps = tuple(step for step in detail["loc"] if step != "[key]")
+    steps = tuple(step for step in detail["loc"] if step not in _TAGS)
     kind = detail["type"]
     if kind == "extra_forbidden":
         return _unknown_key(steps)
@@ -77,7 +80,7 @@ def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
 
 def _unknown_key(steps: Steps) -> Finding:
     parent, key = steps[:-1], str(steps[-1])
-    if parent and parent[-1] in SECRET_KEYS:
+    if is_secret(parent):
         return Finding(parent, "has a key other than `file` and `env`", "write {file: /path} or {env: NAME}")
     known = _keys_at(parent)
     if not is_plain(key):
@@ -88,10 +91,10 @@ def _unknown_key(steps: Steps) -> Finding:
 
 
 def _keys_at(steps: Steps) -> list[str]:
-    part: type[model.Part] | None = model.Config
+    part: type[Part] | None = model.Config
     is_entry = False
     for step in steps:
-        if is_entry:
+        if is_entry or isinstance(step, int):
             is_entry = False
             continue
         annotation = part.model_fields[str(step)].annotation if part else None
@@ -99,7 +102,7 @@ def _keys_at(steps: Steps) -> list[str]:
     return sorted(part.model_fields) if part else []
 
 
-def _part_of(annotation: Any) -> type[model.Part] | None:
-    if isinstance(annotation, type) and issubclass(annotation, model.Part):
+def _part_of(annotation: Any) -> type[Part] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
     return next((part for part in map(_part_of, get_args(annotation)) if part), None)

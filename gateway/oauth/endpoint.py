@@ -1,5 +1,6 @@
 """The HTTP call to a token endpoint. Nothing of it is reused, followed or remembered; strangers' errors end here."""
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ _TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientProxyConnectionError, "proxy", "the egress proxy cannot be reached"),
     (aiohttp.ClientHttpProxyError, "proxy", "the egress proxy refuses the tunnel"),
     (aiohttp.ClientConnectorDNSError, "dns", "the host name does not resolve"),
+    (aiohttp.ConnectionTimeoutError, "timeout", "no connection in time"),
     (TimeoutError, "timeout", "no complete answer in time"),
     (aiohttp.InvalidURL, "url", "`token_url` is not a usable URL"),
     (aiohttp.NonHttpUrlClientError, "url", "`token_url` is not an http or https URL"),
@@ -48,8 +50,9 @@ def open_session() -> aiohttp.ClientSession:
 class TokenEndpoint:
     """Sends token requests: awaited with a TokenRequest, gives a TokenReply or raises TokenRefused/TokenUnavailable.
 
-    `timeout` (seconds) bounds the whole exchange. `tls` checks the certificate; None: the system's authorities.
-    `proxy` is the URL of an egress proxy, `proxy_auth` the value of its Proxy-Authorization field.
+    `timeout` (seconds) bounds the whole exchange, `connect_timeout` its connection. `tls`, called in a thread for each
+    exchange since it may read files, gives the context that checks the certificate and shows ours (RFC 8705); None:
+    the system's authorities. `proxy` is the URL of an egress proxy, `proxy_auth` its Proxy-Authorization field.
     """
 
     def __init__(
@@ -57,13 +60,14 @@ class TokenEndpoint:
         session: aiohttp.ClientSession,
         *,
         timeout: float = 10.0,
-        tls: ssl.SSLContext | None = None,
+        connect_timeout: float = 5.0,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         proxy: str | None = None,
         proxy_auth: str | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=connect_timeout)
         self._tls = tls
         self._proxy = proxy
         self._proxy_head = {"Proxy-Authorization": proxy_auth} if proxy and proxy_auth else {}
@@ -71,13 +75,22 @@ class TokenEndpoint:
 
     async def __call__(self, request: TokenRequest) -> TokenReply:
         """One exchange: no redirect is followed, so the secret reaches no other host; at most 256 KiB are read."""
+        tls = await self._context()
         try:
-            status, headers, body = await self._exchange(request)
+            status, headers, body = await self._exchange(request, tls)
         except _KINDS as cause:
             raise TokenUnavailable(reason=_reason(cause)) from cause
-        return read_reply(status, headers, body, now=self._wall(), hidden=request.hidden)
+        return read_reply(status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted)
 
-    async def _exchange(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
+    async def _context(self) -> ssl.SSLContext | None:
+        if self._tls is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._tls)
+        except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
+            raise TokenUnavailable(reason=f"certificate: {safe_text(str(cause))}") from cause
+
+    async def _exchange(self, request: TokenRequest, tls: ssl.SSLContext | None) -> tuple[int, dict[str, str], bytes]:
         tunnelled = request.url.lower().startswith("https:")
         async with self._session.post(
             request.url,
@@ -85,7 +98,7 @@ class TokenEndpoint:
             headers=request.headers if tunnelled else request.headers | self._proxy_head,
             allow_redirects=False,
             timeout=self._timeout,
-            ssl=self._tls or True,
+            ssl=tls or True,
             proxy=self._proxy,
             proxy_headers=self._proxy_head if tunnelled else None,
         ) as reply:

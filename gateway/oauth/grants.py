@@ -1,4 +1,4 @@
-"""What is asked of a token endpoint and what its answer means (RFC 6749 §4.4, §5; RFC 6750). Pure.
+"""What is asked of a token endpoint, one row per grant, and what its answer means (RFC 6749 §5; RFC 6750). Pure.
 
 Answers are judged by the `error` code alone, never by text or status: a wrong secret must not be retried without end,
 and a proxy's HTML page must not count as a refusal.
@@ -7,131 +7,188 @@ and a proxy's HTML page must not count as a refusal.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from base64 import urlsafe_b64decode
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
-import jwt
-
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.client_auth import CLIENT_AUTH
+from gateway.oauth.client_auth import CLIENT_AUTH, shapes
+from gateway.oauth.failures import PERMANENT
 
 LONGEST_LIFE = 366 * 86400.0  # identity domains give at most a year
-
-# RFC 6749 §5.2, §4.1.2.1 and RFC 8707 §2: codes that no second try will change.
-PERMANENT = frozenset(
-    "invalid_client unauthorized_client invalid_scope invalid_grant unsupported_grant_type invalid_request "
-    "access_denied invalid_target several-resources".split()
-)
-
-REMEDIES = {
-    "invalid_client": "Compare client id and secret with the confidential application's General Information in the "
-    "identity domain; see that the application is activated and that the secret has no blank or newline at its end.",
-    "unauthorized_client": "Tick Client Credentials under Allowed Grant Types in the application's OAuth "
-    "configuration, and see that the application is activated.",
-    "unsupported_grant_type": "Tick Client Credentials under Allowed Grant Types; see that `token_url` ends in "
-    "/oauth2/v1/token.",
-    "invalid_scope": "Copy the scope from the application's Resources list: the primary audience of the right "
-    "instance, then `urn:opc:resource:consumer::all` without a slash before `urn`, one resource only.",
-    "several-resources": "Ask for one resource per credential; leave `urn:opc:resource:multiresourcescope` out.",
-    "invalid_target": "Compare the audience or resource parameter with the instance's primary audience.",
-    "invalid_grant": "See that the application is activated and that its grant and user still hold.",
-    "invalid_request": "Compare `client_auth`, `scope` and `params` with what the identity domain expects.",
-    "access_denied": "Grant the application the role ServiceInvoker (triggers) or ServiceDeveloper (developer API) on "
-    "the instance, and look at the identity domain's sign-on and network policies.",
-    "limited": "Fewer token requests: share a credential between routes; look at the identity domain's limits (a Free "
-    "domain takes 150 a minute).",
-    "redirect": "Set `token_url` to the identity domain's own address; a redirect is never followed with a secret.",
-    "unreadable": "See that `token_url` ends in /oauth2/v1/token and that no proxy or firewall answers in its place.",
-    "secret": "Mend the reference in `client_secret`; it is read anew at the next try.",
-    "tls-trust": "Set `tls.ca` to the authority that signed the certificate, such as that of a TLS inspecting proxy.",
-    "tls": "See that `token_url` is an https address and its port speaks TLS.",
-    "timeout": "See that the way to the identity domain is open; an egress proxy may be needed.",
-    "dns": "See that the host name of `token_url` is right and resolves here; an egress proxy may be needed.",
-    "proxy": "Look at the egress proxy: its address, its user and password, and whether it lets this host pass.",
-    "connect": "See that the way to the identity domain is open; an egress proxy may be needed.",
-}
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,65536}")  # safe in a header; RFC 6750 §2.1 is narrower than what servers send
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?")
 _SECONDS = re.compile(r"[0-9]{1,10}")
+_DIRECTIVE = re.compile(r"urn:opc:resource:(expiry=.*|multiresourcescope)|offline_access|openid|profile|email")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """One POST to a token endpoint; `hidden` are the texts that no reason may show."""
+    """One POST to a token endpoint; `hidden` are the texts that no reason may show.
+
+    `wanted` is the resource or scope that picks one of several tokens. `otherwise` is the same request with the next
+    client secret, `mark` tells which secret this one has.
+    """
 
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     hidden: tuple[str, ...] = field(default=(), repr=False)
+    wanted: str = field(default="", repr=False)
+    otherwise: "TokenRequest | None" = field(default=None, repr=False)
+    mark: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReply:
-    """A token as it was answered: seconds for `expires_in`, epoch seconds for the JWT's claims and the `Date` field."""
+    """A token as it was answered: seconds for `expires_in`, epoch seconds for the `Date` field and the JWT's claims;
+    the refresh token, if any, as it is.
+    """
 
     value: str = field(repr=False)
     expires_in: float | None = None
     claims_exp: float | None = None
     claims_iat: float | None = None
     date: float | None = None
+    refresh_token: str | None = field(default=None, repr=False)
 
 
-def client_credentials(scope: str | None) -> dict[str, str]:
-    """The form of RFC 6749 §4.4.2."""
-    return {"grant_type": "client_credentials"} | ({"scope": scope} if scope else {})
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One way to a token: `type` is the value of `grant_type`; `needs` are the parameters it is made of, in order."""
+
+    type: str
+    needs: tuple[str, ...] = ()
+    has_scope: bool = True
 
 
-GRANTS: dict[str, Callable[[str | None], dict[str, str]]] = {"client_credentials": client_credentials}
+GRANTS = {
+    "client_credentials": Grant("client_credentials"),  # RFC 6749 §4.4.2
+    "refresh_token": Grant("refresh_token", ("refresh_token",)),  # RFC 6749 §6
+    "jwt_bearer": Grant("urn:ietf:params:oauth:grant-type:jwt-bearer", ("assertion",)),  # RFC 7523 §2.1
+    "password": Grant("password", ("username", "password")),  # RFC 6749 §4.3.2
+    "tls_client_auth": Grant("tls_client_auth"),  # the identity domains' own
+    "authorization_code": Grant(  # RFC 6749 §4.1.3, RFC 7636 §4.5; the scope was said when the code was asked for
+        "authorization_code", ("code", "redirect_uri", "code_verifier"), has_scope=False
+    ),
+}
+
+_SHOWN = frozenset({"username", "redirect_uri"})  # all else that a grant needs is as good as a token
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/x-www-form-urlencoded",
+    "User-Agent": "oic-gateway",
+}
+
+
+def form(grant: str, *, scope: str | None = None, **given: str) -> dict[str, str]:
+    """The form of a grant, less client authentication; raises ValueError when one of its values is empty."""
+    row = GRANTS[grant]
+    asked = {"scope": scope} if scope and row.has_scope else {}
+    return {"grant_type": row.type} | {name: _filled(given, name) for name in row.needs} | asked
+
+
+def code_form(code: str, *, redirect_uri: str, code_verifier: str) -> dict[str, str]:
+    """The form that exchanges an authorization code: RFC 6749 §4.1.3 with the verifier of RFC 7636 §4.5."""
+    return form("authorization_code", code=code, redirect_uri=redirect_uri, code_verifier=code_verifier)
+
+
+def refresh_form(refresh_token: str, *, scope: str | None = None) -> dict[str, str]:
+    """The form of RFC 6749 §6; without `scope` the one that was granted at first holds on."""
+    return form("refresh_token", refresh_token=refresh_token, scope=scope)
 
 
 def build(
     url: str,
     *,
     client_id: str,
-    client_secret: str,
     grant: str = "client_credentials",
     client_auth: str = "basic",
     scope: str | None = None,
+    audience: str | None = None,
+    resource: Sequence[str] = (),
     params: Mapping[str, str] | None = None,
+    **given: str,
 ) -> TokenRequest:
-    """The token request of a credential. Raises ValueError for an empty id or secret, or a parameter said twice."""
-    if not client_id or not client_secret:
-        raise ValueError("the client id or secret is empty")
-    proof = CLIENT_AUTH[client_auth](client_id, client_secret)
-    own = GRANTS[grant](scope) | proof.form
-    if taken := sorted(own.keys() & (params or {}).keys()):
+    """The token request of a credential; `given` are the values that its rows in GRANTS and CLIENT_AUTH need.
+
+    `resource` is repeated (RFC 8707 §2). Raises ValueError for a value that is empty, or a parameter said twice.
+    """
+    if not client_id:
+        raise ValueError("the client id is empty")
+    row = CLIENT_AUTH[client_auth]
+    proof = row.show(client_id, _filled(given, row.needs) if row.needs else "")
+    single = form(grant, scope=scope, **given) | ({"audience": audience} if audience else {}) | proof.form
+    further = dict(params or {})
+    if taken := sorted((single.keys() | ({"resource"} if resource else set())) & further.keys()):
         raise ValueError(f"`params` must not set {', '.join(taken)}")
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "Content-Type": "application/x-www-form-urlencoded",
-        "User-Agent": "oic-gateway",
-    }
-    body = urlencode(own | dict(params or {})).encode()
-    return TokenRequest(url, headers=headers | proof.headers, body=body, hidden=proof.hidden)
+    pairs = [*single.items(), *(("resource", one) for one in resource), *further.items()]
+    secret = (shapes(given[name]) for name in GRANTS[grant].needs if name not in _SHOWN)
+    return TokenRequest(
+        url,
+        headers=_HEADERS | proof.headers,
+        body=urlencode(pairs).encode(),
+        hidden=(*proof.hidden, *chain.from_iterable(secret)),
+        wanted=_wish(scope, resource),
+    )
 
 
 def token_key(
-    url: str, *, client_id: str, grant: str, scope: str | None = None, params: Mapping[str, str] | None = None
+    url: str,
+    *,
+    client_id: str,
+    grant: str,
+    scope: str | None = None,
+    params: Mapping[str, str] | None = None,
+    audience: str | None = None,
+    resource: Sequence[str] = (),
+    who: str = "",
 ) -> str:
-    """The key under which a token is stored: a hash of all that makes two tokens different, never of the route."""
-    parts = json.dumps([url, client_id, grant, scope, sorted((params or {}).items())])
+    """The key under which a token is stored: a hash of all that makes two tokens different, never of the route.
+
+    `who` is the user for whom the token speaks, or what stands for one.
+    """
+    parts = json.dumps([url, client_id, grant, scope, sorted((params or {}).items()), audience, [*resource], who])
     return hashlib.sha256(parts.encode()).hexdigest()
 
 
+def _wish(scope: str | None, resource: Sequence[str] = ()) -> str:
+    """The one resource, else the one scope, that is asked for; empty when there are several, or none.
+
+    Words that only direct the identity domain (its directives, `offline_access`, those of OpenID) are no resource.
+    """
+    words = [*resource] or [word for word in (scope or "").split() if not _DIRECTIVE.fullmatch(word)]
+    return words[0] if len(words) == 1 else ""
+
+
+def _filled(given: Mapping[str, str], name: str) -> str:
+    if not given.get(name):
+        raise ValueError(f"the {name.replace('_', ' ')} is empty")
+    return given[name]
+
+
 def read_reply(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: float, hidden: Iterable[str] = ()
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: float,
+    hidden: Iterable[str] = (),
+    wanted: str = "",
 ) -> TokenReply:
     """The token in an answer, or TokenRefused or TokenUnavailable: one of the three for any status, head and bytes.
 
     `now` is the time of day, to read `Retry-After` dates by where the answer has no `Date`. No text of `hidden` and
-    nothing that looks like a JWT gets into the error's `reason`, which begins with a code and a colon.
+    nothing that looks like a JWT gets into the error's `reason`, which begins with a code and a colon. Of several
+    tokens (`tokenResponses`) the one for `wanted` is taken.
     """
     fields = {name.lower(): value for name, value in headers.items()}
     document = _document(body)
@@ -140,15 +197,18 @@ def read_reply(
     if document.get("error") is not None or not 200 <= status < 300:
         _fail(status, document, wait=wait, hidden=tuple(hidden))
     if "tokenResponses" in document:
-        raise TokenRefused(reason="several-resources: the answer holds one token per resource")
+        document = _picked(document["tokenResponses"], wanted)
     value = _bearer(document, wait)
-    exp, iat = _claims(value)
-    return TokenReply(value, expires_in=_seconds(document.get("expires_in")), claims_exp=exp, claims_iat=iat, date=date)
-
-
-def remedy_for(error: TokenRefused | TokenUnavailable) -> str:
-    """What an operator can do about it, by the code at the beginning of its `reason`."""
-    return REMEDIES.get(error.reason.partition(":")[0], error.remedy)
+    seconds = _seconds(document.get("expires_in"))
+    said = _claims(value)
+    return TokenReply(
+        value,
+        expires_in=seconds,
+        claims_exp=_epoch(said.get("exp")),
+        claims_iat=_epoch(said.get("iat")),
+        date=date,
+        refresh_token=_refresh_token(document),
+    )
 
 
 def safe_text(text: str, *, hidden: Iterable[str] = ()) -> str:
@@ -209,13 +269,41 @@ def _seconds(value: object) -> float | None:
     return float(min(number, LONGEST_LIFE)) if number > 0 else None
 
 
-def _claims(value: str) -> tuple[float | None, float | None]:
-    """Gives `exp` and `iat` of a JWT, unverified: they only tell how long it lives, and the token came over TLS."""
+def _picked(answers: object, wanted: str) -> dict[str, object]:
+    """The one token that is for `wanted`, by its own `scope` or by the audience in its JWT; TokenRefused otherwise."""
+    documents = [item for item in answers if isinstance(item, dict)] if isinstance(answers, list) else []
+    fitting = [document for document in documents if wanted and wanted in _opened(document)]
+    if len(fitting) != 1:
+        raise TokenRefused(reason="several-resources: the answer holds one token per resource")
+    return fitting[0]
+
+
+def _opened(document: dict[str, object]) -> set[str]:
+    """What a token opens, as it may be asked for: its audiences, its scopes, and one written after the other."""
+    value = document.get("access_token")
+    said = _claims(value) if isinstance(value, str) else {}
+    audience = said.get("aud")
+    audiences = {item for item in (audience if isinstance(audience, list) else [audience]) if isinstance(item, str)}
+    texts = (document.get("scope"), said.get("scope"))
+    scopes = {word for text in texts if isinstance(text, str) for word in text.split()}
+    return audiences | scopes | {one + other for one in audiences for other in scopes}
+
+
+def _refresh_token(document: dict[str, object]) -> str | None:
+    value = document.get("refresh_token")
+    return value if isinstance(value, str) and _BEARER.fullmatch(value) else None
+
+
+def _claims(value: str) -> dict[str, object]:
+    """The claims of a JWT, unverified: they only tell what it is for and how long, and the token came over TLS.
+
+    Read by hand: PyJWT would bring all of cryptography into every worker for these few.
+    """
+    _, _, rest = value.partition(".")
     try:
-        claims = jwt.decode(value, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError, RecursionError):
-        return None, None
-    return _epoch(claims.get("exp")), _epoch(claims.get("iat"))
+        return _document(urlsafe_b64decode(rest.partition(".")[0] + "=="))
+    except ValueError:
+        return {}
 
 
 def _epoch(value: object) -> float | None:

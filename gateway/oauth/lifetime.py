@@ -1,4 +1,4 @@
-"""How long a token lives, and what to do now. Pure: `lifetime`, `decide` and `next_try` are the whole policy.
+"""How long a token lives, and what to do now. Pure: `lifetime` and `decide` are the whole policy.
 
 A token has three states. Fresh: use it. Stale: use it and renew behind. Dead: never send it.
 """
@@ -6,17 +6,32 @@ A token has three states. Fresh: use it. Stale: use it and renew behind. Dead: n
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gateway.oauth.failures import Failure
 from gateway.oauth.grants import LONGEST_LIFE, TokenReply
 
 DEFAULT_LIFE = 300.0  # neither expires_in nor a JWT: short, since guessing too long sends dead tokens
 SHORTEST_LIFE = 1.0  # a token that says less is kept so long all the same, so that it cannot spin
-LEAD = 300.0  # renewed at least so long before the end, or a quarter of a short life; up to twice that with jitter
+SHORTEST_FRESH = 0.5  # nor is any renewed sooner
 MARGIN = 10.0  # dead so long before the end, or a tenth of a short life: a token must not die on the way
-
-LONGEST_RETRY_AFTER = 300.0
 
 State = Literal["none", "fresh", "stale", "dead"]
 Kind = Literal["use", "renew", "fetch", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """When a token becomes stale: while `share` of its life is left, `at_least` so many seconds before its end.
+
+    No more than half of a life, so that a short one is used too, and no less than what a renewal may take before the
+    token counts as dead; jitter makes it up to half as long again.
+    """
+
+    share: float = 0.2
+    at_least: float = 60.0
+
+    def seconds(self, life: float, spread: float) -> float:
+        """Before the end of `life`; `spread` in [0, 1) is the jitter."""
+        return min(max(self.share * life, self.at_least, 2 * _margin(life)), life / 2) * (1 + spread / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +46,6 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """The last failed try: no new one before `until` (monotonic). `at` is the time of day, `count` the tries so far."""
-
-    code: str
-    reason: str
-    remedy: str
-    permanent: bool
-    count: int
-    at: float
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What to do: `use`, `renew` (use and renew behind), `fetch` (and wait), or `refuse` until `until` (monotonic)."""
 
@@ -51,14 +53,14 @@ class Verdict:
     until: float = 0.0
 
 
-def lifetime(reply: TokenReply, now: float, *, wall: float, spread: float) -> Token:
+def lifetime(reply: TokenReply, now: float, *, wall: float, spread: float, lead: Lead | None = None) -> Token:
     """The token of a reply asked for at `now` (monotonic) and `wall` (epoch); `spread` in [0, 1) is the jitter.
 
     Counted from the asking, not the answer, so that a slow answer cannot lengthen a life.
     """
     life = min(max(_life(reply, wall), SHORTEST_LIFE), LONGEST_LIFE)
-    usable = life - min(MARGIN, life / 10)
-    stale = life - min(LEAD, life / 4) * (1 + spread)
+    usable = life - _margin(life)
+    stale = max(life - (lead or Lead()).seconds(life, spread), SHORTEST_FRESH)
     return Token(reply.value, obtained_at=now, stale_at=now + stale, dead_at=now + usable, dead_wall=wall + usable)
 
 
@@ -91,27 +93,18 @@ def decide(token: Token | None, failure: Failure | None, *, now: float, wall: fl
     return Verdict(kind, until=failure.until if failure is not None and kind == "refuse" else 0.0)
 
 
-# Seconds: least wait, first ceiling, last ceiling; by whether the error is permanent.
-_BACK_OFF = {False: (0.2, 1.0, 60.0), True: (30.0, 30.0, 300.0)}
-
-
-def next_try(failures: int, retry_after: float | None = None, *, permanent: bool, luck: float) -> float:
-    """Seconds until the next try after `failures` in a row: exponential with full jitter, `luck` in [0, 1).
-
-    `Retry-After` is honoured up to five minutes, with up to a second of jitter: all replicas were told the same.
-    """
-    least, first, last = _BACK_OFF[permanent]
-    ceiling = min(last, first * 2.0 ** min(failures - 1, 20))
-    wait = least + luck * (ceiling - least)
-    if retry_after is None:
-        return wait
-    return max(wait, min(retry_after, LONGEST_RETRY_AFTER) + luck)
+def _margin(life: float) -> float:
+    return min(MARGIN, life / 10)
 
 
 def _life(reply: TokenReply, wall: float) -> float:
-    if reply.expires_in is not None:
-        return reply.expires_in
-    if reply.claims_exp is None:
-        return DEFAULT_LIFE
-    # By the server's own clock where it shows; a token may have been issued before this answer, never after it.
-    return reply.claims_exp - max((said for said in (reply.date, reply.claims_iat) if said is not None), default=wall)
+    """The earlier end of what `expires_in` and the JWT say; the JWT's by the identity domain's own clock.
+
+    A clock that is wrong here must neither keep a dead token nor throw a live one away, so `wall` counts only where
+    the reply tells no time and nothing else tells the life. A token may have been issued before this answer, never
+    after it: the later of the two instants is the present.
+    """
+    here = None if reply.expires_in is not None else wall
+    present = max((said for said in (reply.date, reply.claims_iat) if said is not None), default=here)
+    left = None if reply.claims_exp is None or present is None else reply.claims_exp - present
+    return min((life for life in (reply.expires_in, left) if life is not None), default=DEFAULT_LIFE)

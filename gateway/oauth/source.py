@@ -1,50 +1,27 @@
 """One credential's token: got, kept, renewed ahead of time, and given to whoever asks.
 
 The source owns the one token request that may be under way; callers only wait for it. State changes in one synchronous
-breath around that request, so there is no lock, and a caller that holds or leaves blocks and cancels nobody.
+breath around that request, so there is no lock, and a caller that holds or leaves blocks and cancels nobody. Others
+who keep the same token in the same store get their turn by `Turns`.
 """
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.asking import Asking
+from gateway.oauth.budget import Budget
 from gateway.oauth.clock import Clock
-from gateway.oauth.grants import TokenReply, TokenRequest, remedy_for, safe_text
-from gateway.oauth.lifetime import Failure, Token, decide, lifetime, next_try, state
+from gateway.oauth.failures import Failure, code_of, failed, remedy_for
+from gateway.oauth.grants import TokenReply, TokenRequest
+from gateway.oauth.lifetime import Lead, Token, decide, state
 from gateway.oauth.store import Store
+from gateway.oauth.turns import Turns
+from gateway.oauth.watch import Unwatched, Watch
 
-
-class Watch(Protocol):
-    """What observers are told. No call holds a secret or a token; none may raise."""
-
-    def fetched(self, result: str, seconds: float) -> None:
-        """A token request ended: `ok`, `refused` or `unavailable`, after so many seconds."""
-        ...
-
-    def renewed(self, expires_in_s: float) -> None:
-        """A new token is in place, usable for so many seconds."""
-        ...
-
-    def failed(self, code: str, reason: str, remedy: str) -> None:
-        """A fetch failed; the texts are for operators."""
-        ...
-
-
-class Unwatched:
-    """A Watch that looks away."""
-
-    def fetched(self, result: str, seconds: float) -> None:
-        """Nothing."""
-
-    def renewed(self, expires_in_s: float) -> None:
-        """Nothing."""
-
-    def failed(self, code: str, reason: str, remedy: str) -> None:
-        """Nothing."""
+LOOK_EVERY = 1.0  # seconds: how often, while tries are held off, someone looks whether there is a reason not to
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +35,22 @@ class Readiness:
     next_try_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Want:
+    """Why a token is sought: `rejected` was refused by the upstream; `anew` takes none that is already there."""
+
+    rejected: str = ""
+    anew: bool = False
+
+
 class TokenSource:
     """The token of the credential `name`, kept in `store` under `key` (`grants.token_key`).
 
     `request` makes the token request anew for each fetch, in a thread since it reads the secret; an OSError or
-    ValueError of it counts as TokenUnavailable. `endpoint` sends it and bounds its own time. A caller waits at most
-    `token_wait` seconds. `hold`: see `fruitless`.
+    ValueError of it counts as TokenUnavailable. `fingerprint`, called in a thread too, changes when the secret does.
+    `endpoint` sends the request and bounds its own time; `budget` says when it may be. A caller waits at most
+    `token_wait` seconds. `hold`: so many seconds there are between two renewals that the upstream's refusals force;
+    `patience`: see `Turns`.
     """
 
     def __init__(
@@ -75,68 +62,83 @@ class TokenSource:
         endpoint: Callable[[TokenRequest], Awaitable[TokenReply]],
         store: Store,
         clock: Clock,
+        budget: Budget | None = None,
+        fingerprint: Callable[[], Hashable] = str,
         luck: Callable[[], float] = random.random,
+        lead: Lead | None = None,
         token_wait: float = 10.0,
         hold: float = 30.0,
+        patience: float = 60.0,
         watch: Watch | None = None,
     ) -> None:
         self.name = name
-        self._key = key
-        self._request = request
-        self._endpoint = endpoint
-        self._store = store
-        self._clock = clock
-        self._luck = luck
-        self._token_wait = token_wait
-        self._hold = hold
         self._watch = watch or Unwatched()
+        self._asking = Asking(
+            request,
+            endpoint,
+            clock=clock,
+            budget=budget,
+            fingerprint=fingerprint,
+            luck=luck,
+            lead=lead,
+            within=token_wait,
+            watch=self._watch,
+        )
+        self._turns = Turns(store, key, clock=clock, luck=luck, patience=patience)
+        self._monotonic, self._wall, self._luck = clock.monotonic, clock.wall, luck
+        self._token_wait, self._hold = token_wait, hold
         self._token: Token | None = None
         self._failure: Failure | None = None
         self._fetch: asyncio.Task[None] | None = None
-        self._held_until = 0.0
+        self._held_until = self._look_at = 0.0
+        self._since = clock.monotonic()  # what others failed at before this instant says nothing of a try now
         self._obtained: float | None = None
-        self._waiters = 0
-        self._results: Counter[str] = Counter(ok=0, refused=0, unavailable=0)
+        self._waiters = self._coalesced = self._replays = 0
         self._closed = False
 
     def current(self) -> str | None:
         """The bearer value while it is fresh, else None; cheap and synchronous, for the hot path."""
-        token, clock = self._token, self._clock
-        if token is not None and clock.monotonic() < token.stale_at and clock.wall() < token.dead_wall:
+        token = self._token
+        if token is not None and self._monotonic() < token.stale_at and self._wall() < token.dead_wall:
             return token.value
         return None
 
     async def get(self) -> str:
         """A live bearer value, at once where there is one; raises TokenRefused or TokenUnavailable."""
         token = self._token
-        verdict = decide(token, self._failure, now=self._clock.monotonic(), wall=self._clock.wall())
-        if verdict.kind == "refuse":
-            raise self._error()
-        if verdict.kind in {"renew", "fetch"}:
-            self._start()
+        verdict = decide(token, self._failure, now=self._monotonic(), wall=self._wall())
+        joins = self._running()
+        if verdict.kind in {"renew", "fetch"} or self._is_look_due():
+            self._start(_Want())
         if token is not None and verdict.kind in {"use", "renew"}:
             return token.value
-        await self._wait()
+        if self._running():
+            await self._wait(joins=joins)
         return self._outcome()
 
     async def renewed(self, rejected: str) -> str | None:
         """Another bearer value after the upstream answered 401 for `rejected`; None where none is to be had now.
 
-        A late 401 for an earlier token gets the present one without a fetch. Else one fetch is forced, shared by all;
-        not while `fruitless` holds renewals off or the identity domain is being backed off from. A renewal that fails
-        leaves the old token in place.
+        A late 401 for an earlier token gets the present one without a fetch. Else one fetch is forced, shared by all:
+        once in `hold` seconds, over all who share the store, and not while the identity domain is being backed off
+        from. A renewal that fails leaves the old token in place.
         """
         before = self._token
-        if before is not None and before.value != rejected and self._is_live(before):
-            return before.value
-        now = self._clock.monotonic()
-        if self._closed or now < self._held_until or (self._failure is not None and now < self._failure.until):
-            return None
-        self._start(rejected)
-        await self._wait()
+        if before is None or before.value == rejected or not self._is_live(before):
+            if self._closed or self._monotonic() < self._held_until or self._is_held_off():
+                return None
+            joins = self._running()
+            self._start(_Want(rejected=rejected))
+            await self._wait(joins=joins)
+            # The identity domain may hand the same token out again; it is new all the same, and worth its one replay.
+            if self._token is before:
+                return None
         after = self._token
-        # The identity domain may hand the same token out again; it is new all the same, and worth its one replay.
-        return after.value if after is not None and after is not before and self._is_live(after) else None
+        if after is None or not self._is_live(after):
+            return None
+        self._replays += 1
+        self._watch.replayed()
+        return after.value
 
     def fruitless(self, token: str) -> None:
         """The replay with this renewed token got 401 too: a role or audience problem, not the token.
@@ -144,13 +146,31 @@ class TokenSource:
         The token stays, and no renewal is forced for `hold` seconds, so that a storm of 401 costs one token request
         per hold. Said of a token that is no longer the present one, it means nothing.
         """
-        now = self._clock.monotonic()
+        now = self._monotonic()
         if self._token is not None and self._token.value == token and now >= self._held_until:
             self._held_until = now + self._hold
+
+    async def anew(self) -> str:
+        """A bearer value that is fetched now, whatever is kept, for a person who asks for it; raises as `get` does."""
+        self.try_again()
+        if self._fetch is not None:
+            await asyncio.wait({self._fetch})
+        before = self._token
+        self._start(_Want(anew=True))
+        await self._wait()
+        if self._token is before:
+            raise self._error()
+        return self._outcome()
+
+    def prefetch(self) -> None:
+        """Begins to get a token before anyone asks for it."""
+        if self._token is None:
+            self._start(_Want())
 
     def try_again(self) -> None:
         """Forgets the last failure: someone may have mended its cause, so that the next caller need not wait."""
         self._failure = None
+        self._since = self._monotonic()
 
     async def ready(self) -> Readiness:
         """Whether a request would get a token now; fetches one, and waits for it bounded, where none was tried yet."""
@@ -159,7 +179,7 @@ class TokenSource:
         except (TokenRefused, TokenUnavailable) as error:
             return Readiness(
                 ok=False,
-                code=_code(error.reason),
+                code=code_of(error),
                 why=error.reason,
                 remedy=remedy_for(error),
                 next_try_s=self._next_try(),
@@ -168,18 +188,21 @@ class TokenSource:
 
     def status(self) -> dict[str, object]:
         """The facts for `/status`; times in seconds, `obtained` and `at` in epoch seconds; no secret, no token."""
-        now, wall, token, failure = self._clock.monotonic(), self._clock.wall(), self._token, self._failure
-        kept = None if failure is None else {key: asdict(failure)[key] for key in ("code", "reason", "remedy", "at")}
+        now, wall, token, failure = self._monotonic(), self._wall(), self._token, self._failure
+        asking = self._asking
+        left = None if token is None else _tenths(min(token.dead_at - now, token.dead_wall - wall))
         return {
             "state": state(token, now=now, wall=wall),
-            "expires_in_s": None
-            if token is None
-            else round(max(0.0, min(token.dead_at - now, token.dead_wall - wall)), 1),
+            "expires_in_s": left,
             "obtained": self._obtained,
-            "last_error": kept,
+            "last_error": None if failure is None else failure.told(),
             "next_try_s": None if failure is None else _tenths(failure.until - now),
-            "fetches": dict(self._results),
+            "fetches": dict(asking.results),
             "waiters": self._waiters,
+            "coalesced": self._coalesced,
+            "replays": self._replays,
+            "budget_left": None if asking.budget is None else asking.budget.left(),
+            "clock_skew_s": None if asking.skew is None else round(asking.skew, 1),
         }
 
     async def close(self) -> None:
@@ -192,14 +215,18 @@ class TokenSource:
     def _running(self) -> bool:
         return self._fetch is not None and not self._fetch.done()
 
-    def _start(self, rejected: str = "") -> None:
+    def _start(self, want: _Want) -> None:
         if not self._closed and not self._running():
-            self._fetch = asyncio.create_task(self._renew(rejected), name=f"token of {self.name}")
+            self._look_at = self._monotonic() + LOOK_EVERY
+            self._fetch = asyncio.create_task(self._renew(want), name=f"token of {self.name}")
 
-    async def _wait(self) -> None:
+    async def _wait(self, *, joins: bool = False) -> None:
         """Waits for the fetch under way; `asyncio.wait` leaves it alone when the waiting ends or is cancelled."""
         if self._fetch is None:
             return
+        if joins:
+            self._coalesced += 1
+            self._watch.coalesced()
         self._waiters += 1
         try:
             await asyncio.wait({self._fetch}, timeout=self._token_wait)
@@ -223,82 +250,83 @@ class TokenSource:
         return TokenUnavailable(reason=self._failure.reason, retry_after=self._next_try())
 
     def _is_live(self, token: Token) -> bool:
-        return state(token, now=self._clock.monotonic(), wall=self._clock.wall()) in {"fresh", "stale"}
+        return state(token, now=self._monotonic(), wall=self._wall()) in {"fresh", "stale"}
+
+    def _is_held_off(self) -> bool:
+        return self._failure is not None and self._monotonic() < self._failure.until
+
+    def _is_look_due(self) -> bool:
+        """A token that is fresh needs none; for the rest a look at the secret and the store costs little."""
+        return self._is_held_off() and self._monotonic() >= self._look_at and self.current() is None
 
     def _next_try(self) -> float | None:
-        return None if self._failure is None else max(0.0, self._failure.until - self._clock.monotonic())
+        return None if self._failure is None else max(0.0, self._failure.until - self._monotonic())
 
-    async def _renew(self, rejected: str) -> None:
+    async def _renew(self, want: _Want) -> None:
         """The one fetch: ends with a new token or a new failure, whatever happens; only its cancellation passes."""
         try:
-            token = await self._stored(rejected) or await self._fetched()
-        except (TokenRefused, TokenUnavailable) as error:
-            self._fail(error)
+            self._take(await self._sought(want))
         except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it is seen as a failure
-            self._fail(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
-        else:
-            self._keep(token)
+            self._failure = self._failed(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
 
-    async def _stored(self, rejected: str) -> Token | None:
-        """A fresh token that another source or an earlier configuration has stored."""
-        token = await self._store.get(self._key)
-        if token is None or token.value == rejected:
+    async def _sought(self, want: _Want) -> Token | Failure | None:
+        """A token or a failure; None where nothing new is to be had before a hold ends."""
+        mended = await self._asking.look()
+        if mended:
+            self._since = self._monotonic()
+        if (found := await self._look(want)) is not None:
+            return found
+        if self._is_held_off() and not mended:
             return None
-        return token if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) == "fresh" else None
+        return await self._turns.once(lambda: self._look(want), lambda: self._fetched(want))
 
-    async def _fetched(self) -> Token:
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        result = "unavailable"
+    async def _look(self, want: _Want) -> Token | Failure | None:
+        """What others who share the store have got: a fresh token, or a failure that is news."""
+        if want.anew:
+            return None
+        token = await self._turns.token()
+        if token is not None and token.value != want.rejected:
+            if state(token, now=self._monotonic(), wall=self._wall()) == "fresh":
+                return token
+            if self._token is None or not self._is_live(self._token):
+                self._adopt(token)  # stale: better than none while it is renewed
+        return await self._turns.failure(since=self._since)
+
+    async def _fetched(self, want: _Want) -> Token | Failure | None:
+        """The same, asked for; others are told before their turn comes."""
+        if want.rejected and not await self._turns.may_replace(want.rejected, every=self._hold):
+            self._held_until = self._monotonic() + LOOK_EVERY
+            return None
         try:
-            reply = await self._endpoint(await self._made())
-            result = "ok"
-        except TokenRefused:
-            result = "refused"
-            raise
-        finally:
-            self._results[result] += 1
-            self._watch.fetched(result, self._clock.monotonic() - now)
-        token = lifetime(reply, now, wall=wall, spread=self._luck())
-        if not self._is_live(token):
-            raise TokenUnavailable(reason="short-lived: the token was dead when it arrived")
-        await self._store.put(self._key, token)
+            token = await self._asking.token()
+        except (TokenRefused, TokenUnavailable) as error:
+            failure = self._failed(error)
+            await self._turns.tell(failure)
+            return failure
+        if want.rejected:
+            self._held_until = self._monotonic() + self._hold
+        await self._turns.keep(token)
         return token
 
-    async def _made(self) -> TokenRequest:
-        try:
-            return await asyncio.to_thread(self._request)
-        except UnicodeError as cause:
-            raise TokenUnavailable(reason="secret: it cannot be encoded as UTF-8") from cause
-        except (OSError, ValueError) as cause:
-            raise TokenUnavailable(reason=f"secret: {safe_text(str(cause))}") from cause
+    def _take(self, found: Token | Failure | None) -> None:
+        if isinstance(found, Failure):
+            self._failure = found
+        elif found is not None:
+            self._adopt(found)
+            self._failure = None
+            self._watch.renewed(found.dead_at - self._monotonic())
 
-    def _keep(self, token: Token) -> None:
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        self._token, self._failure = token, None
-        self._obtained = wall - (now - token.obtained_at)
-        self._watch.renewed(token.dead_at - now)
+    def _adopt(self, token: Token) -> None:
+        self._token = token
+        self._obtained = self._wall() - (self._monotonic() - token.obtained_at)
 
-    def _fail(self, error: TokenRefused | TokenUnavailable) -> None:
-        permanent = isinstance(error, TokenRefused)
-        count = 1 if self._failure is None else self._failure.count + 1
-        wait = next_try(count, error.retry_after, permanent=permanent, luck=self._luck())
-        failure = Failure(
-            code=_code(error.reason),
-            reason=error.reason,
-            remedy=remedy_for(error),
-            permanent=permanent,
-            count=count,
-            at=self._clock.wall(),
-            until=self._clock.monotonic() + wait,
-        )
-        self._failure = failure
-        self._watch.failed(failure.code, failure.reason, failure.remedy)
+    def _failed(self, error: TokenRefused | TokenUnavailable) -> Failure:
+        now, wall = self._monotonic(), self._wall()
+        failure = failed(error, self._failure, now=now, wall=wall, luck=self._luck())
+        self._watch.failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
+        return failure
 
 
 def _tenths(seconds: float) -> float:
     """For people: no less than zero, and no more digits than they read."""
     return max(0.0, round(seconds, 1))
-
-
-def _code(reason: str) -> str:
-    return reason.partition(":")[0]

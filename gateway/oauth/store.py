@@ -1,37 +1,70 @@
-"""Where tokens are kept between fetches: a port, and the adapter that keeps them in memory."""
+"""Where tokens are kept between fetches: the port. Its adapters are in `stores`."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
-from cachetools import TLRUCache
-
-from gateway.oauth.clock import Clock
 from gateway.oauth.lifetime import Token
 
 
+class StoreDown(Exception):
+    """The store cannot be reached or answers nonsense; the text says how, without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether a store of this kind (`memory`, `file`, `redis`) does its work; if not, why. No secrets."""
+
+    ok: bool
+    kind: str
+    why: str = ""
+
+
 class Store(Protocol):
-    """Tokens by key (`grants.token_key`). Never gives a dead token; may forget one at any time."""
+    """Tokens, leases and refresh tokens by key (`grants.token_key`); every key of a credential derives from it.
+
+    May forget a token or a lease at any time, never a refresh token. Every method may raise StoreDown.
+    """
 
     async def get(self, key: str) -> Token | None:
-        """The token kept under `key`, unless it is dead or unknown."""
+        """The token kept under `key`, its instants by this process's clocks; never a dead one."""
         ...
 
     async def put(self, key: str, token: Token) -> None:
         """Keeps `token` under `key` in place of what was there."""
         ...
 
+    async def drop(self, key: str, value: str) -> None:
+        """Forgets the token under `key` if its value still is `value`, in one step."""
+        ...
 
-class MemoryStore:
-    """Tokens in this process; the least used go first when there are more than `size`."""
+    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+        """True to one owner at a time, until it releases the lease or `seconds` have passed; asked again by the same
+        owner, the lease is prolonged.
+        """
+        ...
 
-    def __init__(self, clock: Clock, *, size: int = 1024) -> None:
-        self._tokens: TLRUCache[str, Token] = TLRUCache(
-            maxsize=size, ttu=lambda _key, token, _now: token.dead_at, timer=clock.monotonic
-        )
+    async def release(self, key: str, *, owner: str) -> None:
+        """Gives the lease up, if it still is this owner's."""
+        ...
 
-    async def get(self, key: str) -> Token | None:
-        """The token kept under `key`, until it is dead by the monotonic clock."""
-        return self._tokens.get(key)
+    async def secret(self, key: str) -> str | None:
+        """The refresh token kept under `key`."""
+        ...
 
-    async def put(self, key: str, token: Token) -> None:
-        """Keeps `token` under `key`."""
-        self._tokens[key] = token
+    async def keep_secret(self, key: str, value: str) -> None:
+        """Keeps a refresh token in place of what was there; it is durable when this returns. A cancelled call may or
+        may not have kept it.
+        """
+        ...
+
+    async def drop_secret(self, key: str) -> None:
+        """Forgets the refresh token under `key`."""
+        ...
+
+    def health(self) -> Health:
+        """As of the last time that the store was asked anything."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of files and connections; nothing is asked afterwards."""
+        ...

@@ -1,12 +1,13 @@
 """An imitation of an Oracle identity domain and of an Oracle Integration Cloud (OIC) instance, on loopback.
 
-One listener serves both, told apart by path. The *identity domain* (`identity`) authenticates *clients* (`clients`),
-judges scopes (`scopes`), keeps a token *budget* (`budget`) and signs RS256 tokens (`keys`). The *OIC instance*
-(`instance`) verifies every bearer (`access`), gives each run an *instance id* (`runs`) and hands the request to a
-*flow*: a REST trigger (`flows`, `orders`), a SOAP trigger (`soap`) or the developer API (`developer`). Whatever comes
-in is kept in a *journal* (`journal`); whatever goes out is a *reply* (`replies`). *Switches* (`switches`) turn on the
-variants and faults that are not confirmed of the real thing. `server.Sandbox` owns the listener; `command` is the
-`sandbox` verb. Nothing here imports the rest of the gateway.
+One listener serves both, told apart by path. The *identity domain* (`identity`) authenticates *clients* (`clients`,
+`client_auth`) by secrets, signed *assertions* (`assertions`) or certificates, judges *grants* (`grants`) and scopes
+(`scopes`), remembers *sign-ins* (`signins`: codes, refresh tokens), keeps a token *budget* (`budget`) and signs RS256
+tokens (`keys`). The *OIC instance* (`instance`) verifies every bearer (`access`), gives each run an *instance id*
+(`runs`) and hands the request to a *flow*: a REST trigger (`flows`, `orders`), a SOAP trigger (`soap`) or the developer
+API (`developer`). Whatever comes in is kept in a *journal* (`journal`); whatever goes out is a *reply* (`replies`).
+*Switches* (`switches`) turn on the variants and faults that are not confirmed of the real thing. `server.Sandbox` owns
+the listener; `command` is the `sandbox` verb. Nothing here imports the rest of the gateway.
 
 REST triggers, under `/ic/api/integration/v1/flows/rest/CODE/1.0/` and
 `/ic/api/integration/v2/flows/rest/project/PROJECT/CODE/1.0/`:
@@ -29,7 +30,7 @@ The SOAP trigger is `/ic/ws/integration/v1/flows/soap/HELLO/1.0/`, its WSDL `?ws
 host, which is the same listener under `localhost`; there it wants a token for `Sandbox.api_scope`.
 """
 
-from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_SECRET, Client
+from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_PASSWORD, DEFAULT_SECRET, DEFAULT_USER, Client, User
 from gateway.sandbox.flows import pattern, pattern_sha256
 from gateway.sandbox.journal import Call, Journal, TokenRequest
 from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
@@ -40,7 +41,9 @@ __all__ = [
     "API",
     "AUDIENCE",
     "DEFAULT_ID",
+    "DEFAULT_PASSWORD",
     "DEFAULT_SECRET",
+    "DEFAULT_USER",
     "OTHER_AUDIENCE",
     "TRIGGER",
     "Call",
@@ -49,6 +52,7 @@ __all__ = [
     "Sandbox",
     "Switches",
     "TokenRequest",
+    "User",
     "pattern",
     "pattern_sha256",
 ]

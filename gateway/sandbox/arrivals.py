@@ -11,13 +11,17 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One request. `target` is the raw request target; `headers` ignores the case of names; `body` streams once."""
+    """One request. `target` is the raw request target; `headers` ignores the case of names; `body` streams once.
+
+    `certificate` is the client certificate of the TLS connection in DER, empty without one.
+    """
 
     method: str
     target: str
     headers: Mapping[str, str] = field(repr=False)
     fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     body: AsyncIterator[bytes] = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)
 
     @property
     def path(self) -> str:

@@ -1,36 +1,34 @@
-"""The identity domain: token endpoint, discovery document and signing keys."""
+"""The identity domain: token, authorization and revocation endpoints, discovery document and signing keys."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from gateway.sandbox.arrivals import Arrival, TooLarge
+from gateway.sandbox.assertions import Assertions
 from gateway.sandbox.budget import Budget
-from gateway.sandbox.client_auth import Presented, Refused, authenticated, presented
-from gateway.sandbox.clients import Client
+from gateway.sandbox.client_auth import Presented, authenticated, presented
+from gateway.sandbox.clients import Client, User
+from gateway.sandbox.grants import Allowed, Grants
 from gateway.sandbox.journal import Journal, TokenRequest
 from gateway.sandbox.keys import SigningKey
+from gateway.sandbox.refusals import Refused
 from gateway.sandbox.replies import Fields, Hangup, Reply, json_reply
 from gateway.sandbox.scopes import AUDIENCE, TRIGGER, Granted, InvalidScope, judge_scope
+from gateway.sandbox.signins import SignIns
 from gateway.sandbox.switches import Switches
 from gateway.sandbox.tokens import ISSUER, make_claims, write_lifetime
 
 TOKEN_PATH = "/oauth2/v1/token"
+AUTHORIZE_PATH = "/oauth2/v1/authorize"
+REVOKE_PATH = "/oauth2/v1/revoke"
 
-_KNOWN_GRANTS = frozenset(
-    {
-        "client_credentials",
-        "password",
-        "authorization_code",
-        "refresh_token",
-        "tls_client_auth",
-        "urn:ietf:params:oauth:grant-type:jwt-bearer",
-    }
-)
+_REPEATABLE = frozenset({"resource"})  # RFC 8707 section 2
+_CLIENT_AUTH = ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"]
 _SECRET_PARAMETERS = frozenset(
-    {"client_secret", "client_assertion", "assertion", "password", "refresh_token", "code", "code_verifier"}
+    {"client_secret", "client_assertion", "assertion", "password", "refresh_token", "code", "code_verifier", "token"}
 )
 _NO_STORE: Fields = [("Cache-Control", "no-store"), ("Pragma", "no-cache")]
 _UNAVAILABLE = b'{"error":"server_error","error_description":"The service is not available"}'
@@ -53,18 +51,30 @@ class IdentityDomain:
     """Knows the clients, issues and remembers tokens."""
 
     def __init__(
-        self, clients: dict[str, Client], switches: Switches, *, key: SigningKey, now: Callable[[], float]
+        self,
+        clients: dict[str, Client],
+        switches: Switches,
+        *,
+        users: Mapping[str, User],
+        key: SigningKey,
+        now: Callable[[], float],
     ) -> None:
         self.clients = clients
+        self.signins = SignIns(switches, now=now)
         self.token_requests: Journal[TokenRequest] = Journal()
         self.origin = ""
         self._switches = switches
         self._key = key
         self._now = now
+        self._users = users
+        self._assertions = Assertions(switches, now=now)
+        self._grants = Grants(users, switches, assertions=self._assertions, signins=self.signins)
         self._budget = Budget()
         self._live: set[str] = set()
         self._paths: dict[str, Callable[[Arrival], Awaitable[Reply]]] = {
             TOKEN_PATH: self._token,
+            AUTHORIZE_PATH: self._authorize,
+            REVOKE_PATH: self._revoke,
             "/.well-known/openid-configuration": self._discovery,
             "/admin/v1/SigningCert/jwk": self._jwks,
         }
@@ -85,11 +95,17 @@ class IdentityDomain:
         return claims if claims is not None and claims.get("jti") in self._live else None
 
     def mint(
-        self, client_id: str, *, audience: str | list[str] = AUDIENCE, scope: str = TRIGGER, lifetime: int | None = None
+        self,
+        client_id: str,
+        *,
+        audience: str | list[str] = AUDIENCE,
+        scope: str = TRIGGER,
+        lifetime: int | None = None,
+        user: str = "",
     ) -> str:
         """Issues a token without anybody asking; `lifetime` in seconds, by default the switch."""
         seconds = self._switches.token_lifetime if lifetime is None else lifetime
-        claims = make_claims(client_id, audience, scope=scope, issued=self._now(), lifetime=seconds)
+        claims = make_claims(client_id, audience, scope=scope, issued=self._now(), lifetime=seconds, user=user)
         self._live.add(claims["jti"])
         return self._key.sign(claims)
 
@@ -103,7 +119,7 @@ class IdentityDomain:
         entry = TokenRequest(at=self._now())
         try:
             form = await _form(arrival)
-            shown = presented(arrival.headers.get("Authorization"), form)
+            shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
         except Refused as refused:
             self.token_requests.add(entry)
             return _refusal(refused, entry)
@@ -139,17 +155,25 @@ class IdentityDomain:
 
     def _issue(self, shown: Presented, form: Mapping[str, str], entry: TokenRequest) -> Reply:
         try:
-            client = authenticated(shown, self.clients)
-            _check_grant(form.get("grant_type"), client)
-            granted = judge_scope(form.get("scope", ""), client.scopes)
+            client = authenticated(shown, self.clients, verified=self._assertions.of_client)
+            allowed = self._grants.judge(form, shown, client)
+            granted = judge_scope(allowed.scope, client.scopes)
         except InvalidScope as refused:
             return _refusal(Refused("invalid_scope", str(refused)), entry)
         except Refused as refused:
             return _refusal(refused, entry)
-        answers = self._answers(shown.client_id, granted)
-        return json_reply(200, {"tokenResponses": answers} if granted.is_multiple else answers[0], _NO_STORE)
+        answers = self._answers(shown.client_id, granted, allowed.user)
+        refresh = self._refresh(shown.client_id, allowed)
+        content = {"tokenResponses": answers} if granted.is_multiple else answers[0]
+        return json_reply(200, content | refresh, _NO_STORE)
 
-    def _answers(self, client_id: str, granted: Granted) -> list[dict[str, Any]]:
+    def _refresh(self, client_id: str, allowed: Allowed) -> dict[str, Any]:
+        if allowed.family is None:
+            return {}
+        token = self.signins.refresh_token(client_id, allowed.user, allowed.scope, family=allowed.family)
+        return {"refresh_token": token}
+
+    def _answers(self, client_id: str, granted: Granted, user: str) -> list[dict[str, Any]]:
         lifetime = min(self._switches.token_lifetime, granted.expiry or self._switches.token_lifetime)
         # One token per resource in a multi-resource reply; a bare permission gives one token for all audiences.
         groups: list[tuple[tuple[str, ...], tuple[str, ...]]]
@@ -157,28 +181,82 @@ class IdentityDomain:
             groups = [((audience,), permissions) for audience, permissions in granted.resources.items()]
         else:
             groups = [(tuple(granted.resources), next(iter(granted.resources.values())))]
-        return [self._one(client_id, audiences, " ".join(permissions), lifetime) for audiences, permissions in groups]
+        return [
+            self._one(client_id, audiences, scope=" ".join(permissions), lifetime=lifetime, user=user)
+            for audiences, permissions in groups
+        ]
 
-    def _one(self, client_id: str, audiences: tuple[str, ...], scope: str, lifetime: int) -> dict[str, Any]:
+    def _one(
+        self, client_id: str, audiences: tuple[str, ...], *, scope: str, lifetime: int, user: str
+    ) -> dict[str, Any]:
         is_list = self._switches.audience_as_list or len(audiences) > 1
-        token = self.mint(
-            client_id, audience=list(audiences) if is_list else audiences[0], scope=scope, lifetime=lifetime
-        )
+        audience = list(audiences) if is_list else audiences[0]
+        token = self.mint(client_id, audience=audience, scope=scope, lifetime=lifetime, user=user)
         return {
             "access_token": token,
             "token_type": "Bearer",
             **write_lifetime(lifetime, self._switches.expires_in),
         }
 
+    async def _authorize(self, arrival: Arrival) -> Reply:
+        """RFC 6749 section 4.1.1. The person who signs in is the one of the switch; no page is shown."""
+        asked = arrival.query
+        client = self.clients.get(asked.get("client_id", ""))
+        redirect_uri = asked.get("redirect_uri", "")
+        if client is None or not client.active or redirect_uri not in client.redirect_uris:
+            # Section 4.1.2.1: never redirected to where nobody has vouched for.
+            return json_reply(400, {"error": "invalid_request", "error_description": "Unknown client or redirect URI"})
+        try:
+            outcome = {"code": self._agreed(asked, client)}
+        except InvalidScope as refused:
+            outcome = {"error": "invalid_scope", "error_description": str(refused)}
+        except Refused as refused:
+            outcome = {"error": refused.error, "error_description": refused.description}
+        state = {"state": asked["state"]} if "state" in asked else {}
+        separator = "&" if "?" in redirect_uri else "?"
+        return Reply(302, [("Location", f"{redirect_uri}{separator}{urlencode(outcome | state)}"), *_NO_STORE])
+
+    def _agreed(self, asked: Mapping[str, str], client: Client) -> str:
+        if asked.get("response_type") != "code":
+            raise Refused("unsupported_response_type", "The response type is not supported")
+        if "authorization_code" not in client.grants:
+            raise Refused("unauthorized_client", "The client is not authorized to use this grant type")
+        challenge = asked.get("code_challenge", "")
+        if (challenge and asked.get("code_challenge_method") != "S256") or (client.is_public and not challenge):
+            raise Refused("invalid_request", "A code challenge of S256 is needed")
+        scope, user = asked.get("scope", ""), self._switches.signed_in
+        judge_scope(scope, client.scopes)
+        if user not in self._users:
+            raise Refused("access_denied", "The user did not sign in")
+        uri = asked["redirect_uri"]
+        return self.signins.code(asked["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
+
+    async def _revoke(self, arrival: Arrival) -> Reply:
+        """RFC 7009: whatever the token was, the answer is 200 to a client that proves who it is."""
+        if arrival.method != "POST":
+            return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
+        entry = TokenRequest(at=self._now())
+        try:
+            form = await _form(arrival)
+            shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
+            authenticated(shown, self.clients, verified=self._assertions.of_client)
+        except Refused as refused:
+            return _refusal(refused, entry)
+        self.signins.revoke(form.get("token", ""), shown.client_id)
+        return Reply(200, [*_NO_STORE])
+
     async def _discovery(self, _arrival: Arrival) -> Reply:
         return json_reply(
             200,
             {
                 "issuer": ISSUER,
+                "authorization_endpoint": self.origin + AUTHORIZE_PATH,
                 "token_endpoint": self.origin + TOKEN_PATH,
+                "revocation_endpoint": self.origin + REVOKE_PATH,
                 "jwks_uri": self.origin + "/admin/v1/SigningCert/jwk",
-                "grant_types_supported": sorted(_KNOWN_GRANTS),
-                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+                "grant_types_supported": self._grants.names(),
+                "token_endpoint_auth_methods_supported": _CLIENT_AUTH,
+                "code_challenge_methods_supported": ["S256"],
             },
         )
 
@@ -196,19 +274,10 @@ async def _form(arrival: Arrival) -> dict[str, str]:
         pairs = parse_qsl((await arrival.read(1 << 16)).decode())
     except (TooLarge, UnicodeDecodeError) as cause:
         raise Refused("invalid_request", "The body is not readable") from cause
-    form = dict(pairs)
-    if len(form) != len(pairs):  # RFC 6749 section 3.2
+    names = [name for name, _ in pairs if name not in _REPEATABLE]
+    if len(set(names)) != len(names):  # RFC 6749 section 3.2
         raise Refused("invalid_request", "A parameter was sent more than once")
-    return form
-
-
-def _check_grant(grant: str | None, client: Client) -> None:
-    if grant is None:
-        raise Refused("invalid_request", "The parameter grant_type is missing")
-    if grant not in _KNOWN_GRANTS:
-        raise Refused("unsupported_grant_type", "The grant type is not supported")
-    if grant != "client_credentials" or grant not in client.grants:
-        raise Refused("unauthorized_client", "The client is not authorized to use this grant type")
+    return dict(pairs)
 
 
 def _refusal(refused: Refused, entry: TokenRequest) -> Reply:

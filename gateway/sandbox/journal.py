@@ -49,8 +49,9 @@ class Journal(Generic[Entry]):
 class TokenRequest:
     """A request to the token endpoint, without its secrets.
 
-    `client_auth` is `basic`, `post` or `none`; `form` lacks `client_secret`, `assertion`, `password` and the like;
-    `status` is what was answered, 0 until then or if the connection was closed without an answer.
+    `client_auth` is `basic`, `post`, `private_key_jwt`, `tls` or `none`; `form` lacks
+    `client_secret`, `assertion`, `password` and the like; `status` is what was answered, 0 until then or if the
+    connection was closed without an answer.
     """
 
     at: float

@@ -14,8 +14,8 @@ from typing import Self
 from aiohttp import HttpVersion11, web
 
 from gateway.sandbox.arrivals import Arrival
-from gateway.sandbox.clients import DEFAULT_ID, Client, default_clients
-from gateway.sandbox.identity import TOKEN_PATH, IdentityDomain
+from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, Client, User, default_clients, default_users
+from gateway.sandbox.identity import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, IdentityDomain
 from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
 from gateway.sandbox.journal import Call, Journal, TokenRequest
 from gateway.sandbox.keys import shared_key
@@ -30,9 +30,10 @@ _SHUTDOWN_SECONDS = 0.2  # a request held by a gate must not hold the end of a t
 class Sandbox:
     """An identity domain and an OIC instance on one port: `async with Sandbox() as sandbox`.
 
-    `clients` are known beside the default client, or in its place under the same id, and may be changed at any time;
-    `now` gives Unix seconds; with `ssl_context` it speaks TLS. `scope` and `api_scope` are the two scopes of the
-    instance; `token_requests` and `calls` tell what arrived.
+    `clients` and `users` are known beside the default ones, or in their place under the same name, and may be changed
+    at any time; `now` gives Unix seconds; with `ssl_context` it speaks TLS, and takes client certificates where that
+    context asks for them. `scope` and `api_scope` are the two scopes of the instance; `token_requests` and `calls` tell
+    what arrived.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Sandbox:
         *,
         switches: Switches | None = None,
         clients: Mapping[str, Client] | None = None,
+        users: Mapping[str, User] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         now: Callable[[], float] = time.time,
@@ -47,12 +49,13 @@ class Sandbox:
     ) -> None:
         self.switches = switches or Switches()
         self.clients: dict[str, Client] = {**default_clients(), **(clients or {})}
+        self.users: dict[str, User] = {**default_users(), **(users or {})}
         self.scope = AUDIENCE + TRIGGER
         self.api_scope = AUDIENCE + API
         self._address = (host, port)
         self._now = now
         self._ssl_context = ssl_context
-        self._identity = IdentityDomain(self.clients, self.switches, key=shared_key(), now=now)
+        self._identity = IdentityDomain(self.clients, self.switches, users=self.users, key=shared_key(), now=now)
         self._instance = Instance(self.clients, self.switches, verify=self._identity.verify, now=now)
         self._runner: web.AppRunner | None = None
 
@@ -70,6 +73,16 @@ class Sandbox:
     def token_url(self) -> str:
         """The URL of the token endpoint."""
         return self.origin + TOKEN_PATH
+
+    @property
+    def authorize_url(self) -> str:
+        """The URL of the authorization endpoint."""
+        return self.origin + AUTHORIZE_PATH
+
+    @property
+    def revoke_url(self) -> str:
+        """The URL of the revocation endpoint."""
+        return self.origin + REVOKE_PATH
 
     @property
     def client_id(self) -> str:
@@ -110,6 +123,14 @@ class Sandbox:
     ) -> str:
         """A signed token without a token request; `lifetime` in seconds, by default the switch."""
         return self._identity.mint(client_id, audience=audience, scope=scope, lifetime=lifetime)
+
+    def mint_refresh(self, client_id: str = DEFAULT_ID, *, user: str = DEFAULT_USER, scope: str = "") -> str:
+        """A refresh token without a sign-in; `scope` is by default that of the triggers."""
+        return self._identity.signins.refresh_token(client_id, user, scope or f"{self.scope} offline_access")
+
+    def revoke_signins(self) -> None:
+        """Has the identity domain refuse every code and refresh token given so far; access tokens stay good."""
+        self._identity.signins.revoke_all()
 
     def rotate_secret(self, secret: str, *, client_id: str = DEFAULT_ID) -> None:
         """Gives a client a new secret; the old one is refused from now on, its tokens stay good."""
@@ -171,7 +192,8 @@ class Sandbox:
         target = request.raw_path
         body = request.content.iter_any()
         if not target.startswith("/ic/"):
-            arrival = Arrival(request.method, target, request.headers, request.raw_headers, aiter(body))
+            shown = _certificate(request)
+            arrival = Arrival(request.method, target, request.headers, request.raw_headers, aiter(body), shown)
             return await self._identity.answer(arrival) if self._identity.is_mine(arrival.path) else not_found()
         call = Call(self._now(), request.method, target, request.raw_headers)
         self._instance.calls.add(call)
@@ -179,6 +201,11 @@ class Sandbox:
         reply = await self._instance.answer(arrival, call)
         call.status = reply.status
         return reply
+
+
+def _certificate(request: web.Request) -> bytes:
+    tls = request.transport and request.transport.get_extra_info("ssl_object")
+    return (tls.getpeercert(binary_form=True) or b"") if tls else b""
 
 
 async def _bare_head(_request: web.Request, response: web.StreamResponse) -> None:

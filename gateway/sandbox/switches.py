@@ -7,6 +7,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.sandbox.clients import DEFAULT_USER
+
 ExpiresIn = Literal["int", "string", "float", "missing"]
 TokenFault = Literal["", "empty", "html", "truncated", "no-token", "400", "429", "500", "503", "outage"]
 InstanceIds = Literal["uuid", "decimal", "none"]
@@ -26,6 +28,10 @@ class Switches:
         token_delay: seconds the token endpoint takes.
         token_budget_per_second, token_budget_per_minute: token requests allowed in the window; more: 429.
         jwks_open: the signing key is published (a real domain answers 401 unless opened).
+        assertion_algorithms: how assertions may be signed (a real domain takes RS256 only).
+        signed_in: the user who signs in at the authorization endpoint; empty: nobody does, `access_denied`.
+        rotate_refresh_tokens: each use of a refresh token gives a new one; used twice, its whole sign-in ends.
+        refresh_lifetime: seconds a refresh token lives.
 
     Attributes (OIC instance):
         instance_ids: `uuid` as OIC 3, `decimal` as Gen 2, `none`: no `x-oracle-ics-instance-id` at all.
@@ -47,6 +53,10 @@ class Switches:
     token_budget_per_second: int | None = None
     token_budget_per_minute: int | None = None
     jwks_open: bool = False
+    assertion_algorithms: tuple[str, ...] = ("RS256",)
+    signed_in: str = DEFAULT_USER
+    rotate_refresh_tokens: bool = False
+    refresh_lifetime: int = 7 * 86400
 
     instance_ids: InstanceIds = "uuid"
     refuse_bearers: bool = False

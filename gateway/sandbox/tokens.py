@@ -9,9 +9,11 @@ TENANT = "idcs-5a0db0c5a0db0c5a0db0c5a0db0c5a0d"
 
 
 def make_claims(
-    client_id: str, audiences: Sequence[str], *, scope: str, issued: float, lifetime: int
+    client_id: str, audiences: Sequence[str], *, scope: str, issued: float, lifetime: int, user: str = ""
 ) -> dict[str, Any]:
     """The claims of one access token; `audiences` becomes a string or a list as given. Lifetime in seconds.
+
+    It speaks for `user`, or for the client itself.
 
     About as long as a real one, whose token has some 1.4 KB; `iss` is the generic issuer, not the domain's URL.
     """
@@ -19,8 +21,8 @@ def make_claims(
         "tok_type": "AT",
         "iss": ISSUER,
         "tenant_iss": f"https://{TENANT}.identity.oraclecloud.com:443",
-        "sub": client_id,
-        "sub_type": "client",
+        "sub": user or client_id,
+        "sub_type": "user" if user else "client",
         "client_id": client_id,
         "client_name": f"{client_id} (confidential application)",
         "client_guid": uuid.uuid5(uuid.NAMESPACE_URL, client_id).hex,

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.load import ConfigProblems, Loaded, load, one_route
+from gateway.config.settled import client_secrets
 
 Say = Callable[[str], list[str]]
 
@@ -71,7 +72,7 @@ def test_a_right_file_becomes_a_configuration_without_warnings(said: Say, right:
         (b"# nothing\n", ":1: is empty; start from config/gateway.example.yaml"),
         (b"\n- a\n", ":2: does not hold keys and values; start from config/gateway.example.yaml"),
         (b"listen: a\nhosts: [\xff]\n", ":2: is not UTF-8 text; save the file as UTF-8"),
-        (b"#" * (1024 * 1024 + 1), ": is larger than 1 MiB; name the right file, or write less"),
+        (b"#" * (8 * 1024 * 1024 + 1), ": is larger than 8 MiB; name the right file, or write less"),
     ],
 )
 def test_a_file_that_cannot_be_read_as_a_whole_is_one_problem(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -107,7 +108,8 @@ def test_files_count_from_the_folder_of_the_configuration(tmp_path: Path, right:
     file = tmp_path / "gateway.yaml"
     file.write_text(text)
     credential = load(file, environ={}, check_secrets=False).config.credentials["app"]
-    assert credential.client_secret.file == str(tmp_path / "secret")
+    [secret] = client_secrets(credential)
+    assert secret.file == str(tmp_path / "secret")
     assert credential.tls is not None
     assert credential.tls.ca == str(tmp_path / "ca.pem")
 
@@ -180,7 +182,8 @@ def test_flags_make_one_route(tmp_path: Path) -> None:
         **FLAGS, client_secret_file=str(secret), scope="s", listen="0.0.0.0:80", allow=["10.0.0.0/8"], environ={}
     )
     assert (config.routes[0].name, config.routes[0].path, config.routes[0].credential) == ("default", "/", "default")
-    assert config.credentials["default"].client_secret.file == str(secret)
+    [ref] = client_secrets(config.credentials["default"])
+    assert ref.file == str(secret)
     assert config.credentials["default"].scope == "s"
     assert (config.listen, config.admin) == ("0.0.0.0:80", "127.0.0.1:9090")
     assert [str(network) for network in config.allow] == ["10.0.0.0/8"]

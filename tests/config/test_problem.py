@@ -15,6 +15,9 @@ from gateway.config.problem import Problem, Steps, dotted
         (("credentials", "a", "client_secret", "hunter2"), "credentials.a.client_secret"),
         (("routes", 0, "proxy", "password", "hunter2", 1), "routes[0].proxy.password"),
         (("credentials", "client_secret:hunter2"), "credentials.?"),
+        (("credentials", "a", "client_secret", 1, "env"), "credentials.a.client_secret[1].env"),
+        (("credentials", "a", "client_secret", 1, "hunter2"), "credentials.a.client_secret[1]"),
+        (("credentials", "a", "signing", "private_key", "hunter2"), "credentials.a.signing.private_key"),
     ],
 )
 def test_a_place_is_written_in_one_word(steps: Steps, path: str) -> None:

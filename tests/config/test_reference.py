@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config import model
+from gateway.config import model, state
+from gateway.config.part import Part, SecretRef
 from gateway.config.reference import reference_text
 
 
@@ -20,17 +21,21 @@ def test_the_module_prints_the_reference() -> None:
 
 def test_every_key_has_its_line() -> None:
     lines = reference_text().splitlines()
-    places: dict[str, type[model.Part]] = {
+    places: dict[str, type[Part]] = {
         "": model.Config,
         "credentials.NAME.": model.Credential,
-        "credentials.NAME.client_secret.": model.SecretRef,
+        "credentials.NAME.client_secret.": SecretRef,
         "defaults.": model.RouteSettings,
         "routes[].": model.Route,
         "routes[].timeout.": model.Timeout,
-        "routes[].proxy.password.": model.SecretRef,
+        "routes[].proxy.password.": SecretRef,
         "limits.": model.Limits,
         "pool.": model.Pool,
         "log.": model.Log,
+        "state.": state.State,
+        "state.redis.": state.Redis,
+        "state.redis.sentinel.": state.Login,
+        "state.keys[].": SecretRef,
     }
     for place, part in places.items():
         for key in part.model_fields:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import model
+from gateway.config import model, state
 from gateway.config.load import load
+from gateway.config.part import Part
 from gateway.config.schema import schema, schema_text
 from gateway.config.tree import Tree
 from gateway.sandbox.clients import DEFAULT_ID
@@ -22,7 +23,9 @@ FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
 # A `#` right before a key hides an optional key; a `#` before a blank begins a remark.
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
-PARTS = [part for part in vars(model).values() if isinstance(part, type) and issubclass(part, model.Part)]
+KINDS = {kind for kind in (*vars(state).values(), *vars(model).values()) if isinstance(kind, type)}
+PARTS = [kind for kind in KINDS if issubclass(kind, Part)]
+BESIDE = {(state.State, "path")}  # shown in a remark: what it stands in place of is shown itself
 
 
 def test_the_shipped_schema_is_the_model_s() -> None:
@@ -37,7 +40,7 @@ def test_the_module_prints_the_schema() -> None:
 def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
     whole = schema()
     for part in PARTS:
-        if part is model.Part:
+        if part is Part:
             continue
         definition = whole if part is model.Config else whole["$defs"][part.__name__]
         assert list(definition["properties"]) == list(part.model_fields)
@@ -63,7 +66,8 @@ def test_the_shipped_files_are_right(tmp_path: Path, text: str) -> None:
 def test_the_example_shows_every_key() -> None:
     config = model.Config.model_validate(Tree(UNCOVERED).value)
     shown = set(keys_set(config))
-    every = {(part, key) for part in PARTS for key in part.model_fields}
+    every = {(part, key) for part in PARTS for key in part.model_fields} - BESIDE
+    assert "# state: {path: " in EXAMPLE
     assert {(part.__name__, key) for part, key in every - shown if part is not model.RouteSettings} == set()
 
 
@@ -113,7 +117,7 @@ def _object(value: Any, rule: dict[str, Any]) -> Iterator[str]:
 
 
 def _single(value: Any, rule: dict[str, Any]) -> Iterator[str]:
-    kinds = {"string": str, "integer": int, "boolean": bool, "null": type(None)}
+    kinds = {"string": str, "integer": int, "number": float, "boolean": bool, "null": type(None)}
     if type(value) is not kinds[rule["type"]]:
         yield f"{value} is no {rule['type']}"
     elif value not in rule.get("enum", [rule.get("const", value)]) or not re.search(

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gateway.config.model import SecretRef
-from gateway.config.secrets import MAX_BYTES, SecretProblem, doubt, read, reader
+from gateway.config.model import Credential
+from gateway.config.part import SecretRef
+from gateway.config.secrets import MAX_BYTES, SecretProblem, doubt, fingerprint, read, reader
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,48 @@ def test_a_reader_sees_a_changed_secret(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(OSError, match="is missing"):
         give()
+
+
+CREDENTIAL = Credential.model_validate(
+    {
+        "token_url": "https://idcs.example/oauth2/v1/token",
+        "client_id": "an-id",
+        "client_secret": [{"file": "new"}, {"file": "old"}, {"env": "SECRET"}],
+        "signing": {"private_key": {"file": "signing.pem"}, "cert": "signing.crt"},
+        "tls": {"ca": "ca.pem", "cert": "client.crt", "key": "client.key"},
+        "scope": "file",
+    }
+)
+FILES = ("new", "old", "signing.pem", "signing.crt", "ca.pem", "client.crt", "client.key")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_fingerprint_changes_with_each_file_that_is_pointed_to(tmp_path: Path, name: str) -> None:
+    for file in FILES:
+        (tmp_path / file).write_text("first")
+    before = fingerprint(CREDENTIAL, base=tmp_path)
+    assert fingerprint(CREDENTIAL, base=tmp_path) == before
+    assert len(before) == len(FILES)
+    (tmp_path / name).write_text("another")
+    assert fingerprint(CREDENTIAL, base=tmp_path) != before
+
+
+def test_a_fingerprint_sees_a_file_replaced_by_one_of_the_same_size_and_time(tmp_path: Path) -> None:
+    secret, other = tmp_path / "secret", tmp_path / "other"
+    secret.write_text("first")
+    other.write_text("other")
+    os.utime(other, ns=(secret.stat().st_atime_ns, secret.stat().st_mtime_ns))
+    before = fingerprint(SecretRef(file="secret"), base=tmp_path)
+    other.replace(secret)
+    assert fingerprint(SecretRef(file="secret"), base=tmp_path) != before
+
+
+def test_a_fingerprint_of_what_is_missing_is_one_too(tmp_path: Path) -> None:
+    ref = SecretRef(file="secret")
+    before = fingerprint(ref, base=tmp_path)
+    assert before == fingerprint(ref, base=tmp_path)
+    (tmp_path / "secret").write_text("there")
+    assert fingerprint(ref, base=tmp_path) != before
 
 
 def test_what_is_read_does_not_show_itself() -> None:

@@ -5,13 +5,17 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gateway.config.model import Config, Part, RouteSettings, Timeout
+from gateway.config.model import Config, Credential, RouteSettings, Timeout
+from gateway.config.pace import Budget
+from gateway.config.part import Part
 from gateway.config.settled import (
     CONNECT_TIMEOUT,
     IDLE_TIMEOUT,
     REPLAY_LIMIT,
     RESPONSE_TIMEOUT,
     SettledRoute,
+    budgets,
+    client_secrets,
     settle,
 )
 from gateway.config.values import Duration, Size
@@ -90,6 +94,28 @@ def test_get_brings_head_and_the_root_path_is_empty() -> None:
     assert settled({"path": "/"}).path == ""
 
 
+def credential(url: str, **budget: int) -> Credential:
+    said = {"token_url": url, "client_id": "c", "client_secret": {"env": "S"}, "budget": budget or None}
+    return Credential.model_validate(said)
+
+
+def test_credentials_of_one_identity_domain_share_the_least_budget_that_is_said() -> None:
+    said = budgets(
+        [
+            credential("https://One.example/oauth2/v1/token", per_second=40, per_minute=1000),
+            credential("https://one.example/other", per_minute=900),
+            credential("https://one.example/oauth2/v1/token"),
+            credential("https://two.example/oauth2/v1/token"),
+            credential("https://two.example:444/oauth2/v1/token", per_second=9),
+        ]
+    )
+    assert said == {
+        "one.example": Budget(per_second=8, per_minute=900),
+        "two.example": Budget(),
+        "two.example:444": Budget(per_second=9),
+    }
+
+
 def told(part: type[Part], key: str) -> str:
     """The default that the description of the key ends with, as the file writes it."""
     found = re.search(r"Default (\w+)", part.model_fields[key].description or "")
@@ -103,3 +129,11 @@ def test_the_descriptions_tell_the_built_in_settings() -> None:
     assert seconds == [CONNECT_TIMEOUT, RESPONSE_TIMEOUT, IDLE_TIMEOUT]
     assert TypeAdapter(Size).validate_python(told(RouteSettings, "replay_limit")) == REPLAY_LIMIT
     assert [told(RouteSettings, key) for key in ("idempotent", "keep_cookies")] == ["false", "false"]
+
+
+def test_client_secrets_keep_their_order() -> None:
+    named = {"token_url": "https://i/t", "client_id": "c"}
+    secrets = [[], {"env": "A"}, [{"env": "A"}], [{"env": "A"}, {"env": "B"}]]
+    written = [named | ({"client_secret": secret} if secret else {}) for secret in secrets]
+    found = [client_secrets(Credential.model_validate(credential)) for credential in written]
+    assert [[ref.env for ref in refs] for refs in found] == [[], ["A"], ["A"], ["A", "B"]]

@@ -99,6 +99,20 @@ def test_bad_yaml_is_explained_with_its_line(text: str, line: int, what: str) ->
     assert (refused.value.finding.line, refused.value.finding.what) == (line, what)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: &x {b: &y 1}\nc: *x\nd: [*y, *x]\n", {"a": {"b": 1}, "c": {"b": 1}, "d": [1, {"b": 1}]}),
+        ("a: &x b\n*x : 1\n", {"a": "b", "b": 1}),
+        ("&x a: 1\nb: *x\n", {"a": 1, "b": "a"}),
+        ("a: {x: 1}\na: {y: [1, {z: 2}]}\nb: 2\n", {"a": {"x": 1}, "b": 2}),
+        ("? [a, {b: c}]\n: {d: [e]}\nf: g\n", {"f": "g"}),
+    ],
+)
+def test_what_an_alias_stands_for_and_what_is_passed_over(text: str, value: Any) -> None:
+    assert Tree(text).value == value
+
+
 def test_aliases_are_read_but_cannot_blow_up() -> None:
     assert Tree("a: &x {b: c}\nd: *x\n").value == {"a": {"b": "c"}, "d": {"b": "c"}}
     laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))

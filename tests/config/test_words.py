@@ -22,6 +22,21 @@ Say = Callable[[str], list[str]]
             "17",
             "5: credentials.app.client_id: is a number or a truth value where text is needed; write it in quotes",
         ),
+        (
+            "an-id",
+            "an-id\n    renew: {share: 20%}",
+            "6: credentials.app.renew.share: must be a number; write it like 0.2, without quotes or unit",
+        ),
+        (
+            "an-id",
+            "an-id\n    renew: {share: 0.9}",
+            "6: credentials.app.renew.share: is too large; write 0.5 or less",
+        ),
+        (
+            "an-id",
+            "an-id\n    budget: {per_minute: 0}",
+            "6: credentials.app.budget.per_minute: is too small; write 1 or more",
+        ),
         ("an-id", "[a]", "5: credentials.app.client_id: must be one text; write a single value"),
         ("listen:", "listne:", "1: listne: is not a known key; did you mean `listen`?"),
         (
@@ -117,7 +132,19 @@ Say = Callable[[str], list[str]]
         (
             "{env: APP_SECRET}",
             "[hunter2]",
-            "6: credentials.app.client_secret: must hold keys of its own; write `key: value` lines under it",
+            (
+                "6: credentials.app.client_secret[0]: a secret must not stand in the file; "
+                "write {file: /path} or {env: NAME}"
+            ),
+        ),
+        ("{env: APP_SECRET}", "[]", "6: credentials.app.client_secret: has no entry; write at least one"),
+        (
+            "{env: APP_SECRET}",
+            "[{env: APP_SECRET}, {hunter2: x}]",
+            (
+                "6: credentials.app.client_secret[1]: has a key other than `file` and `env`; "
+                "write {file: /path} or {env: NAME}"
+            ),
         ),
         (
             "an-id",
@@ -127,8 +154,11 @@ Say = Callable[[str], list[str]]
         ("an-id", "an-id\n    scope: []", "6: credentials.app.scope: is empty; write the scope, or leave the key out"),
         (
             "an-id",
-            "an-id\n    grant: password",
-            "6: credentials.app.grant: is not a word known here; write 'client_credentials'",
+            "an-id\n    grant: implicit",
+            (
+                "6: credentials.app.grant: is not a word known here; write 'client_credentials', 'authorization_code', "
+                "'refresh_token', 'jwt_bearer', 'password' or 'tls_client_auth'"
+            ),
         ),
         (
             "an-id",
@@ -240,6 +270,11 @@ SECRET = "hunter2"
         f"client_secret: {{{SECRET}, {SECRET}}}",
         f"client_secret: {{? [{SECRET}] : x}}",
         f"client_secret: [{SECRET}]",
+        f"client_secret: [{{env: APP_SECRET}}, {{{SECRET}: x}}]",
+        f"client_secret: [{{env: APP_SECRET}}, {{file: /nowhere, {SECRET}: {{}}}}]",
+        f"client_secret: {{env: APP_SECRET}}\n    refresh_token: {SECRET}",
+        f"client_secret: {{env: APP_SECRET}}\n    signing: {{private_key: {SECRET}, key_password: {SECRET}}}",
+        f"client_secret: {{env: APP_SECRET}}\n    tls: {{cert: gateway.yaml, key_password: {{{SECRET}: x}}}}",
         f"client_secret: &{SECRET} &{SECRET} x",
         f"client_secret: {{file: [{SECRET}]}}",
         f"client_secret: {{env: '{SECRET}!'}}",

@@ -1,13 +1,15 @@
 """A source with all that is about it: a clock that is turned by hand, a real endpoint, a watch that remembers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from gateway.oauth.budget import Budget
 from gateway.oauth.endpoint import TokenEndpoint, open_session
 from gateway.oauth.grants import TokenRequest, build, token_key
 from gateway.oauth.source import TokenSource
-from gateway.oauth.store import MemoryStore, Store
+from gateway.oauth.store import Store
+from gateway.oauth.stores.memory import MemoryStore
 
 SECRET = "s3cret-horse+battery:staple"
 
@@ -37,6 +39,9 @@ class Noted:
     fetches: list[str] = field(default_factory=list)
     renewals: list[float] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
+    permanent: list[bool] = field(default_factory=list)
+    joined: int = 0
+    replays: int = 0
 
     def fetched(self, result: str, seconds: float) -> None:
         self.fetches.append(result)
@@ -44,8 +49,15 @@ class Noted:
     def renewed(self, expires_in_s: float) -> None:
         self.renewals.append(expires_in_s)
 
-    def failed(self, code: str, reason: str, remedy: str) -> None:
+    def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         self.failures.append((code, reason, remedy))
+        self.permanent.append(permanent)
+
+    def coalesced(self) -> None:
+        self.joined += 1
+
+    def replayed(self) -> None:
+        self.replays += 1
 
 
 @dataclass
@@ -68,6 +80,8 @@ async def scene(
     clock: Turned | None = None,
     store: Store | None = None,
     request: Callable[[], TokenRequest] | None = None,
+    budget: Budget | None = None,
+    fingerprint: Callable[[], Hashable] = str,
 ) -> AsyncIterator[Scene]:
     """Opens a source for the token endpoint at `url` and closes it."""
     clock = clock or Turned()
@@ -82,6 +96,8 @@ async def scene(
             store=store,
             clock=clock,
             luck=lambda: luck,
+            budget=budget,
+            fingerprint=fingerprint,
             token_wait=token_wait,
             watch=watch,
         )

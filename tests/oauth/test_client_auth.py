@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oauth.client_auth import CLIENT_AUTH, basic, post
+from gateway.oauth.client_auth import CLIENT_AUTH, basic, post, private_key_jwt
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -40,8 +40,25 @@ def test_post_puts_both_into_the_form() -> None:
     assert proof.headers == {}
 
 
-@pytest.mark.parametrize("method", CLIENT_AUTH)
+def test_an_assertion_goes_into_the_form_with_its_type() -> None:
+    proof = private_key_jwt("orders", "head.claims.signature")
+    assert proof.form == {
+        "client_id": "orders",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": "head.claims.signature",
+    }
+    assert proof.headers == {}
+
+
+@pytest.mark.parametrize("method", ["tls", "none"])
+def test_without_a_proof_in_the_request_the_client_is_only_named(method: str) -> None:
+    row = CLIENT_AUTH[method]
+    assert row.needs == ""
+    assert (row.show("orders", "").form, row.show("orders", "").headers) == ({"client_id": "orders"}, {})
+
+
+@pytest.mark.parametrize("method", ["basic", "post", "private_key_jwt"])
 def test_a_proof_shows_nothing_and_names_what_to_hide(method: str) -> None:
-    proof = CLIENT_AUTH[method]("client", "very secret+text")
+    proof = CLIENT_AUTH[method].show("client", "very secret+text")
     assert repr(proof) == "Proof()"
     assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.hidden)

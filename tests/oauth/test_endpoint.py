@@ -5,6 +5,7 @@ import gzip
 import json
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.endpoint import TokenEndpoint, open_session
-from gateway.oauth.grants import TokenRequest, build, remedy_for
+from gateway.oauth.failures import remedy_for
+from gateway.oauth.grants import TokenRequest, build
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
 
@@ -127,6 +129,35 @@ async def test_the_whole_exchange_is_bounded_in_time(session: aiohttp.ClientSess
     assert reason.startswith("timeout: ")
 
 
+async def test_the_connection_has_a_bound_of_its_own(session: aiohttp.ClientSession) -> None:
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # the TLS hello, and then the end: no answer in between
+        writer.close()
+
+    async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/token"
+        reason = await reason_of(TokenEndpoint(session, timeout=60, connect_timeout=0.05), request(url))
+    assert reason.startswith("timeout: no connection in time")
+
+
+async def test_files_of_tls_that_cannot_be_used_are_named_and_nothing_is_sent(session: aiohttp.ClientSession) -> None:
+    async with Identity() as identity:
+        endpoint = TokenEndpoint(session, tls=partial(ssl.create_default_context, cafile="/nowhere/ca.pem"))
+        with pytest.raises(TokenUnavailable) as caught:
+            await endpoint(request(identity.url))
+        assert caught.value.reason.startswith("certificate: ")
+        assert "`tls`" in remedy_for(caught.value)
+        assert identity.asked == []
+
+
+async def test_of_several_tokens_the_wanted_one_is_taken(session: aiohttp.ClientSession) -> None:
+    body: dict[str, object] = {
+        "tokenResponses": [{"access_token": "one", "scope": "stock"}, {"access_token": "two", "scope": "orders"}]
+    }
+    async with Identity(answer(200, body)) as identity:
+        assert (await TokenEndpoint(session)(request(identity.url))).value == "two"
+
+
 async def test_a_closed_port_is_named(session: aiohttp.ClientSession) -> None:
     async with Identity() as identity:
         pass
@@ -191,7 +222,7 @@ async def test_an_untrusted_certificate_gets_no_secret_and_a_trusted_one_does(
         assert "self-signed" in caught.value.reason
         assert "tls.ca" in remedy_for(caught.value)
         assert identity.asked == []
-        trusting = TokenEndpoint(session, tls=ssl.create_default_context(cafile=certificate))
+        trusting = TokenEndpoint(session, tls=partial(ssl.create_default_context, cafile=certificate))
         assert (await trusting(asked)).value == "token-1"
 
 
@@ -250,7 +281,7 @@ async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(
         async with await asyncio.start_server(tunnel.serve, "127.0.0.1", 0) as listener:
             endpoint = TokenEndpoint(
                 session,
-                tls=ssl.create_default_context(cafile=certificate),
+                tls=partial(ssl.create_default_context, cafile=certificate),
                 proxy=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",
                 proxy_auth="Basic cHJveHk6cGFzcw==",
             )

@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 from urllib.parse import parse_qs
 
 import jwt
@@ -9,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.failures import PERMANENT, TROUBLES, remedy_for
 from gateway.oauth.grants import (
     LONGEST_LIFE,
-    PERMANENT,
-    REMEDIES,
     TokenReply,
     build,
+    code_form,
+    form,
     read_reply,
-    remedy_for,
+    refresh_form,
     safe_text,
     token_key,
 )
@@ -63,6 +65,101 @@ def test_scope_and_params_never_overwrite_each_other(name: str) -> None:  # defe
         build(URL, client_id="a", client_secret="b", client_auth="post", scope="s", params={name: "other"})
 
 
+GRANT_BODIES = [
+    ("client_credentials", {}, b"grant_type=client_credentials&scope=a+b"),
+    (
+        "refresh_token",
+        {"refresh_token": "r+1/="},
+        b"grant_type=refresh_token&refresh_token=r%2B1%2F%3D&scope=a+b",
+    ),
+    (
+        "jwt_bearer",
+        {"assertion": "h.c.s"},
+        b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=h.c.s&scope=a+b",
+    ),
+    (
+        "password",
+        {"username": "j doe", "password": "p&q=r"},
+        b"grant_type=password&username=j+doe&password=p%26q%3Dr&scope=a+b",
+    ),
+    ("tls_client_auth", {}, b"grant_type=tls_client_auth&scope=a+b"),
+    (
+        "authorization_code",
+        {"code": "c0de", "redirect_uri": "http://127.0.0.1:8400/", "code_verifier": "v" * 43},
+        b"grant_type=authorization_code&code=c0de&redirect_uri=http%3A%2F%2F127.0.0.1%3A8400%2F&code_verifier="
+        + b"v" * 43,
+    ),
+]
+AUTH_BODIES = [
+    ("basic", {"client_secret": "s3"}, b""),
+    ("post", {"client_secret": "s3"}, b"&client_id=orders&client_secret=s3"),
+    (
+        "private_key_jwt",
+        {"client_assertion": "x.y.z"},
+        (
+            b"&client_id=orders"
+            b"&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
+            b"&client_assertion=x.y.z"
+        ),
+    ),
+    ("tls", {}, b"&client_id=orders"),
+    ("none", {}, b"&client_id=orders"),
+]
+
+
+@pytest.mark.parametrize(("way", "proof", "tail"), AUTH_BODIES)
+@pytest.mark.parametrize(("grant", "values", "head"), GRANT_BODIES)
+def test_every_grant_with_every_client_auth_byte_for_byte(
+    *, grant: str, values: dict[str, str], head: bytes, way: str, proof: dict[str, str], tail: bytes
+) -> None:
+    needed: dict[str, Any] = values | proof
+    request = build(URL, client_id="orders", grant=grant, client_auth=way, scope="a b", **needed)
+    assert request.body == head + tail
+    assert ("Authorization" in request.headers) is (way == "basic")
+    for secret in {*values.values(), *proof.values()} - {"j doe", "http://127.0.0.1:8400/"}:
+        assert secret in request.hidden
+
+
+def test_audience_and_each_resource_come_after_the_scope_and_params_last() -> None:
+    request = build(
+        URL,
+        client_id="a",
+        client_secret="b",
+        scope="s",
+        audience="https://aud",
+        resource=("https://one", "https://two"),
+        params={"x": "1"},
+    )
+    assert request.body == (
+        b"grant_type=client_credentials&scope=s&audience=https%3A%2F%2Faud"
+        b"&resource=https%3A%2F%2Fone&resource=https%3A%2F%2Ftwo&x=1"
+    )
+
+
+@pytest.mark.parametrize("name", ["audience", "resource"])
+def test_audience_and_resource_are_not_said_twice(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        build(URL, client_id="a", client_secret="b", audience="x", resource=["y"], params={name: "z"})
+
+
+@pytest.mark.parametrize(("grant", "values", "head"), [row for row in GRANT_BODIES if row[1]])
+def test_an_empty_value_is_never_sent(grant: str, values: dict[str, str], head: bytes) -> None:  # defect 19
+    for name in values:
+        with pytest.raises(ValueError, match=f"the {name.replace('_', ' ')} is empty"):
+            form(grant, **(values | {name: ""}))
+
+
+def test_the_two_forms_of_a_sign_in() -> None:
+    assert code_form("c", redirect_uri="http://127.0.0.1/", code_verifier="v") == {
+        "grant_type": "authorization_code",
+        "code": "c",
+        "redirect_uri": "http://127.0.0.1/",
+        "code_verifier": "v",
+    }
+    assert refresh_form("r") == {"grant_type": "refresh_token", "refresh_token": "r"}
+    assert refresh_form("r", scope="s") == {"grant_type": "refresh_token", "refresh_token": "r", "scope": "s"}
+
+
 def test_scope_leaves_audience_alone() -> None:  # defect 8
     body = build(URL, client_id="a", client_secret="b", scope="s", params={"audience": "x", "resource": "y"}).body
     assert parse_qs(body.decode()) | {"grant_type": [""]} == {
@@ -94,8 +191,12 @@ def test_the_key_differs_by_all_that_makes_a_token_and_by_nothing_else() -> None
         token_key(URL, client_id="a", grant="g", scope=None, params={"x": "1", "y": "2"}),
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "12", "y": ""}),
         token_key(URL, client_id="a", grant="g", scope="s"),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, audience="a"),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, resource=["a"]),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, resource=["a", "b"]),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, who="a"),
     }
-    assert len(others | {first}) == 7
+    assert len(others | {first}) == 11
 
 
 def test_a_token_and_its_life_are_read() -> None:
@@ -170,6 +271,11 @@ def test_a_jwt_tells_its_own_life_unverified() -> None:
     assert (reply.claims_exp, reply.claims_iat) == (NOW + 600, NOW)
 
 
+def test_the_claims_of_a_jwt_are_read_beside_expires_in() -> None:  # they may contradict it: the earlier end wins
+    reply = said({"access_token": jwt.encode({"exp": NOW + 600}, KEY), "expires_in": 60})
+    assert (reply.expires_in, reply.claims_exp) == (60.0, NOW + 600)
+
+
 @pytest.mark.parametrize("exp", [True, "1800000000", None, -1, 10**400, [], 1e300])
 def test_an_odd_exp_says_nothing(exp: object) -> None:
     header = "eyJhbGciOiJIUzI1NiJ9"
@@ -183,7 +289,7 @@ def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int)
     with pytest.raises(TokenRefused) as caught:
         said({"error": code, "error_description": "because"}, status)
     assert caught.value.reason == f"{code}: because"
-    assert remedy_for(caught.value) == REMEDIES[code]
+    assert remedy_for(caught.value) == TROUBLES[code].remedy
 
 
 @pytest.mark.parametrize(
@@ -234,6 +340,66 @@ def test_several_resources_are_explained() -> None:
     with pytest.raises(TokenRefused) as caught:
         said({"tokenResponses": [{"access_token": "abc"}]})
     assert "one resource per credential" in remedy_for(caught.value)
+
+
+AUDIENCES = ["https://ONE:443", "https://TWO:443"]
+BOTH = "https://ONE:443urn:opc:resource:consumer::all https://TWO:443/ic/api/"
+
+
+def several(*tokens: dict[str, object]) -> bytes:
+    return json.dumps({"tokenResponses": tokens}).encode()
+
+
+def one(audience: object, scope: object = "urn:opc:resource:consumer::all", **more: object) -> dict[str, object]:
+    return {"access_token": jwt.encode({"aud": audience, "scope": scope}, KEY), "expires_in": 60, **more}
+
+
+@pytest.mark.parametrize(
+    ("scope", "resource", "place"),
+    [
+        ("https://ONE:443urn:opc:resource:consumer::all urn:opc:resource:multiresourcescope", (), 0),
+        ("urn:opc:resource:expiry=90 https://TWO:443/ic/api/ offline_access", (), 1),
+        (BOTH, ("https://TWO:443",), 1),
+        (BOTH, ("https://ONE:443",), 0),
+        (BOTH, (), None),
+        (BOTH, AUDIENCES, None),
+        (None, (), None),
+        (BOTH, ("https://THREE:443",), None),
+        ("https://TWO:443", ("https://ONE:443/",), None),
+    ],
+)
+def test_of_several_tokens_the_one_asked_for_is_taken(
+    scope: str | None, resource: tuple[str], place: int | None
+) -> None:
+    asked = build(URL, client_id="a", client_secret="b", scope=scope, resource=resource)
+    tokens = [one(AUDIENCES[0], refresh_token="r-1"), one([AUDIENCES[1], "x"], "/ic/api/ other", refresh_token="r-2")]
+    if place is None:
+        with pytest.raises(TokenRefused) as caught:
+            read_reply(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
+        assert caught.value.reason.startswith("several-resources: ")
+        return
+    reply = read_reply(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
+    assert (reply.value, reply.refresh_token) == (tokens[place]["access_token"], f"r-{place + 1}")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [None, {}, [], "x", [7], [{}], [{"access_token": 7}], [one("s"), one("s")], [one(7, 7)], [one(None, ["s"])]],
+)
+def test_several_tokens_of_any_other_shape_are_refused(answers: object) -> None:
+    with pytest.raises(TokenRefused):
+        read_reply(200, {}, json.dumps({"tokenResponses": answers}).encode(), now=NOW, wanted="s")
+
+
+def test_a_refresh_token_is_handed_on_and_never_shown() -> None:
+    reply = said({"access_token": "abc", "refresh_token": "rt-1"})
+    assert reply.refresh_token == "rt-1"
+    assert "rt-1" not in repr(reply)
+
+
+@pytest.mark.parametrize("value", [None, "", 7, ["a"], "a b", "a\r\nb"])
+def test_an_odd_refresh_token_is_none(value: object) -> None:
+    assert said({"access_token": "abc", "refresh_token": value}).refresh_token is None
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.oauth.failures import Failure
 from gateway.oauth.grants import LONGEST_LIFE, TokenReply
-from gateway.oauth.lifetime import DEFAULT_LIFE, Failure, Token, decide, lifetime, next_try, state
+from gateway.oauth.lifetime import DEFAULT_LIFE, Lead, Token, decide, lifetime, state
 
 NOW, WALL = 1000.0, 1_800_000_000.0
 TOKEN = Token("abc", obtained_at=NOW, stale_at=NOW + 60, dead_at=NOW + 100, dead_wall=WALL + 100)
@@ -13,20 +16,40 @@ def failure(until: float) -> Failure:
     return Failure("timeout", "timeout: late", "wait", permanent=False, count=1, at=WALL, until=until)
 
 
-def made(reply: TokenReply, spread: float = 0.0) -> Token:
-    return lifetime(reply, NOW, wall=WALL, spread=spread)
+def made(reply: TokenReply, spread: float = 0.0, lead: Lead | None = None) -> Token:
+    return lifetime(reply, NOW, wall=WALL, spread=spread, lead=lead)
 
 
-def test_an_hour_is_renewed_five_to_ten_minutes_ahead_and_dead_ten_seconds_before_its_end() -> None:
+def test_an_hour_is_renewed_while_a_fifth_is_left_or_earlier_and_dead_ten_seconds_before_its_end() -> None:
     token = made(TokenReply("abc", expires_in=3600.0))
-    assert (token.stale_at, token.dead_at, token.dead_wall) == (NOW + 3300, NOW + 3590, WALL + 3590)
-    assert made(TokenReply("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 3150
+    assert (token.stale_at, token.dead_at, token.dead_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
+    assert made(TokenReply("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 2700
     assert token.obtained_at == NOW
 
 
 def test_a_short_life_has_short_margins() -> None:  # defect 4
     token = made(TokenReply("abc", expires_in=5.0))
-    assert (token.stale_at, token.dead_at) == (NOW + 3.75, NOW + 4.5)
+    assert (token.stale_at, token.dead_at) == (NOW + 2.5, NOW + 4.5)
+
+
+@pytest.mark.parametrize(
+    ("lead", "life", "before_its_end"),
+    [
+        (Lead(share=0.2, at_least=60), 3600, 720),
+        (Lead(share=0.2, at_least=60), 200, 60),
+        (Lead(share=0.2, at_least=60), 100, 50),
+        (Lead(share=0.0, at_least=30), 3600, 30),
+        (Lead(share=0.0, at_least=1), 3600, 20),
+        (Lead(share=0.5, at_least=30), 3600, 1800),
+        (Lead(share=0.0, at_least=9000), 3600, 1800),
+    ],
+)
+def test_the_lead_is_a_share_or_seconds_whichever_is_more_and_no_more_than_half(
+    lead: Lead, life: float, before_its_end: float
+) -> None:
+    assert made(TokenReply("a", expires_in=life), lead=lead).stale_at == NOW + life - before_its_end
+    jittered = made(TokenReply("a", expires_in=life), spread=0.999, lead=lead)
+    assert NOW + life - 1.5 * before_its_end < jittered.stale_at < NOW + life - before_its_end
 
 
 @pytest.mark.parametrize(
@@ -34,6 +57,12 @@ def test_a_short_life_has_short_margins() -> None:  # defect 4
     [
         (TokenReply("a"), DEFAULT_LIFE),
         (TokenReply("a", expires_in=60.0, claims_exp=WALL + 999), 60.0),
+        (TokenReply("a", expires_in=3600.0, claims_exp=WALL + 600, date=WALL), 600.0),
+        (TokenReply("a", expires_in=3600.0, claims_exp=WALL + 600, claims_iat=WALL), 600.0),
+        (TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600), 3600.0),  # only a clock here calls it dead
+        (TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600, date=WALL), 1.0),
+        (TokenReply("a", expires_in=math.inf), LONGEST_LIFE),
+        (TokenReply("a", expires_in=math.inf, claims_exp=WALL + 600, date=WALL), 600.0),
         (TokenReply("a", claims_exp=WALL + 600), 600.0),
         (TokenReply("a", claims_exp=WALL + 600, claims_iat=WALL - 5), 605.0),
         (TokenReply("a", claims_exp=WALL + 600, claims_iat=WALL - 3000, date=WALL), 600.0),
@@ -50,19 +79,54 @@ def test_the_life_is_expires_in_then_the_jwt_then_a_short_default(
     assert made(reply).dead_at == pytest.approx(NOW + life - min(10, life / 10))
 
 
-@given(
-    st.floats(0, 1e9, exclude_min=True) | st.none(),
-    st.floats(1, 1e11) | st.none(),
-    st.floats(1, 1e11) | st.none(),
-    st.floats(0, 1, exclude_max=True),
-)
+SECONDS = st.floats(1, 1e11)
+LEADS = st.builds(Lead, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
+SPREADS = st.floats(0, 1, exclude_max=True)
+
+
+@given(st.floats(0, math.inf, exclude_min=True) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, LEADS)
 def test_no_life_can_spin(
-    expires_in: float | None, exp: float | None, date: float | None, spread: float
+    expires_in: float | None, exp: float | None, date: float | None, spread: float, lead: Lead
 ) -> None:  # defects 4, 5
-    token = made(TokenReply("a", expires_in=expires_in, claims_exp=exp, date=date), spread)
+    token = made(TokenReply("a", expires_in=expires_in, claims_exp=exp, date=date), spread, lead)
     assert token.stale_at - NOW >= 0.5
     assert token.stale_at < token.dead_at
     assert token.dead_at - NOW <= LONGEST_LIFE
+
+
+@given(
+    st.floats(1, 1e6) | st.none(),  # what expires_in says
+    st.floats(1, 1e6),  # how long the identity domain will really honour the token
+    st.floats(-1e8, 1e8),  # how far the clock here is off
+    st.floats(0, 1e6),  # how much later the token is used
+    st.floats(-1e6, 1e6),  # how far the clock here jumps meanwhile
+)
+def test_a_dead_token_is_never_used_whatever_the_clocks_do(
+    expires_in: float | None, life: float, off: float, later: float, jump: float
+) -> None:  # defect 20
+    true = WALL + off  # the identity domain's clock
+    reply = TokenReply("a", expires_in=expires_in, claims_exp=true + life, date=true)
+    token = made(reply)
+    verdict = decide(token, None, now=NOW + later, wall=WALL + later + jump)
+    if later > max(life, 1) or (expires_in is not None and later > max(expires_in, 1)):
+        assert verdict.kind == "fetch"
+
+
+@given(st.floats(1, 1e6), st.floats(-1e8, 1e8), st.floats(0, 1e6), SPREADS)
+def test_a_clock_that_is_wrong_throws_no_live_token_away(life: float, off: float, later: float, spread: float) -> None:
+    true = WALL + off
+    token = made(TokenReply("a", expires_in=life, claims_exp=true + life + 1, date=true), spread)
+    if later < life - min(10, life / 10) - 1e-3:
+        assert state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
+
+
+@given(st.floats(0, 7200), st.floats(-7200, 7200))
+def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift: float) -> None:  # defect 20
+    token = made(TokenReply("a", expires_in=3600.0))
+    stopped = decide(token, None, now=NOW + 1, wall=WALL + 1 + slept)
+    counted = decide(token, None, now=NOW + 1 + slept, wall=WALL + 1 + drift)
+    if slept + 1 >= 3590:
+        assert (stopped.kind, counted.kind) == ("fetch", "fetch")
 
 
 @pytest.mark.parametrize(
@@ -113,26 +177,3 @@ def test_a_dead_token_is_never_used(later: float, wall_later: float, failing: bo
 
 def test_a_token_shows_no_value() -> None:
     assert "abc" not in repr(TOKEN)
-
-
-@pytest.mark.parametrize(
-    ("failures", "permanent", "least", "most"),
-    [
-        (1, False, 0.2, 1),
-        (2, False, 0.2, 2),
-        (4, False, 0.2, 8),
-        (7, False, 0.2, 60),
-        (5000, False, 0.2, 60),
-        (1, True, 30, 30),
-        (2, True, 30, 60),
-        (99, True, 30, 300),
-    ],
-)
-def test_the_back_off_doubles_with_full_jitter(failures: int, *, permanent: bool, least: float, most: float) -> None:
-    assert next_try(failures, permanent=permanent, luck=0.0) == least
-    assert next_try(failures, permanent=permanent, luck=1.0) == pytest.approx(most)
-
-
-@pytest.mark.parametrize(("retry_after", "wait"), [(0.0, 0.5), (20.0, 20.5), (1e9, 300.5)])
-def test_retry_after_is_honoured_within_bounds(retry_after: float, wait: float) -> None:
-    assert next_try(1, retry_after, permanent=False, luck=0.5) == pytest.approx(max(wait, 0.6))

@@ -1,18 +1,26 @@
 import asyncio
 import logging
 import threading
+from contextlib import AsyncExitStack
+from email.utils import formatdate
+from functools import partial
+from pathlib import Path
 
+import jwt
 import pytest
 
+from gateway.config.part import SecretRef
+from gateway.config.secrets import fingerprint
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.grants import TokenRequest, build
+from gateway.oauth.budget import Bucket, Budget
+from gateway.oauth.grants import TokenRequest, build, token_key
 from gateway.oauth.source import TokenSource
-from gateway.oauth.store import MemoryStore
+from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
 from tests.oauth.scene import SECRET, Scene, Turned, scene
 
-STALE, DEAD = 3300, 3590  # seconds after which an hour's token is stale, dead, at a luck of 0
+STALE, DEAD = 2880, 3590  # seconds after which an hour's token is stale, dead, at a luck of 0
 
 
 async def settle(source: TokenSource) -> None:
@@ -64,6 +72,7 @@ async def test_many_callers_at_a_tokens_end_cost_one_request(callers: int) -> No
         gate.set()
         assert await asyncio.gather(*waiting) == ["b"] * callers
         assert stage.source.status()["waiters"] == 0
+        assert stage.source.status()["coalesced"] == stage.watch.joined == callers - 1
     assert len(identity.asked) == 2
 
 
@@ -269,8 +278,21 @@ async def test_a_fruitless_report_on_an_old_token_means_nothing() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
         await stage.source.renewed("token-1")
+        stage.clock.turn(30)
         stage.source.fruitless("token-1")
         assert await stage.source.renewed("token-2") == "token-3"
+
+
+async def test_a_refused_token_is_replaced_at_most_once_per_interval() -> None:  # defect 13
+    async with Identity() as identity, scene(identity.url) as stage:
+        await stage.source.get()
+        assert await stage.source.renewed("token-1") == "token-2"
+        stage.clock.turn(29)
+        assert await stage.source.renewed("token-2") is None
+        assert stage.source.current() == "token-2"
+        stage.clock.turn(1)
+        assert await stage.source.renewed("token-2") == "token-3"
+    assert stage.watch.replays == stage.source.status()["replays"] == 2
 
 
 async def test_late_fruitless_reports_do_not_lengthen_the_hold() -> None:
@@ -461,12 +483,18 @@ async def test_the_status_tells_the_tokens_story() -> None:
                 "code": "unauthorized_client",
                 "reason": "unauthorized_client: no grant",
                 "remedy": stage.watch.failures[0][2],
+                "permanent": True,
                 "at": stage.clock.time,
             },
             "next_try_s": 30.0,
             "fetches": {"ok": 1, "refused": 1, "unavailable": 0},
             "waiters": 0,
+            "coalesced": 0,
+            "replays": 0,
+            "budget_left": None,
+            "clock_skew_s": None,
         }
+        assert stage.watch.permanent == [True]
         stage.clock.turn(DEAD - STALE)
         assert stage.source.status()["state"] == "dead"
         assert (await stage.source.ready()).ok
@@ -520,3 +548,139 @@ async def test_try_again_forgets_the_back_off() -> None:
         assert len(identity.asked) == 1
         stage.source.try_again()
         assert await stage.source.get() == "mended"
+
+
+@pytest.mark.parametrize(
+    "trouble", [refusal("invalid_client", 401), answer(429, retry_after="200"), answer(502, b"<html>"), CLOSE]
+)
+async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path, trouble: Answer) -> None:
+    file = tmp_path / "secret"
+    file.write_text("old")
+    ref = SecretRef(file=str(file))
+
+    def request() -> TokenRequest:
+        return build(identity.url, client_id="orders", client_secret=file.read_text(), client_auth="post")
+
+    look = partial(fingerprint, ref)
+    async with (
+        Identity(trouble) as identity,
+        scene(identity.url, request=request, fingerprint=look, luck=0.99) as stage,
+    ):
+        for _ in range(3):
+            with pytest.raises((TokenRefused, TokenUnavailable)):
+                await stage.source.get()
+        file.write_text("newer")
+        stage.clock.turn(0.9)
+        with pytest.raises((TokenRefused, TokenUnavailable)):  # looked at no more than once a second
+            await stage.source.get()
+        assert len(identity.asked) == 1
+        stage.clock.turn(0.1)
+        assert await stage.source.get() == "token-1"
+    assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["newer"]]
+
+
+async def test_a_secret_that_changes_while_a_stale_token_is_kept_is_tried_behind() -> None:
+    secret = ["old"]
+    script = (token("a"), refusal("invalid_client", 401))
+    async with Identity(*script) as identity, scene(identity.url, fingerprint=lambda: secret[0]) as stage:
+        await stage.source.get()
+        stage.clock.turn(STALE)
+        assert await stage.source.get() == "a"
+        await settle(stage.source)
+        secret[0] = "new"
+        stage.clock.turn(1)
+        assert await stage.source.get() == "a"
+        await settle(stage.source)
+        assert stage.source.current() == "token-1"
+
+
+async def test_forced_renewals_count_in_the_budget_too() -> None:
+    clock = Turned()
+    budget = Budget(Bucket(per_second=9, per_minute=2), clock=clock)
+    async with Identity() as identity, scene(identity.url, clock=clock, budget=budget) as stage:
+        await stage.source.get()
+        assert stage.source.status()["budget_left"] == 1
+        assert await stage.source.renewed("token-1") == "token-2"
+        assert stage.source.status()["budget_left"] == 0
+        clock.turn(31)
+        assert await stage.source.renewed("token-2") is None
+        failure = stage.source.status()["last_error"]
+        assert isinstance(failure, dict)
+        assert failure["code"] == "budget"
+        assert stage.source.current() == "token-2"
+        clock.turn(30)
+        assert await stage.source.renewed("token-2") == "token-3"
+    assert len(identity.asked) == 3
+
+
+async def test_credentials_of_one_endpoint_share_its_budget() -> None:
+    clock = Turned()
+    budget = Budget(Bucket(per_second=9, per_minute=3), clock=clock)
+    async with Identity() as identity, AsyncExitStack() as stack:
+        stages = [
+            await stack.enter_async_context(scene(identity.url, clock=clock, budget=budget, token_wait=1))
+            for _ in range(5)
+        ]
+        said = await asyncio.gather(*(stage.source.get() for stage in stages), return_exceptions=True)
+        refused = [error for error in said if isinstance(error, TokenUnavailable)]
+        assert [(error.reason.partition(":")[0], error.retry_after) for error in refused] == [("budget", 60.0)] * 2
+        assert {stage.source.status()["budget_left"] for stage in stages} == {0}
+    assert len(identity.asked) == 3
+
+
+async def test_a_token_can_be_got_before_anyone_asks() -> None:
+    async with Identity() as identity, scene(identity.url) as stage:
+        stage.source.prefetch()
+        await identity.arrived(1)
+        await settle(stage.source)
+        assert stage.source.current() == "token-1"
+        stage.source.prefetch()
+        await settle(stage.source)
+    assert len(identity.asked) == 1
+
+
+async def test_another_token_can_be_had_though_a_good_one_is_kept() -> None:
+    script = (token("a"), token("b"), refusal("invalid_client", 401), token("c"))
+    async with Identity(*script) as identity, scene(identity.url) as stage:
+        assert await stage.source.get() == "a"
+        assert await stage.source.anew() == "b"
+        with pytest.raises(TokenRefused):
+            await stage.source.anew()
+        assert stage.source.current() == "b"
+        assert await stage.source.anew() == "c"
+        shared = await stage.store.get(token_key(identity.url, client_id="orders", grant="client_credentials"))
+        assert shared is not None
+        assert shared.value == "c"
+
+
+@pytest.mark.parametrize("off", [-86400.0, -3.0, 0.0, 3.0, 86400.0])
+async def test_a_wrong_clock_here_neither_keeps_a_dead_token_nor_loses_a_live_one(off: float) -> None:  # defect 20
+    clock = Turned()
+    true = clock.time + off
+    value = jwt.encode({"exp": true + 600, "iat": true}, "k" * 32)
+    said = answer(200, {"access_token": value}, date=formatdate(true, usegmt=True))
+    async with Identity(said) as identity, scene(identity.url, clock=clock) as stage:
+        assert await stage.source.get() == value
+        assert stage.source.status()["clock_skew_s"] == pytest.approx(off, abs=1)
+        clock.turn(589)
+        assert await stage.source.get() == value
+        clock.turn(1)
+        assert stage.source.current() is None
+        assert await stage.source.get() == "token-1"
+
+
+async def test_where_expires_in_and_the_token_disagree_the_earlier_end_counts() -> None:
+    clock = Turned()
+    value = jwt.encode({"exp": clock.time + 600, "iat": clock.time}, "k" * 32)
+    async with Identity(token(value, 3600)) as identity, scene(identity.url, clock=clock) as stage:
+        await stage.source.get()
+        clock.turn(590)
+        assert await stage.source.get() == "token-1"
+
+
+async def test_a_life_without_end_ends() -> None:
+    said = answer(200, b'{"access_token": "a", "expires_in": Infinity}')
+    async with Identity(said) as identity, scene(identity.url) as stage:
+        assert await stage.source.get() == "a"
+        stage.clock.turn(366 * 86400)
+        assert await stage.source.get() == "token-1"

@@ -1,32 +1,179 @@
-from gateway.oauth.lifetime import Token
-from gateway.oauth.store import MemoryStore
+"""What every store promises; each adapter alone, and behind `Sharing`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.oauth.store import Health
+from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.stores.sharing import Sharing
+from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
+from tests.oauth.shelves import Kept, Told, in_file, in_redis, token
+
+KINDS = ("memory", "file", "redis")
 
 
-def token(value: str, clock: Turned, life: float = 60.0) -> Token:
-    now = clock.monotonic()
-    return Token(value, obtained_at=now, stale_at=now, dead_at=now + life, dead_wall=clock.wall() + life)
-
-
-async def test_a_token_is_given_until_it_is_dead() -> None:
+@asynccontextmanager
+async def opened(kind: str, folder: Path) -> AsyncIterator[Kept]:
     clock = Turned()
-    store = MemoryStore(clock)
-    await store.put("key", token("a", clock))
-    clock.turn(59)
-    kept = await store.get("key")
-    assert kept is not None
-    assert kept.value == "a"
-    clock.turn(1)
-    assert await store.get("key") is None
+
+    async def turn(seconds: float) -> None:
+        clock.turn(seconds)
+
+    if kind == "memory":
+        yield Kept(MemoryStore(clock), clock, turn)
+    elif kind == "file":
+        yield Kept(in_file(folder / "state.db", clock), clock, turn)
+    else:
+        async with RedisServer() as server:
+
+            async def turn_both(seconds: float) -> None:
+                clock.turn(seconds)
+                await server.turn(seconds)
+
+            yield Kept(in_redis(server, clock), clock, turn_both)
 
 
-async def test_keys_are_apart_and_the_last_put_wins() -> None:
-    clock = Turned()
-    store = MemoryStore(clock)
-    await store.put("one", token("a", clock))
-    await store.put("one", token("b", clock))
-    assert (await store.get("one")) == token("b", clock)
-    assert await store.get("other") is None
+@pytest.fixture(params=[*KINDS, "sharing file", "sharing redis"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
+    kind: str = request.param
+    async with opened(kind.rpartition(" ")[2], tmp_path) as inner:
+        if kind.startswith("sharing"):
+            shared = Sharing(inner.store, local=MemoryStore(inner.clock), watch=Told(), limit=5.0)  # type: ignore[arg-type] # opened gives no memory here
+            inner.store = shared
+        yield inner
+        assert inner.store.health() == Health(ok=True, kind=kind.rpartition(" ")[2])
+        await inner.store.close()
+
+
+async def test_a_token_is_given_until_it_is_dead(kept: Kept) -> None:
+    await kept.store.put("key", token("a", kept.clock))
+    await kept.turn(59)
+    found = await kept.store.get("key")
+    assert found is not None
+    assert found.value == "a"
+    await kept.turn(1)
+    assert await kept.store.get("key") is None
+
+
+async def test_a_token_comes_back_with_the_times_it_had(kept: Kept) -> None:
+    given = token("a", kept.clock, life=3600)
+    await kept.store.put("key", given)
+    await kept.turn(7)
+    found = await kept.store.get("key")
+    assert found is not None
+    for name in ("obtained_at", "stale_at", "dead_at", "dead_wall"):
+        assert getattr(found, name) == pytest.approx(getattr(given, name), abs=0.001)
+
+
+@pytest.mark.parametrize("clock", ["passed", "time"])
+async def test_either_clock_can_call_a_token_dead(kept: Kept, clock: str) -> None:
+    given = token("a", kept.clock)
+    if clock == "passed":
+        given = replace(given, dead_at=kept.clock.monotonic())
+    else:
+        given = replace(given, dead_wall=kept.clock.wall())
+    await kept.store.put("key", given)
+    assert await kept.store.get("key") is None
+
+
+async def test_keys_are_apart_and_the_last_put_wins(kept: Kept) -> None:
+    await kept.store.put("one", token("a", kept.clock))
+    await kept.store.put("one", token("b", kept.clock))
+    found = await kept.store.get("one")
+    assert found is not None
+    assert found.value == "b"
+    assert await kept.store.get("other") is None
+
+
+async def test_only_the_token_that_is_meant_is_dropped(kept: Kept) -> None:
+    """A late 401 for the old token must not take the new one away."""
+    await kept.store.put("key", token("new", kept.clock))
+    await kept.store.drop("key", "old")
+    found = await kept.store.get("key")
+    assert found is not None
+    assert found.value == "new"
+    await kept.store.drop("key", "new")
+    assert await kept.store.get("key") is None
+    await kept.store.drop("key", "new")
+    await kept.store.drop("other", "new")
+
+
+async def test_a_lease_is_one_owner_s_until_it_is_released(kept: Kept) -> None:
+    assert await kept.store.claim("key", owner="a", seconds=10)
+    assert not await kept.store.claim("key", owner="b", seconds=10)
+    assert await kept.store.claim("other", owner="b", seconds=10)
+    await kept.store.release("key", owner="b")
+    assert not await kept.store.claim("key", owner="b", seconds=10)
+    await kept.store.release("key", owner="a")
+    assert await kept.store.claim("key", owner="b", seconds=10)
+    await kept.store.release("key", owner="a")
+    assert not await kept.store.claim("key", owner="a", seconds=10)
+
+
+async def test_a_lease_of_a_dead_holder_ends(kept: Kept) -> None:
+    assert await kept.store.claim("key", owner="a", seconds=10)
+    await kept.turn(9)
+    assert not await kept.store.claim("key", owner="b", seconds=10)
+    await kept.turn(1.1)
+    assert await kept.store.claim("key", owner="b", seconds=10)
+    assert not await kept.store.claim("key", owner="a", seconds=10)
+
+
+async def test_a_lease_is_prolonged_by_its_owner(kept: Kept) -> None:
+    assert await kept.store.claim("key", owner="a", seconds=10)
+    await kept.turn(9)
+    assert await kept.store.claim("key", owner="a", seconds=10)
+    await kept.turn(9)
+    assert not await kept.store.claim("key", owner="b", seconds=10)
+
+
+async def test_of_many_who_claim_at_once_one_wins(kept: Kept) -> None:
+    won = await asyncio.gather(*(kept.store.claim("key", owner=str(number), seconds=10) for number in range(50)))
+    assert won.count(True) == 1
+
+
+async def test_many_questions_at_once_are_all_answered(kept: Kept) -> None:
+    """As of a gateway with many credentials, at its start."""
+    numbers = [str(number) for number in range(300)]
+    assert all(await asyncio.gather(*(kept.store.claim(number, owner="a", seconds=10) for number in numbers)))
+    await asyncio.gather(*(kept.store.put(number, token(number, kept.clock)) for number in numbers))
+    found = await asyncio.gather(*(kept.store.get(number) for number in numbers))
+    assert [one and one.value for one in found] == numbers
+
+
+async def test_a_refresh_token_is_kept_for_ever_and_replaced(kept: Kept) -> None:
+    assert await kept.store.secret("key") is None
+    await kept.store.keep_secret("key", "first")
+    await kept.store.keep_secret("key", "second-é")
+    await kept.turn(400 * 86400.0)
+    assert await kept.store.secret("key") == "second-é"
+    assert await kept.store.secret("other") is None
+    await kept.store.drop_secret("key")
+    assert await kept.store.secret("key") is None
+    await kept.store.drop_secret("key")
+
+
+async def test_token_lease_and_refresh_token_of_one_key_are_apart(kept: Kept) -> None:
+    await kept.store.put("key", token("a", kept.clock))
+    assert await kept.store.claim("key", owner="a", seconds=10)
+    await kept.store.keep_secret("key", "r")
+    await kept.store.drop("key", "a")
+    await kept.store.release("key", owner="a")
+    assert await kept.store.secret("key") == "r"
+
+
+async def test_a_dead_token_replaces_nothing(kept: Kept) -> None:
+    await kept.store.put("key", token("a", kept.clock))
+    await kept.store.put("key", token("b", kept.clock, life=0))
+    found = await kept.store.get("key")
+    assert found is not None
+    assert found.value == "a"
 
 
 async def test_memory_is_bounded() -> None:

@@ -1,0 +1,77 @@
+"""Where a Redis is, as one URL. Pure.
+
+A ValueError raised here reads "what is wrong; what to do" and never shows the value.
+"""
+
+import re
+from dataclasses import dataclass
+
+from gateway.config.values import split_address
+
+_FORMS = "redis://HOST:PORT/DB, unix:/path, redis+sentinel://HOST:PORT/SERVICE or redis+cluster://HOST:PORT"
+_URL = re.compile(
+    r"(?P<scheme>rediss?)(?:\+(?P<kind>sentinel|cluster))?://(?P<hosts>[^/?#\s]+)(?:/(?P<path>[^?#\s]*))?"
+)
+_SOCKET = re.compile(r"unix:(?://)?(?P<path>/[^?#\s]+)(?:\?db=(?P<db>[0-9]{1,4}))?")
+_PORTS = {"sentinel": 26379}
+_PATHS = {
+    None: re.compile(r"(?P<db>[0-9]{0,4})"),
+    "sentinel": re.compile(r"(?P<service>[A-Za-z0-9._-]+)(?:/(?P<db>[0-9]{1,4}))?"),
+    "cluster": re.compile(r""),
+}
+_AFTER = {
+    None: "has no number of a database after its host; write it like redis://host:6379/0",
+    "sentinel": "names no service after its hosts; write it like redis+sentinel://host:26379/mymaster",
+    "cluster": "has a path, but a cluster has one database only; leave it off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisPlace:
+    """`hosts` are (name, port), or `path` a socket. With a `service` the hosts are sentinels that know the master of
+    that name; with `is_cluster` they are some of a cluster.
+    """
+
+    hosts: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str = ""
+    is_cluster: bool = False
+    is_tls: bool = False
+    db: int = 0
+
+
+def read_place(url: str) -> RedisPlace:
+    """What the URL says; ValueError for any other."""
+    if socket := _SOCKET.fullmatch(url):
+        return RedisPlace(path=socket["path"], db=int(socket["db"] or 0))
+    if "@" in url:
+        raise ValueError("must not carry a user or password; write `username` and `password` beside it")
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ValueError(f"is not where a Redis is; write {_FORMS}, or rediss for TLS")
+    kind = match["kind"]
+    hosts = tuple(_host(host, _PORTS.get(kind, 6379)) for host in match["hosts"].split(","))
+    if kind is None and len(hosts) > 1:
+        raise ValueError("names several hosts; write redis+sentinel:// or redis+cluster:// for them")
+    path = _PATHS[kind].fullmatch(match["path"] or "")
+    if path is None:
+        raise ValueError(_AFTER[kind])
+    after = path.groupdict()
+    return RedisPlace(
+        hosts,
+        service=after.get("service", ""),
+        is_cluster=kind == "cluster",
+        is_tls=match["scheme"] == "rediss",
+        db=int(after.get("db") or 0),
+    )
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    has_port = not text.endswith("]") and ":" in text
+    try:
+        place = split_address(text if has_port else f"{text}:{port}")
+    except ValueError:
+        place = "", 0
+    if place[1] == 0:
+        raise ValueError("names a host that is none; write HOST or HOST:PORT, several with commas between")
+    return place

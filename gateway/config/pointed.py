@@ -1,0 +1,152 @@
+"""What the file points to, read once so that a mistake shows before the first call: secrets, certificates, keys.
+
+The file's plain values are walked, wherever the references stand; what has not the expected kind is left to the
+model's own complaint.
+"""
+
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config import secrets
+from gateway.config.part import SecretRef
+from gateway.config.problem import SECRET_KEYS, Finding, Steps
+
+
+def pointed_to(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings about all that the plain value `tree` points to; relative files count from `base`."""
+    yield from _Reading(base, environ).walk(tree, ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    base: Path
+    environ: Mapping[str, str]
+
+    def walk(self, value: Any, steps: Steps) -> Iterator[Finding]:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in items:
+            place = (*steps, key)
+            if key in SECRET_KEYS and isinstance(inner, dict | list):
+                yield from self._secrets(inner, place)
+            elif key == "ca" and isinstance(inner, str) and inner:
+                yield from self._authorities(inner, place)
+            else:
+                yield from self.walk(inner, place)
+        if isinstance(value, dict) and steps[-1:] in _PAIRS:
+            yield from _PAIRS[steps[-1:]](self, value, steps)
+
+    def _secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[Finding]:
+        """Of several secrets one may be missing: it is about to come, or has just been taken away."""
+        several = isinstance(value, list)
+        places = [(*steps, index) for index in range(len(value))] if several else [steps]
+        found = [self._secret(one, place) for one, place in zip(value if several else [value], places, strict=True)]
+        is_one_good = any(all(finding.severity == "warning" for finding in findings) for findings in found)
+        for finding in (finding for findings in found for finding in findings):
+            yield replace(finding, severity="warning") if several and is_one_good else finding
+
+    def _secret(self, value: Any, steps: Steps) -> list[Finding]:
+        ref = _reference(value)
+        if ref is None:
+            return []
+        place = (*steps, "file" if ref.env is None else "env")
+        try:
+            doubt = secrets.doubt(secrets.read(ref, environ=self.environ, base=self.base))
+        except secrets.SecretProblem as problem:
+            return [Finding(place, problem.what, problem.remedy)]
+        if not doubt or "private_key" in steps:
+            return []
+        return [Finding(place, f"the secret of `{ref.file or ref.env}` {doubt}", "take it out", severity="warning")]
+
+    def _authorities(self, file: str, steps: Steps) -> Iterator[Finding]:
+        path = self.base / file
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError:
+            yield Finding(steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities")
+        except OSError as cause:
+            yield _unreadable(steps, path, cause)
+
+    def client_certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[Finding]:
+        """Certificate and key are read as they will be for each token request."""
+        cert, key = tls.get("cert"), tls.get("key")
+        if not isinstance(cert, str) or not cert:
+            return
+        file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
+        password = self._quiet(tls.get("key_password")) or ""
+        try:
+            # A password is always given: without one, OpenSSL asks the terminal for it.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file, key_file, password=password)
+        except ssl.SSLError:
+            what = "certificate and key are no PEM, do not fit, or need another `key_password`"
+            yield Finding((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
+        except OSError as cause:
+            missing = "key" if file.is_file() else "cert"
+            yield _unreadable((*steps, missing), key_file if missing == "key" else file, cause)
+
+    def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[Finding]:
+        """The key can be read, signs the algorithm, and is that of the certificate."""
+        pem = self._quiet(signing.get("private_key"))
+        if pem is None:
+            return
+        from gateway.config import keys  # noqa: PLC0415 - brings cryptography, which most files never need
+
+        place = (*steps, "private_key")
+        try:
+            key = keys.private_key(pem, password=self._quiet(signing.get("key_password")))
+            place = (*steps, "algorithm")
+            keys.algorithm(key, wanted=signing.get("algorithm"))
+            place = (*steps, "cert")
+            if isinstance(cert := signing.get("cert"), str) and cert:
+                keys.certificate((self.base / cert).read_bytes(), key=key)
+        except OSError as cause:
+            yield _unreadable(place, self.base / str(signing.get("cert")), cause)
+        except ValueError as cause:
+            what, _, remedy = str(cause).partition("; ")
+            yield Finding(place, what, remedy)
+
+    def sealing_keys(self, state: dict[str, Any], steps: Steps) -> Iterator[Finding]:
+        """Every key is there, and is one: an entry that was encrypted with a key that is missing would be lost."""
+        keys = state.get("keys")
+        for index, value in enumerate(keys if isinstance(keys, list) else ()):
+            ref = _reference(value)
+            if ref is None:
+                continue
+            place = (*steps, "keys", index, "file" if ref.env is None else "env")
+            try:
+                secrets.sealing_key(ref, environ=self.environ, base=self.base)
+            except secrets.SecretProblem as problem:
+                yield Finding(place, problem.what, problem.remedy)
+
+    def _quiet(self, value: Any) -> str | None:
+        """The secret, or None where `_secret` has its own complaint."""
+        ref = _reference(value)
+        if ref is None:
+            return None
+        try:
+            return secrets.read(ref, environ=self.environ, base=self.base).get_secret_value()
+        except secrets.SecretProblem:
+            return None
+
+
+_PAIRS: dict[Steps, Callable[[_Reading, dict[str, Any], Steps], Iterator[Finding]]] = {
+    ("tls",): _Reading.client_certificate,
+    ("signing",): _Reading.signing_key,
+    ("state",): _Reading.sealing_keys,
+}
+
+
+def _unreadable(steps: Steps, file: Path, cause: OSError) -> Finding:
+    reason = cause.strerror or type(cause).__name__
+    return Finding(steps, f"the file `{file}` cannot be read ({reason})", "mend the path or its rights")
+
+
+def _reference(value: Any) -> SecretRef | None:
+    try:
+        return SecretRef.model_validate(value) if isinstance(value, dict) else None
+    except ValidationError:
+        return None  # the model has its own complaint

@@ -1,0 +1,146 @@
+"""From `state:` to the store that it asks for: memory, a file or a Redis; watched, and kept while nothing changes.
+
+The libraries of file and Redis are loaded only here, and only when they are used: they would double the start.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from gateway.config import secrets
+from gateway.config.part import SecretRef
+from gateway.config.place import read_place
+from gateway.config.state import Redis, State
+from gateway.oauth.clock import Clock
+from gateway.oauth.store import Health, Store, StoreDown
+from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.stores.sharing import PATIENCE, Shared, Sharing
+from gateway.oauth.stores.shelf import Shelf
+from gateway.observe.log import say
+
+log = logging.getLogger("gateway.store")
+
+Known = tuple[State, tuple[bytes, ...], bytes]
+"""What a store was made of: settings, keys, authorities."""
+
+
+class Keeping:
+    """Stores by what they were made of, `memory` behind all of them: tokens are kept when the store changes.
+
+    Made inside the loop. `environ` is where secrets are that a variable holds.
+    """
+
+    def __init__(self, clock: Clock, *, environ: Mapping[str, str]) -> None:
+        self._clock = clock
+        self._environ = environ
+        self._stores: list[tuple[Known, Sharing]] = []
+        self.memory = MemoryStore(clock)
+
+    def store(self, state: State | None) -> Store:
+        """The store that the configuration asks for; the same one as long as settings, keys and authorities are.
+
+        A store that cannot be reached is no error, but keys and authorities that cannot be read are: OSError.
+        """
+        if state is None:
+            return self.memory
+        known = state, *_files(state, self._environ)
+        for made_of, store in self._stores:
+            if made_of == known:
+                return store
+        sealed = _sealed(state, known[1], clock=self._clock, environ=self._environ)
+        made = Sharing(sealed, local=self.memory, watch=Watcher(), limit=state.timeout)
+        self._stores.append((known, made))
+        return made
+
+    async def retire(self, store: Store) -> None:
+        """Closes one that is no longer asked for."""
+        self._stores = [(known, other) for known, other in self._stores if other is not store]
+        if store is not self.memory:
+            await store.close()
+
+    async def close(self) -> None:
+        """Closes all."""
+        for _, store in tuple(self._stores):
+            await self.retire(store)
+
+
+class Watcher:
+    """Tells the log how the store does."""
+
+    def store_down(self, why: str) -> None:
+        """The gateway goes on by itself."""
+        told = f"tokens are no longer shared, the gateway goes on by itself: {why}"
+        say(log, logging.WARNING, "store-down", told)
+
+    def store_up(self) -> None:
+        """The store is shared again."""
+        say(log, logging.INFO, "store-up", "tokens are shared again")
+
+    def unreadable(self, name: str) -> None:
+        """An entry is passed over."""
+        told = (
+            "an entry of the store cannot be read and is passed over; if a key was taken from `state.keys`, put it back"
+        )
+        say(log, logging.WARNING, "store-unreadable", told, entry=name)
+
+
+async def reach(state: State, *, clock: Clock, environ: Mapping[str, str]) -> Health:
+    """Whether the store can be read and written now. Raises OSError as `Keeping.store` does."""
+    keys, _ = _files(state, environ)
+    store = _sealed(state, keys, clock=clock, environ=environ)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await store.check()
+    except StoreDown as down:
+        return Health(ok=False, kind=store.health().kind, why=str(down))
+    except TimeoutError:
+        return Health(ok=False, kind=store.health().kind, why="no answer in time")
+    finally:
+        await store.close()
+    return store.health()
+
+
+def _files(state: State, environ: Mapping[str, str]) -> tuple[tuple[bytes, ...], bytes]:
+    keys = tuple(secrets.sealing_key(ref, environ=environ) for ref in state.keys)
+    tls = state.redis.tls if state.redis is not None else None
+    return keys, Path(tls.ca).read_bytes() if tls is not None and tls.ca is not None else b""
+
+
+def _sealed(state: State, keys: tuple[bytes, ...], *, clock: Clock, environ: Mapping[str, str]) -> Shared:
+    from gateway.oauth.stores.seal import Seal  # noqa: PLC0415 - brings cryptography
+    from gateway.oauth.stores.sealed import PREFIX, SealedStore  # noqa: PLC0415 - and so does this
+
+    prefix = PREFIX if state.redis is None else state.redis.prefix
+    return SealedStore(_shelf(state, clock, environ), seal=Seal(keys), clock=clock, watch=Watcher(), prefix=prefix)
+
+
+def _shelf(state: State, clock: Clock, environ: Mapping[str, str]) -> Shelf:
+    if state.redis is not None:
+        return _redis(state.redis, limit=state.timeout, environ=environ)
+    from gateway.oauth.stores.file import FileShelf  # noqa: PLC0415 - brings sqlite3
+
+    assert state.path is not None
+    return FileShelf(state.path, clock=clock)
+
+
+def _redis(redis: Redis, *, limit: float, environ: Mapping[str, str]) -> Shelf:
+    from gateway.oauth.stores.redis import Place, RedisShelf  # noqa: PLC0415 - brings redis
+
+    place = read_place(redis.url)
+    sentinel = redis.sentinel
+    return RedisShelf(
+        Place(place.hosts, place.path, service=place.service, is_cluster=place.is_cluster, db=place.db),
+        limit=limit,
+        login=partial(_login, redis.username, redis.password, environ) if redis.password else None,
+        sentinel_login=partial(_login, sentinel.username, sentinel.password, environ) if sentinel else None,
+        tls=place.is_tls,
+        ca=redis.tls.ca if redis.tls is not None else None,
+    )
+
+
+def _login(username: str | None, password: SecretRef, environ: Mapping[str, str]) -> tuple[str, str] | tuple[str]:
+    """As Redis takes it: the password alone where there is no user. Raises SecretProblem."""
+    secret = secrets.read(password, environ=environ).get_secret_value()
+    return (secret,) if username is None else (username, secret)

@@ -1,0 +1,80 @@
+"""A store in this process's memory: the default, and what `Sharing` goes on with alone."""
+
+from collections.abc import Iterable
+
+from cachetools import TLRUCache
+
+from gateway.oauth.clock import Clock
+from gateway.oauth.lifetime import Token, state
+from gateway.oauth.store import Health
+
+
+class MemoryStore:
+    """A `Store` that ends with the process; of more than `size` tokens the least used go first."""
+
+    def __init__(self, clock: Clock, *, size: int = 1024) -> None:
+        self._clock = clock
+        self._tokens: TLRUCache[str, Token] = TLRUCache(
+            maxsize=size, ttu=lambda _key, token, _now: token.dead_at, timer=clock.monotonic
+        )
+        self._leases: dict[str, tuple[str, float]] = {}
+        self._secrets: dict[str, str] = {}
+
+    async def get(self, key: str) -> Token | None:
+        """See `Store`; dead by either clock."""
+        token = self._tokens.get(key)
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        return None if state(token, now=now, wall=wall) == "dead" else token
+
+    async def put(self, key: str, token: Token) -> None:
+        """See `Store`; a dead token changes nothing."""
+        if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) != "dead":
+            self._tokens[key] = token
+
+    async def drop(self, key: str, value: str) -> None:
+        """See `Store`."""
+        token = self._tokens.get(key)
+        if token is not None and token.value == value:
+            del self._tokens[key]
+
+    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+        """See `Store`."""
+        holder, until = self._leases.get(key, (owner, 0.0))
+        now = self._clock.monotonic()
+        if holder != owner and now < until:
+            return False
+        self._leases[key] = owner, now + seconds
+        return True
+
+    async def release(self, key: str, *, owner: str) -> None:
+        """See `Store`."""
+        if self._leases.get(key, ("", 0.0))[0] == owner:
+            del self._leases[key]
+
+    async def secret(self, key: str) -> str | None:
+        """See `Store`."""
+        return self._secrets.get(key)
+
+    async def keep_secret(self, key: str, value: str) -> None:
+        """See `Store`; as durable as the process."""
+        self._secrets[key] = value
+
+    async def drop_secret(self, key: str) -> None:
+        """See `Store`."""
+        self._secrets.pop(key, None)
+
+    def health(self) -> Health:
+        """Always well."""
+        return Health(ok=True, kind="memory")
+
+    async def close(self) -> None:
+        """Nothing."""
+
+    def keys(self) -> Iterable[str]:
+        """Under which there are tokens."""
+        return tuple(self._tokens)
+
+    def leases(self) -> Iterable[tuple[str, str, float]]:
+        """Each lease that has not ended: key, owner, seconds left."""
+        now = self._clock.monotonic()
+        return tuple((key, owner, until - now) for key, (owner, until) in self._leases.items() if now < until)

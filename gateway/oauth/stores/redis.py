@@ -1,0 +1,188 @@
+"""A shelf in Redis, for replicas: one server, a master found by its sentinels, or a cluster.
+
+Connections come back by themselves: a command whose connection turns out to be dead is tried once on a fresh one, and
+every command here may be done twice. Entries end by Redis's own clock, in so many seconds from now.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
+
+from gateway.oauth.store import StoreDown
+
+T = TypeVar("T")
+Login = Callable[[], tuple[str, str] | tuple[str]]
+"""Gives user and password, or a password alone; asked at each connection. May raise OSError or ValueError."""
+
+ANSWER = 5.0  # seconds
+AT_ONCE = 16  # questions, each on a connection of its own; others wait for their turn
+
+# One step each. What is no text is no lease: somebody else has used the name.
+_CLAIM = """
+local holder = redis.pcall('GET', KEYS[1])
+if type(holder) == 'string' and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+_TAKE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+# First match wins. Texts are ours: an answer may quote what was sent.
+_TROUBLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (exceptions.AuthenticationWrongNumberOfArgsError, "it does not take this kind of login"),
+    ((exceptions.AuthenticationError, exceptions.AuthorizationError), "it refuses user or password"),
+    (exceptions.NoPermissionError, "the user may not do this; it needs GET, SET, DEL and EVAL on these names"),
+    (exceptions.BusyLoadingError, "it is still reading its data"),
+    (exceptions.ReadOnlyError, "it is a replica that takes no writes"),
+    (exceptions.OutOfMemoryError, "its memory is full"),
+    (MasterNotFoundError, "no sentinel knows a master of this name"),
+    (exceptions.ClusterError, "the cluster is down"),
+    (exceptions.SlotNotCoveredError, "a part of the cluster is missing"),
+    ((exceptions.TimeoutError, TimeoutError), "no answer in time"),
+    ((exceptions.ConnectionError, exceptions.RedisClusterException, OSError), "it cannot be reached"),
+    (exceptions.ResponseError, "it refuses the command"),
+    (Exception, "the exchange failed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Redis is: `hosts` (name, port), or the socket `path`. With a `service` the hosts are sentinels that know
+    the master of that name; with `is_cluster` they are some of a cluster.
+    """
+
+    hosts: tuple[tuple[str, int], ...] = ()
+    path: str = ""
+    service: str = ""
+    is_cluster: bool = False
+    db: int = 0
+
+
+class RedisShelf:
+    """See `Shelf`. `tls`: whether to speak TLS, trusting the authorities in the file `ca` or the system's.
+
+    `limit` bounds in seconds one try to connect, to one host or to several; an answer is waited for `ANSWER` at most,
+    and `Sharing` waits less. `login` is for Redis, `sentinel_login` for the sentinels.
+    """
+
+    kind = "redis"
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        limit: float,
+        login: Login | None = None,
+        sentinel_login: Login | None = None,
+        tls: bool = False,
+        ca: str | None = None,
+    ) -> None:
+        # RESP 2 needs no words of greeting, and every server of the last ten years speaks it.
+        common: dict[str, Any] = {"protocol": 2, "driver_info": None}
+        # Of several hosts the first may be the dead one: time must be left to ask another.
+        common["socket_connect_timeout"] = limit / max(1, len(place.hosts))
+        if tls:
+            common |= {"ssl": True, "ssl_ca_certs": ca, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+        self._client, self._sentinels = _client(place, common, login, sentinel_login)
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def read(self, name: str) -> bytes | None:
+        """See `Shelf`."""
+        data = await self._told(lambda: self._client.get(name), or_else=b"")
+        return data if data is None or isinstance(data, bytes) else b""
+
+    async def write(self, name: str, data: bytes, *, seconds: float | None) -> None:
+        """See `Shelf`; as durable as this Redis makes what it acknowledges."""
+        await self._told(lambda: self._client.set(name, data, px=None if seconds is None else _ms(seconds)))
+
+    async def take(self, name: str, data: bytes) -> None:
+        """See `Shelf`."""
+        await self._told(lambda: self._client.eval(_TAKE, 1, name, data))
+
+    async def remove(self, name: str) -> None:
+        """See `Shelf`."""
+        await self._told(lambda: self._client.delete(name))
+
+    async def claim(self, name: str, *, owner: str, seconds: float) -> bool:
+        """See `Shelf`."""
+        return bool(await self._told(lambda: self._client.eval(_CLAIM, 1, name, owner, str(_ms(seconds)))))
+
+    async def release(self, name: str, *, owner: str) -> None:
+        """See `Shelf`."""
+        await self._told(lambda: self._client.eval(_TAKE, 1, name, owner))
+
+    async def check(self, name: str) -> None:
+        """See `Shelf`; writes, since a Redis may answer and yet take nothing."""
+        await self._told(lambda: self._client.set(name, b"", px=60_000))
+
+    async def close(self) -> None:
+        """See `Shelf`."""
+        for client in (self._client, *self._sentinels):
+            await client.aclose()
+
+    async def _told(self, command: Callable[[], Awaitable[Any]], *, or_else: Any = None) -> Any:
+        """The answer; `or_else` where a value of another type stands under the name."""
+        try:
+            async with self._turns:
+                return await command()
+        except Exception as cause:  # the clients let errors of their own inner workings through
+            if or_else is not None and str(cause).startswith("WRONGTYPE"):
+                return or_else
+            raise StoreDown(f"Redis: {_why(cause)} ({type(cause).__name__})") from cause
+
+
+class _Asking(CredentialProvider):
+    """Reads user and password anew for each connection, in a thread since they may be in a file."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+
+    def get_credentials(self) -> tuple[str, str] | tuple[str]:
+        return self._login()
+
+    async def get_credentials_async(self) -> tuple[str, str] | tuple[str]:
+        return await asyncio.to_thread(self._login)
+
+
+def _client(
+    place: Place, common: dict[str, Any], login: Login | None, sentinel_login: Login | None
+) -> tuple[Any, tuple[Any, ...]]:
+    """The client, and those of the sentinels."""
+    further: dict[str, Any] = {
+        "socket_timeout": ANSWER,
+        "retry": Retry(NoBackoff(), 1),
+        "credential_provider": _Asking(login) if login else None,
+    }
+    if place.is_cluster:
+        nodes = [ClusterNode(host, port) for host, port in place.hosts]
+        return RedisCluster(startup_nodes=nodes, **common, **further), ()
+    further["db"] = place.db
+    if place.service:
+        asking = common | {
+            "socket_timeout": common["socket_connect_timeout"],
+            "retry": Retry(NoBackoff(), 0),
+            "credential_provider": _Asking(sentinel_login) if sentinel_login else None,
+        }
+        found = Sentinel(place.hosts, sentinel_kwargs=asking, **common, **further)  # type: ignore[no-untyped-call] # its constructor has no types
+        return found.master_for(place.service), tuple(found.sentinels)
+    if place.path:
+        return Redis(unix_socket_path=place.path, **common, **further), ()
+    [(host, port)] = place.hosts
+    return Redis(host=host, port=port, **common, **further), ()
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _why(cause: Exception) -> str:
+    return next(words for kind, words in _TROUBLE if isinstance(cause, kind))

@@ -1,0 +1,127 @@
+"""Whose turn it is to fetch: a source's dealings with the others who keep the same token in the same store.
+
+They may be sources of this process, workers of this machine or replicas elsewhere. One holds the lease and fetches;
+the rest look for what comes of it, a token or a failure, and take over when the holder is gone. A store that is down
+(`StoreDown`) never stops a fetch: it is as if nobody else were there.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+from uuid import uuid4
+
+from gateway.oauth.clock import Clock
+from gateway.oauth.failures import Failure, read
+from gateway.oauth.lifetime import Token
+from gateway.oauth.store import Store, StoreDown
+
+LEASE = 5.0  # prolonged while its holder fetches: others wait no longer for one that was killed
+PAUSES = (0.02, 0.25)  # seconds between two looks: the first, the longest
+
+Found = TypeVar("Found")
+
+
+class Turns:
+    """The place of one source in `store` under `key`, from which all its keys derive; `luck` in [0, 1) is jitter.
+
+    Whoever waits `patience` seconds for a turn, longer than any fetch may take, goes on without one.
+    """
+
+    def __init__(
+        self, store: Store, key: str, *, clock: Clock, luck: Callable[[], float], patience: float = 60.0
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._clock = clock
+        self._luck = luck
+        self._patience = patience
+        self._owner = uuid4().hex
+        self._replacing = ""
+        self._note = ""  # what stands under the failure's key, as last seen
+
+    async def token(self) -> Token | None:
+        """The token that is shared; never a dead one."""
+        return await _alone(self._store.get(self._key), otherwise=None)
+
+    async def keep(self, token: Token) -> None:
+        """Shares a token; what failed before it no longer counts."""
+        await _alone(self._store.put(self._key, token), otherwise=None)
+        if self._note:
+            await _alone(self._store.drop(self._failed_key, self._note), otherwise=None)
+            self._note = ""
+
+    async def failure(self, *, since: float) -> Failure | None:
+        """The failure that another has met after `since` (monotonic), while it holds off new tries."""
+        note = await _alone(self._store.get(self._failed_key), otherwise=None)
+        self._note = "" if note is None else note.value
+        return read(note.value, until=note.dead_at) if note is not None and note.obtained_at > since else None
+
+    async def tell(self, failure: Failure) -> None:
+        """Shares a failure for as long as it holds off new tries; what was to replace a token has not come of it."""
+        if self._replacing:
+            await _alone(self._store.release(self._refused_key, owner=self._replacing), otherwise=None)
+            self._replacing = ""
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        end = wall + failure.until - now
+        self._note = failure.written()
+        note = Token(self._note, obtained_at=now, stale_at=failure.until, dead_at=failure.until, dead_wall=end)
+        await _alone(self._store.put(self._failed_key, note), otherwise=None)
+
+    async def once(self, look: Callable[[], Awaitable[Found | None]], fetch: Callable[[], Awaitable[Found]]) -> Found:
+        """What one `fetch` over all gives; those who do not get the turn take what `look` finds."""
+        until = self._clock.monotonic() + self._patience
+        for pause in self._pauses():
+            if await self._claim() or self._clock.monotonic() >= until:
+                break
+            await asyncio.sleep(pause)
+            if (found := await look()) is not None:
+                return found
+        done = asyncio.Event()
+        holding = asyncio.create_task(self._hold(done), name="lease")
+        try:
+            found = await look()
+            return await fetch() if found is None else found
+        finally:
+            done.set()
+            await holding
+            await _alone(self._store.release(self._key, owner=self._owner), otherwise=None)
+
+    async def may_replace(self, value: str, *, every: float) -> bool:
+        """Drops the token that was refused, if it still is the shared one: at most once in `every` seconds over all."""
+        self._replacing = uuid4().hex  # never the same: the interval is not prolonged, it is for everyone
+        mine = self._store.claim(self._refused_key, owner=self._replacing, seconds=every)
+        if not await _alone(mine, otherwise=True):
+            return False
+        await _alone(self._store.drop(self._key, value), otherwise=None)
+        return True
+
+    @property
+    def _failed_key(self) -> str:
+        return f"{self._key}:failed"
+
+    @property
+    def _refused_key(self) -> str:
+        return f"{self._key}:refused"
+
+    def _pauses(self) -> Iterator[float]:
+        first, longest = PAUSES
+        return (min(longest, first * 1.5**count) * (0.5 + self._luck() / 2) for count in itertools.count())
+
+    async def _claim(self) -> bool:
+        return await _alone(self._store.claim(self._key, owner=self._owner, seconds=LEASE), otherwise=True)
+
+    async def _hold(self, done: asyncio.Event) -> None:
+        while not done.is_set():
+            try:
+                await asyncio.wait_for(done.wait(), LEASE / 3)
+            except TimeoutError:
+                await self._claim()
+
+
+async def _alone(asked: Awaitable[Found], *, otherwise: Found) -> Found:
+    """The store's answer, or what it would say if nobody else were there."""
+    try:
+        return await asked
+    except StoreDown:
+        return otherwise

@@ -1,0 +1,51 @@
+"""Where a Redis is: every form, and a sentence for every mistake that shows nothing of it."""
+
+import pytest
+
+from gateway.config.place import RedisPlace, read_place
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://cache", RedisPlace((("cache", 6379),))),
+        ("redis://cache:7000/3", RedisPlace((("cache", 7000),), db=3)),
+        ("rediss://[::1]/", RedisPlace((("::1", 6379),), is_tls=True)),
+        ("rediss://[::1]:7000", RedisPlace((("::1", 7000),), is_tls=True)),
+        ("unix:/run/redis.sock", RedisPlace(path="/run/redis.sock")),
+        ("unix:///run/redis.sock?db=2", RedisPlace(path="/run/redis.sock", db=2)),
+        ("redis+sentinel://a,b:7000/main", RedisPlace((("a", 26379), ("b", 7000)), service="main")),
+        ("rediss+sentinel://a/main/4", RedisPlace((("a", 26379),), service="main", is_tls=True, db=4)),
+        ("redis+cluster://a,10.0.0.1:7000", RedisPlace((("a", 6379), ("10.0.0.1", 7000)), is_cluster=True)),
+        ("rediss+cluster://a/", RedisPlace((("a", 6379),), is_cluster=True, is_tls=True)),
+    ],
+)
+def test_every_form_is_read(url: str, place: RedisPlace) -> None:
+    assert read_place(url) == place
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://secret-host", "is not where a Redis is"),
+        ("redis://", "is not where a Redis is"),
+        ("redis://secret-host?db=1", "is not where a Redis is"),
+        ("redis:// secret-host", "is not where a Redis is"),
+        ("unix:secret", "is not where a Redis is"),
+        ("redis://me:secret@host", "must not carry a user or password"),
+        ("unix:/run/s?password=secret@x", "must not carry a user or password"),
+        ("redis://secret,host", "names several hosts"),
+        ("redis://secret:0", "names a host that is none"),
+        ("redis://secret:99999", "names a host that is none"),
+        ("redis+cluster://secret,,host", "names a host that is none"),
+        ("redis://host/secret", "has no number of a database"),
+        ("redis+sentinel://secret", "names no service"),
+        ("redis+sentinel://host/main/secret", "names no service"),
+        ("redis+cluster://secret/1", "has a path"),
+    ],
+)
+def test_a_mistake_is_said_without_what_was_written(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        read_place(url)
+    assert "secret" not in str(caught.value)
+    assert "; " in str(caught.value)

@@ -1,0 +1,126 @@
+"""What the file points to is read once, and every mistake in it named."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.pointed import pointed_to
+from tests.fakes.keys import pair
+
+ENVIRON = {
+    "GOOD": "hunter2",
+    "BLANK": "hunter2 ",
+    "KEY": pair().key,
+    "LOCKED": pair().locked("open-sesame"),
+    "SESAME": "open-sesame",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    files = {
+        "cert.pem": pair().certificate,
+        "key.pem": pair().key,
+        "locked.pem": pair().locked("open-sesame"),
+        "both.pem": pair().certificate + pair().key,
+        "other.pem": pair(name="other").key,
+        "ec.pem": pair("ec").key,
+        "text": "hunter2",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+def said(folder: Path, **credential: Any) -> list[str]:
+    found = pointed_to({"credentials": {"app": credential}}, base=folder, environ=ENVIRON)
+    return [
+        f"{'.'.join(map(str, finding.steps[2:]))}: {finding.severity}: {finding.what}".replace(str(folder), "FOLDER")
+        for finding in found
+    ]
+
+
+def test_one_secret_that_cannot_be_read_is_an_error(folder: Path) -> None:
+    expected = "client_secret.env: error: the environment variable `NONE` is not set"
+    assert said(folder, client_secret={"env": "NONE"}) == [expected]
+    assert said(folder, client_secret=[{"env": "NONE"}]) == [expected.replace("secret.", "secret.0.")]
+
+
+def test_of_several_secrets_one_may_be_missing(folder: Path) -> None:
+    assert said(folder, client_secret=[{"file": "new"}, {"env": "GOOD"}]) == [
+        "client_secret.0.file: warning: the secret file `FOLDER/new` is missing"
+    ]
+    assert said(folder, client_secret=[{"env": "BLANK"}, {"file": "old"}]) == [
+        "client_secret.0.env: warning: the secret of `BLANK` has white space at an end",
+        "client_secret.1.file: warning: the secret file `FOLDER/old` is missing",
+    ]
+    assert [line.split(": ")[1] for line in said(folder, client_secret=[{"file": "new"}, {"file": "old"}])] == [
+        "error",
+        "error",
+    ]
+
+
+@pytest.mark.parametrize(
+    "tls",
+    [
+        {"cert": "cert.pem", "key": "key.pem"},
+        {"cert": "both.pem"},
+        {"cert": "cert.pem", "key": "locked.pem", "key_password": {"env": "SESAME"}},
+    ],
+)
+def test_a_client_certificate_that_fits_its_key(folder: Path, tls: dict[str, Any]) -> None:
+    assert said(folder, tls=tls) == []
+
+
+MISFIT = "tls.cert: error: certificate and key are no PEM, do not fit, or need another `key_password`"
+
+
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [
+        ({"cert": "cert.pem"}, MISFIT),
+        ({"cert": "text"}, MISFIT),
+        ({"cert": "cert.pem", "key": "other.pem"}, MISFIT),
+        ({"cert": "cert.pem", "key": "locked.pem"}, MISFIT),
+        ({"cert": "cert.pem", "key": "locked.pem", "key_password": {"env": "GOOD"}}, MISFIT),
+        ({"cert": "none"}, "tls.cert: error: the file `FOLDER/none` cannot be read (No such file or directory)"),
+        (
+            {"cert": "cert.pem", "key": "none"},
+            "tls.key: error: the file `FOLDER/none` cannot be read (No such file or directory)",
+        ),
+    ],
+)
+def test_one_that_does_not_is_named(folder: Path, tls: dict[str, Any], expected: str) -> None:
+    assert said(folder, tls=tls) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("signing", "expected"),
+    [
+        ({"private_key": {"file": "key.pem"}, "cert": "cert.pem", "algorithm": "RS256"}, []),
+        ({"private_key": {"env": "KEY"}}, []),
+        ({"private_key": {"file": "ec.pem"}, "algorithm": "ES256"}, []),
+        ({"private_key": {"env": "LOCKED"}}, ["signing.private_key: error: is encrypted"]),
+        ({"private_key": {"file": "text"}}, ["signing.private_key: error: is not a PEM private key"]),
+        ({"private_key": {"env": "KEY"}, "algorithm": "ES256"}, ["signing.algorithm: error: signs RS256 only"]),
+        (
+            {"private_key": {"file": "ec.pem"}, "cert": "cert.pem"},
+            ["signing.cert: error: does not belong to the private key"],
+        ),
+        ({"private_key": {"env": "KEY"}, "cert": "text"}, ["signing.cert: error: is not a PEM certificate"]),
+        (
+            {"private_key": {"env": "KEY"}, "cert": "none"},
+            ["signing.cert: error: the file `FOLDER/none` cannot be read (No such file or directory)"],
+        ),
+        ({"private_key": {"env": "NONE"}}, ["signing.private_key.env: error: the environment variable `NONE` is not"]),
+        ({"private_key": "hunter2", "cert": 7}, []),
+        ({"private_key": {"file": 7}}, []),
+    ],
+)
+def test_a_signing_key_is_read_with_its_certificate(folder: Path, signing: dict[str, Any], expected: list[str]) -> None:
+    found = said(folder, signing=signing)
+    assert len(found) == len(expected)
+    for line, start in zip(found, expected, strict=True):
+        assert line.startswith(start)
+        assert "hunter2" not in line

@@ -1,0 +1,122 @@
+"""Stores of every kind for tests, with a clock that is turned by hand; tampering from outside."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.oauth.lifetime import Token
+from gateway.oauth.store import Store
+from gateway.oauth.stores.file import FileShelf
+from gateway.oauth.stores.redis import Place, RedisShelf
+from gateway.oauth.stores.seal import Seal
+from gateway.oauth.stores.sealed import SealedStore
+from gateway.oauth.stores.shelf import Shelf
+from tests.fakes.redis import RedisServer
+from tests.oauth.scene import Turned
+
+KEY = bytes(range(32))
+VALUE = "a-token-that-nobody-may-read"
+
+
+@dataclass
+class Told:
+    """A watch that notes everything."""
+
+    lines: list[str] = field(default_factory=list)
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def unreadable(self, name: str) -> None:
+        self._note(f"unreadable {name}")
+
+    def store_down(self, why: str) -> None:
+        self._note(f"down: {why}")
+
+    def store_up(self) -> None:
+        self._note("up")
+
+    async def said(self, *beginnings: str) -> None:
+        """Waits until the lines begin so, one after the other, and there are no others."""
+        async with asyncio.timeout(10):
+            while len(self.lines) < len(beginnings):
+                self.more.clear()
+                await self.more.wait()
+        assert [line.partition(":")[0] for line in self.lines] == list(beginnings), self.lines
+
+    def _note(self, line: str) -> None:
+        self.lines.append(line)
+        self.more.set()
+
+
+@dataclass
+class Kept:
+    """A store, and how time passes for it."""
+
+    store: Store
+    clock: Turned
+    turn: Callable[[float], Awaitable[None]]
+
+
+def token(value: str, clock: Turned, life: float = 60.0) -> Token:
+    now, wall = clock.monotonic(), clock.wall()
+    return Token(value, obtained_at=now, stale_at=now + life / 2, dead_at=now + life, dead_wall=wall + life)
+
+
+def sealed(shelf: Shelf, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None) -> SealedStore:
+    return SealedStore(shelf, seal=Seal(keys), clock=clock, watch=watch or Told())
+
+
+def in_file(path: Path, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None) -> SealedStore:
+    return sealed(FileShelf(path, clock=clock), clock, keys=keys, watch=watch)
+
+
+def in_redis(
+    server: RedisServer, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+) -> SealedStore:
+    return sealed(RedisShelf(Place((("127.0.0.1", server.port),)), limit=0.5), clock, keys=keys, watch=watch)
+
+
+def rows(path: Path) -> dict[str, bytes]:
+    """All entries of a state file, as anyone finds them who can read it."""
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT name, data FROM entry"))
+
+
+def tamper(path: Path, name: str, data: object) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO entry (name, data) VALUES (?, ?)", (name, data))
+
+
+def all_bytes(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(folder.iterdir()))
+
+
+def modes(folder: Path) -> dict[str, str]:
+    return {file.name: f"{file.stat().st_mode & 0o777:o}" for file in folder.iterdir()}
+
+
+class Crank:
+    """A pause that lasts until it is turned; `asked` are the seconds of each."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+        self._more = asyncio.Event()
+        self._turns = asyncio.Semaphore(0)
+
+    async def __call__(self, seconds: float) -> None:
+        self.asked.append(seconds)
+        self._more.set()
+        await self._turns.acquire()
+
+    async def reached(self, *asked: float) -> None:
+        """Waits until these pauses were asked for, and no others."""
+        async with asyncio.timeout(10):
+            while len(self.asked) < len(asked):
+                self._more.clear()
+                await self._more.wait()
+        assert self.asked == [*asked]
+
+    def turn(self) -> None:
+        self._turns.release()

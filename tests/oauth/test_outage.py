@@ -1,0 +1,78 @@
+"""The identity domain is down for ten minutes of turned clock: what callers get, and what the endpoint sees."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from random import Random
+
+import pytest
+
+from gateway.errors import TokenUnavailable
+from gateway.oauth.failures import next_try
+from gateway.oauth.stores.memory import MemoryStore
+from tests.fakes.identity import Identity, answer, token
+from tests.oauth.scene import Turned, scene
+from tests.oauth.test_source import DEAD, settle
+
+OUTAGE = 600
+BEGINS = DEAD - 240  # the token lives for four minutes of it
+
+
+def allowed(seconds: float, luck: Callable[[], float]) -> int:
+    """How often a back-off that is asked every second tries within so many seconds."""
+    tries, now = 0, 0.0
+    while now < seconds:
+        tries += 1
+        now = math.ceil(now + next_try(tries, permanent=False, luck=luck()))
+    return tries
+
+
+@pytest.mark.parametrize("sources", [1, 8])
+async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pytest.CaptureFixture[str]) -> None:
+    clock, luck, live, refused, longest = Turned(), 0.5, 0, 0, 0.0
+    store = MemoryStore(clock)
+    async with Identity(token("a")) as identity, AsyncExitStack() as stack:
+        stages = [
+            await stack.enter_async_context(scene(identity.url, clock=clock, store=store, luck=luck))
+            for _ in range(sources)
+        ]
+        for stage in stages:
+            await stage.source.get()
+        clock.turn(BEGINS)
+        identity.script = [answer(503)] * 10_000
+        for second in range(OUTAGE):
+            said = await asyncio.gather(*(stage.source.get() for stage in stages), return_exceptions=True)
+            for stage in stages:
+                await settle(stage.source)
+            for one in said:
+                if second < DEAD - BEGINS:
+                    assert one == "a", second  # defect 2: served while it lives, never after
+                    live += 1
+                else:
+                    assert isinstance(one, TokenUnavailable), second
+                    assert one.retry_after is not None
+                    longest = max(longest, one.retry_after)
+                    refused += 1
+            clock.turn(1)
+        seen = len(identity.asked) - 1
+        most = allowed(OUTAGE, lambda: luck)
+        with capsys.disabled():
+            print(f"\n{sources} sources, {OUTAGE} s down: {seen} token requests, the back-off allows {most}")  # noqa: T201 - the count is asked for
+        assert seen <= most + sources - 1
+        assert (live, refused) == (240 * sources, 360 * sources)
+
+        identity.script.clear()
+        back = clock.passed
+        while isinstance((await asyncio.gather(stages[0].source.get(), return_exceptions=True))[0], Exception):
+            clock.turn(0.5)
+        assert clock.passed - back <= min(longest, 60)
+        assert stages[0].source.current() == "token-1"
+        clock.turn(1)
+        assert {await stage.source.get() for stage in stages} == {"token-1"}
+    assert len(identity.asked) == 1 + seen + 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_back_off_of_ten_minutes_is_few_tries_whatever_the_luck(seed: int) -> None:
+    assert allowed(OUTAGE, Random(seed).random) < 45

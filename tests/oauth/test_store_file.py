@@ -1,0 +1,348 @@
+"""The file: whom it belongs to, what lies in it, and what happens to it from outside."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.stores.sharing import Sharing
+from tests.fakes.process import ROOT
+from tests.oauth.scene import Turned
+from tests.oauth.shelves import KEY, VALUE, Crank, Told, all_bytes, in_file, modes, rows, tamper, token
+
+OTHER_KEY = bytes(32)
+TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@contextmanager
+def generous() -> Iterator[None]:
+    """New files are everybody's, unless they say otherwise."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def opened_to_others(path: Path) -> bytes:
+    """Gives what is in it."""
+    path.chmod(0o664)
+    return path.read_bytes()
+
+
+def halve(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+async def test_the_file_and_those_beside_it_are_its_owner_s_alone(path: Path) -> None:
+    store = in_file(path, Turned())
+    with generous():
+        await store.put("key", token(VALUE, Turned()))
+    assert modes(path.parent) == {"state.db": "600", "state.db-wal": "600", "state.db-shm": "600"}
+    await store.close()
+    assert modes(path.parent) == {"state.db": "600"}
+
+
+async def test_a_file_that_was_opened_to_others_is_closed_to_them(path: Path) -> None:
+    store = in_file(path, Turned())
+    await store.keep_secret("key", VALUE)
+    await store.close()
+    opened_to_others(path)
+    store = in_file(path, Turned())
+    assert await store.secret("key") == VALUE
+    assert modes(path.parent)["state.db"] == "600"
+    await store.close()
+
+
+async def test_no_token_is_readable_in_the_file(path: Path) -> None:
+    store = in_file(path, Turned())
+    await store.put("key", token(VALUE, Turned()))
+    await store.keep_secret("key", VALUE)
+    assert VALUE.encode() not in all_bytes(path.parent)
+    await store.close()
+    assert set(rows(path)) == {TOKEN_NAME, SECRET_NAME}
+    assert VALUE.encode() not in all_bytes(path.parent)
+
+
+async def test_it_is_kept_over_a_restart_and_shared_meanwhile(path: Path) -> None:
+    clock = Turned()
+    one, other = in_file(path, clock), in_file(path, clock)
+    await one.put("key", token(VALUE, clock))
+    await other.keep_secret("key", "r")
+    assert await one.secret("key") == "r"
+    await one.close()
+    await other.close()
+    again = in_file(path, clock)
+    found = await again.get("key")
+    assert found is not None
+    assert (found.value, await again.secret("key")) == (VALUE, "r")
+    await again.close()
+
+
+async def test_what_is_dead_is_taken_out(path: Path) -> None:
+    clock = Turned()
+    store = in_file(path, clock)
+    await store.put("old", token("a", clock))
+    await store.keep_secret("kept", "r")
+    clock.turn(61)
+    await store.put("new", token("b", clock))
+    await store.close()
+    assert set(rows(path)) == {"oic-gateway:1:secret:kept", "oic-gateway:1:token:new"}
+
+
+@pytest.mark.parametrize("bad", [b"", b"\x01", b"\x01" + bytes(60), "text", 17, "cut", "other", "changed"])
+async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(path: Path, bad: object) -> None:
+    clock, told = Turned(), Told()
+    store = in_file(path, clock, watch=told)
+    for key in ("key", "other"):
+        await store.put(key, token(key, clock))
+        await store.keep_secret(key, key)
+    before = rows(path)
+    for kind in ("token", "secret"):
+        good = before[f"oic-gateway:1:{kind}:key"]
+        made = {"cut": good[:-1], "other": before[f"oic-gateway:1:{kind}:other"], "changed": good[:-1] + b"\0"}
+        tamper(path, f"oic-gateway:1:{kind}:key", made.get(str(bad), bad))
+    for _ in range(3):
+        assert await store.get("key") is None
+        assert await store.secret("key") is None
+        await store.drop("key", "key")
+    assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
+    found = await store.get("other")
+    assert found is not None
+    assert await store.secret("other") == "other"
+    await store.put("key", token("new", clock))
+    found = await store.get("key")
+    assert found is not None
+    assert found.value == "new"
+    await store.close()
+
+
+async def test_keys_are_changed_without_a_loss(path: Path) -> None:
+    clock = Turned()
+    for keys, writes in (((KEY,), "one"), ((OTHER_KEY, KEY), "two"), ((OTHER_KEY, KEY), "three")):
+        store = in_file(path, clock, keys=keys)
+        await store.keep_secret(writes, writes)
+        assert await store.secret("one") == "one"
+        await store.close()
+    told = Told()
+    store = in_file(path, clock, keys=(OTHER_KEY,), watch=told)
+    assert [await store.secret(name) for name in ("one", "two", "three")] == [None, "two", "three"]
+    assert told.lines == ["unreadable oic-gateway:1:secret:one"]
+    await store.close()
+    store = in_file(path, clock, keys=(OTHER_KEY, KEY))
+    assert await store.secret("one") == "one"  # it was left where it was
+    await store.close()
+
+
+# The file from outside ----------------------------------------------------------------------------------------------
+
+
+async def test_another_program_s_database_is_left_alone(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    before = opened_to_others(path)
+    store = in_file(path, Turned())
+    with pytest.raises(StoreDown, match="another program's database"):
+        await store.check()
+    await store.close()
+    assert modes(path.parent) == {"state.db": "664"}
+    assert all_bytes(path.parent) == before
+
+
+@pytest.fixture(params=[b"listen: 127.0.0.1:8080\n" * 99, b"SQLite format 3\0" + bytes(4000)])
+def content(path: Path, request: pytest.FixtureRequest) -> bytes:
+    """Of a file that is none of ours."""
+    path.write_bytes(request.param)
+    return path.read_bytes()
+
+
+async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
+    store = in_file(path, Turned())
+    with pytest.raises(StoreDown, match="not a database"):
+        await store.get("key")
+    await store.close()
+    assert all_bytes(path.parent) == content
+
+
+async def test_a_damaged_file_is_said_and_ends_nothing(path: Path) -> None:
+    clock = Turned()
+    store = in_file(path, clock)
+    for number in range(50):
+        await store.keep_secret(str(number), VALUE * 20)
+    await store.close()
+    halve(path)
+    store = in_file(path, clock)
+    with pytest.raises(StoreDown, match=r"malformed|corrupt"):
+        await asyncio.gather(*(store.secret(str(number)) for number in range(50)))
+    await store.close()
+
+
+async def test_a_missing_folder_is_no_end(path: Path) -> None:
+    clock = Turned()
+    store = in_file(path.parent / "later" / "state.db", clock)
+    with pytest.raises(StoreDown, match="No such file"):
+        await store.check()
+    (path.parent / "later").mkdir()
+    await store.keep_secret("key", "r")
+    assert await store.secret("key") == "r"
+    await store.close()
+
+
+async def test_nothing_is_written_to_a_file_that_was_removed(path: Path) -> None:
+    clock = Turned()
+    store = in_file(path, clock)
+    await store.keep_secret("key", "lost with the file")
+    for file in list(path.parent.iterdir()):
+        file.unlink()
+    assert await store.secret("key") is None
+    await store.keep_secret("key", "r")
+    beside = in_file(path, clock)
+    assert await beside.secret("key") == "r"
+    await store.close()
+    await beside.close()
+
+
+async def test_a_lease_from_before_the_clock_was_set_back_is_not_stuck(path: Path) -> None:
+    clock = Turned()
+    store = in_file(path, clock)
+    assert await store.claim("key", owner="dead", seconds=10)
+    clock.time -= 3600
+    assert await store.claim("key", owner="a", seconds=10)
+    assert not await store.claim("key", owner="b", seconds=10)
+    await store.close()
+
+
+async def test_a_file_that_another_holds_keeps_nobody_waiting(path: Path) -> None:
+    clock, told, crank = Turned(), Told(), Crank()
+    inner = in_file(path, clock)
+    await inner.put("key", token("a", clock))
+    store = Sharing(inner, local=MemoryStore(clock), watch=told, limit=0.05, pause=crank)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        found = await store.get("key")
+        assert found is not None  # readers need no lock
+        began = asyncio.get_running_loop().time()
+        assert await store.claim("key", owner="a", seconds=10)
+        assert asyncio.get_running_loop().time() - began < 1
+        assert not store.health().ok
+    crank.turn()
+    await told.said("down", "up")
+    await store.close()
+
+
+# Several processes --------------------------------------------------------------------------------------------------
+
+# Prints, as JSON, which of the leases it won.
+CLAIMING = """
+import asyncio, json, os, sys
+from pathlib import Path
+from gateway.oauth.clock import SystemClock
+from gateway.oauth.stores.file import FileShelf
+
+async def main():
+    shelf = FileShelf(sys.argv[1], clock=SystemClock())
+    owner = str(os.getpid())
+    sys.stdin.readline()
+    won = [name for name in map(str, range(100)) if await shelf.claim(name, owner=owner, seconds=60)]
+    print(json.dumps(won))
+    await shelf.close()
+
+asyncio.run(main())
+"""
+
+# Forks a writer of refresh tokens 1, 2, 3 … again and again, and kills it so many microseconds after it has begun to
+# write; then prints what was acknowledged last and what the file holds, and begins anew with that.
+WRITING = """
+import asyncio, os, signal, sys, time
+from gateway.oauth.clock import SystemClock
+from gateway.oauth.stores.file import FileShelf
+from gateway.oauth.stores.seal import Seal
+from gateway.oauth.stores.sealed import SealedStore
+
+def opened():
+    clock = SystemClock()
+    return SealedStore(FileShelf(sys.argv[1], clock=clock), seal=Seal([bytes(32)]), clock=clock, watch=None)
+
+async def write(number, out):
+    store = opened()
+    while True:
+        number += 1
+        os.write(out, b"%d begun\\n" % number)
+        await store.keep_secret("key", str(number))
+        os.write(out, b"%d kept\\n" % number)
+
+async def held():
+    store = opened()
+    try:
+        return int(await store.secret("key") or 0)
+    finally:
+        await store.close()
+
+number = 0
+for round in range(int(sys.argv[2])):
+    come, go = os.pipe()
+    pid = os.fork()
+    if not pid:
+        asyncio.run(write(number, go))
+    os.close(go)
+    said = os.read(come, 1 << 16)
+    end = time.perf_counter() + round * 50e-6
+    while time.perf_counter() < end:
+        pass
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while piece := os.read(come, 1 << 16):
+        said += piece
+    os.close(come)
+    lines = said.decode().splitlines()
+    kept = max([int(line.split()[0]) for line in lines if line.endswith("kept")], default=number)
+    begun = max(int(line.split()[0]) for line in lines)
+    number = asyncio.run(held())
+    print(kept, number, begun)
+"""
+
+
+def test_of_several_processes_each_lease_has_one_winner(path: Path) -> None:
+    """They also make the file at the same moment."""
+    command = [sys.executable, "-c", CLAIMING, str(path)]
+    pipe = subprocess.PIPE
+    claimers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT, text=True) for _ in range(4)]
+    for claimer in claimers:
+        assert claimer.stdin is not None
+        claimer.stdin.write("go\n")
+        claimer.stdin.flush()
+    won = [json.loads(claimer.communicate(timeout=30)[0]) for claimer in claimers]
+    assert [claimer.returncode for claimer in claimers] == [0] * 4
+    assert sorted(int(name) for names in won for name in names) == list(range(100))
+
+
+def test_a_killed_writer_loses_no_refresh_token_that_was_kept(path: Path) -> None:
+    rounds = 60
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WRITING, str(path), str(rounds)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    told = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(told) == rounds
+    for kept, held, begun in told:
+        assert kept <= held <= begun, (kept, held, begun)
+    assert any(kept < held or held < begun for kept, held, begun in told), "no writer was killed within a write"
+    assert modes(path.parent) == {"state.db": "600"}

@@ -1,0 +1,310 @@
+"""A real Redis: what lies in it, how it is reached, and what happens when it goes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.redis import Login, Place, RedisShelf
+from gateway.oauth.stores.sealed import SealedStore
+from tests.fakes.redis import RedisServer, free_port
+from tests.oauth.scene import Turned
+from tests.oauth.shelves import VALUE, Told, in_redis, sealed, token
+from tests.system.scene import certificate
+
+TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
+RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
+"""As docs/operations.md asks for them."""
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RedisServer]:
+    async with RedisServer() as running:
+        yield running
+
+
+def reached(place: Place, *, login: Login | None = None, tls: bool = False, ca: Path | None = None) -> SealedStore:
+    return sealed(RedisShelf(place, limit=2.0, login=login, tls=tls, ca=str(ca) if ca else None), Turned())
+
+
+async def works(store: SealedStore) -> None:
+    """Every command that there is."""
+    clock = Turned()
+    await store.check()
+    await store.put("key", token(VALUE, clock))
+    found = await store.get("key")
+    assert found is not None
+    await store.drop("key", VALUE)
+    assert await store.get("key") is None
+    assert await store.claim("key", owner="a", seconds=10)
+    await store.release("key", owner="a")
+    await store.keep_secret("key", VALUE)
+    assert await store.secret("key") == VALUE
+    await store.drop_secret("key")
+
+
+async def down(store: SealedStore, why: str) -> None:
+    with pytest.raises(StoreDown, match=why) as caught:
+        await store.check()
+    assert "hunter2" not in str(caught.value)
+    await store.close()
+
+
+# What lies in it ----------------------------------------------------------------------------------------------------
+
+
+async def test_names_are_spaced_and_only_refresh_tokens_have_no_end(server: RedisServer) -> None:
+    clock = Turned()
+    store = in_redis(server, clock)
+    await store.put("key", token(VALUE, clock, life=3600))
+    await store.keep_secret("key", VALUE)
+    await store.claim("key", owner="a", seconds=10)
+    async with server.client() as client:
+        ends = {name.decode(): await client.pttl(name) for name in await client.keys("*")}
+        assert set(ends) == {TOKEN_NAME, SECRET_NAME, "oic-gateway:1:lease:key"}
+        assert 3_590_000 < ends[TOKEN_NAME] <= 3_600_000
+        assert 9_000 < ends["oic-gateway:1:lease:key"] <= 10_000
+        assert ends[SECRET_NAME] == -1
+    await store.close()
+
+
+async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
+    store = in_redis(server, Turned())
+    await store.put("key", token(VALUE, Turned()))
+    await store.keep_secret("key", VALUE)
+    content = await server.bytes()
+    assert TOKEN_NAME.encode() in content
+    assert VALUE.encode() not in content
+    await store.close()
+
+
+@pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other"])
+async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(server: RedisServer, bad: str) -> None:
+    clock, told = Turned(), Told()
+    store = in_redis(server, clock, watch=told)
+    for key in ("key", "other"):
+        await store.put(key, token(key, clock))
+        await store.keep_secret(key, key)
+    async with server.client() as client:
+        for name in (TOKEN_NAME, SECRET_NAME):
+            good = await client.get(name)
+            if bad == "list":
+                await client.delete(name)
+                await client.lpush(name, good)
+            elif bad == "other":
+                await client.copy(name.replace(":key", ":other"), name, replace=True)
+            else:
+                await client.set(name, good[:-1] if bad == "cut" else bad)
+    for _ in range(3):
+        assert await store.get("key") is None
+        assert await store.secret("key") is None
+        await store.drop("key", "key")
+    assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
+    assert await store.secret("other") == "other"
+    await store.keep_secret("key", "new")
+    assert await store.secret("key") == "new"
+    await store.close()
+
+
+async def test_a_lease_that_is_none_holds_nobody_off(server: RedisServer) -> None:
+    store = in_redis(server, Turned())
+    async with server.client() as client:
+        await client.lpush("oic-gateway:1:lease:key", "a")
+        await store.release("key", owner="a")
+        assert await store.claim("key", owner="a", seconds=10)
+        assert not await store.claim("key", owner="b", seconds=10)
+    await store.close()
+
+
+# How it is reached --------------------------------------------------------------------------------------------------
+
+
+async def test_over_a_socket_in_another_database(server: RedisServer) -> None:
+    store = reached(Place(path=str(server.socket), db=3))
+    await works(store)
+    await store.keep_secret("key", VALUE)
+    async with server.client() as client:
+        assert await client.dbsize() == 0
+    await store.close()
+
+
+async def test_with_tls_of_its_own_authority(tmp_path: Path) -> None:
+    server_pem = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    stranger = certificate(tmp_path / "other")
+    async with RedisServer(tls=server_pem) as server:
+        place = Place((("localhost", server.port),))
+        store = reached(place, tls=True, ca=server_pem)
+        await works(store)
+        await store.close()
+        await down(reached(place, tls=True, ca=stranger), "cannot be reached")
+        await down(reached(place, tls=True), "cannot be reached")
+        await down(reached(place), "cannot be reached")
+        await down(reached(Place((("127.0.0.2", server.port),)), tls=True, ca=server_pem), "cannot be reached")
+
+
+async def test_with_a_password_that_is_asked_for_at_each_connection(server: RedisServer) -> None:
+    words = ["hunter2"]
+    async with server.client() as client:
+        await client.config_set("requirepass", "hunter2")
+        store = reached(Place((("127.0.0.1", server.port),)), login=lambda: (words[0],))
+        await works(store)
+        await client.config_set("requirepass", "hunter22")
+        words[0] = "hunter22"
+        await client.client_kill_filter(_type="normal", skipme=True)
+        await works(store)
+        await store.close()
+        await down(
+            reached(Place((("127.0.0.1", server.port),)), login=lambda: ("hunter2",)), "refuses user or password"
+        )
+        await down(reached(Place((("127.0.0.1", server.port),))), "user or password|may not")
+
+
+async def test_with_a_user_who_may_do_no_more_than_is_needed() -> None:
+    async with RedisServer(f"user gateway on >hunter2 {RIGHTS}") as server:
+        place = Place((("127.0.0.1", server.port),))
+        store = reached(place, login=lambda: ("gateway", "hunter2"))
+        await works(store)
+        await store.close()
+        await down(reached(place, login=lambda: ("gateway", "wrong-hunter2")), "refuses user or password")
+        async with server.client() as client:
+            await client.execute_command("ACL", "SETUSER", "gateway", "-set")
+        await down(reached(place, login=lambda: ("gateway", "hunter2")), "it needs GET, SET, DEL and EVAL")
+
+
+async def test_a_password_that_cannot_be_read_is_a_store_that_is_down(server: RedisServer) -> None:
+    def missing() -> tuple[str]:
+        raise OSError("the secret file is missing")
+
+    await down(reached(Place((("127.0.0.1", server.port),)), login=missing), "cannot be reached")
+
+
+async def test_a_cluster(server: RedisServer) -> None:
+    settings = (
+        "cluster-enabled yes",
+        f"cluster-port {free_port()}",
+        f"user gateway on >hunter2 {RIGHTS} +cluster +command",
+    )
+    async with RedisServer(*settings) as node:
+        place = Place((("127.0.0.1", server.port), ("127.0.0.1", node.port)), is_cluster=True)
+        store = reached(place, login=lambda: ("gateway", "hunter2"))
+        with pytest.raises(StoreDown):  # nobody serves any slot yet
+            await store.check()
+        async with node.client() as client:
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await holds(lambda: client.execute_command("CLUSTER", "INFO"), "cluster_state:ok")
+        await works(store)
+        await store.close()
+
+
+async def holds(ask: Callable[[], Awaitable[object]], wanted: str) -> None:
+    """Asks until the answer has it."""
+    async with asyncio.timeout(20):
+        while wanted not in str(await ask()):  # noqa: ASYNC110 - Redis tells nobody that it has changed its mind
+            await asyncio.sleep(0.02)
+
+
+async def test_the_master_that_the_sentinels_name_also_when_it_changes(server: RedisServer) -> None:
+    watched = f"sentinel monitor main 127.0.0.1 {server.port} 1"
+    quick = ("sentinel down-after-milliseconds main 200", "sentinel failover-timeout main 1000")
+    async with server.client() as client:
+        await client.config_set("repl-diskless-sync-delay", 0)
+    async with RedisServer(f"replicaof 127.0.0.1 {server.port}") as replica:
+        async with replica.client() as client:
+            await holds(lambda: client.info("replication"), "'master_link_status': 'up'")
+        async with RedisServer(watched, *quick, "requirepass hunter2", is_sentinel=True) as sentinel:
+            await _served_by_both(server, replica, sentinel)
+
+
+async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: RedisServer) -> None:
+    def found_by(service: str) -> SealedStore:
+        hosts = (("127.0.0.1", server.port), ("127.0.0.1", sentinel.port))  # the first is no sentinel
+        shelf = RedisShelf(Place(hosts, service=service), limit=2.0, sentinel_login=lambda: ("hunter2",))
+        return sealed(shelf, Turned())
+
+    store = found_by("main")
+    await works(store)
+    await store.keep_secret("key", VALUE)
+    async with server.client() as client:
+        assert await client.wait(1, 5000) == 1
+    await server.kill()
+    async with replica.client() as client:
+        await holds(lambda: client.info("replication"), "'role': 'master'")
+    await holds(lambda: secret_of(store), VALUE)
+    await works(store)
+    await store.close()
+    await down(found_by("none"), "no sentinel knows")
+
+
+async def secret_of(store: SealedStore) -> str:
+    try:
+        return await store.secret("key") or ""
+    except StoreDown as cause:
+        return str(cause)
+
+
+# When it goes -------------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_found_again_after_a_restart(server: RedisServer) -> None:
+    store = in_redis(server, Turned())
+    await works(store)
+    await server.again()
+    await works(store)  # the first command already: its dead connection is not its fault
+    await server.kill()
+    with pytest.raises(StoreDown, match="cannot be reached"):
+        await store.get("key")
+    await server.start()
+    await works(store)
+    await store.close()
+
+
+async def test_no_answer_of_an_abandoned_question_is_given_to_another(server: RedisServer) -> None:
+    store = in_redis(server, Turned())
+    for number in range(20):
+        await store.keep_secret(str(number), f"secret-{number}")
+    server.pause()
+    for number in range(20):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await store.secret(str(number))
+    server.resume()
+    for _ in range(5):
+        found = await asyncio.gather(*(store.secret(str(number)) for number in reversed(range(20))))
+        assert found == [f"secret-{number}" for number in reversed(range(20))]
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (("replicaof 127.0.0.1 1",), "takes no writes"),
+        (("maxmemory 1", "maxmemory-policy noeviction"), "memory is full"),
+        (("min-replicas-to-write 3",), "refuses the command"),
+    ],
+)
+async def test_one_that_answers_and_takes_nothing_is_down(settings: tuple[str, ...], why: str) -> None:
+    async with RedisServer(*settings) as server:
+        await down(in_redis(server, Turned()), why)
+
+
+async def test_something_else_that_listens_there_is_no_redis() -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    listener = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        await down(reached(Place((("127.0.0.1", port),))), "exchange failed|cannot be reached")
+
+
+async def test_acknowledged_refresh_tokens_survive_where_redis_writes_them_down() -> None:
+    async with RedisServer("appendonly yes", "appendfsync always") as server:
+        store = in_redis(server, Turned())
+        await store.keep_secret("key", VALUE)
+        await server.again()
+        assert await store.secret("key") == VALUE
+        await store.close()

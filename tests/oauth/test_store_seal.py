@@ -1,0 +1,59 @@
+"""Sealed entries open under their own name and a known key, and in no other case."""
+
+import os
+
+import pytest
+
+from gateway.oauth.stores.seal import Seal
+
+OLD, NEW = os.urandom(32), os.urandom(32)
+NAME, PLAIN = "oic-gateway:1:token:abc", b"what nobody may read"
+
+
+def test_what_was_sealed_opens_and_is_not_readable() -> None:
+    seal = Seal([NEW])
+    sealed = seal.close(NAME, PLAIN)
+    assert PLAIN not in sealed
+    assert seal.open(NAME, sealed) == PLAIN
+    assert seal.open(NAME, seal.close(NAME, b"")) == b""
+
+
+def test_no_nonce_comes_twice() -> None:
+    seal = Seal([NEW])
+    assert len({seal.close(NAME, PLAIN)[1:13] for _ in range(5000)}) == 5000
+
+
+@pytest.mark.parametrize("name", ["oic-gateway:1:secret:abc", "oic-gateway:1:token:abd", "other:1:token:abc", ""])
+def test_an_entry_that_was_moved_does_not_open(name: str) -> None:
+    seal = Seal([NEW])
+    assert seal.open(name, seal.close(NAME, PLAIN)) is None
+
+
+def test_every_changed_bit_shows() -> None:
+    seal = Seal([NEW])
+    sealed = seal.close(NAME, PLAIN)
+    for place in range(len(sealed) * 8):
+        changed = bytearray(sealed)
+        changed[place // 8] ^= 1 << place % 8
+        assert seal.open(NAME, bytes(changed)) is None, place
+
+
+def test_nothing_cut_or_lengthened_opens() -> None:
+    seal = Seal([NEW])
+    sealed = seal.close(NAME, PLAIN)
+    assert not any(seal.open(NAME, sealed[:length]) for length in range(len(sealed)))
+    assert seal.open(NAME, sealed + b"\0") is None
+    assert seal.open(NAME, PLAIN * 9) is None
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    both = Seal([NEW, OLD])
+    assert both.open(NAME, Seal([OLD]).close(NAME, PLAIN)) == PLAIN
+    assert Seal([NEW]).open(NAME, both.close(NAME, PLAIN)) == PLAIN
+    assert Seal([OLD]).open(NAME, both.close(NAME, PLAIN)) is None
+
+
+@pytest.mark.parametrize("keys", [[], [b""], [NEW, NEW[:31]], [NEW + b"1"]])
+def test_only_keys_of_32_bytes_are_taken(keys: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        Seal(keys)

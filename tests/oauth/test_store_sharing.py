@@ -1,0 +1,275 @@
+"""A store that goes, and comes back: nobody waits for it, nothing that counts is lost, and it is said."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway.oauth.lifetime import Token
+from gateway.oauth.store import Health, StoreDown
+from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.stores.sealed import SealedStore
+from gateway.oauth.stores.sharing import BEAT, RETRY, Sharing
+from tests.fakes.redis import RedisServer
+from tests.oauth.scene import Turned
+from tests.oauth.shelves import Crank, Told, in_file, in_redis, token
+
+LIMIT = 0.2
+
+
+@dataclass
+class Scene:
+    """One gateway's store before a Redis, and what another gateway does with it (`beside`)."""
+
+    server: RedisServer
+    store: Sharing
+    beside: SealedStore
+    clock: Turned
+    told: Told
+    crank: Crank
+
+    async def fall(self) -> None:
+        await self.server.kill()
+        assert await self.store.get("nothing") is None
+        assert not self.store.health().ok
+
+    async def back(self) -> None:
+        await self.server.start()
+        await self.returned()
+
+    async def returned(self) -> None:
+        self.crank.turn()
+        await self.told.said("down", "up")
+        assert self.store.health() == Health(ok=True, kind="redis")
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    clock, told, crank = Turned(), Told(), Crank()
+    async with RedisServer() as server:
+        store = Sharing(
+            in_redis(server, clock), local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank, luck=lambda: 0.5
+        )
+        beside = in_redis(server, clock)
+        await beside.check()
+        yield Scene(server, store, beside, clock, told, crank)
+        await store.close()
+        await beside.close()
+
+
+def value(found: Token | None) -> str | None:
+    return None if found is None else found.value
+
+
+async def test_it_goes_on_with_what_it_has(scene: Scene) -> None:
+    await scene.store.put("own", token("own", scene.clock))
+    await scene.beside.put("shared", token("shared", scene.clock))
+    assert value(await scene.store.get("shared")) == "shared"
+    await scene.fall()
+    health = scene.store.health()
+    assert (health.ok, health.kind) == (False, "redis")
+    assert "cannot be reached" in health.why
+    assert value(await scene.store.get("own")) == "own"
+    assert value(await scene.store.get("shared")) == "shared"
+    await scene.store.put("new", token("new", scene.clock))
+    assert value(await scene.store.get("new")) == "new"
+    assert await scene.store.claim("key", owner="a", seconds=10)
+    assert not await scene.store.claim("key", owner="b", seconds=10)
+    await scene.store.drop("own", "own")
+    assert await scene.store.get("own") is None
+    await scene.told.said("down")
+
+
+async def test_one_that_does_not_answer_is_waited_for_once_and_not_long(scene: Scene) -> None:
+    await scene.store.put("key", token("a", scene.clock))
+    loop = asyncio.get_running_loop()
+    scene.server.pause()
+    began = loop.time()
+    found = await asyncio.gather(*(scene.store.get("key") for _ in range(100)))
+    assert {value(one) for one in found} == {"a"}
+    assert LIMIT <= loop.time() - began < 10 * LIMIT  # not once for each
+    began = loop.time()
+    for number in range(100):
+        await scene.store.get("key")
+        await scene.store.put(str(number), token("b", scene.clock))
+        await scene.store.claim(str(number), owner="a", seconds=10)
+        await scene.store.release(str(number), owner="a")
+    assert loop.time() - began < 10 * LIMIT
+    assert scene.store.health().why == "no answer in time"
+    scene.server.resume()
+    await scene.returned()
+    assert value(await scene.beside.get("99")) == "b"
+
+
+async def test_it_is_tried_again_at_a_bounded_rate(scene: Scene) -> None:
+    await scene.crank.reached(BEAT)
+    await scene.fall()
+    for looks in range(1, 6):
+        await scene.crank.reached(BEAT, *[RETRY * 1.5] * looks)
+        scene.crank.turn()
+    await scene.told.said("down")
+
+
+async def test_a_store_that_nobody_asks_is_looked_after_too(scene: Scene) -> None:
+    await scene.crank.reached(BEAT)
+    await scene.server.kill()
+    scene.crank.turn()
+    await scene.told.said("down")
+    await scene.server.start()
+    await scene.returned()
+
+
+async def test_what_it_got_meanwhile_is_brought_back(scene: Scene) -> None:
+    await scene.store.put("before", token("before", scene.clock))
+    await scene.fall()
+    await scene.store.put("meanwhile", token("meanwhile", scene.clock))
+    await scene.store.put("dead by then", token("dead", scene.clock, life=1))
+    scene.clock.turn(2)
+    await scene.back()
+    assert value(await scene.beside.get("before")) == "before"  # Redis had forgotten it
+    assert value(await scene.beside.get("meanwhile")) == "meanwhile"
+    assert await scene.beside.get("dead by then") is None
+    await scene.beside.put("after", token("after", scene.clock))
+    assert value(await scene.store.get("after")) == "after"
+
+
+async def test_the_newer_token_wins(scene: Scene) -> None:
+    await scene.fall()
+    await scene.store.put("ours is older", token("ours", scene.clock))
+    scene.clock.turn(5)
+    await scene.server.start()
+    for key in ("ours is older", "ours is newer"):
+        await scene.beside.put(key, token("theirs", scene.clock))
+    scene.clock.turn(5)
+    await scene.store.put("ours is newer", token("ours", scene.clock))
+    await scene.returned()
+    assert value(await scene.store.get("ours is older")) == "theirs"
+    assert value(await scene.beside.get("ours is newer")) == "ours"
+
+
+async def test_what_was_refused_meanwhile_is_dropped_for_all(scene: Scene) -> None:
+    """Only that: what another has put there since stays."""
+    await scene.fall()
+    await scene.store.drop("refused", "old")
+    await scene.store.drop("renewed", "old")
+    await scene.server.start()
+    await scene.beside.put("refused", token("old", scene.clock))
+    await scene.beside.put("renewed", token("new", scene.clock))
+    await scene.returned()
+    assert await scene.beside.get("refused") is None
+    assert value(await scene.beside.get("renewed")) == "new"
+
+
+async def test_a_lease_that_was_claimed_alone_is_claimed_of_all(scene: Scene) -> None:
+    await scene.fall()
+    assert await scene.store.claim("key", owner="ours", seconds=10)
+    await scene.back()
+    assert not await scene.beside.claim("key", owner="theirs", seconds=10)
+    await scene.store.release("key", owner="ours")
+    assert await scene.beside.claim("key", owner="theirs", seconds=10)
+
+
+# Refresh tokens -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_refresh_token_is_kept_or_an_error(scene: Scene) -> None:
+    await scene.store.keep_secret("key", "first")
+    await scene.fall()
+    for attempt in (scene.store.secret("key"), scene.store.keep_secret("key", "lost"), scene.store.drop_secret("key")):
+        with pytest.raises(StoreDown):
+            await attempt
+    await scene.back()
+    assert await scene.store.secret("key") is None  # this Redis keeps nothing on disk; nobody made anything up
+    await scene.store.keep_secret("key", "second")
+    assert await scene.beside.secret("key") == "second"
+
+
+async def test_keeping_one_is_tried_even_while_the_store_is_down(scene: Scene) -> None:
+    await scene.fall()
+    await scene.server.start()
+    assert not scene.store.health().ok
+    await scene.store.keep_secret("key", "r")
+    assert await scene.beside.secret("key") == "r"
+    await scene.returned()
+
+
+async def test_one_is_not_given_to_two_gateways_that_both_think_it_is_their_turn(scene: Scene) -> None:
+    """Used twice, a refresh token signs the gateway out at some identity servers."""
+    await scene.fall()
+    assert await scene.store.claim("key", owner="ours", seconds=10)
+    await scene.server.start()
+    await scene.beside.keep_secret("key", "r")
+    assert await scene.beside.claim("key", owner="theirs", seconds=10)
+    await scene.returned()
+    with pytest.raises(StoreDown, match="another gateway"):
+        await scene.store.secret("key")
+    await scene.store.release("key", owner="ours")
+    assert not await scene.store.claim("key", owner="ours", seconds=10)
+    await scene.beside.release("key", owner="theirs")
+    assert await scene.store.claim("key", owner="ours", seconds=10)
+    assert await scene.store.secret("key") == "r"
+
+
+# Beginning and end --------------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_is_down_from_the_start_is_no_end(tmp_path: Path) -> None:
+    clock, told, crank = Turned(), Told(), Crank()
+    inner = in_file(tmp_path / "later" / "state.db", clock)
+    store = Sharing(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
+    await store.put("key", token("a", clock))
+    await told.said("down")
+    (tmp_path / "later").mkdir()
+    crank.turn()
+    await told.said("down", "up")
+    assert value(await inner.get("key")) == "a"
+    await store.close()
+
+
+async def test_what_memory_held_before_is_shared(tmp_path: Path) -> None:
+    """As after a change of `state:`."""
+    clock, crank = Turned(), Crank()
+    local = MemoryStore(clock)
+    await local.put("key", token("a", clock))
+    inner = in_file(tmp_path / "state.db", clock)
+    store = Sharing(inner, local=local, watch=Told(), limit=LIMIT, pause=crank)
+    await crank.reached(BEAT)
+    assert value(await inner.get("key")) == "a"
+    await store.close()
+
+
+async def test_whoever_asks_a_closed_store_is_answered_from_memory(scene: Scene) -> None:
+    await scene.store.put("key", token("a", scene.clock))
+    await scene.store.close()
+    assert value(await scene.store.get("key")) == "a"
+    await scene.store.put("key", token("b", scene.clock))
+    assert await scene.store.claim("key", owner="a", seconds=10)
+    await scene.store.release("key", owner="a")
+    with pytest.raises(StoreDown, match="closed"):
+        await scene.store.secret("key")
+
+
+class Defective(SealedStore):
+    """Fails in a way that nobody has thought of, and no more when it is `mended`."""
+
+    mended = False
+
+    async def check(self) -> None:
+        if not self.mended:
+            raise ZeroDivisionError
+        await super().check()
+
+
+async def test_a_defect_in_looking_does_not_end_looking(tmp_path: Path) -> None:
+    clock, told, crank = Turned(), Told(), Crank()
+    whole = in_file(tmp_path / "state.db", clock)
+    inner = Defective(whole._shelf, seal=whole._seal, clock=clock, watch=told)
+    store = Sharing(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
+    await told.said("down")
+    assert store.health().why == "defect: ZeroDivisionError"
+    inner.mended = True
+    crank.turn()
+    await told.said("down", "up")
+    await store.close()

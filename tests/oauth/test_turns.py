@@ -1,0 +1,308 @@
+"""Several sources on one store: as workers and replicas are, but in one loop and with one clock."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.grants import token_key
+from gateway.oauth.lifetime import Token
+from gateway.oauth.store import Store, StoreDown
+from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.turns import LEASE
+from tests.fakes.identity import Answer, Identity, answer, refusal, token
+from tests.oauth.scene import Scene, Turned, scene
+from tests.oauth.test_source import DEAD, STALE, settle
+
+
+@asynccontextmanager
+async def several(url: str, count: int, clock: Turned, store: Store | None = None) -> AsyncIterator[list[Scene]]:
+    store = store or MemoryStore(clock)
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(scene(url, clock=clock, store=store)) for _ in range(count)]
+
+
+def key(identity: Identity) -> str:
+    return token_key(identity.url, client_id="orders", grant="client_credentials")
+
+
+class Down(MemoryStore):
+    """A store that can be reached only while `up`."""
+
+    up = False
+
+    async def get(self, key: str) -> Token | None:
+        self._reached()
+        return await super().get(key)
+
+    async def put(self, key: str, token: Token) -> None:
+        self._reached()
+        await super().put(key, token)
+
+    async def drop(self, key: str, value: str) -> None:
+        self._reached()
+        await super().drop(key, value)
+
+    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+        self._reached()
+        return await super().claim(key, owner=owner, seconds=seconds)
+
+    async def release(self, key: str, *, owner: str) -> None:
+        self._reached()
+        await super().release(key, owner=owner)
+
+    def _reached(self) -> None:
+        if not self.up:
+            raise StoreDown("not reachable")
+
+
+class Busy(MemoryStore):
+    """A store that tells when someone has asked in vain for a lease, and when a lease was prolonged."""
+
+    def __init__(self, clock: Turned) -> None:
+        super().__init__(clock)
+        self.refused, self.prolonged = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+        held = {holder for _, holder, _ in self.leases()}
+        given = await super().claim(key, owner=owner, seconds=seconds)
+        if not given:
+            self.refused.set()
+        elif owner in held:
+            self.prolonged.set()
+        return given
+
+
+@pytest.mark.parametrize("sources", [1, 8, 25])
+async def test_a_thousand_callers_at_a_tokens_end_cost_one_request_over_all_sources(sources: int) -> None:
+    gate, clock = asyncio.Event(), Turned()
+    script = (token("a"), token("b").behind(gate))
+    async with Identity(*script) as identity, several(identity.url, sources, clock) as stages:
+        assert {await stage.source.get() for stage in stages} == {"a"}
+        assert len(identity.asked) == 1
+        clock.turn(DEAD)
+        waiting = [asyncio.create_task(stages[number % sources].source.get()) for number in range(1000)]
+        await identity.arrived(2)
+        for caller in waiting[::7]:
+            caller.cancel()
+        gate.set()
+        said = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [one for one in said if not isinstance(one, asyncio.CancelledError)] == ["b"] * (1000 - 143)
+    assert len(identity.asked) == 2
+
+
+async def test_a_stale_token_is_renewed_once_over_all_sources_and_nobody_waits() -> None:
+    gate, clock = asyncio.Event(), Turned()
+    script = (token("a"), token("b").behind(gate))
+    async with Identity(*script) as identity, several(identity.url, 4, clock) as stages:
+        for stage in stages:
+            await stage.source.get()
+        clock.turn(STALE)
+        assert [await stage.source.get() for stage in stages] == ["a"] * 4
+        await identity.arrived(2)
+        gate.set()
+        for stage in stages:
+            await settle(stage.source)
+        assert [stage.source.current() for stage in stages] == ["b"] * 4
+    assert len(identity.asked) == 2
+
+
+async def test_a_stale_token_of_another_is_better_than_none() -> None:
+    clock = Turned()
+    async with Identity(token("a"), answer(503)) as identity, several(identity.url, 2, clock) as (first, second):
+        await first.source.get()
+        clock.turn(STALE)
+        assert await second.source.get() == "a"
+    assert len(identity.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "waits"),
+    [(answer(503), TokenUnavailable, 1), (refusal("invalid_client", 401), TokenRefused, 30)],
+    ids=["transient", "permanent"],
+)
+async def test_a_failure_is_met_once_over_all_sources(
+    trouble: Answer, kind: type[Exception], waits: float
+) -> None:  # defect 14
+    clock = Turned()
+    async with Identity(*[trouble] * 9) as identity, several(identity.url, 5, clock) as stages:
+        for tries in (1, 2, 3):
+            clock.turn(waits)
+            said = await asyncio.gather(*(stage.source.get() for stage in stages), return_exceptions=True)
+            assert [type(error) for error in said] == [kind] * 5
+            assert len({stage.source.status()["next_try_s"] for stage in stages}) == 1
+            assert len(identity.asked) == tries
+
+
+async def test_a_source_that_has_not_tried_yet_tries_for_itself() -> None:
+    clock = Turned()
+    async with Identity(refusal("invalid_client", 401)) as identity, several(identity.url, 1, clock) as (first,):
+        with pytest.raises(TokenRefused):
+            await first.source.get()
+        clock.turn(1)
+        async with scene(identity.url, clock=clock, store=first.store) as second:
+            assert await second.source.get() == "token-1"
+        assert await first.source.get() == "token-1"  # found, though its own tries are held off
+    assert len(identity.asked) == 2
+
+
+async def test_what_has_failed_before_a_success_says_nothing_afterwards() -> None:
+    clock = Turned()
+    async with Identity(answer(429, retry_after="250")) as identity, several(identity.url, 2, clock) as (first, second):
+        await asyncio.gather(first.source.get(), return_exceptions=True)
+        second.source.try_again()
+        assert await second.source.get() == "token-1"
+        identity.script = [token("short", 20)]
+        assert await second.source.anew() == "short"
+        clock.turn(19)
+        assert await second.source.get() == "token-2"
+
+
+async def test_one_who_died_fetching_is_waited_for_no_longer_than_its_lease() -> None:
+    clock = Turned()
+    store = Busy(clock)
+    async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
+        await store.claim(key(identity), owner="dead", seconds=LEASE)
+        waiting = asyncio.create_task(stage.source.get())
+        await store.refused.wait()
+        assert identity.asked == []
+        clock.turn(LEASE)
+        assert await waiting == "token-1"
+
+
+async def test_a_lease_is_prolonged_while_its_holder_fetches() -> None:
+    gate, clock = asyncio.Event(), Turned()
+    store = Busy(clock)
+    async with Identity(token("a").behind(gate)) as identity, several(identity.url, 2, clock, store) as (first, second):
+        waiting = [asyncio.create_task(first.source.get())]
+        await identity.arrived(1)
+        clock.turn(LEASE - 1)
+        await asyncio.wait_for(store.prolonged.wait(), LEASE)
+        clock.turn(LEASE - 1)
+        waiting.append(asyncio.create_task(second.source.get()))
+        await store.refused.wait()
+        gate.set()
+        assert await asyncio.gather(*waiting) == ["a", "a"]
+    assert len(identity.asked) == 1
+
+
+async def test_a_lease_that_never_ends_is_not_waited_for_for_ever() -> None:
+    clock = Turned()
+    store = Busy(clock)
+    async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
+        await store.claim(key(identity), owner="stuck", seconds=1e9)
+        waiting = asyncio.create_task(stage.source.get())
+        await store.refused.wait()
+        assert identity.asked == []
+        clock.turn(60)
+        assert await waiting == "token-1"
+        assert not await store.claim(key(identity), owner="other", seconds=1)
+
+
+async def test_a_caller_waits_no_longer_than_it_may_for_another_s_fetch() -> None:
+    clock = Turned()
+    store = MemoryStore(clock)
+    async with Identity() as identity, scene(identity.url, clock=clock, store=store, token_wait=0.05) as stage:
+        await store.claim(key(identity), owner="slow", seconds=1e9)
+        with pytest.raises(TokenUnavailable) as caught:
+            await stage.source.get()
+        assert caught.value.reason.startswith("waiting: ")
+        assert caught.value.retry_after == 1.0
+
+
+async def test_nothing_is_left_held_after_a_fetch_whatever_came_of_it() -> None:
+    clock = Turned()
+    store = MemoryStore(clock)
+    async with Identity(token("a"), answer(503)) as identity, several(identity.url, 2, clock, store) as stages:
+        for stage in stages:
+            await stage.source.get()
+        clock.turn(DEAD)
+        await asyncio.gather(stages[0].source.get(), return_exceptions=True)
+        assert not list(store.leases())
+        slow = asyncio.Event()
+        identity.script = [token("b").behind(slow)]
+        clock.turn(61)
+        waiting = asyncio.create_task(stages[0].source.get())
+        await identity.arrived(3)
+        assert [name for name, _, _ in store.leases()] == [key(identity)]
+        await stages[0].source.close()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert not list(store.leases())
+
+
+async def test_a_refused_token_is_replaced_once_per_interval_over_all_sources() -> None:  # defects 7, 13
+    clock = Turned()
+    async with Identity() as identity, several(identity.url, 4, clock) as stages:
+        for stage in stages:
+            await stage.source.get()
+        assert {await stage.source.renewed("token-1") for stage in stages} == {"token-2"}
+        clock.turn(10)
+        assert {await stage.source.renewed("token-2") for stage in stages} == {None}
+        assert {stage.source.current() for stage in stages} == {"token-2"}
+        assert len(identity.asked) == 2
+        clock.turn(20)
+        said = await asyncio.gather(*(stage.source.renewed("token-2") for stage in stages for _ in range(50)))
+        assert set(said) == {"token-3"}
+    assert len(identity.asked) == 3
+
+
+async def test_a_refused_token_is_dropped_only_if_it_is_the_present_one() -> None:  # defect 7
+    clock = Turned()
+    async with Identity() as identity, several(identity.url, 2, clock) as (first, second):
+        await first.source.get()
+        await second.source.get()
+        assert await first.source.renewed("token-1") == "token-2"
+        clock.turn(60)
+        assert await second.source.renewed("token-1") == "token-2"  # a late 401: found, not fetched
+        present = await first.store.get(key(identity))
+        assert present is not None
+        assert present.value == "token-2"
+    assert len(identity.asked) == 2
+
+
+async def test_a_storm_of_401_over_all_sources_costs_one_token_request_per_interval() -> None:  # defect 13
+    async def call(stage: Scene) -> None:
+        sent = stage.source.current() or await stage.source.get()
+        if (again := await stage.source.renewed(sent)) is not None:
+            stage.source.fruitless(again)
+
+    clock = Turned()
+    async with Identity() as identity, several(identity.url, 4, clock) as stages:
+        for stage in stages:
+            await stage.source.get()
+        for _ in range(90):
+            await asyncio.gather(*(call(stage) for stage in stages for _ in range(5)))
+            assert all(stage.source.current() is not None for stage in stages)
+            clock.turn(1)
+    assert len(identity.asked) <= 1 + 3
+
+
+async def test_a_forced_renewal_that_failed_is_tried_again_after_its_back_off() -> None:
+    clock = Turned()
+    script = (token("a"), answer(503))
+    async with Identity(*script) as identity, several(identity.url, 2, clock) as (first, second):
+        await first.source.get()
+        await second.source.get()
+        assert await first.source.renewed("a") is None
+        clock.turn(1)
+        assert await second.source.renewed("a") == "token-1"
+
+
+async def test_without_the_store_each_goes_on_by_itself() -> None:
+    clock = Turned()
+    store = Down(clock)
+    async with Identity() as identity, several(identity.url, 2, clock, store) as (first, second):
+        assert [await first.source.get(), await second.source.get()] == ["token-1", "token-2"]
+        assert await first.source.renewed("token-1") == "token-3"
+        clock.turn(1)
+        assert await first.source.renewed("token-3") is None
+        identity.script = [answer(503)]
+        clock.turn(DEAD)
+        await asyncio.gather(first.source.get(), return_exceptions=True)
+        clock.turn(1)
+        assert await first.source.get() == "token-4"
+        store.up = True
+        clock.turn(DEAD)
+        assert {await first.source.get(), await second.source.get()} == {"token-5"}
