@@ -16,6 +16,10 @@ FIELDS = (
 )
 
 
+LONGEST_PATH = 2048
+"""Characters of a path that are recorded: with more, a line would not go into a shared pipe in one piece (PIPE_BUF)."""
+
+
 class Record(msgspec.Struct):
     """What is known of one request so far; unknown is None.
 
@@ -65,7 +69,9 @@ def line(record: Record) -> bytes:
     record.level = level(record)
     path, upstream_ms = record.path, record.upstream_ms
     if path is not None and (path[:1] != "/" or "?" in path):
-        record.path = _bare(path)
+        path = record.path = _bare(path)
+    if path is not None and len(path) > LONGEST_PATH:
+        record.path = path[:LONGEST_PATH]
     # Half a microsecond up, then cut: three decimals at half the price of round().
     record.duration_ms = int(record.duration_ms * 1000 + 0.5) / 1000
     if upstream_ms is not None:

@@ -63,7 +63,8 @@ class CallerBody:
                 self._wake()
                 return b""
             self.arrived = self._framing.ended
-        self._pieces += pieces
+        # Joined: thousands of chunks of a byte each would weigh fifty times what they hold.
+        self._pieces += [b"".join(pieces)] if len(pieces) > 1 else pieces
         self._unread += sum(map(len, pieces))
         if self._unread > AHEAD and not self.arrived:
             self._flow(False)  # noqa: FBT003 - go or stop, in one word
@@ -80,6 +81,7 @@ class CallerBody:
 
     def at_once(self) -> list[bytes] | None:
         """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
+        self._check_whole()
         if self._ended:
             return self._framed(self._kept)
         if not self.arrived:
@@ -93,6 +95,7 @@ class CallerBody:
         A failure on either side ends the exchange, unless the reply has begun: that one is let finish (RFC 9112 §9.5).
         Raises BadRequest, BodyTooLarge and CallerGone for the caller's.
         """
+        self._check_whole()
         try:
             self._forward(connection, self._kept)
             if self._invite is not None and not self._unread and not self.taken:
@@ -106,6 +109,10 @@ class CallerBody:
             if connection.known_head is None:
                 connection.abort()
             raise
+
+    def _check_whole(self) -> None:
+        """What was let go cannot be sent again: better no request than a short one."""
+        assert self.is_whole, "a body that is not whole would go out a second time"
 
     def _forward(self, connection: Connection, pieces: list[bytes]) -> None:
         if parts := self._framed(pieces):
@@ -134,13 +141,14 @@ class CallerBody:
         self.taken += self._unread
         self._unread = 0
         self._ended = self.arrived
-        if self._limit is not None and self.taken > self._limit:
-            raise BodyTooLarge
-        if self.taken > self._keep:
+        is_too_large = self._limit is not None and self.taken > self._limit
+        if is_too_large or self.taken > self._keep:
             self.is_whole = False
             self._kept.clear()
         elif self.is_whole:
             self._kept += pieces
+        if is_too_large:
+            raise BodyTooLarge
         return pieces
 
     def _framed(self, pieces: list[bytes]) -> list[bytes]:

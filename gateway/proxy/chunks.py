@@ -10,6 +10,7 @@ from gateway.proxy.fields import CONTROL, NAME, Malformed
 
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
 SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
+WHOLE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 CRLF = b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
 
@@ -47,6 +48,13 @@ class ChunkReader:
         pieces: list[bytes] = []
         at, size = 0, len(data)  # what is read already is not copied away: that would cost the square of many chunks
         while at < size and self._state is not State.END:
+            if self._state is State.SIZE and (found := None if self._line else WHOLE.match(data, at)) is not None:
+                # A chunk that is all here, and most are: the price of thousands of small ones must be low.
+                begin, end = found.end(), found.end() + int(found[1], 16)
+                if end > begin and data[end : end + 2] == CRLF:
+                    pieces.append(data[begin:end])
+                    at = end + 2
+                    continue
             if self._state is State.DATA:
                 end = min(at + self._left, size)
                 pieces.append(data[at:end])

@@ -145,10 +145,13 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> bool:
         """Ends the exchange; true where it ended cleanly and another may follow."""
-        transport = self._transport
-        if self._error is not None or not self._reader.reusable or transport is None or transport.is_closing():
+        transport, reader = self._transport, self._reader
+        if self._error is not None or not reader.reusable or transport is None or transport.is_closing():
+            return False
+        if self._reading_paused:  # it ended while nobody took it, behind TLS: the next reply would not be read
             return False
         self._is_busy = False
+        reader.body = []
         return True
 
     # The connection -------------------------------------------------------------------------------------------------

@@ -139,6 +139,10 @@ class Forward:
             self._leave(exchange)
         return exchange.delivery.keep_alive
 
+    def accepts(self, peer: str | None) -> bool:
+        """Whether this address may call."""
+        return self.table.admission.accepts_address(peer)
+
     def refuse(self, caller: CallerConnection, error: GatewayError) -> None:
         """Answers what could not even be read as a request."""
         exchange = Exchange(caller, None)
@@ -152,10 +156,12 @@ class Forward:
         self.under_way += 1
 
     def _leave(self, exchange: Exchange) -> None:
-        self._sink(exchange.finish(self._unrouted))
-        self.under_way -= 1
-        if not self.under_way:
-            self.idle.set()
+        try:
+            self._sink(exchange.finish(self._unrouted))
+        finally:
+            self.under_way -= 1
+            if not self.under_way:
+                self.idle.set()
 
     # The walk -------------------------------------------------------------------------------------------------------
 
@@ -313,7 +319,9 @@ class Forward:
             fresh = await route.source.renewed(token)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
-        return (attempts.DELIVER, token) if fresh is None else (attempts.AT_ONCE, fresh)
+        if fresh is None or not exchange.body.is_whole:  # the upload went on meanwhile, beyond what is kept
+            return attempts.DELIVER, token
+        return attempts.AT_ONCE, fresh
 
     def _begin_reply(self, exchange: Exchange, way: Way[Route], connection: Connection, reply: ReplyHead) -> None:
         """Steps 8, 9 and 11: headers in, names, and what of the body has come."""

@@ -101,7 +101,7 @@ class ReplyReader:
         seen = len(self._buffer)
         window = self._buffer + data if seen else data
         while True:
-            end = window.find(b"\r\n\r\n", max(0, seen - 3))
+            end = window.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0)
             if end < 0:
                 self._check_so_far(window, max(0, seen - 1))
                 self._buffer = window
@@ -200,5 +200,7 @@ _short_status = lru_cache(maxsize=256)(_read_status)
 def _stays(connection: bytes | None, *, modern: bool) -> bool:
     if connection is None:
         return modern
+    if connection == b"keep-alive":
+        return True
     options = options_of(connection)
     return b"close" not in options and (modern or b"keep-alive" in options)

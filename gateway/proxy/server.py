@@ -19,6 +19,8 @@ from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_re
 
 KEEPALIVE = 75.0
 """Seconds that a connection may stand idle, and that a head may take."""
+BRIEF = 5.0
+"""The same for one that will not be served."""
 LINGER = 5.0
 AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
 REMEMBERED = 4 * 1024  # bytes of a head that is remembered with its connection
@@ -36,6 +38,9 @@ class Handler(Protocol):
     def refuse(self, caller: "CallerConnection", error: GatewayError) -> None:
         """Answers what could not even be read as a request."""
 
+    def accepts(self, peer: str | None) -> bool:
+        """Whether this address may call."""
+
 
 class CallerConnection(asyncio.Protocol):
     """One caller's connection. `peer` is its address, None for a unix socket; `is_over` says that it came as one too
@@ -44,9 +49,9 @@ class CallerConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        *("_block", "_body", "_buffer", "_deadline", "_drained", "_end", "_fault", "_head", "_is_deaf", "_is_held"),
-        *("_loop", "_seen", "_server", "_skipped", "_timer", "_transport", "_waiter", "is_behind"),
-        *("is_over", "is_serving", "peer", "settled", "task"),
+        *("_block", "_body", "_buffer", "_deadline", "_drained", "_end", "_fault", "_has_begun", "_head"),
+        *("_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer", "_transport"),
+        *("_waiter", "is_behind", "is_over", "is_serving", "is_welcome", "peer", "settled", "task"),
     )
 
     def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
@@ -64,7 +69,9 @@ class CallerConnection(asyncio.Protocol):
         self.settled: object = None
         self._seen = 0
         self._end = -1
-        self._skipped = False
+        self._skipped = self._has_begun = False
+        self._patience = KEEPALIVE
+        self.is_welcome = True
         self._fault: GatewayError | None = None
         self._body: CallerBody | None = None
         self._is_deaf = self._is_held = self.is_behind = False
@@ -116,10 +123,8 @@ class CallerConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else None
-        server = self._server
-        server.connections.add(self)
-        self.is_over = len(server.connections) > server.limits.connections
-        self._deadline = self._loop.time() + KEEPALIVE
+        self._take_place()
+        self._deadline = self._loop.time() + self._patience
         self._timer = self._loop.call_at(self._deadline, self._on_time)
         self.task = self._loop.create_task(self._converse())
 
@@ -148,6 +153,7 @@ class CallerConnection(asyncio.Protocol):
         """asyncio: the caller is gone."""
         self._transport = None
         self._server.connections.discard(self)
+        self._server.places -= self.is_welcome
         if self._timer is not None:
             self._timer.cancel()
         if self.task is not None:
@@ -165,17 +171,45 @@ class CallerConnection(asyncio.Protocol):
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
+    def _take_place(self) -> None:
+        """Whoever may not call, or comes as one too many, is told so if it asks at once; it takes nobody's place."""
+        server = self._server
+        server.connections.add(self)
+        self.is_welcome = server.handler.accepts(self.peer)
+        if self.is_welcome:
+            server.places += 1
+            self.is_over = server.places > server.limits.connections
+        if self.is_over or not self.is_welcome:
+            self._patience = BRIEF
+            if len(server.connections) > 2 * server.limits.connections:
+                self.abort()
+
     async def _converse(self) -> None:
         """Serves the requests of this connection one after the other."""
         handler = self._server.handler
         stays = True
         while stays and (block := await self._next_block()) is not None:
             self.is_serving = True
-            head = self._read(block)
-            stays = head is not None and await handler.serve(self, head, self._begin_body(head))
-            self.is_serving = False
-            self._deadline = self._loop.time() + KEEPALIVE
+            try:
+                head = self._read(block)
+                stays = head is not None and await handler.serve(self, head, self._begin_body(head))
+                await self._keep_pace()
+            except CallerGone:
+                stays = False
+                self.abort()
+            finally:
+                self.is_serving = False
+            self._deadline = self._loop.time() + self._patience
         await self._part()
+
+    async def _keep_pace(self) -> None:
+        """Before the next request: a caller that does not read is not answered further, and one that has sent many at
+        once lets the others in between. Raises CallerGone for one that reads nothing for long.
+        """
+        if self.is_behind:
+            await self.drain(KEEPALIVE)
+        if self._buffer:
+            await asyncio.sleep(0)
 
     def _read(self, block: bytes) -> RequestHead | None:
         """Reads a head, or answers why it cannot be read. A caller that keeps its connection tends to say the same head
@@ -207,7 +241,7 @@ class CallerConnection(asyncio.Protocol):
             self._give_up(self._fault)
             return None
         block, self._buffer = self._buffer[: self._end], self._buffer[self._end + 4 :]
-        self._end, self._seen, self._skipped = -1, 0, False
+        self._end, self._seen, self._skipped, self._has_begun = -1, 0, False, False
         return block
 
     def _scan(self) -> None:
@@ -223,8 +257,9 @@ class CallerConnection(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _check_beginning(self, buffer: bytes) -> None:
-        if not self._seen:  # the head's own time begins with its first bytes
-            self._deadline = self._loop.time() + KEEPALIVE
+        if not self._has_begun:  # the head's own time begins with its first byte
+            self._has_begun = True
+            self._deadline = self._loop.time() + self._patience
         try:
             check_beginning(buffer, self._seen, self._server.limits)
         except GatewayError as error:
@@ -284,8 +319,11 @@ class CallerConnection(asyncio.Protocol):
         elif self._buffer and self._waiter is not None and not self._waiter.done():
             self._fault = BadRequest("The request's head did not come to its end in time.")
             self._waiter.set_result(None)
+        elif self._transport is not None and self._transport.is_closing():  # it does not take its last bytes
+            self.abort()
         else:
             self.close()
+            self._timer = self._loop.call_at(now + KEEPALIVE, self._on_time)
 
 
 class CallerServer:
@@ -297,6 +335,8 @@ class CallerServer:
         self.limits = limits
         self.linger = linger
         self.connections: set[CallerConnection] = set()
+        self.places = 0
+        """Connections of those who may call."""
 
     def __call__(self) -> CallerConnection:
         """asyncio: a protocol for a new connection."""
