@@ -3,6 +3,7 @@ one process is enough. What a gateway is made of is put together in `wiring`; se
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -14,9 +15,11 @@ from gateway.admin.desk import Desk
 from gateway.admin.server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
+from gateway.config.problem import SecretProblem
 from gateway.door import Door, naming
-from gateway.oauth.source import Readiness
-from gateway.observe.log import Log
+from gateway.oauth.source import Readiness, TokenSource
+from gateway.oauth.store import Store
+from gateway.observe.log import Log, say
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.proxy.admission import Admission
 from gateway.proxy.forward import Forward
@@ -25,6 +28,8 @@ from gateway.proxy.server import CallerServer
 from gateway.service import live, raise_file_limit
 from gateway.watching import gauges
 from gateway.wiring import Parts
+
+log = logging.getLogger("gateway.app")
 
 BACKLOG = 1024
 
@@ -37,6 +42,7 @@ class Gateway(Desk):
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lambda: records.lost)
         self._parts = Parts(self._metrics, environ=environ)
+        self._parts.warm(config)
         self._assembly = self._next = self._parts.assemble(config)
         self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=records.write)
         limits = config.limits
@@ -49,6 +55,7 @@ class Gateway(Desk):
         self._metrics.watch_tokens(self._token_gauges)
         self._metrics.watch_store(lambda: self._assembly.store.health().ok)
         self._closing: set[asyncio.Task[None]] = set()
+        self._leaving: set[TokenSource] = set()
 
     async def open(self, listener: socket.socket, *, address: str) -> None:
         """Serves the callers that come to a bound socket, closed at `drain`; `address` is what it is called."""
@@ -58,10 +65,11 @@ class Gateway(Desk):
         self._listener = await loop.create_server(self._callers, sock=listener, backlog=BACKLOG)
         self._assembly.prefetch()
 
-    def prepare(self, config: Config) -> None:
-        """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file that it names
-        cannot be used.
+    async def prepare(self, config: Config) -> None:
+        """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file or a secret that
+        it names cannot be used.
         """
+        await asyncio.to_thread(self._parts.warm, config)
         self._next_config, self._next = config, self._parts.assemble(config)
 
     def adopt(self) -> None:
@@ -71,8 +79,10 @@ class Gateway(Desk):
         self._assembly.prefetch()
         for upstream in before.upstreams:
             upstream.close()
-        if before.store is not self._assembly.store:
-            closing = asyncio.create_task(self._parts.retire(before.store))
+        leaving = {source for source in before.sources.values() if source not in self._assembly.sources.values()}
+        if leaving or before.store is not self._assembly.store:
+            self._leaving |= leaving
+            closing = asyncio.create_task(self._retire(before.store, leaving))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
@@ -95,11 +105,19 @@ class Gateway(Desk):
         await self._callers.shutdown(within=0.1)
         for upstream in self._assembly.upstreams:
             upstream.close()
-        for source in self._assembly.sources.values():
+        for source in (*self._assembly.sources.values(), *self._leaving):
             await source.close()
         await asyncio.gather(*self._closing)
         await self._parts.close()
         return drained
+
+    async def _retire(self, store: Store, sources: set[TokenSource]) -> None:
+        """Lets the sources that are no longer used end their fetches, then closes the store if nobody uses it."""
+        for source in sources:
+            await source.rest()
+            self._leaving.discard(source)
+        if store not in {self._assembly.store, self._next.store}:
+            await self._parts.retire(store)
 
     # The desk of the admin port -------------------------------------------------------------------------------------
 
@@ -110,7 +128,7 @@ class Gateway(Desk):
         sources = self._assembly.sources
         answers = await asyncio.gather(*(source.ready() for source in sources.values()))
         credentials = {
-            name: {"state": "ok"} if answer.ok else {"state": "no-token", **_trouble(answer)}
+            name: {"state": _state(answer), **(_trouble(answer) if answer.code else {})}
             for name, answer in zip(sources, answers, strict=True)
         }
         ready = all(answer.ok for answer in answers)
@@ -197,7 +215,7 @@ class Alone:
 
     async def reload(self, config: Config) -> None:
         """See `Service`; done at once, requests under way end by the old configuration."""
-        self._gateway.prepare(config)
+        await self._gateway.prepare(config)
         self._gateway.adopt()
 
     async def drain(self) -> int:
@@ -216,7 +234,18 @@ class Alone:
 async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:
     """Runs a gateway of one process; exit status as `service.live` says."""
     raise_file_limit()
-    return await live(Alone(loaded.config, records, environ=os.environ), loaded, read_again)
+    try:
+        alone = Alone(loaded.config, records, environ=os.environ)
+    except SecretProblem as problem:
+        say(log, logging.ERROR, "not-started", str(problem))
+        return 69
+    return await live(alone, loaded, read_again)
+
+
+def _state(answer: Readiness) -> str:
+    if answer.code == "sign-in":
+        return "sign-in-needed"
+    return "ok" if answer.ok else "no-token"
 
 
 def _trouble(answer: Readiness) -> dict[str, Any]:

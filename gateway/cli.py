@@ -1,4 +1,4 @@
-"""The verbs: `oic-gateway serve | check | token | sandbox | probe | schema`.
+"""The verbs: `oic-gateway serve | check | token | login | logout | sandbox | probe | schema`.
 
 Exit status follows sysexits: 0 done, 69 something outside does not answer as it should, 78 the configuration is wrong.
 Each verb imports what it needs when it runs, and none waits for another's modules: `probe` runs every few seconds.
@@ -10,13 +10,15 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sized
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from gateway import __version__
-from gateway.config.problem import ConfigProblems
+from gateway.config.problem import ConfigProblems, SecretProblem
 
 if TYPE_CHECKING:
     from gateway.config.load import Loaded
+    from gateway.oic.diagnosis import Finding
 
 OK, UNAVAILABLE, BAD_CONFIG = 0, 69, 78
 PREFIX = "OIC_GATEWAY_"
@@ -44,6 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigProblems as problems:
         print(problems, file=sys.stderr)  # noqa: T201 - a verb speaks to the terminal
         return BAD_CONFIG
+    except SecretProblem as problem:
+        print(problem, file=sys.stderr)  # noqa: T201
+        return UNAVAILABLE
     except KeyboardInterrupt:
         return 130
 
@@ -75,6 +80,17 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     token.add_argument("--force", action="store_true", help="get another one, even where a good one is kept")
     token.add_argument("name", metavar="NAME", help="a credential of the configuration")
     token.set_defaults(run=_token)
+
+    login = verbs.add_parser("login", parents=[file], help="have a person sign in for a credential")
+    how = login.add_mutually_exclusive_group()
+    how.add_argument("--paste", action="store_true", help="listen nowhere: paste the address that the browser ends at")
+    how.add_argument("--browser", action="store_true", help="open the address; the process list shows it for a moment")
+    login.add_argument("name", metavar="NAME", help="a credential with `grant: authorization_code`")
+    login.set_defaults(run=_login)
+
+    logout = verbs.add_parser("logout", parents=[file], help="revoke and forget what a person has signed in for")
+    logout.add_argument("name", metavar="NAME", help="a credential with `grant: authorization_code`")
+    logout.set_defaults(run=_logout)
 
     box = verbs.add_parser("sandbox", help="serve an imitation identity domain and OIC instance")
     if "sandbox" in words:
@@ -152,6 +168,31 @@ def _token(options: argparse.Namespace) -> int:
         return UNAVAILABLE
     print(json.dumps(answer.claims, indent=2) if options.claims else answer.token)  # noqa: T201
     return OK
+
+
+def _login(options: argparse.Namespace) -> int:
+    from gateway.signin.login import login, why_not
+
+    config = _loaded(_file(options)).config
+    if refusal := why_not(config, options.name):
+        _refuse(refusal)
+    say = partial(print, flush=True)
+    return _found(_run(login(config, options.name, say=say, paste=options.paste, browser=options.browser)))
+
+
+def _logout(options: argparse.Namespace) -> int:
+    from gateway.signin.login import why_not
+    from gateway.signin.logout import logout
+
+    config = _loaded(_file(options)).config
+    if refusal := why_not(config, options.name):
+        _refuse(refusal)
+    return _found(_run(logout(config, options.name)))
+
+
+def _found(finding: "Finding") -> int:
+    print(finding.text(), file=None if finding.ok else sys.stderr)
+    return OK if finding.ok else UNAVAILABLE
 
 
 def _probe(options: argparse.Namespace) -> int:

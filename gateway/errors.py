@@ -125,7 +125,12 @@ class CallerGone(GatewayError):
 
 
 class TokenRefused(GatewayError):
-    """The identity domain said no for good: wrong client, secret, scope or grant. Someone must act."""
+    """The identity domain said no for good: wrong client, secret, scope or grant. Someone must act.
+
+    `successor` is a refresh token that came with an answer of no use otherwise: the one used for it may be gone.
+    """
+
+    successor: str | None = None
 
     code = "token-refused"
     status = 502
@@ -135,7 +140,9 @@ class TokenRefused(GatewayError):
 
 
 class TokenUnavailable(GatewayError):
-    """The identity domain is down, slow, limiting, or answered nonsense; it is tried again."""
+    """The identity domain is down, slow, limiting, or answered nonsense; it is tried again. `successor`: see above."""
+
+    successor: str | None = None
 
     code = "token-unavailable"
     status = 503

@@ -5,13 +5,12 @@ The libraries of file and Redis are loaded only here, and only when they are use
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from gateway.config import secrets
 from gateway.config.part import SecretRef
 from gateway.config.place import read_place
+from gateway.config.secrets import Secrets
 from gateway.config.state import Redis, State
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import Health, Store, StoreDown
@@ -22,34 +21,33 @@ from gateway.observe.log import say
 
 log = logging.getLogger("gateway.store")
 
-Known = tuple[State, tuple[bytes, ...], bytes]
-"""What a store was made of: settings, keys, authorities."""
+Known = tuple[State, Secrets, tuple[bytes, ...], bytes]
+"""What a store was made of: settings, where its secrets are, keys, authorities."""
 
 
 class Keeping:
     """Stores by what they were made of, `memory` behind all of them: tokens are kept when the store changes.
 
-    Made inside the loop. `environ` is where secrets are that a variable holds.
+    Made inside the loop.
     """
 
-    def __init__(self, clock: Clock, *, environ: Mapping[str, str]) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._environ = environ
         self._stores: list[tuple[Known, Sharing]] = []
         self.memory = MemoryStore(clock)
 
-    def store(self, state: State | None) -> Store:
+    def store(self, state: State | None, secrets: Secrets) -> Store:
         """The store that the configuration asks for; the same one as long as settings, keys and authorities are.
 
         A store that cannot be reached is no error, but keys and authorities that cannot be read are: OSError.
         """
         if state is None:
             return self.memory
-        known = state, *_files(state, self._environ)
+        known = state, secrets, *_files(state, secrets)
         for made_of, store in self._stores:
             if made_of == known:
                 return store
-        sealed = _sealed(state, known[1], clock=self._clock, environ=self._environ)
+        sealed = _sealed(state, known[2], clock=self._clock, secrets=secrets)
         made = Sharing(sealed, local=self.memory, watch=Watcher(), limit=state.timeout)
         self._stores.append((known, made))
         return made
@@ -86,10 +84,10 @@ class Watcher:
         say(log, logging.WARNING, "store-unreadable", told, entry=name)
 
 
-async def reach(state: State, *, clock: Clock, environ: Mapping[str, str]) -> Health:
+async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
     """Whether the store can be read and written now. Raises OSError as `Keeping.store` does."""
-    keys, _ = _files(state, environ)
-    store = _sealed(state, keys, clock=clock, environ=environ)
+    keys, _ = await asyncio.to_thread(_files, state, secrets)
+    store = _sealed(state, keys, clock=clock, secrets=secrets)
     try:
         async with asyncio.timeout(PATIENCE):
             await store.check()
@@ -102,30 +100,30 @@ async def reach(state: State, *, clock: Clock, environ: Mapping[str, str]) -> He
     return store.health()
 
 
-def _files(state: State, environ: Mapping[str, str]) -> tuple[tuple[bytes, ...], bytes]:
-    keys = tuple(secrets.sealing_key(ref, environ=environ) for ref in state.keys)
+def _files(state: State, secrets: Secrets) -> tuple[tuple[bytes, ...], bytes]:
+    keys = tuple(secrets.sealing_key(ref) for ref in state.keys)
     tls = state.redis.tls if state.redis is not None else None
     return keys, Path(tls.ca).read_bytes() if tls is not None and tls.ca is not None else b""
 
 
-def _sealed(state: State, keys: tuple[bytes, ...], *, clock: Clock, environ: Mapping[str, str]) -> Shared:
+def _sealed(state: State, keys: tuple[bytes, ...], *, clock: Clock, secrets: Secrets) -> Shared:
     from gateway.oauth.stores.seal import Seal  # noqa: PLC0415 - brings cryptography
     from gateway.oauth.stores.sealed import PREFIX, SealedStore  # noqa: PLC0415 - and so does this
 
     prefix = PREFIX if state.redis is None else state.redis.prefix
-    return SealedStore(_shelf(state, clock, environ), seal=Seal(keys), clock=clock, watch=Watcher(), prefix=prefix)
+    return SealedStore(_shelf(state, clock, secrets), seal=Seal(keys), clock=clock, watch=Watcher(), prefix=prefix)
 
 
-def _shelf(state: State, clock: Clock, environ: Mapping[str, str]) -> Shelf:
+def _shelf(state: State, clock: Clock, secrets: Secrets) -> Shelf:
     if state.redis is not None:
-        return _redis(state.redis, limit=state.timeout, environ=environ)
+        return _redis(state.redis, limit=state.timeout, secrets=secrets)
     from gateway.oauth.stores.file import FileShelf  # noqa: PLC0415 - brings sqlite3
 
     assert state.path is not None
     return FileShelf(state.path, clock=clock)
 
 
-def _redis(redis: Redis, *, limit: float, environ: Mapping[str, str]) -> Shelf:
+def _redis(redis: Redis, *, limit: float, secrets: Secrets) -> Shelf:
     from gateway.oauth.stores.redis import Place, RedisShelf  # noqa: PLC0415 - brings redis
 
     place = read_place(redis.url)
@@ -133,14 +131,14 @@ def _redis(redis: Redis, *, limit: float, environ: Mapping[str, str]) -> Shelf:
     return RedisShelf(
         Place(place.hosts, place.path, service=place.service, is_cluster=place.is_cluster, db=place.db),
         limit=limit,
-        login=partial(_login, redis.username, redis.password, environ) if redis.password else None,
-        sentinel_login=partial(_login, sentinel.username, sentinel.password, environ) if sentinel else None,
+        login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
+        sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
         tls=place.is_tls,
         ca=redis.tls.ca if redis.tls is not None else None,
     )
 
 
-def _login(username: str | None, password: SecretRef, environ: Mapping[str, str]) -> tuple[str, str] | tuple[str]:
+def _login(username: str | None, password: SecretRef, secrets: Secrets) -> tuple[str, str] | tuple[str]:
     """As Redis takes it: the password alone where there is no user. Raises SecretProblem."""
-    secret = secrets.read(password, environ=environ).get_secret_value()
+    secret = secrets.read(password).get_secret_value()
     return (secret,) if username is None else (username, secret)

@@ -9,7 +9,9 @@ import jwt
 
 from gateway import __version__
 from gateway.config.model import Config
+from gateway.config.secrets import Secrets
 from gateway.config.state import State
+from gateway.config.vault import Vault
 from gateway.errors import Overloaded, TokenRefused, TokenUnavailable, UpstreamUnreachable
 from gateway.keeping import reach
 from gateway.oauth.clock import SystemClock
@@ -43,7 +45,7 @@ async def check(config: Config) -> list[Finding]:
         seconds = max(route.connect_timeout for route in assembly.routes)
         tokens = [_ask(parts, config, name, anew=True) for name in config.credentials]
         ways = [_reach(upstream, seconds) for upstream in assembly.upstreams]
-        stores = [] if config.state is None else [_store(config.state)]
+        stores = [] if config.state is None else [_store(config.state, Secrets(os.environ, vault=Vault(config.oci)))]
         answers = await asyncio.gather(*tokens)
         return [answer.finding for answer in answers] + list(await asyncio.gather(*ways, *stores))
     finally:
@@ -92,8 +94,8 @@ async def _reach(upstream: Upstream, seconds: float) -> Finding:
     return Finding(ok=True, subject=f"upstream {upstream.origin.name}", seen="reached")
 
 
-async def _store(state: State) -> Finding:
-    health = await reach(state, clock=SystemClock(), environ=os.environ)
+async def _store(state: State, secrets: Secrets) -> Finding:
+    health = await reach(state, clock=SystemClock(), secrets=secrets)
     if health.ok:
         return Finding(ok=True, subject=f"state ({health.kind})", seen="can be read and written")
     remedy = "Without it the gateway goes on by itself; docs/operations.md tells what it needs under Keeping tokens."

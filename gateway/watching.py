@@ -34,6 +34,16 @@ class Watcher:
             expires_in_s=round(expires_in_s, 1),
         )
 
+    def unkept(self, why: str) -> None:
+        """A new refresh token cannot be kept for now."""
+        say(
+            log,
+            logging.ERROR,
+            "refresh-token-unkept",
+            f"the new refresh token of {self._credential} cannot be kept, and is tried again each second: {why}",
+            credential=self._credential,
+        )
+
     def coalesced(self) -> None:
         """A caller waits for another's fetch."""
         self._meter.coalesced += 1

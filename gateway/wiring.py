@@ -4,6 +4,7 @@
 the sources of credentials that have not changed. `Parts.assemble` makes all the rest anew.
 """
 
+import hashlib
 import math
 import os
 import ssl
@@ -13,26 +14,29 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from urllib import request as environment
-from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from gateway.config import secrets
 from gateway.config.model import ClientTls, Config, Credential, Proxy, Signing
+from gateway.config.oci import Oci
 from gateway.config.part import SecretRef, Tls
+from gateway.config.secrets import Secrets
 from gateway.config.settled import SettledRoute, budgets, client_secrets, endpoint_of, settle
+from gateway.config.vault import Vault
 from gateway.keeping import Keeping
 from gateway.oauth.budget import Budget
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.oauth.endpoint import TokenEndpoint, open_session
 from gateway.oauth.grants import build, token_key
 from gateway.oauth.lifetime import Lead
+from gateway.oauth.refreshing import Refreshing
 from gateway.oauth.requests import Reader, Requests
 from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.metrics import Metrics
 from gateway.proxy.admission import Admission
-from gateway.proxy.dialing import EgressProxy, Origin, basic
+from gateway.proxy.dialing import EgressProxy, Origin
+from gateway.proxy.egress import Way, way_of
 from gateway.proxy.forward import GENERAL_METHODS, Route, Table
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing
@@ -70,26 +74,44 @@ class Parts:
         self._environ = environ
         self._proxies = environment.getproxies_environment() if environ is os.environ else {}
         self._clock: Clock = SystemClock()
-        self._keeping = Keeping(self._clock, environ=environ)
+        self._secrets = Secrets(environ)
+        self._oci = Oci()
+        self._keeping = Keeping(self._clock)
         self._store: Store = self._keeping.memory
-        self._session: aiohttp.ClientSession = open_session()
+        self._session: aiohttp.ClientSession | None = None
         self._sources: dict[str, tuple[Credential, TokenSource]] = {}
         self._budgets: dict[str, Budget] = {}
 
     async def close(self) -> None:
         """Closes the session to identity domains, and the stores."""
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
         await self._keeping.close()
 
     async def retire(self, store: Store) -> None:
         """Closes the store of an assembly that is no longer used."""
         await self._keeping.retire(store)
 
-    def keep(self, config: Config) -> Store:
-        """The store and the budgets that a configuration asks for are those of `source` from now on; OSError where
-        their files cannot be used.
+    def warm(self, config: Config) -> None:
+        """Reads what `assemble` needs of the Vault, so that it need not wait for OCI; in a thread where callers are
+        served. Raises SecretProblem.
         """
-        store = self._keeping.store(config.state)
+        self._point(config.oci)
+        parts = (config.state, config.defaults.proxy, *(route.proxy for route in config.routes))
+        for part in filter(None, parts):
+            self._secrets.warm(part)
+
+    def _point(self, oci: Oci) -> None:
+        if oci != self._oci:
+            self._oci, self._sources = oci, {}
+            self._secrets = Secrets(self._environ, vault=Vault(oci))
+
+    def keep(self, config: Config) -> Store:
+        """The store, the Vault and the budgets that a configuration asks for are those of `source` from now on; OSError
+        where their files cannot be used.
+        """
+        self._point(config.oci)
+        store = self._keeping.store(config.state, self._secrets)
         if store is not self._store:
             self._store, self._sources = store, {}
         self._pace(config)
@@ -127,12 +149,15 @@ class Parts:
         """The token source of a credential."""
         requests = self.requests(credential, trust)
         renew = credential.renew
+        key, watch = key_of(name, credential), Watcher(name, self.metrics)
         return TokenSource(
             name,
-            key=key_of(name, credential),
+            key=key,
+            proof=_proof_of(credential),
             request=requests.made,
             endpoint=requests.sent,
-            fingerprint=partial(secrets.fingerprint, credential),
+            fingerprint=partial(self._secrets.fingerprint, credential),
+            expire=partial(self._secrets.expire, credential),
             store=self._store,
             clock=self._clock,
             budget=self._budget(credential),
@@ -141,8 +166,14 @@ class Parts:
             hold=renew.refused_every,
             # Two refreshes at once may cost the whole sign-in: there the turn is waited for as long as it takes.
             patience=math.inf if credential.grant in _ROTATING else credential.token_wait + 3 * credential.timeout,
-            watch=Watcher(name, self.metrics),
+            refreshing=self._refreshing(key, credential, watch) if credential.grant in _ROTATING else None,
+            watch=watch,
         )
+
+    def _refreshing(self, key: str, credential: Credential, watch: Watcher) -> Refreshing:
+        ref = credential.refresh_token
+        configured = None if ref is None else self._reader(ref)
+        return Refreshing(self._store, key=key, configured=configured, watch=watch)
 
     def requests(self, credential: Credential, trust: "Trust | None" = None) -> Requests:
         """What asks for the credential's tokens, for its source and for a sign-in."""
@@ -159,7 +190,7 @@ class Parts:
             ),
             grant=credential.grant,
             client_auth=credential.client_auth,
-            endpoint=self._endpoint(credential, trust or Trust()),
+            endpoint=self.endpoint(credential, trust),
             readers=self._readers(credential),
             client_secrets=[self._reader(ref) for ref in client_secrets(credential)],
             turn=partial(self._budget(credential).turn, within=credential.token_wait),
@@ -174,16 +205,18 @@ class Parts:
             budget = self._budgets.setdefault(endpoint, Budget(clock=self._clock))
             budget.bucket.limit(per_second=limits.per_second, per_minute=limits.per_minute)
 
-    def _endpoint(self, credential: Credential, trust: "Trust") -> TokenEndpoint:
-        proxy = self._proxy(credential.token_url, credential.proxy)
+    def endpoint(self, credential: Credential, trust: "Trust | None" = None) -> TokenEndpoint:
+        """What sends the credential's token requests."""
+        self._session = self._session or open_session()
+        proxy = self._way(credential.token_url, credential.proxy)
         is_tls = credential.token_url.lower().startswith("https:")
         return TokenEndpoint(
             self._session,
             timeout=credential.timeout,
             connect_timeout=credential.connect_timeout,
-            tls=self._context(credential.tls, trust) if is_tls else None,
-            proxy=f"http://{_bracketed(proxy.host)}:{proxy.port}" if proxy is not None else None,
-            proxy_auth=(proxy.authorization or None) if proxy is not None else None,
+            tls=self._context(credential.tls, trust or Trust()) if is_tls else None,
+            proxy=proxy.url if proxy is not None else None,
+            proxy_auth=proxy.authorization if proxy is not None else None,
         )
 
     def _context(self, tls: ClientTls | None, trust: "Trust") -> Callable[[], ssl.SSLContext]:
@@ -200,13 +233,13 @@ class Parts:
             readers["username"] = partial(str, credential.username)
         if credential.signing is not None:
             client, issuer = credential.client_id, credential.signing.issuer or credential.client_id
-            sign = partial(_assertion, credential.signing, wall=self._clock.wall, environ=self._environ)
+            sign = partial(_assertion, credential.signing, wall=self._clock.wall, secrets=self._secrets)
             readers["client_assertion"] = partial(sign, client, client)
             readers["assertion"] = partial(sign, issuer, credential.subject or "")
         return readers
 
     def _reader(self, ref: SecretRef) -> Reader:
-        return secrets.reader(ref, environ=self._environ)
+        return self._secrets.reader(ref)
 
     def _route(
         self,
@@ -217,7 +250,8 @@ class Parts:
         trust: "Trust",
     ) -> Route:
         base = Base.of(route.upstream)
-        proxy = self._proxy(route.upstream, route.proxy)
+        way = self._way(route.upstream, route.proxy)
+        proxy = way.proxy() if way is not None else None
         tls = trust.context(route.tls) if base.scheme == "https" else None
         key = (base.host, base.port, route.tls if tls else None, proxy)
         if key not in upstreams:
@@ -244,21 +278,12 @@ class Parts:
             host_line=f"Host: {base.authority}".encode(),
         )
 
-    def _proxy(self, url: str, configured: Proxy | None) -> EgressProxy | None:
+    def _way(self, url: str, configured: Proxy | None) -> Way | None:
         """The egress proxy for a URL: the configured one, else what HTTPS_PROXY and NO_PROXY say of https URLs."""
         if configured is not None:
-            password = ""
-            if configured.password is not None:
-                password = secrets.read(configured.password, environ=self._environ).get_secret_value()
-            return _egress(configured.url, configured.username, password)
-        parts = urlsplit(url)
-        found = self._proxies.get("https")
-        if parts.scheme != "https" or not found or _bypassed(parts.netloc, self._proxies):
-            return None
-        # As curl reads it: the scheme may be missing, user and password are percent-encoded.
-        url = found if "://" in found else f"http://{found}"
-        via = urlsplit(url)
-        return _egress(url, unquote(via.username or ""), unquote(via.password or ""))
+            password = self._reader(configured.password) if configured.password is not None else str
+            return Way.to(configured.url, configured.username or "", password)
+        return way_of(url, self._proxies)
 
 
 class Trust:
@@ -291,6 +316,12 @@ def key_of(name: str, credential: Credential) -> str:
     )
 
 
+def _proof_of(credential: Credential) -> str:
+    """How the credential proves itself, by reference: no secret is in it."""
+    shown = credential.model_dump_json(include={"client_auth", "client_secret", "signing", "tls", "password"})
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]
+
+
 def _verifying(ca: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -307,15 +338,13 @@ def _client_context(tls: ClientTls, password: Reader) -> ssl.SSLContext:
     return context
 
 
-def _assertion(
-    signing: Signing, issuer: str, subject: str, *, wall: Callable[[], float], environ: Mapping[str, str]
-) -> str:
+def _assertion(signing: Signing, issuer: str, subject: str, *, wall: Callable[[], float], secrets: Secrets) -> str:
     """An assertion signed with what the references say now; OSError or ValueError where they say nothing usable."""
     from gateway.config import keys  # noqa: PLC0415 - brings cryptography, which most credentials never need
     from gateway.oauth import assertions  # noqa: PLC0415 - the same
 
     pem, lock = (
-        None if ref is None else secrets.read(ref, environ=environ).get_secret_value()
+        None if ref is None else secrets.read(ref).get_secret_value()
         for ref in (signing.private_key, signing.key_password)
     )
     x5t = signing.x5t
@@ -336,18 +365,3 @@ def _assertion(
 def _lowered(origins: tuple[str, ...]) -> frozenset[str]:
     """Routes that say the same share it."""
     return frozenset(origin.lower() for origin in origins)
-
-
-def _bypassed(authority: str, proxies: dict[str, str]) -> bool:
-    bypass: Callable[[str, dict[str, str]], bool] = environment.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed knows it on Windows only
-    return bool(bypass(authority, proxies))
-
-
-def _egress(url: str, username: str | None, password: str) -> EgressProxy:
-    parts = urlsplit(url)
-    authorization = basic(username, password) if username else ""
-    return EgressProxy(parts.hostname or "", parts.port or 3128, authorization)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

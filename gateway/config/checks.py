@@ -36,6 +36,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _path_faults(steps, path)
     yield from _clear_text(tree)
     yield from _scopes(tree)
+    yield from _unkept(tree)
     for name, credential in _mapping(tree.get("credentials")).items():
         yield from needs_of(("credentials", name), _mapping(credential))
 
@@ -143,6 +144,22 @@ def _scopes(tree: Mapping[str, Any]) -> Iterator[Finding]:
         if isinstance(words, str) and "/urn:opc:resource" in words:
             what = "has a slash before `urn`, which identity domains refuse"
             yield Finding(("credentials", name, "scope"), what, "write …:443urn:opc:resource…", severity="warning")
+
+
+def _unkept(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    """Refresh tokens that nothing keeps: `login` is another process, and a server may replace the given one."""
+    if tree.get("state") is not None:
+        return
+    remedy = "add `state: {path: FILE, keys: [{file: KEY}]}`, or one with `redis`"
+    for name, credential in _mapping(tree.get("credentials")).items():
+        grant, steps = _mapping(credential).get("grant"), ("credentials", name, "grant")
+        if grant == "authorization_code":
+            yield Finding(steps, "needs `state` at the top of the file, where the sign-in is kept", remedy)
+        if grant == "refresh_token":
+            what = (
+                "has no `state` at the top of the file: a refresh token that replaces the given one is lost at a stop"
+            )
+            yield Finding(steps, what, remedy, severity="warning")
 
 
 def _routes(tree: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.config.oci import Oci
 from gateway.config.pace import Budget, Renew
 from gateway.config.part import Part, SecretRef, Tls
 from gateway.config.state import State
@@ -174,7 +175,7 @@ class Credential(Part):
     """Form parameter `resource` (RFC 8707), a string or a list of strings; one alone also picks the token of an answer
     that holds several."""
     params: Annotated[dict[str, str], AfterValidator(_unreserved)] = Field(default_factory=dict)
-    """Further form parameters of the token request; none that OAuth itself uses."""
+    """Further form parameters of the token request and of the sign-in's address; none that OAuth itself uses."""
     subject: Text | None = None
     """User for whom the grant `jwt_bearer` asks."""
     username: Text | None = None
@@ -184,11 +185,14 @@ class Credential(Part):
     refresh_token: SecretRef | None = None
     """Refresh token of the grant `refresh_token`, by reference."""
     redirect_uri: HttpUrl | None = None
-    """Where the sign-in of `authorization_code` comes back to, as registered in the application."""
+    """Where the sign-in of `authorization_code` comes back to, as registered in the application; omitted:
+    http://127.0.0.1:PORT/callback with any free port, for servers that take any (RFC 8252)."""
     authorize_url: HttpUrl | None = None
     """Where a person signs in for `authorization_code`; omitted: beside `token_url`."""
     revoke_url: HttpUrl | None = None
     """Where `logout` revokes a refresh token (RFC 7009); omitted: beside `token_url`."""
+    issuer: Text | None = None
+    """Who the answer of a sign-in must say it is from, if it says it (RFC 9207); omitted: the host of the sign-in."""
     timeout: Duration = 10.0
     """Longest time one token request may take."""
     connect_timeout: Duration = 5.0
@@ -304,6 +308,8 @@ class Config(Part):
     """Connections to each upstream origin."""
     state: State | None = None
     """Where tokens are kept; omitted: in memory, by each process for itself."""
+    oci: Oci = Field(default_factory=Oci)
+    """How secrets are read from OCI Vault; only where a secret is one of it (`oci_vault`)."""
     credentials: Annotated[dict[Name, Credential], Field(min_length=1)]
     """Credentials by name."""
     defaults: RouteSettings = Field(default_factory=RouteSettings)

@@ -12,7 +12,7 @@ from gateway.config.problem import Finding, Steps
 # Keys that each needs; `tls.cert` stands under `tls`.
 GRANTS: dict[str, tuple[str, ...]] = {
     "client_credentials": (),
-    "authorization_code": ("redirect_uri",),
+    "authorization_code": (),
     "refresh_token": ("refresh_token",),
     "jwt_bearer": ("subject", "signing"),
     "password": ("username", "password"),
@@ -25,8 +25,9 @@ CLIENT_AUTH: dict[str, tuple[str, ...]] = {
     "tls": ("tls.cert",),
     "none": (),
 }
+_BESIDE = ("authorize_url", "revoke_url")  # told from `token_url` where they are left out
 # Keys that a grant may have beside those it needs.
-_MAY: dict[str, tuple[str, ...]] = {"authorization_code": ("authorize_url", "revoke_url")}
+_MAY: dict[str, tuple[str, ...]] = {"authorization_code": ("redirect_uri", "issuer", *_BESIDE)}
 
 _REMEDIES = {
     "client_secret": "add `client_secret: {file: PATH}` or `{env: NAME}`",
@@ -34,7 +35,6 @@ _REMEDIES = {
     "tls.cert": "add `tls: {cert: PATH}`, the client certificate in PEM",
     "refresh_token": "add `refresh_token: {file: PATH}` or `{env: NAME}`",
     "password": "add `password: {file: PATH}` or `{env: NAME}`",
-    "redirect_uri": "add `redirect_uri: http://127.0.0.1:8400/`, as registered in the application",
 }
 
 # Pairs that no identity domain takes: grant, client_auth, what is wrong, what to do.
@@ -101,7 +101,7 @@ def _addresses(steps: Steps, credential: Mapping[str, Any], *, grant: str) -> It
     if _has(credential, "tls.cert") and url.lower().startswith("http:"):
         yield Finding((*steps, "tls", "cert"), "is never shown without TLS", "write https in `token_url`")
     if grant == "authorization_code" and not url.endswith("/token"):
-        for key in _MAY[grant]:
+        for key in _BESIDE:
             if not _has(credential, key):
                 what = "is missing, and cannot be told from a `token_url` that does not end in /token"
                 yield Finding((*steps, key), what, "add it")

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.config.values import VARIABLE_PATTERN, FilePath
+from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath
 
 
 class Part(BaseModel):
@@ -16,12 +16,14 @@ class Part(BaseModel):
 
 
 class SecretRef(Part):
-    """Where a secret is found; exactly one of the two."""
+    """Where a secret is found; exactly one of these."""
 
     file: FilePath | None = None
     """File that holds the secret, relative to the configuration file; a newline at its end is left off."""
     env: Annotated[str, Field(pattern=VARIABLE_PATTERN)] | None = None
     """Environment variable that holds the secret."""
+    oci_vault: Annotated[str, Field(pattern=OCID_PATTERN)] | None = None
+    """OCID of the secret in OCI Vault; its current version is used, a newline at its end is left off."""
 
     @model_validator(mode="before")
     @classmethod
@@ -32,9 +34,19 @@ class SecretRef(Part):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.file is None) == (self.env is None):
-            raise ValueError("needs exactly one of `file` and `env`; write {file: /path} or {env: NAME}")
+        if sum(value is not None for _, value in self) != 1:
+            raise ValueError("needs exactly one of `file`, `env` and `oci_vault`; write {file: /path} or {env: NAME}")
         return self
+
+    @property
+    def kind(self) -> str:
+        """The key of the reference: `file`, `env` or `oci_vault`."""
+        return next(key for key, value in self if value is not None)
+
+    @property
+    def target(self) -> str:
+        """What the reference names: a path, a variable, an OCID."""
+        return str(getattr(self, self.kind))
 
 
 class Tls(Part):

@@ -1,7 +1,7 @@
 """What the file points to, read once so that a mistake shows before the first call: secrets, certificates, keys.
 
 The file's plain values are walked, wherever the references stand; what has not the expected kind is left to the
-model's own complaint.
+model's own complaint. OCI is not asked: what is in its Vault is read when it is used.
 """
 
 import ssl
@@ -12,20 +12,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config import secrets
+from gateway.config import vault
 from gateway.config.part import SecretRef
-from gateway.config.problem import SECRET_KEYS, Finding, Steps
+from gateway.config.problem import SECRET_KEYS, Finding, SecretProblem, Steps
+from gateway.config.secrets import Secrets, doubt
 
 
 def pointed_to(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Findings about all that the plain value `tree` points to; relative files count from `base`."""
-    yield from _Reading(base, environ).walk(tree, ())
+    yield from _Reading(base, Secrets(environ, base=base)).walk(tree, ())
+    place = next(_in_vault(tree, ()), None)
+    if place is not None and not vault.is_installed():
+        yield Finding(place, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
     base: Path
-    environ: Mapping[str, str]
+    secrets: Secrets
 
     def walk(self, value: Any, steps: Steps) -> Iterator[Finding]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -53,14 +57,14 @@ class _Reading:
         ref = _reference(value)
         if ref is None:
             return []
-        place = (*steps, "file" if ref.env is None else "env")
+        place = (*steps, ref.kind)
         try:
-            doubt = secrets.doubt(secrets.read(ref, environ=self.environ, base=self.base))
-        except secrets.SecretProblem as problem:
+            said = doubt(self.secrets.read(ref))
+        except SecretProblem as problem:
             return [Finding(place, problem.what, problem.remedy)]
-        if not doubt or "private_key" in steps:
+        if not said or "private_key" in steps:
             return []
-        return [Finding(place, f"the secret of `{ref.file or ref.env}` {doubt}", "take it out", severity="warning")]
+        return [Finding(place, f"the secret of `{ref.target}` {said}", "take it out", severity="warning")]
 
     def _authorities(self, file: str, steps: Steps) -> Iterator[Finding]:
         path = self.base / file
@@ -74,7 +78,7 @@ class _Reading:
     def client_certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[Finding]:
         """Certificate and key are read as they will be for each token request."""
         cert, key = tls.get("cert"), tls.get("key")
-        if not isinstance(cert, str) or not cert:
+        if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
             return
         file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
         password = self._quiet(tls.get("key_password")) or ""
@@ -91,7 +95,7 @@ class _Reading:
     def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[Finding]:
         """The key can be read, signs the algorithm, and is that of the certificate."""
         pem = self._quiet(signing.get("private_key"))
-        if pem is None:
+        if pem is None or _is_in_vault(signing.get("key_password")):
             return
         from gateway.config import keys  # noqa: PLC0415 - brings cryptography, which most files never need
 
@@ -116,10 +120,10 @@ class _Reading:
             ref = _reference(value)
             if ref is None:
                 continue
-            place = (*steps, "keys", index, "file" if ref.env is None else "env")
+            place = (*steps, "keys", index, ref.kind)
             try:
-                secrets.sealing_key(ref, environ=self.environ, base=self.base)
-            except secrets.SecretProblem as problem:
+                self.secrets.sealing_key(ref)
+            except SecretProblem as problem:
                 yield Finding(place, problem.what, problem.remedy)
 
     def _quiet(self, value: Any) -> str | None:
@@ -128,8 +132,8 @@ class _Reading:
         if ref is None:
             return None
         try:
-            return secrets.read(ref, environ=self.environ, base=self.base).get_secret_value()
-        except secrets.SecretProblem:
+            return self.secrets.read(ref).get_secret_value()
+        except SecretProblem:
             return None
 
 
@@ -146,7 +150,21 @@ def _unreadable(steps: Steps, file: Path, cause: OSError) -> Finding:
 
 
 def _reference(value: Any) -> SecretRef | None:
+    """A reference that can be followed here."""
     try:
-        return SecretRef.model_validate(value) if isinstance(value, dict) else None
+        return SecretRef.model_validate(value) if isinstance(value, dict) and not _is_in_vault(value) else None
     except ValidationError:
         return None  # the model has its own complaint
+
+
+def _is_in_vault(value: Any) -> bool:
+    return isinstance(value, dict) and "oci_vault" in value
+
+
+def _in_vault(value: Any, steps: Steps) -> Iterator[Steps]:
+    """Where secrets of the Vault are named."""
+    if _is_in_vault(value):
+        yield (*steps, "oci_vault")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _in_vault(inner, (*steps, key))

@@ -12,6 +12,8 @@ Severity = Literal["error", "warning"]
 Steps = tuple[str | int, ...]
 
 SECRET_KEYS = frozenset({"client_secret", "password", "key_password", "private_key", "refresh_token"})
+REFERENCES = ("file", "env", "oci_vault")
+"""The kinds of reference to a secret."""
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
@@ -51,6 +53,15 @@ class ConfigProblems(Exception):
         self.problems = tuple(problems)
 
 
+class SecretProblem(OSError):
+    """A reference leads to no usable secret; `what` names the reference, `remedy` says how to mend it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"{what}; {remedy}")
+        self.what = what
+        self.remedy = remedy
+
+
 def is_plain(key: str) -> bool:
     """True when the key may be shown: it looks like a key, not like a secret written in the wrong place."""
     return _PLAIN_KEY.fullmatch(key) is not None
@@ -68,7 +79,7 @@ def dotted(steps: Steps) -> str:
     for index, step in enumerate(steps):
         if isinstance(step, int):
             path += f"[{step}]"
-        elif is_secret(steps[:index]) and step not in {"file", "env"}:
+        elif is_secret(steps[:index]) and step not in REFERENCES:
             break
         else:
             path += f".{step if is_plain(step) else '?'}"

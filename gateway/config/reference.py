@@ -17,8 +17,9 @@ says what is wrong with a file, `oic-gateway schema` prints the JSON Schema for 
 
 * **Durations** carry a unit: {", ".join(f"`{unit}`" for unit in DURATION_UNITS)}, as in `330s` or `1.5m`.
 * **Sizes** carry a unit: {", ".join(f"`{unit}`" for unit in SIZE_UNITS)}, as in `64KiB`. A bare number is an error.
-* **Secrets** are references, `{{file: PATH}}` or `{{env: NAME}}`; a secret written into the file is an error. They are
-  read again for each token, so a changed secret needs no restart.
+* **Secrets** are references, `{{file: PATH}}`, `{{env: NAME}}` or `{{oci_vault: OCID}}`; a secret written into the file
+  is an error. They are read again for each token (those of OCI Vault every `oci.refresh`), so a changed secret needs no
+  restart.
 * **Paths of files** count from the folder of the configuration file.
 * **Unknown keys** and keys that stand twice are errors. Values are read as YAML 1.2: only `true`, `false`, `null` and
   numbers are not text, so `no` is text. The file is UTF-8 of at most 8 MiB.

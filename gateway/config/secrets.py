@@ -6,63 +6,83 @@ No message here ever holds a secret; each names the reference.
 import base64
 import contextlib
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from gateway.config.oci import Oci
 from gateway.config.part import Part, SecretRef
+from gateway.config.problem import SecretProblem
+from gateway.config.vault import Vault
 
 MAX_BYTES = 64 * 1024
 _FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # of the model, where their value is a path
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
-class SecretProblem(OSError):
-    """A reference leads to no usable secret; `what` names the reference, `remedy` says how to mend it."""
+class Secrets:
+    """Where references lead: to variables of `environ`, to files (relative ones in the folder `base`), to `vault`.
 
-    def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"{what}; {remedy}")
-        self.what = what
-        self.remedy = remedy
-
-
-def read(ref: SecretRef, *, environ: Mapping[str, str], base: Path = Path()) -> SecretStr:
-    """The secret that `ref` names; a relative file is looked for in the folder `base`.
-
-    One newline (LF or CRLF) at the end of a file is left off. Raises SecretProblem for a variable that is not set or
-    empty, and for a file that is missing, unreadable, empty, no regular file, over 64 KiB or not UTF-8.
+    A secret of the Vault is a call over the network, now and then: whoever may name one is asked in a thread.
     """
-    if ref.env is not None:
-        return _from_variable(ref.env, environ)
-    return _from_file(base / (ref.file or ""))
 
+    def __init__(self, environ: Mapping[str, str], *, base: Path = Path(), vault: Vault | None = None) -> None:
+        self._environ = environ
+        self._base = base
+        self._vault = vault or Vault(Oci())
 
-def reader(ref: SecretRef, *, environ: Mapping[str, str], base: Path = Path()) -> Callable[[], str]:
-    """A function that reads the secret at each call, as `read` does; it raises SecretProblem."""
-    return lambda: read(ref, environ=environ, base=base).get_secret_value()
+    def read(self, ref: SecretRef) -> SecretStr:
+        """The secret that `ref` names; one newline (LF or CRLF) at the end of a file or of the Vault's is left off.
 
+        Raises SecretProblem for a variable that is not set or empty; for a file that is missing, unreadable, empty, no
+        regular file, over 64 KiB or not UTF-8; for a secret that the Vault does not give, empty or not UTF-8.
+        """
+        if ref.env is not None:
+            return _from_variable(ref.env, self._environ)
+        if ref.oci_vault is not None:
+            return _text(self._vault.read(ref.oci_vault), f"the secret `{ref.oci_vault}` of OCI Vault")
+        path = self._base / (ref.file or "")
+        return _text(_bytes_of(path), f"the secret file `{path}`")
 
-def sealing_key(ref: SecretRef, *, environ: Mapping[str, str], base: Path = Path()) -> bytes:
-    """The 32 bytes of a key that entries of the store are encrypted with, written in base64 or hex.
+    def reader(self, ref: SecretRef) -> Callable[[], str]:
+        """A function that reads the secret at each call, as `read` does; it raises SecretProblem."""
+        return lambda: self.read(ref).get_secret_value()
 
-    Raises SecretProblem as `read` does, and for a secret that is no such key.
-    """
-    text = read(ref, environ=environ, base=base).get_secret_value().strip()
-    with contextlib.suppress(ValueError):
-        if len(text) == 64:
-            return bytes.fromhex(text)
-        # Both alphabets (RFC 4648 §4, §5), padded or not.
-        key = base64.b64decode(text.translate(_URL_SAFE).rstrip("=") + "=", validate=True)
-        if len(key) == 32:
-            return key
-    what = f"the secret of `{ref.file or ref.env}` is not a key of 32 bytes in base64 or hex"
-    raise SecretProblem(what, "make one by `openssl rand -base64 32`")
+    def sealing_key(self, ref: SecretRef) -> bytes:
+        """The 32 bytes of a key that entries of the store are encrypted with, written in base64 or hex.
 
+        Raises SecretProblem as `read` does, and for a secret that is no such key.
+        """
+        text = self.read(ref).get_secret_value().strip()
+        with contextlib.suppress(ValueError):
+            if len(text) == 64:
+                return bytes.fromhex(text)
+            # Both alphabets (RFC 4648 §4, §5), padded or not.
+            key = base64.b64decode(text.translate(_URL_SAFE).rstrip("=") + "=", validate=True)
+            if len(key) == 32:
+                return key
+        what = f"the secret of `{ref.target}` is not a key of 32 bytes in base64 or hex"
+        raise SecretProblem(what, "make one by `openssl rand -base64 32`")
 
-def fingerprint(part: Part, *, base: Path = Path()) -> tuple[tuple[int, int, int] | None, ...]:
-    """Changes when a file that `part` names changes (a secret, a key, a certificate); looks at no content."""
-    return tuple(_look(base / name) for name in _files(part))
+    def fingerprint(self, part: Part) -> tuple[Hashable, ...]:
+        """Changes when a file that `part` names changes (a secret, a key, a certificate), or a secret of the Vault gets
+        another version; looks at no content.
+        """
+        files = [_look(self._base / name) for name in _files(part)]
+        return *files, *(self._vault.version(ocid) for ocid in _ocids(part))
+
+    def warm(self, part: Part) -> None:
+        """Reads what `part` names of the Vault, so that the next who asks need not wait. Raises SecretProblem."""
+        for ocid in _ocids(part):
+            self._vault.read(ocid)
+
+    def expire(self, part: Part) -> None:
+        """Has all that `part` names read again when it is next asked for: files always are, copies of the Vault's
+        secrets too unless they are but seconds old. Asks nobody.
+        """
+        for ocid in _ocids(part):
+            self._vault.expire(ocid)
 
 
 def doubt(secret: SecretStr) -> str:
@@ -75,13 +95,24 @@ def doubt(secret: SecretStr) -> str:
     return ""
 
 
-def _files(part: Part) -> Iterator[str]:
-    for key, value in part:
-        if key in _FILE_KEYS and isinstance(value, str):
-            yield value
+def _parts(part: Part) -> Iterator[Part]:
+    """It, and all within it."""
+    yield part
+    for _, value in part:
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, Part):
-                yield from _files(inner)
+                yield from _parts(inner)
+
+
+def _files(part: Part) -> Iterator[str]:
+    for inner in _parts(part):
+        yield from (value for key, value in inner if key in _FILE_KEYS and isinstance(value, str))
+
+
+def _ocids(part: Part) -> Iterator[str]:
+    for inner in _parts(part):
+        if isinstance(inner, SecretRef) and inner.oci_vault is not None:
+            yield inner.oci_vault
 
 
 def _look(path: Path) -> tuple[int, int, int] | None:
@@ -101,14 +132,14 @@ def _from_variable(name: str, environ: Mapping[str, str]) -> SecretStr:
     return SecretStr(value)
 
 
-def _from_file(path: Path) -> SecretStr:
+def _text(content: bytes, name: str) -> SecretStr:
     try:
-        text = _bytes_of(path).decode()
+        text = content.decode()
     except UnicodeDecodeError:
-        raise SecretProblem(f"the secret file `{path}` is not UTF-8 text", "write the secret as UTF-8") from None
+        raise SecretProblem(f"{name} is not UTF-8 text", "write the secret as UTF-8") from None
     value = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
     if not value.strip():
-        raise SecretProblem(f"the secret file `{path}` is empty", "write the secret into it")
+        raise SecretProblem(f"{name} is empty", "write the secret into it")
     return SecretStr(value)
 
 

@@ -1,5 +1,5 @@
 """Settled routes: each route with `defaults` and the built-in defaults worked in, so that nobody asks twice; and
-the client secrets of a credential in their order. Pure.
+the client secrets of a credential in their order, the addresses beside its token endpoint. Pure.
 """
 
 from collections.abc import Iterable
@@ -57,6 +57,16 @@ def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
     if secret is None:
         return ()
     return tuple(secret) if isinstance(secret, list) else (secret,)
+
+
+def authorize_url_of(credential: Credential) -> str:
+    """Where a person signs in; beside the token endpoint unless it is said."""
+    return credential.authorize_url or f"{credential.token_url.removesuffix('/token')}/authorize"
+
+
+def revoke_url_of(credential: Credential) -> str:
+    """Where a refresh token is revoked; beside the token endpoint unless it is said."""
+    return credential.revoke_url or f"{credential.token_url.removesuffix('/token')}/revoke"
 
 
 def endpoint_of(credential: Credential) -> str:

@@ -19,6 +19,7 @@ SIZE_PATTERN = r"^[0-9]{1,9}(B|KB|MB|GB|KiB|MiB|GiB)$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 PATH_PATTERN = r"^/"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+OCID_PATTERN = r"^ocid1\.vaultsecret\.[a-z0-9-]+\.[a-z0-9-]*\.[A-Za-z0-9._-]+$"
 HOST_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$"
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
 

@@ -38,6 +38,7 @@ _PATTERNS = {
     ),
     values.PATH_PATTERN: ("does not begin with a slash", "write it like /orders/"),
     values.VARIABLE_PATTERN: ("is not the name of an environment variable", "write it like ORDERS_SECRET"),
+    values.OCID_PATTERN: ("is not the OCID of a secret", "write it like ocid1.vaultsecret.oc1.phx.…, not the vault's"),
     values.HOST_PATTERN: ("is not a host name", "write it like gw.example.com, without scheme or port"),
     values.ORIGIN_PATTERN: ("is not an origin", "write it like https://app.example.com, without a path, or *"),
 }
@@ -81,7 +82,9 @@ def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
 def _unknown_key(steps: Steps) -> Finding:
     parent, key = steps[:-1], str(steps[-1])
     if is_secret(parent):
-        return Finding(parent, "has a key other than `file` and `env`", "write {file: /path} or {env: NAME}")
+        return Finding(
+            parent, "has a key other than `file`, `env` and `oci_vault`", "write {file: /path} or {env: NAME}"
+        )
     known = _keys_at(parent)
     if not is_plain(key):
         return Finding(steps, "is not a known key", f"the keys here are {', '.join(known)}")

@@ -1,12 +1,16 @@
 """Where a person is sent to sign in: the authorization request (RFC 6749 §4.1.1) with PKCE (RFC 7636). Pure.
 
-Its code is exchanged by `grants.code_form`, and the refresh token that comes of it used by `grants.refresh_form`.
+Its code is exchanged by `grants.code_form`, and the refresh token that comes of it used by `grants.refresh_form`, until
+a `revocation` ends it.
 """
 
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
+
+from gateway.oauth.client_auth import CLIENT_AUTH, shapes
+from gateway.oauth.grants import HEADERS, TokenRequest
 
 
 def authorization_url(
@@ -43,3 +47,11 @@ def authorization_url(
 def code_challenge(verifier: str) -> str:
     """The S256 challenge of a code verifier (RFC 7636 §4.2)."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+
+
+def revocation(url: str, *, client_id: str, token: str, client_auth: str = "basic", **given: str) -> TokenRequest:
+    """The request that revokes a refresh token (RFC 7009 §2.1); `given` is what the client's authentication needs."""
+    row = CLIENT_AUTH[client_auth]
+    proof = row.show(client_id, given[row.needs] if row.needs else "")
+    body = urlencode({"token": token, "token_type_hint": "refresh_token"} | proof.form).encode()
+    return TokenRequest(url, headers=HEADERS | proof.headers, body=body, hidden=(*proof.hidden, *shapes(token)))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import aiohttp
 
 from gateway.errors import TokenUnavailable
-from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, safe_text
+from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, read_revocation, safe_text
 
 MAX_REPLY = 256 * 1024
 
@@ -52,7 +52,8 @@ class TokenEndpoint:
 
     `timeout` (seconds) bounds the whole exchange, `connect_timeout` its connection. `tls`, called in a thread for each
     exchange since it may read files, gives the context that checks the certificate and shows ours (RFC 8705); None:
-    the system's authorities. `proxy` is the URL of an egress proxy, `proxy_auth` its Proxy-Authorization field.
+    the system's authorities. `proxy` is the URL of an egress proxy; `proxy_auth`, called likewise, gives its
+    Proxy-Authorization field, or nothing.
     """
 
     def __init__(
@@ -63,24 +64,32 @@ class TokenEndpoint:
         connect_timeout: float = 5.0,
         tls: Callable[[], ssl.SSLContext] | None = None,
         proxy: str | None = None,
-        proxy_auth: str | None = None,
+        proxy_auth: Callable[[], str] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=connect_timeout)
         self._tls = tls
         self._proxy = proxy
-        self._proxy_head = {"Proxy-Authorization": proxy_auth} if proxy and proxy_auth else {}
+        self._proxy_auth = proxy_auth if proxy else None
         self._wall = wall
 
     async def __call__(self, request: TokenRequest) -> TokenReply:
         """One exchange: no redirect is followed, so the secret reaches no other host; at most 256 KiB are read."""
-        tls = await self._context()
+        status, headers, body = await self._posted(request)
+        return read_reply(status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted)
+
+    async def revoke(self, request: TokenRequest) -> None:
+        """The same for a `grants.revocation`; returns when the token is revoked."""
+        status, headers, body = await self._posted(request)
+        read_revocation(status, headers, body, hidden=request.hidden)
+
+    async def _posted(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
+        tls, proxy_head = await self._context(), await self._proxy_head()
         try:
-            status, headers, body = await self._exchange(request, tls)
+            return await self._exchange(request, tls, proxy_head)
         except _KINDS as cause:
             raise TokenUnavailable(reason=_reason(cause)) from cause
-        return read_reply(status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted)
 
     async def _context(self) -> ssl.SSLContext | None:
         if self._tls is None:
@@ -88,19 +97,30 @@ class TokenEndpoint:
         try:
             return await asyncio.to_thread(self._tls)
         except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
-            raise TokenUnavailable(reason=f"certificate: {safe_text(str(cause))}") from cause
+            raise TokenUnavailable(reason=f"certificate: {safe_text(str(cause), limit=400)}") from cause
 
-    async def _exchange(self, request: TokenRequest, tls: ssl.SSLContext | None) -> tuple[int, dict[str, str], bytes]:
+    async def _proxy_head(self) -> dict[str, str]:
+        if self._proxy_auth is None:
+            return {}
+        try:
+            authorization = await asyncio.to_thread(self._proxy_auth)
+        except (OSError, ValueError) as cause:
+            raise TokenUnavailable(reason=f"secret: {safe_text(str(cause), limit=400)}") from cause
+        return {"Proxy-Authorization": authorization} if authorization else {}
+
+    async def _exchange(
+        self, request: TokenRequest, tls: ssl.SSLContext | None, proxy_head: dict[str, str]
+    ) -> tuple[int, dict[str, str], bytes]:
         tunnelled = request.url.lower().startswith("https:")
         async with self._session.post(
             request.url,
             data=request.body,
-            headers=request.headers if tunnelled else request.headers | self._proxy_head,
+            headers=request.headers if tunnelled else request.headers | proxy_head,
             allow_redirects=False,
             timeout=self._timeout,
             ssl=tls or True,
             proxy=self._proxy,
-            proxy_headers=self._proxy_head if tunnelled else None,
+            proxy_headers=proxy_head if tunnelled else None,
         ) as reply:
             return reply.status, dict(reply.headers), await _bounded(reply)
 

@@ -36,7 +36,7 @@ _PERMANENT = {
     "invalid_target": "Compare the audience or resource parameter with the instance's primary audience.",
     "invalid_grant": "See that the application is activated, that the user, password, refresh token or key of the "
     "assertion still holds, and that this machine's clock is right.",
-    "sign-in": "Sign in with `oic-gateway login NAME`, giving the name of the credential.",
+    "sign-in": "Run `oic-gateway login NAME` with the gateway's configuration; it goes on by itself then.",
     "invalid_request": "Compare `client_auth`, `scope` and `params` with what the identity domain expects.",
     "access_denied": "Grant the application the role ServiceInvoker (triggers) or ServiceDeveloper (developer API) on "
     "the instance, and look at the identity domain's sign-on and network policies.",
@@ -50,6 +50,9 @@ _TRANSIENT = {
     "redirect": "Set `token_url` to the identity domain's own address; a redirect is never followed with a secret.",
     "unreadable": "See that `token_url` ends in /oauth2/v1/token and that no proxy or firewall answers in its place.",
     "short-lived": "Ask the identity domain for a longer life; see that `urn:opc:resource:expiry` is not too short.",
+    "store": "Bring back the store that `state` names; a refresh token is used only where its successor can be kept.",
+    "superseded": "Nothing: the new one is used. If it goes on, see that no other gateway uses the same refresh token.",
+    "turn": "Nothing: it is tried again. If it goes on, see what keeps this process from running.",
     "secret": "Mend the secret or key that the credential refers to; it is read anew at the next try.",
     "certificate": "Mend the files that `tls` names; they are read anew at the next try.",
     "tls-trust": "Set `tls.ca` to the authority that signed the certificate, such as that of a TLS inspecting proxy.",
@@ -89,16 +92,24 @@ class Failure:
 
 
 def failed(
-    error: TokenRefused | TokenUnavailable, before: Failure | None, *, now: float, wall: float, luck: float
+    error: TokenRefused | TokenUnavailable,
+    before: Failure | None,
+    *,
+    now: float,
+    wall: float,
+    luck: float,
+    name: str = "NAME",
 ) -> Failure:
-    """The failure that follows `before`, at `now` (monotonic) and `wall` (epoch); `luck` in [0, 1)."""
+    """The failure of the credential `name` that follows `before`, at `now` (monotonic) and `wall` (epoch); `luck` in
+    [0, 1).
+    """
     permanent = isinstance(error, TokenRefused)
     count = 1 if before is None else before.count + 1
     wait = next_try(count, error.retry_after, permanent=permanent, luck=luck)
     return Failure(
         code=code_of(error),
         reason=error.reason,
-        remedy=remedy_for(error),
+        remedy=remedy_for(error, name),
         permanent=permanent,
         count=count,
         at=wall,
@@ -122,10 +133,10 @@ def code_of(error: TokenRefused | TokenUnavailable) -> str:
     return error.reason.partition(":")[0]
 
 
-def remedy_for(error: TokenRefused | TokenUnavailable) -> str:
-    """What an operator can do about it."""
+def remedy_for(error: TokenRefused | TokenUnavailable, name: str = "NAME") -> str:
+    """What an operator can do about it, for the credential `name`."""
     trouble = TROUBLES.get(code_of(error))
-    return trouble.remedy if trouble is not None else error.remedy
+    return trouble.remedy.replace("NAME", name) if trouble is not None else error.remedy
 
 
 # Seconds: least wait, first ceiling, last ceiling; by whether the error is permanent.

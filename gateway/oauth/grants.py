@@ -81,7 +81,7 @@ GRANTS = {
 }
 
 _SHOWN = frozenset({"username", "redirect_uri"})  # all else that a grant needs is as good as a token
-_HEADERS = {
+HEADERS = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
     "Content-Type": "application/x-www-form-urlencoded",
@@ -134,7 +134,7 @@ def build(
     secret = (shapes(given[name]) for name in GRANTS[grant].needs if name not in _SHOWN)
     return TokenRequest(
         url,
-        headers=_HEADERS | proof.headers,
+        headers=HEADERS | proof.headers,
         body=urlencode(pairs).encode(),
         hidden=(*proof.hidden, *chain.from_iterable(secret)),
         wanted=_wish(scope, resource),
@@ -188,7 +188,8 @@ def read_reply(
 
     `now` is the time of day, to read `Retry-After` dates by where the answer has no `Date`. No text of `hidden` and
     nothing that looks like a JWT gets into the error's `reason`, which begins with a code and a colon. Of several
-    tokens (`tokenResponses`) the one for `wanted` is taken.
+    tokens (`tokenResponses`) the one for `wanted` is taken. A refresh token beside no usable token is the error's
+    `successor`.
     """
     fields = {name.lower(): value for name, value in headers.items()}
     document = _document(body)
@@ -196,9 +197,14 @@ def read_reply(
     wait = _retry_after(fields.get("retry-after", ""), now=now if date is None else date)
     if document.get("error") is not None or not 200 <= status < 300:
         _fail(status, document, wait=wait, hidden=tuple(hidden))
-    if "tokenResponses" in document:
-        document = _picked(document["tokenResponses"], wanted)
-    value = _bearer(document, wait)
+    refresh_token = _refresh_token(document)
+    try:
+        if "tokenResponses" in document:
+            document = _picked(document["tokenResponses"], wanted)
+        value = _bearer(document, wait)
+    except (TokenRefused, TokenUnavailable) as error:
+        error.successor = refresh_token
+        raise
     seconds = _seconds(document.get("expires_in"))
     said = _claims(value)
     return TokenReply(
@@ -207,16 +213,24 @@ def read_reply(
         claims_exp=_epoch(said.get("exp")),
         claims_iat=_epoch(said.get("iat")),
         date=date,
-        refresh_token=_refresh_token(document),
+        refresh_token=refresh_token or _refresh_token(document),
     )
 
 
-def safe_text(text: str, *, hidden: Iterable[str] = ()) -> str:
-    """A foreign text made fit for a log: secrets and JWTs blotted out, one line of printable ASCII, 200 characters."""
+def read_revocation(status: int, headers: Mapping[str, str], body: bytes, *, hidden: Iterable[str] = ()) -> None:
+    """Returns where the token is revoked or was none (RFC 7009 §2.2), else raises as `read_reply` does."""
+    if status != 200:
+        fields = {name.lower(): value for name, value in headers.items()}
+        wait = _retry_after(fields.get("retry-after", ""), now=_date(fields.get("date", "")) or 0.0)
+        _fail(status, _document(body), wait=wait, hidden=tuple(hidden))
+
+
+def safe_text(text: str, *, hidden: Iterable[str] = (), limit: int = 200) -> str:
+    """A foreign text made fit for a log: secrets and JWTs blotted out, one line of printable ASCII, bounded."""
     for secret in sorted(filter(None, hidden), key=len, reverse=True):
         text = text.replace(secret, "***")
     plain = "".join(letter if " " <= letter <= "~" else "?" for letter in _JWT.sub("***", text))
-    return plain[:200]
+    return plain[:limit]
 
 
 def _document(body: bytes) -> dict[str, object]:

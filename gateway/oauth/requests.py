@@ -7,6 +7,8 @@ that worked goes first from then on, until one of them changes: so a secret is r
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from gateway.errors import TokenRefused
 from gateway.oauth.client_auth import CLIENT_AUTH, NEXT_SECRET
@@ -14,6 +16,7 @@ from gateway.oauth.failures import code_of
 from gateway.oauth.grants import GRANTS, TokenReply, TokenRequest
 
 Reader = Callable[[], str]
+T = TypeVar("T")
 
 # What is asked without a person: after the sign-in only the refresh token is used.
 _UNATTENDED = {"authorization_code": "refresh_token"}
@@ -55,17 +58,24 @@ class Requests:
         """
         grant = grant or self._grant
         values = {name: given[name] if name in given else self._read(name) for name in GRANTS[grant].needs}
+        return self.proved(partial(self._plan, grant=grant, **values))
+
+    def proved(self, plan: Callable[..., TokenRequest]) -> TokenRequest:
+        """The request that `plan` makes of `client_auth` and the client's proof of now; raises as `made` does."""
         first, *others = (
-            replace(self._plan(grant=grant, client_auth=self._client_auth, **values, **proof), mark=mark)
-            for mark, proof in self._proofs()
+            replace(plan(client_auth=self._client_auth, **proof), mark=mark) for mark, proof in self._proofs()
         )
         return replace(first, otherwise=_chained(others))
 
     async def sent(self, request: TokenRequest) -> TokenReply:
         """The endpoint's answer; raises what it raises, of several secrets for the last one tried."""
+        return await self.sent_by(self._endpoint, request)
+
+    async def sent_by(self, send: Callable[[TokenRequest], Awaitable[T]], request: TokenRequest) -> T:
+        """The same of another endpoint that knows the client."""
         while True:
             try:
-                reply = await self._endpoint(request)
+                reply = await send(request)
             except TokenRefused as error:
                 if request.otherwise is None or code_of(error) not in NEXT_SECRET:
                     raise

@@ -17,6 +17,7 @@ from gateway.oauth.clock import Clock
 from gateway.oauth.failures import Failure, code_of, failed, remedy_for
 from gateway.oauth.grants import TokenReply, TokenRequest
 from gateway.oauth.lifetime import Lead, Token, decide, state
+from gateway.oauth.refreshing import Refreshing
 from gateway.oauth.store import Store
 from gateway.oauth.turns import Turns
 from gateway.oauth.watch import Unwatched, Watch
@@ -47,10 +48,11 @@ class TokenSource:
     """The token of the credential `name`, kept in `store` under `key` (`grants.token_key`).
 
     `request` makes the token request anew for each fetch, in a thread since it reads the secret; an OSError or
-    ValueError of it counts as TokenUnavailable. `fingerprint`, called in a thread too, changes when the secret does.
+    ValueError of it counts as TokenUnavailable. `fingerprint`, called in a thread too, changes when the secret does;
+    `expire` has a secret read again of which a copy is kept, as after a failure: it may be the copy that was wrong.
     `endpoint` sends the request and bounds its own time; `budget` says when it may be. A caller waits at most
-    `token_wait` seconds. `hold`: so many seconds there are between two renewals that the upstream's refusals force;
-    `patience`: see `Turns`.
+    `token_wait` seconds. `proof`: failures are shared with sources that have the same. `hold`: so many seconds there
+    are between two renewals that the upstream's refusals force; `patience`: see `Turns`.
     """
 
     def __init__(
@@ -58,12 +60,15 @@ class TokenSource:
         name: str,
         *,
         key: str,
-        request: Callable[[], TokenRequest],
+        proof: str = "",
+        request: Callable[..., TokenRequest],
         endpoint: Callable[[TokenRequest], Awaitable[TokenReply]],
         store: Store,
         clock: Clock,
+        refreshing: Refreshing | None = None,
         budget: Budget | None = None,
         fingerprint: Callable[[], Hashable] = str,
+        expire: Callable[[], None] = lambda: None,
         luck: Callable[[], float] = random.random,
         lead: Lead | None = None,
         token_wait: float = 10.0,
@@ -73,18 +78,21 @@ class TokenSource:
     ) -> None:
         self.name = name
         self._watch = watch or Unwatched()
+        self._turns = Turns(store, key, clock=clock, luck=luck, proof=proof, patience=patience)
         self._asking = Asking(
             request,
             endpoint,
             clock=clock,
             budget=budget,
             fingerprint=fingerprint,
+            expire=expire,
             luck=luck,
             lead=lead,
             within=token_wait,
             watch=self._watch,
+            refreshing=refreshing,
+            is_my_turn=self._turns.is_mine,
         )
-        self._turns = Turns(store, key, clock=clock, luck=luck, patience=patience)
         self._monotonic, self._wall, self._luck = clock.monotonic, clock.wall, luck
         self._token_wait, self._hold = token_wait, hold
         self._token: Token | None = None
@@ -169,11 +177,20 @@ class TokenSource:
 
     def try_again(self) -> None:
         """Forgets the last failure: someone may have mended its cause, so that the next caller need not wait."""
+        self._asking.expire()
         self._failure = None
         self._since = self._monotonic()
 
+    async def rest(self) -> None:
+        """Waits for the fetch under way, if any."""
+        if self._fetch is not None:
+            await asyncio.wait({self._fetch})
+
     async def ready(self) -> Readiness:
-        """Whether a request would get a token now; fetches one, and waits for it bounded, where none was tried yet."""
+        """Whether a request would get a token now; fetches one, and waits for it bounded, where none was tried yet.
+
+        Someone may have to act before the present token ends: then the answer says so too.
+        """
         try:
             await self.get()
         except (TokenRefused, TokenUnavailable) as error:
@@ -181,10 +198,14 @@ class TokenSource:
                 ok=False,
                 code=code_of(error),
                 why=error.reason,
-                remedy=remedy_for(error),
+                remedy=remedy_for(error, self.name),
                 next_try_s=self._next_try(),
             )
-        return Readiness(ok=True)
+        failure = self._failure
+        if failure is None or not failure.permanent:
+            return Readiness(ok=True)
+        told = {"code": failure.code, "why": failure.reason, "remedy": failure.remedy}
+        return Readiness(ok=True, **told, next_try_s=self._next_try())
 
     def status(self) -> dict[str, object]:
         """The facts for `/status`; times in seconds, `obtained` and `at` in epoch seconds; no secret, no token."""
@@ -211,6 +232,7 @@ class TokenSource:
         if self._fetch is not None and not self._fetch.done():
             self._fetch.cancel()
             await asyncio.wait({self._fetch})
+        await self._asking.close()
 
     def _running(self) -> bool:
         return self._fetch is not None and not self._fetch.done()
@@ -271,6 +293,8 @@ class TokenSource:
 
     async def _sought(self, want: _Want) -> Token | Failure | None:
         """A token or a failure; None where nothing new is to be had before a hold ends."""
+        if self._failure is not None:
+            self._asking.expire()
         mended = await self._asking.look()
         if mended:
             self._since = self._monotonic()
@@ -322,7 +346,7 @@ class TokenSource:
 
     def _failed(self, error: TokenRefused | TokenUnavailable) -> Failure:
         now, wall = self._monotonic(), self._wall()
-        failure = failed(error, self._failure, now=now, wall=wall, luck=self._luck())
+        failure = failed(error, self._failure, now=now, wall=wall, luck=self._luck(), name=self.name)
         self._watch.failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
         return failure
 

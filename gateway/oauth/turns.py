@@ -23,16 +23,25 @@ Found = TypeVar("Found")
 
 
 class Turns:
-    """The place of one source in `store` under `key`, from which all its keys derive; `luck` in [0, 1) is jitter.
+    """The place of one source in `store` under `key`, from which all its keys derive; `luck` in [0, 1) is jitter. Only
+    those who prove themselves alike, by `proof`, share a failure: a wrong secret says nothing of another one.
 
     Whoever waits `patience` seconds for a turn, longer than any fetch may take, goes on without one.
     """
 
     def __init__(
-        self, store: Store, key: str, *, clock: Clock, luck: Callable[[], float], patience: float = 60.0
+        self,
+        store: Store,
+        key: str,
+        *,
+        clock: Clock,
+        luck: Callable[[], float],
+        proof: str = "",
+        patience: float = 60.0,
     ) -> None:
         self._store = store
         self._key = key
+        self._failed_key = f"{key}:failed:{proof}" if proof else f"{key}:failed"
         self._clock = clock
         self._luck = luck
         self._patience = patience
@@ -87,6 +96,10 @@ class Turns:
             await holding
             await _alone(self._store.release(self._key, owner=self._owner), otherwise=None)
 
+    async def is_mine(self) -> bool:
+        """Whether the turn still is this source's: a process that stood still for longer than its lease has lost it."""
+        return await self._claim()
+
     async def may_replace(self, value: str, *, every: float) -> bool:
         """Drops the token that was refused, if it still is the shared one: at most once in `every` seconds over all."""
         self._replacing = uuid4().hex  # never the same: the interval is not prolonged, it is for everyone
@@ -95,10 +108,6 @@ class Turns:
             return False
         await _alone(self._store.drop(self._key, value), otherwise=None)
         return True
-
-    @property
-    def _failed_key(self) -> str:
-        return f"{self._key}:failed"
 
     @property
     def _refused_key(self) -> str:

@@ -18,6 +18,10 @@ class Watch(Protocol):
         """A fetch failed; the texts are for operators, who must act where it is permanent."""
         ...
 
+    def unkept(self, why: str) -> None:
+        """A new refresh token cannot be kept for now: should the process end before it is, the sign-in is lost."""
+        ...
+
     def coalesced(self) -> None:
         """A caller waits for a fetch that another has begun."""
         ...
@@ -37,6 +41,9 @@ class Unwatched:
         """Nothing."""
 
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
+        """Nothing."""
+
+    def unkept(self, why: str) -> None:
         """Nothing."""
 
     def coalesced(self) -> None:

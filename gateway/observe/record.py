@@ -16,8 +16,9 @@ FIELDS = (
 )
 
 
-LONGEST_PATH = 2048
-"""Characters of a path that are recorded: with more, a line would not go into a shared pipe in one piece (PIPE_BUF)."""
+LONGEST_PATH = 1024
+"""Characters of a path that are recorded: with more, even each of them escaped, a line would not go into a shared pipe
+in one piece (PIPE_BUF)."""
 
 
 class Record(msgspec.Struct):

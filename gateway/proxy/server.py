@@ -197,6 +197,9 @@ class CallerConnection(asyncio.Protocol):
             except CallerGone:
                 stays = False
                 self.abort()
+            except BaseException:
+                self.abort()
+                raise
             finally:
                 self.is_serving = False
             self._deadline = self._loop.time() + self._patience

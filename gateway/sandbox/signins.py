@@ -16,7 +16,7 @@ _CODE_SECONDS = 180  # three minutes
 class SignIn:
     """What a person agreed to: for which client, as whom, for which scope; `until` in Unix seconds.
 
-    All that comes of one sign-in has its `family`. `is_used`: the code or token was given back for another one.
+    All that comes of one sign-in has its `family`. `used_at`: when the code or token was first given back.
     """
 
     client_id: str
@@ -26,7 +26,7 @@ class SignIn:
     family: str
     redirect_uri: str = ""
     challenge: str = field(default="", repr=False)
-    is_used: bool = False
+    used_at: float | None = None
 
 
 class SignIns:
@@ -50,12 +50,12 @@ class SignIns:
         found = self._codes.get(code)
         if found is None or found.client_id != client_id or found.until <= self._now():
             raise invalid_grant("The authorization code is not valid")
-        if found.is_used:  # RFC 6749 section 4.1.2: someone has stolen it, or will
+        if found.used_at is not None:  # RFC 6749 section 4.1.2: someone has stolen it, or will
             self._forget(found.family)
             raise invalid_grant("The authorization code is not valid")
         if found.redirect_uri != redirect_uri or found.challenge != (_challenge(verifier) if verifier else ""):
             raise invalid_grant("The redirect URI or the code verifier is not that of the authorization request")
-        self._codes[code] = replace(found, is_used=True)
+        self._codes[code] = replace(found, used_at=self._now())
         return found
 
     def refresh_token(self, client_id: str, user: str, scope: str, *, family: str = "") -> str:
@@ -73,10 +73,11 @@ class SignIns:
         found = self._tokens.get(token)
         if found is None or found.client_id != client_id or found.until <= self._now():
             raise invalid_grant("The refresh token is not valid")
-        if found.is_used:
+        if found.used_at is not None and self._now() >= found.used_at + self._switches.refresh_grace:
             self._forget(found.family)
             raise invalid_grant("The refresh token was used before")
-        self._tokens[token] = replace(found, is_used=self._switches.rotate_refresh_tokens)
+        if self._switches.rotate_refresh_tokens and found.used_at is None:
+            self._tokens[token] = replace(found, used_at=self._now())
         return found
 
     def revoke(self, token: str, client_id: str) -> None:

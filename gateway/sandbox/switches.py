@@ -31,6 +31,7 @@ class Switches:
         assertion_algorithms: how assertions may be signed (a real domain takes RS256 only).
         signed_in: the user who signs in at the authorization endpoint; empty: nobody does, `access_denied`.
         rotate_refresh_tokens: each use of a refresh token gives a new one; used twice, its whole sign-in ends.
+        refresh_grace: seconds for which a used refresh token is taken again, since its answer may have been lost.
         refresh_lifetime: seconds a refresh token lives.
 
     Attributes (OIC instance):
@@ -56,6 +57,7 @@ class Switches:
     assertion_algorithms: tuple[str, ...] = ("RS256",)
     signed_in: str = DEFAULT_USER
     rotate_refresh_tokens: bool = False
+    refresh_grace: int = 0
     refresh_lifetime: int = 7 * 86400
 
     instance_ids: InstanceIds = "uuid"

@@ -91,6 +91,8 @@ async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any
 
 def _send(writer: asyncio.StreamWriter, message: object) -> None:
     data = pickle.dumps(message)
+    if writer.is_closing():  # a worker leaves while it answers
+        return
     with contextlib.suppress(ConnectionError):  # the other end's absence is seen by reading
         writer.write(len(data).to_bytes(_LENGTH, "big") + data)
 

@@ -83,7 +83,7 @@ class Worker:
         self._hurry.set()
 
     async def _prepare(self, config: Config) -> None:
-        self._ready().prepare(config)
+        await self._ready().prepare(config)
 
     async def _adopt(self, _: object) -> None:
         self._ready().adopt()

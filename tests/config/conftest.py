@@ -20,7 +20,7 @@ routes:
     upstream: https://acme.example/ic/ORDERS/1.0/
     credential: app
 """
-ENVIRON = {"APP_SECRET": "hunter2"}
+ENVIRON = {"APP_SECRET": "hunter2", "STATE_KEY": "0123456789abcdef" * 4}
 
 Say = Callable[[str], list[str]]
 

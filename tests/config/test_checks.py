@@ -112,3 +112,18 @@ def test_secrets_and_tokens_in_the_clear_are_warnings_except_on_this_machine(sai
 def test_a_slash_before_urn_is_a_warning(said: Say, right: str, scope: str) -> None:
     (warning,) = said(right.replace("an-id", f"an-id\n    scope: {scope}"))
     assert warning.startswith("6: credentials.app.scope: warning: has a slash before `urn`")
+
+
+def test_a_sign_in_needs_somewhere_to_be_kept(said: Say, right: str) -> None:
+    person = right.replace("client_secret:", "grant: authorization_code\n    client_secret:")
+    (problem,) = said(person)
+    assert problem.startswith(
+        "6: credentials.app.grant: needs `state` at the top of the file, where the sign-in is kept; add `state: {path: "
+    )
+    assert said(f"{person}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
+
+
+def test_a_given_refresh_token_had_better_be_kept(said: Say, right: str) -> None:
+    given = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
+    (warning,) = said(right.replace("client_secret:", given))
+    assert "credentials.app.grant: warning: has no `state` at the top of the file: a refresh token" in warning

@@ -80,6 +80,7 @@ def test_an_empty_key_is_missing() -> None:
         ({"redirect_uri": "http://h/"}, "redirect_uri", "`grant: authorization_code`"),
         ({"authorize_url": "https://h/"}, "authorize_url", "`grant: authorization_code`"),
         ({"revoke_url": "https://h/"}, "revoke_url", "`grant: authorization_code`"),
+        ({"issuer": "https://h/"}, "issuer", "`grant: authorization_code`"),
         ({"signing": {}}, "signing", "`client_auth: private_key_jwt`"),
     ],
 )

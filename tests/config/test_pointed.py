@@ -114,6 +114,8 @@ def test_one_that_does_not_is_named(folder: Path, tls: dict[str, Any], expected:
             ["signing.cert: error: the file `FOLDER/none` cannot be read (No such file or directory)"],
         ),
         ({"private_key": {"env": "NONE"}}, ["signing.private_key.env: error: the environment variable `NONE` is not"]),
+        ({"private_key": {"file": "locked.pem"}, "key_password": {"oci_vault": "ocid1.vaultsecret.oc1..a"}}, []),
+        ({"private_key": {"oci_vault": "ocid1.vaultsecret.oc1..a"}, "cert": "none"}, []),
         ({"private_key": "hunter2", "cert": 7}, []),
         ({"private_key": {"file": 7}}, []),
     ],

@@ -8,7 +8,8 @@ from pydantic import SecretStr
 
 from gateway.config.model import Credential
 from gateway.config.part import SecretRef
-from gateway.config.secrets import MAX_BYTES, SecretProblem, doubt, fingerprint, read, reader
+from gateway.config.problem import SecretProblem
+from gateway.config.secrets import MAX_BYTES, Secrets, doubt
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from gateway.config.secrets import MAX_BYTES, SecretProblem, doubt, fingerprint,
 )
 def test_one_newline_at_the_end_of_a_file_is_left_off(tmp_path: Path, content: bytes, secret: str) -> None:
     (tmp_path / "secret").write_bytes(content)
-    assert read(SecretRef(file="secret"), environ={}, base=tmp_path).get_secret_value() == secret
+    assert Secrets({}, base=tmp_path).read(SecretRef(file="secret")).get_secret_value() == secret
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_file_that_holds_no_secret_is_refused_by_name(tmp_path: Path, content:
     file = tmp_path / "secret"
     file.write_bytes(content)
     with pytest.raises(SecretProblem) as refused:
-        read(SecretRef(file=str(file)), environ={})
+        Secrets({}).read(SecretRef(file=str(file)))
     assert refused.value.what == f"the secret file `{file}` {what}"
 
 
@@ -51,30 +52,30 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ""):
         with pytest.raises(SecretProblem, match="is not a regular file"):
-            read(SecretRef(file=f"{tmp_path}/{name}"), environ={})
+            Secrets({}).read(SecretRef(file=f"{tmp_path}/{name}"))
 
 
 def test_a_missing_or_unreachable_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SecretProblem, match=r"`.*/none` is missing; make it"):
-        read(SecretRef(file="none"), environ={}, base=tmp_path)
+        Secrets({}, base=tmp_path).read(SecretRef(file="none"))
     with pytest.raises(SecretProblem, match=r"cannot be read \(Not a directory\)"):
-        read(SecretRef(file="file/none"), environ={}, base=tmp_path)
+        Secrets({}, base=tmp_path).read(SecretRef(file="file/none"))
 
 
 def test_a_variable_is_taken_as_it_is() -> None:
-    assert read(SecretRef(env="NAME"), environ={"NAME": "hunter2\n"}).get_secret_value() == "hunter2\n"
+    assert Secrets({"NAME": "hunter2\n"}).read(SecretRef(env="NAME")).get_secret_value() == "hunter2\n"
 
 
 @pytest.mark.parametrize(("environ", "what"), [({}, "is not set"), ({"NAME": ""}, "is empty")])
 def test_a_variable_without_a_secret_is_refused_by_name(environ: dict[str, str], what: str) -> None:
     with pytest.raises(SecretProblem, match=f"the environment variable `NAME` {what}; set it"):
-        read(SecretRef(env="NAME"), environ=environ)
+        Secrets(environ).read(SecretRef(env="NAME"))
 
 
 def test_a_reader_sees_a_changed_secret(tmp_path: Path) -> None:
     file = tmp_path / "secret"
-    give = reader(SecretRef(file=str(file)), environ={})
+    give = Secrets({}).reader(SecretRef(file=str(file)))
     file.write_text("old\n")
     assert give() == "old"
     file.write_text("new\n")
@@ -101,11 +102,11 @@ FILES = ("new", "old", "signing.pem", "signing.crt", "ca.pem", "client.crt", "cl
 def test_a_fingerprint_changes_with_each_file_that_is_pointed_to(tmp_path: Path, name: str) -> None:
     for file in FILES:
         (tmp_path / file).write_text("first")
-    before = fingerprint(CREDENTIAL, base=tmp_path)
-    assert fingerprint(CREDENTIAL, base=tmp_path) == before
+    before = Secrets({}, base=tmp_path).fingerprint(CREDENTIAL)
+    assert Secrets({}, base=tmp_path).fingerprint(CREDENTIAL) == before
     assert len(before) == len(FILES)
     (tmp_path / name).write_text("another")
-    assert fingerprint(CREDENTIAL, base=tmp_path) != before
+    assert Secrets({}, base=tmp_path).fingerprint(CREDENTIAL) != before
 
 
 def test_a_fingerprint_sees_a_file_replaced_by_one_of_the_same_size_and_time(tmp_path: Path) -> None:
@@ -113,21 +114,21 @@ def test_a_fingerprint_sees_a_file_replaced_by_one_of_the_same_size_and_time(tmp
     secret.write_text("first")
     other.write_text("other")
     os.utime(other, ns=(secret.stat().st_atime_ns, secret.stat().st_mtime_ns))
-    before = fingerprint(SecretRef(file="secret"), base=tmp_path)
+    before = Secrets({}, base=tmp_path).fingerprint(SecretRef(file="secret"))
     other.replace(secret)
-    assert fingerprint(SecretRef(file="secret"), base=tmp_path) != before
+    assert Secrets({}, base=tmp_path).fingerprint(SecretRef(file="secret")) != before
 
 
 def test_a_fingerprint_of_what_is_missing_is_one_too(tmp_path: Path) -> None:
     ref = SecretRef(file="secret")
-    before = fingerprint(ref, base=tmp_path)
-    assert before == fingerprint(ref, base=tmp_path)
+    before = Secrets({}, base=tmp_path).fingerprint(ref)
+    assert before == Secrets({}, base=tmp_path).fingerprint(ref)
     (tmp_path / "secret").write_text("there")
-    assert fingerprint(ref, base=tmp_path) != before
+    assert Secrets({}, base=tmp_path).fingerprint(ref) != before
 
 
 def test_what_is_read_does_not_show_itself() -> None:
-    assert "hunter2" not in repr(read(SecretRef(env="NAME"), environ={"NAME": "hunter2"}))
+    assert "hunter2" not in repr(Secrets({"NAME": "hunter2"}).read(SecretRef(env="NAME")))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from gateway.config.settled import (
     REPLAY_LIMIT,
     RESPONSE_TIMEOUT,
     SettledRoute,
+    authorize_url_of,
     budgets,
     client_secrets,
+    revoke_url_of,
     settle,
 )
 from gateway.config.values import Duration, Size
@@ -137,3 +139,12 @@ def test_client_secrets_keep_their_order() -> None:
     written = [named | ({"client_secret": secret} if secret else {}) for secret in secrets]
     found = [client_secrets(Credential.model_validate(credential)) for credential in written]
     assert [[ref.env for ref in refs] for refs in found] == [[], ["A"], ["A"], ["A", "B"]]
+
+
+def test_the_addresses_of_a_sign_in_are_beside_the_token_endpoint() -> None:
+    base = {"token_url": "https://i.example/oauth2/v1/token", "client_id": "c"}
+    credential = Credential.model_validate(base)
+    assert authorize_url_of(credential) == "https://i.example/oauth2/v1/authorize"
+    assert revoke_url_of(credential) == "https://i.example/oauth2/v1/revoke"
+    said = Credential.model_validate({**base, "authorize_url": "https://h/a", "revoke_url": "https://h/r"})
+    assert (authorize_url_of(said), revoke_url_of(said)) == ("https://h/a", "https://h/r")

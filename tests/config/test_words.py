@@ -112,7 +112,7 @@ Say = Callable[[str], list[str]]
             "{env: APP_SECRET}",
             "{}",
             (
-                "6: credentials.app.client_secret: needs exactly one of `file` and `env`; "
+                "6: credentials.app.client_secret: needs exactly one of `file`, `env` and `oci_vault`; "
                 "write {file: /path} or {env: NAME}"
             ),
         ),
@@ -142,7 +142,7 @@ Say = Callable[[str], list[str]]
             "{env: APP_SECRET}",
             "[{env: APP_SECRET}, {hunter2: x}]",
             (
-                "6: credentials.app.client_secret[1]: has a key other than `file` and `env`; "
+                "6: credentials.app.client_secret[1]: has a key other than `file`, `env` and `oci_vault`; "
                 "write {file: /path} or {env: NAME}"
             ),
         ),

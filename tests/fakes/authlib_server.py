@@ -34,6 +34,7 @@ from authlib.oauth2.rfc6749.grants import (
 )
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from authlib.oauth2.rfc7009 import RevocationEndpoint
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion, JWTBearerGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 from joserfc.jwk import KeySet
@@ -211,6 +212,18 @@ class _Code(AuthorizationCodeGrant):
         return USER
 
 
+class _Revocation(RevocationEndpoint):
+    CLIENT_AUTH_METHODS = METHODS
+
+    def query_token(self, token: str, _hint: str | None) -> Token | None:
+        found: Token | None = self.server.refresh_tokens.get(token)
+        return found
+
+    def revoke_token(self, token: Token, _request: OAuth2Request) -> None:
+        kept = self.server.refresh_tokens.items()
+        self.server.refresh_tokens = {value: held for value, held in kept if held is not token}
+
+
 class _ClientAssertion(JWTBearerClientAssertion):
     def __init__(self) -> None:
         super().__init__()
@@ -241,6 +254,7 @@ class Server(AuthorizationServer):
         for grant in (_Credentials, _Password, _Refresh, _Assertion):
             self.register_grant(grant)
         self.register_grant(_Code, [CodeChallenge(required=True)])
+        self.register_endpoint(_Revocation)
         self.register_client_auth_method("client_assertion_jwt", _ClientAssertion())
         self.register_token_generator("default", BearerTokenGenerator(_made, _made))
 
@@ -268,6 +282,12 @@ class Server(AuthorizationServer):
         said: Said = self.create_token_response(Request("https://localhost/token", form, headers))
         return said
 
+    def revoke(self, form: dict[str, str], headers: Mapping[str, str]) -> Said:
+        """The answer of the revocation endpoint."""
+        request = Request("https://localhost/revoke", form, headers)
+        said: Said = self.create_endpoint_response(_Revocation.ENDPOINT_NAME, request)
+        return said
+
     def authorize(self, query: dict[str, str], headers: Mapping[str, str]) -> Said:
         """The answer of the authorization endpoint, where the user agrees at once."""
         request = Request("https://localhost/authorize", query, headers, method="GET")
@@ -282,13 +302,13 @@ def _made(*_args: object, **_more: object) -> str:
 
 @contextmanager
 def serving(*clients: Client) -> Iterator[tuple[str, Server]]:
-    """Runs the server in a thread; gives the token endpoint's URL (`/authorize` is beside it) and the server."""
+    """Runs the server in a thread; gives its URL of tokens (beside it `/authorize`, `/revoke`) and the server."""
     server = Server(*clients)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
-            self._answer(server.token, form)
+            self._answer(server.revoke if self.path == "/revoke" else server.token, form)
 
         def do_GET(self) -> None:
             self._answer(server.authorize, dict(parse_qsl(urlsplit(self.path).query)))

@@ -49,7 +49,11 @@ class RedisServer:
         (self.folder / "redis.conf").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
         return self
 
     async def __aexit__(
@@ -96,9 +100,9 @@ class RedisServer:
         await self.start()
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Any]:
+    async def client(self, password: str | None = None) -> AsyncIterator[Any]:
         """A connection beside the gateway's, as an operator or an attacker has one."""
-        client = Redis(unix_socket_path=str(self.socket), protocol=2)
+        client = Redis(unix_socket_path=str(self.socket), password=password, protocol=2)
         try:
             yield client
         finally:

@@ -85,6 +85,9 @@ class Memory:
         self.served.append((head.method, head.target, b"".join(pieces), fault_of(head)))
         return head.fault is None and head.keeps_alive
 
+    def accepts(self, peer: str | None) -> bool:
+        return True
+
     def refuse(self, caller: CallerConnection, error: GatewayError) -> None:
         self.refused = error.code
 

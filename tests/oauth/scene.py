@@ -40,6 +40,7 @@ class Noted:
     renewals: list[float] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     permanent: list[bool] = field(default_factory=list)
+    unkept_for: list[str] = field(default_factory=list)
     joined: int = 0
     replays: int = 0
 
@@ -52,6 +53,9 @@ class Noted:
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         self.failures.append((code, reason, remedy))
         self.permanent.append(permanent)
+
+    def unkept(self, why: str) -> None:
+        self.unkept_for.append(why)
 
     def coalesced(self) -> None:
         self.joined += 1
@@ -82,6 +86,7 @@ async def scene(
     request: Callable[[], TokenRequest] | None = None,
     budget: Budget | None = None,
     fingerprint: Callable[[], Hashable] = str,
+    expire: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Scene]:
     """Opens a source for the token endpoint at `url` and closes it."""
     clock = clock or Turned()
@@ -98,6 +103,7 @@ async def scene(
             luck=lambda: luck,
             budget=budget,
             fingerprint=fingerprint,
+            expire=expire,
             token_wait=token_wait,
             watch=watch,
         )

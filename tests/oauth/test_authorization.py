@@ -2,7 +2,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from gateway.oauth.authorization import authorization_url, code_challenge
+from gateway.oauth.authorization import authorization_url, code_challenge, revocation
 
 URL = "https://idcs.example/oauth2/v1/authorize"
 
@@ -42,3 +42,12 @@ def test_params_overwrite_nothing(name: str) -> None:
 def test_the_challenge_is_the_example_of_rfc_7636() -> None:
     verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
     assert code_challenge(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+def test_a_revocation_proves_the_client_and_shows_nothing() -> None:
+    revoke = revocation("https://h/revoke", client_id="c", token="hunter2", client_auth="post", client_secret="s3cret")
+    assert revoke.body == b"token=hunter2&token_type_hint=refresh_token&client_id=c&client_secret=s3cret"
+    assert {"hunter2", "s3cret"} <= set(revoke.hidden)
+    assert "hunter2" not in repr(revoke)
+    public = revocation("https://h/revoke", client_id="c", token="t", client_auth="none")
+    assert public.body == b"token=t&token_type_hint=refresh_token&client_id=c"

@@ -239,7 +239,7 @@ async def test_a_port_that_speaks_no_tls_is_named(session: aiohttp.ClientSession
 
 async def test_an_egress_proxy_gets_its_own_credentials_only(session: aiohttp.ClientSession) -> None:
     async with Identity() as proxy:
-        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth="Basic cHJveHk6cGFzcw==")
+        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth=lambda: "Basic cHJveHk6cGFzcw==")
         await through(request("http://idcs.example/token"))
         [asked] = proxy.asked
         assert asked.line == "POST http://idcs.example/token HTTP/1.1"
@@ -283,7 +283,7 @@ async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(
                 session,
                 tls=partial(ssl.create_default_context, cafile=certificate),
                 proxy=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",
-                proxy_auth="Basic cHJveHk6cGFzcw==",
+                proxy_auth=lambda: "Basic cHJveHk6cGFzcw==",
             )
             assert (await endpoint(request(identity.url))).value == "token-1"
             async with asyncio.timeout(5):
@@ -298,7 +298,7 @@ async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(
 
 async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret(session: aiohttp.ClientSession) -> None:
     async with Identity(answer(407)) as proxy:
-        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth="Basic cHJveHk6cGFzcw==")
+        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth=lambda: "Basic cHJveHk6cGFzcw==")
         reason = await reason_of(through, request("https://idcs.example/token"))
     assert reason.startswith("proxy: ")
     assert "407" in reason

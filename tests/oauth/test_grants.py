@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
 from gateway.oauth.failures import PERMANENT, TROUBLES, remedy_for
 from gateway.oauth.grants import (
     LONGEST_LIFE,
@@ -18,6 +18,7 @@ from gateway.oauth.grants import (
     code_form,
     form,
     read_reply,
+    read_revocation,
     refresh_form,
     safe_text,
     token_key,
@@ -482,3 +483,40 @@ def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[s
         assert said.reason.partition(":")[0]
         assert said.reason.isprintable()
         assert (said.retry_after or 0.0) >= 0
+
+
+def test_a_refresh_token_beside_no_usable_token_is_not_lost() -> None:
+    useless: list[dict[str, Any]] = [{}, {"access_token": "a", "token_type": "mac"}, {"tokenResponses": [{}, {}]}]
+    for document in useless:
+        with pytest.raises((TokenRefused, TokenUnavailable)) as caught:
+            said({**document, "refresh_token": "r-1"})
+        assert vars(caught.value)["successor"] == "r-1"
+        assert "r-1" not in repr(caught.value) + caught.value.reason
+
+
+def test_a_refresh_token_beside_several_tokens_is_handed_on() -> None:
+    both = [{"access_token": "a", "scope": "one"}, {"access_token": "b", "scope": "two"}]
+    reply = read_reply(
+        200, {}, json.dumps({"tokenResponses": both, "refresh_token": "r-1"}).encode(), now=NOW, wanted="two"
+    )
+    assert (reply.value, reply.refresh_token) == ("b", "r-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (401, b'{"error":"invalid_client"}', TokenRefused, "invalid_client"),
+        (400, b'{"error":"unsupported_token_type"}', TokenUnavailable, "unsupported_token_type"),
+        (503, b"<html>", TokenUnavailable, "unreadable"),
+        (302, b"", TokenUnavailable, "redirect"),
+        (429, b"", TokenUnavailable, "limited"),
+    ],
+)
+def test_what_a_revocation_endpoint_refuses(status: int, body: bytes, kind: type[GatewayError], code: str) -> None:
+    with pytest.raises(kind) as caught:
+        read_revocation(status, {"Retry-After": "5"}, body)
+    assert caught.value.reason.startswith(f"{code}: ")
+
+
+def test_a_revocation_that_is_done() -> None:  # RFC 7009 2.2: whatever the body
+    read_revocation(200, {}, b"whatever")

@@ -10,7 +10,7 @@ import jwt
 import pytest
 
 from gateway.config.part import SecretRef
-from gateway.config.secrets import fingerprint
+from gateway.config.secrets import Secrets
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.budget import Bucket, Budget
 from gateway.oauth.grants import TokenRequest, build, token_key
@@ -561,7 +561,7 @@ async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path,
     def request() -> TokenRequest:
         return build(identity.url, client_id="orders", client_secret=file.read_text(), client_auth="post")
 
-    look = partial(fingerprint, ref)
+    look = partial(Secrets({}).fingerprint, ref)
     async with (
         Identity(trouble) as identity,
         scene(identity.url, request=request, fingerprint=look, luck=0.99) as stage,
@@ -577,6 +577,33 @@ async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path,
         stage.clock.turn(0.1)
         assert await stage.source.get() == "token-1"
     assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["newer"]]
+
+
+@pytest.mark.parametrize("trouble", [refusal("invalid_client", 401), answer(502, b"<html>")])
+async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(trouble: Answer) -> None:
+    kept, copy = ["old"], ["old"]
+
+    def request() -> TokenRequest:
+        return build(identity.url, client_id="orders", client_secret=copy[0], client_auth="post")
+
+    def expire() -> None:
+        copy[0] = kept[0]
+
+    async with (
+        Identity(token("a"), trouble) as identity,
+        scene(identity.url, request=request, fingerprint=lambda: copy[0], expire=expire, luck=0.99) as stage,
+    ):
+        await stage.source.get()
+        kept[0] = "new"
+        stage.clock.turn(3600)
+        with pytest.raises((TokenRefused, TokenUnavailable)):
+            await stage.source.get()
+        stage.clock.turn(1)
+        assert await stage.source.get() == "token-1"
+        kept[0] = "newest"
+        stage.source.try_again()
+        assert await stage.source.anew() == "token-2"
+    assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["old"], ["new"], ["newest"]]
 
 
 async def test_a_secret_that_changes_while_a_stale_token_is_kept_is_tried_behind() -> None:

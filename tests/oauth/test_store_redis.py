@@ -208,13 +208,12 @@ async def holds(ask: Callable[[], Awaitable[object]], wanted: str) -> None:
 
 async def test_the_master_that_the_sentinels_name_also_when_it_changes(server: RedisServer) -> None:
     watched = f"sentinel monitor main 127.0.0.1 {server.port} 1"
-    quick = ("sentinel down-after-milliseconds main 200", "sentinel failover-timeout main 1000")
     async with server.client() as client:
         await client.config_set("repl-diskless-sync-delay", 0)
     async with RedisServer(f"replicaof 127.0.0.1 {server.port}") as replica:
         async with replica.client() as client:
             await holds(lambda: client.info("replication"), "'master_link_status': 'up'")
-        async with RedisServer(watched, *quick, "requirepass hunter2", is_sentinel=True) as sentinel:
+        async with RedisServer(watched, "requirepass hunter2", is_sentinel=True) as sentinel:
             await _served_by_both(server, replica, sentinel)
 
 
@@ -228,8 +227,12 @@ async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: R
     await works(store)
     await store.keep_secret("key", VALUE)
     async with server.client() as client:
+        await client.set("last", "1")  # WAIT is for the writes of its own connection, and all before them
         assert await client.wait(1, 5000) == 1
-    await server.kill()
+    async with sentinel.client("hunter2") as client:  # until it has asked the replica, it would not choose it
+        await holds(lambda: client.execute_command("SENTINEL", "REPLICAS", "main"), "b'master-link-status', b'ok'")
+        await server.kill()
+        await client.execute_command("SENTINEL", "FAILOVER", "main")  # at once: it would look on for 30 s
     async with replica.client() as client:
         await holds(lambda: client.info("replication"), "'role': 'master'")
     await holds(lambda: secret_of(store), VALUE)

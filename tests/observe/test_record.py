@@ -1,11 +1,12 @@
 import json
+import select
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.record import FIELDS, Record, line, text
+from gateway.observe.record import FIELDS, LONGEST_PATH, Record, line, text
 
 FULL = Record(
     time="2023-11-14T22:13:20.123Z",
@@ -98,6 +99,18 @@ def test_the_reason_is_there_when_set_and_never_holds_a_secret() -> None:
 )
 def test_path_holds_neither_query_nor_user(target: str, path: str) -> None:
     assert json.loads(line(Record(path=target)))["path"] == path
+
+
+@pytest.mark.parametrize("start", ["/", "http://joe:pw@host/"])
+def test_a_long_path_is_cut_so_that_a_line_goes_into_a_pipe_in_one_piece(start: str) -> None:
+    written = line(msgspec.structs.replace(FULL, path=start + "a" * 8000 + "?secret"))
+    path = json.loads(written)["path"]
+    assert len(path) == LONGEST_PATH
+    assert set(path.rpartition("/")[2]) == {"a"}
+    assert "joe" not in path
+    assert len(written) <= select.PIPE_BUF
+    whole = "/" + "a" * (LONGEST_PATH - 1)
+    assert json.loads(line(Record(path=whole)))["path"] == whole
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(TEXTS, st.none() | any_text)))

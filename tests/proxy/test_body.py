@@ -1,6 +1,7 @@
 """The caller's body: fed as it arrives, counted, framed anew, and kept while it is small."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -105,6 +106,38 @@ def test_what_is_too_long_is_refused() -> None:
         with pytest.raises(BodyTooLarge):
             long.at_once()
     assert plain(b"x" * 10, limit=10).at_once() == [b"x" * 10]
+
+
+async def test_what_is_not_whole_any_more_is_never_sent_a_second_time() -> None:
+    grown = plain(b"x" * 11, length=20)
+    refused = chunked(b"x" * 6, b"x" * 5, ended=False, limit=10, keep=100)
+    await grown._next(5.0)
+    with pytest.raises(BodyTooLarge):
+        await refused._next(5.0)
+    async with asyncio.timeout(10), Upstream() as peer:
+        for body in (grown, refused):
+            assert (body.is_whole, body._kept) == (False, [])
+            async with connected(peer, b"Content-Length: 20") as connection:
+                with pytest.raises(AssertionError):
+                    await body.pump(connection, idle=5.0, response=5.0)
+            body.feed(b"x" * 9 if body is grown else END)
+            with pytest.raises(AssertionError):
+                body.at_once()
+
+
+@pytest.mark.parametrize("keep", [0, 100_000])
+async def test_tiny_chunks_weigh_little_more_than_what_they_hold(keep: int) -> None:
+    body = chunked(ended=False, keep=keep)
+    count = 10_000
+    body.feed(chunk(b"ab") * count)
+    assert weight(body._pieces) < 2 * len(b"ab") * count
+    await body._next(5.0)
+    assert weight(body._kept) < 2 * len(b"ab") * count
+
+
+def weight(pieces: list[bytes]) -> int:
+    """The memory that pieces take, each with its object and its place in the list."""
+    return sum(map(sys.getsizeof, pieces)) + sys.getsizeof(pieces)
 
 
 @pytest.mark.parametrize("behind", [b"zz\r\n", b"1;\0\r\nx\r\n"])

@@ -230,6 +230,15 @@ async def test_what_has_arrived_is_given_without_waiting() -> None:
         assert connection.finish()
 
 
+async def test_what_nobody_took_does_not_rest_with_an_idle_connection() -> None:
+    async with connected(reply(401, b"x" * 100)) as (connection, _):
+        await asked(connection)
+        await connection.head()
+        await until(lambda: connection.complete)
+        assert connection.finish()
+        assert connection._reader.body == []
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -1,10 +1,13 @@
 """The record of a request: one on every way out, with what is known by then."""
 
+import asyncio
 import time
 
+from gateway.observe.record import Record
 from gateway.observe.stamp import stamp
-from tests.fakes.gate import scene
-from tests.fakes.upstream import Talk, reply
+from tests.fakes.gate import Gate, config, scene, until
+from tests.fakes.identity import Identity
+from tests.fakes.upstream import Talk, Upstream, reply
 
 
 async def test_a_record_says_what_happened() -> None:
@@ -47,6 +50,25 @@ async def test_a_refused_method_is_counted_for_its_route() -> None:
         [record] = gate.records
         assert (record.route, record.error, record.status) == ("orders", "method-not-allowed", 405)
         assert gate.route.meter.requests == {("DELETE", 4, "caller"): 1}
+
+
+class Full(Gate):
+    """A gateway whose records go nowhere."""
+
+    def _sink(self, record: Record) -> None:
+        raise OSError("no space left")
+
+
+async def test_a_record_that_cannot_be_written_leaves_no_request_under_way() -> None:
+    async with Identity() as identity, Upstream() as upstream, Full(config(identity.url, upstream.url + "/x")) as gate:
+        caller = await gate.caller()
+        await until(lambda: len(gate.server.connections) == 1)
+        [connection] = gate.server.connections
+        assert connection.task is not None
+        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await asyncio.wait({connection.task})
+        assert isinstance(connection.task.exception(), OSError)
+        assert (gate.forward.under_way, gate.forward.idle.is_set(), connection.is_serving) == (0, True, False)
 
 
 async def test_a_reply_that_breaks_keeps_its_status_and_names_its_error() -> None:

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.fakes.gate import Scene, scene
+from tests.fakes.gate import Scene, scene, until
 from tests.fakes.identity import answer, token
 from tests.fakes.upstream import CLOSE, OK, Talk, reply
 
@@ -130,6 +130,42 @@ async def test_a_body_half_here_is_sent_again_from_its_start(*, chunked: bool) -
         [again] = at.upstream.requests
         assert (again.body, again.field("Authorization")) == (b"abcdef", "Bearer token-2")
         assert at.gate.records[0].bytes_in == 6
+
+
+@pytest.mark.parametrize(
+    ("chunked", "limit"), [(True, None), (False, None), (True, "2KiB")], ids=["chunked", "counted", "over the limit"]
+)
+async def test_an_upload_that_outgrows_what_is_kept_during_the_renewal_is_not_sent_again(
+    *, chunked: bool, limit: str | None
+) -> None:
+    async def refuse_early(talk: Talk) -> None:
+        await talk.head()
+        await talk.say(UNAUTHORIZED)
+        while await talk.reader.read(65536):
+            pass
+
+    minted = asyncio.Event()
+    tokens = (token("old"), token("new").behind(minted))
+    async with scene(
+        refuse_early, tokens=tokens, route={"replay_limit": "1KiB"}, limits={"body": limit} if limit else {}
+    ) as at:
+        caller = await at.gate.caller()
+        framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 4611"
+        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
+        await caller.say(b"200\r\n%b\r\n" % (b"a" * 512) if chunked else b"a" * 512)
+        await at.identity.arrived(2)
+        [connection] = at.gate.server.connections
+        body = connection._body
+        assert body is not None
+        await until(lambda: body.taken == 512)
+        await caller.say(b"1000\r\n%b\r\n" % (b"b" * 4096) if chunked else b"b" * 4096)
+        await until(lambda: body.taken == 4608)
+        await caller.say(b"3\r\nccc\r\n0\r\n\r\n" if chunked else b"ccc")
+        minted.set()
+        assert (await caller.reply())[::2] == (401, b"who?")
+        assert (at.upstream.connections, at.upstream.requests) == (1, [])
+        [record] = await at.gate.recorded()
+        assert (record.status, record.attempts, record.error) == (401, 1, None)
 
 
 async def test_a_401_of_the_token_endpoint_is_no_401_of_the_upstream() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.proxy.body import CallerBody
 from gateway.proxy.requests import Limits, RequestHead
-from gateway.proxy.server import AHEAD, KEEPALIVE, CallerConnection, CallerServer
+from gateway.proxy.server import AHEAD, BRIEF, KEEPALIVE, CallerConnection, CallerServer
 from tests.fakes.gate import Caller, until
 
 LIMITS = Limits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
@@ -34,6 +34,11 @@ class Walk:
         self.go_on.set()
         self.stays = True
         self.takes_bodies = True
+        self.defect: Exception | None = None
+        self.strangers: set[str | None] = set()
+
+    def accepts(self, peer: str | None) -> bool:
+        return peer not in self.strangers
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: CallerBody) -> bool:
         try:
@@ -42,6 +47,8 @@ class Walk:
             while self.takes_bodies and not body._ended:
                 pieces += await body._next(5.0)
             await self.go_on.wait()
+            if self.defect is not None:
+                raise self.defect
             caller.write([OK])
         except GatewayError as error:
             self.broken.append(error)
@@ -67,8 +74,8 @@ class Listener:
         self.port = port
         self.callers: list[Caller] = []
 
-    async def caller(self, data: bytes = b"") -> Caller:
-        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def caller(self, data: bytes = b"", *, address: str = "127.0.0.1") -> Caller:
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0)))
         self.callers.append(caller)
         await caller.say(data)
         return caller
@@ -221,6 +228,32 @@ async def test_broken_requests_are_refused_once_and_nothing_is_read_behind_them(
         assert ([type(error) for error in at.walk.refused], at.walk.served) == ([BadRequest], [])
 
 
+async def test_who_says_much_at_once_lets_the_others_in_between() -> None:
+    async with listening() as at:
+        many, one = await at.caller(), await at.caller()
+        await until(lambda: [connection._waiter is not None for connection in at.server.connections] == [True, True])
+        many.writer.write(GET * 1000)
+        one.writer.write(GET_2)
+        await until(lambda: ("GET", "/2", b"") in at.walk.served)
+        assert len(at.walk.served) < 100
+        for _ in range(1000):
+            assert await many.head() == OK
+
+
+async def test_a_defect_of_the_walk_leaves_nobody_in_service() -> None:
+    async with listening() as at:
+        at.walk.defect = RuntimeError("a defect")
+        caller = await at.caller(GET)
+        connection = await at.connection()
+        assert connection.task is not None
+        await asyncio.wait({connection.task})
+        assert connection.task.exception() is at.walk.defect
+        assert not connection.is_serving
+        overdue(connection)
+        assert await caller.rest() == b""
+        await until(lambda: not at.server.connections)
+
+
 # Times ----------------------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +295,30 @@ async def test_a_head_has_its_own_time_and_drops_of_it_do_not_put_that_off() -> 
         await caller.say(b"x")
         await at.resting(len(BEGUN[1]) + 1)
         assert connection._deadline == due
+
+
+async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_others() -> None:
+    async with listening() as at:
+        caller = await at.caller(b"G")
+        connection = await at.resting(1)
+        connection._deadline = due = connection._deadline - KEEPALIVE / 2
+        for count, byte in enumerate((b"E", b"T", b" ", b"/"), 2):
+            await caller.say(byte)
+            await at.resting(count)
+            assert connection._deadline == due
+
+
+async def test_a_head_has_its_time_though_its_like_came_byte_by_byte_before() -> None:
+    async with listening() as at:
+        caller = await at.caller(b"G")
+        await at.resting(1)
+        await caller.say(GET[1:])
+        assert await caller.head() == OK
+        connection = await at.resting()
+        connection._deadline -= KEEPALIVE - 1
+        await caller.say(b"G")
+        await at.resting(1)
+        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
 
 
 async def test_a_request_under_way_has_all_its_time() -> None:
@@ -360,6 +417,23 @@ async def test_a_caller_that_takes_nothing_is_gone() -> None:
         assert caught.value.reason == "the caller stopped reading"
 
 
+async def test_a_caller_that_never_takes_its_last_bytes_is_dropped() -> None:
+    async with listening() as at:
+        await at.caller()
+        connection = await at.resting()
+        connection.write([b"x" * 10_000_000])
+        overdue(connection)
+        assert connection._transport is not None
+        assert connection._transport.is_closing()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert at.server.connections == {connection}  # it is given time to take them ...
+        assert connection._timer is not None
+        assert not connection._timer.cancelled()
+        overdue(connection)  # ... which comes to an end
+        await until(lambda: not at.server.connections)
+
+
 async def test_a_caller_that_takes_its_time_is_waited_for() -> None:
     async with listening() as at:
         at.walk.go_on.clear()
@@ -378,6 +452,81 @@ async def test_a_connection_too_many_is_known_as_such() -> None:
         await at.caller()
         await until(lambda: len(at.server.connections) == 2)
         assert sorted(connection.is_over for connection in at.server.connections) == [False, True]
+
+
+STRANGER = "127.0.0.2"
+
+
+@asynccontextmanager
+async def crowded(*, strangers: int) -> AsyncIterator[Listener]:
+    """A server with two places, and so many connections of those who may not call, made one after the other."""
+    async with listening(LIMITS.__class__(8192, 16_384, 128, 131_072, connections=2)) as at:
+        at.walk.strangers = {STRANGER}
+        for count in range(strangers):
+            await at.caller(address=STRANGER)
+            await until(lambda count=count: len(at.server.connections) == count + 1)  # type: ignore[misc] # of no type
+        yield at
+
+
+async def test_strangers_take_nobodys_place() -> None:
+    async with crowded(strangers=3) as at:
+        assert at.server.places == 0
+        assert {(connection.is_welcome, connection.is_over) for connection in at.server.connections} == {(False, False)}
+        caller = await at.caller(GET)
+        assert await caller.head() == OK
+        assert at.server.places == 1
+        [allowed] = [connection for connection in at.server.connections if connection.peer != STRANGER]
+        assert (allowed.is_welcome, allowed.is_over) == (True, False)
+
+
+async def test_a_place_is_free_again_when_its_caller_has_left() -> None:
+    async with crowded(strangers=1) as at:
+        first, _ = await at.caller(), await at.caller()
+        await until(lambda: at.server.places == 2)
+        first.close()
+        at.callers[0].close()  # a stranger's end frees no place
+        await until(lambda: len(at.server.connections) == 1)
+        assert at.server.places == 1
+        await at.caller()
+        await until(lambda: at.server.places == 2)
+        assert not any(connection.is_over for connection in at.server.connections)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET"])
+async def test_who_will_not_be_served_has_little_time(begun: bytes) -> None:
+    async with crowded(strangers=1) as at:
+        stranger = at.callers[0]
+        await stranger.say(begun)
+        connection = await at.resting(len(begun))
+        assert time_left(connection) == pytest.approx(BRIEF, abs=2)
+        overdue(connection)
+        assert await stranger.rest() == (REFUSED if begun else b"")
+
+
+async def test_who_comes_as_one_too_many_has_little_time_and_the_others_all_of_it() -> None:
+    async with crowded(strangers=0) as at:
+        for _ in range(3):
+            await at.caller()
+        await until(lambda: len(at.server.connections) == 3)
+        left = sorted(time_left(connection) for connection in at.server.connections)
+        assert left == pytest.approx([BRIEF, KEEPALIVE, KEEPALIVE], abs=2)
+        assert [connection.is_over for connection in at.server.connections].count(True) == 1
+
+
+async def test_a_crowd_of_those_who_will_not_be_served_is_not_let_in() -> None:
+    async with crowded(strangers=4) as at:
+        for address in (STRANGER, STRANGER):
+            surplus = await at.caller(address=address)
+            assert await surplus.rest() == b""
+        assert len(at.server.connections) == 4
+
+
+async def test_a_crowd_of_strangers_keeps_no_allowed_caller_out() -> None:
+    async with crowded(strangers=4) as at:
+        for _ in range(2):
+            caller = await at.caller(GET)
+            assert await caller.head() == OK
+        assert at.server.places == 2
 
 
 async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: Path) -> None:

@@ -192,6 +192,27 @@ async def test_pipelined_requests_of_a_caller_that_does_not_read_wait() -> None:
             assert len((await caller.reply())[2]) == 200_000
 
 
+async def test_refused_requests_of_a_caller_that_does_not_read_wait() -> None:
+    lost = b"GET /lost HTTP/1.1\r\nHost: gw\r\n\r\n"
+    count = 40_000  # their refusals would be some 20 MB
+    async with scene() as at:
+        caller = await narrow(at.gate)
+        flood = asyncio.create_task(caller.say(lost * count))
+        assert await most_of(lambda: held(at), lambda: any(one.is_behind for one in at.gate.server.connections)) < BOUND
+        answered = -1
+        while answered != len(at.gate.records):
+            answered = len(at.gate.records)
+            for _ in range(100):
+                await asyncio.sleep(0)
+        assert held(at) < BOUND
+        assert answered < count / 2
+        for _ in range(answered + 1000):  # as it reads, it goes on
+            assert (await caller.reply())[0] == 404
+        flood.cancel()
+        caller.reset()
+        await until(lambda: not at.gate.server.connections)
+
+
 @pytest.mark.parametrize("size", [40, 900])
 async def test_any_number_of_requests_may_be_in_line(size: int) -> None:
     get = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX: %b\r\n\r\n" % (b"x" * size)

@@ -445,6 +445,33 @@ async def test_a_late_ticket_is_no_reason_to_drop_a_connection_and_a_late_byte_i
             await lost.wait()
 
 
+async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Path) -> None:
+    """Behind TLS a reply may come to its end after reading paused: what is decrypted is delivered."""
+    near, far_sock = pair()
+    lost = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    connection = Connection(loop, near, on_lost=lambda _: lost.set())
+    context = trusting(certificate)
+    transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", resumption=Resumption())
+    async with asyncio.timeout(10):
+        with far_sock:
+            far = Far(far_sock, served(certificate))
+            shaking = asyncio.create_task(far.shake())
+            await loop.create_connection(lambda: transport, sock=near)
+            await transport.opened
+            await shaking
+            connection.begin([b"GET / HTTP/1.1\r\n\r\n"], to_head=False)
+            await far.hear()
+            far.tls.write(b"HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 2000)
+            far.tls.write(b"0\r\n\r\n")
+            far.flush()  # two records, read at once
+            assert (await connection.head()).status == 401
+            assert (connection.complete, transport.is_reading()) == (True, False)
+            assert not connection.finish()
+            connection.abort()
+            await lost.wait()
+
+
 def arrived(transport: TlsTransport) -> None:
     """Waits for bytes or the end in the socket, and keeps the loop from it."""
     assert select.select([transport._socket], [], [], 5)[0]

@@ -299,6 +299,18 @@ async def test_with_rotation_a_second_use_ends_the_family(ask: Any, sandbox: San
     assert (await ask(**refresh(third)))[1]["error"] == "invalid_grant"
 
 
+async def test_a_used_refresh_token_may_be_taken_again_for_a_while(ask: Any, sandbox: Sandbox, clock: Any) -> None:
+    sandbox.switches.rotate_refresh_tokens, sandbox.switches.refresh_grace = True, 10
+    first = sandbox.mint_refresh("page")
+    successors = {(await ask(**refresh(first)))[1]["refresh_token"] for _ in range(2)}
+    assert len(successors) == 2
+    for successor in successors:
+        assert (await ask(**refresh(successor)))[0] == 200
+    clock.time += 10
+    assert (await ask(**refresh(first)))[1]["error"] == "invalid_grant"
+    assert (await ask(**refresh(successors.pop())))[1]["error"] == "invalid_grant"
+
+
 async def test_a_revoked_refresh_token_is_refused(ask: Any, sandbox: Sandbox) -> None:
     token, other = sandbox.mint_refresh("page"), sandbox.mint_refresh("page")
     form = {"client_id": "page", "client_secret": None}

@@ -151,7 +151,7 @@ def slug(heading: str) -> str:
 
 
 def test_every_command_in_the_documents_is_a_verb() -> None:
-    known = {"serve", "check", "token", "sandbox", "probe", "schema"}
+    known = {"serve", "check", "token", "login", "logout", "sandbox", "probe", "schema"}
     for file in documents():
         for verb in re.findall(r"oic-gateway ([a-z]+)", "\n".join(re.findall(r"`([^`]+)`", file.read_text()))):
             assert verb in known, (file.name, verb)

@@ -79,10 +79,11 @@ def written(folder: Path, sandbox: Sandbox, credential: Mapping[str, Any]) -> Co
     document = {
         "credentials": {"app": {key: value for key, value in {**whole, **credential}.items() if value is not None}},
         "routes": [{"name": "r", "path": "/", "upstream": "https://u.example/", "credential": "app"}],
+        "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}]},
     }
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return load(file, environ={"RT": "any"}).config
+    return load(file, environ={"RT": "any", "STATE_KEY": "0123456789abcdef" * 4}).config
 
 
 async def token(parts: Parts, config: Config) -> dict[str, Any]:

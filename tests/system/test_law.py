@@ -51,7 +51,7 @@ def test_the_law_is_kept(copy: Path) -> None:
         ("proxy/replies.py", "import asyncio", "Pure modules"),
         ("oauth/lifetime.py", "import random", "Pure modules"),
         ("oic/instances.py", "import logging", "Pure modules"),
-        ("config/settled.py", "from gateway.config.secrets import read", "Pure modules"),
+        ("config/settled.py", "from gateway.config.secrets import Secrets", "Pure modules"),
         ("proxy/upstream.py", "from gateway.oauth.source import TokenSource", "Only the walk knows"),
         ("proxy/server.py", "from gateway.proxy.forward import Forward", "The walk is called only by"),
         ("oauth/source.py", "from gateway.proxy.headers import retry_after", "Imports point downwards only"),

@@ -21,6 +21,7 @@ MANY = 10_000
 # By module: why `serve` has no need of it.
 SPARED = {
     "cryptography": "ten MiB and a tenth of the start, for JWTs alone",
+    "oci": "only where a secret is in OCI Vault",
     "redis": "only where `state` names one",
     "sqlite3": "only where `state` names a file",
     "jwt": "only the token of an identity domain that leaves out `expires_in` is read",

@@ -1,4 +1,4 @@
-"""The verbs that ask, print and end: `token`, `probe`, `schema`, `sandbox`, `--version`."""
+"""The verbs that ask, print and end: `token`, `probe`, `schema`, `sandbox`, `--version`; test_signin has two more."""
 
 import json
 import signal
@@ -100,7 +100,7 @@ async def test_the_version_is_told() -> None:
 async def test_help_names_every_verb() -> None:
     ended = await run("--help")
     assert ended.status == 0
-    for verb in ("serve", "check", "token", "sandbox", "probe", "schema"):
+    for verb in ("serve", "check", "token", "login", "logout", "sandbox", "probe", "schema"):
         assert f"\n    {verb} " in ended.out
 
 

@@ -1,0 +1,97 @@
+"""What an authorization endpoint answers through a person's browser, and the page that the browser then shows. Pure.
+
+Everything in an answer is a stranger's: compared in constant time, bounded, made plain before it is shown, and escaped
+where a browser shows it.
+"""
+
+import hmac
+from collections.abc import Callable
+from html import escape
+from urllib.parse import parse_qsl
+
+from gateway.oauth.grants import safe_text
+
+LONGEST = 16 * 1024
+"""Characters of an answer."""
+
+# RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6.
+_REMEDIES = {
+    "access_denied": "Sign in as a user who may, and agree; look at the identity domain's sign-on policy.",
+    "invalid_scope": "Compare `scope` with the application's Resources list in the identity domain.",
+    "unauthorized_client": "Tick Authorization Code under Allowed Grant Types in the application.",
+    "unsupported_response_type": "Tick Authorization Code under Allowed Grant Types in the application.",
+    "invalid_request": "Compare `client_id`, `redirect_uri` and `params` with the application's OAuth configuration.",
+    "server_error": "Try again; look at the identity domain's status.",
+    "temporarily_unavailable": "Try again in a while.",
+    "login_required": "Take `prompt` out of `params`.",
+    "consent_required": "Take `prompt` out of `params`, or have an administrator agree for all users.",
+    "interaction_required": "Take `prompt` out of `params`.",
+}
+_REMEDY = "Look at the application's OAuth configuration in the identity domain."
+_AGAIN = "Run the command again, and open the address that it shows then."
+
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>oic-gateway</title></head>
+<body><p>{}</p><p>This page can be closed.</p></body></html>
+"""
+
+
+class NotAnswer(Exception):
+    """This is no answer to the question that was asked, whoever sent it; `str` says why, without secrets."""
+
+
+class NotSignedIn(Exception):
+    """The answer is that nobody has signed in: `seen`, and the `remedy`."""
+
+    def __init__(self, seen: str, remedy: str) -> None:
+        super().__init__(seen)
+        self.seen = seen
+        self.remedy = remedy
+
+
+def read_answer(query: str, *, state: str, is_issuer: Callable[[str], bool]) -> str:
+    """The authorization code in the query of a redirection (RFC 6749 §4.1.2).
+
+    Raises NotAnswer for another `state`, or a parameter said twice (§3.1); NotSignedIn for an error and for another
+    issuer (RFC 9207 §2.4).
+    """
+    pairs = parse_qsl(query[:LONGEST], keep_blank_values=True)
+    said = dict(pairs)
+    if len(said) != len(pairs):
+        raise NotAnswer("it says something twice")
+    if not hmac.compare_digest(said.get("state", "").encode("utf-8", "replace"), state.encode()):
+        raise NotAnswer("its `state` is not that of this sign-in; someone else may have sent it")
+    if "iss" in said and not is_issuer(said["iss"]):
+        seen = f"the answer is from another issuer ({safe_text(said['iss'])})"
+        raise NotSignedIn(seen, f"Should that be the right one, write it as `issuer` of the credential. {_AGAIN}")
+    if "error" in said:
+        raise _refusal(said)
+    if not said.get("code"):
+        raise NotAnswer("it holds no code")
+    return said["code"]
+
+
+def read_pasted(text: str, *, state: str, is_issuer: Callable[[str], bool]) -> str:
+    """The code in what a person has pasted: the address that the browser ended at, its query, or the code itself.
+
+    A code alone comes without a `state`: that it is of this sign-in shows at the exchange, by PKCE. Raises as
+    `read_answer` does.
+    """
+    pasted = text.strip()
+    address, mark, query = pasted.partition("?")
+    if mark or "://" in address:
+        return read_answer(query.partition("#")[0], state=state, is_issuer=is_issuer)
+    if not pasted or len(pasted) > LONGEST or not pasted.isascii() or not pasted.isprintable() or " " in pasted:
+        raise NotAnswer("it is neither an address nor a code")
+    return pasted
+
+
+def page(text: str) -> bytes:
+    """A page that says `text`, escaped."""
+    return _PAGE.format(escape(text)).encode("utf-8", "replace")
+
+
+def _refusal(said: dict[str, str]) -> NotSignedIn:
+    code, text = safe_text(said["error"]), safe_text(said.get("error_description", ""))
+    return NotSignedIn(f"{code}: {text}" if text else code, _REMEDIES.get(code, _REMEDY))

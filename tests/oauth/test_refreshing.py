@@ -1,0 +1,381 @@
+"""Refresh tokens: used by one at a time, replaced before anything else happens, lost by nothing that is ours."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import pytest
+
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.budget import Bucket, Budget
+from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.grants import build, token_key
+from gateway.oauth.refreshing import PAUSE, Refreshing, uncut
+from gateway.oauth.requests import Requests
+from gateway.oauth.source import TokenSource
+from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.turns import LEASE
+from tests.fakes.identity import Answer, Identity, answer, refusal, token
+from tests.oauth.scene import Noted, Turned
+from tests.oauth.shelves import Crank
+
+KEY = token_key("url", client_id="c", grant="authorization_code", who="person")
+LIFE = 3600
+
+
+class Kept(MemoryStore):
+    """A store that can be down, be slow (`gate`), and notes what was kept."""
+
+    def __init__(self, clock: Turned) -> None:
+        super().__init__(clock)
+        self.is_up = True
+        self.gate: asyncio.Event | None = None
+        self.kept: list[str] = []
+        self.begun = asyncio.Event()
+
+    async def secret(self, key: str) -> str | None:
+        self._reached()
+        return await super().secret(key)
+
+    async def keep_secret(self, key: str, value: str) -> None:
+        self._reached()
+        self.begun.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        self.kept.append(value)
+        await super().keep_secret(key, value)
+
+    def _reached(self) -> None:
+        if not self.is_up:
+            raise StoreDown("not reachable")
+
+
+class Scene:
+    """One credential in front of a scripted token endpoint; `sources` stand for workers and replicas."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.clock = Turned()
+        self.store = Kept(self.clock)
+        self.watch = Noted()
+        self.crank = Crank()
+        self.budget: Budget | None = None
+        self.configured: Callable[[], str] | None = None
+        self._stack = AsyncExitStack()
+
+    async def source(self) -> TokenSource:
+        session = await self._stack.enter_async_context(open_session())
+        grant = "refresh_token" if self.configured else "authorization_code"
+        requests = Requests(
+            partial(build, self.identity.url, client_id="c"),
+            grant=grant,
+            client_auth="none",
+            endpoint=TokenEndpoint(session, timeout=5.0, wall=self.clock.wall),
+            readers={"refresh_token": self.configured} if self.configured else {},
+        )
+        source = TokenSource(
+            "person",
+            key=KEY,
+            request=requests.made,
+            endpoint=requests.sent,
+            store=self.store,
+            clock=self.clock,
+            budget=self.budget,
+            luck=lambda: 0.0,
+            token_wait=5.0,
+            watch=self.watch,
+            patience=float("inf"),
+            refreshing=Refreshing(self.store, key=KEY, configured=self.configured, watch=self.watch, pause=self.crank),
+        )
+        self._stack.push_async_callback(source.close)
+        return source
+
+    async def signed_in(self, value: str) -> None:
+        await MemoryStore.keep_secret(self.store, KEY, value)
+
+    async def held(self) -> str | None:
+        return await MemoryStore.secret(self.store, KEY)
+
+    @property
+    def used(self) -> list[str]:
+        """The refresh tokens that the endpoint was shown, in order."""
+        return [asked.form["refresh_token"][0] for asked in self.identity.asked]
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+@asynccontextmanager
+async def scene(*script: Answer) -> AsyncIterator[Scene]:
+    async with asyncio.timeout(20), Identity(*script) as identity:
+        made = Scene(identity)
+        try:
+            yield made
+        finally:
+            await made.close()
+
+
+async def test_the_new_one_is_kept_before_the_token_is_given() -> None:
+    async with scene(token("a", refresh_token="R2")) as it:
+        await it.signed_in("R1")
+        it.store.gate = asyncio.Event()
+        asking = asyncio.create_task((await it.source()).get())
+        await it.store.begun.wait()
+        assert (asking.done(), await it.held(), it.used) == (False, "R1", ["R1"])
+        it.store.gate.set()
+        assert (await asking, await it.held()) == ("a", "R2")
+
+
+async def test_an_answer_without_a_new_one_leaves_the_old_one() -> None:
+    async with scene(token("a", LIFE), token("b", LIFE, refresh_token="R1")) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        for value in ("a", "b"):
+            assert await source.get() == value
+            it.clock.turn(LIFE)
+        assert (it.used, it.store.kept, await it.held()) == (["R1", "R1"], [], "R1")
+
+
+async def test_before_anyone_has_signed_in_nobody_is_asked_and_the_command_is_said() -> None:
+    async with scene() as it:
+        source = await it.source()
+        with pytest.raises(TokenRefused) as caught:
+            await source.get()
+        assert caught.value.reason == "sign-in: nobody has signed in yet"
+        ready = await source.ready()
+        assert (ready.ok, ready.code) == (False, "sign-in")
+        assert "`oic-gateway login person`" in ready.remedy
+        assert source.status()["last_error"]["remedy"] == ready.remedy  # type: ignore[index] # a document
+        assert it.watch.failures[0][2] == ready.remedy
+        assert it.identity.asked == []
+
+
+async def test_a_refused_one_asks_for_a_sign_in_that_is_noticed_within_a_second() -> None:
+    async with scene(refusal("invalid_grant"), token("b")) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        with pytest.raises(TokenRefused, match="identity domain") as caught:
+            await source.get()
+        assert caught.value.reason.startswith("sign-in: the refresh token is refused (invalid_grant")
+        await it.signed_in("R9")
+        with pytest.raises(TokenRefused):  # looked at less than a second ago
+            await source.get()
+        it.clock.turn(1.0)
+        assert await source.get() == "b"
+        assert it.used == ["R1", "R9"]
+        assert (await source.ready()).code == ""
+
+
+async def test_a_refused_one_is_tried_no_sooner_than_a_permanent_failure_allows() -> None:
+    async with scene(*[refusal("invalid_grant")] * 9) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        for _ in range(29):
+            with pytest.raises(TokenRefused):
+                await source.get()
+            it.clock.turn(1.0)
+        assert it.used == ["R1"]
+
+
+async def test_a_sign_in_that_is_needed_shows_while_the_last_token_lives() -> None:
+    async with scene(token("a", LIFE), refusal("invalid_grant")) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        await source.get()
+        it.clock.turn(LIFE * 0.9)
+        assert await source.get() == "a"
+        await source.rest()
+        ready = await source.ready()
+        assert (ready.ok, ready.code) == (True, "sign-in")
+        assert "login person" in ready.remedy
+
+
+async def test_a_refusal_of_one_that_another_has_replaced_is_no_sign_out() -> None:
+    gate = asyncio.Event()
+    async with scene(refusal("invalid_grant").behind(gate), token("b")) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        asking = asyncio.create_task(source.get())
+        await it.identity.arrived(1)
+        await it.signed_in("R2")
+        gate.set()
+        with pytest.raises(TokenUnavailable, match="No token") as caught:
+            await asking
+        assert caught.value.reason.startswith("superseded: ")
+        it.clock.turn(1.0)
+        assert await source.get() == "b"
+        assert it.used == ["R1", "R2"]
+
+
+async def test_one_that_is_given_is_used_until_it_is_replaced_and_again_when_it_changes() -> None:
+    given = {"now": "G1"}
+    script = (token("a", LIFE, refresh_token="R2"), token("b", LIFE, refresh_token="R3"), token("c", LIFE))
+    async with scene(*script) as it:
+        it.configured = lambda: given["now"]
+        for value in ("a", "b"):
+            assert await (await it.source()).get() == value  # each as after a restart
+            it.clock.turn(LIFE)
+        given["now"] = "G2"
+        assert await (await it.source()).get() == "c"
+        assert it.used == ["G1", "R2", "G2"]
+
+
+async def test_one_that_is_given_and_refused_is_not_a_matter_of_signing_in() -> None:
+    async with scene(refusal("invalid_grant")) as it:
+        it.configured = lambda: "G1"
+        source = await it.source()
+        with pytest.raises(TokenRefused) as caught:
+            await source.get()
+        assert caught.value.reason.startswith("invalid_grant: ")
+        assert "refresh token" in (await source.ready()).remedy
+
+
+async def test_many_workers_use_each_one_once() -> None:
+    rounds = 5
+    script = [token(f"a{number}", LIFE, refresh_token=f"R{number + 1}") for number in range(1, rounds + 1)]
+    async with scene(*script) as it:
+        await it.signed_in("R1")
+        sources = [await it.source() for _ in range(8)]
+        for number in range(1, rounds + 1):
+            values = await asyncio.gather(*(source.get() for source in sources * 25))
+            assert set(values) == {f"a{number}"}
+            it.clock.turn(LIFE)
+        assert it.used == [f"R{number}" for number in range(1, rounds + 1)]
+        assert await it.held() == f"R{rounds + 1}"
+
+
+async def test_a_store_that_is_down_afterwards_gets_the_new_one_when_it_is_back() -> None:
+    gate = asyncio.Event()
+    async with scene(token("a", LIFE, refresh_token="R2").behind(gate), token("b")) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        asking = asyncio.create_task(source.get())
+        await it.identity.arrived(1)
+        it.store.is_up = False
+        gate.set()
+        assert await asking == "a"
+        assert it.watch.unkept_for == ["not reachable"]
+        await it.crank.reached(PAUSE)
+        it.crank.turn()
+        await it.crank.reached(PAUSE, PAUSE)
+        it.clock.turn(LIFE)
+        with pytest.raises(TokenUnavailable) as caught:  # it is not used: what comes of it could not be kept either
+            await source.get()
+        assert caught.value.reason.startswith("store: ")
+        it.store.is_up = True
+        it.crank.turn()
+        await it.store.begun.wait()
+        it.clock.turn(1.0)
+        assert await source.get() == "b"
+        assert (it.used, await it.held()) == (["R1", "R2"], "R2")
+
+
+async def test_what_could_not_be_kept_is_tried_again_at_the_end() -> None:
+    gate = asyncio.Event()
+    async with scene(token("a", refresh_token="R2").behind(gate)) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        asking = asyncio.create_task(source.get())
+        await it.identity.arrived(1)
+        it.store.is_up = False
+        gate.set()
+        await asking
+        it.store.is_up = True
+        await source.close()
+        assert await it.held() == "R2"
+
+
+@pytest.mark.parametrize("now", ["R9", None], ids=["in", "out"])
+async def test_whoever_signs_in_or_out_meanwhile_is_not_overwritten(now: str | None) -> None:
+    gate = asyncio.Event()
+    async with scene(token("a", refresh_token="R2").behind(gate)) as it:
+        await it.signed_in("R1")
+        asking = asyncio.create_task((await it.source()).get())
+        await it.identity.arrived(1)
+        await it.store.drop_secret(KEY)
+        if now:
+            await it.signed_in(now)
+        gate.set()
+        assert (await asking, await it.held()) == ("a", now)
+
+
+async def test_a_stop_waits_for_the_answer_and_keeps_it() -> None:
+    gate = asyncio.Event()
+    async with scene(token("a", refresh_token="R2").behind(gate)) as it:
+        await it.signed_in("R1")
+        source = await it.source()
+        source.prefetch()
+        await it.identity.arrived(1)
+        closing = asyncio.create_task(source.close())
+        await asyncio.sleep(0)
+        assert await it.store.claim(KEY, owner="another", seconds=1.0) is False
+        gate.set()
+        await closing
+        assert await it.held() == "R2"
+        assert await it.store.claim(KEY, owner="another", seconds=1.0) is True
+
+
+async def test_what_may_not_be_cut_is_not_however_often_it_is_cancelled() -> None:
+    gate, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await gate.wait()
+        done.append(True)
+
+    task = asyncio.create_task(uncut(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [True]
+
+
+async def test_a_process_that_stood_still_has_lost_its_turn() -> None:
+    async with scene() as it:
+        await it.signed_in("R1")
+
+        async def still(_seconds: float) -> None:
+            it.clock.turn(LEASE + 1)
+            assert await it.store.claim(KEY, owner="another", seconds=LEASE)
+
+        bucket = Bucket(per_second=1, per_minute=9)
+        bucket.take(it.clock.monotonic())
+        it.budget = Budget(bucket, clock=it.clock, sleep=still)
+        with pytest.raises(TokenUnavailable) as caught:
+            await (await it.source()).get()
+        assert caught.value.reason == "turn: it is another's by now"
+        assert it.identity.asked == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"token_type": "Bearer", "expires_in": 60},
+        {"access_token": "a", "token_type": "mac"},
+        {"tokenResponses": [{"access_token": "a"}, {"access_token": "b"}]},
+    ],
+    ids=["no token", "another type", "several"],
+)
+async def test_one_that_comes_with_a_useless_answer_is_kept(document: dict[str, object]) -> None:
+    async with scene(answer(200, {"refresh_token": "R2", **document})) as it:
+        await it.signed_in("R1")
+        with pytest.raises((TokenUnavailable, TokenRefused)) as caught:
+            await (await it.source()).get()
+        assert await it.held() == "R2"
+        assert "R2" not in repr(caught.value) + caught.value.reason
+
+
+async def test_a_store_that_cannot_be_asked_has_none_used() -> None:
+    async with scene() as it:
+        await it.signed_in("R1")
+        it.store.is_up = False
+        with pytest.raises(TokenUnavailable) as caught:
+            await (await it.source()).get()
+        assert caught.value.reason == "store: no refresh token is used while the store is down: not reachable"
+        assert it.identity.asked == []

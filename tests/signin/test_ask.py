@@ -1,0 +1,75 @@
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from gateway.config.model import Credential
+from gateway.oauth.authorization import code_challenge
+from gateway.signin.ask import asked, can_listen
+
+BACK = "http://127.0.0.1:8400/"
+
+
+def credential(**more: object) -> Credential:
+    base = {"grant": "authorization_code", "token_url": "https://idcs.example/oauth2/v1/token", "client_id": "c"}
+    return Credential.model_validate({**base, **more})
+
+
+def test_what_is_asked_for() -> None:
+    ask = asked(credential(scope="s offline_access", params={"prompt": "login"}), redirect_uri=BACK)
+    parts = urlsplit(ask.url)
+    query = {name: value for name, [value] in parse_qs(parts.query).items()}
+    assert (parts.netloc, parts.path) == ("idcs.example", "/oauth2/v1/authorize")
+    assert query == {
+        "response_type": "code",
+        "client_id": "c",
+        "redirect_uri": BACK,
+        "state": ask.state,
+        "code_challenge": code_challenge(ask.verifier),
+        "code_challenge_method": "S256",
+        "scope": "s offline_access",
+        "prompt": "login",
+    }
+    assert ask.verifier not in ask.url
+    for secret in (ask.state, ask.verifier):
+        assert secret not in repr(ask)
+
+
+def test_each_has_luck_of_its_own() -> None:
+    one, other = (asked(credential(), redirect_uri=BACK) for _ in range(2))
+    assert len({one.state, other.state, one.verifier, other.verifier}) == 4
+    assert min(map(len, (one.state, one.verifier))) >= 43  # RFC 7636 §4.1
+
+
+@pytest.mark.parametrize(
+    ("said", "configured", "good"),
+    [
+        ("https://idcs.example", None, True),
+        ("https://idcs.example:443/realms/x", None, True),
+        ("HTTPS://IDCS.example/", None, True),
+        ("http://idcs.example", None, False),
+        ("https://idcs.example:8443", None, False),
+        ("https://evil.example", None, False),
+        ("https://idcs.example.evil", None, False),
+        ("", None, False),
+        ("https://[", None, False),
+        ("https://idcs.example:x", None, False),
+        ("https://identity.oraclecloud.com", "https://identity.oraclecloud.com/", True),
+        ("https://idcs.example", "https://identity.oraclecloud.com/", False),
+    ],
+)
+def test_who_may_answer(said: str, configured: str | None, *, good: bool) -> None:
+    assert asked(credential(issuer=configured), redirect_uri=BACK).is_issuer(said) is good
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "can"),
+    [
+        (BACK, True),
+        ("http://localhost:8400/x", True),
+        ("http://[::1]:8400/", True),
+        ("https://127.0.0.1:8400/", False),
+        ("http://gateway.example/", False),
+    ],
+)
+def test_where_a_browser_finds_us(redirect_uri: str, *, can: bool) -> None:
+    assert can_listen(redirect_uri) is can
