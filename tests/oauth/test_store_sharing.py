@@ -89,14 +89,14 @@ async def test_one_that_does_not_answer_is_waited_for_once_and_not_long(scene: S
     began = loop.time()
     found = await asyncio.gather(*(scene.store.get("key") for _ in range(100)))
     assert {value(one) for one in found} == {"a"}
-    assert LIMIT <= loop.time() - began < 10 * LIMIT  # not once for each
+    assert LIMIT <= loop.time() - began < 50 * LIMIT  # not once for each of a hundred
     began = loop.time()
     for number in range(100):
         await scene.store.get("key")
         await scene.store.put(str(number), token("b", scene.clock))
         await scene.store.claim(str(number), owner="a", seconds=10)
         await scene.store.release(str(number), owner="a")
-    assert loop.time() - began < 10 * LIMIT
+    assert loop.time() - began < 50 * LIMIT
     assert scene.store.health().why == "no answer in time"
     scene.server.resume()
     await scene.returned()
