@@ -7,7 +7,7 @@ which fields pass (headers), deliver or try again (attempts), whose names a repl
 error of ours looks like (problems). What the bytes of either side mean is settled by pure readers too (requests,
 replies), on one strict grammar (fields, chunks). The others act: `Upstream` (upstream) keeps the `Connection`s
 (connection) that dialing makes, over TLS where it must be (tls); `CallerBody` (body) streams a request up, `Delivery`
-(delivery) streams its reply down.
+(delivery) streams its reply down, neither faster than the other side takes it (pace).
 
 Two rules run through all of it: what goes out is byte for byte what came in, save for the fields that the contract
 names; and whoever is slow slows only the other end of his own exchange, in bounded memory.

@@ -16,6 +16,7 @@ from typing import cast
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
 from gateway.proxy.fields import Malformed
 from gateway.proxy.headers import REPLY
+from gateway.proxy.pace import Paced
 from gateway.proxy.replies import ReplyHead, ReplyReader
 from gateway.proxy.tls import TlsTransport
 
@@ -30,12 +31,13 @@ class StaleConnection(UpstreamBroken):
     """A kept connection that closed before a single byte of the reply (RFC 9112 §9.3.1)."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Paced):
     """Made by `dialing`, kept by `upstream.Upstream`, used by one request at a time. `sock` is the transport's own."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, *, on_lost: Callable[["Connection"], None]
     ) -> None:
+        super().__init__()
         self._loop = loop
         self._poll = select.poll()  # a third of the price of a look with recv
         self._poll.register(sock.fileno(), select.POLLIN)
@@ -44,13 +46,11 @@ class Connection(asyncio.Protocol):
         self._reader = ReplyReader(REPLY, head_limit=HEAD_LIMIT)
         self._is_busy = False
         self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._overdue = ""
         self._error: GatewayError | None = None
         self._reading_paused = False
-        self._writing_paused = False
         self.exchanges = 0
         self.opened_at = loop.time()
         self.idle_since = self.opened_at
@@ -81,19 +81,11 @@ class Connection(asyncio.Protocol):
 
     async def drain(self, idle: float) -> None:
         """Waits until the upstream takes more bytes. Raises UpstreamTimeout where it takes none for `idle` seconds."""
-        while self._writing_paused and (transport := self._transport) is not None:
-            left = transport.get_write_buffer_size()
-            self._drained = self._loop.create_future()
-            try:
-                async with asyncio.timeout(idle):
-                    await self._drained
-            except TimeoutError:
-                if transport.get_write_buffer_size() >= left:
-                    if self.known_head is not None:
-                        raise UpstreamTimeout(reason=STOPPED_READING) from None
-                    self._late(STOPPED_READING)
-            finally:
-                self._drained = None
+        while self.is_behind and (transport := self._transport) is not None:
+            if not await self.has_taken(transport, idle):
+                if self.known_head is not None:
+                    raise UpstreamTimeout(reason=STOPPED_READING)
+                self._late(STOPPED_READING)
         if self._error is not None:
             raise self._error
 
@@ -213,15 +205,6 @@ class Connection(asyncio.Protocol):
         self._wake()
         self._on_lost(self)
 
-    def pause_writing(self) -> None:
-        """asyncio: the upstream is slower than we are."""
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        """asyncio: the upstream takes more."""
-        self._writing_paused = False
-        self._wake_writer()
-
     # Inside ---------------------------------------------------------------------------------------------------------
 
     def _hold_back(self, pieces: list[bytes]) -> None:
@@ -265,11 +248,7 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
         if self._transport is None:
-            self._wake_writer()
-
-    def _wake_writer(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+            self.stop_waiting()
 
     def _arm(self, seconds: float, reason: str) -> None:
         """What is waited for is due in so many seconds. One timer serves many requests: it is set anew only when it

@@ -15,6 +15,7 @@ from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.headers import CALLER
+from gateway.proxy.pace import Paced
 from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_request
 
 KEEPALIVE = 75.0
@@ -42,25 +43,25 @@ class Handler(Protocol):
         """Whether this address may call."""
 
 
-class CallerConnection(asyncio.Protocol):
+class CallerConnection(Paced):
     """One caller's connection. `peer` is its address, None for a unix socket; `is_over` says that it came as one too
     many; `is_serving` that a request is under way, in `task`; `is_behind` that it takes its reply slower than it comes;
     `settled` is for the walk to remember what the last head came to.
     """
 
     __slots__ = (
-        *("_block", "_body", "_buffer", "_deadline", "_drained", "_end", "_fault", "_has_begun", "_head"),
+        *("_block", "_body", "_buffer", "_deadline", "_end", "_fault", "_has_begun", "_head"),
         *("_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer", "_transport"),
-        *("_waiter", "is_behind", "is_over", "is_serving", "is_welcome", "peer", "settled", "task"),
+        *("_waiter", "is_over", "is_serving", "is_welcome", "peer", "settled", "task"),
     )
 
     def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self._server = server
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._drained: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._buffer = b""
@@ -74,7 +75,7 @@ class CallerConnection(asyncio.Protocol):
         self.is_welcome = True
         self._fault: GatewayError | None = None
         self._body: CallerBody | None = None
-        self._is_deaf = self._is_held = self.is_behind = False
+        self._is_deaf = self._is_held = False
         self.is_serving = self.is_over = False
         self.peer: str | None = None
 
@@ -93,16 +94,8 @@ class CallerConnection(asyncio.Protocol):
     async def drain(self, idle: float) -> None:
         """Waits until the caller has room. Raises CallerGone where it takes nothing for `idle` seconds."""
         while self.is_behind and (transport := self._transport) is not None:
-            left = transport.get_write_buffer_size()
-            self._drained = self._loop.create_future()
-            try:
-                async with asyncio.timeout(idle):
-                    await self._drained
-            except TimeoutError:
-                if transport.get_write_buffer_size() >= left:
-                    raise CallerGone(reason="the caller stopped reading") from None
-            finally:
-                self._drained = None
+            if not await self.has_taken(transport, idle):
+                raise CallerGone(reason="the caller stopped reading")
 
     def abort(self) -> None:
         """Ends the connection with RST."""
@@ -158,16 +151,6 @@ class CallerConnection(asyncio.Protocol):
             self._timer.cancel()
         if self.task is not None:
             self.task.cancel()
-
-    def pause_writing(self) -> None:
-        """asyncio: the caller is slower than we are."""
-        self.is_behind = True
-
-    def resume_writing(self) -> None:
-        """asyncio: the caller takes more."""
-        self.is_behind = False
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
 
     # Inside ---------------------------------------------------------------------------------------------------------
 

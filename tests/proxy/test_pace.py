@@ -1,0 +1,37 @@
+"""Waiting for the other side: it ends when there is room, and tells when not a byte was taken."""
+
+import asyncio
+import socket
+
+from gateway.proxy.pace import Paced
+
+
+async def behind(ours: socket.socket) -> tuple[Paced, asyncio.Transport]:
+    transport, paced = await asyncio.get_running_loop().create_connection(Paced, sock=ours)
+    transport.write(b"x" * 8_000_000)
+    assert paced.is_behind
+    return paced, transport
+
+
+async def test_who_takes_nothing_is_told_apart_from_who_takes() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        paced, transport = await behind(ours)
+        assert not await paced.has_taken(transport, 0.02)
+        waiting = asyncio.create_task(paced.has_taken(transport, 10))
+        theirs.settimeout(0)
+        while not waiting.done():
+            await asyncio.get_running_loop().sock_recv(theirs, 1 << 20)
+        assert await waiting
+        assert not paced.is_behind
+        transport.abort()
+
+
+async def test_a_wait_ends_where_no_room_will_ever_come() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        paced, transport = await behind(ours)
+        asyncio.get_running_loop().call_soon(paced.stop_waiting)
+        assert await paced.has_taken(transport, 10)
+        assert paced.is_behind
+        transport.abort()
