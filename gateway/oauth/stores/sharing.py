@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Health, Store, StoreDown
@@ -164,12 +164,20 @@ class Sharing:
 
     async def _asked(self, answer: Awaitable[T], *, limit: float | None = None) -> T:
         """The shared store's answer, in time. Raises StoreDown, and has everybody go on without it from now on."""
+        # A task apart: a client may swallow the cancellation that a time limit around it would be.
+        asking = asyncio.ensure_future(answer)
         try:
-            async with asyncio.timeout(self._limit if limit is None else limit):
-                return await answer
-        except TimeoutError as cause:
+            done, _ = await asyncio.wait({asking}, timeout=self._limit if limit is None else limit)
+        except asyncio.CancelledError:
+            asking.cancel()
+            raise
+        if not done:
+            asking.cancel()
+            asking.add_done_callback(_let_be)
             self._fall("no answer in time")
-            raise StoreDown("no answer in time") from cause
+            raise StoreDown("no answer in time")
+        try:
+            return asking.result()
         except StoreDown as cause:
             self._fall(str(cause))
             raise
@@ -239,3 +247,9 @@ class Sharing:
         """What fails here is done when the store is back."""
         with contextlib.suppress(StoreDown):
             await work
+
+
+def _let_be(asking: "asyncio.Future[Any]") -> None:
+    """What comes too late says nothing to anybody."""
+    if not asking.cancelled():
+        asking.exception()
