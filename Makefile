@@ -40,7 +40,7 @@ serve: $(STAMP)  ## run sandbox and gateway with config/demo.yaml until Ctrl-C
 	sleep 1; kill -0 $$sandbox 2>/dev/null || exit 69; echo 'try: curl http://127.0.0.1:8080/orders/'; \
 	OIC_SANDBOX_SECRET=$$(cat demo/sandbox-secret) $(BIN)/oic-gateway serve -c config/demo.yaml
 
-bench: $(STAMP)  ## measure all of docs/performance.md beside nginx, Envoy and others (Linux, two CPUs, 15 minutes)
+bench: $(STAMP)  ## measure all of docs/performance.md beside nginx, Envoy and others (Linux, two CPUs, 20 minutes)
 	@$(BIN)/python bench/run.py $(ARGS)
 
 bench-quick: $(STAMP)  ## the same in a minute: three workloads beside nginx and Envoy, no files written

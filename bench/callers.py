@@ -1,16 +1,19 @@
-"""Callers for what wrk cannot do: thousands that stay, and one that carries a gigabyte."""
+"""Callers for what wrk cannot do: thousands that stay, one that carries a gigabyte, one that reads in its own time."""
 
 import re
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from bench.stage import BenchFailed
 
 _BLOCK = 1 << 20
 _PATIENCE = 60.0  # seconds without a byte
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Crowd:
@@ -34,11 +37,12 @@ class Crowd:
     def receive(self) -> None:
         """Reads all answers; BenchFailed unless each is 200."""
         for sock in self.socks:
-            status, left, _ = _answer(sock)
+            answer = _answer(sock)
+            left = answer.length - len(answer.body)
             while left > 0:
                 left -= len(_some(sock))
-            if status != 200:
-                raise BenchFailed(f"one of {len(self.socks)} callers got {status}")
+            if answer.status != 200:
+                raise BenchFailed(f"one of {len(self.socks)} callers got {answer.status}")
 
     def open(self) -> int:
         """How many connections nobody has closed."""
@@ -66,12 +70,30 @@ def download(url: str, size: int) -> int:
     block = bytearray(_BLOCK)
     with _connect(parts) as sock:
         sock.sendall(_head("GET", parts))
-        status, left, got = _answer(sock)
-        if status != 200 or left + got != size:
-            raise BenchFailed(f"{status} with {left + got} bytes at {url}")
+        answer = _answer(sock)
+        if answer.status != 200 or answer.length != size:
+            raise BenchFailed(f"{answer.status} with {answer.length} bytes at {url}")
+        left = size - len(answer.body)
         while left > 0 and (count := sock.recv_into(block)):
             left -= count
         return size - left
+
+
+def fetch(url: str, *, pause: float = 0.0) -> None:
+    """Reads a whole body, in chunks or of a length that is told, once it has looked away for `pause` seconds."""
+    parts = urlsplit(url)
+    block = bytearray(_BLOCK)
+    with _connect(parts) as sock:
+        sock.sendall(_head("GET", parts, "Connection: close\r\n"))
+        answer = _answer(sock)
+        time.sleep(pause)
+        total, last = len(answer.body), answer.body[-len(_LAST_CHUNK) :]
+        while count := sock.recv_into(block):
+            total += count
+            last = (last + block[max(0, count - len(_LAST_CHUNK)) : count])[-len(_LAST_CHUNK) :]
+    is_whole = last == _LAST_CHUNK if answer.is_chunked else total == answer.length
+    if answer.status != 200 or not is_whole:
+        raise BenchFailed(f"{answer.status} with {total} bytes, and not all of them, at {url}")
 
 
 def upload(url: str, size: int) -> int:
@@ -95,15 +117,30 @@ def _head(method: str, parts: SplitResult, fields: str = "") -> bytes:
     return f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{fields}\r\n".encode()
 
 
-def _answer(sock: socket.socket) -> tuple[int, int, int]:
-    """Status, bytes of the body that are still to come, bytes that came with the head."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A reply's head, and what came of its body with it."""
+
+    status: int
+    fields: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def length(self) -> int:
+        return int(self.fields.get(b"content-length", b"0"))
+
+    @property
+    def is_chunked(self) -> bool:
+        return self.fields.get(b"transfer-encoding", b"").strip() == b"chunked"
+
+
+def _answer(sock: socket.socket) -> _Answer:
     head = b""
     while b"\r\n\r\n" not in head:
         head += _some(sock)
     lines, _, body = head.partition(b"\r\n\r\n")
     fields = dict(line.lower().split(b":", 1) for line in lines.split(b"\r\n")[1:])
-    length = int(fields.get(b"content-length", b"0"))
-    return int(lines.split(b" ")[1]), length - len(body), len(body)
+    return _Answer(int(lines.split(b" ")[1]), fields, body)
 
 
 def _some(sock: socket.socket) -> bytes:

@@ -75,6 +75,7 @@ GOALS = (
     Goal("10,000 idle callers add", _fact("idle.mb"), 100, "MB"),
     Goal("1 GiB down adds", _fact("stream.down_mb"), 16, "MB"),
     Goal("1 GiB up adds", _fact("stream.up_mb"), 16, "MB"),
+    Goal("50 MB of JSON renamed in flight adds", _fact("renaming.most_mb"), 16, "MB"),
     Goal("token requests for 1,000 that wait", _fact("storm.requests"), 1),
     Goal("p99 with renewals by without", _fact("renewal.ratio"), NOISE),
     Goal("ready after its start within", _fact("start.ready_s"), 0.7, "s"),

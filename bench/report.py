@@ -6,11 +6,23 @@ from datetime import date
 
 from bench.contenders import CONTENDERS
 from bench.goals import Verdict
+from bench.renaming import BODIES, LARGE
 from bench.results import Results
-from bench.scale import RUNS
+from bench.runs import RUNS
 from bench.workloads import WORKLOADS
 
 _PEERS = ("envoy", "nginx")
+RENAMING = "renaming"
+_LARGE = (
+    ("plain_ms", 2, " ms"),
+    ("renamed_ms", 2, " ms"),
+    ("ratio", 1, ""),
+    ("plain_mib_s", 0, " MiB/s"),
+    ("renamed_mib_s", 0, " MiB/s"),
+    ("plain_mb", 1, " MB"),
+    ("renamed_mb", 1, " MB"),
+)
+_SMALL = (("plain_us", 1, " µs"), ("renamed_us", 1, " µs"), ("ratio", 2, ""))
 _DETAILS = {"requests_s": "req/s", "p50_us": "p50 µs", "p99_us": "p99 µs", "rss_mb": "RSS MB"}
 
 Table = list[Sequence[str]]
@@ -42,8 +54,27 @@ def scale_table(results: Results) -> Table:
     """The facts of the scale runs."""
     rows: Table = [["run", "what", "found"]]
     for run, facts in results.facts.items():
+        if run == RENAMING:  # has tables of its own
+            continue
         rows += [[run, fact.label, f"{_short(fact.value)} {fact.unit}".strip()] for fact in facts]
     return rows
+
+
+def renaming_tables(results: Results) -> list[Table]:
+    """What renaming costs: large bodies per MiB, small ones per request."""
+    titles = ("CPU per MiB", "renamed", "renamed / plain", "speed", "renamed", "memory", "renamed")
+    large: Table = [["body, plain and renamed", *titles]]
+    small: Table = [["body, plain and renamed", "CPU per request", "renamed", "renamed / plain"]]
+    for name, body in BODIES.items():
+        table, columns = (large, _LARGE) if body.size == LARGE else (small, _SMALL)
+        cells = ((results.fact(f"{RENAMING}.{name}.{key}"), digits, unit) for key, digits, unit in columns)
+        table.append([body.about, *(f"{_sign(value, digits)}{unit}" for value, digits, unit in cells)])
+    return [large, small]
+
+
+def renaming_section(results: Results, *, day: date, rounds: int, seconds: float) -> str:
+    """What stands between the markers of its own after a run of `renaming`."""
+    return "\n\n".join([_told(results, day, rounds, seconds), *map(markdown, renaming_tables(results))])
 
 
 def goal_table(verdicts: Iterable[Verdict]) -> Table:
@@ -84,13 +115,8 @@ def about_runs() -> str:
 def section(results: Results, verdicts: Sequence[Verdict], *, day: date, rounds: int, seconds: float) -> str:
     """What stands between the markers after a complete run."""
     reached = sum(verdict.word == "reached" for verdict in verdicts)
-    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    told = (
-        f"{day}, {where}: medians of {rounds} rounds of {seconds:g} s; load average before the run "
-        f"{results.load_before:.1f}.\nA quiet machine has less than 0.2. {reached} of {len(verdicts)} goals reached."
-    )
     parts = [
-        told,
+        f"{_told(results, day, rounds, seconds)} {reached} of {len(verdicts)} goals reached.",
         markdown(cpu_table(results)),
         markdown(goal_table(verdicts)),
         markdown(scale_table(results), left=2),
@@ -106,6 +132,14 @@ def put(document: str, name: str, inner: str) -> str:
     if begin not in document or end not in document:
         raise ValueError(f"the document needs the markers {begin} and {end}")
     return f"{document.partition(begin)[0]}{begin}\n\n{inner}\n\n{end}{document.partition(end)[2]}"
+
+
+def _told(results: Results, day: date, rounds: int, seconds: float) -> str:
+    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return (
+        f"{day}, {where}: medians of {rounds} rounds of {seconds:g} s; load average before the run "
+        f"{results.load_before:.1f}.\nA quiet machine has less than 0.2."
+    )
 
 
 def _sign(value: float | None, digits: int) -> str:

@@ -2,7 +2,8 @@
 
 An absolute time of a small machine means nothing, a ratio within one run does: the contender works alone on CPU 0,
 upstream and load on CPU 1, in interleaved rounds, and the figure is CPU time per request. docs/performance.md tells
-more. A complete run writes bench/result.json, docs/performance.svg and the tables of docs/performance.md.
+more. A complete run writes bench/result.json, docs/performance.svg and the tables of docs/performance.md; with
+`--only renaming --write` the table of that run alone is replaced.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from bench.measure import Bench
 from bench.peers import install_peers, install_tools
 from bench.picture import picture
 from bench.results import Results
-from bench.scale import RUNS
+from bench.runs import RUNS
 from bench.stage import HERE, BenchFailed, opened
 from bench.workloads import WORKLOADS
 
@@ -105,27 +106,37 @@ def show(results: Results, judged: list[Verdict]) -> None:
     if results.rows:
         print(report.aligned(report.cpu_table(results)), "", sep="\n")
         print(report.aligned(report.detail_table(results)), "", sep="\n")
-    if results.facts:
+    if results.facts.keys() - {report.RENAMING}:
         print(report.aligned(report.scale_table(results)), "", sep="\n")
+    if report.RENAMING in results.facts:
+        print(*map(report.aligned, report.renaming_tables(results)), "", sep="\n\n")
     if measured := [verdict for verdict in judged if verdict.value is not None]:
         print(report.aligned(report.goal_table(measured)))
 
 
 def write(results: Results, judged: list[Verdict], options: argparse.Namespace) -> None:
-    """The files of a complete run."""
+    """The files of a run: what it has no contender for, or did not ask for, stays as it is."""
     now = datetime.now(UTC)
-    goals = [{"goal": each.goal.about, "limit": each.limit, "value": each.value, "is": each.word} for each in judged]
-    facts = {"time": f"{now:%Y-%m-%dT%H:%MZ}", "machine": platform.platform(), "python": platform.python_version()}
-    facts |= {"rounds": options.rounds, "seconds": options.seconds}
-    (HERE / "result.json").write_text(json.dumps({**facts, **results.plain(), "goals": goals}, indent=2) + "\n")
-    (DOCS / "performance.svg").write_text(picture(results))
+    of_run = {"day": now.date(), "rounds": options.rounds, "seconds": options.seconds}
+    parts = {"contenders": report.about_contenders(), "runs": report.about_runs()}
+    if report.RENAMING in results.facts:
+        parts[report.RENAMING] = report.renaming_section(results, **of_run)
+    if results.rows:
+        parts["last run"] = report.section(results, judged, **of_run)
+        (HERE / "result.json").write_text(json.dumps(told(results, judged, options, now), indent=2) + "\n")
+        (DOCS / "performance.svg").write_text(picture(results))
     page = DOCS / "performance.md"
-    last = report.section(results, judged, day=now.date(), rounds=options.rounds, seconds=options.seconds)
     text = page.read_text()
-    parts = {"contenders": report.about_contenders(), "runs": report.about_runs(), "last run": last}
     for name, inner in parts.items():
         text = report.put(text, name, inner)
     page.write_text(text)
+
+
+def told(results: Results, judged: list[Verdict], options: argparse.Namespace, now: datetime) -> dict[str, object]:
+    """All that was found, for machines."""
+    goals = [{"goal": each.goal.about, "limit": each.limit, "value": each.value, "is": each.word} for each in judged]
+    facts = {"time": f"{now:%Y-%m-%dT%H:%MZ}", "machine": platform.platform(), "python": platform.python_version()}
+    return {**facts, "rounds": options.rounds, "seconds": options.seconds, **results.plain(), "goals": goals}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What one workload cannot show: many routes, many callers, tokens that end, endless bodies, start-up, workers.
 
-Each run below gives facts. A run is a line in `RUNS`; the limits that facts are held against stand in `goals`.
+Each run below gives facts. A run is a line in `runs`; the limits that facts are held against stand in `goals`.
 """
 
 import json
@@ -80,7 +80,7 @@ def _config(stage: Stage, port: int, admin: int) -> Config:
         "limits": {"connections": CALLERS + 2000},
         "credentials": {"bench": _credential(f"{upstream}/oauth2/v1/token")},
         "defaults": {"credential": "bench"},
-        "routes": [_route("bench", "/ic/", f"{upstream}/ic/")],
+        "routes": [route("bench", "/ic/", f"{upstream}/ic/")],
     }
 
 
@@ -88,14 +88,15 @@ def _credential(token_url: str) -> Config:
     return {"token_url": token_url, "client_id": "bench", "client_secret": {"env": "BENCH_SECRET"}}
 
 
-def _route(name: str, path: str, upstream: str) -> Config:
-    return {"name": name, "path": path, "upstream": upstream}
+def route(name: str, path: str, upstream: str, **settings: object) -> Config:
+    """A route of a configuration."""
+    return {"name": name, "path": path, "upstream": upstream, **settings}
 
 
 def routes(bench: Bench) -> list[Fact]:
     """One route against 10,000, asked for the one in the middle."""
     upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"
-    many = [_route(f"r{number}", f"/r{number}/", upstream) for number in range(ROUTES)]
+    many = [route(f"r{number}", f"/r{number}/", upstream) for number in range(ROUTES)]
     with ExitStack() as stack:
         start = partial(gateway, bench.stage)
         one_route = stack.enter_context(start("one-route", routes=[many[MIDDLE]]))
@@ -204,7 +205,7 @@ def stream(bench: Bench) -> list[Fact]:
     facts = []
     with witness() as seen:
         upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"
-        ways = [_route("down", "/ic/", upstream), _route("up", "/up/", f"{seen.url}/")]
+        ways = [route("down", "/ic/", upstream), route("up", "/up/", f"{seen.url}/")]
         for way, path, carry in (("down", "/ic/g1", download), ("up", "/up/sink", upload)):
             with gateway(bench.stage, f"stream-{way}", routes=ways) as running:
                 ask(running.url + "/ic/m1")
@@ -262,8 +263,3 @@ def _knows_workers(stage: Stage) -> bool:
     command = python("-m", "gateway", "check", "--config", str(file))
     environ = {**os.environ, "BENCH_SECRET": SECRET}
     return subprocess.run(command, env=environ, capture_output=True, check=False).returncode == 0
-
-
-RUNS: dict[str, Callable[[Bench], list[Fact]]] = {
-    run.__name__: run for run in (routes, renewal, idle, storm, rest, start, stream, workers)
-}

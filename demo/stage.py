@@ -17,10 +17,13 @@ HERE = Path(__file__).parent
 CONFIG = HERE.parent / "config" / "demo.yaml"
 SECRET = HERE / "sandbox-secret"
 TOKEN_LIFE = 6
-"""Seconds that a token of the sandbox lives: short, so that a renewal is seen."""
+"""Seconds that the tour's configuration has its tokens live: short, so that a renewal is seen."""
+SHORT_LIFE = f" urn:opc:resource:expiry={TOKEN_LIFE}"
+"""What the scope says for that."""
 
-_SANDBOX = "http://127.0.0.1:8181"
-_PORTS = (("listen: 127.0.0.1:8080", "listen: 127.0.0.1:0"), ("admin: 127.0.0.1:9090", "admin: 127.0.0.1:0"))
+_SANDBOX, _DESIGN = "http://127.0.0.1:8181", "http://localhost:8181"
+_LISTEN, _ADMIN = "listen: 127.0.0.1:8080", "admin: 127.0.0.1:9090"
+_SCOPE = "urn:opc:resource:consumer::all"
 _SLOW = """\
   - name: slow
     path: /slow/
@@ -65,16 +68,17 @@ class Stage:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oic-gateway-demo-")))
             self.config = folder / "gateway.yaml"
             self._environ = _environ()
-            box = self._start(stack, "sandbox", "--listen", "127.0.0.1:0", f"--token-lifetime={TOKEN_LIFE}")
+            box = self._start(stack, "sandbox", "--listen", "127.0.0.1:0")
             stack.callback(_end, box)
             self.sandbox = _origin(box)
-            self.config.write_text(_configuration(self.sandbox))
+            self._configure("127.0.0.1:0", "127.0.0.1:0")
             self._gateway = self._start(stack, "serve", "--config", str(self.config))
             self.log = Log(_pipe(self._gateway))
             stack.callback(self.log.close)
             stack.callback(_end, self._gateway)
             started = self.log.wait("the gateway starts", lambda event: event["event"] == "started")
             self.listen, self.admin = started["listen"], started["admin"]
+            self._configure(self.listen, self.admin)  # other verbs find the admin port in the file
             self._stack = stack.pop_all()
         return self
 
@@ -116,6 +120,10 @@ class Stage:
         )
         return done.returncode, done.stdout + done.stderr
 
+    def mend(self) -> None:
+        """Takes the short life of tokens out of the file; the gateway that runs is not told."""
+        self.config.write_text(self.config.read_text().replace(SHORT_LIFE, ""))
+
     def terminate(self) -> None:
         """Asks the gateway to stop, as an init system does."""
         self._gateway.terminate()
@@ -123,6 +131,14 @@ class Stage:
     def exit_status(self) -> int:
         """Waits until the gateway has stopped."""
         return self._gateway.wait()
+
+    def _configure(self, listen: str, admin: str) -> None:
+        """Writes config/demo.yaml with these addresses, short-lived tokens, a slow route to stop in the midst of."""
+        text = f"{CONFIG.read_text().rstrip()}\n{_SLOW.format(sandbox=_SANDBOX)}"
+        text = text.replace(_LISTEN, f"listen: {listen}").replace(_ADMIN, f"admin: {admin}")
+        text = text.replace(_SCOPE, _SCOPE + SHORT_LIFE)
+        text = text.replace(_SANDBOX, self.sandbox).replace(_DESIGN, self.sandbox.replace("127.0.0.1", "localhost"))
+        self.config.write_text(text)
 
     def _start(self, stack: ExitStack, *arguments: str) -> subprocess.Popen[str]:
         # A session of its own: Ctrl-C reaches the tour alone, which stops both in order.
@@ -192,14 +208,6 @@ def _environ() -> dict[str, str]:
     """The environment of both processes: ours, less settings of another gateway, plus the sandbox's secret."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("OIC_GATEWAY_")}
     return {**ours, "OIC_SANDBOX_SECRET": SECRET.read_text().strip()}
-
-
-def _configuration(sandbox: str) -> str:
-    """config/demo.yaml with free ports, and a slow route to stop in the middle of."""
-    text = CONFIG.read_text()
-    for fixed, free in _PORTS:
-        text = text.replace(fixed, free)
-    return (text.rstrip() + "\n" + _SLOW.format(sandbox=_SANDBOX)).replace(_SANDBOX, sandbox)
 
 
 def _origin(box: subprocess.Popen[str]) -> str:

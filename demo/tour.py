@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from demo.screen import Screen
-from demo.stage import HERE, SECRET, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
+from demo.stage import HERE, SECRET, SHORT_LIFE, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
 
 LONGEST = 28
 """Seconds after which the tour gives up, wherever it is."""
@@ -22,6 +23,9 @@ LONGEST = 28
 _HELLO = HERE / "hello.xml"
 _ORDER = '{"item":"valve","quantity":3}'
 _JSON = {"Content-Type": "application/json"}
+_XML = {"Content-Type": "text/xml; charset=UTF-8", "SOAPAction": '"hello"'}
+_ADDRESS = "{http://schemas.xmlsoap.org/wsdl/soap/}address"
+_UNAVAILABLE = 69
 
 Step = Callable[[Stage, Screen], None]
 
@@ -66,9 +70,17 @@ def asynchronous(stage: Stage, screen: Screen) -> None:
 
 
 def soap(stage: Stage, screen: Screen) -> None:
-    """A SOAP integration"""
-    screen.command(f"curl -i -H 'Content-Type: text/xml' -d @demo/{_HELLO.name} {_url(stage, '/hello/')}")
-    answer = stage.call("/hello/", _HELLO.read_bytes(), headers={"Content-Type": "text/xml"})
+    """A SOAP integration: its WSDL, and a call to the address that stands there"""
+    screen.command(f"curl '{_url(stage, '/hello/?wsdl')}'")
+    wsdl = stage.call("/hello/?wsdl")
+    _expect(wsdl.status == 200, f"the status is {wsdl.status}, not 200")
+    for sign in (stage.sandbox.removeprefix("http://127.0.0.1"), "/ic/"):
+        _expect(sign.encode() not in wsdl.body, f"the WSDL says {sign}, as only OIC's own addresses do")
+    address = next(ET.fromstring(wsdl.body).iter(_ADDRESS)).get("location", "")
+    _expect(address.startswith(_url(stage, "/hello/")), f"soap:address {address} is not in the gateway's name")
+    screen.good(f"soap:address is {address}, and there is no sign of OIC's own")
+    screen.command(f"curl -i -H 'Content-Type: text/xml' -d @demo/{_HELLO.name} {address}")
+    answer = stage.call(address.removeprefix(_url(stage, "")), _HELLO.read_bytes(), headers=_XML)
     _ran(answer, 200)
     _expect(b"Hello, legacy" in answer.body, "the greeting is missing in the envelope")
     screen.good(f"200, an envelope that says Hello, legacy; instance {answer.instance_id}")
@@ -94,10 +106,24 @@ def records(stage: Stage, screen: Screen) -> None:
     lines = stage.log.events("request")
     for line in lines:
         screen.show(_row(line))
-    ran = [line for line in lines if line["error"] is None]
-    _expect(len(lines) == 7, f"there are {len(lines)} records of 7 calls")
-    _expect(all(line["instance_id"] for line in ran), "a record has no instance id")
+    ran = [line for line in lines if line["instance_id"]]
+    _expect(len(lines) == 8, f"there are {len(lines)} records of 8 calls")
+    _expect(len(ran) == 6, f"{len(ran)} records have an instance id, not 6: the WSDL runs nothing, and one was refused")
     screen.good(f"{len(lines)} calls, {len(lines)} lines, {len(ran)} instance ids")
+
+
+def find(stage: Stage, screen: Screen) -> None:
+    """Find a run: whose call was it, and what became of that"""
+    run = next(line for line in stage.log.events("request") if line["route"] == "async")
+    screen.command(f"{_verb()} instances {run['instance_id']} -c {stage.config}")
+    code, text = stage.run("instances", run["instance_id"])
+    rows = text.strip().splitlines()
+    for row in rows:
+        screen.show(row)
+    _expect(code == 0, f"the exit status is {code}")
+    found = [row for row in rows if run["instance_id"] in row]
+    _expect(len(found) == 1 and run["time"] in found[0], "that call is not what was found")
+    screen.good(f"one call: that of {run['time'][11:23]}, accepted with {run['status']}")
 
 
 def status(stage: Stage, screen: Screen) -> None:
@@ -127,9 +153,24 @@ def renewal(stage: Stage, screen: Screen) -> None:
     screen.good(f"a new token, {calls + 1} calls meanwhile, none failed; the longest wait for a token was {waited} ms")
 
 
+def mistake(stage: Stage, screen: Screen) -> None:
+    """Check a configuration, really asking: what is amiss is explained"""
+    screen.command(_checking(stage))
+    code, text = stage.run("check", "--live")
+    told = text.strip().splitlines()
+    amiss = [number for number, line in enumerate(told) if line.startswith("FAIL")]
+    for number in amiss:
+        for line in told[number : number + 3]:  # what was seen, what it means, what to do
+            screen.show(line)
+    _expect(code == _UNAVAILABLE, f"the exit status is {code}, not {_UNAVAILABLE}")
+    _expect(len(amiss) == 1 and "lives" in told[amiss[0]], "the short life of tokens is not what is found amiss")
+    screen.good(f"exit status {_UNAVAILABLE}: tokens that live {TOKEN_LIFE} s are good for this tour only")
+
+
 def check(stage: Stage, screen: Screen) -> None:
-    """Check a configuration before it is used, really asking"""
-    screen.command(f"OIC_SANDBOX_SECRET=$(cat demo/{SECRET.name}) {_verb()} check --live -c {stage.config}")
+    """Do what it says, and check again"""
+    screen.command(f"sed -i 's/{SHORT_LIFE}//' {stage.config}; {_checking(stage)}")
+    stage.mend()
     code, text = stage.run("check", "--live")
     for line in text.strip().splitlines():
         screen.show(line)
@@ -166,7 +207,20 @@ def stop(stage: Stage, screen: Screen) -> None:
     screen.good(f"200, instance {answer.instance_id}; then the gateway ended, exit status 0")
 
 
-STEPS: tuple[Step, ...] = (get, post, http10, asynchronous, soap, problem, records, status, renewal, check)
+STEPS: tuple[Step, ...] = (
+    get,
+    post,
+    http10,
+    asynchronous,
+    soap,
+    problem,
+    records,
+    find,
+    status,
+    renewal,
+    mistake,
+    check,
+)
 
 
 def main() -> int:
@@ -214,6 +268,10 @@ def _verb() -> str:
     return os.path.relpath(Path(sys.executable).with_name("oic-gateway"))
 
 
+def _checking(stage: Stage) -> str:
+    return f"OIC_SANDBOX_SECRET=$(cat demo/{SECRET.name}) {_verb()} check --live -c {stage.config}"
+
+
 def _ran(answer: Answer, wanted: int) -> None:
     """The reply has that status and tells which run of OIC it comes from."""
     told = answer.body[:300].decode(errors="replace")
@@ -242,7 +300,7 @@ def _keep(call: Callable[[], Answer], answers: list[Answer | NotAsItShouldBe]) -
 
 def _row(line: Event) -> str:
     took = f"{line['duration_ms']:.0f} ms"
-    end = line["instance_id"] or line["error"]
+    end = line["instance_id"] or line["error"] or ""
     return f"{line['time'][11:23]} {line['method']:4} {line['path']:14.14} {line['status']} {took:>6}  {end}"
 
 

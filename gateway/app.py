@@ -17,17 +17,22 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.problem import SecretProblem
 from gateway.door import Door, naming
+from gateway.history.port import Found
+from gateway.history.query import Query
+from gateway.inquiry import Inquiry
+from gateway.noting import Noting
 from gateway.oauth.source import Readiness, TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.log import Log, say
 from gateway.observe.metrics import Metrics, Snapshot
+from gateway.observe.record import Record
 from gateway.proxy.admission import Admission
 from gateway.proxy.forward import Forward
 from gateway.proxy.requests import Limits
 from gateway.proxy.server import CallerServer
 from gateway.service import live, raise_file_limit
 from gateway.watching import gauges
-from gateway.wiring import Parts
+from gateway.wiring import Assembly, Parts
 
 log = logging.getLogger("gateway.app")
 
@@ -44,7 +49,11 @@ class Gateway(Desk):
         self._parts = Parts(self._metrics, environ=environ)
         self._parts.warm(config)
         self._assembly = self._next = self._parts.assemble(config)
-        self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=records.write)
+        self._records = records
+        self._history = Noting(config)
+        self._metrics.watch_history(lambda: self._history.lost)
+        self._inquiry = Inquiry(self._parts)
+        self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=self._finished)
         limits = config.limits
         self._callers = CallerServer(
             self._forward, Limits(limits.uri, limits.field, limits.fields, limits.head, limits.connections)
@@ -76,15 +85,15 @@ class Gateway(Desk):
         """Takes on what was prepared last; requests under way end by the old one. What is `FIXED` stays."""
         before, self._assembly, self._config = self._assembly, self._next, self._next_config
         self._forward.table = self._assembly.table
+        self._history.take(self._config)
         self._assembly.prefetch()
         for upstream in before.upstreams:
             upstream.close()
+        self._spawn(self._inquiry.forget())
         leaving = {source for source in before.sources.values() if source not in self._assembly.sources.values()}
         if leaving or before.store is not self._assembly.store:
             self._leaving |= leaving
-            closing = asyncio.create_task(self._retire(before.store, leaving))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._spawn(self._retire(before.store, leaving))
 
     def drain(self) -> int:
         """Refuses new requests from now on; how many are under way."""
@@ -103,13 +112,25 @@ class Gateway(Desk):
         self._forward.cutting = True
         self._callers.cut()
         await self._callers.shutdown(within=0.1)
+        await self._inquiry.forget()
         for upstream in self._assembly.upstreams:
             upstream.close()
         for source in (*self._assembly.sources.values(), *self._leaving):
             await source.close()
         await asyncio.gather(*self._closing)
         await self._parts.close()
+        await self._history.close()
         return drained
+
+    def _finished(self, record: Record) -> None:
+        """A request has come to its end, and leaves its line in the log and in the history."""
+        self._history.note(self._records.write(record))
+
+    def _spawn(self, closing: Coroutine[Any, Any, None]) -> None:
+        """Has it done in the background, and before the end."""
+        task = asyncio.create_task(closing)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def _retire(self, store: Store, sources: set[TokenSource]) -> None:
         """Lets the sources that are no longer used end their fetches, then closes the store if nobody uses it."""
@@ -149,7 +170,10 @@ class Gateway(Desk):
         return self._metrics.snapshot()
 
     async def status(self) -> dict[str, Any]:
-        """Routes and credentials, without secrets."""
+        """Routes and credentials, without secrets; with what is known, or soon found out, of those that fail."""
+        assembly = self._assembly
+        if not self._forward.draining:
+            await self._inquiry.look(assembly)
         routes = [
             {
                 "name": route.name,
@@ -157,19 +181,40 @@ class Gateway(Desk):
                 "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
                 "credential": route.credential,
                 "methods": sorted(route.methods),
+                "trouble": route.trouble.told(),
             }
-            for route in self._assembly.routes
+            for route in assembly.routes
         ]
-        connections = {up.origin.name: up.counts() for up in self._assembly.upstreams}
+        connections = {up.origin.name: up.counts() for up in assembly.upstreams}
         return {
             "listen": self._address,
             "draining": self._forward.draining,
             "requests_under_way": self._forward.under_way,
             "routes": routes,
-            "credentials": {name: source.status() for name, source in self._assembly.sources.items()},
-            "store": asdict(self._assembly.store.health()),
+            "credentials": {name: self._told(assembly, name) for name in assembly.sources},
+            "store": asdict(assembly.store.health()),
+            "history": asdict(self._history.health()),
             "connections": connections,
         }
+
+    def _told(self, assembly: Assembly, name: str) -> dict[str, Any]:
+        """What a credential says of itself, and what ails it; its last error, in the same words."""
+        source = assembly.sources[name]
+        status, found = source.status(), self._inquiry.of_credential(assembly.config, name, source)
+        told = None if found is None else {key: getattr(found, key) for key in ("code", "seen", "means", "remedy")}
+        error = status["last_error"]
+        if isinstance(error, dict) and told is not None:
+            status["last_error"] = error | told
+        return status | {"trouble": told}
+
+    async def instances(self, query: Query) -> Found:
+        """See `Desk`."""
+        return await self._history.find(query)
+
+    async def settle(self) -> int:
+        """Waits a moment until all calls so far can be found in the file of the history; how many it has lost."""
+        await self._history.settle()
+        return self._history.lost
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         """Why the admin port does not answer this peer, or None."""

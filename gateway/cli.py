@@ -1,4 +1,4 @@
-"""The verbs: `oic-gateway serve | check | token | login | logout | sandbox | probe | schema`.
+"""The verbs: `oic-gateway serve | check | token | login | logout | init | sandbox | probe | instances | schema`.
 
 Exit status follows sysexits: 0 done, 69 something outside does not answer as it should, 78 the configuration is wrong.
 Each verb imports what it needs when it runs, and none waits for another's modules: `probe` runs every few seconds.
@@ -7,42 +7,46 @@ Each verb imports what it needs when it runs, and none waits for another's modul
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable, Coroutine, Sized
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gateway import __version__
 from gateway.config.problem import ConfigProblems, SecretProblem
+from gateway.flags import (
+    BAD_CONFIG,
+    ONE_ROUTE_FLAGS,
+    PREFIX,
+    NoSecret,
+    admin_address,
+    file_of,
+    known,
+    read_file,
+    reader,
+    refuse,
+    variable,
+)
 
 if TYPE_CHECKING:
-    from gateway.config.load import Loaded
+    from gateway.config.model import Config
     from gateway.oic.diagnosis import Finding
 
-OK, UNAVAILABLE, BAD_CONFIG = 0, 69, 78
-PREFIX = "OIC_GATEWAY_"
+OK, UNAVAILABLE = 0, 69
 T = TypeVar("T")
-
-ONE_ROUTE_FLAGS = {
-    "upstream": ("--upstream", "URL", "where the one route leads"),
-    "token_url": ("--token-url", "URL", "token endpoint of the identity domain"),
-    "client_id": ("--client-id", "ID", "client id of the confidential application"),
-    "client_secret_file": ("--client-secret-file", "FILE", "file that holds the client secret"),
-    "scope": ("--scope", "SCOPE", "scope of the token"),
-    "listen": ("--listen", "HOST:PORT", "where callers connect"),
-    "admin": ("--admin", "HOST:PORT", "where health, metrics and status are served"),
-}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
-    options = _parser(words).parse_args(words)
+    options = _parser(words).parse_args(_plain(words))
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # events are `serve`'s; other verbs tell in words
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _unheard()
     except ConfigProblems as problems:
         print(problems, file=sys.stderr)  # noqa: T201 - a verb speaks to the terminal
         return BAD_CONFIG
@@ -51,6 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
         return UNAVAILABLE
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+def _unheard() -> int:
+    """Whoever read what a verb prints has gone (`| head`): nothing more is written, not even at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141  # 128 + SIGPIPE, as of a program that the signal ends
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
@@ -64,15 +77,16 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
     serve = verbs.add_parser("serve", parents=[file], help="run the gateway", description=_serve.__doc__)
     for flag, shape, meaning in ONE_ROUTE_FLAGS.values():
-        serve.add_argument(flag, metavar=shape, help=f"{meaning} (or {_variable(flag)})")
-    serve.add_argument("--client-secret", action=_NoSecret, help=argparse.SUPPRESS)
+        serve.add_argument(flag, metavar=shape, help=f"{meaning} (or {variable(flag)})")
+    serve.add_argument("--client-secret", action=NoSecret, help=argparse.SUPPRESS)
     serve.add_argument(
         "--allow", metavar="CIDR", action="append", default=[], help=f"who may call (or {PREFIX}ALLOW, comma-separated)"
     )
     serve.set_defaults(run=_serve)
 
     check = verbs.add_parser("check", parents=[file], help="say everything that is wrong with the configuration")
-    check.add_argument("--live", action="store_true", help="also get a token per credential and reach each upstream")
+    check.add_argument("--live", action="store_true", help="also get a token per credential and try each route with it")
+    check.add_argument("--json", action="store_true", help="print one JSON document instead")
     check.set_defaults(run=_check)
 
     token = verbs.add_parser("token", parents=[file], help="get a token and print it")
@@ -92,6 +106,13 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     logout.add_argument("name", metavar="NAME", help="a credential with `grant: authorization_code`")
     logout.set_defaults(run=_logout)
 
+    first = verbs.add_parser("init", help="write a first configuration, asking for what no flag says")
+    if "init" in words:
+        from gateway.init import command as init
+
+        init.add_arguments(first)
+        first.set_defaults(run=partial(init.run, work=_run))
+
     box = verbs.add_parser("sandbox", help="serve an imitation identity domain and OIC instance")
     if "sandbox" in words:
         from gateway.sandbox import command
@@ -104,16 +125,26 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
     health.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="longest wait, default 5")
     health.set_defaults(run=_probe)
 
+    runs = verbs.add_parser("instances", parents=[file], help="find calls, and the runs of OIC that they started")
+    runs.add_argument("--admin", metavar="HOST:PORT", help="the admin address, instead of the configuration's")
+    if "instances" in words:
+        from gateway.admin import instances
+
+        instances.add_arguments(runs)
+        runs.set_defaults(run=_instances)
+
     schema = verbs.add_parser("schema", help="print the JSON Schema of the configuration file")
     schema.set_defaults(run=_schema)
     return parser
 
 
-class _NoSecret(argparse.Action):
-    """Refuses a secret as a flag's value, where every process of the machine could read it; never shows it."""
+def _plain(words: list[str]) -> list[str]:
+    """The words as argparse reads them: an instance id may begin with a dash, and is no flag for that."""
+    if words[:1] != ["instances"]:
+        return words
+    from gateway.admin.instances import id_last
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        parser.error(f"a command line is no place for a secret; use --client-secret-file or {PREFIX}CLIENT_SECRET")
+    return id_last(words)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -122,7 +153,7 @@ def _serve(options: argparse.Namespace) -> int:
     from gateway.observe.log import setup
     from gateway.workers.cpus import head_count
 
-    read = _reader(options)
+    read = reader(options)
     loaded = read()
     if (count := head_count(loaded.config.workers)) > 1:
         from gateway.workers import crew
@@ -136,20 +167,57 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    loaded = _loaded(_file(options))
+    file = file_of(options)
+    try:
+        loaded = read_file(file)
+    except ConfigProblems as problems:
+        if options.json:
+            _tell_json(_unusable(problems))
+        raise
     for warning in loaded.warnings:
         print(warning, file=sys.stderr)  # noqa: T201
-    if options.live:
-        from gateway import live
+    findings = _checked(loaded.config, options) if options.live else []
+    status = OK if all(finding.ok for finding in findings) else UNAVAILABLE
+    if options.json:
+        _tell_json(findings)
+        return status
+    for finding in findings:
+        print(finding.text())  # noqa: T201
+    if status == OK:
+        counts = _count(loaded.config.routes, "route"), _count(loaded.config.credentials, "credential")
+        how = "good, but for the notes" if any(finding.is_note for finding in findings) else "good"
+        print(f"{file}: {how}: {', '.join(counts)}")  # noqa: T201
+    return status
 
-        findings = _run(live.check(loaded.config))
-        for finding in findings:
-            print(finding.text())  # noqa: T201
-        if not all(finding.ok for finding in findings):
-            return UNAVAILABLE
-    config = loaded.config
-    print(f"{_file(options)}: good: {_count(config.routes, 'route')}, {_count(config.credentials, 'credential')}")  # noqa: T201
-    return OK
+
+def _checked(config: "Config", options: argparse.Namespace) -> "list[Finding]":
+    from gateway import live
+    from gateway.oic.diagnosis import blame
+
+    try:
+        return _run(live.check(config))
+    except SecretProblem as problem:
+        if not options.json:
+            raise
+        return [blame("secret", "configuration", problem.what, remedy=problem.remedy, step="configuration")]
+
+
+def _unusable(problems: ConfigProblems) -> "list[Finding]":
+    from gateway.oic.diagnosis import blame
+
+    return [
+        blame("configuration", problem.place, problem.what, remedy=problem.remedy, step="configuration")
+        for problem in problems.problems
+        if problem.severity == "error"
+    ]
+
+
+def _tell_json(findings: "list[Finding]") -> None:
+    import json
+
+    from gateway.oic.diagnosis import document
+
+    print(json.dumps(document(findings), indent=2, ensure_ascii=False))  # noqa: T201
 
 
 def _token(options: argparse.Namespace) -> int:
@@ -157,7 +225,7 @@ def _token(options: argparse.Namespace) -> int:
 
     from gateway import live
 
-    config = _loaded(_file(options)).config
+    config = read_file(file_of(options)).config
     if options.name not in config.credentials:
         known = ", ".join(sorted(config.credentials))
         print(f"no credential is called {options.name}; there are: {known}", file=sys.stderr)  # noqa: T201
@@ -173,9 +241,9 @@ def _token(options: argparse.Namespace) -> int:
 def _login(options: argparse.Namespace) -> int:
     from gateway.signin.login import login, why_not
 
-    config = _loaded(_file(options)).config
+    config = read_file(file_of(options)).config
     if refusal := why_not(config, options.name):
-        _refuse(refusal)
+        refuse(refusal)
     say = partial(print, flush=True)
     return _found(_run(login(config, options.name, say=say, paste=options.paste, browser=options.browser)))
 
@@ -184,9 +252,9 @@ def _logout(options: argparse.Namespace) -> int:
     from gateway.signin.login import why_not
     from gateway.signin.logout import logout
 
-    config = _loaded(_file(options)).config
+    config = read_file(file_of(options)).config
     if refusal := why_not(config, options.name):
-        _refuse(refusal)
+        refuse(refusal)
     return _found(_run(logout(config, options.name)))
 
 
@@ -198,13 +266,23 @@ def _found(finding: "Finding") -> int:
 def _probe(options: argparse.Namespace) -> int:
     from gateway.admin.probe import probe
 
-    address = options.admin or os.environ.get(f"{PREFIX}ADMIN")
-    if not address:
-        file = options.config or os.environ.get(f"{PREFIX}CONFIG")
-        address = _loaded(file, check_secrets=False).config.admin if file else "127.0.0.1:9090"
-    ready, answer = probe(address, options.timeout)
+    ready, answer = probe(admin_address(options), options.timeout)
     print(answer)  # noqa: T201
     return OK if ready else 1
+
+
+def _instances(options: argparse.Namespace) -> int:
+    from gateway.admin import instances
+
+    def kept() -> tuple[str, float] | None:
+        config = known(options)
+        if config is None:
+            return None
+        from gateway.noting import file_of
+
+        return file_of(config)
+
+    return instances.run(options, admin_address(options), kept)
 
 
 def _schema(_: argparse.Namespace) -> int:
@@ -214,77 +292,8 @@ def _schema(_: argparse.Namespace) -> int:
     return OK
 
 
-def _reader(options: argparse.Namespace) -> "Callable[[], Loaded]":
-    """How the configuration is read, now and at each SIGHUP: from the file, or from flags and variables."""
-    file = options.config or os.environ.get(f"{PREFIX}CONFIG")
-    if not file:
-        return _from_flags(options)
-    flags = [flag for name, (flag, _, _) in ONE_ROUTE_FLAGS.items() if getattr(options, name)]
-    flags += ["--allow"] if options.allow else []
-    names = [_variable(flag) for flag, _, _ in ONE_ROUTE_FLAGS.values() if flag != "--admin"]  # that one is `probe`'s
-    flags += [name for name in (*names, f"{PREFIX}ALLOW", f"{PREFIX}CLIENT_SECRET") if os.environ.get(name)]
-    if flags:
-        _refuse(f"oic-gateway serve: {', '.join(flags)} would not count beside {file}; write it there")
-    return lambda: _loaded(file)
-
-
-def _from_flags(options: argparse.Namespace) -> "Callable[[], Loaded]":
-    from gateway.config.load import Loaded, one_route
-
-    given = {
-        name: getattr(options, name) or os.environ.get(_variable(flag))
-        for name, (flag, _, _) in ONE_ROUTE_FLAGS.items()
-    }
-    allow = options.allow or [part.strip() for part in os.environ.get(f"{PREFIX}ALLOW", "").split(",") if part.strip()]
-    missing = [ONE_ROUTE_FLAGS[name][0] for name in ("upstream", "token_url", "client_id") if not given[name]]
-    secret_env = None if given["client_secret_file"] else f"{PREFIX}CLIENT_SECRET"
-    if secret_env and secret_env not in os.environ:
-        missing.append("--client-secret-file")
-    if missing:
-        _refuse(
-            f"oic-gateway serve: without --config, one route needs {', '.join(missing)} "
-            f"(each also as a variable, like {PREFIX}UPSTREAM; the secret itself as {PREFIX}CLIENT_SECRET)"
-        )
-    return lambda: Loaded(
-        one_route(
-            upstream=given["upstream"] or "",
-            token_url=given["token_url"] or "",
-            client_id=given["client_id"] or "",
-            client_secret_file=given["client_secret_file"],
-            client_secret_env=secret_env,
-            scope=given["scope"],
-            listen=given["listen"],
-            admin=given["admin"],
-            allow=allow,
-            environ=os.environ,
-        )
-    )
-
-
 def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
-
-
-def _variable(flag: str) -> str:
-    return PREFIX + flag.removeprefix("--").replace("-", "_").upper()
-
-
-def _file(options: argparse.Namespace) -> str:
-    file = options.config or os.environ.get(f"{PREFIX}CONFIG")
-    if not file:
-        _refuse(f"say which file: --config FILE, or {PREFIX}CONFIG")
-    return str(file)
-
-
-def _refuse(told: str) -> NoReturn:
-    print(told, file=sys.stderr)  # noqa: T201
-    raise SystemExit(BAD_CONFIG)
-
-
-def _loaded(file: str, *, check_secrets: bool = True) -> "Loaded":
-    from gateway.config.load import load
-
-    return load(file, environ=os.environ, check_secrets=check_secrets)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

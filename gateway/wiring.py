@@ -11,17 +11,17 @@ import ssl
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from urllib import request as environment
 
 import aiohttp
 
-from gateway.config.model import ClientTls, Config, Credential, Proxy, Signing
+from gateway.config.model import ClientTls, Config, Credential, Signing
 from gateway.config.oci import Oci
-from gateway.config.part import SecretRef, Tls
+from gateway.config.part import Proxy, SecretRef
 from gateway.config.secrets import Secrets
-from gateway.config.settled import SettledRoute, budgets, client_secrets, endpoint_of, settle
+from gateway.config.settled import budgets, client_secrets, endpoint_of, hosts_of, settle
 from gateway.config.vault import Vault
 from gateway.keeping import Keeping
 from gateway.oauth.budget import Budget
@@ -35,16 +35,16 @@ from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.metrics import Metrics
 from gateway.proxy.admission import Admission
-from gateway.proxy.dialing import EgressProxy, Origin
+from gateway.proxy.dialing import Origin
 from gateway.proxy.egress import Way, way_of
-from gateway.proxy.forward import GENERAL_METHODS, Route, Table
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing
+from gateway.proxy.table import Route, Table
 from gateway.proxy.upstream import Upstream
+from gateway.routes import Routes, Trust, verifying
 from gateway.watching import Watcher
 
 _ROTATING = frozenset(("authorization_code", "refresh_token"))
-_ALL_METHODS = frozenset(GENERAL_METHODS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,11 @@ class Parts:
         self._session: aiohttp.ClientSession | None = None
         self._sources: dict[str, tuple[Credential, TokenSource]] = {}
         self._budgets: dict[str, Budget] = {}
+
+    @property
+    def secrets(self) -> Secrets:
+        """Reads what the configuration of the moment refers to."""
+        return self._secrets
 
     async def close(self) -> None:
         """Closes the session to identity domains, and the stores."""
@@ -125,15 +130,19 @@ class Parts:
         used = {route.credential for route in settled}
         self._sources = {name: self._kept(name, config.credentials[name], trust) for name in sorted(used)}
         sources = {name: source for name, (_, source) in self._sources.items()}
-        upstreams: dict[tuple[str, int, Tls | None, EgressProxy | None], Upstream] = {}
-        routes = tuple(self._route(config, route, sources[route.credential], upstreams, trust) for route in settled)
+        maker = Routes(config, metrics=self.metrics, trust=trust, way=self._way)
+        routes = tuple(maker.compiled(route, sources[route.credential]) for route in settled)
         table = Table(
             routing=Routing((route.path, route.base, route) for route in routes),
-            names=Names.of((route.base, route.path) for route in routes),
-            admission=Admission(config.allow, config.hosts),
+            names=Names.of(
+                ((route.base, route.path) for route in routes),
+                designs=((route.base, route.design.base) for route in routes if route.design is not None),
+            ),
+            admission=Admission(config.allow, hosts_of(config)),
             body_limit=config.limits.body,
+            public_url=(config.public_url or "").rstrip("/"),
         )
-        return Assembly(config, table, routes, sources, tuple(upstreams.values()), store)
+        return Assembly(config, table, routes, sources, maker.upstreams, store)
 
     def _kept(self, name: str, credential: Credential, trust: "Trust") -> tuple[Credential, TokenSource]:
         """A credential that has not changed keeps its source, its token and the request under way; it is tried at once,
@@ -219,6 +228,15 @@ class Parts:
             proxy_auth=proxy.authorization if proxy is not None else None,
         )
 
+    def identity(self, credential: Credential) -> Origin:
+        """Where the credential's token endpoint is, and how it is reached; in a thread, since it reads files. Raises
+        OSError or ValueError for one that cannot be used.
+        """
+        base = Base.of(credential.token_url)
+        way = self._way(credential.token_url, credential.proxy)
+        tls = self._context(credential.tls, Trust())() if base.scheme == "https" else None
+        return Origin(base.host, base.port, tls, way.proxy() if way is not None else None)
+
     def _context(self, tls: ClientTls | None, trust: "Trust") -> Callable[[], ssl.SSLContext]:
         """A context with files of its own is made for each token request, so that changed files are used."""
         if tls is None:
@@ -241,63 +259,12 @@ class Parts:
     def _reader(self, ref: SecretRef) -> Reader:
         return self._secrets.reader(ref)
 
-    def _route(
-        self,
-        config: Config,
-        route: SettledRoute,
-        source: TokenSource,
-        upstreams: dict[tuple[str, int, Tls | None, EgressProxy | None], Upstream],
-        trust: "Trust",
-    ) -> Route:
-        base = Base.of(route.upstream)
-        way = self._way(route.upstream, route.proxy)
-        proxy = way.proxy() if way is not None else None
-        tls = trust.context(route.tls) if base.scheme == "https" else None
-        key = (base.host, base.port, route.tls if tls else None, proxy)
-        if key not in upstreams:
-            pool = config.pool
-            origin = Origin(base.host, base.port, tls, proxy)
-            upstreams[key] = Upstream(origin, size=pool.size, idle=pool.idle, max_age=pool.max_age)
-        return Route(
-            name=route.name,
-            path=route.path,
-            base=base,
-            credential=route.credential,
-            methods=route.methods or _ALL_METHODS,
-            connect_timeout=route.connect_timeout,
-            response_timeout=route.response_timeout,
-            idle_timeout=route.idle_timeout,
-            replay=route.replay,
-            idempotent=route.idempotent,
-            replay_limit=route.replay_limit,
-            origins=_lowered(route.origins),  # browsers write them so
-            keep_cookies=route.keep_cookies,
-            source=source,
-            upstream=upstreams[key],
-            meter=self.metrics.route(route.name),
-            host_line=f"Host: {base.authority}".encode(),
-        )
-
     def _way(self, url: str, configured: Proxy | None) -> Way | None:
         """The egress proxy for a URL: the configured one, else what HTTPS_PROXY and NO_PROXY say of https URLs."""
         if configured is not None:
             password = self._reader(configured.password) if configured.password is not None else str
             return Way.to(configured.url, configured.username or "", password)
         return way_of(url, self._proxies)
-
-
-class Trust:
-    """TLS contexts, one for each set of authorities."""
-
-    def __init__(self) -> None:
-        self._contexts: dict[str | None, ssl.SSLContext] = {}
-
-    def context(self, tls: Tls | None) -> ssl.SSLContext:
-        """Verifies against the system's authorities, or those of `ca`. TLS 1.2 at least, as OIC documents."""
-        ca = tls.ca if tls is not None else None
-        if ca not in self._contexts:
-            self._contexts[ca] = _verifying(ca)
-        return self._contexts[ca]
 
 
 def key_of(name: str, credential: Credential) -> str:
@@ -322,16 +289,8 @@ def _proof_of(credential: Credential) -> str:
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
-def _verifying(ca: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # as TLS 1.3: a write need never wait for a read
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 def _client_context(tls: ClientTls, password: Reader) -> ssl.SSLContext:
-    context = _verifying(tls.ca)
+    context = verifying(tls.ca)
     if tls.cert is not None:
         # A password is always given: without one, OpenSSL asks the terminal for it.
         context.load_cert_chain(tls.cert, tls.key, password=password)
@@ -359,9 +318,3 @@ def _assertion(signing: Signing, issuer: str, subject: str, *, wall: Callable[[]
     )
     head = assertions.head(key, kid=signing.kid, x5t=x5t)
     return assertions.signed(said, key, algorithm=keys.algorithm(key, wanted=signing.algorithm), headers=head)
-
-
-@lru_cache(maxsize=16)
-def _lowered(origins: tuple[str, ...]) -> frozenset[str]:
-    """Routes that say the same share it."""
-    return frozenset(origin.lower() for origin in origins)

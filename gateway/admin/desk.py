@@ -2,6 +2,9 @@
 
 from typing import Any, Protocol
 
+from gateway.history.port import Found
+from gateway.history.query import Query
+
 
 class Desk(Protocol):
     """Answers the admin port's questions; no answer holds a secret. None of them raises in ordinary trouble."""
@@ -22,3 +25,6 @@ class Desk(Protocol):
 
     async def status(self) -> dict[str, Any]:
         """Routes and credentials with token state, expiry, last error and its remedy."""
+
+    async def instances(self, query: Query) -> Found:
+        """The newest of the last calls that answer the query. Raises `history.port.Unsearchable`."""

@@ -1,4 +1,4 @@
-"""The admin port's server: four paths, two methods, and nobody's browser.
+"""The admin port's server: five paths, two methods, and nobody's browser.
 
 Built on aiohttp's low-level server, not on an application: there is no routing to be clever about, and every answer,
 those to malformed requests included, is made here.
@@ -7,6 +7,7 @@ those to malformed requests included, is made here.
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,6 +17,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.admin.address import Place, place
 from gateway.admin.desk import Desk
+from gateway.history.port import NoneKept, Unsearchable, document
+from gateway.history.query import BadQuery, parse
 from gateway.observe.log import say
 from gateway.observe.metrics import CONTENT_TYPE
 
@@ -44,11 +47,12 @@ class AdminServer:
         self._may_call = may_call
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._runner: web.ServerRunner | None = None
-        self._answers: dict[str, Callable[[], Awaitable[web.Response]]] = {
+        self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/status": self._status,
+            "/instances": self._instances,
         }
 
     async def start(self, address: str) -> str:
@@ -79,7 +83,7 @@ class AdminServer:
         if request.method not in {"GET", "HEAD"}:
             return _problem(405, "The admin port is read-only.", Allow="GET, HEAD")
         try:
-            return await answer()
+            return await answer(request)
         except Exception as error:  # noqa: BLE001 - the request boundary
             say(_log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path)
             return _problem(500, "The gateway failed to answer; the log says why.")
@@ -93,22 +97,35 @@ class AdminServer:
             return "A request has one Host field."
         return self._may_call(_peer(request), hosts[0] if hosts else "")
 
-    async def _livez(self) -> web.Response:
+    async def _livez(self, _: object) -> web.Response:
         alive, document = await self._desk.liveness()
         return _document(200 if alive else 503, document)
 
-    async def _readyz(self) -> web.Response:
+    async def _readyz(self, _: object) -> web.Response:
         """Callers that ask at the same time share one evaluation, and one that leaves cancels it for nobody."""
         if self._poll is None or self._poll.done():
             self._poll = asyncio.ensure_future(self._desk.readiness())
         ready, document = await asyncio.shield(self._poll)
         return _document(200 if ready else 503, document)
 
-    async def _metrics(self) -> web.Response:
+    async def _metrics(self, _: object) -> web.Response:
         return web.Response(body=await self._desk.metrics(), headers={**_ALWAYS, "Content-Type": CONTENT_TYPE})
 
-    async def _status(self) -> web.Response:
+    async def _status(self, _: object) -> web.Response:
         return _document(200, await self._desk.status())
+
+    async def _instances(self, request: web.BaseRequest) -> web.Response:
+        """The last calls that have in common what the query says."""
+        try:
+            query = parse(request.rel_url.query.items(), now=time.time())
+            found = await self._desk.instances(query)
+        except BadQuery as error:
+            return _problem(400, str(error))
+        except NoneKept as error:
+            return _problem(404, str(error))
+        except Unsearchable as error:
+            return _problem(503, str(error))
+        return web.Response(body=document(found), headers={**_ALWAYS, "Content-Type": "application/json"})
 
 
 class _Handler(RequestHandler):

@@ -5,7 +5,7 @@ these classes and says what is wrong in a person's words; `wiring` compiles them
 raised here reads "what is wrong; what to do" and never shows the value.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -13,15 +13,15 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    model_validator,
 )
 
+from gateway.config.history import History
 from gateway.config.oci import Oci
 from gateway.config.pace import Budget, Renew
-from gateway.config.part import Part, SecretRef, Tls
+from gateway.config.part import Part, Proxy, SecretRef, Tls
+from gateway.config.route import Route, RouteSettings
 from gateway.config.state import State
 from gateway.config.values import (
-    PATH_PATTERN,
     Address,
     BaseUrl,
     Duration,
@@ -31,7 +31,6 @@ from gateway.config.values import (
     LineSize,
     Name,
     Network,
-    Origin,
     Size,
     Text,
     Workers,
@@ -43,7 +42,6 @@ RESERVED_PARAMS = frozenset(
     "redirect_uri refresh_token assertion code_verifier code_challenge code_challenge_method response_type state "
     "nonce".split()
 )
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class ClientTls(Tls):
@@ -79,36 +77,6 @@ class Signing(Part):
     """Claim `iss` of a user assertion; omitted: the client id. A client's own assertion always has the client id."""
     lifetime: Duration = 120.0
     """Time until an assertion expires; each is used once only."""
-
-
-class Proxy(Part):
-    """The egress proxy; a CONNECT tunnel is made through it."""
-
-    url: BaseUrl
-    """Address of the proxy, like http://proxy.corp:3128."""
-    username: str | None = None
-    """User for the proxy's Basic authentication."""
-    password: SecretRef | None = None
-    """Password for the proxy's Basic authentication, by reference."""
-
-    @model_validator(mode="after")
-    def _both(self) -> Self:
-        if self.password is not None and self.username is None:
-            raise ValueError("has a `password` but no `username`; write both or none")
-        if ":" in (self.username or ""):  # RFC 7617 §2
-            raise ValueError("has a colon in `username`; Basic authentication cannot carry it, use another user")
-        return self
-
-
-class Timeout(Part):
-    """How long each step may take."""
-
-    connect: Duration | None = None
-    """To reach the upstream: name, TCP, TLS, and a free connection of the pool. Default 5s."""
-    response: Duration | None = None
-    """From the whole request sent to the first byte of the reply. Default 330s: OIC may run for five minutes."""
-    idle: Duration | None = None
-    """Longest silence within a body, either way. Default 60s."""
 
 
 def _list_of_one(value: object) -> object:
@@ -212,42 +180,6 @@ class Credential(Part):
     """Egress proxy to the identity domain; omitted: HTTPS_PROXY and NO_PROXY decide."""
 
 
-class RouteSettings(Part):
-    """What a route may say and `defaults` may say for all routes."""
-
-    credential: str | None = None
-    """Name of the credential whose token is injected."""
-    methods: Annotated[list[Literal[METHODS]], Field(min_length=1)] | None = None  # type: ignore[valid-type] # a tuple of names is one list of words
-    """Methods that the route takes; omitted: all. GET brings HEAD."""
-    timeout: Timeout | None = None
-    """How long each step may take."""
-    replay: Literal["any", "safe", "never"] | None = None
-    """Which methods may be sent a second time: any (default), safe ones only, never."""
-    idempotent: bool | None = None
-    """True: every method of the route may be repeated after 429, 502, 503, 504 as if it were safe. Default false."""
-    replay_limit: Size | None = None
-    """Up to this size a body is kept so that it can be sent a second time. Default 256KiB."""
-    origins: list[Origin] | None = None
-    """Browser origins that may call the route, or `*`; omitted: none."""
-    keep_cookies: bool | None = None
-    """True: `Set-Cookie` of the upstream is passed to the caller. Default false."""
-    tls: Tls | None = None
-    """How the upstream's certificate is checked."""
-    proxy: Proxy | None = None
-    """Egress proxy to the upstream; omitted: HTTPS_PROXY and NO_PROXY decide."""
-
-
-class Route(RouteSettings):
-    """A path prefix and where it leads."""
-
-    name: Name
-    """Unique name; used in logs, metrics and messages."""
-    path: Annotated[str, Field(pattern=PATH_PATTERN)]
-    """Path prefix; the longest wins, on segment borders."""
-    upstream: BaseUrl
-    """URL that takes the prefix's place."""
-
-
 class Limits(Part):
     """What a caller may send."""
 
@@ -298,6 +230,9 @@ class Config(Part):
     """Networks (CIDR) whose callers are served; loopback always is."""
     hosts: list[HostName] = Field(default_factory=list)
     """Further names accepted in Host."""
+    public_url: BaseUrl | None = None
+    """The gateway's own URL as callers know it, where that is not `http://` and the Host that they sent: behind a
+    balancer that ends TLS, say. It stands in place of OIC's in replies."""
     drain: Duration = 330.0
     """At a stop, how long requests under way may take to finish."""
     log: Log = Field(default_factory=Log)
@@ -308,6 +243,8 @@ class Config(Part):
     """Connections to each upstream origin."""
     state: State | None = None
     """Where tokens are kept; omitted: in memory, by each process for itself."""
+    history: History = Field(default_factory=History)
+    """How many of the last calls can be searched."""
     oci: Oci = Field(default_factory=Oci)
     """How secrets are read from OCI Vault; only where a secret is one of it (`oci_vault`)."""
     credentials: Annotated[dict[Name, Credential], Field(min_length=1)]

@@ -1,10 +1,12 @@
-"""What every part of the model is made of: a strict mapping, a secret by reference, how a certificate is checked."""
+"""What every part of the model is made of: a strict mapping, a secret by reference, how a certificate is checked, an
+egress proxy.
+"""
 
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath
+from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, BaseUrl, FilePath
 
 
 class Part(BaseModel):
@@ -54,3 +56,22 @@ class Tls(Part):
 
     ca: FilePath | None = None
     """PEM file of the authorities to trust in place of the system's, relative to the configuration file."""
+
+
+class Proxy(Part):
+    """The egress proxy; a CONNECT tunnel is made through it."""
+
+    url: BaseUrl
+    """Address of the proxy, like http://proxy.corp:3128."""
+    username: str | None = None
+    """User for the proxy's Basic authentication."""
+    password: SecretRef | None = None
+    """Password for the proxy's Basic authentication, by reference."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if self.password is not None and self.username is None:
+            raise ValueError("has a `password` but no `username`; write both or none")
+        if ":" in (self.username or ""):  # RFC 7617 §2
+            raise ValueError("has a colon in `username`; Basic authentication cannot carry it, use another user")
+        return self

@@ -39,10 +39,15 @@ class Problem:
     remedy: str
     severity: Severity = "error"
 
-    def __str__(self) -> str:
+    @property
+    def place(self) -> str:
+        """File and line, then the path of keys, as far as they are known."""
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (place, self.path) if part)
+
+    def __str__(self) -> str:
         kind = "warning" if self.severity == "warning" else ""
-        return ": ".join(part for part in (place, self.path, kind, f"{self.what}; {self.remedy}") if part)
+        return ": ".join(part for part in (self.place, kind, f"{self.what}; {self.remedy}") if part)
 
 
 class ConfigProblems(Exception):

@@ -24,7 +24,7 @@ says what is wrong with a file, `oic-gateway schema` prints the JSON Schema for 
 * **Unknown keys** and keys that stand twice are errors. Values are read as YAML 1.2: only `true`, `false`, `null` and
   numbers are not text, so `no` is text. The file is UTF-8 of at most 8 MiB.
 * `defaults` takes every setting of a route but its `name`, `path` and `upstream`; a route's own setting goes first, and
-  within `timeout` each key on its own.
+  within `timeout`, `headers` and `query` each key on its own.
 
 """
 
@@ -43,7 +43,7 @@ def reference_text() -> str:
 def _section(path: str, whole: dict[str, Any]) -> str:
     """Single values of the top level share one section; each mapping of the top level is one of its own."""
     top = path.replace("[", ".").partition(".")[0]
-    is_single = whole["properties"][top].get("type") == "string" or top in {"workers", "allow", "hosts"}
+    is_single = whole["properties"][top].get("type") == "string" or top in {"workers", "allow", "hosts", "public_url"}
     return "the gateway" if is_single else top
 
 

@@ -65,6 +65,8 @@ def _inner(key: dict[str, Any]) -> tuple[str, str]:
     for choice in (key, *key.get("anyOf", ())):
         if "$ref" in choice:
             return choice["$ref"].rpartition("/")[2], ""
+        if "items" in choice and choice is not key:
+            return _inner(choice)
     return "", ""
 
 

@@ -5,17 +5,19 @@ the client secrets of a credential in their order, the addresses beside its toke
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.config.model import Config, Credential, Proxy, Route, RouteSettings, Timeout
+from gateway.config.model import Config, Credential
 from gateway.config.pace import Budget
-from gateway.config.part import SecretRef, Tls
+from gateway.config.part import Proxy, SecretRef, Tls
+from gateway.config.route import Headers, Place, Route, RouteSettings, Timeout
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
 IDLE_TIMEOUT = 60.0
 REPLAY_LIMIT = 256 * 1024
+REWRITE = ("json", "xml", "yaml")
 
 Replay = Literal["any", "safe", "never"]
 Value = TypeVar("Value")
@@ -42,6 +44,14 @@ class SettledRoute:
     replay_limit: int
     origins: tuple[str, ...]
     keep_cookies: bool
+    rewrite: frozenset[str]
+    set_headers: tuple[tuple[str, str], ...]
+    """Names as written, values as templates."""
+    remove_headers: tuple[str, ...]
+    set_query: tuple[tuple[str, str], ...]
+    instance_id: tuple[tuple[Place, str], ...] | None
+    """(`header`, `json` or `xml`, name) in their order; None where nothing is said."""
+    design: str | None
     tls: Tls | None
     proxy: Proxy | None
 
@@ -49,6 +59,12 @@ class SettledRoute:
 def settle(config: Config) -> tuple[SettledRoute, ...]:
     """The routes in the file's order: the route's word counts first, then that of `defaults`, then the built-in one."""
     return tuple(_settled(route, config.defaults) for route in config.routes)
+
+
+def hosts_of(config: Config) -> tuple[str, ...]:
+    """The names that Host may have: a balancer may pass on that of `public_url`."""
+    ours = urlsplit(config.public_url).hostname if config.public_url else None
+    return (*config.hosts, ours) if ours else tuple(config.hosts)
 
 
 def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
@@ -105,15 +121,56 @@ def _settled(route: Route, defaults: RouteSettings) -> SettledRoute:
         replay_limit=_first(route.replay_limit, defaults.replay_limit, built_in=REPLAY_LIMIT),
         origins=tuple(_first(route.origins, defaults.origins, built_in=[])),
         keep_cookies=_first(route.keep_cookies, defaults.keep_cookies, built_in=False),
+        rewrite=_kinds(_first(_words(route.rewrite), _words(defaults.rewrite), built_in=REWRITE)),
+        **_edits(route, defaults),
+        instance_id=_places(route, defaults),
+        design=_first(route.design, defaults.design, built_in=None),
         tls=_first(route.tls, defaults.tls, built_in=None),
         proxy=_first(route.proxy, defaults.proxy, built_in=None),
     )
+
+
+class _Edits(TypedDict):
+    set_headers: tuple[tuple[str, str], ...]
+    remove_headers: tuple[str, ...]
+    set_query: tuple[tuple[str, str], ...]
+
+
+def _edits(route: Route, defaults: RouteSettings) -> _Edits:
+    """What is changed on the way out: the route's changes go on top of those of `defaults`, name by name."""
+    near, far = route.headers or Headers(), defaults.headers or Headers()
+    said = {name.lower() for name in (*near.set, *near.remove)}
+    kept = {name: value for name, value in far.set.items() if name.lower() not in said}
+    queries = [query.set for query in (defaults.query, route.query) if query is not None]
+    parameters: dict[str, str] = {}
+    for query in queries:
+        parameters |= query
+    return {
+        "set_headers": tuple({**kept, **near.set}.items()),
+        "remove_headers": (*(name for name in far.remove if name.lower() not in said), *near.remove),
+        "set_query": tuple(parameters.items()),
+    }
+
+
+def _places(route: Route, defaults: RouteSettings) -> tuple[tuple[Place, str], ...] | None:
+    places = defaults.instance_id if route.instance_id is None else route.instance_id
+    return None if places is None else tuple(place.place for place in places)
 
 
 def _first(near: Value | None, far: Value | None, *, built_in: Value) -> Value:
     if near is not None:
         return near
     return built_in if far is None else far
+
+
+def _words(words: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
+
+
+@lru_cache(maxsize=64)
+def _kinds(kinds: tuple[str, ...]) -> frozenset[str]:
+    """One set for all routes that say the same."""
+    return frozenset(kinds)
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,18 @@ VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 OCID_PATTERN = r"^ocid1\.vaultsecret\.[a-z0-9-]+\.[a-z0-9-]*\.[A-Za-z0-9._-]+$"
 HOST_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$"
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
+FIELD_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
+VALUE_PATTERN = r"^([!-~]([ -~]*[!-~])?)?$"  # ASCII, nothing that breaks a line, no blank at its ends (RFC 9110 §5.5)
+POINTER_PATTERN = r"^(/([^~]|~[01])*)+$"
+TAG_PATTERN = r"^[^\s:<>/&'\"=]+$"
+
+# What frames a message, says who calls, or is the gateway's own word (RFC 9110 §7.6.1, RFC 9112 §6).
+OWN_FIELDS = frozenset(
+    "authorization connection content-length expect host http2-settings keep-alive proxy-authorization "
+    "proxy-connection te trailer transfer-encoding upgrade via x-request-id".split()
+)
+VARIABLES = ("request_id", "route", "client", "method", "path", "host")
+"""What `${…}` may name in a value that is set on a request."""
 
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 
@@ -183,6 +195,27 @@ def _under_base(value: str, info: ValidationInfo) -> str:
     return str(Path(base, value))
 
 
+def _site_url(value: str) -> str:
+    _base_url(value)
+    if urlsplit(value).path not in {"", "/"}:
+        raise ValueError("must be a host alone; leave off the path")
+    return value.rstrip("/")
+
+
+def _field_name(value: str) -> str:
+    if value.lower() in OWN_FIELDS:
+        raise ValueError("is a field that the gateway itself decides on; leave it out")
+    return value
+
+
+def _template(value: str) -> str:
+    unknown = [found for found in re.findall(r"\$\{([^}]*)\}?", value) if found not in VARIABLES]
+    if unknown:
+        known = ", ".join(f"${{{name}}}" for name in VARIABLES)
+        raise ValueError(f"names something unknown behind `$`; there are {known}")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
@@ -194,3 +227,11 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 HostName = Annotated[str, Field(pattern=HOST_PATTERN)]
 Origin = Annotated[str, Field(pattern=ORIGIN_PATTERN)]
+SiteUrl = Annotated[str, AfterValidator(_site_url)]
+HeaderName = Annotated[str, Field(pattern=FIELD_PATTERN)]
+FieldName = Annotated[HeaderName, AfterValidator(_field_name)]
+FieldValue = Annotated[str, Field(pattern=VALUE_PATTERN, max_length=4096), AfterValidator(_template)]
+Parameter = Annotated[str, Field(max_length=4096), AfterValidator(_template)]
+QueryName = Annotated[str, Field(min_length=1, max_length=256)]
+Pointer = Annotated[str, Field(pattern=POINTER_PATTERN, max_length=256)]
+Tag = Annotated[str, Field(pattern=TAG_PATTERN, max_length=128)]

@@ -30,6 +30,7 @@ _WORDS = {
     "less_than_equal": ("is too large", "write {le} or less"),
     "too_short": ("has no entry", "write at least one"),
     "string_too_short": ("is empty", "write it"),
+    "string_too_long": ("is too long", "write at most {max_length} characters"),
 }
 _PATTERNS = {
     values.NAME_PATTERN: (
@@ -40,6 +41,10 @@ _PATTERNS = {
     values.VARIABLE_PATTERN: ("is not the name of an environment variable", "write it like ORDERS_SECRET"),
     values.OCID_PATTERN: ("is not the OCID of a secret", "write it like ocid1.vaultsecret.oc1.phx.…, not the vault's"),
     values.HOST_PATTERN: ("is not a host name", "write it like gw.example.com, without scheme or port"),
+    values.FIELD_PATTERN: ("is not the name of a header field", "write it like X-Source"),
+    values.VALUE_PATTERN: ("is not the value of a header field", "use printable ASCII, without a blank at either end"),
+    values.POINTER_PATTERN: ("is not a JSON pointer", "write it like /oicInstanceId or /data/0/id"),
+    values.TAG_PATTERN: ("is not the name of an element", "write it without prefix, like oicInstanceId"),
     values.ORIGIN_PATTERN: ("is not an origin", "write it like https://app.example.com, without a path, or *"),
 }
 
@@ -100,9 +105,13 @@ def _keys_at(steps: Steps) -> list[str]:
         if is_entry or isinstance(step, int):
             is_entry = False
             continue
-        annotation = part.model_fields[str(step)].annotation if part else None
+        annotation = _annotations(part)[str(step)] if part else None
         part, is_entry = _part_of(annotation), get_origin(annotation) in {dict, list}
-    return sorted(part.model_fields) if part else []
+    return sorted(_annotations(part)) if part else []
+
+
+def _annotations(part: type[Part]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in part.model_fields.items()}
 
 
 def _part_of(annotation: Any) -> type[Part] | None:

@@ -141,6 +141,8 @@ def _reason(cause: Exception) -> str:
         detail = getattr(cause.certificate_error, "verify_message", "")
     elif isinstance(cause, aiohttp.ClientConnectorError):
         detail = cause.os_error.strerror or ""
+    elif isinstance(cause, aiohttp.ClientOSError):
+        detail = cause.strerror or ""
     elif isinstance(cause, aiohttp.ClientHttpProxyError):
         detail = str(cause.status)
-    return f"{code}: {text} ({type(cause).__name__}{': ' if detail else ''}{safe_text(detail)})"
+    return f"{code}: {text} ({safe_text(detail)})" if detail else f"{code}: {text}"

@@ -1,4 +1,4 @@
-"""What can go wrong when a token is asked for: one table by RFC 6749's `error` code, and how long to wait. Pure.
+"""What can go wrong when a token is asked for: what RFC 6749's `error` code decides, and how long to wait. Pure.
 
 Permanent is what no second try will change before someone acts: loud, slowly tried again, with what to do. All else,
 codes that are not in the table included, is transient: tried again soon, with full jitter, by the other's
@@ -10,64 +10,32 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.mistakes import MISTAKES
 
 LONGEST_RETRY_AFTER = 300.0
 
 
 class Trouble(NamedTuple):
-    """What a code means for the next try, and what an operator can do about it."""
+    """What a code means for the next try and for an operator, and what that one can do about it."""
 
     permanent: bool
+    means: str
     remedy: str
 
 
 # RFC 6749 §5.2, §4.1.2.1, RFC 8707 §2, OpenID Connect Core §3.1.2.6; `several-resources` is ours.
-_PERMANENT = {
-    "invalid_client": "Compare client id and secret with the confidential application's General Information in the "
-    "identity domain; see that the application is activated and that the secret has no blank or newline at its end.",
-    "unauthorized_client": "Tick the credential's grant under Allowed Grant Types in the application's OAuth "
-    "configuration, and see that the application is activated.",
-    "unsupported_grant_type": "Tick the credential's grant under Allowed Grant Types; see that `token_url` ends in "
-    "/oauth2/v1/token.",
-    "invalid_scope": "Copy the scope from the application's Resources list: the primary audience of the right "
-    "instance, then `urn:opc:resource:consumer::all` without a slash before `urn`, one resource only.",
-    "several-resources": "Ask for one resource per credential, leaving `urn:opc:resource:multiresourcescope` out, or "
-    "say in `resource` which of them is meant.",
-    "invalid_target": "Compare the audience or resource parameter with the instance's primary audience.",
-    "invalid_grant": "See that the application is activated, that the user, password, refresh token or key of the "
-    "assertion still holds, and that this machine's clock is right.",
-    "sign-in": "Run `oic-gateway login NAME` with the gateway's configuration; it goes on by itself then.",
-    "invalid_request": "Compare `client_auth`, `scope` and `params` with what the identity domain expects.",
-    "access_denied": "Grant the application the role ServiceInvoker (triggers) or ServiceDeveloper (developer API) on "
-    "the instance, and look at the identity domain's sign-on and network policies.",
-}
-
-_TRANSIENT = {
-    "limited": "Fewer token requests: share a credential between routes; look at the identity domain's limits (a Free "
-    "domain takes 150 a minute).",
-    "budget": "Fewer token requests: share a credential between routes; raise `budget` where the identity domain's "
-    "limits allow it.",
-    "redirect": "Set `token_url` to the identity domain's own address; a redirect is never followed with a secret.",
-    "unreadable": "See that `token_url` ends in /oauth2/v1/token and that no proxy or firewall answers in its place.",
-    "short-lived": "Ask the identity domain for a longer life; see that `urn:opc:resource:expiry` is not too short.",
-    "store": "Bring back the store that `state` names; a refresh token is used only where its successor can be kept.",
-    "superseded": "Nothing: the new one is used. If it goes on, see that no other gateway uses the same refresh token.",
-    "turn": "Nothing: it is tried again. If it goes on, see what keeps this process from running.",
-    "secret": "Mend the secret or key that the credential refers to; it is read anew at the next try.",
-    "certificate": "Mend the files that `tls` names; they are read anew at the next try.",
-    "tls-trust": "Set `tls.ca` to the authority that signed the certificate, such as that of a TLS inspecting proxy.",
-    "tls": "See that `token_url` is an https address and its port speaks TLS.",
-    "timeout": "See that the way to the identity domain is open; an egress proxy may be needed.",
-    "dns": "See that the host name of `token_url` is right and resolves here; an egress proxy may be needed.",
-    "proxy": "Look at the egress proxy: its address, its user and password, and whether it lets this host pass.",
-    "connect": "See that the way to the identity domain is open; an egress proxy may be needed.",
-}
+PERMANENT = frozenset(
+    "invalid_client unauthorized_client unsupported_grant_type invalid_scope several-resources invalid_target "
+    "invalid_grant sign-in invalid_request access_denied".split()
+)
+_TRANSIENT = (
+    "limited budget redirect unreadable token-type short-lived store superseded turn secret certificate tls-trust tls "
+    "timeout dns proxy connect network broken waiting url request"
+).split()
 
 TROUBLES: dict[str, Trouble] = {
-    **{code: Trouble(permanent=True, remedy=remedy) for code, remedy in _PERMANENT.items()},
-    **{code: Trouble(permanent=False, remedy=remedy) for code, remedy in _TRANSIENT.items()},
+    code: Trouble(code in PERMANENT, MISTAKES[code].means, MISTAKES[code].remedy) for code in (*PERMANENT, *_TRANSIENT)
 }
-PERMANENT = frozenset(_PERMANENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +51,10 @@ class Failure:
     until: float
 
     def told(self) -> dict[str, object]:
-        """For people who look at `/status`."""
-        return {key: value for key, value in asdict(self).items() if key not in {"count", "until"}}
+        """For people who look at `/status`: what was seen → what it means → what to do."""
+        told = {key: value for key, value in asdict(self).items() if key not in {"count", "until"}}
+        trouble = TROUBLES.get(self.code)
+        return {"seen": self.reason, "means": trouble.means if trouble is not None else "", **told}
 
     def written(self) -> str:
         """For others who share the credential; all but `until`, which is of this process's clock."""

@@ -206,7 +206,7 @@ def read_reply(
         error.successor = refresh_token
         raise
     seconds = _seconds(document.get("expires_in"))
-    said = _claims(value)
+    said = claims_of(value)
     return TokenReply(
         value,
         expires_in=seconds,
@@ -295,7 +295,7 @@ def _picked(answers: object, wanted: str) -> dict[str, object]:
 def _opened(document: dict[str, object]) -> set[str]:
     """What a token opens, as it may be asked for: its audiences, its scopes, and one written after the other."""
     value = document.get("access_token")
-    said = _claims(value) if isinstance(value, str) else {}
+    said = claims_of(value) if isinstance(value, str) else {}
     audience = said.get("aud")
     audiences = {item for item in (audience if isinstance(audience, list) else [audience]) if isinstance(item, str)}
     texts = (document.get("scope"), said.get("scope"))
@@ -308,8 +308,9 @@ def _refresh_token(document: dict[str, object]) -> str | None:
     return value if isinstance(value, str) and _BEARER.fullmatch(value) else None
 
 
-def _claims(value: str) -> dict[str, object]:
-    """The claims of a JWT, unverified: they only tell what it is for and how long, and the token came over TLS.
+def claims_of(value: str) -> dict[str, object]:
+    """The claims of a JWT, unverified: they only tell what it is for and how long, and the token came over TLS. Of
+    anything else there are none.
 
     Read by hand: PyJWT would bring all of cryptography into every worker for these few.
     """

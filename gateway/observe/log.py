@@ -95,9 +95,11 @@ class Log:
         """How many lines were dropped because nobody took them."""
         return self.writer.lost
 
-    def write(self, record: Record) -> None:
-        """Queues the record's line; call it exactly once per request."""
-        self.writer.write(self._form(record))
+    def write(self, record: Record) -> bytes:
+        """Queues the record's line; call it exactly once per request. Gives its JSON line, whatever the form."""
+        shown = self._form(record)
+        self.writer.write(shown)
+        return shown if self._form is line else line(record)
 
     def attach(self, level: str) -> None:
         """Takes over `logging`: our events from `level` on, libraries' warnings, and `warnings.warn`."""

@@ -38,9 +38,14 @@ def histogram() -> list[float]:
 
 
 class RouteMeter:
-    """The numbers of one route. `begin` and `done` once each per request, `replayed` per second try."""
+    """The numbers of one route. `begin` and `done` once each per request, `replayed` per second try, `ran` where OIC
+    replied.
+    """
 
-    __slots__ = ("bytes_in", "bytes_out", "duration", "in_flight", "replays", "requests", "token_wait", "upstream")
+    __slots__ = (
+        *("bytes_in", "bytes_out", "duration", "in_flight", "replays", "requests", "runs", "token_wait", "unnamed"),
+        "upstream",
+    )
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int, str | None], int] = {}
@@ -48,7 +53,7 @@ class RouteMeter:
         self.upstream = histogram()
         self.token_wait = histogram()
         self.replays: dict[str, int] = {}
-        self.in_flight = self.bytes_in = self.bytes_out = 0
+        self.in_flight = self.bytes_in = self.bytes_out = self.runs = self.unnamed = 0
 
     def begin(self) -> None:
         """A request of this route has begun; `done` ends it."""
@@ -87,6 +92,13 @@ class RouteMeter:
         counts = self.token_wait
         counts[bisect_left(BUCKETS, token_wait_s)] += 1
         counts[-1] += token_wait_s
+
+    def ran(self, *, has_id: bool) -> None:
+        """OIC has replied, with the instance id of a run or without one."""
+        if has_id:
+            self.runs += 1
+        else:
+            self.unnamed += 1
 
     def replayed(self, reason: str) -> None:
         """A request of this route was sent a second time; `reason` is one of a closed set of words."""

@@ -70,6 +70,9 @@ METRICS: dict[str, Row] = {
         "request_bytes_total": Row("counter", _ROUTE, "Bytes of request bodies taken from callers."),
         "response_bytes_total": Row("counter", _ROUTE, "Bytes of response bodies given to callers."),
         "replays_total": Row("counter", ("route", "reason"), "Requests sent upstream a second time."),
+        "instance_ids_total": Row(
+            "counter", ("route", "result"), "Replies of OIC in which an instance id was found, or was missing."
+        ),
         "token_requests_total": Row("counter", ("credential", "result"), "Requests to token endpoints ended."),
         "token_fetch_seconds": Row("histogram", _CREDENTIAL, "Duration of a request to a token endpoint, in seconds."),
         "token_expiry_timestamp_seconds": Row(
@@ -93,6 +96,7 @@ METRICS: dict[str, Row] = {
         "store_up": Row("gauge", (), "Whether tokens are shared as configured: 1, or 0 while on its own.", "min"),
         "upstream_connections": Row("gauge", ("origin", "state"), "Connections to upstreams."),
         "log_lines_lost_total": Row("counter", (), "Log lines dropped because nobody took them in time."),
+        "history_lost_total": Row("counter", (), "Calls that the history could not keep."),
         "workers": Row("gauge", (), "Processes that serve callers, as many as answer."),
         "worker_losses_total": Row("counter", (), "Worker processes that ended unasked."),
         "build_info": Row("gauge", ("version",), "Always 1; the label tells what runs.", "max"),
@@ -103,7 +107,17 @@ METRICS: dict[str, Row] = {
 class Metrics:
     """All numbers of this process: meters for the hot path, `watch_*` for what others know, `text` for `/metrics`."""
 
-    __slots__ = ("_connections", "_lost", "_registry", "_routes", "_sources", "_store", "_tokens", "_version")
+    __slots__ = (
+        "_connections",
+        "_forgotten",
+        "_lost",
+        "_registry",
+        "_routes",
+        "_sources",
+        "_store",
+        "_tokens",
+        "_version",
+    )
 
     def __init__(self, version: str) -> None:
         self._version = version
@@ -112,6 +126,7 @@ class Metrics:
         self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._lost: Callable[[], int] = int
+        self._forgotten: Callable[[], int] = int
         self._store: Callable[[], bool] | None = None
         self._registry = CollectorRegistry()  # of our own: nothing that a library registers globally gets in
         self._registry.register(_SnapshotCollector(self.snapshot))
@@ -139,6 +154,10 @@ class Metrics:
         """`read` gives the number of log lines lost so far."""
         self._lost = read
 
+    def watch_history(self, read: Callable[[], int]) -> None:
+        """`read` gives the number of calls that the history has lost so far."""
+        self._forgotten = read
+
     def watch_store(self, read: Callable[[], bool]) -> None:
         """`read` tells whether the store of tokens does its work."""
         self._store = read
@@ -157,6 +176,7 @@ class Metrics:
         if self._store is not None:
             taken[PREFIX + "store_up"][()] = int(self._store())
         taken[PREFIX + "log_lines_lost_total"][()] = self._lost()
+        taken[PREFIX + "history_lost_total"][()] = self._forgotten()
         taken[PREFIX + "workers"][()] = 1
         taken[PREFIX + "worker_losses_total"][()] = 0
         taken[PREFIX + "build_info"][self._version,] = 1
@@ -260,6 +280,8 @@ def _add_route(taken: Snapshot, route: str, meter: RouteMeter) -> None:
     taken[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
     # A route never used has no histograms: sixty lines times thousands of idle routes would be all that a scrape reads.
     if meter.requests:
+        taken[PREFIX + "instance_ids_total"][route, "found"] = meter.runs
+        taken[PREFIX + "instance_ids_total"][route, "missing"] = meter.unnamed
         taken[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
         taken[PREFIX + "upstream_duration_seconds"][route,] = meter.upstream.copy()
         taken[PREFIX + "token_wait_seconds"][route,] = meter.token_wait.copy()

@@ -11,6 +11,8 @@ from typing import Literal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_ATTEMPTS = 3
+REPEATED = frozenset({307, 401, 429, 502, 503, 504})
+"""Statuses after which a request may go out again."""
 LONGEST_WAIT = 10.0
 SHORT_PAUSE = 0.5
 

@@ -6,6 +6,7 @@ other waits: reading pauses while more than `AHEAD` bytes lie here.
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.errors import BadRequest, BodyTooLarge, CallerGone
 from gateway.proxy.chunks import ChunkReader
@@ -13,16 +14,30 @@ from gateway.proxy.connection import Connection
 from gateway.proxy.fields import Malformed
 
 AHEAD = 512 * 1024
+SHOWN = 64 * 1024  # bytes that are looked at in one go
+
+
+class Screening(Protocol):
+    """Looks at the beginning of a body before any of it goes out; wants no more of it than `AHEAD` bytes."""
+
+    output: list[bytes]
+    """Stands for what was fed, once that is settled."""
+    removed: int
+    """Bytes that it is shorter."""
+
+    def feed(self, data: bytes, *, last: bool) -> bool:
+        """Takes more; true once it is settled, with the `last` at the latest. Raises BadRequest for what must stay."""
 
 
 class CallerBody:
     """One request's body. `taken` counts the bytes that the walk took; `is_whole` says that all of them are kept;
-    `arrived` that the caller has sent it all, `broken` that no end of it can be found any more.
+    `arrived` that the caller has sent it all, `broken` that no end of it can be found any more. `removed` counts the
+    bytes that do not go out.
     """
 
     __slots__ = (
         *("_ended", "_flow", "_framing", "_invite", "_keep", "_kept", "_left", "_limit", "_pieces", "_unread"),
-        *("_waiter", "arrived", "broken", "chunked", "is_whole", "taken"),
+        *("_waiter", "arrived", "broken", "chunked", "is_whole", "removed", "taken"),
     )
 
     def __init__(
@@ -44,7 +59,7 @@ class CallerBody:
         self._ended = self.arrived
         self.broken: BadRequest | None = None
         self.is_whole = True
-        self.taken = 0
+        self.taken = self.removed = 0
 
     # The caller's side ----------------------------------------------------------------------------------------------
 
@@ -78,6 +93,29 @@ class CallerBody:
         self._keep = keep
         self._limit = limit
         self._invite = invite
+
+    async def screen(self, screening: Screening, *, idle: float) -> None:
+        """Has the beginning looked at, as it comes, and puts back what is to go out in its place; before the first byte
+        of the body is taken. Raises what the screening does, and as `pump` for the caller's failures.
+        """
+        if self._invite is not None and not self._unread:
+            self._invite()
+            self._invite = None
+        shown, rest = 0, None
+        while rest is None:
+            await self._more(shown, idle)
+            if self._limit is not None and self._unread > self._limit:
+                self._take()  # too large: says so
+            data, last = b"".join(self._pieces[shown:]), self.arrived
+            shown = len(self._pieces)
+            try:
+                rest = await _shown(screening, data, last=last)
+            except BadRequest:
+                self._take()  # counts it
+                raise
+        # `_unread` stays: limits and counts are of what the caller sent.
+        self._pieces = [*screening.output, *filter(None, (rest,)), *self._pieces[shown:]]
+        self.removed = screening.removed
 
     def at_once(self) -> list[bytes] | None:
         """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
@@ -120,7 +158,12 @@ class CallerBody:
 
     async def _next(self, idle: float) -> list[bytes]:
         """The pieces that have come, at least one, or none at the end."""
-        while not (self._pieces or self.arrived or self.broken):
+        await self._more(0, idle)
+        return self._take()
+
+    async def _more(self, known: int, idle: float) -> None:
+        """Waits until there are more pieces than that, or no more to come."""
+        while not (len(self._pieces) > known or self.arrived or self.broken):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(idle):
@@ -131,7 +174,6 @@ class CallerBody:
                 self._waiter = None
         if self.broken is not None:
             raise self.broken
-        return self._take()
 
     def _take(self) -> list[bytes]:
         """Takes all that is here."""
@@ -162,6 +204,19 @@ class CallerBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+async def _shown(screening: Screening, data: bytes, *, last: bool) -> bytes | None:
+    """Shows it in parts: whatever one costs, others have their turn behind it. Gives what need not be looked at any
+    more; None while that is not settled.
+    """
+    for begin in range(0, len(data) or 1, SHOWN):
+        if begin:
+            await asyncio.sleep(0)
+        end = begin + SHOWN
+        if screening.feed(data[begin:end], last=last and end >= len(data)):
+            return data[end:]
+    return None
 
 
 NO_BODY = CallerBody(0)

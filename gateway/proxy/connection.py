@@ -227,7 +227,8 @@ class Connection(Paced):
         if isinstance(exc, ssl.SSLEOFError):
             return str(exc)
         if exc is not None:
-            return f"the connection broke: {getattr(exc, 'reason', None) or type(exc).__name__}"
+            why = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or "nothing says why"
+            return f"the connection broke: {why}"
         try:
             reader.end()
         except Malformed as error:

@@ -91,9 +91,10 @@ async def _hand_over(sock: socket.socket, connection: Connection, origin: Origin
 async def _reach(origin: Origin) -> socket.socket:
     """A socket whose bytes reach the origin."""
     via = origin.proxy or origin
-    with _step(origin, "name"):
+    by = "egress proxy: " if origin.proxy else ""
+    with _step(origin, f"{by}name"):
         found = await asyncio.get_running_loop().getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
-    with _step(origin, "connect"):
+    with _step(origin, f"{by}connect"):
         sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,5 +147,5 @@ def _plain(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return error.reason or type(error).__name__
-    return str(error) or type(error).__name__
+        return error.reason or "the handshake was broken off"
+    return str(error) or "it was broken off"

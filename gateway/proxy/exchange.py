@@ -2,6 +2,8 @@
 
 import random
 import time
+from collections.abc import Sequence
+from typing import Protocol
 
 from gateway.errors import ERRORS, CallerGone, GatewayError
 from gateway.observe.meters import RouteMeter
@@ -18,10 +20,25 @@ BLAMES = {error.code: error.blame for error in ERRORS}
 CLOSING = frozenset({400, 413, 414, 431})
 
 
+class Trail(Protocol):
+    """Looks for the instance id in a body that passes; `instance_id` is what it has found."""
+
+    instance_id: str | None
+
+    def see(self, pieces: Sequence[bytes]) -> None:
+        """The next pieces of the body."""
+
+    def end(self) -> None:
+        """Nothing follows."""
+
+
 class Exchange:
     """The state of one request; lives as long as the request. The walk fills it, each step what it finds out."""
 
-    __slots__ = ("body", "caller", "delivery", "head", "host", "meter", "record", "started", "upstream_started")
+    __slots__ = (
+        *("body", "caller", "delivery", "head", "host", "meter", "record", "soap", "started", "trail"),
+        "upstream_started",
+    )
 
     def __init__(self, caller: CallerConnection, head: RequestHead | None, body: CallerBody = NO_BODY) -> None:
         """`head` is None for what could not be read as a request."""
@@ -32,6 +49,8 @@ class Exchange:
         self.upstream_started = 0.0
         self.host: bytes | None = None  # the gateway as its caller named it
         self.meter: RouteMeter | None = None
+        self.soap = ""  # the namespace of the envelope that the caller sent, once it has been seen
+        self.trail: Trail | None = None  # while the instance id is looked for in the reply's body
         self.delivery = Delivery(caller, head is None or head.modern)
         self.record = Record(time=stamp(time.time()), client=caller.peer, method=None if head is None else head.method)
 
@@ -55,7 +74,7 @@ class Exchange:
             return
         record.status = error.status
         delivery.keep_alive = delivery.keep_alive and error.status not in CLOSING
-        soap = soap_version(head.noted) if head is not None else ""
+        soap = soap_version(head.noted, self.soap) if head is not None else self.soap
         lines, body = problem(error, request_id=record.request_id, soap=soap)
         lines += [date_line(time.time()), b"X-Request-Id: %b" % record.request_id.encode()]
         bodyless = head is not None and head.method == "HEAD"
@@ -85,6 +104,11 @@ class Exchange:
         if meter is None:
             meter = unrouted
             meter.begin()
+        if self.trail is not None:
+            self.trail.end()
+            record.instance_id = self.trail.instance_id
+        if record.upstream_status is not None:
+            meter.ran(has_id=record.instance_id is not None)
         meter.done(
             record.method or "-",
             record.status or 0,

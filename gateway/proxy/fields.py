@@ -52,7 +52,9 @@ class Kinds(dict[bytes, Entry | None]):
     """
 
     def __init__(self, table: Mapping[bytes, Kind], *, dropped: tuple[bytes, ...] = ()) -> None:
-        """`table` by lower-case name; `dropped` are prefixes of names that never pass."""
+        """`table` by lower-case name; `dropped` are prefixes of names that never pass, and with them no name that is
+        one of the table's when its `_` are taken for `-`.
+        """
         super().__init__()
         self._table = table
         self._dropped = dropped
@@ -62,7 +64,12 @@ class Kinds(dict[bytes, Entry | None]):
         if NAME.fullmatch(name) is None:
             raise Malformed("a field's name is malformed")
         key = name.lower()
-        kind = self._table.get(key) or (Kind.DROP if self._dropped and key.startswith(self._dropped) else None)
+        kind = self._table.get(key)
+        if kind is None and self._dropped:
+            # Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
+            plain = key.replace(b"_", b"-")
+            is_ours = plain != key and self._table.get(plain) in {Kind.DROP, Kind.NOTE}
+            kind = Kind.DROP if is_ours or plain.startswith(self._dropped) else None
         is_noted = kind in {Kind.NOTE, Kind.SHOW}
         entry = None if kind is None else Entry(key, kind is Kind.SHOW, is_noted, kind is Kind.HOLD)
         if len(self) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:

@@ -1,8 +1,9 @@
 """The walk of a request. Read `_walk` and `_attempt` first: they are the list of the steps, in their order.
 
-This is the one module that knows the proxy, the tokens and OIC together. It decides nothing by itself: each step asks a
-pure module (`routing`, `headers`, `admission`, `attempts`, `rewriting`, `oic.instances`) and acts on its answer. One
-request makes exactly one record, whatever happens on the way.
+This is the one module that knows the proxy, the tokens and OIC together, with the `table` that it looks up. It
+decides nothing by itself: each step asks a pure module (`routing`, `headers`, `admission`, `attempts`, `following`,
+`oic.instances`) and acts on its answer; the way back is `returning`'s. One request makes exactly one record, whatever
+happens on the way.
 """
 
 import asyncio
@@ -10,10 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
-
-import msgspec
 
 from gateway.errors import (
     CallerGone,
@@ -23,74 +21,35 @@ from gateway.errors import (
     MethodNotAllowed,
     UpstreamUnreachable,
 )
-from gateway.oauth.source import TokenSource
-from gateway.observe.meters import RouteMeter
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
-from gateway.oic.instances import trace
+from gateway.oic.codings import peek
+from gateway.oic.instances import BODY_PART, INSTANCE_ID, media, trace
+from gateway.oic.trail import Trail
 from gateway.proxy import attempts
-from gateway.proxy.admission import Admission, check_browser
+from gateway.proxy.admission import check_browser
 from gateway.proxy.arrival import admit, find, greet, take_body
-from gateway.proxy.attempts import Replay, Step, Tries, Verdict
-from gateway.proxy.body import CallerBody
+from gateway.proxy.attempts import Step, Tries, Verdict
+from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.connection import Connection, StaleConnection
-from gateway.proxy.delivery import Delivery, date_line
+from gateway.proxy.errand import Errand, edit, facts
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import reply_lines, request_head, retry_after
+from gateway.proxy.fields import value_of, without
+from gateway.proxy.following import MAX_HOPS, follow
+from gateway.proxy.headers import ASKED, request_head, retry_after
+from gateway.proxy.problems import soap_expected, soap_of
 from gateway.proxy.replies import ReplyHead
 from gateway.proxy.requests import RequestHead
-from gateway.proxy.rewriting import Names
-from gateway.proxy.routing import Base, Routing, Way
+from gateway.proxy.returning import Return
+from gateway.proxy.routing import Way
+from gateway.proxy.screening import SOAP_TRIGGERS, is_screened, screen
 from gateway.proxy.server import CallerConnection
+from gateway.proxy.table import GENERAL_METHODS, Route, Settled, Table
 from gateway.proxy.upstream import Upstream
 
 log = logging.getLogger("gateway.forward")
 
-GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
 Pump = asyncio.Task[None]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A configured route, compiled: everything a request needs, looked up once at start."""
-
-    name: str
-    path: str
-    base: Base
-    credential: str
-    methods: frozenset[str]
-    connect_timeout: float
-    response_timeout: float
-    idle_timeout: float
-    replay: Replay
-    idempotent: bool
-    replay_limit: int
-    origins: frozenset[str]
-    keep_cookies: bool
-    source: TokenSource
-    upstream: Upstream
-    meter: RouteMeter
-    host_line: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """All routes of one configuration; replaced whole when the configuration is read again."""
-
-    routing: Routing[Route]
-    names: Names
-    admission: Admission
-    body_limit: int | None
-
-
-class Settled(msgspec.Struct):
-    """What steps 1 and 2 made of the last head on a connection, while the table is the same."""
-
-    head: RequestHead
-    table: Table
-    host: bytes | None
-    way: Way[Route]
 
 
 class Sink(Protocol):
@@ -143,9 +102,10 @@ class Forward:
         """Whether this address may call."""
         return self.table.admission.accepts_address(peer)
 
-    def refuse(self, caller: CallerConnection, error: GatewayError) -> None:
-        """Answers what could not even be read as a request."""
+    def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
+        """Answers what could not even be read as a request; `said` is the beginning of it."""
         exchange = Exchange(caller, None)
+        exchange.soap = soap_of(said)
         self._enter()
         exchange.refuse(error)
         self._leave(exchange)
@@ -171,54 +131,67 @@ class Forward:
         way = self._known(exchange, head, table) or self._route(exchange, head, table)
         route = way.route
         take_body(exchange, head, keep=route.replay_limit, limit=table.body_limit)
+        if exchange.body is not NO_BODY and is_screened(head, way.target):
+            await screen(exchange, head, route.idle_timeout)
         token = route.source.current() or await self._token(exchange, route)
         tries = Tries(head.method, route.replay, route.idempotent)
+        errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)
+        if route.edits is not None or exchange.body.removed or not ASKED.isdisjoint(head.noted):
+            edit(errand)
         verdict = attempts.AT_ONCE
         while verdict.step is not Step.DELIVER:
             if verdict.pause:
                 await asyncio.sleep(verdict.pause)
-            verdict, token = await self._attempt(exchange, head, way, tries, token)
+            try:
+                verdict = await self._attempt(errand)
+            except GatewayError as error:
+                if error.blame == "upstream":
+                    route.trouble.failed(error.code, error.reason, at=time.time())
+                raise
         if exchange.caller.is_behind:
             await exchange.caller.drain(route.idle_timeout)
 
-    async def _attempt(
-        self, exchange: Exchange, head: RequestHead, way: Way[Route], tries: Tries, token: str
-    ) -> tuple[Verdict, str]:
+    async def _attempt(self, errand: Errand) -> Verdict:
         """Steps 3 to 12 once: delivers the reply, or says what the next attempt needs."""
-        route, pump = way.route, None
+        exchange, tries, route = errand.exchange, errand.tries, errand.way.route
+        pump = back = None
+        upstream = errand.place.upstream
         tries.attempts = exchange.record.attempts = tries.attempts + 1
         exchange.upstream_started = time.monotonic()
-        connection = route.upstream.take() if tries.attempts == 1 else None
-        if connection is None and (connection := await self._connect(route, tries)) is None:
-            return Verdict(Step.AGAIN, attempts.SHORT_PAUSE * self._luck()), token
+        exchange.trail = None
+        connection = None if errand.anew else upstream.take()
+        if connection is None and (connection := await self._connect(errand)) is None:
+            return Verdict(Step.AGAIN, attempts.SHORT_PAUSE * self._luck())
+        errand.anew = True
         try:
-            pump = self._send(exchange, head, way, connection, token)
+            pump = self._send(errand, connection)
             reply = await connection.head()
-            verdict = self._judge(exchange, reply, tries)
+            back = Return(errand, connection, reply)
+            if not self._look(back):
+                await self._seek(back)
+            verdict = self._judge(errand, reply)
             if verdict.step is Step.RENEW:
-                verdict, token = await self._renew(exchange, route, tries, token)
-            elif reply.status == 401 and tries.renewed:
-                route.source.fruitless(token)
+                verdict = await self._renew(errand)
             if verdict.step is Step.DELIVER:
-                self._begin_reply(exchange, way, connection, reply)
-                if not connection.complete:
-                    await self._stream(exchange.delivery, connection, route.idle_timeout)
-                self._end_reply(exchange)
+                self._settle(back)
+                await back.deliver()
+                exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started) * 1000
             else:
                 route.meter.replayed(str(reply.status))
         except StaleConnection as error:
             if not attempts.may_follow_stale(tries, body_is_whole=exchange.body.is_whole):
                 raise _cause(pump, error) from None
             route.meter.replayed("stale")
-            return attempts.AT_ONCE, token
+            return attempts.AT_ONCE
         except GatewayError as error:
-            if (known := connection.known_head) is not None:  # a flow ran, even if its reply is of no use
+            known = connection.known_head if back is None else None
+            if known is not None:  # a flow ran, even if its reply is of no use
                 exchange.note(known.status, trace(known.noted))
             raise _cause(pump, error) from None
         else:
-            return verdict, token
+            return verdict
         finally:
-            self._end(route, connection, pump)
+            _end(upstream, connection, pump)
 
     def _known(self, exchange: Exchange, head: RequestHead, table: Table) -> Way[Route] | None:
         """Steps 1 and 2 for a caller that says on its connection what it said before: they end as they did then."""
@@ -234,6 +207,8 @@ class Forward:
         exchange.meter = route.meter
         route.meter.begin()
         record.route, record.credential, record.path = route.name, route.credential, way.path
+        if exchange.body is not NO_BODY and SOAP_TRIGGERS in way.target:
+            exchange.soap = soap_expected(exchange.head)
 
     def _route(self, exchange: Exchange, head: RequestHead, table: Table) -> Way[Route]:
         """Steps 1 and 2: who may call, then method and raw path to route and target, byte for byte."""
@@ -262,27 +237,29 @@ class Forward:
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
-    async def _connect(self, route: Route, tries: Tries) -> Connection | None:
-        """Step 6 where no kept connection will do: one, or None where none could be made and another try is due.
-
-        A second try gets a new one: what made the first fail may have closed its neighbours too.
-        """
-        began = time.monotonic()
+    async def _connect(self, errand: Errand) -> Connection | None:
+        """Step 6 where no kept connection will do: one, or None where none could be made and another try is due."""
+        route, tries, began = errand.way.route, errand.tries, time.monotonic()
         try:
-            return await route.upstream.acquire(route.connect_timeout, fresh=tries.attempts > 1)
+            return await errand.place.upstream.acquire(route.connect_timeout, fresh=errand.anew)
         except UpstreamUnreachable:
             if not attempts.may_dial_again(tries, hasty=time.monotonic() - began < route.connect_timeout / 2):
                 raise
             route.meter.replayed("unreachable")
             return None
 
-    def _send(
-        self, exchange: Exchange, head: RequestHead, way: Way[Route], connection: Connection, token: str
-    ) -> Pump | None:
+    def _send(self, errand: Errand, connection: Connection) -> Pump | None:
         """Steps 3, 5 and 6: the head with the bearer last, then the body; a task where the body is still coming."""
-        route, body = way.route, exchange.body
+        exchange, head, route = errand.exchange, errand.head, errand.way.route
+        body = exchange.body
         start = request_head(
-            head, way.target, route.host_line, request_id=exchange.record.request_id or "", bearer=token
+            head,
+            errand.target,
+            errand.place.host_line,
+            lines=errand.lines,
+            request_id=exchange.record.request_id or "",
+            bearer=errand.token,
+            removed=body.removed,
         )
         to_head, parts = head.method == "HEAD", body.at_once()
         if parts is not None:
@@ -293,17 +270,57 @@ class Forward:
         pump.add_done_callback(_error_of)
         return pump
 
-    def _judge(self, exchange: Exchange, reply: ReplyHead, tries: Tries) -> Verdict:
-        """Step 7: what follows from the reply's head."""
-        status = reply.status
+    def _look(self, back: Return) -> bool:
+        """Step 10: the ids that the reply's head says; whether that settles them."""
+        exchange, reply = back.errand.exchange, back.reply
         ids = instance_id, _ = trace(reply.noted)
-        exchange.note(status, ids)
+        exchange.note(reply.status, ids)
+        return instance_id is not None and back.errand.way.route.ids.leads
+
+    async def _seek(self, back: Return) -> None:
+        """Step 10 where OIC's own field does not settle it: the id by the route's rules. Only the head waits for the
+        first bytes of a body, which would follow it at once.
+        """
+        exchange, route, reply = back.errand.exchange, back.errand.way.route, back.reply
+        ids, noted, passed = route.ids, reply.noted, reply.passed
+        kind = None if reply.bodyless else media(noted.get(b"content-type"))
+        exchange.record.instance_id = ids.early(noted, passed, kind)
+        if exchange.record.instance_id is not None or not ids.reads(kind):
+            return
+        # Whoever may be asked again must have said all that could forbid it.
+        back.first = await back.gather(BODY_PART if reply.status in attempts.REPEATED else 1)
+        instance_id = ids.find(noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first)))
+        exchange.record.instance_id = instance_id
+        if instance_id is None and not back.connection.complete:
+            exchange.trail = Trail(ids, noted, passed, kind=kind)
+        elif instance_id is not None and not noted.get(INSTANCE_ID):
+            reply.passed = without(frozenset({INSTANCE_ID}), passed)
+            back.more = [b"%b: %b" % (INSTANCE_ID, instance_id.encode("ascii"))]
+
+    def _settle(self, back: Return) -> None:
+        """What the reply that is delivered means for the route and for its caller's connection."""
+        exchange, route, status = back.errand.exchange, back.errand.way.route, back.reply.status
+        if status >= 300 or route.trouble.is_known:
+            has_id = exchange.record.instance_id is not None
+            lines = (*back.reply.passed, *(line for _, line in back.reply.held))
+            target = back.errand.target
+            route.trouble.answered(status, has_instance_id=has_id, at=time.time(), target=target, lines=lines)
+        exchange.delivery.keep_alive = exchange.delivery.keep_alive and not self.draining
+
+    def _judge(self, errand: Errand, reply: ReplyHead) -> Verdict:
+        """Step 7: what follows from the reply's head."""
+        exchange, tries, status = errand.exchange, errand.tries, reply.status
+        has_instance_id = exchange.record.instance_id is not None
+        if status == 307 and not has_instance_id and self._follow(errand, reply):
+            return attempts.AT_ONCE
         if status < 400:
             return attempts.DELIVER
+        if status == 401 and tries.renewed:
+            errand.way.route.source.fruitless(errand.token)
         verdict = attempts.after_reply(
             tries,
             status,
-            has_instance_id=instance_id is not None,
+            has_instance_id=has_instance_id,
             body_is_whole=exchange.body.is_whole,
             retry_after=retry_after(reply.noted.get(b"retry-after"), now=time.time()),
             luck=self._luck(),
@@ -311,59 +328,43 @@ class Forward:
         tries.replied = tries.replied or verdict.step is Step.AGAIN
         return verdict
 
-    async def _renew(self, exchange: Exchange, route: Route, tries: Tries, token: str) -> tuple[Verdict, str]:
+    def _follow(self, errand: Errand, reply: ReplyHead) -> bool:
+        """Step 7 after a 307 of the developer API: whether the request goes to the design host, as a whole."""
+        location = next((value_of(line) for name, line in reply.held if name == b"location"), b"").decode("latin-1")
+        route = errand.way.route
+        places = {place.base: place for place in route.places}
+        found = follow(location, at=errand.place.base, places=places)
+        may_follow = errand.tries.may_replay and errand.exchange.body.is_whole and errand.hops < MAX_HOPS
+        if found is None or not may_follow:
+            return False
+        errand.hops += 1
+        errand.anew = False
+        errand.place, errand.target = places[found[0]], found[1]
+        if route.edits is not None:
+            errand.target = route.edits.target(errand.target, facts(errand))
+        return True
+
+    async def _renew(self, errand: Errand) -> Verdict:
         """Step 7 after a 401: a forced renewal; where none is to be had the 401 is delivered as it is."""
-        tries.renewed = True
+        exchange = errand.exchange
+        errand.tries.renewed = True
         began = time.monotonic()
         try:
-            fresh = await route.source.renewed(token)
+            fresh = await errand.way.route.source.renewed(errand.token)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
         if fresh is None or not exchange.body.is_whole:  # the upload went on meanwhile, beyond what is kept
-            return attempts.DELIVER, token
-        return attempts.AT_ONCE, fresh
+            return attempts.DELIVER
+        errand.token = fresh
+        return attempts.AT_ONCE
 
-    def _begin_reply(self, exchange: Exchange, way: Way[Route], connection: Connection, reply: ReplyHead) -> None:
-        """Steps 8, 9 and 11: headers in, names, and what of the body has come."""
-        record, delivery = exchange.record, exchange.delivery
-        record.status = reply.status
-        lines = reply_lines(
-            reply,
-            rename=lambda name, value: _renamed(name, value, exchange.host, way, self.table.names),
-            keep_cookies=way.route.keep_cookies,
-            tls_listener=False,
-        )
-        if b"date" not in reply.noted:
-            lines.append(date_line(time.time()))
-        lines.append(b"X-Request-Id: %b" % (record.request_id or "").encode())
-        delivery.keep_alive = delivery.keep_alive and not self.draining
-        delivery.begin(
-            reply.status,
-            reply.reason,
-            lines,
-            length=reply.length,
-            bodyless=reply.bodyless,
-            body=connection.arrived(),
-            arrived=exchange.body.arrived,
-        )
 
-    async def _stream(self, delivery: Delivery, connection: Connection, idle: float) -> None:
-        """Step 11: the rest of the body, with back-pressure."""
-        while pieces := await connection.body(idle):
-            delivery.send(pieces)
-            if not connection.complete:  # the upstream need not wait for a caller that is slow to take the rest
-                await delivery.drain(idle)
-
-    def _end_reply(self, exchange: Exchange) -> None:
-        exchange.delivery.end()
-        exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started) * 1000
-
-    def _end(self, route: Route, connection: Connection, pump: Pump | None) -> None:
-        """Step 12: the connection goes back to its pool, or away when either side of the exchange is unfinished."""
-        if pump is not None and (not pump.done() or _error_of(pump) is not None):
-            pump.cancel()
-            connection.abort()
-        route.upstream.release(connection)
+def _end(upstream: Upstream, connection: Connection, pump: Pump | None) -> None:
+    """Step 12: the connection goes back to its pool, or away when either side of the exchange is unfinished."""
+    if pump is not None and (not pump.done() or _error_of(pump) is not None):
+        pump.cancel()
+        connection.abort()
+    upstream.release(connection)
 
 
 def _error_of(pump: Pump) -> BaseException | None:
@@ -373,11 +374,3 @@ def _error_of(pump: Pump) -> BaseException | None:
 def _cause(pump: Pump | None, error: GatewayError) -> BaseException:
     """A caller's body that broke off broke the exchange too, and is what there is to say."""
     return error if pump is None or not pump.done() else _error_of(pump) or error
-
-
-def _renamed(name: bytes, value: bytes, host: bytes | None, way: Way[Route], names: Names) -> bytes:
-    """Step 9, for the head: a URL of a reply in the gateway's names."""
-    rename = names.rename_link if name == b"link" else names.rename
-    route, url = way.route, value.decode("latin-1")
-    public = f"http://{host.decode('ascii')}" if host else ""
-    return rename(url, own=route.base, public=public, named=way.named, home=route.path).encode("latin-1")

@@ -6,7 +6,7 @@ alone stays behind, what we act on is noted.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
@@ -17,24 +17,27 @@ from gateway.proxy.requests import RequestHead
 HOP_BY_HOP = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
 # Never from outside to OIC: the caller's own identity, and hop facts that would be believed (WL-Proxy: by WebLogic).
 KEPT_BACK = b"authorization cookie cookie2 host forwarded".split()
-KEPT_BACK_PREFIXES = (b"proxy-", b"proxy_", b"x-forwarded", b"x_forwarded", b"wl-proxy-")
+KEPT_BACK_PREFIXES = (b"proxy-", b"x-forwarded", b"wl-proxy-")
 # Framing and identity that the gateway writes itself.
 OURS = b"content-length expect x-request-id via".split()
 NOTED = b"connection host transfer-encoding upgrade".split()
-SHOWN = b"content-type origin sec-fetch-site soapaction".split()
+ASKED = frozenset(b"accept-encoding if-match if-range range".split())  # what counts in OIC's bytes, or hides them
+SHOWN = [*ASKED, *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split()]
 STOPPED = [*HOP_BY_HOP, *KEPT_BACK, *OURS]
 
 COOKIES = frozenset(b"set-cookie set-cookie2".split())
-HSTS = b"strict-transport-security"
+RANGES = frozenset({b"accept-ranges"})
+NAMING = frozenset(b"location content-location link".split())
 NOTED_BACK = b"connection content-length transfer-encoding".split()
-SHOWN_BACK = b"date opc-request-id retry-after x-oracle-ics-instance-id".split()
-HELD_BACK = [*COOKIES, HSTS, *b"location content-location link".split()]
+DIGESTS = b"content-digest content-md5 digest repr-digest".split()  # RFC 9530, RFC 3230, RFC 2616 §14.15
+SHOWN_BACK = [*DIGESTS, *b"content-encoding content-type date etag opc-request-id retry-after".split()]
+SHOWN_BACK.append(b"x-oracle-ics-instance-id")
+HELD_BACK = [*COOKIES, *RANGES, *NAMING, b"strict-transport-security"]
+TOLD = frozenset([*DIGESTS, b"etag"])  # what a reply says of its own bytes
 STOPPED_BACK = [*HOP_BY_HOP, *b"x-request-id x-gateway-error proxy-authenticate proxy-authentication-info".split()]
 
 CALLER = Kinds(
     {
-        # Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
-        **dict.fromkeys([name.replace(b"-", b"_") for name in STOPPED], Kind.DROP),
         **dict.fromkeys(STOPPED, Kind.DROP),
         **dict.fromkeys([*OURS, *NOTED], Kind.NOTE),
         **dict.fromkeys(SHOWN, Kind.SHOW),
@@ -49,6 +52,7 @@ REPLY = Kinds(
         **dict.fromkeys(HELD_BACK, Kind.HOLD),
     }
 )
+WEAK = re.compile(rb'(\A|,[ \t]*)W/(?=")')
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
@@ -58,14 +62,24 @@ def request_id(head: RequestHead, fresh: Callable[[], str]) -> str:
     return given.decode("ascii") if given is not None and REQUEST_ID.fullmatch(given) else fresh()
 
 
-def request_head(head: RequestHead, target: str, host: bytes, *, request_id: str, bearer: str) -> bytes:
+def request_head(
+    head: RequestHead,
+    target: str,
+    host: bytes,
+    *,
+    request_id: str,
+    bearer: str,
+    lines: list[bytes] | None = None,
+    removed: int = 0,
+) -> bytes:
     """Puts together the head that goes upstream; `host` is the Host line without its end, the bearer goes in last.
+    `lines` are the fields that pass, where they are not those of `head`; `removed` bytes of the body do not go out.
 
     A body keeps the framing it came with. POST, PUT and PATCH without one say so (RFC 9110 §8.6): some servers answer
     411 otherwise.
     """
     if head.length is not None:
-        framing = f"Content-Length: {head.length}\r\n"
+        framing = f"Content-Length: {head.length - removed}\r\n"
     elif head.chunked:
         framing = "Transfer-Encoding: chunked\r\n"
     else:
@@ -76,27 +90,69 @@ def request_head(head: RequestHead, target: str, host: bytes, *, request_id: str
         f"{framing}Via: {hops}1.1 oic-gateway\r\nX-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
     )
     line = f"{head.method} {target} HTTP/1.1"
-    return b"\r\n".join([line.encode("ascii"), host, *head.lines, ours.encode("latin-1")])
+    return b"\r\n".join([line.encode("ascii"), host, *(head.lines if lines is None else lines), ours.encode("latin-1")])
 
 
-def reply_lines(
-    head: ReplyHead, *, rename: Callable[[bytes, bytes], bytes], keep_cookies: bool, tls_listener: bool
-) -> list[bytes]:
+def reply_lines(head: ReplyHead, *, rename: Callable[[bytes, bytes], bytes], kept: Collection[bytes]) -> list[bytes]:
     """Gives the lines that pass to the caller; framing and X-Request-Id are left out.
 
-    `rename(lower-case name, value)` gives Location and its kin in the gateway's names.
+    `rename(lower-case name, value)` gives Location and its kin in the gateway's names; `kept` are those of the fields
+    in `HELD_BACK` that pass as they are: see `kept_of`.
     """
     lines = [*head.passed]
     for key, line in head.held:
-        if key in COOKIES or key == HSTS:
-            if keep_cookies if key in COOKIES else tls_listener:
-                lines.append(line)
-        else:
+        if key in NAMING:
             lines.append(b"%b: %b" % (line.partition(b":")[0], rename(key, value_of(line))))
+        elif key in kept:
+            lines.append(line)
     connection = head.noted.get(b"connection")
     if connection is not None and (named := named_by(connection)):
         return without(named, lines)
     return lines
+
+
+def kept_of(*, cookies: bool, ranges: bool) -> frozenset[bytes]:
+    """The held fields that pass on a route: Set-Cookie where it keeps `cookies`, Accept-Ranges where it takes `ranges`.
+    Strict-Transport-Security never does: callers come in plain HTTP (RFC 6797 §7.2).
+    """
+    return (COOKIES if cookies else frozenset()) | (RANGES if ranges else frozenset())
+
+
+def whole_lines(lines: list[bytes], noted: Mapping[bytes, bytes]) -> list[bytes]:
+    """The caller's lines where the reply's body may be renamed: a body is asked for plain and whole.
+
+    A Range may be left out (RFC 9110 §14.2), its places would be counted in OIC's bytes. If-Match takes back the mark
+    of a weak ETag that `altered_lines` has put on: an ETag with it would never match (RFC 9110 §13.1.1).
+    """
+    kept = without(ASKED, lines)
+    if b"accept-encoding" in noted:
+        kept.append(b"Accept-Encoding: identity")
+    if b"if-match" in noted:
+        kept.append(b"If-Match: %b" % WEAK.sub(rb"\1", noted[b"if-match"]))
+    return kept
+
+
+def confirming_lines(lines: list[bytes], noted: Mapping[bytes, bytes], asked: Mapping[bytes, bytes]) -> list[bytes]:
+    """The lines of a 304, its ETag as weak as `altered_lines` gave it to the caller that asks by it now: a cache finds
+    what is confirmed by that (RFC 9111 §4.3.4).
+    """
+    tag = noted.get(b"etag", b"")
+    if not tag.startswith(b'"') or b"W/" + tag not in asked.get(b"if-none-match", b""):
+        return lines
+    return [*without(frozenset({b"etag"}), lines), b"ETag: W/%b" % tag]
+
+
+def altered_lines(lines: list[bytes], noted: Mapping[bytes, bytes], *, decoded: bool) -> list[bytes]:
+    """The lines of a reply whose body is not OIC's byte for byte: no digest of it, no ranges, an ETag that is weak
+    (RFC 9110 §8.8.1, RFC 9530 §2); `decoded`: its content coding is undone.
+    """
+    dropped = TOLD | {b"content-encoding"} if decoded else TOLD
+    if dropped.isdisjoint(noted):
+        return lines
+    kept = without(dropped, lines)
+    if tag := noted.get(b"etag"):
+        kept.append(b"ETag: %b" % (tag if tag.startswith(b"W/") else b"W/" + tag))
+    return kept
 
 
 def retry_after(value: bytes | None, *, now: float) -> float | None:

@@ -5,10 +5,12 @@ The texts are the error's own; the text of a cause is never in them.
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from html import escape
 
 from gateway.errors import GatewayError
+from gateway.proxy.requests import RequestHead
 
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
@@ -25,6 +27,7 @@ FAULT_12 = (
     "<soap:Detail>{facts}</soap:Detail></soap:Fault></soap:Body></soap:Envelope>"
 )
 FACTS = '<problem xmlns="urn:oic-gateway:error"><code>{code}</code><requestId>{request_id}</requestId></problem>'
+SAID = re.compile(rb"(?im)^(?:soapaction[ \t]*:|content-type:[^\r\n]*(application/soap\+xml))")
 REASONS = {
     400: "Bad Request",
     403: "Forbidden",
@@ -41,13 +44,30 @@ REASONS = {
 }
 
 
-def soap_version(fields: Mapping[bytes, bytes]) -> str:
+def soap_version(fields: Mapping[bytes, bytes], seen: str = "") -> str:
     """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type (with attachments: by that of
-    the first part), 1.1 by SOAPAction. `fields` by lower-case name.
+    the first part), 1.1 by SOAPAction; or as `seen` in its envelope. `fields` by lower-case name.
     """
+    if seen in {SOAP_11, SOAP_12}:
+        return seen
     if b"application/soap+xml" in fields.get(b"content-type", b"").lower():
         return SOAP_12
     return SOAP_11 if b"soapaction" in fields else ""
+
+
+def soap_expected(head: RequestHead | None) -> str:
+    """The SOAP that a trigger of SOAP is called in, before its envelope has been seen: 1.1 where the media type is that
+    of it, whatever SOAPAction says.
+    """
+    media = b"" if head is None else head.noted.get(b"content-type", b"")
+    return SOAP_11 if media.lower().startswith(b"text/xml") else ""
+
+
+def soap_of(head: bytes) -> str:
+    """The same for the beginning of a request whose head could not be read."""
+    if (found := SAID.search(head)) is None:
+        return ""
+    return SOAP_11 if found[1] is None else SOAP_12
 
 
 def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:

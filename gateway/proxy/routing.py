@@ -9,6 +9,7 @@ Of routes that share an upstream URL, the first one listed answers for it.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -77,6 +78,26 @@ class Prefixes(Generic[R]):
             self._by_prefix.setdefault(prefix.rstrip("/"), value)
         self._longest = max(map(len, self._by_prefix), default=0)
 
+    @cached_property
+    def _inner(self) -> set[str]:
+        """The heads of all prefixes below which others lie."""
+        inner: set[str] = set()
+        for prefix in self._by_prefix:
+            end = prefix.rfind("/")
+            while end >= 0 and prefix[:end] not in inner:  # else all above it are there too
+                inner.add(prefix[:end])
+                end = prefix.rfind("/", 0, end)
+        return inner
+
+    def stem(self, path: str) -> int:
+        """The end of the first head of a path below which no prefix lies: `find` gives the same value for all that goes
+        on behind it with a slash. -1 where nothing does.
+        """
+        end = path.find("/")
+        while end >= 0 and path[:end] in self._inner:
+            end = path.find("/", end + 1)
+        return end
+
     def find(self, path: str) -> tuple[R, str] | None:
         """Gives the value and what of the path lies behind its prefix ("" or from a slash on), or None."""
         end = len(path) if len(path) <= self._longest else path.rfind("/", 0, self._longest + 1)
@@ -99,7 +120,11 @@ class Origins(Generic[R]):
 
     def knows(self, scheme: str, authority: str) -> bool:
         """True when some upstream is at this authority."""
-        return any(origin in self._by_origin for origin in _origins(scheme, authority))
+        return bool(self.at(scheme, authority))
+
+    def at(self, scheme: str, authority: str) -> list[Prefixes[R]]:
+        """Gives the paths of the upstreams at this authority."""
+        return [self._by_origin[origin] for origin in _origins(scheme, authority) if origin in self._by_origin]
 
     def find(self, scheme: str, authority: str, path: str) -> tuple[R, str] | None:
         """Gives the value whose upstream URL is the longest prefix, and the rest of the path."""

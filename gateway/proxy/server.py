@@ -36,7 +36,7 @@ class Handler(Protocol):
     async def serve(self, caller: "CallerConnection", head: RequestHead, body: CallerBody) -> bool:
         """Answers one request; true when another may follow on its connection."""
 
-    def refuse(self, caller: "CallerConnection", error: GatewayError) -> None:
+    def refuse(self, caller: "CallerConnection", error: GatewayError, said: bytes) -> None:
         """Answers what could not even be read as a request."""
 
     def accepts(self, peer: str | None) -> bool:
@@ -108,6 +108,14 @@ class CallerConnection(Paced):
         """Ends the connection once what was written is out."""
         if self._transport is not None:
             self._transport.close()
+
+    def address(self) -> str:
+        """The address that the caller came to, as `HOST:PORT`; empty for a unix socket."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        if not isinstance(name, tuple):
+            return ""
+        host, port = name[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     # Called by the transport ----------------------------------------------------------------------------------------
 
@@ -206,7 +214,7 @@ class CallerConnection(Paced):
         try:
             self._head = read_request(block, self._server.limits, CALLER)
         except GatewayError as error:
-            self._give_up(error)
+            self._give_up(error, block)
             return None
         self._block = block if len(block) <= REMEMBERED else None
         return self._head
@@ -224,7 +232,7 @@ class CallerConnection(Paced):
             finally:
                 self._waiter = None
         if self._fault is not None:
-            self._give_up(self._fault)
+            self._give_up(self._fault, self._buffer)
             return None
         block, self._buffer = self._buffer[: self._end], self._buffer[self._end + 4 :]
         self._end, self._seen, self._skipped, self._has_begun = -1, 0, False, False
@@ -268,10 +276,10 @@ class CallerConnection(Paced):
             self.data_received(data)
         return body
 
-    def _give_up(self, error: GatewayError) -> None:
+    def _give_up(self, error: GatewayError, said: bytes) -> None:
         """Answers what cannot be read; nothing more is read behind it."""
         self._is_deaf = True
-        self._server.handler.refuse(self, error)
+        self._server.handler.refuse(self, error, said)
 
     async def _part(self) -> None:
         """Ends the connection behind its last reply. While the caller may still send, a close would meet that with RST,

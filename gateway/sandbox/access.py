@@ -1,29 +1,45 @@
 """Access: whether OIC takes a bearer. Pure.
 
-A missing role is answered with 401 and not 403, though the token is valid: so does the real thing.
+A missing role is answered with 401 though the token is valid: so does the real thing [C]; with 403 by a switch [U].
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.clients import DEVELOPER_ROLES, TRIGGER_ROLES, Client
 from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
+from gateway.sandbox.switches import Switches
 
 _ROLES = {TRIGGER: TRIGGER_ROLES, API: DEVELOPER_ROLES}
 
 Verify = Callable[[str], Mapping[str, Any] | None]
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a bearer is not taken: the status, and the `WWW-Authenticate` challenge of a 401 (RFC 6750 section 3)."""
+
+    status: int = 401
+    challenge: str = 'Bearer realm="OIC"'
+
+
 def refuses(
-    authorization: str | None, *, permission: str, verify: Verify, clients: Mapping[str, Client], now: float
-) -> str | None:
-    """The `WWW-Authenticate` challenge (RFC 6750 section 3) of a 401, or None when the bearer is good.
+    authorization: str | None,
+    *,
+    permission: str,
+    verify: Verify,
+    clients: Mapping[str, Client],
+    switches: Switches,
+    now: float,
+) -> Refusal | None:
+    """The refusal of a bearer, or None when it is good.
 
     `permission` is the one that the token's scope must hold; `now` in Unix seconds.
     """
     scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer":
-        return 'Bearer realm="OIC"'
+    if switches.refuse_bearers or scheme.lower() != "bearer":
+        return Refusal()
     claims = verify(token.strip())
     if claims is None:
         return _invalid("The token is not valid")
@@ -32,13 +48,14 @@ def refuses(
     if AUDIENCE not in _listed(claims["aud"]) or permission not in claims["scope"].split():
         return _invalid("The token is for another resource")
     client = clients.get(claims["client_id"])
-    if client is None or not client.roles & _ROLES[permission]:
-        return 'Bearer realm="OIC"'
-    return None
+    if client is None:
+        return Refusal()
+    roles = frozenset(switches.roles) if client.roles is None else client.roles
+    return None if roles & _ROLES[permission] else Refusal(switches.role_refusal)
 
 
-def _invalid(description: str) -> str:
-    return f'Bearer realm="OIC", error="invalid_token", error_description="{description}"'
+def _invalid(description: str) -> Refusal:
+    return Refusal(challenge=f'Bearer realm="OIC", error="invalid_token", error_description="{description}"')
 
 
 def _listed(audience: str | list[str]) -> list[str]:

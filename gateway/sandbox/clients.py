@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +11,13 @@ DEFAULT_ID = "sandbox-app"
 DEFAULT_SECRET = "idcscs-5f0c1d8e-sandbox-only"
 DEFAULT_USER = "jdoe"
 DEFAULT_PASSWORD = "Welcome-sandbox-only-1"
+_DEFAULT_GRANTS = frozenset({"client_credentials", "authorization_code", "refresh_token", "password"})
 
 TRIGGER_ROLES = frozenset({"ServiceInvoker", "ServiceDeveloper", "ServiceAdministrator"})
 DEVELOPER_ROLES = frozenset({"ServiceUser", "ServiceDeveloper", "ServiceAdministrator"})
+
+# RFC 8252 section 7.3: any port of loopback's addresses.
+_LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?/[!\"$-~]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +26,34 @@ class Client:
 
     Attributes:
         secret: the client secret; may hold any character; empty: nobody can use one.
-        roles: application roles granted on the OIC instance; none: every call is refused with 401.
+        roles: application roles granted on the OIC instance, in place of those of the switch; empty: every call is
+            refused.
         scopes: the scopes the application may ask for, written in full; empty: all the domain knows.
-        grants: the grants ticked in the application; another known grant gives `unauthorized_client`.
+        grants: the grants ticked in the application, as far as the switch allows them; another known grant gives
+            `unauthorized_client`.
         active: an application that is not activated is refused as `invalid_client`.
         certificates: imported certificates in PEM by alias: they verify assertions and prove TLS connections.
         redirect_uris: where a sign-in may come back to, compared letter by letter.
+        takes_loopback: a sign-in may come back to any port and path of 127.0.0.1 or [::1] too; a real application wants
+            each URL registered.
         is_public: a public application: it shows no proof.
     """
 
     secret: str = field(default="", repr=False)
-    roles: frozenset[str] = frozenset({"ServiceInvoker", "ServiceDeveloper"})
+    roles: frozenset[str] | None = None
     scopes: frozenset[str] = frozenset()
     grants: frozenset[str] = frozenset({"client_credentials"})
     active: bool = True
     certificates: Mapping[str, str] = field(default_factory=dict, repr=False)
     redirect_uris: frozenset[str] = frozenset()
+    takes_loopback: bool = False
     is_public: bool = False
+
+    def takes_back(self, redirect_uri: str) -> bool:
+        """True where a sign-in may come back to that URL."""
+        if redirect_uri in self.redirect_uris:
+            return True
+        return self.takes_loopback and _LOOPBACK.fullmatch(redirect_uri) is not None
 
     def has_certificate(self, der: bytes) -> bool:
         """True when the certificate, in DER, is one of the imported ones."""
@@ -65,8 +81,8 @@ def thumbprint(pem: str) -> str:
 
 
 def default_clients() -> dict[str, Client]:
-    """The one client every sandbox knows."""
-    return {DEFAULT_ID: Client(secret=DEFAULT_SECRET)}
+    """The one client every sandbox knows: with the grants that need no certificate."""
+    return {DEFAULT_ID: Client(secret=DEFAULT_SECRET, grants=_DEFAULT_GRANTS, takes_loopback=True)}
 
 
 def default_users() -> dict[str, User]:

@@ -5,117 +5,115 @@ import asyncio
 import ipaddress
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
 
+from gateway.sandbox.mistakes import MISTAKES, listed
+from gateway.sandbox.playing import CONFIG, SECRET, played, tell_ca, write
+from gateway.sandbox.printing import text, whole
 from gateway.sandbox.server import Sandbox
-from gateway.sandbox.switches import Switches
+from gateway.sandbox.settings import read_setting
+from gateway.sandbox.switches import InstanceIds, Switches
 
 _UNAVAILABLE = 69
 _BAD_CONFIGURATION = 78
 
-_CONFIG = """\
-# An imitation of an identity domain and of an OIC instance is at {origin}
-#   export OIC_SANDBOX_SECRET='{secret}'
-# then save this as sandbox.yaml, run `oic-gateway serve -c sandbox.yaml`, and try
-#   curl http://127.0.0.1:8080/orders/
-#   curl -i -d '{{"item":"valve","quantity":3}}' http://127.0.0.1:8080/orders/
-listen: 127.0.0.1:8080
-admin: 127.0.0.1:9090
+_SAVE = """\
+  export OIC_SANDBOX_SECRET='{secret}'
+then save this as sandbox.yaml, run `oic-gateway serve -c sandbox.yaml`, and try"""
+_SAVED = "Run `oic-gateway serve -c {file}`, and try"
+_TRY = """
+  curl http://127.0.0.1:8080/orders/
+  curl -i -d '{"item":"valve","quantity":3}' http://127.0.0.1:8080/orders/"""
 
-credentials:
-  sandbox:
-    grant: client_credentials
-    token_url: {token_url}
-    client_id: {client_id}
-    client_secret: {{env: OIC_SANDBOX_SECRET}}
-    client_auth: basic
-    scope: {scope}
-
-routes:
-"""
-
-_ROUTE = """\
-  - name: {name}{comment}
-    path: /{name}/
-    upstream: {upstream}
-    credential: sandbox
-"""
-
-# What the printed configuration says of each trigger.
-_TRIGGERS = {
-    "ORDERS": "GET list, GET /ID, POST creates",
-    "ECHO": "JSON of what arrived; /body: the body itself",
-    "ASYNC": "202, empty",
-    "BYTES": "/N: N bytes; ?chunked=1",
-    "UPLOAD": "takes any body: its length and SHA-256",
-    "SLOW": "/SECONDS",
-    "STATUS": "/CODE; ?id=0, ?retry_after=N, ?location=URL",
-    "DROP": "/before, /reset, /mid, /chunked, /close",
-}
+Play = AbstractAsyncContextManager[tuple[Sandbox, str]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the verb."""
     parser.add_argument("--listen", default="127.0.0.1:8181", metavar="HOST:PORT", help="loopback only; port 0: any")
-    parser.add_argument("--token-lifetime", type=_positive, default=3600, metavar="SECONDS", help="life of a token")
-    parser.add_argument(
-        "--token-delay", type=_seconds, default=0.0, metavar="SECONDS", help="the token endpoint is slow"
-    )
+    parser.add_argument("--token-lifetime", type=_positive, metavar="SECONDS", help="life of a token")
+    parser.add_argument("--token-delay", type=_seconds, metavar="SECONDS", help="the token endpoint is slow")
     parser.add_argument("--token-budget", type=_positive, metavar="N", help="token requests per minute; more: 429")
+    parser.add_argument("--instance-ids", choices=get_args(InstanceIds), help="form of x-oracle-ics-instance-id")
     parser.add_argument(
-        "--instance-ids", choices=["uuid", "decimal", "none"], default="uuid", help="form of x-oracle-ics-instance-id"
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="any switch of docs/sandbox.md; may be repeated",
+    )
+    parser.add_argument(
+        "--mistake",
+        type=_mistake,
+        action=_Listing,
+        metavar="CODE",
+        help="play this set-up mistake, in the printed configuration too; list: prints all there are",
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the configuration, the secret and all it names are kept"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the verb: 0 after SIGTERM or SIGINT, 69 when the address cannot be had, 78 when it is not loopback."""
-    switches = Switches(
-        token_lifetime=args.token_lifetime,
-        token_delay=args.token_delay,
-        token_budget_per_minute=args.token_budget,
-        instance_ids=args.instance_ids,
-    )
+    """Runs the verb: 0 after SIGTERM or SIGINT, 69 when address or folder cannot be had, 78 when it is no loopback."""
     try:
         host, port = parse_listen(args.listen)
     except ValueError as error:
         sys.stderr.write(f"sandbox: {error}\n")
         return _BAD_CONFIGURATION
     try:
-        asyncio.run(serve(host, port, switches=switches))
+        with _folder(args.folder) as folder:
+            asyncio.run(serve(_play(args, folder, host=host, port=port)))
     except OSError as error:
-        sys.stderr.write(f"sandbox: cannot listen on {args.listen}: {error.strerror or error}\n")
+        where = error.filename or args.listen
+        sys.stderr.write(f"sandbox: cannot use {where}: {error.strerror or error}\n")
         return _UNAVAILABLE
     return 0
 
 
-async def serve(
-    host: str, port: int, *, switches: Switches | None = None, write: Callable[[str], object] | None = None
-) -> None:
-    """Serves until SIGTERM or SIGINT; hands the fitting configuration to `write` (default: standard output)."""
+def switches_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The switches that the options name; `--set` counts more than an option of its own, the last one most."""
+    named = {
+        "token_lifetime": args.token_lifetime,
+        "token_delay": args.token_delay,
+        "token_budget_per_minute": args.token_budget,
+        "instance_ids": args.instance_ids,
+    }
+    return {name: value for name, value in named.items() if value is not None} | dict(args.set)
+
+
+async def serve(play: Play, *, show: Callable[[str], object] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT; hands the fitting configuration to `show` (default: standard output)."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with Sandbox(switches=switches, host=host, port=port) as sandbox:
-        (write or _print)(fitting_config(sandbox))
+    async with play as (_, config):
+        (show or _print)(config)
         await stopped.wait()
 
 
-def fitting_config(sandbox: Sandbox) -> str:
-    """The YAML of a gateway in front of this sandbox, with the secret only in a comment."""
-    head = _CONFIG.format(
-        origin=sandbox.origin,
-        secret=sandbox.client_secret,
-        token_url=sandbox.token_url,
-        client_id=sandbox.client_id,
-        scope=sandbox.scope,
-    )
-    routes = [
-        _ROUTE.format(name=code.lower(), comment=f"  # {words}", upstream=sandbox.upstream(code))
-        for code, words in _TRIGGERS.items()
-    ]
-    soap = _ROUTE.format(name="hello", comment="  # SOAP; ?wsdl", upstream=sandbox.soap_upstream())
-    return head + "".join([*routes, soap])
+def fitting_config(sandbox: Sandbox, *, ca: str = "") -> str:
+    """The YAML of a gateway in front of all of this sandbox, with the secret only in a comment.
+
+    `ca` is the file of the sandbox's authority, if it has one to tell.
+    """
+    document = whole(sandbox, {"env": "OIC_SANDBOX_SECRET"}, ca=ca)
+    return text(sandbox, document, how=_SAVE.format(secret=sandbox.client_secret) + _TRY)
+
+
+def written_config(sandbox: Sandbox, folder: Path) -> str:
+    """The same, which names the file of the secret; both are written into the folder. Raises OSError."""
+    write(folder / SECRET, sandbox.client_secret)
+    document = whole(sandbox, {"file": str(folder / SECRET)}, ca=tell_ca(sandbox, folder))
+    config = text(sandbox, document, how=_SAVED.format(file=folder / CONFIG) + _TRY)
+    write(folder / CONFIG, config)
+    return config
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
@@ -151,6 +149,55 @@ def _seconds(text: str) -> float:
     if not 0 <= number < 3600:
         raise ValueError
     return number
+
+
+class _Listing(argparse.Action):
+    """Keeps the mistake's name; `list` prints all, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: object) -> None:
+        if values == "list":
+            _print(listed())
+            parser.exit()
+        setattr(namespace, self.dest, values)
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """The folder of the options, made where it does not exist; else a temporary one."""
+    if given is None:
+        with TemporaryDirectory(prefix="oic-sandbox-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+        return
+    given.mkdir(parents=True, exist_ok=True)
+    yield given.resolve()
+
+
+def _play(args: argparse.Namespace, folder: Path, *, host: str, port: int) -> Play:
+    switches = switches_of(args)
+    if args.mistake:
+        return played(args.mistake, folder, more=switches, host=host, port=port)
+    return _healthy(Sandbox(switches=Switches(**switches), host=host, port=port), folder, stays=args.folder is not None)
+
+
+@asynccontextmanager
+async def _healthy(sandbox: Sandbox, folder: Path, *, stays: bool) -> AsyncIterator[tuple[Sandbox, str]]:
+    """A folder that stays has the configuration; where it goes at the end, what is printed is to be kept elsewhere."""
+    async with sandbox:
+        config = written_config(sandbox, folder) if stays else fitting_config(sandbox, ca=tell_ca(sandbox, folder))
+        yield sandbox, config
+
+
+def _mistake(name: str) -> str:
+    if name not in {*MISTAKES, "list"}:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are\n{listed()}")
+    return name
+
+
+def _setting(word: str) -> tuple[str, Any]:
+    try:
+        return read_setting(word)
+    except ValueError as cause:
+        raise argparse.ArgumentTypeError(str(cause)) from cause
 
 
 def _print(text: str) -> None:

@@ -5,12 +5,19 @@ import functools
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import yaml
+
+from gateway.sandbox import descriptions
 from gateway.sandbox.arrivals import Arrival
+from gateway.sandbox.big import big
 from gateway.sandbox.journal import Call
 from gateway.sandbox.replies import Fields, Hangup, Reply, fault, json_reply, no_body, not_found
 from gateway.sandbox.runs import Run
+from gateway.sandbox.spelling import Spelling
 from gateway.sandbox.switches import Switches
+from gateway.sandbox.validators import wanted_range
 
 # A prime length, so that no buffer size of a power of two hides a lost or repeated piece.
 _BLOCK = hashlib.shake_256(b"oic-gateway sandbox").digest(65521)
@@ -18,14 +25,24 @@ _BLOCK = hashlib.shake_256(b"oic-gateway sandbox").digest(65521)
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request to one flow: `rest` is the raw path behind the version, `base` the absolute URL up to it."""
+    """One request to one flow: `rest` is the raw path behind the version, `base` the absolute URL up to it.
+
+    `token_url` is that of the identity domain, `spelling` how URLs are written in bodies that stream.
+    """
 
     arrival: Arrival
     call: Call
     run: Run
     rest: str
     base: str
+    token_url: str
+    spelling: Spelling
     switches: Switches
+
+    @property
+    def told_id(self) -> str:
+        """The instance id as a body may tell it; empty where it is told nowhere."""
+        return "" if self.switches.instance_ids == "none" else self.run.instance_id
 
 
 Flow = Callable[[Visit], Awaitable[Reply]]
@@ -69,14 +86,34 @@ async def accept(visit: Visit) -> Reply:
 
 
 async def send_bytes(visit: Visit) -> Reply:
-    """`/N`: N bytes, with Content-Length or, with `?chunked=1`, in chunks."""
+    """`/N`: N bytes, with Content-Length or, with `?chunked=1`, in chunks; one range of them where it is asked for."""
     await visit.arrival.drain()
     length = _number(visit.rest)
     if length is None:
         return fault(400, "BYTES/1.0/N wants a number of bytes.")
     is_chunked = visit.arrival.query.get("chunked") == "1"
-    headers = [("Content-Type", "application/octet-stream")]
-    return Reply(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
+    tag = f'"bytes-{length}"'
+    headers = [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes"), ("ETag", tag)]
+    is_reading = visit.arrival.method in {"GET", "HEAD"}
+    wanted = wanted_range(visit.arrival.headers, length, tag) if is_reading else None
+    if wanted is None:
+        return Reply(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
+    if not wanted:
+        return Reply(416, [("Content-Range", f"bytes */{length}")])
+    headers.append(("Content-Range", f"bytes {wanted.start}-{wanted.stop - 1}/{length}"))
+    pieces = _stream(_pieces(len(wanted), wanted.start))
+    return Reply(206, headers, pieces, length=None if is_chunked else len(wanted))
+
+
+async def send_big(visit: Visit) -> Reply:
+    """`/N`: a JSON document of about N MiB, streamed; `?links=0` without links."""
+    await visit.arrival.drain()
+    number = _number(visit.rest)
+    if number is None:
+        return fault(400, "BIG/1.0/N wants a number of MiB.")
+    has_links = visit.arrival.query.get("links") != "0"
+    pieces = big(number, visit.base, has_links=has_links, spell=lambda text: visit.spelling.text(text, "json"))
+    return Reply(200, [("Content-Type", "application/json")], _stream(pieces))
 
 
 async def be_slow(visit: Visit) -> Reply:
@@ -129,17 +166,24 @@ async def take_upload(visit: Visit) -> Reply:
 
 
 async def describe(visit: Visit) -> Reply:
-    """`/metadata`, `/metadata/swagger`, `/metadata/openapi`: descriptions that name OIC's own address."""
+    """`/metadata`, `/metadata/swagger`, `/metadata/openapi` (with `.yaml` too): they name OIC's own address."""
     await visit.arrival.drain()
-    scheme, _, rest = visit.base.partition("://")
-    host, _, path = rest.partition("/")
-    swagger = {"swagger": "2.0", "host": host, "basePath": f"/{path}", "schemes": [scheme], "paths": {}}
-    openapi = {"openapi": "3.0.3", "servers": [{"url": visit.base}], "paths": {}}
-    kinds = ("swagger", "openapi")
-    links = [{"rel": kind, "href": f"{visit.base}/metadata/{kind}"} for kind in kinds]
-    about = {"code": visit.run.code, "endpoint-url": visit.base, "links": links}
-    pages = {"/metadata": about, "/metadata/swagger": swagger, "/metadata/openapi": openapi}
-    return json_reply(200, pages[visit.rest]) if visit.rest in pages else not_found()
+    make = _PAGES.get(visit.rest.removesuffix(".yaml"))
+    if make is None:
+        return not_found()
+    reply = json_reply(200, make(visit))
+    if visit.rest.endswith(".yaml"):
+        text = yaml.safe_dump(make(visit), sort_keys=False, width=1000)
+        reply = Reply(200, [("Content-Type", "application/yaml")], text.encode())
+    reply.has_validators = True
+    return reply
+
+
+_PAGES: dict[str, Callable[[Visit], Any]] = {
+    "/metadata": lambda visit: descriptions.about(visit.run.code, visit.base),
+    "/metadata/swagger": lambda visit: descriptions.swagger(visit.run.code, visit.base, visit.token_url),
+    "/metadata/openapi": lambda visit: descriptions.openapi(visit.run.code, visit.base, visit.token_url),
+}
 
 
 FLOWS: dict[str, Flow] = {
@@ -150,6 +194,7 @@ FLOWS: dict[str, Flow] = {
     "STATUS": give_status,
     "DROP": drop,
     "UPLOAD": take_upload,
+    "BIG": send_big,
 }
 
 
@@ -162,10 +207,12 @@ def _number(rest: str) -> int | None:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else None
 
 
-def _pieces(length: int) -> Iterator[bytes]:
-    for _ in range(length // len(_BLOCK)):
-        yield _BLOCK
-    yield _BLOCK[: length % len(_BLOCK)]
+def _pieces(length: int, start: int = 0) -> Iterator[bytes]:
+    offset = start % len(_BLOCK)
+    while length > 0:
+        piece = _BLOCK[offset : offset + length]
+        yield piece
+        length, offset = length - len(piece), 0
 
 
 async def _stream(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

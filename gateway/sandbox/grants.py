@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.sandbox.assertions import Assertions
 from gateway.sandbox.client_auth import Presented
 from gateway.sandbox.clients import Client, User
-from gateway.sandbox.refusals import Refused, invalid_client, invalid_grant
+from gateway.sandbox.refusals import Refused, invalid_client, invalid_grant, unauthorized_client
 from gateway.sandbox.signins import SignIns
 from gateway.sandbox.switches import Switches
 
@@ -53,13 +53,17 @@ class Grants:
             raise Refused("invalid_request", "The parameter grant_type is missing")
         if grant not in self._grants:
             raise Refused("unsupported_grant_type", "The grant type is not supported")
-        if grant not in client.grants:
-            raise Refused("unauthorized_client", "The client is not authorized to use this grant type")
+        self.need_ticked(grant, client)
         return self._grants[grant](form, shown, client)
+
+    def need_ticked(self, grant: str, client: Client) -> None:
+        """Raises Refused (`unauthorized_client`) unless the grant is ticked in the application."""
+        if grant not in client.grants or grant not in self._switches.allowed_grants:
+            raise unauthorized_client("The client is not authorized to use this grant type")
 
     def _client_credentials(self, form: Form, _shown: Presented, client: Client) -> Allowed:
         if client.is_public:
-            raise Refused("unauthorized_client", "A public client has no credentials")
+            raise unauthorized_client("A public client has no credentials")
         return Allowed(form.get("scope", ""))
 
     def _tls_client_auth(self, form: Form, shown: Presented, client: Client) -> Allowed:

@@ -14,7 +14,7 @@ from gateway.sandbox.clients import Client, User
 from gateway.sandbox.grants import Allowed, Grants
 from gateway.sandbox.journal import Journal, TokenRequest
 from gateway.sandbox.keys import SigningKey
-from gateway.sandbox.refusals import Refused
+from gateway.sandbox.refusals import Refused, invalid_client
 from gateway.sandbox.replies import Fields, Hangup, Reply, json_reply
 from gateway.sandbox.scopes import AUDIENCE, TRIGGER, Granted, InvalidScope, judge_scope
 from gateway.sandbox.signins import SignIns
@@ -40,10 +40,16 @@ _FAULTS: dict[str, tuple[int, Fields, bytes]] = {
     "html": (200, [("Content-Type", "text/html")], b"<!DOCTYPE html><title>Sign in</title><p>Please sign in."),
     "truncated": (200, _JSON, b'{"access_token":"eyJ4NXQjUzI1NiI6'),
     "no-token": (200, _JSON, b'{"token_type":"Bearer","expires_in":3600}'),
+    "token-type": (200, _JSON, b'{"access_token":"proof-of-possession","token_type":"DPoP","expires_in":3600}'),
+    "redirect": (302, [("Location", "/ui/v1/signin")], b""),
     "400": (400, _JSON, b'{"error":"invalid_request","error_description":"The request is not valid"}'),
     "429": (429, _JSON, b'{"error":"too_many_requests","error_description":"Too many requests"}'),
     "500": (500, _JSON, _UNAVAILABLE),
     "503": (503, [("Content-Type", "text/html")], b"<html><h1>Service Unavailable</h1></html>"),
+    **{
+        code: (400, _JSON, f'{{"error":"{code}","error_description":"The request is refused"}}'.encode())
+        for code in ("unsupported_grant_type", "invalid_target", "access_denied")
+    },
 }
 
 
@@ -141,8 +147,8 @@ class IdentityDomain:
     def _faulty(self, arrived: float) -> Reply | None:
         switches = self._switches
         kind: str = switches.token_fault
-        if kind == "outage":
-            raise Hangup
+        if kind in {"outage", "reset"}:
+            raise Hangup(is_reset=kind == "reset")
         if not self._budget.admits(
             arrived, per_second=switches.token_budget_per_second, per_minute=switches.token_budget_per_minute
         ):
@@ -155,7 +161,7 @@ class IdentityDomain:
 
     def _issue(self, shown: Presented, form: Mapping[str, str], entry: TokenRequest) -> Reply:
         try:
-            client = authenticated(shown, self.clients, verified=self._assertions.of_client)
+            client = self._authenticated(shown)
             allowed = self._grants.judge(form, shown, client)
             granted = judge_scope(allowed.scope, client.scopes)
         except InvalidScope as refused:
@@ -166,6 +172,11 @@ class IdentityDomain:
         refresh = self._refresh(shown.client_id, allowed)
         content = {"tokenResponses": answers} if granted.is_multiple else answers[0]
         return json_reply(200, content | refresh, _NO_STORE)
+
+    def _authenticated(self, shown: Presented) -> Client:
+        if self._switches.application == "inactive":
+            raise invalid_client()
+        return authenticated(shown, self.clients, verified=self._assertions.of_client)
 
     def _refresh(self, client_id: str, allowed: Allowed) -> dict[str, Any]:
         if allowed.family is None:
@@ -190,7 +201,8 @@ class IdentityDomain:
         self, client_id: str, audiences: tuple[str, ...], *, scope: str, lifetime: int, user: str
     ) -> dict[str, Any]:
         is_list = self._switches.audience_as_list or len(audiences) > 1
-        audience = list(audiences) if is_list else audiences[0]
+        audience = self._switches.token_audience or (list(audiences) if is_list else audiences[0])
+        client_id = self._switches.token_client or client_id
         token = self.mint(client_id, audience=audience, scope=scope, lifetime=lifetime, user=user)
         return {
             "access_token": token,
@@ -203,7 +215,8 @@ class IdentityDomain:
         asked = arrival.query
         client = self.clients.get(asked.get("client_id", ""))
         redirect_uri = asked.get("redirect_uri", "")
-        if client is None or not client.active or redirect_uri not in client.redirect_uris:
+        is_active = client is not None and client.active and self._switches.application == "active"
+        if client is None or not is_active or not client.takes_back(redirect_uri):
             # Section 4.1.2.1: never redirected to where nobody has vouched for.
             return json_reply(400, {"error": "invalid_request", "error_description": "Unknown client or redirect URI"})
         try:
@@ -219,8 +232,7 @@ class IdentityDomain:
     def _agreed(self, asked: Mapping[str, str], client: Client) -> str:
         if asked.get("response_type") != "code":
             raise Refused("unsupported_response_type", "The response type is not supported")
-        if "authorization_code" not in client.grants:
-            raise Refused("unauthorized_client", "The client is not authorized to use this grant type")
+        self._grants.need_ticked("authorization_code", client)
         challenge = asked.get("code_challenge", "")
         if (challenge and asked.get("code_challenge_method") != "S256") or (client.is_public and not challenge):
             raise Refused("invalid_request", "A code challenge of S256 is needed")
@@ -239,7 +251,7 @@ class IdentityDomain:
         try:
             form = await _form(arrival)
             shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
-            authenticated(shown, self.clients, verified=self._assertions.of_client)
+            self._authenticated(shown)
         except Refused as refused:
             return _refusal(refused, entry)
         self.signins.revoke(form.get("token", ""), shown.client_id)

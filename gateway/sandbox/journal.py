@@ -66,8 +66,9 @@ class Call:
     """A request to the OIC instance.
 
     `target` is the raw request target and `headers` the raw fields, as received and in order; `body_length` and
-    `body_sha256` (hex) grow while the body is read and hold for all of it once `body_complete`; `instance_id` and
-    `status` are what was answered, empty and 0 until then.
+    `body_sha256` (hex) grow while the body is read and hold for all of it once `body_complete`, `body_start` is as much
+    of its beginning as the flow `keeps` (bytes; SOAP 64 KiB, others nothing); `instance_id` and `status` are what was
+    answered, empty and 0 until then.
     """
 
     at: float
@@ -78,6 +79,8 @@ class Call:
     body_complete: bool = False
     instance_id: str = ""
     status: int = 0
+    keeps: int = field(default=0, repr=False)
+    body_start: bytes = field(default=b"", repr=False)
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, repr=False)
 
     @property
@@ -95,5 +98,6 @@ class Call:
         async for chunk in body:
             self.body_length += len(chunk)
             self._hash.update(chunk)
+            self.body_start += chunk[: self.keeps - len(self.body_start)] if self.keeps else b""
             yield chunk
         self.body_complete = True

@@ -32,9 +32,9 @@ class Orders:
             return fault(405, "The method is not allowed.", [("Allow", "GET, HEAD, POST")])
         if not order_id:
             items = [_linked(order, visit.base) for order in self._orders.values()]
-            return json_reply(200, {"items": items, "count": len(items)})
+            return _told(200, {"items": items, "count": len(items)}, visit)
         order = self._orders.get(order_id)
-        return not_found("There is no such order.") if order is None else json_reply(200, _linked(order, visit.base))
+        return not_found("There is no such order.") if order is None else _told(200, _linked(order, visit.base), visit)
 
     async def _create(self, visit: Visit) -> Reply:
         try:
@@ -54,7 +54,16 @@ class Orders:
             ("Content-Location", name),
             ("Link", f'<{name}>; rel="self", <{visit.base}/>; rel="collection"'),
         ]
-        return json_reply(201, {**_linked(order, visit.base), "oicInstanceId": visit.run.instance_id}, headers)
+        mapped = {"oicInstanceId": visit.told_id} if visit.told_id else {}
+        return _told(201, _linked(order, visit.base) | mapped, visit, headers)
+
+
+def _told(status: int, content: dict[str, Any], visit: Visit, headers: Fields | None = None) -> Reply:
+    """The content; with the instance id in it where the switch has it in bodies."""
+    in_body = {"oicInstanceId": visit.run.instance_id} if visit.switches.instance_ids == "body" else {}
+    reply = json_reply(status, content | in_body, headers)
+    reply.has_validators = True
+    return reply
 
 
 def _linked(order: dict[str, Any], base: str) -> dict[str, Any]:

@@ -16,6 +16,11 @@ def invalid_client() -> Refused:
     return Refused("invalid_client", "Client authentication failed", status=401)
 
 
+def unauthorized_client(description: str) -> Refused:
+    """The grant is not ticked in the application: 401 and not the 400 of RFC 6749 section 5.2, as IDCS does [U]."""
+    return Refused("unauthorized_client", description, status=401)
+
+
 def invalid_grant(description: str) -> Refused:
     """The code, the assertion, the user's password or the refresh token does not hold."""
     return Refused("invalid_grant", description)

@@ -8,6 +8,7 @@ from typing import Any
 
 Fields = list[tuple[str, str]]
 
+_TEXTS = ("json", "xml", "yaml", "text/")
 _PHRASES = {known.value: known.phrase for known in HTTPStatus}
 
 
@@ -24,7 +25,8 @@ class Reply:
     """One reply. `body` is whole, or a stream: of `length` bytes, or chunked when `length` is None.
 
     With `ends_by_close` a stream has neither Content-Length nor chunks: the end of the connection ends it.
-    `has_instance_id` is what a flow wishes; the switch may forbid it.
+    `has_instance_id` is what a flow wishes; the switch may forbid it. With `has_validators` a whole body is sent with
+    its entity tag and digests.
     """
 
     status: int
@@ -33,6 +35,18 @@ class Reply:
     length: int | None = None
     ends_by_close: bool = False
     has_instance_id: bool = True
+    has_validators: bool = False
+
+    @property
+    def media_type(self) -> str:
+        """The media type in lower case, without parameters; empty without one."""
+        written = next((value for name, value in self.headers if name == "Content-Type"), "")
+        return written.partition(";")[0].strip().lower()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the body is of a kind that names URLs: JSON, XML, YAML, HTML, text."""
+        return any(word in self.media_type for word in _TEXTS)
 
 
 async def no_body() -> AsyncIterator[bytes]:

@@ -18,7 +18,10 @@ _TICKS = 10_000_000
 
 @dataclass(slots=True)
 class Run:
-    """One run of a flow: its id, the integration's code, when it began (Unix seconds), the status it answered."""
+    """One run of a flow: its id, the integration's code, when it began (Unix seconds), the status it answered.
+
+    Where nothing runs, as for a description, the id is empty.
+    """
 
     instance_id: str
     code: str

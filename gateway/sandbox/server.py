@@ -15,12 +15,13 @@ from aiohttp import HttpVersion11, web
 
 from gateway.sandbox.arrivals import Arrival
 from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, Client, User, default_clients, default_users
+from gateway.sandbox.egress import EgressProxy
 from gateway.sandbox.identity import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, IdentityDomain
 from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
 from gateway.sandbox.journal import Call, Journal, TokenRequest
 from gateway.sandbox.keys import shared_key
 from gateway.sandbox.replies import Hangup, Reply, not_found
-from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
+from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
 _HAS_TYPE = web.ResponseKey("has_type", bool)
@@ -32,8 +33,9 @@ class Sandbox:
 
     `clients` and `users` are known beside the default ones, or in their place under the same name, and may be changed
     at any time; `now` gives Unix seconds; with `ssl_context` it speaks TLS, and takes client certificates where that
-    context asks for them. `scope` and `api_scope` are the two scopes of the instance; `token_requests` and `calls` tell
-    what arrived.
+    context asks for them; by the switch `certificate` it speaks TLS too. `scope` and `api_scope` are the two scopes of
+    the instance, `other_scope` is that of another instance, whose token this one refuses; `token_requests` and `calls`
+    tell what arrived.
     """
 
     def __init__(
@@ -52,12 +54,17 @@ class Sandbox:
         self.users: dict[str, User] = {**default_users(), **(users or {})}
         self.scope = AUDIENCE + TRIGGER
         self.api_scope = AUDIENCE + API
+        self.other_scope = OTHER_AUDIENCE + TRIGGER
         self._address = (host, port)
-        self._now = now
+        self._clock = now
         self._ssl_context = ssl_context
-        self._identity = IdentityDomain(self.clients, self.switches, users=self.users, key=shared_key(), now=now)
-        self._instance = Instance(self.clients, self.switches, verify=self._identity.verify, now=now)
+        clock, key = self._now, shared_key()
+        self._identity = IdentityDomain(self.clients, self.switches, users=self.users, key=key, now=clock)
+        self._instance = Instance(self.clients, self.switches, verify=self._identity.verify, now=clock)
         self._runner: web.AppRunner | None = None
+        self._egress: EgressProxy | None = None
+        self.ca = ""
+        """The authority of its certificate in PEM, as far as the switch `certificate` tells it."""
 
     @property
     def origin(self) -> str:
@@ -83,6 +90,11 @@ class Sandbox:
     def revoke_url(self) -> str:
         """The URL of the revocation endpoint."""
         return self.origin + REVOKE_PATH
+
+    @property
+    def egress_url(self) -> str:
+        """The URL of the egress proxy of the switch `egress_proxy`; empty where there is none."""
+        return self._egress.url if self._egress is not None else ""
 
     @property
     def client_id(self) -> str:
@@ -156,19 +168,34 @@ class Sandbox:
         await runner.setup()
         self._runner = runner
         host, port = self._address
+        self._prepare_tls()
         try:
             await web.TCPSite(runner, host, port, ssl_context=self._ssl_context).start()
+            await self._start_egress(host)
         except OSError:
             await self.stop()
             raise
         name = f"[{host}]" if ":" in host else host
         scheme = "http" if self._ssl_context is None else "https"
         self._instance.origin = self._identity.origin = f"{scheme}://{name}:{runner.addresses[0][1]}"
+        self._instance.token_url = self.token_url
 
     async def stop(self) -> None:
-        """Closes the listener and all connections."""
+        """Closes the listeners and all connections."""
+        if self._egress is not None:
+            self._egress.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def _prepare_tls(self) -> None:
+        if self.switches.certificate:
+            from gateway.sandbox.certificates import serving  # noqa: PLC0415 - few want one, and x509 is large
+
+            self._ssl_context, self.ca = serving(self.switches.certificate)
+
+    async def _start_egress(self, host: str) -> None:
+        if self.switches.egress_proxy:
+            self._egress = await EgressProxy(self.switches.egress_proxy).start(host)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -178,6 +205,9 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _now(self) -> float:
+        return self._clock() + self.switches.clock_offset
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         date = ("Date", formatdate(self._now(), usegmt=True))

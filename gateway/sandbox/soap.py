@@ -1,4 +1,7 @@
-"""The SOAP trigger HELLO: one operation, SOAP 1.1 and 1.2, with its WSDL."""
+"""The SOAP trigger HELLO: one operation, SOAP 1.1 and 1.2, described by its WSDL.
+
+The name `FAULT` gets a fault of the flow (500) with the instance id in its detail.
+"""
 
 from dataclasses import dataclass, field
 from xml.parsers import expat
@@ -7,54 +10,21 @@ from xml.sax.saxutils import escape
 from gateway.sandbox.arrivals import TooLarge
 from gateway.sandbox.flows import Visit
 from gateway.sandbox.replies import Reply
+from gateway.sandbox.wsdl import HELLO, document
 
-_HELLO = "http://sandbox.example/hello"
+_KEPT = 1 << 16
 _ENVELOPES = {
     "text/xml": "http://schemas.xmlsoap.org/soap/envelope/",
     "application/soap+xml": "http://www.w3.org/2003/05/soap-envelope",
 }
 
-_WSDL = """<?xml version="1.0" encoding="UTF-8"?>
-<wsdl:definitions name="HELLO" targetNamespace="{hello}" xmlns:tns="{hello}"
-    xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
-    xmlns:xsd="http://www.w3.org/2001/XMLSchema">
-  <wsdl:types>
-    <xsd:schema><xsd:import namespace="{hello}" schemaLocation="{address}?xsd=hello.xsd"/></xsd:schema>
-  </wsdl:types>
-  <wsdl:message name="request"><wsdl:part name="parameters" element="tns:hello"/></wsdl:message>
-  <wsdl:message name="reply"><wsdl:part name="parameters" element="tns:helloResponse"/></wsdl:message>
-  <wsdl:portType name="Hello">
-    <wsdl:operation name="hello">
-      <wsdl:input message="tns:request"/><wsdl:output message="tns:reply"/>
-    </wsdl:operation>
-  </wsdl:portType>
-  <wsdl:binding name="HelloBinding" type="tns:Hello">
-    <soap:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>
-    <wsdl:operation name="hello">
-      <soap:operation soapAction="hello"/>
-      <wsdl:input><soap:body use="literal"/></wsdl:input><wsdl:output><soap:body use="literal"/></wsdl:output>
-    </wsdl:operation>
-  </wsdl:binding>
-  <wsdl:service name="HelloService">
-    <wsdl:port name="HelloPort" binding="tns:HelloBinding"><soap:address location="{address}"/></wsdl:port>
-  </wsdl:service>
-</wsdl:definitions>
-"""
-
-_SCHEMA = """<?xml version="1.0" encoding="UTF-8"?>
-<xsd:schema targetNamespace="{hello}" elementFormDefault="qualified" xmlns:xsd="http://www.w3.org/2001/XMLSchema">
-  <xsd:element name="hello"><xsd:complexType><xsd:sequence>
-    <xsd:element name="name" type="xsd:string"/>
-  </xsd:sequence></xsd:complexType></xsd:element>
-  <xsd:element name="helloResponse"><xsd:complexType><xsd:sequence>
-    <xsd:element name="greeting" type="xsd:string"/><xsd:element name="oicInstanceId" type="xsd:string"/>
-  </xsd:sequence></xsd:complexType></xsd:element>
-</xsd:schema>
-"""
-
 
 async def answer_soap(visit: Visit) -> Reply:
-    """`?wsdl`/`?WSDL` and its schema on GET, the operation on POST; a fault for what is not understood."""
+    """WSDL and schema on GET, the operation on POST; a fault for what is not understood.
+
+    The first 64 KiB of a request stay in its journal entry, so that it can be seen what a gateway let through.
+    """
+    visit.call.keeps = _KEPT
     if visit.arrival.method == "GET":
         return _document(visit)
     media_type = visit.arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -66,18 +36,20 @@ async def answer_soap(visit: Visit) -> Reply:
         name = _read_name(await visit.arrival.read(), _ENVELOPES[media_type])
     except (expat.ExpatError, TooLarge, _NotHello) as cause:
         return _fault(media_type, f"The request is not understood: {cause}")
+    instance_id = f"<h:oicInstanceId>{visit.told_id}</h:oicInstanceId>" if visit.told_id else ""
+    if name == "FAULT":
+        reason = "The flow ended in a fault."
+        detail = f'<h:helloFault xmlns:h="{HELLO}"><h:reason>{reason}</h:reason>{instance_id}</h:helloFault>'
+        return _fault(media_type, reason, detail)
     greeting = f"<h:greeting>Hello, {escape(name)}</h:greeting>"
-    instance = f"<h:oicInstanceId>{visit.run.instance_id}</h:oicInstanceId>"
-    return _envelope(200, media_type, f'<h:helloResponse xmlns:h="{_HELLO}">{greeting}{instance}</h:helloResponse>')
+    return _envelope(200, media_type, f'<h:helloResponse xmlns:h="{HELLO}">{greeting}{instance_id}</h:helloResponse>')
 
 
 def _document(visit: Visit) -> Reply:
-    query = visit.arrival.target.partition("?")[2].lower()
-    texts = {"wsdl": _WSDL, "xsd=hello.xsd": _SCHEMA}
-    if query not in texts:
+    text = document(visit.arrival.target.partition("?")[2], f"{visit.base}/")
+    if text is None:
         return Reply(405, [("Allow", "POST")])
-    text = texts[query].format(hello=_HELLO, address=f"{visit.base}/")
-    return Reply(200, [("Content-Type", "text/xml; charset=UTF-8")], text.encode())
+    return Reply(200, [("Content-Type", "text/xml; charset=UTF-8")], text.encode(), has_validators=True)
 
 
 class _NotHello(Exception):
@@ -110,7 +82,7 @@ class _Reading:
 
 
 def _read_name(document: bytes, namespace: str) -> str:
-    steps = [f"{namespace} Envelope", f"{namespace} Body", f"{_HELLO} hello", f"{_HELLO} name"]
+    steps = [f"{namespace} Envelope", f"{namespace} Body", f"{HELLO} hello", f"{HELLO} name"]
     reading = _Reading(wanted=steps)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = reading.open
@@ -123,14 +95,19 @@ def _read_name(document: bytes, namespace: str) -> str:
     return reading.name
 
 
-def _fault(media_type: str, reason: str) -> Reply:
+def _fault(media_type: str, reason: str, detail: str = "") -> Reply:
+    """A fault of the caller's making, or, with a detail, of the flow's."""
     text = escape(reason)
     if media_type == "text/xml":
-        body = f"<e:Fault><faultcode>e:Client</faultcode><faultstring>{text}</faultstring></e:Fault>"
+        whose = "Server" if detail else "Client"
+        told = f"<detail>{detail}</detail>" if detail else ""
+        body = f"<e:Fault><faultcode>e:{whose}</faultcode><faultstring>{text}</faultstring>{told}</e:Fault>"
         return _envelope(500, media_type, body)  # SOAP 1.1 section 6.2
-    code = "<e:Code><e:Value>e:Sender</e:Value></e:Code>"
-    body = f'<e:Fault>{code}<e:Reason><e:Text xml:lang="en">{text}</e:Text></e:Reason></e:Fault>'
-    return _envelope(400, media_type, body)  # SOAP 1.2 part 2 section 7.5.2.2
+    whose, status = ("Receiver", 500) if detail else ("Sender", 400)  # SOAP 1.2 part 2 section 7.5.2.2
+    code = f"<e:Code><e:Value>e:{whose}</e:Value></e:Code>"
+    told = f"<e:Detail>{detail}</e:Detail>" if detail else ""
+    body = f'<e:Fault>{code}<e:Reason><e:Text xml:lang="en">{text}</e:Text></e:Reason>{told}</e:Fault>'
+    return _envelope(status, media_type, body)
 
 
 def _envelope(status: int, media_type: str, body: str) -> Reply:

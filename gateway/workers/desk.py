@@ -5,14 +5,20 @@ waits for it. One that has not begun, or takes the place of a lost one, gets no 
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway import __version__
 from gateway.admin.desk import Desk
 from gateway.app import why_not
 from gateway.config.model import Config
+from gateway.config.settled import hosts_of
+from gateway.history.port import Found, NoneKept, merged
+from gateway.history.query import Query
+from gateway.noting import reader_of
 from gateway.observe.metrics import PREFIX, Metrics, Processes, Snapshot, earned, exposition, merge
 from gateway.proxy.admission import Admission
 from gateway.workers.member import Member
@@ -40,7 +46,9 @@ class CrewDesk(Desk):
 
     def take(self, config: Config) -> None:
         """Who may ask is of this configuration from now on."""
-        self._admission = Admission(config.allow, config.hosts)
+        self._admission = Admission(config.allow, hosts_of(config))
+        self._reader = reader_of(config)
+        self._keeps_calls = config.history.calls != 0
 
     def bury(self, member: Member) -> None:
         """A worker has ended unasked; what it had counted stays counted."""
@@ -94,17 +102,32 @@ class CrewDesk(Desk):
             "listen": self.listen,
             "draining": self.is_draining,
             "requests_under_way": sum(document["requests_under_way"] for document in documents),
-            "routes": documents[0]["routes"] if documents else [],
+            "routes": _troubled([document["routes"] for document in documents]),
             "credentials": _worst(document["credentials"] for document in documents),
             "connections": _sums(document["connections"] for document in documents),
             "store": _worst_store(document["store"] for document in documents),
+            "history": _worst_store(document["history"] for document in documents),
             "workers": [state | _own_part(told.get(state["pid"])) for state in states],
         }
 
-    async def _ask(self, verb: str, *, within: float = SOON) -> dict[int, Any]:
+    async def instances(self, query: Query) -> Found:
+        """See `Desk`: out of the file that all workers write to, or out of the memory of each."""
+        if not self._keeps_calls:
+            raise NoneKept
+        answers = await self._ask("instances" if self._reader is None else "settle", query)
+        told = {pid: answer for pid, answer in answers.items() if not isinstance(answer, NoAnswer)}
+        if self._reader is None:
+            found = merged(told.values(), query.limit)
+        else:
+            found = replace(await self._reader.find(query), lost=sum(told.values()))
+        before = self._past.get(PREFIX + "history_lost_total", {}).get((), 0)
+        assert isinstance(before, int)
+        return replace(found, lost=found.lost + before, stuck=tuple(answers.keys() - told.keys()))
+
+    async def _ask(self, verb: str, argument: object = None, *, within: float = SOON) -> dict[int, Any]:
         """By process id, of all that serve: the answer, or NoAnswer. One that ends meanwhile is left out."""
         asked = [member for member in self._members.values() if member.is_working]
-        answers = await asyncio.gather(*(_answer(member, verb, within=within) for member in asked))
+        answers = await asyncio.gather(*(_answer(member, verb, argument, within=within) for member in asked))
         return {
             member.pid: answer
             for member, answer in zip(asked, answers, strict=True)
@@ -120,12 +143,12 @@ class CrewDesk(Desk):
         return own | {PREFIX + "workers": {(): 0}, PREFIX + "worker_losses_total": {(): self._losses}}
 
 
-async def _answer(member: Member, verb: str, *, within: float) -> Any:
+async def _answer(member: Member, verb: str, argument: object, *, within: float) -> Any:
     """A worker whose loop does not turn is known soon, however long the answer itself may take."""
     try:
         if within > SOON:
             await member.line.ask("ping", within=SOON)
-        return await member.line.ask(verb, within=within)
+        return await member.line.ask(verb, argument, within=within)
     except NoAnswer as error:
         return error
 
@@ -149,8 +172,19 @@ def _worst(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return worst
 
 
-def _well_being(token: dict[str, Any]) -> tuple[bool, float]:
-    return token["last_error"] is None, token["expires_in_s"] or 0.0
+def _well_being(token: dict[str, Any]) -> tuple[bool, bool, float]:
+    return token["last_error"] is None, token["trouble"] is None, token["expires_in_s"] or 0.0
+
+
+def _troubled(views: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The routes, each with the latest trouble that a worker knows of."""
+    if not views:
+        return []
+    latest: dict[str, dict[str, Any]] = {}
+    for route in itertools.chain.from_iterable(views):
+        if (trouble := route["trouble"]) is not None and trouble["at"] >= latest.get(route["name"], trouble)["at"]:
+            latest[route["name"]] = trouble
+    return [route | {"trouble": latest.get(route["name"])} for route in views[0]]
 
 
 def _worst_store(views: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from gateway.app import Gateway
 from gateway.config.model import Config
+from gateway.history.port import Found
+from gateway.history.query import Query
 from gateway.observe.log import Log, say, setup
 from gateway.observe.metrics import Snapshot, earned
 from gateway.workers.wire import Handlers, answer_all
@@ -41,6 +43,8 @@ class Worker:
             "numbers": self._numbers,
             "earned": self._earned,
             "status": self._status,
+            "instances": self._instances,
+            "settle": self._settle,
             "readiness": self._readiness,
             "drain": self._drain,
             "hurry": self._hasten,
@@ -96,6 +100,12 @@ class Worker:
 
     async def _status(self, _: object) -> dict[str, Any]:
         return await self._ready().status()
+
+    async def _instances(self, query: Query) -> Found:
+        return await self._ready().instances(query)
+
+    async def _settle(self, _: object) -> int:
+        return await self._ready().settle()
 
     async def _readiness(self, _: object) -> tuple[bool, dict[str, Any]]:
         return await self._ready().readiness()

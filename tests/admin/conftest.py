@@ -9,6 +9,8 @@ import pytest
 
 from gateway.admin.address import place
 from gateway.admin.server import AdminServer
+from gateway.history.port import Found
+from gateway.history.query import Query
 
 READY = {"state": "ready", "credentials": {"a": {"state": "ok"}}}
 
@@ -23,6 +25,8 @@ class Counter:
         self.open = asyncio.Event()
         self.open.set()
         self.failure: Exception | None = None
+        self.queries: list[Query] = []
+        self.found = Found((), 0, "memory")
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         self.asked += 1
@@ -39,6 +43,12 @@ class Counter:
         if self.failure:
             raise self.failure
         return {"routes": ["orders"]}
+
+    async def instances(self, query: Query) -> Found:
+        self.queries.append(query)
+        if self.failure:
+            raise self.failure
+        return self.found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,20 @@
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from gateway.history.port import Found, NoneKept, Unsearchable
+from gateway.history.query import Query
+from tests.history.lines import spelt
 
-async def test_four_paths(port: Any) -> None:
-    alive, ready, metrics, status = [await port.ask(path) for path in ("/livez", "/readyz", "/metrics", "/status")]
-    assert {each.status for each in (alive, ready, metrics, status)} == {200}
+
+async def test_five_paths(port: Any) -> None:
+    paths = ("/livez", "/readyz", "/metrics", "/status", "/instances")
+    alive, ready, metrics, status, instances = replies = [await port.ask(path) for path in paths]
+    assert {each.status for each in replies} == {200}
+    assert instances.json == {"instances": [], "kept": 0, "where": "memory", "lost": 0}
+    assert instances.head["Content-Type"] == "application/json"
     assert alive.json == {"state": "alive"}
     assert ready.json["credentials"] == {"a": {"state": "ok"}}
     assert metrics.body == b"# HELP a b\n"
@@ -44,6 +52,52 @@ async def test_nothing_else_is_served(port: Any, target: str) -> None:
 
 async def test_a_query_is_ignored(port: Any) -> None:
     assert (await port.ask("/livez?verbose")).status == 200
+
+
+async def test_instances_are_asked_for_by_parameters(port: Any) -> None:
+    lines = (spelt(2), spelt(1))
+    port.desk.found = Found(lines, 9, "file", lost=1)
+    target = "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&status=5xx&since=1970-01-01&limit=3"
+    reply = await port.ask(target)
+    assert reply.json == {"instances": [json.loads(line) for line in lines], "kept": 9, "where": "file", "lost": 1}
+    assert reply.head["Cache-Control"] == "no-store"
+    wanted = Query(instance_id="a/b", request_id="r", route="orders", client="::1", status="5xx", since=0, limit=3)
+    assert port.desk.queries == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("status=5x", "`status` is no status; write one like 502, or a class like 5xx"),
+        ("statu=502", "`statu` is not known; did you mean `status`?"),
+        ("limit=0", "`limit` is no number from 1 to 10000; write one, like 50"),
+        ("since=yesterday", "`since` is no time; write one like 2026-01-31T12:00:00Z, or how long ago like 1h"),
+        ("id=", "`id` is empty"),
+        ("id=a&id=b", "`id` stands twice"),
+        ("verbose", "`verbose` is not known"),
+        ("%ff%0d%0aX=1", "a parameter is not known"),
+    ],
+)
+async def test_a_wrong_parameter_is_named_with_its_remedy(port: Any, query: str, told: str) -> None:
+    reply = await port.ask(f"/instances?{query}")
+    assert (reply.status, reply.head["Content-Type"]) == (400, "application/problem+json")
+    assert reply.json["detail"].startswith(told)
+    assert port.desk.queries == []
+
+
+@pytest.mark.parametrize(("failure", "status"), [(NoneKept(), 404), (Unsearchable("the file is held"), 503)])
+async def test_what_cannot_be_searched_is_a_problem(port: Any, failure: Exception, status: int) -> None:
+    port.desk.failure = failure
+    reply = await port.ask("/instances")
+    assert (reply.status, reply.json["detail"]) == (status, str(failure))
+
+
+async def test_instances_are_for_those_who_may_call(port: Any) -> None:
+    assert (await port.ask("/instances", "Host: localhost", "Origin: http://localhost")).status == 403
+    assert (await port.ask("/instances", method="POST")).status == 405
+    port.refused = "no"
+    assert (await port.ask("/instances?limit=0")).status == 403
+    assert port.desk.queries == []
 
 
 async def test_head_is_get_without_the_body(port: Any) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config import model, state
+from gateway.config import model, route, state
 from gateway.config.part import Part, SecretRef
 from gateway.config.reference import reference_text
 
@@ -25,9 +25,12 @@ def test_every_key_has_its_line() -> None:
         "": model.Config,
         "credentials.NAME.": model.Credential,
         "credentials.NAME.client_secret.": SecretRef,
-        "defaults.": model.RouteSettings,
-        "routes[].": model.Route,
-        "routes[].timeout.": model.Timeout,
+        "defaults.": route.RouteSettings,
+        "routes[].": route.Route,
+        "routes[].timeout.": route.Timeout,
+        "routes[].headers.": route.Headers,
+        "routes[].query.": route.Query,
+        "routes[].instance_id[].": route.InstanceId,
         "routes[].proxy.password.": SecretRef,
         "limits.": model.Limits,
         "pool.": model.Pool,
@@ -38,7 +41,8 @@ def test_every_key_has_its_line() -> None:
         "state.keys[].": SecretRef,
     }
     for place, part in places.items():
-        for key in part.model_fields:
+        for name, field in part.model_fields.items():
+            key = field.alias or name
             (line,) = [line for line in lines if line.startswith(f"| `{place}{key}` |")]
             assert all(cell.strip() for cell in line.split(" | ")[1::2])
 

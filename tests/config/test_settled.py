@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gateway.config.model import Config, Credential, RouteSettings, Timeout
+from gateway.config.model import Config, Credential
 from gateway.config.pace import Budget
 from gateway.config.part import Part
+from gateway.config.route import RouteSettings, Timeout
 from gateway.config.settled import (
     CONNECT_TIMEOUT,
     IDLE_TIMEOUT,
@@ -47,6 +48,12 @@ def test_built_in_settings() -> None:
         replay_limit=256 * 1024,
         origins=(),
         keep_cookies=False,
+        rewrite=frozenset({"json", "xml", "yaml"}),
+        set_headers=(),
+        remove_headers=(),
+        set_query=(),
+        instance_id=None,
+        design=None,
         tls=None,
         proxy=None,
     )

@@ -6,10 +6,15 @@ from typing import Self
 
 
 class Egress:
-    """Says `answer` to every CONNECT; where that is a 200 it carries bytes both ways."""
+    """Says `answer` to every CONNECT; where that is a 200 it carries bytes both ways. `to` is a port of this machine
+    that every name leads to.
+    """
 
-    def __init__(self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
+    def __init__(
+        self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n", *, to: int | None = None
+    ) -> None:
         self._answer = answer
+        self._to = to
         self._tasks: set[asyncio.Task[None]] = set()
         self.heads: list[bytes] = []
 
@@ -50,7 +55,7 @@ class Egress:
         if not self._answer.startswith(b"HTTP/1.1 200"):
             return
         host, _, port = head.split(b" ")[1].decode().rpartition(":")
-        there, back = await asyncio.open_connection(host, int(port))
+        there, back = await asyncio.open_connection(*(("127.0.0.1", self._to) if self._to else (host, int(port))))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pour(reader, back))

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Self
 from gateway.config.model import Config
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
-from gateway.proxy.forward import Forward, Route
+from gateway.proxy.forward import Forward
 from gateway.proxy.requests import Limits
 from gateway.proxy.server import CallerServer
+from gateway.proxy.table import Route
 from gateway.proxy.upstream import Upstream as Pool
 from gateway.wiring import Parts
 from tests.fakes.identity import Answer, Identity
@@ -158,7 +159,7 @@ class Gate:
 
     @property
     def pool(self) -> Pool:
-        return self.route.upstream
+        return self.route.place.upstream
 
     def check_rest(self) -> None:
         """Nothing is under way any more, and nothing went wrong unseen."""

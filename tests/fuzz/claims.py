@@ -10,7 +10,7 @@
 
 import re
 
-from gateway.proxy.headers import reply_lines, request_head
+from gateway.proxy.headers import HELD_BACK, reply_lines, request_head
 from gateway.proxy.replies import ReplyHead
 from gateway.proxy.requests import RequestHead
 from tests.fuzz.reference import Other, replies_of, requests_of
@@ -137,7 +137,7 @@ def check_same_reply(parted: Reply, whole: Reply) -> None:
 
 def check_reply_head(head: ReplyHead) -> None:
     """Claims 3 and 5: nothing that a caller gets can end a line."""
-    lines = reply_lines(head, rename=lambda _, value: value, keep_cookies=True, tls_listener=True)
+    lines = reply_lines(head, rename=lambda _, value: value, kept=HELD_BACK)
     parts = [head.reason, *lines, *head.noted, *head.noted.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"
     assert not FRAMING.search(b"\r\n" + b"\r\n".join(lines)), "framing passes"

@@ -88,7 +88,7 @@ class Memory:
     def accepts(self, peer: str | None) -> bool:
         return True
 
-    def refuse(self, caller: CallerConnection, error: GatewayError) -> None:
+    def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
         self.refused = error.code
 
 

@@ -82,6 +82,8 @@ def test_what_one_has_met_another_can_read() -> None:
     told = met.told()
     assert told == {
         "code": "invalid_scope",
+        "seen": "invalid_scope: no",
+        "means": TROUBLES["invalid_scope"].means,
         "reason": "invalid_scope: no",
         "remedy": TROUBLES["invalid_scope"].remedy,
         "permanent": True,

@@ -13,6 +13,7 @@ from gateway.config.part import SecretRef
 from gateway.config.secrets import Secrets
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.budget import Bucket, Budget
+from gateway.oauth.failures import TROUBLES
 from gateway.oauth.grants import TokenRequest, build, token_key
 from gateway.oauth.source import TokenSource
 from gateway.oauth.stores.memory import MemoryStore
@@ -483,6 +484,8 @@ async def test_the_status_tells_the_tokens_story() -> None:
             "obtained": began,
             "last_error": {
                 "code": "unauthorized_client",
+                "seen": "unauthorized_client: no grant",
+                "means": TROUBLES["unauthorized_client"].means,
                 "reason": "unauthorized_client: no grant",
                 "remedy": stage.watch.failures[0][2],
                 "permanent": True,

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.file import FileShelf
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.stores.sharing import Sharing
 from tests.fakes.process import ROOT
@@ -346,3 +348,12 @@ def test_a_killed_writer_loses_no_refresh_token_that_was_kept(path: Path) -> Non
         assert kept <= held <= begun, (kept, held, begun)
     assert any(kept < held or held < begun for kept, held, begun in told), "no writer was killed within a write"
     assert modes(path.parent) == {"state.db": "600"}
+
+
+async def test_who_opens_a_new_file_at_the_same_moment_takes_it_for_nobody_elses(tmp_path: Path) -> None:
+    """As the workers of one gateway do. The moment is short: it is tried often."""
+    for number in range(60):
+        shelves = [FileShelf(str(tmp_path / f"{number}.db"), clock=SystemClock()) for _ in range(3)]
+        assert await asyncio.gather(*(shelf.read("key") for shelf in shelves)) == [None] * 3
+        for shelf in shelves:
+            await shelf.close()

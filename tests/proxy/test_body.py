@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, CallerGone
-from gateway.proxy.body import AHEAD, NO_BODY, CallerBody
+from gateway.proxy.body import AHEAD, NO_BODY, SHOWN, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.connection import Connection
 from gateway.proxy.dialing import Origin, dial
@@ -209,6 +209,134 @@ def test_any_splitting_gives_the_same_body(
             rest, wire = body.feed(wire[:cut]), wire[cut:]
     assert rest + wire == behind
     assert b"".join(body.at_once() or []) == (chunk(whole) + END if in_chunks else whole)
+
+
+# Looked at before it goes out -----------------------------------------------------------------------------------------
+
+
+class Cutter:
+    """Takes the first `#` out; settled by it, or by the end. Refuses a `!`."""
+
+    def __init__(self) -> None:
+        self.fed: list[bytes] = []
+        self.output: list[bytes] = []
+        self.removed = 0
+
+    def feed(self, data: bytes, *, last: bool) -> bool:
+        self.fed.append(data)
+        if b"!" in data:
+            raise BadRequest("no")
+        if b"#" in data or last:
+            before, mark, after = b"".join(self.fed).partition(b"#")
+            self.output, self.removed = [before, after], len(mark)
+            return True
+        return False
+
+
+@pytest.mark.parametrize("in_chunks", [True, False])
+async def test_a_screened_body_goes_on_without_what_was_cut(*, in_chunks: bool) -> None:
+    body = chunked(b"ab", ended=False) if in_chunks else plain(b"ab", length=6)
+    cutter = Cutter()
+    screening = asyncio.create_task(body.screen(cutter, idle=5.0))
+    for count, piece in enumerate((b"c", b"#d"), 1):
+        await until(lambda count=count: len(cutter.fed) == count)  # type: ignore[misc] # a lambda of no type
+        body.feed(chunk(piece) if in_chunks else piece)
+    await screening
+    assert cutter.fed == [b"ab", b"c", b"#d"]
+    assert (body.taken, body.removed, body.arrived, body.at_once()) == (0, 1, False, None)
+    body.feed(chunk(b"#") + END if in_chunks else b"#")
+    whole = b"5\r\nabcd#\r\n0\r\n\r\n" if in_chunks else b"abcd#"
+    assert b"".join(body.at_once() or []) == b"".join(body.at_once() or []) == whole
+    assert (body.taken, body.removed, body.is_whole) == (6, 1, True)
+
+
+async def test_limits_count_what_the_caller_sent() -> None:
+    for keep, is_whole in ((5, True), (4, False)):
+        body = plain(b"ab#cd", keep=keep)
+        await body.screen(Cutter(), idle=5.0)
+        assert b"".join(body.at_once() or []) == b"abcd"
+        assert body.is_whole is is_whole
+    body = chunked(b"abc", b"def", ended=False, limit=5)
+    with pytest.raises(BodyTooLarge):
+        await body.screen(Cutter(), idle=5.0)
+
+
+async def test_a_refused_body_is_counted_too() -> None:
+    body = plain(b"abc!", length=9)
+    with pytest.raises(BadRequest):
+        await body.screen(Cutter(), idle=5.0)
+    assert body.taken == 4
+
+
+async def test_screening_waits_as_ever_for_a_caller() -> None:
+    with pytest.raises(CallerGone):
+        await plain(b"ab", length=3).screen(Cutter(), idle=0.01)
+    broken = chunked(b"ab", ended=False)
+    broken.feed(b"zz\r\n")
+    with pytest.raises(BadRequest):
+        await broken.screen(Cutter(), idle=5.0)
+    nothing = chunked()
+    await nothing.screen(Cutter(), idle=5.0)
+    assert b"".join(nothing.at_once() or []) == END
+
+
+@pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
+async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, invited: int) -> None:
+    invitations: list[None] = []
+    body = CallerBody(4)
+    body.admit(keep=10, limit=None, invite=lambda: invitations.append(None))
+    if here:
+        body.feed(here)
+    screening = asyncio.create_task(body.screen(Cutter(), idle=5.0))
+    await until(lambda: body._waiter is not None)
+    body.feed(b"b#")
+    await screening
+    async with asyncio.timeout(10), Upstream() as peer, connected(peer, b"Content-Length: 3") as connection:
+        pump = asyncio.create_task(body.pump(connection, idle=5.0, response=5.0))
+        await until(lambda: body._waiter is not None)
+        pump.cancel()
+        await asyncio.wait({pump})
+    assert len(invitations) == invited
+
+
+async def test_others_have_their_turn_between_the_parts_that_are_looked_at() -> None:
+    body, cutter, seen = CallerBody(10 * SHOWN), Cutter(), list[int]()
+    body.admit(keep=0, limit=None, invite=None)
+    body.feed(b"x" * 3 * SHOWN + b"x#z" + b"y" * 3 * SHOWN)
+
+    def look() -> None:
+        seen.append(len(cutter.fed))
+        if len(cutter.fed) == 2:
+            body.feed(b"late")
+        if len(cutter.fed) < 3:
+            asyncio.get_running_loop().call_soon(look)
+
+    asyncio.get_running_loop().call_soon(look)
+    await body.screen(cutter, idle=5.0)
+    assert seen == [1, 2, 3]
+    assert [len(piece) for piece in cutter.fed] == [SHOWN] * 4
+    assert b"".join(body._take()) == b"x" * 3 * SHOWN + b"xz" + b"y" * 3 * SHOWN + b"late"
+
+
+async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
+    body, cutter = CallerBody(2 * SHOWN + 3), Cutter()
+    body.admit(keep=4 * SHOWN, limit=None, invite=None)
+    body.feed(b"x" * 2 * SHOWN)
+    asyncio.get_running_loop().call_soon(body.feed, b"a#b")
+    await body.screen(cutter, idle=5.0)
+    assert [len(piece) for piece in cutter.fed] == [SHOWN, SHOWN, 3]
+    assert b"".join(body.at_once() or []) == b"x" * 2 * SHOWN + b"ab"
+
+
+async def test_a_caller_held_back_while_it_was_screened_goes_on() -> None:
+    flow: list[bool] = []
+    body = CallerBody(2 * AHEAD, flow=flow.append)
+    body.admit(keep=0, limit=None, invite=None)
+    body.feed(b"#" + b"x" * AHEAD)
+    await body.screen(Cutter(), idle=5.0)
+    assert flow == [False]
+    assert sum(map(len, body._take())) == AHEAD
+    assert flow == [False, True]
 
 
 # On its way -----------------------------------------------------------------------------------------------------------

@@ -263,3 +263,32 @@ async def test_waiting_in_line_ends_with_the_connection_that_comes_free() -> Non
         free.set()
         assert [got[2] for got in await asyncio.gather(*calls)] == [b"done"] * 2
         assert upstream.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "space"),
+    [
+        ("SOAPAction: run", "http://schemas.xmlsoap.org/soap/envelope/"),
+        ("content-type: application/soap+xml; action=run", "http://www.w3.org/2003/05/soap-envelope"),
+    ],
+)
+@pytest.mark.parametrize("excess", ["target", "field"])
+async def test_a_soap_caller_gets_a_fault_for_a_head_that_cannot_be_read(line: str, space: str, excess: str) -> None:
+    target, field = ("x" * 9000, "1") if excess == "target" else ("x", "1" * 17_000)
+    async with scene() as at:
+        status, head, body = await at.gate.call(
+            f"POST /orders/{target} HTTP/1.1\r\nHost: localhost\r\n{line}\r\nX-Long: {field}\r\n\r\n".encode()
+        )
+        assert status == (414 if excess == "target" else 431)
+        assert b"X-Gateway-Error: " in head
+        assert space.encode() in body
+
+
+@pytest.mark.parametrize(
+    ("base", "media"), [("/ic/ws/integration/v1/flows/soap/X/1.0", "text/xml"), ("/ic/x", "application/problem+json")]
+)
+async def test_a_trigger_of_soap_answers_xml_with_a_fault_whatever_its_caller_leaves_out(base: str, media: str) -> None:
+    async with scene(base=base, route={"methods": ["GET"]}) as at:
+        status, head, _ = await at.gate.post(b"<x/>", "Content-Type: text/xml; charset=utf-8")
+        assert status == 405
+        assert f"Content-Type: {media}".encode() in head

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.proxy.fields import sort_fields
-from gateway.proxy.headers import CALLER, REPLY, reply_lines, request_head, request_id, retry_after
+from gateway.proxy.headers import CALLER, REPLY, kept_of, reply_lines, request_head, request_id, retry_after
 from gateway.proxy.replies import ReplyHead
 from gateway.proxy.requests import Limits, RequestHead, read_request
 
@@ -38,14 +38,13 @@ def passed(*lines: str, method: str = "GET") -> list[str]:
     return [line for line in sent(*lines, method=method)[1:] if line not in ours]
 
 
-def returned(*lines: str, keep_cookies: bool = False, tls_listener: bool = False) -> list[str]:
+def returned(*lines: str, cookies: bool = False, ranges: bool = False) -> list[str]:
     """The lines that a caller gets of a reply."""
     fields = sort_fields([line.encode("latin-1") for line in lines], REPLY)
     got = reply_lines(
         ReplyHead(200, b"OK", *fields, length=None, chunked=False, bodyless=False, keep_alive=True),
         rename=lambda name, value: b"%b<%b>" % (name, value),
-        keep_cookies=keep_cookies,
-        tls_listener=tls_listener,
+        kept=kept_of(cookies=cookies, ranges=ranges),
     )
     assert not any(b"\r" in line or b"\n" in line for line in got)
     return [line.decode("latin-1") for line in got]
@@ -288,12 +287,12 @@ def test_what_is_not_for_the_caller_stays_behind(line: str) -> None:
 
 def test_cookies_pass_apart_and_in_order_where_the_route_keeps_them() -> None:
     lines = ["Set-Cookie: a=1; Path=/", "X-A: 1", "set-cookie: b=2"]
-    assert returned(*lines, keep_cookies=True) == ["X-A: 1", "Set-Cookie: a=1; Path=/", "set-cookie: b=2"]
+    assert returned(*lines, cookies=True) == ["X-A: 1", "Set-Cookie: a=1; Path=/", "set-cookie: b=2"]
 
 
-def test_transport_security_passes_on_a_tls_listener() -> None:
-    line = "Strict-Transport-Security: max-age=1"
-    assert returned(line, tls_listener=True) == [line]
+def test_ranges_are_offered_where_the_route_takes_them() -> None:
+    assert returned("Accept-Ranges: bytes", ranges=True) == ["Accept-Ranges: bytes"]
+    assert returned("Accept-Ranges: bytes") == []
 
 
 def test_urls_are_given_to_be_renamed() -> None:
@@ -314,9 +313,9 @@ def test_a_reply_s_connection_names_fields_too(connection: list[str]) -> None:
     assert returned("X-Secret: 1", *[f"Connection: {value}" for value in connection], "X-B: 2") == ["X-B: 2"]
 
 
-@pytest.mark.parametrize("name", ["Set-Cookie", "Strict-Transport-Security", "Location"])
+@pytest.mark.parametrize("name", ["Set-Cookie", "Accept-Ranges", "Location"])
 def test_a_reply_s_connection_names_what_would_be_settled_later(name: str) -> None:
-    assert returned(f"{name}: x", f"Connection: {name}", keep_cookies=True, tls_listener=True) == []
+    assert returned(f"{name}: x", f"Connection: {name}", cookies=True, ranges=True) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(["X-A", "x-a", "X-B", "Via"]), st.text("ab ,", max_size=3)), max_size=8))

@@ -1,10 +1,12 @@
 """URLs of OIC in the gateway's names: every spelling of an upstream, and nothing that is not one."""
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.rewriting import Names
+from gateway.proxy.rewriting import Here, Names
 from gateway.proxy.routing import Base
 
 HOST = "acme.integration.us-phoenix-1.ocp.oraclecloud.com"
@@ -19,7 +21,7 @@ GATE = "http://gw:8080"
 
 
 def renamed(url: str, *, own: Base = ORDERS, public: str = GATE, named: str = "") -> str:
-    return NAMES.rename(url, own=own, public=public, named=named)
+    return NAMES.rename(url, Here(own, public, named))
 
 
 @pytest.mark.parametrize(
@@ -113,9 +115,58 @@ def test_a_path_never_turns_into_a_host(url: str, public: str, name: str) -> Non
 )
 def test_of_routes_that_share_an_upstream_the_one_that_answered_counts(home: str | None, path: str) -> None:
     names = Names.of([(ORDERS, "/a"), (Base.of(f"https://{HOST}{FLOW}"), "/b"), (DESIGN, "/design")])
-    assert names.rename(f"https://{HOST}{FLOW}/17", own=ORDERS, public="", home=home) == path
-    assert names.rename("https://design.example:8443/ic/api/x", own=ORDERS, public="", home=home) == "/design/x"
-    assert names.rename_link(f"<{FLOW}/17>", own=ORDERS, public="", home=home) == f"<{path}>"
+    assert names.rename(f"https://{HOST}{FLOW}/17", Here(ORDERS, "", home=home)) == path
+    assert names.rename("https://design.example:8443/ic/api/x", Here(ORDERS, "", home=home)) == "/design/x"
+    assert names.rename_link(f"<{FLOW}/17>", Here(ORDERS, "", home=home)) == f"<{path}>"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (
+            f"https://portal.example/open?to={quote(f'https://{HOST}:443{FLOW}/1%7C2', safe='')}&x=%2F",
+            f"https://portal.example/open?to={quote(f'{GATE}/orders/1%7C2', safe='')}&x=%2F",
+        ),
+        (f"{FLOW}?to={quote(f'https://{HOST}{FLOW}')}#%", f"/orders?to={quote(f'{GATE}/orders')}#%"),
+        (
+            f"/x?a={quote(quote(f'HTTP://{HOST}{FLOW}/', safe=''), safe='')}&{quote(f'https://{HOST}{FLOW}', safe='')}",
+            f"/x?a={quote(quote(f'{GATE}/orders/', safe=''), safe='')}&{quote(f'{GATE}/orders', safe='')}",
+        ),
+        (f"/x?a={quote(f'https://{HOST}{FLOW}x', safe='')}", f"/x?a={quote(f'https://{HOST}{FLOW}x', safe='')}"),
+        (f"/x?a={quote(f'https://u@{HOST}{FLOW}', safe='')}", f"/x?a={quote(f'https://u@{HOST}{FLOW}', safe='')}"),
+    ],
+)
+def test_a_url_that_is_percent_encoded_in_a_query_is_renamed(url: str, name: str) -> None:
+    assert renamed(url) == name
+
+
+PUBLIC = "https://gw.example/oic"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (f"https://{HOST}{FLOW}/17?a", f"{PUBLIC}/orders/17?a"),
+        (f"//{HOST}{FLOW}", f"{PUBLIC}/orders"),
+        (f"{FLOW}/17", "/oic/orders/17"),
+        ("https://all.example/ic", f"{PUBLIC}/"),
+        ("https://all.example/ic//x", f"{PUBLIC}//x"),
+    ],
+)
+def test_a_public_url_may_have_a_path(url: str, name: str) -> None:
+    assert renamed(url, public=PUBLIC) == name
+
+
+@pytest.mark.parametrize("start", ["https://d.example:443", "http://D.example"])
+def test_what_is_on_the_design_host_belongs_to_the_upstream_s_route(start: str) -> None:
+    api, other = Base.of(f"https://{HOST}/ic/api/"), Base.of("https://d.example/ic/api/own")
+    design = Base.of("https://d.example/ic/api/")
+    names = Names.of([(api, "/api/"), (api, "/again"), (other, "/own")], designs=[(api, design), (ORDERS, design)])
+    assert names.rename(f"{start}/ic/api/x?y", Here(other, GATE)) == f"{GATE}/api/x?y"
+    assert names.rename(f"{start}/ic/api/x", Here(api, GATE, home="/again")) == f"{GATE}/again/x"
+    assert names.rename(f"{start}/ic/api/own/x", Here(api, GATE)) == f"{GATE}/own/x"
+    assert names.rename(f"{start}/ic/apix", Here(api, GATE)) == f"{start}/ic/apix"
+    assert names.rename(f"{start}/ic/api/x", Here(api, "", f"http://{HOST}")) == f"http://{HOST}/ic/api/x"
 
 
 # A caller that has the gateway as its HTTP proxy: OIC's names are right, in its own spelling --------------------------
@@ -165,14 +216,16 @@ def test_other_upstreams_are_named_so_that_a_proxy_s_caller_comes_back(url: str,
     ],
 )
 def test_every_target_of_a_link_is_renamed_and_nothing_else(value: str, name: str) -> None:
-    assert NAMES.rename_link(value, own=ORDERS, public=GATE) == name
+    assert NAMES.rename_link(value, Here(ORDERS, GATE)) == name
 
 
-@pytest.mark.parametrize("flood", ["<", '"', '\\"', '"\\', "<a", '<"', "/..;", "%25"])
+@pytest.mark.parametrize(
+    "flood", ["<", '"', '\\"', '"\\', "<a", '<"', "/..;", "%25", "?https%3A%2F%2F", f"?https%3A%2F%2F{HOST}%2F"]
+)
 def test_a_flood_is_read_once(flood: str) -> None:
     value = flood * (256 * 1024 // len(flood))
-    assert NAMES.rename_link(value, own=ORDERS, public=GATE) == value
-    assert NAMES.rename(FLOW + value, own=ORDERS, public=GATE)
+    assert NAMES.rename_link(value, Here(ORDERS, GATE)) == value
+    assert NAMES.rename(FLOW + value, Here(ORDERS, GATE))
 
 
 @given(
@@ -182,8 +235,8 @@ def test_a_flood_is_read_once(flood: str) -> None:
 )
 def test_anything_can_be_asked_and_fits_into_a_field(url: str, public: str, named: str) -> None:
     for text in (url, f"https://{HOST}{FLOW}/{url}", f"//{HOST}{url}"):
-        name = NAMES.rename(text, own=ORDERS, public=public, named=named)
-        link = NAMES.rename_link(text, own=ORDERS, public=public, named=named)
+        name = NAMES.rename(text, Here(ORDERS, public, named))
+        link = NAMES.rename_link(text, Here(ORDERS, public, named))
         assert set(name + link) <= set(text + GATE + named + "/orders/items/design.http:<>")
 
 
@@ -191,3 +244,17 @@ def test_anything_can_be_asked_and_fits_into_a_field(url: str, public: str, name
 def test_a_renamed_url_leads_back_to_where_it_pointed(rest: str, tail: str) -> None:
     name = renamed(f"https://{HOST}{FLOW}/items/{rest}{tail}", public="")
     assert name == f"/items/{rest}{tail}"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"https%3A%2F%2F{HOST}%40evil.example{quote(FLOW, safe='')}",
+        f"https%3A%2F%2F{HOST}@evil.example{quote(FLOW, safe='')}",
+        f"https%3A%2F%2F{HOST}%2eevil.example{quote(FLOW, safe='')}",
+        f"https%3A%2F%2F{HOST}*evil.example{quote(FLOW, safe='')}",
+        f"https%3A%2F%2F{HOST}:8443{quote(FLOW, safe='')}",
+    ],
+)
+def test_a_url_of_another_authority_in_a_query_stays(query: str) -> None:
+    assert renamed(f"/login?u={query}") == f"/login?u={query}"

@@ -60,7 +60,7 @@ class Walk:
         self.served.append((head.method, head.target, b"".join(pieces)))
         return self.stays and head.keeps_alive and body.arrived
 
-    def refuse(self, caller: CallerConnection, error: GatewayError) -> None:
+    def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
         self.refused.append(error)
         caller.write([REFUSED])
 

@@ -24,7 +24,7 @@ from gateway.errors import UpstreamUnreachable
 from gateway.proxy.connection import Connection
 from gateway.proxy.dialing import EgressProxy, Origin, dial
 from gateway.proxy.tls import RESUMED_FOR, Resumption, TlsTransport
-from gateway.wiring import Trust
+from gateway.routes import Trust
 from tests.fakes.upstream import Talk, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

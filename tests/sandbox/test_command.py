@@ -3,14 +3,17 @@ import asyncio
 import json
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
 
-from gateway.sandbox.command import add_arguments, parse_listen, run
+from gateway.sandbox import DEFAULT_SECRET
+from gateway.sandbox.command import add_arguments, parse_listen, run, switches_of
 
 START = """
 import argparse, sys
@@ -34,13 +37,44 @@ async def test_it_prints_a_fitting_config_and_stops_cleanly(number: signal.Signa
     credential = config["credentials"]["sandbox"]
     assert credential["client_secret"] == {"env": "OIC_SANDBOX_SECRET"}
     assert credential["scope"].endswith(":443urn:opc:resource:consumer::all")
-    assert {route["path"] for route in config["routes"]} >= {"/orders/", "/echo/", "/hello/"}
-    assert {route["credential"] for route in config["routes"]} == {"sandbox"}
+    assert config["credentials"]["sandbox-api"]["scope"].endswith(":443/ic/api/")
+    routes = {route["path"]: route for route in config["routes"]}
+    assert set(routes) >= {"/orders/", "/echo/", "/hello/", "/project/", "/big/", "/developer/"}
+    developer = routes.pop("/developer/")
+    assert developer["query"] == {"set": {"integrationInstance": "demo"}}
+    assert developer["design"].startswith("http://localhost:")
+    assert (developer["credential"], {route["credential"] for route in routes.values()}) == ("sandbox-api", {"sandbox"})
     discovery = credential["token_url"].replace("/oauth2/v1/token", "/.well-known/openid-configuration")
     with await asyncio.to_thread(urllib.request.urlopen, discovery) as reply:
         assert json.load(reply)["token_endpoint"] == credential["token_url"]
     process.send_signal(number)
     assert await process.wait() == 0
+
+
+async def test_a_folder_that_is_named_has_what_is_printed(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        START,
+        *("--listen", "127.0.0.1:0", "--folder", str(folder)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    first = await process.stdout.readline()
+    kept = (folder / "sandbox.yaml").read_text(encoding="utf-8")
+    for name in ("sandbox.yaml", "client-secret"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert (folder / "client-secret").read_text(encoding="utf-8") == DEFAULT_SECRET
+    assert yaml.safe_load(kept)["credentials"]["sandbox"]["client_secret"] == {"file": str(folder / "client-secret")}
+    assert f"oic-gateway serve -c {folder}/sandbox.yaml" in kept
+    checked = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "check", "--live", "-c", str(folder / "sandbox.yaml"))
+    )
+    assert await checked.wait() == 0
+    process.send_signal(signal.SIGTERM)
+    rest, _ = await process.communicate()
+    assert (first + rest).decode() == kept
 
 
 @pytest.mark.parametrize(
@@ -69,6 +103,40 @@ def test_a_senseless_option_is_refused(option: str) -> None:
     done = subprocess.run([sys.executable, "-c", START, option], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert option.partition("=")[0] in done.stderr
+
+
+async def test_a_switch_is_set_from_outside() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        START,
+        *("--listen", "127.0.0.1:0", "--set", "jwks_open=true", "--set=application=inactive"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    origin = (await process.stdout.readline()).decode().split()[-1]
+    with await asyncio.to_thread(urllib.request.urlopen, f"{origin}/admin/v1/SigningCert/jwk") as reply:
+        assert json.load(reply)["keys"]
+    process.send_signal(signal.SIGTERM)
+    await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "explained"),
+    [("aplication=inactive", "  application=active, inactive\n"), ("drops=few", "drops cannot be 'few'")],
+)
+def test_a_switch_that_there_is_not_is_explained(word: str, explained: str) -> None:
+    done = subprocess.run([sys.executable, "-c", START, "--set", word], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert explained in done.stderr
+
+
+def test_a_switch_counts_more_than_an_option() -> None:
+    args = parsed("--set", "token_lifetime=5", "--token-lifetime", "7", "--set", "token_lifetime=6")
+    assert switches_of(args) == {"token_lifetime": 6}
+    assert switches_of(parsed("--token-lifetime", "7")) == {"token_lifetime": 7}
+    assert switches_of(parsed()) == {}
 
 
 def parsed(*words: str) -> argparse.Namespace:

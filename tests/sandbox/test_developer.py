@@ -57,6 +57,24 @@ async def test_it_lists_integrations(develop: Send, sandbox: Sandbox) -> None:
     assert json.loads((await develop(path + ONE))[2]) == echo
 
 
+async def test_an_integration_names_both_hosts(develop: Send, sandbox: Sandbox) -> None:
+    items = {item["code"]: item for item in json.loads((await develop(LIST + ONE))[2])["items"]}
+    ends = {code: item["endPointURI"] for code, item in items.items()}
+    assert ends["ORDERS"] == sandbox.upstream("ORDERS")
+    assert ends["HELLO"] == sandbox.soap_upstream()
+    assert ends["PROJORDERS"] == sandbox.upstream("PROJORDERS", project="DEMO")
+    assert all(item["redirect-url"].startswith(sandbox.design_origin + "/ic/") for item in items.values())
+
+
+async def test_a_list_has_pages(develop: Send) -> None:
+    whole = json.loads((await develop(LIST + ONE))[2])
+    first = json.loads((await develop(f"{LIST}{ONE}&limit=1"))[2])
+    rest = json.loads((await develop(f"{LIST}{ONE}&offset=1&limit=99"))[2])
+    assert first["items"] + rest["items"] == whole["items"]
+    assert [page["hasMore"] for page in (whole, first, rest)] == [False, True, False]
+    assert {page["totalResults"] for page in (whole, first, rest)} == {len(whole["items"])}
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [

@@ -150,15 +150,3 @@ async def test_the_next_requests_can_be_dropped(sandbox: Sandbox, call: Send) ->
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await call("POST", sandbox.upstream("ECHO"))
     assert (await call("POST", sandbox.upstream("ECHO")))[0] == 200
-
-
-async def test_descriptions_name_the_address(sandbox: Sandbox, call: Send) -> None:
-    base = sandbox.upstream("ORDERS")
-    _, _, swagger = await call("GET", base + "metadata/swagger")
-    _, _, openapi = await call("GET", base + "metadata/openapi")
-    _, _, about = await call("GET", base + "metadata")
-    assert json.loads(swagger)["host"] == urlsplit(base).netloc
-    assert json.loads(swagger)["basePath"] + "/" == urlsplit(base).path
-    assert json.loads(openapi)["servers"] == [{"url": base.rstrip("/")}]
-    assert json.loads(about)["endpoint-url"] == base.rstrip("/")
-    assert (await call("GET", base + "metadata/other"))[0] == 404

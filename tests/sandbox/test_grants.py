@@ -267,6 +267,31 @@ async def test_nobody_is_sent_where_no_one_has_vouched_for(more: dict[str, str],
     assert await agree(**more) == {"status": "400"}
 
 
+@pytest.mark.parametrize(
+    ("uri", "is_good"),
+    [
+        ("http://127.0.0.1:8400/", True),
+        ("http://127.0.0.1:65123/back/x?y=z", True),
+        ("http://127.0.0.1/", True),
+        ("http://[::1]:1/", True),
+        ("http://127.0.0.1:80@evil.example/", False),
+        ("http://127.0.0.1.evil.example/", False),
+        ("http://127.0.0.1:8400/#f", False),
+        ("http://127.0.0.1:8400/\r\nX: y", False),
+        ("http://localhost:8400/", False),
+        ("https://127.0.0.1:8400/", False),
+        ("", False),
+    ],
+)
+async def test_the_default_client_is_sent_back_to_loopback(
+    uri: str, sandbox: Sandbox, send: Send, *, is_good: bool
+) -> None:
+    asked = {"response_type": "code", "client_id": sandbox.client_id, "redirect_uri": uri, "scope": sandbox.scope}
+    status, headers, _ = await send("GET", f"{sandbox.authorize_url}?{urlencode(asked)}")
+    assert (status, "Location" in headers) == ((302, True) if is_good else (400, False))
+    assert headers.get("Location", uri).startswith(uri)
+
+
 def refresh(token: str, **more: str | None) -> dict[str, str | None]:
     return {
         "grant_type": "refresh_token",

@@ -2,6 +2,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -105,11 +106,11 @@ async def test_a_wrong_client_is_refused_in_the_known_words(authorization: str, 
     ("form", "error"),
     [
         ({"grant_type": "device_code"}, "unsupported_grant_type"),
-        ({"grant_type": "password"}, "unauthorized_client"),
         ({"grant_type": None}, "invalid_request"),
         ({"client_secret": "both"}, "invalid_request"),
         ({"scope": None}, "invalid_scope"),
         ({"scope": f"{AUDIENCE}/{TRIGGER}"}, "invalid_scope"),
+        ({"scope": "everything"}, "invalid_scope"),
     ],
 )
 async def test_a_wrong_request_is_refused(form: dict[str, str | None], error: str, ask: Send) -> None:
@@ -118,7 +119,43 @@ async def test_a_wrong_request_is_refused(form: dict[str, str | None], error: st
 
 
 async def test_a_grant_that_is_not_ticked_is_refused(ask: Send) -> None:
-    assert read((await ask(basic=basic("no-grant", "s")))[2])["error"] == "unauthorized_client"
+    for answer in (await ask(basic=basic("no-grant", "s")), await ask(grant_type="tls_client_auth")):
+        assert (answer[0], read(answer[2])["error"]) == (401, "unauthorized_client")
+    assert (await ask())[0] == 200
+
+
+async def test_a_switch_unticks_a_grant_of_all(ask: Send, sandbox: Sandbox) -> None:
+    sandbox.switches.allowed_grants = ("password",)
+    status, _, body = await ask()
+    assert (status, read(body)["error"]) == (401, "unauthorized_client")
+
+
+async def test_an_application_that_is_not_activated_is_no_client(ask: Send, sandbox: Sandbox, send: Send) -> None:
+    sandbox.switches.application = "inactive"
+    status, _, body = await ask()
+    assert (status, read(body)["error"]) == (401, "invalid_client")
+    form = {"client_id": sandbox.client_id, "client_secret": sandbox.client_secret, "token": "t"}
+    assert (await send("POST", sandbox.revoke_url, data=form))[0] == 401
+    sandbox.switches.application = "active"
+    assert (await ask())[0] == 200
+
+
+async def test_a_scope_of_another_instance_is_granted(ask: Send, sandbox: Sandbox) -> None:
+    token = read((await ask(scope=sandbox.other_scope))[2])["access_token"]
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == OTHER_AUDIENCE
+
+
+@pytest.mark.parametrize("offset", [400.0, -400.0])
+async def test_a_clock_that_is_off_shows_in_date_and_claims(
+    offset: float, ask: Send, call: Send, sandbox: Sandbox, clock: Callable[[], float]
+) -> None:
+    sandbox.switches.clock_offset = offset
+    _, headers, body = await ask()
+    token = read(body)["access_token"]
+    claims = jwt.decode(token, options={"verify_signature": False, "verify_iat": False, "verify_exp": False})
+    assert (claims["iat"], claims["exp"]) == (int(clock() + offset), int(clock() + offset) + 3600)
+    for shown in (headers, (await call("GET", sandbox.upstream("ECHO"), token=token))[1]):
+        assert parsedate_to_datetime(shown["Date"]).timestamp() == int(clock() + offset)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,18 @@ async def test_a_waiter_wakes_at_its_number() -> None:
     await waiting
 
 
+async def test_a_call_keeps_as_much_as_it_is_told() -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for piece in (b"abc", b"def", b"ghi"):
+            yield piece
+
+    for keeps, kept in ((0, b""), (2, b"ab"), (3, b"abc"), (4, b"abcd"), (9, b"abcdefghi"), (99, b"abcdefghi")):
+        call = Call(0.0, "POST", "/", (), keeps=keeps)
+        assert b"".join([piece async for piece in call.watch(body())]) == b"abcdefghi"
+        assert call.body_start == kept
+        assert b"abc" not in repr(call).encode()
+
+
 async def test_a_call_hashes_what_passes() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield b"ab"

@@ -85,8 +85,9 @@ async def test_live_all_is_well(tmp_path: Path, sandbox: Sandbox) -> None:
     assert ended.status == 0, ended.out + ended.err
     assert "ok   credential app: a token that lives" in ended.out
     assert f"ok   upstream {sandbox.origin}: reached" in ended.out
+    assert "ok   route orders: GET /ic/api/integration/v1/flows/rest/ORDERS/1.0/metadata answered 200" in ended.out
     assert len(sandbox.token_requests) == 1
-    assert not sandbox.calls
+    assert {call.method for call in sandbox.calls} == {"GET"}
 
 
 async def live(file: Path, *signs: str, **variables: str) -> None:
@@ -107,7 +108,8 @@ async def test_live_a_wrong_secret_is_explained(tmp_path: Path, sandbox: Sandbox
 async def test_live_a_scope_with_a_slash_before_urn_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     document["credentials"]["app"]["scope"] = sandbox.scope.replace("urn:", "/urn:", 1)
-    await live(written(tmp_path, document), "FAIL credential app: invalid_scope", "without a slash before `urn`")
+    told = "FAIL credential app: scope-slash: invalid_scope"
+    await live(written(tmp_path, document), told, "without a slash before `urn`")
 
 
 async def test_live_a_grant_that_is_not_ticked_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from demo.screen import Screen
 from demo.stage import SECRET, NotAsItShouldBe, Stage
-from demo.tour import STEPS, check, get, tour
+from demo.tour import STEPS, check, get, soap, tour
 from gateway.sandbox import DEFAULT_SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -60,10 +60,35 @@ def test_the_tour_ends_well_and_leaves_nothing_behind() -> None:
     assert process.returncode == 0, text
     headings = [step.__doc__.strip() for step in STEPS if step.__doc__]
     assert [line for line in headings if line not in text] == []
-    assert text.count("   $ ") == len(STEPS) + 1  # each step and the stop can be repeated by hand
+    assert text.count("   $ ") == len(STEPS) + 2  # each step and the stop can be repeated by hand; SOAP takes two calls
     assert len(set(re.findall(r"instance ([\w-]{22})", text))) >= 6
+    assert_whole(text)
     assert "\x1b" not in text  # no terminal, no colours
     assert left_behind(mark) == []
+
+
+def assert_whole(text: str) -> None:
+    """What the newer steps are there to show is shown."""
+    gateway = re.findall(r"gateway  (http://\S+)", text)[0]
+    assert f"soap:address is {gateway}/hello/," in text
+    assert re.search(rf"\$ curl .* {gateway}/hello/$", text, re.MULTILINE)
+    accepted = re.findall(r"202, no body, instance (\S+)", text)[0]
+    assert re.search(rf"oic-gateway instances {accepted} -c ", text)
+    assert re.search(rf"202 +POST +async +/async/ +{accepted} ", text)
+    seen, meant, remedy = re.findall(r"FAIL .*\n +→ .*\n +→ .*", text)[0].splitlines()
+    assert "a token that lives" in seen
+    assert "urn:opc:resource:expiry" in meant
+    assert "Ask" in remedy
+    assert text.count("FAIL") == 1  # and once that is mended the check is content
+
+
+def test_a_wsdl_with_a_sign_of_oic_is_seen() -> None:
+    out = io.StringIO()
+    with Stage() as stage:
+        # As if the gateway's own port were the sandbox's: then the WSDL is full of it.
+        stage.sandbox = stage.sandbox.rpartition(":")[0] + stage.listen[stage.listen.rindex(":") :]
+        assert tour((soap,), stage, Screen(out)) == 1
+    assert "as only OIC's own addresses do" in out.getvalue()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])

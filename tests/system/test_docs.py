@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.errors import ERRORS, GatewayError
+from gateway.mistakes import MISTAKES, Mistake
 from gateway.observe.metrics import METRICS, Row
 from gateway.observe.record import FIELDS
 from tests.fakes.process import ROOT, run
@@ -34,7 +35,7 @@ def cells(text: str, first: str) -> list[str]:
 def keys(part: type[BaseModel]) -> Iterator[str]:
     """Every key that may be written anywhere in the file."""
     for name, field in part.model_fields.items():
-        yield name
+        yield field.alias or name
         for inner in parts(field.annotation):
             yield from keys(inner)
 
@@ -58,6 +59,13 @@ def test_every_configuration_key_is_in_its_reference() -> None:
 def test_every_error_is_told_as_the_code_knows_it(error: type[GatewayError]) -> None:
     expected = [f"`{error.code}`", str(error.status), error.blame, error.meaning, error.remedy]
     assert expected in [[cell.strip("| ") for cell in row] for row in rows(OPERATIONS)]
+
+
+@pytest.mark.parametrize(("code", "mistake"), MISTAKES.items(), ids=MISTAKES)
+def test_every_mistake_is_told_as_the_code_knows_it(code: str, mistake: Mistake) -> None:
+    table = OPERATIONS.partition("## The live check")[2].partition("\n## ")[0]
+    assert [[cell.strip("| ") for cell in row] for row in rows(table)].count([f"`{code}`", *mistake]) == 1
+    assert len(rows(table)) == len(MISTAKES) + 2
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "reason"])
@@ -151,7 +159,7 @@ def slug(heading: str) -> str:
 
 
 def test_every_command_in_the_documents_is_a_verb() -> None:
-    known = {"serve", "check", "token", "login", "logout", "sandbox", "probe", "schema"}
+    known = {"serve", "check", "token", "login", "logout", "init", "sandbox", "probe", "instances", "schema"}
     for file in documents():
         for verb in re.findall(r"oic-gateway ([a-z]+)", "\n".join(re.findall(r"`([^`]+)`", file.read_text()))):
             assert verb in known, (file.name, verb)

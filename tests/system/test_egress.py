@@ -169,7 +169,7 @@ async def test_a_proxy_that_refuses_is_named_and_told_no_secret(tmp_path: Path) 
                 assert ready["credentials"]["app"]["code"] == "proxy"
             ended = await run("check", "--live", "-c", written(tmp_path, document), **SECRETS, **proxied)
             assert ended.status == 69
-            assert "FAIL credential app: proxy: the egress proxy refuses the tunnel" in ended.out
+            assert "FAIL credential app: proxy-login: proxy: the egress proxy refuses the tunnel" in ended.out
             assert "egress proxy: the proxy answered 407" in ended.out
             assert all("Authorization" not in head for head in proxy.heads)
         assert not sandbox.token_requests

@@ -25,9 +25,11 @@ SPARED = {
     "redis": "only where `state` names one",
     "sqlite3": "only where `state` names a file",
     "jwt": "only the token of an identity domain that leaves out `expires_in` is read",
+    "gateway.admin.instances": "a verb's own",
     "gateway.admin.probe": "a verb's own",
     "gateway.config.reference": "the checks' own",
     "gateway.config.schema": "a verb's own",
+    "gateway.init": "a verb's own",
     "gateway.live": "a verb's own",
     "gateway.sandbox": "a verb's own, and as large as the rest",
 }
@@ -52,6 +54,7 @@ async def test_serve_imports_nothing_that_it_does_not_use(tmp_path: Path, sandbo
     [
         (["--version"], ["asyncio", "ssl", "email", "pydantic", "aiohttp", "yaml"]),
         (["probe", "--admin", "unix:/nowhere"], ["asyncio", "pydantic", "aiohttp", "yaml"]),
+        (["instances", "--admin", "unix:/nowhere"], ["asyncio", "pydantic", "aiohttp", "yaml", "sqlite3"]),
         (["schema"], ["asyncio", "aiohttp", "yaml"]),
         (["check", "-c", ROOT / "nowhere.yaml"], ["asyncio", "aiohttp", "prometheus_client"]),
     ],

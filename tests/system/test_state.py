@@ -175,7 +175,7 @@ async def test_check_live_tries_the_store(place: Place, server: RedisServer) -> 
     await server.kill()
     checked = await run("check", "-c", file, "--live", **SECRETS)
     assert checked.status == 69
-    assert "FAIL state (redis): Redis: it cannot be reached" in checked.out
+    assert "FAIL state (redis): state: Redis: it cannot be reached" in checked.out
 
 
 async def test_a_key_that_is_none_is_said_before_the_start(place: Place) -> None:

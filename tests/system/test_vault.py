@@ -1,6 +1,7 @@
 """Secrets of OCI Vault in the real process: wherever a secret may stand, and said at once where they cannot be had."""
 
 import asyncio
+import json
 import signal
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -108,7 +109,9 @@ async def test_every_secret_may_be_in_the_vault(
         assert "| oci" not in ended.err.replace("  ", " ")
         ended = await run("check", "--live", "-c", file, **known)
         assert (ended.status, ended.err) == (0, ""), ended.out
-        assert ended.out.count("ok   ") == len(document["credentials"]) + 2
+        for name in document["credentials"]:
+            assert f"ok   credential {name}: a token that lives" in ended.out
+        assert "FAIL" not in ended.out
         async with gateway(file, **known) as gate:
             for name in document["credentials"]:
                 assert (await gate.get(f"/{name}/"))[0] == 200
@@ -191,6 +194,8 @@ async def test_without_what_is_needed_at_the_start_there_is_none(
             assert ended.status == 69
             assert ended.err.startswith(f"the secret `{ocid('state')}` of OCI Vault is refused (404 ")
             assert "Traceback" not in ended.err
+        told = json.loads((await run("check", "--live", "--json", "-c", file, **known)).out)
+        assert [(row["ok"], row["code"]) for row in told["findings"]] == [(False, "secret")]
     assert f"the secret `{ocid('state')}` of OCI Vault is refused (404 " in line["message"]
     assert "Traceback" not in gate.told()
     assert not gate.events("log")

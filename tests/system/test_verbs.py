@@ -67,6 +67,12 @@ async def test_probe_says_which_credential_has_no_token(tmp_path: Path, sandbox:
     assert ended.out.startswith("unready; app: invalid_client")
 
 
+async def test_check_speaks_to_machines_too(tmp_path: Path, sandbox: Sandbox) -> None:
+    ended = await run("check", "--json", "-c", written(tmp_path, settings(sandbox)), **SECRETS)
+    assert (ended.status, json.loads(ended.out), ended.err) == (0, {"ok": True, "findings": []}, "")
+    assert not sandbox.token_requests
+
+
 async def test_schema_is_the_one_that_is_shipped() -> None:
     ended = await run("schema")
     assert ended.status == 0
@@ -100,8 +106,8 @@ async def test_the_version_is_told() -> None:
 async def test_help_names_every_verb() -> None:
     ended = await run("--help")
     assert ended.status == 0
-    for verb in ("serve", "check", "token", "login", "logout", "sandbox", "probe", "schema"):
-        assert f"\n    {verb} " in ended.out
+    for verb in ("serve", "check", "token", "login", "logout", "init", "sandbox", "probe", "instances", "schema"):
+        assert f"    {verb}" in [line[: 4 + len(verb)] for line in ended.out.splitlines()]
 
 
 async def test_a_misspelt_verb_is_a_usage_error() -> None:

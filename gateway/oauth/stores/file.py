@@ -169,8 +169,9 @@ def _make(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Makes the tables, and turns away a file that another program uses."""
-    [owner] = connection.execute("PRAGMA application_id").fetchone()
+    # In this order: another process may make the tables meanwhile, and says whose they are in the same transaction.
     [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    [owner] = connection.execute("PRAGMA application_id").fetchone()
     if owner != _OURS and tables:
         raise OSError("it is another program's database")
     if path.stat().st_mode & 0o077:
@@ -199,4 +200,4 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 def _why(path: Path, cause: Exception) -> str:
     """SQLite's own words name tables and conditions, never values."""
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return f"the state file `{path}` cannot be used: {said} ({type(cause).__name__})"
+    return f"the state file `{path}` cannot be used: {said}"

@@ -137,7 +137,7 @@ class RedisShelf:
         except Exception as cause:  # the clients let errors of their own inner workings through
             if or_else is not None and str(cause).startswith("WRONGTYPE"):
                 return or_else
-            raise StoreDown(f"Redis: {_why(cause)} ({type(cause).__name__})") from cause
+            raise StoreDown(f"Redis: {_why(cause)}") from cause
 
 
 class _Asking(CredentialProvider):

@@ -1,0 +1,131 @@
+"""What the history costs: a note on the loop, a search among a million calls. `python bench/history.py`, two minutes.
+
+The figures of docs/operations.md ("Finding a run") come from here.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that this file can be run by its name
+
+from gateway.history import tables
+from gateway.history.book import Book, read
+from gateway.history.file import FileHistory
+from gateway.history.memory import CALLS, MemoryHistory
+from gateway.history.port import History, Limits
+from gateway.history.query import Query, parse
+from gateway.observe.record import Record, line
+from gateway.observe.stamp import stamp
+
+MILLION = 1_000_000
+NOTES = 9_000  # less than the queue holds
+START = 1_769_000_000.0
+EVERYTHING = Limits(calls=None, keep=1e9, size=1 << 40)
+QUESTIONS = {
+    "exact instance id": [("id", "instance-0777777")],
+    "exact request id": [("request_id", f"{777777:032x}")],
+    "an id that is not there": [("id", "instance-none")],
+    "the newest 20": [],
+    "route": [("route", "route-3")],
+    "caller": [("client", "10.0.0.7")],
+    "status 5xx": [("status", "5xx")],
+    "route and status 5xx": [("route", "route-3"), ("status", "5xx")],
+    "route and caller that never meet": [("route", "route-3"), ("client", "10.0.0.7")],
+    "an hour of a route": [("route", "route-3"), ("since", stamp(START + 3600)), ("until", stamp(START + 7200))],
+}
+
+
+def spelt(number: int) -> bytes:
+    """The line of one of a million calls, of the usual length."""
+    record = Record(
+        time=stamp(START + number / 100),
+        request_id=f"{number:032x}",
+        route=f"route-{number % 10}",
+        credential="orders-app",
+        client=f"10.0.0.{number % 20}",
+        method="POST",
+        path=f"/orders/{number}",
+        status=503 if number % 5000 == 3 else 200,
+        duration_ms=123.456,
+        upstream_ms=120.123,
+        attempts=1,
+        upstream_status=200,
+        instance_id=f"instance-{number:07d}",
+        opc_request_id=f"{number:032X}/{number:032X}/{number:032X}",
+        bytes_in=512,
+        bytes_out=2048,
+    )
+    return line(record)
+
+
+def microseconds(history: History, lines: list[bytes]) -> float:
+    """Of one note."""
+    began = time.perf_counter()
+    for each in lines:
+        history.note(each)
+    return (time.perf_counter() - began) / len(lines) * 1e6
+
+
+def best(measure: Callable[[], float], times: int = 5) -> float:
+    return min(measure() for _ in range(times))
+
+
+@contextlib.contextmanager
+def filed(folder: Path) -> Iterator[FileHistory]:
+    history = FileHistory(folder / "notes", EVERYTHING)
+    yield history
+    history.close(10)
+
+
+def in_file(folder: Path, lines: list[bytes]) -> float:
+    with filed(folder) as history:
+        return microseconds(history, lines)
+
+
+def milliseconds(path: Path, query: Query) -> tuple[float, int]:
+    """Of one search, the file opened and closed again; and how much it finds."""
+    began = time.perf_counter()
+    found = read(path, query, keep=1e9, now=START, until=time.monotonic() + 60)
+    return (time.perf_counter() - began) * 1e3, len(found.lines)
+
+
+def main() -> None:
+    lines = [spelt(number) for number in range(NOTES)]
+    full = MemoryHistory(EVERYTHING)
+    microseconds(full, lines * 2)
+    print(f"note, memory, full: {best(lambda: microseconds(full, lines)):.2f} µs")
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"note, file: {best(lambda: in_file(Path(folder), lines)):.2f} µs")
+        path = Path(folder, "million")
+        book = Book(path)
+        began = time.perf_counter()
+        for first in range(0, MILLION, 1000):
+            book.note([spelt(number) for number in range(first, first + 1000)])
+        book.close()
+        took = (time.perf_counter() - began) / MILLION * 1e6
+        print(f"written: {took:.1f} µs a call in the thread, {path.stat().st_size / MILLION:.0f} bytes a call")
+        for name, given in QUESTIONS.items():
+            query = parse(given, now=START)
+            first_time, found = milliseconds(path, query)
+            again = best(lambda query=query: milliseconds(path, query)[0])  # type: ignore[misc]
+            print(f"{name}: {again:.2f} ms, the first time {first_time:.2f} ms ({found} found)")
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            began = time.perf_counter()
+            tables.forget(connection, EVERYTHING, round((START + 15) * 1000))
+            print(f"forgetting 1500 calls: {(time.perf_counter() - began) * 1e3:.0f} ms")
+    memory = MemoryHistory(Limits(CALLS, 1e9, 1 << 30))
+    microseconds(memory, [spelt(number) for number in range(CALLS)])
+    for name, given in QUESTIONS.items():
+        began = time.perf_counter()
+        asyncio.run(memory.find(parse(given, now=START)))
+        print(f"memory, {name}: {(time.perf_counter() - began) * 1e3:.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""What it costs to give a body's URLs in the gateway's names, beside forwarding the same body as it is.
+
+Two routes of one gateway lead to the same files of the upstream: `plain` with `rewrite: []`, `renamed` as is usual. The
+files are made anew for each run, alike in every run, of items as OIC's lists have them.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.callers import fetch
+from bench.contenders import ask
+from bench.measure import Bench, Figures, cpu_s, forget_peak, peak_mb, rss_mb
+from bench.scale import Config, Fact, Gateway, gateway, route
+from bench.stage import BenchFailed, Stage
+
+LARGE, SMALL = 50_000_000, 1000
+MIB = 1 << 20
+WAYS = ("plain", "renamed")
+PAUSE = 1.0
+"""Seconds that a caller looks away: what the upstream has to give meanwhile must not heap up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A file of the upstream: JSON of `size` bytes or an item more, whose links begin with `links`.
+
+    There OURS stands for the upstream's URL; without `links` there is text of that length in their place.
+    """
+
+    about: str
+    links: str
+    size: int
+
+    def write(self, ours: str) -> Iterator[str]:
+        """The document, item by item."""
+        links, left = self.links.replace("OURS", ours), self.size
+        for number in itertools.count():
+            text = json.dumps(_item(number, links))
+            left -= len(text) + 1
+            yield ("," if number else '{"items":[') + text
+            if left <= 0:
+                break
+        yield f'],"totalResults":{number + 1},"hasMore":false}}'
+
+
+BODIES = {
+    "ours": Body("50 MB of JSON, two links to OIC per item", "OURS/orders", LARGE),
+    "none": Body("50 MB of JSON without a URL", "", LARGE),
+    "others": Body("50 MB of JSON, two links to others per item", "https://supplier.example/ic/orders", LARGE),
+    "small-ours": Body("1 KiB of JSON, two links to OIC per item", "OURS/orders", SMALL),
+    "small-none": Body("1 KiB of JSON without a URL", "", SMALL),
+}
+
+
+def renaming(bench: Bench) -> list[Fact]:
+    """50 MB of JSON, and 1 KiB, through a route that renames URLs in bodies and one that does not."""
+    make_bodies(bench.stage)
+    with gateway(bench.stage, "renaming", routes=_two_routes(bench.stage)) as running:
+        for name in BODIES:
+            verify(running, name, bench.stage)
+        found = bench.turns({f"{name}.{way}": _load(running, name, way) for name in BODIES for way in WAYS})
+    facts = [fact for name in BODIES for fact in _costs(name, *(found[f"{name}.{way}"] for way in WAYS))]
+    large = [name for name, body in BODIES.items() if body.size == LARGE]
+    grown = {f"{name}.{way}": _growth(bench.stage, name, way) for way in WAYS for name in large}
+    facts += [Fact(f"renaming.{key}_mb", f"{key} adds", value, "MB") for key, value in grown.items()]
+    most = max(grown[f"{name}.renamed"] for name in large)
+    return [*facts, Fact("renaming.most_mb", "50 MB renamed in flight adds at most", most, "MB")]
+
+
+def make_bodies(stage: Stage) -> None:
+    """Puts them where the upstream finds them."""
+    for name, body in BODIES.items():
+        with _file(stage, name).open("w") as file:
+            file.writelines(body.write(_upstream(stage)))
+
+
+def verify(running: Gateway, name: str, stage: Stage) -> None:
+    """Through `plain` a body comes as it is; through `renamed` with all of our links, and nothing else, renamed."""
+    wanted = _file(stage, name).read_bytes()
+    links = f'"{_upstream(stage)}/'.encode()
+    if (links in wanted) != (BODIES[name].links.startswith("OURS")):
+        raise BenchFailed(f"{name}: the body is not what it is called")
+    own = f'"{running.url}/renamed/'.encode()
+    for way, right in zip(WAYS, (wanted, wanted.replace(links, own)), strict=True):
+        if ask(f"{running.url}/{way}/{name}") != (200, right):
+            raise BenchFailed(f"{name} is not what it should be when it is {way}")
+
+
+def _load(running: Gateway, name: str, way: str) -> Callable[[float], Figures]:
+    path = f"/{way}/{name}"
+    if BODIES[name].size != LARGE:
+        return running.load(path)
+    return lambda seconds: _carry(running.pid, running.url + path, seconds)
+
+
+def _carry(pid: int, url: str, seconds: float) -> Figures:
+    """One whole body after the other, until the time is over; what wrk would cut short is too dear here."""
+    before, began = cpu_s(pid), time.monotonic()
+    ends = [began]
+    while ends[-1] < began + seconds:
+        fetch(url)
+        ends.append(time.monotonic())
+    took = sorted((end - start) * 1e6 for start, end in itertools.pairwise(ends))
+    count = len(took)
+    return Figures(
+        cpu_us=(cpu_s(pid) - before) / count * 1e6,
+        requests_s=count / (ends[-1] - began),
+        p50_us=took[count // 2],
+        p99_us=took[-1],
+        rss_mb=rss_mb(pid),
+        requests=count,
+    )
+
+
+def _costs(name: str, plain: Figures, renamed: Figures) -> Iterator[Fact]:
+    for way, figures in zip(WAYS, (plain, renamed), strict=True):
+        if BODIES[name].size == LARGE:
+            cost, speed = figures.cpu_us / 1000 / LARGE * MIB, figures.requests_s * LARGE / MIB
+            yield Fact(f"renaming.{name}.{way}_ms", f"{name}.{way}, CPU per MiB", cost, "ms")
+            yield Fact(f"renaming.{name}.{way}_mib_s", f"{name}.{way}, speed", speed, "MiB/s")
+        else:
+            yield Fact(f"renaming.{name}.{way}_us", f"{name}.{way}, CPU per request", figures.cpu_us, "µs")
+    yield Fact(f"renaming.{name}.ratio", f"{name}, renamed / plain", renamed.cpu_us / plain.cpu_us)
+
+
+def _growth(stage: Stage, name: str, way: str) -> float:
+    """MB that one body in flight adds to a gateway that has answered a request of 1 MiB."""
+    with gateway(stage, f"growth-{name}-{way}", routes=_two_routes(stage)) as running:
+        ask(f"{running.url}/{way}/m1")
+        forget_peak(running.pid)
+        before = rss_mb(running.pid)
+        fetch(f"{running.url}/{way}/{name}", pause=PAUSE)
+        return peak_mb(running.pid) - before
+
+
+def _item(number: int, links: str) -> Config:
+    """An order of a list, about 400 bytes."""
+    told = f'Flow meter DN 80/100, flanged, ordered 2026-01-31T12:00:00Z; drawing 4/{number % 97}, "rev. C"'
+    item: Config = {
+        "id": f"ORD-{number:07d}",
+        "status": "SHIPPED",
+        "item": told,
+        "quantity": number % 50,
+        "price": 17.25,
+    }
+    ends = {"self": f"/{number:07d}", "canonical": f"/{number:07d}?expand=lines&limit=50"}
+    if links:
+        return item | {"links": [{"rel": rel, "href": links + end} for rel, end in ends.items()]}
+    return item | {"notes": [{"by": rel, "text": f"as agreed with the supplier{end}"} for rel, end in ends.items()]}
+
+
+def _two_routes(stage: Stage) -> list[Config]:
+    upstream = f"{_upstream(stage)}/"
+    return [route("plain", "/plain/", upstream, rewrite=[]), route("renamed", "/renamed/", upstream)]
+
+
+def _upstream(stage: Stage) -> str:
+    return f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic"
+
+
+def _file(stage: Stage, name: str) -> Path:
+    return stage.folder / "www" / "ic" / name

@@ -1,0 +1,11 @@
+"""The runs that are no load of a contender, by name, in the order they are made."""
+
+from collections.abc import Callable
+
+from bench.measure import Bench
+from bench.renaming import renaming
+from bench.scale import Fact, idle, renewal, rest, routes, start, storm, stream, workers
+
+RUNS: dict[str, Callable[[Bench], list[Fact]]] = {
+    run.__name__: run for run in (routes, renewal, idle, storm, rest, start, stream, renaming, workers)
+}

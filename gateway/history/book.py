@@ -1,0 +1,196 @@
+"""One SQLite file of a history, opened to be written or to be read; used by one thread.
+
+It is made for its owner alone, in a write-ahead log (readers and a writer do not wait for each other), and waits for no
+disk (`synchronous = NORMAL`): the end of the process loses nothing, that of the machine the last calls.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote
+
+from gateway.history import tables
+from gateway.history.port import Found, Limits, Unsearchable
+from gateway.history.query import FIRST, Query
+
+PATIENCE = 2.0
+"""Seconds to wait for another process that writes."""
+_STEPS = 10_000
+"""Of SQLite's own between two looks at the clock: well below a millisecond."""
+_BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
+_PASSING = _BUSY | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+"""After these the file stays open: on a full disk what it needs to be read could not be made anew."""
+
+
+class Unusable(Exception):
+    """The file cannot be used; the text says why. `is_busy`: another process holds it, which passes."""
+
+    def __init__(self, why: str, *, is_busy: bool = False) -> None:
+        super().__init__(why)
+        self.is_busy = is_busy
+
+
+class Foreign(OSError):
+    """The file is none of ours."""
+
+
+class Book:
+    """The file at `path`, to be written; made where it does not exist, and anew where it was removed meanwhile."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._open: tuple[sqlite3.Connection, tuple[int, int]] | None = None
+
+    def open(self) -> None:
+        """Raises Unusable where that cannot be done."""
+        with self._telling():
+            self._connection()
+
+    def note(self, lines: Sequence[bytes]) -> None:
+        """Writes lines, all or none. Raises Unusable."""
+        with self._telling():
+            tables.note(self._connection(), lines)
+
+    def forget(self, limits: Limits, oldest: int) -> bool:
+        """Lets go of some calls that are too old or too many; whether there are more of them. Raises Unusable."""
+        with self._telling():
+            return tables.forget(self._connection(), limits, oldest)
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        if self._open is not None:
+            connection, self._open = self._open[0], None
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as cause:
+            if _code(cause) not in _PASSING:
+                self.close()
+            raise Unusable(_told(self._path, cause), is_busy=_code(cause) in _BUSY) from cause
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._open is not None and self._open[1] == _identity(self._path):
+            return self._open[0]
+        self.close()
+        _make(self._path)
+        identity = _identity(self._path)
+        if identity is None:
+            raise FileNotFoundError
+        connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+        try:
+            _prepare(connection, self._path)
+        except (sqlite3.Error, OSError):
+            connection.close()
+            raise
+        self._open = connection, identity
+        return connection
+
+
+def read(path: str | Path, query: Query, *, keep: float, now: float, until: float) -> Found:
+    """The calls of the last `keep` seconds before `now` (since the epoch) that answer the query.
+
+    The file may be in use; nothing is written. Raises Unsearchable, also when `until` (of `time.monotonic`) has come.
+    """
+    query = replace(query, since=max(FIRST, query.since, round((now - keep) * 1000)))
+    if time.monotonic() > until:
+        raise Unsearchable("too many searches at once; try again")
+    try:
+        uri = f"file:{quote(str(Path(path).absolute()))}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
+            connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+            if not _is_ours(connection):
+                return Found((), 0, "file")
+            return Found(tuple(tables.find(connection, query)), tables.kept(connection), "file")
+    except (sqlite3.Error, OSError) as cause:
+        if _code(cause) == sqlite3.SQLITE_INTERRUPT:
+            raise Unsearchable("the search takes too long; narrow it by a time or a rarer value") from cause
+        raise Unsearchable(_told(path, cause)) from cause
+
+
+def _told(path: str | Path, cause: Exception) -> str:
+    """What is wrong with the file. SQLite's own words name tables and conditions, never values."""
+    said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    is_broken = _code(cause) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or isinstance(cause, Foreign)
+    remedy = "; remove it, and another is made" if is_broken else ""
+    return f"the history's file `{path}` cannot be used: {said} ({type(cause).__name__}){remedy}"
+
+
+def _code(cause: Exception) -> int:
+    """SQLite's primary error code, 0 of another error."""
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _make(path: Path) -> None:
+    """Makes an empty file for its owner alone; SQLite gives `-wal` and `-shm` the file's own mode.
+
+    The log of a file that somebody removed must go first: SQLite would take it for the new one's. The folder is locked
+    meanwhile, so that no other worker's new log goes with it. A file that is there is not opened: closing it again
+    would drop the locks that SQLite has on it in this process.
+    """
+    if path.exists():
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not path.exists():
+            for beside in ("-wal", "-shm"):
+                path.with_name(path.name + beside).unlink(missing_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    finally:
+        os.close(folder)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables, and turns away a file that another program uses."""
+    if not _is_ours(connection):
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that the file can become smaller again
+        connection.executescript(tables.TABLES)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+    _write_ahead(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = OFF")
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    """False of an empty file. Raises Foreign of one that is somebody else's."""
+    # In this order: another process may make the tables, and with them the rest, in between.
+    [found] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    [owner] = connection.execute("PRAGMA application_id").fetchone()
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    if owner != tables.OURS and found:
+        raise Foreign("it is another program's database")
+    if owner == tables.OURS and version > tables.VERSION:
+        raise Foreign("it was made by a newer gateway")
+    return bool(owner == tables.OURS)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of processes that change to it at the same moment SQLite turns all but one away at once, whatever the limit."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as cause:
+            if cause.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
+        else:
+            return

@@ -1,0 +1,189 @@
+"""The last calls in a file beside that of `state`: a bounded queue, and a thread of its own that writes.
+
+Between the loop and the thread stands no lock (see `observe.writer`, which writes the log in the same way). What cannot
+be written when its turn has come is lost, save where another process holds the file: that passes, and the queue waits.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from gateway.history.book import Book, Unusable
+from gateway.history.port import Found, Health, Limits
+from gateway.history.query import FIRST, Query
+from gateway.history.reading import Reader
+from gateway.observe.log import say
+
+log = logging.getLogger("gateway.history")
+
+MAX_LINES = 10_000
+MAX_BYTES = 16 * 1024 * 1024
+INTERVAL = 0.1  # seconds in which calls gather before they are written at once
+BATCH = 1000  # lines
+_FAULT_PAUSE = 1.0  # before the file is tried again
+_AT_REST = 60.0  # without calls, how often what is too old is let go
+_SETTLE = 0.5  # the longest that a search waits for what was noted before it
+_TOO_FAST = "calls come faster than the disk takes them"
+
+Bell = SimpleQueue[threading.Event | None]
+"""Wakes the thread; an event is set when all that was noted before it has been written or lost."""
+
+
+class FileHistory:
+    """See `History`. The file at `path` may be shared with other processes; `clock` gives seconds since the epoch."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        limits: Limits,
+        *,
+        clock: Callable[[], float] = time.time,
+        max_lines: int = MAX_LINES,
+        interval: float = INTERVAL,
+    ) -> None:
+        self._book = Book(path)
+        self._reader = Reader(path, limits, clock=clock)
+        self._limits = limits
+        self._clock = clock
+        self._max_lines = max_lines
+        self._interval = interval
+        self._pending: deque[bytes] = deque()
+        self._bell: Bell = SimpleQueue()
+        self._waiting: list[threading.Event] = []
+        self._taken = self._given = 0  # bytes that came and went; each is counted by one thread only
+        self._refused = self._unwritten = 0  # calls lost by the loop's thread, and by our own
+        self._idle = self._closing = self._abandoned = False
+        self._seen = self._before = 0  # calls lost when a batch was last written, and when the trouble began
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+        self._thread.start()
+
+    @property
+    def lost(self) -> int:
+        """See `History`."""
+        return self._refused + self._unwritten
+
+    def note(self, line: bytes) -> None:
+        """See `History`."""
+        size = len(line)
+        if len(self._pending) >= self._max_lines or self._taken - self._given + size > MAX_BYTES:
+            self._refused += 1
+            return
+        self._pending.append(line)
+        self._taken += size
+        if self._idle:  # rings once per batch, not once per call
+            self._idle = False
+            self._bell.put(None)
+
+    async def find(self, query: Query) -> Found:
+        """See `History`."""
+        found = await self._reader.find(query, first=self._settled)
+        return Found(found.lines, found.kept, found.where, lost=self.lost)
+
+    async def settle(self) -> None:
+        """See `History`."""
+        await self._reader.run(self._settled)
+
+    def _settled(self) -> None:
+        """Blocks until the thread has had its turn."""
+        if self._thread.is_alive():
+            settled = threading.Event()
+            self._bell.put(settled)
+            settled.wait(_SETTLE)
+
+    def tune(self, limits: Limits) -> None:
+        """See `History`."""
+        self._limits = self._reader.limits = limits
+
+    def health(self) -> Health:
+        """See `History`."""
+        return Health("file", ok=not self._trouble, why=self._trouble)
+
+    def close(self, timeout: float) -> None:
+        """See `History`; what there is can still be found."""
+        self._max_lines = 0
+        self._closing = True
+        self._bell.put(None)
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._abandoned = True
+            self._refused += len(self._pending)
+
+    # In the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._book.open()
+        except Unusable as error:
+            self._tell(str(error))
+        while not self._closing:
+            self._idle = True
+            if not self._pending and not self._waiting:  # looked at after `_idle` is set: a call before has not rung
+                self._wait(_AT_REST)
+            self._idle = False
+            if not (self._waiting or self._closing):
+                self._wait(_FAULT_PAUSE if self._trouble else self._interval)
+            self._round()
+        self._round()
+        self._book.close()
+
+    def _wait(self, seconds: float) -> None:
+        """Until the bell rings; notes who rang it to be told."""
+        try:
+            rung = self._bell.get(timeout=seconds)
+            while True:
+                self._waiting += [] if rung is None else [rung]
+                rung = self._bell.get_nowait()
+        except Empty:
+            return
+
+    def _round(self) -> None:
+        """Writes what waits, tells those who wait for it, and lets go of what is too much."""
+        waiting, self._waiting = self._waiting, []
+        while self._pending and not self._abandoned and self._write():
+            self._forget()
+        for settled in waiting:
+            settled.set()
+        while not (self._pending or self._waiting or self._closing) and self._forget():
+            self._wait(0)
+
+    def _write(self) -> bool:
+        """Writes a batch; false when another process holds the file, and the batch goes on waiting."""
+        lines = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH))]
+        try:
+            self._book.note(lines)
+        except Unusable as error:
+            self._tell(str(error))
+            if error.is_busy and not self._closing:
+                self._pending.extendleft(reversed(lines))
+                return False
+            self._unwritten += len(lines)
+        else:
+            self._tell(_TOO_FAST if self._refused > self._seen else "")
+        self._seen = self._refused
+        self._given += sum(map(len, lines))
+        return True
+
+    def _forget(self) -> bool:
+        """Lets go of a part of what is too much; whether there is more."""
+        oldest = round((self._clock() - self._limits.keep) * 1000)
+        try:
+            return self._book.forget(self._limits, max(FIRST, oldest))
+        except Unusable as error:
+            if not error.is_busy:
+                self._tell(str(error))
+            return False
+
+    def _tell(self, trouble: str) -> None:
+        """Says a trouble once, and once that it is over."""
+        was, self._trouble = self._trouble, trouble
+        if trouble and not was:
+            self._before = self.lost
+            say(log, logging.WARNING, "history-down", f"calls are lost to the history, and go on: {trouble}")
+        elif was and not trouble:
+            told = "calls are kept in the history again"
+            say(log, logging.INFO, "history-up", told, lost=self.lost - self._before)

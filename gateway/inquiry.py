@@ -1,0 +1,154 @@
+"""What ails the credentials and routes of a gateway that serves, for whoever asks for `/status`.
+
+At once there is a judgement of what was seen in passing. Where something fails, the same questions as those of `check
+--live` are then asked in the background: only when someone looks, at most once in `PAUSE` seconds for each credential
+and route, `AT_ONCE` at a time, never for what is well, never for a token. From then on their finding is told.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from gateway.config.model import Config
+from gateway.config.settled import settle
+from gateway.errors import GatewayError
+from gateway.oauth.grants import claims_of
+from gateway.oauth.source import TokenSource
+from gateway.oic.diagnosis.credentials import of_credential
+from gateway.oic.diagnosis.facts import Asked, Contact, Shape
+from gateway.oic.diagnosis.finding import Finding
+from gateway.wiring import Assembly, Parts
+
+PAUSE = 60.0
+"""Seconds until the same may be asked again."""
+SOON = 0.5
+"""Seconds that an answer waits for what is being asked: enough for most, and far less than who asks would wait."""
+LONGEST = 30.0
+"""Seconds that one inquiry takes at most."""
+AT_ONCE = 8
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What came of asking about a failure with this reason."""
+
+    reason: str
+    finding: Finding
+
+
+class Inquiry:
+    """Asks for the gateway whose `parts` these are. Made and used in its loop; `forget` at a change and at the end."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._due: dict[Key, float] = {}
+        self._under_way: dict[Key, asyncio.Task[None]] = {}
+        self._found: dict[str, _Found] = {}
+
+    async def look(self, assembly: Assembly) -> None:
+        """Begins to ask about all that fails and is due, and waits a moment for what is under way."""
+        now = time.monotonic()
+        if failing := [key for key in _failing(assembly) if now >= self._due.get(key, 0.0)]:
+            live = await asyncio.to_thread(_brought)
+            for key in failing[: AT_ONCE - len(self._under_way)]:
+                self._due[key] = now + PAUSE
+                task = self._under_way[key] = asyncio.create_task(_bounded(self._asked(live, assembly, key)))
+                task.add_done_callback(partial(self._ended, key))
+        if self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=SOON)
+
+    def of_credential(self, config: Config, name: str, source: TokenSource) -> Finding | None:
+        """What is known to be wrong with a credential now; None where nothing is."""
+        status = source.status()
+        reason = reason_of(status)
+        if (found := self._found.get(name)) is not None and reason == found.reason:
+            return found.finding
+        return next((finding for finding in of_credential(_seen(config, name, source, reason)) if not finding.ok), None)
+
+    async def forget(self) -> None:
+        """Ends what is under way, and asks all anew at the next look."""
+        ending = list(self._under_way.values())
+        self._due.clear()
+        self._found.clear()
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    def _ended(self, key: Key, _: asyncio.Task[None]) -> None:
+        self._under_way.pop(key, None)
+
+    async def _asked(self, live: ModuleType, assembly: Assembly, key: Key) -> None:
+        kind, name = key
+        if kind == "route":
+            await self._asked_route(live, assembly, name)
+            return
+        status = assembly.sources[name].status()
+        reason = reason_of(status)
+        finding = await live.inquiring.about_credential(
+            self._parts, assembly.config, name, reason=reason, skew=status["clock_skew_s"]
+        )
+        if finding is not None:
+            self._found[name] = _Found(reason, finding)
+
+    async def _asked_route(self, live: ModuleType, assembly: Assembly, name: str) -> None:
+        config = assembly.config
+        number, route = next((number, route) for number, route in enumerate(assembly.routes) if route.name == name)
+        [settled] = settle(config.model_copy(update={"routes": [config.routes[number]]}))  # one of ten thousand
+        scope = config.credentials[route.credential].scope or ""
+        trial = live.trying.Trial(settled, route.place, route.design, scope)
+        await live.inquiring.about_route(trial, route.trouble, route.source.current())
+
+
+def reason_of(status: Mapping[str, Any]) -> str:
+    """Why a credential failed last, code and colon first; empty where it has not."""
+    return status["last_error"]["reason"] if status["last_error"] is not None else ""
+
+
+def _failing(assembly: Assembly) -> Iterable[Key]:
+    yield from (("credential", name) for name, source in assembly.sources.items() if reason_of(source.status()))
+    yield from (("route", route.name) for route in assembly.routes if route.trouble.is_known)
+
+
+def _seen(config: Config, name: str, source: TokenSource, reason: str) -> Asked:
+    """What is known without asking anybody, and without a look at the secret."""
+    credential, status = config.credentials[name], source.status()
+    claims = {} if reason else claims_of(source.current() or "")
+    shape = Shape(
+        name,
+        grant=credential.grant,
+        client_auth=credential.client_auth,
+        client_id=credential.client_id,
+        token_url=credential.token_url,
+        scope=credential.scope or "",
+    )
+    skew: Any = status["clock_skew_s"]
+    return Asked(shape, Contact(credential.token_url), reason=reason, life=_life(claims), claims=claims, skew=skew)
+
+
+def _life(claims: Mapping[str, Any]) -> float:
+    """Seconds from the token's begin to its end; endless where it does not say."""
+    begins, ends = claims.get("iat"), claims.get("exp")
+    return float(ends - begins) if isinstance(begins, int | float) and isinstance(ends, int | float) else float("inf")
+
+
+async def _bounded(work: Coroutine[Any, Any, None]) -> None:
+    """What cannot be found out stays open; a defect is told by the loop."""
+    try:
+        async with asyncio.timeout(LONGEST):
+            await work
+    except (OSError, ValueError, GatewayError):  # TimeoutError and ssl.SSLError are OSErrors
+        return
+
+
+def _brought() -> ModuleType:
+    """Only a gateway in trouble needs it: it brings cryptography."""
+    from gateway import live  # noqa: PLC0415 - see above
+    from gateway.live import inquiring  # noqa: F401, PLC0415 - an attribute of `live` from now on
+
+    return live

@@ -1,0 +1,172 @@
+"""Asks a credential's identity domain: is there a way, what does it publish, does it give a token, what is in it."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from gateway.config.model import Config, Credential
+from gateway.config.secrets import Secrets, doubt
+from gateway.config.settled import client_secrets
+from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
+from gateway.live.reaching import reach
+from gateway.live.speaking import speak
+from gateway.oauth.grants import claims_of
+from gateway.oauth.source import TokenSource
+from gateway.oic.diagnosis.facts import Asked, Contact, Discovery, Reply, Shape
+from gateway.proxy.dialing import Origin
+from gateway.proxy.routing import Base
+from gateway.wiring import Parts
+
+UNASKED = frozenset(("secret", "certificate", "sign-in", "store", "turn", "budget"))
+"""Failures on this side: the identity domain was not asked, and has nothing to tell of them."""
+DISCOVERY = "/.well-known/openid-configuration"  # OpenID Connect Discovery §4
+
+_URL = re.compile(r"https?://[!-~]{1,500}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a credential; `token` is empty where there is none."""
+
+    asked: Asked
+    token: str = field(default="", repr=False)
+
+
+async def ask(parts: Parts, config: Config, name: str, *, secrets: Secrets) -> Answer:
+    """Gets a new token for a credential, once, and looks at the way and at what else its identity domain says."""
+    credential = config.credentials[name]
+    around, (token, reason, status) = await asyncio.gather(
+        _around(parts, name, credential, secrets=secrets), _asked(parts, name, credential)
+    )
+    asked = await _completed(around, credential, reason=reason, skew=status["clock_skew_s"])
+    return Answer(replace(asked, life=status["expires_in_s"] or 0.0, claims=claims_of(token)), token)
+
+
+async def ask_around(parts: Parts, config: Config, name: str, *, secrets: Secrets, reason: str, skew: Any) -> Asked:
+    """The same for a credential that was refused for a known reason: all but the token is asked for."""
+    credential = config.credentials[name]
+    around = await _around(parts, name, credential, secrets=secrets)
+    return await _completed(around, credential, reason=reason, skew=skew)
+
+
+async def got(source: TokenSource, get: Callable[[], Awaitable[str]]) -> tuple[str, str, dict[str, Any]]:
+    """Token, or why there is none; and the source's status; closes the source."""
+    token = reason = ""
+    try:
+        token = await get()
+    except (TokenRefused, TokenUnavailable) as error:
+        reason = error.reason
+    finally:
+        await source.close()
+    return token, reason, source.status()
+
+
+def shape_of(name: str, credential: Credential, secrets: Secrets) -> Shape:
+    """What the configured values look like; reads the secrets, shows none."""
+    return Shape(
+        name,
+        grant=credential.grant,
+        client_auth=credential.client_auth,
+        client_id=credential.client_id,
+        token_url=credential.token_url,
+        scope=credential.scope or "",
+        doubts=tuple(_doubts(credential, secrets)),
+        client_id_doubt=_odd(credential.client_id),
+    )
+
+
+def _doubts(credential: Credential, secrets: Secrets) -> list[str]:
+    found: list[str] = []
+    for ref in client_secrets(credential):
+        try:
+            secret = secrets.read(ref)
+        except OSError:  # what cannot be read is told by whoever asks for the token
+            continue
+        found.append(_doubt(secret, credential.client_id))
+    return found
+
+
+def _doubt(secret: SecretStr, client_id: str) -> str:
+    value = secret.get_secret_value()
+    if said := doubt(secret):
+        return said
+    if value[:1] in {'"', "'"} and value[-1:] == value[:1]:
+        return "stands in quotes, which are sent as a part of it"
+    return "is the client id" if value == client_id else ""
+
+
+def _odd(client_id: str) -> str:
+    if any(letter.isspace() for letter in client_id):
+        return "has white space in it"
+    return "is a URL" if "://" in client_id else ""
+
+
+Around = tuple[Shape, Contact, Origin | None]
+
+
+async def _around(parts: Parts, name: str, credential: Credential, *, secrets: Secrets) -> Around:
+    """What can be known of a credential without asking for a token."""
+    shape, (contact, origin) = await asyncio.gather(
+        asyncio.to_thread(shape_of, name, credential, secrets), _looked(parts, credential)
+    )
+    return shape, contact, origin
+
+
+async def _completed(around: Around, credential: Credential, *, reason: str, skew: float | None) -> Asked:
+    """With what the identity domain publishes, where the way is open and the failure is not on this side."""
+    shape, contact, origin = around
+    discovery = Discovery()
+    if origin is not None and reason.partition(":")[0] not in UNASKED:
+        discovery = await _discovered(origin, Base.of(credential.token_url), within=credential.timeout)
+    return Asked(shape, contact, discovery, reason, skew=discovery.skew if skew is None else skew)
+
+
+async def _asked(parts: Parts, name: str, credential: Credential) -> tuple[str, str, dict[str, Any]]:
+    source = parts.source(name, credential)
+    return await got(source, source.anew)
+
+
+async def _looked(parts: Parts, credential: Credential) -> tuple[Contact, Origin | None]:
+    """The way to the token endpoint; the origin too, where it is open."""
+    try:
+        origin = await asyncio.to_thread(parts.identity, credential)
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request tells which file
+        base = Base.of(credential.token_url)
+        detail = "the files of `tls` or the proxy's password cannot be used"
+        return Contact(f"{base.scheme}://{base.authority}", step="files", detail=detail), None
+    contact = await reach(origin, within=credential.connect_timeout)
+    return contact, None if contact.step else origin
+
+
+async def _discovered(origin: Origin, base: Base, *, within: float) -> Discovery:
+    began = time.time()
+    try:
+        reply = await speak(origin, "GET", DISCOVERY, host=base.authority, within=within)
+    except GatewayError:
+        return Discovery()
+    return Discovery(reply.status, _token_endpoint(reply), _skew(reply, (began + time.time()) / 2))
+
+
+def _token_endpoint(reply: Reply) -> str:
+    try:
+        document = json.loads(reply.text) if reply.status == 200 else {}
+    except (ValueError, RecursionError):
+        return ""
+    said = document.get("token_endpoint") if isinstance(document, dict) else None
+    return said if isinstance(said, str) and _URL.fullmatch(said) and urlsplit(said).path else ""
+
+
+def _skew(reply: Reply, now: float) -> float | None:
+    """Seconds that the other's clock is ahead, by the `Date` of its answer, which leaves out fractions."""
+    try:
+        return parsedate_to_datetime(reply.fields.get("date", "")).timestamp() + 0.5 - now
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,64 @@
+"""One GET or OPTIONS on a connection of its own: no redirect is followed, no cookie kept, no second try made."""
+
+import asyncio
+from collections.abc import Iterable
+
+from gateway.errors import UpstreamTimeout
+from gateway.oic.diagnosis.facts import Reply
+from gateway.proxy.connection import Connection
+from gateway.proxy.dialing import Origin, dial
+from gateway.proxy.replies import ReplyHead
+
+LONGEST = 64 * 1024
+"""Bytes of a body that are read: enough to know what answers."""
+
+
+async def speak(
+    origin: Origin,
+    method: str,
+    target: str,
+    *,
+    host: str,
+    fields: Iterable[tuple[str, str]] = (),
+    bearer: str = "",
+    within: float,
+) -> Reply:
+    """The reply, its body cut after 64 KiB. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken.
+
+    `host` is the value of the Host field; `bearer` goes in where there is one.
+    """
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "User-Agent: oic-gateway", "Accept: */*"]
+    lines += ["Accept-Encoding: identity", "Connection: close", *(f"{name}: {value}" for name, value in fields)]
+    if bearer:
+        lines.append(f"Authorization: Bearer {bearer}")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+    try:
+        async with asyncio.timeout(within):
+            connection = await dial(origin, _lost)
+            try:
+                return await _exchanged(connection, head, within=within)
+            finally:
+                connection.abort()
+    except TimeoutError:
+        raise UpstreamTimeout(reason=f"no reply within {within:g} s") from None
+
+
+async def _exchanged(connection: Connection, head: bytes, *, within: float) -> Reply:
+    connection.begin([head], to_head=False, within=within)
+    reply = await connection.head()
+    body = bytearray()
+    while not connection.complete and len(body) < LONGEST:
+        body += b"".join(await connection.body(within))
+    body += b"".join(connection.arrived())
+    return Reply(reply.status, dict(_fields(reply)), bytes(body[:LONGEST]).decode("utf-8", "replace"))
+
+
+def _fields(reply: ReplyHead) -> Iterable[tuple[str, str]]:
+    """By lower-case name; of a field that is said twice, the last."""
+    for line in (*reply.passed, *(line for _, line in reply.held)):
+        name, _, value = line.decode("latin-1").partition(":")
+        yield name.strip().lower(), value.strip()
+
+
+def _lost(_: Connection) -> None:
+    """Whoever waits for the reply is told by the connection itself."""

@@ -1,0 +1,54 @@
+"""One token for a person who asks for it."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway import __version__
+from gateway.config.model import Config
+from gateway.config.secrets import Secrets
+from gateway.config.vault import Vault
+from gateway.live.asking import got, shape_of
+from gateway.oauth.grants import claims_of
+from gateway.observe.metrics import Metrics
+from gateway.oic.diagnosis.credentials import audiences, of_refusal
+from gateway.oic.diagnosis.facts import Asked, Contact
+from gateway.oic.diagnosis.finding import Finding
+from gateway.oic.diagnosis.scopes import of_audience
+from gateway.wiring import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """A token that was got for a person who asked for it, or the finding that tells why there is none."""
+
+    finding: Finding
+    token: str = field(default="", repr=False)
+    claims: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """There is a token, and nothing is to be said against it."""
+        return self.finding.ok
+
+
+async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswer:
+    """Gets one token for the credential of that name: the one that is kept in `state`, or by `force` another one, which
+    takes its place.
+    """
+    parts = Parts(Metrics(__version__), environ=os.environ)
+    credential = config.credentials[name]
+    try:
+        parts.keep(config)
+        source = parts.source(name, credential)
+        value, reason, status = await got(source, source.anew if force else source.get)
+    finally:
+        await parts.close()
+    if reason:
+        shape = shape_of(name, credential, Secrets(os.environ, vault=Vault(config.oci)))
+        return TokenAnswer(of_refusal(Asked(shape, Contact(credential.token_url), reason=reason)))
+    claims, life = claims_of(value), status["expires_in_s"]
+    finding = of_audience(name, credential.scope or "", audiences(claims)) or Finding(
+        ok=True, subject=f"credential {name}", seen=f"a token that lives {life:.0f} s", step="token"
+    )
+    return TokenAnswer(finding, value, {"expires_in_s": life, **claims})

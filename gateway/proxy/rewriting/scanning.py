@@ -1,0 +1,228 @@
+"""Finds the URLs of a document that goes by in pieces, and gives the gateway's names to those that are ours.
+
+A decision looks at nothing but a window of fixed size before a URL and a bound behind its beginning: so the output is
+the same however the document is cut, and what is held back is never more than the bound. Where nothing is ours, pieces
+pass as the objects that they came as.
+"""
+
+from collections.abc import Mapping
+from re import Match, Pattern
+from types import MappingProxyType
+from typing import NamedTuple
+
+from gateway.proxy.rewriting.markup import InHtml, InXml
+from gateway.proxy.rewriting.names import Here, Name, Names, Paths
+from gateway.proxy.rewriting.places import REACH, WINDOW, InJson, InYaml, Judge, Url
+from gateway.proxy.rewriting.shortcuts import Shortcut
+from gateway.proxy.rewriting.spelling import (
+    CODED_HOST,
+    CODED_PATHS,
+    ENDS_OF_SENTENCE,
+    TAIL,
+    Settled,
+    Swap,
+    goes_on,
+    level_of,
+    parts_of,
+    read,
+    write,
+)
+
+CONTEXT = WINDOW + REACH  # bytes before a URL that tell where it stands
+BOUND = 8 * 1024  # bytes from its beginning after which a URL counts as ended
+KNOWN = 256  # authorities remembered for one body
+LONGEST_KNOWN = 300  # bytes of such a one
+
+PLAIN_MARKS = (b":", b"/")
+DELIMITERS = frozenset((b'"', b"'", b">"))
+
+KINDS: Mapping[str, type[Judge]] = MappingProxyType({"json": InJson, "xml": InXml, "html": InHtml, "yaml": InYaml})
+
+
+class Found(NamedTuple):
+    """The beginning of a URL: where it and what follows its slashes begin, and how it is spelt."""
+
+    start: int
+    after: int
+    scheme: str | None
+    level: int
+    marks: tuple[bytes, bytes]
+
+    @property
+    def has_host(self) -> bool:
+        """It is no path."""
+        return self.after > self.start
+
+
+class Scanner:
+    """Renames the URLs of one body."""
+
+    def __init__(self, kind: str, names: Names, here: Here) -> None:
+        """`kind` as in KINDS."""
+        self._judge = KINDS[kind]
+        self._dialect = self._judge.dialect
+        self._names = names
+        self._here = here
+        self._shortcut = Shortcut(kind, names, here)
+        self._context = b""
+        self._held = b""
+        self._known: dict[tuple[str | None, int, bytes], Paths] = {}
+        self.changed = False
+
+    def is_clear(self, piece: bytes) -> bool:
+        """True when the next piece passes as it is."""
+        return not self._held and self._dialect.is_clear(piece)
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Gives what is settled by one more piece."""
+        if not piece:
+            return []
+        return self.skip(piece) if self.is_clear(piece) else self._read(piece)
+
+    def skip(self, piece: bytes) -> list[bytes]:
+        """Passes a piece that `is_clear`."""
+        self._context = piece[-CONTEXT:] if len(piece) >= CONTEXT else (self._context + piece)[-CONTEXT:]
+        return [piece]
+
+    def _read(self, piece: bytes) -> list[bytes]:
+        start = len(self._context)
+        text = b"".join((self._context, self._held, piece))
+        swaps, held = self._scan(text, start, final=False)
+        is_whole = not (self._held or swaps) and held == len(text)
+        self._held = text[held:]
+        self._context = text[max(0, held - CONTEXT) : held]
+        return [piece] if is_whole else self._put(text, start, held, swaps)
+
+    def end(self) -> list[bytes]:
+        """Gives what was held back."""
+        if not self._held:
+            return []
+        start = len(self._context)
+        text = self._context + self._held
+        swaps, _ = self._scan(text, start, final=True)
+        self._held = b""
+        return self._put(text, start, len(text), swaps)
+
+    def _put(self, text: bytes, start: int, end: int, swaps: list[Swap]) -> list[bytes]:
+        pieces: list[bytes] = []
+        for swap in swaps:
+            pieces += (text[start : swap.start], swap.spelt)
+            self.changed = self.changed or text[swap.start : swap.stop] != swap.spelt
+            start = swap.stop
+        pieces.append(text[start:end])
+        whole = b"".join(pieces)
+        return [whole] if whole else []
+
+    def _scan(self, text: bytes, position: int, *, final: bool) -> tuple[list[Swap], int]:
+        """Gives what is to be replaced, and from where on bytes are held back."""
+        swaps: list[Swap] = []
+        dialect, shortcut, judge = self._dialect, self._shortcut, self._judge(text, final=final)
+        search = (dialect.find if dialect.has_escapes(text[position:]) else dialect.plain).search
+        while met := search(text, position):
+            after = met.end()
+            settled: Settled | None
+            if met.lastgroup == "ref":
+                settled = None if judge.may_refer(after) else (after, None)
+            else:
+                settled = shortcut.settle(text, after)
+            if settled is None and (exact := dialect.exact(text, position, met)):
+                settled = self._settle(judge, exact, final=final)
+                if settled is None:
+                    return swaps, exact.start()
+            position, swap = settled or (after, None)
+            if swap is not None:
+                swaps.append(swap)
+        tail = None if final else self._dialect.tail.search(text, max(position, len(text) - TAIL))
+        return swaps, len(text) if tail is None else tail.start()
+
+    def _settle(self, judge: Judge, met: Match[bytes], *, final: bool) -> Settled | None:
+        """Settles one URL; None where bytes are missing."""
+        if met.group("colon", "slash") == PLAIN_MARKS and (
+            settled := self._shortcut.settle_anywhere(judge, met.start(), met.end(), BOUND)
+        ):
+            return settled
+        text, last = judge.text, met.start() + BOUND
+        is_open = not final and last > len(text)
+        found = self._begin(text, met, is_open=is_open)
+        if found is None:
+            return None
+        end, paths = self._host(text, found, last)
+        if is_open and found.has_host and goes_on(text, end):
+            return None
+        if not paths:
+            return max(end, met.end()), None
+        cut = text.find(b"'", found.after, last) if text[found.start - 1 : found.start] == b"'" else -1
+        path = CODED_PATHS[found.level - 1] if found.level else self._dialect.path
+        stop = _end(path, text, found.after, last if cut < 0 else cut)
+        if is_open and goes_on(text, stop):
+            return None
+        return self._rename(judge, found, end, stop, paths)
+
+    def _rename(self, judge: Judge, found: Found, host: int, stop: int, paths: Paths) -> Settled | None:
+        """Settles one whose authority, up to `host`, is known. Of the rest only the path is read: what follows it may
+        be full of URLs.
+        """
+        text, after = judge.text, found.after
+        spelt = read(text[after:stop], self._dialect, found.level)
+        authority, path = parts_of(spelt.text)
+        url = Url(
+            found.start,
+            after + spelt.end(len(authority) + len(path)),
+            found.start + BOUND,
+            found.scheme is None,
+            not found.has_host,
+        )
+        # A mark that ends what was looked up may be one of the authority's own: it is another one then.
+        name = None
+        if after + spelt.end(len(authority)) == host:
+            name = self._name(found, paths, path, is_value=text[found.start - 1 : found.start] in DELIMITERS)
+        verdict = False if name is None else judge.says(url)
+        if verdict is None:
+            return None
+        if name is None or not verdict:
+            return (found.start + 1 if url.is_path else url.after), None
+        head = write(name.head, self._dialect.written, found.level, found.marks)
+        return url.after, Swap(found.start, after + spelt.end(len(authority) + name.taken), head)
+
+    def _host(self, text: bytes, found: Found, last: int) -> tuple[int, Paths]:
+        """Gives the end of the authority, and what is there."""
+        if not found.has_host:
+            return found.after, self._at(found, b"/")  # which no authority is
+        end = _end(CODED_HOST if found.level else self._dialect.host, text, found.after, last)
+        return end, self._at(found, text[found.after : end])
+
+    def _begin(self, text: bytes, met: Match[bytes], *, is_open: bool) -> Found | None:
+        secure, colon, slash, ref = met.groups()
+        if ref is None:
+            scheme = "https" if secure else "http"
+            return Found(met.start(), met.end(), scheme, level_of(colon, slash), (colon, slash))
+        if is_open and goes_on(text, met.end()):
+            return None
+        second = self._dialect.slash.match(text, met.end())
+        after = met.start() if second is None else second.end()
+        return Found(met.start(), after, None, 0, (b":", met[0]))
+
+    def _at(self, found: Found, raw: bytes) -> Paths:
+        """What is at the authority of a URL: most of them in a body have one of few."""
+        key = (found.scheme, found.level, raw)
+        paths = self._known.get(key)
+        if paths is None:
+            authority = read(raw, self._dialect, found.level).text
+            paths = self._names.at(found.scheme, authority if found.has_host else None, self._here)
+            if len(self._known) < KNOWN and len(raw) < LONGEST_KNOWN:
+                self._known[key] = paths
+        return paths
+
+    def _name(self, found: Found, paths: Paths, path: str, *, is_value: bool) -> Name | None:
+        # In running text the mark that ends a sentence is no part of the URL; a dot segment is not such a mark.
+        shorter = path if is_value else path.rstrip(ENDS_OF_SENTENCE)
+        if shorter != path and not shorter.endswith("/"):
+            name = self._names.name_at(paths, shorter, self._here, has_host=found.has_host)
+            if name is not None:
+                return name
+        return self._names.name_at(paths, path, self._here, has_host=found.has_host)
+
+
+def _end(pattern: Pattern[bytes], text: bytes, start: int, last: int) -> int:
+    met = pattern.match(text, start, last)
+    return start if met is None else met.end()

@@ -1,0 +1,187 @@
+"""The short ways for a URL in plain letters: in the commonest places (a member's whole value or an element of JSON, a
+whole attribute or text of XML), and at any other. They settle the same as the long way, or nothing at all.
+
+Thousands of URLs of a body share a handful of beginnings. One below which no upstream lies (`Prefixes.stem`) gives
+every URL that goes on behind it the same name: it is asked for once.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import NamedTuple
+
+from gateway.proxy.rewriting.dialects import JSON, XML, YAML
+from gateway.proxy.rewriting.markup import html_says, xml_says
+from gateway.proxy.rewriting.names import Here, Names, Paths
+from gateway.proxy.rewriting.places import Judge, Url, Verdict
+from gateway.proxy.rewriting.spelling import ENDS_OF_SENTENCE, Dialect, Settled, Swap, write
+
+KNOWN = 256  # beginnings remembered for one body
+SIZES = 8  # of so many sizes
+LONGEST_KNOWN = 300  # bytes of one
+LONGEST_BEFORE = 256  # bytes of a tag before its URL
+SECURE = 0x73
+SLASH = 0x2F
+ENDS = ENDS_OF_SENTENCE.encode()
+
+# They match behind the two slashes of a URL. Groups: 1 where it might be a member's name, 2 authority, 3 path.
+_AUTHORITY = rb"([A-Za-z0-9.\-]{1,255}+(?::[0-9]{0,5}+)?)"
+# The value of a member, whose name ends as no one does whose value stays (`places.KEPT`); the first element.
+_NAMES = (rb'[a-zA-Z][a-km-zA-KM-Z]": "', rb'[a-zA-Z][a-km-zA-KM-Z]":"', rb'\["')
+_ELEMENTS = (rb', "', rb',"')
+
+
+def _behind(starts: tuple[bytes, ...]) -> bytes:
+    return b"|".join(b"(?<=%b%b)" % (start, scheme) for scheme in (b"https://", b"http://") for start in starts)
+
+
+# Behind a comma comes an element or a name: what follows the string tells.
+JSON_COMMON = re.compile(
+    rb'(?:%b|((?:%b)))%b(/[!$-;=@-\[\]-~]{0,1000}+)(?=[?#"])(?(1)(?=[^"\\]{0,1000}+"[,\]]))'
+    % (_behind(_NAMES), _behind(_ELEMENTS), _AUTHORITY)
+)
+XML_COMMON = re.compile(rb'(?:%b)()?%b(/[!$%%(-;=@-~]{0,1000}+)(?=[?#"<])' % (_behind((rb'[">]',)), _AUTHORITY))
+NOTHING_COMMON = re.compile(rb"(?!)")
+# The same at any place. Groups: 1 authority, 2 path. A quote may end it, so there is none in it.
+_ANYWHERE = rb'%b(/[!$%%%b(-;=@-\[\]-~]{0,1000}+)(?=[?#" <>\r\n])'
+JSON_ANYWHERE = re.compile(_ANYWHERE % (_AUTHORITY, b"&"))
+XML_ANYWHERE = re.compile(_ANYWHERE % (_AUTHORITY, b""))
+
+
+class Stem(NamedTuple):
+    """What becomes of a URL that begins so."""
+
+    taken: int
+    """The bytes behind the two slashes that are replaced."""
+    head: bytes | None
+    """None where it stays."""
+
+
+FOREIGN = Stem(0, None)  # it is at nobody's authority
+
+
+def _in_common(_: bytes, __: int) -> Verdict:
+    """The pattern says where it stands."""
+    return True
+
+
+def _in_tag(says: Callable[[bytes], Verdict], text: bytes, start: int) -> Verdict:
+    opened = text.rfind(b"<", max(0, start - LONGEST_BEFORE), start)
+    return None if opened < 0 else says(text[opened:start])
+
+
+class Way(NamedTuple):
+    """What is common in one kind of document."""
+
+    dialect: Dialect
+    common: re.Pattern[bytes]
+    anywhere: re.Pattern[bytes]
+    says: Callable[[bytes, int], Verdict]
+    """Settles a common one."""
+
+
+WAYS: Mapping[str, Way] = MappingProxyType(
+    {
+        "json": Way(JSON, JSON_COMMON, JSON_ANYWHERE, _in_common),
+        "xml": Way(XML, XML_COMMON, XML_ANYWHERE, partial(_in_tag, xml_says)),
+        "html": Way(XML, XML_COMMON, XML_ANYWHERE, partial(_in_tag, html_says)),
+        "yaml": Way(YAML, NOTHING_COMMON, JSON_ANYWHERE, _in_common),
+    }
+)
+
+
+class Shortcut:
+    """Settles the common URLs of one body."""
+
+    def __init__(self, kind: str, names: Names, here: Here) -> None:
+        """`kind` as in WAYS."""
+        dialect, self._common, self._anywhere, self._says = WAYS[kind]
+        self._written = dialect.written
+        self._names = names
+        self._here = here
+        self._places: dict[bytes, Paths] = {}
+        self._stems: dict[bytes, Stem] = {}
+        self._wholes: dict[bytes, Stem] = {}
+        self._sizes: list[int] = []
+
+    def settle(self, text: bytes, after: int) -> Settled | None:
+        """Settles the URL whose two slashes end at `after`; None where it must go the long way."""
+        met = self._common.match(text, after)
+        if met is None:
+            return None
+        start = after - (8 if text[after - 4] == SECURE else 7)
+        stem = self._stem(text, after, met, 2)
+        if stem is None or stem.head is None:
+            return stem and (met.end(2) if stem is FOREIGN else met.end(), None)
+        verdict = self._says(text, start)
+        if verdict is None:
+            return None
+        return met.end(), Swap(start, after + stem.taken, stem.head) if verdict else None
+
+    def settle_anywhere(self, judge: Judge, start: int, after: int, bound: int) -> Settled | None:
+        """The same for a URL in plain letters from `start` on that stands at any place; the look behind it goes `bound`
+        bytes far.
+        """
+        met = self._anywhere.match(judge.text, after)
+        if met is None:
+            return None
+        stem = self._stem(judge.text, after, met, 1)
+        if stem is None or stem.head is None:
+            return stem and (met.end(1) if stem is FOREIGN else met.end(), None)
+        verdict = judge.says(Url(start, met.end(), start + bound))
+        if verdict is None:
+            return None
+        return met.end(), Swap(start, after + stem.taken, stem.head) if verdict else None
+
+    def _stem(self, text: bytes, after: int, met: re.Match[bytes], authority: int) -> Stem | None:
+        """What begins the URL, or is all of it; None where that is not enough to name it."""
+        path = met[authority + 1]
+        if b"/." in path or b"%2" in path:  # it may step out of its prefix
+            return None
+        for size in self._sizes:
+            stem = self._stems.get(text[after - 4 : after + size])
+            if stem is not None and text[after + size] == SLASH:
+                return stem
+        paths = self._at(text[after - 4 : met.end(authority)])
+        if not paths:
+            return FOREIGN
+        if path[-1] in ENDS and authority == 1:  # in running text
+            return None
+        stem = self._wholes.get(text[after - 4 : met.end()])
+        return stem or self._learn(text, after, met.end(authority), path.decode("ascii"), paths)
+
+    def _at(self, raw: bytes) -> Paths:
+        """What is at the authority of a URL, with the end of its scheme before it."""
+        paths = self._places.get(raw)
+        if paths is None:
+            scheme = "https" if raw[0] == SECURE else "http"
+            paths = self._names.at(scheme, raw[4:].decode("ascii"), self._here)
+            if len(self._places) < KNOWN:
+                self._places[raw] = paths
+        return paths
+
+    def _learn(self, text: bytes, after: int, slash: int, path: str, paths: Paths) -> Stem:
+        """Names a URL whose path begins at `slash`, and remembers its beginning."""
+        name = self._names.name_at(paths, path, self._here, has_host=True)
+        if name is None:
+            stem = Stem(0, None)
+        else:
+            stem = Stem(slash - after + name.taken, write(name.head, self._written, 0, (b":", b"/")))
+        ends = [at.stem(path) for at in paths]
+        # Without a public name a path begins the URL: then what follows counts too.
+        if min(ends) >= 0 and self._here.public:
+            self._keep(text[after - 4 : slash + max(ends)], stem)
+        elif len(self._wholes) < KNOWN and len(path) <= LONGEST_KNOWN:
+            self._wholes[text[after - 4 : slash + len(path)]] = stem
+        return stem
+
+    def _keep(self, raw: bytes, stem: Stem) -> None:
+        size = len(raw) - 4
+        if len(self._stems) >= KNOWN or size > LONGEST_KNOWN:
+            return
+        if size not in self._sizes:
+            if len(self._sizes) >= SIZES:
+                return
+            self._sizes.append(size)
+        self._stems[raw] = stem

@@ -1,0 +1,89 @@
+"""What the walk looks up: routes, compiled once at start, and all that holds for every one of them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from gateway.oauth.source import TokenSource
+from gateway.observe.meters import RouteMeter
+from gateway.oic.instances import Search
+from gateway.oic.trouble import RouteTrouble
+from gateway.proxy.admission import Admission
+from gateway.proxy.attempts import Replay
+from gateway.proxy.outgoing import Edits
+from gateway.proxy.requests import RequestHead
+from gateway.proxy.rewriting import Names
+from gateway.proxy.routing import Base, Routing, Way
+from gateway.proxy.upstream import Upstream
+
+GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+class Place(NamedTuple):
+    """An origin that requests of a route go to."""
+
+    base: Base
+    upstream: Upstream
+    host_line: bytes
+    """The Host field, without its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A configured route, compiled: everything a request needs."""
+
+    name: str
+    path: str
+    credential: str
+    methods: frozenset[str]
+    connect_timeout: float
+    response_timeout: float
+    idle_timeout: float
+    replay: Replay
+    idempotent: bool
+    replay_limit: int
+    origins: frozenset[str]
+    kept: frozenset[bytes]
+    """Fields of a reply that pass on this route only."""
+    rewrite: frozenset[str]
+    edits: Edits | None
+    ids: Search
+    source: TokenSource
+    place: Place
+    design: Place | None
+    """Where a 307 of the developer API may lead."""
+    meter: RouteMeter
+    trouble: RouteTrouble
+    """What ails it at present."""
+
+    @property
+    def base(self) -> Base:
+        """The upstream URL."""
+        return self.place.base
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All origins that requests may go to."""
+        return (self.place,) if self.design is None else (self.place, self.design)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All routes of one configuration; replaced whole when the configuration is read again."""
+
+    routing: Routing[Route]
+    names: Names
+    admission: Admission
+    body_limit: int | None
+    public_url: str
+    """The gateway in its replies; empty: as its caller named it."""
+
+
+class Settled(msgspec.Struct):
+    """What steps 1 and 2 made of the last head on a connection, while the table is the same."""
+
+    head: RequestHead
+    table: Table
+    host: bytes | None
+    way: Way[Route]

@@ -1,0 +1,126 @@
+"""From settled routes to compiled ones: where each leads, what it changes, and the connections that routes share."""
+
+import ssl
+from collections.abc import Callable
+from functools import lru_cache
+
+from gateway.config.model import Config
+from gateway.config.part import Proxy, Tls
+from gateway.config.settled import SettledRoute
+from gateway.oauth.source import TokenSource
+from gateway.observe.metrics import Metrics
+from gateway.oic.developer import design_host, is_developer
+from gateway.oic.instances import DEFAULT_RULES, TRIGGER_RULES, Rule, Search, Where
+from gateway.oic.trouble import RouteTrouble
+from gateway.proxy.dialing import Origin
+from gateway.proxy.egress import Way
+from gateway.proxy.headers import kept_of
+from gateway.proxy.outgoing import Edits
+from gateway.proxy.routing import Base
+from gateway.proxy.table import GENERAL_METHODS, Place, Route
+from gateway.proxy.upstream import Upstream
+
+_ALL_METHODS = frozenset(GENERAL_METHODS)
+
+
+class Trust:
+    """TLS contexts, one for each set of authorities."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str | None, ssl.SSLContext] = {}
+
+    def context(self, tls: Tls | None) -> ssl.SSLContext:
+        """Verifies against the system's authorities, or those of `ca`. TLS 1.2 at least, as OIC documents."""
+        ca = tls.ca if tls is not None else None
+        if ca not in self._contexts:
+            self._contexts[ca] = verifying(ca)
+        return self._contexts[ca]
+
+
+class Routes:
+    """Compiles the routes of one configuration. Routes to one origin share its `upstreams` entry, whose connections
+    they use.
+    """
+
+    def __init__(
+        self, config: Config, *, metrics: Metrics, trust: Trust, way: Callable[[str, Proxy | None], Way | None]
+    ) -> None:
+        """`way` finds the egress proxy for a URL."""
+        self._pool = config.pool
+        self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
+        self._metrics = metrics
+        self._trust = trust
+        self._way = way
+        self._upstreams: dict[Origin, Upstream] = {}
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """All that the compiled routes lead to."""
+        return tuple(self._upstreams.values())
+
+    def compiled(self, route: SettledRoute, source: TokenSource) -> Route:
+        """One route, ready. Raises OSError or ssl.SSLError for a certificate file that cannot be used."""
+        base = Base.of(route.upstream)
+        design = _design_of(route, base)
+        return Route(
+            name=route.name,
+            path=route.path,
+            credential=route.credential,
+            methods=route.methods or _ALL_METHODS,
+            connect_timeout=route.connect_timeout,
+            response_timeout=route.response_timeout,
+            idle_timeout=route.idle_timeout,
+            replay=route.replay,
+            idempotent=route.idempotent,
+            replay_limit=route.replay_limit,
+            origins=_lowered(route.origins),  # browsers write them so
+            kept=kept_of(cookies=route.keep_cookies, ranges=not route.rewrite),
+            rewrite=route.rewrite,
+            edits=Edits.of(fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query),
+            ids=_search(route.instance_id, is_developer=is_developer(base.path)),
+            source=source,
+            place=self._place(route, route.upstream, base),
+            design=None if design is None else self._place(route, design, Base.of(design)),
+            meter=self._metrics.route(route.name),
+            trouble=RouteTrouble(route.upstream, self._scopes[route.credential]),
+        )
+
+    def _place(self, route: SettledRoute, url: str, base: Base) -> Place:
+        way = self._way(url, route.proxy)
+        proxy = way.proxy() if way is not None else None
+        tls = self._trust.context(route.tls) if base.scheme == "https" else None
+        origin = Origin(base.host, base.port, tls, proxy)
+        if origin not in self._upstreams:
+            pool = self._pool
+            self._upstreams[origin] = Upstream(origin, size=pool.size, idle=pool.idle, max_age=pool.max_age)
+        return Place(base, self._upstreams[origin], f"Host: {base.authority}".encode())
+
+
+def _design_of(route: SettledRoute, base: Base) -> str | None:
+    """The design host's URL of the same path: as it is said, else where the upstream is the developer API of OIC 3."""
+    if route.design is not None:
+        return f"{route.design}{base.path}"
+    host = design_host(base.host) if is_developer(base.path) else None
+    return None if host is None else f"{base.scheme}://{host}{base.path}"
+
+
+@lru_cache(maxsize=16)
+def _lowered(origins: tuple[str, ...]) -> frozenset[str]:
+    """Routes that say the same share it, here and below."""
+    return frozenset(origin.lower() for origin in origins)
+
+
+@lru_cache(maxsize=64)
+def _search(places: tuple[tuple[Where, str], ...] | None, *, is_developer: bool) -> Search:
+    if places is None:
+        return Search.of(DEFAULT_RULES if is_developer else TRIGGER_RULES)
+    return Search.of(Rule(where, name) for where, name in places)
+
+
+def verifying(ca: str | None) -> ssl.SSLContext:
+    """A client's context that trusts the authorities in the PEM file `ca`, or those of the system."""
+    context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as TLS 1.3: a write need never wait for a read
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,106 @@
+"""Certificates made on the fly, so that the sandbox speaks HTTPS: good ones, and those of set-up mistakes."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+_DAY = timedelta(days=1)
+_OWN_NAMES = ("127.0.0.1", "::1", "localhost")
+_SIGNS = {
+    name: name in {"key_cert_sign", "crl_sign"}
+    for name in "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign "
+    "crl_sign encipher_only decipher_only".split()
+}
+
+
+class Kind(NamedTuple):
+    """What is special about a certificate; `is_told`: its authority is given to whoever is to trust it."""
+
+    issuer: str = "OIC Sandbox Authority"
+    names: tuple[str, ...] = _OWN_NAMES
+    begins: timedelta = -_DAY
+    ends: timedelta = 30 * _DAY
+    is_told: bool = True
+
+
+KINDS = {
+    "trusted": Kind(),
+    "untrusted": Kind(is_told=False),
+    "inspection": Kind(issuer="Sandbox TLS Inspection", is_told=False),
+    "expired": Kind(begins=-30 * _DAY, ends=-_DAY),
+    "wrong-name": Kind(names=("another.sandbox.invalid",)),
+}
+"""By the value of the switch `certificate`."""
+
+
+def serving(kind: str) -> tuple[ssl.SSLContext, str]:
+    """The context of a server with a certificate of that kind, and its authority in PEM: empty where it is not told."""
+    special, authority, key = KINDS[kind], _made_key(), _made_key()
+    root = _begun(special.issuer, authority, special.issuer, begins=-31 * _DAY, ends=31 * _DAY)
+    root = root.add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
+    root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    root = root.add_extension(x509.KeyUsage(**_SIGNS), critical=True)
+    leaf = _begun("OIC sandbox", key, special.issuer, begins=special.begins, ends=special.ends)
+    leaf = leaf.add_extension(x509.SubjectAlternativeName(list(map(_general, special.names))), critical=False)
+    leaf = leaf.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
+    )
+    context = _context(_pem_of(key) + _signed(leaf, authority))
+    return context, _signed(root, authority) if special.is_told else ""
+
+
+def private_key() -> str:
+    """A new private key on P-256, in PEM (PKCS #8), not encrypted."""
+    return _pem_of(_made_key())
+
+
+def _made_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _pem_of(key: ec.EllipticCurvePrivateKey) -> str:
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+
+
+def _begun(
+    subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, *, begins: timedelta, ends: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(_name(issuer))
+    builder = builder.not_valid_before(now + begins).not_valid_after(now + ends)
+    return builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+
+
+def _signed(builder: x509.CertificateBuilder, authority: ec.EllipticCurvePrivateKey) -> str:
+    return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _context(pem: str) -> ssl.SSLContext:
+    """`ssl` reads certificates from files only: this one is there for as long as that takes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "server.pem")
+        file.touch(0o600)
+        file.write_text(pem, encoding="ascii")
+        context.load_cert_chain(file)
+    return context

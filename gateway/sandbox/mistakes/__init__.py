@@ -1,0 +1,26 @@
+"""Set-up mistakes that the sandbox plays whole: its switches, and the configuration that it prints for a gateway.
+
+The key is the code that `oic-gateway check --live` finds in that configuration; behind a slash stands which of several
+mistakes with that code it is, as in `invalid_client/inactive`. Pure.
+"""
+
+from gateway.sandbox.mistakes.credentials import CREDENTIALS
+from gateway.sandbox.mistakes.routes import ROUTES
+from gateway.sandbox.mistakes.row import Mistake
+from gateway.sandbox.mistakes.scopes import SCOPES
+from gateway.sandbox.mistakes.ways import WAYS
+
+__all__ = ["MISTAKES", "Mistake", "code_of", "listed"]
+
+MISTAKES: dict[str, Mistake] = {**CREDENTIALS, **SCOPES, **ROUTES, **WAYS}
+
+
+def code_of(name: str) -> str:
+    """The code of a mistake, by its key."""
+    return name.partition("/")[0]
+
+
+def listed() -> str:
+    """All mistakes with a line each, for people."""
+    width = max(map(len, MISTAKES))
+    return "".join(f"{name:<{width}}  {row.plays}\n" for name, row in MISTAKES.items())

@@ -1,0 +1,166 @@
+"""The verb's table, and whom it asks; tests/system/test_history.py runs it."""
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.admin import instances
+from gateway.history.book import Book
+from gateway.history.port import Found, NoneKept, Unsearchable
+from gateway.history.query import Query
+from tests.history.lines import spelt
+
+
+def options(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    instances.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+async def ran(address: str, *words: str, kept: instances.Kept | None = None) -> int:
+    return await asyncio.to_thread(instances.run, options(*words), address, lambda: kept)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> instances.Kept:
+    book = Book(tmp_path / "history")
+    book.note([spelt(number) for number in range(3)])
+    book.close()
+    return str(tmp_path / "history"), 1e9
+
+
+def test_a_table_is_aligned_below_its_head() -> None:
+    records = [
+        json.loads(spelt(1, method="GET", path="/a", duration_ms=1.26, error=None)),
+        json.loads(spelt(2, status=None, route=None, instance_id=None, path="/b/c", duration_ms=330_000.0, error="x")),
+    ]
+    assert instances.table(records) == [
+        "TIME                      STATUS  METHOD  ROUTE   PATH  INSTANCE          MS  ERROR",
+        "2026-01-31T12:00:01.000Z     200  GET     orders  /a    instance-1       1.3  -",
+        "2026-01-31T12:00:02.000Z       -  -       -       /b/c  -           330000.0  x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        (["instances", "-rSjUUVEfGXW0tyvl-GZAx", "--json"], ["instances", "--json", "--", "-rSjUUVEfGXW0tyvl-GZAx"]),
+        (["instances", "--SjUUVEfGXW0tyvl-GZAx"], ["instances", "--", "--SjUUVEfGXW0tyvl-GZAx"]),
+        (["instances", "--", "-rSjUUVEfGXW0tyvl-GZAx"], ["instances", "--", "-rSjUUVEfGXW0tyvl-GZAx"]),
+        (["instances", "lJrSjUUVEfGXW0tyvl-GZA"], ["instances", "lJrSjUUVEfGXW0tyvl-GZA"]),
+        (["instances", "--request-id", "r", "-c", "gateway.yaml"],) * 2,
+    ],
+)
+def test_an_id_that_begins_with_a_dash_is_no_flag(words: list[str], read: list[str]) -> None:
+    assert instances.id_last(words) == read
+
+
+def test_nothing_is_no_table() -> None:
+    assert instances.table([]) == []
+
+
+def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
+    [_, row] = instances.table([json.loads(spelt(1, path="/\x1b[31m\n" + "x" * 500))])
+    assert row.isprintable()
+    assert "\\x1b[31m\\n" in row
+    assert "…" in row
+    assert len(row) < 200
+
+
+async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    port.desk.found = Found((spelt(1),), 9, "memory", lost=2)
+    flags = "--request-id r --route o --client ::1 --status 5XX --since 2026-01-31 --until 2026-02-01 --limit 1"
+    assert await ran(port.address, "a b&c", *flags.split()) == 0
+    [query] = port.desk.queries
+    assert query == Query("a b&c", "r", "o", "::1", "5xx", 1769817600000, 1769904000000, 1)
+    told = capsys.readouterr()
+    assert "instance-1" in told.out
+    cut = "there may be older ones: raise --limit, or narrow the search"
+    assert told.err == f"1 found; {cut}; 9 calls are kept in memory; 2 were lost\n"
+
+
+async def test_json_is_the_document_of_the_admin_port(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    port.desk.found = Found((spelt(1),), 9, "memory", stuck=(7,))
+    assert await ran(port.address, "--json") == 0
+    told = capsys.readouterr()
+    document = {"instances": [json.loads(spelt(1))], "kept": 9, "where": "memory", "lost": 0, "stuck": [7]}
+    assert (json.loads(told.out), told.err) == (document, "")
+
+
+async def test_nothing_found_is_said_and_is_status_one(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await ran(port.address, "none") == 1
+    assert capsys.readouterr() == ("", "nothing matches; 0 calls are kept in memory\n")
+    assert await ran(port.address, "none", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["instances"] == []
+
+
+async def test_bytes_that_are_no_text_are_asked_for_as_they_are(port: Any) -> None:
+    """What a shell hands over for $'\\xff'."""
+    assert await ran(port.address, "\udcff") in {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--status", "x"], "--status is no status; write one like 502"),
+        (["--since", "x"], "--since is no time"),
+        (["--since", "1h", "--until", "2h"], "--since is later than --until; exchange them"),
+        (["--limit", "x"], "--limit is no number"),
+        ([""], "ID is empty"),
+    ],
+)
+async def test_a_wrong_flag_is_a_usage_error_and_asks_nobody(
+    port: Any, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    assert await ran(port.address, *words) == 2
+    assert capsys.readouterr().err.startswith(told)
+    assert port.seen == []
+
+
+@pytest.mark.parametrize("failure", [NoneKept(), Unsearchable("the file is held")])
+async def test_an_answer_that_is_none_is_told_and_no_file_is_read(
+    port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.Kept
+) -> None:
+    port.desk.failure = failure
+    assert await ran(port.address, kept=file) == 69
+    assert capsys.readouterr() == ("", f"{failure}\n")
+
+
+async def test_who_may_not_ask_is_told(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    port.refused = "this address may not call"
+    assert await ran(port.address) == 69
+    assert capsys.readouterr().err == "this address may not call\n"
+
+
+async def test_where_nobody_answers_the_file_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.Kept
+) -> None:
+    nowhere = f"unix:{tmp_path}/none"
+    assert await ran(nowhere, "instance-1", kept=file) == 0
+    told = capsys.readouterr()
+    assert "instance-1" in told.out
+    assert told.err == "1 found; 3 calls are kept in a file\n"
+    assert await ran(nowhere, "none", kept=file) == 1
+    assert await ran(nowhere, "--json", kept=file) == 0
+    capsys.readouterr()
+    assert await ran(nowhere, kept=(str(tmp_path / "none"), 1e9)) == 69
+    assert "no gateway answers at unix:" in capsys.readouterr().err
+    assert await ran(nowhere) == 69
+    assert "its calls were kept in memory" in capsys.readouterr().err
+
+
+async def test_a_stranger_on_the_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]")
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    assert await ran(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") == 69
+    assert "not as a gateway does" in capsys.readouterr().err
+    server.close()
+    await server.wait_closed()

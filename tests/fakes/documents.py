@@ -1,0 +1,40 @@
+"""Documents that name OIC, and the way that they go through the rewriter."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from gateway.proxy.rewriting import Here, Names, Plan, Rewriter, is_clear
+from gateway.proxy.routing import Base
+
+HOST = "acme.integration.us-phoenix-1.ocp.oraclecloud.com"
+FLOW = "/ic/api/integration/v1/flows/rest/ORDERS/1.0"
+ORDERS = Base.of(f"https://{HOST}{FLOW}/")
+API = Base.of(f"https://{HOST}/ic/api/")
+DESIGN = Base.of("https://design.integration.us-phoenix-1.ocp.oraclecloud.com/ic/api/")
+OTHER = Base.of("https://other.example:8443/ic/ws/x")
+NAMES = Names.of([(ORDERS, "/orders/"), (API, "/api"), (OTHER, "/other")], designs=[(API, DESIGN)])
+GATE = "http://gw:8080"
+HERE = Here(ORDERS, GATE, home="/orders/")
+U = f"https://{HOST}:443{FLOW}"
+ALL = frozenset({"json", "xml", "yaml", "html"})
+
+
+def rewritten(
+    body: bytes, kind: str = "json", *, cuts: Iterable[int] = (), here: Here = HERE, charset: str = "", coding: str = ""
+) -> bytes:
+    plan = Plan(kind, charset, coding)
+    rewriter = Rewriter(plan, NAMES, here)
+    places = [0, *sorted(cuts), len(body)]
+    pieces = [body[start:stop] for start, stop in pairwise(places)]
+    given = [b"".join(out) for piece in pieces for out in rewriter.feed([piece] if piece else [])]
+    whole = b"".join(given) + b"".join(b"".join(out) for out in rewriter.end())
+    if not coding:
+        assert rewriter.changed == (whole != body)
+    assert whole == body or not is_clear(plan, pieces)
+    return whole
+
+
+def text(body: str, kind: str = "json", *, here: Here = HERE) -> str:
+    whole = rewritten(body.encode(), kind, here=here)
+    assert whole == rewritten(body.encode(), kind, here=here, cuts=range(len(body.encode())))
+    return whole.decode()

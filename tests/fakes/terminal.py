@@ -1,0 +1,96 @@
+"""The real program at a real pseudo-terminal, with a person who reads what it says and types."""
+
+import asyncio
+import fcntl
+import os
+import pty
+import struct
+import sys
+import termios
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.fakes.process import KEPT_VARIABLES, LONGEST, ROOT
+
+_WIDE = struct.pack("HHHH", 50, 400, 0, 0)
+
+
+class Terminal:
+    """`async with Terminal(folder, "init") as terminal`: the process runs in `folder`. `shown` is the screen so far."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._folder = folder
+        self._arguments = arguments
+        self._change = asyncio.Event()
+        self._read_to = 0
+        self.shown = ""
+
+    async def __aenter__(self) -> Self:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, _WIDE)
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        # The leader of a new session that opens a terminal has it as its own: Ctrl-C and /dev/tty lead there.
+        at_it = ("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs))
+        self._process = await asyncio.create_subprocess_exec(
+            *at_it,
+            *(sys.executable, "-m", "gateway", *self._arguments),
+            cwd=self._folder,
+            env={**kept, "PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+        os.set_blocking(self._ours, False)
+        self._theirs = theirs
+        asyncio.get_running_loop().add_reader(self._ours, self._take)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        asyncio.get_running_loop().remove_reader(self._ours)
+        os.close(self._ours)
+        os.close(self._theirs)
+
+    async def sees(self, text: str) -> None:
+        """Waits until the screen shows this, below what was waited for before."""
+        try:
+            async with asyncio.timeout(LONGEST):
+                while (found := self.shown.find(text, self._read_to)) < 0:
+                    self._change.clear()
+                    await self._change.wait()
+        except TimeoutError:
+            raise AssertionError(f"not shown: {text!r} in {self.shown[self._read_to :]!r}") from None
+        self._read_to = found + len(text)
+
+    def types(self, line: str) -> None:
+        """A line with its end; control characters do what they do at a terminal."""
+        os.write(self._ours, f"{line}\n".encode())
+
+    def presses(self, key: str) -> None:
+        """One key, as `\\x03` for Ctrl-C."""
+        os.write(self._ours, key.encode())
+
+    async def answers(self, asked: str, line: str) -> None:
+        """Waits for the question, and answers it."""
+        await self.sees(asked)
+        self.types(line)
+
+    async def ended(self) -> int:
+        """Waits for the end; gives the exit status, and `shown` is whole."""
+        async with asyncio.timeout(LONGEST):
+            status = await self._process.wait()
+        self._take()
+        return status
+
+    def _take(self) -> None:
+        try:
+            while piece := os.read(self._ours, 65536):
+                self.shown += piece.decode(errors="replace").replace("\r\n", "\n")
+                self._change.set()
+        except BlockingIOError:
+            pass
+        except OSError:  # the other end is closed
+            asyncio.get_running_loop().remove_reader(self._ours)

@@ -1,0 +1,128 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.history.query import LAST, MOST, BadQuery, Query, instant, newest, parse, sift, spelt
+from gateway.observe.record import Record, line
+from gateway.observe.stamp import stamp
+from tests.history.lines import START, asked
+from tests.history.lines import spelt as call
+
+MILLI = int(START * 1000)
+AWKWARD = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled_from(
+    ['"', '"route":"a"', 'a","route":"b', "\\", "a\\", "\x85", "\u2028", "é", '\\"route\\":\\"a']
+)
+
+
+def test_nothing_asked_is_the_newest_twenty() -> None:
+    assert parse([], now=START) == Query(limit=20)
+
+
+def test_each_parameter_becomes_what_the_record_calls_it() -> None:
+    query = asked(id="i", request_id="r", route="o", client="::1", status="502", limit="7")
+    assert query == Query(instance_id="i", request_id="r", route="o", client="::1", status="502", limit=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31T12:00:00.123Z", MILLI + 123),
+        ("2026-01-31T12:00:00Z", MILLI),
+        ("2026-01-31T12:00:00", MILLI),
+        ("2026-01-31T13:00:00+01:00", MILLI),
+        ("2026-01-31T13:00:00 01:00", MILLI),
+        ("2026-01-31", MILLI - 12 * 3_600_000),
+        ("1h", MILLI - 3_600_000),
+        ("1.5m", MILLI - 90_000),
+        ("250ms", MILLI - 250),
+        ("0s", MILLI),
+        ("999999999d", 0),
+        ("1960-01-01", 0),
+        ("0001-01-01T00:00:00+14:00", 0),
+        ("9999-12-31T23:59:59Z", LAST),
+    ],
+)
+def test_times_are_instants_or_durations_back_from_now(text: str, moment: int) -> None:
+    assert asked(since=text, until="9999-12-31").since == moment
+    assert asked(until=text).until == moment
+
+
+@pytest.mark.parametrize(
+    ("given_", "told"),
+    [
+        ({"statu": "502"}, "`statu` is not known; did you mean `status`?"),
+        ({"order": "x"}, "`order` is not known; there are id, request_id, route"),
+        ({"x\ny": "1"}, "a parameter is not known"),
+        ({"status": "5x"}, "`status` is no status; write one like 502, or a class like 5xx"),
+        ({"status": "099"}, "`status` is no status"),
+        ({"status": "5xx,4xx"}, "`status` is no status"),
+        ({"since": "yesterday"}, "`since` is no time; write one like 2026-01-31T12:00:00Z, or how long ago like 1h"),
+        ({"since": "1"}, "`since` is no time"),
+        ({"until": "-1h"}, "`until` is no time"),
+        ({"until": "1w"}, "`until` is no time"),
+        ({"since": "1h", "until": "2h"}, "`since` is later than `until`"),
+        ({"limit": "0"}, f"`limit` is no number from 1 to {MOST}"),
+        ({"limit": str(MOST + 1)}, "`limit` is no number"),
+        ({"limit": "-1"}, "`limit` is no number"),
+        ({"limit": "²"}, "`limit` is no number"),
+        ({"limit": "9" * 5000}, "`limit` is no number"),
+        ({"route": ""}, "`route` is empty; write a value, or leave it out"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_remedy(given_: dict[str, str], told: str) -> None:
+    with pytest.raises(BadQuery) as refused:
+        asked(**given_)
+    assert str(refused.value).startswith(told)
+
+
+def test_a_parameter_stands_once() -> None:
+    with pytest.raises(BadQuery, match="`id` stands twice"):
+        parse([("id", "a"), ("id", "b")], now=START)
+
+
+@given(st.integers(0, LAST))
+def test_an_instant_is_spelt_as_the_log_spells_it(moment: int) -> None:
+    assert spelt(moment) == stamp(moment / 1000 + 0.0001).encode()
+    assert len(spelt(moment)) == 24
+    assert instant(spelt(moment).decode()) == moment
+
+
+def asked_exactly(field: str, text: str) -> Query:
+    return Query(route=text) if field == "route" else Query(request_id=text)
+
+
+@given(AWKWARD, AWKWARD, AWKWARD)
+def test_a_line_is_found_by_what_its_fields_are_and_by_nothing_else(route: str, request_id: str, path: str) -> None:
+    written = line(Record(time=stamp(START), route=route, request_id=request_id, path=f"/{path}"))
+    document: dict[str, str] = json.loads(written)
+    for field in ("route", "request_id"):
+        assert sift(asked_exactly(field, document[field]), [written]) == [written]
+        for other in {document["route"], document["request_id"], document["path"][1:]} - {document[field]}:
+            assert list(sift(asked_exactly(field, other), [written])) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "found"), [("502", [502]), ("5xx", [500, 502, 599]), ("2xx", [200]), ("404", []), ("4xx", [499])]
+)
+def test_a_status_is_exact_or_a_class_and_never_that_of_the_upstream(status: str, found: list[int]) -> None:
+    lines = [call(code, status=code, upstream_status=404) for code in (200, 499, 500, 502, 599)]
+    assert [json.loads(each)["status"] for each in sift(Query(status=status), lines)] == found
+
+
+def test_both_ends_of_a_span_belong_to_it() -> None:
+    lines = [call(number) for number in range(5)]
+    assert list(sift(Query(since=MILLI + 1000, until=MILLI + 3000), lines)) == lines[1:4]
+    assert list(sift(Query(since=MILLI + 1001, until=MILLI + 2999), lines)) == lines[2:3]
+
+
+def test_a_call_without_a_value_has_none_of_them() -> None:
+    lines = [call(1, instance_id=None, route=None, status=None)]
+    for query in (Query(instance_id="null"), Query(route="None"), Query(status="2xx"), Query(instance_id="")):
+        assert list(sift(query, lines)) == []
+
+
+def test_the_newest_stand_first_and_of_one_moment_those_that_stood_first() -> None:
+    lines = [call(1), call(3), call(2), call(3, route="a"), call(0)]
+    assert newest(lines, 3) == [lines[1], lines[3], lines[2]]

@@ -1,0 +1,110 @@
+import pytest
+
+from gateway.init.pasted import Uncorrectable, bare, is_oracle, oic_host, read_url
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("x", "x"),
+        ("  x\t", "x"),
+        ('"x"', "x"),
+        ("'x'", "x"),
+        ("<https://x>", "https://x"),
+        ("\u201cx\u201d", "x"),
+        ('" x "', "x"),
+        ("\ufeffx\u200b", "x"),
+        ("\u00a0x", "x"),
+        ("`x`\n", "x"),
+        ("'\"x\"'", "x"),
+    ],
+)
+def test_what_comes_along_with_a_text_is_taken_away(text: str, value: str) -> None:
+    found = bare(text)
+    assert found.value == value
+    assert bool(found.changes) == (text != value)
+    assert bare(value).changes == ()
+
+
+@pytest.mark.parametrize("text", ["", "  ", '""', "\u200b", "' '"])
+def test_nothing_is_refused(text: str) -> None:
+    with pytest.raises(Uncorrectable, match="is empty"):
+        bare(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "origin", "change"),
+    [
+        ("https://a.example/x", "https://a.example", ""),
+        ("a.example/x", "https://a.example", "put https:// before"),
+        ("//a.example/x", "https://a.example", "put https:// before"),
+        ("127.0.0.1:8181/x", "http://127.0.0.1:8181", "put http:// before"),
+        ("localhost:8181", "http://localhost:8181", "put http:// before"),
+        ("[::1]:8181/x", "http://[::1]:8181", "put http:// before"),
+        ("HTTPS://A.example", "https://a.example", "small letters"),
+        ("https://a.example:443/x", "https://a.example", "left off `:443`"),
+        ("http://a.example:80/x", "http://a.example", "left off `:80`"),
+        ("http://a.example:443/x", "http://a.example:443", ""),
+        ("https://a.example:8443", "https://a.example:8443", ""),
+        ("http://a.oraclecloud.com:443", "https://a.oraclecloud.com", "TLS only"),
+        ("http://a.oraclecloud.com:80", "https://a.oraclecloud.com", "TLS only"),
+        ("http://a.oraclegovcloud.uk", "https://a.oraclegovcloud.uk", "TLS only"),
+    ],
+)
+def test_a_url_is_read(text: str, origin: str, change: str) -> None:
+    url, changes = read_url(text)
+    assert url.origin == origin
+    assert change in " ".join(changes)
+    assert bool(changes) == bool(change)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "is empty"),
+        ("ftp://a.example", "is not an http or https URL"),
+        ("javascript://a", "is not an http or https URL"),
+        ("https://user:hunter2@a.example", "carries a user or password"),
+        ("user@a.example", "carries a user or password"),
+        ("https://a.example:0", "names no valid host"),
+        ("https://a.example:99999", "is not a URL"),
+        ("https://[::1", "is not a URL"),
+        ("https://", "names no valid host"),
+        ("https://a_b!.example", "names no valid host"),
+        ("https://a.example/ b", "has white space"),
+        ("https://a.example https://b.example", "has white space"),
+        ("https://a.example/é", "has a character"),
+        ("https://[fe80::1%25eth0]/", "names no valid host"),
+    ],
+)
+def test_what_is_no_url_is_refused_and_not_shown(text: str, what: str) -> None:
+    with pytest.raises(Uncorrectable, match=what) as caught:
+        read_url(text)
+    assert ";" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert len(text) < 9 or text not in str(caught.value)
+
+
+def test_hosts_of_oracle() -> None:
+    for host in (
+        "a.oraclecloud.com",
+        "A.ORACLECLOUD.COM",
+        "x.oraclecloud.eu",
+        "y.oraclecloud20.com",
+        "oraclecloud.com",
+    ):
+        assert is_oracle(host), host
+    for host in ("oraclecloud.com.evil.example", "notoraclecloud.com", "oracle.com", "a.example"):
+        assert not is_oracle(host), host
+
+
+def test_hosts_of_oic() -> None:
+    third = oic_host("ACME-1.integration.us-phoenix-1.ocp.oraclecloud.com")
+    assert third is not None
+    assert (third.name, third.region) == ("ACME-1", "us-phoenix-1")
+    assert third.tail == "integration.us-phoenix-1.ocp.oraclecloud.com"
+    second = oic_host("acme.integration.ocp.oraclecloud.com")
+    assert second is not None
+    assert (second.name, second.region) == ("acme", "")
+    assert oic_host("api.acme.example") is None
+    assert oic_host("x.y.integration.us-phoenix-1.ocp.oraclecloud.com") is None

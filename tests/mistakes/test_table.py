@@ -1,0 +1,46 @@
+"""The table of mistakes is whole: every row says three things, and whoever names a code names a row."""
+
+import re
+
+import pytest
+
+from gateway.mistakes import MISTAKES
+from gateway.oauth.endpoint import _TROUBLE
+from gateway.oauth.failures import TROUBLES
+from gateway.oic.diagnosis.causes import _CAUSES
+from gateway.oic.diagnosis.contacts import _SIGNS, _STEPS, _VERIFY
+from gateway.oic.diagnosis.credentials import _MORE
+from gateway.oic.diagnosis.routes import _ELSE
+from gateway.oic.trouble import _ELSE as _IN_PASSING
+from gateway.oic.trouble import RouteTrouble
+
+
+@pytest.mark.parametrize("code", MISTAKES)
+def test_every_row_says_what_is_seen_what_it_means_and_what_to_do(code: str) -> None:
+    row = MISTAKES[code]
+    assert re.fullmatch(r"[a-z]+(?:[-_][a-z]+)*", code)
+    assert len(row.seen) > 10
+    assert not row.seen.endswith(".")
+    for told in (row.means, row.remedy):
+        assert told[0].isupper() or told[0] == "`"
+        assert told.endswith((".", ")"))
+        assert "|" not in told
+
+
+def test_no_two_codes_say_the_same() -> None:
+    assert len({row.means for row in MISTAKES.values()}) == len(MISTAKES)
+
+
+def test_whoever_names_a_code_names_a_row() -> None:
+    named = {*TROUBLES, *_VERIFY.values(), *_STEPS.values(), *_MORE, *_IN_PASSING, *_ELSE, *_ELSE.values()}
+    named |= {code for _, code in _SIGNS} | {cause.code for cause in _CAUSES} | {code for _, code, _ in _TROUBLE}
+    assert named <= set(MISTAKES)
+
+
+@pytest.mark.parametrize("path", ["/v1/flows/rest/A/1.0/", "/flows/soap/A/", "/ic/api/integration/v1/", "/x"])
+def test_whatever_an_upstream_answers_has_its_row(path: str) -> None:
+    for status in range(300, 600):
+        trouble = RouteTrouble()
+        trouble.answered(status, has_instance_id=False, at=1.0, target=path)
+        told = trouble.told()
+        assert told is None or told["code"] in MISTAKES

@@ -1,0 +1,151 @@
+"""Bodies in any chunking: the same output, nothing but what is ours."""
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.proxy.rewriting import Plan, Rewriter
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten
+
+ATOMS = [
+    U,
+    U.replace("/", "\\/"),
+    U.replace("/", "&#47;"),
+    quote(U, safe=""),
+    FLOW,
+    f"//{HOST}{FLOW}",
+    "https://",
+    "http",
+    ":",
+    "/",
+    "//",
+    "\\",
+    "\\/",
+    '"',
+    "'",
+    " ",
+    "<",
+    ">",
+    "=",
+    "&",
+    "&amp;",
+    "&#",
+    ";",
+    "%",
+    "%3A",
+    "%2F",
+    "a",
+    "\\u0068",
+    "\\u002f",
+    ",",
+    "{",
+    "}",
+    "[",
+    "]",
+    '"href":"',
+    '"tokenUrl":"',
+    "<a b='",
+    '<a xmlns="',
+    "<wsa:Action>",
+    "</a>",
+    "é",
+    "\n",
+    ".",
+    "..",
+    "?",
+    '"swagger":"2"',
+    '"host":',
+    f'"{HOST}"',
+    '"basePath":',
+    f'"{FLOW}"',
+    '"schemes":["https"]',
+    "{",
+    ",",
+    "url: ",
+    "- ",
+    "host: ",
+    HOST,
+    "swagger: 2\n",
+    "x" * 40,
+]
+DOCUMENTS = st.lists(st.sampled_from(ATOMS), max_size=24).map("".join).map(str.encode)
+KINDS = st.sampled_from(["json", "xml", "yaml", "html"])
+
+
+@settings(max_examples=400, deadline=None)
+@given(DOCUMENTS, KINDS, st.data())
+def test_any_chunking_gives_the_same_output(body: bytes, kind: str, data: st.DataObject) -> None:
+    whole = rewritten(body, kind)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=10))
+    assert rewritten(body, kind, cuts=cuts) == whole
+    assert rewritten(body, kind, cuts=range(len(body))) == whole
+
+
+LONG = ["x" * 4000, "y" * 8100, " " * 4100, '\\"' * 70, '"a":"b",' * 900, "<b c='d'/>" * 500, "z" * 8192]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from([*ATOMS, *LONG]), max_size=14).map("".join).map(str.encode), KINDS, st.data())
+def test_any_chunking_gives_the_same_output_at_the_borders_of_window_and_bound(
+    body: bytes, kind: str, data: st.DataObject
+) -> None:
+    whole = rewritten(body, kind)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=10))
+    assert rewritten(body, kind, cuts=cuts) == whole
+    assert rewritten(body, kind, cuts=range(0, len(body), 509)) == whole
+
+
+@settings(max_examples=200, deadline=None)
+@given(DOCUMENTS, KINDS)
+def test_output_in_the_gateway_s_names_stays(body: bytes, kind: str) -> None:
+    once = rewritten(body, kind)
+    if FLOW.encode() not in once and HOST.encode() not in once:
+        assert rewritten(once, kind) == once
+
+
+@settings(max_examples=200, deadline=None)
+@given(DOCUMENTS, KINDS, st.data())
+def test_where_nothing_is_ours_every_byte_stays(body: bytes, kind: str, data: st.DataObject) -> None:
+    body = body.replace(b"acme", b"none").replace(b"/ic/", b"/oc/").replace(b"%2Fic", b"%2Foc")
+    body = body.replace(b"\\/ic", b"\\/oc").replace(b"&#47;ic", b"&#47;oc")
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=10))
+    assert rewritten(body, kind, cuts=cuts) == body
+
+
+@given(st.binary(max_size=300), KINDS)
+def test_any_bytes_pass(body: bytes, kind: str) -> None:
+    assert rewritten(body, kind) == body
+
+
+def test_a_host_that_is_still_to_come_is_not_taken_for_none() -> None:
+    body = f'"\\//{HOST}{FLOW}"\\/{U}'.encode()
+    assert rewritten(body, cuts=(4,)) == rewritten(body)
+
+
+@pytest.mark.parametrize("start", ["{//", '"{//', ", //", "[//", '"/', '="/', ">//", "'//"])
+@pytest.mark.parametrize("kind", ["json", "xml", "yaml"])
+def test_an_escape_later_on_changes_nothing_before_it(start: str, kind: str) -> None:
+    for between in ("", "x ", "x"):
+        whole = rewritten(f"{start}{between}{U}".encode(), kind)
+        for escape in (' "\\u0068', " &#104;", " %2F"):
+            assert rewritten(f"{start}{between}{U}{escape}".encode(), kind) == whole + escape.encode()
+
+
+def test_a_url_without_an_end_is_settled_on_its_bound() -> None:
+    for size in (100, 8100, 8191, 8192, 8193, 20000):
+        body = f'["{U}/{"x" * size}", "{U}/{"x" * size}/.."]'.encode()
+        whole = rewritten(body)
+        assert whole.startswith(f'["{GATE}/orders/x'.encode())
+        for step in (1000, 4096, 8192):
+            assert rewritten(body, cuts=range(0, len(body), step)) == whole
+
+
+def test_pieces_without_urls_pass_as_the_objects_that_they_are() -> None:
+    rewriter = Rewriter(Plan("json", "utf-8", ""), NAMES, HERE)
+    pieces = [b'{"a":"' + b"x" * 5000 + b'"}', b"," * 70000, b'["https://x.example/"]']
+    for piece in pieces:
+        assert next(out for step in rewriter.feed([piece]) for out in step) is piece
+    assert not rewriter.changed
+    assert not [out for step in rewriter.end() for out in step]

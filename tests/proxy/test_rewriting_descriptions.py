@@ -1,0 +1,115 @@
+"""Swagger and OpenAPI in the gateway's names: they lead to the gateway's routes."""
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
+
+from gateway.proxy.rewriting import Here, Names, Plan, Rewriter
+from gateway.proxy.routing import Base
+from tests.fakes.documents import FLOW, GATE, HOST, U, rewritten, text
+
+SWAGGER = {
+    "swagger": "2.0",
+    "info": {"title": "host", "version": "1"},
+    "host": f"{HOST}:443",
+    "basePath": FLOW,
+    "schemes": ["https"],
+    "paths": {"/x": {"get": {"responses": {"200": {"description": f"at {U}/x"}}}}},
+    "securityDefinitions": {"o": {"type": "oauth2", "flow": "application", "tokenUrl": f"{U}/t", "scopes": {}}},
+}
+OPENAPI = {
+    "openapi": "3.0.3",
+    "info": {"title": "a", "version": "1"},
+    "servers": [{"url": U}, {"url": FLOW + "/"}],
+    "paths": {f"{FLOW}/x": {"get": {"responses": {"200": {"description": "d"}}}}},
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(list(SWAGGER)), st.sampled_from([None, 2]), st.lists(st.integers(0, 700), max_size=8))
+def test_swagger_s_address_is_renamed_as_a_whole_in_any_order(
+    order: list[str], indent: int | None, cuts: list[int]
+) -> None:
+    body = json.dumps({key: SWAGGER[key] for key in order}, indent=indent)
+    OpenAPIV2SpecValidator(json.loads(body)).validate()
+    seen = json.loads(rewritten(body.encode(), cuts=[cut for cut in cuts if cut < len(body)]))
+    OpenAPIV2SpecValidator(seen).validate()
+    assert (seen["host"], seen["basePath"], seen["schemes"]) == ("gw:8080", "/orders", ["http"])
+    kept = {**SWAGGER, "host": "gw:8080", "basePath": "/orders", "schemes": ["http"]}
+    kept["paths"] = {"/x": {"get": {"responses": {"200": {"description": f"at {GATE}/orders/x"}}}}}
+    assert seen == kept
+    assert list(seen) == order
+
+
+@pytest.mark.parametrize("flow", [None, True])
+def test_swagger_and_openapi_in_yaml_are_renamed(*, flow: bool | None) -> None:
+    body = yaml.safe_dump(SWAGGER, sort_keys=False, default_flow_style=flow)
+    seen = yaml.safe_load(text(body, "yaml"))
+    if flow is None:
+        assert (seen["host"], seen["basePath"], seen["schemes"]) == ("gw:8080", "/orders", ["http"])
+        OpenAPIV2SpecValidator(seen).validate()
+    assert seen["securityDefinitions"] == SWAGGER["securityDefinitions"]
+    document = yaml.safe_load(text(yaml.safe_dump(OPENAPI), "yaml"))
+    assert document == {**OPENAPI, "servers": [{"url": f"{GATE}/orders"}, {"url": "/orders/"}]}
+
+
+def test_openapi_s_servers_are_renamed_and_its_paths_stay() -> None:
+    seen = json.loads(text(json.dumps(OPENAPI)))
+    OpenAPIV30SpecValidator(seen).validate()
+    assert seen == {**OPENAPI, "servers": [{"url": f"{GATE}/orders"}, {"url": "/orders/"}]}
+
+
+def _swagger(**members: object) -> str:
+    return json.dumps({"swagger": "2.0", **members}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("members", "renamed"),
+    [
+        ({"host": HOST, "basePath": "/ic/api"}, {"host": "gw:8080", "basePath": "/api"}),
+        ({"basePath": FLOW + "/", "schemes": ["https", "http"]}, {"basePath": "/orders/", "schemes": ["http"]}),
+        ({"host": "other.example:8443", "basePath": "/ic/ws/x/y"}, {"host": "gw:8080", "basePath": "/other/y"}),
+        ({"host": "else.example", "basePath": FLOW}, {"host": "else.example", "basePath": FLOW}),
+        ({"host": HOST, "basePath": "/"}, {"host": HOST, "basePath": "/"}),
+        ({"schemes": ["https"]}, {"schemes": ["https"]}),
+        ({"info": {"host": HOST, "basePath": FLOW}}, {"info": {"host": HOST, "basePath": FLOW}}),
+        ({"host": {"a": "}"}, "basePath": FLOW}, {"host": {"a": "}"}, "basePath": FLOW}),
+    ],
+)
+def test_what_swagger_leaves_out_or_says_of_others(members: dict[str, object], renamed: dict[str, object]) -> None:
+    assert text(_swagger(**members)) == _swagger(**renamed)
+    assert text(json.dumps(members)) == json.dumps(members)
+
+
+def test_a_base_path_that_swagger_leaves_out_is_added() -> None:
+    names = Names.of([(Base.of(f"https://{HOST}/"), "/all/")])
+    rewriter = Rewriter(Plan("json", "", ""), names, Here(Base.of(f"https://{HOST}/"), "https://gw.example/oic"))
+    body = _swagger(host=HOST, schemes=["http"]).encode()
+    seen = b"".join(b"".join(out) for step in (rewriter.feed([body]), rewriter.end()) for out in step)
+    assert json.loads(seen) == {"swagger": "2.0", "host": "gw.example", "basePath": "/oic/all/", "schemes": ["https"]}
+
+
+def test_a_description_that_is_too_large_gets_names_for_its_urls_alone() -> None:
+    body = _swagger(host=HOST, x="y" * (1 << 20), basePath=FLOW, at=U).encode()
+    for size in (1 << 21, 65536, 4093):
+        seen = rewritten(body, cuts=range(0, len(body), size))
+        assert seen == body.replace(U.encode(), f"{GATE}/orders".encode())
+
+
+def test_an_openapi_server_whose_host_is_a_variable_stays() -> None:
+    server = {"url": "https://{host}/ic/api", "variables": {"host": {"default": HOST}}}
+    body = json.dumps({**OPENAPI, "servers": [server]})
+    assert json.loads(text(body))["servers"] == [server]
+    document = yaml.safe_dump({**OPENAPI, "servers": [server]})
+    assert yaml.safe_load(text(document, "yaml"))["servers"] == [server]
+
+
+def test_of_members_that_stand_twice_the_first_counts() -> None:
+    body = f'{{"swagger":"2.0","host":"{HOST}","host":"x.example","basePath":"/ic/api","basePath":7}}'
+    assert text(body) == body.replace(HOST, "gw:8080").replace("/ic/api", "/api")
+    document = f"swagger: '2.0'\nhost: {HOST}\nhost: x.example\nbasePath: /ic/api\n"
+    assert text(document, "yaml") == document.replace(HOST, "gw:8080").replace("/ic/api", "/api")

@@ -1,0 +1,148 @@
+"""Bodies made to cost much: their bytes are read a few times each, and others have their turn in between.
+
+The machine's speed says nothing here: what is counted is the calls that are made.
+"""
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Self
+from urllib.parse import quote
+
+import pytest
+
+from gateway.proxy.rewriting import Names, Plan, Rewriter
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten
+
+SIZE = 32 * 1024
+CODED = quote(f"{U}?", safe="")
+
+
+class Calls:
+    """Counts calls, of Python's own functions too."""
+
+    def __init__(self) -> None:
+        self.total = self.most = self._before = 0
+
+    def __enter__(self) -> Self:
+        sys.setprofile(self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, _: FrameType, event: str, __: object) -> None:
+        self.total += event in {"call", "c_call"}
+
+    def step(self) -> None:
+        self.most = max(self.most, self.total - self._before)
+        self._before = self.total
+
+
+def _steps(rewriter: Rewriter, body: bytes) -> Iterator[list[bytes]]:
+    yield from rewriter.feed([body])
+    yield from rewriter.end()
+
+
+def counted(kind: str, body: bytes) -> Calls:
+    rewriter = Rewriter(Plan(kind, "utf-8", ""), NAMES, HERE)
+    with Calls() as calls:
+        for _ in _steps(rewriter, body):
+            calls.step()
+        calls.step()
+    return calls
+
+
+FLOODS = {
+    "json": (
+        ("", '["', '["a","', '{"a":"'),
+        (
+            '"/",', ':"/', '"//', '"//a",', "http://", "https://", "http://a/", f"{U}?", f"{U}?\\u0041", f'\\"{U}',
+            f"{U} ", CODED, f"https:\\/\\/{HOST}\\/\\u0041?", '"host":', '{"host":', f'"host":"{HOST}",',
+            '"schemes":["http"],', '\\"', "\\", "h", "%2F", "\\u00", f'"{U}",',
+        ),
+    ),
+    "xml": (
+        ("", "<a>", "<a b='", '<a xsi:schemaLocation="', "<Action ", "<a "),
+        (
+            '="/', ">//", ">//a", "http://", f"{U}?", f"{U}?&amp;", f"{U}?&#65;", f"{U} ", f' b="{U}"', f"<![CDATA[{U}",
+            f"'{U}", "&#47;", "&#", "<a ", "'", CODED, f"='//{HOST}{FLOW}",
+        ),
+    ),
+    "yaml": (
+        ("", "a: ", 'a: "'),
+        (
+            " /", "  /", ": /", "/", ",/", f"{U} ", f"{U}?", f"{U}?\\u0041", f",//{HOST}{FLOW},", f"a: {U}\n",
+            "host: a\n", "http://", "a-a-a: ",
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "flood"),
+    [(kind, first, flood) for kind, (firsts, floods) in FLOODS.items() for first in firsts for flood in floods],
+)
+def test_what_a_byte_costs_has_a_limit(kind: str, first: str, flood: str) -> None:
+    calls = counted(kind, (first + flood * (SIZE // len(flood))).encode())
+    assert calls.total < 12 * SIZE
+    assert calls.most < 6 * SIZE
+
+
+def test_a_long_description_in_yaml_is_not_searched_at_once() -> None:
+    rewriter = Rewriter(Plan("yaml", "utf-8", ""), NAMES, HERE)
+    body = b"swagger: '2.0'\n" + b"host: a\n" * (900 * 1024 // 8)
+    with Calls() as calls:
+        for start in range(0, len(body), SIZE):
+            for _ in rewriter.feed([body[start : start + SIZE]]):
+                calls.step()
+            calls.step()
+        for _ in rewriter.end():
+            calls.step()
+    assert calls.most < 2 * SIZE
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark"),
+    [("json", "?"), ("json", "#"), ("json", "\\u003f"), ("json", "\\u0023"), ("xml", "&#63;"), ("xml", "&#x23;")],
+)
+def test_what_follows_the_path_of_a_url_is_not_waited_for(kind: str, mark: str) -> None:
+    first = {"json": '{"a":"', "xml": "<a>"}[kind]
+    rewriter = Rewriter(Plan(kind, "utf-8", ""), NAMES, HERE)
+    body = f"{first}{U}/x{mark}y{'y' * 100}"
+    given = b"".join(b"".join(out) for out in rewriter.feed([body.encode()]))
+    assert given == body.replace(U, f"{GATE}/orders").encode()
+
+
+def test_the_urls_of_a_query_in_the_head_are_read_once() -> None:
+    for count in (100, 800):
+        with Calls() as calls:
+            seen = NAMES.rename(f"/x?{CODED * count}", HERE)
+        assert seen == f"/x?{quote(f'{GATE}/orders?', safe='') * count}"
+        assert calls.total < 600 * count
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("json", '{"tokenUrl":"%s","a":"%s"}'),
+        ("json", '{"a":1,"%s":"%s"}'),
+        ("xml", '<a xmlns:a="%s" b="%s"/>'),
+        ("xml", "<a b='c' targetNamespace='%s'>%s</a>"),
+        ("xml", "<wsa:Action b='c'>%s</wsa:Action><a>%s</a>"),
+        ("xml", "<Action><![CDATA[%s]]></Action><a>%s</a>"),
+        ("yaml", "tokenUrl: %s\na: %s\n"),
+    ],
+)
+def test_all_urls_behind_one_opening_are_judged_alike(kind: str, body: str) -> None:
+    for many in (1, 2, 60):
+        urls, names = f"{U} " * many, f"{GATE}/orders " * many
+        if kind == "yaml":  # a key is its first word's
+            urls, names = U, f"{GATE}/orders"
+        seen = rewritten((body % (urls, urls)).encode(), kind)
+        assert seen.decode() == body % (urls, names)
+        assert rewritten((body % (urls, urls)).encode(), kind, cuts=range(0, len(body) + 100 * many, 97)) == seen
+
+
+def test_names_of_no_route_are_none() -> None:
+    assert Names.of([]).rename(f"/x?u={CODED}", HERE) == f"/x?u={CODED}"
