@@ -158,7 +158,13 @@ def _of_flag(problem: Problem) -> Problem:
 
 
 def _at_home(text: str) -> str:
-    return str(Path(text).expanduser()) if text.startswith("~/") else text
+    """The path with the home of the user in place of `~`. Raises Uncorrectable for a user without one, as containers
+    have.
+    """
+    try:
+        return str(Path(text).expanduser()) if text.startswith("~/") else text
+    except RuntimeError:
+        raise Uncorrectable("begins with `~`, but this user has no home folder; write the whole path") from None
 
 
 def _reason(cause: OSError | ValueError) -> str:

@@ -1,6 +1,10 @@
 """Certificates made on the fly, so that the sandbox speaks HTTPS: good ones, and those of set-up mistakes."""
 
+import os
 import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -96,11 +100,24 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _context(pem: str) -> ssl.SSLContext:
-    """`ssl` reads certificates from files only: this one is there for as long as that takes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "server.pem")
-        file.touch(0o600)
-        file.write_text(pem, encoding="ascii")
+    with _file_of(pem.encode("ascii")) as file:
         context.load_cert_chain(file)
     return context
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[str]:
+    """A file for as long as `ssl` reads it, which reads certificates from files only: in memory where the system has
+    such files (memfd_create(2)), since a container may have no writable folder.
+    """
+    if sys.platform == "linux":
+        with os.fdopen(os.memfd_create("server.pem"), "wb", buffering=0) as memory:
+            memory.write(content)
+            yield f"/proc/self/fd/{memory.fileno()}"
+    else:
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "server.pem")
+            file.touch(0o600)
+            file.write_bytes(content)
+            yield str(file)

@@ -5,8 +5,9 @@ import asyncio
 import ipaddress
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -30,6 +31,10 @@ _TRY = """
   curl -i -d '{"item":"valve","quantity":3}' http://127.0.0.1:8080/orders/"""
 
 Play = AbstractAsyncContextManager[tuple[Sandbox, str]]
+
+
+class FolderError(Exception):
+    """No folder for the files that the configuration names; the message gives the reason and the remedy."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,11 +72,18 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"sandbox: {error}\n")
         return _BAD_CONFIGURATION
     try:
-        with _folder(args.folder) as folder:
-            asyncio.run(serve(_play(args, folder, host=host, port=port)))
+        with ExitStack() as stack:
+            make_folder = partial(_make_folder, args.folder, stack)
+            asyncio.run(serve(_play(args, make_folder, host=host, port=port)))
+    except FolderError as error:
+        sys.stderr.write(f"sandbox: {error}\n")
+        return _UNAVAILABLE
     except OSError as error:
-        where = error.filename or args.listen
-        sys.stderr.write(f"sandbox: cannot use {where}: {error.strerror or error}\n")
+        reason = error.strerror or error
+        what = f"cannot listen on {args.listen}: {reason}; use another address with --listen"
+        if error.filename:
+            what = f"cannot write {error.filename}: {reason}; use another folder with --folder"
+        sys.stderr.write(f"sandbox: {what}\n")
         return _UNAVAILABLE
     return 0
 
@@ -161,29 +173,43 @@ class _Listing(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder of the options, made where it does not exist; else a temporary one."""
-    if given is None:
-        with TemporaryDirectory(prefix="oic-sandbox-", ignore_cleanup_errors=True) as made:
-            yield Path(made)
-        return
-    given.mkdir(parents=True, exist_ok=True)
-    yield given.resolve()
+def _make_folder(given: Path | None, stack: ExitStack) -> Path:
+    """The folder of the options, made where it does not exist; else a temporary one, removed by `stack`.
+
+    Raises FolderError where no temporary folder can be made: with a read-only root, say.
+    """
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        return given.resolve()
+    try:
+        return Path(stack.enter_context(TemporaryDirectory(prefix="oic-sandbox-", ignore_cleanup_errors=True)))
+    except OSError as cause:
+        raise FolderError(
+            "cannot make a temporary folder for the files that the printed configuration names: "
+            f"{cause.strerror or cause}; name a writable folder with --folder, or set TMPDIR to one"
+        ) from cause
 
 
-def _play(args: argparse.Namespace, folder: Path, *, host: str, port: int) -> Play:
+def _play(args: argparse.Namespace, make_folder: Callable[[], Path], *, host: str, port: int) -> Play:
     switches = switches_of(args)
     if args.mistake:
-        return played(args.mistake, folder, more=switches, host=host, port=port)
-    return _healthy(Sandbox(switches=Switches(**switches), host=host, port=port), folder, stays=args.folder is not None)
+        return played(args.mistake, make_folder(), more=switches, host=host, port=port)
+    sandbox = Sandbox(switches=Switches(**switches), host=host, port=port)
+    return _healthy(sandbox, make_folder, is_kept=args.folder is not None)
 
 
 @asynccontextmanager
-async def _healthy(sandbox: Sandbox, folder: Path, *, stays: bool) -> AsyncIterator[tuple[Sandbox, str]]:
-    """A folder that stays has the configuration; where it goes at the end, what is printed is to be kept elsewhere."""
+async def _healthy(
+    sandbox: Sandbox, make_folder: Callable[[], Path], *, is_kept: bool
+) -> AsyncIterator[tuple[Sandbox, str]]:
+    """The sandbox, running. A kept folder holds the configuration and its files; without one, files are written only
+    for an authority that the configuration must name, so that a read-only container can run it.
+    """
     async with sandbox:
-        config = written_config(sandbox, folder) if stays else fitting_config(sandbox, ca=tell_ca(sandbox, folder))
+        if is_kept:
+            config = written_config(sandbox, make_folder())
+        else:
+            config = fitting_config(sandbox, ca=tell_ca(sandbox, make_folder()) if sandbox.ca else "")
         yield sandbox, config
 
 

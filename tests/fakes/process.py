@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,9 @@ class Ended:
     err: str
 
 
-async def run(*arguments: str | Path, **variables: str) -> Ended:
-    """Runs `python -m gateway` with these arguments to its end."""
-    process = await _start(arguments, variables, out=PIPE)
+async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: str) -> Ended:
+    """Runs `python -m gateway` with these arguments to its end; `under` is a command that runs it."""
+    process = await _start(arguments, variables, out=PIPE, under=under)
     try:
         async with asyncio.timeout(LONGEST):
             out, err = await process.communicate()
@@ -58,6 +58,7 @@ class Process:
         self._arguments = arguments
         self._variables = variables
         self._out = PIPE
+        self._under: Sequence[str] = ()
         self._change = asyncio.Condition()
         self._callers: list[Caller] = []
         self.lines: list[Document] = []
@@ -69,8 +70,13 @@ class Process:
         self._out = descriptor
         return self
 
+    def under(self, command: Sequence[str]) -> Self:
+        """Has another command run it, which must become it (`exec`)."""
+        self._under = command
+        return self
+
     async def __aenter__(self) -> Self:
-        self._process = await _start(self._arguments, self._variables, out=self._out)
+        self._process = await _start(self._arguments, self._variables, out=self._out, under=self._under)
         self._readers = [asyncio.create_task(self._read_errors())]
         if self._process.stdout is not None:
             self._readers.append(asyncio.create_task(self._read(self._process.stdout)))
@@ -228,10 +234,11 @@ async def gateway(file: Path, **variables: str) -> AsyncIterator[Process]:
 
 
 async def _start(
-    arguments: tuple[str | Path, ...], variables: dict[str, str], *, out: int
+    arguments: tuple[str | Path, ...], variables: dict[str, str], *, out: int, under: Sequence[str] = ()
 ) -> asyncio.subprocess.Process:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return await asyncio.create_subprocess_exec(
+        *under,
         sys.executable,
         "-m",
         "gateway",

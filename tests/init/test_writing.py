@@ -8,6 +8,8 @@ from gateway.config.problem import ConfigProblems
 from gateway.init.draft import Draft, text_of
 from gateway.init.pasted import Uncorrectable
 from gateway.init.writing import as_written, keep_secret, look, write
+from tests.fakes.process import run
+from tests.system.test_read_only import READ_ONLY
 
 SECRET = "hunter2-hunter2"
 
@@ -84,6 +86,24 @@ def test_a_file_that_is_to_come_is_noted() -> None:
     assert "not there yet" in found.notes[0]
     with pytest.raises(Uncorrectable, match="names no file"):
         look(SECRET)
+
+
+async def test_a_home_that_there_is_not_is_told(tmp_path: Path) -> None:
+    said = [
+        "--domain-url",
+        "https://idcs.example",
+        "--client-id",
+        "x",
+        "--scope",
+        "x",
+        "--url",
+        "https://oic.example/x",
+    ]
+    ended = await run("init", *said, "--secret-file", "~/secret", tmp_path / "gateway.yaml", under=READ_ONLY)
+    assert ended.status == 78
+    assert ended.err.endswith(
+        "--secret-file: begins with `~`, but this user has no home folder; write the whole path\n"
+    )
 
 
 def test_a_secret_is_kept_for_its_user_alone() -> None:
