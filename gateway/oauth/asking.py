@@ -8,7 +8,7 @@ from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.budget import Budget
 from gateway.oauth.clock import Clock
 from gateway.oauth.grants import TokenReply, TokenRequest, safe_text
-from gateway.oauth.lifetime import Lead, Token, lifetime, state
+from gateway.oauth.lifetime import SHORTEST_LIFE, Lead, Token, lifetime, state
 from gateway.oauth.refreshing import Refreshing, uncut
 from gateway.oauth.watch import Watch
 
@@ -88,6 +88,8 @@ class Asking:
         await self._keep(reply.refresh_token)
         self.skew = None if reply.date is None else reply.date - self._clock.wall()
         token = lifetime(reply, now, wall=wall, spread=self._luck(), lead=self._lead)
+        if token.dead_at <= token.obtained_at:
+            raise TokenUnavailable(reason=f"short-lived: the token lives for less than {SHORTEST_LIFE:g} s")
         if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) == "dead":
             raise TokenUnavailable(reason="short-lived: the token was dead when it arrived")
         return token

@@ -6,6 +6,7 @@ and a proxy's HTML page must not count as a refusal.
 
 import hashlib
 import json
+import math
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
@@ -195,11 +196,11 @@ def read_reply(
     document = _document(body)
     date = _date(fields.get("date", ""))
     wait = _retry_after(fields.get("retry-after", ""), now=now if date is None else date)
-    if document.get("error") is not None or not 200 <= status < 300:
+    if document.get("error") or not 200 <= status < 300:  # some servers write an empty `error` beside a good token
         _fail(status, document, wait=wait, hidden=tuple(hidden))
     refresh_token = _refresh_token(document)
     try:
-        if "tokenResponses" in document:
+        if "tokenResponses" in document and (document["tokenResponses"] or not document.get("access_token")):
             document = _picked(document["tokenResponses"], wanted)
         value = _bearer(document, wait)
     except (TokenRefused, TokenUnavailable) as error:
@@ -273,14 +274,15 @@ def _bearer(document: dict[str, object], wait: float | None) -> str:
 
 
 def _seconds(value: object) -> float | None:
-    """A positive number of seconds, at most LONGEST_LIFE; None for anything that says nothing (bool, NaN, 0, -1)."""
+    """Seconds from 0 to LONGEST_LIFE: a life that is over is 0. None for anything that is no number (bool, NaN, "")."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
-    return float(min(number, LONGEST_LIFE)) if number > 0 else None
+    bounded = float(max(min(number, LONGEST_LIFE), -1))  # in this order NaN stays NaN, and no int is too large
+    return None if math.isnan(bounded) else max(bounded, 0.0)
 
 
 def _picked(answers: object, wanted: str) -> dict[str, object]:

@@ -10,9 +10,10 @@ from gateway.oauth.failures import Failure
 from gateway.oauth.grants import LONGEST_LIFE, TokenReply
 
 DEFAULT_LIFE = 300.0  # neither expires_in nor a JWT: short, since guessing too long sends dead tokens
-SHORTEST_LIFE = 1.0  # a token that says less is kept so long all the same, so that it cannot spin
-SHORTEST_FRESH = 0.5  # nor is any renewed sooner
+SHORTEST_LIFE = 2.0  # a token that lives for less is dead when it arrives; a back-off follows, so that it cannot spin
+SHORTEST_FRESH = 0.5  # no token is renewed sooner
 MARGIN = 10.0  # dead so long before the end, or a tenth of a short life: a token must not die on the way
+LEAST_MARGIN = 1.0  # of a life under ten seconds: a call is on its way for a moment
 
 State = Literal["none", "fresh", "stale", "dead"]
 Kind = Literal["use", "renew", "fetch", "refuse"]
@@ -56,11 +57,12 @@ class Verdict:
 def lifetime(reply: TokenReply, now: float, *, wall: float, spread: float, lead: Lead | None = None) -> Token:
     """The token of a reply asked for at `now` (monotonic) and `wall` (epoch); `spread` in [0, 1) is the jitter.
 
-    Counted from the asking, not the answer, so that a slow answer cannot lengthen a life.
+    Counted from the asking, not the answer, so that a slow answer cannot lengthen a life. One that lives for less than
+    SHORTEST_LIFE is dead from the beginning.
     """
-    life = min(max(_life(reply, wall), SHORTEST_LIFE), LONGEST_LIFE)
-    usable = life - _margin(life)
-    stale = max(life - (lead or Lead()).seconds(life, spread), SHORTEST_FRESH)
+    life = min(_life(reply, wall), LONGEST_LIFE)
+    usable = life - _margin(life) if life >= SHORTEST_LIFE else 0.0
+    stale = min(max(life - (lead or Lead()).seconds(life, spread), SHORTEST_FRESH), usable - 0.1)
     return Token(reply.value, obtained_at=now, stale_at=now + stale, dead_at=now + usable, dead_wall=wall + usable)
 
 
@@ -94,7 +96,7 @@ def decide(token: Token | None, failure: Failure | None, *, now: float, wall: fl
 
 
 def _margin(life: float) -> float:
-    return min(MARGIN, life / 10)
+    return min(MARGIN, max(LEAST_MARGIN, life / 10))
 
 
 def _life(reply: TokenReply, wall: float) -> float:

@@ -216,20 +216,21 @@ def test_a_token_and_its_life_are_read() -> None:
         (None, None),
         (True, None),
         (False, None),
-        (0, None),
-        (-1, None),
-        ("-5", None),
+        (0, 0.0),
+        (-1, 0.0),
+        ("-5", 0.0),
+        ("0", 0.0),
         (float("nan"), None),
         ("nan", None),
         ("soon", None),
         ("", None),
         ([], None),
         ({}, None),
-        (float("-inf"), None),
+        (float("-inf"), 0.0),
         (float("inf"), LONGEST_LIFE),
         ("inf", LONGEST_LIFE),
         (10**400, LONGEST_LIFE),
-        (-(10**400), None),
+        (-(10**400), 0.0),
         (10**12, LONGEST_LIFE),
     ],
 )
@@ -262,8 +263,33 @@ def test_a_token_of_64_kib_is_taken() -> None:
     assert said({"access_token": "x" * 65536}).value == "x" * 65536
 
 
-def test_an_error_of_null_is_none() -> None:
-    assert said({"error": None, "access_token": "abc"}).value == "abc"
+EMPTY: list[object] = [None, "", False, 0, [], {}]
+OTHERS = ("error", "error_description", "token_type", "scope", "refresh_token", "id_token", "tokenResponses")
+
+
+@pytest.mark.parametrize("value", EMPTY)
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_empty_field_beside_a_good_token_is_ignored(name: str, value: object) -> None:
+    reply = said({"access_token": "abc", "expires_in": 60, name: value})
+    assert (reply.value, reply.expires_in, reply.refresh_token) == ("abc", 60.0, None)
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, False])
+def test_an_empty_expires_in_leaves_the_default_life(value: object) -> None:
+    assert said({"access_token": "abc", "expires_in": value}).expires_in is None
+
+
+@pytest.mark.parametrize("status", [200, 400, 401])
+def test_an_empty_error_without_a_token_is_unreadable(status: int) -> None:
+    with pytest.raises(TokenUnavailable) as caught:
+        said({"error": "", "access_token": ""}, status)
+    assert caught.value.reason.startswith("unreadable: ")
+
+
+def test_an_error_beside_a_token_counts() -> None:
+    with pytest.raises(TokenRefused) as caught:
+        said({"error": "invalid_scope", "access_token": "abc"})
+    assert caught.value.reason.startswith("invalid_scope: ")
 
 
 def test_a_jwt_tells_its_own_life_unverified() -> None:
@@ -478,7 +504,7 @@ def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[s
         assert said.value.isascii()
         assert said.value.isprintable()
         assert " " not in said.value
-        assert said.expires_in is None or 0 < said.expires_in <= LONGEST_LIFE
+        assert said.expires_in is None or 0 <= said.expires_in <= LONGEST_LIFE
     else:
         assert said.reason.partition(":")[0]
         assert said.reason.isprintable()

@@ -29,7 +29,28 @@ def test_an_hour_is_renewed_while_a_fifth_is_left_or_earlier_and_dead_ten_second
 
 def test_a_short_life_has_short_margins() -> None:  # defect 4
     token = made(TokenReply("abc", expires_in=5.0))
-    assert (token.stale_at, token.dead_at) == (NOW + 2.5, NOW + 4.5)
+    assert (token.stale_at, token.dead_at) == (NOW + 2.5, NOW + 4.0)
+
+
+@pytest.mark.parametrize("life", [2.0, 3.0, 5.0, 9.9, 10.0, 30.0, 99.0])
+def test_a_margin_is_at_least_a_second(life: float) -> None:
+    token = made(TokenReply("abc", expires_in=life), spread=0.9)
+    assert token.dead_at <= NOW + life - 1.0
+    assert NOW < token.stale_at < token.dead_at
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        TokenReply("a", expires_in=0.0),
+        TokenReply("a", expires_in=1.9),
+        TokenReply("a", expires_in=0.0, claims_exp=WALL + 600, date=WALL),
+        TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600, date=WALL),
+        TokenReply("a", claims_exp=WALL - 600),
+    ],
+)
+def test_a_life_that_is_over_is_a_dead_token(reply: TokenReply) -> None:
+    assert state(made(reply), now=NOW, wall=WALL) == "dead"
 
 
 @pytest.mark.parametrize(
@@ -60,16 +81,13 @@ def test_the_lead_is_a_share_or_seconds_whichever_is_more_and_no_more_than_half(
         (TokenReply("a", expires_in=3600.0, claims_exp=WALL + 600, date=WALL), 600.0),
         (TokenReply("a", expires_in=3600.0, claims_exp=WALL + 600, claims_iat=WALL), 600.0),
         (TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600), 3600.0),  # only a clock here calls it dead
-        (TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600, date=WALL), 1.0),
         (TokenReply("a", expires_in=math.inf), LONGEST_LIFE),
         (TokenReply("a", expires_in=math.inf, claims_exp=WALL + 600, date=WALL), 600.0),
         (TokenReply("a", claims_exp=WALL + 600), 600.0),
         (TokenReply("a", claims_exp=WALL + 600, claims_iat=WALL - 5), 605.0),
         (TokenReply("a", claims_exp=WALL + 600, claims_iat=WALL - 3000, date=WALL), 600.0),
         (TokenReply("a", claims_exp=WALL + 9600, claims_iat=WALL + 9000, date=WALL + 9000), 600.0),
-        (TokenReply("a", claims_exp=WALL - 600), 1.0),
         (TokenReply("a", claims_iat=WALL), DEFAULT_LIFE),
-        (TokenReply("a", expires_in=0.001), 1.0),
         (TokenReply("a", claims_exp=WALL + 10 * LONGEST_LIFE), LONGEST_LIFE),
     ],
 )
@@ -84,13 +102,13 @@ LEADS = st.builds(Lead, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
 SPREADS = st.floats(0, 1, exclude_max=True)
 
 
-@given(st.floats(0, math.inf, exclude_min=True) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, LEADS)
+@given(st.floats(0, math.inf) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, LEADS)
 def test_no_life_can_spin(
     expires_in: float | None, exp: float | None, date: float | None, spread: float, lead: Lead
 ) -> None:  # defects 4, 5
     token = made(TokenReply("a", expires_in=expires_in, claims_exp=exp, date=date), spread, lead)
-    assert token.stale_at - NOW >= 0.5
     assert token.stale_at < token.dead_at
+    assert token.stale_at - NOW >= 0.5 or token.dead_at == NOW  # a failure, which is backed off from
     assert token.dead_at - NOW <= LONGEST_LIFE
 
 
@@ -116,7 +134,7 @@ def test_a_dead_token_is_never_used_whatever_the_clocks_do(
 def test_a_clock_that_is_wrong_throws_no_live_token_away(life: float, off: float, later: float, spread: float) -> None:
     true = WALL + off
     token = made(TokenReply("a", expires_in=life, claims_exp=true + life + 1, date=true), spread)
-    if later < life - min(10, life / 10) - 1e-3:
+    if life >= 2 and later < life - min(10, max(1, life / 10)) - 1e-3:
         assert state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
 
 

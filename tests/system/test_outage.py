@@ -112,7 +112,7 @@ async def test_calls_go_on_by_a_live_token_while_the_identity_domain_is_down(tmp
 
 async def test_a_dead_token_is_never_sent(tmp_path: Path) -> None:  # defect 2
     async with (
-        Identity(token("short", 1)) as identity,
+        Identity(token("short", 3)) as identity,
         Upstream() as upstream,
         between(tmp_path, identity, upstream) as gate,
     ):

@@ -33,7 +33,7 @@ async def status_of(caller: Caller) -> int:
 @pytest.mark.parametrize("count", [100, 1000])
 async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, count: int) -> None:
     held = asyncio.Event()
-    async with Identity(token("first", 1), token("second").behind(held)) as identity, Upstream() as upstream:
+    async with Identity(token("first", 3), token("second").behind(held)) as identity, Upstream() as upstream:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"]["token_wait"] = "30s"
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
