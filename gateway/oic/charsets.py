@@ -13,7 +13,7 @@ from encodings.aliases import aliases
 from functools import lru_cache
 
 DECLARATION = 1024  # bytes that an XML declaration may have
-# Appendix F: byte order marks, then where the zeros of `<` or a blank lie, then `<` and a blank of EBCDIC.
+# Appendix F: byte order marks, then where the zeros of `<` or a blank lie.
 MARKS = (
     (re.compile(rb"\xff\xfe\0\0|[^\0]\0\0\0", re.DOTALL), "utf-32-le"),
     (re.compile(rb"\0\0\xfe\xff|\0\0\0[^\0]", re.DOTALL), "utf-32-be"),
@@ -21,7 +21,16 @@ MARKS = (
     (re.compile(rb"\xfe\xff|\0[^\0]", re.DOTALL), "utf-16-be"),
     (re.compile(rb"\xef\xbb\xbf"), "utf-8"),
 )
-EBCDIC = re.compile(rb"[\x4c\x40\x25\x15]")
+# `<` in EBCDIC is the letter L in ASCII, and its blanks are marks: what follows tells text from markup. After blanks,
+# `<?xm`, `<!` of a comment or a DOCTYPE, or a tag's name up to its end.
+_BLANKS = rb"[\x40\x25\x15\x05\x0d]"
+_LETTERS = rb"\x6d\x81-\x89\x91-\x99\xa2-\xa9\xc1-\xc9\xd1-\xd9\xe2-\xe9"
+_NAME = rb"[%b][\x4b\x60\x7a\xf0-\xf9%b]{0,200}+" % (_LETTERS, _LETTERS)
+EBCDIC = re.compile(
+    rb"%b{0,1024}+\x4c(?:\x6f\xa7\x94|[\x5a\x4f](?:\x60\x60|\xc4)|%b(?:%b|[\x6e\x61]))" % (_BLANKS, _NAME, _BLANKS)
+)
+EBCDIC_CUT = re.compile(rb"%b{0,1024}+(?:\x4c(?:\x6f\xa7?|[\x5a\x4f]\x60?|%b)?)?\Z" % (_BLANKS, _NAME))
+"""A beginning of that."""
 DECLARED = re.compile(r"<\?xml\s[^>]*?\sencoding\s*=\s*[\"']([A-Za-z][A-Za-z0-9._-]{0,39})")
 SIGNS = "<>&;:=\"'/!?-_.[]()%#+ \t\r\n0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # What Python knows, by name: a stranger's word is never looked up among its modules.
@@ -39,7 +48,7 @@ def charset(first: bytes, told: str, *, last: bool) -> str | None:
     """Settles the charset of the text that begins so, as a codec's name; `told` is the media type's word or "". None
     where it takes more bytes to tell; never with `last`, when there are no more.
     """
-    if len(first) < 4 and not last:
+    if not last and (len(first) < 4 or EBCDIC_CUT.match(first)):
         return None
     if (marked := next((name for mark, name in MARKS if mark.match(first)), None)) is not None:
         return marked

@@ -12,8 +12,8 @@ from functools import lru_cache
 from gateway.errors import BadRequest
 from gateway.oic.charsets import Text, Unreadable
 from gateway.oic.codings import SLICE, inflating
-from gateway.oic.mime import Root, read_media
-from gateway.oic.security import TOKEN, TOO_LARGE, Astray, Envelope
+from gateway.oic.mime import Root, is_any_xml, read_media
+from gateway.oic.security import TOKEN, TOO_LARGE, Astray, Envelope, NotMarkup
 
 MOST = 512 * 1024
 """Bytes, as they come, that are looked at and held back at most; twice the header's limit, for UTF-16."""
@@ -34,7 +34,7 @@ def may_be_soap(content_type: bytes | None, *, soap_action: bool, is_soap_route:
     if media.kind.endswith(JSON) and b"," not in (content_type or b""):
         return False
     is_wrapped = media.kind in WRAPPED and media.parameters.get("type", "").lower() not in OTHERS
-    return soap_action or is_soap_route or is_wrapped or b"xml" in (content_type or b"").lower()
+    return soap_action or is_soap_route or is_wrapped or is_any_xml(content_type)
 
 
 class Screen:
@@ -42,20 +42,31 @@ class Screen:
     `removed` bytes, and what follows passes as it is.
 
     What does not say that it is SOAP, and cannot be read, is held for as long as a SOAP header may be, and stays here
-    if it has the word UsernameToken.
+    if it has the word UsernameToken. A body that only a SOAPAction brings here, which some clients put on every call,
+    passes at once when it does not begin with `<`.
     """
 
     __slots__ = (
-        *("_base", "_declared", "_envelope", "_held", "_inflating", "_is_astray", "_is_related", "_plain", "_root"),
-        *("_seen", "_size", "_text", "output", "removed"),
+        *("_base", "_claims_soap", "_declared", "_envelope", "_has_other_type", "_held", "_inflating", "_is_astray"),
+        *("_is_related", "_plain", "_root", "_seen", "_size", "_text", "output", "removed"),
     )
 
-    def __init__(self, content_type: bytes | None, *, soap_action: bool, coding: bytes | None = None) -> None:
-        """Content-Type, whether there is a SOAPAction, and Content-Encoding of the request. Raises BadRequest for one
-        that is not known.
+    def __init__(
+        self,
+        content_type: bytes | None,
+        *,
+        soap_action: bool,
+        is_soap_route: bool = False,
+        coding: bytes | None = None,
+    ) -> None:
+        """Content-Type, whether there is a SOAPAction, whether the request goes to a SOAP trigger, Content-Encoding.
+        Raises BadRequest for a content coding that is not known.
         """
         media = read_media(content_type)
+        is_wrapped = media.kind in WRAPPED
+        self._claims_soap = media.is_soap
         self._declared = soap_action or media.is_soap
+        self._has_other_type = soap_action and not (is_soap_route or is_wrapped or is_any_xml(content_type))
         self._is_related = media.kind == "multipart/related"
         self._is_astray = False
         self._held: list[bytes] = []
@@ -65,7 +76,8 @@ class Screen:
             self._inflating = inflating(coding)
         except Unreadable as error:
             raise BadRequest(f"{UNSEEN}: {error}.") from error
-        self._root = Root(media.parameters) if media.is_multipart else None
+        has_root = media.is_multipart and not self._has_other_type
+        self._root = Root(media.parameters) if has_root else None
         self._base = 0  # where the XML begins
         self._text = Text(media.parameters.get("charset", ""))
         self._envelope = Envelope(declared=self._declared)
@@ -118,6 +130,12 @@ class Screen:
         if not self._is_astray:
             try:
                 return self._read(part, last=last)
+            except NotMarkup as error:
+                if self._claims_soap:
+                    raise Unreadable("its beginning is no XML") from error
+                if self._has_other_type:
+                    return True
+                self._is_astray = True
             except Astray:
                 self._is_astray = True
         return last and self._gives_up()
@@ -158,18 +176,21 @@ class Screen:
             raise Unreadable(broken or str(error)) from error
 
     def _miss(self) -> None:
-        if self._declared or self._is_related:
+        if self._claims_soap or self._is_related:
             raise Unreadable("its root part is not found")
         raise Astray
 
     def _enter(self, root: Root) -> bool:
         """The root part is found: true where it cannot be SOAP. Raises Astray where it does not say."""
+        self._claims_soap = self._claims_soap or root.media.is_soap
         self._declared = self._declared or root.media.is_soap
-        if not self._declared and root.media.kind.endswith(JSON):
-            return True
-        if not self._declared and root.media.kind and not root.media.is_xml:
-            raise Astray
-        if root.coding not in CODINGS:
+        is_encoded = root.coding not in CODINGS
+        if root.media.kind and not root.media.is_xml and not self._claims_soap:
+            if root.media.kind.endswith(JSON):
+                return True
+            if is_encoded or not self._declared:
+                raise Astray
+        if is_encoded:
             raise Unreadable("its root part has a Content-Transfer-Encoding")
         self._text = Text(root.media.parameters.get("charset", ""))
         self._envelope = Envelope(declared=self._declared)

@@ -10,6 +10,10 @@ from gateway.oic.charsets import Unreadable
 
 PARAMETER = re.compile(r";\s*([^\s=;,\"]++)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;,\"]*+))")
 UNQUOTED = re.compile(r"\\(.)")
+KIND = re.compile(r"\s*([^\s;,]*)")
+XML_KINDS = frozenset(
+    f"{main}/{sub}" for main in ("text", "application") for sub in ("xml", "x-xml", "xml-external-parsed-entity")
+)
 HEAD_END = re.compile(rb"\n\r?\n")
 FIELDS = {
     name: re.compile(rb"(?im)^%b[ \t]*:[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*+)" % name.encode())
@@ -29,8 +33,8 @@ class Media(NamedTuple):
 
     @property
     def is_xml(self) -> bool:
-        """XML of any kind."""
-        return "xml" in self.kind
+        """XML of any kind (RFC 7303 §8)."""
+        return self.kind in XML_KINDS or self.kind.endswith("+xml")
 
     @property
     def is_multipart(self) -> bool:
@@ -49,12 +53,26 @@ def read_media(field: bytes | None) -> Media:
     different words is none: readers differ in which of them they take.
     """
     text = (field or b"").decode("latin-1")
-    kind = re.split("[;,]", text, maxsplit=1)[0].strip().lower()
+    kind = _kind(text)
     parameters: dict[str, str] = {}
     for found in PARAMETER.finditer(text):
         name, value = found[1].lower(), UNQUOTED.sub(r"\1", found[2] or "") or found[3] or ""
         parameters[name] = value if parameters.get(name, value) == value else ""
     return Media(kind, parameters)
+
+
+def is_any_xml(field: bytes | None) -> bool:
+    """Whether this Content-Type, or any of several that are joined with commas, is XML: readers differ in which of them
+    they take.
+    """
+    text = (field or b"").decode("latin-1")
+    return any(Media(_kind(member), {}).is_xml for member in text.split(","))
+
+
+def _kind(text: str) -> str:
+    """Type and subtype in lower case; a blank ends them too, where a semicolon is missing."""
+    found = KIND.match(text)
+    return found[1].lower() if found else ""
 
 
 class Root:

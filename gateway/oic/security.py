@@ -20,6 +20,9 @@ TOKEN = b"UsernameToken"
 HEADER = re.compile(rb"<(?:[^<>\s/:]+:)?Header[\s/>]")
 TAG = re.compile(rb"<(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')++>")
 AT_ONCE = 16 * 1024  # bytes up to which every piece is read as it comes
+# White space before the root that some readers forgive: a byte order mark, NEL and NBSP in UTF-8, and what
+# Java's String.trim removes.
+BLANKS = bytes(range(0x21)) + b"\xef\xbb\xbf\xc2\x85\xa0"
 
 
 class _Settled(Exception):
@@ -28,6 +31,10 @@ class _Settled(Exception):
 
 class Astray(Exception):
     """What did not say that it is SOAP, and cannot be read."""
+
+
+class NotMarkup(Astray):
+    """The text does not begin with `<`: it is no XML, and no envelope."""
 
 
 class Envelope:
@@ -65,11 +72,11 @@ class Envelope:
         far, has a DOCTYPE, or a header too large or behind its Body, as far as that is seen; Astray.
         """
         self._text += text
-        if not self._fed and not self._pending:  # blanks before the XML declaration: some send, and some forgive them
-            text = text.lstrip(b" \t\r\n\xef\xbb\xbf")
+        if not self._fed and not self._pending:
+            text = text.lstrip(BLANKS)
             self._skipped = len(self._text) - len(text)
-            if text and not self.is_soap and not text.startswith(b"<"):
-                raise Astray
+            if (text or last) and not text.startswith(b"<"):
+                raise NotMarkup
         self._pending += text
         # An expat before 2.6 reads an unfinished tag again with every piece: pieces must not be small for ever.
         if not last and self._fed > AT_ONCE and len(self._pending) < self._fed >> 6:

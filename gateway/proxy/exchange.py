@@ -11,7 +11,7 @@ from gateway.observe.record import Record
 from gateway.observe.stamp import stamp
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.delivery import Delivery, date_line
-from gateway.proxy.problems import REASONS, problem, soap_version
+from gateway.proxy.problems import REASONS, problem, soap_version, status_of
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.server import CallerConnection
 
@@ -72,16 +72,16 @@ class Exchange:
             record.status = record.status or error.status
             delivery.abort()
             return
-        record.status = error.status
         delivery.keep_alive = delivery.keep_alive and error.status not in CLOSING
         soap = soap_version(head.noted, self.soap) if head is not None else self.soap
+        record.status = status = status_of(error, soap)
         lines, body = problem(error, request_id=record.request_id, soap=soap)
         lines += [date_line(time.time()), b"X-Request-Id: %b" % record.request_id.encode()]
         bodyless = head is not None and head.method == "HEAD"
         try:
             delivery.begin(
-                error.status,
-                REASONS[error.status].encode(),
+                status,
+                REASONS[status].encode(),
                 lines,
                 length=len(body),
                 bodyless=bodyless,

@@ -132,7 +132,7 @@ class Forward:
         route = way.route
         take_body(exchange, head, keep=route.replay_limit, limit=table.body_limit)
         if exchange.body is not NO_BODY and is_screened(head, way.target):
-            await screen(exchange, head, route.idle_timeout)
+            await screen(exchange, head, way.target, route.idle_timeout)
         token = route.source.current() or await self._token(exchange, route)
         tries = Tries(head.method, route.replay, route.idempotent)
         errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)

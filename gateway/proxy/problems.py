@@ -5,11 +5,11 @@ The texts are the error's own; the text of a cause is never in them.
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from html import escape
 
 from gateway.errors import GatewayError
+from gateway.oic.mime import read_media
 from gateway.proxy.requests import RequestHead
 
 SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -26,8 +26,12 @@ FAULT_12 = (
     '</soap:Code><soap:Reason><soap:Text xml:lang="en">{detail}</soap:Text></soap:Reason>'
     "<soap:Detail>{facts}</soap:Detail></soap:Fault></soap:Body></soap:Envelope>"
 )
-FACTS = '<problem xmlns="urn:oic-gateway:error"><code>{code}</code><requestId>{request_id}</requestId></problem>'
-SAID = re.compile(rb"(?im)^(?:soapaction[ \t]*:|content-type:[^\r\n]*(application/soap\+xml))")
+FACTS = (
+    '<problem xmlns="urn:oic-gateway:error"><code>{code}</code><status>{status}</status>'
+    "<requestId>{request_id}</requestId></problem>"
+)
+SOAP_11_WRAPPERS = frozenset({"", "multipart/related", "multipart/mixed"})
+SOAP_FIELDS = frozenset({b"soapaction", b"content-type"})
 REASONS = {
     400: "Bad Request",
     403: "Forbidden",
@@ -46,13 +50,16 @@ REASONS = {
 
 def soap_version(fields: Mapping[bytes, bytes], seen: str = "") -> str:
     """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type (with attachments: by that of
-    the first part), 1.1 by SOAPAction; or as `seen` in its envelope. `fields` by lower-case name.
+    the first part), 1.1 by SOAPAction; or as `seen` in its envelope. `fields` by lower-case name. SOAPAction beside the
+    media type of something else says nothing: some clients leave it on their REST calls.
     """
     if seen in {SOAP_11, SOAP_12}:
         return seen
-    if b"application/soap+xml" in fields.get(b"content-type", b"").lower():
+    media = read_media(fields.get(b"content-type"))
+    if media.is_soap:
         return SOAP_12
-    return SOAP_11 if b"soapaction" in fields else ""
+    is_possible = media.is_xml or media.kind in SOAP_11_WRAPPERS
+    return SOAP_11 if b"soapaction" in fields and is_possible else ""
 
 
 def soap_expected(head: RequestHead | None) -> str:
@@ -64,19 +71,36 @@ def soap_expected(head: RequestHead | None) -> str:
 
 
 def soap_of(head: bytes) -> str:
-    """The same for the beginning of a request whose head could not be read."""
-    if (found := SAID.search(head)) is None:
-        return ""
-    return SOAP_11 if found[1] is None else SOAP_12
+    """Gives the same for the beginning of a request whose head could not be read."""
+    fields: dict[bytes, bytes] = {}
+    for line in head.split(b"\n"):
+        name, colon, value = line.partition(b":")
+        name = name.strip().lower()
+        if colon and name in SOAP_FIELDS:
+            fields.setdefault(name, value.strip())
+    return soap_version(fields)
+
+
+def status_of(error: GatewayError, soap: str = "") -> int:
+    """Gives the status of the response that tells a caller of an error. A Fault goes out with 500 (SOAP 1.1 §6.2), in
+    SOAP 1.2 with 400 where the caller is to blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients read no Fault behind another
+    status.
+    """
+    if not soap:
+        return error.status
+    return 400 if soap == SOAP_12 and error.blame == "caller" else 500
 
 
 def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
-    """Gives the field lines (framing left out) and the body that tell a caller of an error; a 503 names a time."""
+    """Gives the field lines (framing left out) and the body that tell a caller of an error; a 503 names a time. Where a
+    Fault has another status than the error, X-Gateway-Error has the error's as a parameter (RFC 9651 §3.1.2).
+    """
     if soap:
         media, body = _fault(error, request_id, soap)
     else:
         media, body = "application/problem+json", _document(error, request_id)
-    lines = [f"Content-Type: {media}", "Cache-Control: no-store", f"X-Gateway-Error: {error.code}"]
+    code = error.code if status_of(error, soap) == error.status else f"{error.code}; status={error.status}"
+    lines = [f"Content-Type: {media}", "Cache-Control: no-store", f"X-Gateway-Error: {code}"]
     if error.allow:
         lines.append(f"Allow: {', '.join(error.allow)}")
     wait = 1.0 if error.retry_after is None and error.status == 503 else error.retry_after
@@ -100,7 +124,7 @@ def _document(error: GatewayError, request_id: str) -> bytes:
 
 
 def _fault(error: GatewayError, request_id: str, space: str) -> tuple[str, bytes]:
-    facts = FACTS.format(code=error.code, request_id=escape(request_id))
+    facts = FACTS.format(code=error.code, status=error.status, request_id=escape(request_id))
     is_callers = error.blame == "caller"
     if space == SOAP_12:
         side, media, fault = "Sender" if is_callers else "Receiver", "application/soap+xml", FAULT_12

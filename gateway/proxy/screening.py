@@ -16,10 +16,15 @@ def is_screened(head: RequestHead, target: str) -> bool:
     )
 
 
-async def screen(exchange: Exchange, head: RequestHead, idle: float) -> None:
+async def screen(exchange: Exchange, head: RequestHead, target: str, idle: float) -> None:
     """Cuts the caller's own credentials out of the message. Raises BadRequest where they cannot be seen, CallerGone."""
     noted = head.noted
-    seen = Screen(noted.get(b"content-type"), soap_action=b"soapaction" in noted, coding=noted.get(b"content-encoding"))
+    seen = Screen(
+        noted.get(b"content-type"),
+        soap_action=b"soapaction" in noted,
+        is_soap_route=SOAP_TRIGGERS in target,
+        coding=noted.get(b"content-encoding"),
+    )
     try:
         await exchange.body.screen(seen, idle=idle)
     finally:

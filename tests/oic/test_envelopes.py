@@ -236,6 +236,13 @@ def test_what_cannot_be_told_apart_from_its_bytes_is_refused() -> None:
         (b"multipart/mixed; boundary=x", False, True),
         (b"multipart/mixed; type=application/json; boundary=x", False, False),
         (b"multipart/form-data; boundary=x", False, False),
+        (b'multipart/form-data; boundary="----text/xml"', False, False),
+        (b"multipart/form-data; boundary=xml", False, False),
+        (b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", False, False),
+        (b"application/octet-stream; name=a.xml", False, False),
+        (b"text/xml charset=utf-8", False, True),
+        (b"application/x-xml", False, True),
+        (b"text/plain, application/soap+xml", False, True),
         (b"application/json", False, False),
         (b"application/json", True, False),
         (b"application/json, text/xml", False, True),
@@ -353,14 +360,76 @@ def test_an_envelope_of_no_namespace_counts_where_the_request_says_soap() -> Non
         (message(security(TOKEN), start="<!DOCTYPE x>"), "DOCTYPE"),
         (message(security(TOKEN), start="<!DOCTYPE s:Envelope [<!ENTITY t 'x'>]>"), "DOCTYPE"),
         (message(security(TOKEN)).encode("utf-16")[:-200], "no XML"),
-        (b"\xff\xfe" + message("\0").encode("utf-16-le")[2:200] + b"\0\xd8\0\xd8" * 2, "no text in utf-16-le"),
+        (b"\xff\xfe" + message("x").encode("utf-16-le")[:200] + b"\0\xd8\0\xd8" * 2, "no text in utf-16-le"),
     ],
 )
 def test_soap_that_cannot_be_read_goes_nowhere(data: str | bytes, word: str) -> None:
     told = refused(data, b"application/soap+xml")
     assert word in told
     assert SECRET not in told
-    assert word in refused(data, None, soap_action=True)
+    if data[:1] == "<":
+        assert word in refused(data, None, soap_action=True)
+
+
+OTHER_BODIES = {
+    "CSV": b"order;item\n1;valve\n",
+    "CSV that begins like EBCDIC": b"Lastname,Name\nDoe,Ann\n",
+    "CSV in Latin-1": "Länge;Lübeck\n1;2\n".encode("latin-1"),
+    "CSV in UTF-8 with a mark": "\ufeffLübeck;Länge\n".encode(),
+    "CSV in UTF-16": "item;price\n".encode("utf-16"),
+    "CSV in EBCDIC": "item;price\n".encode("cp037"),
+    "at signs": b"@@@@ @@@@",
+    "a form": b"item=valve&quantity=3&note=%3Cx%3E",
+    "a zip": b"PK\x03\x04\x14\0\0\0\x08\0<s:Envelope>",
+    "a PDF": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    "parts": b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n<x>\r\n--b--\r\n',
+    "zeros": b"\0\0\0\0\0\1\2\3",
+    "half a surrogate": b"\xff\xfe\0\xd8\0\xd8\0\xd8",
+    "blanks": b" \r\n \t",
+    "text before an envelope": b"x" + message("").encode(),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("data", OTHER_BODIES.values(), ids=OTHER_BODIES)
+@pytest.mark.parametrize("media", [b"text/csv; charset=utf-8", b"multipart/form-data; boundary=text/xml", b"", None])
+def test_a_body_without_markup_passes_beside_a_soap_action(data: bytes, media: bytes | None) -> None:
+    assert passed(data, media, soap_action=True) == data
+    screen = Screen(media, soap_action=True)
+    start = data[:80]
+    if start.strip(b" \t\r\n\0@"):
+        assert screen.feed(start + b" or so" * 40, last=False)  # it streams
+    if media is not None and b"UsernameToken" not in data:
+        assert passed(data, b"text/xml", soap_action=True) == data
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32-be", "cp037", "cp1140"])
+@pytest.mark.parametrize(
+    "start", ["", "<?xml version='1.0'?>", "<!-- one -->", "<!DOCTYPE", " \n\t", "  <?xml version='1.0'?>"]
+)
+@pytest.mark.parametrize("media", [b"text/plain", b"application/json, text/csv", None])
+def test_an_envelope_is_cut_beside_a_soap_action_whatever_its_type(
+    coding: str, start: str, media: bytes | None
+) -> None:
+    data, clean = (message(header, start=start).encode(coding) for header in (security(TOKEN), ""))
+    if start == "<!DOCTYPE":
+        data = message(security(TOKEN), start="<!DOCTYPE x>").encode(coding)
+        assert "DOCTYPE" in refused(data, media, soap_action=True)
+    else:
+        assert passed(data, media, soap_action=True) == clean
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"Content-Type: text/csv\r\n\r\na;b\r\n",
+        b"Content-Type: application/json\r\n\r\n{}",
+        b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA",
+    ],
+)
+def test_parts_of_other_types_pass_beside_a_soap_action(part: bytes) -> None:
+    for media in (b"multipart/mixed; boundary=b-1", b"multipart/related; boundary=b-1"):
+        assert passed(related(part, FILE), media, soap_action=True) == related(part, FILE)
 
 
 @pytest.mark.parametrize("start", ["<!DOCTYPE x>", "<!DOCTYPE x [<!ENTITY n 'urn:x'>]>"])

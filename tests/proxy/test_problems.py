@@ -17,7 +17,7 @@ from gateway.errors import (
 )
 from gateway.proxy.fields import sort_fields
 from gateway.proxy.headers import CALLER
-from gateway.proxy.problems import REASONS, SOAP_11, SOAP_12, problem, soap_version
+from gateway.proxy.problems import REASONS, SOAP_11, SOAP_12, problem, soap_of, soap_version, status_of
 
 CONTRACT = {
     "bad-request": (400, "caller"),
@@ -88,7 +88,11 @@ def test_a_soap_caller_gets_a_fault_of_its_version(
 ) -> None:
     fields, body = told(error('5 < 6 & "so"', reason=CAUSE), soap=soap)
     assert fields["Content-Type"] == media
-    assert fields["X-Gateway-Error"] == error.code
+    sent = status_of(error(), soap)
+    assert sent == (400 if (soap, error.blame) == (SOAP_12, "caller") else 500)
+    code, _, status = fields["X-Gateway-Error"].partition("; ")
+    assert code == error.code
+    assert status == ("" if sent == error.status else f"status={error.status}")
     fault = ET.fromstring(body).find(f"{{{soap}}}Body/{{{soap}}}Fault")
     assert fault is not None
     space = {"s": soap, "g": "urn:oic-gateway:error"}
@@ -97,7 +101,19 @@ def test_a_soap_caller_gets_a_fault_of_its_version(
     assert side == f"soap:{sides[0] if error.blame == 'caller' else sides[1]}"
     assert text == '5 < 6 & "so"'
     assert fault.findtext(".//g:code", namespaces=space) == error.code
+    assert fault.findtext(".//g:status", namespaces=space) == str(error.status)
     assert fault.findtext(".//g:requestId", namespaces=space) == "id-1"
+
+
+@pytest.mark.parametrize("error", ANSWERED, ids=lambda error: error.code)
+def test_a_problem_document_has_the_status_of_its_error(error: type[GatewayError]) -> None:
+    assert status_of(error()) == error.status
+
+
+@pytest.mark.parametrize("soap", [SOAP_11, SOAP_12])
+def test_a_fault_keeps_retry_after(soap: str) -> None:
+    assert told(Draining(retry_after=3), soap=soap)[0]["Retry-After"] == "3"
+    assert told(Draining(), soap=soap)[0]["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize("soap", ["", SOAP_11, SOAP_12])
@@ -147,6 +163,13 @@ def test_retry_after_is_whole_seconds_and_never_too_few(error: GatewayError, wai
         (["SOAPAction:"], SOAP_11),
         (['Content-Type: multipart/related; type="text/xml"', 'SOAPAction: ""'], SOAP_11),
         (["Content-Type: Application/SOAP+XML; action=run"], SOAP_12),
+        (["Content-Type: application/xml", "SOAPAction: run"], SOAP_11),
+        (["Content-Type: multipart/mixed; boundary=x", "SOAPAction: run"], SOAP_11),
+        (["Content-Type: application/json", "SOAPAction: run"], ""),
+        (["Content-Type: text/csv; charset=utf-8", "SOAPAction: run"], ""),
+        (["Content-Type: application/x-www-form-urlencoded", "SOAPAction: run"], ""),
+        (["Content-Type: multipart/form-data; boundary=soap+xml", "SOAPAction: run"], ""),
+        (["Content-Type: application/vnd.openxmlformats-officedocument.wordprocessingml.document"], ""),
         (["CONTENT-TYPE: application/soap+xml", 'SOAPAction: ""'], SOAP_12),
         (
             ['Content-Type: multipart/related; type="application/xop+xml"; start-info="application/soap+xml"'],
@@ -157,3 +180,6 @@ def test_retry_after_is_whole_seconds_and_never_too_few(error: GatewayError, wai
 def test_a_soap_caller_is_known_by_its_head(lines: list[str], soap: str) -> None:
     _, noted, _ = sort_fields([line.encode() for line in lines], CALLER)
     assert soap_version(noted) == soap
+    head = "\r\n".join(["POST /x HTTP/1.1", "Host: gw", *lines, "X-Cut: of"])
+    assert soap_of(head.encode()) == soap
+    assert soap_of(head.replace("\r\n", "\n").encode()) == soap

@@ -264,21 +264,23 @@ async def test_what_the_caller_says_of_its_bytes_is_left_out_when_they_change() 
         (b"<!DOCTYPE x>" + DIRTY, [XML, ACTION], S11),
         (b"<!DOCTYPE x>" + DIRTY, [SOAP_12], S12),
         (DIRTY[:300], [XML], S11),
-        (b"not xml", [ACTION], S11),
+        (b"<not xml", [ACTION], S11),
         (base64.b64encode(DIRTY), [SOAP_12], S12),
     ],
 )
 async def test_what_cannot_be_read_is_answered_by_a_fault(data: bytes, fields: list[str], space: str) -> None:
     async with scene() as at:
         status, head, body = await at.gate.post(data, *fields)
-        assert status == 400
-        assert b"\r\nX-Gateway-Error: bad-request\r\n" in head
+        sent = 400 if space == S12 else 500
+        assert status == sent
+        code = b"bad-request" if space == S12 else b"bad-request; status=400"
+        assert b"\r\nX-Gateway-Error: %b\r\n" % code in head
         assert f'Envelope xmlns:soap="{space}"'.encode() in body
         assert b"credentials in its header could not be kept back" in body
         assert at.upstream.connections == 0
         assert len(at.identity.asked) == 0
         [record] = at.gate.records
-        assert (record.error, record.status, SECRET in repr(record)) == ("bad-request", 400, False)
+        assert (record.error, record.status, SECRET in repr(record)) == ("bad-request", sent, False)
 
 
 async def test_an_unlimited_header_is_refused_while_it_comes() -> None:
@@ -291,7 +293,7 @@ async def test_an_unlimited_header_is_refused_while_it_comes() -> None:
         await caller.say(b"%x\r\n%b\r\n" % (len(first), first))
         for _ in range(9):
             await caller.say(b"10000\r\n%b\r\n" % (b" " * 65536))
-        assert (await caller.reply())[0] == 400
+        assert (await caller.reply())[0] == 500
 
 
 async def test_limits_and_framing_are_watched_as_ever() -> None:
@@ -357,7 +359,7 @@ async def test_a_second_member_of_a_gzip_body_hides_no_token() -> None:
     for place in (0, 1, 8, 100):
         async with scene() as at:
             data = gzip.compress(DIRTY[:place]) + gzip.compress(DIRTY[place:])
-            assert (await at.gate.post(data, XML, "Content-Encoding: gzip"))[0] == 400
+            assert (await at.gate.post(data, XML, "Content-Encoding: gzip"))[0] == 500
             assert at.upstream.connections == 0
 
 
@@ -365,5 +367,64 @@ async def test_a_root_part_with_an_odd_length_is_an_error_of_its_caller() -> Non
     for length in (b"\r\n %d" % len(DIRTY), b"0" * 5000 + b"%d" % len(DIRTY)):
         async with scene() as at:
             data = b"--b\r\nContent-Type: text/xml\r\nContent-Length: %b\r\n\r\n%b\r\n--b--" % (length, DIRTY)
-            assert (await at.gate.post(data, 'Content-Type: multipart/related; boundary=b; type="text/xml"'))[0] == 400
+            assert (await at.gate.post(data, 'Content-Type: multipart/related; boundary=b; type="text/xml"'))[0] == 500
             assert at.upstream.connections == 0
+
+
+# What is no envelope --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "data"),
+    [
+        ("Content-Type: text/csv", b"Lastname;Name\nL\xc3\xbcbeck;Ann\n"),
+        ("Content-Type: application/x-www-form-urlencoded", b"item=valve&quantity=3"),
+        ("Content-Type: application/zip", b"PK\x03\x04\x14\0\0\0\x08\0<UsernameToken>"),
+        (
+            "Content-Type: multipart/form-data; boundary=b",
+            b"--b\r\nContent-Disposition: form-data; name=f\r\n\r\n<x\r\n--b--",
+        ),
+        ("Content-Type: text/plain", b"plain"),
+        ("X-Nothing: 1", b"a"),
+    ],
+)
+async def test_a_rest_call_may_keep_its_soap_action(field: str, data: bytes) -> None:
+    async with scene() as at:
+        assert (await at.gate.post(data, field, ACTION))[0] == 200
+        [request] = at.upstream.requests
+        assert request.body == data
+        assert request.field("SOAPAction") == '"urn:hello"'
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Content-Type: text/csv", ACTION),
+        ("Content-Type: application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",),
+        ("Content-Type: multipart/form-data; boundary=xml",),
+    ],
+)
+async def test_a_body_that_is_no_envelope_streams(fields: tuple[str, ...]) -> None:
+    begun = asyncio.Event()
+
+    async def early(talk: Talk) -> None:
+        await talk.head()
+        await talk.reader.readuntil(b"first of many bytes")
+        begun.set()
+        await talk.reader.readuntil(b"0\r\n\r\n")
+        await talk.say(OK)
+
+    async with scene(early) as at:
+        caller = await at.gate.caller()
+        head = "\r\n".join(["POST /orders/1 HTTP/1.1", "Host: gw", *fields, "Transfer-Encoding: chunked", "", ""])
+        await caller.say(head.encode() + b"13\r\nfirst of many bytes\r\n")
+        await begun.wait()
+        await caller.say(b"0\r\n\r\n")
+        assert (await caller.reply())[0] == 200
+
+
+async def test_an_error_of_a_rest_call_with_a_soap_action_is_no_fault() -> None:
+    async with scene() as at:
+        status, head, _ = await at.gate.post(b"{}", "Content-Type: application/json", ACTION, target="/none")
+        assert status == 404
+        assert b"Content-Type: application/problem+json" in head

@@ -147,7 +147,8 @@ async def test_a_soap_caller_gets_a_wsdl_and_a_fault(gate: Process, sandbox: San
     out, told = await curl(
         "-v", "-H", "SOAPAction: x", "-H", "Content-Type: text/xml", "-d", "<x/>", url(gate, "/hello/")
     )
-    assert "< HTTP/1.1 502 " in told
+    assert "< HTTP/1.1 500 " in told
+    assert "< X-Gateway-Error: upstream-broken; status=502" in told
     assert b"<faultcode>soap:Server</faultcode>" in out
 
 
