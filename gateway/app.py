@@ -28,9 +28,12 @@ from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
 from gateway.proxy.admission import Admission
 from gateway.proxy.forward import Forward
+from gateway.proxy.places import Places
 from gateway.proxy.requests import Limits
 from gateway.proxy.server import CallerServer
-from gateway.service import live, raise_file_limit
+from gateway.proxy.upstream import ConnectionBudget
+from gateway.service import capacity_of, live, raise_file_limit
+from gateway.shortage import Shortages
 from gateway.watching import gauges
 from gateway.wiring import Assembly, Parts
 
@@ -46,7 +49,8 @@ class Gateway(Desk):
         self._config = self._next_config = config
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lambda: records.lost)
-        self._parts = Parts(self._metrics, environ=environ)
+        capacity = capacity_of(config)
+        self._parts = Parts(self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams))
         self._parts.warm(config)
         self._assembly = self._next = self._parts.assemble(config)
         self._records = records
@@ -55,11 +59,17 @@ class Gateway(Desk):
         self._inquiry = Inquiry(self._parts)
         self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=self._finished)
         limits = config.limits
+        places = Places(capacity.connections, refused=capacity.refused, address_share=limits.address_share)
+        self._shortages = Shortages(capacity, places)
         self._callers = CallerServer(
-            self._forward, Limits(limits.uri, limits.field, limits.fields, limits.head, limits.connections)
+            self._forward,
+            Limits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
+            places=places,
+            on_refused=self._shortages.refused,
         )
         self._listener: asyncio.Server | None = None
         self._address = config.listen
+        self._metrics.watch_callers(self._shortages.metrics)
         self._metrics.watch_connections(self._connections)
         self._metrics.watch_tokens(self._token_gauges)
         self._metrics.watch_store(lambda: self._assembly.store.health().ok)
@@ -72,6 +82,7 @@ class Gateway(Desk):
         memory.settle()
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._callers, sock=listener, backlog=BACKLOG)
+        self._shortages.start()
         self._assembly.prefetch()
 
     async def prepare(self, config: Config) -> None:
@@ -109,6 +120,7 @@ class Gateway(Desk):
         """
         await _first(self._forward.idle.wait(), hurry.wait(), within=self._config.drain)
         drained = self._forward.idle.is_set()
+        self._shortages.stop()
         self._forward.cutting = True
         self._callers.cut()
         await self._callers.shutdown(within=0.1)
@@ -194,6 +206,7 @@ class Gateway(Desk):
             "credentials": {name: self._told(assembly, name) for name in assembly.sources},
             "store": asdict(assembly.store.health()),
             "history": asdict(self._history.health()),
+            "callers": self._shortages.told(),
             "connections": connections,
         }
 

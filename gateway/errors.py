@@ -190,7 +190,10 @@ class Overloaded(GatewayError):
     status = 503
     blame = "gateway"
     meaning = "The gateway is at its limit of connections."
-    remedy = "Try again after `Retry-After`; raise `pool.size` or `limits.connections`, or add a replica."
+    remedy = (
+        "Try again after `Retry-After`; raise what `reason` names (`pool.size`, `limits.connections`, "
+        "`limits.address_share`), or add a replica."
+    )
 
 
 class Draining(GatewayError):

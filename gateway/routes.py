@@ -18,7 +18,7 @@ from gateway.proxy.headers import kept_of
 from gateway.proxy.outgoing import Edits
 from gateway.proxy.routing import Base
 from gateway.proxy.table import GENERAL_METHODS, Place, Route
-from gateway.proxy.upstream import Upstream
+from gateway.proxy.upstream import ConnectionBudget, Upstream
 
 _ALL_METHODS = frozenset(GENERAL_METHODS)
 
@@ -43,14 +43,21 @@ class Routes:
     """
 
     def __init__(
-        self, config: Config, *, metrics: Metrics, trust: Trust, way: Callable[[str, Proxy | None], Way | None]
+        self,
+        config: Config,
+        *,
+        metrics: Metrics,
+        trust: Trust,
+        way: Callable[[str, Proxy | None], Way | None],
+        budget: ConnectionBudget | None = None,
     ) -> None:
-        """`way` finds the egress proxy for a URL."""
+        """`way` finds the egress proxy for a URL; `budget` bounds the connections to all upstreams together."""
         self._pool = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
         self._trust = trust
         self._way = way
+        self._budget = budget
         self._upstreams: dict[Origin, Upstream] = {}
 
     @property
@@ -92,7 +99,9 @@ class Routes:
         origin = Origin(base.host, base.port, tls, proxy)
         if origin not in self._upstreams:
             pool = self._pool
-            self._upstreams[origin] = Upstream(origin, size=pool.size, idle=pool.idle, max_age=pool.max_age)
+            self._upstreams[origin] = Upstream(
+                origin, size=pool.size, idle=pool.idle, max_age=pool.max_age, budget=self._budget
+            )
         return Place(base, self._upstreams[origin], f"Host: {base.authority}".encode())
 
 

@@ -11,14 +11,18 @@ import signal
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.capacity import Capacity, share_files
 from gateway.config.load import ConfigProblems, Loaded
 from gateway.config.model import Config
+from gateway.config.settled import count_origins
 from gateway.observe.log import say
 
 log = logging.getLogger("gateway.app")
 
 FIXED = ("workers", "listen", "admin", "limits", "log")
 """Keys that count only at a start."""
+MOST_FILES = 1 << 20
+"""Where the system sets no limit of open files."""
 
 
 class Service(Protocol):
@@ -52,6 +56,7 @@ async def live(service: Service, loaded: Loaded, read_again: Callable[[], Loaded
     _listen_to_signals(stop, hurry, again)
     for warning in loaded.warnings:
         say(log, logging.WARNING, "configuration", str(warning))
+    _warn_of_few_files(loaded.config)
     try:
         await service.start()
     except OSError as error:
@@ -73,6 +78,23 @@ def raise_file_limit() -> None:
     """A connection is a file: the usual soft limit of 1024 would end the gateway's answers long before `limits` do."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def capacity_of(config: Config) -> Capacity:
+    """How many connections this process has descriptors for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = MOST_FILES if files == resource.RLIM_INFINITY else files
+    pools = config.pool.size * count_origins(config)
+    return share_files(files, connections=config.limits.connections, pools=pools)
+
+
+def _warn_of_few_files(config: Config) -> None:
+    capacity = capacity_of(config)
+    wanted = config.limits.connections
+    if capacity.connections < wanted:
+        told = f"the limit of {capacity.files} open files allows {capacity.connections} connections of callers"
+        remedy = "Raise it (ulimit -n, LimitNOFILE=), or lower `limits.connections` or `pool.size`"
+        say(log, logging.WARNING, "connections-reduced", f"{told}, not {wanted} (`limits.connections`). {remedy}")
 
 
 def _listen_to_signals(stop: asyncio.Event, hurry: asyncio.Event, again: asyncio.Event) -> None:

@@ -40,7 +40,7 @@ from gateway.proxy.egress import Way, way_of
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing
 from gateway.proxy.table import Route, Table
-from gateway.proxy.upstream import Upstream
+from gateway.proxy.upstream import ConnectionBudget, Upstream
 from gateway.routes import Routes, Trust, verifying
 from gateway.watching import Watcher
 
@@ -69,9 +69,13 @@ class Assembly:
 class Parts:
     """What outlives a configuration. Made inside the loop; `close` at the end."""
 
-    def __init__(self, metrics: Metrics, *, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, metrics: Metrics, *, environ: Mapping[str, str], upstreams: ConnectionBudget | None = None
+    ) -> None:
+        """`upstreams` bounds the connections to all of them together."""
         self.metrics = metrics
         self._environ = environ
+        self._upstreams = upstreams
         self._proxies = environment.getproxies_environment() if environ is os.environ else {}
         self._clock: Clock = SystemClock()
         self._secrets = Secrets(environ)
@@ -130,7 +134,7 @@ class Parts:
         used = {route.credential for route in settled}
         self._sources = {name: self._kept(name, config.credentials[name], trust) for name in sorted(used)}
         sources = {name: source for name, (_, source) in self._sources.items()}
-        maker = Routes(config, metrics=self.metrics, trust=trust, way=self._way)
+        maker = Routes(config, metrics=self.metrics, trust=trust, way=self._way, budget=self._upstreams)
         routes = tuple(maker.compiled(route, sources[route.credential]) for route in settled)
         table = Table(
             routing=Routing((route.path, route.base, route) for route in routes),

@@ -7,6 +7,8 @@ those to malformed requests included, is made here.
 import asyncio
 import json
 import logging
+import os
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -15,6 +17,7 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import Place, place
 from gateway.admin.desk import Desk
 from gateway.history.port import NoneKept, Unsearchable, document
@@ -26,6 +29,9 @@ MayCall = Callable[[str | None, str], str | None]
 """(peer address or None on a unix socket, Host field) → why not, or None."""
 
 _log = logging.getLogger(__name__)
+
+MOST_CONNECTIONS = 32
+BACKLOG = 128
 
 _ALWAYS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _FOREIGN_SITES = frozenset(("cross-site", "same-site"))
@@ -46,7 +52,9 @@ class AdminServer:
         self._desk = desk
         self._may_call = may_call
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
-        self._runner: web.ServerRunner | None = None
+        self._server: _Server | None = None
+        self._bound: asyncio.Server | None = None
+        self._acceptors: list[Acceptor] = []
         self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
@@ -58,22 +66,38 @@ class AdminServer:
     async def start(self, address: str) -> str:
         """Listens on `HOST:PORT` (port 0: any) or `unix:/PATH`; the address as bound. OSError when it is taken."""
         where = place(address)
-        self._runner = web.ServerRunner(_Server(self._handle, **_LIMITS), shutdown_timeout=1.0)
-        await self._runner.setup()
-        await _site(self._runner, where).start()
+        self._server = _Server(self._handle, **_LIMITS)
+        self._bound = await _bind(where)
+        for bound in self._bound.sockets:
+            listener = socket.socket(fileno=os.dup(bound.fileno()))
+            listener.listen(BACKLOG)
+            self._acceptors.append(Acceptor(listener, self._server, make_room=self._server.make_room))
         if where.path:
             return address
-        host, port = self._runner.addresses[0][:2]
+        host, port = self._bound.sockets[0].getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def close(self) -> None:
         """Stops listening and ends every connection within a second."""
         if self._poll is not None:
             self._poll.cancel()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        if self._bound is not None:
+            self._bound.close()
+        if self._server is not None:
+            await self._server.shutdown(timeout=1.0)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
+        connection = request.protocol
+        assert isinstance(connection, _Handler)
+        connection.is_busy = True
+        try:
+            return await self._answer(request)
+        finally:
+            connection.is_busy, connection.used = False, time.monotonic()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         refusal = self._refusal(request)
         if refusal is not None:
             return _problem(403, refusal)
@@ -129,7 +153,14 @@ class AdminServer:
 
 
 class _Handler(RequestHandler):
-    """aiohttp's protocol, less the pages it makes for malformed requests, which name its version."""
+    """aiohttp's protocol, less the pages it makes for malformed requests, which name its version. `used` is when its
+    last request ended, `is_busy` says that one is under way.
+    """
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.is_busy = False
+        self.used = time.monotonic()
 
     def handle_error(
         self,
@@ -149,16 +180,46 @@ class _Handler(RequestHandler):
 
 
 class _Server(web.Server):
-    """aiohttp's server with our protocol; unlike its own it does not drop all limits when one is misspelt."""
+    """aiohttp's server with our protocol; unlike its own it does not drop all limits when one is misspelt. It holds at
+    most `MOST_CONNECTIONS`: one more takes the place of the one that has not been used for longest.
+    """
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.Response]], **limits: Any) -> None:
+        super().__init__(handler, **limits)
+        self._open: set[_Handler] = set()
 
     def __call__(self) -> RequestHandler:
         return _Handler(self, loop=self._loop, **self._kwargs)
 
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """aiohttp: one more."""
+        super().connection_made(handler, transport)
+        if len(self._open) >= MOST_CONNECTIONS:
+            self.make_room()
+        assert isinstance(handler, _Handler)
+        self._open.add(handler)
 
-def _site(runner: web.ServerRunner, where: Place) -> web.BaseSite:
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """aiohttp: one less."""
+        super().connection_lost(handler, exc)
+        assert isinstance(handler, _Handler)
+        self._open.discard(handler)
+
+    def make_room(self) -> None:
+        """Closes the connection that has not been used for longest; one with a request under way only if all have."""
+        if self._open:
+            oldest = min(self._open, key=lambda handler: (handler.is_busy, handler.used))
+            self._open.discard(oldest)
+            if oldest.transport is not None:
+                oldest.transport.abort()
+
+
+async def _bind(where: Place) -> asyncio.Server:
+    """Holds the address; connections are accepted by `Acceptor`."""
+    loop = asyncio.get_running_loop()
     if where.path:
-        return web.UnixSite(runner, where.path)
-    return web.TCPSite(runner, where.host or None, where.port)
+        return await loop.create_unix_server(asyncio.Protocol, where.path, start_serving=False)
+    return await loop.create_server(asyncio.Protocol, where.host or None, where.port, start_serving=False)
 
 
 def _peer(request: web.BaseRequest) -> str | None:

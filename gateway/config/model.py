@@ -194,7 +194,10 @@ class Limits(Part):
     body: Size | None = None
     """Largest request body; omitted: no limit (bodies stream)."""
     connections: Annotated[int, Field(ge=1)] = 10_000
-    """Most connections of callers at once, to each worker."""
+    """Most connections of callers at once, to each worker; fewer where the limit of open files does not allow it."""
+    address_share: Annotated[float, Field(ge=0.01, le=1)] = 0.5
+    """Largest part of `connections` that one caller address may hold (an IPv6 address: its /64 network). 1 where many
+    callers share one address: behind a balancer, say. Loopback and unix sockets may always hold all."""
 
 
 class Pool(Part):

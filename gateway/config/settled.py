@@ -90,6 +90,12 @@ def endpoint_of(credential: Credential) -> str:
     return urlsplit(credential.token_url).netloc.lower()
 
 
+def count_origins(config: Config) -> int:
+    """How many upstream hosts the routes name, design hosts among them."""
+    urls = {url for route in config.routes for url in (route.upstream, route.design) if url is not None}
+    return len({urlsplit(url)[:2] for url in urls})
+
+
 def budgets(credentials: Iterable[Credential]) -> dict[str, Budget]:
     """For each endpoint the least that a credential of it says; the default where none says anything."""
     said: dict[str, list[Budget]] = {}

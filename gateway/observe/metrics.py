@@ -94,6 +94,12 @@ METRICS: dict[str, Row] = {
             "gauge", _CREDENTIAL, "Requests that the token endpoint's budget has left for this minute.", "min"
         ),
         "store_up": Row("gauge", (), "Whether tokens are shared as configured: 1, or 0 while on its own.", "min"),
+        "caller_connections": Row("gauge", (), "Connections of callers that hold a place."),
+        "caller_connections_limit": Row("gauge", (), "Connections of callers that may hold a place at once."),
+        "connections_refused_total": Row(
+            "counter", ("reason",), "Connections of callers that got no place: limit, address, forbidden."
+        ),
+        "file_shortages_total": Row("counter", (), "Looks, one a second, that found no free file descriptor."),
         "upstream_connections": Row("gauge", ("origin", "state"), "Connections to upstreams."),
         "log_lines_lost_total": Row("counter", (), "Log lines dropped because nobody took them in time."),
         "history_lost_total": Row("counter", (), "Calls that the history could not keep."),
@@ -108,6 +114,7 @@ class Metrics:
     """All numbers of this process: meters for the hot path, `watch_*` for what others know, `text` for `/metrics`."""
 
     __slots__ = (
+        "_callers",
         "_connections",
         "_forgotten",
         "_lost",
@@ -123,6 +130,7 @@ class Metrics:
         self._version = version
         self._routes: dict[str, RouteMeter] = {}
         self._tokens: dict[str, TokenMeter] = {}
+        self._callers: Callable[[], Iterable[tuple[str, Labels, int]]] = tuple
         self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._lost: Callable[[], int] = int
@@ -141,6 +149,10 @@ class Metrics:
     def token(self, name: str) -> TokenMeter:
         """The meter of the credential `name`, always the same one."""
         return self._tokens.setdefault(name, TokenMeter())
+
+    def watch_callers(self, read: Callable[[], Iterable[tuple[str, Labels, int]]]) -> None:
+        """`read` gives the connections of callers: a name of `METRICS` without its prefix, labels, the value."""
+        self._callers = read
 
     def watch_connections(self, read: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
         """`read` gives (origin, state, count) of the upstream connections whenever someone asks."""
@@ -170,6 +182,8 @@ class Metrics:
         for credential, token in self._tokens.items():
             _add_token(taken, credential, token)
         for name, labels, value in self._sources():
+            taken[PREFIX + name][labels] = value
+        for name, labels, value in self._callers():
             taken[PREFIX + name][labels] = value
         for origin, state, count in self._connections():
             taken[PREFIX + "upstream_connections"][origin, state] = count

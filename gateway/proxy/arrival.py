@@ -7,10 +7,14 @@ from gateway.proxy.admission import Admission
 from gateway.proxy.body import NO_BODY
 from gateway.proxy.exchange import Exchange, fresh_id
 from gateway.proxy.headers import request_id
+from gateway.proxy.places import Refusal
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.routing import Routing, Way, split_absolute
 
 R = TypeVar("R")
+
+OVER = {Refusal.LIMIT: "connections", Refusal.ADDRESS: "address_share"}
+"""The key of `limits` that a connection is over."""
 
 
 def greet(exchange: Exchange, head: RequestHead, *, draining: bool) -> None:
@@ -20,8 +24,8 @@ def greet(exchange: Exchange, head: RequestHead, *, draining: bool) -> None:
     record.request_id = request_id(head, fresh_id)
     if draining:
         raise Draining(retry_after=1)
-    if caller.is_over:
-        raise Overloaded(reason="limits.connections", retry_after=1)
+    if caller.refusal is not None and caller.refusal in OVER:
+        raise Overloaded(reason=f"limits.{OVER[caller.refusal]}", retry_after=1)
     # Behind a fault nothing more is read: the caller must not be left waiting there.
     exchange.delivery.keep_alive = head.fault is None and head.keeps_alive
 

@@ -1,11 +1,12 @@
 """Makes connections to upstreams: name, TCP (Happy Eyeballs, RFC 8305), egress proxy (CONNECT), TLS.
 
-A failure here means that not a byte of the request was sent: it is always `UpstreamUnreachable`, with the step and the
-kind of failure as the reason.
+A failure here means that not a byte of the request was sent: it is `UpstreamUnreachable`, with the step and the kind of
+failure as the reason, or `Overloaded` where this process has no file descriptor left.
 """
 
 import asyncio
 import base64
+import errno
 import re
 import socket
 import ssl
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 
 import aiohappyeyeballs
 
-from gateway.errors import UpstreamUnreachable
+from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.proxy.connection import Connection
 from gateway.proxy.tls import Resumption, TlsTransport
 
@@ -61,7 +62,7 @@ def basic(username: str, password: str) -> str:
 
 
 async def dial(origin: Origin, on_lost: Callable[[Connection], None]) -> Connection:
-    """Opens a connection ready for its first exchange. Raises UpstreamUnreachable."""
+    """Opens a connection ready for its first exchange. Raises UpstreamUnreachable or Overloaded."""
     sock = await _reach(origin)
     connection = Connection(asyncio.get_running_loop(), sock, on_lost=on_lost)
     try:
@@ -140,6 +141,8 @@ def _step(origin: Origin, step: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            raise Overloaded(reason=f"{origin.name}: no file descriptor is free", retry_after=1) from error
         raise UpstreamUnreachable(reason=f"{origin.name}: {step}: {_plain(error)}") from error
 
 

@@ -8,6 +8,7 @@ that a stop can wait for them.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -16,6 +17,7 @@ from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.headers import CALLER
 from gateway.proxy.pace import Paced
+from gateway.proxy.places import Places, Refusal
 from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_request
 
 KEEPALIVE = 75.0
@@ -44,15 +46,15 @@ class Handler(Protocol):
 
 
 class CallerConnection(Paced):
-    """One caller's connection. `peer` is its address, None for a unix socket; `is_over` says that it came as one too
-    many; `is_serving` that a request is under way, in `task`; `is_behind` that it takes its reply slower than it comes;
+    """One caller's connection. `peer` is its address, None for a unix socket; `refusal` says why it holds no place;
+    `is_serving` that a request is under way, in `task`; `is_behind` that it takes its reply slower than it comes;
     `settled` is for the walk to remember what the last head came to.
     """
 
     __slots__ = (
         *("_block", "_body", "_buffer", "_deadline", "_end", "_fault", "_has_begun", "_head"),
         *("_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer", "_transport"),
-        *("_waiter", "is_over", "is_serving", "is_welcome", "peer", "settled", "task"),
+        *("_waiter", "is_serving", "peer", "refusal", "settled", "task"),
     )
 
     def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
@@ -72,11 +74,11 @@ class CallerConnection(Paced):
         self._end = -1
         self._skipped = self._has_begun = False
         self._patience = KEEPALIVE
-        self.is_welcome = True
+        self.refusal: Refusal | None = None
         self._fault: GatewayError | None = None
         self._body: CallerBody | None = None
         self._is_deaf = self._is_held = False
-        self.is_serving = self.is_over = False
+        self.is_serving = False
         self.peer: str | None = None
 
     # Called by the walk ---------------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ class CallerConnection(Paced):
         """asyncio: the caller is gone."""
         self._transport = None
         self._server.connections.discard(self)
-        self._server.places -= self.is_welcome
+        self._server.places.leave(self.peer, self.refusal)
         if self._timer is not None:
             self._timer.cancel()
         if self.task is not None:
@@ -166,13 +168,11 @@ class CallerConnection(Paced):
         """Whoever may not call, or comes as one too many, is told so if it asks at once; it takes nobody's place."""
         server = self._server
         server.connections.add(self)
-        self.is_welcome = server.handler.accepts(self.peer)
-        if self.is_welcome:
-            server.places += 1
-            self.is_over = server.places > server.limits.connections
-        if self.is_over or not self.is_welcome:
+        self.refusal = server.places.enter(self.peer, is_allowed=server.handler.accepts(self.peer))
+        if self.refusal is not None:
             self._patience = BRIEF
-            if len(server.connections) > 2 * server.limits.connections:
+            server.on_refused(self.refusal, self.peer)
+            if server.places.is_crowded:
                 self.abort()
 
     async def _converse(self) -> None:
@@ -323,14 +323,24 @@ class CallerConnection(Paced):
 class CallerServer:
     """Makes the protocol of each connection to the callers' listener, and knows all of them."""
 
-    def __init__(self, handler: Handler, limits: Limits, *, linger: float = LINGER) -> None:
-        """`linger`: seconds that a caller is given to take its last reply and close."""
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        *,
+        places: Places | None = None,
+        on_refused: Callable[[Refusal, str | None], None] = lambda *_: None,
+        linger: float = LINGER,
+    ) -> None:
+        """`places` admits connections, by default as many as `limits` say; `on_refused` learns of each that is not
+        admitted; `linger`: seconds that a caller is given to take its last reply and close.
+        """
         self.handler = handler
         self.limits = limits
         self.linger = linger
         self.connections: set[CallerConnection] = set()
-        self.places = 0
-        """Connections of those who may call."""
+        self.places = places or Places(limits.connections, refused=limits.connections)
+        self.on_refused = on_refused
 
     def __call__(self) -> CallerConnection:
         """asyncio: a protocol for a new connection."""

@@ -6,10 +6,36 @@ that was given out comes back through `release`, whatever became of it.
 
 import asyncio
 from collections import deque
+from weakref import WeakSet
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.proxy.connection import Connection
 from gateway.proxy.dialing import Origin, dial
+
+
+class ConnectionBudget:
+    """Bounds the connections of all pools together, as there are file descriptors for them. A pool that needs one more
+    than that has another pool close one that is idle.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._pools: WeakSet[Upstream] = WeakSet()
+        self._most = 0
+
+    def join(self, pool: "Upstream") -> None:
+        """Counts a pool's connections from now on."""
+        self._pools.add(pool)
+        self._most = sum(pool.size for pool in self._pools)
+
+    def make_room(self) -> None:
+        """To be called before a connection is made, which is counted already."""
+        if self._most <= self._size:
+            return
+        over = sum(pool.total for pool in self._pools) - self._size
+        for pool in self._pools:
+            while over > 0 and pool.close_oldest():
+                over -= 1
 
 
 class Upstream:
@@ -17,9 +43,14 @@ class Upstream:
     seconds.
     """
 
-    def __init__(self, origin: Origin, *, size: int, idle: float, max_age: float) -> None:
+    def __init__(
+        self, origin: Origin, *, size: int, idle: float, max_age: float, budget: ConnectionBudget | None = None
+    ) -> None:
         self.origin = origin
-        self._size = size
+        self.size = size
+        self._budget = budget
+        if budget is not None:
+            budget.join(self)
         self._idle_limit = idle
         self._max_age = max_age
         self._idle: deque[Connection] = deque()
@@ -86,8 +117,20 @@ class Upstream:
         while self._idle:
             self._idle.pop().abort()
 
+    @property
+    def total(self) -> int:
+        """Connections that there are, or soon will be."""
+        return len(self._busy) + len(self._idle) + self._dialing
+
+    def close_oldest(self) -> bool:
+        """Closes the connection that has been idle for longest; false where none is idle."""
+        if self._idle:
+            self._idle.popleft().abort()
+            return True
+        return False
+
     def _has_room(self) -> bool:
-        return len(self._busy) + len(self._idle) + self._dialing < self._size
+        return self.total < self.size
 
     async def _turn(self, *, fresh: bool) -> Connection | None:
         """Waits in line for an idle connection, or for None: a counted place to dial in."""
@@ -138,6 +181,8 @@ class Upstream:
 
     async def _dial(self) -> Connection:
         """Dials in a place that was counted beforehand."""
+        if self._budget is not None:
+            self._budget.make_room()
         try:
             connection = await dial(self.origin, self._lost)
             if not connection.is_open:

@@ -104,6 +104,7 @@ class CrewDesk(Desk):
             "requests_under_way": sum(document["requests_under_way"] for document in documents),
             "routes": _troubled([document["routes"] for document in documents]),
             "credentials": _worst(document["credentials"] for document in documents),
+            "callers": _callers([document["callers"] for document in documents]),
             "connections": _sums(document["connections"] for document in documents),
             "store": _worst_store(document["store"] for document in documents),
             "history": _worst_store(document["history"] for document in documents),
@@ -200,6 +201,19 @@ def _sums(views: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int
     return {origin: dict(counts) for origin, counts in sums.items()}
 
 
+def _callers(views: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sums, and the files of the worker that is worst off."""
+    sums: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for view in views:
+        sums.update({key: view[key] for key in ("connections", "limit", "per_address")})
+        refused.update(view["refused"])
+    worst: dict[str, Any] = max(
+        (view["open_files"] for view in views), key=lambda files: bool(files["short"]), default={}
+    )
+    return {**sums, "refused": dict(refused), "open_files": worst}
+
+
 def _own_part(document: dict[str, Any] | None) -> dict[str, Any]:
-    kept = ("requests_under_way", "credentials", "connections", "store")
+    kept = ("requests_under_way", "credentials", "callers", "connections", "store")
     return {} if document is None else {key: document[key] for key in kept}

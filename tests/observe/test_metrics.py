@@ -19,6 +19,14 @@ def used() -> Metrics:
     token = metrics.token("orders-app")
     token.fetched("ok", 0.3)
     token.expiry = 1_700_000_000.5
+    metrics.watch_callers(
+        lambda: [
+            ("caller_connections", (), 5),
+            ("caller_connections_limit", (), 10),
+            ("connections_refused_total", ("limit",), 2),
+            ("file_shortages_total", (), 1),
+        ]
+    )
     metrics.watch_connections(lambda: [("https://oic.example:443", "idle", 3)])
     metrics.watch_tokens(
         lambda: [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.proxy.body import CallerBody
+from gateway.proxy.places import Refusal
 from gateway.proxy.requests import Limits, RequestHead
 from gateway.proxy.server import AHEAD, BRIEF, KEEPALIVE, CallerConnection, CallerServer
 from tests.fakes.gate import Caller, until
@@ -448,10 +449,11 @@ async def test_a_caller_that_takes_its_time_is_waited_for() -> None:
 async def test_a_connection_too_many_is_known_as_such() -> None:
     async with listening(LIMITS.__class__(8192, 16_384, 128, 131_072, connections=1)) as at:
         await at.caller()
-        assert not (await at.connection()).is_over
+        assert (await at.connection()).refusal is None
         await at.caller()
         await until(lambda: len(at.server.connections) == 2)
-        assert sorted(connection.is_over for connection in at.server.connections) == [False, True]
+        refusals = [connection.refusal for connection in at.server.connections]
+        assert sorted(refusals, key=bool) == [None, Refusal.LIMIT]
 
 
 STRANGER = "127.0.0.2"
@@ -459,7 +461,7 @@ STRANGER = "127.0.0.2"
 
 @asynccontextmanager
 async def crowded(*, strangers: int) -> AsyncIterator[Listener]:
-    """A server with two places, and so many connections of those who may not call, made one after the other."""
+    """Two places, room for two without one, and so many strangers that came one after the other."""
     async with listening(LIMITS.__class__(8192, 16_384, 128, 131_072, connections=2)) as at:
         at.walk.strangers = {STRANGER}
         for count in range(strangers):
@@ -469,27 +471,27 @@ async def crowded(*, strangers: int) -> AsyncIterator[Listener]:
 
 
 async def test_strangers_take_nobodys_place() -> None:
-    async with crowded(strangers=3) as at:
-        assert at.server.places == 0
-        assert {(connection.is_welcome, connection.is_over) for connection in at.server.connections} == {(False, False)}
+    async with crowded(strangers=2) as at:
+        assert at.server.places.admitted == 0
+        assert {connection.refusal for connection in at.server.connections} == {Refusal.FORBIDDEN}
         caller = await at.caller(GET)
         assert await caller.head() == OK
-        assert at.server.places == 1
+        assert at.server.places.admitted == 1
         [allowed] = [connection for connection in at.server.connections if connection.peer != STRANGER]
-        assert (allowed.is_welcome, allowed.is_over) == (True, False)
+        assert allowed.refusal is None
 
 
 async def test_a_place_is_free_again_when_its_caller_has_left() -> None:
     async with crowded(strangers=1) as at:
         first, _ = await at.caller(), await at.caller()
-        await until(lambda: at.server.places == 2)
+        await until(lambda: at.server.places.admitted == 2)
         first.close()
         at.callers[0].close()  # a stranger's end frees no place
         await until(lambda: len(at.server.connections) == 1)
-        assert at.server.places == 1
+        assert at.server.places.admitted == 1
         await at.caller()
-        await until(lambda: at.server.places == 2)
-        assert not any(connection.is_over for connection in at.server.connections)
+        await until(lambda: at.server.places.admitted == 2)
+        assert not any(connection.refusal for connection in at.server.connections)
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET"])
@@ -510,23 +512,23 @@ async def test_who_comes_as_one_too_many_has_little_time_and_the_others_all_of_i
         await until(lambda: len(at.server.connections) == 3)
         left = sorted(time_left(connection) for connection in at.server.connections)
         assert left == pytest.approx([BRIEF, KEEPALIVE, KEEPALIVE], abs=2)
-        assert [connection.is_over for connection in at.server.connections].count(True) == 1
+        assert [connection.refusal for connection in at.server.connections].count(Refusal.LIMIT) == 1
 
 
 async def test_a_crowd_of_those_who_will_not_be_served_is_not_let_in() -> None:
-    async with crowded(strangers=4) as at:
+    async with crowded(strangers=2) as at:
         for address in (STRANGER, STRANGER):
             surplus = await at.caller(address=address)
             assert await surplus.rest() == b""
-        assert len(at.server.connections) == 4
+        assert len(at.server.connections) == 2
 
 
 async def test_a_crowd_of_strangers_keeps_no_allowed_caller_out() -> None:
-    async with crowded(strangers=4) as at:
+    async with crowded(strangers=2) as at:
         for _ in range(2):
             caller = await at.caller(GET)
             assert await caller.head() == OK
-        assert at.server.places == 2
+        assert at.server.places.admitted == 2
 
 
 async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Accepts connections even when the process has no file descriptor left, one at a time.
+
+libuv closes what it has no descriptor for, so a probe that finds the process alive but out of descriptors would look
+like one that finds it dead. A descriptor is kept here for that moment.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable
+
+from gateway.observe.episodes import Episodes
+from gateway.observe.log import say
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32  # connections that are accepted before others have their turn
+PAUSE = 0.1  # seconds before another try when nothing could be accepted
+OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Acceptor:
+    """Gives each connection to a listening socket, which it takes over, a protocol of `factory`, until `close`;
+    `make_room` closes a connection that is not in use.
+    """
+
+    def __init__(
+        self, listener: socket.socket, factory: Callable[[], asyncio.BaseProtocol], *, make_room: Callable[[], None]
+    ) -> None:
+        self._listener = listener
+        self._factory = factory
+        self._make_room = make_room
+        self._loop = asyncio.get_running_loop()
+        self._episodes = Episodes(self._loop.time)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._spare: int | None = None
+        self._keep_spare()
+        listener.setblocking(False)  # noqa: FBT003 - the standard library's
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accepts no more; may be called again."""
+        if self._listener.fileno() < 0:
+            return
+        self._loop.remove_reader(self._listener.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.close()
+        self._free_spare()
+
+    def _accept(self) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                accepted, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in OUT_OF_FILES:
+                    raise
+                if not self._free_spare():
+                    self._wait(error)
+                    return
+                continue
+            task = self._loop.create_task(self._serve(accepted))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        try:
+            accepted.setblocking(False)  # noqa: FBT003 - as above
+            await self._loop.connect_accepted_socket(self._factory, accepted)
+        except OSError:  # it has gone already
+            accepted.close()
+        if self._spare is None:
+            self._keep_spare()
+
+    def _wait(self, error: OSError) -> None:
+        """Tries again soon, with the descriptor of a connection that is not in use."""
+        if self._episodes.begins("files"):
+            told = f"the admin port can hardly accept connections: {error.strerror}"
+            say(log, logging.ERROR, "admin-files-exhausted", f"{told}. Raise the limit of open files (ulimit -n)")
+        self._make_room()
+        self._loop.remove_reader(self._listener.fileno())
+        self._timer = self._loop.call_later(PAUSE, self._resume)
+
+    def _resume(self) -> None:
+        self._keep_spare()
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _keep_spare(self) -> None:
+        if self._spare is None:
+            with contextlib.suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _free_spare(self) -> bool:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return False
+        os.close(spare)
+        return True

@@ -1,0 +1,87 @@
+"""Who may hold a connection, and how the file descriptors of a process are shared."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.capacity import share_files
+from gateway.observe.episodes import QUIET, Episodes
+from gateway.proxy.places import Places, Refusal
+
+CALLER, OTHER = "192.0.2.1", "192.0.2.2"
+
+
+def entered(places: Places, *addresses: str | None) -> list[Refusal | None]:
+    return [places.enter(address, is_allowed=True) for address in addresses]
+
+
+def test_one_address_leaves_room_for_others() -> None:
+    places = Places(4, refused=9, address_share=0.5)
+    assert entered(places, CALLER, CALLER, CALLER) == [None, None, Refusal.ADDRESS]
+    assert entered(places, OTHER, OTHER, OTHER) == [None, None, Refusal.LIMIT]
+    assert places.refusals == {Refusal.ADDRESS: 1, Refusal.LIMIT: 1}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", None])
+def test_callers_of_this_machine_may_hold_all_places(address: str | None) -> None:
+    places = Places(4, refused=9, address_share=0.25)
+    assert entered(places, *[address] * 5) == [None, None, None, None, Refusal.LIMIT]
+
+
+def test_a_share_of_1_gives_one_address_all_places() -> None:
+    assert entered(Places(3, refused=9, address_share=1.0), *[CALLER] * 4) == [None, None, None, Refusal.LIMIT]
+
+
+def test_the_smallest_share_is_one_connection() -> None:
+    assert entered(Places(3, refused=9, address_share=0.01), CALLER, CALLER) == [None, Refusal.ADDRESS]
+
+
+def test_addresses_of_one_ipv6_network_count_as_one() -> None:
+    places = Places(4, refused=9, address_share=0.25)
+    assert entered(places, "2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1") == [None, Refusal.ADDRESS, None]
+    assert entered(places, "fe80::1%eth0", "fe80::2%eth0") == [None, Refusal.ADDRESS]
+
+
+def test_mapped_ipv4_addresses_are_told_apart() -> None:
+    places = Places(4, refused=9, address_share=0.25)
+    assert entered(places, f"::ffff:{CALLER}", f"::ffff:{OTHER}", CALLER) == [None, None, Refusal.ADDRESS]
+
+
+def test_who_leaves_gives_its_place_back() -> None:
+    places = Places(2, refused=1, address_share=0.5)
+    refusals = entered(places, CALLER, CALLER)
+    crowded = [places.is_crowded]
+    refusals += [places.enter(CALLER, is_allowed=False)]
+    crowded += [places.is_crowded]
+    for refusal in refusals:
+        places.leave(CALLER, refusal)
+    assert [*crowded, places.is_crowded] == [False, True, False]
+    assert (places.admitted, places.turned_away) == (0, 0)
+    assert entered(places, CALLER) == [None]
+
+
+@given(st.integers(8, 2_000_000), st.integers(1, 1_000_000), st.integers(1, 1_000_000))
+def test_what_is_shared_never_exceeds_the_limit_of_files(files: int, connections: int, pools: int) -> None:
+    capacity = share_files(files, connections=connections, pools=pools)
+    assert capacity.connections + capacity.refused + capacity.upstreams < files
+    assert 1 <= capacity.connections <= connections
+    assert capacity.refused >= 1
+    assert capacity.upstreams >= min(pools, capacity.connections)
+
+
+def test_enough_files_change_nothing() -> None:
+    capacity = share_files(20_000, connections=10_000, pools=256)
+    assert capacity.connections == 10_000
+    assert capacity.upstreams > 256
+
+
+def test_an_episode_is_told_once() -> None:
+    now = 0.0
+    episodes = Episodes(lambda: now)
+    assert [episodes.begins("full"), episodes.begins("full"), episodes.begins("other")] == [True, False, True]
+    now += QUIET - 1
+    assert not episodes.begins("full")
+    now += QUIET - 1
+    assert not episodes.begins("full")
+    now += QUIET
+    assert episodes.begins("full")

@@ -1,0 +1,107 @@
+"""A process that has few file descriptors, or none left: it says so, and its health can be asked."""
+
+import asyncio
+import re
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.fakes.gate import Caller
+from tests.fakes.process import Process
+from tests.system.scene import SECRETS, settings, written
+
+FILES = 100
+
+
+@asynccontextmanager
+async def with_few_files(folder: Path, sandbox: Sandbox, files: int = FILES, **more: object) -> AsyncIterator[Process]:
+    process = Process("serve", "-c", written(folder, settings(sandbox, **more)), **SECRETS)
+    async with process.under(("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")) as gate:
+        yield await gate.started()
+
+
+def open_files(gate: Process) -> int:
+    return len(list(Path(f"/proc/{gate.pid}/fd").iterdir()))
+
+
+async def idle_callers(gate: Process, count: int, address: str = "") -> list[Caller]:
+    """Connections that say nothing, as many as are let in out of so many."""
+    tried = await asyncio.gather(*(gate.caller(address) for _ in range(count)), return_exceptions=True)
+    return [caller for caller in tried if isinstance(caller, Caller)]
+
+
+async def counted(gate: Process, name: str) -> float:
+    _, _, text = await gate.get("/metrics", address=gate.admin)
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text.decode(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_idle_callers_leave_descriptors_for_the_rest(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    async with with_few_files(tmp_path, sandbox, workers=workers) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        [warned] = gate.events("connections-reduced")
+        assert "not 10000 (`limits.connections`)" in warned["message"]
+        idle = await idle_callers(gate, 2 * workers * FILES)
+        await gate.said("connections-full", workers)
+        assert (await gate.ask("/livez"))[0] == 200
+        assert (await gate.ask("/readyz"))[0] == 200
+        _, status = await gate.ask("/status")
+        callers = status["callers"]
+        assert callers["connections"] == callers["limit"] < workers * FILES / 2
+        assert callers["refused"]["limit"] > 0
+        assert not callers["open_files"]["short"]
+        assert await counted(gate, "oic_gateway_connections_refused_total") == sum(callers["refused"].values())
+        for caller in idle:
+            caller.close()
+        while (await gate.ask("/status"))[1]["callers"]["connections"]:
+            pass
+        assert (await gate.get("/orders/"))[0] == 200
+        assert len(gate.events("connections-full")) == workers
+        assert gate.events("files-exhausted") == []
+
+
+async def test_idle_admin_connections_take_nobody_a_place(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with with_few_files(tmp_path, sandbox) as gate:
+        await idle_callers(gate, 2 * FILES, gate.admin)
+        assert (await gate.ask("/livez"))[0] == 200
+        assert (await gate.get("/orders/"))[0] == 200
+        assert open_files(gate) < FILES / 2 + 16
+
+
+async def test_many_origins_share_what_upstreams_may_use(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with asyncio.timeout(20), Sandbox() as other, Sandbox() as third:
+        routes = [
+            {"name": f"r{number}", "path": f"/r{number}/", "upstream": one.upstream("ORDERS"), "credential": "app"}
+            for number, one in enumerate((sandbox, other, third))
+        ]
+        async with with_few_files(tmp_path, sandbox, 40, routes=routes) as gate:
+            for _ in range(4):
+                calls = await asyncio.gather(*(gate.get(f"/r{number % 3}/") for number in range(6)))
+                assert {status for status, _, _ in calls} <= {200, 401}
+            assert open_files(gate) < 40
+            assert gate.events("files-exhausted") == []
+
+
+async def test_without_any_descriptor_it_says_so_and_its_health_answers(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with with_few_files(tmp_path, sandbox) as gate:
+        held: Caller = await gate.caller()
+        lowered = open_files(gate)
+        resource.prlimit(gate._process.pid, resource.RLIMIT_NOFILE, (lowered, FILES))
+        await gate.said("files-exhausted")
+        refused = await gate.caller()
+        assert await refused.rest() == b""
+        for _ in range(3):
+            assert (await gate.ask("/livez"))[0] == 200
+        _, status = await gate.ask("/status")
+        assert status["callers"]["open_files"]["short"] is True
+        assert await counted(gate, "oic_gateway_file_shortages_total") > 0
+        resource.prlimit(gate._process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
+        held.close()
+        while (await gate.ask("/status"))[1]["callers"]["open_files"]["short"]:
+            pass
+        assert (await gate.get("/orders/"))[0] == 200
+        assert len(gate.events("files-exhausted")) == 1
