@@ -8,10 +8,12 @@ BOLD, DIM, GREEN, RED, CYAN = "1", "2", "32", "31", "36"
 
 
 class Screen:
-    """Writes to `out`; plain where that is no terminal, or where NO_COLOR is set (no-color.org)."""
+    """Writes to `out`, by default standard output; plain where that is no terminal, or where NO_COLOR is set
+    (no-color.org).
+    """
 
-    def __init__(self, out: TextIO = sys.stdout) -> None:
-        self._out = out
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out = sys.stdout if out is None else out
         self._is_colourful = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         is_unicode = (out.encoding or "").lower().replace("-", "") == "utf8"
         self._good, self._bad = ("✓", "✗") if is_unicode else ("ok", "FAILED")

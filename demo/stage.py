@@ -116,13 +116,15 @@ class Stage:
             cwd=HERE.parent,
             capture_output=True,
             text=True,
+            encoding="utf-8",
             check=False,
         )
         return done.returncode, done.stdout + done.stderr
 
     def mend(self) -> None:
         """Takes the short life of tokens out of the file; the gateway that runs is not told."""
-        self.config.write_text(self.config.read_text().replace(SHORT_LIFE, ""))
+        text = self.config.read_text(encoding="utf-8")
+        self.config.write_text(text.replace(SHORT_LIFE, ""), encoding="utf-8")
 
     def terminate(self) -> None:
         """Asks the gateway to stop, as an init system does."""
@@ -134,11 +136,11 @@ class Stage:
 
     def _configure(self, listen: str, admin: str) -> None:
         """Writes config/demo.yaml with these addresses, short-lived tokens, a slow route to stop in the midst of."""
-        text = f"{CONFIG.read_text().rstrip()}\n{_SLOW.format(sandbox=_SANDBOX)}"
+        text = f"{CONFIG.read_text(encoding='utf-8').rstrip()}\n{_SLOW.format(sandbox=_SANDBOX)}"
         text = text.replace(_LISTEN, f"listen: {listen}").replace(_ADMIN, f"admin: {admin}")
         text = text.replace(_SCOPE, _SCOPE + SHORT_LIFE)
         text = text.replace(_SANDBOX, self.sandbox).replace(_DESIGN, self.sandbox.replace("127.0.0.1", "localhost"))
-        self.config.write_text(text)
+        self.config.write_text(text, encoding="utf-8")
 
     def _start(self, stack: ExitStack, *arguments: str) -> subprocess.Popen[str]:
         # A session of its own: Ctrl-C reaches the tour alone, which stops both in order.
@@ -207,7 +209,7 @@ class Log:
 def _environ() -> dict[str, str]:
     """The environment of both processes: ours, less settings of another gateway, plus the sandbox's secret."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("OIC_GATEWAY_")}
-    return {**ours, "OIC_SANDBOX_SECRET": SECRET.read_text().strip()}
+    return {**ours, "OIC_SANDBOX_SECRET": SECRET.read_text(encoding="utf-8").strip()}
 
 
 def _origin(box: subprocess.Popen[str]) -> str:

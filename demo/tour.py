@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 
 from demo.screen import Screen
 from demo.stage import HERE, SECRET, SHORT_LIFE, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
+from gateway.output import OutputError, run_with_output
 
 LONGEST = 28
 """Seconds after which the tour gives up, wherever it is."""
@@ -251,6 +252,8 @@ def tour(steps: Iterable[Step], stage: Stage, screen: Screen) -> int:
         screen.step(number, what)
         try:
             step(stage, screen)
+        except OutputError:
+            raise
         except Exception as trouble:  # noqa: BLE001 - whatever a step stumbles over, the step is named
             screen.bad(str(trouble) if isinstance(trouble, NotAsItShouldBe) else repr(trouble))
             screen.end(f"Step {number}, `{what}`, is not as it should be.")
@@ -313,4 +316,4 @@ def _too_long(*_: Any) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_with_output(main))

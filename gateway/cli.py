@@ -1,6 +1,7 @@
 """The verbs: `oic-gateway serve | check | token | login | logout | init | sandbox | probe | instances | schema`.
 
-Exit status follows sysexits: 0 done, 69 something outside does not answer as it should, 78 the configuration is wrong.
+Exit status follows sysexits: 0 done, 69 something outside does not answer as it should, 74 standard output cannot be
+written, 78 the configuration is wrong.
 Each verb imports what it needs when it runs, and none waits for another's modules: `probe` runs every few seconds.
 """
 # ruff: noqa: PLC0415 - see above
@@ -27,6 +28,7 @@ from gateway.flags import (
     refuse,
     variable,
 )
+from gateway.output import run_with_output
 
 if TYPE_CHECKING:
     from gateway.config.model import Config
@@ -39,14 +41,15 @@ T = TypeVar("T")
 def main(arguments: list[str] | None = None) -> int:
     """Runs one verb; gives the exit status."""
     words = sys.argv[1:] if arguments is None else arguments
+    return run_with_output(partial(_run_verb, words))
+
+
+def _run_verb(words: list[str]) -> int:
     options = _parser(words).parse_args(_plain(words))
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # events are `serve`'s; other verbs tell in words
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        status = run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _unheard()
+        return run(options)
     except ConfigProblems as problems:
         print(problems, file=sys.stderr)  # noqa: T201 - a verb speaks to the terminal
         return BAD_CONFIG
@@ -55,15 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
         return UNAVAILABLE
     except KeyboardInterrupt:
         return 130
-    return status
-
-
-def _unheard() -> int:
-    """Whoever read what a verb prints has gone (`| head`): nothing more is written, not even at exit."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141  # 128 + SIGPIPE, as of a program that the signal ends
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:

@@ -48,9 +48,11 @@ class Person:
             say("  say y or n")
 
     def secret(self, prompt: str) -> str:
-        """What is typed without being shown."""
+        """What is typed without being shown; empty for bytes that are no text in the terminal's encoding."""
         try:
             return getpass.getpass(prompt)
+        except UnicodeDecodeError:
+            return ""
         except (EOFError, KeyboardInterrupt):
             raise Gone from None
 
@@ -59,8 +61,6 @@ class Person:
             return input(prompt)
         except (EOFError, KeyboardInterrupt):
             raise Gone from None
-        except UnicodeDecodeError:
-            return ""
 
 
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}

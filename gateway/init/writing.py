@@ -55,6 +55,8 @@ def look(text: str) -> SecretFile:
 
     Raises Uncorrectable for a name that may be the secret itself, and for a file that no secret can be read from.
     """
+    if not _is_text(text):
+        raise Uncorrectable("has bytes that are not UTF-8, which the configuration cannot hold; use another name")
     given = _at_home(text.strip())
     is_given = os.path.lexists(given)
     file = secret_file(given if is_given else text, exists=is_given)
@@ -79,6 +81,8 @@ def _notes(path: str, said: str) -> Iterator[str]:
 
 def keep_secret(path: str, secret: str) -> None:
     """Writes the secret into a new file that only this user can read. Raises Uncorrectable where it cannot."""
+    if not _is_text(secret):
+        raise Uncorrectable("was not written: the secret has bytes that are no text; paste it again")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     except (OSError, ValueError) as cause:
@@ -165,6 +169,11 @@ def _at_home(text: str) -> str:
         return str(Path(text).expanduser()) if text.startswith("~/") else text
     except RuntimeError:
         raise Uncorrectable("begins with `~`, but this user has no home folder; write the whole path") from None
+
+
+def _is_text(text: str) -> bool:
+    """False for bytes of a command line or a terminal that are no text in its encoding (PEP 383)."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _reason(cause: OSError | ValueError) -> str:

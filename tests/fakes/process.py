@@ -47,7 +47,8 @@ async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: st
         await process.wait()
         raise
     assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    encoding = variables.get("PYTHONIOENCODING", "utf-8")
+    return Ended(process.returncode, out.decode(encoding), err.decode(encoding))
 
 
 class Process:

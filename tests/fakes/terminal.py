@@ -19,9 +19,10 @@ _WIDE = struct.pack("HHHH", 50, 400, 0, 0)
 class Terminal:
     """`async with Terminal(folder, "init") as terminal`: the process runs in `folder`. `shown` is the screen so far."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self._folder = folder
         self._arguments = arguments
+        self._variables = variables
         self._change = asyncio.Event()
         self._read_to = 0
         self.shown = ""
@@ -36,7 +37,7 @@ class Terminal:
             *at_it,
             *(sys.executable, "-m", "gateway", *self._arguments),
             cwd=self._folder,
-            env={**kept, "PYTHONPATH": str(ROOT)},
+            env={**kept, "PYTHONPATH": str(ROOT), **self._variables},
             start_new_session=True,
         )
         os.set_blocking(self._ours, False)
