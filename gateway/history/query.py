@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.observe.line import json_line
+from gateway.observe.record import LONGEST_ID
 from gateway.observe.stamp import stamp
 
 FIRST, LAST = 0, (1 << 43) - 2
@@ -109,6 +110,10 @@ def _text(_: str, text: str, __: float) -> str:
     return text
 
 
+def _id(_: str, text: str, __: float) -> str:
+    return text[:LONGEST_ID]  # as it is recorded
+
+
 def _status(name: str, text: str, _: float) -> str:
     if not _STATUS.fullmatch(text.lower()):
         raise BadQuery(f"`{name}` is no status; write one like 502, or a class like 5xx")
@@ -146,7 +151,7 @@ def _unknown(name: str) -> tuple[str, Callable[[str, str, float], object]]:
 
 
 _PARAMETERS: dict[str, tuple[str, Callable[[str, str, float], object]]] = {
-    "id": ("instance_id", _text),
+    "id": ("instance_id", _id),
     "request_id": ("request_id", _text),
     "route": ("route", _text),
     "client": ("client", _text),

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
 from gateway.observe.line import json_line
-from gateway.observe.mask import mask
+from gateway.observe.mask import mask_start
 from gateway.observe.record import Record, line, text, visible
 from gateway.observe.stamp import stamp
 from gateway.observe.writer import LineWriter
@@ -23,6 +23,9 @@ __all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_t
 OURS = "gateway"
 LEVELS = ("debug", "info", "warning", "error")
 Form = Literal["auto", "json", "text"]
+
+LONGEST_FIELD, LONGEST_TEXT = 1024, 16 * 1024
+"""Characters of an event's field, and of its message and trace."""
 
 _PAINT = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
@@ -42,7 +45,7 @@ def event_line(event: logging.LogRecord) -> bytes:
         "level": event.levelname.lower(),
         "event": getattr(event, "event", "log"),
         "logger": event.name,
-        "message": mask(_message(event)),
+        "message": _message(event),
     }
     document |= {name: value for name, value in _fields(event).items() if name not in document}
     if trace := _trace(event):
@@ -56,7 +59,7 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
     if colour and event.levelname in _PAINT:
         level = f"{_PAINT[event.levelname]}{level}{_PLAIN}"
     fields = "".join(f"  {visible(name)}={visible(str(value))}" for name, value in _fields(event).items())
-    row = f"{stamp(event.created)[11:-1]} {level} {visible(mask(_message(event)))}{fields}"
+    row = f"{stamp(event.created)[11:-1]} {level} {visible(_message(event))}{fields}"
     return "\n    ".join((row, *(visible(each) for each in _trace(event).splitlines())))
 
 
@@ -138,19 +141,22 @@ def _may_pass(event: logging.LogRecord) -> bool:
 
 
 def _message(event: logging.LogRecord) -> str:
-    """The message; a library's call whose arguments do not fit its format must not become an error of ours."""
+    """The message, cut; a library's call whose arguments do not fit its format must not become an error of ours."""
     try:
-        return event.getMessage()
+        message = event.getMessage()
     except (TypeError, ValueError, KeyError):
-        return str(event.msg)
+        message = str(event.msg)
+    return mask_start(message, LONGEST_TEXT)
 
 
 def _fields(event: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(event, "fields", {})
-    return {name: mask(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return {
+        name: mask_start(value, LONGEST_FIELD) if isinstance(value, str) else value for name, value in fields.items()
+    }
 
 
 def _trace(event: logging.LogRecord) -> str:
     if not event.exc_info or event.exc_info[1] is None:
         return ""
-    return mask("".join(traceback.format_exception(event.exc_info[1])))
+    return mask_start("".join(traceback.format_exception(event.exc_info[1])), LONGEST_TEXT)

@@ -22,5 +22,11 @@ def mask(text: str) -> str:
     return _LOOKS_SECRET.sub(_strike, text)
 
 
+def mask_start(text: str, length: int) -> str:
+    """The first `length` characters of `text`, masked. Costs no more for a longer text."""
+    # Twice as much is masked: a secret that the cut goes through must be recognized first.
+    return mask(text[: 2 * length])[:length]
+
+
 def _strike(match: re.Match[str]) -> str:
     return (match["scheme"] or match["name"] or match["user"] or "") + STRUCK

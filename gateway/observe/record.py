@@ -7,7 +7,7 @@ terminal. The names of the fields are the contract with the operators' queries.
 import msgspec
 
 from gateway.observe.line import json_line, sound
-from gateway.observe.mask import mask
+from gateway.observe.mask import mask, mask_start
 
 FIELDS = (
     *("time", "level", "event", "request_id", "route", "credential", "client", "method", "path", "status"),
@@ -16,9 +16,9 @@ FIELDS = (
 )
 
 
-LONGEST_PATH = 1024
-"""Characters of a path that are recorded: with more, even each of them escaped, a line would not go into a shared pipe
-in one piece (PIPE_BUF)."""
+LONGEST_PATH, LONGEST_METHOD, LONGEST_ID, LONGEST_REASON = 1024, 32, 128, 512
+"""Characters that are recorded of what callers, OIC and identity domains choose: such a line goes into a shared pipe in
+one piece (PIPE_BUF)."""
 
 
 class Record(msgspec.Struct):
@@ -73,14 +73,26 @@ def line(record: Record) -> bytes:
         path = record.path = _bare(path)
     if path is not None and len(path) > LONGEST_PATH:
         record.path = path[:LONGEST_PATH]
+    _cut(record)
     # Half a microsecond up, then cut: three decimals at half the price of round().
     record.duration_ms = int(record.duration_ms * 1000 + 0.5) / 1000
     if upstream_ms is not None:
         record.upstream_ms = int(upstream_ms * 1000 + 0.5) / 1000
     if record.token_wait_ms:
         record.token_wait_ms = int(record.token_wait_ms * 1000 + 0.5) / 1000
-    record.reason = mask(record.reason) if record.reason else msgspec.UNSET
+    record.reason = mask_start(record.reason, LONGEST_REASON) if record.reason else msgspec.UNSET
     return json_line(record)
+
+
+def _cut(record: Record) -> None:
+    """Cuts the texts of others to their longest; paths, which are cleaned first, are not among them."""
+    method, instance_id, opc_request_id = record.method, record.instance_id, record.opc_request_id
+    if method is not None and len(method) > LONGEST_METHOD:
+        record.method = method[:LONGEST_METHOD]
+    if instance_id is not None and len(instance_id) > LONGEST_ID:
+        record.instance_id = instance_id[:LONGEST_ID]
+    if opc_request_id is not None and len(opc_request_id) > LONGEST_ID:
+        record.opc_request_id = opc_request_id[:LONGEST_ID]
 
 
 _PAINT = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
@@ -89,6 +101,7 @@ _PLAIN = "\x1b[0m"
 
 def text(record: Record, *, colour: bool = False) -> str:
     """The record as one short aligned row without a line feed; control characters are escaped."""
+    _cut(record)
     status = f"{record.status or '-':>3}"
     if colour:
         status = f"{_PAINT[level(record)]}{status}{_PLAIN}"
@@ -98,11 +111,11 @@ def text(record: Record, *, colour: bool = False) -> str:
         ("attempts", str(record.attempts) if record.attempts > 1 else None),
         ("instance", record.instance_id),
         ("error", record.error),
-        ("reason", mask(record.reason) if record.reason else None),
+        ("reason", mask_start(record.reason, LONGEST_REASON) if record.reason else None),
         ("request", record.request_id if record.error else None),
     )
     tail = "".join(f"  {name}={visible(value)}" for name, value in notes if value)
-    return f"{head} {timing} {visible(_bare(record.path) or '-')}{tail}"
+    return f"{head} {timing} {visible((_bare(record.path) or '-')[:LONGEST_PATH])}{tail}"
 
 
 def visible(value: str) -> str:

@@ -3,15 +3,22 @@
 No lock stands between the loop and the thread: a line may also come from a destructor (an unclosed socket's warning)
 that the garbage collector runs in the middle of anything, where taking a lock twice would hang the process. What is
 used instead, `deque.append` and `SimpleQueue.put`, is documented as safe there.
+
+Several processes may share a pipe or a socket. What is longer than a pipe takes in one piece would mix with the lines
+of the others, so each of them locks the target while it writes (POSIX record locks, which end with their process).
 """
 
+import contextlib
 import errno
+import fcntl
 import os
+import select
 import stat
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
 from queue import Empty, SimpleQueue
-from select import PIPE_BUF
 from typing import Protocol
 
 MAX_LINES = 10_000
@@ -20,6 +27,8 @@ INTERVAL = 0.05  # seconds in which lines gather before they are written at once
 _BATCH = 256  # lines
 _BUSY_PAUSE = 0.02  # a pipe that is full and non-blocking
 _FAULT_PAUSE = 1.0  # a disk that is full, or worse
+_LOCK_PAUSE = 0.001
+_LOCK_LIMIT = 2.0  # a process that holds the lock of a target with room, and writes nothing, is stopped
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN})
 
 
@@ -39,6 +48,7 @@ class LineWriter:
 
     __slots__ = (
         *("lost", "_abandoned", "_bell", "_closing", "_descriptor", "_given", "_idle", "_interval", "_is_file"),
+        "_is_stream",
         *("_max_bytes", "_max_lines", "_pending", "_sending", "_taken", "_thread"),
     )
 
@@ -52,7 +62,9 @@ class LineWriter:
     ) -> None:
         # Of our own: when the target is closed under us, its number may soon belong to a caller's socket.
         self._descriptor = os.dup(target if isinstance(target, int) else target.fileno())
-        self._is_file = stat.S_ISREG(os.fstat(self._descriptor).st_mode)
+        mode = os.fstat(self._descriptor).st_mode
+        self._is_file = stat.S_ISREG(mode)
+        self._is_stream = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
         self._interval = interval
         self._max_lines = max_lines
         self._max_bytes = max_bytes
@@ -106,8 +118,9 @@ class LineWriter:
             lines = self._batch()
             self._sending = len(lines)
             data = b"".join(lines)
-            if not self._send(memoryview(data)) and not self._abandoned:
-                self.lost += len(lines)
+            with self._locked():
+                if not self._send(memoryview(data)) and not self._abandoned:
+                    self.lost += len(lines)
             self._sending = 0
             self._given += len(data)
 
@@ -120,9 +133,39 @@ class LineWriter:
             return [take() for _ in range(min(len(self._pending), _BATCH))]
         lines = [take()]
         size = len(lines[0])
-        while self._pending and (size := size + len(self._pending[0])) <= PIPE_BUF:
+        while self._pending and (size := size + len(self._pending[0])) <= select.PIPE_BUF:
             lines.append(take())
         return lines
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps other processes from writing to a stream. Without the lock where the system has none, and where a
+        stopped process holds it: its line may break, the lines of the others go on.
+        """
+        is_locked = self._is_stream and self._lock()
+        try:
+            yield
+        finally:
+            if is_locked:
+                with contextlib.suppress(OSError):
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def _lock(self) -> bool:
+        until = time.monotonic() + _LOCK_LIMIT
+        while not self._abandoned:
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not _has_room(self._descriptor):  # who holds it waits for the reader
+                    until = time.monotonic() + _LOCK_LIMIT
+                elif time.monotonic() > until:
+                    return False
+                time.sleep(_LOCK_PAUSE)
+            except OSError:
+                return False
+            else:
+                return True
+        return False
 
     def _send(self, rest: memoryview) -> bool:
         """Whether all of it went out; false when nobody will ever read it, or nobody waits for it any more."""
@@ -143,3 +186,10 @@ class LineWriter:
             self._bell.get(timeout=min(seconds, _BUSY_PAUSE) if self._closing else seconds)
         except Empty:
             return
+
+
+def _has_room(descriptor: int) -> bool:
+    """Whether a write would not have to wait."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))

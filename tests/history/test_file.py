@@ -113,9 +113,7 @@ async def test_several_write_one_file(opened: Opened) -> None:
         thread.start()
     for thread in threads:
         await asyncio.to_thread(thread.join)
-    for history in histories:
-        await history.settle()
-    assert (await histories[0].find(Query())).kept == 1500
+    await until_kept(histories[0], 1500)
     assert [history.lost for history in histories] == [0, 0, 0]
 
 

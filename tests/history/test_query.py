@@ -77,6 +77,11 @@ def test_what_is_wrong_is_named_with_its_remedy(given_: dict[str, str], told: st
     assert str(refused.value).startswith(told)
 
 
+def test_an_id_longer_than_recorded_is_searched_as_recorded() -> None:
+    line = call(1, instance_id="i" * 50_000)
+    assert sift(asked(id="i" * 50_000), [line]) == [line]
+
+
 def test_a_parameter_stands_once() -> None:
     with pytest.raises(BadQuery, match="`id` stands twice"):
         parse([("id", "a"), ("id", "b")], now=START)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.observe.log import Log, event_line, say, setup
+from gateway.observe.log import LONGEST_FIELD, LONGEST_TEXT, Log, event_line, say, setup
 from gateway.observe.record import FIELDS, Record
 
 Start = Callable[..., Log]
@@ -88,6 +88,15 @@ def test_a_trace_stays_in_its_line_without_secrets(start: Start, target: Path) -
     assert "ValueError: password=***" in event["trace"]
     assert event["note"] == "Bearer ***"
     assert "hunter2" not in target.read_text()
+
+
+def test_long_texts_of_others_are_cut_in_events(start: Start, target: Path) -> None:
+    log = start()
+    cause = ValueError("c" * 200_000)
+    say(logging.getLogger("gateway"), logging.ERROR, "broke", "m" * 200_000, exc=cause, reason="r" * 200_000)
+    assert log.close()
+    (event,) = lines(target)
+    assert [len(event[name]) for name in ("message", "trace", "reason")] == [LONGEST_TEXT, LONGEST_TEXT, LONGEST_FIELD]
 
 
 def test_a_library_that_logs_badly_is_quoted_as_it_is() -> None:

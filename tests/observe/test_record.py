@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.record import FIELDS, LONGEST_PATH, Record, line, text
+from gateway.observe.record import (
+    FIELDS,
+    LONGEST_ID,
+    LONGEST_METHOD,
+    LONGEST_PATH,
+    LONGEST_REASON,
+    Record,
+    line,
+    text,
+)
 
 FULL = Record(
     time="2023-11-14T22:13:20.123Z",
@@ -111,6 +120,37 @@ def test_a_long_path_is_cut_so_that_a_line_goes_into_a_pipe_in_one_piece(start: 
     assert len(written) <= select.PIPE_BUF
     whole = "/" + "a" * (LONGEST_PATH - 1)
     assert json.loads(line(Record(path=whole)))["path"] == whole
+
+
+LONG = msgspec.structs.replace(
+    FULL,
+    path="/" + "p" * 8000,
+    method="M" * 8000,
+    instance_id="i" * 50_000,
+    opc_request_id="o" * 50_000,
+    reason="r" * 50_000,
+    error="upstream-broken",
+)
+
+
+def test_every_foreign_text_is_cut_to_its_longest() -> None:
+    written = line(msgspec.structs.replace(LONG))
+    document = json.loads(written)
+    assert len(written) <= select.PIPE_BUF
+    assert {name: len(document[name]) for name in ("path", "method", "instance_id", "opc_request_id", "reason")} == {
+        "path": LONGEST_PATH,
+        "method": LONGEST_METHOD,
+        "instance_id": LONGEST_ID,
+        "opc_request_id": LONGEST_ID,
+        "reason": LONGEST_REASON,
+    }
+    assert len(text(msgspec.structs.replace(LONG))) <= select.PIPE_BUF
+
+
+def test_a_secret_that_the_cut_goes_through_is_masked() -> None:
+    reason = "x" * (LONGEST_REASON - 20) + " Bearer " + "s3cr3t" * 20
+    document = json.loads(line(Record(error="upstream-broken", reason=reason)))
+    assert "s3cr3t" not in document["reason"]
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(TEXTS, st.none() | any_text)))

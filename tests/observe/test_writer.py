@@ -1,4 +1,7 @@
+import fcntl
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -153,3 +156,55 @@ def test_closing_the_target_elsewhere_sends_no_line_astray(tmp_path: Path) -> No
         assert writer.close(5)
     assert (tmp_path / "log").read_bytes() == b"mine\n"
     assert (tmp_path / "other").read_bytes() == b""
+
+
+SHARING = """
+import sys
+from gateway.observe.writer import LineWriter
+writer = LineWriter(1, interval=0.001)
+for _ in range(40):
+    writer.write(sys.argv[1].encode() * 9000 + b"\\n")
+    writer.write(sys.argv[1].encode() * 90 + b"\\n")
+sys.exit(not writer.close(20))
+"""
+
+
+@pytest.mark.parametrize("kind", ["blocking", "nonblocking"])
+def test_long_lines_of_several_processes_stay_whole(pipe: tuple[int, int], kind: str) -> None:
+    reader, target = pipe
+    os.set_blocking(target, kind == "blocking")
+    processes = [subprocess.Popen([sys.executable, "-c", SHARING, mark], stdout=target) for mark in "abc"]
+    os.close(target)
+    lines = read_all(reader).splitlines()
+    assert [process.wait(20) for process in processes] == [0, 0, 0]
+    assert sorted(lines) == sorted(
+        mark * length for mark in (b"a", b"b", b"c") for length in (9000, 90) for _ in range(40)
+    )
+
+
+HOLDING = """
+import fcntl, sys
+fcntl.lockf(1, fcntl.LOCK_EX)
+sys.stderr.write("held")
+sys.stderr.flush()
+sys.stdin.read()
+"""
+
+
+def test_a_stopped_process_that_holds_the_lock_silences_nobody(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.observe.writer._LOCK_LIMIT", 0.01)
+    reader, target = pipe
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING], stdout=target, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as holder:
+        assert holder.stderr is not None
+        assert holder.stderr.read(4) == b"held"
+        writer = LineWriter(target, interval=0.001)
+        writer.write(LINE)
+        assert os.read(reader, 2000) == LINE
+        assert writer.close(5)
+        with pytest.raises(BlockingIOError):
+            fcntl.lockf(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder.kill()

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from gateway.observe.record import FIELDS
+from gateway.observe.record import FIELDS, LONGEST_ID, LONGEST_METHOD, LONGEST_PATH
 from gateway.sandbox import Client, Sandbox
 from tests.fakes.identity import Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, request
@@ -267,6 +267,24 @@ async def test_a_reader_that_is_gone_never_stops_requests(tmp_path: Path, sandbo
         async with asyncio.timeout(10):
             while b"log_lines_lost_total 0.0" in (await gate.get("/metrics", address=gate.admin))[2]:
                 assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_long_foreign_texts_break_no_line_of_another_worker(tmp_path: Path) -> None:
+    long = reply(200, b"", "x-oracle-ics-instance-id: " + "i" * 50_000, "opc-request-id: " + "o" * 8000)
+    async with (
+        Identity(token("t", 3600)) as identity,
+        Upstream(*[long] * 30) as upstream,
+        between(tmp_path, identity, upstream, workers=2, limits={"head": "64KiB"}) as gate,
+    ):
+        odd = (("GET", "/orders/" + "p" * 4000), ("M" * 7000, "/orders/"))
+        await asyncio.gather(*(gate.get(target, method=method) for method, target in odd for _ in range(30)))
+        records = await gate.recorded(60)
+        [found] = (await gate.ask(f"/instances?limit=1&id={'i' * 2000}"))[1]["instances"]
+    assert {len(record["path"]) for record in records} == {len("/orders/"), LONGEST_PATH}
+    assert {record["method"] for record in records} == {"GET", "M" * LONGEST_METHOD}
+    assert {record["instance_id"] for record in records} == {None, "i" * LONGEST_ID}
+    assert found["instance_id"] == "i" * LONGEST_ID
+    assert gate.out.count(b"\n") == len(gate.lines)
 
 
 async def test_an_unasked_informational_reply_is_no_second_record(tmp_path: Path) -> None:
