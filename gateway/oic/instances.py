@@ -19,6 +19,19 @@ BODY_PART = 64 * 1024
 """Bytes of a body that are looked at, at most."""
 ID = re.compile(r"[!#-&(-+\--~]{1,128}")  # visible ASCII without quotes and commas: it goes into heads and logs
 
+# A head that no strict reader takes. It ends at the first empty line, whatever ends its lines; a value may be folded.
+HEAD_END = re.compile(rb"\r\n\r\n|\r?\n\r?\n|\r\r")
+SALVAGED = {
+    name: re.compile(
+        rb"(?i)(?:\A|[\r\n])%b[ \t]*:[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)(?=\r?\n(?![ \t])|\r(?![\n \t]))" % name
+    )
+    for name in (INSTANCE_ID, OPC_REQUEST_ID)
+}
+PLAIN = {
+    INSTANCE_ID: re.compile(rb"[A-Za-z0-9._~-]{1,128}"),
+    OPC_REQUEST_ID: re.compile(rb"[A-Za-z0-9._~/+=:-]{1,256}"),
+}
+
 Kind = Literal["json", "xml"]
 Where = Literal["header", "json", "xml"]
 
@@ -57,6 +70,22 @@ def _first(value: bytes) -> str | None:
     text = value.decode("latin-1")
     # Repeated fields came joined with commas: an empty one before the id must not hide that a flow ran.
     return text if "," not in text else next(filter(None, map(str.strip, text.split(","))), None)
+
+
+def salvage_trace(head: bytes) -> tuple[str | None, str | None]:
+    """Finds instance id and opc-request-id in the raw bytes of a head that is not clean HTTP/1, or not complete: a flow
+    ran even so. None where there is no plain value in a whole line, or where there are different ones.
+    """
+    start = head.lstrip(b"\r\n")
+    end = HEAD_END.search(start)
+    fields = start if end is None else start[: end.end()]
+    return _salvage(fields, INSTANCE_ID), _salvage(fields, OPC_REQUEST_ID)
+
+
+def _salvage(fields: bytes, name: bytes) -> str | None:
+    members = [member.strip(b" \t") for value in SALVAGED[name].findall(fields) for member in value.split(b",")]
+    plain = {member.decode("ascii") for member in members if PLAIN[name].fullmatch(member)}
+    return plain.pop() if len(plain) == 1 else None
 
 
 @lru_cache(maxsize=256)

@@ -22,6 +22,8 @@ from gateway.proxy.tls import TlsTransport
 
 HEAD_LIMIT = 64 * 1024
 NO_REPLY = "no reply in time"
+BROKEN_HEAD_WAIT = 0.5
+"""Seconds in which the rest of a malformed head is waited for: it may name the run."""
 STOPPED_READING = "the upstream stopped reading the request"
 PAUSE_AT = 512 * 1024
 PAUSE_AT_PIECES = 1024
@@ -50,6 +52,7 @@ class Connection(Paced):
         self._deadline: float | None = None
         self._overdue = ""
         self._error: GatewayError | None = None
+        self._broken_head: UpstreamBroken | None = None
         self._reading_paused = False
         self.exchanges = 0
         self.opened_at = loop.time()
@@ -91,7 +94,7 @@ class Connection(Paced):
 
     def expect(self, timeout: float) -> None:
         """The request is complete: its reply must have begun within `timeout` seconds."""
-        if self._is_busy and self._reader.head is None and self._transport is not None:
+        if self._is_busy and self._reader.head is None and self._transport is not None and self._broken_head is None:
             self._arm(timeout, NO_REPLY)
 
     async def head(self) -> ReplyHead:
@@ -129,6 +132,11 @@ class Connection(Paced):
     def known_head(self) -> ReplyHead | None:
         """The final head as far as it has been read, whatever became of the rest."""
         return self._reader.head if self._is_busy else None
+
+    @property
+    def unread_head(self) -> bytes:
+        """The bytes of a head that is not complete, or not clean HTTP/1."""
+        return self._reader.unread_head if self._is_busy else b""
 
     @property
     def complete(self) -> bool:
@@ -181,10 +189,13 @@ class Connection(Paced):
         if not self._is_busy or self._error is not None:
             self.abort()
             return
+        if self._broken_head is not None:
+            self._collect_broken_head(self._broken_head, data)
+            return
         try:
             reader.feed(data)
         except Malformed as error:
-            self._fail(UpstreamBroken(reason=str(error)))
+            self._on_malformed(UpstreamBroken(reason=str(error)))
             return
         self._wake()
         if len(reader.body) > 1 and not reader.complete and not self._reading_paused:
@@ -207,6 +218,18 @@ class Connection(Paced):
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
+    def _on_malformed(self, error: UpstreamBroken) -> None:
+        if self._reader.head is not None:
+            self._fail(error)
+            return
+        self._broken_head = error
+        self._arm(BROKEN_HEAD_WAIT, error.reason)
+        self._collect_broken_head(error, b"")
+
+    def _collect_broken_head(self, error: UpstreamBroken, data: bytes) -> None:
+        if self._reader.collect_broken_head(data):
+            self._fail(error)
+
     def _hold_back(self, pieces: list[bytes]) -> None:
         if self._transport is not None and (len(pieces) >= PAUSE_AT_PIECES or sum(map(len, pieces)) >= PAUSE_AT):
             self._reading_paused = True
@@ -218,7 +241,9 @@ class Connection(Paced):
         if not self._is_busy or reader.complete or self._error is not None:
             return
         reason = self._why_unfinished(reader, exc)
-        if reason and self.exchanges > 1 and not reader.head_bytes:
+        if self._broken_head is not None:
+            self._error = self._broken_head
+        elif reason and self.exchanges > 1 and not reader.head_bytes:
             self._error = StaleConnection(reason=reason)
         elif reason:
             self._error = UpstreamBroken(reason=reason)
@@ -276,7 +301,7 @@ class Connection(Paced):
             self._late(self._overdue)
 
     def _late(self, reason: str) -> None:
-        self._fail(UpstreamTimeout(reason=reason))
+        self._fail(self._broken_head or UpstreamTimeout(reason=reason))
 
     def _fail(self, error: GatewayError) -> None:
         if self._error is None:

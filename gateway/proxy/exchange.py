@@ -54,7 +54,7 @@ class Exchange:
         self.delivery = Delivery(caller, head is None or head.modern)
         self.record = Record(time=stamp(time.time()), client=caller.peer, method=None if head is None else head.method)
 
-    def note(self, upstream_status: int, ids: tuple[str | None, str | None]) -> None:
+    def note(self, upstream_status: int | None, ids: tuple[str | None, str | None]) -> None:
         """Remembers what the upstream answered last, and which run it spoke of: instance id and opc-request-id."""
         record = self.record
         record.upstream_status = upstream_status

@@ -24,7 +24,7 @@ from gateway.errors import (
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
 from gateway.oic.codings import peek
-from gateway.oic.instances import BODY_PART, INSTANCE_ID, media, trace
+from gateway.oic.instances import BODY_PART, INSTANCE_ID, media, salvage_trace, trace
 from gateway.oic.trail import Trail
 from gateway.proxy import attempts
 from gateway.proxy.admission import check_browser
@@ -38,7 +38,7 @@ from gateway.proxy.fields import value_of, without
 from gateway.proxy.following import MAX_HOPS, follow
 from gateway.proxy.headers import ASKED, request_head, retry_after
 from gateway.proxy.problems import soap_expected, soap_of
-from gateway.proxy.replies import ReplyHead
+from gateway.proxy.replies import ReplyHead, plain_status
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.returning import Return
 from gateway.proxy.routing import Way
@@ -184,9 +184,8 @@ class Forward:
             route.meter.replayed("stale")
             return attempts.AT_ONCE
         except GatewayError as error:
-            known = connection.known_head if back is None else None
-            if known is not None:  # a flow ran, even if its reply is of no use
-                exchange.note(known.status, trace(known.noted))
+            if back is None:
+                _note_useless(exchange, connection)
             raise _cause(pump, error) from None
         else:
             return verdict
@@ -357,6 +356,14 @@ class Forward:
             return attempts.DELIVER
         errand.token = fresh
         return attempts.AT_ONCE
+
+
+def _note_useless(exchange: Exchange, connection: Connection) -> None:
+    """Records what a response says that is of no use: a flow ran, even if its head cannot be read."""
+    if (known := connection.known_head) is not None:
+        exchange.note(known.status, trace(known.noted))
+    elif raw := connection.unread_head:
+        exchange.note(plain_status(raw) or exchange.record.upstream_status, salvage_trace(raw))
 
 
 def _end(upstream: Upstream, connection: Connection, pump: Pump | None) -> None:

@@ -18,6 +18,8 @@ OPENING = re.compile(rb"HTTP/1\.[01] ")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
 SHORT_LINE = 64  # bytes of a status line that is remembered
 LONGEST_OPENING = len(b"HTTP/1.1 ")
+EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # ends a head, whatever ends its lines
+PLAIN_STATUS = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
 
 class ReplyHead(msgspec.Struct):
@@ -70,6 +72,18 @@ class ReplyReader:
         """The message ended where it said, nothing came behind it, and the upstream keeps the connection."""
         return self.complete and not self.excess and self.head is not None and self.head.keep_alive
 
+    @property
+    def unread_head(self) -> bytes:
+        """The bytes of a final head that is not complete, or not clean HTTP/1; empty once a head has been read."""
+        return b"" if self.head is not None else self._buffer
+
+    def collect_broken_head(self, data: bytes) -> bool:
+        """Adds to the head that `feed` has rejected, so that `unread_head` is all of it; true at its end, or when it is
+        too large.
+        """
+        self._buffer += data
+        return len(self._buffer) > self._head_limit or EMPTY_LINE.search(self._buffer) is not None
+
     def feed(self, data: bytes) -> None:
         """Reads what arrived. Raises Malformed where the reply is not clean HTTP/1."""
         if self.head is None:
@@ -99,18 +113,18 @@ class ReplyReader:
         """Reads heads and gives what lies behind the final one."""
         self.head_bytes += len(data)
         seen = len(self._buffer)
-        window = self._buffer + data if seen else data
+        window = self._buffer = self._buffer + data if seen else data
         while True:
             end = window.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0)
             if end < 0:
                 self._check_so_far(window, max(0, seen - 1))
-                self._buffer = window
                 return b""
             behind = len(window) - end - 4
             if self.head_bytes - behind > self._head_limit:
                 raise Malformed("the head is too large")
             head = self._read(window[:end])
             window, seen = window[end + 4 :], 0
+            self._buffer = window
             if head is not None:
                 self.head_bytes -= behind
                 self._settle(head)
@@ -183,6 +197,12 @@ class ReplyReader:
         self.body += pieces
         self.complete = chunks.ended
         self.excess = bool(rest)
+
+
+def plain_status(head: bytes) -> int | None:
+    """The status that a head begins with which is not clean HTTP/1; None where it has none."""
+    found = PLAIN_STATUS.match(head)
+    return None if found is None else int(found[1])
 
 
 def _read_status(line: bytes) -> tuple[bool, int, bytes]:
