@@ -37,6 +37,7 @@ from gateway.observe.metrics import Metrics
 from gateway.proxy.admission import Admission
 from gateway.proxy.dialing import Origin
 from gateway.proxy.egress import Way, way_of
+from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing
 from gateway.proxy.table import Route, Table
@@ -143,6 +144,7 @@ class Parts:
                 designs=((route.base, route.design.base) for route in routes if route.design is not None),
             ),
             admission=Admission(config.allow, hosts_of(config)),
+            own=OwnAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
             body_limit=config.limits.body,
             public_url=(config.public_url or "").rstrip("/"),
         )

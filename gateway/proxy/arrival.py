@@ -7,6 +7,7 @@ from gateway.proxy.admission import Admission
 from gateway.proxy.body import NO_BODY
 from gateway.proxy.exchange import Exchange, fresh_id
 from gateway.proxy.headers import request_id
+from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.places import Refusal
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.routing import Routing, Way, split_absolute
@@ -38,31 +39,36 @@ def admit(exchange: Exchange, head: RequestHead, admission: Admission) -> None:
         raise head.fault
 
 
-def find(exchange: Exchange, head: RequestHead, routing: Routing[R], admission: Admission) -> Way[R]:
-    """Settles the target and the gateway's own name. Raises BadRequest, Forbidden for the Host, or NoRoute."""
+def find(
+    exchange: Exchange, head: RequestHead, routing: Routing[R], admission: Admission, own: OwnAuthorities
+) -> Way[R] | None:
+    """Settle the target and the gateway's own name; None where the gateway as a whole is asked (`OPTIONS *`).
+
+    Raises BadRequest, Forbidden for the Host, or NoRoute.
+    """
     host, target = head.noted.get(b"host"), head.target
-    if target[0] != "/":
-        admission.check_host_form(host, required=head.modern)
-        way = routing.find_absolute(target)
-        if way is not None:
-            return way
-        absolute = split_absolute(target)
-        if absolute is None:
-            _refuse_form(head)
-            raise NoRoute
-        # RFC 9112 §3.2.2: the authority of the target counts, not the Host field.
-        host, target = absolute[0].encode("ascii"), absolute[1]
-        if not admission.accepts_host(host):
-            raise NoRoute
-    admission.check_host(host, required=head.modern)
-    exchange.host = host
-    return routing.find(target)
-
-
-def _refuse_form(head: RequestHead) -> None:
-    """RFC 9112 §3.2: a path, an absolute URL, or the asterisk of OPTIONS."""
-    if head.target != "*" or head.method != "OPTIONS":
+    if target[0] == "/":
+        admission.check_host(host, required=head.modern)
+        exchange.host = host
+        return routing.find(target)
+    if target == "*" and head.method == "OPTIONS":
+        admission.check_host(host, required=head.modern)
+        exchange.host = host
+        return None
+    admission.check_host_form(host, required=head.modern)
+    absolute = split_absolute(target)
+    if absolute is None:
         raise BadRequest("The request target is neither a path nor an absolute URL.")
+    if (way := routing.find_absolute(target)) is not None:
+        return way
+    # RFC 9112 §3.2.2: the authority of the target counts, not the Host field. A machine that sets `http_proxy` sends
+    # all its plain HTTP traffic here, so that only what names this listener may be matched by its path.
+    (scheme, _, rest), (authority, origin_form) = target.partition("://"), absolute
+    if not own.include(scheme.lower(), authority, exchange.caller.local_address()):
+        raise NoRoute("The target's authority is neither this gateway nor the upstream of a route.")
+    exchange.host = authority.encode("ascii")
+    # RFC 9112 §3.2.4: without path and query, OPTIONS asks the server as a whole.
+    return None if rest == authority and head.method == "OPTIONS" else routing.find(origin_form)
 
 
 def take_body(exchange: Exchange, head: RequestHead, *, keep: int, limit: int | None) -> None:

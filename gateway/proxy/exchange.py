@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gateway.errors import ERRORS, CallerGone, GatewayError
@@ -90,6 +90,14 @@ class Exchange:
             )
         except CallerGone:
             delivery.abort()
+
+    def answer_options(self, allow: Iterable[str]) -> None:
+        """Answer an OPTIONS request that ends at the gateway (RFC 9110 §7.6.2, §9.3.7): 204, with the methods."""
+        record = self.record
+        record.status = 204
+        lines = [f"Allow: {', '.join(allow)}".encode(), date_line(time.time())]
+        lines.append(b"X-Request-Id: %b" % (record.request_id or "").encode())
+        self.delivery.begin(204, b"No Content", lines, length=None, bodyless=True, body=[], arrived=self.body.arrived)
 
     def finish(self, unrouted: RouteMeter) -> Record:
         """Counts the request, for its route or as `unrouted`, and gives its record. Once, at the end."""

@@ -8,7 +8,8 @@ which integrations a caller reaches.
 import re
 from collections.abc import Iterable
 
-from gateway.proxy.routing import AMBIGUOUS, AUTHORITY, DEFAULT_PORTS, Base
+from gateway.foreign import AUTHORITY, DEFAULT_PORTS
+from gateway.proxy.routing import AMBIGUOUS, Base
 
 MAX_HOPS = 2
 """The runtime host to the design host, and one more."""

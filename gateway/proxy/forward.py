@@ -129,6 +129,8 @@ class Forward:
         table = self.table
         greet(exchange, head, draining=self.draining)
         way = self._known(exchange, head, table) or self._route(exchange, head, table)
+        if way is None:
+            return
         route = way.route
         take_body(exchange, head, keep=route.replay_limit, limit=table.body_limit)
         if exchange.body is not NO_BODY and is_screened(head, way.target):
@@ -209,8 +211,10 @@ class Forward:
         if exchange.body is not NO_BODY and SOAP_TRIGGERS in way.target:
             exchange.soap = soap_expected(exchange.head)
 
-    def _route(self, exchange: Exchange, head: RequestHead, table: Table) -> Way[Route]:
-        """Steps 1 and 2: who may call, then method and raw path to route and target, byte for byte."""
+    def _route(self, exchange: Exchange, head: RequestHead, table: Table) -> Way[Route] | None:
+        """Steps 1 and 2: who may call, then method and raw path to route and target, byte for byte. None where the
+        gateway itself is asked, and has answered.
+        """
         method = head.method
         admit(exchange, head, table.admission)
         if method == "CONNECT":
@@ -219,7 +223,10 @@ class Forward:
                 "The gateway opens no tunnels: set the caller's http_proxy, and write OIC's URL with http://.",
                 allow=GENERAL_METHODS,
             )
-        way = find(exchange, head, table.routing, table.admission)
+        way = find(exchange, head, table.routing, table.admission, table.own)
+        if way is None:
+            exchange.answer_options(GENERAL_METHODS)
+            return None
         route = way.route
         self._enter_route(exchange, way)
         check_browser(head.noted.get(b"origin"), head.noted.get(b"sec-fetch-site"), route.origins)

@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.errors import BadRequest, NoRoute
+from gateway.foreign import AUTHORITY, DEFAULT_PORTS
 
 R = TypeVar("R")
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 # One search over the path. `(?:25)*`: some servers decode twice (WebLogic did, CVE-2020-14882), so a dot segment is one
 # however often its percent signs are escaped. `;`: they cut path parameters off before they look for dot segments.
@@ -33,7 +32,6 @@ AMBIGUOUS = re.compile(
 PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 NO_QUERY = re.compile(r"[\x00-\x20\x7f#]")
 ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
-AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?")
 
 
 @dataclass(frozen=True, slots=True)

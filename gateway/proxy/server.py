@@ -113,11 +113,16 @@ class CallerConnection(Paced):
 
     def address(self) -> str:
         """The address that the caller came to, as `HOST:PORT`; empty for a unix socket."""
-        name = None if self._transport is None else self._transport.get_extra_info("sockname")
-        if not isinstance(name, tuple):
+        local = self.local_address()
+        if local is None:
             return ""
-        host, port = name[:2]
+        host, port = local
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def local_address(self) -> tuple[str, int] | None:
+        """Return the address and port that the caller connected to; None for a unix socket."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        return (name[0], name[1]) if isinstance(name, tuple) else None
 
     # Called by the transport ----------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from gateway.oic.trouble import RouteTrouble
 from gateway.proxy.admission import Admission
 from gateway.proxy.attempts import Replay
 from gateway.proxy.outgoing import Edits
+from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing, Way
@@ -75,6 +76,7 @@ class Table:
     routing: Routing[Route]
     names: Names
     admission: Admission
+    own: OwnAuthorities
     body_limit: int | None
     public_url: str
     """The gateway in its replies; empty: as its caller named it."""

@@ -70,6 +70,7 @@ def _settings(token_url: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
+        "hosts": ["gw"],
         "limits": {"body": BODY_LIMIT},
         "credentials": {"app": credential},
         "routes": routes,

@@ -1,0 +1,89 @@
+"""Pure: text from outside, read without raising: URLs, authorities and dates of callers, OIC and identity domains.
+
+The standard library's readers raise ValueError, IndexError or OverflowError for some of what the wire allows, partly
+only when an attribute is read (`urlsplit("http://[")`, `.port`). What could not be read is None here.
+"""
+
+import ipaddress
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?")
+"""Of a lower-case authority without user information: IPv6 address, name or IPv4 address, port."""
+
+
+class Url(NamedTuple):
+    """A URL or a relative reference; parts that it does not have are empty, `port` is None without one."""
+
+    scheme: str
+    authority: str
+    host: str
+    port: int | None
+    path: str
+    query: str
+
+
+def read_url(text: str) -> Url | None:
+    """Take a URL or a relative reference apart (RFC 3986 §4.1); None where it is neither."""
+    try:
+        parts = urlsplit(text)
+        return Url(parts.scheme, parts.netloc, parts.hostname or "", parts.port, parts.path, parts.query)
+    except ValueError:
+        return None
+
+
+class HostPort(NamedTuple):
+    """Host and port of an authority, the host as `plain_host` writes it; `port` is None where it is left out."""
+
+    host: str
+    port: int | None
+
+
+def read_authority(text: str) -> HostPort | None:
+    """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; None for anything else, as with user information (RFC 9110 §4.2.4)."""
+    parts = AUTHORITY.fullmatch(text.lower())
+    if parts is None:
+        return None
+    port = int(parts[3]) if parts[3] else None
+    if parts[1] is not None:
+        return HostPort(plain_host(parts[1]), port) if ":" in parts[1] and address_of(parts[1]) else None
+    return HostPort(plain_host(parts[2]), port)
+
+
+def plain_host(host: str) -> str:
+    """Write a host so that equal hosts are equal texts: lower case, no dot at the end of a name, an IPv6 address in its
+    short form without a zone, an IPv4 address mapped into IPv6 as IPv4 (RFC 4291 §2.5.5.2).
+    """
+    address = address_of(host)
+    return host.lower().rstrip(".") if address is None else str(address)
+
+
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read an IP address, a zone left out and an IPv4-mapped one as IPv4; None for a name."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_loopback_host(host: str) -> bool:
+    """Return whether a host, written as `plain_host` does, means the machine itself."""
+    address = address_of(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def read_date(text: str) -> datetime | None:
+    """Read an HTTP date (RFC 9110 §5.6.7), which is UTC also where it names no zone; None for anything else."""
+    try:
+        then = parsedate_to_datetime(text)
+        aware = then if then.tzinfo else then.replace(tzinfo=UTC)
+        aware.timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return aware

@@ -1,0 +1,50 @@
+"""Pure: does the authority of an absolute-form target name this gateway?
+
+A caller that can only set an HTTP proxy sends all its plain HTTP traffic here, for whatever host (RFC 9112 §3.2.2).
+Only what names the very listener that it reached is matched by its path.
+"""
+
+from collections.abc import Iterable
+
+from gateway.foreign import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
+
+
+class OwnAuthorities:
+    """The authorities of one gateway, compiled from `listen`, `hosts` and `public_url`."""
+
+    def __init__(self, listen: str, *, hosts: Iterable[str], public_url: str | None) -> None:
+        """`listen` as it is configured: `HOST:PORT` or `unix:/path`."""
+        is_path = listen.startswith("unix:")
+        self._bound = "" if is_path else plain_host(listen.rpartition(":")[0].strip("[]"))
+        self._hosts = frozenset(map(plain_host, hosts))
+        public = read_url(public_url) if public_url else None
+        self._public: tuple[str, int] | None = None
+        if public is not None:
+            port = DEFAULT_PORTS[public.scheme] if public.port is None else public.port
+            self._public = plain_host(public.host), port
+
+    def include(self, scheme: str, authority: str, local: tuple[str, int] | None) -> bool:
+        """Return whether the authority of an `http` or `https` target means this gateway. `local` is the address and
+        port that the caller's connection was accepted on, None for a unix socket.
+
+        These do: the local address, the configured listen address, `localhost` and loopback addresses, with the
+        listener's port; a name of `hosts` with the listener's port or the scheme's default; `public_url`.
+        """
+        named = read_authority(authority)
+        if named is None:
+            return False
+        host, default = named.host, DEFAULT_PORTS[scheme]
+        port = default if named.port is None else named.port
+        is_listener_port = local is not None and port == local[1]
+        if host in self._hosts and (is_listener_port or port == default):
+            return True
+        if self._public is not None and host == self._public[0] and _is_same(port, self._public[1], default=default):
+            return True
+        if local is None or not is_listener_port:
+            return False
+        return host in {plain_host(local[0]), self._bound} or is_loopback_host(host)
+
+
+def _is_same(port: int, public: int, *, default: int) -> bool:
+    """Callers of plain HTTP name an https URL as http: the default ports of both schemes are one."""
+    return port == public or (port == default and public in DEFAULT_PORTS.values())
