@@ -68,6 +68,8 @@ class Watcher:
 def gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
     """What a source's `status` says in numbers, for `Metrics.watch_tokens`."""
     yield "token_state", (credential, status["state"]), 1
+    is_failing = status["last_error"] is not None and status["state"] in {"dead", "none"}
+    yield "token_failing", (credential,), int(is_failing)
     yield "token_waiters", (credential,), status["waiters"]
     if status["obtained"] is not None:
         yield "token_obtained_timestamp_seconds", (credential,), status["obtained"]

@@ -81,6 +81,9 @@ METRICS: dict[str, Row] = {
         "token_state": Row(
             "gauge", ("credential", "state"), "Processes whose token is fresh, stale or dead, or that have none."
         ),
+        "token_failing": Row(
+            "gauge", _CREDENTIAL, "Processes without a live token whose last try failed; 0 where it is only idle."
+        ),
         "token_obtained_timestamp_seconds": Row(
             "gauge", _CREDENTIAL, "When the token at hand was got, in seconds since the epoch.", "max"
         ),

@@ -31,6 +31,7 @@ def used() -> Metrics:
     metrics.watch_tokens(
         lambda: [
             ("token_state", ("orders-app", "fresh"), 1),
+            ("token_failing", ("orders-app",), 0),
             ("token_obtained_timestamp_seconds", ("orders-app",), 1_700_000_000.0),
             ("token_last_error_timestamp_seconds", ("orders-app", "timeout"), 1_700_000_100.0),
             ("token_waiters", ("orders-app",), 2),

@@ -13,7 +13,7 @@ from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.errors import ERRORS, GatewayError
 from gateway.mistakes import MISTAKES, Mistake
-from gateway.observe.metrics import METRICS, Row
+from gateway.observe.metrics import METRICS, PREFIX, Row
 from gateway.observe.record import FIELDS
 from tests.fakes.process import ROOT, run
 
@@ -81,6 +81,42 @@ def test_every_metric_is_told_with_its_kind_and_labels(name: str, row: Row) -> N
     assert kind == row.kind
     assert tuple(re.findall(r"`(\w+)`", labels)) == row.labels
     assert help_text.strip("| ") == row.help
+
+
+def samples() -> dict[str, Row]:
+    """By the name of a sample, as a query names it: its metric."""
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    return {name + suffix: row for name, row in METRICS.items() for suffix in suffixes.get(row.kind, ("",))}
+
+
+def test_every_metric_that_a_document_names_exists_in_full() -> None:
+    known = {*samples(), *METRICS}
+    bare = {name.removeprefix(PREFIX) for name in known}
+    for file in (*documents(), *sorted((ROOT / "config").glob("*.*"))):
+        text = file.read_text(encoding="utf-8")
+        found = set(re.findall(r"(?<!--)\boic_gateway_\w+", text))
+        assert found <= known, (file.name, found - known)
+        assert not bare & set(re.findall(r"`(\w+)[`{]", text)) - WORDS, file.name
+
+
+WORDS = {"workers"}
+"""Metrics without their prefix that are also keys of the configuration."""
+
+
+def alerts() -> list[str]:
+    [rules] = re.findall(r"```yaml\n(groups:.*?)```", OPERATIONS, re.DOTALL)
+    return [rule["expr"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("expression", alerts())
+def test_every_alert_asks_for_samples_and_labels_that_exist(expression: str) -> None:
+    metrics = re.findall(r"(oic_gateway_\w+)(?:\{(.*?)\})?", expression)
+    assert metrics
+    for name, matchers in metrics:
+        labels = {*samples()[name].labels, "instance"}
+        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", matchers)) <= labels
+        for group in re.findall(r"by \((.*?)\)", expression):
+            assert set(group.split(", ")) <= labels
 
 
 def events() -> set[str]:

@@ -299,3 +299,23 @@ async def test_status_and_metrics_tell_the_tokens_story(tmp_path: Path) -> None:
                 assert line in text, line
             assert "oic_gateway_token_obtained_timestamp_seconds" in text
             assert "token_last_error_timestamp_seconds{" not in text
+
+
+async def test_metrics_tell_an_idle_credential_from_a_failing_one(tmp_path: Path) -> None:
+    refused = refusal("invalid_client", 401)
+    async with (
+        Identity(token("first", 3), refused) as identity,
+        Upstream() as upstream,
+        between(tmp_path, identity, upstream) as gate,
+    ):
+        assert (await gate.get("/orders/1"))[0] == 200
+        await until(gate, "state", "dead")
+        assert await failing(gate) == 0
+        assert (await gate.get("/orders/1"))[0] == 502
+        assert await failing(gate) == 1
+
+
+async def failing(gate: Process) -> float:
+    text = (await gate.get("/metrics", address=gate.admin))[2].decode()
+    [line] = [line for line in text.splitlines() if line.startswith("oic_gateway_token_failing{")]
+    return float(line.split()[1])
