@@ -74,6 +74,16 @@ class MethodNotAllowed(GatewayError):
     remedy = "Use a method of the `Allow` field, or add it to the route's `methods`."
 
 
+class RequestTimeout(GatewayError):
+    """The head or the body of a request stopped coming (RFC 9110 §15.5.9)."""
+
+    code = "request-timeout"
+    status = 408
+    blame = "caller"
+    meaning = "The request did not come to its end in time."
+    remedy = "Send as many bytes as `Content-Length` names, or the last chunk; look at the network before the gateway."
+
+
 class BodyTooLarge(GatewayError):
     """The body is longer than `limits.body` (RFC 9110 §15.5.14)."""
 
@@ -221,6 +231,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Forbidden,
     NoRoute,
     MethodNotAllowed,
+    RequestTimeout,
     BodyTooLarge,
     UriTooLong,
     ExpectationFailed,

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.errors import BadRequest, BodyTooLarge, CallerGone
+from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.connection import Connection
 from gateway.proxy.fields import Malformed
@@ -74,7 +74,7 @@ class CallerBody:
             try:
                 pieces, rest = self._framing.feed(data)
             except Malformed as error:
-                self.broken = BadRequest("The body's framing is broken.", reason=str(error))
+                self.broken = BadRequest(f"The framing of the body is broken: {error}.", reason=str(error))
                 self._wake()
                 return b""
             self.arrived = self._framing.ended
@@ -131,7 +131,7 @@ class CallerBody:
         """Sends what is kept, then the rest as it comes; at the end the reply is due within `response` seconds.
 
         A failure on either side ends the exchange, unless the reply has begun: that one is let finish (RFC 9112 §9.5).
-        Raises BadRequest, BodyTooLarge and CallerGone for the caller's.
+        Raises BadRequest, BodyTooLarge and RequestTimeout for the caller's.
         """
         self._check_whole()
         try:
@@ -169,11 +169,16 @@ class CallerBody:
                 async with asyncio.timeout(idle):
                     await self._waiter
             except TimeoutError:
-                raise CallerGone(reason="the caller's body stopped coming") from None
+                raise RequestTimeout(f"The body stopped coming {self._progress()}.") from None
             finally:
                 self._waiter = None
         if self.broken is not None:
             raise self.broken
+
+    def _progress(self) -> str:
+        """How much of the body has come."""
+        count = self.taken + self._unread
+        return f"after {count} bytes" if self.chunked else f"after {count} of {count + self._left} bytes"
 
     def _take(self) -> list[bytes]:
         """Takes all that is here."""

@@ -1,7 +1,8 @@
 """Writes one reply to a caller: head, framing, body with back-pressure, straight to the transport.
 
-The framing follows the caller's version (RFC 9112 §6, §7): a known length stays, else chunks for HTTP/1.1, else the
-end of the connection for HTTP/1.0. A body that breaks off breaks the connection, so that nobody takes it for whole.
+The version is always our own, HTTP/1.1 (RFC 9112 §2.3). The framing follows the caller's (RFC 9112 §6, §7): a known
+length stays, else chunks for HTTP/1.1, else the end of the connection for HTTP/1.0. A body that breaks off breaks the
+connection, so that nobody takes it for whole.
 """
 
 from email.utils import formatdate
@@ -53,13 +54,13 @@ class Delivery(msgspec.Struct):
         """Writes the head and the pieces of the body that are there already. Raises CallerGone.
 
         `lines` are fields without CRLF; `length` is the body's where it is known; `bodyless`: none follows (HEAD, 204,
-        304), and a length is only told; `arrived`: the caller has sent all of his request.
+        304), and a length is only told; `arrived`: the caller has sent all of the request and nothing that is none.
         """
         modern = self.modern
         # A request body that is still coming would be read as the next request: RFC 9112 §9.3.
         keep_alive = self.keep_alive and arrived
         spell = _short_line if len(reason) <= SHORT_REASON else _status_line
-        head = [spell(status, reason, modern), *lines]
+        head = [spell(status, reason), *lines]
         if length is not None and status != 204:
             head.append(b"Content-Length: %d" % length)
         elif not bodyless:
@@ -108,9 +109,11 @@ class Delivery(msgspec.Struct):
         return [b"%x\r\n" % size, *pieces, b"\r\n"] if self.chunked and size else pieces
 
 
-def _status_line(status: int, reason: bytes, modern: bool) -> bytes:  # noqa: FBT001 - one of three equals
-    """The first line of a reply, in the caller's version."""
-    return b"HTTP/1.%d %d %b" % (modern, status, reason)
+def _status_line(status: int, reason: bytes) -> bytes:
+    """The first line of a reply. A client that is answered in HTTP/1.0 may take the server for one of 1.0 from then on,
+    as .NET does for the whole process.
+    """
+    return b"HTTP/1.1 %d %b" % (status, reason)
 
 
 _short_line = lru_cache(maxsize=512)(_status_line)

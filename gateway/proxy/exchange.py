@@ -17,7 +17,7 @@ from gateway.proxy.server import CallerConnection
 
 BLAMES = {error.code: error.blame for error in ERRORS}
 # The caller's framing, or what it still wants to send, is in doubt: no further request is read from it.
-CLOSING = frozenset({400, 413, 414, 431})
+CLOSING = frozenset({400, 408, 413, 414, 431})
 
 
 class Trail(Protocol):
@@ -54,6 +54,11 @@ class Exchange:
         self.delivery = Delivery(caller, head is None or head.modern)
         self.record = Record(time=stamp(time.time()), client=caller.peer, method=None if head is None else head.method)
 
+    @property
+    def is_request_over(self) -> bool:
+        """The caller has sent all of the request, and nothing behind it that is no request."""
+        return self.body.arrived and not self.caller.trailing
+
     def note(self, upstream_status: int | None, ids: tuple[str | None, str | None]) -> None:
         """Remembers what the upstream answered last, and which run it spoke of: instance id and opc-request-id."""
         record = self.record
@@ -86,7 +91,7 @@ class Exchange:
                 length=len(body),
                 bodyless=bodyless,
                 body=[] if bodyless else [body],
-                arrived=self.body.arrived,
+                arrived=self.is_request_over,
             )
         except CallerGone:
             delivery.abort()
@@ -109,6 +114,8 @@ class Exchange:
         record.bytes_in = self.body.taken
         if self.upstream_started and record.upstream_ms is None:
             record.upstream_ms = (now - self.upstream_started) * 1000
+        if record.reason is None and (trailing := self.caller.trailing):
+            record.reason = f"{trailing} bytes behind the body"
         if meter is None:
             meter = unrouted
             meter.begin()

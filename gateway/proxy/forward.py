@@ -21,6 +21,7 @@ from gateway.errors import (
     MethodNotAllowed,
     UpstreamUnreachable,
 )
+from gateway.observe.log import say
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
 from gateway.oic.codings import peek
@@ -109,6 +110,11 @@ class Forward:
         self._enter()
         exchange.refuse(error)
         self._leave(exchange)
+
+    def note_trailing(self, caller: CallerConnection, count: int) -> None:
+        """Logs bytes that came behind a request too late for its record."""
+        told = "bytes behind the body of a request are no request; the connection ends without an answer"
+        say(log, logging.INFO, "trailing-bytes", told, client=caller.peer, bytes=count)
 
     def _enter(self) -> None:
         if not self.under_way:

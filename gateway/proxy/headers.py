@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from gateway.proxy.fields import Kind, Kinds, named_by, value_of, without
 from gateway.proxy.replies import ReplyHead
-from gateway.proxy.requests import RequestHead
+from gateway.proxy.requests import METHODS_WITH_BODY, RequestHead
 
 HOP_BY_HOP = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
 # Never from outside to OIC: the caller's own identity, and hop facts that would be believed (WL-Proxy: by WebLogic).
@@ -83,7 +83,7 @@ def request_head(
     elif head.chunked:
         framing = "Transfer-Encoding: chunked\r\n"
     else:
-        framing = "Content-Length: 0\r\n" if head.method in {"POST", "PUT", "PATCH"} else ""
+        framing = "Content-Length: 0\r\n" if head.method in METHODS_WITH_BODY else ""
     via = head.noted.get(b"via")
     hops = "" if via is None else f"{via.decode('latin-1')}, "
     ours = (

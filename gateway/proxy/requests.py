@@ -21,10 +21,15 @@ from gateway.proxy.fields import (
     sort_fields,
     without,
 )
+from gateway.proxy.malformed import explain_malformed_head
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
 LINE_ENDS = 3  # of the last four bytes, those that can be here while the head is not whole
+EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
+# Every registered method is in capitals (RFC 9110 §16.1.1). Text that a body has too much of rarely begins like one.
+BEGINS_REQUEST = re.compile(rb"[A-Z][A-Z-]*(?: |\Z)")
+METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_AND_VERSION = 64  # bytes that a request line may have beside its target
 
 
@@ -66,6 +71,11 @@ class RequestHead(msgspec.Struct, frozen=True):
         return self.chunked or bool(self.length)
 
     @property
+    def may_trail(self) -> bool:
+        """Bytes that follow may be the end of a body that is longer than its Content-Length, or that has none."""
+        return self.has_body or self.method in METHODS_WITH_BODY
+
+    @property
     def expects_continue(self) -> bool:
         """The caller waits for `100 Continue` (RFC 9110 §10.1.1); in HTTP/1.0 the field means nothing."""
         return self.modern and b"expect" in self.noted
@@ -89,13 +99,13 @@ def read_request(block: bytes, limits: Limits, kinds: Kinds) -> RequestHead:
         if size > limits.uri or size > limits.field or size > limits.head or len(lines) > limits.fields:
             _check_sizes(size, lines, target, limits)
         passed, noted, _ = sort_fields(lines[1:], kinds)
-    except Malformed as error:
-        raise _bad(str(error)) from None
+    except Malformed:
+        raise malformed(block) from None
     if (connection := noted.get(b"connection")) is not None and (named := named_by(connection)):
         passed = without(named, passed)
         if b"via" in named:
             noted.pop(b"via", None)
-    fault = _fault(noted, modern=modern)
+    fault = _fault(method, noted, modern=modern)
     if fault is not None:
         return RequestHead(method, target, modern, passed, noted, fault=fault)
     length = noted.get(b"content-length")
@@ -115,12 +125,12 @@ def check_beginning(window: bytes, seen: int, limits: Limits) -> None:
     were looked at before. Raises as `read_request` does.
     """
     if BROKEN.search(window, seen) is not None:
-        raise _bad("a control byte, or a line end that is not CRLF")
+        raise malformed(window)
     end = window.find(b"\r\n")
     if (len(window) if end < 0 else end + 1) > limits.uri + METHOD_AND_VERSION:
         raise UriTooLong
     if end >= 0 and REQUEST_LINE.fullmatch(window, 0, end) is None:
-        raise _bad("the request line is malformed")
+        raise malformed(window)
     if len(window) > limits.head:
         raise HeadersTooLarge
 
@@ -135,7 +145,7 @@ def _check_sizes(size: int, lines: list[bytes], target: str, limits: Limits) -> 
         raise HeadersTooLarge
 
 
-def _fault(noted: dict[bytes, bytes], *, modern: bool) -> GatewayError | None:
+def _fault(method: str, noted: dict[bytes, bytes], *, modern: bool) -> GatewayError | None:
     """What keeps a readable head from being served."""
     coding, length = noted.get(b"transfer-encoding"), noted.get(b"content-length")
     if coding is not None:
@@ -143,16 +153,32 @@ def _fault(noted: dict[bytes, bytes], *, modern: bool) -> GatewayError | None:
             return BadRequest("Only `Transfer-Encoding: chunked` is understood, and never beside Content-Length.")
         if not modern:  # RFC 9112 §6.1
             return BadRequest("HTTP/1.0 knows no Transfer-Encoding.")
-    if length is not None and not is_length(length):
+    if length is None:
+        if not modern and method in METHODS_WITH_BODY:  # RFC 1945 §8.3; there its body would end with the connection
+            return BadRequest(f"An HTTP/1.0 {method} needs a Content-Length, also where its body is empty.")
+    elif not is_length(length):
         return BadRequest("Content-Length is not one number.")
-    # h2c may be ignored (RFC 9113 §3.1: deprecated; Java's client offers it on every call); anything else asks for a
-    # protocol that the gateway does not speak, and saying so is kinder than answering something else.
+    # Upgrade may be ignored (RFC 9110 §7.8), and clients offer TLS or h2c with every call. A WebSocket client offers no
+    # call but a conversation: nothing else would serve it.
     upgrade = noted.get(b"upgrade")
-    if upgrade is not None and upgrade.lower() != b"h2c":
-        return BadRequest("The gateway does not switch protocols; leave the Upgrade field out.")
+    if upgrade is not None and modern and any(name.partition(b"/")[0] == b"websocket" for name in options_of(upgrade)):
+        return BadRequest("The gateway does not speak WebSocket; send the request without the Upgrade field.")
     expect = noted.get(b"expect")
     return ExpectationFailed() if expect is not None and expect.lower() != b"100-continue" else None
 
 
-def _bad(reason: str) -> BadRequest:
-    return BadRequest("The request is not well-formed HTTP/1.1.", reason=reason)
+def skip_empty_lines(data: bytes) -> bytes:
+    """Gives what follows the empty lines at the beginning; a bare LF ends one too (RFC 9112 §2.2)."""
+    return data[EMPTY_LINES.match(data).end() :]  # type: ignore[union-attr] # it matches nothing too
+
+
+def may_begin_request(data: bytes) -> bool:
+    """False for bytes that are no beginning of a request, behind empty lines or not, such as the end of a body."""
+    rest = skip_empty_lines(data)
+    return rest in {b"", b"\r"} or BEGINS_REQUEST.match(rest) is not None
+
+
+def malformed(head: bytes) -> BadRequest:
+    """Makes the error for a head, or the beginning of one, that is not well-formed; it says what is wrong where."""
+    reason = explain_malformed_head(head)
+    return BadRequest(f"The request is not well-formed HTTP/1.1: {reason}.", reason=reason)

@@ -177,7 +177,7 @@ class Return(msgspec.Struct):
             length=length,
             bodyless=reply.bodyless,
             body=body,
-            arrived=exchange.body.arrived,
+            arrived=exchange.is_request_over,
         )
 
     def _renamed_field(self, name: bytes, value: bytes) -> bytes:

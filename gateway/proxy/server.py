@@ -12,13 +12,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
-from gateway.errors import BadRequest, CallerGone, GatewayError
+from gateway.errors import BadRequest, CallerGone, GatewayError, RequestTimeout
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.headers import CALLER
 from gateway.proxy.pace import Paced
 from gateway.proxy.places import Places, Refusal
-from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_request
+from gateway.proxy.requests import (
+    Limits,
+    RequestHead,
+    check_beginning,
+    may_begin_request,
+    read_request,
+    skip_empty_lines,
+)
 
 KEEPALIVE = 75.0
 """Seconds that a connection may stand idle, and that a head may take."""
@@ -28,6 +35,7 @@ LINGER = 5.0
 AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
 REMEMBERED = 4 * 1024  # bytes of a head that is remembered with its connection
 OVERHEAD = 16 * 1024  # bytes that chunk extensions and trailers of a body may have
+EMPTY = 1024  # bytes of empty lines that are skipped before a request
 END_OF_HEAD = b"\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
@@ -41,6 +49,9 @@ class Handler(Protocol):
     def refuse(self, caller: "CallerConnection", error: GatewayError, said: bytes) -> None:
         """Answers what could not even be read as a request."""
 
+    def note_trailing(self, caller: "CallerConnection", count: int) -> None:
+        """Tells operators of bytes behind a request whose record has been written; the connection ends."""
+
     def accepts(self, peer: str | None) -> bool:
         """Whether this address may call."""
 
@@ -53,8 +64,8 @@ class CallerConnection(Paced):
 
     __slots__ = (
         *("_block", "_body", "_buffer", "_deadline", "_end", "_fault", "_has_begun", "_head"),
-        *("_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer", "_transport"),
-        *("_waiter", "is_serving", "peer", "refusal", "settled", "task"),
+        *("_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer"),
+        *("_trailing", "_transport", "_waiter", "is_serving", "peer", "refusal", "settled", "task"),
     )
 
     def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
@@ -72,7 +83,8 @@ class CallerConnection(Paced):
         self.settled: object = None
         self._seen = 0
         self._end = -1
-        self._skipped = self._has_begun = False
+        self._skipped = self._trailing = 0
+        self._has_begun = False
         self._patience = KEEPALIVE
         self.refusal: Refusal | None = None
         self._fault: GatewayError | None = None
@@ -123,6 +135,13 @@ class CallerConnection(Paced):
         """Return the address and port that the caller connected to; None for a unix socket."""
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
         return (name[0], name[1]) if isinstance(name, tuple) else None
+
+    @property
+    def trailing(self) -> int:
+        """Bytes that came behind the present request and cannot begin another; for its record and its reply."""
+        if self._buffer and not self._is_deaf and self._is_trailing(self._buffer):
+            self._trailing = len(self._buffer)
+        return self._trailing
 
     # Called by the transport ----------------------------------------------------------------------------------------
 
@@ -240,22 +259,34 @@ class CallerConnection(Paced):
             self._give_up(self._fault, self._buffer)
             return None
         block, self._buffer = self._buffer[: self._end], self._buffer[self._end + 4 :]
-        self._end, self._seen, self._skipped, self._has_begun = -1, 0, False, False
+        self._end, self._seen, self._skipped, self._has_begun = -1, 0, 0, False
         return block
 
     def _scan(self) -> None:
         """Looks for the end of a head in what has come."""
         buffer = self._buffer
-        if buffer[:2] == b"\r\n" and not self._skipped:  # one empty line before a request is tolerated (RFC 9112 §2.2)
-            self._skipped, self._seen = True, 0
-            buffer = self._buffer = buffer[2:]
+        if buffer[:1] <= b"\r" or self._skipped > EMPTY:  # an empty line, or what cannot begin a request
+            buffer = self._skip_empty_lines()
         self._end = buffer.find(END_OF_HEAD, self._seen)
         if self._end < 0:
             self._check_beginning(buffer)
         if (self._end >= 0 or self._fault is not None) and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _skip_empty_lines(self) -> bytes:
+        """Some clients send empty lines behind a body (RFC 9112 §2.2). They alone are never answered: a pool would take
+        that for the answer to its next request.
+        """
+        rest = skip_empty_lines(self._buffer)
+        self._skipped += len(self._buffer) - len(rest)
+        self._buffer, self._seen = rest, 0
+        if self._skipped > EMPTY and rest:
+            self._fault = BadRequest(f"More than {EMPTY} bytes of empty lines came before the request.")
+        return rest
+
     def _check_beginning(self, buffer: bytes) -> None:
+        if buffer in {b"", b"\r"}:
+            return
         if not self._has_begun:  # the head's own time begins with its first byte
             self._has_begun = True
             self._deadline = self._loop.time() + self._patience
@@ -263,7 +294,13 @@ class CallerConnection(Paced):
             check_beginning(buffer, self._seen, self._server.limits)
         except GatewayError as error:
             self._fault = error
+        if self._is_trailing(buffer):
+            self._fault = BadRequest()
         self._seen = max(0, len(buffer) - 3)
+
+    def _is_trailing(self, data: bytes) -> bool:
+        """These bytes follow the body of a request, and begin no other request."""
+        return self._head is not None and self._head.may_trail and not may_begin_request(data)
 
     def _begin_body(self, head: RequestHead) -> CallerBody:
         """The body that follows a head, fed with what of it has come."""
@@ -282,9 +319,15 @@ class CallerConnection(Paced):
         return body
 
     def _give_up(self, error: GatewayError, said: bytes) -> None:
-        """Answers what cannot be read; nothing more is read behind it."""
+        """Answers what cannot be read; nothing more is read behind it. What is no request is not answered either: a
+        pool would take that for the answer to its next one.
+        """
         self._is_deaf = True
-        self._server.handler.refuse(self, error, said)
+        if not self._is_trailing(said):
+            self._server.handler.refuse(self, error, said)
+        elif not self._trailing:
+            rest = 0 if said is self._buffer else len(END_OF_HEAD) + len(self._buffer)
+            self._server.handler.note_trailing(self, len(said) + rest)
 
     async def _part(self) -> None:
         """Ends the connection behind its last reply. While the caller may still send, a close would meet that with RST,
@@ -315,14 +358,18 @@ class CallerConnection(Paced):
         now = self._loop.time()
         if self.is_serving or now < self._deadline:
             self._timer = self._loop.call_at(now + KEEPALIVE if self.is_serving else self._deadline, self._on_time)
-        elif self._buffer and self._waiter is not None and not self._waiter.done():
-            self._fault = BadRequest("The request's head did not come to its end in time.")
+        elif self._is_head_due() and self._waiter is not None and not self._waiter.done():
+            self._fault = RequestTimeout("The head of the request did not come to its end in time.")
             self._waiter.set_result(None)
         elif self._transport is not None and self._transport.is_closing():  # it does not take its last bytes
             self.abort()
         else:
             self.close()
             self._timer = self._loop.call_at(now + KEEPALIVE, self._on_time)
+
+    def _is_head_due(self) -> bool:
+        """A head has begun. Behind a body a word alone may as well be the end of one that was too long."""
+        return self._has_begun and (self._head is None or not self._head.may_trail or b" " in self._buffer)
 
 
 class CallerServer:

@@ -34,6 +34,7 @@ CODES = {
     403: "forbidden",
     404: "no-route",
     405: "method-not-allowed",
+    408: "request-timeout",
     413: "body-too-large",
     414: "uri-too-long",
     417: "expectation-failed",

@@ -85,6 +85,9 @@ class Memory:
         self.served.append((head.method, head.target, b"".join(pieces), fault_of(head)))
         return head.fault is None and head.keeps_alive
 
+    def note_trailing(self, caller: CallerConnection, count: int) -> None:
+        pass
+
     def accepts(self, peer: str | None) -> bool:
         return True
 

@@ -13,7 +13,15 @@ from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.fields import Malformed
 from gateway.proxy.headers import CALLER, REPLY
 from gateway.proxy.replies import ReplyHead, ReplyReader
-from gateway.proxy.requests import Limits, RequestHead, check_beginning, read_request
+from gateway.proxy.requests import (
+    Limits,
+    RequestHead,
+    check_beginning,
+    may_begin_request,
+    read_request,
+    skip_empty_lines,
+)
+from gateway.proxy.server import EMPTY
 
 LIMITS = Limits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
 OVERHEAD = 40
@@ -33,14 +41,17 @@ class Message(NamedTuple):
 
 
 class Conversation:
-    """A caller's connection: `messages` are complete but for the last; `refused` is the code of what ended it."""
+    """A caller's connection: `messages` are complete but for the last; `refused` is the code of what ended it,
+    None too where bytes behind a body did.
+    """
 
     def __init__(self, overhead: int) -> None:
         """`overhead`: bytes that extensions and trailers of one body may have."""
         self.messages: list[Message] = []
         self.refused: str | None = None
         self._overhead = overhead
-        self._is_over = self._skipped = False
+        self._is_over = False
+        self._skipped = 0
         self._buffer = b""
         self._fed = self._seen = self._left = 0
         self._chunks: ChunkReader | None = None
@@ -63,9 +74,17 @@ class Conversation:
             return False
 
     def _read_head(self) -> bool:
-        if self._buffer[:2] == b"\r\n" and not self._skipped:
-            self._skipped, self._seen, self._buffer = True, 0, self._buffer[2:]
-            return True
+        if self._buffer[:1] in {b"\r", b"\n"}:
+            rest = skip_empty_lines(self._buffer)
+            self._skipped += len(self._buffer) - len(rest)
+            self._buffer, self._seen = rest, 0
+        if self._buffer in {b"", b"\r"}:
+            return False
+        if self.messages and self.messages[-1].head.may_trail and not may_begin_request(self._buffer):
+            self._is_over = True
+            return False
+        if self._skipped > EMPTY:
+            raise BadRequest
         end = self._buffer.find(END_OF_HEAD, self._seen)
         if end < 0:
             check_beginning(self._buffer, self._seen, LIMITS)
@@ -73,7 +92,7 @@ class Conversation:
             return False
         block, start = self._buffer[:end], self._fed - len(self._buffer)
         head = read_request(block, LIMITS, CALLER)
-        self._buffer, self._seen, self._skipped = self._buffer[end + 4 :], 0, False
+        self._buffer, self._seen, self._skipped = self._buffer[end + 4 :], 0, 0
         self._left = head.length or 0
         self._chunks = ChunkReader(self._overhead) if head.chunked else None
         self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(self._buffer)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadRequest, BodyTooLarge, CallerGone
+from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.proxy.body import AHEAD, NO_BODY, SHOWN, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.connection import Connection
@@ -161,9 +161,13 @@ async def test_who_waits_for_more_is_woken_by_it_or_by_its_break() -> None:
         assert type(waiter.exception()) is (error or type(None))
 
 
-async def test_a_caller_that_sends_no_more_is_gone() -> None:
-    with pytest.raises(CallerGone):
-        await plain(length=3)._next(0.01)
+async def test_a_body_that_stops_coming_is_timed_out() -> None:
+    with pytest.raises(RequestTimeout) as caught:
+        await plain(b"a", length=3)._more(1, 0.01)
+    assert caught.value.detail == "The body stopped coming after 1 of 3 bytes."
+    with pytest.raises(RequestTimeout) as caught:
+        await chunked(b"ab", ended=False)._more(1, 0.01)
+    assert caught.value.detail == "The body stopped coming after 2 bytes."
 
 
 def test_a_caller_ahead_of_the_upstream_is_held_back() -> None:
@@ -269,7 +273,7 @@ async def test_a_refused_body_is_counted_too() -> None:
 
 
 async def test_screening_waits_as_ever_for_a_caller() -> None:
-    with pytest.raises(CallerGone):
+    with pytest.raises(RequestTimeout):
         await plain(b"ab", length=3).screen(Cutter(), idle=0.01)
     broken = chunked(b"ab", ended=False)
     broken.feed(b"zz\r\n")

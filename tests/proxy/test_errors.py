@@ -47,6 +47,10 @@ async def second_of_two(at: Scene) -> Reply:
     return got
 
 
+async def unfinished(at: Scene) -> Reply:
+    return await at.gate.call(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
+
+
 async def while_draining(at: Scene) -> Reply:
     at.gate.forward.draining = True
     return await at.gate.get()
@@ -89,6 +93,7 @@ CASES = [
         lambda at: at.gate.call(b"CONNECT oic.example.com:443 HTTP/1.1\r\nHost: oic.example.com:443\r\n\r\n"),
         fields=("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",),
     ),
+    Case("request-timeout", unfinished, settings={"route": {"timeout": {"idle": "50ms"}}}),
     Case("body-too-large", lambda at: at.gate.post(b"x" * 2000), settings={"limits": {"body": "1KiB"}}),
     Case("headers-too-large", asks("/orders/1", "X-Long: " + "x" * 20_000)),
     Case("headers-too-large", asks("/orders/1", *(f"X-{n}: 1" for n in range(200)))),
@@ -240,13 +245,17 @@ async def test_a_body_over_the_limit_is_refused_on_the_way() -> None:
         assert upstream.requests == []
 
 
-async def test_a_caller_whose_body_stops_coming_is_dropped() -> None:
+async def test_a_caller_whose_body_stops_coming_can_read_so() -> None:
     async with scene(route={"timeout": {"idle": "50ms"}}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nab")
-        [record] = await gate.recorded()
-        assert (record.error, record.reason) == ("caller-gone", "the caller's body stopped coming")
+        status, head, body = await caller.reply()
+        assert status == 408
+        assert b"\r\nConnection: close\r\n" in head
+        assert json.loads(body)["detail"] == "The body stopped coming after 2 of 4 bytes."
         assert await caller.rest() == b""
+        [record] = gate.records
+        assert (record.error, record.status, record.bytes_in) == ("request-timeout", 408, 2)
         await upstream.until(lambda: upstream.open == 0)
 
 

@@ -21,8 +21,6 @@ MALFORMED = {
     "no method": b"BR(W /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n",
     "tab in the line": b"GET\t/orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n",
     "two blanks in the line": b"GET  /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n",
-    "two empty lines first": b"\r\n\r\nGET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n",
-    "bare LF first": b"\nGET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n",
     "only bare LF": b"GET /orders/1 HTTP/1.1\nHost: gw\n\n",
     "blank in the target": b"GET /orders/1 2 HTTP/1.1\r\nHost: gw\r\n\r\n",
     "raw byte in the target": b"GET /orders/\xe9 HTTP/1.1\r\nHost: gw\r\n\r\n",
@@ -206,6 +204,27 @@ async def test_garbage_behind_a_request_is_told_after_its_reply() -> None:
         assert (await caller.reply())[0] == 400
         assert await caller.rest() == b""
         assert [record.status for record in gate.records] == [200, 400]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        HEAD + "Content-Length: 7\r\n\r\n<a>ü</a>".encode(),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n7\r\n<a>\xc3\xbc</\r\n0\r\n\r\na>",
+        HEAD.replace(b"/orders/1", b"/nope") + "Content-Length: 7\r\n\r\n<a>ü</a>".encode(),
+        HEAD + b"\r\na>",
+    ],
+    ids=["length", "chunks", "refused", "no length"],
+)
+async def test_bytes_behind_a_body_are_recorded_and_not_answered(message: bytes) -> None:
+    async with scene() as (gate, _, _):
+        caller = await gate.caller()
+        await caller.say(message)
+        _, head, _ = await caller.reply()
+        assert b"\r\nConnection: close\r\n" in head
+        assert await caller.rest() == b""
+        [record] = gate.records
+        assert record.reason == "2 bytes behind the body"
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n9\r\nabc"])

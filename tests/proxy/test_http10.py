@@ -1,4 +1,4 @@
-"""Callers that speak HTTP/1.0: no chunks to them, and their connection stays only when they ask."""
+"""Callers that speak HTTP/1.0: answered in HTTP/1.1, without chunks; their connection stays only when they ask."""
 
 import pytest
 
@@ -14,7 +14,7 @@ async def test_no_host_is_needed_and_the_connection_closes() -> None:
         await caller.say(b"GET /orders/1 HTTP/1.0\r\n\r\n")
         status, head, body = await caller.reply()
         assert (status, body) == (200, b"ok")
-        assert head.startswith(b"HTTP/1.0 200 ")
+        assert head.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nConnection: close\r\n" in head
         assert await caller.rest() == b""
         assert upstream.requests[0].line == "GET /ic/x/1 HTTP/1.1"
@@ -83,8 +83,22 @@ async def test_chunks_are_no_part_of_http_10() -> None:
         assert upstream.connections == 0
 
 
-async def test_errors_are_told_in_their_version() -> None:
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_a_body_needs_a_length(method: str) -> None:
+    async with scene() as (gate, upstream, _):
+        status, head, body = await gate.call(f"{method} /orders/1 HTTP/1.0\r\n\r\nhello".encode())
+        assert status == 400
+        assert b"\r\nConnection: close\r\n" in head
+        assert f"An HTTP/1.0 {method} needs a Content-Length" in body.decode()
+        assert upstream.connections == 0
+        [record] = gate.records
+        assert (record.route, record.path) == (None, "/orders/1")
+        assert "Content-Length" in str(record.reason)
+
+
+async def test_errors_are_answered_in_http_1_1_too() -> None:
     async with scene() as (gate, _, _):
         status, head, _ = await gate.call(b"GET /nope HTTP/1.0\r\n\r\n")
         assert status == 404
-        assert head.startswith(b"HTTP/1.0 404 ")
+        assert head.startswith(b"HTTP/1.1 404 ")
+        assert b"\r\nConnection: close\r\n" in head

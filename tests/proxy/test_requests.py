@@ -36,7 +36,7 @@ def refusal(act: Callable[[], object]) -> str | None:
     ("line", "method", "target", "modern"),
     [
         ("GET / HTTP/1.1", "GET", "/", True),
-        ("POST /a/b?c=%2F&d=[] HTTP/1.0", "POST", "/a/b?c=%2F&d=[]", False),
+        ("DELETE /a/b?c=%2F&d=[] HTTP/1.0", "DELETE", "/a/b?c=%2F&d=[]", False),
         ("OPTIONS * HTTP/1.1", "OPTIONS", "*", True),
         ("GET http://a:80/b HTTP/1.1", "GET", "http://a:80/b", True),
         ("CONNECT a:443 HTTP/1.1", "CONNECT", "a:443", True),
@@ -145,7 +145,7 @@ def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None,
         ["Content-Length: 5 5"], ["Content-Length: 5\xa0"], ["Content-Length:", "Content-Length: 5"],
         [
             "Upgrade: websocket", "Connection: upgrade",
-        ], ["Upgrade: h2c, websocket"], ["Upgrade: h2c", "Upgrade: TLS/1.0"], ["Upgrade:"],
+        ], ["Upgrade: h2c, websocket"], ["Upgrade: h2c", "Upgrade: WebSocket/13"],
     ],
 )  # fmt: skip
 def test_framing_or_an_upgrade_that_leaves_a_doubt_is_a_fault(lines: list[str]) -> None:
@@ -153,6 +153,25 @@ def test_framing_or_an_upgrade_that_leaves_a_doubt_is_a_fault(lines: list[str]) 
     assert isinstance(head.fault, BadRequest)
     assert (head.method, head.target) == ("POST", "/whose")
     assert (head.length, head.chunked, head.has_body) == (None, False, False)
+
+
+@pytest.mark.parametrize("value", ["TLS/1.2", "h2c, TLS/1.2", "HTTP/2.0", "h2c", "", "websockets", "x-websocket/1"])
+def test_any_other_upgrade_is_ignored(value: str) -> None:
+    head = read("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {value}", "HTTP2-Settings: AAMA", "A: 1")
+    assert (head.fault, head.lines, head.keeps_alive) == (None, [b"A: 1"], True)
+
+
+def test_http_1_0_knows_no_upgrade() -> None:
+    assert read("Upgrade: websocket", "Connection: upgrade", first="GET / HTTP/1.0").fault is None
+
+
+def test_http_1_0_needs_a_length_with_methods_that_have_a_body() -> None:
+    for method in ("POST", "PUT", "PATCH"):
+        fault = read(first=f"{method} / HTTP/1.0").fault
+        assert isinstance(fault, BadRequest)
+        assert "Content-Length" in fault.detail
+        assert read("Content-Length: 0", first=f"{method} / HTTP/1.0").fault is None
+        assert read(first=f"{method} / HTTP/1.1").fault is None
 
 
 def test_http_1_0_knows_no_chunks() -> None:
@@ -165,7 +184,8 @@ def test_http_1_0_knows_no_chunks() -> None:
     [("100-continue", True, True), ("100-Continue", True, True), (None, True, False), ("100-continue", False, False)],
 )
 def test_a_caller_may_wait_for_an_invitation(value: str | None, *, modern: bool, waits: bool) -> None:
-    head = read(*([f"Expect: {value}"] if value else []), first=f"POST / HTTP/1.{modern:d}")
+    lines = ["Content-Length: 1", *([f"Expect: {value}"] if value else [])]
+    head = read(*lines, first=f"POST / HTTP/1.{modern:d}")
     assert head.fault is None
     assert head.expects_continue is waits
 

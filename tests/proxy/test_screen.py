@@ -123,13 +123,13 @@ async def test_a_slow_caller_is_waited_for_and_nothing_leaves_before_its_header_
         assert only(at).body == CLEAN
 
 
-async def test_a_caller_that_stops_within_its_header_is_gone() -> None:
+async def test_a_caller_that_stops_within_its_header_is_timed_out() -> None:
     async with scene(route={"timeout": {"idle": "50ms"}}) as at:
         caller = await at.gate.caller()
         await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode())
-        assert await caller.rest() == b""
+        assert (await caller.reply())[0] == 408
         [record] = await at.gate.recorded()
-        assert (record.error, record.status) == ("caller-gone", 499)
+        assert (record.error, record.status) == ("request-timeout", 408)
         assert at.upstream.connections == 0
 
 

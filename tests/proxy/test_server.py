@@ -14,7 +14,7 @@ from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.proxy.body import CallerBody
 from gateway.proxy.places import Refusal
 from gateway.proxy.requests import Limits, RequestHead
-from gateway.proxy.server import AHEAD, BRIEF, KEEPALIVE, CallerConnection, CallerServer
+from gateway.proxy.server import AHEAD, BRIEF, EMPTY, KEEPALIVE, CallerConnection, CallerServer
 from tests.fakes.gate import Caller, until
 
 LIMITS = Limits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
@@ -30,6 +30,7 @@ class Walk:
     def __init__(self) -> None:
         self.served: list[tuple[str, str, bytes]] = []
         self.refused: list[GatewayError] = []
+        self.trailing: list[int] = []
         self.broken: list[BaseException] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -64,6 +65,9 @@ class Walk:
     def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
         self.refused.append(error)
         caller.write([REFUSED])
+
+    def note_trailing(self, caller: CallerConnection, count: int) -> None:
+        self.trailing.append(count)
 
 
 class Listener:
@@ -141,6 +145,7 @@ PIECES = st.sampled_from(
     [
         GET,
         b"\r\n" + GET,
+        b"\r\n\n\r\n" + GET_2,
         GET_2,
         b"POST /3 HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET /",
         b"POST /4 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a\r\nhello\r\n1\r\n\n\r\n0\r\nA: b\r\n\r\n",
@@ -152,7 +157,6 @@ LAST = st.sampled_from(
     [
         b"GET /last HTTP/1.1\r\nConnection: close\r\n\r\n",
         b"GET /last HTTP/1.0\r\n\r\n",
-        b"\r\n\r\nGET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\nHost: gw\n\n",
         b"GET / HTTP/2.0\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -281,7 +285,97 @@ async def test_a_head_that_does_not_come_to_its_end_is_refused(begun: bytes) -> 
         overdue(await at.resting(len(begun)))
         assert await caller.rest() == REFUSED
         [error] = at.walk.refused
-        assert "in time" in error.detail
+        assert (error.code, error.status) == ("request-timeout", 408)
+
+
+POST = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi"
+EMPTY_LINES = [b"\r\n", b"\n", b"\r\n\r\n", b"\r", b"\n\r\n\r"]
+
+
+@pytest.mark.parametrize("first", [b"", POST])
+@pytest.mark.parametrize("lines", EMPTY_LINES)
+async def test_empty_lines_alone_are_never_answered(first: bytes, lines: bytes) -> None:
+    async with listening() as at:
+        caller = await at.caller(first)
+        if first:
+            assert await caller.head() == OK
+        connection = await at.resting()
+        due = connection._deadline
+        await caller.say(lines)
+        await until(lambda: connection._skipped + len(connection._buffer) == len(lines))
+        assert connection._deadline == due
+        overdue(connection)
+        assert await caller.rest() == b""
+        assert at.walk.refused == []
+
+
+async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
+    async with listening() as at:
+        caller = await at.caller(POST + b"\r\n")
+        assert await caller.head() == OK
+        connection = await at.resting()
+        await caller.say(b"\r\n")
+        await until(lambda: connection._skipped == 4)
+        await caller.say(GET)
+        assert await caller.head() == OK
+        assert [target for _, target, _ in at.walk.served] == ["/", "/1"]
+
+
+@pytest.mark.parametrize(("count", "answer"), [(EMPTY // 2, OK), (EMPTY // 2 + 1, REFUSED)])
+async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: bytes) -> None:
+    async with listening() as at:
+        caller = await at.caller(b"\r\n" * count)
+        connection = await at.connection()
+        await until(lambda: connection._skipped == 2 * count)
+        assert (at.walk.refused, connection._buffer) == ([], b"")
+        await caller.say(GET)
+        assert await caller.head() == answer
+
+
+TEXTS = [b"}", b'"}\r\n', b"er</a>\r\n\r\n", b"\0", b"Er", b"\xc3\xbc", b"\r\n}"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_bytes_behind_a_body_end_the_connection_unanswered(text: bytes) -> None:
+    async with listening() as at:
+        caller = await at.caller(POST)
+        assert await caller.head() == OK
+        await at.resting()
+        await caller.say(text)
+        assert await caller.rest() == b""
+        assert (at.walk.refused, at.walk.trailing) == ([], [len(text.lstrip(b"\r\n"))])
+
+
+@pytest.mark.parametrize("text", TEXTS)
+async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        caller = await at.caller(POST + text)
+        connection = await at.connection()
+        await until(lambda: connection.is_serving)
+        assert connection.trailing == len(text)
+        at.walk.go_on.set()
+        assert await caller.rest() == OK
+        assert (at.walk.refused, at.walk.trailing) == ([], [])
+
+
+@pytest.mark.parametrize("more", [b"", b"\r\n", b"\r", b"P", b"POST", b"POST /", b"M-SEARCH * ", GET, b"\n" + GET])
+async def test_the_beginning_of_a_request_is_nothing_trailing(more: bytes) -> None:
+    async with listening() as at:
+        at.walk.go_on.clear()
+        await at.caller(POST + more)
+        connection = await at.connection()
+        await until(lambda: connection.is_serving)
+        assert connection.trailing == 0
+
+
+async def test_a_word_behind_a_body_times_out_unanswered() -> None:
+    async with listening() as at:
+        caller = await at.caller(POST + b"ER")
+        assert await caller.head() == OK
+        overdue(await at.resting(2))
+        assert await caller.rest() == b""
+        assert at.walk.refused == []
 
 
 async def test_a_head_has_its_own_time_and_drops_of_it_do_not_put_that_off() -> None:
@@ -351,7 +445,7 @@ async def test_a_timer_that_runs_down_too_early_is_set_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"\0", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", b"GET / HTTP/1.1\r\nUpgrade: x\r\n\r\n"]
+    "said", [b"\0", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", b"GET / HTTP/1.1\r\nExpect: x\r\n\r\n"]
 )
 async def test_a_caller_that_may_still_send_gets_its_reply_and_then_some_time(said: bytes) -> None:
     async with listening() as at:

@@ -51,7 +51,7 @@ async def test_curl_speaks_http_1_1(gate: Process) -> None:
 async def test_curl_speaks_http_1_0(gate: Process, target: str) -> None:
     out, told = await curl("-v", "-0", url(gate, target))
     assert out == pattern(100_000)
-    assert "< HTTP/1.0 200 " in told
+    assert "< HTTP/1.1 200 " in told
     assert "Transfer-Encoding" not in told
 
 
