@@ -16,7 +16,8 @@ class Renew(Part):
     at_least: Duration = 60.0
     """Renewed at least so long before its end."""
     refused_every: Duration = 30.0
-    """Shortest time between two renewals that are forced because the upstream refuses the token."""
+    """Shortest time between two renewals that are forced because the upstream refuses the token, unless it accepted the
+    token of the first one."""
 
 
 class Budget(Part):

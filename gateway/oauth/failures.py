@@ -33,6 +33,9 @@ _TRANSIENT = (
     "timeout dns proxy connect network broken waiting url request"
 ).split()
 
+# No refusal of the identity domain, but not over within seconds either: someone must mend something on this side.
+_LASTING = frozenset("redirect token-type short-lived secret certificate tls-trust url request defect".split())
+
 TROUBLES: dict[str, Trouble] = {
     code: Trouble(code in PERMANENT, MISTAKES[code].means, MISTAKES[code].remedy) for code in (*PERMANENT, *_TRANSIENT)
 }
@@ -49,6 +52,11 @@ class Failure:
     count: int
     at: float
     until: float
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the next try may succeed without anybody's doing."""
+        return not self.permanent and self.code not in _LASTING
 
     def told(self) -> dict[str, object]:
         """For people who look at `/status`: what was seen → what it means → what to do."""

@@ -7,8 +7,9 @@ who keep the same token in the same store get their turn by `Turns`.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.asking import Asking
@@ -18,11 +19,14 @@ from gateway.oauth.failures import Failure, code_of, failed, remedy_for
 from gateway.oauth.grants import TokenReply, TokenRequest
 from gateway.oauth.lifetime import Lead, Token, decide, state
 from gateway.oauth.refreshing import Refreshing
+from gateway.oauth.rejections import Rejections
 from gateway.oauth.store import Store
 from gateway.oauth.turns import Turns
 from gateway.oauth.watch import Unwatched, Watch
 
 LOOK_EVERY = 1.0  # seconds: how often, while tries are held off, someone looks whether there is a reason not to
+SHARED_LOOK_EVERY = 0.25  # seconds between two looks for another's token while no renewal may be forced
+SHORTEST_PAUSE = 0.01  # seconds, of a caller that waits for the next try
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,13 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class _Want:
-    """Why a token is sought: `rejected` was refused by the upstream; `anew` takes none that is already there."""
+    """Why a token is sought: `rejected` was refused by the upstream; `anew` takes none that is already there;
+    `shared_only`: what others who share the store have got, no request.
+    """
 
     rejected: str = ""
     anew: bool = False
+    shared_only: bool = False
 
 
 class TokenSource:
@@ -51,8 +58,9 @@ class TokenSource:
     ValueError of it counts as TokenUnavailable. `fingerprint`, called in a thread too, changes when the secret does;
     `expire` has a secret read again of which a copy is kept, as after a failure: it may be the copy that was wrong.
     `endpoint` sends the request and bounds its own time; `budget` says when it may be. A caller waits at most
-    `token_wait` seconds. `proof`: failures are shared with sources that have the same. `hold`: so many seconds there
-    are between two renewals that the upstream's refusals force; `patience`: see `Turns`.
+    `token_wait` seconds; `sleep` is how time is waited for. `proof`: failures are shared with sources that have the
+    same. `hold`: after a renewal that the upstream's refusals forced, so many seconds pass before another one, unless
+    the upstream accepts its token; `patience`: see `Turns`.
     """
 
     def __init__(
@@ -75,8 +83,10 @@ class TokenSource:
         hold: float = 30.0,
         patience: float = 60.0,
         watch: Watch | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.name = name
+        self.rejections = Rejections(hold=hold)
         self._watch = watch or Unwatched()
         self._turns = Turns(store, key, clock=clock, luck=luck, proof=proof, patience=patience)
         self._asking = Asking(
@@ -94,11 +104,14 @@ class TokenSource:
             is_my_turn=self._turns.is_mine,
         )
         self._monotonic, self._wall, self._luck = clock.monotonic, clock.wall, luck
-        self._token_wait, self._hold = token_wait, hold
+        self._token_wait, self._hold, self._sleep = token_wait, hold, sleep
         self._token: Token | None = None
+        self._rejected: Token | None = None  # the present token as it was, while it is to be replaced
+        self._renewals = 0
         self._failure: Failure | None = None
         self._fetch: asyncio.Task[None] | None = None
-        self._held_until = self._look_at = 0.0
+        self._reports: set[asyncio.Task[None]] = set()
+        self._look_at = self._shared_look_at = 0.0
         self._since = clock.monotonic()  # what others failed at before this instant says nothing of a try now
         self._obtained: float | None = None
         self._waiters = self._coalesced = self._replays = 0
@@ -111,35 +124,79 @@ class TokenSource:
             return token.value
         return None
 
-    async def get(self) -> str:
-        """A live bearer value, at once where there is one; raises TokenRefused or TokenUnavailable."""
+    async def get(self, route: str = "", *, within: float | None = None) -> str:
+        """A live bearer value, at once where there is one; raises TokenRefused or TokenUnavailable.
+
+        A call on a route that has refused the present token waits for its renewal, if one is under way, and takes the
+        present one where none came of it. `within` seconds, at most `token_wait`, is how long it waits.
+        """
         token = self._token
         verdict = decide(token, self._failure, now=self._monotonic(), wall=self._wall())
         joins = self._running()
         if verdict.kind in {"renew", "fetch"} or self._is_look_due():
-            self._start(_Want())
+            self._start(_Want(rejected=self._rejected.value if self._rejected is not None else ""))
         if token is not None and verdict.kind in {"use", "renew"}:
-            return token.value
+            waits = self._rejected is not None and self.rejections.is_open_on(route)
+            if not (waits and self._running()):
+                return token.value
         if self._running():
-            await self._wait(joins=joins)
+            await self._wait(joins=joins, within=within)
         return self._outcome()
 
-    async def renewed(self, rejected: str) -> str | None:
-        """Another bearer value after the upstream answered 401 for `rejected`; None where none is to be had now.
-
-        A late 401 for an earlier token gets the present one without a fetch. Else one fetch is forced, shared by all:
-        once in `hold` seconds, over all who share the store, and not while the identity domain is being backed off
-        from. A renewal that fails leaves the old token in place.
+    async def wait(self, route: str) -> str:
+        """The token for a call on `route`: as `get`, but a failure that may pass is waited out where the next try is
+        due within `token_wait`.
         """
-        before = self._token
-        if before is None or before.value == rejected or not self._is_live(before):
-            if self._closed or self._monotonic() < self._held_until or self._is_held_off():
+        end = self._monotonic() + self._token_wait
+        while True:
+            try:
+                return await self.get(route, within=max(0.0, end - self._monotonic()))
+            except TokenUnavailable:
+                failure, now = self._failure, self._monotonic()
+                if self._closed or self._running() or failure is None or not failure.may_pass or failure.until >= end:
+                    raise
+                pause = max(SHORTEST_PAUSE, min(LOOK_EVERY, failure.until - now))
+            await self._sleep(pause)
+
+    def reject(self, value: str, route: str) -> None:
+        """The upstream answered 401 for `value`, without an instance id: the token is renewed for the next call.
+
+        A late 401 for an earlier token renews nothing. Else one fetch is begun, shared by all: not within `hold`
+        seconds of a forced one whose token the upstream has not accepted, over all who share the store, and not while
+        the identity domain is being backed off from; then only the store is asked for another's token. A renewal that
+        fails leaves the old token in place.
+        """
+        now, token = self._monotonic(), self._token
+        is_other = token is not None and token.value != value and self._is_live(token)
+        if self.rejections.reject(value, route, now=now, is_present=not is_other):
+            self._report(self._turns.hold_back(value, until=self.rejections.held_until))
+        if is_other or self._closed:
+            return
+        may_force = self.rejections.may_force(now) and not self._is_held_off()
+        if not may_force:
+            if now < self._shared_look_at:
+                return
+            self._shared_look_at = now + SHARED_LOOK_EVERY
+        self._start(_Want(rejected=value, shared_only=not may_force))
+        if may_force and token is not None and self._rejected is None:
+            self._rejected, self._token = token, replace(token, stale_at=now)
+
+    def accept(self, value: str, route: str) -> None:
+        """The upstream took `value` on `route`; to be said where `rejections.is_open`."""
+        if self.rejections.accept(value, route):
+            self._report(self._turns.accept(value))
+
+    async def renewed(self, rejected: str, route: str) -> str | None:
+        """Another bearer value after `reject`; None where none is to be had now."""
+        joins = self._running()
+        self.reject(rejected, route)
+        if self._token is None or self._token.value == rejected or not self._is_live(self._token):
+            if not self._running():
                 return None
-            joins = self._running()
-            self._start(_Want(rejected=rejected))
+            before = self._renewals
             await self._wait(joins=joins)
             # The identity domain may hand the same token out again; it is new all the same, and worth its one replay.
-            if self._token is before:
+            if self._renewals == before:
                 return None
         after = self._token
         if after is None or not self._is_live(after):
@@ -148,25 +205,15 @@ class TokenSource:
         self._watch.replayed()
         return after.value
 
-    def fruitless(self, token: str) -> None:
-        """The replay with this renewed token got 401 too: a role or audience problem, not the token.
-
-        The token stays, and no renewal is forced for `hold` seconds, so that a storm of 401 costs one token request
-        per hold. Said of a token that is no longer the present one, it means nothing.
-        """
-        now = self._monotonic()
-        if self._token is not None and self._token.value == token and now >= self._held_until:
-            self._held_until = now + self._hold
-
     async def anew(self) -> str:
         """A bearer value that is fetched now, whatever is kept, for a person who asks for it; raises as `get` does."""
         self.try_again()
         if self._fetch is not None:
             await asyncio.wait({self._fetch})
-        before = self._token
+        before = self._renewals
         self._start(_Want(anew=True))
         await self._wait()
-        if self._token is before:
+        if self._renewals == before:
             raise self._error()
         return self._outcome()
 
@@ -232,6 +279,8 @@ class TokenSource:
         if self._fetch is not None and not self._fetch.done():
             self._fetch.cancel()
             await asyncio.wait({self._fetch})
+        if self._reports:
+            await asyncio.wait(self._reports)
         await self._asking.close()
 
     def _running(self) -> bool:
@@ -242,7 +291,13 @@ class TokenSource:
             self._look_at = self._monotonic() + LOOK_EVERY
             self._fetch = asyncio.create_task(self._renew(want), name=f"token of {self.name}")
 
-    async def _wait(self, *, joins: bool = False) -> None:
+    def _report(self, work: Coroutine[Any, Any, None]) -> None:
+        """Tells those who share the store; nobody waits for it."""
+        task = asyncio.create_task(work, name=f"report of {self.name}")
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _wait(self, *, joins: bool = False, within: float | None = None) -> None:
         """Waits for the fetch under way; `asyncio.wait` leaves it alone when the waiting ends or is cancelled."""
         if self._fetch is None:
             return
@@ -251,7 +306,7 @@ class TokenSource:
             self._watch.coalesced()
         self._waiters += 1
         try:
-            await asyncio.wait({self._fetch}, timeout=self._token_wait)
+            await asyncio.wait({self._fetch}, timeout=self._token_wait if within is None else within)
         finally:
             self._waiters -= 1
 
@@ -287,7 +342,9 @@ class TokenSource:
     async def _renew(self, want: _Want) -> None:
         """The one fetch: ends with a new token or a new failure, whatever happens; only its cancellation passes."""
         try:
-            self._take(await self._sought(want))
+            self._take(found := await self._sought(want))
+            if want.rejected and isinstance(found, Token):
+                self.rejections.note_forced(self._monotonic())
         except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it is seen as a failure
             self._failure = self._failed(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
 
@@ -300,7 +357,7 @@ class TokenSource:
             self._since = self._monotonic()
         if (found := await self._look(want)) is not None:
             return found
-        if self._is_held_off() and not mended:
+        if want.shared_only or (self._is_held_off() and not mended):
             return None
         return await self._turns.once(lambda: self._look(want), lambda: self._fetched(want))
 
@@ -319,7 +376,7 @@ class TokenSource:
     async def _fetched(self, want: _Want) -> Token | Failure | None:
         """The same, asked for; others are told before their turn comes."""
         if want.rejected and not await self._turns.may_replace(want.rejected, every=self._hold):
-            self._held_until = self._monotonic() + LOOK_EVERY
+            self.rejections.hold(self._monotonic(), LOOK_EVERY)
             return None
         try:
             token = await self._asking.token()
@@ -328,7 +385,7 @@ class TokenSource:
             await self._turns.tell(failure)
             return failure
         if want.rejected:
-            self._held_until = self._monotonic() + self._hold
+            await self._turns.replaced(token.value, every=self._hold)
         await self._turns.keep(token)
         return token
 
@@ -339,9 +396,13 @@ class TokenSource:
             self._adopt(found)
             self._failure = None
             self._watch.renewed(found.dead_at - self._monotonic())
+        elif self._rejected is not None:  # it may not be replaced now: it serves on
+            self._token, self._rejected = self._rejected, None
 
     def _adopt(self, token: Token) -> None:
-        self._token = token
+        self._token, self._rejected = token, None
+        self._renewals += 1
+        self.rejections.note_token(token.value)
         self._obtained = self._wall() - (self._monotonic() - token.obtained_at)
 
     def _failed(self, error: TokenRefused | TokenUnavailable) -> Failure:

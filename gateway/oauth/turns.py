@@ -6,6 +6,7 @@ the rest look for what comes of it, a token or a failure, and take over when the
 """
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
@@ -109,6 +110,27 @@ class Turns:
         await _alone(self._store.drop(self._key, value), otherwise=None)
         return True
 
+    async def replaced(self, token: str, *, every: float) -> None:
+        """Another token took the place of the refused one: `accept` of it ends the interval."""
+        await _alone(self._store.release(self._refused_key, owner=self._replacing), otherwise=None)
+        await _alone(self._store.claim(self._refused_key, owner=_mark(token), seconds=every), otherwise=True)
+
+    async def accept(self, token: str) -> None:
+        """The upstream accepts the token: when it refuses it, it may be replaced at once, by whoever shares it."""
+        await _alone(self._store.release(self._refused_key, owner=_mark(token)), otherwise=None)
+
+    async def hold_back(self, token: str, *, until: float) -> None:
+        """The token was refused as the one before it was: none is replaced `until` (monotonic), even if this one is
+        accepted elsewhere. If another token is shared by now, the refusal means nothing.
+        """
+        shared = await self.token()
+        if shared is not None and shared.value != token:
+            return
+        await self.accept(token)
+        if (seconds := until - self._clock.monotonic()) > 0:
+            lease = self._store.claim(self._refused_key, owner=uuid4().hex, seconds=seconds)
+            await _alone(lease, otherwise=True)
+
     @property
     def _refused_key(self) -> str:
         return f"{self._key}:refused"
@@ -126,6 +148,11 @@ class Turns:
                 await asyncio.wait_for(done.wait(), LEASE / 3)
             except TimeoutError:
                 await self._claim()
+
+
+def _mark(token: str) -> str:
+    """Stands for a token where it must not be read."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
 async def _alone(asked: Awaitable[Found], *, otherwise: Found) -> Found:

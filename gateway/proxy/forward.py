@@ -245,7 +245,7 @@ class Forward:
         """Step 4 where no token is at hand: no token, no request."""
         began = time.monotonic()
         try:
-            return await route.source.get()
+            return await route.source.wait(route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
@@ -325,10 +325,11 @@ class Forward:
         has_instance_id = exchange.record.instance_id is not None
         if status == 307 and not has_instance_id and self._follow(errand, reply):
             return attempts.AT_ONCE
+        route = errand.way.route
+        if (has_instance_id or status < 300) and route.source.rejections.is_open:
+            route.source.accept(errand.token, route.name)
         if status < 400:
             return attempts.DELIVER
-        if status == 401 and tries.renewed:
-            errand.way.route.source.fruitless(errand.token)
         verdict = attempts.after_reply(
             tries,
             status,
@@ -337,6 +338,9 @@ class Forward:
             retry_after=retry_after(reply.noted.get(b"retry-after"), now=time.time()),
             luck=self._luck(),
         )
+        if status == 401 and not has_instance_id and verdict.step is Step.DELIVER:
+            # This request may not be replayed, or was: the next one must not meet the same refusal.
+            route.source.reject(errand.token, route.name)
         tries.replied = tries.replied or verdict.step is Step.AGAIN
         return verdict
 
@@ -358,11 +362,11 @@ class Forward:
 
     async def _renew(self, errand: Errand) -> Verdict:
         """Step 7 after a 401: a forced renewal; where none is to be had the 401 is delivered as it is."""
-        exchange = errand.exchange
+        exchange, route = errand.exchange, errand.way.route
         errand.tries.renewed = True
         began = time.monotonic()
         try:
-            fresh = await errand.way.route.source.renewed(errand.token)
+            fresh = await route.source.renewed(errand.token, route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
         if fresh is None or not exchange.body.is_whole:  # the upload went on meanwhile, beyond what is kept

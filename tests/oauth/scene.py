@@ -1,6 +1,7 @@
 """A source with all that is about it: a clock that is turned by hand, a real endpoint, a watch that remembers."""
 
-from collections.abc import AsyncIterator, Callable, Hashable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
 from gateway.oauth.stores.memory import MemoryStore
 
+ROUTE = "orders"
 SECRET = "s3cret-horse+battery:staple"
 
 
@@ -87,6 +89,7 @@ async def scene(
     budget: Budget | None = None,
     fingerprint: Callable[[], Hashable] = str,
     expire: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[Scene]:
     """Opens a source for the token endpoint at `url` and closes it."""
     clock = clock or Turned()
@@ -106,6 +109,7 @@ async def scene(
             expire=expire,
             token_wait=token_wait,
             watch=watch,
+            sleep=sleep,
         )
         try:
             yield Scene(source, clock, watch, store)

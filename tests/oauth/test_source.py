@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from email.utils import formatdate
 from functools import partial
@@ -19,7 +20,7 @@ from gateway.oauth.source import TokenSource
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
-from tests.oauth.scene import SECRET, Scene, Turned, scene
+from tests.oauth.scene import ROUTE, SECRET, Scene, Turned, scene
 
 STALE, DEAD = 2880, 3590  # seconds after which an hour's token is stale, dead, at a luck of 0
 
@@ -125,7 +126,7 @@ async def test_a_dead_token_is_never_sent_while_the_identity_domain_is_down() ->
         for _ in range(5):
             await failing(stage)
             assert stage.source.current() is None
-            assert await stage.source.renewed("a") is None
+            assert await stage.source.renewed("a", ROUTE) is None
             stage.clock.turn(61)
 
 
@@ -223,8 +224,8 @@ async def test_a_caller_waits_no_longer_than_it_may_and_the_fetch_goes_on() -> N
 async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:  # defect 7
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
-        assert await stage.source.renewed("token-1") == "token-2"
-        assert await stage.source.renewed("token-1") == "token-2"
+        assert await stage.source.renewed("token-1", ROUTE) == "token-2"
+        assert await stage.source.renewed("token-1", ROUTE) == "token-2"
         assert stage.source.current() == "token-2"
     assert len(identity.asked) == 2
 
@@ -253,11 +254,77 @@ async def test_an_identity_domain_that_is_down_at_the_start_is_waited_out() -> N
         assert (await stage.source.ready()).ok
 
 
+def waits(clock: Turned) -> tuple[list[float], Callable[[float], Awaitable[None]]]:
+    """A sleep that turns the clock, and what was slept."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock.turn(seconds)
+        await asyncio.sleep(0)
+
+    return slept, sleep
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [answer(503), refusal("temporarily_unavailable", 503), CLOSE, answer(200, b"{"), answer(429, retry_after="2")],
+)
+async def test_a_passing_failure_is_waited_out(trouble: Answer) -> None:
+    clock = Turned()
+    slept, sleep = waits(clock)
+    async with Identity(trouble, trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+        assert await stage.source.wait(ROUTE) == "token-1"
+        assert len(identity.asked) == 3
+        assert 0 < sum(slept) <= 5
+
+
+async def test_a_failure_is_waited_out_no_longer_than_token_wait() -> None:
+    clock = Turned()
+    slept, sleep = waits(clock)
+    async with Identity(*[answer(503)] * 99) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+        with pytest.raises(TokenUnavailable) as caught:
+            await stage.source.wait(ROUTE)
+        assert caught.value.reason.startswith("unreadable: ")
+        assert 4 < sum(slept) < 5
+
+
+async def test_a_next_try_that_comes_too_late_is_not_waited_for() -> None:
+    clock = Turned()
+    slept, sleep = waits(clock)
+    late = answer(429, retry_after="20")
+    async with Identity(late) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+        with pytest.raises(TokenUnavailable):
+            await stage.source.wait(ROUTE)
+    assert slept == []
+
+
+@pytest.mark.parametrize("trouble", [refusal("invalid_client", 401), token("a", 0), answer(302)])
+async def test_a_failure_that_someone_must_mend_is_not_waited_out(trouble: Answer) -> None:
+    clock = Turned()
+    slept, sleep = waits(clock)
+    async with Identity(trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+        with pytest.raises((TokenRefused, TokenUnavailable)):
+            await stage.source.wait(ROUTE)
+    assert slept == []
+
+
+async def test_all_who_wait_share_the_next_try() -> None:
+    async with Identity(answer(503)) as identity, scene(identity.url, clock=Turned(), sleep=asyncio.sleep) as stage:
+        stage.source.prefetch()
+        await settle(stage.source)
+        slept, sleep = waits(stage.clock)
+        stage.source._sleep = sleep
+        assert set(await asyncio.gather(*(stage.source.wait(ROUTE) for _ in range(50)))) == {"token-1"}
+        assert len(identity.asked) == 2
+        assert slept
+
+
 async def test_a_storm_of_401_costs_one_token_request_per_hold() -> None:  # defect 13
     async def call(stage: Scene) -> None:
         sent = stage.source.current() or await stage.source.get()
-        if (again := await stage.source.renewed(sent)) is not None:
-            stage.source.fruitless(again)
+        if (again := await stage.source.renewed(sent, ROUTE)) is not None:
+            stage.source.reject(again, ROUTE)
 
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
@@ -271,16 +338,16 @@ async def test_a_storm_of_401_costs_one_token_request_per_hold() -> None:  # def
 async def test_many_401_at_once_share_one_forced_renewal() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
-        assert set(await asyncio.gather(*(stage.source.renewed("token-1") for _ in range(100)))) == {"token-2"}
+        assert set(await asyncio.gather(*(stage.source.renewed("token-1", ROUTE) for _ in range(100)))) == {"token-2"}
     assert len(identity.asked) == 2
 
 
 async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:  # defect 13
     async with Identity(token("a"), token("a")) as identity, scene(identity.url) as stage:
         await stage.source.get()
-        assert await stage.source.renewed("a") == "a"
-        stage.source.fruitless("a")
-        assert await stage.source.renewed("a") is None
+        assert await stage.source.renewed("a", ROUTE) == "a"
+        stage.source.reject("a", ROUTE)
+        assert await stage.source.renewed("a", ROUTE) is None
         assert stage.source.current() == "a"
     assert len(identity.asked) == 2
 
@@ -288,44 +355,45 @@ async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:  #
 async def test_a_fruitless_report_on_an_old_token_means_nothing() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
-        await stage.source.renewed("token-1")
+        await stage.source.renewed("token-1", ROUTE)
         stage.clock.turn(30)
-        stage.source.fruitless("token-1")
-        assert await stage.source.renewed("token-2") == "token-3"
+        stage.source.reject("token-1", ROUTE)
+        assert await stage.source.renewed("token-2", ROUTE) == "token-3"
 
 
 async def test_a_refused_token_is_replaced_at_most_once_per_interval() -> None:  # defect 13
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
-        assert await stage.source.renewed("token-1") == "token-2"
+        assert await stage.source.renewed("token-1", ROUTE) == "token-2"
         stage.clock.turn(29)
-        assert await stage.source.renewed("token-2") is None
+        assert await stage.source.renewed("token-2", ROUTE) is None
         assert stage.source.current() == "token-2"
         stage.clock.turn(1)
-        assert await stage.source.renewed("token-2") == "token-3"
+        assert await stage.source.renewed("token-2", ROUTE) == "token-3"
     assert stage.watch.replays == stage.source.status()["replays"] == 2
 
 
 async def test_late_fruitless_reports_do_not_lengthen_the_hold() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
-        stage.source.fruitless("token-1")
-        stage.clock.turn(29)
-        stage.source.fruitless("token-1")
-        assert await stage.source.renewed("token-1") is None
+        assert await stage.source.renewed("token-1", ROUTE) == "token-2"
+        for _ in range(29):
+            stage.source.reject("token-2", ROUTE)
+            assert await stage.source.renewed("token-2", ROUTE) is None
+            stage.clock.turn(1)
         stage.clock.turn(1)
-        assert await stage.source.renewed("token-1") == "token-2"
+        assert await stage.source.renewed("token-2", ROUTE) == "token-3"
 
 
 async def test_a_forced_renewal_that_fails_leaves_the_token_and_is_not_repeated_at_once() -> None:
     async with Identity(token("a"), answer(429, retry_after="20")) as identity, scene(identity.url) as stage:
         await stage.source.get()
-        assert await stage.source.renewed("a") is None
-        assert await stage.source.renewed("a") is None
-        assert stage.source.current() == "a"
+        assert await stage.source.renewed("a", ROUTE) is None
+        assert await stage.source.renewed("a", ROUTE) is None
+        assert await stage.source.get() == "a"
         assert len(identity.asked) == 2
         stage.clock.turn(20)
-        assert await stage.source.renewed("a") == "token-1"
+        assert await stage.source.renewed("a", ROUTE) == "token-1"
 
 
 async def test_a_forced_renewal_waits_no_longer_than_a_caller_may() -> None:
@@ -334,7 +402,7 @@ async def test_a_forced_renewal_waits_no_longer_than_a_caller_may() -> None:
         with suppress(TokenUnavailable):  # a busy machine may take longer than that
             await stage.source.get()
         await settle(stage.source)
-        assert await stage.source.renewed("a") is None
+        assert await stage.source.renewed("a", ROUTE) is None
         assert await stage.source.get() == "a"
         gate.set()
         await settle(stage.source)
@@ -451,8 +519,8 @@ async def test_sources_of_one_key_share_a_token_through_the_store() -> None:
         scene(identity.url, clock=clock, store=store) as second,
     ):
         assert await first.source.get() == await second.source.get() == "token-1"
-        assert await first.source.renewed("token-1") == "token-2"
-        assert await second.source.renewed("token-1") == "token-2"
+        assert await first.source.renewed("token-1", ROUTE) == "token-2"
+        assert await second.source.renewed("token-1", ROUTE) == "token-2"
     assert len(identity.asked) == 2
 
 
@@ -465,7 +533,7 @@ async def test_closing_ends_the_fetch_and_those_who_wait() -> None:
             await waiting
         assert caught.value.reason.startswith("closed: ")
         assert (await failing(stage)).reason.startswith("closed: ")
-        assert await stage.source.renewed("x") is None
+        assert await stage.source.renewed("x", ROUTE) is None
     assert len(identity.asked) == 1
 
 
@@ -550,7 +618,7 @@ async def test_a_source_lives_with_a_server_we_did_not_write() -> None:
     with serving(Client("orders", SECRET, method="client_secret_basic")) as (url, server):
         async with scene(url) as stage:
             first = await stage.source.get()
-            second = await stage.source.renewed(first)
+            second = await stage.source.renewed(first, ROUTE)
             assert [first, second] == server.issued
 
 
@@ -642,16 +710,16 @@ async def test_forced_renewals_count_in_the_budget_too() -> None:
     async with Identity() as identity, scene(identity.url, clock=clock, budget=budget) as stage:
         await stage.source.get()
         assert stage.source.status()["budget_left"] == 1
-        assert await stage.source.renewed("token-1") == "token-2"
+        assert await stage.source.renewed("token-1", ROUTE) == "token-2"
         assert stage.source.status()["budget_left"] == 0
         clock.turn(31)
-        assert await stage.source.renewed("token-2") is None
+        assert await stage.source.renewed("token-2", ROUTE) is None
         failure = stage.source.status()["last_error"]
         assert isinstance(failure, dict)
         assert failure["code"] == "budget"
-        assert stage.source.current() == "token-2"
+        assert await stage.source.get() == "token-2"
         clock.turn(30)
-        assert await stage.source.renewed("token-2") == "token-3"
+        assert await stage.source.renewed("token-2", ROUTE) == "token-3"
     assert len(identity.asked) == 3
 
 

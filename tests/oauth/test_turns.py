@@ -9,11 +9,12 @@ import pytest
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.grants import token_key
 from gateway.oauth.lifetime import Token
+from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.turns import LEASE
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
-from tests.oauth.scene import Scene, Turned, scene
+from tests.oauth.scene import ROUTE, Scene, Turned, scene
 from tests.oauth.test_source import DEAD, STALE, settle
 
 
@@ -22,6 +23,11 @@ async def several(url: str, count: int, clock: Turned, store: Store | None = Non
     store = store or MemoryStore(clock)
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(scene(url, clock=clock, store=store)) for _ in range(count)]
+
+
+async def reported(source: TokenSource) -> None:
+    """Waits until the source has told those who share the store."""
+    await asyncio.gather(*source._reports)
 
 
 def key(identity: Identity) -> str:
@@ -237,15 +243,48 @@ async def test_a_refused_token_is_replaced_once_per_interval_over_all_sources() 
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
             await stage.source.get()
-        assert {await stage.source.renewed("token-1") for stage in stages} == {"token-2"}
+        assert {await stage.source.renewed("token-1", ROUTE) for stage in stages} == {"token-2"}
         clock.turn(10)
-        assert {await stage.source.renewed("token-2") for stage in stages} == {None}
+        assert {await stage.source.renewed("token-2", ROUTE) for stage in stages} == {None}
         assert {stage.source.current() for stage in stages} == {"token-2"}
         assert len(identity.asked) == 2
         clock.turn(20)
-        said = await asyncio.gather(*(stage.source.renewed("token-2") for stage in stages for _ in range(50)))
+        said = await asyncio.gather(*(stage.source.renewed("token-2", ROUTE) for stage in stages for _ in range(50)))
         assert set(said) == {"token-3"}
     assert len(identity.asked) == 3
+
+
+async def test_an_accepted_token_may_be_replaced_at_once_by_any_source() -> None:
+    clock = Turned()
+    async with Identity() as identity, several(identity.url, 3, clock) as stages:
+        for stage in stages:
+            await stage.source.get()
+        for number in range(1, 6):  # the one that renews sees no further call
+            forcing, other, third = (stages[(number + place) % 3].source for place in range(3))
+            assert await forcing.renewed(f"token-{number}", ROUTE) == f"token-{number + 1}"
+            assert await other.renewed(f"token-{number}", ROUTE) == f"token-{number + 1}"
+            other.accept(f"token-{number + 1}", ROUTE)
+            await reported(other)
+            assert await third.renewed(f"token-{number}", ROUTE) == f"token-{number + 1}"
+            third.accept(f"token-{number + 1}", ROUTE)
+            clock.turn(1)
+    assert len(identity.asked) == 6
+
+
+async def test_a_route_that_refuses_each_token_costs_one_renewal_per_interval() -> None:
+    """Beside a route that accepts every token, whatever the order of the two."""
+    clock = Turned()
+    async with Identity() as identity, several(identity.url, 3, clock) as stages:
+        for second in range(60):
+            for stage in stages:
+                sent = stage.source.current() or await stage.source.get("refusing")
+                stage.source.accept(sent, "accepting")
+                stage.source.reject(sent, "refusing")
+                await settle(stage.source)
+                stage.source.accept(stage.source.current() or await stage.source.get(), "accepting")
+                await reported(stage.source)
+            assert len(identity.asked) <= 1 + (1 + second // 30) * len(stages)
+            clock.turn(1)
 
 
 async def test_a_refused_token_is_dropped_only_if_it_is_the_present_one() -> None:  # defect 7
@@ -253,9 +292,9 @@ async def test_a_refused_token_is_dropped_only_if_it_is_the_present_one() -> Non
     async with Identity() as identity, several(identity.url, 2, clock) as (first, second):
         await first.source.get()
         await second.source.get()
-        assert await first.source.renewed("token-1") == "token-2"
+        assert await first.source.renewed("token-1", ROUTE) == "token-2"
         clock.turn(60)
-        assert await second.source.renewed("token-1") == "token-2"  # a late 401: found, not fetched
+        assert await second.source.renewed("token-1", ROUTE) == "token-2"  # a late 401: found, not fetched
         present = await first.store.get(key(identity))
         assert present is not None
         assert present.value == "token-2"
@@ -265,8 +304,8 @@ async def test_a_refused_token_is_dropped_only_if_it_is_the_present_one() -> Non
 async def test_a_storm_of_401_over_all_sources_costs_one_token_request_per_interval() -> None:  # defect 13
     async def call(stage: Scene) -> None:
         sent = stage.source.current() or await stage.source.get()
-        if (again := await stage.source.renewed(sent)) is not None:
-            stage.source.fruitless(again)
+        if (again := await stage.source.renewed(sent, ROUTE)) is not None:
+            stage.source.reject(again, ROUTE)
 
     clock = Turned()
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
@@ -285,9 +324,9 @@ async def test_a_forced_renewal_that_failed_is_tried_again_after_its_back_off() 
     async with Identity(*script) as identity, several(identity.url, 2, clock) as (first, second):
         await first.source.get()
         await second.source.get()
-        assert await first.source.renewed("a") is None
+        assert await first.source.renewed("a", ROUTE) is None
         clock.turn(1)
-        assert await second.source.renewed("a") == "token-1"
+        assert await second.source.renewed("a", ROUTE) == "token-1"
 
 
 async def test_without_the_store_each_goes_on_by_itself() -> None:
@@ -295,9 +334,9 @@ async def test_without_the_store_each_goes_on_by_itself() -> None:
     store = Down(clock)
     async with Identity() as identity, several(identity.url, 2, clock, store) as (first, second):
         assert [await first.source.get(), await second.source.get()] == ["token-1", "token-2"]
-        assert await first.source.renewed("token-1") == "token-3"
+        assert await first.source.renewed("token-1", ROUTE) == "token-3"
         clock.turn(1)
-        assert await first.source.renewed("token-3") is None
+        assert await first.source.renewed("token-3", ROUTE) is None
         identity.script = [answer(503)]
         clock.turn(DEAD)
         await asyncio.gather(first.source.get(), return_exceptions=True)

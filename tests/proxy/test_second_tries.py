@@ -104,11 +104,74 @@ async def test_a_renewal_that_fails_delivers_the_401_and_keeps_the_token() -> No
 
 
 async def test_a_body_over_the_replay_limit_is_not_sent_again() -> None:
-    async with scene(UNAUTHORIZED, UNAUTHORIZED, route={"replay_limit": "1KiB"}) as at:
+    async with scene(UNAUTHORIZED, OK, UNAUTHORIZED, route={"replay_limit": "1KiB"}) as at:
         assert (await at.gate.post(b"x" * 1025))[0] == 401
         assert len(at.upstream.requests) == 1
+        assert (await at.gate.post(b"x" * 1025))[0] == 200
         assert (await at.gate.post(b"x" * 1024))[0] == 200
-        assert [len(request.body) for request in at.upstream.requests] == [1025, 1024, 1024]
+        assert [len(request.body) for request in at.upstream.requests] == [1025, 1025, 1024, 1024]
+
+
+@pytest.mark.parametrize(
+    ("route", "method", "size"),
+    [
+        ({"replay_limit": "1KiB"}, "POST", 1025),
+        ({"replay": "never"}, "POST", 10),
+        ({"replay": "never"}, "GET", 0),
+        ({"replay": "safe"}, "POST", 10),
+        ({"replay": "safe"}, "PATCH", 10),
+    ],
+)
+async def test_a_refused_token_is_renewed_for_the_next_call(route: dict[str, str], method: str, size: int) -> None:
+    head = f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: {size}\r\n\r\n".encode()
+    gate = asyncio.Event()
+    async with scene(UNAUTHORIZED, tokens=(token("old"), token("new").behind(gate)), route=route) as at:
+        statuses = []
+        for number in range(5):
+            caller = await at.gate.caller()
+            await caller.say(head + b"x" * size)
+            if number == 1:  # it waits for the renewal
+                await at.identity.arrived(2)
+                gate.set()
+            statuses.append((await caller.reply())[0])
+        assert statuses == [401, 200, 200, 200, 200]
+        assert bearers(at) == ["Bearer old"] + ["Bearer new"] * 4
+        assert len(at.identity.asked) == 2
+
+
+async def test_other_routes_use_the_token_while_it_is_renewed() -> None:
+    gate = asyncio.Event()
+    tokens = (token("old"), token("new").behind(gate))
+    async with scene(UNAUTHORIZED, tokens=tokens, route={"replay": "never"}) as at:
+        assert (await at.gate.get())[0] == 401
+        await at.identity.arrived(2)
+        assert await at.gate.route.source.get("another") == "old"
+        gate.set()
+
+
+async def test_uploads_that_are_always_refused_cost_one_renewal() -> None:
+    async with scene(*[UNAUTHORIZED] * 20, route={"replay": "never"}) as at:
+        for _ in range(20):
+            assert (await at.gate.post(b"x"))[0] == 401
+        assert len(at.identity.asked) == 2
+
+
+@pytest.mark.parametrize("replay", ["any", "never"])
+async def test_each_revocation_is_renewed_at_once(replay: str) -> None:
+    async with scene(route={"replay": replay}) as at:
+        assert (await at.gate.get())[0] == 200
+        for number in range(2, 8):
+            at.upstream.script = [UNAUTHORIZED]
+            assert (await at.gate.get())[0] == (200 if replay == "any" else 401)
+            assert (await at.gate.get())[0] == 200
+            assert bearers(at)[-1] == f"Bearer token-{number}"
+        assert len(at.identity.asked) == 7
+
+
+async def test_a_cold_start_waits_for_the_next_try() -> None:
+    async with scene(tokens=(answer(503, b"<html>"), answer(503, {"error": "server_error"}))) as at:
+        assert (await at.gate.get())[0] == 200
+        assert (len(at.identity.asked), len(at.upstream.requests)) == (3, 1)
 
 
 @pytest.mark.parametrize("chunked", [True, False])

@@ -7,7 +7,13 @@ from gateway.sandbox import Sandbox, Switches
 from tests.fakes.identity import CLOSE, Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway
 from tests.fakes.upstream import Upstream
-from tests.system.scene import SECRETS, before, between, settings, written
+from tests.system.scene import SECRETS, Settings, between, settings, simple, written
+
+
+def hasty(document: Settings) -> Settings:
+    """The configuration with callers that wait for no next try."""
+    document["credentials"]["app"]["token_wait"] = "100ms"
+    return document
 
 
 def field(head: bytes, name: bytes) -> bytes:
@@ -17,7 +23,10 @@ def field(head: bytes, name: bytes) -> bytes:
 
 
 async def test_down_at_the_start_up_later(tmp_path: Path) -> None:  # defects 9, 10, 12
-    async with Sandbox(switches=Switches(token_fault="outage")) as sandbox, before(tmp_path, sandbox) as gate:
+    async with (
+        Sandbox(switches=Switches(token_fault="outage")) as sandbox,
+        gateway(written(tmp_path, hasty(settings(sandbox))), **SECRETS) as gate,
+    ):
         status, ready = await gate.ask("/readyz")
         assert (status, ready["state"]) == (503, "unready")
         assert ready["credentials"]["app"]["state"] == "no-token"
@@ -49,7 +58,7 @@ async def until_ready(gate: Process) -> None:
 
 
 async def test_a_port_that_nobody_serves_at_the_start(tmp_path: Path, sandbox: Sandbox) -> None:  # defect 10
-    document = settings(sandbox)
+    document = hasty(settings(sandbox))
     await sandbox.stop()
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         assert (await gate.get("/orders/"))[0] == 503
@@ -114,7 +123,7 @@ async def test_a_dead_token_is_never_sent(tmp_path: Path) -> None:  # defect 2
     async with (
         Identity(token("short", 3)) as identity,
         Upstream() as upstream,
-        between(tmp_path, identity, upstream) as gate,
+        gateway(written(tmp_path, hasty(simple(identity.url, upstream.url))), **SECRETS) as gate,
     ):
         assert (await gate.get("/orders/1"))[0] == 200
         identity.script = [refusal("server_error", 503)] * 50

@@ -17,7 +17,7 @@ from tests.fakes.upstream import Upstream
 from tests.system.scene import SECRETS, credential, simple, written
 
 KEY = {"STATE_KEY": "0123456789abcdef" * 4}
-LIFE = 4  # seconds: the first token's; it counts as dead after nine tenths of it
+LIFE = 4  # seconds: the first token's; it counts as dead a second before its end
 
 
 @pytest.fixture(params=["sqlite", "redis"])
