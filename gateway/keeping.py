@@ -83,6 +83,13 @@ class Watcher:
         )
         say(log, logging.WARNING, "store-unreadable", told, entry=name)
 
+    def endless_lease(self, name: str) -> None:
+        """A lease without an end was given one."""
+        message = (
+            "a lease of the store had no end, and was given one; see who changes its keys (PERSIST, a restored dump)"
+        )
+        say(log, logging.WARNING, "store-lease-endless", message, entry=name)
+
 
 async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
     """Whether the store can be read and written now. Raises OSError as `Keeping.store` does."""
@@ -135,6 +142,7 @@ def _redis(redis: Redis, *, limit: float, secrets: Secrets) -> Shelf:
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
         tls=place.is_tls,
         ca=redis.tls.ca if redis.tls is not None else None,
+        on_endless_lease=Watcher().endless_lease,
     )
 
 

@@ -106,7 +106,9 @@ async def test_what_is_dead_is_taken_out(path: Path) -> None:
     assert set(rows(path)) == {"oic-gateway:1:secret:kept", "oic-gateway:1:token:new"}
 
 
-@pytest.mark.parametrize("bad", [b"", b"\x01", b"\x01" + bytes(60), "text", 17, "cut", "other", "changed"])
+@pytest.mark.parametrize(
+    "bad", [b"", b"\x01", b"\x01" + bytes(60), bytes(2**24), "text", 17, "cut", "other", "changed"]
+)
 async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(path: Path, bad: object) -> None:
     clock, told = Turned(), Told()
     store = in_file(path, clock, watch=told)
@@ -225,6 +227,17 @@ async def test_a_lease_from_before_the_clock_was_set_back_is_not_stuck(path: Pat
     clock.time -= 3600
     assert await store.claim("key", owner="a", seconds=10)
     assert not await store.claim("key", owner="b", seconds=10)
+    await store.close()
+
+
+async def test_a_lease_that_ends_too_late_is_taken_over(path: Path) -> None:
+    store = in_file(path, Turned())
+    assert await store.claim("key", owner="gone", seconds=10)
+    for end in ("9e999", "until + 864000"):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"UPDATE lease SET until = {end}, owner = 'gone'")
+        assert await store.claim("key", owner="a", seconds=10)
+        assert not await store.claim("key", owner="b", seconds=10)
     await store.close()
 
 

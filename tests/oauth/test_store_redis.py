@@ -9,6 +9,7 @@ import pytest
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.redis import Login, Place, RedisShelf
 from gateway.oauth.stores.sealed import SealedStore
+from gateway.oauth.stores.shelf import MOST_BYTES
 from tests.fakes.redis import RedisServer, free_port
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import VALUE, Told, in_redis, sealed, token
@@ -16,6 +17,7 @@ from tests.system.scene import certificate
 
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
 RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
+ALL_RIGHTS = f"{RIGHTS} +getrange +pttl"
 """As docs/operations.md asks for them."""
 
 
@@ -80,7 +82,7 @@ async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other"])
+@pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other", "x" * (MOST_BYTES + 1)])
 async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(server: RedisServer, bad: str) -> None:
     clock, told = Turned(), Told()
     store = in_redis(server, clock, watch=told)
@@ -115,6 +117,51 @@ async def test_a_lease_that_is_none_holds_nobody_off(server: RedisServer) -> Non
         await store.release("key", owner="a")
         assert await store.claim("key", owner="a", seconds=10)
         assert not await store.claim("key", owner="b", seconds=10)
+    await store.close()
+
+
+async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> None:
+    told = Told()
+    store = in_redis(server, Turned(), watch=told)
+    async with server.client() as client:
+        for name in (TOKEN_NAME, SECRET_NAME):
+            await client.setrange(name, 200 * 2**20, "x")
+        before = int((await client.info("stats"))["total_net_output_bytes"])
+        assert await store.get("key") is None
+        assert await store.secret("key") is None
+        await store.drop("key", "key")
+        assert int((await client.info("stats"))["total_net_output_bytes"]) - before < 100_000
+    assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
+    await store.close()
+
+
+async def test_the_longest_token_is_kept(server: RedisServer) -> None:
+    clock = Turned()
+    store = in_redis(server, clock)
+    await store.put("key", token('"' * 65536, clock))
+    found = await store.get("key")
+    assert found is not None
+    assert len(found.value) == 65536
+    await store.close()
+
+
+@pytest.mark.parametrize("end", ["none", "far"])
+async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: str) -> None:
+    seen: list[str] = []
+    name = "oic-gateway:1:lease:key"
+    shelf = RedisShelf(Place((("127.0.0.1", server.port),)), limit=2.0, on_endless_lease=seen.append)
+    store = sealed(shelf, Turned())
+    async with server.client() as client:
+        assert await store.claim("key", owner="gone", seconds=10)
+        await (client.persist(name) if end == "none" else client.expire(name, 10 * 86400))
+        for _ in range(3):
+            assert not await store.claim("key", owner="a", seconds=0.1)
+        assert seen == [name]
+        assert 4000 < await client.pttl(name) <= 5000  # a holder that lives prolongs it in that time
+        await client.pexpire(name, 1)
+        async with asyncio.timeout(5):
+            while not await store.claim("key", owner="a", seconds=10):
+                pass
     await store.close()
 
 
@@ -162,8 +209,9 @@ async def test_with_a_password_that_is_asked_for_at_each_connection(server: Redi
         await down(reached(Place((("127.0.0.1", server.port),))), "user or password|may not")
 
 
-async def test_with_a_user_who_may_do_no_more_than_is_needed() -> None:
-    async with RedisServer(f"user gateway on >hunter2 {RIGHTS}") as server:
+@pytest.mark.parametrize("rights", [RIGHTS, ALL_RIGHTS])
+async def test_with_a_user_who_may_do_no_more_than_is_needed(rights: str) -> None:
+    async with RedisServer(f"user gateway on >hunter2 {rights}") as server:
         place = Place((("127.0.0.1", server.port),))
         store = reached(place, login=lambda: ("gateway", "hunter2"))
         await works(store)

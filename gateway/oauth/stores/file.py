@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.shelf import LONGEST_LEASE, MOST_BYTES
 
 T = TypeVar("T")
 
@@ -31,17 +32,22 @@ CREATE TABLE IF NOT EXISTS lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, si
 PRAGMA application_id = {_OURS};
 COMMIT;
 """
-_READ = "SELECT data FROM entry WHERE name = ? AND (until IS NULL OR until > ?)"
+# The length of a blob stands beside it: one that is too long is not read.
+_READ = """
+SELECT CASE WHEN typeof(data) = 'blob' AND length(data) <= ? THEN data ELSE x'' END
+FROM entry WHERE name = ? AND (until IS NULL OR until > ?)
+"""
 _WRITE = "INSERT OR REPLACE INTO entry (name, data, until) VALUES (?, ?, ?)"
 _FORGET = "DELETE FROM entry WHERE until <= ?"
 _TAKE = "DELETE FROM entry WHERE name = ? AND data = ?"
 _REMOVE = "DELETE FROM entry WHERE name = ?"
 # One statement, so no two processes can both be told yes. A lease that began in the future was claimed before the
-# clock was set back: it would outlive its end by as much.
+# clock was set back: it would outlive its end by as much. One that ends too late is no lease of ours.
 _CLAIM = """
 INSERT INTO lease (name, owner, since, until) VALUES (:name, :owner, :now, :now + :seconds)
 ON CONFLICT (name) DO UPDATE SET owner = :owner, since = :now, until = :now + :seconds
 WHERE lease.owner = :owner OR lease.until <= :now OR lease.since > :now + 1
+    OR lease.until > lease.since + max(:seconds, :longest)
 """
 _RELEASE = "DELETE FROM lease WHERE name = ? AND owner = ?"
 
@@ -59,9 +65,10 @@ class FileShelf:
 
     async def read(self, name: str) -> bytes | None:
         """See `Shelf`; not what should be forgotten by now."""
-        rows = await self._run(_READ, (name, self._clock.wall()))
+        rows = await self._run(_READ, (MOST_BYTES, name, self._clock.wall()))
         data = rows[0][0] if rows else None
-        return data if data is None or isinstance(data, bytes) else b""
+        assert data is None or isinstance(data, bytes)
+        return data
 
     async def write(self, name: str, data: bytes, *, seconds: float | None) -> None:
         """See `Shelf`. What should be forgotten is, on this occasion."""
@@ -80,7 +87,7 @@ class FileShelf:
 
     async def claim(self, name: str, *, owner: str, seconds: float) -> bool:
         """See `Shelf`."""
-        values = {"name": name, "owner": owner, "now": self._clock.wall(), "seconds": seconds}
+        values = {"name": name, "owner": owner, "now": self._clock.wall(), "seconds": seconds, "longest": LONGEST_LEASE}
         return await self._done(lambda connection: connection.execute(_CLAIM, values).rowcount) > 0
 
     async def release(self, name: str, *, owner: str) -> None:

@@ -19,21 +19,47 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
 from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.shelf import LONGEST_LEASE, MOST_BYTES
 
 T = TypeVar("T")
 Login = Callable[[], tuple[str, str] | tuple[str]]
 """Gives user and password, or a password alone; asked at each connection. May raise OSError or ValueError."""
 
 ANSWER = 5.0  # seconds
+REPAIRED_LEASE = 5.0  # seconds that a lease without an end gets at least: a living holder prolongs it in that time
 AT_ONCE = 16  # questions, each on a connection of its own; others wait for their turn
 
-# One step each. What is no text is no lease: somebody else has used the name.
-_CLAIM = """
-local holder = redis.pcall('GET', KEYS[1])
-if type(holder) == 'string' and holder ~= ARGV[1] then return 0 end
+# One step each. No more of an entry is read than an entry may have: a long one would block Redis and fill our memory.
+# GETRANGE and PTTL may be forbidden to the user: then GET does, and nothing is known of a lease's end. What is no text
+# is no entry and no lease: somebody else has used the name.
+_HEAD = """
+local function head(limit)
+  local data = redis.pcall('GETRANGE', KEYS[1], 0, limit)
+  if type(data) == 'string' and data ~= '' then return data end
+  return redis.pcall('GET', KEYS[1])
+end
+"""
+_READ = f"""{_HEAD}
+local data = head(ARGV[1])
+if type(data) == 'table' and not string.find(data.err, 'WRONGTYPE', 1, true) then return data end
+if data and (type(data) ~= 'string' or #data > tonumber(ARGV[1])) then return '' end
+return data
+"""
+# A lease that lost its end (PERSIST, a restored dump) would hold everybody off for ever: it is given one.
+_CLAIM = f"""{_HEAD}
+local holder = head(#ARGV[1])
+if type(holder) == 'string' and holder ~= ARGV[1] then
+  local left = redis.pcall('PTTL', KEYS[1])
+  if type(left) == 'number' and (left == -1 or left > math.max(tonumber(ARGV[4]), tonumber(ARGV[2]))) then
+    redis.call('SET', KEYS[1], holder, 'PX', math.max(tonumber(ARGV[3]), tonumber(ARGV[2])))
+    return 2
+  end
+  return 0
+end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
+_REPAIRED = 2
 _TAKE = "if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 # First match wins. Texts are ours: an answer may quote what was sent.
@@ -71,7 +97,8 @@ class RedisShelf:
     """See `Shelf`. `tls`: whether to speak TLS, trusting the authorities in the file `ca` or the system's.
 
     `limit` bounds in seconds one try to connect, to one host or to several; an answer is waited for `ANSWER` at most,
-    and `Sharing` waits less. `login` is for Redis, `sentinel_login` for the sentinels.
+    and `Sharing` waits less. `login` is for Redis, `sentinel_login` for the sentinels. `on_endless_lease` is called
+    with the name of a lease that had no end and was given one.
     """
 
     kind = "redis"
@@ -85,7 +112,9 @@ class RedisShelf:
         sentinel_login: Login | None = None,
         tls: bool = False,
         ca: str | None = None,
+        on_endless_lease: Callable[[str], None] = lambda _name: None,
     ) -> None:
+        self._on_endless_lease = on_endless_lease
         # RESP 2 needs no words of greeting, and every server of the last ten years speaks it.
         common: dict[str, Any] = {"protocol": 2, "driver_info": None}
         # Of several hosts the first may be the dead one: time must be left to ask another.
@@ -97,7 +126,7 @@ class RedisShelf:
 
     async def read(self, name: str) -> bytes | None:
         """See `Shelf`."""
-        data = await self._told(lambda: self._client.get(name), or_else=b"")
+        data = await self._told(lambda: self._client.eval(_READ, 1, name, str(MOST_BYTES)))
         return data if data is None or isinstance(data, bytes) else b""
 
     async def write(self, name: str, data: bytes, *, seconds: float | None) -> None:
@@ -114,7 +143,11 @@ class RedisShelf:
 
     async def claim(self, name: str, *, owner: str, seconds: float) -> bool:
         """See `Shelf`."""
-        return bool(await self._told(lambda: self._client.eval(_CLAIM, 1, name, owner, str(_ms(seconds)))))
+        times = [str(_ms(each)) for each in (seconds, REPAIRED_LEASE, LONGEST_LEASE)]
+        given = await self._told(lambda: self._client.eval(_CLAIM, 1, name, owner, *times))
+        if given == _REPAIRED:
+            self._on_endless_lease(name)
+        return bool(given == 1)
 
     async def release(self, name: str, *, owner: str) -> None:
         """See `Shelf`."""
@@ -129,14 +162,11 @@ class RedisShelf:
         for client in (self._client, *self._sentinels):
             await client.aclose()
 
-    async def _told(self, command: Callable[[], Awaitable[Any]], *, or_else: Any = None) -> Any:
-        """The answer; `or_else` where a value of another type stands under the name."""
+    async def _told(self, command: Callable[[], Awaitable[Any]]) -> Any:
         try:
             async with self._turns:
                 return await command()
         except Exception as cause:  # the clients let errors of their own inner workings through
-            if or_else is not None and str(cause).startswith("WRONGTYPE"):
-                return or_else
             raise StoreDown(f"Redis: {_why(cause)}") from cause
 
 

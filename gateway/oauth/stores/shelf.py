@@ -2,6 +2,11 @@
 
 from typing import Protocol
 
+MOST_BYTES = 256 * 1024
+"""Of one entry. A token has at most 64 KiB, and at most twice that when it is written down and sealed."""
+LONGEST_LEASE = 86_400.0
+"""Seconds. A lease that lasts longer has no holder: somebody else has taken its end away."""
+
 
 class Shelf(Protocol):
     """Bytes by name, shared by processes. Every method raises StoreDown where the shelf cannot do it."""
@@ -10,7 +15,9 @@ class Shelf(Protocol):
     """`file` or `redis`."""
 
     async def read(self, name: str) -> bytes | None:
-        """What was written last; None where there is nothing. Something that was not written here may be any bytes."""
+        """What was written last; None where there is nothing. Something that was not written here may be any bytes; of
+        more than MOST_BYTES it is empty, and never read into memory.
+        """
         ...
 
     async def write(self, name: str, data: bytes, *, seconds: float | None) -> None:
@@ -26,7 +33,7 @@ class Shelf(Protocol):
         ...
 
     async def claim(self, name: str, *, owner: str, seconds: float) -> bool:
-        """As `Store.claim`."""
+        """As `Store.claim`. A lease without an end is taken over after the lease time."""
         ...
 
     async def release(self, name: str, *, owner: str) -> None:
