@@ -7,13 +7,12 @@ from functools import lru_cache
 from gateway.config.model import Config
 from gateway.config.part import Proxy, Tls
 from gateway.config.settled import SettledRoute
+from gateway.network.dialing import EgressProxy, Origin
 from gateway.oauth.source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.oic.developer import design_host, is_developer
 from gateway.oic.instances import DEFAULT_RULES, TRIGGER_RULES, Rule, Search, Where
 from gateway.oic.trouble import RouteTrouble
-from gateway.proxy.dialing import Origin
-from gateway.proxy.egress import Way
 from gateway.proxy.headers import kept_of
 from gateway.proxy.outgoing import Edits
 from gateway.proxy.routing import Base
@@ -37,6 +36,9 @@ class Trust:
         return self._contexts[ca]
 
 
+Egress = Callable[[str, Proxy | None, Tls | None, Trust], Callable[[], EgressProxy] | None]
+
+
 class Routes:
     """Compiles the routes of one configuration. Routes to one origin share its `upstreams` entry, whose connections
     they use.
@@ -48,15 +50,15 @@ class Routes:
         *,
         metrics: Metrics,
         trust: Trust,
-        way: Callable[[str, Proxy | None], Way | None],
+        egress: Egress,
         budget: ConnectionBudget | None = None,
     ) -> None:
-        """`way` finds the egress proxy for a URL; `budget` bounds the connections to all upstreams together."""
+        """`egress` finds the egress proxy for a URL; `budget` bounds the connections to all upstreams together."""
         self._pool = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
         self._trust = trust
-        self._way = way
+        self._egress = egress
         self._budget = budget
         self._upstreams: dict[Origin, Upstream] = {}
 
@@ -93,8 +95,8 @@ class Routes:
         )
 
     def _place(self, route: SettledRoute, url: str, base: Base) -> Place:
-        way = self._way(url, route.proxy)
-        proxy = way.proxy() if way is not None else None
+        find = self._egress(url, route.proxy, route.tls, self._trust)
+        proxy = find() if find is not None else None
         tls = self._trust.context(route.tls) if base.scheme == "https" else None
         origin = Origin(base.host, base.port, tls, proxy)
         if origin not in self._upstreams:

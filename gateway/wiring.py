@@ -6,27 +6,25 @@ the sources of credentials that have not changed. `Parts.assemble` makes all the
 
 import hashlib
 import math
-import os
 import ssl
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib import request as environment
-
-import aiohttp
 
 from gateway.config.model import ClientTls, Config, Credential, Signing
 from gateway.config.oci import Oci
-from gateway.config.part import Proxy, SecretRef
+from gateway.config.part import Proxy, SecretRef, Tls
 from gateway.config.secrets import Secrets
 from gateway.config.settled import budgets, client_secrets, endpoint_of, hosts_of, settle
 from gateway.config.vault import Vault
 from gateway.keeping import Keeping
+from gateway.network.dialing import EgressProxy, Origin, basic
+from gateway.network.egress import Environment, read_proxy_url
 from gateway.oauth.budget import Budget
 from gateway.oauth.clock import Clock, SystemClock
-from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build, token_key
 from gateway.oauth.lifetime import Lead
 from gateway.oauth.refreshing import Refreshing
@@ -35,8 +33,6 @@ from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.metrics import Metrics
 from gateway.proxy.admission import Admission
-from gateway.proxy.dialing import Origin
-from gateway.proxy.egress import Way, way_of
 from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing
@@ -77,13 +73,12 @@ class Parts:
         self.metrics = metrics
         self._environ = environ
         self._upstreams = upstreams
-        self._proxies = environment.getproxies_environment() if environ is os.environ else {}
+        self._environment = Environment.of(environ)
         self._clock: Clock = SystemClock()
         self._secrets = Secrets(environ)
         self._oci = Oci()
         self._keeping = Keeping(self._clock)
         self._store: Store = self._keeping.memory
-        self._session: aiohttp.ClientSession | None = None
         self._sources: dict[str, tuple[Credential, TokenSource]] = {}
         self._budgets: dict[str, Budget] = {}
 
@@ -93,9 +88,7 @@ class Parts:
         return self._secrets
 
     async def close(self) -> None:
-        """Closes the session to identity domains, and the stores."""
-        if self._session is not None:
-            await self._session.close()
+        """Closes the stores."""
         await self._keeping.close()
 
     async def retire(self, store: Store) -> None:
@@ -135,7 +128,7 @@ class Parts:
         used = {route.credential for route in settled}
         self._sources = {name: self._kept(name, config.credentials[name], trust) for name in sorted(used)}
         sources = {name: source for name, (_, source) in self._sources.items()}
-        maker = Routes(config, metrics=self.metrics, trust=trust, way=self._way, budget=self._upstreams)
+        maker = Routes(config, metrics=self.metrics, trust=trust, egress=self._egress, budget=self._upstreams)
         routes = tuple(maker.compiled(route, sources[route.credential]) for route in settled)
         table = Table(
             routing=Routing((route.path, route.base, route) for route in routes),
@@ -222,16 +215,12 @@ class Parts:
 
     def endpoint(self, credential: Credential, trust: "Trust | None" = None) -> TokenEndpoint:
         """What sends the credential's token requests."""
-        self._session = self._session or open_session()
-        proxy = self._way(credential.token_url, credential.proxy)
-        is_tls = credential.token_url.lower().startswith("https:")
+        trust = trust or Trust()
         return TokenEndpoint(
-            self._session,
             timeout=credential.timeout,
             connect_timeout=credential.connect_timeout,
-            tls=self._context(credential.tls, trust or Trust()) if is_tls else None,
-            proxy=proxy.url if proxy is not None else None,
-            proxy_auth=proxy.authorization if proxy is not None else None,
+            tls=self._context(credential.tls, trust),
+            proxy=self._egress(credential.token_url, credential.proxy, credential.tls, trust),
         )
 
     def identity(self, credential: Credential) -> Origin:
@@ -239,9 +228,10 @@ class Parts:
         OSError or ValueError for one that cannot be used.
         """
         base = Base.of(credential.token_url)
-        way = self._way(credential.token_url, credential.proxy)
-        tls = self._context(credential.tls, Trust())() if base.scheme == "https" else None
-        return Origin(base.host, base.port, tls, way.proxy() if way is not None else None)
+        trust = Trust()
+        proxy = self._egress(credential.token_url, credential.proxy, credential.tls, trust)
+        tls = self._context(credential.tls, trust)() if base.scheme == "https" else None
+        return Origin(base.host, base.port, tls, proxy() if proxy is not None else None)
 
     def _context(self, tls: ClientTls | None, trust: "Trust") -> Callable[[], ssl.SSLContext]:
         """A context with files of its own is made for each token request, so that changed files are used."""
@@ -265,12 +255,23 @@ class Parts:
     def _reader(self, ref: SecretRef) -> Reader:
         return self._secrets.reader(ref)
 
-    def _way(self, url: str, configured: Proxy | None) -> Way | None:
-        """The egress proxy for a URL: the configured one, else what HTTPS_PROXY and NO_PROXY say of https URLs."""
+    def _egress(
+        self, url: str, configured: Proxy | None, tls: Tls | None, trust: "Trust"
+    ) -> Callable[[], EgressProxy] | None:
+        """The egress proxy for a URL, with the password of now, which may raise OSError: the configured one, else what
+        HTTPS_PROXY and NO_PROXY say of https URLs. An https proxy's certificate is checked by its own `tls`, else by
+        that of what lies behind it. Raises OSError for a certificate file that cannot be used.
+        """
         if configured is not None:
+            found = read_proxy_url(configured.url)
             password = self._reader(configured.password) if configured.password is not None else str
-            return Way.to(configured.url, configured.username or "", password)
-        return way_of(url, self._proxies)
+            username, tls = configured.username or "", configured.tls or tls
+        elif (named := self._environment.proxy_for(url)) is not None:
+            found, username, password = named, named.username, partial(str, named.password)
+        else:
+            return None
+        context = trust.context(tls) if found.is_tls else None
+        return partial(_egress_proxy, found.host, found.port, username, password, context)
 
 
 def key_of(name: str, credential: Credential) -> str:
@@ -287,6 +288,12 @@ def key_of(name: str, credential: Credential) -> str:
         resource=tuple(credential.resource or ()),
         who=users.get(credential.grant) or "",
     )
+
+
+def _egress_proxy(
+    host: str, port: int, username: str, password: Callable[[], str], tls: ssl.SSLContext | None
+) -> EgressProxy:
+    return EgressProxy(host, port, basic(username, password()) if username else "", tls)
 
 
 def _proof_of(credential: Credential) -> str:

@@ -17,6 +17,7 @@ from gateway.config.model import Config
 from gateway.config.pointed import pointed_to
 from gateway.config.problem import ConfigProblems, Finding, Problem, Steps, dotted
 from gateway.config.tree import Tree, Unreadable
+from gateway.network.egress import Environment, UnusableProxy
 
 __all__ = ["ConfigProblems", "Loaded", "Problem", "load", "one_route"]
 
@@ -56,6 +57,7 @@ def load(path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = 
     config, found = _judged(tree.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None)
     found = [*tree.findings, *(finding for finding in found if finding.steps not in tree.broken)]
     problems = [_problem(finding, str(path), finding.line or tree.line(finding.steps)) for finding in found]
+    problems += _proxy_problems(config, environ if check_secrets else None)
     return _loaded(config, sorted(problems, key=lambda problem: problem.line))
 
 
@@ -91,7 +93,8 @@ def one_route(
         found = _instead(found, Finding(place, "is missing", "name the file that holds the client secret"))
     if client_secret_file is not None and client_secret_env is not None:
         found = _instead(found, Finding(place, "stands beside --client-secret-env", "keep one of the two"))
-    return _loaded(config, [_flag_problem(finding) for finding in found]).config
+    problems = [_flag_problem(finding) for finding in found]
+    return _loaded(config, [*problems, *_proxy_problems(config, environ)]).config
 
 
 def _instead(found: list[Finding], better: Finding) -> list[Finding]:
@@ -129,6 +132,22 @@ def _judged(
     if environ is not None:
         found += pointed_to(tree, base=base, environ=environ)
     return config, found
+
+
+def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) -> list[Problem]:
+    """An egress proxy of the environment that is needed and cannot be used; named by its variable."""
+    if config is None or environ is None:
+        return []
+    environment, fallback = Environment.of(environ), config.defaults.proxy
+    urls = [credential.token_url for credential in config.credentials.values() if credential.proxy is None]
+    urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]
+    try:
+        for url in urls:
+            environment.proxy_for(url)
+    except UnusableProxy as error:
+        remedy = f"{error.remedy}, or exempt the hosts of OIC by NO_PROXY"
+        return [Problem("", 0, error.variable, error.what, remedy)]
+    return []
 
 
 def _problem(finding: Finding, file: str, line: int) -> Problem:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, BaseUrl, FilePath
+from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
 
 
 class Part(BaseModel):
@@ -61,12 +61,15 @@ class Tls(Part):
 class Proxy(Part):
     """The egress proxy; a CONNECT tunnel is made through it."""
 
-    url: BaseUrl
-    """Address of the proxy, like http://proxy.corp:3128."""
+    url: ProxyAddress
+    """Address of the proxy, like http://proxy.corp:3128; with https:// the proxy is spoken to in TLS. Without a scheme
+    it is http, without a port 3128 (https: 443)."""
     username: str | None = None
     """User for the proxy's Basic authentication."""
     password: SecretRef | None = None
     """Password for the proxy's Basic authentication, by reference."""
+    tls: Tls | None = None
+    """How the certificate of an https proxy is checked; omitted: as that of the server behind it."""
 
     @model_validator(mode="after")
     def _both(self) -> Self:

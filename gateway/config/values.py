@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
+from gateway.network.egress import read_proxy_url
+
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 MOST_WORKERS = 64
@@ -174,6 +176,13 @@ def _base_url(value: str) -> str:
     return value
 
 
+def _proxy_address(value: str) -> str:
+    found = read_proxy_url(value)
+    if found.username or found.password or "@" in value:
+        raise ValueError("must not carry a user or password; give them by reference")
+    return value
+
+
 def has_dot_segment(path: str) -> bool:
     """True when a segment of the path is `.` or `..`, percent-encoded or not (RFC 3986 §5.2.4)."""
     return _DOT_SEGMENT.search(path) is not None
@@ -219,6 +228,7 @@ def _template(value: str) -> str:
 Address = Annotated[str, AfterValidator(_address)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network, json_schema_input_type=str)
 ]

@@ -18,10 +18,10 @@ from gateway.config.settled import client_secrets
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
 from gateway.live.reaching import reach
 from gateway.live.speaking import speak
+from gateway.network.dialing import Origin
 from gateway.oauth.grants import claims_of
 from gateway.oauth.source import TokenSource
 from gateway.oic.diagnosis.facts import Asked, Contact, Discovery, Reply, Shape
-from gateway.proxy.dialing import Origin
 from gateway.proxy.routing import Base
 from gateway.wiring import Parts
 

@@ -20,6 +20,7 @@ from gateway.keeping import reach as reach_store
 from gateway.live.asking import Answer, ask
 from gateway.live.reaching import reach
 from gateway.live.trying import Trial, attempt
+from gateway.network.dialing import Origin
 from gateway.oauth.clock import SystemClock
 from gateway.observe.metrics import Metrics
 from gateway.oic.diagnosis.contacts import of_contact
@@ -27,7 +28,6 @@ from gateway.oic.diagnosis.credentials import of_credential
 from gateway.oic.diagnosis.facts import Contact, Tried
 from gateway.oic.diagnosis.finding import Finding, blame, skipped
 from gateway.oic.diagnosis.routes import of_tried
-from gateway.proxy.dialing import Origin
 from gateway.wiring import Assembly, Parts
 
 WHOLE = 90.0

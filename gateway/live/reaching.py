@@ -10,9 +10,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from gateway.errors import UpstreamUnreachable
+from gateway.network.dialing import Origin
 from gateway.oic.diagnosis.facts import Certificate, Contact
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import Origin, dial
+from gateway.proxy.dialing import dial
 
 NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 
@@ -72,7 +73,7 @@ async def reach(origin: Origin, *, within: float) -> Contact:
 
 
 def _parted(reason: str, origin: Origin) -> tuple[str, str]:
-    """Step and detail of a reason of `dialing`."""
+    """Step and detail of a reason of `proxy.dialing`."""
     step, _, detail = reason.removeprefix(f"{origin.name}: ").partition(": ")
     return (step, detail) if detail else ("connect", step)
 

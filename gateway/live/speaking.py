@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterable
 
 from gateway.errors import UpstreamTimeout
+from gateway.network.dialing import Origin
 from gateway.oic.diagnosis.facts import Reply
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import Origin, dial
+from gateway.proxy.dialing import dial
 from gateway.proxy.replies import ReplyHead
 
 LONGEST = 64 * 1024

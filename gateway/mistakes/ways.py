@@ -36,7 +36,8 @@ WAYS = {
         "the egress proxy cannot be reached, or refuses the tunnel",
         "The proxy's address is wrong, or it does not let this host pass.",
         "Look at the egress proxy: its address (`proxy`, HTTPS_PROXY), its user and password, and whether it lets "
-        "this host and port pass through a CONNECT tunnel; NO_PROXY names what needs none.",
+        "this host and port pass through a CONNECT tunnel; for an https:// proxy, that its certificate is trusted "
+        "(`proxy.tls.ca`, `tls.ca`); NO_PROXY names what needs none.",
     ),
     "proxy-login": Mistake(
         "the egress proxy answers 407",

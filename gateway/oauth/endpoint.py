@@ -1,29 +1,30 @@
 """The HTTP call to a token endpoint. Nothing of it is reused, followed or remembered; strangers' errors end here."""
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.tracing import Trace
 
 from gateway.errors import TokenUnavailable
+from gateway.network.dialing import CannotConnect, EgressProxy, Origin, Step, connect
 from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, read_revocation, safe_text
 
 MAX_REPLY = 256 * 1024
 
+T = TypeVar("T")
+
 # First match wins. Texts are ours: those of most aiohttp errors may quote the reply, and so a token.
 _TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
-    (aiohttp.ClientConnectorCertificateError, "tls-trust", "the certificate is not trusted"),
-    (aiohttp.ClientSSLError, "tls", "the TLS handshake failed"),
-    (aiohttp.ClientProxyConnectionError, "proxy", "the egress proxy cannot be reached"),
-    (aiohttp.ClientHttpProxyError, "proxy", "the egress proxy refuses the tunnel"),
-    (aiohttp.ClientConnectorDNSError, "dns", "the host name does not resolve"),
     (aiohttp.ConnectionTimeoutError, "timeout", "no connection in time"),
     (TimeoutError, "timeout", "no complete answer in time"),
     (aiohttp.InvalidURL, "url", "`token_url` is not a usable URL"),
     (aiohttp.NonHttpUrlClientError, "url", "`token_url` is not an http or https URL"),
-    (aiohttp.ClientConnectorError, "connect", "no connection"),
     (aiohttp.ClientPayloadError, "broken", "the answer ended too soon"),
     (aiohttp.ServerDisconnectedError, "broken", "the connection closed without an answer"),
     (aiohttp.ClientResponseError, "broken", "the answer is not HTTP"),
@@ -31,20 +32,43 @@ _TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientError, "broken", "the exchange failed"),
     (ValueError, "request", "the request cannot be sent"),
 )
-_KINDS = tuple(kind for kind, _, _ in _TROUBLE)
+_KINDS: tuple[type[Exception], ...] = (CannotConnect, *(kind for kind, _, _ in _TROUBLE))
+_STEPS: dict[Step, tuple[str, str]] = {
+    "name": ("dns", "the host name does not resolve"),
+    "connect": ("connect", "no connection"),
+    "tunnel": ("proxy", "the egress proxy refuses the tunnel"),
+    "TLS": ("tls", "the TLS handshake failed"),
+}
 
 
-def open_session() -> aiohttp.ClientSession:
-    """The session for all token endpoints, to be made inside the loop and closed by its maker.
+class _Connector(aiohttp.BaseConnector):
+    """Connects as routes do: aiohttp would look names up by itself, and cannot speak TLS to a proxy on every loop.
 
-    No connection is used twice: a POST on one that the identity domain is closing fails, and may not be repeated. No
-    cookie is kept, no variable of the environment is read.
+    No connection is used twice: a POST on one that the identity domain is closing fails, and may not be repeated.
     """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    )
+
+    def __init__(self, tls: ssl.SSLContext | None, proxy: EgressProxy | None) -> None:
+        super().__init__(force_close=True, limit=0)
+        self._tls = tls
+        self._proxy = proxy
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
+    ) -> ResponseHandler:
+        del traces, timeout  # the caller of this bounds it
+        host, port, proxy = req.url.raw_host or "", req.url.port or 0, self._proxy
+        if proxy is None or self._tls is not None:
+            return await connect(Origin(host, port, self._tls, proxy), self._handler)
+        try:  # plain http is not tunnelled: the proxy gets the request itself, with the whole URL in it
+            return await connect(Origin(proxy.host, proxy.port, proxy.tls, None), self._handler)
+        except CannotConnect as error:
+            raise CannotConnect(error.step, error.why, is_proxy=True) from error.__cause__
+
+    def _handler(self, _: socket.socket) -> ResponseHandler:
+        return ResponseHandler(asyncio.get_running_loop())
 
 
 class TokenEndpoint:
@@ -52,26 +76,21 @@ class TokenEndpoint:
 
     `timeout` (seconds) bounds the whole exchange, `connect_timeout` its connection. `tls`, called in a thread for each
     exchange since it may read files, gives the context that checks the certificate and shows ours (RFC 8705); None:
-    the system's authorities. `proxy` is the URL of an egress proxy; `proxy_auth`, called likewise, gives its
-    Proxy-Authorization field, or nothing.
+    the system's authorities. `proxy`, called likewise, gives the egress proxy with the password of now.
     """
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         *,
         timeout: float = 10.0,
         connect_timeout: float = 5.0,
-        tls: Callable[[], ssl.SSLContext] | None = None,
-        proxy: str | None = None,
-        proxy_auth: Callable[[], str] | None = None,
+        tls: Callable[[], ssl.SSLContext] = ssl.create_default_context,
+        proxy: Callable[[], EgressProxy] | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._session = session
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=connect_timeout)
         self._tls = tls
         self._proxy = proxy
-        self._proxy_auth = proxy_auth if proxy else None
         self._wall = wall
 
     async def __call__(self, request: TokenRequest) -> TokenReply:
@@ -85,44 +104,43 @@ class TokenEndpoint:
         read_revocation(status, headers, body, hidden=request.hidden)
 
     async def _posted(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
-        tls, proxy_head = await self._context(), await self._proxy_head()
+        is_tls = request.url.lower().startswith("https:")
+        tls = await _read("certificate", self._tls) if is_tls else None
+        proxy = await _read("secret", self._proxy) if self._proxy is not None else None
         try:
-            return await self._exchange(request, tls, proxy_head)
+            return await self._exchange(request, tls, proxy)
         except _KINDS as cause:
             raise TokenUnavailable(reason=_reason(cause)) from cause
 
-    async def _context(self) -> ssl.SSLContext | None:
-        if self._tls is None:
-            return None
-        try:
-            return await asyncio.to_thread(self._tls)
-        except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
-            raise TokenUnavailable(reason=f"certificate: {safe_text(str(cause), limit=400)}") from cause
-
-    async def _proxy_head(self) -> dict[str, str]:
-        if self._proxy_auth is None:
-            return {}
-        try:
-            authorization = await asyncio.to_thread(self._proxy_auth)
-        except (OSError, ValueError) as cause:
-            raise TokenUnavailable(reason=f"secret: {safe_text(str(cause), limit=400)}") from cause
-        return {"Proxy-Authorization": authorization} if authorization else {}
-
     async def _exchange(
-        self, request: TokenRequest, tls: ssl.SSLContext | None, proxy_head: dict[str, str]
+        self, request: TokenRequest, tls: ssl.SSLContext | None, proxy: EgressProxy | None
     ) -> tuple[int, dict[str, str], bytes]:
-        tunnelled = request.url.lower().startswith("https:")
-        async with self._session.post(
-            request.url,
-            data=request.body,
-            headers=request.headers if tunnelled else request.headers | proxy_head,
-            allow_redirects=False,
-            timeout=self._timeout,
-            ssl=tls or True,
-            proxy=self._proxy,
-            proxy_headers=proxy_head if tunnelled else None,
-        ) as reply:
+        """No cookie is kept, no variable of the environment is read."""
+        headers, whole_url = dict(request.headers), None
+        if proxy is not None and tls is None:
+            whole_url = f"http://{proxy.authority}"  # has aiohttp write the whole URL into the request
+            headers |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+        connector, cookies = _Connector(tls, proxy), aiohttp.DummyCookieJar()
+        async with (
+            aiohttp.ClientSession(connector=connector, cookie_jar=cookies, trust_env=False) as session,
+            session.post(
+                request.url,
+                data=request.body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=self._timeout,
+                proxy=whole_url,
+            ) as reply,
+        ):
             return reply.status, dict(reply.headers), await _bounded(reply)
+
+
+async def _read(code: str, read: Callable[[], T]) -> T:
+    """What is read in a thread, since it may be in files; `code` is that of a failure."""
+    try:
+        return await asyncio.to_thread(read)
+    except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
+        raise TokenUnavailable(reason=f"{code}: {safe_text(str(cause), limit=400)}") from cause
 
 
 async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
@@ -135,14 +153,20 @@ async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
 
 
 def _reason(cause: Exception) -> str:
+    if isinstance(cause, CannotConnect):
+        return _unconnected(cause)
     code, text = next((code, text) for kind, code, text in _TROUBLE if isinstance(cause, kind))
-    detail = ""
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-        detail = getattr(cause.certificate_error, "verify_message", "")
-    elif isinstance(cause, aiohttp.ClientConnectorError):
-        detail = cause.os_error.strerror or ""
-    elif isinstance(cause, aiohttp.ClientOSError):
-        detail = cause.strerror or ""
-    elif isinstance(cause, aiohttp.ClientHttpProxyError):
-        detail = str(cause.status)
+    detail = cause.strerror or "" if isinstance(cause, aiohttp.ClientOSError) else ""
     return f"{code}: {text} ({safe_text(detail)})" if detail else f"{code}: {text}"
+
+
+def _unconnected(error: CannotConnect) -> str:
+    code, text = _STEPS[error.step]
+    cause, detail = error.__cause__, error.why
+    if isinstance(cause, ssl.SSLCertVerificationError) and not error.is_proxy:
+        code, text, detail = "tls-trust", "the certificate is not trusted", cause.verify_message
+    elif error.is_proxy and error.step != "tunnel":
+        code, text, detail = "proxy", "the egress proxy cannot be reached", f"{error.step}: {detail}"
+    elif isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
+        detail = cause.strerror
+    return f"{code}: {text} ({safe_text(detail, limit=200)})"

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
+from gateway.network.tls import TlsTransport
 from gateway.proxy.fields import Malformed
 from gateway.proxy.headers import REPLY
 from gateway.proxy.pace import Paced
 from gateway.proxy.replies import ReplyHead, ReplyReader
-from gateway.proxy.tls import TlsTransport
 
 HEAD_LIMIT = 64 * 1024
 NO_REPLY = "no reply in time"

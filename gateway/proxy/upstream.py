@@ -9,8 +9,9 @@ from collections import deque
 from weakref import WeakSet
 
 from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.network.dialing import Origin
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import Origin, dial
+from gateway.proxy.dialing import dial
 
 
 class ConnectionBudget:

@@ -1,29 +1,35 @@
 """A scripted egress proxy on a real socket: it records each CONNECT head, answers as told, and tunnels after a 200."""
 
 import asyncio
+import ssl
 from types import TracebackType
 from typing import Self
 
 
 class Egress:
     """Says `answer` to every CONNECT; where that is a 200 it carries bytes both ways. `to` is a port of this machine
-    that every name leads to.
+    that every name leads to; with `tls` it speaks TLS, and heads count only inside.
     """
 
     def __init__(
-        self, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n", *, to: int | None = None
+        self,
+        answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n",
+        *,
+        to: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._answer = answer
+        self._tls = tls
         self._to = to
         self._tasks: set[asyncio.Task[None]] = set()
         self.heads: list[bytes] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -52,7 +58,7 @@ class Egress:
         self.heads.append(head)
         writer.write(self._answer)
         await writer.drain()
-        if not self._answer.startswith(b"HTTP/1.1 200"):
+        if b" 200" not in self._answer.splitlines()[-2]:
             return
         host, _, port = head.split(b" ")[1].decode().rpartition(":")
         there, back = await asyncio.open_connection(*(("127.0.0.1", self._to) if self._to else (host, int(port))))

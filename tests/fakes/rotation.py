@@ -17,7 +17,7 @@ from typing import Any
 
 import gateway.oauth
 from gateway.oauth.clock import Clock, SystemClock
-from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build
 from gateway.oauth.refreshing import Refreshing
 from gateway.oauth.requests import Requests
@@ -45,28 +45,27 @@ def opened(file: Path, clock: Clock) -> SealedStore:
 async def rotated(file: Path, url: str, clock: Clock) -> str:
     """The token that a source gets there; raises what the source raises."""
     store = opened(file, clock)
-    async with open_session() as session:
-        requests = Requests(
-            partial(build, url, client_id="page"),
-            grant="authorization_code",
-            client_auth="none",
-            endpoint=TokenEndpoint(session),
-            readers={},
-        )
-        source = TokenSource(
-            "person",
-            key=KEY,
-            request=requests.made,
-            endpoint=requests.sent,
-            store=store,
-            clock=clock,
-            refreshing=Refreshing(store, key=KEY),
-        )
-        try:
-            return await source.get()
-        finally:
-            await source.close()
-            await store.close()
+    requests = Requests(
+        partial(build, url, client_id="page"),
+        grant="authorization_code",
+        client_auth="none",
+        endpoint=TokenEndpoint(),
+        readers={},
+    )
+    source = TokenSource(
+        "person",
+        key=KEY,
+        request=requests.made,
+        endpoint=requests.sent,
+        store=store,
+        clock=clock,
+        refreshing=Refreshing(store, key=KEY),
+    )
+    try:
+        return await source.get()
+    finally:
+        await source.close()
+        await store.close()
 
 
 class Killer:

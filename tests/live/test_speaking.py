@@ -4,7 +4,7 @@ import pytest
 
 from gateway.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.live.speaking import LONGEST, speak
-from gateway.proxy.dialing import Origin
+from gateway.network.dialing import Origin
 from tests.fakes.upstream import CLOSE, Talk, Upstream, reply
 
 

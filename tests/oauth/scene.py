@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gateway.oauth.budget import Budget
-from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import TokenRequest, build, token_key
 from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
@@ -95,23 +95,22 @@ async def scene(
     clock = clock or Turned()
     store = store or MemoryStore(clock)
     watch = Noted()
-    async with open_session() as session:
-        source = TokenSource(
-            "orders-app",
-            key=token_key(url, client_id="orders", grant="client_credentials"),
-            request=request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
-            endpoint=TokenEndpoint(session, timeout=exchange, wall=clock.wall),
-            store=store,
-            clock=clock,
-            luck=lambda: luck,
-            budget=budget,
-            fingerprint=fingerprint,
-            expire=expire,
-            token_wait=token_wait,
-            watch=watch,
-            sleep=sleep,
-        )
-        try:
-            yield Scene(source, clock, watch, store)
-        finally:
-            await source.close()
+    source = TokenSource(
+        "orders-app",
+        key=token_key(url, client_id="orders", grant="client_credentials"),
+        request=request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
+        endpoint=TokenEndpoint(timeout=exchange, wall=clock.wall),
+        store=store,
+        clock=clock,
+        luck=lambda: luck,
+        budget=budget,
+        fingerprint=fingerprint,
+        expire=expire,
+        token_wait=token_wait,
+        watch=watch,
+        sleep=sleep,
+    )
+    try:
+        yield Scene(source, clock, watch, store)
+    finally:
+        await source.close()

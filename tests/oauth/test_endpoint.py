@@ -4,10 +4,10 @@ import datetime as dt
 import gzip
 import json
 import ssl
-from collections.abc import AsyncIterator
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -17,23 +17,23 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.network.dialing import EgressProxy
+from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.failures import remedy_for
 from gateway.oauth.grants import TokenRequest, build
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
 
 SECRET = "s3cret-horse+battery:staple"
+PROXY_LOGIN = "Basic cHJveHk6cGFzcw=="
+
+
+def port_of(url: str) -> int:
+    return urlsplit(url).port or 0
 
 
 def request(url: str, client_auth: str = "basic") -> TokenRequest:
     return build(url, client_id="orders", client_secret=SECRET, client_auth=client_auth, scope="orders")
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as opened:
-        yield opened
 
 
 async def reason_of(endpoint: TokenEndpoint, asked: TokenRequest) -> str:
@@ -43,9 +43,9 @@ async def reason_of(endpoint: TokenEndpoint, asked: TokenRequest) -> str:
     return caught.value.reason
 
 
-async def test_what_goes_over_the_wire_is_the_request_and_no_more(session: aiohttp.ClientSession) -> None:
+async def test_what_goes_over_the_wire_is_the_request_and_no_more() -> None:
     async with Identity() as identity:
-        reply = await TokenEndpoint(session)(request(identity.url))
+        reply = await TokenEndpoint()(request(identity.url))
     assert (reply.value, reply.expires_in) == ("token-1", 3600.0)
     [asked] = identity.asked
     assert asked.line == "POST /oauth2/v1/token HTTP/1.1"
@@ -65,22 +65,20 @@ async def test_what_goes_over_the_wire_is_the_request_and_no_more(session: aioht
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_neither_secret_nor_token_follows_a_redirect(
-    status: int, session: aiohttp.ClientSession
-) -> None:  # defect 11
+async def test_neither_secret_nor_token_follows_a_redirect(status: int) -> None:  # defect 11
     async with Identity() as elsewhere, Identity(answer(status, location=elsewhere.url)) as identity:
-        said = await reason_of(TokenEndpoint(session), request(identity.url))
+        said = await reason_of(TokenEndpoint(), request(identity.url))
     assert said.startswith("redirect:")
     assert elsewhere.asked == []
 
 
-async def test_no_cookie_is_kept_between_requests(session: aiohttp.ClientSession) -> None:
+async def test_no_cookie_is_kept_between_requests() -> None:
     first = answer(200, {"access_token": "a"}, set_cookie="session=1; Path=/")
     async with Identity(first) as identity:
         # Cookie jars take no cookie from an IP address anyway.
         asked = request(identity.url.replace("127.0.0.1", "localhost"))
-        await TokenEndpoint(session)(asked)
-        await TokenEndpoint(session)(asked)
+        await TokenEndpoint()(asked)
+        await TokenEndpoint()(asked)
     assert "cookie" not in identity.asked[1].headers
 
 
@@ -91,9 +89,9 @@ async def test_no_cookie_is_kept_between_requests(session: aiohttp.ClientSession
         answer(200, gzip.compress(b" " * 20_000_000), content_encoding="gzip"),
     ],
 )
-async def test_an_endless_answer_is_cut_short(said: Answer, session: aiohttp.ClientSession) -> None:
+async def test_an_endless_answer_is_cut_short(said: Answer) -> None:
     async with Identity(said) as identity:
-        reason = await reason_of(TokenEndpoint(session), request(identity.url))
+        reason = await reason_of(TokenEndpoint(), request(identity.url))
     assert reason == "unreadable: the answer is longer than 256 KiB"
 
 
@@ -111,75 +109,75 @@ async def test_an_endless_answer_is_cut_short(said: Answer, session: aiohttp.Cli
         (refusal("temporarily_unavailable", 503), "temporarily_unavailable"),
     ],
 )
-async def test_a_broken_answer_is_tried_again(said: Answer, code: str, session: aiohttp.ClientSession) -> None:
+async def test_a_broken_answer_is_tried_again(said: Answer, code: str) -> None:
     async with Identity(said) as identity:
-        reason = await reason_of(TokenEndpoint(session), request(identity.url))
+        reason = await reason_of(TokenEndpoint(), request(identity.url))
     assert reason.startswith(f"{code}: ")
 
 
-async def test_an_unasked_gzip_answer_is_understood(session: aiohttp.ClientSession) -> None:
+async def test_an_unasked_gzip_answer_is_understood() -> None:
     body = gzip.compress(json.dumps({"access_token": "abc"}).encode())
     async with Identity(answer(200, body, content_encoding="gzip")) as identity:
-        assert (await TokenEndpoint(session)(request(identity.url))).value == "abc"
+        assert (await TokenEndpoint()(request(identity.url))).value == "abc"
 
 
-async def test_the_whole_exchange_is_bounded_in_time(session: aiohttp.ClientSession) -> None:
+async def test_the_whole_exchange_is_bounded_in_time() -> None:
     async with Identity(token("late").behind(asyncio.Event())) as identity:
-        reason = await reason_of(TokenEndpoint(session, timeout=0.05), request(identity.url))
+        reason = await reason_of(TokenEndpoint(timeout=0.05), request(identity.url))
     assert reason.startswith("timeout: ")
 
 
-async def test_the_connection_has_a_bound_of_its_own(session: aiohttp.ClientSession) -> None:
+async def test_the_connection_has_a_bound_of_its_own() -> None:
     async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()  # the TLS hello, and then the end: no answer in between
         writer.close()
 
     async with await asyncio.start_server(stay_silent, "127.0.0.1", 0) as server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/token"
-        reason = await reason_of(TokenEndpoint(session, timeout=60, connect_timeout=0.05), request(url))
+        reason = await reason_of(TokenEndpoint(timeout=60, connect_timeout=0.05), request(url))
     assert reason.startswith("timeout: no connection in time")
 
 
-async def test_files_of_tls_that_cannot_be_used_are_named_and_nothing_is_sent(session: aiohttp.ClientSession) -> None:
+async def test_files_of_tls_that_cannot_be_used_are_named_and_nothing_is_sent() -> None:
     async with Identity() as identity:
-        endpoint = TokenEndpoint(session, tls=partial(ssl.create_default_context, cafile="/nowhere/ca.pem"))
+        endpoint = TokenEndpoint(tls=partial(ssl.create_default_context, cafile="/nowhere/ca.pem"))
         with pytest.raises(TokenUnavailable) as caught:
-            await endpoint(request(identity.url))
+            await endpoint(request(identity.url.replace("http:", "https:")))
         assert caught.value.reason.startswith("certificate: ")
         assert "`tls`" in remedy_for(caught.value)
         assert identity.asked == []
 
 
-async def test_of_several_tokens_the_wanted_one_is_taken(session: aiohttp.ClientSession) -> None:
+async def test_of_several_tokens_the_wanted_one_is_taken() -> None:
     body: dict[str, object] = {
         "tokenResponses": [{"access_token": "one", "scope": "stock"}, {"access_token": "two", "scope": "orders"}]
     }
     async with Identity(answer(200, body)) as identity:
-        assert (await TokenEndpoint(session)(request(identity.url))).value == "two"
+        assert (await TokenEndpoint()(request(identity.url))).value == "two"
 
 
-async def test_a_closed_port_is_named(session: aiohttp.ClientSession) -> None:
+async def test_a_closed_port_is_named() -> None:
     async with Identity() as identity:
         pass
-    assert (await reason_of(TokenEndpoint(session), request(identity.url))).startswith("connect: ")
+    assert (await reason_of(TokenEndpoint(), request(identity.url))).startswith("connect: ")
 
 
 @pytest.mark.parametrize("url", ["http://", "http://[::1", "ftp://127.0.0.1/", "token"])
-async def test_an_unusable_url_is_named(url: str, session: aiohttp.ClientSession) -> None:
-    assert (await reason_of(TokenEndpoint(session), request(url))).partition(":")[0] == "url"
+async def test_an_unusable_url_is_named(url: str) -> None:
+    assert (await reason_of(TokenEndpoint(), request(url))).partition(":")[0] == "url"
 
 
-async def test_a_text_of_aiohttp_is_never_quoted(session: aiohttp.ClientSession) -> None:
+async def test_a_text_of_aiohttp_is_never_quoted() -> None:
     raw = b"HTTP/1.1 200 OK\r\nbad header: tok-en-in-a-bad-line\x00\r\n\r\n"
     async with Identity(Answer(raw)) as identity:
-        reason = await reason_of(TokenEndpoint(session), request(identity.url))
+        reason = await reason_of(TokenEndpoint(), request(identity.url))
     assert "tok-en" not in reason
 
 
-async def test_the_cause_is_kept(session: aiohttp.ClientSession) -> None:
+async def test_the_cause_is_kept() -> None:
     async with Identity(CLOSE) as identity:
         with pytest.raises(TokenUnavailable) as caught:
-            await TokenEndpoint(session)(request(identity.url))
+            await TokenEndpoint()(request(identity.url))
     assert isinstance(caught.value.__cause__, aiohttp.ClientError)
 
 
@@ -209,37 +207,35 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def test_an_untrusted_certificate_gets_no_secret_and_a_trusted_one_does(
-    certificate: Path, session: aiohttp.ClientSession
-) -> None:
+async def test_an_untrusted_certificate_gets_no_secret_and_a_trusted_one_does(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     async with Identity(tls=server) as identity:
         asked = request(identity.url)
         with pytest.raises(TokenUnavailable) as caught:
-            await TokenEndpoint(session)(asked)
+            await TokenEndpoint()(asked)
         assert caught.value.reason.startswith("tls-trust: ")
         assert "self-signed" in caught.value.reason
         assert "tls.ca" in remedy_for(caught.value)
         assert identity.asked == []
-        trusting = TokenEndpoint(session, tls=partial(ssl.create_default_context, cafile=certificate))
+        trusting = TokenEndpoint(tls=partial(ssl.create_default_context, cafile=certificate))
         assert (await trusting(asked)).value == "token-1"
 
 
-async def test_a_port_that_speaks_no_tls_is_named(session: aiohttp.ClientSession) -> None:
+async def test_a_port_that_speaks_no_tls_is_named() -> None:
     def answer_at_once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
     async with await asyncio.start_server(answer_at_once, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        reason = await reason_of(TokenEndpoint(session), request(f"https://127.0.0.1:{port}/token"))
+        reason = await reason_of(TokenEndpoint(), request(f"https://127.0.0.1:{port}/token"))
     assert reason.startswith("tls: ")
 
 
-async def test_an_egress_proxy_gets_its_own_credentials_only(session: aiohttp.ClientSession) -> None:
+async def test_an_egress_proxy_gets_its_own_credentials_only() -> None:
     async with Identity() as proxy:
-        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth=lambda: "Basic cHJveHk6cGFzcw==")
+        through = TokenEndpoint(proxy=lambda: EgressProxy("127.0.0.1", port_of(proxy.url), PROXY_LOGIN))
         await through(request("http://idcs.example/token"))
         [asked] = proxy.asked
         assert asked.line == "POST http://idcs.example/token HTTP/1.1"
@@ -271,19 +267,15 @@ class Tunnel:
             await writer.wait_closed()
 
 
-async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(
-    certificate: Path, session: aiohttp.ClientSession
-) -> None:
+async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     async with Identity(tls=server) as identity:
-        tunnel = Tunnel(int(identity.url.split(":")[2].partition("/")[0]))
+        tunnel = Tunnel(port_of(identity.url))
         async with await asyncio.start_server(tunnel.serve, "127.0.0.1", 0) as listener:
             endpoint = TokenEndpoint(
-                session,
                 tls=partial(ssl.create_default_context, cafile=certificate),
-                proxy=f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}",
-                proxy_auth=lambda: "Basic cHJveHk6cGFzcw==",
+                proxy=partial(EgressProxy, "127.0.0.1", listener.sockets[0].getsockname()[1], PROXY_LOGIN),
             )
             assert (await endpoint(request(identity.url))).value == "token-1"
             async with asyncio.timeout(5):
@@ -296,9 +288,9 @@ async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(
     assert "authorization" in asked.headers
 
 
-async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret(session: aiohttp.ClientSession) -> None:
+async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret() -> None:
     async with Identity(answer(407)) as proxy:
-        through = TokenEndpoint(session, proxy=proxy.url, proxy_auth=lambda: "Basic cHJveHk6cGFzcw==")
+        through = TokenEndpoint(proxy=lambda: EgressProxy("127.0.0.1", port_of(proxy.url), PROXY_LOGIN))
         reason = await reason_of(through, request("https://idcs.example/token"))
     assert reason.startswith("proxy: ")
     assert "407" in reason
@@ -309,12 +301,10 @@ async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret(sessi
     assert asked.body == b""
 
 
-async def test_the_environments_proxy_is_not_read(
-    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_environments_proxy_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Identity() as identity, Identity() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        await TokenEndpoint(session)(request(identity.url))
+        await TokenEndpoint()(request(identity.url))
     assert proxy.asked == []
 
 
@@ -330,13 +320,11 @@ ODD = [
 
 @pytest.mark.parametrize("client_auth", ["basic", "post"])
 @pytest.mark.parametrize(("client_id", "secret"), ODD)
-async def test_authlib_understands_any_id_and_secret(
-    client_id: str, secret: str, client_auth: str, session: aiohttp.ClientSession
-) -> None:
+async def test_authlib_understands_any_id_and_secret(client_id: str, secret: str, client_auth: str) -> None:
     client = Client(client_id, secret, method=f"client_secret_{client_auth}")
     with serving(client) as (url, server):
         asked = build(url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope="orders")
-        reply = await TokenEndpoint(session)(asked)
+        reply = await TokenEndpoint()(asked)
         assert [reply.value] == server.issued
         assert reply.expires_in == 864000.0
 
@@ -351,11 +339,11 @@ async def test_authlib_understands_any_id_and_secret(
     ],
 )
 async def test_authlib_refuses_for_good(
-    session: aiohttp.ClientSession, *, client_id: str, secret: str, client_auth: str, scope: str, code: str
+    *, client_id: str, secret: str, client_auth: str, scope: str, code: str
 ) -> None:
     with serving(Client("orders", "right", method="client_secret_basic")) as (url, server):
         asked = build(url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope=scope)
         with pytest.raises(TokenRefused) as caught:
-            await TokenEndpoint(session)(asked)
+            await TokenEndpoint()(asked)
         assert caught.value.reason.startswith(f"{code}: ")
         assert server.issued == []

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 from gateway.errors import TokenRefused
 from gateway.oauth.assertions import claims, head, signed
 from gateway.oauth.authorization import authorization_url, code_challenge
-from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build
 from gateway.oauth.requests import Requests
 from tests.fakes.authlib_server import AUDIENCE, PASSWORD, USER, Client, serving
@@ -28,12 +28,6 @@ METHODS = {
 }
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GRANTS = ("client_credentials", "password", "refresh_token", "authorization_code", JWT_BEARER)
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with open_session() as opened:
-        yield opened
 
 
 def client(way: str, kind: str = "rsa") -> Client:
@@ -53,29 +47,29 @@ def assertion(subject: str, kind: str = "rsa", *, issuer: str = "orders", age: f
     return sign
 
 
-def requests(url: str, session: aiohttp.ClientSession, grant: str, way: str, **readers: Callable[[], str]) -> Requests:
+def requests(url: str, grant: str, way: str, **readers: Callable[[], str]) -> Requests:
     return Requests(
         partial(build, url, client_id="orders", scope="orders"),
         grant=grant,
         client_auth=way,
-        endpoint=TokenEndpoint(session),
+        endpoint=TokenEndpoint(),
         readers={"client_assertion": assertion("orders"), **readers},
         client_secrets=[lambda: "wrong", lambda: "s3cret +&="],
     )
 
 
 @pytest.mark.parametrize("way", ["basic", "post", "private_key_jwt"])
-async def test_client_credentials(way: str, session: aiohttp.ClientSession) -> None:
+async def test_client_credentials(way: str) -> None:
     with serving(client(way)) as (url, server):
-        asks = requests(url, session, "client_credentials", way)
+        asks = requests(url, "client_credentials", way)
         for _ in range(2):  # a second assertion is another one
             assert (await asks.sent(asks.made())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("way", METHODS)
-async def test_password_and_then_its_rotating_refresh_token(way: str, session: aiohttp.ClientSession) -> None:
+async def test_password_and_then_its_rotating_refresh_token(way: str) -> None:
     with serving(client(way)) as (url, server):
-        asks = requests(url, session, "password", way, username=lambda: USER, password=lambda: PASSWORD)
+        asks = requests(url, "password", way, username=lambda: USER, password=lambda: PASSWORD)
         reply = await asks.sent(asks.made())
         assert reply.value == server.issued[-1]
         assert reply.refresh_token in server.refresh_tokens
@@ -87,31 +81,31 @@ async def test_password_and_then_its_rotating_refresh_token(way: str, session: a
         assert caught.value.reason.startswith("invalid_grant: ")
 
 
-async def test_a_refresh_token_from_outside(session: aiohttp.ClientSession) -> None:
+async def test_a_refresh_token_from_outside() -> None:
     with serving(client("basic")) as (url, server):
-        first = requests(url, session, "password", "basic", username=lambda: USER, password=lambda: PASSWORD)
+        first = requests(url, "password", "basic", username=lambda: USER, password=lambda: PASSWORD)
         given = (await first.sent(first.made())).refresh_token or ""
-        asks = requests(url, session, "refresh_token", "basic", refresh_token=lambda: given)
+        asks = requests(url, "refresh_token", "basic", refresh_token=lambda: given)
         assert (await asks.sent(asks.made())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
-async def test_a_user_assertion(kind: str, session: aiohttp.ClientSession) -> None:
+async def test_a_user_assertion(kind: str) -> None:
     with serving(client("basic", kind)) as (url, server):
-        asks = requests(url, session, "jwt_bearer", "basic", assertion=assertion(USER, kind))
+        asks = requests(url, "jwt_bearer", "basic", assertion=assertion(USER, kind))
         assert (await asks.sent(asks.made())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
-async def test_a_client_assertion_of_each_kind_of_key(kind: str, session: aiohttp.ClientSession) -> None:
+async def test_a_client_assertion_of_each_kind_of_key(kind: str) -> None:
     with serving(client("private_key_jwt", kind)) as (url, server):
         readers = {"client_assertion": assertion("orders", kind)}
-        asks = requests(url, session, "client_credentials", "private_key_jwt", **readers)
+        asks = requests(url, "client_credentials", "private_key_jwt", **readers)
         assert (await asks.sent(asks.made())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("way", METHODS)
-async def test_a_sign_in_with_pkce(way: str, session: aiohttp.ClientSession) -> None:
+async def test_a_sign_in_with_pkce(way: str) -> None:
     verifier, back = secrets.token_urlsafe(48), "http://127.0.0.1:8400/"
     with serving(client(way)) as (url, server):
         sign_in = authorization_url(
@@ -122,10 +116,10 @@ async def test_a_sign_in_with_pkce(way: str, session: aiohttp.ClientSession) -> 
             challenge=code_challenge(verifier),
             scope="orders",
         )
-        async with session.get(sign_in, allow_redirects=False) as answer:
+        async with aiohttp.ClientSession() as browser, browser.get(sign_in, allow_redirects=False) as answer:
             came = parse_qs(urlsplit(answer.headers["Location"]).query)
         assert came["state"] == ["st"]
-        asks = requests(url, session, "authorization_code", way)
+        asks = requests(url, "authorization_code", way)
         [code] = came["code"]
         stolen = asks.made("authorization_code", code=code, redirect_uri=back, code_verifier=verifier[::-1])
         with pytest.raises(TokenRefused):
@@ -154,10 +148,10 @@ async def test_a_sign_in_with_pkce(way: str, session: aiohttp.ClientSession) -> 
     ],
 )
 async def test_what_authlib_refuses_is_refused_for_good(
-    session: aiohttp.ClientSession, *, grant: str, way: str, readers: dict[str, Callable[[], str]], code: str
+    *, grant: str, way: str, readers: dict[str, Callable[[], str]], code: str
 ) -> None:
     with serving(client(way)) as (url, server):
-        asks = requests(url, session, grant, way, **readers)
+        asks = requests(url, grant, way, **readers)
         with pytest.raises(TokenRefused) as caught:
             await asks.sent(asks.made())
         assert caught.value.reason.startswith(f"{code}: ")

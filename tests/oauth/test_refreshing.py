@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.budget import Bucket, Budget
-from gateway.oauth.endpoint import TokenEndpoint, open_session
+from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build, token_key
 from gateway.oauth.refreshing import PAUSE, Refreshing, uncut
 from gateway.oauth.requests import Requests
@@ -66,13 +66,12 @@ class Scene:
         self._stack = AsyncExitStack()
 
     async def source(self) -> TokenSource:
-        session = await self._stack.enter_async_context(open_session())
         grant = "refresh_token" if self.configured else "authorization_code"
         requests = Requests(
             partial(build, self.identity.url, client_id="c"),
             grant=grant,
             client_auth="none",
-            endpoint=TokenEndpoint(session, timeout=5.0, wall=self.clock.wall),
+            endpoint=TokenEndpoint(timeout=5.0, wall=self.clock.wall),
             readers={"refresh_token": self.configured} if self.configured else {},
         )
         source = TokenSource(

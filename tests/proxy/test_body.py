@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
+from gateway.network.dialing import Origin
 from gateway.proxy.body import AHEAD, NO_BODY, SHOWN, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import Origin, dial
+from gateway.proxy.dialing import dial
 from tests.fakes.gate import until
 from tests.fakes.upstream import Talk, Upstream
 

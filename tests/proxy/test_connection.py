@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import UpstreamBroken, UpstreamTimeout
+from gateway.network.dialing import Origin
 from gateway.proxy.connection import Connection, StaleConnection
-from gateway.proxy.dialing import Origin, dial
+from gateway.proxy.dialing import dial
 from tests.fakes.gate import until
 from tests.fakes.upstream import CLOSE, OK, Script, Talk, Upstream, reply
 

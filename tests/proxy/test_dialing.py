@@ -11,10 +11,11 @@ import pytest
 import uvloop
 
 from gateway.errors import UpstreamUnreachable
+from gateway.network.dialing import EgressProxy, Origin, basic
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import EgressProxy, Origin, basic, dial
+from gateway.proxy.dialing import dial
 from tests.fakes.egress import Egress
-from tests.fakes.gate import Gate, config, scene
+from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import OK, Talk, Upstream
 
@@ -106,6 +107,7 @@ async def test_another_address_of_a_name_is_tried() -> None:
 
 # Names ---------------------------------------------------------------------------------------------------------------
 
+LOGIN = "set `proxy.username` and `proxy.password`, or user and password in the URL of HTTPS_PROXY"
 LOOPS = pytest.mark.parametrize("kind", [uvloop.Loop, asyncio.SelectorEventLoop])
 
 
@@ -210,10 +212,16 @@ def test_a_name_without_a_live_address_fails_in_time(kind: type[asyncio.Abstract
 # Through an egress proxy ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("is_tls_proxy", [False, True])
 @pytest.mark.parametrize("tls", [False, True])
-async def test_a_tunnel_carries_plain_and_tls(certificate: Path, *, tls: bool) -> None:
-    async with Identity() as identity, Egress() as egress, Upstream(tls=served(certificate) if tls else None) as peer:
-        route = {"proxy": {"url": egress.url}, **({"tls": {"ca": str(certificate)}} if tls else {})}
+async def test_a_tunnel_carries_plain_and_tls(certificate: Path, *, tls: bool, is_tls_proxy: bool) -> None:
+    context = served(certificate)
+    async with (
+        Identity() as identity,
+        Egress(tls=context if is_tls_proxy else None) as egress,
+        Upstream(tls=context if tls else None) as peer,
+    ):
+        route = {"proxy": {"url": egress.url}, "tls": {"ca": str(certificate)}}
         async with Gate(config(identity.url, peer.url, route=route)) as gate:
             for _ in range(2):
                 assert (await gate.get())[2] == b"ok"
@@ -225,6 +233,41 @@ async def test_a_tunnel_carries_plain_and_tls(certificate: Path, *, tls: bool) -
                 f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"
             ]
             assert peer.requests[0].field("Proxy-Authorization") is None
+
+
+async def test_an_idle_connection_in_two_layers_of_tls_is_watched(certificate: Path) -> None:
+    async def then_close(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(OK)
+
+    context = served(certificate)
+    async with (
+        Identity() as identity,
+        Egress(tls=context) as egress,
+        Upstream(then_close, then_close, tls=context) as peer,
+        Gate(
+            config(identity.url, peer.url, route={"proxy": {"url": egress.url}, "tls": {"ca": str(certificate)}})
+        ) as gate,
+    ):
+        for _ in range(2):
+            assert (await gate.get())[2] == b"ok"
+            await peer.until(lambda: peer.open == 0)
+            await until(lambda: gate.pool.counts()["idle"] == 0)
+        assert [record.attempts for record in gate.records] == [1, 1]
+
+
+async def test_a_proxy_that_speaks_tls_unasked_is_named(certificate: Path) -> None:
+    async with Egress(tls=served(certificate)) as egress:
+        reason = await why(Origin("oic.invalid", 443, None, EgressProxy("127.0.0.1", egress.port)))
+    assert reason.startswith("http://oic.invalid:443: egress proxy: the proxy")
+
+
+async def test_a_proxys_certificate_is_checked_for_its_name(certificate: Path) -> None:
+    async with Egress(tls=served(certificate)) as egress:
+        trusting = ssl.create_default_context(cafile=certificate)
+        reason = await why(Origin("oic.invalid", 443, None, EgressProxy("localhost", egress.port, tls=trusting)))
+        assert "egress proxy: TLS: the certificate is not trusted: Hostname mismatch" in reason
+        assert egress.heads == []
 
 
 async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
@@ -243,11 +286,15 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n", "the proxy answered 407"),
+        (
+            b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+            f"the proxy answered 407: {LOGIN}",
+        ),
         (b"HTTP/1.0 403 Forbidden\r\n\r\nno", "the proxy answered 403"),
         (b"SSH-2.0-OpenSSH\r\n\r\n", "the proxy answered no HTTP"),
         (b"HTTP/1.1 200", "the proxy's answer was cut off"),
-        (b"HTTP/1.1 407 No\r\nX: " + b"x" * 20_000, "the proxy's answer was cut off"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "the proxy's answer is longer than 16 KiB"),
+        (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, "the proxy answered 403"),
     ],
 )
 async def test_a_proxy_that_refuses_is_named(answer: bytes, told: str) -> None:

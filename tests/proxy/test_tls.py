@@ -21,9 +21,10 @@ from cryptography.x509.oid import NameOID
 
 from gateway.config.part import Tls
 from gateway.errors import UpstreamUnreachable
+from gateway.network.dialing import EgressProxy, Origin
+from gateway.network.tls import RESUMED_FOR, Resumption, TlsTransport
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import EgressProxy, Origin, dial
-from gateway.proxy.tls import RESUMED_FOR, Resumption, TlsTransport
+from gateway.proxy.dialing import dial
 from gateway.routes import Trust
 from tests.fakes.upstream import Talk, Upstream
 

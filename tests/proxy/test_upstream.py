@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Overloaded, UpstreamBroken, UpstreamUnreachable
+from gateway.network.dialing import Origin
 from gateway.proxy import upstream
 from gateway.proxy.connection import Connection
-from gateway.proxy.dialing import Origin
 from tests.fakes.gate import until
 from tests.fakes.upstream import OK, Talk, Upstream
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,15 +18,18 @@ from tests.system.scene import SECRETS, Settings, certificate, settings, tls_ser
 
 
 class Tunnels:
-    """A proxy that opens tunnels, whatever the name, to a port of this machine; `heads` are the requests it got."""
+    """A proxy that opens tunnels, whatever the name, to a port of this machine; `heads` are the requests it got, inside
+    TLS where `tls` says so.
+    """
 
-    def __init__(self, *, answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n") -> None:
+    def __init__(self, *, answer: bytes = b"HTTP/1.1 200 Connected\r\n\r\n", tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
+        self._tls = tls
         self._talks: set[asyncio.Task[None]] = set()
         self.heads: list[str] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -126,12 +131,82 @@ async def test_a_proxy_without_a_scheme_is_understood(tmp_path: Path) -> None:
         assert len(proxy.heads) == 2
 
 
+@pytest.mark.parametrize("configured", [False, True])
+async def test_an_https_proxy_gets_its_password_inside_tls(tmp_path: Path, *, configured: bool) -> None:
+    async with beyond(tmp_path) as (sandbox, document), Tunnels(tls=tls_server(tmp_path / "server.pem")) as proxy:
+        variables = {"HTTPS_PROXY": f"https://gate:pass%2Fword@{proxy.address}", **SECRETS}
+        if configured:
+            way = {"url": f"https://{proxy.address}", "username": "gate", "password": {"env": "PROXY_PASSWORD"}}
+            document["credentials"]["app"]["proxy"] = document["defaults"]["proxy"] = way
+            variables = {"PROXY_PASSWORD": "pass/word", **SECRETS}
+        file = written(tmp_path, document)
+        async with gateway(file, **variables) as gate:
+            large = b"through both" * 100_000
+            status, _, body = await gate.post("/echo/body", large)
+            assert (status, body) == (200, large)
+            assert (await gate.get("/orders/"))[0] == 200
+        authority = elsewhere(sandbox.origin).removeprefix("https://")
+        assert proxy.targets == [authority, authority]  # one for the token, one kept for both calls
+        assert all("Proxy-Authorization: Basic Z2F0ZTpwYXNzL3dvcmQ=\r\n" in head for head in proxy.heads)
+        ended = await run("check", "--live", "-c", file, **variables)
+        assert f"through the egress proxy {proxy.address}" in ended.out
+
+
+async def test_a_proxy_whose_certificate_is_not_trusted_learns_nothing(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    async with beyond(tmp_path) as (sandbox, document), Tunnels(tls=tls_server(certificate(other))) as proxy:
+        variables = {"HTTPS_PROXY": f"https://gate:word@{proxy.address}", **SECRETS}
+        async with gateway(written(tmp_path, document), **variables) as gate:
+            assert (await gate.get("/orders/"))[0] == 503
+            _, ready = await gate.ask("/readyz")
+            assert ready["credentials"]["app"]["code"] == "proxy"
+            assert "TLS: the certificate is not trusted" in ready["credentials"]["app"]["error"]
+        assert not proxy.heads
+        assert not sandbox.token_requests
+        trusting = {"url": f"https://{proxy.address}", "tls": {"ca": "other/server.pem"}}
+        document["credentials"]["app"]["proxy"] = document["defaults"]["proxy"] = trusting
+        async with gateway(written(tmp_path, document), **variables) as gate:
+            assert (await gate.get("/orders/"))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+async def test_a_proxy_of_another_kind_is_refused_at_the_start(tmp_path: Path, name: str) -> None:
+    async with beyond(tmp_path) as (_, document):
+        file = written(tmp_path, document)
+        variables = {name: "socks5h://gate:pass-word@127.0.0.1:1080", **SECRETS}
+        for verb in ("serve", "check"):
+            ended = await run(verb, "-c", file, **variables)
+            assert ended.status == 78
+            assert f"{name}: names a proxy of the kind `socks5h`; name an http:// or https:// proxy" in ended.err
+            assert "pass-word" not in ended.out + ended.err
+        exempt = await run("check", "-c", file, **variables, NO_PROXY="oic.invalid")
+        assert exempt.status == 0
+
+
+async def test_a_configured_proxy_of_another_kind_is_named_with_its_line(tmp_path: Path) -> None:
+    async with beyond(tmp_path) as (_, document):
+        document["defaults"]["proxy"] = {"url": "socks5://proxy.corp:1080"}
+        ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
+    assert ended.status == 78
+    [line] = ended.err.splitlines()
+    assert re.search(r"gateway\.yaml:\d+: defaults\.proxy\.url: names a proxy of the kind `socks5`; ", line)
+
+
+async def test_interim_answers_and_bare_line_feeds_open_the_tunnel(tmp_path: Path) -> None:
+    answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connected\nVia: old\n\n"
+    async with beyond(tmp_path) as (_, document), Tunnels(answer=answer) as proxy:
+        async with gateway(written(tmp_path, document), **SECRETS, HTTPS_PROXY=proxy.address) as gate:
+            assert (await gate.get("/orders/"))[0] == 200
+        assert len(proxy.heads) == 2
+
+
 async def test_no_proxy_is_honoured(tmp_path: Path) -> None:
     pem = certificate(tmp_path, "oic.invalid")
     async with Sandbox(ssl_context=tls_server(pem)) as sandbox, Tunnels() as proxy:
         document = settings(sandbox, defaults={"tls": {"ca": str(pem)}})
         document["credentials"]["app"]["tls"] = {"ca": str(pem)}
-        for no_proxy in ("127.0.0.1", "*", "localhost,127.0.0.1"):
+        for no_proxy in ("*", "localhost 127.0.0.1", "127.0.0.0/8"):
             variables = {**SECRETS, "HTTPS_PROXY": f"http://{proxy.address}", "NO_PROXY": no_proxy}
             async with gateway(written(tmp_path, document), **variables) as gate:
                 assert (await gate.get("/orders/"))[0] == 200

@@ -8,8 +8,8 @@ from gateway.mistakes import MISTAKES
 from gateway.oic.diagnosis.facts import Certificate, Contact
 from gateway.oic.diagnosis.finding import Finding, blame
 
-# How `proxy.dialing` names the step in the reason of an `upstream-unreachable`, and which row that is; in order, since
-# a failure of the egress proxy may name a later step in its words.
+# How `network.dialing` names the step in the reason of an `upstream-unreachable`, and which row that is; in order,
+# since a failure of the egress proxy may name a later step in its words.
 _SIGNS = (
     (": egress proxy: the proxy answered 407", "proxy-login"),
     (": egress proxy:", "proxy"),

@@ -72,7 +72,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         server_name: str,
         resumption: Resumption,
     ) -> None:
-        """`sock` is the TCP transport's. Raises UnicodeError for a name that no certificate can carry."""
+        """`sock` is the TCP transport's, also where another TLS lies between. Raises UnicodeError for a name that no
+        certificate can carry.
+        """
         super().__init__()
         loop = asyncio.get_running_loop()
         self._loop = loop
@@ -132,6 +134,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         Reads what waits in the socket, so that a session ticket or a new key (RFC 8446 §4.6) is no reason to give up a
         connection. One system call where nothing waits.
         """
+        if isinstance(
+            self._raw, TlsTransport
+        ):  # the connection to an egress proxy: what waits in the socket is its own
+            return self._raw.is_quiet() and not self.is_closing()
         while not self.is_closing():
             try:
                 data = self._socket.recv(RECORD, DONTWAIT)
@@ -171,6 +177,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def can_write_eof(self) -> bool:
         """False: TLS has no half-closed state that servers honour."""
         return False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Give the connection to another protocol: a tunnel is open, and the origin's bytes follow."""
+        self._app = cast(asyncio.Protocol, protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """The protocol that has the connection."""
+        return self._app
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """`ssl_object`, and all that the TCP transport knows."""

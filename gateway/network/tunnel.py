@@ -1,0 +1,117 @@
+"""A tunnel through an egress proxy (RFC 9110 section 9.3.6): asks for it, reads the answer, hands it over."""
+
+import asyncio
+import re
+from typing import cast
+
+LIMIT = 16 * 1024
+"""Bytes of the proxy's answer, interim responses included."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\n]*)?\r?\n")
+_BEGINNING = b"HTTP/1."
+_END = re.compile(rb"\n\r?\n")
+
+
+class TunnelRefused(ConnectionError):
+    """The proxy opens no tunnel."""
+
+
+def connect_request(authority: str, authorization: str) -> bytes:
+    """The request for a tunnel to host:port; `authorization` is the Proxy-Authorization field's value, or empty."""
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+    if authorization:
+        lines.append(f"Proxy-Authorization: {authorization}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def read_answer(data: bytes) -> int | None:
+    """Where the head of a proxy's answer that opens the tunnel ends; None while it is not complete.
+
+    Interim responses are skipped, a line may end in a bare LF (RFC 9112 section 2.2). Raises TunnelRefused.
+    """
+    start = 0
+    while True:
+        line = _STATUS_LINE.match(data, start)
+        if line is None:
+            _check_beginning(data[start:])
+            return None
+        end = _END.search(data, line.end() - 1)
+        if not line[1].startswith(b"1") or line[1] == b"101":
+            if not line[1].startswith(b"2"):
+                raise TunnelRefused(_refusal(line[1].decode()))
+            return end.end() if end else None
+        if end is None:
+            return None
+        start = end.end()
+
+
+def _check_beginning(data: bytes) -> None:
+    """Raises TunnelRefused for what can no longer become a status line."""
+    if b"\n" in data or not _BEGINNING.startswith(data[: len(_BEGINNING)]):
+        hint = "; it speaks TLS: write `https://` in its URL" if data.startswith((b"\x15\x03", b"\x16\x03")) else ""
+        raise TunnelRefused(f"the proxy answered no HTTP{hint}")
+
+
+def _refusal(status: str) -> str:
+    told = f"the proxy answered {status}"
+    if status == "407":
+        told += ": set `proxy.username` and `proxy.password`, or user and password in the URL of HTTPS_PROXY"
+    return told
+
+
+class Tunnel(asyncio.Protocol):
+    """The protocol of the connection to the proxy until the tunnel is open. `hand_over` gives it to the next one."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._transport: asyncio.Transport | None = None
+        self._data = b""
+        self._end = 0
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the proxy has opened the tunnel; an OSError tells why there is none."""
+
+    def hand_over(self, protocol: asyncio.Protocol) -> None:
+        """Once `opened`: `protocol` has the connection from now on, and every byte behind the proxy's answer."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise TunnelRefused("the proxy closed the tunnel as soon as it was open")
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if rest := self._data[self._end :]:
+            protocol.data_received(rest)
+        if not transport.is_closing():
+            transport.resume_reading()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the proxy is reached."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: the proxy's answer; what follows it is the origin's, and kept for the next protocol."""
+        self._data += data
+        if self.opened.done():
+            return
+        try:
+            end = read_answer(self._data)
+        except TunnelRefused as error:
+            self._fail(error)
+            return
+        if end is not None:
+            self._end = end
+            assert self._transport is not None
+            self._transport.pause_reading()
+            self.opened.set_result(None)
+        elif len(self._data) > LIMIT:
+            self._fail(TunnelRefused(f"the proxy's answer is longer than {LIMIT // 1024} KiB"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection to the proxy is gone."""
+        self._transport = None
+        error = exc if isinstance(exc, OSError) else TunnelRefused("the proxy's answer was cut off")
+        self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(error)
+            self.opened.exception()  # who waited for it may have left

@@ -1,0 +1,52 @@
+"""A proxy's answer to CONNECT: what opens the tunnel, what does not, and where the origin's bytes begin."""
+
+import pytest
+
+from gateway.network.tunnel import TunnelRefused, connect_request, read_answer
+
+REST = b"the origin's"
+
+
+def test_the_request_names_the_authority_twice() -> None:
+    assert connect_request("[::1]:443", "") == b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\n\r\n"
+    assert b"\r\nProxy-Authorization: Basic eA==\r\n\r\n" in connect_request("oic:443", "Basic eA==")
+
+
+OPEN = [
+    b"HTTP/1.1 200 Connection established\r\n\r\n",
+    b"HTTP/1.0 200\r\n\r\n",
+    b"HTTP/1.1 204 \r\nContent-Length: 5\r\n\r\n",
+    b"HTTP/1.1 200 OK\nVia: x\n\n",
+    b"HTTP/1.1 200 OK\r\nVia: x\n\r\n",
+    b"HTTP/1.1 200 OK\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 Processing\n\nHTTP/1.1 200 OK\r\nX: 1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("answer", OPEN)
+def test_a_tunnel_opens_whatever_the_line_ends_and_interim_answers(answer: bytes) -> None:
+    assert read_answer(answer) == len(answer)
+    assert read_answer(answer + REST) == len(answer)
+    for end in range(len(answer)):
+        assert read_answer(answer[:end]) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 407 No\n", "the proxy answered 407: set `proxy.username`"),
+        (b"HTTP/1.1 403 Forbidden\r\n", "the proxy answered 403"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n", "the proxy answered 101"),
+        (b"HTTP/1.1 302 Found\r\n", "the proxy answered 302"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 502 Bad Gateway\r\n", "the proxy answered 502"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the proxy answered no HTTP"),
+        (b"S", "the proxy answered no HTTP"),
+        (b"HTTP/1.1 2000 OK\r\n", "the proxy answered no HTTP"),
+        (b"\r\n", "the proxy answered no HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "it speaks TLS: write `https://` in its URL"),
+    ],
+)
+def test_a_refusal_is_known_at_its_first_line(answer: bytes, told: str) -> None:
+    with pytest.raises(TunnelRefused, match=told):
+        read_answer(answer)
