@@ -67,7 +67,7 @@ class Gateway(Desk):
             places=places,
             on_refused=self._shortages.refused,
         )
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._address = config.listen
         self._metrics.watch_callers(self._shortages.metrics)
         self._metrics.watch_connections(self._connections)
@@ -76,12 +76,13 @@ class Gateway(Desk):
         self._closing: set[asyncio.Task[None]] = set()
         self._leaving: set[TokenSource] = set()
 
-    async def open(self, listener: socket.socket, *, address: str) -> None:
-        """Serves the callers that come to a bound socket, closed at `drain`; `address` is what it is called."""
+    async def open(self, listeners: list[socket.socket], *, address: str) -> None:
+        """Serves the callers that come to bound sockets, closed at `drain`; `address` is what they are called."""
         self._address = address
         memory.settle()
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._callers, sock=listener, backlog=BACKLOG)
+        for listener in listeners:
+            self._listeners.append(await loop.create_server(self._callers, sock=listener, backlog=BACKLOG))
         self._shortages.start()
         self._assembly.prefetch()
 
@@ -109,8 +110,8 @@ class Gateway(Desk):
     def drain(self) -> int:
         """Refuses new requests from now on; how many are under way."""
         self._forward.draining = True
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         self._callers.close_idle()
         return self._forward.under_way
 
@@ -269,7 +270,7 @@ class Alone:
             self.admin = await self._admin.start(self._config.admin)
         self._door = Door(self._config.listen)
         self.listen = self._door.address
-        await self._gateway.open(self._door.socket(), address=self.listen)
+        await self._gateway.open(self._door.sockets(), address=self.listen)
 
     async def reload(self, config: Config) -> None:
         """See `Service`; done at once, requests under way end by the old configuration."""

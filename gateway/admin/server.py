@@ -7,7 +7,6 @@ those to malformed requests included, is made here.
 import asyncio
 import json
 import logging
-import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import Place, place
 from gateway.admin.desk import Desk
+from gateway.binding import UnixSocket, bind_tcp
 from gateway.history.port import NoneKept, Unsearchable, document
 from gateway.history.query import BadQuery, parse
 from gateway.observe.log import say
@@ -53,7 +53,7 @@ class AdminServer:
         self._may_call = may_call
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._server: _Server | None = None
-        self._bound: asyncio.Server | None = None
+        self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
         self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/livez": self._livez,
@@ -67,15 +67,15 @@ class AdminServer:
         """Listens on `HOST:PORT` (port 0: any) or `unix:/PATH`; the address as bound. OSError when it is taken."""
         where = place(address)
         self._server = _Server(self._handle, **_LIMITS)
-        self._bound = await _bind(where)
-        for bound in self._bound.sockets:
-            listener = socket.socket(fileno=os.dup(bound.fileno()))
+        if where.path:
+            self._unix = UnixSocket(where.path)
+            bound = [self._unix.socket.dup()]
+        else:
+            bound = bind_tcp(where.host, where.port)
+        for listener in bound:
             listener.listen(BACKLOG)
             self._acceptors.append(Acceptor(listener, self._server, make_room=self._server.make_room))
-        if where.path:
-            return address
-        host, port = self._bound.sockets[0].getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return address if where.path else _bound_address(where, bound)
 
     async def close(self) -> None:
         """Stops listening and ends every connection within a second."""
@@ -83,8 +83,8 @@ class AdminServer:
             self._poll.cancel()
         for acceptor in self._acceptors:
             acceptor.close()
-        if self._bound is not None:
-            self._bound.close()
+        if self._unix is not None:
+            self._unix.close()
         if self._server is not None:
             await self._server.shutdown(timeout=1.0)
 
@@ -214,12 +214,12 @@ class _Server(web.Server):
                 oldest.transport.abort()
 
 
-async def _bind(where: Place) -> asyncio.Server:
-    """Holds the address; connections are accepted by `Acceptor`."""
-    loop = asyncio.get_running_loop()
-    if where.path:
-        return await loop.create_unix_server(asyncio.Protocol, where.path, start_serving=False)
-    return await loop.create_server(asyncio.Protocol, where.host or None, where.port, start_serving=False)
+def _bound_address(where: Place, bound: list[socket.socket]) -> str:
+    """The address as bound; a name that stands for several keeps its name."""
+    host, port = bound[0].getsockname()[:2]
+    if len(bound) > 1 and where.host:
+        host = where.host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _peer(request: web.BaseRequest) -> str | None:

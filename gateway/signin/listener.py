@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.binding import bind_tcp
 from gateway.signin.answer import LONGEST, NotAnswer, NotSignedIn, page
 
 ANY = "http://127.0.0.1:0/callback"
@@ -43,7 +44,8 @@ class Listener:
         self._path = parts.path or "/"
         await self._runner.setup()
         port = 80 if parts.port is None else parts.port
-        await web.TCPSite(self._runner, parts.hostname, port, reuse_address=True).start()
+        for sock in bind_tcp(parts.hostname or "", port):  # a browser may try either address of `localhost`
+            await web.SockSite(self._runner, sock).start()
         if port:
             return redirect_uri
         return redirect_uri.replace(":0/", f":{self._runner.addresses[0][1]}/", 1)

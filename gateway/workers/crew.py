@@ -125,8 +125,10 @@ class Crew:
     async def _bear(self) -> Member:
         assert self._door is not None
         ours, theirs = socket.socketpair()
-        with theirs, self._door.socket() as listener:
-            pid, end = await self._nursery.bear(theirs, listener)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(theirs)
+            listeners = [stack.enter_context(listener) for listener in self._door.sockets()]
+            pid, end = await self._nursery.bear(theirs, listeners)
         now = asyncio.get_running_loop().time()
         self._members[pid] = member = Member(pid, await Line.open(ours), end, born=now)
         return member

@@ -1,6 +1,6 @@
 """The process that forks workers: made before anything that may not live across a fork, and kept free of it.
 
-It waits for one thing, the line to the crew: two sockets come over it, a worker is forked with them, its process id
+It waits for one thing, the line to the crew: sockets come over it, a worker is forked with them, its process id
 goes back, and at its end once more with the status. When the line ends, it waits for its workers and leaves too.
 """
 
@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NoReturn
 
-Work = Callable[[socket.socket, socket.socket], int]
-"""A worker's whole life, given its end of the line and the socket to listen on; its exit status."""
+MOST_SOCKETS = 64
+"""That can be handed to a worker: its line, and one for each address that it listens on."""
+Work = Callable[[socket.socket, list[socket.socket]], int]
+"""A worker's whole life, given its end of the line and the sockets to listen on; its exit status."""
 Birth = tuple[int, asyncio.Future[int]]
 """Its process id; its end: the exit status, or less than zero the signal that killed it."""
 
@@ -51,9 +53,9 @@ class Nursery:
         """Begins to hear of births and ends, within the running loop."""
         asyncio.get_running_loop().add_reader(self._line, self._hear)
 
-    async def bear(self, line: socket.socket, listener: socket.socket) -> Birth:
-        """One worker more, with copies of both sockets. Raises OSError where the system gives none."""
-        socket.send_fds(self._line, [b"+"], [line.fileno(), listener.fileno()])
+    async def bear(self, line: socket.socket, listeners: list[socket.socket]) -> Birth:
+        """One worker more, with copies of all these sockets. Raises OSError where the system gives none."""
+        socket.send_fds(self._line, [b"+"], [line.fileno(), *(listener.fileno() for listener in listeners)])
         birth: asyncio.Future[Birth] = asyncio.get_running_loop().create_future()
         self._births.append(birth)
         return await birth
@@ -106,7 +108,7 @@ def _mind(line: socket.socket, work: Work) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: _report(line, os.WNOHANG))
-    while descriptors := socket.recv_fds(line, 1, 2)[1]:
+    while descriptors := socket.recv_fds(line, 1, MOST_SOCKETS)[1]:
         with _undisturbed():  # a birth is told before its end
             _tell(line, _forked(partial(_be_worker, line, descriptors, work)), _BORN)
         for descriptor in descriptors:
@@ -129,8 +131,8 @@ def _be_worker(line: socket.socket, descriptors: list[int], work: Work) -> int:
     line.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-    ours, listener = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-    return work(ours, listener)
+    ours, *listeners = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    return work(ours, listeners)
 
 
 def _report(line: socket.socket, options: int) -> None:

@@ -21,16 +21,16 @@ Run = Callable[[Coroutine[Any, Any, int]], int]
 log = logging.getLogger("gateway.workers")
 
 
-def work(line: socket.socket, listener: socket.socket, *, run: Run) -> int:
+def work(line: socket.socket, listeners: list[socket.socket], *, run: Run) -> int:
     """The whole life of a worker's process; exit status 0 after a drained stop, 1 where requests were cut off."""
-    return run(Worker(listener).live(line))
+    return run(Worker(listeners).live(line))
 
 
 class Worker:
     """Answers the crew's questions: the methods without an underscore in `_handlers`."""
 
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, listeners: list[socket.socket]) -> None:
+        self._listeners = listeners
         self._records: Log | None = None
         self._gateway: Gateway | None = None
         self._leaving = asyncio.Event()
@@ -74,7 +74,7 @@ class Worker:
         config, address = wanted
         self._records = setup(config.log.level, config.log.format)
         self._gateway = Gateway(config, self._records, environ=os.environ)
-        await self._gateway.open(self._listener, address=address)
+        await self._gateway.open(self._listeners, address=address)
 
     async def _ping(self, _: object) -> None:
         """Tells that the loop turns."""

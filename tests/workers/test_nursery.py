@@ -7,7 +7,7 @@ SCRIPT = """
 import asyncio, os, signal, socket, sys, time
 from gateway.workers.nursery import Nursery
 
-def work(line, listener):
+def work(line, listeners):
     said = line.recv(10)
     line.send(said + b" by " + str(os.getppid()).encode())
     if said == b"fail":
@@ -20,7 +20,7 @@ async def main(nursery):
     async def bear():
         ours, theirs = socket.socketpair()
         with theirs, socket.socket() as listener:
-            return ours, *await nursery.bear(theirs, listener)
+            return ours, *await nursery.bear(theirs, [listener])
     born = await asyncio.gather(*(bear() for _ in range(3)))
     for (ours, pid, end), word in zip(born, (b"leave", b"fail", b"die")):
         ours.send(word)
@@ -56,7 +56,7 @@ async def main(nursery):
     await nursery.lost.wait()
     ours, theirs = socket.socketpair()
     try:
-        await nursery.bear(theirs, ours)
+        await nursery.bear(theirs, [ours])
     except OSError:
         print("missed")
     await nursery.close()

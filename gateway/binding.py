@@ -1,0 +1,155 @@
+"""Binds the addresses that the gateway listens on: all addresses of a name, and unix sockets that nobody else uses.
+
+Nothing is ever removed but a socket that this process has bound, or one on which nobody listens any more.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+
+ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))  # a family or an address that this machine does not have
+LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+TRIES = 10  # ports that are tried, where one must be free for several addresses
+PROBE = 1.0  # seconds that another process has to take a connection
+
+
+def bind_tcp(host: str, port: int) -> list[socket.socket]:
+    """Binds every address that a host name or address stands for (empty: all of the machine) to one port; port 0
+    chooses one. `localhost` is 127.0.0.1 and ::1, whatever the resolver knows of it (RFC 6761 §6.3). Addresses of a
+    family that the machine lacks are left out. Raises OSError where none is left, or one cannot be had.
+    """
+    addresses = _resolve(host, port)
+    for _ in range(TRIES if port == 0 and len(addresses) > 1 else 0):  # the port may be taken at one of them
+        with contextlib.suppress(OSError):
+            return _bind_all(addresses, port)
+    return _bind_all(addresses, port)
+
+
+class UnixSocket:
+    """Listens on a path until `close`, which removes the file if it is still its own; `socket` listens already, so that
+    another process cannot take it for a dead one. Raises OSError where something is there that is in use, or no socket.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._bind()
+            self._identity = _identity(path)
+            self.socket.listen()
+        except OSError:
+            self.socket.close()
+            raise
+
+    def close(self) -> None:
+        """Removes the file, unless another process has put its own there."""
+        self.socket.close()
+        if self._identity is not None and _identity(self._path) == self._identity:
+            _unlink(self._path)
+        self._identity = None
+
+    def _bind(self) -> None:
+        try:
+            self.socket.bind(self._path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _remove_dead(self._path)
+            self.socket.bind(self._path)
+
+
+def _resolve(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
+    """The family and socket address of each address of the host."""
+    if host.lower() == "localhost":
+        return [(family, (address, port)) for family, address in LOOPBACK]
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((int(family), where) for family, _, _, _, where in found))
+
+
+def _bind_all(addresses: list[tuple[int, tuple[object, ...]]], port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, where in addresses:
+            try:
+                bound.append(_bind_one(family, (where[0], port, *where[2:]), is_one_of_many=len(addresses) > 1))
+            except OSError as error:
+                if error.errno not in ABSENT:
+                    raise
+                absent = error
+                continue
+            port = bound[0].getsockname()[1]
+        if absent is not None and not bound:
+            raise absent
+    except OSError:
+        for sock in bound:
+            sock.close()
+        raise
+    return bound
+
+
+def _bind_one(family: int, where: tuple[object, ...], *, is_one_of_many: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_one_of_many and family == socket.AF_INET6:  # the IPv4 addresses have sockets of their own
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+    except OSError as error:
+        sock.close()
+        reason = (error.strerror or str(error)).lower()
+        raise OSError(error.errno, f"cannot bind {where[0]}, port {where[1]}: {reason}") from error
+    return sock
+
+
+def bind_beside(holder: socket.socket) -> socket.socket:
+    """Binds one more socket to where the holder is (SO_REUSEPORT, which the holder must have set)."""
+    sock = socket.socket(holder.family, holder.type, holder.proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if holder.family == socket.AF_INET6:
+            only = holder.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        sock.bind(holder.getsockname())
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_dead(path: str) -> None:
+    """Removes the socket of a process that has ended without removing it. Raises OSError for anything else."""
+    found = _identity(path)
+    if found is None:  # removed meanwhile
+        return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise OSError("a file that is not a socket has this name, and is left alone")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            pass
+        except OSError as error:
+            raise OSError(f"another process may listen on this socket ({error.strerror or error})") from error
+        else:
+            raise OSError("another process listens on this socket")
+    if _identity(path) == found:
+        _unlink(path)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode of what has this name, itself where it is a link; None where nothing has."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108 - a socket's address, not a path of ours
