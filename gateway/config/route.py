@@ -99,7 +99,8 @@ class RouteSettings(Part):
     credential: str | None = None
     """Name of the credential whose token is injected."""
     methods: Annotated[list[Literal[METHODS]], Field(min_length=1)] | None = None  # type: ignore[valid-type] # a tuple of names is one list of words
-    """Methods that the route takes; omitted: all. GET brings HEAD."""
+    """Methods that the route takes; omitted: all. GET brings HEAD. A method that a caller names in
+    `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override` or as `_method` in the query must be one too."""
     timeout: Timeout | None = None
     """How long each step may take."""
     replay: Literal["any", "safe", "never"] | None = None

@@ -1,12 +1,14 @@
 """A request as it arrives: may it be served at all, and where does it go? Steps 1 and 2 of the walk."""
 
+from collections.abc import Collection
 from typing import TypeVar
 
-from gateway.errors import BadRequest, BodyTooLarge, Draining, Forbidden, NoRoute, Overloaded
+from gateway.errors import BadRequest, BodyTooLarge, Draining, Forbidden, MethodNotAllowed, NoRoute, Overloaded
 from gateway.proxy.admission import Admission
 from gateway.proxy.body import NO_BODY
 from gateway.proxy.exchange import Exchange, fresh_id
 from gateway.proxy.headers import request_id
+from gateway.proxy.method_override import effective_method, overriding_methods
 from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.places import Refusal
 from gateway.proxy.requests import RequestHead
@@ -69,6 +71,26 @@ def find(
     exchange.host = authority.encode("ascii")
     # RFC 9112 §3.2.4: without path and query, OPTIONS asks the server as a whole.
     return None if rest == authority and head.method == "OPTIONS" else routing.find(origin_form)
+
+
+def check_methods(
+    head: RequestHead, allowed: frozenset[str], *, removed: Collection[bytes] = (), added: Collection[str] = ()
+) -> str:
+    """Return the method that decides on retries; `removed` fields do not go out, `added` methods are named by what the
+    route sets. Raises MethodNotAllowed for a method that the route does not take, also where a field or the query names
+    it in place of the request's own; BadRequest for a field that names no method.
+    """
+    allow = tuple(sorted(allowed))
+    if head.method not in allowed:
+        raise MethodNotAllowed(allow=allow)
+    try:
+        overrides = overriding_methods(head.noted, head.target, removed=removed)
+    except ValueError as field:
+        raise BadRequest(f"The value of `{field}` is not a method.") from None
+    for method, place in overrides.items():
+        if method not in allowed:
+            raise MethodNotAllowed(f"This route does not take the method that {place} names.", allow=allow)
+    return effective_method(head.method, (*overrides, *added))
 
 
 def take_body(exchange: Exchange, head: RequestHead, *, keep: int, limit: int | None) -> None:

@@ -5,7 +5,7 @@ is no HTTP here: control bytes, a line feed or a carriage return alone, a folded
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -51,13 +51,16 @@ class Kinds(dict[bytes, Entry | None]):
     Raises Malformed for what is no name.
     """
 
-    def __init__(self, table: Mapping[bytes, Kind], *, dropped: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, table: Mapping[bytes, Kind], *, dropped: tuple[bytes, ...] = (), alike: Collection[bytes] = ()
+    ) -> None:
         """`table` by lower-case name; `dropped` are prefixes of names that never pass, and with them no name that is
-        one of the table's when its `_` are taken for `-`.
+        one of the table's when its `_` are taken for `-`; those in `alike` are noted in such a spelling too.
         """
         super().__init__()
         self._table = table
         self._dropped = dropped
+        self._alike = frozenset(alike)
 
     def __missing__(self, name: bytes) -> Entry | None:
         """Settles a spelling that is new."""
@@ -70,6 +73,8 @@ class Kinds(dict[bytes, Entry | None]):
             plain = key.replace(b"_", b"-")
             is_ours = plain != key and self._table.get(plain) in {Kind.DROP, Kind.NOTE}
             kind = Kind.DROP if is_ours or plain.startswith(self._dropped) else None
+            if plain in self._alike:
+                key, kind = plain, self._table[plain]
         is_noted = kind in {Kind.NOTE, Kind.SHOW}
         entry = None if kind is None else Entry(key, kind is Kind.SHOW, is_noted, kind is Kind.HOLD)
         if len(self) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from gateway.errors import (
     CallerGone,
     Draining,
@@ -29,7 +31,7 @@ from gateway.oic.instances import BODY_PART, INSTANCE_ID, media, salvage_trace, 
 from gateway.oic.trail import Trail
 from gateway.proxy import attempts
 from gateway.proxy.admission import check_browser
-from gateway.proxy.arrival import admit, find, greet, take_body
+from gateway.proxy.arrival import admit, check_methods, find, greet, take_body
 from gateway.proxy.attempts import Step, Tries, Verdict
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.connection import Connection, StaleConnection
@@ -142,7 +144,7 @@ class Forward:
         if exchange.body is not NO_BODY and is_screened(head, way.target):
             await screen(exchange, head, way.target, route.idle_timeout)
         token = route.source.current() or await self._token(exchange, route)
-        tries = Tries(head.method, route.replay, route.idempotent)
+        tries = Tries(way.method or head.method, route.replay, route.idempotent)
         errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)
         if route.edits is not None or exchange.body.removed or not ASKED.isdisjoint(head.noted):
             edit(errand)
@@ -236,8 +238,10 @@ class Forward:
         route = way.route
         self._enter_route(exchange, way)
         check_browser(head.noted.get(b"origin"), head.noted.get(b"sec-fetch-site"), route.origins)
-        if method not in route.methods:
-            raise MethodNotAllowed(allow=tuple(sorted(route.methods)))
+        edits = route.edits
+        removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
+        if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
+            way = msgspec.structs.replace(way, method=effective)
         exchange.caller.settled = Settled(head, table, exchange.host, way)
         return way
 

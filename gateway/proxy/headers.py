@@ -11,6 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from gateway.proxy.fields import Kind, Kinds, named_by, value_of, without
+from gateway.proxy.method_override import OVERRIDE_FIELDS
 from gateway.proxy.replies import ReplyHead
 from gateway.proxy.requests import METHODS_WITH_BODY, RequestHead
 
@@ -23,6 +24,7 @@ OURS = b"content-length expect x-request-id via".split()
 NOTED = b"connection host transfer-encoding upgrade".split()
 ASKED = frozenset(b"accept-encoding if-match if-range range".split())  # what counts in OIC's bytes, or hides them
 SHOWN = [*ASKED, *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split()]
+SHOWN += OVERRIDE_FIELDS
 STOPPED = [*HOP_BY_HOP, *KEPT_BACK, *OURS]
 
 COOKIES = frozenset(b"set-cookie set-cookie2".split())
@@ -43,6 +45,7 @@ CALLER = Kinds(
         **dict.fromkeys(SHOWN, Kind.SHOW),
     },
     dropped=KEPT_BACK_PREFIXES,
+    alike=OVERRIDE_FIELDS,
 )
 REPLY = Kinds(
     {

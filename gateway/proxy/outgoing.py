@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
 
+from gateway.proxy.method_override import OVERRIDE_FIELDS, QUERY_PARAMETER
+
 VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
 
 Facts = Mapping[str, str]
@@ -27,6 +29,8 @@ class Edits:
     """Fields of the caller that do not pass, by lower-case name, each `_` as `-`."""
     replaced: frozenset[str]
     """Parameters of the caller that do not pass, decoded."""
+    methods: tuple[str, ...] = ()
+    """Methods that what is set names in place of the caller's."""
 
     @classmethod
     def of(cls, *, fields: Named, removed: Iterable[str], parameters: Named) -> "Edits | None":
@@ -35,7 +39,9 @@ class Edits:
         if not names and not parameters:
             return None
         dropped = frozenset(_blurred(name.encode()) for name in names)
-        return cls(fields, parameters, dropped, frozenset(name for name, _ in parameters))
+        methods = [value.upper() for name, value in fields if _blurred(name.encode()) in OVERRIDE_FIELDS]
+        methods += [value.upper() for name, value in parameters if name.lower() == QUERY_PARAMETER]
+        return cls(fields, parameters, dropped, frozenset(name for name, _ in parameters), tuple(methods))
 
     def lines(self, lines: list[bytes], facts: Facts) -> list[bytes]:
         """The field lines that go out in place of the caller's `lines`; what is set comes last."""

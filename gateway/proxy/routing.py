@@ -65,6 +65,8 @@ class Way(msgspec.Struct, Generic[R], frozen=True):
     path: str
     named: str = ""
     """How a caller that uses the gateway as its HTTP proxy named the upstream: `http://authority`; else empty."""
+    method: str = ""
+    """The method that decides on retries, where the request names another one beside its own (`method_override`)."""
 
 
 class Prefixes(Generic[R]):

@@ -1,0 +1,56 @@
+"""Pure: the methods that a request asks a server to take in place of its own.
+
+OIC's API honours `X-HTTP-Method-Override`; the other two fields are its siblings (Microsoft's and IBM's). Servers that
+turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`, so that every such spelling counts. Whether OIC
+honours the query parameter `_method`, as some frameworks do, is not known: it counts where its value is a method. What
+is counted can only restrict: each named method must be allowed, and safe to be sent twice.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from urllib.parse import unquote_plus
+
+from gateway.proxy.attempts import SAFE_METHODS
+
+OVERRIDE_FIELDS = {
+    b"x-http-method-override": "X-HTTP-Method-Override",
+    b"x-http-method": "X-HTTP-Method",
+    b"x-method-override": "X-Method-Override",
+}
+"""By lower-case name, as they are usually written."""
+QUERY_PARAMETER = "_method"
+
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+# `_method`, any of its characters percent-encoded, and its value.
+_IN_QUERY = re.compile(
+    r"(?:^|[&;])"
+    + "".join(rf"(?:{letter}|%{ord(letter):02x}|%{ord(letter.upper()):02x})" for letter in QUERY_PARAMETER)
+    + r"=([^&;]*)",
+    re.IGNORECASE | re.ASCII,
+)
+_KNOWN = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
+
+
+def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Collection[bytes] = ()) -> dict[str, str]:
+    """Return each method that the request names beside its own, in upper case, with the place that names it. Fields in
+    `removed` do not go out and do not count. Raises ValueError with the name of a field whose value is no method.
+    """
+    found: dict[str, str] = {}
+    for key, name in OVERRIDE_FIELDS.items():
+        if key in noted and key not in removed:
+            for word in noted[key].decode("latin-1").split(","):
+                method = word.strip(" \t")
+                if _METHOD.fullmatch(method) is None:
+                    raise ValueError(name)
+                found.setdefault(method.upper(), f"`{name}`")
+    query = target.partition("?")[2]
+    for value in _IN_QUERY.findall(query) if query else ():
+        method = unquote_plus(value).strip().upper()
+        if method in _KNOWN:
+            found.setdefault(method, f"`{QUERY_PARAMETER}` in the query")
+    return found
+
+
+def effective_method(method: str, overrides: Collection[str]) -> str:
+    """Return the method that decides on retries: the first that is not safe, else the request's own."""
+    return next((named for named in (method, *overrides) if named not in SAFE_METHODS), method)
