@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Hashable
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.budget import Budget
 from gateway.oauth.clock import Clock
-from gateway.oauth.grants import TokenReply, TokenRequest, safe_text
+from gateway.oauth.grants import TokenReply, TokenRequest
 from gateway.oauth.lifetime import SHORTEST_LIFE, Lead, Token, lifetime, state
+from gateway.oauth.redaction import safe_text
 from gateway.oauth.refreshing import Refreshing, uncut
 from gateway.oauth.watch import Watch
 

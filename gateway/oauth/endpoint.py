@@ -13,7 +13,8 @@ from aiohttp.tracing import Trace
 
 from gateway.errors import TokenUnavailable
 from gateway.network.dialing import CannotConnect, EgressProxy, Origin, Step, connect
-from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, read_revocation, safe_text
+from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, read_revocation
+from gateway.oauth.redaction import safe_text
 
 MAX_REPLY = 256 * 1024
 

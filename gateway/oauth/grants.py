@@ -20,12 +20,12 @@ from urllib.parse import urlencode
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.client_auth import CLIENT_AUTH, shapes
 from gateway.oauth.failures import PERMANENT
+from gateway.oauth.redaction import STRUCK, safe_text
 
 LONGEST_LIFE = 366 * 86400.0  # identity domains give at most a year
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,65536}")  # safe in a header; RFC 6750 §2.1 is narrower than what servers send
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?")
 _SECONDS = re.compile(r"[0-9]{1,10}")
 _DIRECTIVE = re.compile(r"urn:opc:resource:(expiry=.*|multiresourcescope)|offline_access|openid|profile|email")
 
@@ -187,10 +187,10 @@ def read_reply(
 ) -> TokenReply:
     """The token in an answer, or TokenRefused or TokenUnavailable: one of the three for any status, head and bytes.
 
-    `now` is the time of day, to read `Retry-After` dates by where the answer has no `Date`. No text of `hidden` and
-    nothing that looks like a JWT gets into the error's `reason`, which begins with a code and a colon. Of several
-    tokens (`tokenResponses`) the one for `wanted` is taken. A refresh token beside no usable token is the error's
-    `successor`.
+    `now` is the time of day, to read `Retry-After` dates by where the answer has no `Date`. No part of a text of
+    `hidden` and nothing that looks like a JWT gets into the error's `reason`, which begins with a code and a colon. Of
+    several tokens (`tokenResponses`) the one for `wanted` is taken. A refresh token beside no usable token is the
+    error's `successor`.
     """
     fields = {name.lower(): value for name, value in headers.items()}
     document = _document(body)
@@ -226,14 +226,6 @@ def read_revocation(status: int, headers: Mapping[str, str], body: bytes, *, hid
         _fail(status, _document(body), wait=wait, hidden=tuple(hidden))
 
 
-def safe_text(text: str, *, hidden: Iterable[str] = (), limit: int = 200) -> str:
-    """A foreign text made fit for a log: secrets and JWTs blotted out, one line of printable ASCII, bounded."""
-    for secret in sorted(filter(None, hidden), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in _JWT.sub("***", text))
-    return plain[:limit]
-
-
 def _document(body: bytes) -> dict[str, object]:
     try:
         document = json.loads(body)
@@ -252,7 +244,8 @@ def _fail(status: int, document: dict[str, object], *, wait: float | None, hidde
     text = safe_text(said, hidden=hidden) if isinstance(said, str) else "no description"
     if code in PERMANENT and status < 500:
         raise TokenRefused(reason=f"{code}: {text}")
-    raise TokenUnavailable(reason=f"{safe_text(code, hidden=hidden)}: {text} ({status})", retry_after=wait)
+    shown = code if safe_text(code, hidden=hidden) == code else STRUCK
+    raise TokenUnavailable(reason=f"{shown}: {text} ({status})", retry_after=wait)
 
 
 def _unread(status: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from html import escape
 from urllib.parse import parse_qsl
 
-from gateway.oauth.grants import safe_text
+from gateway.oauth.redaction import safe_text
 
 LONGEST = 16 * 1024
 """Characters of an answer."""

@@ -16,8 +16,9 @@ from gateway.config.model import Config, Credential
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.failures import code_of, remedy_for
-from gateway.oauth.grants import TokenReply, safe_text
+from gateway.oauth.grants import TokenReply
 from gateway.oauth.lifetime import Lead, lifetime
+from gateway.oauth.redaction import safe_text
 from gateway.oauth.refreshing import stored
 from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.turns import Turns

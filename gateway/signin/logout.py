@@ -11,7 +11,7 @@ from gateway.config.settled import revoke_url_of
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.authorization import revocation
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.grants import safe_text
+from gateway.oauth.redaction import safe_text
 from gateway.oauth.refreshing import token_in
 from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.turns import Turns

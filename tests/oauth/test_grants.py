@@ -20,9 +20,9 @@ from gateway.oauth.grants import (
     read_reply,
     read_revocation,
     refresh_form,
-    safe_text,
     token_key,
 )
+from gateway.oauth.redaction import safe_text
 
 URL = "https://idcs.example/oauth2/v1/token"
 NOW = 1_800_000_000.0
