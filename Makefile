@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
 FUZZ := $(VENV)/fuzz
+AJV := $(VENV)/ajv
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -19,7 +20,7 @@ help:  ## show these lines
 demo: $(STAMP)  ## take a tour: sandbox and gateway as real processes, verified step by step
 	@$(BIN)/python -m demo.tour $(ARGS)
 
-test: $(STAMP)  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
+test: $(STAMP) $(AJV)/.installed  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
 	@command -v redis-server >/dev/null || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y redis-server; } >/dev/null 2>&1 || \
 		echo "the tests of the store need a real Redis; by hand: apt-get install redis-server" >&2
@@ -72,6 +73,13 @@ $(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
 		--requirement tests/fuzz/requirements.txt
 	@echo "$(abspath $(VENV))"/lib/python3.*/site-packages >"$$(echo $(FUZZ)/lib/python3.*/site-packages)/product.pth"
 	@touch $@
+
+$(AJV)/.installed: tests/config/ajv/package-lock.json | $(STAMP)
+	@command -v npm >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y nodejs npm; } >/dev/null 2>&1 || \
+		echo "the tests of the schema need npm; by hand: apt-get install nodejs npm" >&2
+	@mkdir -p $(AJV) && cp tests/config/ajv/package*.json $(AJV)
+	@npm ci --prefix $(AJV) --no-audit --no-fund --silent && touch $@ || echo "npm cannot install Ajv; its tests fail" >&2
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }

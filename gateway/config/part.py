@@ -4,7 +4,7 @@ egress proxy.
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
 
@@ -17,8 +17,19 @@ class Part(BaseModel):
     )
 
 
+def exactly_one(*keys: str, required: tuple[str, ...] = ()) -> ConfigDict:
+    """Says in the JSON Schema that one of the keys has a value, and only one. A validator of the part checks that, and
+    the keys that are `required`, with remedies of its own.
+    """
+    choices: list[JsonValue] = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in keys]
+    extra: dict[str, JsonValue] = {"oneOf": choices, "required": [*required]}
+    return ConfigDict(json_schema_extra=extra if required else {"oneOf": choices})
+
+
 class SecretRef(Part):
     """Where a secret is found; exactly one of these."""
+
+    model_config = exactly_one("file", "env", "oci_vault")
 
     file: FilePath | None = None
     """File that holds the secret, relative to the configuration file; a newline at its end is left off."""

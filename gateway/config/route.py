@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.part import Part, Proxy, Tls
+from gateway.config.part import Part, Proxy, Tls, exactly_one
 from gateway.config.values import (
     PATH_PATTERN,
     BaseUrl,
@@ -72,6 +72,8 @@ class Query(Part):
 
 class InstanceId(Part):
     """One place where the instance id may stand; exactly one of these."""
+
+    model_config = exactly_one("header", "json", "xml")
 
     header: HeaderName | None = None
     """Field of the reply."""

@@ -28,10 +28,14 @@ def schema_text() -> str:
 
 
 def _tidy(key: dict[str, Any]) -> None:
-    """Leaves off what only repeats the key, writes a default as the file would, and all choices in one list."""
+    """Leaves off what only repeats the key, writes a default as the file would, and all choices in one list. Refuses
+    names that do not fit the pattern of names.
+    """
     key.pop("title", None)
     if "description" in key:
         key["description"] = " ".join(key["description"].split())
+    if "patternProperties" in key:
+        key["additionalProperties"] = False
     if "anyOf" in key:
         key["anyOf"] = [inner for choice in key["anyOf"] for inner in choice.get("oneOf", [choice])]
     default = key.pop("default", None)

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.config.part import Part, SecretRef, Tls
+from gateway.config.part import Part, SecretRef, Tls, exactly_one
 from gateway.config.place import read_place
 from gateway.config.values import Duration, FilePath, Name, Text
 
@@ -55,11 +55,12 @@ class Redis(Part):
 class State(Part):
     """Where tokens are kept: a file for the workers of one machine, or a Redis for replicas."""
 
+    model_config = exactly_one("path", "redis", required=("keys",))
     path: FilePath | None = None
     """SQLite file, made where it does not exist; on a disk of this machine, relative to the configuration file."""
     redis: Redis | None = None
     """The Redis that replicas share."""
-    keys: list[SecretRef] = Field(default_factory=list)
+    keys: list[SecretRef] = Field(default_factory=list, json_schema_extra={"minItems": 1})
     """Keys that entries are encrypted with, by reference: 32 bytes each, in base64 or hex. The first one encrypts, all
     decrypt, so that a key can be changed."""
     timeout: Duration = 0.5

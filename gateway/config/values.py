@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from gateway.network.egress import read_proxy_url
 
@@ -26,8 +26,8 @@ HOST_PATTERN = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$"
 ORIGIN_PATTERN = r"^(\*|https?://[^/?#@\s]+)$"
 FIELD_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$"
 VALUE_PATTERN = r"^([!-~]([ -~]*[!-~])?)?$"  # ASCII, nothing that breaks a line, no blank at its ends (RFC 9110 §5.5)
-POINTER_PATTERN = r"^(/([^~]|~[01])*)+$"
-TAG_PATTERN = r"^[^\s:<>/&'\"=]+$"
+POINTER_PATTERN = r"^(/([^~/]|~[01])*)+$"
+TAG_PATTERN = r"^[^\s:<>/&'\x22=]+$"  # no `\"`: an escape that ECMA-262 refuses in its Unicode mode
 
 # What frames a message, says who calls, or is the gateway's own word (RFC 9110 §7.6.1, RFC 9112 §6).
 OWN_FIELDS = frozenset(
@@ -225,9 +225,14 @@ def _template(value: str) -> str:
     return value
 
 
-Address = Annotated[str, AfterValidator(_address)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+def _shown(pattern: str) -> WithJsonSchema:
+    """What editors can check of a text that a function validates: no more than a necessary condition."""
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Address = Annotated[str, AfterValidator(_address), _shown(r"^(unix:/.+|[^/\s]+:[0-9]{1,5})$")]
+HttpUrl = Annotated[str, AfterValidator(_http_url), _shown(r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$")]
+BaseUrl = Annotated[str, AfterValidator(_base_url), _shown(r"^[Hh][Tt][Tt][Pp][Ss]?://[!\x22$->@-~]+$")]
 ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network, json_schema_input_type=str)
