@@ -104,7 +104,8 @@ class Routes:
             self._upstreams[origin] = Upstream(
                 origin, size=pool.size, idle=pool.idle, max_age=pool.max_age, budget=self._budget
             )
-        return Place(base, self._upstreams[origin], f"Host: {base.authority}".encode())
+        upstream = self._upstreams[origin]
+        return Place(base, upstream, upstream.share_of(route.name), f"Host: {base.authority}".encode())
 
 
 def _design_of(route: SettledRoute, base: Base) -> str | None:

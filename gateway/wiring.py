@@ -139,6 +139,7 @@ class Parts:
             admission=Admission(config.allow, hosts_of(config)),
             own=OwnAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
             body_limit=config.limits.body,
+            body_rate=config.limits.body_rate,
             public_url=(config.public_url or "").rstrip("/"),
         )
         return Assembly(config, table, routes, sources, maker.upstreams, store)

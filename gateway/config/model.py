@@ -193,6 +193,8 @@ class Limits(Part):
     """The whole head."""
     body: Size | None = None
     """Largest request body; omitted: no limit (bodies stream)."""
+    body_rate: Size = 1024
+    """Least bytes a second of a request body, on average, beyond 60 s that any body may take; 0B: no limit."""
     connections: Annotated[int, Field(ge=1)] = 10_000
     """Most connections of callers at once, to each worker; fewer where the limit of open files does not allow it."""
     address_share: Annotated[float, Field(ge=0.01, le=1)] = 0.5
@@ -204,7 +206,7 @@ class Pool(Part):
     """Connections to each upstream origin."""
 
     size: Annotated[int, Field(ge=1)] = 256
-    """Most connections to one origin at once."""
+    """Most connections to one origin at once; where several routes lead to it, each uses three quarters at most."""
     idle: Duration = 15.0
     """An unused connection is closed after this time."""
     max_age: Duration = 600.0

@@ -110,7 +110,8 @@ class RouteSettings(Part):
     idempotent: bool | None = None
     """True: every method of the route may be repeated after 429, 502, 503, 504 as if it were safe. Default false."""
     replay_limit: Size | None = None
-    """Up to this size a body is kept so that it can be sent a second time. Default 256KiB."""
+    """Up to this size a body is complete before a connection is taken for it, and is kept so that it can be sent a
+    second time; 0B: it streams from its first byte. Default 256KiB."""
     origins: list[Origin] | None = None
     """Browser origins that may call the route, or `*`; omitted: none."""
     keep_cookies: bool | None = None

@@ -93,9 +93,10 @@ def check_methods(
     return effective_method(head.method, (*overrides, *added))
 
 
-def take_body(exchange: Exchange, head: RequestHead, *, keep: int, limit: int | None) -> None:
-    """Makes the body ready to be sent on: up to `keep` bytes of it are kept. Raises BodyTooLarge for one that says so,
-    a chunked one is counted against `limit` as it comes; BadRequest for one that is broken already.
+def take_body(exchange: Exchange, head: RequestHead, *, keep: int, limit: int | None, rate: int) -> None:
+    """Makes the body ready to be sent on: up to `keep` bytes of it are kept, and it must not come slower than `rate`.
+    Raises BodyTooLarge for one that says so, a chunked one is counted against `limit` as it comes; BadRequest for one
+    that is broken already.
     """
     if exchange.body is NO_BODY:
         return
@@ -104,4 +105,4 @@ def take_body(exchange: Exchange, head: RequestHead, *, keep: int, limit: int | 
     if limit is not None and (head.length or 0) > limit:
         raise BodyTooLarge
     invite = exchange.delivery.invite if head.expects_continue else None
-    exchange.body.admit(keep=keep, limit=limit, invite=invite)
+    exchange.body.admit(keep=keep, limit=limit, invite=invite, rate=rate)

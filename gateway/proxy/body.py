@@ -5,6 +5,7 @@ other waits: reading pauses while more than `AHEAD` bytes lie here.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,6 +16,8 @@ from gateway.proxy.fields import Malformed
 
 AHEAD = 512 * 1024
 SHOWN = 64 * 1024  # bytes that are looked at in one go
+GRACE = 60.0
+"""Seconds that may be spent waiting for any body, however slowly it comes."""
 
 
 class Screening(Protocol):
@@ -36,8 +39,8 @@ class CallerBody:
     """
 
     __slots__ = (
-        *("_ended", "_flow", "_framing", "_invite", "_keep", "_kept", "_left", "_limit", "_pieces", "_unread"),
-        *("_waiter", "arrived", "broken", "chunked", "is_whole", "removed", "taken"),
+        *("_ended", "_flow", "_framing", "_invite", "_keep", "_kept", "_left", "_limit", "_pieces", "_rate", "_unread"),
+        *("_waited", "_waiter", "arrived", "broken", "chunked", "is_whole", "removed", "taken"),
     )
 
     def __init__(
@@ -50,6 +53,8 @@ class CallerBody:
         self._invite: Callable[[], None] | None = None
         self._keep = 0
         self._limit: int | None = None
+        self._rate = 0
+        self._waited = 0.0
         self._kept: list[bytes] = []
         self._pieces: list[bytes] = []
         self._unread = 0
@@ -88,9 +93,12 @@ class CallerBody:
 
     # The walk's side ------------------------------------------------------------------------------------------------
 
-    def admit(self, *, keep: int, limit: int | None, invite: Callable[[], None] | None) -> None:
-        """Settles how many bytes are kept and allowed; `invite` tells a waiting caller to begin (100 Continue)."""
+    def admit(self, *, keep: int, limit: int | None, invite: Callable[[], None] | None, rate: int = 0) -> None:
+        """Settles how many bytes are kept and allowed; `invite` tells a waiting caller to begin (100 Continue); `rate`
+        is the least number of bytes a second, 0 for none.
+        """
         self._keep = keep
+        self._rate = rate
         self._limit = limit
         self._invite = invite
 
@@ -98,9 +106,7 @@ class CallerBody:
         """Has the beginning looked at, as it comes, and puts back what is to go out in its place; before the first byte
         of the body is taken. Raises what the screening does, and as `pump` for the caller's failures.
         """
-        if self._invite is not None and not self._unread:
-            self._invite()
-            self._invite = None
+        self._invite_caller()
         shown, rest = 0, None
         while rest is None:
             await self._more(shown, idle)
@@ -116,6 +122,22 @@ class CallerBody:
         # `_unread` stays: limits and counts are of what the caller sent.
         self._pieces = [*screening.output, *filter(None, (rest,)), *self._pieces[shown:]]
         self.removed = screening.removed
+
+    async def collect(self, *, idle: float) -> None:
+        """Waits until the body is complete, or larger than what is kept, so that a slow caller holds no connection to
+        the upstream meanwhile; not at all where nothing is kept. Raises as `pump` does for the caller's failures.
+        """
+        if not self._keep:
+            return
+        self._invite_caller()
+        while not self.arrived:
+            so_far = self.taken + self._unread
+            if so_far > self._keep and (self._limit is None or so_far <= self._limit):
+                return
+            if self._unread:
+                self._take()
+            else:
+                await self._more(0, idle)
 
     def at_once(self) -> list[bytes] | None:
         """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
@@ -136,9 +158,7 @@ class CallerBody:
         self._check_whole()
         try:
             self._forward(connection, self._kept)
-            if self._invite is not None and not self._unread and not self.taken:
-                self._invite()
-            self._invite = None
+            self._invite_caller()
             while not self._ended and connection.is_open:
                 self._forward(connection, await self._next(idle))
                 await connection.drain(idle)
@@ -147,6 +167,12 @@ class CallerBody:
             if connection.known_head is None:
                 connection.abort()
             raise
+
+    def _invite_caller(self) -> None:
+        """Once, unless the caller has begun already."""
+        if self._invite is not None and not self._unread and not self.taken:
+            self._invite()
+        self._invite = None
 
     def _check_whole(self) -> None:
         """What was let go cannot be sent again: better no request than a short one."""
@@ -163,15 +189,19 @@ class CallerBody:
 
     async def _more(self, known: int, idle: float) -> None:
         """Waits until there are more pieces than that, or no more to come."""
+        loop = asyncio.get_running_loop()
         while not (len(self._pieces) > known or self.arrived or self.broken):
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter, began = loop.create_future(), loop.time()
+            left = self._time_left()
             try:
-                async with asyncio.timeout(idle):
+                async with asyncio.timeout(min(idle, left)):
                     await self._waiter
             except TimeoutError:
-                raise RequestTimeout(f"The body stopped coming {self._progress()}.") from None
+                problem = "comes more slowly than `limits.body_rate`" if left < idle else "stopped coming"
+                raise RequestTimeout(f"The body {problem} {self._progress()}.") from None
             finally:
                 self._waiter = None
+                self._waited += loop.time() - began
         if self.broken is not None:
             raise self.broken
 
@@ -179,6 +209,14 @@ class CallerBody:
         """How much of the body has come."""
         count = self.taken + self._unread
         return f"after {count} bytes" if self.chunked else f"after {count} of {count + self._left} bytes"
+
+    def _time_left(self) -> float:
+        """Seconds that may still be spent waiting for this body. Only waiting counts: while the upstream is the slower
+        side, nothing is read from the caller.
+        """
+        if not self._rate:
+            return math.inf
+        return max(0.0, GRACE + (self.taken + self._unread) / self._rate - self._waited)
 
     def _take(self) -> list[bytes]:
         """Takes all that is here."""

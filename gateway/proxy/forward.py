@@ -140,10 +140,13 @@ class Forward:
         if way is None:
             return
         route = way.route
-        take_body(exchange, head, keep=route.replay_limit, limit=table.body_limit)
+        take_body(exchange, head, keep=route.replay_limit, limit=table.body_limit, rate=table.body_rate)
         if exchange.body is not NO_BODY and is_screened(head, way.target):
             await screen(exchange, head, way.target, route.idle_timeout)
         token = route.source.current() or await self._token(exchange, route)
+        if not exchange.body.arrived:
+            await exchange.body.collect(idle=route.idle_timeout)
+            token = route.source.current() or await self._token(exchange, route)
         tries = Tries(way.method or head.method, route.replay, route.idempotent)
         errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)
         if route.edits is not None or exchange.body.removed or not ASKED.isdisjoint(head.noted):
@@ -169,7 +172,7 @@ class Forward:
         tries.attempts = exchange.record.attempts = tries.attempts + 1
         exchange.upstream_started = time.monotonic()
         exchange.trail = None
-        connection = None if errand.anew else upstream.take()
+        connection = None if errand.anew else upstream.take(errand.place.share)
         if connection is None and (connection := await self._connect(errand)) is None:
             return Verdict(Step.AGAIN, attempts.SHORT_PAUSE * self._luck())
         errand.anew = True
@@ -257,7 +260,8 @@ class Forward:
         """Step 6 where no kept connection will do: one, or None where none could be made and another try is due."""
         route, tries, began = errand.way.route, errand.tries, time.monotonic()
         try:
-            return await errand.place.upstream.acquire(route.connect_timeout, fresh=errand.anew)
+            place = errand.place
+            return await place.upstream.acquire(route.connect_timeout, fresh=errand.anew, share=place.share)
         except UpstreamUnreachable:
             if not attempts.may_dial_again(tries, hasty=time.monotonic() - began < route.connect_timeout / 2):
                 raise

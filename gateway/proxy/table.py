@@ -16,7 +16,7 @@ from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing, Way
-from gateway.proxy.upstream import Upstream
+from gateway.proxy.upstream import Share, Upstream
 
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -26,6 +26,8 @@ class Place(NamedTuple):
 
     base: Base
     upstream: Upstream
+    share: Share
+    """What the route uses of the pool."""
     host_line: bytes
     """The Host field, without its end."""
 
@@ -78,6 +80,7 @@ class Table:
     admission: Admission
     own: OwnAuthorities
     body_limit: int | None
+    body_rate: int
     public_url: str
     """The gateway in its replies; empty: as its caller named it."""
 

@@ -1,4 +1,5 @@
-"""The connections to one origin: bounded, reused last-in first-out, watched before reuse, waited for in turn.
+"""The connections to one origin: bounded, reused last-in first-out, watched before reuse, waited for in turn, shared by
+its routes.
 
 `take` gives an idle connection at once where there is one; `acquire` waits for a free place and dials. Every connection
 that was given out comes back through `release`, whatever became of it.
@@ -39,9 +40,22 @@ class ConnectionBudget:
                 over -= 1
 
 
+class Share:
+    """What one route uses of a pool: `in_use` connections, and who waits for one, in the order of asking."""
+
+    __slots__ = ("in_use", "waiters")
+
+    def __init__(self) -> None:
+        self.in_use = 0
+        self.waiters: deque[asyncio.Future[Connection | None]] = deque()
+
+
 class Upstream:
     """A pool for one origin: at most `size` connections, none idle for longer than `idle` or older than `max_age`
     seconds.
+
+    Routes to the origin share it: where there are several, none uses the last quarter of it, so that one whose calls
+    all hang leaves room for the others.
     """
 
     def __init__(
@@ -55,12 +69,22 @@ class Upstream:
         self._idle_limit = idle
         self._max_age = max_age
         self._idle: deque[Connection] = deque()
-        self._busy: set[Connection] = set()
+        self._busy: dict[Connection, Share] = {}
         self._dialing = 0
-        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self._shares: dict[str, Share] = {}
+        self._most = size
+        self._line: deque[Share] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._whole = Share()
+
+    def share_of(self, route: str) -> Share:
+        """What `route` uses of the pool; to be asked for before the first request."""
+        if route not in self._shares:
+            self._shares[route] = Share()
+            self._most = self.size - self.size // 4 if len(self._shares) > 1 else self.size
+        return self._shares[route]
 
     def counts(self) -> dict[str, int]:
         """Connections by state, for metrics: busy, idle, dialing; and callers waiting."""
@@ -68,36 +92,42 @@ class Upstream:
             "busy": len(self._busy),
             "idle": len(self._idle),
             "dialing": self._dialing,
-            "waiting": len(self._waiters),
+            "waiting": sum(len(share.waiters) for share in self._line),
         }
 
-    def take(self) -> Connection | None:
+    def take(self, share: Share | None = None) -> Connection | None:
         """Gives an idle connection that is known to be alive, or None. Never waits, and passes nobody by: a connection
-        is idle only while no one is in line.
+        is idle only while no one is in line whose route may have it.
         """
+        share = share or self._whole
+        if share.in_use >= self._most:
+            return None
         while self._idle:
             connection = self._idle.pop()
             if self._loop.time() - connection.opened_at < self._max_age and connection.is_quiet():
-                self._busy.add(connection)
+                self._busy[connection] = share
+                share.in_use += 1
                 return connection
             connection.abort()
         return None
 
-    async def acquire(self, within: float, *, fresh: bool = False) -> Connection:
-        """Gives a connection within so many seconds, in the order of asking; `fresh`: a new one where nobody is in
-        line. Raises Overloaded where no place came free, and UpstreamUnreachable where none could be made.
+    async def acquire(self, within: float, *, fresh: bool = False, share: Share | None = None) -> Connection:
+        """Gives a connection within so many seconds: to each route in the order of asking, to several routes in turn;
+        `fresh`: a new one where nobody is in line. Raises Overloaded where no place came free, and UpstreamUnreachable
+        where none could be made.
         """
+        share = share or self._whole
         is_in_line = True
         try:
             async with asyncio.timeout(within):
-                granted = await self._turn(fresh=fresh)
+                granted = await self._turn(share, fresh=fresh)
                 if granted is not None:
                     return granted
                 is_in_line = False
-                return await self._dial()
+                return await self._dial(share)
         except TimeoutError:
             if is_in_line:
-                raise Overloaded(reason=f"{self.origin.name}: all connections are busy", retry_after=1) from None
+                raise Overloaded(reason=f"{self.origin.name}: {self._why_full(share)}", retry_after=1) from None
             raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
 
     def release(self, connection: Connection) -> None:
@@ -106,7 +136,7 @@ class Upstream:
             self._put_back(connection)
         else:
             self._drop(connection)
-        if self._waiters:
+        if self._line:
             self._admit()
 
     def close(self) -> None:
@@ -133,54 +163,80 @@ class Upstream:
     def _has_room(self) -> bool:
         return self.total < self.size
 
-    async def _turn(self, *, fresh: bool) -> Connection | None:
+    def _why_full(self, share: Share) -> str:
+        if share.in_use >= self._most < self.size:
+            return f"the route uses its share of `pool.size` ({self._most} of {self.size})"
+        return f"all {self.size} connections are busy (`pool.size`)"
+
+    async def _turn(self, share: Share, *, fresh: bool) -> Connection | None:
         """Waits in line for an idle connection, or for None: a counted place to dial in."""
-        if not self._waiters:
-            if not fresh and (connection := self.take()) is not None:
+        if not share.waiters and share.in_use < self._most:
+            if not fresh and (connection := self.take(share)) is not None:
                 return connection
             if fresh and self._idle and not self._has_room():
                 self._idle.popleft().abort()
             if self._has_room():
-                self._dialing += 1
+                self._begin_dialing(share)
                 return None
         turn: asyncio.Future[Connection | None] = self._loop.create_future()
-        self._waiters.append(turn)
+        if not share.waiters:
+            self._line.append(share)
+        share.waiters.append(turn)
         try:
             granted = await turn
         except asyncio.CancelledError:
-            self._give_up(turn)
+            self._give_up(turn, share)
             raise
         if granted is not None and not granted.is_quiet():  # it was lost on the way here
             self._drop(granted)
-            self._dialing += 1
+            self._begin_dialing(share)
             return None
         return granted
 
-    def _give_up(self, turn: "asyncio.Future[Connection | None]") -> None:
+    def _give_up(self, turn: "asyncio.Future[Connection | None]", share: Share) -> None:
         """Leaves the line. A turn that had already come is handed on."""
         if turn.cancelled():
-            if turn in self._waiters:
-                self._waiters.remove(turn)
+            if turn in share.waiters:
+                share.waiters.remove(turn)
+                if not share.waiters:
+                    self._line.remove(share)
             return
         granted = turn.result()
         if granted is not None:
             self._put_back(granted)
         else:
-            self._dialing -= 1
+            self._end_dialing(share)
         self._admit()
 
     def _admit(self) -> None:
-        """Gives what is free to the first in line."""
-        while self._waiters and (self._idle or self._has_room()):
-            turn = self._waiters.popleft()
+        """Gives what is free to those in line: to each route that may have more, in turn."""
+        blocked = 0
+        while blocked < len(self._line) and (self._idle or self._has_room()):
+            share = self._line.popleft()
+            if share.in_use >= self._most:
+                self._line.append(share)
+                blocked += 1
+                continue
+            turn = share.waiters.popleft()
+            if share.waiters:
+                self._line.append(share)
+            blocked = 0
             if turn.done():
                 continue
-            connection = self.take()
+            connection = self.take(share)
             if connection is None:
-                self._dialing += 1
+                self._begin_dialing(share)
             turn.set_result(connection)
 
-    async def _dial(self) -> Connection:
+    def _begin_dialing(self, share: Share) -> None:
+        self._dialing += 1
+        share.in_use += 1
+
+    def _end_dialing(self, share: Share) -> None:
+        self._dialing -= 1
+        share.in_use -= 1
+
+    async def _dial(self, share: Share) -> Connection:
         """Dials in a place that was counted beforehand."""
         if self._budget is not None:
             self._budget.make_room()
@@ -188,9 +244,10 @@ class Upstream:
             connection = await dial(self.origin, self._lost)
             if not connection.is_open:
                 raise UpstreamUnreachable(reason=f"{self.origin.name}: the connection closed as soon as it was made")
-            self._busy.add(connection)
+            self._busy[connection] = share
+            share.in_use += 1
         finally:
-            self._dialing -= 1
+            self._end_dialing(share)
             self._admit()
         return connection
 
@@ -198,15 +255,20 @@ class Upstream:
         if self._closed:
             self._drop(connection)
             return
-        self._busy.discard(connection)
+        self._leave(connection)
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._idle_limit, self._sweep)
 
     def _drop(self, connection: Connection) -> None:
-        self._busy.discard(connection)
+        self._leave(connection)
         connection.abort()
+
+    def _leave(self, connection: Connection) -> None:
+        share = self._busy.pop(connection, None)
+        if share is not None:
+            share.in_use -= 1
 
     def _lost(self, connection: Connection) -> None:
         """An idle connection that the upstream closed makes room; a busy one is its user's to bring back."""

@@ -109,7 +109,7 @@ async def counted(at: Scene, state: str, number: int) -> None:
 
 
 async def test_while_uploading(leave: Leave) -> None:
-    async with scene(silence) as at:
+    async with scene(silence, route={"replay_limit": "0B"}) as at:
         await at.gate.get("/nope")  # so that nothing is counted that is made only once
         caller, before = await started(at, UPLOAD + b"begun")
         await at.upstream.until(lambda: at.upstream.connections == 1)
@@ -129,7 +129,7 @@ async def test_while_the_upstream_takes_no_more_of_an_upload(leave: Leave) -> No
         while await talk.reader.read(1 << 20):
             pass
 
-    async with scene(deaf) as at:
+    async with scene(deaf, route={"replay_limit": "0B"}) as at:
         caller, before = await started(at, UPLOAD)
         await at.upstream.until(lambda: at.upstream.connections == 1)
         upload = asyncio.create_task(pour(caller))

@@ -59,7 +59,7 @@ async def test_a_reply_goes_on_when_its_caller_stops_uploading() -> None:
         await more.wait()
         await talk.say(b"half")
 
-    async with scene(early, route={"timeout": {"idle": "50ms"}}) as (gate, _, _):
+    async with scene(early, route={"replay_limit": "0B", "timeout": {"idle": "50ms"}}) as (gate, _, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 10\r\n\r\nabc")
         await caller.head()

@@ -232,7 +232,7 @@ async def test_a_refusal_keeps_the_connection_unless_a_body_is_still_to_come() -
 
 
 async def test_a_body_over_the_limit_is_refused_on_the_way() -> None:
-    async with scene(limits={"body": "1KiB"}) as (gate, upstream, _):
+    async with scene(route={"replay_limit": "0B"}, limits={"body": "1KiB"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         await upstream.until(lambda: upstream.connections == 1)

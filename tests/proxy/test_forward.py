@@ -126,7 +126,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 
 async def test_a_body_goes_with_its_head_or_after_it() -> None:
-    async with scene() as (gate, upstream, _):
+    async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nab")
         await upstream.until(lambda: upstream.connections == 1)

@@ -14,7 +14,7 @@ CHUNKED = reply(200, b"", "Transfer-Encoding: chunked", length=False)
 
 
 async def test_chunks_of_a_request_arrive_as_one_body() -> None:
-    async with scene() as (gate, upstream, _):
+    async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n")
         await caller.say(b"3;ext=1\r\nabc\r\n")
@@ -142,7 +142,11 @@ async def test_interim_replies_are_swallowed() -> None:
 
 async def test_a_waiting_caller_is_invited_once_the_way_is_open() -> None:
     minted = asyncio.Event()
-    async with scene(tokens=(token("late").behind(minted),)) as (gate, upstream, identity):
+    async with scene(route={"replay_limit": "0B"}, tokens=(token("late").behind(minted),)) as (
+        gate,
+        upstream,
+        identity,
+    ):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\n")
         await identity.arrived(1)

@@ -135,7 +135,7 @@ async def test_equal_limits_still_tell_target_and_field_apart() -> None:
 
 
 async def test_a_bad_chunk_in_mid_body_ends_the_exchange_at_once() -> None:
-    async with scene() as (gate, upstream, _):
+    async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         await upstream.until(lambda: upstream.connections == 1)
@@ -229,7 +229,7 @@ async def test_bytes_behind_a_body_are_recorded_and_not_answered(message: bytes)
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n9\r\nabc"])
 async def test_a_body_that_ends_too_soon_is_no_body(framing: bytes) -> None:
-    async with scene() as (gate, upstream, _):
+    async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(HEAD + framing)
         await upstream.until(lambda: upstream.connections == 1)

@@ -264,7 +264,7 @@ async def test_a_reply_before_the_body_was_read_is_delivered_and_ends_both_conne
         await talk.say(reply(413, b"too much"))
         await talk.reader.read()
 
-    async with scene(refuse) as (gate, upstream, _):
+    async with scene(refuse, route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
         status, head, body = await caller.reply()

@@ -257,8 +257,60 @@ async def test_a_second_try_waits_its_turn_like_all_others() -> None:
         assert await second is not held
 
 
+async def test_one_route_leaves_a_quarter_to_the_others() -> None:
+    async with pool(Upstream(), size=4) as made:
+        slow, healthy = made.share_of("slow"), made.share_of("healthy")
+        held = [await made.acquire(5, share=slow) for _ in range(3)]
+        waiter = asyncio.create_task(made.acquire(5, share=slow))
+        await waiting(made, 1)
+        for _ in range(2):
+            connection = await made.acquire(5, share=healthy)
+            await use(connection)
+            made.release(connection)
+        assert made.take(slow) is None
+        with pytest.raises(Overloaded) as caught:
+            await made.acquire(0.01, share=slow)
+        assert "its share of `pool.size` (3 of 4)" in caught.value.reason
+        made.release(held.pop())
+        held.append(await waiter)
+        for connection in held:
+            made.release(connection)
+        assert made.counts() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
+
+
+async def test_a_lone_route_uses_the_whole_pool() -> None:
+    async with pool(Upstream(), size=4) as made:
+        share = made.share_of("orders")
+        assert made.share_of("orders") is share
+        for connection in [await made.acquire(5, share=share) for _ in range(4)]:
+            made.release(connection)
+
+
+async def test_routes_that_wait_are_served_in_turn() -> None:
+    async with pool(Upstream(), size=1) as made:
+        first, second = made.share_of("first"), made.share_of("second")
+        held = await made.acquire(5, share=first)
+        order: list[str] = []
+
+        async def ask(name: str, share: upstream.Share) -> None:
+            connection = await made.acquire(5, share=share)
+            order.append(name)
+            await use(connection)
+            made.release(connection)
+
+        asking = []
+        for count, (name, share) in enumerate([("first", first)] * 3 + [("second", second)], 1):
+            asking.append(asyncio.create_task(ask(name, share)))
+            await waiting(made, count)
+        await use(held)
+        made.release(held)
+        await asyncio.gather(*asking)
+        assert order == ["first", "second", "first", "first"]
+
+
 # Whatever happens -----------------------------------------------------------------------------------------------------
 
+ROUTES = ("orders", "items", "stock")
 LONG = 100.0  # seconds: longer than anything may be idle or old here
 
 
@@ -272,16 +324,22 @@ class Crowd:
         self.asking: list[asyncio.Task[Connection]] = []
         self.held: list[Connection] = []
         self.is_closed = False
+        self.shares = [made.share_of(route) for route in ROUTES]
 
     async def ask(self, number: int) -> None:
-        self.asking.append(asyncio.create_task(self.pool.acquire(5, fresh=number == 0)))
+        share = self.shares[number % len(ROUTES)]
+        self.asking.append(asyncio.create_task(self.pool.acquire(5, fresh=number == 0, share=share)))
 
-    async def take(self, _: int) -> None:
-        is_anybody_in_line = self.pool.counts()["waiting"] > 0
-        connection = self.pool.take()
+    async def take(self, number: int) -> None:
+        is_anybody_passed_by = self.is_anybody_admissible()
+        connection = self.pool.take(self.shares[number % len(ROUTES)])
         if connection is not None:
-            assert not is_anybody_in_line
+            assert not is_anybody_passed_by
             self.held.append(connection)
+
+    def is_anybody_admissible(self) -> bool:
+        """Whether someone waits whose route may have one more connection."""
+        return any(share.waiters and share.in_use < self.pool._most for share in self.shares)
 
     async def leave(self, number: int) -> None:
         if self.asking:
@@ -340,8 +398,9 @@ class Crowd:
         if counts["dialing"]:
             return
         assert (counts["busy"], counts["waiting"]) == (len(self.held), len(self.asking))
-        assert self.pool._busy == set(self.held)
-        if self.asking:
+        assert set(self.pool._busy) == set(self.held)
+        assert sum(share.in_use for share in self.shares) == len(self.held)
+        if self.is_anybody_admissible():
             assert counts["busy"] == self.size, "someone waits although there is room"
         if self.is_closed:
             assert not counts["idle"]
@@ -357,9 +416,10 @@ class Crowd:
         assert min(counts.values()) >= 0
         assert counts["busy"] + counts["idle"] + counts["dialing"] <= self.size
         assert len(set(self.held)) == len(self.held), "one connection for two requests"
-        assert set(self.held) <= self.pool._busy
-        assert not self.pool._busy & set(self.pool._idle)
-        assert not (counts["idle"] and counts["waiting"])
+        assert set(self.held) <= set(self.pool._busy)
+        assert not set(self.pool._busy) & set(self.pool._idle)
+        assert not (counts["idle"] and self.is_anybody_admissible())
+        assert all(0 <= share.in_use <= self.pool._most for share in self.shares)
 
     async def disperse(self) -> None:
         """Everyone who still asks gets a connection, once those who hold one bring it back."""
@@ -390,7 +450,7 @@ DOINGS: tuple[Do, ...] = (
 
 
 @settings(max_examples=100, deadline=None)
-@given(steps=st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 9)), max_size=40), size=st.integers(1, 3))
+@given(steps=st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 9)), max_size=40), size=st.integers(1, 5))
 async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(steps: list[tuple[Do, int]], size: int) -> None:
     peer = Upstream()
     async with pool(peer, size=size, within=2.0) as made:
