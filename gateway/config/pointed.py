@@ -10,20 +10,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gateway.config import vault
+from gateway.config.history import History
 from gateway.config.part import SecretRef
 from gateway.config.problem import SECRET_KEYS, Finding, SecretProblem, Steps
 from gateway.config.secrets import Secrets, doubt
+from gateway.config.state import State
+from gateway.history.volume import bytes_used, volume_of
+
+MIB = 1024 * 1024
 
 
 def pointed_to(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Findings about all that the plain value `tree` points to; relative files count from `base`."""
     yield from _Reading(base, Secrets(environ, base=base)).walk(tree, ())
+    yield from _history_room(tree, base)
     place = next(_in_vault(tree, ()), None)
     if place is not None and not vault.is_installed():
         yield Finding(place, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
+
+
+class HistoryAndState(BaseModel):
+    """Of the file what says where calls are kept."""
+
+    state: State | None = None
+    history: History = Field(default_factory=History)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,24 @@ _PAIRS: dict[Steps, Callable[[_Reading, dict[str, Any], Steps], Iterator[Finding
     ("signing",): _Reading.signing_key,
     ("state",): _Reading.sealing_keys,
 }
+
+
+def _history_room(tree: Mapping[str, Any], base: Path) -> Iterator[Finding]:
+    """The volume of `state.path` must have room for all calls that may be kept beside the tokens."""
+    try:
+        config = HistoryAndState.model_validate(tree, context={"base": base})
+        if config.state is None or config.state.path is None or config.history.calls == 0:
+            return
+        path = Path(f"{config.state.path}.history")
+        room = volume_of(path).room(bytes_used(path))
+    except (ValidationError, OSError):  # the model, or whoever uses the file, has a complaint of its own
+        return
+    if room < config.history.size:
+        what = (
+            f"has room for {room // MIB} MiB of calls on its volume, less than the {config.history.size // MIB} MiB of "
+            "`history.size`; the rest of the volume stays free for tokens, and the oldest calls go earlier"
+        )
+        yield Finding(("state", "path"), what, "set a smaller `history.size`, or make room", severity="warning")
 
 
 def _unreadable(steps: Steps, file: Path, cause: OSError) -> Finding:

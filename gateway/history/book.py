@@ -17,9 +17,12 @@ from urllib.parse import quote
 from gateway.history import tables
 from gateway.history.port import Found, Limits, Unsearchable
 from gateway.history.query import FIRST, Query
+from gateway.history.volume import ENDS, bytes_used, volume_of
 
 PATIENCE = 2.0
 """Seconds to wait for another process that writes."""
+_LOG = 512 * 1024
+"""Bytes in the write-ahead log before they go into the file, and that it shrinks to."""
 _STEPS = 10_000
 """Of SQLite's own between two looks at the clock: well below a millisecond."""
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
@@ -60,6 +63,46 @@ class Book:
         """Lets go of some calls that are too old or too many; whether there are more of them. Raises Unusable."""
         with self._telling():
             return tables.forget(self._connection(), limits, oldest)
+
+    def room(self) -> int | None:
+        """The bytes that the volume has for calls; None where that is not known, or another kind of trouble."""
+        try:
+            return volume_of(self._path).room(bytes_used(self._path))
+        except OSError:
+            return None
+
+    def has_room(self) -> bool:
+        """Whether the volume has enough left for tokens; before it begins, for a history too."""
+        try:
+            volume = volume_of(self._path)
+        except OSError:  # whoever uses the file is told
+            return True
+        return not volume.is_short if self._path.exists() else volume.can_begin
+
+    def give_up(self) -> int | None:
+        """Removes the file where the volume has too little left for tokens, and lets go of it; how many calls were in
+        it. None where nothing was removed: another process has done so, or the file is none of ours.
+        """
+        calls = None
+        with contextlib.suppress(sqlite3.Error, OSError), _only_one(self._path.parent):
+            if volume_of(self._path).is_short:
+                calls = self._calls()
+                # Before it is closed: SQLite must not write what is in its log into a file that goes.
+                for end in ENDS:
+                    self._path.with_name(self._path.name + end).unlink(missing_ok=True)
+        self.close()
+        return calls
+
+    def _calls(self) -> int:
+        """How many calls are in the file. Raises sqlite3.Error or OSError where it is none of ours."""
+        if self._open is not None and self._open[1] == _identity(self._path):
+            return tables.kept(self._open[0])
+        return _calls_in(self._path)
+
+    def let_go_of_removed(self) -> None:
+        """Closes the file if it was removed: before that its room is not free."""
+        if self._open is not None and self._open[1] != _identity(self._path):
+            self.close()
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -104,7 +147,7 @@ def read(path: str | Path, query: Query, *, keep: float, now: float, until: floa
     if time.monotonic() > until:
         raise Unsearchable("too many searches at once; try again")
     try:
-        uri = f"file:{quote(str(Path(path).absolute()))}?mode=ro"
+        uri = f"{_uri(path)}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
             connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
             if not _is_ours(connection):
@@ -146,15 +189,36 @@ def _make(path: Path) -> None:
     """
     if path.exists():
         return
-    folder = os.open(path.parent, os.O_RDONLY)
+    with _only_one(path.parent):
+        if not path.exists():
+            for end in ENDS[1:]:
+                path.with_name(path.name + end).unlink(missing_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """One process at a time makes or removes files in a folder."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        if not path.exists():
-            for beside in ("-wal", "-shm"):
-                path.with_name(path.name + beside).unlink(missing_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield
     finally:
         os.close(folder)
+
+
+def _calls_in(path: Path) -> int:
+    """How many calls a file holds that is ours; its log is not read, which would need room. Raises sqlite3.Error or
+    Foreign of any other.
+    """
+    with contextlib.closing(sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
+        if not _is_ours(connection):
+            raise Foreign("it is empty")
+        return tables.kept(connection)
+
+
+def _uri(path: str | Path) -> str:
+    return f"file:{quote(str(Path(path).absolute()))}"
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -165,6 +229,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     _write_ahead(connection)
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG // 4096}")
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG}")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA secure_delete = OFF")
 

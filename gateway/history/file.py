@@ -2,6 +2,9 @@
 
 Between the loop and the thread stands no lock (see `observe.writer`, which writes the log in the same way). What cannot
 be written when its turn has come is lost, save where another process holds the file: that passes, and the queue waits.
+
+Tokens may lie on the same volume. Where it has too little left for them, whoever has filled it, the history gives its
+room back: the file is removed, and another is made when there is room for both.
 """
 
 import logging
@@ -9,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -23,10 +27,12 @@ log = logging.getLogger("gateway.history")
 MAX_LINES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 INTERVAL = 0.1  # seconds in which calls gather before they are written at once
-BATCH = 1000  # lines
+BATCH = 250  # lines: one change must fit into a small log
 _FAULT_PAUSE = 1.0  # before the file is tried again
 _AT_REST = 60.0  # without calls, how often what is too old is let go
+LOOK = 1.0  # without calls, how often it is seen whether the volume has room
 _SETTLE = 0.5  # the longest that a search waits for what was noted before it
+_NO_ROOM = "its volume is nearly full, and what is left of it is for tokens; make room, or set a smaller `history.size`"
 _TOO_FAST = "calls come faster than the disk takes them"
 
 Bell = SimpleQueue[threading.Event | None]
@@ -59,6 +65,7 @@ class FileHistory:
         self._idle = self._closing = self._abandoned = False
         self._seen = self._before = 0  # calls lost when a batch was last written, and when the trouble began
         self._trouble = ""
+        self._forgot = 0.0  # when too old calls were last let go, by the monotonic clock
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
         self._thread.start()
 
@@ -116,20 +123,47 @@ class FileHistory:
     # In the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            self._book.open()
-        except Unusable as error:
-            self._tell(str(error))
+        self._begin()
         while not self._closing:
             self._idle = True
             if not self._pending and not self._waiting:  # looked at after `_idle` is set: a call before has not rung
-                self._wait(_AT_REST)
+                self._wait(LOOK)
             self._idle = False
+            if self._is_at_rest():
+                self._have_room()
+                continue
             if not (self._waiting or self._closing):
                 self._wait(_FAULT_PAUSE if self._trouble else self._interval)
             self._round()
         self._round()
         self._book.close()
+
+    def _begin(self) -> None:
+        if not self._have_room():
+            return
+        try:
+            self._book.open()
+        except Unusable as error:
+            self._tell(str(error))
+
+    def _is_at_rest(self) -> bool:
+        """Whether there is nothing to do but to see whether the volume has room."""
+        return not (self._pending or self._waiting or self._closing) and time.monotonic() < self._forgot + _AT_REST
+
+    def _have_room(self) -> bool:
+        """Whether the volume has room for calls; where it has not, it gets back what the history has of it."""
+        self._book.let_go_of_removed()
+        if self._book.has_room():
+            return True
+        calls = self._book.give_up()
+        if calls is not None:
+            self._unwritten += calls
+            told = "the history was removed: its volume has too little room left for tokens"
+            say(log, logging.WARNING, "history-removed", told, lost=calls)
+        if self._book.has_room():
+            return True
+        self._tell(_NO_ROOM)
+        return False
 
     def _wait(self, seconds: float) -> None:
         """Until the bell rings; notes who rang it to be told."""
@@ -154,6 +188,9 @@ class FileHistory:
     def _write(self) -> bool:
         """Writes a batch; false when another process holds the file, and the batch goes on waiting."""
         lines = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH))]
+        if not self._have_room():
+            self._lose(lines)
+            return True
         try:
             self._book.note(lines)
         except Unusable as error:
@@ -161,18 +198,28 @@ class FileHistory:
             if error.is_busy and not self._closing:
                 self._pending.extendleft(reversed(lines))
                 return False
-            self._unwritten += len(lines)
+            self._lose(lines)
         else:
             self._tell(_TOO_FAST if self._refused > self._seen else "")
+            self._seen = self._refused
+            self._given += sum(map(len, lines))
+        return True
+
+    def _lose(self, lines: list[bytes]) -> None:
+        self._unwritten += len(lines)
         self._seen = self._refused
         self._given += sum(map(len, lines))
-        return True
 
     def _forget(self) -> bool:
         """Lets go of a part of what is too much; whether there is more."""
+        self._forgot = time.monotonic()
+        if not self._have_room():
+            return False
         oldest = round((self._clock() - self._limits.keep) * 1000)
+        room = self._book.room()
+        limits = self._limits if room is None else replace(self._limits, size=min(self._limits.size, room))
         try:
-            return self._book.forget(self._limits, max(FIRST, oldest))
+            return self._book.forget(limits, max(FIRST, oldest))
         except Unusable as error:
             if not error.is_busy:
                 self._tell(str(error))

@@ -17,7 +17,7 @@ from gateway.history.query import Query, instant
 OURS = 0x4F49_4348  # "OICH", SQLite's application_id
 VERSION = 1
 """Of the tables; a file with a higher one was made by a newer gateway."""
-CHUNK = 2000
+CHUNK = 500
 """Most calls that are forgotten at once: no writer has to wait long for another."""
 _SHIFT = 20  # a million calls in a millisecond
 _SAMPLE = 1000

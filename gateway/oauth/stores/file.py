@@ -3,9 +3,13 @@
 The file must lie on a disk of this machine: SQLite's locks do not work over a network. All work is done in one thread
 of the shelf's own, which alone touches the connection. What is durable is on the disk before it is told
 (`synchronous = FULL`); a token or a lease may be lost with the machine (`NORMAL`), and waits for no disk.
+
+On a full volume it goes on with the room that it has: file and write-ahead log have some ahead of need, an entry takes
+the place of the one before, and the log, which is kept short, begins again at its start.
 """
 
 import asyncio
+import contextlib
 import os
 import sqlite3
 import time
@@ -23,6 +27,8 @@ T = TypeVar("T")
 PATIENCE = 5.0
 """Seconds to wait for another process that writes; `Sharing` waits less long for anything but a refresh token."""
 
+_LOG_PAGES = 64  # in the write-ahead log before they go into the file
+_AHEAD = 256 * 1024  # bytes of file and log that the volume gives before they are needed
 _OURS = 0x4F49_4347  # "OICG", SQLite's application_id
 _TABLES = f"""
 BEGIN IMMEDIATE;
@@ -119,10 +125,21 @@ class FileShelf:
 
     def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return work(self._connection())
+            return self._tried(work)
         except (sqlite3.Error, OSError) as cause:
-            self._let_go()
+            if not _is_full(cause):  # the log that would have to be made again may find no room
+                self._let_go()
             raise StoreDown(_why(self._path, cause)) from cause
+
+    def _tried(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._connection()
+        try:
+            return work(connection)
+        except sqlite3.Error as cause:
+            if not _is_full(cause):
+                raise
+        connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        return work(connection)
 
     def _connection(self) -> sqlite3.Connection:
         """The open connection, unless the file has been removed or replaced meanwhile: what is written to a removed
@@ -135,8 +152,12 @@ class FileShelf:
         identity = _identity(self._path)
         assert identity is not None
         connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+        try:
+            _prepare(connection, self._path)
+        except (sqlite3.Error, OSError):
+            connection.close()
+            raise
         self._file = connection, identity
-        _prepare(connection, self._path)
         return connection
 
     def _let_go(self) -> None:
@@ -186,6 +207,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if owner != _OURS:
         connection.executescript(_TABLES)
     _write_ahead(connection)
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+    with contextlib.suppress(sqlite3.OperationalError):  # no room, or another process writes: it does without
+        connection.execute(_WRITE, ("", bytes(_AHEAD), 0.0))
+        connection.execute(_REMOVE, ("",))
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -202,6 +228,10 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             time.sleep(0.005)
         else:
             return
+
+
+def _is_full(cause: Exception) -> bool:
+    return getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _why(path: Path, cause: Exception) -> str:

@@ -1,0 +1,133 @@
+"""Tokens and calls on a small volume: the history gives way, tokens always find room."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.history.volume import Volume
+from gateway.sandbox import Sandbox
+from tests.fakes.process import LONGEST, ROOT, Process, request, run
+from tests.system.scene import SECRETS, Settings, settings, written
+
+SIZE = 3 * 1024 * 1024
+_AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
+
+
+def with_volume(folder: Path) -> tuple[str, ...]:
+    """Runs a command that alone sees a small volume at this folder."""
+    script = f'mount -t tmpfs -o size={SIZE} tmpfs "$1" && shift && exec "$@"'
+    return "unshare", "--mount", *_AS_ROOT, "--", "sh", "-c", script, "sh", str(folder)
+
+
+def on_volume(folder: Path, sandbox: Sandbox, workers: int) -> tuple[Path, Path]:
+    """The configuration, and the folder of its volume."""
+    key, volume = folder / "key", folder / "volume"
+    key.write_text("0123456789abcdef" * 4, encoding="ascii")
+    volume.mkdir()
+    state: Settings = {"path": str(volume / "state.db"), "keys": [{"file": str(key)}]}
+    return written(folder, settings(sandbox, workers=workers, state=state)), volume
+
+
+async def call_often(gate: Process, count: int) -> None:
+    caller = await gate.caller()
+    for _ in range(count):
+        await caller.say(request("/orders/"))
+        async with asyncio.timeout(LONGEST):
+            assert (await caller.reply())[0] == 200
+
+
+async def until(gate: Process, state: Callable[[dict[str, object]], bool], path: str = "/instances") -> None:
+    """Until the admin port's answer is so."""
+    async with asyncio.timeout(LONGEST):
+        while not state((await gate.ask(path))[1]):
+            pass
+
+
+def fill(folder: Path) -> Path:
+    """Takes the last byte of a volume."""
+    file = folder / "filler"
+    with file.open("ab", buffering=0) as filler:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    filler.write(b"x" * size)
+            except OSError:
+                continue
+    return file
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_full_volume_costs_calls_of_the_history_and_no_token(
+    tmp_path: Path, sandbox: Sandbox, workers: int
+) -> None:
+    file, volume = on_volume(tmp_path, sandbox, workers)
+    checked = await run("check", "-c", file, under=with_volume(volume), **SECRETS)
+    assert checked.status == 0
+    assert "state.path: warning: has room for 1 MiB of calls on its volume" in checked.err
+    async with Process("serve", "-c", file, **SECRETS).under(with_volume(volume)) as gate:
+        await gate.started()
+        seen = Path(f"/proc/{gate.pid}/root{volume}")
+        await asyncio.gather(*(call_often(gate, 500) for _ in range(5)))
+        await until(gate, lambda document: 0 < int(str(document["kept"])) < 2500)
+        assert gate.events("history-removed") == []
+        filler = fill(seen)
+        await gate.said("history-removed")
+        await gate.said("history-down")
+        fill(seen)
+        sandbox.revoke_all()
+        await call_often(gate, 1)
+        assert (await gate.ask("/status"))[1]["store"]["ok"]
+        assert gate.events("store-down") == []
+        filler.unlink()
+        await call_often(gate, 1)
+        await gate.said("history-up")
+        await call_often(gate, 1)
+        await until(gate, lambda document: int(str(document["kept"])) >= 1)
+
+
+STORE = """
+import asyncio, sys
+from pathlib import Path
+from gateway.oauth.clock import SystemClock
+from gateway.oauth.stores.file import FileShelf
+from tests.system.test_full_volume import fill
+
+async def main():
+    folder = Path(sys.argv[1])
+    shelf = FileShelf(folder / "state.db", clock=SystemClock())
+    await shelf.write("first", b"1" * 3000, seconds=None)
+    fill(folder)
+    for number in range(300):
+        await shelf.write("first", b"%d" % number * 900, seconds=3600 if number % 2 else None)
+        assert await shelf.claim("turn", owner=str(number), seconds=0.0)
+    assert await shelf.read("first") == b"299" * 900
+
+asyncio.run(main())
+"""
+
+
+def test_an_entry_is_replaced_on_a_full_volume(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*with_volume(tmp_path), sys.executable, "-c", STORE, str(tmp_path)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "is_short", "can_begin"),
+    [
+        (1 << 30, 4 << 20, False, False),
+        (1 << 30, (4 << 20) - 1, True, False),
+        (1 << 30, 9 << 20, False, True),
+        (4 << 20, (1 << 20) - 1, True, False),
+        (4 << 20, 3 << 20, False, True),
+    ],
+)
+def test_the_reserve_is_four_mebibytes_or_a_quarter(total: int, free: int, is_short: bool, can_begin: bool) -> None:  # noqa: FBT001
+    volume = Volume(total, free)
+    assert (volume.is_short, volume.can_begin) == (is_short, can_begin)
