@@ -14,6 +14,7 @@ from gateway.proxy.rewriting.spelling import (
     CODED_HOST,
     CODED_PATHS,
     CODED_START,
+    ENDS_OF_SENTENCE,
     level_of,
     parts_of,
     read_coded,
@@ -146,6 +147,17 @@ class Names:
             # RFC 3986 §4.2: a reference that begins with two slashes would name a host.
             head = f"/.{head}"
         return Name(head, len(path) - len(rest) if path else 0)
+
+    def name_in_text(self, paths: Paths, path: str, here: Here, *, has_host: bool, is_value: bool) -> Name | None:
+        """The same for a URL of a body. In running text, where it is no value, the mark that ends a sentence is no part
+        of the URL; a dot segment is not such a mark.
+        """
+        shorter = path if is_value else path.rstrip(ENDS_OF_SENTENCE)
+        if shorter != path and not shorter.endswith("/"):
+            name = self.name_at(paths, shorter, here, has_host=has_host)
+            if name is not None:
+                return name
+        return self.name_at(paths, path, here, has_host=has_host)
 
     def rename_link(self, value: str, here: Here) -> str:
         """The same for every target of a Link field."""

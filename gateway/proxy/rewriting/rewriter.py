@@ -160,9 +160,7 @@ class Chain:
         """Gives what was held back."""
         for part in () if self._description is None else self._description.end():
             yield from self._scan(part)
-        rest = self._scanner.end()
-        if rest:
-            yield rest
+        yield from filter(None, self._scanner.end())
 
     def _scan(self, text: bytes) -> Iterator[list[bytes]]:
         """Others have their turn between the steps: a text that is not clear is taken in short ones."""
@@ -170,6 +168,4 @@ class Chain:
             yield self._scanner.skip(text)
             return
         for start in range(0, len(text), STEP):
-            out = self._scanner.feed(text[start : start + STEP])
-            if out:
-                yield out
+            yield from filter(None, self._scanner.feed(text[start : start + STEP]))

@@ -5,19 +5,18 @@ the same however the document is cut, and what is held back is never more than t
 pass as the objects that they came as.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from re import Match, Pattern
 from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.markup import InHtml, InXml
-from gateway.proxy.rewriting.names import Here, Name, Names, Paths
-from gateway.proxy.rewriting.places import REACH, WINDOW, InJson, InYaml, Judge, Url
-from gateway.proxy.rewriting.shortcuts import Shortcut
+from gateway.proxy.rewriting.names import Here, Names, Paths
+from gateway.proxy.rewriting.places import REACH, SLASH, WINDOW, InJson, InYaml, Judge, Url
+from gateway.proxy.rewriting.shortcuts import DELIMITERS, Shortcut
 from gateway.proxy.rewriting.spelling import (
     CODED_HOST,
     CODED_PATHS,
-    ENDS_OF_SENTENCE,
     TAIL,
     Settled,
     Swap,
@@ -30,11 +29,13 @@ from gateway.proxy.rewriting.spelling import (
 
 CONTEXT = WINDOW + REACH  # bytes before a URL that tell where it stands
 BOUND = 8 * 1024  # bytes from its beginning after which a URL counts as ended
+TURN = 128
+"""How many URLs are settled before others have their turn; one that goes the long way counts as `LONG_WAY`."""
+LONG_WAY = 4
 KNOWN = 256  # authorities remembered for one body
 LONGEST_KNOWN = 300  # bytes of such a one
 
 PLAIN_MARKS = (b":", b"/")
-DELIMITERS = frozenset((b'"', b"'", b">"))
 
 KINDS: Mapping[str, type[Judge]] = MappingProxyType({"json": InJson, "xml": InXml, "html": InHtml, "yaml": InYaml})
 
@@ -73,35 +74,32 @@ class Scanner:
         """True when the next piece passes as it is."""
         return not self._held and self._dialect.is_clear(piece)
 
-    def feed(self, piece: bytes) -> list[bytes]:
-        """Gives what is settled by one more piece."""
+    def feed(self, piece: bytes) -> Iterator[list[bytes]]:
+        """Gives what is settled by one more piece, in turns of bounded cost."""
         if not piece:
-            return []
-        return self.skip(piece) if self.is_clear(piece) else self._read(piece)
+            return iter(())
+        return iter((self.skip(piece),)) if self.is_clear(piece) else self._read(piece, final=False)
 
     def skip(self, piece: bytes) -> list[bytes]:
         """Passes a piece that `is_clear`."""
         self._context = piece[-CONTEXT:] if len(piece) >= CONTEXT else (self._context + piece)[-CONTEXT:]
         return [piece]
 
-    def _read(self, piece: bytes) -> list[bytes]:
-        start = len(self._context)
-        text = b"".join((self._context, self._held, piece))
-        swaps, held = self._scan(text, start, final=False)
-        is_whole = not (self._held or swaps) and held == len(text)
-        self._held = text[held:]
-        self._context = text[max(0, held - CONTEXT) : held]
-        return [piece] if is_whole else self._put(text, start, held, swaps)
+    def end(self) -> Iterator[list[bytes]]:
+        """Gives what was held back, in turns of bounded cost."""
+        return self._read(b"", final=True) if self._held else iter(())
 
-    def end(self) -> list[bytes]:
-        """Gives what was held back."""
-        if not self._held:
-            return []
-        start = len(self._context)
-        text = self._context + self._held
-        swaps, _ = self._scan(text, start, final=True)
-        self._held = b""
-        return self._put(text, start, len(text), swaps)
+    def _read(self, piece: bytes, *, final: bool) -> Iterator[list[bytes]]:
+        is_behind = True
+        while is_behind:
+            start = len(self._context)
+            text = b"".join((self._context, self._held, piece))
+            swaps, held, is_behind = self._scan(text, start, final=final)
+            is_whole = not (self._held or swaps) and held == len(text)
+            self._held = text[held:]
+            self._context = text[max(0, held - CONTEXT) : held]
+            yield [piece] if is_whole else self._put(text, start, held, swaps)
+            piece = b""
 
     def _put(self, text: bytes, start: int, end: int, swaps: list[Swap]) -> list[bytes]:
         pieces: list[bytes] = []
@@ -113,27 +111,34 @@ class Scanner:
         whole = b"".join(pieces)
         return [whole] if whole else []
 
-    def _scan(self, text: bytes, position: int, *, final: bool) -> tuple[list[Swap], int]:
-        """Gives what is to be replaced, and from where on bytes are held back."""
+    def _scan(self, text: bytes, position: int, *, final: bool) -> tuple[list[Swap], int, bool]:
+        """Gives what is to be replaced, from where on bytes are held back, and whether that is for another turn."""
         swaps: list[Swap] = []
         dialect, shortcut, judge = self._dialect, self._shortcut, self._judge(text, final=final)
         search = (dialect.find if dialect.has_escapes(text[position:]) else dialect.plain).search
+        left = TURN
         while met := search(text, position):
+            if left <= 0:
+                return swaps, position, True
             after = met.end()
-            settled: Settled | None
-            if met.lastgroup == "ref":
-                settled = None if judge.may_refer(after) else (after, None)
-            else:
-                settled = shortcut.settle(text, after)
+            settled = self._settle_ref(judge, after) if met.lastgroup == "ref" else shortcut.settle(text, after)
+            left -= 1
             if settled is None and (exact := dialect.exact(text, position, met)):
+                left -= LONG_WAY
                 settled = self._settle(judge, exact, final=final)
                 if settled is None:
-                    return swaps, exact.start()
+                    return swaps, exact.start(), False
             position, swap = settled or (after, None)
             if swap is not None:
                 swaps.append(swap)
         tail = None if final else self._dialect.tail.search(text, max(position, len(text) - TAIL))
-        return swaps, len(text) if tail is None else tail.start()
+        return swaps, len(text) if tail is None else tail.start(), False
+
+    def _settle_ref(self, judge: Judge, after: int) -> Settled | None:
+        """The same for a slash that begins a value."""
+        if judge.text[after - 1] == SLASH and (settled := self._shortcut.settle_ref(judge, after, BOUND)):
+            return settled
+        return None if judge.may_refer(after) else (after, None)
 
     def _settle(self, judge: Judge, met: Match[bytes], *, final: bool) -> Settled | None:
         """Settles one URL; None where bytes are missing."""
@@ -175,7 +180,8 @@ class Scanner:
         # A mark that ends what was looked up may be one of the authority's own: it is another one then.
         name = None
         if after + spelt.end(len(authority)) == host:
-            name = self._name(found, paths, path, is_value=text[found.start - 1 : found.start] in DELIMITERS)
+            is_value = text[found.start - 1 : found.start] in DELIMITERS
+            name = self._names.name_in_text(paths, path, self._here, has_host=found.has_host, is_value=is_value)
         verdict = False if name is None else judge.says(url)
         if verdict is None:
             return None
@@ -212,15 +218,6 @@ class Scanner:
             if len(self._known) < KNOWN and len(raw) < LONGEST_KNOWN:
                 self._known[key] = paths
         return paths
-
-    def _name(self, found: Found, paths: Paths, path: str, *, is_value: bool) -> Name | None:
-        # In running text the mark that ends a sentence is no part of the URL; a dot segment is not such a mark.
-        shorter = path if is_value else path.rstrip(ENDS_OF_SENTENCE)
-        if shorter != path and not shorter.endswith("/"):
-            name = self._names.name_at(paths, shorter, self._here, has_host=found.has_host)
-            if name is not None:
-                return name
-        return self._names.name_at(paths, path, self._here, has_host=found.has_host)
 
 
 def _end(pattern: Pattern[bytes], text: bytes, start: int, last: int) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gateway.proxy.rewriting.dialects import JSON, XML, YAML
 from gateway.proxy.rewriting.markup import html_says, xml_says
-from gateway.proxy.rewriting.names import Here, Names, Paths
+from gateway.proxy.rewriting.names import Here, Name, Names, Paths
 from gateway.proxy.rewriting.places import Judge, Url, Verdict
 from gateway.proxy.rewriting.spelling import ENDS_OF_SENTENCE, Dialect, Settled, Swap, write
 
@@ -22,13 +22,18 @@ SIZES = 8  # of so many sizes
 LONGEST_KNOWN = 300  # bytes of one
 LONGEST_BEFORE = 256  # bytes of a tag before its URL
 SECURE = 0x73
-SLASH = 0x2F
+SLASH, BACKSLASH, APOSTROPHE = b"/\\'"
 ENDS = ENDS_OF_SENTENCE.encode()
 
 # They match behind the two slashes of a URL. Groups: 1 where it might be a member's name, 2 authority, 3 path.
 _AUTHORITY = rb"([A-Za-z0-9.\-]{1,255}+(?::[0-9]{0,5}+)?)"
-# The value of a member, whose name ends as no one does whose value stays (`places.KEPT`); the first element.
-_NAMES = (rb'[a-zA-Z][a-km-zA-KM-Z]": "', rb'[a-zA-Z][a-km-zA-KM-Z]":"', rb'\["')
+# The value of a member, whose name is `url` or ends as none does whose value stays (`places.KEPT`); the first element.
+_NAMES = (
+    *(rb'[a-zA-Z][a-km-zA-KM-Z]": "', rb'[a-zA-Z][a-km-zA-KM-Z]":"'),
+    *(rb'[a-zA-Z][a-qs-zA-QS-Z][lL]": "', rb'[a-zA-Z][a-qs-zA-QS-Z][lL]":"'),
+    *(rb'"[uU][rR][lL]": "', rb'"[uU][rR][lL]":"'),
+    rb'\["',
+)
 _ELEMENTS = (rb', "', rb',"')
 
 
@@ -42,6 +47,15 @@ JSON_COMMON = re.compile(
     % (_behind(_NAMES), _behind(_ELEMENTS), _AUTHORITY)
 )
 XML_COMMON = re.compile(rb'(?:%b)()?%b(/[!$%%(-;=@-~]{0,1000}+)(?=[?#"<])' % (_behind((rb'[">]',)), _AUTHORITY))
+# A value that begins with a slash, up to what surely ends its path. Groups: 1 authority where it has a host; 2 path;
+# 3 path whose slashes are all escaped.
+_REF = (
+    rb"//([A-Za-z0-9.\-]{1,255}+(?::[0-9]{0,5}+)?)(?=[/?#\"'<> \r\n])"
+    rb"|(/(?![/\\&%%])[!$%%%b(-;=@-\[\]-~]{0,1000}+)(?=[?#\"'<> \r\n])%b"
+)
+_ESCAPED_REF = rb"|(\\/(?![/\\&%])(?:[!$%&(-.0-;=@-\[\]-~]|\\/){0,1000}+)(?=[?#\"'<> \r\n])"
+JSON_REF = re.compile(_REF % (b"&", _ESCAPED_REF))
+XML_REF = re.compile(_REF % (b"", b""))
 NOTHING_COMMON = re.compile(rb"(?!)")
 # The same at any place. Groups: 1 authority, 2 path. A quote may end it, so there is none in it.
 _ANYWHERE = rb'%b(/[!$%%%b(-;=@-\[\]-~]{0,1000}+)(?=[?#" <>\r\n])'
@@ -58,6 +72,9 @@ class Stem(NamedTuple):
     """None where it stays."""
 
 
+DELIMITERS = frozenset((b'"', b"'", b">"))
+"""What stands before a URL that is a value; any other one stands in running text."""
+HOST = 1  # the group of `_REF`
 FOREIGN = Stem(0, None)  # it is at nobody's authority
 
 
@@ -77,16 +94,17 @@ class Way(NamedTuple):
     dialect: Dialect
     common: re.Pattern[bytes]
     anywhere: re.Pattern[bytes]
+    ref: re.Pattern[bytes]
     says: Callable[[bytes, int], Verdict]
     """Settles a common one."""
 
 
 WAYS: Mapping[str, Way] = MappingProxyType(
     {
-        "json": Way(JSON, JSON_COMMON, JSON_ANYWHERE, _in_common),
-        "xml": Way(XML, XML_COMMON, XML_ANYWHERE, partial(_in_tag, xml_says)),
-        "html": Way(XML, XML_COMMON, XML_ANYWHERE, partial(_in_tag, html_says)),
-        "yaml": Way(YAML, NOTHING_COMMON, JSON_ANYWHERE, _in_common),
+        "json": Way(JSON, JSON_COMMON, JSON_ANYWHERE, JSON_REF, _in_common),
+        "xml": Way(XML, XML_COMMON, XML_ANYWHERE, XML_REF, partial(_in_tag, xml_says)),
+        "html": Way(XML, XML_COMMON, XML_ANYWHERE, XML_REF, partial(_in_tag, html_says)),
+        "yaml": Way(YAML, NOTHING_COMMON, JSON_ANYWHERE, JSON_REF, _in_common),
     }
 )
 
@@ -96,11 +114,14 @@ class Shortcut:
 
     def __init__(self, kind: str, names: Names, here: Here) -> None:
         """`kind` as in WAYS."""
-        dialect, self._common, self._anywhere, self._says = WAYS[kind]
+        dialect, self._common, self._anywhere, self._ref, self._says = WAYS[kind]
         self._written = dialect.written
         self._names = names
         self._here = here
         self._places: dict[bytes, Paths] = {}
+        self._ref_places: dict[bytes, Paths] = {}
+        self._ref_names: dict[tuple[bytes, bool], Name | None] = {}
+        self._own = names.at(None, None, here)
         self._stems: dict[bytes, Stem] = {}
         self._wholes: dict[bytes, Stem] = {}
         self._sizes: list[int] = []
@@ -133,6 +154,56 @@ class Shortcut:
         if verdict is None:
             return None
         return met.end(), Swap(start, after + stem.taken, stem.head) if verdict else None
+
+    def settle_ref(self, judge: Judge, after: int, bound: int) -> Settled | None:
+        """Settles the value that begins with the slash before `after`, in plain letters, its slashes escaped or not;
+        None where it must go the long way.
+        """
+        text = judge.text
+        start = after - 2 if text[after - 2] == BACKSLASH else after - 1
+        met = self._ref.match(text, start)
+        opening = text[start - 1 : start]
+        if met is None or (text[met.end()] == APOSTROPHE and opening != b"'"):
+            return None
+        raw = met[met.lastindex or 0]
+        if met.lastindex == HOST:
+            return None if self._ref_at(raw) else (met.end() if judge.may_refer(after) else after, None)
+        name = self._ref_name(raw, is_value=opening in DELIMITERS)
+        if name is None or not judge.may_refer(after):
+            return after, None
+        verdict = judge.says(Url(start, met.end(), start + bound, is_ref=True, is_path=True))
+        if verdict is None:
+            return None
+        return (met.end(), self._swap_ref(raw, start, after, name, text)) if verdict else (after, None)
+
+    def _swap_ref(self, raw: bytes, start: int, after: int, name: Name, text: bytes) -> Swap:
+        """The swap for a path whose first slash, escaped or not, lies between `start` and `after`."""
+        slash = text[start:after]
+        taken = name.taken
+        if slash != b"/":
+            taken += raw.replace(slash, b"/").count(b"/", 0, taken)
+        return Swap(start, start + taken, write(name.head, self._written, 0, (b":", slash)))
+
+    def _ref_at(self, authority: bytes) -> Paths:
+        """What is at the authority of a value that leaves its scheme out."""
+        paths = self._ref_places.get(authority)
+        if paths is None:
+            paths = self._names.at(None, authority.decode("ascii"), self._here)
+            if len(self._ref_places) < KNOWN:
+                self._ref_places[authority] = paths
+        return paths
+
+    def _ref_name(self, raw: bytes, *, is_value: bool) -> Name | None:
+        """What becomes of a value that is a path."""
+        key = raw, is_value
+        try:
+            return self._ref_names[key]
+        except KeyError:
+            path = raw.replace(b"\\/", b"/").decode("ascii")
+            name = self._names.name_in_text(self._own, path, self._here, has_host=False, is_value=is_value)
+            if len(self._ref_names) < KNOWN and len(raw) <= LONGEST_KNOWN:
+                self._ref_names[key] = name
+            return name
 
     def _stem(self, text: bytes, after: int, met: re.Match[bytes], authority: int) -> Stem | None:
         """What begins the URL, or is all of it; None where that is not enough to name it."""
