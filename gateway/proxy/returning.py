@@ -26,7 +26,7 @@ COLLECTED = 64 * 1024
 MOST_DECODED = 1024 * 1024
 """Bytes that such a body may hold, compressed: more of them stream."""
 UNBROKEN = 2 * 1024
-"""Bytes of it after which others have their turn."""
+"""Bytes of its first part after which others have their turn, as they have after every further part."""
 UNTOUCHED = frozenset({206, 304})
 """A part of a body cannot be renamed: its places are counted in what OIC said (RFC 9110 §14.4). 304 has none."""
 
@@ -95,48 +95,55 @@ class Return(msgspec.Struct):
         rewriter = Rewriter(design, self.errand.table.names, self._here())
         parts = _renamed(rewriter, pieces)
         whole: list[bytes] = []
+        size = 0
         try:
-            while sum(map(len, whole)) <= MOST_DECODED and (part := next(parts, None)) is not None:
-                whole += part
-                if sum(map(len, part)) > UNBROKEN:
+            while size <= MOST_DECODED and (part := next(parts, None)) is not None:
+                added = sum(map(len, part))
+                if size or added > UNBROKEN or not added:
                     await asyncio.sleep(0)
+                whole += part
+                size += added
+            rest = next(parts, None)
         except Malformed:
             await self._pass(pieces)
             return
-        rest = next(parts, None)
         decoded, altered = bool(design.coding), bool(design.coding) or rewriter.changed
         length = self.reply.length
         if rest is not None:
             await self._put(chain([whole, rest], parts), decoded=decoded)
             return
         if length is not None and altered:
-            length = sum(map(len, whole))
+            length = size
         self._begin(whole, altered=altered or not is_short, decoded=decoded, length=length)
 
     async def _stream(self, design: Plan, pieces: list[bytes]) -> None:
         rewriter = Rewriter(design, self.errand.table.names, self._here())
         idle, decoded = self.errand.way.route.idle_timeout, bool(design.coding)
-        try:
-            while pieces or (pieces := await self.connection.body(idle)):
-                for piece in pieces:
-                    await self._put(rewriter.feed([piece]), decoded=decoded)
-                pieces = []
-            await self._put(rewriter.end(), decoded=decoded)
-        except Malformed as error:
-            raise UpstreamBroken(reason=str(error)) from None
+        while pieces or (pieces := await self.connection.body(idle)):
+            for piece in pieces:
+                await self._put(rewriter.feed([piece]), decoded=decoded)
+            pieces = []
+        await self._put(rewriter.end(), decoded=decoded)
         if not self.errand.exchange.delivery.began:
             self._begin([], altered=True, decoded=decoded, length=None)
 
     async def _put(self, parts: Iterable[list[bytes]], *, decoded: bool) -> None:
-        """Sends what a few bytes may have become: others have their turn in between, a slow caller is waited for."""
+        """Sends what a few bytes may have become: others have their turn in between, a slow caller is waited for.
+        Raises UpstreamBroken where the content coding is broken.
+        """
         delivery = self.errand.exchange.delivery
-        for part in parts:
-            if delivery.began:
-                self._send(part)
-                await delivery.drain(self.errand.way.route.idle_timeout)
-            else:
-                self._begin(part, altered=True, decoded=decoded, length=None)
-            await asyncio.sleep(0)
+        try:
+            for part in parts:
+                if not part:
+                    pass
+                elif delivery.began:
+                    self._send(part)
+                    await delivery.drain(self.errand.way.route.idle_timeout)
+                else:
+                    self._begin(part, altered=True, decoded=decoded, length=None)
+                await asyncio.sleep(0)
+        except Malformed as error:
+            raise UpstreamBroken(reason=str(error)) from None
 
     def _taken(self) -> list[bytes]:
         return [*self.first, *self.connection.arrived()] if self.first else self.connection.arrived()

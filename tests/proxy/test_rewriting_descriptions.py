@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
-from gateway.proxy.rewriting import Here, Names, Plan, Rewriter
+from gateway.proxy.rewriting import Here, Names, Plan, Rewriter, plan
 from gateway.proxy.routing import Base
-from tests.fakes.documents import FLOW, GATE, HOST, U, rewritten, text
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten, text
 
 SWAGGER = {
     "swagger": "2.0",
@@ -113,3 +113,44 @@ def test_of_members_that_stand_twice_the_first_counts() -> None:
     assert text(body) == body.replace(HOST, "gw:8080").replace("/ic/api", "/api")
     document = f"swagger: '2.0'\nhost: {HOST}\nhost: x.example\nbasePath: /ic/api\n"
     assert text(document, "yaml") == document.replace(HOST, "gw:8080").replace("/ic/api", "/api")
+
+
+def pieces_given(plan: Plan, *pieces: str) -> list[str]:
+    """What becomes of each piece by the time that it has been fed."""
+    rewriter = Rewriter(plan, NAMES, HERE)
+    return [b"".join(b"".join(out) for out in rewriter.feed([piece.encode()])).decode() for piece in pieces]
+
+
+LINES = [
+    '{"basePath":"/ic/api","id":1}\n',
+    '{"schemes":["https"],"id":2}\n',
+    f'{{"host":"{HOST}","id":3}}\n',
+    f'{{"a":{{"b":"}}"}},"basePath":"{FLOW}","at":"{U}/x"}}\n',
+    '{"swagger":"2.0"}\n',
+    '{"basePath":"/ic/api"}\n',
+]
+
+
+@pytest.mark.parametrize(
+    "media", ["application/x-ndjson", "application/jsonl", "application/json-seq", "application/json"]
+)
+def test_json_lines_stream_whatever_their_members(media: str) -> None:
+    design = plan(media.encode(), None, frozenset({"json"}))
+    assert design is not None
+    given = pieces_given(design, *LINES)
+    assert given == [line.replace(U, f"{GATE}/orders") for line in LINES]
+    whole = "".join(LINES)
+    assert "".join(pieces_given(design, whole)) == "".join(given)
+
+
+def test_a_swagger_document_is_given_at_its_end() -> None:
+    document = _swagger(basePath=FLOW, info={"a": "}"})
+    first, last = pieces_given(Plan("json", "", ""), document[:-1], document[-1:])
+    assert first == '{"swagger":"2.0",'
+    assert first + last == _swagger(basePath="/orders", info={"a": "}"})
+
+
+def test_members_that_are_none_of_swagger_hold_nothing_back() -> None:
+    for members in ({"basePath": "books"}, {"schemes": ["red", "blue"]}, {"schemes": "red"}, {"host": "db-1"}):
+        document = json.dumps(members)[:-1]
+        assert pieces_given(Plan("json", "", ""), document) == [document]

@@ -2,20 +2,21 @@
 that they lead to the gateway's route, or not at all.
 
 Only a document whose top-level members say `swagger` is meant, wherever that stands: from the first of the three on the
-document is held back, up to LIMIT bytes of it. A larger one gets the names of its URLs alone. Members that are written
-twice count as the first.
+document is held back, up to its end or to LIMIT bytes of it. What follows the end of a JSON text is another one. A
+larger document gets the names of its URLs alone. Members that are written twice count as the first.
 """
 
 import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.names import Here, Names
 
 LIMIT = 1024 * 1024  # bytes of a document within which it is known for a Swagger description
-BACKLOG = 256 * 1024  # quotes and braces that are counted only when there is need
+BACKLOG = 32 * 1024  # quotes and braces that are counted only when there is need
 LONGEST_VALUE = 2048
 TAIL = 48
 
@@ -32,6 +33,8 @@ YAML_VALUE = re.compile(
     rb"""|"[^"\\\n]*"|'[^'\n]*'|[^\s"'#\[]+"""
 )
 WORD = re.compile(rb"[a-z]+")
+SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
+STEPS = {byte: 1 if byte in b"{[" else -1 for byte in b"{}[]"}
 NO_STRUCTURE = bytes(set(range(256)) - set(b'"{}[]'))
 
 
@@ -52,6 +55,17 @@ class Depth:
         self._escape = b""
         self._marks: list[bytes] = []
         self._size = 0
+        self._lowest: int | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """The text that was open when `watch` was called has ended, as far as has been counted."""
+        return self._lowest is not None and self._lowest < 1
+
+    def watch(self) -> None:
+        """Looks for the end of the text from here on."""
+        if self._lowest is None:
+            self._lowest = self.count()
 
     def add(self, data: bytes) -> None:
         """Goes on over the next bytes of a JSON text."""
@@ -69,6 +83,8 @@ class Depth:
         # Two quotes with no brace between them are dropped: what is inside of a string stays inside of one.
         parts = b"".join(self._marks).replace(b'""', b"").split(b'"')
         outside = b"".join(parts[::2])
+        if self._lowest is not None:
+            self._lowest = min(self._lowest, *accumulate(map(STEPS.__getitem__, outside), initial=self._counted))
         self._counted += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
         is_open = len(parts) % 2 == 0
         self._marks = [b'"'] if is_open else []
@@ -162,6 +178,10 @@ class Description(ABC):
     def end(self) -> list[bytes]:
         """Gives what was held back."""
         return [] if self._is_over else self._settle()
+
+    def may_be_slow(self, piece: bytes) -> bool:
+        """Whether a piece may cost much more than its bytes."""
+        return not self._is_over and _has_members(piece)
 
     @abstractmethod
     def _take(self, piece: bytes) -> list[bytes]:
@@ -257,7 +277,10 @@ class JsonDescription(Description):
                 continue
             self._depth.add(text[counted : key.start()])
             counted, position = key.start(), key.end()
-            if self._depth.count() != 1:
+            depth = self._depth.count()
+            if self._depth.has_ended:
+                return [*out, *self._close(text[start:])]
+            if depth != 1:
                 continue
             end = key.end() + LONGEST_VALUE
             value = VALUE.match(text, key.end(), end)
@@ -276,20 +299,38 @@ class JsonDescription(Description):
             cut = len(text) if part is None else part.start()
         self._depth.add(text[counted:cut])
         self._rest = text[cut:]
+        if self._noted:
+            self._depth.count()
+            if self._depth.has_ended:
+                return [*out, *self._close(text[start:cut])]
         return self._keep(out, text[start:cut])
 
     def _note(self, key: str, value: re.Match[bytes], offset: int) -> bool:
         """False where the document is none that is ours."""
         text = _loaded(value[1])
         self._noted.add(key.encode())
+        self._depth.watch()
         if key == "swagger":
             self._is_swagger = True
-        elif key == "host" and not self._names.origins.knows(self._here.own.scheme, text):
+        elif not self._may_be_ours(key, value[1], text):
             return False
         else:
             member = Member(value.start(1) + offset, value.end(1) + offset, value[1], text)
             self._members[key] = member
         return True
+
+    def _may_be_ours(self, key: str, raw: bytes, text: str) -> bool:
+        """False for a value that Swagger has nowhere, or that names a foreign host."""
+        if key == "host":
+            return self._names.origins.knows(self._here.own.scheme, text)
+        return text.startswith("/") if key == "basePath" else _has_scheme(raw)
+
+    def _close(self, text: bytes) -> list[bytes]:
+        """The text has ended: what follows is another one."""
+        if not self._members:
+            return [text, *self._release()] if text else self._release()
+        self._held.append(text)
+        return self._settle()
 
     def _keep(self, out: list[bytes], text: bytes) -> list[bytes]:
         if not self._members:
@@ -309,6 +350,12 @@ class JsonDescription(Description):
         rest, self._rest = self._rest, b""
         self._depth = Depth()
         return [*super()._release(), rest] if rest else super()._release()
+
+
+def _has_scheme(raw: bytes) -> bool:
+    """False where a list begins with what is no scheme of Swagger."""
+    first = WORD.search(raw)
+    return first is None or first[0] in SCHEMES
 
 
 def _loaded(raw: bytes) -> str:

@@ -11,10 +11,21 @@ TYPE = re.compile(
     r"[ \t]*([!#$%&'*+\-.^_`|~0-9a-z]+)/([!#$%&'*+\-.^_`|~0-9a-z]+)[ \t]*(;.*)?", re.IGNORECASE | re.DOTALL
 )
 CHARSET = re.compile(r""";[ \t]*charset[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))""", re.IGNORECASE)
+LINES = (
+    "x-ndjson",
+    "ndjson",
+    "jsonl",
+    "x-jsonl",
+    "jsonlines",
+    "x-jsonlines",
+    "json-seq",
+    "x-json-stream",
+    "stream+json",
+)
+"""Subtypes of many JSON texts in a row, none of which is a description."""
 SUBTYPES = {
-    "json": "json", "xml": "xml", "yaml": "yaml", "x-yaml": "yaml", "html": "html", "x-ndjson": "json",
-    "ndjson": "json", "jsonl": "json", "json-seq": "json", "x-json": "json", "vnd.oai.openapi": "yaml",
-    "xhtml+xml": "html",
+    "json": "json", "xml": "xml", "yaml": "yaml", "x-yaml": "yaml", "html": "html", "x-json": "json",
+    "vnd.oai.openapi": "yaml", "xhtml+xml": "html", **dict.fromkeys(LINES, "json"),
 }  # fmt: skip
 SUFFIXES = {"json": "json", "xml": "xml", "yaml": "yaml"}
 TEXTUAL = frozenset({"application", "text"})
@@ -32,6 +43,8 @@ class Plan(NamedTuple):
     """As declared, in lower case; empty where the body itself must tell."""
     coding: str
     """Empty, `gzip` or `deflate`: the output is without it."""
+    is_lines: bool = False
+    """JSON texts in a row, as newline-delimited JSON has them."""
 
 
 @lru_cache(maxsize=1024)
@@ -48,7 +61,7 @@ def plan(content_type: bytes | None, content_encoding: bytes | None, kinds: froz
     charset = "" if said is None else (said[1] or said[2] or "").strip().lower()
     if kind not in kinds or (charset and charset_of(charset) is None):
         return None
-    return Plan(kind, charset, coding)
+    return Plan(kind, charset, coding, parts[2].lower() in LINES)
 
 
 def begins_readable(plan: Plan, first: bytes) -> bool:

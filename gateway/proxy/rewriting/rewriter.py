@@ -18,6 +18,8 @@ from gateway.proxy.rewriting.scanning import Scanner
 
 STEP = 16 * 1024
 """Bytes that are searched at a time, if they may hold a URL."""
+SHORT_STEP = 2 * 1024
+"""Bytes that are searched at a time for members of a description, if there may be many."""
 DESCRIPTIONS: dict[str, type[Description]] = {"json": JsonDescription, "yaml": YamlDescription}
 
 
@@ -34,7 +36,8 @@ def is_clear(plan: Plan, pieces: list[bytes]) -> bool:
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(body) < SHORTEST:
         return True
-    return is_ascii_json(plan.charset, body) and JSON.has_none(body) and not is_description(body)
+    is_plain = is_ascii_json(plan.charset, body) and JSON.has_none(body)
+    return is_plain and (plan.is_lines or not is_description(body))
 
 
 class Rewriter:
@@ -81,7 +84,7 @@ class Rewriter:
         """
         if not piece or self._plan.kind != "json" or not is_ascii_json(self._plan.charset, piece):
             return False
-        if not (is_clear_of_members(piece) and JSON.is_clear(piece)):
+        if not ((self._plan.is_lines or is_clear_of_members(piece)) and JSON.is_clear(piece)):
             return False
         self._first = None
         self._lead = piece
@@ -118,7 +121,7 @@ class Rewriter:
 
     def _rename(self, piece: bytes) -> Iterator[list[bytes]]:
         if self._chain is None:
-            self._chain = Chain(self._plan.kind, self._names, self._here)
+            self._chain = Chain(self._plan, self._names, self._here)
             if self._lead:
                 for _ in self._chain.feed(self._lead):  # it has been given already, for there is nothing in it
                     pass
@@ -141,10 +144,10 @@ class Rewriter:
 class Chain:
     """A text on its way: a description's members, then every URL."""
 
-    def __init__(self, kind: str, names: Names, here: Here) -> None:
-        description = DESCRIPTIONS.get(kind)
+    def __init__(self, plan: Plan, names: Names, here: Here) -> None:
+        description = None if plan.is_lines else DESCRIPTIONS.get(plan.kind)
         self._description = description(names, here) if description else None
-        self._scanner = Scanner(kind, names, here)
+        self._scanner = Scanner(plan.kind, names, here)
 
     @property
     def changed(self) -> bool:
@@ -153,8 +156,17 @@ class Chain:
 
     def feed(self, piece: bytes) -> Iterator[list[bytes]]:
         """Gives what is settled by one more piece, in steps."""
-        for part in (piece,) if self._description is None else self._description.feed(piece):
-            yield from self._scan(part)
+        description = self._description
+        if description is None:
+            yield from self._scan(piece)
+            return
+        # One with many members costs more than its bytes, and may give nothing for long: an empty step is a turn too.
+        step = SHORT_STEP if len(piece) > SHORT_STEP and description.may_be_slow(piece) else len(piece)
+        for start in range(0, len(piece), step):
+            if start:
+                yield []
+            for part in description.feed(piece if step == len(piece) else piece[start : start + step]):
+                yield from self._scan(part)
 
     def end(self) -> Iterator[list[bytes]]:
         """Gives what was held back."""

@@ -1,0 +1,69 @@
+"""Text that others write is never an error here: whatever a response holds is rewritten or passes as it is."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from gateway.oic.bodies import in_xml
+from gateway.oic.instances import TRIGGER_RULES, Search, salvage_trace, trace
+from gateway.proxy.rewriting import Here, Plan, Rewriter, plan
+from tests.fakes.documents import ALL, FLOW, HERE, HOST, NAMES, ORDERS, U
+
+ODD = [
+    *("http://[", "https://[::1", "http://[v1.x]", "//[", "http://]:", "http:", "http:///", "://", "/%"),
+    *(
+        f"https://{HOST}:99999999999999999999/",
+        f"{U}:x",
+        f"https://{HOST}:\u0661/",
+        f"https://user@{HOST}/",
+        "http://\u0660/",
+    ),
+    *("\0", "\x85", "\xff", "&#99999999999;", "&#xffffff;", "\\u", "\\ud800", "%", "%2", "%25252F", "<", ">", '"', "'"),
+    *(FLOW, U, HOST, "?", "#", ";", "charset=", "utf-16", '"swagger":', '"host":', '"basePath":', '"schemes":['),
+    *('"oicInstanceId":', "<oicInstanceId>", "9" * 400),
+]
+PARTS = st.lists(st.sampled_from(ODD) | st.text(st.characters(max_codepoint=255), max_size=8), max_size=12)
+TEXT = PARTS.map(lambda parts: "".join(parts).encode().decode("latin-1"))
+HERES = [HERE, Here(ORDERS, ""), Here(ORDERS, "http://gw", named=f"http://{HOST}"), Here(ORDERS, "https://gw/a/b")]
+SEARCH = Search.of(TRIGGER_RULES)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXT, st.sampled_from(HERES))
+@example("http://[", HERE)
+@example("<http://[>; rel=x", HERE)
+def test_any_field_can_be_rewritten(value: str, here: Here) -> None:
+    NAMES.rename(value, here).encode("latin-1")
+    NAMES.rename_link(value, here).encode("latin-1")
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXT, st.sampled_from(sorted(ALL)), st.sampled_from(["", "utf-8", "utf-16", "cp037"]), st.integers(1, 40))
+@example('{"host":"http://[","swagger":"2.0"}', "json", "", 9)
+def test_any_body_can_be_rewritten(text: str, kind: str, charset: str, size: int) -> None:
+    body = text.encode("latin-1" if charset != "utf-16" else "utf-16", "replace")
+    for here in HERES:
+        rewriter = Rewriter(Plan(kind, charset, ""), NAMES, here)
+        for at in range(0, len(body), size):
+            for _ in rewriter.feed([body[at : at + size]]):
+                pass
+        for _ in rewriter.end():
+            pass
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXT)
+def test_any_media_type_can_be_planned(text: str) -> None:
+    plan(text.encode("latin-1", "replace"), text[:9].encode("latin-1", "replace"), ALL)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXT, st.sampled_from(["json", "xml"]))
+@pytest.mark.parametrize("start", ["", '{"oicInstanceId":', "<a><oicInstanceId>", '{"a":{"oicInstanceId":["'])
+def test_any_body_can_be_searched_for_an_id(start: str, text: str, kind: str) -> None:
+    body = (start + text).encode("latin-1", "replace")
+    for first in (body, body.decode("latin-1").encode("utf-16"), b"\xff\xfe" + body):
+        SEARCH.find({}, [], "json" if kind == "json" else "xml", first)
+        list(in_xml(first, "oicInstanceId"))
+        trace({b"x-oracle-ics-instance-id": first, b"opc-request-id": first})
+        salvage_trace(b"HTTP/1.1 200 OK\r\nx-oracle-ics-instance-id: " + first)
