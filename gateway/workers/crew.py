@@ -19,6 +19,7 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.door import Door, naming
 from gateway.observe.log import Log, say, setup
+from gateway.observe.metrics import Snapshot
 from gateway.service import FIXED, live, raise_file_limit
 from gateway.workers.desk import SOON, CrewDesk
 from gateway.workers.member import Member
@@ -32,6 +33,8 @@ POLL = 1.0
 STEADY = 2.0  # a worker that lived so long is replaced at once
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 START = 10.0  # the longest that a worker may take to listen
+STUCK = 8.0  # a worker that answers nothing for so long is asked once more
+LAST_CHANCE = 4.0  # for that answer; then it is killed
 GRACE = 5.0  # beyond `drain`, before a worker that does not leave is killed
 """All in seconds."""
 
@@ -73,6 +76,7 @@ class Crew:
         self._members: dict[int, Member] = {}
         self._desk = CrewDesk(self._members, config, lost_lines=lambda: records.lost, nursery=nursery.pid)
         self._admin = AdminServer(self._desk, may_call=self._desk.may_call)
+        self._keepers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.listen = config.listen
         self.admin = config.admin
@@ -89,8 +93,8 @@ class Crew:
         members = [await self._bear() for _ in range(self._count)]
         await asyncio.gather(*(self._put_to_work(member) for member in members))
         self._desk.is_open = True
-        self._tasks = {asyncio.create_task(self._keep(member)) for member in members}
-        self._tasks.add(asyncio.create_task(self._watch_nursery()))
+        self._keepers = {asyncio.create_task(self._keep(member)) for member in members}
+        self._keepers.add(asyncio.create_task(self._watch_nursery()))
 
     async def reload(self, config: Config) -> None:
         """All workers take on another configuration, or none does."""
@@ -103,7 +107,7 @@ class Crew:
     async def drain(self) -> int:
         """The workers stop listening; how many requests they have under way. Nobody is replaced any more."""
         self._desk.is_draining = True
-        for task in self._tasks:
+        for task in self._keepers:
             task.cancel()
         if self._door is not None:
             self._door.close()
@@ -185,14 +189,30 @@ class Crew:
         return member
 
     async def _follow(self, member: Member) -> None:
-        """Knows, about once a second, what the worker has counted: it may be the last that is heard of it."""
+        """Knows, about once a second, what the worker has counted: it may be the last that is heard of it. Kills one
+        that is stuck, since its callers would wait for ever.
+        """
         try:
             while True:
                 await asyncio.sleep(POLL)
-                member.earned = await member.line.ask("earned")
+                member.earned = await self._heard(member)
                 self._desk.processes.look()
         except NoAnswer:
-            return
+            if member.line.over.done():
+                return
+        told = f"a worker has not answered for {STUCK + LAST_CHANCE:g} s and is killed; its calls are lost"
+        say(log, logging.ERROR, "worker-stuck", told, pid=member.pid)
+        member.kill()
+
+    async def _heard(self, member: Member) -> Snapshot:
+        """What the worker has counted. Where this process was stopped too (a suspended machine, a frozen container) no
+        time has passed for the worker: hence the second question.
+        """
+        try:
+            counted: Snapshot = await member.line.ask("earned", within=STUCK)
+        except NoAnswer:
+            counted = await member.line.ask("earned", within=LAST_CHANCE)
+        return counted
 
     async def _watch_nursery(self) -> None:
         await self._nursery.lost.wait()

@@ -179,6 +179,35 @@ async def test_a_stuck_worker_is_told_and_holds_up_nothing(tmp_path: Path, sandb
         assert (await gate.ask("/readyz"))[0] == 200
 
 
+async def test_a_worker_that_stays_stuck_is_killed_and_replaced(
+    tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event
+) -> None:
+    async with before(tmp_path, sandbox, workers=2) as gate:
+        caller = await gate.caller()
+        await caller.say(request("/slow/1"))
+        await sandbox.calls.reached(1)
+        busy, _ = await busy_and_idle(gate)
+        os.kill(busy, signal.SIGSTOP)
+        [told] = await gate.said("worker-stuck")
+        assert (told["level"], told["pid"]) == ("error", busy)
+        assert await caller.rest() == b""
+        [lost] = await gate.said("worker-lost")
+        assert (lost["pid"], lost["ended"]) == (busy, "signal 9")
+        await gate.said("worker-started", 3)
+        assert {(await gate.get("/orders/"))[0] for _ in range(20)} == {200}
+        assert (await gate.ask("/livez"))[0] == 200
+        gated.set()
+
+
+async def test_a_stuck_worker_does_not_hold_up_a_stop(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox, workers=2) as gate:
+        stuck, _ = await pids(gate)
+        os.kill(stuck, signal.SIGSTOP)
+        gate.signal(signal.SIGTERM)
+        await gate.said("worker-stuck")
+        assert await gate.ended() == 1
+
+
 async def test_readiness_covers_all(tmp_path: Path) -> None:
     async with (
         Identity(token("a"), refusal("invalid_client", 401)) as identity,
