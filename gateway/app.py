@@ -20,6 +20,7 @@ from gateway.door import Door, naming
 from gateway.history.port import Found
 from gateway.history.query import Query
 from gateway.inquiry import Inquiry
+from gateway.network.loop import name_troubles
 from gateway.noting import Noting
 from gateway.oauth.source import Readiness, TokenSource
 from gateway.oauth.store import Store
@@ -209,6 +210,7 @@ class Gateway(Desk):
             "history": asdict(self._history.health()),
             "callers": self._shortages.told(),
             "connections": connections,
+            "names": name_troubles(asyncio.get_running_loop()),
         }
 
     def _told(self, assembly: Assembly, name: str) -> dict[str, Any]:

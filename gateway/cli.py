@@ -294,9 +294,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     """Runs on uvloop where it exists."""
     import asyncio
 
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    from gateway.network.loop import new_event_loop
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(work)

@@ -106,6 +106,7 @@ class CrewDesk(Desk):
             "credentials": _worst(document["credentials"] for document in documents),
             "callers": _callers([document["callers"] for document in documents]),
             "connections": _sums(document["connections"] for document in documents),
+            "names": _worst_names(document["names"] for document in documents),
             "store": _worst_store(document["store"] for document in documents),
             "history": _worst_store(document["history"] for document in documents),
             "workers": [state | _own_part(told.get(state["pid"])) for state in states],
@@ -191,6 +192,15 @@ def _troubled(views: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def _worst_store(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The first worker's view that is not well, else any; empty where nobody has told."""
     return min(views, key=lambda store: bool(store["ok"]), default={})
+
+
+def _worst_names(views: Iterable[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """The names that some worker cannot look up; of each the view of one that has no address for it, if there is."""
+    worst: dict[str, dict[str, Any]] = {}
+    for view in views:
+        for name, trouble in view.items():
+            worst[name] = max(worst.get(name, trouble), trouble, key=lambda known: known["state"] == "unresolved")
+    return worst
 
 
 def _sums(views: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:

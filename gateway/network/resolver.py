@@ -1,0 +1,228 @@
+"""Looks names up with the system's own resolver (`getaddrinfo`); a name that hangs delays no other.
+
+Each lookup is a thread of its own, since `getaddrinfo` cannot be interrupted. All who ask for a name share one lookup.
+The last good answer serves while a lookup hangs or fails (RFC 8767); `troubles` names those names.
+"""
+
+import asyncio
+import socket
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+FRESH = 5.0
+"""Seconds for which an answer is used without a new lookup."""
+PATIENCE = 0.5
+"""Seconds that a lookup may take before the last good answer serves in its place."""
+KEPT = 86_400.0
+"""Seconds after which a last good answer no longer serves."""
+OVERDUE = 30.0
+"""Seconds after which a lookup that hangs gets a second thread: the first one may hang for ever."""
+SLOW = 1.0
+"""Seconds after which a name counts as slow."""
+THREADS = 64
+SLOW_THREADS = 32
+"""Threads at a time, and those of them for names that were slow the last time."""
+NAMES = 4096
+"""Names whose answers are kept; those asked for least recently go first."""
+TOLD = 600.0
+"""Seconds for which a name in trouble is told of after it was asked for."""
+
+AddressInfo = tuple[int, int, int, str, Any]
+"""Family, type, protocol, canonical name and socket address, as `getaddrinfo` gives them."""
+Hints = tuple[int, int, int, int]
+"""Family, type, protocol, flags."""
+Key = tuple[Any, Any, Hints]
+LookUp = Callable[..., list[Any]]
+
+# The name is known to have no address: an answer like any other. All else is a failure of the resolver.
+_NO_ADDRESS = frozenset(
+    code for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if (code := getattr(socket, name, None)) is not None
+)
+
+
+@dataclass(slots=True)
+class _Name:
+    """What is known of a name, and its lookup under way. Times are `now`, those ending in `_at` the time of day."""
+
+    key: Key
+    answer: list[AddressInfo] = field(default_factory=list)
+    answered: float = 0.0
+    answered_at: float = 0.0
+    error: Exception | None = None
+    failing_at: float | None = None
+    asked: float = 0.0
+    lookup: "asyncio.Future[None] | None" = None
+    began: float = 0.0
+    places: int = 0
+    """Threads that look it up, or are to as soon as there may be another."""
+    is_slow: bool = False
+
+
+class Resolver:
+    """Addresses by name, for one event loop. `look_up` blocks; `now` counts seconds, `wall` is the time of day."""
+
+    def __init__(
+        self,
+        *,
+        look_up: LookUp = socket.getaddrinfo,
+        now: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._look_up = look_up
+        self._now = now
+        self._wall = wall
+        self._names: OrderedDict[Key, _Name] = OrderedDict()
+        self._line: deque[_Name] = deque()
+        self._running = 0
+        self._running_slow = 0
+
+    async def resolve(self, host: Any, port: Any, hints: Hints) -> list[AddressInfo]:
+        """What `socket.getaddrinfo` gives, with the same errors. An address is not looked up."""
+        if (literal := _read_literal(host, port, hints)) is not None:
+            return literal
+        # Ports share a lookup: the answer is that of port 0. A service's name is looked up with the name.
+        name = self._known((host, 0 if isinstance(port, int) else port, hints))
+        now = name.asked = self._now()
+        if name.answer and now - name.answered < FRESH:
+            return _with_port(name.answer, port)
+        lookup = self._begun(name, now)
+        can_serve = bool(name.answer) and now - name.answered < KEPT
+        patience = max(0.0, name.began + PATIENCE - now) if can_serve else None
+        if patience is None or patience > 0:
+            await asyncio.wait({lookup}, timeout=patience)
+        if not lookup.done() or (name.error is not None and can_serve and name.answer):
+            return _with_port(name.answer, port)
+        if name.error is not None:
+            raise type(name.error)(*name.error.args)  # one for each who asked: each adds its own trace
+        return _with_port(name.answer, port)
+
+    def troubles(self) -> dict[str, dict[str, object]]:
+        """The names that cannot be looked up now, of those asked for lately: `state` is `stale` while the last good
+        `addresses` serve, else `unresolved`; `error`; `since`, and when it was `resolved` last (seconds since 1970).
+        """
+        now, found = self._now(), dict[str, dict[str, object]]()
+        for name in self._names.values():
+            if now - name.asked > TOLD:
+                continue
+            waiting = now - name.began if name.lookup is not None else 0.0
+            if waiting < SLOW and name.failing_at is None:
+                continue
+            can_serve = bool(name.answer) and now - name.answered < KEPT
+            since = name.failing_at if name.failing_at is not None else self._wall() - waiting
+            found[str(name.key[0])] = {
+                "state": "stale" if can_serve else "unresolved",
+                "error": _told(name.error) if waiting < SLOW else f"no answer for {waiting:.0f} s",
+                "since": round(since, 3),
+                "resolved": round(name.answered_at, 3) if name.answer else None,
+                "addresses": sorted({info[4][0] for info in name.answer}) if can_serve else [],
+            }
+        return found
+
+    def _known(self, key: Key) -> _Name:
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = _Name(key)
+            while len(self._names) > NAMES:
+                self._names.popitem(last=False)
+        else:
+            self._names.move_to_end(key)
+        return name
+
+    def _begun(self, name: _Name, now: float) -> "asyncio.Future[None]":
+        """The lookup of a name, begun if there is none."""
+        if name.lookup is None:
+            name.lookup = asyncio.get_running_loop().create_future()
+            name.began = now
+            self._queue(name)
+        elif now - name.began >= OVERDUE and name.places == 1:
+            name.is_slow = True
+            self._queue(name)
+        return name.lookup
+
+    def _queue(self, name: _Name) -> None:
+        name.places += 1
+        self._line.append(name)
+        self._start_next()
+
+    def _start_next(self) -> None:
+        """Start as many threads as there may be, first come, first served; slow names wait for a place of theirs."""
+        held_back: list[_Name] = []
+        while self._line and self._running < THREADS:
+            name = self._line.popleft()
+            if name.lookup is None:  # its other thread has brought the answer
+                name.places -= 1
+                continue
+            if name.is_slow and self._running_slow >= SLOW_THREADS:
+                held_back.append(name)
+                continue
+            self._start(name, name.lookup)
+        self._line.extendleft(reversed(held_back))
+
+    def _start(self, name: _Name, lookup: "asyncio.Future[None]") -> None:
+        is_slow, began = name.is_slow, self._now()
+        self._running += 1
+        self._running_slow += is_slow
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            host, port, (family, kind, proto, flags) = name.key
+            outcome: list[AddressInfo] | Exception
+            try:
+                outcome = self._look_up(host, port, family, kind, proto, flags)
+            except Exception as error:  # noqa: BLE001 - it is raised to those who asked
+                outcome = error
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(ended, outcome)
+
+        def ended(outcome: list[AddressInfo] | Exception) -> None:
+            self._running -= 1
+            self._running_slow -= is_slow
+            name.places -= 1
+            name.is_slow = self._now() - began >= SLOW
+            if name.lookup is lookup:  # else its other thread was first
+                name.lookup = None
+                self._settle(name, outcome)
+                lookup.set_result(None)
+            self._start_next()
+
+        try:
+            threading.Thread(target=work, name="name lookup", daemon=True).start()  # a stop waits for none of them
+        except RuntimeError as error:
+            ended(OSError(f"no thread for the lookup of a name: {error}"))
+
+    def _settle(self, name: _Name, outcome: list[AddressInfo] | Exception) -> None:
+        if not outcome:
+            outcome = socket.gaierror(socket.EAI_NONAME, "the name has no address")
+        if isinstance(outcome, Exception):
+            name.error = outcome
+            name.failing_at = self._wall() if name.failing_at is None else name.failing_at
+            if isinstance(name.error, socket.gaierror) and name.error.errno in _NO_ADDRESS:
+                name.answer = []
+        else:
+            name.answer, name.answered, name.answered_at = outcome, self._now(), self._wall()
+            name.error = name.failing_at = None
+
+
+def _read_literal(host: Any, port: Any, hints: Hints) -> list[AddressInfo] | None:
+    """The answer for what is an address already; None for a name. Asks no server."""
+    family, kind, proto, flags = hints
+    flags = (flags & ~socket.AI_ADDRCONFIG) | socket.AI_NUMERICHOST
+    try:
+        return list(socket.getaddrinfo(host, port, family, kind, proto, flags))
+    except socket.gaierror:
+        return None
+
+
+def _with_port(answer: list[AddressInfo], port: Any) -> list[AddressInfo]:
+    if not isinstance(port, int):
+        return list(answer)
+    return [(family, kind, proto, name, (where[0], port, *where[2:])) for family, kind, proto, name, where in answer]
+
+
+def _told(error: Exception | None) -> str:
+    return getattr(error, "strerror", None) or str(error)

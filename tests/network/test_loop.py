@@ -1,0 +1,83 @@
+"""The event loop that looks names up by itself: what dials through it, by name and by address."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.network import loop as loops
+from gateway.network.loop import name_troubles, new_event_loop
+from gateway.network.resolver import Resolver
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
+    """Runs a coroutine on the loop, made on uvloop and on Python's own."""
+    if request.param == "asyncio":
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+    loops._kind.cache_clear()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        yield runner.run
+    loops._kind.cache_clear()
+
+
+async def said(host: str, port: int) -> bytes:
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(host, port)
+        greeting = await reader.read()
+        writer.close()
+    return greeting
+
+
+def test_names_and_addresses_are_dialled_without_the_loops_own_lookup(run: Callable[[Any], Any]) -> None:
+    asked: list[str] = []
+
+    def look_up(host: str, *_: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    async def dial() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop.resolver = Resolver(look_up=look_up)
+        server = await asyncio.start_server(greet, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        for host in ("oic.invalid", "127.0.0.1"):
+            assert await said(host, port) == b"hello"
+        with socket.socket() as sock:
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's
+            await loop.sock_connect(sock, ("127.0.0.1", port))
+        server.close()
+
+    run(dial())
+    assert asked == ["oic.invalid"]
+
+
+def test_a_connection_that_fails_leaves_no_socket(run: Callable[[Any], Any]) -> None:
+    async def dial() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=r"[Cc]onnect"):
+            await said("localhost", port)
+
+    run(dial())
+
+
+def test_a_loop_tells_the_names_that_it_cannot_look_up(run: Callable[[Any], Any]) -> None:
+    async def ask() -> dict[str, Any]:
+        loop: Any = asyncio.get_running_loop()
+        assert name_troubles(loop) == {}
+        with pytest.raises(socket.gaierror):
+            await loop.getaddrinfo("oic.invalid", 443)
+        return name_troubles(loop)
+
+    assert run(ask())["oic.invalid"]["state"] == "unresolved"
+    other = asyncio.new_event_loop()
+    assert name_troubles(other) == {}
+    other.close()

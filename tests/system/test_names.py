@@ -1,0 +1,91 @@
+"""Names: one that hangs in DNS harms nobody else, and known addresses serve while the name server is silent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.fakes.nameserver import NameServer
+from tests.fakes.process import Process, request
+from tests.system.scene import SECRETS, certificate, credential, route, tls_server, written
+
+NAMES = ("identity.test", "healthy.test", "hanging.test")
+ADDRESSES = dict.fromkeys(NAMES, "127.0.0.1")
+
+
+@asynccontextmanager
+async def named(folder: Path, names: NameServer, **more: Any) -> AsyncIterator[Process]:
+    """Routes to `healthy.test`, each with a credential of its own at `identity.test`, and one to `hanging.test`."""
+    pem = certificate(folder, *NAMES)
+    async with Sandbox(ssl_context=tls_server(pem)) as sandbox:
+        token_url = sandbox.token_url.replace("127.0.0.1", "identity.test")
+        identity = credential(token_url, tls={"ca": str(pem)}, scope=sandbox.scope)
+        healthy = sandbox.upstream("ORDERS").replace("127.0.0.1", "healthy.test")
+        hanging = sandbox.upstream("ORDERS").replace("127.0.0.1", "hanging.test")
+        document = {
+            "listen": "127.0.0.1:0",
+            "admin": "127.0.0.1:0",
+            "pool": {"max_age": "1ms"},  # each call makes a connection
+            "credentials": {f"app{n}": identity | {"params": {"n": str(n)}} for n in range(8)},
+            "defaults": {"tls": {"ca": str(pem)}, "timeout": {"connect": "60s"}},
+            "routes": [
+                *(route(f"orders{n}", healthy) | {"credential": f"app{n}"} for n in range(8)),
+                *(route(f"hanging{n}", hanging) | {"credential": f"app{n}"} for n in range(2)),
+            ],
+            **more,
+        }
+        process = Process("serve", "-c", written(folder, document), **SECRETS).under(names.around(folder))
+        async with process as gate:
+            yield await gate.started()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_name_that_hangs_delays_no_other_call_or_token(tmp_path: Path, workers: int) -> None:
+    async with (
+        NameServer(ADDRESSES, silent=("hanging.test",)) as names,
+        named(tmp_path, names, workers=workers) as gate,
+        asyncio.timeout(20),
+    ):
+        for n in range(2):
+            await (await gate.caller()).say(request(f"/hanging{n}/"))
+        await names.asked_for("hanging.test")
+        assert [(await gate.get(f"/orders{n}/"))[0] for n in range(8)] == [200] * 8
+        hanging: dict[str, Any] = {}
+        status: dict[str, Any] = {}
+        while not hanging:
+            _, status = await gate.ask("/status")
+            hanging = status["names"].get("hanging.test", {})
+        assert (hanging["state"], hanging["addresses"], hanging["resolved"]) == ("unresolved", [], None)
+        assert set(status["names"]) == {"hanging.test"}
+        assert len(gate.records) == 8
+
+
+async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: Path) -> None:
+    async with (
+        NameServer(ADDRESSES) as names,
+        named(tmp_path, names) as gate,
+        asyncio.timeout(20),
+    ):
+        assert (await gate.get("/orders0/"))[0] == 200
+        _, status = await gate.ask("/status")
+        assert status["names"] == {}
+        names.is_dead = True
+        known: dict[str, Any] = {}
+        while "healthy.test" not in known:
+            assert (await gate.get("/orders0/"))[0] == 200
+            _, status = await gate.ask("/status")
+            known = status["names"]
+        for n in range(1, 8):  # these need a token each
+            assert (await gate.get(f"/orders{n}/"))[0] == 200
+        while len(known) < 2:
+            _, status = await gate.ask("/status")
+            known = status["names"]
+        assert set(known) == {"identity.test", "healthy.test"}
+        for trouble in known.values():
+            assert (trouble["state"], trouble["addresses"]) == ("stale", ["127.0.0.1"])
+            assert trouble["error"].startswith("no answer for ")
+            assert trouble["resolved"] < trouble["since"]
