@@ -4,7 +4,11 @@
 #   docker run -v ./gateway.yaml:/etc/oic-gateway/gateway.yaml:ro -e OIC_GATEWAY_CONFIG=/etc/oic-gateway/gateway.yaml
 # It listens on loopback unless told otherwise: right beside a caller in the same pod. Where callers come over a network,
 # set `listen` to 0.0.0.0:8080 and `allow` to that network.
-FROM python:3.13-slim-bookworm AS build
+# The base image is pinned by the digest of its manifest list: the tag alone moves. To take another one, with tag and digest:
+#   docker buildx imagetools inspect python:3.13-slim-trixie
+#   docker build --build-arg PYTHON=python:3.13-slim-trixie@sha256:... .
+ARG PYTHON=python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
+FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY requirements.lock requirements-build.lock ./
@@ -16,7 +20,7 @@ COPY gateway gateway
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir wheel . \
  && pip --python /opt/oic-gateway install --no-deps --no-index wheel/*.whl
 
-FROM python:3.13-slim-bookworm
+FROM ${PYTHON}
 # No way to install anything later. And the base image comes without bytecode of Python's own modules: made here, it saves
 # each start and each health check up to half a second.
 RUN python -m pip uninstall --yes --root-user-action ignore pip \

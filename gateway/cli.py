@@ -48,6 +48,10 @@ def _run_verb(words: list[str]) -> int:
     options = _parser(words).parse_args(_plain(words))
     logging.getLogger("gateway").addHandler(logging.NullHandler())  # events are `serve`'s; other verbs tell in words
     run: Callable[[argparse.Namespace], int] = options.run
+    if run is not _probe:  # it holds no secret, and is called often
+        from gateway.hardening import forbid_dumps
+
+        forbid_dumps()
     try:
         return run(options)
     except ConfigProblems as problems:

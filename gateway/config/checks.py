@@ -120,13 +120,20 @@ def _path_faults(steps: Steps, path: str) -> Iterator[Finding]:
 
 
 def _clear_text(tree: Mapping[str, Any]) -> Iterator[Finding]:
-    credentials = _mapping(tree.get("credentials")).items()
-    token_urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
-    kinds = (("the client secret", token_urls), ("the token", _texts(tree, "upstream")))
-    for thing, places in kinds:
-        for steps, url in places:
-            if isinstance(url, str) and _is_clear(url):
-                yield Finding(steps, f"sends {thing} unencrypted", "use https", severity="warning")
+    """URLs to which secrets or tokens would go unencrypted over a network, where nobody has said that they may."""
+    credentials = [(("credentials", name), each) for name, each in _mapping(tree.get("credentials")).items()]
+    routes = [(("routes", index), route) for index, route in _routes(tree)]
+    for places, keys, what, where in (
+        (credentials, ("token_url", "authorize_url", "revoke_url"), "the client secret", "credential"),
+        (routes, ("upstream", "design"), "the token", "route"),
+    ):
+        for steps, value in places:
+            settings = _mapping(value)
+            for key in keys:
+                url = settings.get(key)
+                if isinstance(url, str) and _is_clear(url) and settings.get("insecure") is not True:
+                    remedy = f"use https, or set `insecure: true` in the {where} if the network is trusted"
+                    yield Finding((*steps, key), f"sends {what} unencrypted", remedy)
 
 
 def _is_clear(url: str) -> bool:

@@ -119,6 +119,8 @@ class Credential(Part):
     """OAuth 2.0 grant; docs/tokens.md tells what each needs."""
     token_url: HttpUrl
     """Token endpoint of the identity domain."""
+    insecure: bool = False
+    """True: the URLs may be http:// URLs of another machine; the client secret goes there unencrypted."""
     client_id: Text
     """Client id of the application."""
     client_secret: Secrets | None = None

@@ -144,3 +144,5 @@ class Route(RouteSettings):
     """Path prefix; the longest wins, on segment borders."""
     upstream: BaseUrl
     """URL that takes the prefix's place."""
+    insecure: bool = False
+    """True: `upstream` and `design` may be http:// URLs of another machine; tokens and bodies go there unencrypted."""

@@ -98,11 +98,18 @@ def test_an_unused_credential_is_only_a_warning(said: Say, right: str) -> None:
     assert warning == ("7: credentials.spare: warning: is not used by any route; take it out, or name it in a route")
 
 
-def test_secrets_and_tokens_in_the_clear_are_warnings_except_on_this_machine(said: Say, right: str) -> None:
-    assert said(right.replace("https:", "HTTP:")) == [
-        "4: credentials.app.token_url: warning: sends the client secret unencrypted; use https",
-        "10: routes[0].upstream: warning: sends the token unencrypted; use https",
+def test_secrets_and_tokens_go_unencrypted_only_where_it_is_said(said: Say, right: str) -> None:
+    clear = right.replace("https:", "HTTP:")
+    remedy = "use https, or set `insecure: true` in the {} if the network is trusted".format
+    assert said(clear) == [
+        f"4: credentials.app.token_url: sends the client secret unencrypted; {remedy('credential')}",
+        f"10: routes[0].upstream: sends the token unencrypted; {remedy('route')}",
     ]
+    allowed = clear.replace("    token_url:", "    insecure: true\n    token_url:")
+    allowed = allowed.replace("    upstream:", "    insecure: true\n    upstream:")
+    assert said(allowed) == []
+    assert len(said(allowed.replace("insecure: true", "insecure: false"))) == 2
+    assert len(said(right.replace("    upstream:", "    design: http://design.example\n    upstream:"))) == 1
     for host in ("127.0.0.1", "[::1]:8181", "localhost:1"):
         local = right.replace("https://idcs.example", f"http://{host}")
         assert said(local.replace("https://acme.example", f"http://{host}")) == []

@@ -84,6 +84,14 @@ def test_the_image_is_installed_from_hashes_only() -> None:
     assert [part for part in installs if "--require-hashes" not in part and "--no-index" not in part] == []
 
 
+def test_base_images_are_pinned_by_digest() -> None:
+    arguments = dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG")
+    bases = [rest.split()[0] for word, rest in instructions() if word == "FROM"]
+    assert len(bases) == 2
+    for base in bases:
+        assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", arguments[base.removeprefix("${").removesuffix("}")])
+
+
 def test_the_last_stage_can_install_nothing_and_runs_as_nobody() -> None:
     words = instructions()
     last = max(index for index, (word, _) in enumerate(words) if word == "FROM")

@@ -72,7 +72,7 @@ async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:  # defect 
 async def test_no_text_of_a_cause_reaches_a_caller(tmp_path: Path) -> None:  # defect 17
     async with Identity() as identity, Upstream(b"SSH-2.0-OpenSSH_9\r\n") as upstream:
         document = simple(identity.url, upstream.url)
-        nowhere = {"name": "nowhere", "path": "/nowhere/", "credential": "app", "upstream": "http://oic.invalid:81/"}
+        nowhere = {"name": "nowhere", "path": "/nowhere/", "credential": "app", "upstream": "https://oic.invalid:81/"}
         document["routes"].append(nowhere)
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             for target in ("/orders/1", "/nowhere/"):
