@@ -28,6 +28,7 @@ from gateway.observe.log import Log, say
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
 from gateway.proxy.admission import Admission
+from gateway.proxy.backlog import accept_backlog
 from gateway.proxy.forward import Forward
 from gateway.proxy.places import Places
 from gateway.proxy.requests import Limits
@@ -68,6 +69,7 @@ class Gateway(Desk):
             places=places,
             on_refused=self._shortages.refused,
         )
+        self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
         self._address = config.listen
         self._metrics.watch_callers(self._shortages.metrics)
@@ -82,6 +84,7 @@ class Gateway(Desk):
         self._address = address
         memory.settle()
         loop = asyncio.get_running_loop()
+        self._sockets = listeners
         for listener in listeners:
             self._listeners.append(await loop.create_server(self._callers, sock=listener, backlog=BACKLOG))
         self._shortages.start()
@@ -108,20 +111,21 @@ class Gateway(Desk):
             self._leaving |= leaving
             self._spawn(self._retire(before.store, leaving))
 
-    def drain(self) -> int:
-        """Refuses new requests from now on; how many are under way."""
-        self._forward.draining = True
+    async def drain(self) -> int:
+        """Takes no new connections from now on, and ends each with its next reply; how many requests are under way."""
+        self._forward.closing = True
+        await accept_backlog(self._sockets)
         for listener in self._listeners:
             listener.close()
-        self._callers.close_idle()
         return self._forward.under_way
 
     async def finish(self, *, hurry: asyncio.Event) -> bool:
-        """After `drain`: waits for the requests under way (`drain`, or until `hurry` is set) and closes all.
-        True when every one of them could finish.
+        """After `drain`: waits for the connections to end (`drain`, or until `hurry` is set) and closes all.
+        True when every request could finish.
         """
-        await _first(self._forward.idle.wait(), hurry.wait(), within=self._config.drain)
+        await _first(self._callers.retire(), hurry.wait(), within=self._config.drain)
         drained = self._forward.idle.is_set()
+        self._forward.draining = True
         self._shortages.stop()
         self._forward.cutting = True
         self._callers.cut()
@@ -158,7 +162,7 @@ class Gateway(Desk):
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready only while every credential in use has, or can get, a token."""
-        if self._forward.draining:
+        if self._forward.closing:
             return False, {"state": "draining"}
         sources = self._assembly.sources
         answers = await asyncio.gather(*(source.ready() for source in sources.values()))
@@ -186,7 +190,7 @@ class Gateway(Desk):
     async def status(self) -> dict[str, Any]:
         """Routes and credentials, without secrets; with what is known, or soon found out, of those that fail."""
         assembly = self._assembly
-        if not self._forward.draining:
+        if not self._forward.closing:
             await self._inquiry.look(assembly)
         routes = [
             {
@@ -202,7 +206,7 @@ class Gateway(Desk):
         connections = {up.origin.name: up.counts() for up in assembly.upstreams}
         return {
             "listen": self._address,
-            "draining": self._forward.draining,
+            "draining": self._forward.closing,
             "requests_under_way": self._forward.under_way,
             "routes": routes,
             "credentials": {name: self._told(assembly, name) for name in assembly.sources},
@@ -283,7 +287,7 @@ class Alone:
         """See `Service`."""
         if self._door is not None:
             self._door.close()
-        return self._gateway.drain()
+        return await self._gateway.drain()
 
     async def finish(self, *, hurry: asyncio.Event) -> bool:
         """See `Service`; the admin port tells of the drain until its end."""

@@ -4,14 +4,22 @@ Nothing is ever removed but a socket that this process has bound, or one on whic
 """
 
 import contextlib
+import ctypes
 import errno
 import os
+import select
 import socket
 import stat
+import struct
 
 ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))  # a family or an address that this machine does not have
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 TRIES = 10  # ports that are tried, where one must be free for several addresses
+SO_ATTACH_FILTER = 26  # Linux
+# Classic BPF over the TCP header: of the flags (byte 13) SYN without ACK drops a packet, anything else passes.
+NO_SYN = struct.pack(
+    "HBBIHBBIHBBIHBBIHBBI", 0x30, 0, 0, 13, 0x54, 0, 0, 0x12, 0x15, 0, 1, 0x02, 6, 0, 0, 0, 6, 0, 0, 2**32 - 1
+)
 PROBE = 1.0  # seconds that another process has to take a connection
 
 
@@ -118,6 +126,31 @@ def bind_beside(holder: socket.socket) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def stop_handshakes(listener: socket.socket) -> None:
+    """Has the system ignore new connections, where it can: those whose handshake has begun can still be accepted. A
+    client repeats its SYN after a second; by then nobody listens, and it is refused without a doubt.
+    """
+    program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
+    with contextlib.suppress(OSError):
+        listener.setsockopt(
+            socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN) // 8, ctypes.addressof(program))
+        )
+
+
+def is_local_only(listener: socket.socket) -> bool:
+    """Only this machine can reach the socket."""
+    name = listener.getsockname()
+    return not isinstance(name, tuple) or name[0] == "::1" or str(name[0]).startswith("127.")
+
+
+def are_readable(descriptors: list[int]) -> set[int]:
+    """Those of the descriptors where something waits: a connection to be accepted, bytes, or the end."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return {descriptor for descriptor, _ in poll.poll(0)}
 
 
 def _remove_dead(path: str) -> None:

@@ -93,7 +93,8 @@ class Exchange:
                 body=[] if bodyless else [body],
                 arrived=self.is_request_over,
             )
-        except CallerGone:
+        except CallerGone as gone:
+            record.status, record.error, record.reason = gone.status, gone.code, f"not delivered: {error.code}"
             delivery.abort()
 
     def answer_options(self, allow: Iterable[str]) -> None:

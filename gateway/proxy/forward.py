@@ -63,7 +63,8 @@ class Sink(Protocol):
 
 
 class Forward:
-    """Forwards requests by the present table; `draining` refuses new ones, `cutting` says that those under way are cut
+    """Forwards requests by the present table; `closing` ends each connection with its reply, `draining` refuses new
+    requests, `cutting` says that those under way are cut
     off now. `idle` is set while none is under way.
     """
 
@@ -71,6 +72,7 @@ class Forward:
         self, table: Table, *, metrics: Metrics, sink: Sink, luck: Callable[[], float] = random.random
     ) -> None:
         self.table = table
+        self.closing = False
         self.draining = False
         self.cutting = False
         self.under_way = 0
@@ -89,6 +91,7 @@ class Forward:
         try:
             await self._walk(exchange, head)
         except GatewayError as error:
+            exchange.delivery.keep_alive = exchange.delivery.keep_alive and not self.closing
             # A request cut off at the end of a drain may have run: a 503 would invite its caller to run it twice.
             exchange.refuse(Draining() if self.cutting else error, silently=self.cutting)
         except asyncio.CancelledError:
@@ -136,6 +139,8 @@ class Forward:
     async def _walk(self, exchange: Exchange, head: RequestHead) -> None:
         table = self.table
         greet(exchange, head, draining=self.draining)
+        if self.closing:
+            exchange.delivery.keep_alive = False
         way = self._known(exchange, head, table) or self._route(exchange, head, table)
         if way is None:
             return
@@ -325,7 +330,8 @@ class Forward:
             lines = (*back.reply.passed, *(line for _, line in back.reply.held))
             target = back.errand.target
             route.trouble.answered(status, has_instance_id=has_id, at=time.time(), target=target, lines=lines)
-        exchange.delivery.keep_alive = exchange.delivery.keep_alive and not self.draining
+        if self.closing or self.draining:
+            exchange.delivery.keep_alive = False
 
     def _judge(self, errand: Errand, reply: ReplyHead) -> Verdict:
         """Step 7: what follows from the reply's head."""

@@ -6,13 +6,15 @@ that a stop can wait for them.
 """
 
 import asyncio
+import math
 import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, cast
 
-from gateway.errors import BadRequest, CallerGone, GatewayError, RequestTimeout
+from gateway.binding import are_readable
+from gateway.errors import BadRequest, CallerGone, Draining, GatewayError, RequestTimeout
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.headers import CALLER
@@ -32,6 +34,9 @@ KEEPALIVE = 75.0
 BRIEF = 5.0
 """The same for one that will not be served."""
 LINGER = 5.0
+GRACE = 1.0
+"""Seconds that a connection without a request stays open at a stop: a request may be on its way."""
+LOOK = 0.02
 AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
 REMEMBERED = 4 * 1024  # bytes of a head that is remembered with its connection
 OVERHEAD = 16 * 1024  # bytes that chunk extensions and trailers of a body may have
@@ -142,6 +147,31 @@ class CallerConnection(Paced):
         if self._buffer and not self._is_deaf and self._is_trailing(self._buffer):
             self._trailing = len(self._buffer)
         return self._trailing
+
+    # Called at a stop -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """The connection is closed, and the caller's side of the system has all that was written."""
+        transport = self._transport
+        return transport is None or (transport.is_closing() and not transport.get_write_buffer_size())
+
+    def is_resting(self, since: float) -> bool:
+        """No request is under way or complete here, nor has any byte of one come after `since`."""
+        is_waiting = self._waiter is not None and not self._waiter.done() and self._end < 0
+        return is_waiting and self._deadline - self._patience <= since
+
+    def descriptor(self) -> int:
+        """The file descriptor of the connection; -1 when it is closed."""
+        return -1 if self._transport is None else int(self._transport.get_extra_info("socket").fileno())
+
+    def end_rest(self) -> None:
+        """Closes a connection that `is_resting`; a head that has begun is answered first."""
+        if self._buffer in {b"", b"\r"} or self._waiter is None:
+            self.close()
+        else:
+            self._fault = Draining(retry_after=1)
+            self._waiter.set_result(None)
 
     # Called by the transport ----------------------------------------------------------------------------------------
 
@@ -398,11 +428,26 @@ class CallerServer:
         """asyncio: a protocol for a new connection."""
         return CallerConnection(self, asyncio.get_running_loop())
 
-    def close_idle(self) -> None:
-        """Closes the connections that carry no request."""
-        for connection in list(self.connections):
-            if not connection.is_serving:
-                connection.close()
+    async def retire(self, grace: float = GRACE) -> None:
+        """Waits until all connections have ended: after the request that they carry, or when they have carried none for
+        so many seconds. What they ask until then is served; the walk has to end each connection with its reply.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while any(not connection.is_over for connection in self.connections):
+            now = loop.time()
+            self.close_idle(now - grace if now - grace >= began else -math.inf)
+            await asyncio.sleep(LOOK)
+
+    def close_idle(self, since: float = math.inf) -> None:
+        """Closes the connections that have carried no request since then; not where bytes have come that the loop has
+        yet to read, since a close would reset their caller.
+        """
+        resting = {one.descriptor(): one for one in self.connections if one.is_resting(since)}
+        unread = are_readable(list(resting))
+        for descriptor, connection in resting.items():
+            if descriptor not in unread:
+                connection.end_rest()
 
     def cut(self) -> None:
         """Breaks the connections that carry a request, visibly."""

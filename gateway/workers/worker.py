@@ -80,8 +80,10 @@ class Worker:
         """Tells that the loop turns."""
 
     async def _drain(self, _: object = None) -> int:
-        self._leaving.set()
-        return 0 if self._gateway is None else self._gateway.drain()
+        try:
+            return 0 if self._gateway is None else await self._gateway.drain()
+        finally:
+            self._leaving.set()
 
     async def _hasten(self, _: object) -> None:
         self._hurry.set()

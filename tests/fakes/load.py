@@ -1,0 +1,82 @@
+"""Callers that keep a gateway busy until nobody listens any more, and count the calls that got no answer."""
+
+import asyncio
+import socket
+from collections import Counter
+from contextlib import suppress
+
+from tests.fakes.gate import Caller
+
+
+class Load:
+    """`count` callers, each with one call after the other, on a kept connection; every fourth on a new one per call.
+
+    `answers` counts statuses; `lost` holds what became of each call that was sent and not answered.
+    """
+
+    def __init__(self, address: str, request: bytes, *, count: int) -> None:
+        self._address = address
+        self._request = request
+        self._tasks = [asyncio.create_task(self._call_on(is_keeping=bool(number % 4))) for number in range(count)]
+        self._change = asyncio.Condition()
+        self.answers: Counter[int] = Counter()
+        self.lost: list[str] = []
+
+    async def answered(self, count: int) -> None:
+        """Waits for so many answers."""
+        async with self._change:
+            await self._change.wait_for(lambda: self.answers.total() + len(self.lost) >= count)
+
+    async def ended(self) -> None:
+        """Waits until every caller was refused a connection."""
+        await asyncio.gather(*self._tasks)
+
+    async def _call_on(self, *, is_keeping: bool) -> None:
+        caller = None
+        while True:
+            if caller is None:
+                try:
+                    caller = await self._connect()
+                except (ConnectionRefusedError, FileNotFoundError):
+                    return
+            stays = await self._call(caller)
+            if not stays or not is_keeping:
+                caller.close()
+                caller = None
+
+    async def _connect(self) -> Caller:
+        if self._address.startswith("unix:"):
+            return Caller(*await asyncio.open_unix_connection(self._address.removeprefix("unix:")))
+        host, _, port = self._address.rpartition(":")
+        return Caller(*await asyncio.open_connection(host, int(port)))
+
+    async def _call(self, caller: Caller) -> bool:
+        """One call; whether its connection stays."""
+        try:
+            await caller.say(self._request)
+            status, head, _ = await caller.reply()
+        except (ConnectionError, EOFError) as error:
+            self.lost.append(repr(error))
+            return False
+        self.answers[status] += 1
+        async with self._change:
+            self._change.notify_all()
+        return b"\r\nConnection: close\r\n" not in head
+
+
+def fill_backlog(address: str, request: bytes, count: int) -> list[socket.socket]:
+    """So many connections, each with a request on it, of which the gateway need not have accepted any."""
+    callers = []
+    for _ in range(count):
+        host, _, port = address.rpartition(":")
+        caller = socket.create_connection((host, int(port)))
+        caller.sendall(request)
+        callers.append(caller)
+    return callers
+
+
+def read_status(caller: socket.socket) -> bytes:
+    """The status line of the answer, empty where the connection ended without one."""
+    with caller, suppress(ConnectionError):
+        return caller.makefile("rb").readline()
+    return b""
