@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix serve bench bench-quick soak fuzz schema lock clean
+.PHONY: help demo test test-clients check fix serve bench bench-quick soak fuzz schema lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,14 @@ test: $(STAMP) $(AJV)/.installed  ## run all tests, with a real Redis; ARGS="-k 
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y redis-server; } >/dev/null 2>&1 || \
 		echo "the tests of the store need a real Redis; by hand: apt-get install redis-server" >&2
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+
+CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc \
+	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
+
+test-clients: $(STAMP)  ## SOAP clients of other languages read the gateway's Faults; installs them (Debian)
+	@dpkg-query --show $(CLIENT_PACKAGES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
+	@$(BIN)/python -m pytest tests/clients/soap_clients.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, the law of imports
 	@$(BIN)/ruff format --check --quiet .
