@@ -1,0 +1,69 @@
+"""Long foreign texts cost no more than their length: a quadratic step would exceed the processor time it may take."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tests.fakes.process import ROOT
+
+MOST_SECONDS = 20  # of processor time; a quadratic expression takes minutes for texts so long
+SCRIPT = """
+import json, sys
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.grants import claims_of, read_reply
+from gateway.observe.mask import mask
+
+def reply(text):
+    for document in (
+        {"error": "invalid_client", "error_description": text},
+        {"error": text},
+        {"access_token": text, "token_type": text, "expires_in": text, "scope": text},
+        {"tokenResponses": [{"access_token": text, "scope": text}]},
+    ):
+        try:
+            head, body = {"date": text, "retry-after": text}, json.dumps(document).encode()
+            read_reply(400, head, body, now=0.0, hidden=("s3cret-of-ours",), wanted=text[:100])
+            read_reply(200, head, body, now=0.0, wanted=text[:100])
+        except (TokenRefused, TokenUnavailable):
+            pass
+
+piece = sys.argv[1]
+text = piece * (1_000_000 // len(piece))
+for tail in ("", "!", chr(0)):
+    mask(text + tail)
+    claims_of(text + tail)
+    reply((text + tail)[-120_000:])
+"""
+PIECES = [
+    "eyJ",
+    "-eyJ",
+    "eyJ.",
+    "eyJa-",
+    "://",
+    "://a",
+    "a@",
+    "bearer ",
+    "basic",
+    "password",
+    "password=",
+    "password :",
+    " ",
+]
+
+
+def _bound_processor_time() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
+
+
+@pytest.mark.parametrize("piece", [*PIECES, 'client_secret="', "&#", "%25", "\\\\u", "Mon, ", "9", "a.", "\n"])
+def test_a_long_text_costs_no_more_than_its_length(piece: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, piece],
+        cwd=ROOT,
+        preexec_fn=_bound_processor_time,
+        check=False,
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
