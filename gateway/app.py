@@ -20,7 +20,7 @@ from gateway.door import Door, naming
 from gateway.history.port import Found
 from gateway.history.query import Query
 from gateway.inquiry import Inquiry
-from gateway.network.loop import name_troubles
+from gateway.network.loop import name_troubles, watch_names
 from gateway.noting import Noting
 from gateway.oauth.source import Readiness, TokenSource
 from gateway.oauth.store import Store
@@ -36,7 +36,7 @@ from gateway.proxy.server import CallerServer
 from gateway.proxy.upstream import ConnectionBudget
 from gateway.service import capacity_of, live, raise_file_limit
 from gateway.shortage import Shortages
-from gateway.watching import gauges
+from gateway.watching import gauges, log_stale_serving
 from gateway.wiring import Assembly, Parts
 
 log = logging.getLogger("gateway.app")
@@ -85,6 +85,7 @@ class Gateway(Desk):
         memory.settle()
         loop = asyncio.get_running_loop()
         self._sockets = listeners
+        watch_names(loop, log_stale_serving)
         for listener in listeners:
             self._listeners.append(await loop.create_server(self._callers, sock=listener, backlog=BACKLOG))
         self._shortages.start()

@@ -1,14 +1,16 @@
-"""What a token source tells, passed on to the metrics and the log."""
+"""What token sources and the resolver of names report, passed on to the metrics and the log."""
 
 import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.network.resolver import StaleServing
 from gateway.observe.log import say
 from gateway.observe.metrics import Metrics
 
 log = logging.getLogger("gateway.token")
+names_log = logging.getLogger("gateway.names")
 
 
 class Watcher:
@@ -63,6 +65,19 @@ class Watcher:
             code=code,
             remedy=remedy,
         )
+
+
+def log_stale_serving(change: StaleServing) -> None:
+    """Logs that the last good addresses of a name serve, or that it can be looked up again."""
+    name, addresses = change.name, change.addresses
+    if change.error:
+        message = f"cannot look up {name}: {change.error}; its last good addresses serve. Check the name servers"
+        say(names_log, logging.WARNING, "name-stale", message, name=name, addresses=addresses)
+    else:
+        answer = (
+            "can be looked up again" if addresses else "does not exist any more, its last good addresses are dropped"
+        )
+        say(names_log, logging.INFO, "name-resolved", f"{name} {answer}", name=name, addresses=addresses)
 
 
 def gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:

@@ -13,7 +13,7 @@ from typing import Any
 import aiohappyeyeballs
 
 from gateway.network.dialing import HAPPY_EYEBALLS_DELAY
-from gateway.network.resolver import AddressInfo, Resolver
+from gateway.network.resolver import AddressInfo, Resolver, StaleServing
 
 
 class _ResolvingLoop:
@@ -82,6 +82,13 @@ def name_troubles(loop: asyncio.AbstractEventLoop) -> dict[str, dict[str, object
     """See `Resolver.troubles`; empty for a loop that is not of `new_event_loop`."""
     resolver = getattr(loop, "resolver", None)
     return resolver.troubles() if isinstance(resolver, Resolver) else {}
+
+
+def watch_names(loop: asyncio.AbstractEventLoop, report: Callable[[StaleServing], None]) -> None:
+    """Has `report` called as `Resolver` does; never for a loop that is not of `new_event_loop`."""
+    resolver = getattr(loop, "resolver", None)
+    if isinstance(resolver, Resolver):
+        resolver.report = report
 
 
 @cache

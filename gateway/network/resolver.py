@@ -1,7 +1,8 @@
 """Looks names up with the system's own resolver (`getaddrinfo`); a name that hangs delays no other.
 
 Each lookup is a thread of its own, since `getaddrinfo` cannot be interrupted. All who ask for a name share one lookup.
-The last good answer serves while a lookup hangs or fails (RFC 8767); `troubles` names those names.
+The last good answer serves while a lookup hangs or fails (RFC 8767); `troubles` names those names, and `report` gets
+the beginning and the end of it.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ NAMES = 4096
 """Names whose answers are kept; those asked for least recently go first."""
 TOLD = 600.0
 """Seconds for which a name in trouble is told of after it was asked for."""
+QUIET = 60.0
+"""Seconds between two reports of one name that its last good answer serves: a lookup may fail every few seconds."""
 
 AddressInfo = tuple[int, int, int, str, Any]
 """Family, type, protocol, canonical name and socket address, as `getaddrinfo` gives them."""
@@ -43,6 +46,18 @@ LookUp = Callable[..., list[Any]]
 _NO_ADDRESS = frozenset(
     code for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if (code := getattr(socket, name, None)) is not None
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StaleServing:
+    """The last good answer of `name`, these `addresses`, has begun to serve: a lookup hangs or failed, as `error` says.
+
+    Without an `error` that has ended, since the lookup works again: it gave these addresses, none if there is none.
+    """
+
+    name: str
+    addresses: list[str]
+    error: str = ""
 
 
 @dataclass(slots=True)
@@ -61,10 +76,17 @@ class _Name:
     places: int = 0
     """Threads that look it up, or are to as soon as there may be another."""
     is_slow: bool = False
+    is_reported: bool = False
+    """The last report says that the last good answer serves."""
+    reported: float = -QUIET
 
 
 class Resolver:
-    """Addresses by name, for one event loop. `look_up` blocks; `now` counts seconds, `wall` is the time of day."""
+    """Addresses by name, for one event loop. `look_up` blocks; `now` counts seconds, `wall` is the time of day.
+
+    `report` gets a `StaleServing` when the last good answer of a name begins to serve, at most one in `QUIET` seconds
+    for each name, and after each of them one when the lookup works again.
+    """
 
     def __init__(
         self,
@@ -80,6 +102,7 @@ class Resolver:
         self._line: deque[_Name] = deque()
         self._running = 0
         self._running_slow = 0
+        self.report: Callable[[StaleServing], None] = lambda _: None
 
     async def resolve(self, host: Any, port: Any, hints: Hints) -> list[AddressInfo]:
         """What `socket.getaddrinfo` gives, with the same errors. An address is not looked up."""
@@ -91,11 +114,14 @@ class Resolver:
         if name.answer and now - name.answered < FRESH:
             return _with_port(name.answer, port)
         lookup = self._begun(name, now)
-        can_serve = bool(name.answer) and now - name.answered < KEPT
+        can_serve = _can_serve(name, now)
         patience = max(0.0, name.began + PATIENCE - now) if can_serve else None
         if patience is None or patience > 0:
             await asyncio.wait({lookup}, timeout=patience)
         if not lookup.done() or (name.error is not None and can_serve and name.answer):
+            self._report_stale(name)
+            if not name.is_reported:  # a lookup that is slow soon may be waited for by nobody then
+                asyncio.get_running_loop().call_later(SLOW, self._report_stale, name)
             return _with_port(name.answer, port)
         if name.error is not None:
             raise type(name.error)(*name.error.args)  # one for each who asked: each adds its own trace
@@ -109,17 +135,17 @@ class Resolver:
         for name in self._names.values():
             if now - name.asked > TOLD:
                 continue
-            waiting = now - name.began if name.lookup is not None else 0.0
-            if waiting < SLOW and name.failing_at is None:
+            if not (error := _error_now(name, now)):
                 continue
-            can_serve = bool(name.answer) and now - name.answered < KEPT
+            waiting = now - name.began if name.lookup is not None else 0.0
+            can_serve = _can_serve(name, now)
             since = name.failing_at if name.failing_at is not None else self._wall() - waiting
             found[str(name.key[0])] = {
                 "state": "stale" if can_serve else "unresolved",
-                "error": _told(name.error) if waiting < SLOW else f"no answer for {waiting:.0f} s",
+                "error": error,
                 "since": round(since, 3),
                 "resolved": round(name.answered_at, 3) if name.answer else None,
-                "addresses": sorted({info[4][0] for info in name.answer}) if can_serve else [],
+                "addresses": _addresses(name) if can_serve else [],
             }
         return found
 
@@ -203,9 +229,25 @@ class Resolver:
             name.failing_at = self._wall() if name.failing_at is None else name.failing_at
             if isinstance(name.error, socket.gaierror) and name.error.errno in _NO_ADDRESS:
                 name.answer = []
+                self._report_end(name)
+            else:
+                self._report_stale(name)
         else:
             name.answer, name.answered, name.answered_at = outcome, self._now(), self._wall()
             name.error = name.failing_at = None
+            self._report_end(name)
+
+    def _report_stale(self, name: _Name) -> None:
+        now = self._now()
+        error = _error_now(name, now)
+        if error and _can_serve(name, now) and not name.is_reported and now - name.reported >= QUIET:
+            name.is_reported, name.reported = True, now
+            self.report(StaleServing(str(name.key[0]), _addresses(name), error))
+
+    def _report_end(self, name: _Name) -> None:
+        if name.is_reported:
+            name.is_reported = False
+            self.report(StaleServing(str(name.key[0]), _addresses(name)))
 
 
 def _read_literal(host: Any, port: Any, hints: Hints) -> list[AddressInfo] | None:
@@ -224,5 +266,19 @@ def _with_port(answer: list[AddressInfo], port: Any) -> list[AddressInfo]:
     return [(family, kind, proto, name, (where[0], port, *where[2:])) for family, kind, proto, name, where in answer]
 
 
-def _told(error: Exception | None) -> str:
-    return getattr(error, "strerror", None) or str(error)
+def _can_serve(name: _Name, now: float) -> bool:
+    return bool(name.answer) and now - name.answered < KEPT
+
+
+def _addresses(name: _Name) -> list[str]:
+    return sorted({info[4][0] for info in name.answer})
+
+
+def _error_now(name: _Name, now: float) -> str:
+    """Why a name cannot be looked up at the moment; empty where it can, or it is not known yet."""
+    waiting = now - name.began if name.lookup is not None else 0.0
+    if waiting >= SLOW:
+        return f"no answer for {waiting:.0f} s"
+    if name.failing_at is None:
+        return ""
+    return getattr(name.error, "strerror", None) or str(name.error)

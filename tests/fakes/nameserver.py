@@ -22,6 +22,7 @@ NAMESPACE = 'mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/nsswit
 
 class NameServer(asyncio.DatagramProtocol):
     """Knows the names in `addresses`; says nothing at all of those in `silent`, or of any where `is_dead`.
+    While it `is_failing`, it answers SERVFAIL to every question.
 
     `asked` counts the questions by name.
     """
@@ -30,6 +31,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.addresses = dict(addresses)
         self.silent = set(silent)
         self.is_dead = False
+        self.is_failing = False
         self.asked: Counter[str] = Counter()
         self._change = asyncio.Condition()
         self._woken: set[asyncio.Task[None]] = set()
@@ -72,9 +74,14 @@ class NameServer(asyncio.DatagramProtocol):
         (kind,) = struct.unpack_from("!H", data, end)
         address = self.addresses.get(name)
         records = b""
-        if address is not None and kind == TYPE_A:
+        if self.is_failing:
+            flags = 0x8182  # SERVFAIL
+        elif address is not None:
+            flags = 0x8180
+        else:
+            flags = 0x8183  # NXDOMAIN
+        if not self.is_failing and address is not None and kind == TYPE_A:
             records = struct.pack("!HHHIH", 0xC00C, TYPE_A, 1, 0, 4) + socket.inet_aton(address)
-        flags = 0x8180 if address is not None else 0x8183  # NXDOMAIN
         head = data[:2] + struct.pack("!HHHHH", flags, 1, bool(records), 0, 0)
         self._transport.sendto(head + data[12 : end + 4] + records, addr)
 

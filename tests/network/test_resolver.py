@@ -10,7 +10,20 @@ from typing import Any
 import pytest
 
 from gateway.network import resolver
-from gateway.network.resolver import FRESH, KEPT, NAMES, OVERDUE, PATIENCE, SLOW, SLOW_THREADS, THREADS, TOLD, Resolver
+from gateway.network.resolver import (
+    FRESH,
+    KEPT,
+    NAMES,
+    OVERDUE,
+    PATIENCE,
+    QUIET,
+    SLOW,
+    SLOW_THREADS,
+    THREADS,
+    TOLD,
+    Resolver,
+    StaleServing,
+)
 
 STREAM = (0, int(socket.SOCK_STREAM), 0, 0)
 AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -31,6 +44,8 @@ class House:
         self.now = 1000.0
         self._begun = threading.Condition()
         self.resolver = Resolver(look_up=self._look_up, now=lambda: self.now, wall=lambda: self.now)
+        self.reports: list[StaleServing] = []
+        self.resolver.report = self.reports.append
 
     def hang(self, *names: str) -> None:
         for name in names:
@@ -225,3 +240,70 @@ async def test_a_name_that_cannot_be_one_is_refused_at_once(house: House) -> Non
     with pytest.raises(UnicodeError):
         await house.get("x" * 300)
     assert not house.asked
+
+
+async def test_stale_serving_is_reported_once_and_so_is_its_end(house: House) -> None:
+    house.addresses["a"] = "10.0.0.1"
+    await house.get("a")
+    house.addresses["a"] = AGAIN
+    for _ in range(50):  # longer than `QUIET`
+        house.now += FRESH
+        await house.get("a")
+    stale = StaleServing("a", ["10.0.0.1"], "Temporary failure in name resolution")
+    assert house.reports == [stale]
+    house.addresses["a"] = "10.0.0.2"
+    for _ in range(2):
+        house.now += FRESH
+        await house.get("a")
+    assert house.reports == [stale, StaleServing("a", ["10.0.0.2"])]
+
+
+async def test_a_lookup_that_hangs_is_reported_once_slow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "PATIENCE", 0.0)
+    house.addresses["a"] = "10.0.0.1"
+    await house.get("a")
+    house.hang("a")
+    house.now += FRESH
+    await house.get("a")
+    assert house.reports == []
+    house.now += SLOW
+    for _ in range(2):
+        await house.get("a")
+    assert house.reports == [StaleServing("a", ["10.0.0.1"], "no answer for 1 s")]
+
+
+async def test_a_name_that_fails_now_and_then_is_reported_once_a_minute(house: House) -> None:
+    house.addresses["a"] = "10.0.0.1"
+    await house.get("a")
+    for _ in range(2 * int(QUIET / FRESH)):
+        house.addresses["a"] = AGAIN if isinstance(house.addresses["a"], str) else "10.0.0.1"
+        house.now += FRESH
+        await house.get("a")
+    assert [bool(report.error) for report in house.reports] == [True, False] * 2
+    house.addresses["a"] = AGAIN
+    house.now += FRESH
+    await house.get("a")
+    house.now += QUIET
+    await house.get("a")
+    assert house.reports[-1].error, "what lasts is reported after the minute"
+
+
+async def test_the_end_of_a_name_that_is_gone_is_reported(house: House) -> None:
+    house.addresses["a"] = "10.0.0.1"
+    await house.get("a")
+    house.addresses["a"] = AGAIN
+    house.now += FRESH
+    await house.get("a")
+    house.addresses["a"] = UNKNOWN
+    with pytest.raises(socket.gaierror, match="not known"):
+        await house.get("a")
+    assert [report.addresses for report in house.reports] == [["10.0.0.1"], []]
+
+
+async def test_a_name_without_a_last_answer_is_not_reported(house: House) -> None:
+    house.addresses["a"] = AGAIN
+    with pytest.raises(socket.gaierror):
+        await house.get("a")
+    house.addresses["a"] = "10.0.0.1"
+    await house.get("a")
+    assert house.reports == []

@@ -89,3 +89,26 @@ async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: P
             assert (trouble["state"], trouble["addresses"]) == ("stale", ["127.0.0.1"])
             assert trouble["error"].startswith("no answer for ")
             assert trouble["resolved"] < trouble["since"]
+        stale = {line["name"]: line["addresses"] for line in await gate.said("name-stale", 2)}
+        assert stale == {"identity.test": ["127.0.0.1"], "healthy.test": ["127.0.0.1"]}
+        assert not gate.events("name-resolved")
+
+
+async def test_stale_addresses_begin_and_end_with_an_event(tmp_path: Path) -> None:
+    async with (
+        NameServer(ADDRESSES) as names,
+        named(tmp_path, names) as gate,
+        asyncio.timeout(20),
+    ):
+        assert (await gate.get("/orders0/"))[0] == 200
+        names.is_failing = True
+        while not gate.events("name-stale"):
+            assert (await gate.get("/orders0/"))[0] == 200
+        assert (await gate.get("/orders0/"))[0] == 200
+        names.is_failing = False
+        while not gate.events("name-resolved"):
+            assert (await gate.get("/orders0/"))[0] == 200
+        [stale], [resolved] = gate.events("name-stale"), gate.events("name-resolved")
+        assert (stale["level"], stale["name"], stale["addresses"]) == ("warning", "healthy.test", ["127.0.0.1"])
+        assert "Temporary failure in name resolution; its last good addresses serve" in stale["message"]
+        assert (resolved["level"], resolved["name"], resolved["addresses"]) == ("info", "healthy.test", ["127.0.0.1"])
