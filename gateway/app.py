@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from gateway import __version__, memory
@@ -17,6 +18,7 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.problem import SecretProblem
 from gateway.door import Door, naming
+from gateway.files import in_thread
 from gateway.history.port import Found
 from gateway.history.query import Query
 from gateway.inquiry import Inquiry
@@ -95,7 +97,7 @@ class Gateway(Desk):
         """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file or a secret that
         it names cannot be used.
         """
-        await asyncio.to_thread(self._parts.warm, config)
+        await in_thread(partial(self._parts.warm, config))
         self._next_config, self._next = config, self._parts.assemble(config)
 
     def adopt(self) -> None:

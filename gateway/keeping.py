@@ -6,12 +6,12 @@ The libraries of file and Redis are loaded only here, and only when they are use
 import asyncio
 import logging
 from functools import partial
-from pathlib import Path
 
 from gateway.config.part import SecretRef
 from gateway.config.place import read_place
 from gateway.config.secrets import Secrets
 from gateway.config.state import Redis, State
+from gateway.files import MAX_BYTES, in_thread, read_file
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import Health, Store, StoreDown
 from gateway.oauth.stores.memory import MemoryStore
@@ -93,7 +93,7 @@ class Watcher:
 
 async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
     """Whether the store can be read and written now. Raises OSError as `Keeping.store` does."""
-    keys, _ = await asyncio.to_thread(_files, state, secrets)
+    keys, _ = await in_thread(partial(_files, state, secrets))
     store = _sealed(state, keys, clock=clock, secrets=secrets)
     try:
         async with asyncio.timeout(PATIENCE):
@@ -110,7 +110,7 @@ async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
 def _files(state: State, secrets: Secrets) -> tuple[tuple[bytes, ...], bytes]:
     keys = tuple(secrets.sealing_key(ref) for ref in state.keys)
     tls = state.redis.tls if state.redis is not None else None
-    return keys, Path(tls.ca).read_bytes() if tls is not None and tls.ca is not None else b""
+    return keys, read_file(tls.ca, MAX_BYTES) if tls is not None and tls.ca is not None else b""
 
 
 def _sealed(state: State, keys: tuple[bytes, ...], *, clock: Clock, secrets: Secrets) -> Shared:

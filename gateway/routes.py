@@ -7,6 +7,7 @@ from functools import lru_cache
 from gateway.config.model import Config
 from gateway.config.part import Proxy, Tls
 from gateway.config.settled import SettledRoute
+from gateway.files import check_regular
 from gateway.network.dialing import EgressProxy, Origin
 from gateway.oauth.source import TokenSource
 from gateway.observe.metrics import Metrics
@@ -131,6 +132,8 @@ def _search(places: tuple[tuple[Where, str], ...] | None, *, is_developer: bool)
 
 def verifying(ca: str | None) -> ssl.SSLContext:
     """A client's context that trusts the authorities in the PEM file `ca`, or those of the system."""
+    if ca is not None:
+        check_regular(ca)
     context = ssl.create_default_context(cafile=ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # as TLS 1.3: a write need never wait for a read

@@ -15,6 +15,7 @@ from gateway.capacity import Capacity, share_files
 from gateway.config.load import ConfigProblems, Loaded
 from gateway.config.model import Config
 from gateway.config.settled import count_origins
+from gateway.files import in_thread
 from gateway.observe.log import say
 
 log = logging.getLogger("gateway.app")
@@ -131,7 +132,7 @@ class _Reader:
 
     async def _once(self) -> None:
         try:
-            config = self._read_again().config
+            config = (await in_thread(self._read_again)).config
             await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
             between = "\n" if isinstance(problem, ConfigProblems) else " "

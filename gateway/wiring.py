@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from gateway.config.model import ClientTls, Config, Credential, Signing
 from gateway.config.oci import Oci
@@ -19,6 +18,7 @@ from gateway.config.part import Proxy, SecretRef, Tls
 from gateway.config.secrets import Secrets
 from gateway.config.settled import budgets, client_secrets, endpoint_of, hosts_of, settle
 from gateway.config.vault import Vault
+from gateway.files import MAX_BYTES, check_regular, read_file
 from gateway.keeping import Keeping
 from gateway.network.dialing import EgressProxy, Origin, basic
 from gateway.network.egress import Environment, read_proxy_url
@@ -307,6 +307,8 @@ def _client_context(tls: ClientTls, password: Reader) -> ssl.SSLContext:
     context = verifying(tls.ca)
     if tls.cert is not None:
         # A password is always given: without one, OpenSSL asks the terminal for it.
+        check_regular(tls.cert)
+        check_regular(tls.key or tls.cert)
         context.load_cert_chain(tls.cert, tls.key, password=password)
     return context
 
@@ -324,7 +326,7 @@ def _assertion(signing: Signing, issuer: str, subject: str, *, wall: Callable[[]
     try:
         key = keys.private_key(pem or "", password=lock)
         if signing.cert is not None and not (x5t or signing.kid):
-            x5t = keys.thumbprint(keys.certificate(Path(signing.cert).read_bytes(), key=key))
+            x5t = keys.thumbprint(keys.certificate(read_file(signing.cert, MAX_BYTES), key=key))
     except ValueError as cause:
         raise ValueError(f"the key or certificate of `signing` {cause}") from None
     said = assertions.claims(

@@ -17,6 +17,7 @@ from gateway.config.model import Config
 from gateway.config.pointed import pointed_to
 from gateway.config.problem import ConfigProblems, Finding, Problem, Steps, dotted
 from gateway.config.tree import Tree, Unreadable
+from gateway.files import NotRegular, read_file
 from gateway.network.egress import Environment, UnusableProxy
 
 __all__ = ["ConfigProblems", "Loaded", "Problem", "load", "one_route"]
@@ -103,8 +104,9 @@ def _instead(found: list[Finding], better: Finding) -> list[Finding]:
 
 def _text(path: str | Path) -> str:
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_file(path, MAX_BYTES + 1)
+    except NotRegular:
+        raise Unreadable(0, "is not a regular file", "name a file, no pipe or device, with --config") from None
     except FileNotFoundError:
         raise Unreadable(0, "does not exist", "make it, or name another with --config") from None
     except (OSError, ValueError) as cause:  # ValueError: a NUL in the path

@@ -18,6 +18,7 @@ from gateway.config.part import SecretRef
 from gateway.config.problem import SECRET_KEYS, Finding, SecretProblem, Steps
 from gateway.config.secrets import Secrets, doubt
 from gateway.config.state import State
+from gateway.files import MAX_BYTES, check_regular, read_file
 from gateway.history.volume import bytes_used, volume_of
 
 MIB = 1024 * 1024
@@ -82,6 +83,7 @@ class _Reading:
     def _authorities(self, file: str, steps: Steps) -> Iterator[Finding]:
         path = self.base / file
         try:
+            check_regular(path)
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except ssl.SSLError:
             yield Finding(steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities")
@@ -96,6 +98,8 @@ class _Reading:
         file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
         password = self._quiet(tls.get("key_password")) or ""
         try:
+            check_regular(file)
+            check_regular(key_file)
             # A password is always given: without one, OpenSSL asks the terminal for it.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file, key_file, password=password)
         except ssl.SSLError:
@@ -119,7 +123,7 @@ class _Reading:
             keys.algorithm(key, wanted=signing.get("algorithm"))
             place = (*steps, "cert")
             if isinstance(cert := signing.get("cert"), str) and cert:
-                keys.certificate((self.base / cert).read_bytes(), key=key)
+                keys.certificate(read_file(self.base / cert, MAX_BYTES), key=key)
         except OSError as cause:
             yield _unreadable(place, self.base / str(signing.get("cert")), cause)
         except ValueError as cause:

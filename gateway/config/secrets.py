@@ -5,7 +5,6 @@ No message here ever holds a secret; each names the reference.
 
 import base64
 import contextlib
-import stat
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gateway.config.oci import Oci
 from gateway.config.part import Part, SecretRef
 from gateway.config.problem import SecretProblem
 from gateway.config.vault import Vault
+from gateway.files import NotRegular, read_file
 
 MAX_BYTES = 64 * 1024
 _FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # of the model, where their value is a path
@@ -145,22 +145,16 @@ def _text(content: bytes, name: str) -> SecretStr:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        content = _regular(path)
+        content = read_file(path, MAX_BYTES + 1)
+    except NotRegular:
+        raise SecretProblem(
+            f"the secret file `{path}` is not a regular file", "name a file that holds the secret"
+        ) from None
     except FileNotFoundError:
         raise SecretProblem(f"the secret file `{path}` is missing", "make it, or mend the path") from None
     except OSError as cause:
         reason = cause.strerror or type(cause).__name__
         raise SecretProblem(f"the secret file `{path}` cannot be read ({reason})", "mend its rights") from None
-    if content is None:
-        raise SecretProblem(f"the secret file `{path}` is not a regular file", "name a file that holds the secret")
     if len(content) > MAX_BYTES:
         raise SecretProblem(f"the secret file `{path}` is larger than 64 KiB", "write only the secret into it")
     return content
-
-
-def _regular(path: Path) -> bytes | None:
-    # A pipe gives its bytes once only, and would block the caller when it is empty.
-    if not stat.S_ISREG(path.stat().st_mode):
-        return None
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)

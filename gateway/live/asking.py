@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from gateway.config.model import Config, Credential
 from gateway.config.secrets import Secrets, doubt
 from gateway.config.settled import client_secrets
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
+from gateway.files import in_thread
 from gateway.live.reaching import reach
 from gateway.live.speaking import speak
 from gateway.network.dialing import Origin
@@ -115,7 +117,7 @@ Around = tuple[Shape, Contact, Origin | None]
 async def _around(parts: Parts, name: str, credential: Credential, *, secrets: Secrets) -> Around:
     """What can be known of a credential without asking for a token."""
     shape, (contact, origin) = await asyncio.gather(
-        asyncio.to_thread(shape_of, name, credential, secrets), _looked(parts, credential)
+        in_thread(partial(shape_of, name, credential, secrets)), _looked(parts, credential)
     )
     return shape, contact, origin
 
@@ -137,7 +139,7 @@ async def _asked(parts: Parts, name: str, credential: Credential) -> tuple[str, 
 async def _looked(parts: Parts, credential: Credential) -> tuple[Contact, Origin | None]:
     """The way to the token endpoint; the origin too, where it is open."""
     try:
-        origin = await asyncio.to_thread(parts.identity, credential)
+        origin = await in_thread(partial(parts.identity, credential))
     except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request tells which file
         base = Base.of(credential.token_url)
         detail = "the files of `tls` or the proxy's password cannot be used"

@@ -1,10 +1,10 @@
 """One token request: the secret is read anew, the budget's turn waited for, the answer turned into a token."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.files import in_thread
 from gateway.oauth.budget import Budget
 from gateway.oauth.clock import Clock
 from gateway.oauth.grants import TokenReply, TokenRequest
@@ -101,7 +101,7 @@ class Asking:
 
     async def look(self) -> bool:
         """Whether the secret has changed since it was last read or looked at."""
-        before, self._seen = self._seen, await asyncio.to_thread(self._fingerprint)
+        before, self._seen = self._seen, await in_thread(self._fingerprint)
         is_new = self._refreshing is not None and await self._refreshing.has_changed()
         return is_new or (before is not None and before != self._seen)
 
@@ -128,7 +128,7 @@ class Asking:
         """In a thread, since it reads files; the fingerprint first, so that no change between the two is missed."""
         try:
             given = {} if self._refreshing is None else await self._refreshing.given()
-            self._seen, request = await asyncio.to_thread(lambda: (self._fingerprint(), self._request(**given)))
+            self._seen, request = await in_thread(lambda: (self._fingerprint(), self._request(**given)))
         except UnicodeError as cause:
             raise TokenUnavailable(reason="secret: it cannot be encoded as UTF-8") from cause
         except (OSError, ValueError) as cause:

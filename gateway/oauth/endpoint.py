@@ -12,6 +12,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
 from gateway.errors import TokenUnavailable
+from gateway.files import in_thread
 from gateway.network.dialing import CannotConnect, EgressProxy, Origin, Step, connect
 from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, read_revocation
 from gateway.oauth.redaction import safe_text
@@ -139,7 +140,7 @@ class TokenEndpoint:
 async def _read(code: str, read: Callable[[], T]) -> T:
     """What is read in a thread, since it may be in files; `code` is that of a failure."""
     try:
-        return await asyncio.to_thread(read)
+        return await in_thread(read)
     except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
         raise TokenUnavailable(reason=f"{code}: {safe_text(str(cause), limit=400)}") from cause
 

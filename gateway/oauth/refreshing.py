@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.files import in_thread
 from gateway.oauth.failures import code_of
 from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.watch import Unwatched, Watch
@@ -66,7 +67,7 @@ class Refreshing:
 
         Raises TokenUnavailable where the store cannot tell, and what `configured` raises.
         """
-        mark = "" if self._configured is None else _mark(await asyncio.to_thread(self._configured))
+        mark = "" if self._configured is None else _mark(await in_thread(self._configured))
         try:
             await self._settle()
             self._held = await self._store.secret(self._key)

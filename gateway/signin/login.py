@@ -1,6 +1,5 @@
 """The verb `login`: a person signs in, and the refresh token is put where the running gateway looks for it."""
 
-import asyncio
 import os
 import random
 import threading
@@ -14,6 +13,7 @@ import jwt
 from gateway import __version__
 from gateway.config.model import Config, Credential
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.files import in_thread
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.failures import code_of, remedy_for
 from gateway.oauth.grants import TokenReply
@@ -141,7 +141,7 @@ async def _pasted(say: Say, ask: Ask, show: Show) -> str:
 async def _exchanged(parts: Parts, credential: Credential, ask: Ask, code: str) -> TokenReply:
     requests = parts.requests(credential)
     given = {"code": code, "redirect_uri": ask.redirect_uri, "code_verifier": ask.verifier}
-    request = await asyncio.to_thread(partial(requests.made, "authorization_code", **given))
+    request = await in_thread(partial(requests.made, "authorization_code", **given))
     reply = await requests.sent(request)
     if reply.refresh_token is None:
         has_asked = "offline_access" in (credential.scope or "").split()

@@ -1,6 +1,5 @@
 """The verb `logout`: the refresh token of a sign-in is revoked (RFC 7009), and forgotten in any case."""
 
-import asyncio
 import os
 import random
 from functools import partial
@@ -9,6 +8,7 @@ from gateway import __version__
 from gateway.config.model import Config, Credential
 from gateway.config.settled import revoke_url_of
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.files import in_thread
 from gateway.oauth.authorization import revocation
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.redaction import safe_text
@@ -60,7 +60,7 @@ async def _revoked(parts: Parts, credential: Credential, token: str) -> str:
     requests, endpoint = parts.requests(credential), parts.endpoint(credential)
     plan = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
     try:
-        request = await asyncio.to_thread(requests.proved, plan)
+        request = await in_thread(partial(requests.proved, plan))
         await requests.sent_by(endpoint.revoke, request)
     except (TokenRefused, TokenUnavailable) as error:
         return error.reason

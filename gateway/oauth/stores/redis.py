@@ -18,6 +18,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
+from gateway.files import in_thread
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.shelf import LONGEST_LEASE, MOST_BYTES
 
@@ -180,7 +181,7 @@ class _Asking(CredentialProvider):
         return self._login()
 
     async def get_credentials_async(self) -> tuple[str, str] | tuple[str]:
-        return await asyncio.to_thread(self._login)
+        return await in_thread(self._login)
 
 
 def _client(

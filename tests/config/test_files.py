@@ -1,0 +1,60 @@
+"""Files that do not answer: pipes are refused at once, and a reader that hangs is left behind."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from gateway import files
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_pipe_is_refused_without_waiting(pipe: Path) -> None:
+    with pytest.raises(files.NotRegular, match="not a regular file"):
+        files.read_file(pipe, 10)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/"])
+def test_what_is_no_file_is_refused(path: str) -> None:
+    with pytest.raises(OSError, match="not a regular file"):
+        files.read_file(path, 10)
+
+
+def test_a_symbolic_link_to_a_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"secret")
+    (tmp_path / "link").symlink_to("file")
+    assert files.read_file(tmp_path / "link", 3) == b"sec"
+
+
+async def test_a_reader_that_hangs_is_left_behind() -> None:
+    released = threading.Event()
+    with pytest.raises(OSError, match="do not answer within"):
+        await files.in_thread(released.wait, within=0.01)
+    assert await files.in_thread(lambda: "another") == "another"
+    released.set()
+
+
+async def test_readers_that_hang_do_not_pile_up() -> None:
+    released = threading.Event()
+    hanging = [files.in_thread(released.wait, within=0.01) for _ in range(files.MOST_ABANDONED)]
+    for answer in await asyncio.gather(*hanging, return_exceptions=True):
+        assert isinstance(answer, OSError)
+    with pytest.raises(OSError, match="still hang"):
+        await files.in_thread(str)
+    released.set()
+    for thread in tuple(files._abandoned):
+        thread.join()
+    assert await files.in_thread(str) == ""
+
+
+async def test_an_error_in_the_thread_is_the_callers() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        await files.in_thread(lambda: int("x"))

@@ -1,0 +1,69 @@
+"""Pipes in place of files: named in errors, and never what stops the gateway."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.sandbox import DEFAULT_SECRET, Sandbox
+from tests.fakes.process import gateway, run
+from tests.system.scene import SECRETS, settings, written
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+async def test_a_pipe_as_configuration_ends_the_start(pipe: Path) -> None:
+    ended = await run("serve", "-c", pipe)
+    assert ended.status == 78
+    assert "is not a regular file" in ended.err
+
+
+@pytest.mark.parametrize("key", ["client_secret", "ca"])
+async def test_a_pipe_as_secret_or_certificate_ends_the_start(
+    tmp_path: Path, pipe: Path, sandbox: Sandbox, key: str
+) -> None:
+    document: dict[str, Any] = settings(sandbox)
+    document["credentials"]["app"] |= (
+        {"client_secret": {"file": str(pipe)}} if key != "ca" else {"tls": {"ca": str(pipe)}}
+    )
+    ended = await run("serve", "-c", written(tmp_path, document), **SECRETS)
+    assert ended.status == 78
+    assert str(pipe) in ended.err
+    assert "not a regular file" in ended.err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_pipe_at_a_reload_stops_nothing(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    file = written(tmp_path, settings(sandbox, workers=workers))
+    async with gateway(file, **SECRETS) as gate:
+        file.unlink()
+        os.mkfifo(file)
+        gate.signal(signal.SIGHUP)
+        [told] = await gate.said("reload-refused")
+        assert "is not a regular file" in told["message"]
+        assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_a_secret_that_became_a_pipe_costs_its_credential_alone(tmp_path: Path, sandbox: Sandbox) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(DEFAULT_SECRET, encoding="utf-8")
+    document = settings(sandbox)
+    document["credentials"]["app"]["client_secret"] = {"file": str(secret)}
+    async with gateway(written(tmp_path, document)) as gate:
+        secret.unlink()
+        os.mkfifo(secret)
+        status, _, _ = await gate.get("/orders/")
+        assert status in {502, 503}
+        _, readiness = await gate.ask("/readyz")
+        assert "not a regular file" in str(readiness)
+        secret.unlink()
+        secret.write_text(DEFAULT_SECRET, encoding="utf-8")
+        while (await gate.get("/orders/"))[0] != 200:
+            pass
