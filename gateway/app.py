@@ -36,7 +36,7 @@ from gateway.proxy.places import Places
 from gateway.proxy.requests import Limits
 from gateway.proxy.server import CallerServer
 from gateway.proxy.upstream import ConnectionBudget
-from gateway.service import capacity_of, live, raise_file_limit
+from gateway.service import capacity_of, choose_pseudonym, live, raise_file_limit
 from gateway.shortage import Shortages
 from gateway.watching import gauges, log_stale_serving
 from gateway.wiring import Assembly, Parts
@@ -49,7 +49,8 @@ BACKLOG = 1024
 class Gateway(Desk):
     """What serves the callers in this process, between `open` and `finish`. Raises OSError as `prepare` does."""
 
-    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str], pseudonym: str) -> None:
+        """`pseudonym` is the name in `Via` that all processes of a running gateway share."""
         self._config = self._next_config = config
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lambda: records.lost)
@@ -61,7 +62,7 @@ class Gateway(Desk):
         self._history = Noting(config)
         self._metrics.watch_history(lambda: self._history.lost)
         self._inquiry = Inquiry(self._parts)
-        self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=self._finished)
+        self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=self._finished, pseudonym=pseudonym)
         limits = config.limits
         places = Places(capacity.connections, refused=capacity.refused, address_share=limits.address_share)
         self._shortages = Shortages(capacity, places)
@@ -267,7 +268,7 @@ class Alone:
 
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
         self._config = config
-        self._gateway = Gateway(config, records, environ=environ)
+        self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
         self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call)
         self._door: Door | None = None
         self.listen = config.listen

@@ -216,6 +216,16 @@ class Draining(GatewayError):
     remedy = "Try again after `Retry-After`: another replica, or the restarted one, answers."
 
 
+class LoopDetected(GatewayError):
+    """The request has passed this gateway before (RFC 5842 §7.2, RFC 9110 §7.6.3): its own name is in `Via`."""
+
+    code = "loop-detected"
+    status = 508
+    blame = "gateway"
+    meaning = "The request has passed this gateway before: the upstream of a route leads back to it."
+    remedy = "Let the `upstream` of the route name OIC, and not this gateway or another one that leads back to it."
+
+
 class Internal(GatewayError):
     """A defect of the gateway itself; the log holds the trace."""
 
@@ -244,5 +254,6 @@ ERRORS: tuple[type[GatewayError], ...] = (
     UpstreamBroken,
     Overloaded,
     Draining,
+    LoopDetected,
     Internal,
 )

@@ -37,6 +37,12 @@ def read_url(text: str) -> Url | None:
         return None
 
 
+def host_of(text: str) -> str:
+    """Return the host that a URL names in lower case; empty where there is none."""
+    url = read_url(text)
+    return "" if url is None else url.host
+
+
 class HostPort(NamedTuple):
     """Host and port of an authority, the host as `plain_host` writes it; `port` is None where it is left out."""
 

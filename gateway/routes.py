@@ -90,6 +90,7 @@ class Routes:
             ids=_search(route.instance_id, is_developer=is_developer(base.path)),
             source=source,
             place=self._place(route, route.upstream, base),
+            is_developer=route.design is not None,
             design=None if design is None else self._place(route, design, Base.of(design)),
             meter=self._metrics.route(route.name),
             trouble=RouteTrouble(route.upstream, self._scopes[route.credential]),

@@ -7,6 +7,7 @@ It is the same whether one process is the whole gateway (`app.Alone`) or a crew 
 import asyncio
 import logging
 import resource
+import secrets
 import signal
 from collections.abc import Callable
 from typing import Protocol
@@ -17,6 +18,7 @@ from gateway.config.model import Config
 from gateway.config.settled import count_origins
 from gateway.files import in_thread
 from gateway.observe.log import say
+from gateway.proxy.headers import PSEUDONYM
 
 log = logging.getLogger("gateway.app")
 
@@ -47,6 +49,13 @@ class Service(Protocol):
         """After `drain`: waits for the requests under way (`drain`, or until `hurry` is set) and closes all. True when
         every one of them could finish. Works after a failed `start` too.
         """
+
+
+def choose_pseudonym() -> str:
+    """Return a name for this running gateway in `Via`: by it all its workers know a request that has passed one of them
+    before (RFC 9110 §7.6.3).
+    """
+    return f"{PSEUDONYM}-{secrets.token_hex(8)}"
 
 
 async def live(service: Service, loaded: Loaded, read_again: Callable[[], Loaded]) -> int:

@@ -14,6 +14,9 @@ from gateway.config.needs import needs_of
 from gateway.config.problem import Finding, Steps, is_plain
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.config.words import did_you_mean
+from gateway.foreign import DEFAULT_PORTS, is_loopback_host, plain_host, read_url
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 _PATH_FAULTS = (
     (re.compile(r"//"), "has an empty segment (`//`)", "write single slashes"),
@@ -30,6 +33,7 @@ _PATH_FAULTS = (
 def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
     """Findings about the file as a whole; `tree` is its plain value."""
     yield from _addresses(tree)
+    yield from _loops(tree)
     yield from _references(tree)
     yield from _repeats(tree)
     for steps, path in _texts(tree, "path"):
@@ -54,6 +58,49 @@ def _addresses(tree: Mapping[str, Any]) -> Iterator[Finding]:
     if len(found) == 2 and _is_clash(*found.values()):
         key, other = ("admin", "listen") if "admin" in tree else ("listen", "admin")
         yield Finding((key,), f"takes the same address as `{other}`", "give one of them another port")
+
+
+def _loops(tree: Mapping[str, Any]) -> Iterator[Finding]:
+    """URLs that lead back to the gateway: a request to one would come in again and again."""
+    credentials = _mapping(tree.get("credentials")).items()
+    urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
+    for steps, url in (*_texts(tree, "upstream"), *_texts(tree, "design"), *urls):
+        named = read_url(url) if isinstance(url, str) else None
+        if named is None or named.scheme not in DEFAULT_PORTS:
+            continue
+        where = plain_host(named.host), DEFAULT_PORTS[named.scheme] if named.port is None else named.port
+        remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
+        if key := next((key for key in ("listen", "admin") if _leads_to(where, tree, key)), None):
+            yield Finding(steps, f"leads to this gateway itself: `{key}` is this address", remedy)
+        elif where in _public_places(tree):
+            what = "leads to this gateway itself, by the name of `public_url` or `hosts`"
+            yield Finding(steps, what, remedy, severity="warning")
+
+
+def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool:
+    """Whether a host and port are the address of `listen` or `admin`."""
+    text = tree.get(key, Config.model_fields[key].default)
+    if not isinstance(text, str) or text.startswith("unix:") or not _is_address(text):
+        return False
+    host, port = split_address(text)
+    bound = plain_host(host)
+    if port != where[1]:
+        return False
+    return where[0] == bound or (is_loopback_host(where[0]) and (is_loopback_host(bound) or bound in _EVERY_ADDRESS))
+
+
+def _public_places(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """The gateway as its callers know it: `public_url`, and the names of `hosts` with the port of `listen`."""
+    places: set[tuple[str, int]] = set()
+    url = tree.get("public_url")
+    public = read_url(url) if isinstance(url, str) else None
+    if public is not None and public.scheme in DEFAULT_PORTS:
+        places.add((plain_host(public.host), DEFAULT_PORTS[public.scheme] if public.port is None else public.port))
+    listen, hosts = tree.get("listen", Config.model_fields["listen"].default), tree.get("hosts")
+    if isinstance(listen, str) and not listen.startswith("unix:") and _is_address(listen) and isinstance(hosts, list):
+        port = split_address(listen)[1]
+        places |= {(plain_host(host), port) for host in hosts if isinstance(host, str)}
+    return places
 
 
 def _is_address(text: str) -> bool:

@@ -6,10 +6,8 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -18,6 +16,7 @@ from gateway.config.secrets import Secrets, doubt
 from gateway.config.settled import client_secrets
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
 from gateway.files import in_thread
+from gateway.foreign import read_date, read_url
 from gateway.live.reaching import reach
 from gateway.live.speaking import speak
 from gateway.network.dialing import Origin
@@ -163,12 +162,13 @@ def _token_endpoint(reply: Reply) -> str:
     except (ValueError, RecursionError):
         return ""
     said = document.get("token_endpoint") if isinstance(document, dict) else None
-    return said if isinstance(said, str) and _URL.fullmatch(said) and urlsplit(said).path else ""
+    if not isinstance(said, str) or _URL.fullmatch(said) is None:
+        return ""
+    url = read_url(said)
+    return said if url is not None and url.path else ""
 
 
 def _skew(reply: Reply, now: float) -> float | None:
     """Seconds that the other's clock is ahead, by the `Date` of its answer, which leaves out fractions."""
-    try:
-        return parsedate_to_datetime(reply.fields.get("date", "")).timestamp() + 0.5 - now
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+    date = read_date(reply.fields.get("date", ""))
+    return None if date is None else date.timestamp() + 0.5 - now

@@ -11,13 +11,12 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.foreign import read_date
 from gateway.oauth.client_auth import CLIENT_AUTH, shapes
 from gateway.oauth.failures import PERMANENT
 from gateway.oauth.redaction import STRUCK, safe_text
@@ -323,11 +322,8 @@ def _epoch(value: object) -> float | None:
 
 
 def _date(text: str) -> float | None:
-    try:
-        when = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return when.replace(tzinfo=when.tzinfo or UTC).timestamp()
+    when = read_date(text)
+    return None if when is None else when.timestamp()
 
 
 def _retry_after(text: str, *, now: float) -> float | None:

@@ -19,6 +19,11 @@ def design_host(host: str) -> str | None:
     return None if found is None or host.lower().startswith(f"{_DESIGN}.") else f"{_DESIGN}{found[1]}"
 
 
+def is_developer_call(path: str) -> bool:
+    """Return whether the path of a request is one of the developer API."""
+    return path.startswith(_API) and is_developer(path)
+
+
 def is_developer(path: str) -> bool:
     """Whether an upstream's path leads to the developer API, and not to triggers alone."""
     if not path.startswith(_API):

@@ -4,9 +4,11 @@ import msgspec
 
 from gateway.proxy.attempts import Tries
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.fields import without
-from gateway.proxy.headers import ASKED, DIGESTS, whole_lines
+from gateway.proxy.fields import value_of, without
+from gateway.proxy.following import MAX_HOPS, follow
+from gateway.proxy.headers import ASKED, DIGESTS, counted_lines, max_forwards, whole_lines
 from gateway.proxy.outgoing import Facts
+from gateway.proxy.replies import ReplyHead
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.routing import Way
 from gateway.proxy.table import Place, Route, Table
@@ -38,10 +40,33 @@ def edit(errand: Errand) -> None:
         errand.lines = whole_lines(errand.lines, noted)
     if errand.exchange.body.removed:
         errand.lines = without(frozenset(DIGESTS), errand.lines)
+    if errand.head.method == "OPTIONS" and (hops := max_forwards(noted)):
+        errand.lines = counted_lines(errand.lines, hops)
     if route.edits is not None:
         known = facts(errand)
         errand.lines = route.edits.lines(errand.lines, known)
         errand.target = route.edits.target(errand.target, known)
+
+
+def redirect(errand: Errand, reply: ReplyHead) -> bool:
+    """Turn the request to where a 307 of the developer API leads, and return whether it may go there as a whole. What
+    any other flow answers is its caller's (step 7).
+    """
+    location = next((value_of(line) for name, line in reply.held if name == b"location"), b"").decode("latin-1")
+    route = errand.way.route
+    if not route.follows(errand.target):
+        return False
+    places = {place.base: place for place in route.places}
+    found = follow(location, at=errand.place.base, places=places)
+    may_follow = errand.tries.may_replay and errand.exchange.body.is_whole and errand.hops < MAX_HOPS
+    if found is None or not may_follow:
+        return False
+    errand.hops += 1
+    errand.anew = False
+    errand.place, errand.target = places[found[0]], found[1]
+    if route.edits is not None:
+        errand.target = route.edits.target(errand.target, facts(errand))
+    return True
 
 
 def facts(errand: Errand) -> Facts:

@@ -1,8 +1,9 @@
 """One request on its way: what is known of it, how it is refused, and the one record that it leaves."""
 
+import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gateway.errors import ERRORS, CallerGone, GatewayError
@@ -14,6 +15,8 @@ from gateway.proxy.delivery import Delivery, date_line
 from gateway.proxy.problems import REASONS, problem, soap_version, status_of
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.server import CallerConnection
+
+log = logging.getLogger("gateway.forward")
 
 BLAMES = {error.code: error.blame for error in ERRORS}
 # The caller's framing, or what it still wants to send, is in doubt: no further request is read from it.
@@ -36,7 +39,7 @@ class Exchange:
     """The state of one request; lives as long as the request. The walk fills it, each step what it finds out."""
 
     __slots__ = (
-        *("body", "caller", "delivery", "head", "host", "meter", "record", "soap", "started", "trail"),
+        *("body", "caller", "delivery", "head", "host", "explain", "meter", "record", "soap", "started", "trail"),
         "upstream_started",
     )
 
@@ -50,6 +53,7 @@ class Exchange:
         self.host: bytes | None = None  # the gateway as its caller named it
         self.meter: RouteMeter | None = None
         self.soap = ""  # the namespace of the envelope that the caller sent, once it has been seen
+        self.explain: Callable[[], None] | None = None  # what only explains, run behind the delivery
         self.trail: Trail | None = None  # while the instance id is looked for in the reply's body
         self.delivery = Delivery(caller, head is None or head.modern)
         self.record = Record(time=stamp(time.time()), client=caller.peer, method=None if head is None else head.method)
@@ -103,7 +107,38 @@ class Exchange:
         record.status = 204
         lines = [f"Allow: {', '.join(allow)}".encode(), date_line(time.time())]
         lines.append(b"X-Request-Id: %b" % (record.request_id or "").encode())
-        self.delivery.begin(204, b"No Content", lines, length=None, bodyless=True, body=[], arrived=self.body.arrived)
+        self.delivery.begin(
+            204, b"No Content", lines, length=None, bodyless=True, body=[], arrived=self.is_request_over
+        )
+
+    def show(self, pieces: Sequence[bytes]) -> None:
+        """Show the trail what passes of the body; a defect in it ends the search, and not the delivery."""
+        trail = self.trail
+        try:
+            if trail is not None:
+                trail.see(pieces)
+        except Exception:
+            self.trail = None
+            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
+
+    def run_explanation(self) -> None:
+        """Run what only explains. The response is out: nothing here may harm it, so that a defect is logged."""
+        try:
+            if self.explain is not None:
+                self.explain()
+        except Exception:
+            log.exception("cannot explain a response", extra={"event": "defect"})
+
+    def _searched(self) -> str | None:
+        """What the trail has found in the whole body."""
+        try:
+            if self.trail is None:
+                return None
+            self.trail.end()
+        except Exception:
+            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
+            return None
+        return self.trail.instance_id
 
     def finish(self, unrouted: RouteMeter) -> Record:
         """Counts the request, for its route or as `unrouted`, and gives its record. Once, at the end."""
@@ -121,8 +156,7 @@ class Exchange:
             meter = unrouted
             meter.begin()
         if self.trail is not None:
-            self.trail.end()
-            record.instance_id = self.trail.instance_id
+            record.instance_id = self._searched()
         if record.upstream_status is not None:
             meter.ran(has_id=record.instance_id is not None)
         meter.done(

@@ -11,16 +11,20 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from gateway.errors import (
+    BadRequest,
     CallerGone,
     Draining,
     GatewayError,
     Internal,
+    LoopDetected,
     MethodNotAllowed,
+    UpstreamBroken,
     UpstreamUnreachable,
 )
 from gateway.observe.log import say
@@ -35,11 +39,10 @@ from gateway.proxy.arrival import admit, check_methods, find, greet, take_body
 from gateway.proxy.attempts import Step, Tries, Verdict
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.connection import Connection, StaleConnection
-from gateway.proxy.errand import Errand, edit, facts
+from gateway.proxy.errand import Errand, edit, redirect
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.fields import value_of, without
-from gateway.proxy.following import MAX_HOPS, follow
-from gateway.proxy.headers import ASKED, request_head, retry_after
+from gateway.proxy.fields import without
+from gateway.proxy.headers import EDITED, PSEUDONYM, has_passed, max_forwards, request_head, retry_after
 from gateway.proxy.problems import soap_expected, soap_of
 from gateway.proxy.replies import ReplyHead, plain_status
 from gateway.proxy.requests import RequestHead
@@ -53,6 +56,10 @@ from gateway.proxy.upstream import Upstream
 log = logging.getLogger("gateway.forward")
 
 Pump = asyncio.Task[None]
+
+# For one hop alone: a caller would take 407 for the gateway's own (RFC 9110 §15.5.8); 426 needs its Upgrade field
+# (§15.5.22), which does not pass.
+NEVER_DELIVERED = frozenset({407, 426})
 
 
 class Sink(Protocol):
@@ -69,8 +76,15 @@ class Forward:
     """
 
     def __init__(
-        self, table: Table, *, metrics: Metrics, sink: Sink, luck: Callable[[], float] = random.random
+        self,
+        table: Table,
+        *,
+        metrics: Metrics,
+        sink: Sink,
+        luck: Callable[[], float] = random.random,
+        pseudonym: str = PSEUDONYM,
     ) -> None:
+        """`pseudonym`: the name of this running gateway in `Via`, by which a loop is known."""
         self.table = table
         self.closing = False
         self.draining = False
@@ -80,6 +94,7 @@ class Forward:
         self.idle.set()
         self._sink = sink
         self._luck = luck
+        self._pseudonym = pseudonym
         self._unrouted = metrics.route(UNROUTED)
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: CallerBody) -> bool:
@@ -128,6 +143,7 @@ class Forward:
 
     def _leave(self, exchange: Exchange) -> None:
         try:
+            exchange.run_explanation()
             self._sink(exchange.finish(self._unrouted))
         finally:
             self.under_way -= 1
@@ -154,7 +170,7 @@ class Forward:
             token = route.source.current() or await self._token(exchange, route)
         tries = Tries(way.method or head.method, route.replay, route.idempotent)
         errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)
-        if route.edits is not None or exchange.body.removed or not ASKED.isdisjoint(head.noted):
+        if route.edits is not None or exchange.body.removed or not EDITED.isdisjoint(head.noted):
             edit(errand)
         verdict = attempts.AT_ONCE
         while verdict.step is not Step.DELIVER:
@@ -164,7 +180,7 @@ class Forward:
                 verdict = await self._attempt(errand)
             except GatewayError as error:
                 if error.blame == "upstream":
-                    route.trouble.failed(error.code, error.reason, at=time.time())
+                    exchange.explain = partial(route.trouble.failed, error.code, error.reason, at=time.time())
                 raise
         if exchange.caller.is_behind:
             await exchange.caller.drain(route.idle_timeout)
@@ -233,6 +249,8 @@ class Forward:
         """
         method = head.method
         admit(exchange, head, table.admission)
+        if (via := head.noted.get(b"via")) is not None and has_passed(via, self._pseudonym):
+            raise LoopDetected
         if method == "CONNECT":
             exchange.delivery.keep_alive = False  # what follows is meant for the tunnel
             raise MethodNotAllowed(
@@ -250,6 +268,9 @@ class Forward:
         removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
         if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
             way = msgspec.structs.replace(way, method=effective)
+        if method == "OPTIONS" and _ends_here(head):
+            exchange.answer_options(sorted(route.methods))
+            return None
         exchange.caller.settled = Settled(head, table, exchange.host, way)
         return way
 
@@ -285,6 +306,7 @@ class Forward:
             request_id=exchange.record.request_id or "",
             bearer=errand.token,
             removed=body.removed,
+            pseudonym=self._pseudonym,
         )
         to_head, parts = head.method == "HEAD", body.at_once()
         if parts is not None:
@@ -314,7 +336,12 @@ class Forward:
             return
         # Whoever may be asked again must have said all that could forbid it.
         back.first = await back.gather(BODY_PART if reply.status in attempts.REPEATED else 1)
-        instance_id = ids.find(noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first)))
+        try:
+            instance_id = ids.find(noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first)))
+        except Exception:  # a flow may have run: the response is delivered, and nothing is sent again
+            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
+            back.errand.tries.attempts = attempts.MAX_ATTEMPTS
+            return
         exchange.record.instance_id = instance_id
         if instance_id is None and not back.connection.complete:
             exchange.trail = Trail(ids, noted, passed, kind=kind)
@@ -328,8 +355,14 @@ class Forward:
         if status >= 300 or route.trouble.is_known:
             has_id = exchange.record.instance_id is not None
             lines = (*back.reply.passed, *(line for _, line in back.reply.held))
-            target = back.errand.target
-            route.trouble.answered(status, has_instance_id=has_id, at=time.time(), target=target, lines=lines)
+            exchange.explain = partial(
+                route.trouble.answered,
+                status,
+                has_instance_id=has_id,
+                at=time.time(),
+                target=back.errand.target,
+                lines=lines,
+            )
         if self.closing or self.draining:
             exchange.delivery.keep_alive = False
 
@@ -337,7 +370,11 @@ class Forward:
         """Step 7: what follows from the reply's head."""
         exchange, tries, status = errand.exchange, errand.tries, reply.status
         has_instance_id = exchange.record.instance_id is not None
-        if status == 307 and not has_instance_id and self._follow(errand, reply):
+        if status in NEVER_DELIVERED:
+            raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
+        if status == 508 and not has_instance_id and reply.noted.get(b"x-gateway-error") == LoopDetected.code.encode():
+            raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
+        if status == 307 and not has_instance_id and redirect(errand, reply):
             return attempts.AT_ONCE
         route = errand.way.route
         if (has_instance_id or status < 300) and route.source.rejections.is_open:
@@ -358,22 +395,6 @@ class Forward:
         tries.replied = tries.replied or verdict.step is Step.AGAIN
         return verdict
 
-    def _follow(self, errand: Errand, reply: ReplyHead) -> bool:
-        """Step 7 after a 307 of the developer API: whether the request goes to the design host, as a whole."""
-        location = next((value_of(line) for name, line in reply.held if name == b"location"), b"").decode("latin-1")
-        route = errand.way.route
-        places = {place.base: place for place in route.places}
-        found = follow(location, at=errand.place.base, places=places)
-        may_follow = errand.tries.may_replay and errand.exchange.body.is_whole and errand.hops < MAX_HOPS
-        if found is None or not may_follow:
-            return False
-        errand.hops += 1
-        errand.anew = False
-        errand.place, errand.target = places[found[0]], found[1]
-        if route.edits is not None:
-            errand.target = route.edits.target(errand.target, facts(errand))
-        return True
-
     async def _renew(self, errand: Errand) -> Verdict:
         """Step 7 after a 401: a forced renewal; where none is to be had the 401 is delivered as it is."""
         exchange, route = errand.exchange, errand.way.route
@@ -387,6 +408,14 @@ class Forward:
             return attempts.DELIVER
         errand.token = fresh
         return attempts.AT_ONCE
+
+
+def _ends_here(head: RequestHead) -> bool:
+    """Whether an OPTIONS request may not be forwarded any more (RFC 9110 §7.6.2). Raises BadRequest."""
+    try:
+        return max_forwards(head.noted) == 0
+    except ValueError as error:
+        raise BadRequest(f"{error}.") from None
 
 
 def _note_useless(exchange: Exchange, connection: Connection) -> None:

@@ -7,9 +7,8 @@ alone stays behind, what we act on is noted.
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
+from gateway.foreign import read_date
 from gateway.proxy.fields import Kind, Kinds, named_by, value_of, without
 from gateway.proxy.method_override import OVERRIDE_FIELDS
 from gateway.proxy.replies import ReplyHead
@@ -24,19 +23,26 @@ OURS = b"content-length expect x-request-id via".split()
 NOTED = b"connection host transfer-encoding upgrade".split()
 ASKED = frozenset(b"accept-encoding if-match if-range range".split())  # what counts in OIC's bytes, or hides them
 SHOWN = [*ASKED, *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split()]
-SHOWN += OVERRIDE_FIELDS
+SHOWN += [*OVERRIDE_FIELDS, b"max-forwards"]
 STOPPED = [*HOP_BY_HOP, *KEPT_BACK, *OURS]
 
 COOKIES = frozenset(b"set-cookie set-cookie2".split())
 RANGES = frozenset({b"accept-ranges"})
 NAMING = frozenset(b"location content-location link".split())
-NOTED_BACK = b"connection content-length transfer-encoding".split()
+NOTED_BACK = b"connection content-length transfer-encoding x-gateway-error".split()
 DIGESTS = b"content-digest content-md5 digest repr-digest".split()  # RFC 9530, RFC 3230, RFC 2616 §14.15
 SHOWN_BACK = [*DIGESTS, *b"content-encoding content-type date etag opc-request-id retry-after".split()]
 SHOWN_BACK.append(b"x-oracle-ics-instance-id")
 HELD_BACK = [*COOKIES, *RANGES, *NAMING, b"strict-transport-security"]
-TOLD = frozenset([*DIGESTS, b"etag"])  # what a reply says of its own bytes
-STOPPED_BACK = [*HOP_BY_HOP, *b"x-request-id x-gateway-error proxy-authenticate proxy-authentication-info".split()]
+TOLD = frozenset(DIGESTS)  # what a reply says of its own bytes
+BYTES_OF_OIC = frozenset([*DIGESTS, b"content-encoding"])  # what a cache must not take over from a 304
+EDITED = ASKED | {b"max-forwards"}  # what a request may not go out with as it came
+STOPPED_BACK = [*HOP_BY_HOP, *b"x-request-id proxy-authenticate proxy-authentication-info".split()]
+# What binds a caller to the origin that sent it, which here is the gateway and not OIC: other ways to the origin
+# (RFC 7838), its keys (RFC 7469, RFC 9163), its stored data, its reports, client hints and storage partitions.
+STOPPED_BACK += b"alt-svc public-key-pins public-key-pins-report-only expect-ct clear-site-data nel report-to".split()
+STOPPED_BACK += b"reporting-endpoints accept-ch accept-ch-lifetime critical-ch origin-agent-cluster".split()
+STOPPED_BACK += b"service-worker-allowed set-login".split()
 
 CALLER = Kinds(
     {
@@ -55,7 +61,11 @@ REPLY = Kinds(
         **dict.fromkeys(HELD_BACK, Kind.HOLD),
     }
 )
-WEAK = re.compile(rb'(\A|,[ \t]*)W/(?=")')
+# RFC 9110 §8.8.3; an opaque tag may hold a comma or `W/`, but no quote.
+ENTITY_TAG = re.compile(rb'(?:(?<![^ \t,])W/)?("[^"]*")')
+PSEUDONYM = "oic-gateway"
+"""The gateway in `Via` (RFC 9110 §7.6.3) where no other name is given."""
+LARGEST_HOPS = 999_999_999
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
@@ -74,9 +84,11 @@ def request_head(
     bearer: str,
     lines: list[bytes] | None = None,
     removed: int = 0,
+    pseudonym: str = PSEUDONYM,
 ) -> bytes:
     """Puts together the head that goes upstream; `host` is the Host line without its end, the bearer goes in last.
-    `lines` are the fields that pass, where they are not those of `head`; `removed` bytes of the body do not go out.
+    `lines` are the fields that pass, where they are not those of `head`; `removed` bytes of the body do not go out;
+    `pseudonym` names the gateway in `Via`, beside the version that the caller speaks.
 
     A body keeps the framing it came with. POST, PUT and PATCH without one say so (RFC 9110 §8.6): some servers answer
     411 otherwise.
@@ -89,9 +101,9 @@ def request_head(
         framing = "Content-Length: 0\r\n" if head.method in METHODS_WITH_BODY else ""
     via = head.noted.get(b"via")
     hops = "" if via is None else f"{via.decode('latin-1')}, "
-    ours = (
-        f"{framing}Via: {hops}1.1 oic-gateway\r\nX-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
-    )
+    version = "1.1" if head.modern else "1.0"
+    via_line = f"Via: {hops}{version} {pseudonym}"
+    ours = f"{framing}{via_line}\r\nX-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
     line = f"{head.method} {target} HTTP/1.1"
     return b"\r\n".join([line.encode("ascii"), host, *(head.lines if lines is None else lines), ours.encode("latin-1")])
 
@@ -127,20 +139,38 @@ def whole_lines(lines: list[bytes], noted: Mapping[bytes, bytes]) -> list[bytes]
     A Range may be left out (RFC 9110 §14.2), its places would be counted in OIC's bytes. If-Match takes back the mark
     of a weak ETag that `altered_lines` has put on: an ETag with it would never match (RFC 9110 §13.1.1).
     """
+    if ASKED.isdisjoint(noted):
+        return lines
     kept = without(ASKED, lines)
-    if b"accept-encoding" in noted:
+    if _value_in(lines, b"accept-encoding") is not None:
         kept.append(b"Accept-Encoding: identity")
-    if b"if-match" in noted:
-        kept.append(b"If-Match: %b" % WEAK.sub(rb"\1", noted[b"if-match"]))
+    # From the lines and not from `noted`: what the Connection field names is not among them any more.
+    if (tags := _value_in(lines, b"if-match")) is not None:
+        kept.append(b"If-Match: %b" % ENTITY_TAG.sub(rb"\1", tags))
     return kept
 
 
 def confirming_lines(lines: list[bytes], noted: Mapping[bytes, bytes], asked: Mapping[bytes, bytes]) -> list[bytes]:
     """The lines of a 304, its ETag as weak as `altered_lines` gave it to the caller that asks by it now: a cache finds
-    what is confirmed by that (RFC 9111 §4.3.4).
+    what is confirmed by that, and takes the other fields over (RFC 9111 §4.3.4): none may speak of OIC's bytes.
     """
-    tag = noted.get(b"etag", b"")
-    if not tag.startswith(b'"') or b"W/" + tag not in asked.get(b"if-none-match", b""):
+    if not BYTES_OF_OIC.isdisjoint(noted):
+        lines = without(BYTES_OF_OIC, lines)
+    tag = _value_in(lines, b"etag") or b""
+    if not tag.startswith(b'"') or b"W/" + tag not in entity_tags(asked.get(b"if-none-match", b"")):
+        return lines
+    return [*without(frozenset({b"etag"}), lines), b"ETag: W/%b" % tag]
+
+
+def entity_tags(value: bytes) -> list[bytes]:
+    """Return the entity tags of an If-Match or If-None-Match field, as written."""
+    return [found[0] for found in ENTITY_TAG.finditer(value)]
+
+
+def weak_lines(lines: list[bytes]) -> list[bytes]:
+    """Return the lines with an ETag that is weak, in the place of a strong one."""
+    tag = _value_in(lines, b"etag")
+    if tag is None or tag.startswith(b"W/"):
         return lines
     return [*without(frozenset({b"etag"}), lines), b"ETag: W/%b" % tag]
 
@@ -149,13 +179,47 @@ def altered_lines(lines: list[bytes], noted: Mapping[bytes, bytes], *, decoded: 
     """The lines of a reply whose body is not OIC's byte for byte: no digest of it, no ranges, an ETag that is weak
     (RFC 9110 §8.8.1, RFC 9530 §2); `decoded`: its content coding is undone.
     """
-    dropped = TOLD | {b"content-encoding"} if decoded else TOLD
+    dropped = BYTES_OF_OIC if decoded else TOLD
     if dropped.isdisjoint(noted):
+        return weak_lines(lines) if b"etag" in noted else lines
+    return weak_lines(without(dropped, lines))
+
+
+def has_date(lines: list[bytes], noted: Mapping[bytes, bytes]) -> bool:
+    """Return whether OIC's Date is among the lines: it may have been named by the Connection field."""
+    return b"date" in noted and (b"connection" not in noted or _value_in(lines, b"date") is not None)
+
+
+def _value_in(lines: list[bytes], key: bytes) -> bytes | None:
+    """The value of a field, repeated ones joined with a comma (RFC 9110 §5.2); None where it is not there."""
+    values = [value_of(line) for line in lines if line.partition(b":")[0].lower() == key]
+    return b", ".join(values) if values else None
+
+
+def has_passed(via: bytes, pseudonym: str) -> bool:
+    """Return whether a `Via` field says that the message has passed the gateway of this name (RFC 9110 §7.6.3)."""
+    named = pseudonym.encode()
+    return named in via and any(member.split()[1:2] == [named] for member in via.split(b","))
+
+
+def max_forwards(noted: Mapping[bytes, bytes]) -> int | None:
+    """Return how often an OPTIONS or TRACE request may be forwarded (RFC 9110 §7.6.2); None where it does not say.
+    Raises ValueError for what is no number.
+    """
+    value = noted.get(b"max-forwards")
+    if value is None:
+        return None
+    if not value.isdigit():
+        raise ValueError("Max-Forwards is not one number")
+    return int(value) if len(value) < len(str(LARGEST_HOPS)) else LARGEST_HOPS
+
+
+def counted_lines(lines: list[bytes], hops: int) -> list[bytes]:
+    """Return the lines of a request that may be forwarded `hops` times, with that counted down by one."""
+    key = b"max-forwards"
+    if _value_in(lines, key) is None:
         return lines
-    kept = without(dropped, lines)
-    if tag := noted.get(b"etag"):
-        kept.append(b"ETag: %b" % (tag if tag.startswith(b"W/") else b"W/" + tag))
-    return kept
+    return [*without(frozenset({key}), lines), b"Max-Forwards: %d" % (hops - 1)]
 
 
 def retry_after(value: bytes | None, *, now: float) -> float | None:
@@ -166,9 +230,5 @@ def retry_after(value: bytes | None, *, now: float) -> float | None:
         return None
     if value.isdigit() and len(value) < 10:
         return float(value)
-    try:
-        then = parsedate_to_datetime(value.decode("latin-1"))
-    except (ValueError, OverflowError):
-        return None
-    # RFC 9110 §5.6.7: a date is UTC, also in the old form that has no word for it.
-    return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now)
+    then = read_date(value.decode("latin-1"))
+    return None if then is None else max(0.0, then.timestamp() - now)

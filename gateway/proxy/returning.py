@@ -1,7 +1,7 @@
 """The way of a reply back to its caller: steps 8, 9 and 11 of the walk.
 
 A reply whose body may hold URLs of OIC is given in the gateway's names while it streams. One that says a short length
-is taken whole first, so that it keeps what it says of itself (Content-Length, a strong ETag, digests) where nothing in
+is taken whole first, so that it keeps what it says of itself (Content-Length, digests) where nothing in
 it is ours, and says its new length where something is. Of any other nothing is said that only its end could prove.
 """
 
@@ -17,7 +17,7 @@ from gateway.proxy.connection import Connection
 from gateway.proxy.delivery import date_line
 from gateway.proxy.errand import Errand, public_name
 from gateway.proxy.fields import Malformed
-from gateway.proxy.headers import altered_lines, confirming_lines, reply_lines
+from gateway.proxy.headers import altered_lines, confirming_lines, has_date, reply_lines, weak_lines
 from gateway.proxy.replies import ReplyHead
 from gateway.proxy.rewriting import Here, Plan, Rewriter, begins_readable, is_clear, plan
 
@@ -42,6 +42,8 @@ class Return(msgspec.Struct):
     more: list[bytes] = []
     """Further lines of the head."""
     known_here: Here | None = None
+    may_rename: bool = False
+    """Its body may hold URLs of OIC: then its ETag is weak, whatever is found, so that HEAD and GET say the same."""
 
     async def deliver(self) -> None:
         """Gives the caller head and body. Raises UpstreamBroken, UpstreamTimeout, CallerGone."""
@@ -51,8 +53,9 @@ class Return(msgspec.Struct):
         design = None
         if kinds and reply.status not in UNTOUCHED:
             design = plan(noted.get(b"content-type"), noted.get(b"content-encoding"), kinds)
+        self.may_rename = design is not None
         if design is not None and reply.bodyless:
-            self._begin([], altered=True, length=None)
+            self._begin([], altered=True, decoded=bool(design.coding), length=None)
         elif design is None:
             await self._pass(self._taken())
         else:
@@ -82,6 +85,7 @@ class Return(msgspec.Struct):
         connection = self.connection
         pieces = await self.gather(self.reply.length or 0 if is_short else bool(design.coding))
         if design.coding and not begins_readable(design, b"".join(pieces[:2])):
+            self.may_rename = False
             await self._pass(pieces)
         elif connection.complete and is_clear(design, pieces):
             self._begin(pieces, altered=not is_short, length=self.reply.length)
@@ -105,6 +109,7 @@ class Return(msgspec.Struct):
                 size += added
             rest = next(parts, None)
         except Malformed:
+            self.may_rename = False
             await self._pass(pieces)
             return
         decoded, altered = bool(design.coding), bool(design.coding) or rewriter.changed
@@ -160,7 +165,7 @@ class Return(msgspec.Struct):
 
     def _send(self, pieces: list[bytes]) -> None:
         if self.errand.exchange.trail is not None:
-            self.errand.exchange.trail.see(pieces)
+            self.errand.exchange.show(pieces)
         self.errand.exchange.delivery.send(pieces)
 
     def _begin(self, body: list[bytes], *, length: int | None, altered: bool = False, decoded: bool = False) -> None:
@@ -169,14 +174,17 @@ class Return(msgspec.Struct):
         lines = reply_lines(reply, rename=self._renamed_field, kept=self.errand.way.route.kept)
         if altered:
             lines = altered_lines(lines, reply.noted, decoded=decoded)
+        elif self.may_rename and b"etag" in reply.noted:
+            lines = weak_lines(lines)
         elif reply.status == 304 and self.errand.way.route.rewrite:
             lines = confirming_lines(lines, reply.noted, self.errand.head.noted)
-        if b"date" not in reply.noted:
+            length = None
+        if not has_date(lines, reply.noted):
             lines.append(date_line(time.time()))
         lines += self.more
         lines.append(b"X-Request-Id: %b" % (exchange.record.request_id or "").encode())
         if exchange.trail is not None:
-            exchange.trail.see(body)
+            exchange.show(body)
         exchange.delivery.begin(
             reply.status,
             reply.reason,

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.oauth.source import TokenSource
 from gateway.observe.meters import RouteMeter
+from gateway.oic.developer import is_developer_call
 from gateway.oic.instances import Search
 from gateway.oic.trouble import RouteTrouble
 from gateway.proxy.admission import Admission
@@ -56,6 +57,8 @@ class Route:
     place: Place
     design: Place | None
     """Where a 307 of the developer API may lead."""
+    is_developer: bool
+    """The configuration says so of all that lies under the upstream: it names the design host."""
     meter: RouteMeter
     trouble: RouteTrouble
     """What ails it at present."""
@@ -64,6 +67,10 @@ class Route:
     def base(self) -> Base:
         """The upstream URL."""
         return self.place.base
+
+    def follows(self, target: str) -> bool:
+        """Return whether a 307 to a request for this target may be followed: it is one for the developer API."""
+        return self.is_developer or is_developer_call(target.partition("?")[0])
 
     @property
     def places(self) -> tuple[Place, ...]:

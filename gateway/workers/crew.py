@@ -20,7 +20,7 @@ from gateway.config.model import Config
 from gateway.door import Door, naming
 from gateway.observe.log import Log, say, setup
 from gateway.observe.metrics import Snapshot
-from gateway.service import FIXED, live, raise_file_limit
+from gateway.service import FIXED, choose_pseudonym, live, raise_file_limit
 from gateway.workers.desk import SOON, CrewDesk
 from gateway.workers.member import Member
 from gateway.workers.nursery import Nursery
@@ -78,6 +78,7 @@ class Crew:
         self._admin = AdminServer(self._desk, may_call=self._desk.may_call)
         self._keepers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pseudonym = choose_pseudonym()
         self.listen = config.listen
         self.admin = config.admin
 
@@ -141,7 +142,7 @@ class Crew:
         """Has it listen, by the configuration of the moment. Raises OSError where it cannot."""
         config = self._config
         try:
-            await member.line.ask("start", (config, self.listen), within=START)
+            await member.line.ask("start", (config, self.listen, self._pseudonym), within=START)
             while config is not self._config:  # read again meanwhile
                 config = self._config
                 await member.line.ask("prepare", config, within=START)

@@ -70,10 +70,10 @@ class Worker:
                 say(log, logging.ERROR, "crew-lost", "the parent process has gone; draining", pid=os.getpid())
                 await self._drain()
 
-    async def _start(self, wanted: tuple[Config, str]) -> None:
-        config, address = wanted
+    async def _start(self, wanted: tuple[Config, str, str]) -> None:
+        config, address, pseudonym = wanted
         self._records = setup(config.log.level, config.log.format)
-        self._gateway = Gateway(config, self._records, environ=os.environ)
+        self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym)
         await self._gateway.open(self._listeners, address=address)
 
     async def _ping(self, _: object) -> None:

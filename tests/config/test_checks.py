@@ -1,5 +1,6 @@
 """What one key alone cannot show."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -134,3 +135,41 @@ def test_a_given_refresh_token_had_better_be_kept(said: Say, right: str) -> None
     given = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
     (warning,) = said(right.replace("client_secret:", given))
     assert "credentials.app.grant: warning: has no `state` at the top of the file: a refresh token" in warning
+
+
+SELF = "leads to this gateway itself"
+
+
+@pytest.mark.parametrize(
+    ("listen", "upstream", "is_itself"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080/x/", True),
+        ("127.0.0.1:8080", "http://LOCALHOST:8080/x/", True),
+        ("127.0.0.1:8080", "https://[::1]:8080/x/", True),
+        ("localhost:8080", "http://127.0.0.1:8080/x/", True),
+        ("127.0.0.1:443", "https://127.0.0.1/x/", True),
+        ("127.0.0.1:8080", "http://127.0.0.1:8081/x/", False),
+        ("127.0.0.1:8080", "http://127.0.0.1/x/", False),
+        ("127.0.0.1:0", "http://127.0.0.1:8080/x/", False),
+        ("unix:/run/gw.sock", "http://127.0.0.1:8080/x/", False),
+        ("127.0.0.1:8080", "http://127.0.0.1:9090/x/", True),
+    ],
+)
+def test_an_upstream_that_is_the_gateway_is_refused(
+    said: Say, right: str, listen: str, upstream: str, *, is_itself: bool
+) -> None:
+    text = f"listen: {listen}\n" + re.sub("upstream: .*", f"upstream: {upstream}", right)
+    assert any(SELF in problem for problem in said(text)) is is_itself
+
+
+def test_an_upstream_by_a_public_name_of_the_gateway_is_doubted(said: Say, right: str) -> None:
+    text = re.sub("upstream: .*", "upstream: https://gw.example.com/x/", right)
+    assert not any(SELF in problem for problem in said(text))
+    assert any(SELF in problem for problem in said(f"public_url: https://GW.example.com/\n{text}"))
+    assert any(SELF in problem for problem in said(f"listen: 127.0.0.1:443\nhosts: [gw.example.com]\n{text}"))
+    assert not any(SELF in problem for problem in said(f"hosts: [gw.example.com]\n{text}"))
+
+
+def test_a_token_url_that_is_the_gateway_is_refused(said: Say, right: str) -> None:
+    text = re.sub("token_url: .*", "token_url: http://localhost:8080/oauth2/v1/token", right)
+    assert any(SELF in problem and "identity domain" in problem for problem in said(text))

@@ -112,6 +112,10 @@ CASES = [
     ),
     Case("overloaded", one_connection_too_many, settings={"limits": {"connections": 1}}, fields=("Retry-After: 1",)),
     Case("draining", while_draining, fields=("Retry-After: 1",)),
+    Case("upstream-broken", script=(reply(407, b"", "Proxy-Authenticate: Basic"),)),
+    Case("upstream-broken", script=(reply(426, b"", "Upgrade: TLS/1.2"),)),
+    Case("loop-detected", asks("/orders/1", "Via: 1.1 fred, 1.1 oic-gateway")),
+    Case("loop-detected", script=(reply(508, b"", "X-Gateway-Error: loop-detected"),)),
     Case("internal", script=(reply(502),), luck=bad_luck),
 ]
 

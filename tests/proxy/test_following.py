@@ -107,7 +107,7 @@ async def test_the_request_goes_on_to_the_design_host_as_a_whole() -> None:
 
 
 async def test_to_the_same_host() -> None:
-    async with scene(to("/ic/api/elsewhere")) as at:
+    async with scene(base=f"{API}x") as at:
         base = at.gate.route.base.path
         at.upstream.script = [to(f"{at.upstream.url}{base}/2"), OK]
         assert (await at.gate.get())[0] == 200
@@ -115,7 +115,7 @@ async def test_to_the_same_host() -> None:
 
 
 async def test_elsewhere_is_delivered_without_a_second_request() -> None:
-    async with Upstream() as evil, scene() as at:
+    async with Upstream() as evil, scene(base=f"{API}x") as at:
         base = at.gate.route.base.path
         for url in (f"{evil.url}{base}/1", "/", f"{at.upstream.url}/other/", f"{at.upstream.url.upper()}/x"):
             at.upstream.script = [to(url)]
@@ -135,6 +135,27 @@ async def test_the_business_answer_of_a_flow_is_not_followed() -> None:
         assert len(at.upstream.requests) == 1
 
 
+FLOWS = [f"{API}flows/rest/ORDERS/1.0", "/ic/ws/integration/v1/flows/soap/PAY/1.0", "/ic/x", "/ic"]
+
+
+@pytest.mark.parametrize("base", FLOWS)
+async def test_a_307_outside_the_developer_api_is_delivered(base: str) -> None:
+    async with scene(base=base) as at:
+        at.upstream.script = [to(f"{base}/2")]
+        status, head, _ = await at.gate.get()
+        assert status == 307
+        assert b"\r\nLocation: /orders/2\r\n" in head
+        assert len(at.upstream.requests) == 1
+
+
+async def test_a_broad_route_follows_only_calls_of_the_developer_api() -> None:
+    async with scene(base="/ic/") as at:
+        at.upstream.script = [to(f"{API}integrations/2"), OK]
+        assert (await at.gate.get("/orders/api/integration/v1/integrations/1"))[0] == 200
+        at.upstream.script = [to(f"{API}flows/rest/A/1.0/2")]
+        assert (await at.gate.get("/orders/api/integration/v1/flows/rest/A/1.0/1"))[0] == 307
+
+
 async def test_other_redirects_are_delivered_in_the_gateways_names() -> None:
     for status in (301, 302, 303, 308):
         async with scene() as at:
@@ -146,14 +167,14 @@ async def test_other_redirects_are_delivered_in_the_gateways_names() -> None:
 
 
 async def test_a_circle_ends() -> None:
-    async with scene() as at:
+    async with scene(base=f"{API}x") as at:
         at.upstream.script = [to(f"{at.gate.route.base.path}/1")] * 9
         assert (await at.gate.get())[0] == 307
         assert len(at.upstream.requests) == 3
 
 
 async def test_a_body_that_is_not_whole_any_more_is_not_sent_again() -> None:
-    async with scene(route={"replay_limit": "1B"}) as at:
+    async with scene(base=f"{API}x", route={"replay_limit": "1B"}) as at:
         at.upstream.script = [to(f"{at.gate.route.base.path}/2")]
         caller = await at.gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
@@ -163,7 +184,7 @@ async def test_a_body_that_is_not_whole_any_more_is_not_sent_again() -> None:
 
 @pytest.mark.parametrize(("replay", "method", "sent"), [("never", "GET", 1), ("safe", "POST", 1), ("safe", "GET", 2)])
 async def test_a_route_may_forbid_it_as_any_second_sending(replay: str, method: str, sent: int) -> None:
-    async with scene(route={"replay": replay}) as at:
+    async with scene(base=f"{API}x", route={"replay": replay}) as at:
         at.upstream.script = [to(f"{at.gate.route.base.path}/2")]
         status, _, _ = await at.gate.get(method=method)
         assert len(at.upstream.requests) == sent

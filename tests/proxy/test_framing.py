@@ -115,7 +115,7 @@ async def test_head_has_no_body_whatever_its_fields_say(said: bytes, told: bytes
     [
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b""),
-        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nETag: x\r\n\r\n", b"\r\nContent-Length: 77\r\n"),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\nETag: x\r\n\r\n", b""),
         (b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
         (b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
     ],
@@ -130,6 +130,12 @@ async def test_204_and_304_have_no_body(said: bytes, told: bytes) -> None:
         assert b"Transfer-Encoding" not in head
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert (await caller.reply())[2] == b"ok"
+
+
+async def test_a_304_keeps_its_length_where_nothing_is_rewritten() -> None:
+    async with scene(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\n\r\n", route={"rewrite": []}) as at:
+        _, head, _ = await at.gate.get()
+        assert b"\r\nContent-Length: 77\r\n" in head
 
 
 async def test_interim_replies_are_swallowed() -> None:

@@ -20,9 +20,11 @@ from gateway.oic.diagnosis import Finding, document
 from gateway.sandbox import DEFAULT_SECRET, Sandbox, Switches
 from tests.fakes.authority import DAY, Authority
 from tests.fakes.egress import Egress
+from tests.fakes.identity import Identity
 from tests.fakes.process import ROOT, run
+from tests.fakes.upstream import Upstream, reply
 from tests.system.cases import CASES, INSTANCE, REST, document_of
-from tests.system.scene import Settings, route, written
+from tests.system.scene import SECRETS, Settings, route, simple, written
 
 
 async def found(folder: Path, settings: Settings) -> list[Finding]:
@@ -311,3 +313,11 @@ async def test_json_is_all_that_is_printed(tmp_path: Path, sandbox: Sandbox) -> 
     assert read["ok"] is False
     assert {row["code"] for row in read["findings"]} == {"configuration"}
     assert any(row["subject"].startswith(f"{file}:1: routes") for row in read["findings"])
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://[::1]x/", "//[", "http://h:99999999/"])
+async def test_an_odd_location_is_explained(tmp_path: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_SECRET", DEFAULT_SECRET)
+    async with Identity() as identity, Upstream(*[reply(302, b"", f"Location: {location}")] * 3) as upstream:
+        findings = await check(load(written(tmp_path, simple(identity.url, upstream.url)), environ=SECRETS).config)
+    assert [finding.code for finding in findings if finding.subject == "route orders"] == ["redirected"]

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from gateway.foreign import host_of
 from gateway.oic.diagnosis.clocks import compared, is_late
 from gateway.oic.diagnosis.facts import Asked
 
@@ -42,7 +42,7 @@ def _wrong_secret(asked: Asked) -> str:
 
 
 def _other_domain(asked: Asked) -> str:
-    return f"the application is in another identity domain than {urlsplit(asked.shape.token_url).hostname}"
+    return f"the application is in another identity domain than {host_of(asked.shape.token_url)}"
 
 
 _CAUSES = (

@@ -2,8 +2,8 @@
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
+from gateway.foreign import host_of
 from gateway.mistakes import MISTAKES
 from gateway.oic.diagnosis.facts import Certificate, Contact
 from gateway.oic.diagnosis.finding import Finding, blame
@@ -111,6 +111,6 @@ def _is_inspected(contact: Contact) -> bool:
     """Oracle's own certificates come from public authorities: what is not trusted in their place is another's."""
     if contact.certificate is None:
         return False
-    host, issuer = urlsplit(contact.origin).hostname or "", contact.certificate.issuer
+    host, issuer = host_of(contact.origin), contact.certificate.issuer
     is_oracle_s = host.endswith(".oraclecloud.com") and not _PUBLIC.search(issuer)
     return is_oracle_s or _INSPECTION.search(issuer) is not None

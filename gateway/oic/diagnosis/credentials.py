@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
+from gateway.foreign import read_url
 from gateway.mistakes import MISTAKES
 from gateway.mistakes.ways import WAYS
 from gateway.oic.diagnosis.causes import causes
@@ -139,5 +139,5 @@ def _elsewhere(asked: Asked, code: str) -> str:
 
 def _bare(url: str) -> str:
     """Without the port that everybody leaves out."""
-    parts = urlsplit(url)
-    return f"{(parts.netloc or '').lower().removesuffix(':443')}{parts.path.rstrip('/')}"
+    parts = read_url(url)
+    return url if parts is None else f"{parts.authority.lower().removesuffix(':443')}{parts.path.rstrip('/')}"

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from gateway.foreign import read_url
 from gateway.mistakes import MISTAKES
 from gateway.oic.diagnosis.contacts import code_of_reason
 from gateway.oic.diagnosis.facts import Reply, Tried
@@ -116,8 +116,11 @@ def _is_first(target: Target) -> bool:
 
 
 def _of_redirect(_tried: Tried, reply: Reply, target: Target) -> Verdict:
-    there = urlsplit(reply.fields.get("location", ""))
-    more = f"Location: {_plain(f'{there.scheme}://{there.netloc}{there.path}' if there.netloc else there.path)}"
+    location = reply.fields.get("location", "")
+    there = read_url(location)
+    if there is None:
+        return Verdict("redirected", f"Location is not a URL: {_plain(location.partition('?')[0])}")
+    more = f"Location: {_plain(f'{there.scheme}://{there.authority}{there.path}' if there.authority else there.path)}"
     if _SIGN_IN.search(there.path):
         return Verdict("console-url", more)
     if target.kind != "developer" or reply.status not in {307, 308}:

@@ -29,7 +29,13 @@ REFERENCE = re.compile(
 LONGEST = 8 * 1024  # bytes of a URL inside a query; what is longer counts as ended
 STEPS_OUT = re.compile(DOT_SEGMENT, re.IGNORECASE | re.ASCII)
 # Quoted strings are stepped over: a `<` in a parameter begins no target (RFC 8288 §3). Each byte is read once.
-LINK_TARGET = re.compile(r'"(?:[^"\\]|\\.)*+"?|<([^<>]*)>', re.DOTALL)
+# The parameter `anchor` holds a reference too (§3.2).
+LINK_TARGET = re.compile(
+    r'<([^<>]*)>|(;[ \t]*anchor[ \t]*=[ \t]*)(?:"((?:[^"\\]|\\.)*+)"|([^;,"\s]+))|"(?:[^"\\]|\\.)*+"?',
+    re.DOTALL | re.IGNORECASE | re.ASCII,
+)
+QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+NEEDS_PAIR = re.compile(r'["\\]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +166,25 @@ class Names:
         return self.name_at(paths, path, here, has_host=has_host)
 
     def rename_link(self, value: str, here: Here) -> str:
-        """The same for every target of a Link field."""
+        """The same for every target and anchor of a Link field."""
 
         def renamed(found: re.Match[str]) -> str:
-            url: str | None = found[1]
-            return found[0] if url is None else f"<{self.rename(url, here)}>"
+            target, parameter, quoted, bare = found.groups()
+            if target is not None:
+                return f"<{self.rename(target, here)}>"
+            if parameter is None:
+                return found[0]
+            if bare is not None:
+                return f"{parameter}{self.rename(bare, here)}"
+            url = QUOTED_PAIR.sub(r"\1", quoted)
+            name = self.rename(url, here)
+            return found[0] if name == url else f'{parameter}"{NEEDS_PAIR.sub(_paired, name)}"'
 
         return LINK_TARGET.sub(renamed, value)
+
+
+def _paired(character: re.Match[str]) -> str:
+    return f"\\{character[0]}"
 
 
 def _as_named(base: Base, own: Base, named: str) -> str:
