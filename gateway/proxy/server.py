@@ -17,6 +17,7 @@ from gateway.binding import are_readable
 from gateway.errors import BadRequest, CallerGone, Draining, GatewayError, RequestTimeout
 from gateway.proxy.body import NO_BODY, CallerBody
 from gateway.proxy.chunks import ChunkReader
+from gateway.proxy.half_close import is_gone, keep_probing
 from gateway.proxy.headers import CALLER
 from gateway.proxy.pace import Paced
 from gateway.proxy.places import Places, Refusal
@@ -37,6 +38,7 @@ LINGER = 5.0
 GRACE = 1.0
 """Seconds that a connection without a request stays open at a stop: a request may be on its way."""
 LOOK = 0.02
+WATCH_FIRST, WATCH = 0.01, 1.0  # seconds between looks at a caller that has ended its side
 AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
 REMEMBERED = 4 * 1024  # bytes of a head that is remembered with its connection
 OVERHEAD = 16 * 1024  # bytes that chunk extensions and trailers of a body may have
@@ -69,8 +71,8 @@ class CallerConnection(Paced):
 
     __slots__ = (
         *("_block", "_body", "_buffer", "_deadline", "_end", "_fault", "_has_begun", "_head"),
-        *("_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer"),
-        *("_trailing", "_transport", "_waiter", "is_serving", "peer", "refusal", "settled", "task"),
+        *("_has_ended", "_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer"),
+        *("_trailing", "_transport", "_waiter", "_watch", "is_serving", "peer", "refusal", "settled", "task"),
     )
 
     def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
@@ -89,7 +91,8 @@ class CallerConnection(Paced):
         self._seen = 0
         self._end = -1
         self._skipped = self._trailing = 0
-        self._has_begun = False
+        self._has_begun = self._has_ended = False
+        self._watch: asyncio.TimerHandle | None = None
         self._patience = KEEPALIVE
         self.refusal: Refusal | None = None
         self._fault: GatewayError | None = None
@@ -203,14 +206,24 @@ class CallerConnection(Paced):
         elif len(self._buffer) > AHEAD:
             self._flow(False)  # noqa: FBT003 - go or stop, in one word
 
-    def eof_received(self) -> None:
-        """asyncio: the caller ended its side, and so its interest: the transport closes."""
+    def eof_received(self) -> bool:
+        """asyncio: the caller ended its side. After a whole request that may be all that it has to say, and the reply
+        is still awaited; else the transport closes.
+        """
+        has_request = self.is_serving or self._end >= 0 or END_OF_HEAD in self._buffer
+        if self._is_deaf or self._body is not None or not has_request:
+            return False
+        self._has_ended = True
+        self._watch_peer(WATCH_FIRST, was_held=False)
+        return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """asyncio: the caller is gone."""
         self._transport = None
         self._server.connections.discard(self)
         self._server.places.leave(self.peer, self.refusal)
+        if self._watch is not None:
+            self._watch.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self.task is not None:
@@ -228,6 +241,26 @@ class CallerConnection(Paced):
             server.on_refused(self.refusal, self.peer)
             if server.places.is_crowded:
                 self.abort()
+
+    def _watch_peer(self, delay: float, *, was_held: bool) -> None:
+        """Looks after so many seconds, and again and again, whether a caller that has ended its side is gone: what it
+        has asked for is then given up, as when any other caller leaves.
+        """
+
+        def look() -> None:
+            transport = self._transport
+            if transport is None or transport.is_closing():
+                return
+            sock = transport.get_extra_info("socket")
+            if delay == WATCH_FIRST:
+                keep_probing(sock)
+            gone, is_held = is_gone(sock, was_held=was_held)
+            if gone:
+                transport.abort()
+            else:
+                self._watch_peer(WATCH, was_held=is_held)
+
+        self._watch = self._loop.call_later(delay, look)
 
     async def _converse(self) -> None:
         """Serves the requests of this connection one after the other."""
@@ -278,6 +311,8 @@ class CallerConnection(Paced):
         if self._buffer:
             self._scan()
         while self._end < 0 and self._fault is None:
+            if self._has_ended:
+                return None
             if self._is_held:
                 self._flow(True)  # noqa: FBT003 - go or stop, in one word
             self._waiter = self._loop.create_future()
@@ -367,7 +402,7 @@ class CallerConnection(Paced):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if self._is_deaf or self._body is not None or self._buffer:
+        if (self._is_deaf or self._body is not None or self._buffer) and not self._has_ended:
             self._is_deaf = True
             self._flow(True)  # noqa: FBT003 - as above
             transport.write_eof()
@@ -378,6 +413,8 @@ class CallerConnection(Paced):
         if self._transport is None or self._transport.is_closing():
             return
         self._is_held = not go
+        if self._has_ended:  # nothing is read any more
+            return
         if go:
             self._transport.resume_reading()
         else:

@@ -39,6 +39,9 @@ class Load:
                     caller = await self._connect()
                 except (ConnectionRefusedError, FileNotFoundError):
                     return
+                except ConnectionResetError as error:
+                    self.lost.append(repr(error))
+                    continue
             stays = await self._call(caller)
             if not stays or not is_keeping:
                 caller.close()

@@ -83,6 +83,21 @@ async def test_a_dead_socket_is_replaced(tmp_path: Path, sandbox: Sandbox, key: 
         assert (await gate.get(target, address=where))[0] == 200
 
 
+async def test_a_half_closed_caller_of_a_unix_socket_is_answered(tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.switches.slow_gate = asyncio.Event()
+    async with before(tmp_path, sandbox, listen=f"unix:{tmp_path}/gw") as gate:
+        stays, leaves = await gate.caller(), await gate.caller()
+        for caller in (stays, leaves):
+            await caller.say(request("/slow/1"))
+            caller.writer.write_eof()
+        await sandbox.calls.reached(2)
+        leaves.close()
+        [record] = await gate.recorded()
+        assert (record["status"], record["error"]) == (499, "caller-gone")
+        sandbox.switches.slow_gate.set()
+        assert (await stays.reply())[0] == 200
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_localhost_is_both_loopback_addresses(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     async with before(tmp_path, sandbox, listen="localhost:0", admin="localhost:0", workers=workers) as gate:

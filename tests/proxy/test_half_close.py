@@ -1,0 +1,123 @@
+"""Callers that end their side after a request get its response; those that are gone are found, and given up."""
+
+import asyncio
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from gateway.proxy.half_close import is_gone
+from tests.fakes.gate import scene, until
+from tests.fakes.upstream import OK, Talk
+
+GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
+POST = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi"
+OLD = b"GET /orders/1 HTTP/1.0\r\n\r\n"
+
+
+@pytest.mark.parametrize("message", [GET, POST, OLD])
+@pytest.mark.parametrize("is_watched", [False, True])
+async def test_a_caller_that_has_ended_its_side_gets_its_response(message: bytes, *, is_watched: bool) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(talk: Talk) -> None:
+        await talk.request()
+        await go_on.wait()
+        await talk.say(OK)
+
+    async with scene(slow) as (gate, upstream, _):
+        caller = await gate.caller()
+        await caller.say(message)
+        caller.writer.write_eof()
+        await upstream.until(lambda: upstream.connections == 1)
+        [connection] = gate.server.connections
+        await until(lambda: connection._has_ended)
+        if is_watched:
+            first = connection._watch
+            await until(lambda: connection._watch is not first)
+        go_on.set()
+        assert (await caller.reply())[2] == b"ok"
+        assert await caller.rest() == b""
+        [record] = await gate.recorded()
+        assert (record.status, record.error) == (200, None)
+        await until(lambda: not gate.server.connections)
+
+
+async def test_every_request_before_the_end_is_answered() -> None:
+    async with scene() as (gate, _, _):
+        caller = await gate.caller()
+        await caller.say(GET + POST + GET + b"GET /orders/unfinished")
+        caller.writer.write_eof()
+        assert [(await caller.reply())[0] for _ in range(3)] == [200] * 3
+        assert await caller.rest() == b""
+        assert len(gate.records) == 3
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+async def test_a_caller_that_leaves_later_is_given_up(leave: str) -> None:
+    async def silence(talk: Talk) -> None:
+        await talk.head()
+        await talk.reader.read()
+
+    async with scene(silence) as (gate, upstream, _):
+        caller = await gate.caller()
+        await caller.say(GET)
+        caller.writer.write_eof()
+        await upstream.until(lambda: upstream.connections == 1)
+        [connection] = gate.server.connections
+        await until(lambda: connection._watch is not None)
+        first = connection._watch
+        await until(lambda: connection._watch is not first)
+        getattr(caller, leave)()
+        [record] = await gate.recorded()
+        assert (record.status, record.error) == (499, "caller-gone")
+        await upstream.until(lambda: upstream.open == 0)
+
+
+async def test_who_ends_within_a_request_has_left() -> None:
+    async with scene() as (gate, _, _):
+        caller = await gate.caller()
+        await caller.say(POST[:-1])
+        await until(lambda: gate.forward.under_way == 1)
+        caller.writer.write_eof()
+        [record] = await gate.recorded()
+        assert record.error == "caller-gone"
+        assert await caller.rest() == b""
+
+
+def close(sock: socket.socket) -> None:
+    sock.close()
+
+
+def end(sock: socket.socket) -> None:
+    sock.shutdown(socket.SHUT_WR)
+
+
+def reset(sock: socket.socket) -> None:
+    end(sock)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "mapped", "unix"])
+@pytest.mark.parametrize(("leave", "gone"), [(close, True), (end, False), (reset, True)])
+def test_the_system_tells_who_is_gone(tmp_path: Path, address: str, leave: object, *, gone: bool) -> None:
+    if address == "unix":
+        server, caller = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+        server.bind(str(tmp_path / "gw"))
+        server.listen()
+        caller.connect(str(tmp_path / "gw"))
+    elif address == "mapped":
+        server = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        caller = socket.create_connection(("127.0.0.1", server.getsockname()[1]))
+    else:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        server = socket.create_server((address, 0), family=family)
+        caller = socket.create_connection(server.getsockname()[:2])
+    accepted, _ = server.accept()
+    with server, caller, accepted:
+        assert callable(leave)
+        leave(caller)
+        assert accepted.recv(1) == b"" if leave is not reset else True
+        assert is_gone(accepted, was_held=False)[0] is gone
