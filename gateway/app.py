@@ -98,7 +98,7 @@ class Gateway(Desk):
         """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file or a secret that
         it names cannot be used.
         """
-        await in_thread(partial(self._parts.warm, config))
+        await in_thread(partial(self._parts.warm, config), owner=self)
         self._next_config, self._next = config, self._parts.assemble(config)
 
     def adopt(self) -> None:

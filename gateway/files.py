@@ -1,7 +1,8 @@
 """Reads files that may not answer: only regular ones, and in a thread that nobody waits for longer than a limit.
 
 A pipe gives its bytes only once and blocks who opens it; a mount whose server has gone blocks for ever, beyond the
-reach of signals. Neither may stop the loop, a stop of the gateway, or the reading of other files.
+reach of signals. Neither may stop the loop, a stop of the gateway, or the reading of other files. The common threads of
+the loop would not do: they are few, and the process waits for them at its end.
 """
 
 import asyncio
@@ -9,9 +10,10 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -19,9 +21,10 @@ MAX_BYTES = 8 * 1024 * 1024
 """Most bytes of a file of certificates: those of a whole system are a quarter of a MiB."""
 WITHIN = 30.0
 """Seconds that reading may take."""
-MOST_ABANDONED = 16
-"""Threads that may hang; when so many do, nothing more is read until one of them ends."""
-_abandoned: set[threading.Thread] = set()
+MOST_ABANDONED = 4
+"""Threads of one owner that may hang; when so many do, nothing more is read for it until one of them ends."""
+_abandoned: dict[Hashable, set[Future[Any]]] = {}
+_lock = threading.Lock()
 
 
 class NotRegular(OSError):
@@ -46,43 +49,56 @@ def check_regular(path: str | Path) -> None:
     read_file(path, 0)
 
 
-async def in_thread(work: Callable[[], T], *, within: float = WITHIN) -> T:
-    """Does `work` in a thread of its own and gives its result. Raises OSError where it takes too long: the thread is
-    left behind then, and does not keep the process from ending.
-    """
-    _abandoned.intersection_update([thread for thread in _abandoned if thread.is_alive()])
-    if len(_abandoned) >= MOST_ABANDONED:
-        raise OSError(errno.ETIMEDOUT, f"{MOST_ABANDONED} earlier attempts to read files still hang")
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = WITHIN) -> T:
+    """Does `work` in a thread of its own and gives its result. Raises TimeoutError, which is an OSError, where it takes
+    too long: the thread is left behind then, and does not keep the process from ending.
 
-    def finish(result: T | None, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(result)  # type: ignore[arg-type] # there is a result where there is no error
-        else:
-            done.set_exception(error)
+    Threads that hang count for `owner`, so that what hangs for one harms no other.
+    """
+    result = _started(work, owner)
+    waiting = asyncio.wrap_future(result)
+    try:
+        await asyncio.wait({waiting}, timeout=within)
+        if not waiting.done():
+            raise OSError(errno.ETIMEDOUT, f"files or secrets do not answer within {within:g} s")
+        return waiting.result()
+    finally:
+        waiting.cancel()
+        _abandon(result, owner)
+
+
+def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
+    """Does the same as `in_thread` for a caller that is a thread itself."""
+    result = _started(work, owner)
+    wait((result,), timeout=limit)
+    if not result.done():
+        _abandon(result, owner)
+        raise OSError(errno.ETIMEDOUT, f"no answer within {limit:g} s")
+    return result.result()
+
+
+def _started(work: Callable[[], T], owner: Hashable) -> "Future[T]":
+    with _lock:
+        for known, results in tuple(_abandoned.items()):
+            results.difference_update([result for result in results if result.done()])
+            if not results:
+                del _abandoned[known]
+        if len(_abandoned.get(owner, ())) >= MOST_ABANDONED:
+            raise OSError(errno.ETIMEDOUT, f"{MOST_ABANDONED} earlier attempts still hang")
+    result: Future[T] = Future()
+    result.set_running_or_notify_cancel()  # from now on nobody can cancel it
 
     def run() -> None:
-        result: T | None = None
-        error: BaseException | None = None
         try:
-            result = work()
+            result.set_result(work())
         except BaseException as raised:  # noqa: BLE001 - given to who waits
-            error = raised
-        try:
-            loop.call_soon_threadsafe(finish, result, error)
-        except RuntimeError:  # the loop has gone
-            return
+            result.set_exception(raised)
 
-    thread = threading.Thread(target=run, name="files", daemon=True)
-    thread.start()
-    try:
-        async with asyncio.timeout(within):
-            return await done
-    except TimeoutError:
-        raise OSError(errno.ETIMEDOUT, f"files or secrets do not answer within {within:g} s") from None
-    finally:
-        if thread.is_alive():
-            _abandoned.add(thread)
+    threading.Thread(target=run, name="files", daemon=True).start()
+    return result
+
+
+def _abandon(result: "Future[Any]", owner: Hashable) -> None:
+    with _lock:
+        if not result.done():
+            _abandoned.setdefault(owner, set()).add(result)

@@ -93,7 +93,7 @@ class Watcher:
 
 async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
     """Whether the store can be read and written now. Raises OSError as `Keeping.store` does."""
-    keys, _ = await in_thread(partial(_files, state, secrets))
+    keys, _ = await in_thread(partial(_files, state, secrets), owner="state")
     store = _sealed(state, keys, clock=clock, secrets=secrets)
     try:
         async with asyncio.timeout(PATIENCE):

@@ -141,7 +141,7 @@ class _Reader:
 
     async def _once(self) -> None:
         try:
-            config = (await in_thread(self._read_again)).config
+            config = (await in_thread(self._read_again, owner=self)).config
             await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
             between = "\n" if isinstance(problem, ConfigProblems) else " "

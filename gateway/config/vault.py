@@ -1,6 +1,9 @@
 """Secrets of OCI Vault, read with Oracle's own client, which is loaded when the first one is asked for.
 
 Each is kept for a while. OCI that does not answer harms no secret that was read before; one that is refused is gone.
+
+Oracle's client blocks, and its limits are those of single steps: an answer that trickles has no end. So each read is a
+thread of its own, which is left behind when it takes longer than `LIMIT`.
 """
 
 import base64
@@ -15,9 +18,11 @@ from typing import Any
 
 from gateway.config.oci import Oci
 from gateway.config.problem import SecretProblem
+from gateway.files import within_limit
 
 AGAIN = 10.0  # seconds: neither a secret that is in doubt nor OCI in trouble is asked more often
 TIMEOUT = (5.0, 10.0)  # seconds: to connect, and between two bytes of the answer
+LIMIT = 20.0  # seconds: to read one secret
 MISSING = "needs the package `oci`, which is not installed"
 INSTALL = "run: pip install 'oic-gateway[oci]'"
 
@@ -61,10 +66,10 @@ class Vault:
         self._settings = settings
         self._now = now
         self._copies: dict[str, _Copy] = {}
-        self._troubles: dict[str, tuple[_Trouble, float]] = {}  # by OCID; "": OCI itself
-        self._clients: dict[str, Any] = {}
+        self._troubles: dict[str, tuple[_Trouble, float]] = {}  # by OCID, or by region where it is OCI's own
+        self._clients: dict[str, Any] = {}  # by region, while none of them is in use
         self._identity: dict[str, Any] | None = None
-        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}  # by region: its secrets are read one after the other
 
     def read(self, ocid: str) -> bytes:
         """The content of the secret's current version. Raises SecretProblem."""
@@ -86,7 +91,7 @@ class Vault:
     def _copy(self, ocid: str) -> _Copy:
         if (copy := self._usable(ocid)) is not None:
             return copy
-        with self._lock:
+        with self._locks.setdefault(_region(ocid), threading.Lock()):
             try:
                 return self._usable(ocid) or self._fresh(ocid)
             except _Trouble as trouble:
@@ -108,7 +113,7 @@ class Vault:
         return copy
 
     def _remembered(self, ocid: str, now: float) -> _Trouble | None:
-        for name in (ocid, ""):
+        for name in (ocid, _region(ocid)):
             trouble, until = self._troubles.get(name, (None, 0.0))
             if trouble is not None and now < until:
                 return _Trouble(trouble.reason, trouble.remedy, passing=trouble.passing)  # traces would gather in one
@@ -116,12 +121,19 @@ class Vault:
 
     def _asked(self, ocid: str, now: float) -> _Trouble | None:
         try:
-            content, version = self._retrieved(ocid)
+            content, version = self._in_time(ocid)
         except _Trouble as trouble:
-            self._troubles["" if trouble.passing else ocid] = trouble, self._now() + AGAIN
+            self._troubles[_region(ocid) if trouble.passing else ocid] = trouble, self._now() + AGAIN
             return trouble
         self._copies[ocid] = _Copy(content, version, now, now + self._settings.refresh)
         return None
+
+    def _in_time(self, ocid: str) -> tuple[bytes, int]:
+        try:
+            return within_limit(lambda: self._retrieved(ocid), owner=(self, _region(ocid)), limit=LIMIT)
+        except TimeoutError as late:
+            self._identity = None  # what hangs may be holding it
+            raise _Trouble(f"cannot be had now ({late.strerror})", _PASSING, passing=True) from None
 
     def _retrieved(self, ocid: str) -> tuple[bytes, int]:
         client = self._client(ocid)
@@ -131,24 +143,28 @@ class Vault:
             return content, int(bundle.version_number)
         except Exception as cause:  # noqa: BLE001 - the errors of Oracle's package have no common root
             raise _told(cause, self._settings.auth) from None
+        finally:
+            self._clients[_region(ocid)] = client
 
     def _client(self, ocid: str) -> Any:
-        """The client of the secret's region, which the OCID names; else of the region where the gateway is."""
+        """The client of the secret's region, which the OCID names; else of the region where the gateway is. It is the
+        caller's alone: a thread that was left behind keeps the one that it uses.
+        """
         if not is_installed():
             raise _Trouble(MISSING, INSTALL)
-        region = ocid.split(".")[3]
-        if region not in self._clients:
-            try:
-                self._clients[region] = self._made(region)
-            except Exception as cause:  # noqa: BLE001 - as above
-                raise _unknown(cause, self._settings.auth) from None
-        return self._clients[region]
+        region = _region(ocid)
+        if (client := self._clients.pop(region, None)) is not None:
+            return client
+        try:
+            return self._made(region)
+        except Exception as cause:  # noqa: BLE001 - as above
+            raise _unknown(cause, self._settings.auth) from None
 
     def _made(self, region: str) -> Any:
         oci = importlib.import_module("oci")
-        if self._identity is None:
-            self._identity = _IDENTITIES[self._settings.auth](oci, self._settings)
-        known = dict(self._identity)
+        if (identity := self._identity) is None:
+            identity = self._identity = _IDENTITIES[self._settings.auth](oci, self._settings)
+        known = dict(identity)
         if region:
             known["config"] = known["config"] | {"region": oci.regions.get_region_from_short_name(region)}
         if self._settings.endpoint is not None:
@@ -160,6 +176,10 @@ class Vault:
             circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
             **known,
         )
+
+
+def _region(ocid: str) -> str:
+    return ocid.split(".")[3]
 
 
 def is_installed() -> bool:

@@ -116,7 +116,7 @@ Around = tuple[Shape, Contact, Origin | None]
 async def _around(parts: Parts, name: str, credential: Credential, *, secrets: Secrets) -> Around:
     """What can be known of a credential without asking for a token."""
     shape, (contact, origin) = await asyncio.gather(
-        in_thread(partial(shape_of, name, credential, secrets)), _looked(parts, credential)
+        in_thread(partial(shape_of, name, credential, secrets), owner=("shape", name)), _looked(parts, name, credential)
     )
     return shape, contact, origin
 
@@ -135,10 +135,10 @@ async def _asked(parts: Parts, name: str, credential: Credential) -> tuple[str, 
     return await got(source, source.anew)
 
 
-async def _looked(parts: Parts, credential: Credential) -> tuple[Contact, Origin | None]:
+async def _looked(parts: Parts, name: str, credential: Credential) -> tuple[Contact, Origin | None]:
     """The way to the token endpoint; the origin too, where it is open."""
     try:
-        origin = await in_thread(partial(parts.identity, credential))
+        origin = await in_thread(partial(parts.identity, credential), owner=("identity", name))
     except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request tells which file
         base = Base.of(credential.token_url)
         detail = "the files of `tls` or the proxy's password cannot be used"

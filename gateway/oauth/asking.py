@@ -101,7 +101,7 @@ class Asking:
 
     async def look(self) -> bool:
         """Whether the secret has changed since it was last read or looked at."""
-        before, self._seen = self._seen, await in_thread(self._fingerprint)
+        before, self._seen = self._seen, await in_thread(self._fingerprint, owner=self)
         is_new = self._refreshing is not None and await self._refreshing.has_changed()
         return is_new or (before is not None and before != self._seen)
 
@@ -128,7 +128,7 @@ class Asking:
         """In a thread, since it reads files; the fingerprint first, so that no change between the two is missed."""
         try:
             given = {} if self._refreshing is None else await self._refreshing.given()
-            self._seen, request = await in_thread(lambda: (self._fingerprint(), self._request(**given)))
+            self._seen, request = await in_thread(lambda: (self._fingerprint(), self._request(**given)), owner=self)
         except UnicodeError as cause:
             raise TokenUnavailable(reason="secret: it cannot be encoded as UTF-8") from cause
         except (OSError, ValueError) as cause:

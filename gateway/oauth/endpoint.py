@@ -107,12 +107,19 @@ class TokenEndpoint:
 
     async def _posted(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
         is_tls = request.url.lower().startswith("https:")
-        tls = await _read("certificate", self._tls) if is_tls else None
-        proxy = await _read("secret", self._proxy) if self._proxy is not None else None
+        tls = await self._read("certificate", self._tls) if is_tls else None
+        proxy = await self._read("secret", self._proxy) if self._proxy is not None else None
         try:
             return await self._exchange(request, tls, proxy)
         except _KINDS as cause:
             raise TokenUnavailable(reason=_reason(cause)) from cause
+
+    async def _read(self, code: str, read: Callable[[], T]) -> T:
+        """What is read in a thread, since it may be in files; `code` is that of a failure."""
+        try:
+            return await in_thread(read, owner=self)
+        except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
+            raise TokenUnavailable(reason=f"{code}: {safe_text(str(cause), limit=400)}") from cause
 
     async def _exchange(
         self, request: TokenRequest, tls: ssl.SSLContext | None, proxy: EgressProxy | None
@@ -135,14 +142,6 @@ class TokenEndpoint:
             ) as reply,
         ):
             return reply.status, dict(reply.headers), await _bounded(reply)
-
-
-async def _read(code: str, read: Callable[[], T]) -> T:
-    """What is read in a thread, since it may be in files; `code` is that of a failure."""
-    try:
-        return await in_thread(read)
-    except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
-        raise TokenUnavailable(reason=f"{code}: {safe_text(str(cause), limit=400)}") from cause
 
 
 async def _bounded(reply: aiohttp.ClientResponse) -> bytes:

@@ -67,7 +67,7 @@ class Refreshing:
 
         Raises TokenUnavailable where the store cannot tell, and what `configured` raises.
         """
-        mark = "" if self._configured is None else _mark(await in_thread(self._configured))
+        mark = "" if self._configured is None else _mark(await in_thread(self._configured, owner=self))
         try:
             await self._settle()
             self._held = await self._store.secret(self._key)

@@ -141,7 +141,7 @@ async def _pasted(say: Say, ask: Ask, show: Show) -> str:
 async def _exchanged(parts: Parts, credential: Credential, ask: Ask, code: str) -> TokenReply:
     requests = parts.requests(credential)
     given = {"code": code, "redirect_uri": ask.redirect_uri, "code_verifier": ask.verifier}
-    request = await in_thread(partial(requests.made, "authorization_code", **given))
+    request = await in_thread(partial(requests.made, "authorization_code", **given), owner="login")
     reply = await requests.sent(request)
     if reply.refresh_token is None:
         has_asked = "offline_access" in (credential.scope or "").split()

@@ -60,7 +60,7 @@ async def _revoked(parts: Parts, credential: Credential, token: str) -> str:
     requests, endpoint = parts.requests(credential), parts.endpoint(credential)
     plan = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
     try:
-        request = await in_thread(partial(requests.proved, plan))
+        request = await in_thread(partial(requests.proved, plan), owner="logout")
         await requests.sent_by(endpoint.revoke, request)
     except (TokenRefused, TokenUnavailable) as error:
         return error.reason

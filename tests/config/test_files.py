@@ -36,25 +36,40 @@ def test_a_symbolic_link_to_a_file_is_followed(tmp_path: Path) -> None:
 
 async def test_a_reader_that_hangs_is_left_behind() -> None:
     released = threading.Event()
-    with pytest.raises(OSError, match="do not answer within"):
-        await files.in_thread(released.wait, within=0.01)
-    assert await files.in_thread(lambda: "another") == "another"
+    with pytest.raises(TimeoutError, match="do not answer within"):
+        await files.in_thread(released.wait, owner="a", within=0.01)
+    assert await files.in_thread(lambda: "another", owner="a") == "another"
     released.set()
 
 
-async def test_readers_that_hang_do_not_pile_up() -> None:
+def test_a_thread_may_leave_another_behind() -> None:
     released = threading.Event()
-    hanging = [files.in_thread(released.wait, within=0.01) for _ in range(files.MOST_ABANDONED)]
-    for answer in await asyncio.gather(*hanging, return_exceptions=True):
-        assert isinstance(answer, OSError)
-    with pytest.raises(OSError, match="still hang"):
-        await files.in_thread(str)
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.01 s"):
+        files.within_limit(released.wait, owner="a", limit=0.01)
+    assert files.within_limit(lambda: "another", owner="a", limit=10) == "another"
     released.set()
-    for thread in tuple(files._abandoned):
-        thread.join()
-    assert await files.in_thread(str) == ""
+
+
+async def test_readers_that_hang_do_not_pile_up_and_harm_no_other() -> None:
+    released = threading.Event()
+    hanging = [files.in_thread(released.wait, owner="a", within=0.01) for _ in range(files.MOST_ABANDONED)]
+    for answer in await asyncio.gather(*hanging, return_exceptions=True):
+        assert isinstance(answer, TimeoutError)
+    with pytest.raises(TimeoutError, match="still hang"):
+        await files.in_thread(str, owner="a")
+    assert await files.in_thread(str, owner="b") == ""
+    left = tuple(files._abandoned["a"])
+    released.set()
+    for result in left:
+        assert result.result(10)
+    assert await files.in_thread(str, owner="a") == ""
+    assert not files._abandoned
+
+
+async def test_many_readers_that_do_not_hang_are_not_bounded() -> None:
+    assert await asyncio.gather(*(files.in_thread(str, owner="a") for _ in range(50))) == [""] * 50
 
 
 async def test_an_error_in_the_thread_is_the_callers() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        await files.in_thread(lambda: int("x"))
+        await files.in_thread(lambda: int("x"), owner="a")

@@ -214,6 +214,34 @@ def test_many_who_ask_at_once_make_one_request(oci: FakeVault, vault: Vault) -> 
     assert oci.asked == [name]
 
 
+def test_an_answer_without_an_end_is_given_up(
+    oci: FakeVault, vault: Vault, now: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, other = oci.keep("read", "hunter2"), oci.keep("other", "there")
+    assert vault.read(read) == b"hunter2"
+    monkeypatch.setattr("gateway.config.vault.LIMIT", 0.2)
+    oci.trickles = True
+    assert "cannot be had now (no answer within 0.2 s); it is tried again" in refused(vault, "other")
+    now.now += REFRESH
+    assert vault.read(read) == b"hunter2", "what was read goes on being used"
+    oci.trickles = False
+    monkeypatch.setattr("gateway.config.vault.LIMIT", 20.0)
+    now.now += AGAIN
+    oci.keep("read", "new")
+    assert (vault.read(other), vault.read(read)) == (b"there", b"new")
+
+
+def test_a_region_that_hangs_harms_no_other(oci: FakeVault, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    oci.secrets[ocid("one", "fra")] = Kept(base64.b64encode(b"there").decode())
+    monkeypatch.setattr("gateway.config.vault.LIMIT", 0.2)
+    oci.trickles = True
+    refused(vault, "one")
+    monkeypatch.setattr("gateway.config.vault.LIMIT", 20.0)
+    oci.trickles = False
+    assert "no answer within" in refused(vault, "one")
+    assert vault.read(ocid("one", "fra")) == b"there"
+
+
 def test_a_copy_does_not_show_itself(oci: FakeVault, vault: Vault) -> None:
     vault.read(oci.keep("one", "hunter2"))
     assert "hunter2" not in repr(vars(vault))

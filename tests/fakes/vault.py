@@ -8,6 +8,7 @@ import binascii
 import json
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,7 +43,8 @@ class Kept:
 @dataclass
 class FakeVault:
     """Begins to answer at `with`. `trouble` (status, code) is said to everyone; `secrets` are by OCID. While `pause` is
-    cleared, whoever asks has to wait, which sets `paused`.
+    cleared, whoever asks has to wait, which sets `paused`. Those who ask while `trickles` is set get answers without an
+    end, a byte at a time, which sets `paused` too.
     """
 
     secrets: dict[str, Kept] = field(default_factory=dict)
@@ -51,6 +53,8 @@ class FakeVault:
     keys: list[str] = field(default_factory=list)
     pause: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
+    trickles: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         self.pause.set()
@@ -65,6 +69,7 @@ class FakeVault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.pause.set()
+        self.over.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -147,6 +152,9 @@ def _handler(vault: FakeVault) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            if vault.trickles:
+                self._trickle()
+                return
             status, document = vault.answer(self.path, {name.lower(): value for name, value in self.headers.items()})
             body = json.dumps(document).encode()
             self.send_response(status)
@@ -155,6 +163,15 @@ def _handler(vault: FakeVault) -> type[BaseHTTPRequestHandler]:
             self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
+
+        def _trickle(self) -> None:
+            vault.asked.append(self.path.removeprefix(_PATH))
+            vault.paused.set()
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Trickle: ")
+            with suppress(OSError):
+                while not vault.over.wait(0.1):
+                    self.wfile.write(b"x")
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""

@@ -225,6 +225,30 @@ async def test_reading_again_waits_for_the_vault_beside_the_calls(
             await gate.said("reloaded")
 
 
+async def test_a_vault_that_hangs_harms_only_its_own_credentials(
+    tmp_path: Path, oci: FakeVault, known: dict[str, str]
+) -> None:
+    oci.trickles = True
+    async with Identity() as identity, Upstream() as upstream:
+        document = simplest(oci, identity, upstream)
+        [app], [route] = document["credentials"].values(), document["routes"]
+        (tmp_path / "secret").write_text("hunter2", encoding="ascii")
+        for n in range(40):
+            name = f"file{n}" if n < 8 else f"vault{n}"
+            ref = {"file": str(tmp_path / "secret")} if n < 8 else {"oci_vault": ocid(name)}
+            document["credentials"][name] = app | {"client_secret": ref, "prefetch": n >= 8, "params": {"n": name}}
+            document["routes"].append(route | {"name": name, "path": f"/{name}/", "credential": name})
+        async with gateway(written(tmp_path, document), **known) as gate, asyncio.timeout(15):
+            assert await asyncio.to_thread(oci.paused.wait, 10)
+            for n in range(8):
+                assert (await gate.get(f"/file{n}/"))[0] == 200
+            gate.signal(signal.SIGHUP)
+            await gate.said("reloaded")
+            gate.signal(signal.SIGTERM)  # a stop does not wait for the Vault
+            assert await gate.ended() == 0
+        assert len(oci.asked) == 1
+
+
 @pytest.mark.parametrize("verb", ["check", "serve"])
 async def test_without_the_package_it_is_said_at_once_what_to_install(
     tmp_path: Path, sandbox: Sandbox, oci: FakeVault, verb: str

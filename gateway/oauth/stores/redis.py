@@ -181,7 +181,7 @@ class _Asking(CredentialProvider):
         return self._login()
 
     async def get_credentials_async(self) -> tuple[str, str] | tuple[str]:
-        return await in_thread(self._login)
+        return await in_thread(self._login, owner=self)
 
 
 def _client(
