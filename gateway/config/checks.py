@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from gateway.config.model import Config
 from gateway.config.needs import needs_of
 from gateway.config.problem import Finding, Steps, is_plain
+from gateway.config.review import review
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.config.words import did_you_mean
 from gateway.foreign import DEFAULT_PORTS, is_loopback_host, plain_host, read_url
@@ -39,7 +40,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
     for steps, path in _texts(tree, "path"):
         yield from _path_faults(steps, path)
     yield from _clear_text(tree)
-    yield from _scopes(tree)
+    yield from review(tree)
     yield from _unkept(tree)
     for name, credential in _mapping(tree.get("credentials")).items():
         yield from needs_of(("credentials", name), _mapping(credential))
@@ -189,15 +190,6 @@ def _is_clear(url: str) -> bool:
         return parts.scheme == "http" and not is_local(parts.hostname or "")
     except ValueError:
         return False
-
-
-def _scopes(tree: Mapping[str, Any]) -> Iterator[Finding]:
-    for name, credential in _mapping(tree.get("credentials")).items():
-        scope = _mapping(credential).get("scope")
-        words = " ".join(map(str, scope)) if isinstance(scope, list) else scope
-        if isinstance(words, str) and "/urn:opc:resource" in words:
-            what = "has a slash before `urn`, which identity domains refuse"
-            yield Finding(("credentials", name, "scope"), what, "write …:443urn:opc:resource…", severity="warning")
 
 
 def _unkept(tree: Mapping[str, Any]) -> Iterator[Finding]:

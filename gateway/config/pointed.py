@@ -16,7 +16,7 @@ from gateway.config import vault
 from gateway.config.history import History
 from gateway.config.part import SecretRef
 from gateway.config.problem import SECRET_KEYS, Finding, SecretProblem, Steps
-from gateway.config.secrets import Secrets, doubt
+from gateway.config.secrets import Secrets, doubt, exposure
 from gateway.config.state import State
 from gateway.files import MAX_BYTES, check_regular, read_file
 from gateway.history.volume import bytes_used, volume_of
@@ -76,9 +76,15 @@ class _Reading:
             said = doubt(self.secrets.read(ref))
         except SecretProblem as problem:
             return [Finding(place, problem.what, problem.remedy)]
-        if not said or "private_key" in steps:
-            return []
-        return [Finding(place, f"the secret of `{ref.target}` {said}", "take it out", severity="warning")]
+        found = list(self._exposed(ref, place))
+        if said and "private_key" not in steps:
+            found.append(Finding(place, f"the secret of `{ref.target}` {said}", "take it out", severity="warning"))
+        return found
+
+    def _exposed(self, ref: SecretRef, steps: Steps) -> Iterator[Finding]:
+        if ref.file is not None and (exposed := exposure(self.base / ref.file)):
+            what = f"the secret file `{self.base / ref.file}` {exposed}"
+            yield Finding(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
 
     def _authorities(self, file: str, steps: Steps) -> Iterator[Finding]:
         path = self.base / file
@@ -97,6 +103,9 @@ class _Reading:
             return
         file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
         password = self._quiet(tls.get("key_password")) or ""
+        yield from self._exposed(
+            SecretRef(file=str(key_file)), (*steps, "key" if isinstance(key, str) and key else "cert")
+        )
         try:
             check_regular(file)
             check_regular(key_file)
@@ -142,6 +151,7 @@ class _Reading:
                 self.secrets.sealing_key(ref)
             except SecretProblem as problem:
                 yield Finding(place, problem.what, problem.remedy)
+            yield from self._exposed(ref, place)
 
     def _quiet(self, value: Any) -> str | None:
         """The secret, or None where `_secret` has its own complaint."""

@@ -5,6 +5,8 @@ No message here ever holds a secret; each names the reference.
 
 import base64
 import contextlib
+import os
+import stat
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
 
@@ -93,6 +95,18 @@ def doubt(secret: SecretStr) -> str:
     if any(letter.isspace() or not letter.isprintable() for letter in value):
         return "has white space or a control character in it"
     return ""
+
+
+def exposure(path: Path) -> str:
+    """Says that every user of this machine may open the file. Empty when not, and when its mode cannot be changed:
+    secrets are mounted read-only into a container, and for all users in it.
+    """
+    try:
+        is_open = stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO
+        is_fixed = os.statvfs(path).f_flag & os.ST_RDONLY
+    except (OSError, ValueError):
+        return ""
+    return "can be read by every user of this machine" if is_open and not is_fixed else ""
 
 
 def _parts(part: Part) -> Iterator[Part]:

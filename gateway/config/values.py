@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
+from gateway.config.typography import typographic
 from gateway.network.egress import read_proxy_url
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -151,6 +152,8 @@ def _address(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
+    if found := typographic(value):
+        raise ValueError(f"has {found}; take it out")
     try:
         parts: SplitResult = urlsplit(value)
         port = parts.port

@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from gateway.init.client import client_id
-from gateway.init.domain import token_url
+from gateway.config.corrections.client import client_id
+from gateway.config.corrections.domain import token_url
+from gateway.config.corrections.integration import UNKNOWN, Integration, integration
+from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.scope import scope
 from gateway.init.draft import Draft
-from gateway.init.integration import UNKNOWN, Integration, integration
 from gateway.init.naming import name_of, route_name, route_path
-from gateway.init.pasted import Uncorrectable
 from gateway.init.person import Person, Question, say
-from gateway.init.scope import scope
 from gateway.init.writing import SecretFile, as_written, keep_secret, look
 
 _OAUTH = "the domain's Integrated applications, your confidential application, OAuth configuration"

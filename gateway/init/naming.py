@@ -3,8 +3,8 @@
 import re
 
 from gateway.config.checks import cross_check
+from gateway.config.corrections.pasted import Corrected, Uncorrectable, bare
 from gateway.config.values import NAME_PATTERN
-from gateway.init.pasted import Corrected, Uncorrectable, bare
 
 _LONGEST = 63
 

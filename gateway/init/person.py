@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.init.pasted import Uncorrectable
+from gateway.config.corrections.pasted import Uncorrectable
 
 T = TypeVar("T")
 

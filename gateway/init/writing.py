@@ -5,18 +5,17 @@ judges before it takes its place.
 import contextlib
 import errno
 import os
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.config.corrections.client import secret_file
+from gateway.config.corrections.pasted import Uncorrectable
 from gateway.config.load import Loaded, load
 from gateway.config.part import SecretRef
 from gateway.config.problem import ConfigProblems, Problem, SecretProblem
-from gateway.config.secrets import Secrets, doubt
-from gateway.init.client import secret_file
-from gateway.init.pasted import Uncorrectable
+from gateway.config.secrets import Secrets, doubt, exposure
 
 CONFIG_MODE = 0o644
 SECRET_MODE = 0o600
@@ -75,8 +74,8 @@ def _notes(path: str, said: str) -> Iterator[str]:
         yield f"the secret {said}, which is sent as part of it; take it out of the file"
     if Path(path).read_bytes().endswith(b"\n"):
         yield "the newline at the end of the file is left off; the file stays as it is"
-    if stat.S_IMODE(Path(path).stat().st_mode) & 0o007:
-        yield f"every user of this machine can read the file; `chmod {SECRET_MODE:o}` it"
+    if exposed := exposure(Path(path)):
+        yield f"the file {exposed}; `chmod {SECRET_MODE:o}` it"
 
 
 def keep_secret(path: str, secret: str) -> None:

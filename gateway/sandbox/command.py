@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         reason = error.strerror or error
         what = f"cannot listen on {args.listen}: {reason}; use another address with --listen"
         if error.filename:
-            what = f"cannot write {error.filename}: {reason}; use another folder with --folder"
+            what = f"cannot use {error.filename}: {reason}; name another folder with --folder"
         sys.stderr.write(f"sandbox: {what}\n")
         return _UNAVAILABLE
     return 0

@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
     }
     for name, content in files.items():
         (tmp_path / name).write_text(content, encoding="utf-8")
+        (tmp_path / name).chmod(0o600)
     return tmp_path
 
 

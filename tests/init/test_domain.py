@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from gateway.config.corrections.domain import token_url
+from gateway.config.corrections.pasted import Uncorrectable
 from gateway.config.values import HttpUrl
-from gateway.init.domain import token_url
-from gateway.init.pasted import Uncorrectable
 
 TENANT = "idcs-0123456789abcdef0123456789abcdef"
 HOST = f"{TENANT}.identity.oraclecloud.com"

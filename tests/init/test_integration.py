@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from gateway.config.corrections.integration import integration
+from gateway.config.corrections.pasted import Uncorrectable
 from gateway.config.values import BaseUrl
-from gateway.init.integration import integration
-from gateway.init.pasted import Uncorrectable
 
 HOST = "acme-px.integration.us-phoenix-1.ocp.oraclecloud.com"
 DESIGN = "https://design.integration.us-phoenix-1.ocp.oraclecloud.com"

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.init.pasted import Uncorrectable, bare, is_oracle, oic_host, read_url
+from gateway.config.corrections.pasted import Uncorrectable, bare, is_oracle, oic_host, read_url
 
 
 @pytest.mark.parametrize(

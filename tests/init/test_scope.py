@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.init.integration import Integration, integration
-from gateway.init.pasted import Uncorrectable
-from gateway.init.scope import API, TRIGGER, scope
+from gateway.config.corrections.integration import Integration, integration
+from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.scope import API, TRIGGER, scope
 
 HASH = "0123456789ABCDEF0123456789ABCDEF"
 TAIL = "integration.us-phoenix-1.ocp.oraclecloud.com"

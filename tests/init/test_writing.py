@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.corrections.pasted import Uncorrectable
 from gateway.config.problem import ConfigProblems
 from gateway.init.draft import Draft, text_of
-from gateway.init.pasted import Uncorrectable
 from gateway.init.writing import as_written, keep_secret, look, write
 from tests.fakes.process import run
 from tests.system.test_read_only import READ_ONLY

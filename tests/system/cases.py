@@ -17,6 +17,7 @@ def document_of(folder: Path, sandbox: Sandbox, *, secret: str = DEFAULT_SECRET)
     """One route `orders`; the secret is in a file, so that nothing depends on the environment."""
     file = folder / "secret"
     file.write_text(secret, encoding="utf-8")
+    file.chmod(0o600)
     app = credential(sandbox.token_url, scope=sandbox.scope) | {"client_secret": {"file": str(file)}}
     return {"credentials": {"app": app}, "routes": [route("orders", sandbox.upstream("ORDERS"))]}
 

@@ -162,6 +162,7 @@ async def test_the_readme_s_configuration_is_good_to_check(tmp_path: Path) -> No
     [text] = [block for block in blocks("yaml") if "routes:" in block]
     secret = tmp_path / "secret"
     secret.write_text("a-secret", encoding="utf-8")
+    secret.chmod(0o600)
     file = tmp_path / "gateway.yaml"
     file.write_text(re.sub(r"\{file: [^}]+\}", f"{{file: {secret}}}", text), encoding="utf-8")
     ended = await run("check", "-c", file)

@@ -58,7 +58,7 @@ async def test_sandbox_speaks_https_without_a_writable_folder() -> None:
     [
         (("--mistake", "role-missing"), "cannot make a temporary folder for the files that the printed configuration"),
         (("--set", "certificate=trusted"), "name a writable folder with --folder, or set TMPDIR to one"),
-        (("--folder", "/somewhere/else"), "cannot write /somewhere: Read-only file system; use another folder with"),
+        (("--folder", "/somewhere/else"), "cannot use /somewhere: Read-only file system; name another folder with"),
     ],
 )
 async def test_sandbox_names_the_folder_that_it_cannot_have(options: tuple[str, ...], told: str) -> None:

@@ -66,6 +66,7 @@ def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, r
     """A configuration whose every secret is in the Vault."""
     (folder / "cert.pem").write_text(pair().certificate, encoding="ascii")
     (folder / "locked.pem").write_text(pair().locked("open sesame"), encoding="ascii")
+    (folder / "locked.pem").chmod(0o600)
 
     def kept(name: str, secret: str) -> dict[str, str]:
         return {"oci_vault": oci.keep(name, secret)}

@@ -6,12 +6,21 @@ which instance, by the parameter `integrationInstance`.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl
 
+from gateway.config.corrections.pasted import (
+    Uncorrectable,
+    Url,
+    is_identity_domain,
+    is_oracle,
+    oic_host,
+    read_url,
+)
+from gateway.config.problem import Severity
 from gateway.config.values import has_dot_segment
-from gateway.init.pasted import Uncorrectable, Url, oic_host, read_url
 
 Kind = Literal["trigger", "api", "other"]
 
@@ -39,6 +48,7 @@ _IDENTIFIER = re.compile(
 _API = re.compile(r"(?:/[^/]+)*/ic/api/.+")
 _CONSOLE = re.compile(r"/?|/ic/?|/ic/(?!api/|ws/).*", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"/metadata(?:/(?:swagger|openapi))?/?", re.IGNORECASE)
+_PAGE = re.compile(r"/ic/(?:integration|home|builder)\b")
 _PAGES_OF_OTHERS = re.compile(r"(?:.+\.)?oracle\.com|console\..+")
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
@@ -88,9 +98,36 @@ def integration(text: str) -> Integration:
     return Integration(url.origin + path, code=_last_word(path), changes=changes, notes=(note,))
 
 
+def review_upstream(host: str, path: str) -> Iterator[tuple[str, str, Severity]]:
+    """What is wrong with the upstream of a route as it is written: what, remedy, and how severe it is.
+
+    A route may lead to a whole instance or to all of its flows, so a URL that ends early is no mistake here.
+    """
+    is_flow = _FLOW.match(path) is not None
+    if is_flow and (match := _IDENTIFIER.fullmatch(path)):
+        if match["mark"] != "/" or _is_console_version(match["version"]):
+            what = "has code and version as the console writes them"
+            yield what, "write them like ORDERS/1.0", "warning" if match["mark"] == "/" else "error"
+        elif _DESCRIPTION.fullmatch(match["below"] or ""):
+            what = "ends with `/metadata`, the page that describes the integration"
+            yield what, "leave `/metadata` off", "warning"
+    elif "|" in path:
+        yield "has a bare `|`, which URLs do not have", "write %7C", "warning"
+    if "//" in path and is_oracle(host):
+        yield "has an empty segment (`//`) in its path", "write single slashes", "warning"
+    if host.endswith(".oracle.com") or _PAGE.match(path):
+        is_certain = is_oracle(host) or host.endswith(".oracle.com")
+        what = "is a page of the console, not the endpoint of an integration"
+        yield what, _WHERE, "error" if is_certain else "warning"
+    elif is_identity_domain(host):
+        yield "is an address of the identity domain, not of an integration", _WHERE, "warning"
+    elif is_flow and host.startswith(f"{_DESIGN}.") and oic_host(host):
+        yield "is on the design host, which runs no integrations", _WHERE, "error"
+
+
 def _refuse_consoles(url: Url, path: str) -> None:
     is_page = url.is_oracle and _CONSOLE.fullmatch(path)
-    if is_page or _PAGES_OF_OTHERS.fullmatch(url.host) or re.match(r"/ic/(?:integration|home|builder)\b", path):
+    if is_page or _PAGES_OF_OTHERS.fullmatch(url.host) or _PAGE.match(path):
         raise Uncorrectable(f"is a page of the console, not the endpoint of an integration; {_WHERE}")
     if url.is_oracle and ".identity." in f".{url.host}":
         raise Uncorrectable(f"is an address of the identity domain, not of an integration; {_WHERE}")
@@ -117,6 +154,7 @@ def _mended(path: str, *, is_oracle: bool) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_console_version(version: str) -> bool:
+    """True for a version as pages of the console show it, 01.00.0000."""
     return version.count(".") > 1 or re.search(r"\b0[0-9]", version) is not None
 
 

@@ -6,7 +6,7 @@ Whatever could be one is therefore refused, and no sentence here shows it.
 
 import re
 
-from gateway.init.pasted import Corrected, Uncorrectable, bare
+from gateway.config.corrections.pasted import Corrected, Uncorrectable, bare
 
 _ID = re.compile(r"[0-9a-fA-F]{32}")
 _WHERE = "copy `Client ID` from the application's OAuth configuration, General Information"

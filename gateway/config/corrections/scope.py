@@ -8,8 +8,8 @@ A scope of OIC is the primary audience of the instance and a permission, written
 import re
 from urllib.parse import unquote, urlsplit
 
-from gateway.init.integration import UNKNOWN, Integration
-from gateway.init.pasted import ORACLE_DOMAIN, Corrected, Uncorrectable, bare, oic_host
+from gateway.config.corrections.integration import UNKNOWN, Integration
+from gateway.config.corrections.pasted import ORACLE_DOMAIN, Corrected, Uncorrectable, bare, oic_host
 
 TRIGGER = "urn:opc:resource:consumer::all"
 API = "/ic/api/"

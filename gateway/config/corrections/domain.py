@@ -6,7 +6,7 @@ and the regional names beside it. Hosts are kept as they are, and so is the whol
 
 import re
 
-from gateway.init.pasted import ORACLE_DOMAIN, Corrected, Uncorrectable, Url, bare, read_url
+from gateway.config.corrections.pasted import ORACLE_DOMAIN, Corrected, Uncorrectable, Url, bare, read_url
 
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105 - the path of the endpoint, no secret
 _TENANT = re.compile(r"idcs-[0-9a-f]{32}", re.IGNORECASE)

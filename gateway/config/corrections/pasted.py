@@ -8,19 +8,21 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.config.typography import UNSEEN
 from gateway.config.values import HOST_PATTERN, is_local
 
 # Realms of Oracle Cloud have domains of their own: commercial, government, sovereign, dedicated.
 ORACLE_DOMAIN = r"oracle(?:gov)?cloud[0-9]*\.(?:com|eu|uk)"
 _ORACLE = re.compile(rf"(?:.+\.)?{ORACLE_DOMAIN}\Z")
+_IDENTITY = re.compile(rf"[a-z0-9-]+\.(?:[a-z0-9-]+\.)*identity\.(?:[a-z0-9-]+\.)*{ORACLE_DOMAIN}\Z")
 _OIC = re.compile(
     rf"(?P<name>[a-z0-9_-]+)\.(?P<tail>integration\.(?:(?P<region>[a-z0-9-]+)\.)?ocp\.{ORACLE_DOMAIN})\Z", re.IGNORECASE
 )
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORTS = {"https": 443, "http": 80}
-# What pages and mails put around a text, and what of it no screen shows (zero-width characters, soft hyphen).
-_UNSEEN = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad"))
+# What pages and mails put around a text, and what of it no screen shows.
+_UNSEEN = dict.fromkeys(map(ord, UNSEEN))
 _QUOTES = "\"'`<>\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 
 
@@ -69,6 +71,11 @@ class OicHost:
     name: str
     tail: str
     region: str
+
+
+def is_identity_domain(host: str) -> bool:
+    """True for a host of an identity domain of Oracle Cloud, in any realm."""
+    return _IDENTITY.match(host.lower()) is not None
 
 
 def is_oracle(host: str) -> bool:
