@@ -29,12 +29,14 @@ from gateway.oauth.store import Store
 from gateway.observe.log import Log, say
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
+from gateway.observe.turns import work_in_turns
 from gateway.proxy.admission import Admission
 from gateway.proxy.backlog import accept_backlog
 from gateway.proxy.forward import Forward
 from gateway.proxy.places import Places
 from gateway.proxy.requests import Limits
 from gateway.proxy.server import CallerServer
+from gateway.proxy.table import Route
 from gateway.proxy.upstream import ConnectionBudget
 from gateway.service import capacity_of, choose_pseudonym, live, raise_file_limit
 from gateway.shortage import Shortages
@@ -183,37 +185,28 @@ class Gateway(Desk):
         """Whoever answers is alive."""
         return True, {"state": "alive"}
 
-    async def metrics(self) -> bytes:
+    async def metrics(self) -> list[bytes]:
         """Prometheus text."""
-        return self._metrics.text()
+        return await self._metrics.text()
 
-    def snapshot(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """All numbers now, for those who sum them up."""
-        return self._metrics.snapshot()
+        return await self._metrics.snapshot_in_turns()
 
     async def status(self) -> dict[str, Any]:
         """Routes and credentials, without secrets; with what is known, or soon found out, of those that fail."""
         assembly = self._assembly
         if not self._forward.closing:
             await self._inquiry.look(assembly)
-        routes = [
-            {
-                "name": route.name,
-                "path": (route.path or "") + "/",
-                "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
-                "credential": route.credential,
-                "methods": sorted(route.methods),
-                "trouble": route.trouble.told(),
-            }
-            for route in assembly.routes
-        ]
+        routes = await work_in_turns(map(_view_of, assembly.routes))
+        credentials = await work_in_turns((name, self._told(assembly, name)) for name in assembly.sources)
         connections = {up.origin.name: up.counts() for up in assembly.upstreams}
         return {
             "listen": self._address,
             "draining": self._forward.closing,
             "requests_under_way": self._forward.under_way,
             "routes": routes,
-            "credentials": {name: self._told(assembly, name) for name in assembly.sources},
+            "credentials": dict(credentials),
             "store": asdict(assembly.store.health()),
             "history": asdict(self._history.health()),
             "callers": self._shortages.told(),
@@ -252,6 +245,18 @@ class Gateway(Desk):
         for upstream in self._assembly.upstreams:
             for state, count in upstream.counts().items():
                 yield upstream.origin.name, state, count
+
+
+def _view_of(route: Route) -> dict[str, Any]:
+    """What `/status` tells of a route."""
+    return {
+        "name": route.name,
+        "path": (route.path or "") + "/",
+        "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
+        "credential": route.credential,
+        "methods": sorted(route.methods),
+        "trouble": route.trouble.told(),
+    }
 
 
 def why_not(admission: Admission, peer: str | None, host: str) -> str | None:

@@ -20,8 +20,8 @@ class Desk(Protocol):
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
         """Whether every loop that serves callers turns, and the document that says so: `state` (`alive`, `stuck`)."""
 
-    async def metrics(self) -> bytes:
-        """The Prometheus text exposition of this moment."""
+    async def metrics(self) -> list[bytes]:
+        """The Prometheus text exposition of this moment, in chunks."""
 
     async def status(self) -> dict[str, Any]:
         """Routes and credentials with token state, expiry, last error and its remedy."""

@@ -9,7 +9,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from gateway.history.port import NoneKept, Unsearchable, document
 from gateway.history.query import BadQuery, parse
 from gateway.observe.log import say
 from gateway.observe.metrics import CONTENT_TYPE
+from gateway.observe.turns import encode_chunks, work_in_turns
 
 MayCall = Callable[[str | None, str], str | None]
 """(peer address or None on a unix socket, Host field) → why not, or None."""
@@ -34,6 +35,7 @@ MOST_CONNECTIONS = 32
 BACKLOG = 128
 
 _ALWAYS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_JSON = json.JSONEncoder(default=str, indent=2)
 _FOREIGN_SITES = frozenset(("cross-site", "same-site"))
 _LIMITS: Final[dict[str, Any]] = {
     "max_line_size": 4096,
@@ -55,7 +57,7 @@ class AdminServer:
         self._server: _Server | None = None
         self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
-        self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
+        self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
@@ -88,7 +90,7 @@ class AdminServer:
         if self._server is not None:
             await self._server.shutdown(timeout=1.0)
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, _Handler)
         connection.is_busy = True
@@ -97,7 +99,7 @@ class AdminServer:
         finally:
             connection.is_busy, connection.used = False, time.monotonic()
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         refusal = self._refusal(request)
         if refusal is not None:
             return _problem(403, refusal)
@@ -132,11 +134,12 @@ class AdminServer:
         ready, document = await asyncio.shield(self._poll)
         return _document(200 if ready else 503, document)
 
-    async def _metrics(self, _: object) -> web.Response:
-        return web.Response(body=await self._desk.metrics(), headers={**_ALWAYS, "Content-Type": CONTENT_TYPE})
+    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await _send(request, await self._desk.metrics(), CONTENT_TYPE)
 
-    async def _status(self, _: object) -> web.Response:
-        return _document(200, await self._desk.status())
+    async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
+        chunks = await work_in_turns(encode_chunks(_JSON.iterencode(await self._desk.status())))
+        return await _send(request, [*chunks, b"\n"], "application/json")
 
     async def _instances(self, request: web.BaseRequest) -> web.Response:
         """The last calls that have in common what the query says."""
@@ -184,7 +187,7 @@ class _Server(web.Server):
     most `MOST_CONNECTIONS`: one more takes the place of the one that has not been used for longest.
     """
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.Response]], **limits: Any) -> None:
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **limits: Any) -> None:
         super().__init__(handler, **limits)
         self._open: set[_Handler] = set()
 
@@ -228,8 +231,21 @@ def _peer(request: web.BaseRequest) -> str | None:
     return name[0] if isinstance(name, tuple) else None
 
 
+async def _send(request: web.BaseRequest, chunks: Sequence[bytes], content_type: str) -> web.StreamResponse:
+    """Sends a large body chunk by chunk: callers have their turn in between."""
+    length = sum(map(len, chunks))
+    response = web.StreamResponse(headers={**_ALWAYS, "Content-Type": content_type, "Content-Length": str(length)})
+    await response.prepare(request)
+    if request.method != "HEAD":
+        for chunk in chunks:
+            await response.write(chunk)
+            await asyncio.sleep(0)
+    await response.write_eof()
+    return response
+
+
 def _document(status: int, document: dict[str, Any], **headers: str) -> web.Response:
-    body = json.dumps(document, default=str, indent=2).encode() + b"\n"
+    body = _JSON.encode(document).encode() + b"\n"
     return web.Response(status=status, body=body, headers={**_ALWAYS, "Content-Type": "application/json", **headers})
 
 

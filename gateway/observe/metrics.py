@@ -1,21 +1,23 @@
 """The numbers of the gateway as Prometheus reads them: one table of metrics, one snapshot, one collector.
 
 prometheus-client's own counters and histograms cost microseconds and a lock each, more than a request's whole budget.
-So `meters` keeps bare numbers, and a custom collector (prometheus-client's documented pattern) turns a snapshot of them
-into families when `/metrics` is asked for. Snapshots are plain and can be summed: `exposition` is of several processes.
+So `meters` keeps bare numbers, and a snapshot of them becomes text (`exposition`) when `/metrics` is asked for, in
+turns with the callers' requests. Snapshots are plain and can be summed. What a process says of itself is
+prometheus-client's.
 """
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from gateway.observe.meters import BUCKETS, NO_BLAME, RouteMeter, TokenMeter
+from gateway.observe.exposition import Labels, Value, render_head, render_samples
+from gateway.observe.meters import NO_BLAME, RouteMeter, TokenMeter
+from gateway.observe.turns import encode_chunks, work_in_turns
 
 __all__ = (
     "CONTENT_TYPE",
@@ -29,8 +31,10 @@ __all__ = (
     "TokenMeter",
     "earned",
     "exposition",
-    "families",
+    "join_snapshot",
     "merge",
+    "render",
+    "split_snapshot",
 )
 
 PREFIX = "oic_gateway_"
@@ -38,8 +42,6 @@ UNROUTED = "-"  # the route label of requests that belong to no route
 NO_STATUS = "none"  # the status label of requests that ended before there was one
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
-Labels = tuple[str, ...]
-Value = float | list[float]
 Snapshot = dict[str, dict[Labels, Value]]
 
 
@@ -140,7 +142,6 @@ class Metrics:
         self._forgotten: Callable[[], int] = int
         self._store: Callable[[], bool] | None = None
         self._registry = CollectorRegistry()  # of our own: nothing that a library registers globally gets in
-        self._registry.register(_SnapshotCollector(self.snapshot))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -180,12 +181,27 @@ class Metrics:
     def snapshot(self) -> Snapshot:
         """All numbers now: metric name → label values → a number, or a histogram as `meters` keeps it."""
         taken: Snapshot = {name: {} for name in METRICS}
-        for route, meter in self._routes.items():
+        for _ in self._collect(taken):
+            pass
+        return taken
+
+    async def snapshot_in_turns(self) -> Snapshot:
+        """All numbers, taken while callers have their turns; those of one route or credential at one moment."""
+        taken: Snapshot = {name: {} for name in METRICS}
+        await work_in_turns(self._collect(taken))
+        return taken
+
+    def _collect(self, taken: Snapshot) -> Iterator[None]:
+        """Fills the snapshot piece by piece."""
+        for route, meter in tuple(self._routes.items()):
             _add_route(taken, route, meter)
-        for credential, token in self._tokens.items():
+            yield
+        for credential, token in tuple(self._tokens.items()):
             _add_token(taken, credential, token)
+            yield
         for name, labels, value in self._sources():
             taken[PREFIX + name][labels] = value
+            yield
         for name, labels, value in self._callers():
             taken[PREFIX + name][labels] = value
         for origin, state, count in self._connections():
@@ -197,11 +213,10 @@ class Metrics:
         taken[PREFIX + "workers"][()] = 1
         taken[PREFIX + "worker_losses_total"][()] = 0
         taken[PREFIX + "build_info"][self._version,] = 1
-        return taken
 
-    def text(self) -> bytes:
-        """The Prometheus text exposition, to be served as `CONTENT_TYPE`."""
-        return generate_latest(self._registry)
+    async def text(self) -> list[bytes]:
+        """The Prometheus text exposition, to be served as `CONTENT_TYPE`; made while callers have their turns."""
+        return await _text(await self.snapshot_in_turns(), self._registry)
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -224,13 +239,37 @@ def earned(snapshot: Snapshot) -> Snapshot:
     }
 
 
-def exposition(snapshot: Snapshot, processes: "Processes") -> bytes:
+def split_snapshot(snapshot: Snapshot) -> Iterator[Snapshot]:
+    """The snapshot in parts, each of them small enough to be sent without holding up a loop."""
+    for name, rows in snapshot.items():
+        keys = tuple(rows)
+        size = _PART if METRICS[name].kind != "histogram" else _PART // 10
+        for start in range(0, len(keys), size):
+            yield {name: {key: rows[key] for key in keys[start : start + size]}}
+
+
+def join_snapshot(parts: Iterable[Snapshot]) -> Snapshot:
+    """The snapshot whose parts these are."""
+    whole: Snapshot = {name: {} for name in METRICS}
+    for part in parts:
+        for name, rows in part.items():
+            whole[name] |= rows
+    return whole
+
+
+_PART = 1000  # numbers, or a tenth of it histograms
+
+
+async def exposition(snapshot: Snapshot, processes: "Processes") -> list[bytes]:
     """The Prometheus text of several processes: their merged snapshot, and their `process_` numbers."""
     registry = CollectorRegistry()
-    registry.register(_SnapshotCollector(lambda: snapshot))
     registry.register(processes)
     PlatformCollector(registry=registry)
-    return generate_latest(registry)
+    return await _text(snapshot, registry)
+
+
+async def _text(snapshot: Snapshot, processes: CollectorRegistry) -> list[bytes]:
+    return [*await work_in_turns(encode_chunks(render(snapshot))), generate_latest(processes)]
 
 
 class Processes(Collector):
@@ -271,18 +310,11 @@ def _process(pid: int | str) -> Iterable[Metric]:
     return ProcessCollector(pid=lambda: pid, registry=None).collect()
 
 
-def families(snapshot: Snapshot) -> Iterator[Metric]:
-    """The snapshot as prometheus-client's families, one per row of `METRICS` and in its order."""
+def render(snapshot: Snapshot) -> Iterator[str]:
+    """The snapshot as Prometheus text, piece by piece, in the order of `METRICS`."""
     for name, row in METRICS.items():
-        yield _FAMILY[row.kind](name, row, snapshot[name])
-
-
-class _SnapshotCollector(Collector):
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
-        self._snapshot = snapshot
-
-    def collect(self) -> Iterable[Metric]:
-        return families(self._snapshot())
+        yield render_head(name, row.kind, row.help)
+        yield from render_samples(name, row.kind, row.labels, snapshot[name])
 
 
 def _add_route(taken: Snapshot, route: str, meter: RouteMeter) -> None:
@@ -292,11 +324,11 @@ def _add_route(taken: Snapshot, route: str, meter: RouteMeter) -> None:
         requests[route, method, status, blame or NO_BLAME] = count
     for reason, count in meter.replays.items():
         taken[PREFIX + "replays_total"][route, reason] = count
-    taken[PREFIX + "requests_in_flight"][route,] = meter.in_flight
-    taken[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
-    taken[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
-    # A route never used has no histograms: sixty lines times thousands of idle routes would be all that a scrape reads.
-    if meter.requests:
+    # A route never used has no series: of thousands of idle routes they would be all that a scrape reads.
+    if meter.requests or meter.in_flight:
+        taken[PREFIX + "requests_in_flight"][route,] = meter.in_flight
+        taken[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
+        taken[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
         taken[PREFIX + "instance_ids_total"][route, "found"] = meter.runs
         taken[PREFIX + "instance_ids_total"][route, "missing"] = meter.unnamed
         taken[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
@@ -323,33 +355,3 @@ def _joined(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Val
     assert not isinstance(left, list)
     assert not isinstance(right, list)
     return _MERGED[how](left, right)
-
-
-def _counter(name: str, row: Row, values: dict[Labels, Value]) -> Metric:
-    return _simple(CounterMetricFamily(name, row.help, labels=row.labels), values)
-
-
-def _gauge(name: str, row: Row, values: dict[Labels, Value]) -> Metric:
-    return _simple(GaugeMetricFamily(name, row.help, labels=row.labels), values)
-
-
-def _simple(family: CounterMetricFamily | GaugeMetricFamily, values: dict[Labels, Value]) -> Metric:
-    for labels, value in values.items():
-        assert not isinstance(value, list)
-        family.add_metric(labels, value)
-    return family
-
-
-_BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
-
-
-def _histogram(name: str, row: Row, values: dict[Labels, Value]) -> Metric:
-    family = HistogramMetricFamily(name, row.help, labels=row.labels)
-    for labels, value in values.items():
-        assert isinstance(value, list)
-        *counts, total = value
-        family.add_metric(labels, list(zip(_BOUNDS, accumulate(counts), strict=True)), total)
-    return family
-
-
-_FAMILY = {"counter": _counter, "gauge": _gauge, "histogram": _histogram}

@@ -19,7 +19,7 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.door import Door, naming
 from gateway.observe.log import Log, say, setup
-from gateway.observe.metrics import Snapshot
+from gateway.observe.metrics import join_snapshot
 from gateway.service import FIXED, choose_pseudonym, live, raise_file_limit
 from gateway.workers.desk import SOON, CrewDesk
 from gateway.workers.member import Member
@@ -30,6 +30,7 @@ from gateway.workers.worker import Run, work
 log = logging.getLogger("gateway.workers")
 
 POLL = 1.0
+SPARED = 20.0  # times as long as the last answer took
 STEADY = 2.0  # a worker that lived so long is replaced at once
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 START = 10.0  # the longest that a worker may take to listen
@@ -190,13 +191,20 @@ class Crew:
         return member
 
     async def _follow(self, member: Member) -> None:
-        """Knows, about once a second, what the worker has counted: it may be the last that is heard of it. Kills one
-        that is stuck, since its callers would wait for ever.
+        """Knows, about once a second, what the worker has counted: it may be the last that is heard of it. It is asked
+        less often where that is much, since thousands of routes are in use. Kills one that is stuck, since its callers
+        would wait for ever.
         """
+        time, due = asyncio.get_running_loop().time, 0.0
         try:
             while True:
                 await asyncio.sleep(POLL)
-                member.earned = await self._heard(member)
+                began = time()
+                if began < due:
+                    await self._heard(member, "ping")
+                    continue
+                member.earned = join_snapshot(await self._heard(member, "earned"))
+                due = time() + SPARED * (time() - began)
                 self._desk.processes.look()
         except NoAnswer:
             if member.line.over.done():
@@ -205,15 +213,14 @@ class Crew:
         say(log, logging.ERROR, "worker-stuck", told, pid=member.pid)
         member.kill()
 
-    async def _heard(self, member: Member) -> Snapshot:
-        """What the worker has counted. Where this process was stopped too (a suspended machine, a frozen container) no
+    async def _heard(self, member: Member, verb: str) -> Any:
+        """What the worker answers. Where this process was stopped too (a suspended machine, a frozen container) no
         time has passed for the worker: hence the second question.
         """
         try:
-            counted: Snapshot = await member.line.ask("earned", within=STUCK)
+            return await member.line.ask(verb, within=STUCK)
         except NoAnswer:
-            counted = await member.line.ask("earned", within=LAST_CHANCE)
-        return counted
+            return await member.line.ask(verb, within=LAST_CHANCE)
 
     async def _watch_nursery(self) -> None:
         await self._nursery.lost.wait()

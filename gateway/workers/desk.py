@@ -19,12 +19,14 @@ from gateway.config.settled import hosts_of
 from gateway.history.port import Found, NoneKept, merged
 from gateway.history.query import Query
 from gateway.noting import reader_of
-from gateway.observe.metrics import PREFIX, Metrics, Processes, Snapshot, earned, exposition, merge
+from gateway.observe.metrics import PREFIX, Metrics, Processes, Snapshot, earned, exposition, join_snapshot, merge
 from gateway.proxy.admission import Admission
 from gateway.workers.member import Member
 from gateway.workers.wire import NoAnswer
+from gateway.workers.worker import join_status
 
 SOON = 1.0  # seconds in which a loop that turns has answered
+LONG = 10.0  # seconds in which one that answers has told of thousands of routes
 TOKEN = 60.0  # seconds in which a worker that answers knows whether it can get its tokens
 
 
@@ -82,20 +84,20 @@ class CrewDesk(Desk):
         state = "unready" if not ready else "ready" if store.get("ok", True) else "degraded"
         return ready, {"state": state, "credentials": credentials, "store": store, "workers": states}
 
-    async def metrics(self) -> bytes:
+    async def metrics(self) -> list[bytes]:
         """Prometheus text: sums over all workers that there are and were."""
-        answers = await self._ask("numbers")
-        for pid, answer in answers.items():
-            if not isinstance(answer, NoAnswer):
-                self._members[pid].earned = earned(answer)
+        answers = await self._ask("numbers", within=LONG)
+        told = {pid: join_snapshot(answer) for pid, answer in answers.items() if not isinstance(answer, NoAnswer)}
+        for pid, snapshot in told.items():
+            self._members[pid].earned = earned(snapshot)
         # From here on without a pause: a worker that ends is either still a member or already in the past, never both.
-        living = [_known(answers.get(pid), member.earned) for pid, member in self._members.items()]
-        return exposition(merge([*living, self._past, self._own()]), self.processes)
+        living = [told.get(pid, member.earned) for pid, member in self._members.items()]
+        return await exposition(merge([*living, self._past, self._own()]), self.processes)
 
     async def status(self) -> dict[str, Any]:
         """Routes, sums, of each credential the worker that is worst off, and each worker by itself."""
-        answers = await self._ask("status")
-        told = {pid: answer for pid, answer in answers.items() if not isinstance(answer, NoAnswer)}
+        answers = await self._ask("status", within=LONG)
+        told = {pid: join_status(answer) for pid, answer in answers.items() if not isinstance(answer, NoAnswer)}
         documents = list(told.values())
         states = self._states({pid: "working" if pid in told else "stuck" for pid in answers})
         return {
@@ -153,10 +155,6 @@ async def _answer(member: Member, verb: str, argument: object, *, within: float)
         return await member.line.ask(verb, argument, within=within)
     except NoAnswer as error:
         return error
-
-
-def _known(answer: Snapshot | NoAnswer | None, otherwise: Snapshot) -> Snapshot:
-    return otherwise if answer is None or isinstance(answer, NoAnswer) else answer
 
 
 def _readiness(answer: tuple[bool, Any] | NoAnswer) -> str:

@@ -18,6 +18,10 @@ Handlers = Mapping[str, Callable[[Any], Awaitable[Any]]]
 """By verb; each takes the question's argument and gives the answer, or raises OSError to refuse."""
 
 
+class Parts(list[Any]):
+    """An answer in parts, each of them a message of its own: a large one would hold up the callers of its worker."""
+
+
 class NoAnswer(Exception):
     """The worker does not answer in time, or has gone."""
 
@@ -29,6 +33,7 @@ class Line:
         self._writer = writer
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[tuple[bool, Any]]] = {}
+        self._parts: dict[int, Parts] = {}
         self.over = asyncio.create_task(self._listen(reader))
 
     @classmethod
@@ -52,9 +57,10 @@ class Line:
             raise NoAnswer(f"it does not answer within {within:g} s") from None
         finally:
             del self._asked[number]
+            parts = self._parts.pop(number, None)
         if not is_given:
             raise OSError(value)
-        return value
+        return value if parts is None else parts
 
     def close(self) -> None:
         """Hangs up, which tells a worker to drain and leave."""
@@ -63,7 +69,11 @@ class Line:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await _receive(reader)) is not None:
             number, is_given, value = message
-            if number in self._asked and not self._asked[number].done():
+            if number not in self._asked or self._asked[number].done():
+                continue
+            if is_given is None:
+                self._parts.setdefault(number, Parts()).append(value)
+            else:
                 self._asked[number].set_result((is_given, value))
         self._writer.close()
         for answer in self._asked.values():
@@ -83,10 +93,16 @@ async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
 
 async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any]) -> None:
     try:
-        answer = (number, True, await work)
+        answer = await work
     except OSError as error:
-        answer = (number, False, error.strerror or str(error))
-    _send(writer, answer)
+        _send(writer, (number, False, error.strerror or str(error)))
+        return
+    if isinstance(answer, Parts):
+        for part in answer:
+            _send(writer, (number, None, part))
+            await asyncio.sleep(0)
+        answer = Parts()
+    _send(writer, (number, True, answer))
 
 
 def _send(writer: asyncio.StreamWriter, message: object) -> None:

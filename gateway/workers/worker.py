@@ -12,8 +12,10 @@ from gateway.config.model import Config
 from gateway.history.port import Found
 from gateway.history.query import Query
 from gateway.observe.log import Log, say, setup
-from gateway.observe.metrics import Snapshot, earned
-from gateway.workers.wire import Handlers, answer_all
+from gateway.observe.metrics import earned, split_snapshot
+from gateway.workers.wire import Handlers, Parts, answer_all
+
+_PART = 200  # routes or credentials
 
 Run = Callable[[Coroutine[Any, Any, int]], int]
 """Runs a coroutine on a fresh loop to its end."""
@@ -94,14 +96,14 @@ class Worker:
     async def _adopt(self, _: object) -> None:
         self._ready().adopt()
 
-    async def _numbers(self, _: object) -> Snapshot:
-        return self._ready().snapshot()
+    async def _numbers(self, _: object) -> Parts:
+        return Parts(split_snapshot(await self._ready().snapshot()))
 
-    async def _earned(self, _: object) -> Snapshot:
-        return earned(self._ready().snapshot())
+    async def _earned(self, _: object) -> Parts:
+        return Parts(split_snapshot(earned(await self._ready().snapshot())))
 
-    async def _status(self, _: object) -> dict[str, Any]:
-        return await self._ready().status()
+    async def _status(self, _: object) -> Parts:
+        return split_status(await self._ready().status())
 
     async def _instances(self, query: Query) -> Found:
         return await self._ready().instances(query)
@@ -115,3 +117,21 @@ class Worker:
     def _ready(self) -> Gateway:
         assert self._gateway is not None, "asked before its start"
         return self._gateway
+
+
+def split_status(document: dict[str, Any]) -> Parts:
+    """A status in parts, the rest first, then some routes and credentials each; see `join_status`."""
+    routes, credentials = document["routes"], tuple(document["credentials"].items())
+    parts = Parts([document | {"routes": [], "credentials": {}}])
+    parts += [{"routes": routes[start : start + _PART]} for start in range(0, len(routes), _PART)]
+    parts += [{"credentials": dict(credentials[start : start + _PART])} for start in range(0, len(credentials), _PART)]
+    return parts
+
+
+def join_status(parts: Parts) -> dict[str, Any]:
+    """The status whose parts these are."""
+    document: dict[str, Any] = parts[0]
+    for part in parts[1:]:
+        document["routes"] += part.get("routes", ())
+        document["credentials"] |= part.get("credentials", {})
+    return document

@@ -36,8 +36,8 @@ class Counter:
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
         return self.alive, {"state": "alive" if self.alive else "stuck"}
 
-    async def metrics(self) -> bytes:
-        return b"# HELP a b\n"
+    async def metrics(self) -> list[bytes]:
+        return [b"# HELP ", b"a b\n"]
 
     async def status(self) -> dict[str, Any]:
         if self.failure:

@@ -1,3 +1,4 @@
+import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -5,7 +6,19 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observe.metrics import METRICS, PREFIX, UNROUTED, Metrics, Processes, earned, exposition, families, merge
+from gateway.observe.metrics import (
+    METRICS,
+    PREFIX,
+    UNROUTED,
+    Metrics,
+    Processes,
+    Snapshot,
+    earned,
+    exposition,
+    join_snapshot,
+    merge,
+    split_snapshot,
+)
 
 
 def used() -> Metrics:
@@ -43,6 +56,14 @@ def used() -> Metrics:
     return metrics
 
 
+def text_of(metrics: Metrics) -> bytes:
+    return b"".join(asyncio.run(metrics.text()))
+
+
+def exposed(snapshot: Snapshot, processes: Processes) -> bytes:
+    return b"".join(asyncio.run(exposition(snapshot, processes)))
+
+
 def parsed(text: bytes) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(text.decode())}
 
@@ -58,7 +79,7 @@ def value(text: bytes, sample: str, **labels: str) -> float:
 
 
 def test_every_row_of_the_table_is_served_with_its_kind_help_and_labels() -> None:
-    served = parsed(used().text())
+    served = parsed(text_of(used()))
     for name, row in METRICS.items():
         family = served[name.removesuffix("_total") if row.kind == "counter" else name]
         assert (family.type, family.documentation) == (row.kind, row.help)
@@ -68,12 +89,12 @@ def test_every_row_of_the_table_is_served_with_its_kind_help_and_labels() -> Non
 
 
 def test_even_an_unused_gateway_names_all_its_metrics() -> None:
-    text = Metrics("1").text().decode()
+    text = text_of(Metrics("1")).decode()
     assert all(f"# TYPE {name} {row.kind}\n" in text for name, row in METRICS.items())
 
 
 def test_values() -> None:
-    text = used().text()
+    text = text_of(used())
     assert value(text, "requests_total", route="orders", method="POST", status="2xx", blame="none") == 3
     assert value(text, "requests_in_flight", route="orders") == 1
     assert value(text, "request_duration_seconds_bucket", route="orders", le="0.0025") == 1
@@ -92,7 +113,7 @@ def test_values() -> None:
 
 
 def test_the_process_tells_of_itself_and_of_nothing_else() -> None:
-    names = {name for name in parsed(used().text()) if not name.startswith(PREFIX)}
+    names = {name for name in parsed(text_of(used())) if not name.startswith(PREFIX)}
     assert {"process_resident_memory_bytes", "process_cpu_seconds", "python_gc_collections", "python_info"} <= names
     assert all(name.startswith(("process_", "python_")) for name in names)
 
@@ -102,28 +123,52 @@ def test_a_meter_is_the_same_for_its_name_and_labels_are_escaped() -> None:
     assert metrics.route(UNROUTED) is metrics.route(UNROUTED)
     assert metrics.token("a") is metrics.token("a")
     metrics.watch_connections(lambda: [('a"\n\\', "idle", 1)])
-    assert value(metrics.text(), "upstream_connections", origin='a"\n\\', state="idle") == 1
+    assert value(text_of(metrics), "upstream_connections", origin='a"\n\\', state="idle") == 1
 
 
-def test_a_route_never_used_has_no_histograms() -> None:
+def test_a_route_never_used_has_no_series() -> None:
     metrics = Metrics("1")
     metrics.route("idle")
-    assert metrics.snapshot()[PREFIX + "request_duration_seconds"] == {}
-    assert value(metrics.text(), "requests_in_flight", route="idle") == 0
+    assert b'route="idle"' not in text_of(metrics)
+    metrics.route("idle").begin()
+    assert value(text_of(metrics), "requests_in_flight", route="idle") == 1
+
+
+def test_a_snapshot_is_whole_again_after_its_parts_were_sent() -> None:
+    metrics = used()
+    for number in range(2500):
+        metrics.route(f"route-{number}").done("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
+    snapshot = metrics.snapshot()
+    parts = list(split_snapshot(snapshot))
+    assert max(len(rows) for part in parts for rows in part.values()) <= 1000
+    assert join_snapshot(parts) == snapshot
+
+
+async def test_others_have_their_turn_while_thousands_of_routes_are_told() -> None:
+    metrics = Metrics("1")
+    for number in range(3000):
+        metrics.route(f"route-{number}").done("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
+    turns = 0
+    telling = asyncio.ensure_future(metrics.text())
+    while not telling.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert value(b"".join(telling.result()), "request_bytes_total", route="route-2999") == 1
+    assert turns > 20
 
 
 def test_what_the_sources_know_is_asked_at_each_scrape() -> None:
     metrics = used()
     left = [7.0, 6.0]
     metrics.watch_tokens(lambda: [("token_budget_left", ("orders-app",), left.pop(0))])
-    assert value(metrics.text(), "token_budget_left", credential="orders-app") == 7
-    assert value(metrics.text(), "token_budget_left", credential="orders-app") == 6
+    assert value(text_of(metrics), "token_budget_left", credential="orders-app") == 7
+    assert value(text_of(metrics), "token_budget_left", credential="orders-app") == 6
 
 
 def test_a_request_that_ended_without_a_status_says_so() -> None:
     metrics = Metrics("1")
     metrics.route("a").done("GET", 0, "caller", 0.0, None, 0.0, 0, 0)
-    assert value(metrics.text(), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
+    assert value(text_of(metrics), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
 
 
 def test_snapshots_of_several_processes_become_one() -> None:
@@ -135,8 +180,7 @@ def test_snapshots_of_several_processes_become_one() -> None:
     assert merged[PREFIX + "requests_in_flight"] == {("orders",): 2, ("bills",): 1}
     assert merged[PREFIX + "token_expiry_timestamp_seconds"] == {("orders-app",): 1_800_000_000.0}
     assert merged[PREFIX + "build_info"] == {("1.2.3",): 1}
-    (duration,) = [family for family in families(merged) if family.name == PREFIX + "request_duration_seconds"]
-    assert [sample.value for sample in duration.samples if sample.name.endswith("_count")] == [6]
+    assert value(exposed(merged, Processes(tuple)), "request_duration_seconds_count", route="orders") == 6
 
 
 def test_a_snapshot_is_a_copy() -> None:
@@ -168,16 +212,16 @@ def test_processes_are_summed_and_the_time_of_those_that_ended_still_counts() ->
         others = [other.pid]
         processes = Processes(lambda: others)
         alone, both = Processes(tuple), processes
-        text = exposition(used().snapshot(), both)
+        text = exposed(used().snapshot(), both)
         assert value(text, "requests_in_flight", route="orders") == 1
         memory = {
-            name: plain(exposition(used().snapshot(), each), "process_resident_memory_bytes")
+            name: plain(exposed(used().snapshot(), each), "process_resident_memory_bytes")
             for name, each in (("alone", alone), ("both", both))
         }
         assert memory["both"] > memory["alone"] + 1024 * 1024
         spent = plain(text, "process_cpu_seconds_total")
         others.clear()
-        assert plain(exposition(used().snapshot(), both), "process_cpu_seconds_total") >= spent
+        assert plain(exposed(used().snapshot(), both), "process_cpu_seconds_total") >= spent
         other.kill()
 
 

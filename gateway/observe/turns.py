@@ -1,0 +1,38 @@
+"""Long work on a loop that serves callers, in pieces between which they have their turn."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+TURN = 0.0005
+"""Seconds that a turn of the work takes, more or less one piece. A call waits for several of them on its way."""
+CHUNK = 16 * 1024
+"""Bytes of text that are made and sent at once, about as many as a turn makes."""
+
+
+async def work_in_turns(pieces: Iterable[T]) -> list[T]:
+    """What the iterable gives. Whatever else waits for the loop goes ahead after each `TURN`."""
+    done = []
+    until = time.perf_counter() + TURN
+    for piece in pieces:
+        done.append(piece)
+        if time.perf_counter() >= until:
+            await asyncio.sleep(0)
+            until = time.perf_counter() + TURN
+    return done
+
+
+def encode_chunks(pieces: Iterable[str]) -> Iterator[bytes]:
+    """The text in UTF-8, in chunks of `CHUNK` bytes or a piece more."""
+    held: list[str] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= CHUNK:
+            yield "".join(held).encode()
+            held, size = [], 0
+    yield "".join(held).encode()
