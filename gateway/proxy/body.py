@@ -16,6 +16,8 @@ from gateway.proxy.fields import Malformed
 
 AHEAD = 512 * 1024
 SHOWN = 64 * 1024  # bytes that are looked at in one go
+MANY = 64  # pieces, and bytes of an average one: more that are smaller are joined, since each weighs fifty bytes more
+SMALL = 512
 GRACE = 60.0
 """Seconds that may be spent waiting for any body, however slowly it comes."""
 
@@ -83,9 +85,8 @@ class CallerBody:
                 self._wake()
                 return b""
             self.arrived = self._framing.ended
-        # Joined: thousands of chunks of a byte each would weigh fifty times what they hold.
-        self._pieces += [b"".join(pieces)] if len(pieces) > 1 else pieces
         self._unread += sum(map(len, pieces))
+        self._pieces = _gathered(self._pieces, pieces, size=self._unread)
         if self._unread > AHEAD and not self.arrived:
             self._flow(False)  # noqa: FBT003 - go or stop, in one word
         self._wake()
@@ -107,20 +108,19 @@ class CallerBody:
         of the body is taken. Raises what the screening does, and as `pump` for the caller's failures.
         """
         self._invite_caller()
-        shown, rest = 0, None
+        rest = None
         while rest is None:
-            await self._more(shown, idle)
+            await self._more(idle)
             if self._limit is not None and self._unread > self._limit:
                 self._take()  # too large: says so
-            data, last = b"".join(self._pieces[shown:]), self.arrived
-            shown = len(self._pieces)
+            pieces, self._pieces = self._pieces, []
             try:
-                rest = await _shown(screening, data, last=last)
+                rest = await _shown(screening, b"".join(pieces), last=self.arrived)
             except BadRequest:
                 self._take()  # counts it
                 raise
         # `_unread` stays: limits and counts are of what the caller sent.
-        self._pieces = [*screening.output, *filter(None, (rest,)), *self._pieces[shown:]]
+        self._pieces = [*screening.output, *filter(None, (rest,)), *self._pieces]
         self.removed = screening.removed
 
     async def collect(self, *, idle: float) -> None:
@@ -137,7 +137,7 @@ class CallerBody:
             if self._unread:
                 self._take()
             else:
-                await self._more(0, idle)
+                await self._more(idle)
 
     def at_once(self) -> list[bytes] | None:
         """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
@@ -184,13 +184,13 @@ class CallerBody:
 
     async def _next(self, idle: float) -> list[bytes]:
         """The pieces that have come, at least one, or none at the end."""
-        await self._more(0, idle)
+        await self._more(idle)
         return self._take()
 
-    async def _more(self, known: int, idle: float) -> None:
-        """Waits until there are more pieces than that, or no more to come."""
+    async def _more(self, idle: float) -> None:
+        """Waits until there are pieces, or no more to come."""
         loop = asyncio.get_running_loop()
-        while not (len(self._pieces) > known or self.arrived or self.broken):
+        while not (self._pieces or self.arrived or self.broken):
             self._waiter, began = loop.create_future(), loop.time()
             left = self._time_left()
             try:
@@ -231,7 +231,7 @@ class CallerBody:
             self.is_whole = False
             self._kept.clear()
         elif self.is_whole:
-            self._kept += pieces
+            self._kept = _gathered(self._kept, pieces, size=self.taken)
         if is_too_large:
             raise BodyTooLarge
         return pieces
@@ -247,6 +247,14 @@ class CallerBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _gathered(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes]:
+    """All of them, of `size` bytes together or fewer than that: as few pieces as make little more than their bytes."""
+    if len(more) > 1:
+        more = [b"".join(more)]
+    pieces += more
+    return [b"".join(pieces)] if len(pieces) > MANY and size < len(pieces) * SMALL else pieces
 
 
 async def _shown(screening: Screening, data: bytes, *, last: bool) -> bytes | None:

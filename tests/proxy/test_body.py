@@ -136,6 +136,19 @@ async def test_tiny_chunks_weigh_little_more_than_what_they_hold(keep: int) -> N
     assert weight(body._kept) < 2 * len(b"ab") * count
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["arriving", "taken one by one"])
+async def test_tiny_pieces_weigh_little_more_than_what_they_hold(*, waits: bool) -> None:
+    count = 50_000
+    body = plain(length=2 * count + 1, keep=2 * count)
+    for number in range(count):
+        body.feed(b"%02d" % (number % 100))
+        if waits:
+            await body._next(5.0)
+    held = body._kept if waits else body._pieces
+    assert b"".join(held) == b"".join(b"%02d" % (number % 100) for number in range(count))
+    assert weight(held) < 2 * 2 * count
+
+
 def weight(pieces: list[bytes]) -> int:
     """The memory that pieces take, each with its object and its place in the list."""
     return sum(map(sys.getsizeof, pieces)) + sys.getsizeof(pieces)
@@ -163,11 +176,14 @@ async def test_who_waits_for_more_is_woken_by_it_or_by_its_break() -> None:
 
 
 async def test_a_body_that_stops_coming_is_timed_out() -> None:
+    counted, chunks = plain(b"a", length=3), chunked(b"ab", ended=False)
+    await counted._next(5.0)
+    await chunks._next(5.0)
     with pytest.raises(RequestTimeout) as caught:
-        await plain(b"a", length=3)._more(1, 0.01)
+        await counted._next(0.01)
     assert caught.value.detail == "The body stopped coming after 1 of 3 bytes."
     with pytest.raises(RequestTimeout) as caught:
-        await chunked(b"ab", ended=False)._more(1, 0.01)
+        await chunks._next(0.01)
     assert caught.value.detail == "The body stopped coming after 2 bytes."
 
 
