@@ -14,7 +14,7 @@ from gateway.config.load import Loaded, one_route
 from gateway.config.model import Config
 from gateway.init.draft import Draft, text_of
 from gateway.init.form import Form, fill
-from gateway.init.person import Gone, Person, is_there, say
+from gateway.init.person import Back, Gone, Person, is_there, say
 from gateway.init.writing import write
 
 _DONE, _USAGE, _UNAVAILABLE, _BAD_CONFIGURATION, _INTERRUPTED = 0, 2, 69, 78, 130
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, *, work: Work = asyncio.run) -> int:
         loaded = write(
             text_of(draft), file, environ=os.environ, force=force, secret=Path(file.parent, draft.secret_file).exists()
         )
-    except (Gone, KeyboardInterrupt):
+    except (Back, Gone, KeyboardInterrupt):
         return _refused("\nno configuration was written", _INTERRUPTED)
     except FileExistsError:
         return _refused(f"{file} is there already; --force writes over it", _BAD_CONFIGURATION)
@@ -148,7 +148,7 @@ def _wants_live(person: Person | None) -> bool:
         return person is not None and person.agrees(
             "Check it now, with a real token and a real connection?", default=True
         )
-    except Gone:
+    except (Back, Gone):
         return False
 
 

@@ -5,19 +5,20 @@ taken.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
-from gateway.config.corrections.client import client_id
+from gateway.config.corrections.client import client_id, refuse_secret
 from gateway.config.corrections.domain import token_url
 from gateway.config.corrections.integration import UNKNOWN, Integration, integration
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import Corrected, Uncorrectable, is_identity_domain
 from gateway.config.corrections.scope import scope
 from gateway.init.draft import Draft
 from gateway.init.naming import name_of, route_name, route_path
-from gateway.init.person import Person, Question, say
+from gateway.init.person import Back, Person, Question, say
 from gateway.init.writing import SecretFile, as_written, keep_secret, look
 
 _OAUTH = "the domain's Integrated applications, your confidential application, OAuth configuration"
@@ -48,6 +49,8 @@ SECRET = Question("--secret-file", "Secret file", "the file that holds the clien
 NEEDED = (DOMAIN, CLIENT, SECRET, SCOPE, URL)
 """What only a person or a flag can say."""
 
+_REVIEW = Question("", "", "")
+_SEVERAL = 3
 _PRIVATE = "Client secret (it is not shown): "
 
 
@@ -71,6 +74,7 @@ class Form:
     def __init__(self, given: Mapping[str, str | None], person: Person | None = None) -> None:
         self._given = given
         self.person = person
+        self._asked: dict[str, str] = {}
         self.problems: list[str] = []
 
     def missing(self) -> list[str]:
@@ -78,16 +82,29 @@ class Form:
         return [] if self.person else [one.flag for one in NEEDED if self._given.get(one.flag) is None]
 
     def take(self, question: Question, correct: Callable[[str], S], *, default: str = "") -> S | None:
-        """The value, corrected; None where the flag's cannot be, and nobody can be asked. Raises Gone."""
+        """The value, corrected; None where the flag's cannot be, and nobody can be asked. Raises Gone, Back."""
         text = self._given.get(question.flag)
         if text is None and self.person is None:
             text = default
-        if text is not None:
+        if text is not None and question.flag not in self._asked:
             try:
                 return _told(f"{question.flag}: ", correct(text))
             except Uncorrectable as cause:
                 self._refuse(question, cause)
-        return _told("  ", self.person.ask(question, correct, default=default)) if self.person else None
+        if self.person is None:
+            return None
+        answer = self.person.ask(question, correct, default=self._asked.get(question.flag, default))
+        self._asked[question.flag] = answer.value
+        return _told("  ", answer)
+
+    def was_asked(self, question: Question) -> bool:
+        """Whether the person has answered it, so that it can be answered again."""
+        return question.flag in self._asked
+
+    @property
+    def count(self) -> int:
+        """How many questions the person has answered."""
+        return len(self._asked)
 
     def _refuse(self, question: Question, cause: Uncorrectable) -> None:
         if self.person:
@@ -99,15 +116,20 @@ class Form:
 def fill(form: Form, config: Path, *, addresses: Mapping[str, str], allow: Sequence[str]) -> Draft | None:
     """What the file at `config` is to say; None where flags have `problems`. Raises Gone.
 
-    The secret's file comes last: before it nothing is written.
+    The secret's file comes last, behind a look at all the rest: before it nothing is written.
     """
-    identity = form.take(DOMAIN, token_url)
-    client = form.take(CLIENT, client_id)
-    leads = _leads(form)
-    asked = form.take(SCOPE, lambda text: scope(text, leads or UNKNOWN))
-    name = form.take(NAME, route_name, default=name_of(leads.code if leads else ""))
-    path = form.take(PATH, route_path, default=f"/{name.value if name else ''}/")
-    secret = form.take(SECRET, partial(_secret, form.person), default=f"./{name.value if name else ''}.secret")
+    values = _Values()
+    steps = _steps(form, values)
+    index = 0
+    while index < len(steps):
+        try:
+            steps[index][1]()
+            index += 1
+        except Back:
+            before = [number for number in range(index) if form.was_asked(steps[number][0])]
+            index = before[-1] if before else index
+    identity, client, leads, asked = values.identity, values.client, values.leads, values.scope
+    name, path, secret = values.name, values.path, values.secret
     if not (identity and client and leads and asked and name and path and secret):
         return None
     return Draft(
@@ -124,9 +146,78 @@ def fill(form: Form, config: Path, *, addresses: Mapping[str, str], allow: Seque
     )
 
 
+@dataclass(slots=True)
+class _Values:
+    """What has been taken so far."""
+
+    identity: Corrected | None = None
+    client: Corrected | None = None
+    leads: Integration | None = None
+    scope: Corrected | None = None
+    name: Corrected | None = None
+    path: Corrected | None = None
+    secret: SecretFile | None = None
+
+
+def _steps(form: Form, values: _Values) -> list[tuple[Question, Callable[[], None]]]:
+    """Each question, and what takes its answer; a later one may depend on those before it."""
+
+    def identity() -> None:
+        values.identity = form.take(DOMAIN, lambda text: token_url(refuse_secret(text)))
+
+    def client() -> None:
+        host = urlsplit(values.identity.value).hostname if values.identity else ""
+        values.client = form.take(CLIENT, partial(client_id, is_domain=is_identity_domain(host or "")))
+
+    def leads() -> None:
+        values.leads = _leads(form)
+
+    def asked() -> None:
+        values.scope = form.take(SCOPE, lambda text: scope(refuse_secret(text), values.leads or UNKNOWN))
+
+    def name() -> None:
+        default = name_of(values.leads.code if values.leads else "")
+        values.name = form.take(NAME, lambda text: route_name(refuse_secret(text)), default=default)
+
+    def path() -> None:
+        default = f"/{values.name.value if values.name else ''}/"
+        values.path = form.take(PATH, lambda text: route_path(refuse_secret(text)), default=default)
+
+    def reviewed() -> None:
+        _review(form, values)
+
+    def secret() -> None:
+        default = f"./{values.name.value if values.name else ''}.secret"
+        values.secret = form.take(SECRET, partial(_secret, form.person), default=default)
+
+    return [
+        (DOMAIN, identity),
+        (CLIENT, client),
+        (URL, leads),
+        (SCOPE, asked),
+        (NAME, name),
+        (PATH, path),
+        (_REVIEW, reviewed),
+        (SECRET, secret),
+    ]
+
+
+def _review(form: Form, values: _Values) -> None:
+    """Shows a person who has answered several questions what is about to be written. Raises Back where they say no."""
+    if form.person is None or form.count < _SEVERAL:
+        return
+    shown = ((DOMAIN, values.identity), (CLIENT, values.client), (URL, values.leads), (SCOPE, values.scope))
+    say("\nThe configuration will have")
+    for question, taken in (*shown, (NAME, values.name), (PATH, values.path)):
+        if taken is not None:
+            say(f"  {question.label}: {taken.value}")
+    if not form.person.agrees("Is this right? (n goes back to the question before)", default=True):
+        raise Back
+
+
 def _leads(form: Form) -> Integration | None:
     """Where the route leads: to the trigger itself, or as a person may like it, only to what was pasted below it."""
-    leads = form.take(URL, integration)
+    leads = form.take(URL, lambda text: integration(refuse_secret(text)))
     if leads and leads.below and "{" not in leads.below and form.person:
         narrow = f"Is the route to reach only what lies below /{leads.below}, not all of the integration?"
         if form.person.agrees(narrow, default=False):

@@ -11,6 +11,10 @@ from gateway.config.corrections.pasted import Uncorrectable
 T = TypeVar("T")
 
 
+class Back(Exception):
+    """The person wants to answer the question before this one again."""
+
+
 class Gone(Exception):
     """The answers have come to their end (Ctrl-C, Ctrl-D): nothing more is to be done."""
 
@@ -26,11 +30,13 @@ class Question:
 
 
 class Person:
-    """Asks on standard output, reads from standard input; both are a terminal. Each raises Gone."""
+    """Asks on standard output, reads from standard input; both are a terminal. Each raises Gone, and Back for the
+    answer `<`.
+    """
 
     def ask(self, question: Question, correct: Callable[[str], T], *, default: str = "") -> T:
         """The answer as `correct` makes it; asked again while that raises Uncorrectable."""
-        say(f"\n{question.label}: {question.where}")
+        say(f"\n{question.label}: {question.where} (type < to go back)")
         if question.example:
             say(f"  like {question.example}")
         while True:
@@ -58,11 +64,15 @@ class Person:
 
     def _line(self, prompt: str) -> str:
         try:
-            return input(prompt)
+            line = input(prompt)
         except (EOFError, KeyboardInterrupt):
             raise Gone from None
+        if line.strip() == _BACK:
+            raise Back
+        return line
 
 
+_BACK = "<"
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 

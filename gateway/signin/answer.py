@@ -5,6 +5,7 @@ where a browser shows it.
 """
 
 import hmac
+import re
 from collections.abc import Callable
 from html import escape
 from urllib.parse import parse_qsl
@@ -29,6 +30,10 @@ _REMEDIES = {
 }
 _REMEDY = "Look at the application's OAuth configuration in the identity domain."
 _AGAIN = "Run the command again, and open the address that it shows then."
+
+# A query without its address, and a code without its query.
+_QUERY = re.compile(r"(?:code|state|error|error_description|iss|session_state|scope)=")
+_CODE = re.compile(r"[A-Za-z0-9._~+/=-]{16,}")
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -75,15 +80,39 @@ def read_answer(query: str, *, state: str, is_issuer: Callable[[str], bool]) -> 
 def read_pasted(text: str, *, state: str, is_issuer: Callable[[str], bool]) -> str:
     """The code in what a person has pasted: the address that the browser ended at, its query, or the code itself.
 
-    A code alone comes without a `state`: that it is of this sign-in shows at the exchange, by PKCE. Raises as
-    `read_answer` does.
+    A code alone comes without a `state`: that it is of this sign-in shows at the exchange, by PKCE. A text is taken for
+    a code only where it looks like one, so that nothing else is sent to the identity domain. Raises as `read_answer`
+    does.
     """
-    pasted = text.strip()
-    address, mark, query = pasted.partition("?")
-    if mark or "://" in address:
-        return read_answer(query.partition("#")[0], state=state, is_issuer=is_issuer)
-    if not pasted or len(pasted) > LONGEST or not pasted.isascii() or not pasted.isprintable() or " " in pasted:
-        raise NotAnswer("it is neither an address nor a code")
+    pasted = text.strip().strip("\"'<>").strip()
+    if len(pasted) > LONGEST:
+        raise NotAnswer("it is longer than an answer can be")
+    _, mark, query = pasted.partition("?")
+    if not mark and (_QUERY.match(pasted) or "://" in pasted):
+        query = "" if "://" in pasted else pasted
+    elif not mark:
+        return _code_alone(pasted)
+    said = query.partition("#")[0]
+    if not said:
+        raise NotAnswer("it is an address without an answer, which would follow a `?`; sign in, then copy the address")
+    names = {name for name, _ in parse_qsl(said, keep_blank_values=True)}
+    if {"response_type", "code_challenge"} <= names:
+        raise NotAnswer("it is the address to open; sign in there, then copy the address that the browser ends at")
+    if "state" not in names:
+        raise NotAnswer("it has no `state`; copy the whole address")
+    return read_answer(said, state=state, is_issuer=is_issuer)
+
+
+def _code_alone(pasted: str) -> str:
+    """Raises NotAnswer for what is not likely a code: 16 characters or more of those that servers write codes with
+    (base64, RFC 3986 unreserved), and no client secret of an identity domain.
+    """
+    if not pasted:
+        raise NotAnswer("it is empty")
+    if pasted.startswith("idcscs-"):
+        raise NotAnswer("it is a client secret, not the answer of a sign-in")
+    if not _CODE.fullmatch(pasted):
+        raise NotAnswer("it is neither an address with `code` and `state` nor a code")
     return pasted
 
 

@@ -9,7 +9,7 @@ from gateway.signin.answer import LONGEST
 
 
 async def pasted(descriptor: int = 0) -> str:
-    """The next line of standard input; empty at its end.
+    """The next line of standard input with its line end; empty at the end of the input.
 
     A thread reads it, one that nobody waits for: a person who presses Ctrl-C is not asked for the line all the same.
     """
@@ -33,6 +33,6 @@ def _line(descriptor: int) -> str:
     """Read by hand: a buffer of Python's that a thread holds at the end of the process is an error."""
     text = bytearray()
     with contextlib.suppress(OSError):
-        while len(text) < LONGEST and (piece := os.read(descriptor, 1)) not in {b"", b"\n"}:
+        while len(text) <= LONGEST and not text.endswith(b"\n") and (piece := os.read(descriptor, 1)):
             text += piece
     return text.decode("utf-8", "replace")

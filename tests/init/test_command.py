@@ -236,6 +236,8 @@ async def test_a_person_is_asked_for_everything(tmp_path: Path, sandbox: Sandbox
         await terminal.sees("took out the slash before `urn`")
         await terminal.answers("Route name [orders]: ", "")
         await terminal.answers("Path [/orders/]: ", "")
+        await terminal.sees(f"Client ID: {sandbox.client_id}\n  Integration URL: {sandbox.upstream('ORDERS')}\n")
+        await terminal.answers("Is this right? (n goes back to the question before) [Y/n] ", "")
         await terminal.answers("Secret file [./orders.secret]: ", "")
         await terminal.answers("Write it now, so that only you can read it? [Y/n] ", "")
         await terminal.answers("Client secret (it is not shown): ", sandbox.client_secret)
@@ -311,3 +313,66 @@ async def test_writing_a_file_needs_neither_loop_nor_sandbox(tmp_path: Path) -> 
     loaded = imported(ended.err)
     assert "gateway.init.command" in loaded
     assert not loaded & {"aiohttp", "gateway.app", "gateway.sandbox", "gateway.live", "uvloop"}
+
+
+LIKELY_SECRETS = (
+    "idcscs-5f0c1d8e-1234-4abc-8def-0123456789ab",
+    "5f0c1d8e-1234-4abc-8def-0123456789ab",
+    "Zx9-qwErty77Pl~aB",
+)
+
+
+@pytest.mark.parametrize("secret", LIKELY_SECRETS)
+async def test_a_secret_at_a_wrong_question_is_not_repeated(tmp_path: Path, secret: str) -> None:
+    async with Terminal(tmp_path, "init", "--no-live") as terminal:
+        await terminal.answers("Domain URL: ", secret)
+        await terminal.sees("may be a client secret")
+        await terminal.answers("Domain URL: ", IDENTITY)
+        if secret != LIKELY_SECRETS[2]:  # an id of another server may look like that
+            await terminal.answers("Client ID: ", f" {secret} ")
+            await terminal.sees("is the client secret, not the id")
+        await terminal.answers("Client ID: ", "an-id")
+        await terminal.answers("Integration URL: ", secret)
+        await terminal.sees("may be a client secret")
+        await terminal.answers("Integration URL: ", ORDERS)
+        await terminal.answers("Scope: ", secret)
+        await terminal.sees("may be a client secret")
+        await terminal.answers("Scope: ", HASH)
+        await terminal.answers("Route name [orders]: ", secret)
+        await terminal.sees("may be a client secret")
+        await terminal.answers("Route name [orders]: ", "")
+        await terminal.answers("Path [/orders/]: ", secret)
+        await terminal.sees("may be a client secret")
+        await terminal.sees("Path [/orders/]: ")
+        terminal.presses("\x04")
+        assert await terminal.ended() == 130
+    times_typed = 5 if secret == LIKELY_SECRETS[2] else 6
+    assert terminal.shown.count(secret) == times_typed  # as the terminal itself shows what is typed
+    assert not (tmp_path / "gateway.yaml").exists()
+
+
+async def test_a_person_can_go_back(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a-secret")
+    (tmp_path / "secret").chmod(0o600)
+    said = ("--domain-url", IDENTITY, "--secret-file", "secret", "--no-live")
+    async with Terminal(tmp_path, "init", *said) as terminal:
+        await terminal.sees("Client ID: ")
+        await terminal.sees("(type < to go back)")
+        await terminal.answers("Client ID: ", "<")  # the first: it is asked again
+        await terminal.answers("Client ID: ", "wrong-id")
+        await terminal.answers("Integration URL: ", ORDERS)
+        await terminal.answers("Scope: ", "<")
+        await terminal.answers("Integration URL [", "<")
+        await terminal.answers("Client ID [wrong-id]: ", "right-id")
+        await terminal.answers("Integration URL [", "")
+        await terminal.answers("Scope: ", HASH)
+        await terminal.answers("Route name [orders]: ", "")
+        await terminal.answers("Path [/orders/]: ", "/wrong/")
+        await terminal.sees("  Client ID: right-id\n")
+        await terminal.answers("Is this right? (n goes back to the question before) [Y/n] ", "n")
+        await terminal.answers("Path [/wrong/]: ", "/right/")
+        await terminal.answers("Is this right? (n goes back to the question before) [Y/n] ", "")
+        assert await terminal.ended() == 0, terminal.shown
+    written = load(tmp_path / "gateway.yaml", environ={}).config
+    assert [one.client_id for one in written.credentials.values()] == ["right-id"]
+    assert [route.path for route in written.routes] == ["/right/"]

@@ -73,24 +73,51 @@ def test_an_error_is_explained(code: str, remedy: str) -> None:
     assert remedy in caught.value.remedy
 
 
+CODE = "AgAgNjA1YzE3-_x.y~z+/="
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        f"http://127.0.0.1:8400/?code=c&state={STATE}",
-        f"  http://127.0.0.1:8400/?code=c&state={STATE}#frag \n",
-        f"?code=c&state={STATE}",
-        "c",
-        " c\r",
+        f"http://127.0.0.1:8400/?code={quote(CODE)}&state={STATE}",
+        f"  http://127.0.0.1:8400/?code={quote(CODE)}&state={STATE}#frag \n",
+        f"<http://127.0.0.1:8400/?code={quote(CODE)}&state={STATE}>",
+        f"?code={quote(CODE)}&state={STATE}",
+        f"code={quote(CODE)}&state={STATE}",
+        f"state={STATE}&code={quote(CODE)}",
+        CODE,
+        f" {CODE}\r",
     ],
 )
 def test_what_a_person_may_paste(text: str) -> None:
-    assert paste(text) == "c"
+    assert paste(text) == CODE
 
 
-@pytest.mark.parametrize("text", ["", " ", "two words", "cödé", "a\x07b", "http://127.0.0.1/", "?code=c", "x" * 20000])
-def test_what_a_person_may_not_paste(text: str) -> None:
-    with pytest.raises(NotAnswer):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty"),
+        (" ", "it is empty"),
+        ("y", "it is neither an address with `code` and `state` nor a code"),
+        ("yes please", "it is neither"),
+        ("c\u00f6d\u00e9" * 8, "it is neither"),
+        ("a\x07bcdefghijklmnopq", "it is neither"),
+        ("oic-gateway check -c gateway.yaml", "it is neither"),
+        ("idcscs-5f0c1d8e-0000-4000-8000-000000000000", "it is a client secret"),
+        ("http://127.0.0.1/", "it is an address without an answer"),
+        (f"http://127.0.0.1/#code=c&state={STATE}", "it is an address without an answer"),
+        (f"https://idcs.example/authorize?response_type=code&code_challenge=x&state={STATE}", "the address to open"),
+        ("?code=c", "it has no `state`"),
+        ("code=c", "it has no `state`"),
+        ("?code=c&state=other", "its `state` is not that of this sign-in"),
+        (f"http://127.0.0.1/?state={STATE}", "it holds no code"),
+        ("x" * 20000, "it is longer than an answer can be"),
+    ],
+)
+def test_what_a_person_may_not_paste(text: str, reason: str) -> None:
+    with pytest.raises(NotAnswer, match=reason) as caught:
         paste(text)
+    assert "idcscs" not in str(caught.value)
 
 
 def test_a_pasted_error_is_explained_too() -> None:

@@ -204,7 +204,7 @@ async def test_a_browser_is_opened_where_it_is_asked_for(scene: Scene, tmp_path:
         lambda back: f"{back}\n",
         lambda back: f"  {back}",
         lambda back: parse_qs(urlsplit(back).query)["code"][0] + "\r\n",
-        lambda back: f"not this one\nhttp://127.0.0.1/?code=x&state=other\n{back}\n",
+        lambda back: f"not this one\n\nhttp://127.0.0.1/?code=x&state=other\n{back}\n",
     ],
     ids=["address", "no line end", "code", "third try"],
 )

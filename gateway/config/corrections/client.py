@@ -11,17 +11,32 @@ from gateway.config.corrections.pasted import Corrected, Uncorrectable, bare
 _ID = re.compile(r"[0-9a-fA-F]{32}")
 _WHERE = "copy `Client ID` from the application's OAuth configuration, General Information"
 # Secrets as identity domains make them, and what luck makes: letters of both cases and digits, or hex.
-_LUCK = (
-    re.compile(r"(?:idcscs-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
-    re.compile(r"[0-9a-f]{24,}", re.IGNORECASE),
-    re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+_=~!@#$%^&*-]{16,}"),
-)
+_DOMAINS = re.compile(r"(?:idcscs-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+_=~!@#$%^&*-]{16,}")
+_LUCK = (_DOMAINS, re.compile(r"[0-9a-f]{24,}", re.IGNORECASE), _MIXED)
 _HERE = ("", ".", "..", "~")
 
 
-def client_id(text: str) -> Corrected:
-    """The client id. Raises Uncorrectable for one with white space in it: that is the application's name, mostly."""
+def refuse_secret(text: str) -> str:
+    """The text, which is meant for another question. Raises Uncorrectable where it may be a client secret: it would be
+    shown, and written into the configuration. Hex is let through, since ids and audiences are.
+    """
+    value = text.strip()
+    if _DOMAINS.fullmatch(value) or _MIXED.fullmatch(value):
+        raise Uncorrectable(
+            "may be a client secret, which does not belong here; it is not kept, paste what was asked for"
+        )
+    return text
+
+
+def client_id(text: str, *, is_domain: bool = False) -> Corrected:
+    """The client id; `is_domain`: of an identity domain, whose ids are hex and whose secrets are not.
+
+    Raises Uncorrectable for one with white space in it: that is the application's name, mostly; and for a secret.
+    """
     pasted = bare(text)
+    if pasted.value.lower().startswith("idcscs-") or (is_domain and _DOMAINS.fullmatch(pasted.value)):
+        raise Uncorrectable(f"is the client secret, not the id; it is not kept, {_WHERE}")
     together = "".join(pasted.value.split())
     if together == pasted.value:
         if not re.fullmatch(r"[!-~]+", together):
