@@ -5,6 +5,7 @@ STAMP := $(VENV)/.installed
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
 FUZZ := $(VENV)/fuzz
 AJV := $(VENV)/ajv
+DOCS := $(VENV)/docs
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clients check fix serve bench bench-quick soak fuzz schema lock clean
+.PHONY: help demo test test-clients check fix serve bench bench-quick soak fuzz schema docs package lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,10 +66,17 @@ schema: $(STAMP)  ## make config/schema.json and docs/configuration.md anew from
 	@$(BIN)/python -m gateway.config.schema >$(VENV)/made && cp $(VENV)/made config/schema.json
 	@$(BIN)/python -m gateway.config.reference >$(VENV)/made && cp $(VENV)/made docs/configuration.md
 
+docs: $(DOCS)/.installed  ## build the documentation site in build/site; broken links are errors
+	@$(DOCS)/bin/mkdocs build --strict --quiet --site-dir build/site
+
+package: $(STAMP)  ## build the source distribution and the wheel in dist/
+	@rm -rf dist && $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+
 lock: $(STAMP)  ## make the hashed lock files anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra dev --output-file requirements-dev.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
+	@$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file requirements-docs.lock
 
 clean:  ## take away the environment and all that tools leave behind
 	@rm -rf $(VENV) .venv-bench build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -88,6 +96,12 @@ $(AJV)/.installed: tests/config/ajv/package-lock.json | $(STAMP)
 		echo "the tests of the schema need npm; by hand: apt-get install nodejs npm" >&2
 	@mkdir -p $(AJV) && cp tests/config/ajv/package*.json $(AJV)
 	@npm ci --prefix $(AJV) --no-audit --no-fund --silent && touch $@ || echo "npm cannot install Ajv; its tests fail" >&2
+
+$(DOCS)/.installed: requirements-docs.lock | $(STAMP)
+	@echo "setting up $(DOCS), once ..." >&2
+	@$(BIN)/python -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-docs.lock
+	@touch $@
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 1; }
