@@ -1,0 +1,97 @@
+"""What surrounds the code: licence, package, workflows and templates are complete and valid."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+import gateway
+from tests.fakes.process import ROOT
+
+GITHUB = ROOT / ".github"
+SCHEMAS = {
+    "vendor.github-workflows": sorted((GITHUB / "workflows").glob("*.yml")),
+    "vendor.github-issue-forms": [GITHUB / "ISSUE_TEMPLATE" / name for name in ("bug.yml", "feature.yml")],
+    "vendor.github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
+}
+CASES = [(schema, file) for schema, files in SCHEMAS.items() for file in files]
+
+
+@pytest.mark.parametrize(("schema", "file"), CASES, ids=lambda value: getattr(value, "name", value))
+def test_github_files_match_their_schema(schema: str, file: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("file", sorted((GITHUB / "workflows").glob("*.yml")), ids=lambda file: file.name)
+def test_workflows_run_only_make_targets_that_exist(file: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    jobs = yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values()
+    lines = [step["run"] for job in jobs for step in job["steps"] if "run" in step]
+    used = {target for line in lines for target in re.findall(r"\bmake ([a-z-]+)", line)}
+    assert used <= targets
+
+
+def test_python_versions_are_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    classified = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    workflow = yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == classified
+    assert project["requires-python"] == f">={classified[0]}"
+
+
+def test_packages_hold_licence_documents_and_tests(tmp_path: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    built = subprocess.run(
+        [uv, "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", tmp_path, ROOT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    [wheel], [source] = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    assert gateway.__version__ in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "gateway/py.typed" in names
+    assert {name.partition("/")[0] for name in names} == {"gateway", wheel.name.partition("-py3")[0] + ".dist-info"}
+    with tarfile.open(source) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md"} <= held
+    assert {"config/gateway.example.yaml", "config/schema.json", "tests/README.md", "requirements.lock"} <= held
+
+
+def test_lock_files_agree_on_the_versions_of_the_runtime() -> None:
+    def pins(name: str) -> dict[str, str]:
+        lines = (ROOT / name).read_text(encoding="utf-8")
+        return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ \\]+)", lines, re.MULTILINE))
+
+    runtime = pins("requirements.lock")
+    for name in ("requirements-dev.lock", "requirements-oci.lock"):
+        assert runtime.items() <= pins(name).items(), name
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    names = re.findall(r"`((?:gateway|tests|docs|config)/[\w./-]+)`", text)
+    assert len(names) > 20
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_every_fake_is_described() -> None:
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    fakes = {file.name for file in (ROOT / "tests" / "fakes").glob("*.py")}
+    assert {name for name in fakes if f"`{name}`" not in text} == set()
