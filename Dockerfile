@@ -15,7 +15,7 @@ COPY requirements.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/oic-gateway \
  && pip --python /opt/oic-gateway install --only-binary :all: --require-hashes -r requirements.lock \
  && pip install --only-binary :all: --require-hashes -r requirements-build.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir wheel . \
  && pip --python /opt/oic-gateway install --no-deps --no-index wheel/*.whl

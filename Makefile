@@ -24,9 +24,9 @@ demo: $(RUNTIME)  ## take a tour: sandbox and gateway as real processes, verifie
 	@$(BIN)/python -m demo.tour $(ARGS)
 
 test: $(STAMP) $(AJV)/.installed $(OCI)  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
-	@command -v redis-server >/dev/null || { $(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) apt-get install -qq --no-install-recommends -y redis-server; } >/dev/null 2>&1 || \
-		echo "the tests of the store need a real Redis; by hand: apt-get install redis-server" >&2
+	@{ command -v redis-server && perl -MHTTP::Tiny -e 1; } >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y redis-server perl; } >/dev/null 2>&1 || \
+		echo "the tests need a real Redis and Perl; by hand: apt-get install redis-server perl" >&2
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc \
