@@ -29,7 +29,7 @@ test: $(STAMP) $(AJV)/.installed $(OCI)  ## run all tests, with a real Redis; AR
 		echo "the tests need a real Redis and Perl; by hand: apt-get install redis-server perl" >&2
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
-CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc \
+CLIENT_PACKAGES := curl iproute2 util-linux default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc \
 	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
 
 test-clients: $(STAMP)  ## SOAP clients of other languages read the gateway's Faults; installs them (Debian)

@@ -4,6 +4,7 @@
 the checks across keys (`checks`), and by reading once what the file points to (`pointed`).
 """
 
+import codecs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,11 +115,19 @@ def _text(path: str | Path) -> str:
         raise Unreadable(0, f"cannot be read ({reason})", "mend its rights, or name another with --config") from None
     if len(content) > MAX_BYTES:
         raise Unreadable(0, "is larger than 8 MiB", "name the right file, or write less")
+    return _decoded(content)
+
+
+def _decoded(content: bytes) -> str:
+    """The text of UTF-8, with a byte order mark or without. Raises Unreadable, which names the likely encoding."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in content[:2]:
+        raise Unreadable(1, "is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it", "save the file as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
-        raise Unreadable(line, "is not UTF-8 text", "save the file as UTF-8") from None
+        what = f"is not UTF-8 text: byte 0x{content[cause.start]:02X} is none of it, as in ISO-8859-1 or Windows-1252"
+        raise Unreadable(line, what, "save the file as UTF-8") from None
 
 
 def _judged(

@@ -71,7 +71,30 @@ def test_a_right_file_becomes_a_configuration_without_warnings(said: Say, right:
         (b"", ":1: is empty; start from config/gateway.example.yaml"),
         (b"# nothing\n", ":1: is empty; start from config/gateway.example.yaml"),
         (b"\n- a\n", ":2: does not hold keys and values; start from config/gateway.example.yaml"),
-        (b"listen: a\nhosts: [\xff]\n", ":2: is not UTF-8 text; save the file as UTF-8"),
+        (
+            b"listen: a\nhosts: [\xfc]\n",
+            ":2: is not UTF-8 text: byte 0xFC is none of it, as in ISO-8859-1 or Windows-1252; save the file as UTF-8",
+        ),
+        (
+            b"# \xe4\nlisten: a\n",
+            ":1: is not UTF-8 text: byte 0xE4 is none of it, as in ISO-8859-1 or Windows-1252; save the file as UTF-8",
+        ),
+        (
+            "listen: a\n".encode("utf-16"),
+            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+        ),
+        (
+            "listen: a\n".encode("utf-16-be"),
+            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+        ),
+        (
+            "listen: a\n".encode("utf-16-le"),
+            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+        ),
+        (
+            "listen: a\n".encode("utf-32"),
+            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+        ),
         (b"#" * (8 * 1024 * 1024 + 1), ": is larger than 8 MiB; name the right file, or write less"),
     ],
 )
@@ -87,7 +110,7 @@ def test_a_file_that_cannot_be_read_as_a_whole_is_one_problem(tmp_path: Path, co
     ("name", "expected"),
     [
         ("none.yaml", "does not exist; make it, or name another with --config"),
-        ("", "cannot be read (Is a directory); mend its rights, or name another with --config"),
+        ("", "is not a regular file; name a file, no pipe or device, with --config"),
         ("a\0b", "cannot be read (not a path); mend its rights, or name another with --config"),
     ],
 )

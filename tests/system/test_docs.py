@@ -1,16 +1,23 @@
 """The words are true: what the code knows by name, the documents name too; what they show can be used."""
 
 import ast
+import asyncio
+import os
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
 from gateway.config.load import load
-from gateway.config.model import Config
+from gateway.config.model import Config, Credential
+from gateway.config.tree import Tree
 from gateway.errors import ERRORS, GatewayError
 from gateway.mistakes import MISTAKES, Mistake
 from gateway.observe.metrics import METRICS, PREFIX, Row
@@ -147,8 +154,8 @@ def test_every_event_is_told() -> None:
     assert told <= found, told - found
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, file: Path = ROOT / "README.md") -> list[str]:
+    return re.findall(rf"(?m)^```{language}\n((?s:.*?))^```", file.read_text(encoding="utf-8"))
 
 
 def test_the_readme_s_configuration_loads() -> None:
@@ -200,3 +207,101 @@ def test_every_command_in_the_documents_is_a_verb() -> None:
     for file in documents():
         for verb in re.findall(r"oic-gateway ([a-z]+)", "\n".join(re.findall(r"`([^`]+)`", file.read_text()))):
             assert verb in known, (file.name, verb)
+
+
+def all_blocks(language: str) -> list[Any]:
+    return [
+        pytest.param(text, id=f"{file.name}-{n}")
+        for file in documents()
+        for n, text in enumerate(blocks(language, file))
+    ]
+
+
+@pytest.mark.parametrize("text", all_blocks("yaml"))
+def test_every_snippet_of_configuration_can_be_pasted(tmp_path: Path, text: str) -> None:
+    """A snippet has keys of the file, of a route or of a credential; the rest of the file is made up around it."""
+    snippet = Tree(text).value
+    if "groups" in snippet:
+        return  # rules of Prometheus
+    [credential] = {route["credential"] for route in snippet.get("routes", [])} or {"orders-app"}
+    secret = {"client_secret": {"env": "SECRET"}}
+    whole: dict[str, Any] = {
+        "credentials": {credential: {"token_url": "https://idcs.example/token", "client_id": "x", **secret}},
+        "routes": [{"name": "o", "path": "/", "upstream": "https://oic.example/", "credential": credential}],
+    }
+    for key, value in snippet.items():
+        if key == "credentials":
+            for name, one in value.items():
+                whole["credentials"][name] = whole["credentials"].get(name, {}) | one
+        elif key in Config.model_fields:
+            whole[key] = value
+        elif key in Credential.model_fields:
+            whole["credentials"][credential][key] = value
+        else:
+            whole["routes"][0][key] = value
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    load(file, environ={}, check_secrets=False)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each call of `oic-gateway` in a block of shell."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(re.split(r" [>&|]", line)[0], comments=True)
+        if words[:1] == ["oic-gateway"]:
+            yield words[1:]
+
+
+@pytest.mark.parametrize("text", all_blocks("sh"))
+def test_every_command_line_can_be_pasted(text: str) -> None:
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+    for words in commands(text):
+        done = subprocess.run(
+            [sys.executable, "-c", PARSE, *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+PARSE = """
+import sys
+from gateway import cli
+cli._parser(sys.argv[1:]).parse_args(cli._plain(sys.argv[1:]))
+"""
+
+# In place of `sleep`: waits for what the command before has started, however slow the machine is.
+WAITING = """
+ip link set lo up
+ports=({ports})
+sleep() {{
+  until (exec 3<>/dev/tcp/127.0.0.1/${{ports[0]}}) 2>/dev/null; do command sleep 0.05; done
+  ports=("${{ports[@]:1}}")
+}}
+"""
+AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
+
+
+@pytest.mark.parametrize(
+    ("number", "ports", "status", "shown"),
+    [
+        (0, "8181 8080", 0, ("hydraulic pump", "HTTP/1.1 201", "x-oracle-ics-instance-id")),
+        (1, "8181", 0, ("FAIL", "ServiceInvoker")),
+    ],
+)
+async def test_what_the_sandbox_s_page_shows_runs(
+    tmp_path: Path, number: int, ports: str, status: int, shown: tuple[str, ...]
+) -> None:
+    """In a network of its own, so that its ports are free."""
+    text = blocks("sh", ROOT / "docs" / "sandbox.md")[number].replace("/tmp/played", str(tmp_path / "played"))
+    process = await asyncio.create_subprocess_exec(
+        *("unshare", "--net", *AS_ROOT, "--", "bash", "-c", WAITING.format(ports=ports) + text + "wait\n"),
+        cwd=tmp_path,
+        env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    told = out.decode()
+    assert process.returncode == status, told
+    assert [text for text in shown if text not in told] == [], told
