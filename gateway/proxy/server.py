@@ -381,6 +381,8 @@ class CallerConnection(Paced):
             self._flow(True)  # noqa: FBT003 - go or stop, in one word
         if data:
             self.data_received(data)
+        if self._has_ended and not body.arrived and body.broken is None:  # its rest can come no more
+            self.close()
         return body
 
     def _give_up(self, error: GatewayError, said: bytes) -> None:

@@ -121,3 +121,26 @@ def test_the_system_tells_who_is_gone(tmp_path: Path, address: str, leave: objec
         leave(caller)
         assert accepted.recv(1) == b"" if leave is not reset else True
         assert is_gone(accepted, was_held=False)[0] is gone
+
+
+async def test_a_request_whose_body_can_come_no_more_is_given_up_at_once() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(talk: Talk) -> None:
+        await talk.request()
+        await go_on.wait()
+        await talk.say(OK)
+
+    async with scene(slow) as (gate, upstream, _):
+        caller = await gate.caller()
+        await caller.say(GET + POST.replace(b"Length: 2", b"Length: 20"))
+        caller.writer.write_eof()
+        await upstream.until(lambda: upstream.connections == 1)
+        [connection] = gate.server.connections
+        await until(lambda: connection._has_ended)
+        go_on.set()
+        assert (await caller.reply())[2] == b"ok"
+        assert await caller.rest() == b""
+        _, record = await gate.recorded(2)
+        assert (record.status, record.error) == (499, "caller-gone")
+        assert upstream.connections == 1
