@@ -64,7 +64,9 @@ class Gateway(Desk):
         self._history = Noting(config)
         self._metrics.watch_history(lambda: self._history.lost)
         self._inquiry = Inquiry(self._parts)
-        self._forward = Forward(self._assembly.table, metrics=self._metrics, sink=self._finished, pseudonym=pseudonym)
+        self._forward = Forward(
+            self._assembly.table, metrics=self._metrics, sink=self._finished, begun=self._begun, pseudonym=pseudonym
+        )
         limits = config.limits
         places = Places(capacity.connections, refused=capacity.refused, address_share=limits.address_share)
         self._shortages = Shortages(capacity, places)
@@ -149,6 +151,11 @@ class Gateway(Desk):
     def _finished(self, record: Record) -> None:
         """A request has come to its end, and leaves its line in the log and in the history."""
         self._history.note(self._records.write(record))
+        self._history.end(record)
+
+    def _begun(self, record: Record) -> None:
+        """A request that may change something is about to be sent."""
+        self._history.begin(record)
 
     def _spawn(self, closing: Coroutine[Any, Any, None]) -> None:
         """Has it done in the background, and before the end."""

@@ -226,6 +226,16 @@ class LoopDetected(GatewayError):
     remedy = "Let the `upstream` of the route name OIC, and not this gateway or another one that leads back to it."
 
 
+class Lost(GatewayError):
+    """A call whose process was killed; only ever seen in the history."""
+
+    code = "lost"
+    status = 500
+    blame = "gateway"
+    meaning = "The process that served the call was killed before the call ended; whether OIC acted is unknown."
+    remedy = "Look for the run in OIC before trying again; the log says when and how the process ended."
+
+
 class Internal(GatewayError):
     """A defect of the gateway itself; the log holds the trace."""
 
@@ -255,5 +265,6 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Overloaded,
     Draining,
     LoopDetected,
+    Lost,
     Internal,
 )

@@ -9,6 +9,7 @@ from gateway.config.model import Config
 from gateway.history.memory import MemoryHistory
 from gateway.history.port import Found, Health, History, Limits, NoneKept
 from gateway.history.query import Query
+from gateway.observe.record import Record
 
 if TYPE_CHECKING:
     from gateway.history.reading import Reader
@@ -46,9 +47,13 @@ def reader_of(config: Config) -> "Reader | None":
 
 
 class Noting:
-    """The history of this process as the configuration of the moment wants it. `note` is that of the history itself."""
+    """The history of this process as the configuration of the moment wants it. `note`, `begin` and `end` are those of
+    the history itself.
+    """
 
     note: Callable[[bytes], None]
+    begin: Callable[[Record], None]
+    end: Callable[[Record], None]
 
     def __init__(self, config: Config) -> None:
         self._past = 0
@@ -94,7 +99,7 @@ class Noting:
     def _begin(self, config: Config) -> None:
         self._place, self._limits = place_of(config), limits_of(config)
         self._history = _opened(self._place, self._limits)
-        self.note = self._history.note
+        self.note, self.begin, self.end = self._history.note, self._history.begin, self._history.end
 
     async def _leave(self, history: History, *, counted: int) -> None:
         await asyncio.to_thread(history.close, FLUSH)

@@ -9,14 +9,15 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 from gateway.history import tables
+from gateway.history.begun import Begun, is_running, process_name
 from gateway.history.port import Found, Limits, Unsearchable
-from gateway.history.query import FIRST, Query
+from gateway.history.query import FIRST, Query, newest, sift
 from gateway.history.volume import ENDS, bytes_used, volume_of
 
 PATIENCE = 2.0
@@ -48,6 +49,8 @@ class Book:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._open: tuple[sqlite3.Connection, tuple[int, int]] | None = None
+        self._process = process_name(os.getpid()) or str(os.getpid())
+        self._tracked: set[int] = set()  # the numbers of calls under way that the open file has
 
     def open(self) -> None:
         """Raises Unusable where that cannot be done."""
@@ -59,9 +62,22 @@ class Book:
         with self._telling():
             tables.note(self._connection(), lines)
 
+    def track(self, under_way: Mapping[int, Begun]) -> None:
+        """Has the file hold these calls under way, by their numbers, and no others of this process. Raises Unusable."""
+        if self._open is None and not under_way:
+            return
+        with self._telling():
+            connection = self._connection()
+            ended, began = self._tracked - under_way.keys(), under_way.keys() - self._tracked
+            if ended or began:
+                lines = [(number, under_way[number].lost_line()) for number in sorted(began)]
+                tables.track(connection, self._process, ended=ended, began=lines)
+                self._tracked = set(under_way)
+
     def forget(self, limits: Limits, oldest: int) -> bool:
         """Lets go of some calls that are too old or too many; whether there are more of them. Raises Unusable."""
         with self._telling():
+            tables.forget_begun(self._connection(), oldest)
             return tables.forget(self._connection(), limits, oldest)
 
     def room(self) -> int | None:
@@ -131,10 +147,11 @@ class Book:
         connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
         try:
             _prepare(connection, self._path)
+            tables.end_all(connection, self._process)  # of before the file was opened once more
         except (sqlite3.Error, OSError):
             connection.close()
             raise
-        self._open = connection, identity
+        self._open, self._tracked = (connection, identity), set()
         return connection
 
 
@@ -152,11 +169,19 @@ def read(path: str | Path, query: Query, *, keep: float, now: float, until: floa
             connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
             if not _is_ours(connection):
                 return Found((), 0, "file")
-            return Found(tuple(tables.find(connection, query)), tables.kept(connection), "file")
+            lines = newest((*tables.find(connection, query), *_lost(connection, query)), query.limit)
+            return Found(tuple(lines), tables.kept(connection), "file")
     except (sqlite3.Error, OSError) as cause:
         if _code(cause) == sqlite3.SQLITE_INTERRUPT:
             raise Unsearchable("the search takes too long; narrow it by a time or a rarer value") from cause
         raise Unsearchable(_told(path, cause)) from cause
+
+
+def _lost(connection: sqlite3.Connection, query: Query) -> Sequence[bytes]:
+    """The lines of calls that answer the query and whose process ended before they did."""
+    begun = tables.begun(connection)
+    running = {process: is_running(process) for process, _ in begun}
+    return sift(query, [line for process, line in begun if not running[process]])
 
 
 def _told(path: str | Path, cause: Exception) -> str:
@@ -226,6 +251,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not _is_ours(connection):
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # so that the file can become smaller again
         connection.executescript(tables.TABLES)
+    connection.execute(tables.BEGUN)
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
     _write_ahead(connection)

@@ -7,6 +7,7 @@ Tokens may lie on the same volume. Where it has too little left for them, whoeve
 room back: the file is removed, and another is made when there is room for both.
 """
 
+import itertools
 import logging
 import threading
 import time
@@ -16,11 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from gateway.history.begun import Begun, begun_of
 from gateway.history.book import Book, Unusable
 from gateway.history.port import Found, Health, Limits
 from gateway.history.query import FIRST, Query
 from gateway.history.reading import Reader
 from gateway.observe.log import say
+from gateway.observe.record import Record
 
 log = logging.getLogger("gateway.history")
 
@@ -58,6 +61,9 @@ class FileHistory:
         self._max_lines = max_lines
         self._interval = interval
         self._pending: deque[bytes] = deque()
+        self._under_way: dict[int, tuple[int, Record]] = {}  # by identity; the thread looks, the loop changes
+        self._numbers = itertools.count()
+        self._is_changed = False  # calls have begun or ended since the thread looked
         self._bell: Bell = SimpleQueue()
         self._waiting: list[threading.Event] = []
         self._taken = self._given = 0  # bytes that came and went; each is counted by one thread only
@@ -82,7 +88,22 @@ class FileHistory:
             return
         self._pending.append(line)
         self._taken += size
-        if self._idle:  # rings once per batch, not once per call
+        self._ring()
+
+    def begin(self, record: Record) -> None:
+        """See `History`."""
+        self._under_way[id(record)] = next(self._numbers), record
+        self._is_changed = True
+        self._ring()
+
+    def end(self, record: Record) -> None:
+        """See `History`."""
+        if self._under_way.pop(id(record), None) is not None:
+            self._is_changed = True
+            self._ring()
+
+    def _ring(self) -> None:
+        if self._idle:  # once per batch, not once per call
             self._idle = False
             self._bell.put(None)
 
@@ -126,7 +147,7 @@ class FileHistory:
         self._begin()
         while not self._closing:
             self._idle = True
-            if not self._pending and not self._waiting:  # looked at after `_idle` is set: a call before has not rung
+            if not (self._pending or self._waiting or self._is_changed):  # after `_idle`: a call before has not rung
                 self._wait(LOOK)
             self._idle = False
             if self._is_at_rest():
@@ -136,6 +157,7 @@ class FileHistory:
                 self._wait(_FAULT_PAUSE if self._trouble else self._interval)
             self._round()
         self._round()
+        self._track({})
         self._book.close()
 
     def _begin(self) -> None:
@@ -148,7 +170,8 @@ class FileHistory:
 
     def _is_at_rest(self) -> bool:
         """Whether there is nothing to do but to see whether the volume has room."""
-        return not (self._pending or self._waiting or self._closing) and time.monotonic() < self._forgot + _AT_REST
+        has_work = self._pending or self._waiting or self._is_changed or self._closing
+        return not has_work and time.monotonic() < self._forgot + _AT_REST
 
     def _have_room(self) -> bool:
         """Whether the volume has room for calls; where it has not, it gets back what the history has of it."""
@@ -178,8 +201,12 @@ class FileHistory:
     def _round(self) -> None:
         """Writes what waits, tells those who wait for it, and lets go of what is too much."""
         waiting, self._waiting = self._waiting, []
+        is_changed, self._is_changed = self._is_changed, False
+        under_way = dict(self._under_way)  # before the lines: a call that is not in it any more has its line there
         while self._pending and not self._abandoned and self._write():
             self._forget()
+        if is_changed and not self._abandoned:
+            self._track({number: begun_of(record) for number, record in under_way.values()})
         for settled in waiting:
             settled.set()
         while not (self._pending or self._waiting or self._closing) and self._forget():
@@ -204,6 +231,16 @@ class FileHistory:
             self._seen = self._refused
             self._given += sum(map(len, lines))
         return True
+
+    def _track(self, under_way: dict[int, Begun]) -> None:
+        """Writes which calls are under way; in trouble, which is told of their lines, later."""
+        if (self._pending and not self._closing) or not self._have_room():
+            self._is_changed = bool(self._pending)
+            return
+        try:
+            self._book.track(under_way)
+        except Unusable as error:
+            self._is_changed = error.is_busy
 
     def _lose(self, lines: list[bytes]) -> None:
         self._unwritten += len(lines)

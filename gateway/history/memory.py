@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gateway.history.port import Found, Health, Limits
 from gateway.history.query import FIRST, Query, newest, sift, spelt, time_of
+from gateway.observe.record import Record
 
 CALLS = 10_000
 """How many are kept where nothing is said."""
@@ -33,6 +34,12 @@ class MemoryHistory:
         self._size += len(line) + OBJECT
         if self._size > self._most or len(self._lines) > self._calls:
             self._drop()
+
+    def begin(self, record: Record) -> None:
+        """See `History`; nothing outlives the process."""
+
+    def end(self, record: Record) -> None:
+        """See `History`."""
 
     async def find(self, query: Query) -> Found:
         """See `History`; it holds up nobody else on the loop."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gateway.history.query import Query, newest
+from gateway.observe.record import Record
 
 Where = Literal["memory", "file"]
 
@@ -62,6 +63,14 @@ class History(Protocol):
 
     def note(self, line: bytes) -> None:
         """Keeps a record, spelt as its JSON line; never waits, never raises."""
+
+    def begin(self, record: Record) -> None:
+        """A call that may change something is about to be sent; its record is not complete. What outlives the process
+        finds it even if the process is killed.
+        """
+
+    def end(self, record: Record) -> None:
+        """The call of the record has ended, and its line was noted."""
 
     async def find(self, query: Query) -> Found:
         """The newest calls that answer the query, all included that were noted before. Raises Unsearchable."""

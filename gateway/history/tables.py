@@ -7,7 +7,7 @@ value that leads it stands in the index as well: only lines that are shown are f
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -40,6 +40,19 @@ PRAGMA application_id = {OURS};
 PRAGMA user_version = {VERSION};
 COMMIT;
 """  # noqa: S608 - numbers of this module
+BEGUN = """
+CREATE TABLE IF NOT EXISTS begun (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, process TEXT NOT NULL, number INTEGER NOT NULL, came INTEGER NOT NULL,
+    line BLOB NOT NULL, UNIQUE (process, number)
+)
+"""
+"""Calls under way, and those whose process ended before they did. A file of an older gateway has no such table."""
+MOST_BEGUN = 10_000
+_BEGIN = "INSERT OR REPLACE INTO begun (process, number, came, line) VALUES (?, ?, ?, ?)"
+_END = "DELETE FROM begun WHERE process = ? AND number = ?"
+_END_ALL = "DELETE FROM begun WHERE process = ?"
+_OLDEST_BEGUN = "SELECT id, came, (SELECT max(id) FROM begun) FROM begun ORDER BY id LIMIT 1"
+_FORGET_BEGUN = "DELETE FROM begun WHERE id <= ? OR came < ?"
 _NOTE = f"""
 INSERT INTO call (id, instance_id, request_id, route, client, status, line)
 SELECT coalesce(max(id) + 1, ?1), ?2, ?3, ?4, ?5, ?6, ?7 FROM call WHERE id BETWEEN ?1 AND ?1 + {(1 << _SHIFT) - 1}
@@ -79,6 +92,35 @@ def note(connection: sqlite3.Connection, lines: Sequence[bytes]) -> None:
     with _change(connection):
         connection.executemany(_NOTE, map(_row, lines))
         connection.execute(_COUNT, (len(lines),))
+
+
+def track(
+    connection: sqlite3.Connection, process: str, *, ended: Iterable[int], began: Iterable[tuple[int, bytes]]
+) -> None:
+    """Writes which calls of a process have begun, and takes out those that have ended, by their numbers."""
+    with _change(connection):
+        connection.executemany(_END, ((process, number) for number in ended))
+        rows = ((process, number, instant(_facts(line).time), line) for number, line in began)
+        connection.executemany(_BEGIN, rows)
+
+
+def end_all(connection: sqlite3.Connection, process: str) -> None:
+    """Takes out all calls of a process."""
+    connection.execute(_END_ALL, (process,))
+
+
+def begun(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+    """The process and the line of each call that has begun and not ended."""
+    if not _number(connection, "SELECT count(*) FROM sqlite_master WHERE name = 'begun'"):
+        return []
+    return connection.execute("SELECT process, line FROM begun").fetchall()
+
+
+def forget_begun(connection: sqlite3.Connection, oldest: int) -> None:
+    """Lets go of calls that never ended and came before `oldest` (milliseconds), or are too many."""
+    found = connection.execute(_OLDEST_BEGUN).fetchone()
+    if found is not None and (found[1] < oldest or found[2] - found[0] >= MOST_BEGUN):
+        connection.execute(_FORGET_BEGUN, (found[2] - MOST_BEGUN, oldest))
 
 
 def forget(connection: sqlite3.Connection, limits: Limits, oldest: int) -> bool:

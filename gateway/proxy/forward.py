@@ -81,10 +81,13 @@ class Forward:
         *,
         metrics: Metrics,
         sink: Sink,
+        begun: Callable[[Record], None] | None = None,
         luck: Callable[[], float] = random.random,
         pseudonym: str = PSEUDONYM,
     ) -> None:
-        """`pseudonym`: the name of this running gateway in `Via`, by which a loop is known."""
+        """`begun` is told of each call that may change something, before it is sent. `pseudonym`: the name of this
+        running gateway in `Via`, by which a loop is known.
+        """
         self.table = table
         self.closing = False
         self.draining = False
@@ -93,6 +96,7 @@ class Forward:
         self.idle = asyncio.Event()
         self.idle.set()
         self._sink = sink
+        self._begun = begun
         self._luck = luck
         self._pseudonym = pseudonym
         self._unrouted = metrics.route(UNROUTED)
@@ -172,6 +176,8 @@ class Forward:
         errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)
         if route.edits is not None or exchange.body.removed or not EDITED.isdisjoint(head.noted):
             edit(errand)
+        if self._begun is not None and tries.method not in attempts.SAFE_METHODS:
+            self._begun(exchange.record)
         verdict = attempts.AT_ONCE
         while verdict.step is not Step.DELIVER:
             if verdict.pause:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.sandbox import Sandbox
-from tests.fakes.process import Document, Process, gateway, run
+from tests.fakes.process import Document, Process, gateway, request, run
 from tests.system.scene import SECRETS, Settings, before, route, settings, written
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
@@ -173,6 +173,30 @@ async def test_one_that_is_killed_loses_what_it_had_not_written(tmp_path: Path, 
         await calls(gate, 5)
         assert (await asked(gate))["kept"] == 25
         assert len(await found(gate, limit="100")) == 25
+
+
+async def test_unsafe_calls_of_a_killed_worker_are_found_as_lost(tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.switches.slow_gate = asyncio.Event()
+    async with before(tmp_path, sandbox, workers=2, **kept(tmp_path, in_file=True)) as gate:
+        await calls(gate, 1)
+        for method in ("POST", "GET"):
+            caller = await gate.caller()
+            await caller.say(request("/slow/1", f"X-Request-Id: {method}", "Content-Length: 0", method=method))
+        await sandbox.calls.reached(3)
+        with closing(sqlite3.connect(file_of(tmp_path))) as connection:
+            async with asyncio.timeout(20):
+                while connection.execute("SELECT count(*) FROM begun").fetchone() != (1,):
+                    await gate.ask("/livez")
+        assert len(await found(gate)) == 1
+        for worker in (await gate.ask("/status"))[1]["workers"]:
+            os.kill(worker["pid"], signal.SIGKILL)
+        await gate.said("worker-started", 4)
+        [lost, _] = await found(gate)
+        assert (lost["request_id"], lost["route"], lost["method"], lost["status"]) == ("POST", "slow", "POST", None)
+        assert lost["error"] == "lost"
+        sandbox.switches.slow_gate.set()
+    ended = await run("instances", "-c", tmp_path / "gateway.yaml", "--request-id", "POST", **SECRETS)
+    assert (ended.status, "lost" in ended.out) == (0, True)
 
 
 async def test_a_killed_worker_s_memory_goes_with_it(tmp_path: Path, sandbox: Sandbox) -> None:

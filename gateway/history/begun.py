@@ -1,0 +1,59 @@
+"""Calls that have begun: what a history holds of them in case their process ends before they do.
+
+A process is known by its id and the moment of its start: another one may have the same id later.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.errors import Lost
+from gateway.observe.record import Record, line
+
+_START = 19  # the place of `starttime` in /proc/PID/stat behind the name, which may hold anything (proc(5))
+
+
+class Begun(NamedTuple):
+    """A call under way, as it is about to be sent."""
+
+    time: str
+    request_id: str | None
+    route: str | None
+    credential: str | None
+    client: str | None
+    method: str | None
+    path: str | None
+
+    def lost_line(self) -> bytes:
+        """The record of the call, to be shown if no other is ever written."""
+        return line(Record(**self._asdict(), error=Lost.code, reason=Lost.meaning))
+
+
+def begun_of(record: Record) -> Begun:
+    """What is known of a call whose record is not complete."""
+    return Begun(*(getattr(record, name) for name in Begun._fields))
+
+
+def process_name(pid: int) -> str | None:
+    """What tells a process from all others of this machine; None where none has this id."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except FileNotFoundError:
+        return None if Path("/proc/self/stat").exists() or not _exists(pid) else str(pid)
+    except OSError:  # it has just ended
+        return None
+    return f"{pid} {stat.rpartition(b')')[2].split()[_START].decode()}"
+
+
+def is_running(name: str) -> bool:
+    """Whether the process of this name has not ended."""
+    pid, _, _ = name.partition(" ")
+    return process_name(int(pid)) == name
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True

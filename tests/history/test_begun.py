@@ -1,0 +1,160 @@
+"""Calls whose process is killed: found as lost, and only they."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.history import tables
+from gateway.history.begun import is_running, process_name
+from gateway.history.book import Book, read
+from gateway.history.file import FileHistory
+from gateway.history.query import Query
+from gateway.observe.record import Record
+from gateway.observe.stamp import stamp
+from tests.fakes.process import ROOT
+from tests.history.lines import EVERYTHING, START, Turned, spelt
+
+
+def call(number: int, **more: str) -> Record:
+    facts: dict[str, Any] = {
+        "request_id": f"request-{number}",
+        "route": "orders",
+        "method": "POST",
+        "path": "/orders/",
+        **more,
+    }
+    return Record(time=stamp(START + number), **facts)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db.history"
+
+
+@pytest.fixture
+def history(path: Path) -> Iterator[FileHistory]:
+    history = FileHistory(path, EVERYTHING, clock=Turned(START + 100), interval=0.001)
+    yield history
+    history.close(5)
+
+
+def entries(path: Path) -> list[str]:
+    """The request ids of the calls that the file holds as begun."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [json.loads(line)["request_id"] for _, line in tables.begun(connection)]
+
+
+def until_entries(path: Path, *names: str) -> None:
+    until = time.monotonic() + 60
+    while not path.exists() or entries(path) != list(names):
+        assert time.monotonic() < until
+        time.sleep(0)
+
+
+def lost(path: Path, query: Query | None = None) -> list[dict[str, object]]:
+    found = read(path, query or Query(), keep=1e9, now=START + 200, until=time.monotonic() + 10)
+    return [document for line in found.lines if (document := json.loads(line))["error"] == "lost"]
+
+
+def test_an_entry_is_there_until_the_call_has_ended(history: FileHistory, path: Path) -> None:
+    one, other = call(1), call(2)
+    history.begin(one)
+    history.begin(other)
+    until_entries(path, "request-1", "request-2")
+    assert lost(path) == []
+    history.note(spelt(1))
+    history.end(one)
+    until_entries(path, "request-2")
+
+
+def test_a_stop_leaves_no_entry(history: FileHistory, path: Path) -> None:
+    history.begin(call(1))
+    until_entries(path, "request-1")
+    history.close(5)
+    assert entries(path) == []
+
+
+def test_a_call_that_never_began_ends_without_a_trace(history: FileHistory, path: Path) -> None:
+    history.note(spelt(1))
+    history.end(call(1))
+    history.close(5)
+    assert entries(path) == []
+
+
+KILLED = """
+import sys
+from gateway.history.file import FileHistory
+from gateway.history.port import Limits
+from gateway.observe.record import Record
+history = FileHistory(sys.argv[1], Limits(None, 1e9, 1 << 40), interval=0.001)
+for number, time in enumerate(sys.argv[2:]):
+    facts = {"request_id": f"request-{number}", "client": f"10.0.0.{number}", "route": "orders", "method": "POST"}
+    history.begin(Record(time=time, path="/orders/", **facts))
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_calls_of_a_killed_process_are_found_as_lost(path: Path) -> None:
+    times = [stamp(START + number) for number in range(3)]
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path), *times], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        until_entries(path, "request-0", "request-1", "request-2")
+        assert lost(path) == []
+        process.send_signal(signal.SIGKILL)
+    assert [each["request_id"] for each in lost(path)] == ["request-2", "request-1", "request-0"]
+    [only] = lost(path, Query(route="orders", client="10.0.0.1"))
+    assert (only["request_id"], only["status"], only["method"], only["path"]) == ("request-1", None, "POST", "/orders/")
+    assert only["reason"]
+    assert lost(path, Query(status="5xx")) == []
+    assert len(lost(path, Query(limit=1))) == 1
+
+
+def test_lost_calls_go_with_their_time(path: Path) -> None:
+    book = Book(path)
+    with closing(book):
+        lines = [(number, spelt(number)) for number in range(4)]
+        tables.track(book._connection(), "1 1", ended=(), began=lines)
+        assert len(tables.begun(book._connection())) == 4
+        book.forget(EVERYTHING, round((START + 2) * 1000))
+        assert [line for _, line in tables.begun(book._connection())] == [spelt(2), spelt(3)]
+
+
+def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MOST_BEGUN", 3)
+    book = Book(path)
+    with closing(book):
+        tables.track(book._connection(), "1 1", ended=(), began=[(number, spelt(number)) for number in range(10)])
+        book.forget(EVERYTHING, 0)
+        assert [line for _, line in tables.begun(book._connection())] == [spelt(7), spelt(8), spelt(9)]
+
+
+def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
+    book = Book(path)
+    book.note([spelt(1)])
+    book._connection().execute("DROP TABLE begun")
+    book.close()
+    assert len(read(path, Query(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
+
+
+def test_a_process_is_known_by_its_start_too() -> None:
+    name = process_name(os.getpid())
+    assert name is not None
+    assert is_running(name)
+    assert not is_running(f"{os.getpid()} 1")
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    assert process_name(gone.pid) is None
