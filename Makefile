@@ -24,12 +24,13 @@ demo: $(RUNTIME)  ## take a tour: sandbox and gateway as real processes, verifie
 	@$(BIN)/python -m demo.tour $(ARGS)
 
 test: $(STAMP) $(AJV)/.installed $(OCI)  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
-	@{ command -v redis-server && perl -MHTTP::Tiny -e 1; } >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) apt-get install -qq --no-install-recommends -y redis-server perl; } >/dev/null 2>&1 || \
-		echo "the tests need a real Redis and Perl; by hand: apt-get install redis-server perl" >&2
+	@{ perl -MHTTP::Tiny -e 1 && for name in redis-server curl ip unshare; do command -v $$name || exit 1; done; } \
+		>/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -qq --no-install-recommends \
+		-y redis-server perl curl iproute2 util-linux; } >/dev/null 2>&1 || \
+		echo "by hand: apt-get install redis-server perl curl iproute2 util-linux; the tests need them" >&2
 	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
-CLIENT_PACKAGES := curl iproute2 util-linux default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc \
+CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc \
 	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
 
 test-clients: $(STAMP)  ## SOAP clients of other languages read the gateway's Faults; installs them (Debian)
