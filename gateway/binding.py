@@ -6,11 +6,14 @@ Nothing is ever removed but a socket that this process has bound, or one on whic
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import select
 import socket
 import stat
 import struct
+import time
+from collections.abc import Iterator
 
 ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))  # a family or an address that this machine does not have
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
@@ -21,6 +24,8 @@ NO_SYN = struct.pack(
     "HBBIHBBIHBBIHBBIHBBI", 0x30, 0, 0, 13, 0x54, 0, 0, 0x12, 0x15, 0, 1, 0x02, 6, 0, 0, 0, 6, 0, 0, 2**32 - 1
 )
 PROBE = 1.0  # seconds that another process has to take a connection
+TURN = 5.0  # seconds that others may take to bind in the same folder
+PAUSE = 0.01
 
 
 def bind_tcp(host: str, port: int) -> list[socket.socket]:
@@ -44,9 +49,10 @@ class UnixSocket:
         self._path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._bind()
-            self._identity = _identity(path)
-            self.socket.listen()
+            with _alone_in(os.path.dirname(path) or "."):  # noqa: PTH120 - a socket's address, not a path of ours
+                self._bind()
+                self._identity = _identity(path)
+                self.socket.listen()
         except OSError:
             self.socket.close()
             raise
@@ -151,6 +157,39 @@ def are_readable(descriptors: list[int]) -> set[int]:
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
     return {descriptor for descriptor, _ in poll.poll(0)}
+
+
+@contextlib.contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Lets one process at a time bind sockets in a folder. Of two that find the same dead socket, one would remove what
+    the other has just bound: until it listens it refuses connections as a dead one does, and it may have got the number
+    of the dead one's inode. Without the lock where the folder cannot be locked. Raises OSError where others hold it.
+    """
+    descriptor = -1
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if descriptor >= 0:
+            _lock(descriptor)
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    until = time.monotonic() + TURN
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise OSError(f"another process has locked its folder for {TURN:g} s") from None
+            time.sleep(PAUSE)
+        except OSError:  # not every file system has locks
+            return
+        else:
+            return
 
 
 def _remove_dead(path: str) -> None:
