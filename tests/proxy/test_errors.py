@@ -100,7 +100,12 @@ CASES = [
     Case("uri-too-long", asks("/orders/" + "x" * 9000)),
     Case("expectation-failed", asks("/orders/1", "Expect: a-miracle")),
     Case("token-refused", tokens=(refusal("invalid_client", 401),)),
-    Case("token-unavailable", tokens=(NO_ANSWER,), fields=("Retry-After: 1",)),
+    Case(
+        "token-unavailable",
+        tokens=(NO_ANSWER,),
+        settings={"credential": {"token_wait": "50ms"}},  # less than the pause before the next try
+        fields=("Retry-After: 1",),
+    ),
     Case("upstream-timeout", script=(silence,), settings={"route": {"timeout": {"response": "50ms"}}}),
     Case("upstream-broken", script=(b"NOT HTTP AT ALL\r\n\r\n",)),
     Case(
