@@ -23,7 +23,7 @@ from gateway.history.port import Found
 from gateway.history.query import Query
 from gateway.inquiry import Inquiry
 from gateway.network.loop import name_troubles, watch_names
-from gateway.noting import Noting
+from gateway.noting import Noting, import_history
 from gateway.oauth.source import Readiness, TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.log import Log, say
@@ -41,7 +41,7 @@ from gateway.proxy.upstream import ConnectionBudget
 from gateway.service import capacity_of, choose_pseudonym, live, raise_file_limit
 from gateway.shortage import Shortages
 from gateway.watching import gauges, log_stale_serving
-from gateway.wiring import Assembly, Parts
+from gateway.wiring import Assembly, LoadedFiles, Parts
 
 log = logging.getLogger("gateway.app")
 
@@ -58,8 +58,7 @@ class Gateway(Desk):
         self._metrics.watch_lost(lambda: records.lost)
         capacity = capacity_of(config)
         self._parts = Parts(self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams))
-        self._parts.warm(config)
-        self._assembly = self._next = self._parts.assemble(config)
+        self._assembly = self._next = self._parts.assemble(config, self._parts.load(config))
         self._records = records
         self._history = Noting(config)
         self._metrics.watch_history(lambda: self._history.lost)
@@ -102,8 +101,13 @@ class Gateway(Desk):
         """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file or a secret that
         it names cannot be used.
         """
-        await in_thread(partial(self._parts.warm, config), owner=self)
-        self._next_config, self._next = config, self._parts.assemble(config)
+        loaded = await in_thread(partial(self._load, config), owner=self)
+        self._next_config, self._next = config, self._parts.assemble(config, loaded)
+
+    def _load(self, config: Config) -> LoadedFiles:
+        """Everything that `prepare` and `adopt` need of files; in a thread."""
+        import_history(config)
+        return self._parts.load(config)
 
     def adopt(self) -> None:
         """Takes on what was prepared last; requests under way end by the old one. What is `FIXED` stays."""

@@ -5,6 +5,7 @@ The libraries of file and Redis are loaded only here, and only when they are use
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.config.part import SecretRef
@@ -21,8 +22,29 @@ from gateway.observe.log import say
 
 log = logging.getLogger("gateway.store")
 
-Known = tuple[State, Secrets, tuple[bytes, ...], bytes]
-"""What a store was made of: settings, where its secrets are, keys, authorities."""
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles:
+    """The content of the files that `state` names: the keys that encrypt entries, the authorities (PEM) of Redis."""
+
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    ca: bytes = b""
+
+
+Known = tuple[State, Secrets, StoreFiles]
+"""What a store was made of: settings, where its secrets are, keys and authorities."""
+
+
+def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
+    """Read the files that a store needs, and import its libraries; in a thread where callers are served. Raises OSError
+    for keys or authorities that cannot be read.
+    """
+    if state is None:
+        return StoreFiles()
+    _import_libraries(state)
+    keys = tuple(secrets.sealing_key(ref) for ref in state.keys)
+    tls = state.redis.tls if state.redis is not None else None
+    return StoreFiles(keys, read_file(tls.ca, MAX_BYTES) if tls is not None and tls.ca is not None else b"")
 
 
 class Keeping:
@@ -36,18 +58,18 @@ class Keeping:
         self._stores: list[tuple[Known, Sharing]] = []
         self.memory = MemoryStore(clock)
 
-    def store(self, state: State | None, secrets: Secrets) -> Store:
+    def store(self, state: State | None, secrets: Secrets, files: StoreFiles) -> Store:
         """The store that the configuration asks for; the same one as long as settings, keys and authorities are.
 
-        A store that cannot be reached is no error, but keys and authorities that cannot be read are: OSError.
+        A store that cannot be reached is no error. Opens no file.
         """
         if state is None:
             return self.memory
-        known = state, secrets, *_files(state, secrets)
+        known = state, secrets, files
         for made_of, store in self._stores:
             if made_of == known:
                 return store
-        sealed = _sealed(state, known[2], clock=self._clock, secrets=secrets)
+        sealed = _sealed(state, files, clock=self._clock, secrets=secrets)
         made = Sharing(sealed, local=self.memory, watch=Watcher(), limit=state.timeout)
         self._stores.append((known, made))
         return made
@@ -92,9 +114,9 @@ class Watcher:
 
 
 async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
-    """Whether the store can be read and written now. Raises OSError as `Keeping.store` does."""
-    keys, _ = await in_thread(partial(_files, state, secrets), owner="state")
-    store = _sealed(state, keys, clock=clock, secrets=secrets)
+    """Whether the store can be read and written now. Raises OSError as `load_store_files` does."""
+    files = await in_thread(partial(load_store_files, state, secrets), owner="state")
+    store = _sealed(state, files, clock=clock, secrets=secrets)
     try:
         async with asyncio.timeout(PATIENCE):
             await store.check()
@@ -107,30 +129,35 @@ async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
     return store.health()
 
 
-def _files(state: State, secrets: Secrets) -> tuple[tuple[bytes, ...], bytes]:
-    keys = tuple(secrets.sealing_key(ref) for ref in state.keys)
-    tls = state.redis.tls if state.redis is not None else None
-    return keys, read_file(tls.ca, MAX_BYTES) if tls is not None and tls.ca is not None else b""
+def _import_libraries(state: State) -> None:
+    """Load what `_sealed` imports: importing opens files too."""
+    from gateway.oauth.stores import seal, sealed  # noqa: F401, PLC0415 - used in `_sealed`
+
+    if state.redis is not None:
+        from gateway.oauth.stores import redis  # noqa: F401, PLC0415 - used in `_redis`
+    else:
+        from gateway.oauth.stores import file  # noqa: F401, PLC0415 - used in `_shelf`
 
 
-def _sealed(state: State, keys: tuple[bytes, ...], *, clock: Clock, secrets: Secrets) -> Shared:
+def _sealed(state: State, files: StoreFiles, *, clock: Clock, secrets: Secrets) -> Shared:
     from gateway.oauth.stores.seal import Seal  # noqa: PLC0415 - brings cryptography
     from gateway.oauth.stores.sealed import PREFIX, SealedStore  # noqa: PLC0415 - and so does this
 
     prefix = PREFIX if state.redis is None else state.redis.prefix
-    return SealedStore(_shelf(state, clock, secrets), seal=Seal(keys), clock=clock, watch=Watcher(), prefix=prefix)
+    shelf = _shelf(state, clock, secrets, ca=files.ca)
+    return SealedStore(shelf, seal=Seal(files.keys), clock=clock, watch=Watcher(), prefix=prefix)
 
 
-def _shelf(state: State, clock: Clock, secrets: Secrets) -> Shelf:
+def _shelf(state: State, clock: Clock, secrets: Secrets, *, ca: bytes) -> Shelf:
     if state.redis is not None:
-        return _redis(state.redis, limit=state.timeout, secrets=secrets)
+        return _redis(state.redis, limit=state.timeout, secrets=secrets, ca=ca)
     from gateway.oauth.stores.file import FileShelf  # noqa: PLC0415 - brings sqlite3
 
     assert state.path is not None
     return FileShelf(state.path, clock=clock)
 
 
-def _redis(redis: Redis, *, limit: float, secrets: Secrets) -> Shelf:
+def _redis(redis: Redis, *, limit: float, secrets: Secrets, ca: bytes) -> Shelf:
     from gateway.oauth.stores.redis import Place, RedisShelf  # noqa: PLC0415 - brings redis
 
     place = read_place(redis.url)
@@ -141,7 +168,7 @@ def _redis(redis: Redis, *, limit: float, secrets: Secrets) -> Shelf:
         login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
         tls=place.is_tls,
-        ca=redis.tls.ca if redis.tls is not None else None,
+        ca=ca.decode("ascii", "ignore") or None,
         on_endless_lease=Watcher().endless_lease,
     )
 

@@ -46,6 +46,12 @@ def reader_of(config: Config) -> "Reader | None":
     return Reader(place, limits_of(config))
 
 
+def import_history(config: Config) -> None:
+    """Import what the configured history needs, which opens files; in a thread where callers are served."""
+    if place_of(config) is not None:
+        from gateway.history import file  # noqa: F401, PLC0415 - brings sqlite3
+
+
 class Noting:
     """The history of this process as the configuration of the moment wants it. `note`, `begin` and `end` are those of
     the history itself.

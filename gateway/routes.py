@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.config.model import Config
@@ -40,26 +41,51 @@ class Trust:
 Egress = Callable[[str, Proxy | None, Tls | None, Trust], Callable[[], EgressProxy] | None]
 
 
-class Routes:
-    """Compiles the routes of one configuration. Routes to one origin share its `upstreams` entry, whose connections
-    they use.
+@dataclass(frozen=True, slots=True)
+class UpstreamEndpoint:
+    """An upstream URL and how it is reached."""
+
+    base: Base
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRoute:
+    """A settled route whose certificate files and proxy secrets have been read."""
+
+    settled: SettledRoute
+    upstream: UpstreamEndpoint
+    design: UpstreamEndpoint | None
+
+
+def prepare_route(route: SettledRoute, *, egress: Egress, trust: Trust) -> PreparedRoute:
+    """Read the files that a route names; in a thread where callers are served. `egress` finds the egress proxy for a
+    URL. Raises OSError or ssl.SSLError for a file that cannot be used.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        metrics: Metrics,
-        trust: Trust,
-        egress: Egress,
-        budget: ConnectionBudget | None = None,
-    ) -> None:
-        """`egress` finds the egress proxy for a URL; `budget` bounds the connections to all upstreams together."""
+    def endpoint(url: str, base: Base) -> UpstreamEndpoint:
+        find = egress(url, route.proxy, route.tls, trust)
+        proxy = find() if find is not None else None
+        tls = trust.context(route.tls) if base.scheme == "https" else None
+        return UpstreamEndpoint(base, Origin(base.host, base.port, tls, proxy))
+
+    base = Base.of(route.upstream)
+    design = _design_of(route, base)
+    return PreparedRoute(
+        route, endpoint(route.upstream, base), None if design is None else endpoint(design, Base.of(design))
+    )
+
+
+class Routes:
+    """Compiles the routes of one configuration. Routes to one origin share its `upstreams` entry, whose connections
+    they use. Opens no file.
+    """
+
+    def __init__(self, config: Config, *, metrics: Metrics, budget: ConnectionBudget | None = None) -> None:
+        """`budget` bounds the connections to all upstreams together."""
         self._pool = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
-        self._trust = trust
-        self._egress = egress
         self._budget = budget
         self._upstreams: dict[Origin, Upstream] = {}
 
@@ -68,10 +94,9 @@ class Routes:
         """All that the compiled routes lead to."""
         return tuple(self._upstreams.values())
 
-    def compiled(self, route: SettledRoute, source: TokenSource) -> Route:
-        """One route, ready. Raises OSError or ssl.SSLError for a certificate file that cannot be used."""
-        base = Base.of(route.upstream)
-        design = _design_of(route, base)
+    def compiled(self, prepared: PreparedRoute, source: TokenSource) -> Route:
+        """One route, ready."""
+        route, design = prepared.settled, prepared.design
         return Route(
             name=route.name,
             path=route.path,
@@ -87,20 +112,17 @@ class Routes:
             kept=kept_of(cookies=route.keep_cookies, ranges=not route.rewrite),
             rewrite=route.rewrite,
             edits=Edits.of(fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query),
-            ids=_search(route.instance_id, is_developer=is_developer(base.path)),
+            ids=_search(route.instance_id, is_developer=is_developer(prepared.upstream.base.path)),
             source=source,
-            place=self._place(route, route.upstream, base),
+            place=self._place(route, prepared.upstream),
             is_developer=route.design is not None,
-            design=None if design is None else self._place(route, design, Base.of(design)),
+            design=None if design is None else self._place(route, design),
             meter=self._metrics.route(route.name),
             trouble=RouteTrouble(route.upstream, self._scopes[route.credential]),
         )
 
-    def _place(self, route: SettledRoute, url: str, base: Base) -> Place:
-        find = self._egress(url, route.proxy, route.tls, self._trust)
-        proxy = find() if find is not None else None
-        tls = self._trust.context(route.tls) if base.scheme == "https" else None
-        origin = Origin(base.host, base.port, tls, proxy)
+    def _place(self, route: SettledRoute, endpoint: UpstreamEndpoint) -> Place:
+        base, origin = endpoint.base, endpoint.origin
         if origin not in self._upstreams:
             pool = self._pool
             self._upstreams[origin] = Upstream(

@@ -19,7 +19,7 @@ from gateway.config.secrets import Secrets
 from gateway.config.settled import budgets, client_secrets, endpoint_of, hosts_of, settle
 from gateway.config.vault import Vault
 from gateway.files import MAX_BYTES, check_regular, read_file
-from gateway.keeping import Keeping
+from gateway.keeping import Keeping, StoreFiles, load_store_files
 from gateway.network.dialing import EgressProxy, Origin, basic
 from gateway.network.egress import Environment, read_proxy_url
 from gateway.oauth.budget import Budget
@@ -38,7 +38,7 @@ from gateway.proxy.rewriting import Names
 from gateway.proxy.routing import Base, Routing
 from gateway.proxy.table import Route, Table
 from gateway.proxy.upstream import ConnectionBudget, Upstream
-from gateway.routes import Routes, Trust, verifying
+from gateway.routes import PreparedRoute, Routes, Trust, prepare_route, verifying
 from gateway.watching import Watcher
 
 _ROTATING = frozenset(("authorization_code", "refresh_token"))
@@ -61,6 +61,16 @@ class Assembly:
         for name, source in self.sources.items():
             if self.config.credentials[name].prefetch:
                 source.prefetch()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFiles:
+    """What `Parts.assemble` needs of files and of the Vault for one configuration, read."""
+
+    secrets: Secrets
+    trust: Trust
+    routes: tuple[PreparedRoute, ...]
+    store: StoreFiles
 
 
 class Parts:
@@ -95,41 +105,44 @@ class Parts:
         """Closes the store of an assembly that is no longer used."""
         await self._keeping.retire(store)
 
-    def warm(self, config: Config) -> None:
-        """Reads what `assemble` needs of the Vault, so that it need not wait for OCI; in a thread where callers are
-        served. Raises SecretProblem.
+    def load(self, config: Config) -> LoadedFiles:
+        """Read what `assemble` needs of files and of the Vault; in a thread where callers are served. Changes nothing.
+        Raises OSError or ssl.SSLError for a file or a secret that cannot be used.
         """
-        self._point(config.oci)
-        parts = (config.state, config.defaults.proxy, *(route.proxy for route in config.routes))
-        for part in filter(None, parts):
-            self._secrets.warm(part)
+        secrets = self._secrets_of(config)
+        trust = Trust()
+        egress = partial(self._egress, secrets=secrets)
+        routes = tuple(prepare_route(route, egress=egress, trust=trust) for route in settle(config))
+        return LoadedFiles(secrets, trust, routes, load_store_files(config.state, secrets))
 
-    def _point(self, oci: Oci) -> None:
-        if oci != self._oci:
-            self._oci, self._sources = oci, {}
-            self._secrets = Secrets(self._environ, vault=Vault(oci))
+    def _secrets_of(self, config: Config) -> Secrets:
+        """The present ones, unless the configuration has another Vault."""
+        return self._secrets if config.oci == self._oci else Secrets(self._environ, vault=Vault(config.oci))
 
     def keep(self, config: Config) -> Store:
         """The store, the Vault and the budgets that a configuration asks for are those of `source` from now on; OSError
         where their files cannot be used.
         """
-        self._point(config.oci)
-        store = self._keeping.store(config.state, self._secrets)
+        secrets = self._secrets_of(config)
+        return self._keep(config, secrets, load_store_files(config.state, secrets))
+
+    def _keep(self, config: Config, secrets: Secrets, files: StoreFiles) -> Store:
+        if secrets is not self._secrets:
+            self._oci, self._secrets, self._sources = config.oci, secrets, {}
+        store = self._keeping.store(config.state, secrets, files)
         if store is not self._store:
             self._store, self._sources = store, {}
         self._pace(config)
         return store
 
-    def assemble(self, config: Config) -> Assembly:
-        """Compiles a configuration. Raises OSError or ssl.SSLError for a certificate file that cannot be used."""
-        trust = Trust()
-        store = self.keep(config)
-        settled = settle(config)
-        used = {route.credential for route in settled}
-        self._sources = {name: self._kept(name, config.credentials[name], trust) for name in sorted(used)}
+    def assemble(self, config: Config, loaded: LoadedFiles) -> Assembly:
+        """Compile a configuration with what `load` has read for it. Opens no file."""
+        store = self._keep(config, loaded.secrets, loaded.store)
+        used = {route.settled.credential for route in loaded.routes}
+        self._sources = {name: self._kept(name, config.credentials[name], loaded.trust) for name in sorted(used)}
         sources = {name: source for name, (_, source) in self._sources.items()}
-        maker = Routes(config, metrics=self.metrics, trust=trust, egress=self._egress, budget=self._upstreams)
-        routes = tuple(maker.compiled(route, sources[route.credential]) for route in settled)
+        maker = Routes(config, metrics=self.metrics, budget=self._upstreams)
+        routes = tuple(maker.compiled(route, sources[route.settled.credential]) for route in loaded.routes)
         table = Table(
             routing=Routing((route.path, route.base, route) for route in routes),
             names=Names.of(
@@ -257,21 +270,22 @@ class Parts:
         return self._secrets.reader(ref)
 
     def _egress(
-        self, url: str, configured: Proxy | None, tls: Tls | None, trust: "Trust"
+        self, url: str, configured: Proxy | None, tls: Tls | None, trust: "Trust", *, secrets: Secrets | None = None
     ) -> Callable[[], EgressProxy] | None:
-        """The egress proxy for a URL, with the password of now, which may raise OSError: the configured one, else what
-        HTTPS_PROXY and NO_PROXY say of https URLs. An https proxy's certificate is checked by its own `tls`, else by
-        that of what lies behind it. Raises OSError for a certificate file that cannot be used.
+        """Find the egress proxy for a URL: the configured one, else what HTTPS_PROXY and NO_PROXY say of https URLs. An
+        https proxy's certificate is checked by its own `tls`, else by that of what lies behind it. Opens no file; the
+        result reads certificate and password when it is called, in a thread, and may raise OSError.
         """
         if configured is not None:
             found = read_proxy_url(configured.url)
-            password = self._reader(configured.password) if configured.password is not None else str
+            secrets = secrets or self._secrets
+            password = secrets.reader(configured.password) if configured.password is not None else str
             username, tls = configured.username or "", configured.tls or tls
         elif (named := self._environment.proxy_for(url)) is not None:
             found, username, password = named, named.username, partial(str, named.password)
         else:
             return None
-        context = trust.context(tls) if found.is_tls else None
+        context = partial(trust.context, tls) if found.is_tls else None
         return partial(_egress_proxy, found.host, found.port, username, password, context)
 
 
@@ -292,9 +306,10 @@ def key_of(name: str, credential: Credential) -> str:
 
 
 def _egress_proxy(
-    host: str, port: int, username: str, password: Callable[[], str], tls: ssl.SSLContext | None
+    host: str, port: int, username: str, password: Callable[[], str], tls: Callable[[], ssl.SSLContext] | None
 ) -> EgressProxy:
-    return EgressProxy(host, port, basic(username, password()) if username else "", tls)
+    authorization = basic(username, password()) if username else ""
+    return EgressProxy(host, port, authorization, tls() if tls is not None else None)
 
 
 def _proof_of(credential: Credential) -> str:

@@ -74,11 +74,6 @@ class Secrets:
         files = [_look(self._base / name) for name in _files(part)]
         return *files, *(self._vault.version(ocid) for ocid in _ocids(part))
 
-    def warm(self, part: Part) -> None:
-        """Reads what `part` names of the Vault, so that the next who asks need not wait. Raises SecretProblem."""
-        for ocid in _ocids(part):
-            self._vault.read(ocid)
-
     def expire(self, part: Part) -> None:
         """Has all that `part` names read again when it is next asked for: files always are, copies of the Vault's
         secrets too unless they are but seconds old. Asks nobody.

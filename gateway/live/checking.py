@@ -45,7 +45,7 @@ async def check(config: Config, *, within: float = WHOLE) -> list[Finding]:
     """
     parts = Parts(Metrics(__version__), environ=os.environ)
     try:
-        assembly = parts.assemble(config)
+        assembly = parts.assemble(config, parts.load(config))
     except SecretProblem:
         await parts.close()
         raise

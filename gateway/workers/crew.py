@@ -18,6 +18,8 @@ from gateway.admin.server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.door import Door, naming
+from gateway.files import in_thread
+from gateway.noting import import_history
 from gateway.observe.log import Log, say, setup
 from gateway.observe.metrics import join_snapshot
 from gateway.service import FIXED, choose_pseudonym, live, raise_file_limit
@@ -101,6 +103,7 @@ class Crew:
     async def reload(self, config: Config) -> None:
         """All workers take on another configuration, or none does."""
         fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
+        await in_thread(partial(import_history, fresh), owner=self)  # the desk searches it
         await self._tell("prepare", fresh)
         self._config = fresh
         self._desk.take(fresh)

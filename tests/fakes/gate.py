@@ -126,7 +126,7 @@ class Gate:
         logging.getLogger().addHandler(self._ear)
         self.metrics = Metrics("test")
         self.parts = Parts(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
-        self.assembly = self.parts.assemble(self._settings)
+        self.assembly = self.parts.assemble(self._settings, self.parts.load(self._settings))
         self.forward = Forward(self.assembly.table, metrics=self.metrics, sink=self._sink, luck=self._luck)
         limits = self._settings.limits
         self.server = CallerServer(

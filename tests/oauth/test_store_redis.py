@@ -28,7 +28,7 @@ async def server() -> AsyncIterator[RedisServer]:
 
 
 def reached(place: Place, *, login: Login | None = None, tls: bool = False, ca: Path | None = None) -> SealedStore:
-    return sealed(RedisShelf(place, limit=2.0, login=login, tls=tls, ca=str(ca) if ca else None), Turned())
+    return sealed(RedisShelf(place, limit=2.0, login=login, tls=tls, ca=ca.read_text() if ca else None), Turned())
 
 
 async def works(store: SealedStore) -> None:

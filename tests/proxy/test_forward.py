@@ -142,7 +142,8 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
     async with Upstream(reply(200, b"second")) as second, scene() as (gate, first, identity):
         await gate.get()
         before = gate.assembly
-        gate.assembly = gate.parts.assemble(config(identity.url, second.url + "/other"))
+        changed = config(identity.url, second.url + "/other")
+        gate.assembly = gate.parts.assemble(changed, gate.parts.load(changed))
         gate.forward.table = gate.assembly.table
         for upstream in before.upstreams:
             upstream.close()

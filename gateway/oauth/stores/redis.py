@@ -95,7 +95,7 @@ class Place:
 
 
 class RedisShelf:
-    """See `Shelf`. `tls`: whether to speak TLS, trusting the authorities in the file `ca` or the system's.
+    """See `Shelf`. `tls`: whether to speak TLS, trusting the authorities in `ca` (PEM) too, besides the system's.
 
     `limit` bounds in seconds one try to connect, to one host or to several; an answer is waited for `ANSWER` at most,
     and `Sharing` waits less. `login` is for Redis, `sentinel_login` for the sentinels. `on_endless_lease` is called
@@ -121,7 +121,7 @@ class RedisShelf:
         # Of several hosts the first may be the dead one: time must be left to ask another.
         common["socket_connect_timeout"] = limit / max(1, len(place.hosts))
         if tls:
-            common |= {"ssl": True, "ssl_ca_certs": ca, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
+            common |= {"ssl": True, "ssl_ca_data": ca, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
         self._client, self._sentinels = _client(place, common, login, sentinel_login)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
