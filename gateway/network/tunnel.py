@@ -7,7 +7,10 @@ from typing import cast
 LIMIT = 16 * 1024
 """Bytes of the proxy's answer, interim responses included."""
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\n]*)?\r?\n")
+MAX_INTERIM = 16
+"""Interim responses before the answer. With every piece that arrives the answer is read from its beginning."""
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\n]*+)?\r?\n")
 _BEGINNING = b"HTTP/1."
 _END = re.compile(rb"\n\r?\n")
 
@@ -30,7 +33,7 @@ def read_answer(data: bytes) -> int | None:
     Interim responses are skipped, a line may end in a bare LF (RFC 9112 section 2.2). Raises TunnelRefused.
     """
     start = 0
-    while True:
+    for _ in range(MAX_INTERIM + 1):
         line = _STATUS_LINE.match(data, start)
         if line is None:
             _check_beginning(data[start:])
@@ -43,6 +46,7 @@ def read_answer(data: bytes) -> int | None:
         if end is None:
             return None
         start = end.end()
+    raise TunnelRefused(f"the proxy sent more than {MAX_INTERIM} interim responses")
 
 
 def _check_beginning(data: bytes) -> None:
@@ -89,11 +93,12 @@ class Tunnel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: the proxy's answer; what follows it is the origin's, and kept for the next protocol."""
+        is_inside_line = len(self._data) > len(_BEGINNING) and b"\n" not in data
         self._data += data
         if self.opened.done():
             return
         try:
-            end = read_answer(self._data)
+            end = None if is_inside_line else read_answer(self._data)
         except TunnelRefused as error:
             self._fail(error)
             return

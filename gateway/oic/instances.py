@@ -23,7 +23,7 @@ ID = re.compile(r"[!#-&(-+\--~]{1,128}")  # visible ASCII without quotes and com
 HEAD_END = re.compile(rb"\r\n\r\n|\r?\n\r?\n|\r\r")
 SALVAGED = {
     name: re.compile(
-        rb"(?i)(?:\A|[\r\n])%b[ \t]*:[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)(?=\r?\n(?![ \t])|\r(?![\n \t]))" % name
+        rb"(?i)(?:\A|[\r\n])%b[ \t]*+:[ \t]*+(?:\r?\n[ \t]++)?+([^\r\n]*+)(?=\r?\n(?![ \t])|\r(?![\n \t]))" % name
     )
     for name in (INSTANCE_ID, OPC_REQUEST_ID)
 }

@@ -11,6 +11,7 @@ from gateway.proxy.fields import CONTROL, NAME, Malformed
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
 SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
 WHOLE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+SHORT_LINE = 16  # bytes, one more than the digits of a size: what follows is a blank or an extension
 CRLF = b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
 
@@ -70,8 +71,9 @@ class ChunkReader:
         """Reads from `at` up to the end of a line, and gives where that is."""
         end = data.find(b"\n", at) + 1
         if not end:
+            before = self._line
             self._line += data[at:]
-            self._check_so_far()
+            self._check_so_far(before)
             return len(data)
         line, self._line = self._line + data[at:end], b""
         if self._state is State.SIZE:
@@ -84,13 +86,20 @@ class ChunkReader:
             self._state = State.SIZE
         return end
 
-    def _check_so_far(self) -> None:
-        """Finds a line that can come to no good end, so that nobody waits for it."""
+    def _check_so_far(self, before: bytes) -> None:
+        """Finds a line that can come to no good end, so that nobody waits for it; its beginning `before` was looked at
+        before.
+        """
         line = self._line.removesuffix(b"\r")
         if self._state is State.DATA_END and not CRLF.startswith(self._line):
             raise Malformed("a chunk is longer than its size")
         if self._state is State.SIZE:
-            if SIZE_SO_FAR.fullmatch(self._line) is None:
+            # Of a long beginning only its last byte matters, and whether an extension has begun: a line that comes byte
+            # by byte must not be read from its beginning with each.
+            short = before
+            if len(before) > SHORT_LINE:
+                short = (b"0;" if b";" in before else b"0 ") + before[-1:]
+            if SIZE_SO_FAR.fullmatch(short + self._line[len(before) :]) is None:
                 raise Malformed("a chunk's size is malformed")
             line = line.lstrip(HEX)
         if self._overhead + len(line) > self._limit:

@@ -19,6 +19,7 @@ STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL
 SHORT_LINE = 64  # bytes of a status line that is remembered
 LONGEST_OPENING = len(b"HTTP/1.1 ")
 EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # ends a head, whatever ends its lines
+LONGEST_EMPTY_LINE = 5  # bytes of that
 PLAIN_STATUS = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
 
@@ -79,10 +80,11 @@ class ReplyReader:
 
     def collect_broken_head(self, data: bytes) -> bool:
         """Adds to the head that `feed` has rejected, so that `unread_head` is all of it; true at its end, or when it is
-        too large.
+        too large. Looks at all of it where nothing is added, else at what is new.
         """
+        begin = max(0, len(self._buffer) - LONGEST_EMPTY_LINE) if data else 0
         self._buffer += data
-        return len(self._buffer) > self._head_limit or EMPTY_LINE.search(self._buffer) is not None
+        return len(self._buffer) > self._head_limit or EMPTY_LINE.search(self._buffer, begin) is not None
 
     def feed(self, data: bytes) -> None:
         """Reads what arrived. Raises Malformed where the reply is not clean HTTP/1."""

@@ -129,7 +129,7 @@ def check_beginning(window: bytes, seen: int, limits: Limits) -> None:
     end = window.find(b"\r\n")
     if (len(window) if end < 0 else end + 1) > limits.uri + METHOD_AND_VERSION:
         raise UriTooLong
-    if end >= 0 and REQUEST_LINE.fullmatch(window, 0, end) is None:
+    if end >= 0 and end + 2 > seen and REQUEST_LINE.fullmatch(window, 0, end) is None:
         raise malformed(window)
     if len(window) > limits.head:
         raise HeadersTooLarge

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.network.tunnel import TunnelRefused, connect_request, read_answer
+from gateway.network.tunnel import MAX_INTERIM, TunnelRefused, connect_request, read_answer
 
 REST = b"the origin's"
 
@@ -50,3 +50,11 @@ def test_a_tunnel_opens_whatever_the_line_ends_and_interim_answers(answer: bytes
 def test_a_refusal_is_known_at_its_first_line(answer: bytes, told: str) -> None:
     with pytest.raises(TunnelRefused, match=told):
         read_answer(answer)
+
+
+def test_interim_answers_without_end_open_no_tunnel() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    answer = interim * MAX_INTERIM + b"HTTP/1.1 200 OK\r\n\r\n"
+    assert read_answer(answer) == len(answer)
+    with pytest.raises(TunnelRefused, match="more than 16 interim responses"):
+        read_answer(interim + answer)

@@ -131,9 +131,8 @@ def read_url(text: str) -> tuple[Url, tuple[str, ...]]:
 
 def _without(text: str, letters: str) -> str:
     """Quotes may stand around white space, and that around quotes."""
-    while text != (text := text.strip(letters).strip()):
-        pass
-    return text
+    inner = [place for place, letter in enumerate(text) if letter not in letters and not letter.isspace()]
+    return text[inner[0] : inner[-1] + 1] if inner else ""
 
 
 def _with_scheme(text: str, changes: list[str]) -> str:

@@ -3,7 +3,16 @@
 import re
 from collections.abc import Mapping
 
-from gateway.proxy.rewriting.spelling import BORDER, CODED_COLON, CODED_SLASH, TAIL, Dialect
+from gateway.proxy.rewriting.spelling import (
+    BORDER,
+    BYTE_PATH_ENDS,
+    CODED_COLON,
+    CODED_SLASH,
+    PATH_ENDS,
+    TAIL,
+    Dialect,
+    hex_pattern,
+)
 
 CODES = {b"h": (b"68", b"48"), b"t": (b"74", b"54"), b"p": (b"70", b"50"), b"s": (b"73", b"53")}
 NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
@@ -37,6 +46,10 @@ def _either(letter: bytes) -> bytes:
 CODED = re.compile(rb"%(?:25){0,2}(?:2[fF]|3[aA])")
 HEX = "0123456789abcdefABCDEF"
 NO_URL = rb'"\x00-\x20<>'
+# No part of a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
+NO_PATH = NO_URL + rb"?#\x85\xa0"
+_UNICODE_ENDS = hex_pattern(PATH_ENDS, 4)
+_REF_ENDS = b"0*(?:%b)|[xX]0*(?:%b)" % ("|".join(map(str, PATH_ENDS)).encode(), hex_pattern(PATH_ENDS, 1))
 
 # The second slash behind a scheme; its first one has been met.
 _PLAIN_SCHEME = rb"(?:(?<=[pPsS]:/)|(?<=[pPsS]:\\/)|(?<=[pPsS]:\\\\/)|(?<=[pPsS]:\\\\\\/))\\{0,3}/"
@@ -63,7 +76,9 @@ JSON = Dialect(
     tail=_tail(rb"hH\\/", rb"hHtTpPsSu:/\\%0-9a-fA-F"),
     tail_ends=_ends("hHtTpPsSu:/\\%" + HEX),
     slash=re.compile(rb"\\?/|\\u002[fF]"),
-    path=re.compile(rb"[^%b\\?#]*+(?:(?:\\{1,3}/|\\u(?!003[fF]|0023)[0-9a-fA-F]{4})[^%b\\?#]*+)*+" % (NO_URL, NO_URL)),
+    path=re.compile(
+        rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u(?!%b)[0-9a-fA-F]{4})[^%b\\]*+)*+" % (NO_PATH, _UNICODE_ENDS, NO_PATH)
+    ),
     host=re.compile(rb"(?:[^%b\\/?#]|\\u(?!002[fF]|003[fF]|0023)[0-9a-fA-F]{4})*+" % NO_URL),
     run=re.compile(rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u[0-9a-fA-F]{4})[^%b\\]*+)*+" % (NO_URL, NO_URL)),
     units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\{1,3}(?P<slash>/)"),
@@ -98,8 +113,8 @@ XML = Dialect(
     tail_ends=_ends("hHtTpPsS:/&#;%xX" + HEX),
     slash=re.compile(rb"/|&#(?:0{0,4}47|[xX]0{0,4}2[fF]);"),
     path=re.compile(
-        rb"[^%b&'?#]*+(?:(?:'(?!/?>|[ \t\r\n])|&(?!#(?:0*(?:63|35)|[xX]0*(?:3[fF]|23));)%b)[^%b&'?#]*+)*+"
-        % (NO_URL, _XML_REF.removeprefix(b"&"), NO_URL)
+        rb"[^%b&']*+(?:(?:'(?!/?>|[ \t\r\n])|&(?!#(?:%b);)%b)[^%b&']*+)*+"
+        % (NO_PATH, _REF_ENDS, _XML_REF.removeprefix(b"&"), NO_PATH)
     ),
     host=re.compile(
         rb"(?:[^%b'&/?#]|&#(?!(?:0*(?:47|63|35)|[xX]0*(?:2[fF]|3[fF]|23));)(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6});)*+"
@@ -136,8 +151,8 @@ YAML = Dialect(
     tail_ends=_ends("hHtTpPsSux:/\\%" + HEX),
     slash=re.compile(rb"\\?/|\\(?:u00|x)2[fF]"),
     path=re.compile(
-        rb"[^%b'\\?#]*+(?:(?:'(?![ \t\r\n])|\\{1,3}/|\\u(?!003[fF]|0023)[0-9a-fA-F]{4}|\\x(?!3[fF]|23)[0-9a-fA-F]{2})"
-        rb"[^%b'\\?#]*+)*+" % (NO_URL, NO_URL)
+        rb"[^%b'\\]*+(?:(?:'(?![ \t\r\n])|\\{1,3}/|\\u(?!%b)[0-9a-fA-F]{4}|\\x(?!%b)[0-9a-fA-F]{2})[^%b'\\]*+)*+"
+        % (NO_PATH, _UNICODE_ENDS, BYTE_PATH_ENDS, NO_PATH)
     ),
     host=re.compile(
         rb"(?:[^%b'\\/?#]|\\u(?!002[fF]|003[fF]|0023)[0-9a-fA-F]{4}|\\x(?!2[fF]|3[fF]|23)[0-9a-fA-F]{2})*+" % NO_URL

@@ -6,6 +6,7 @@ works on bytes in any character set that is a superset of ASCII.
 
 import re
 import sys
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
@@ -19,10 +20,23 @@ BORDER = (
 DEEPEST = 3  # times that a URL may be percent-encoded
 CODED_COLON = rb"%(?:25){0,2}3[aA]"
 CODED_SLASH = rb"%(?:25){0,2}2[fF]"
+# Characters that end a URL's path, as `SPLIT` reads it. Nothing that is read together with the path may go beyond them:
+# behind each of thousands of short URLs as much as the bound would be read again.
+PATH_ENDS = tuple(code for code in range(0x10000) if chr(code) in '?#"<>' or chr(code).isspace())
+
+
+def hex_pattern(codes: Iterable[int], width: int) -> bytes:
+    """Return a pattern for these character codes in hexadecimal, in either case, of at least so many digits."""
+    numbers = (f"{code:0{width}x}" for code in codes)
+    spelt = ("".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in text) for text in numbers)
+    return "|".join(spelt).encode()
+
+
+BYTE_PATH_ENDS = hex_pattern((code for code in PATH_ENDS if code <= 0xFF), 2)
 # What a URL inside a URL's query is made of: the delimiters of the outer one end it (RFC 3986 §2.2).
 CODED_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~@:]|%(?:25){0,2}(?:3[aA]|5[bBdD]))*+")
 CODED_PATHS = tuple(
-    re.compile(rb"(?:[A-Za-z0-9\-._~!*()]|%%(?!(?:25){%d}(?:3[fF]|23))[0-9a-fA-F]{2}|\\{0,3}/)*+" % level)
+    re.compile(rb"(?:[A-Za-z0-9\-._~!*()]|%%(?!(?:25){%d}(?:%b))[0-9a-fA-F]{2}|\\{0,3}/)*+" % (level, BYTE_PATH_ENDS))
     for level in range(DEEPEST)
 )
 CODED_UNITS = tuple(
