@@ -38,17 +38,19 @@ def process_name(pid: int) -> str | None:
     """What tells a process from all others of this machine; None where none has this id."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() or not _exists(pid) else str(pid)
+    except FileNotFoundError:  # no such process, or no sight of it: see `is_running`
+        return str(pid) if _exists(pid) else None
     except OSError:  # it has just ended
         return None
     return f"{pid} {stat.rpartition(b')')[2].split()[_START].decode()}"
 
 
 def is_running(name: str) -> bool:
-    """Whether the process of this name has not ended."""
+    """Whether the process of this name has not ended. Where /proc hides processes (`hidepid`, `ProtectProc=`), even
+    from their own user if they are not dumpable, only the id is known: a call under way must not be told as lost.
+    """
     pid, _, _ = name.partition(" ")
-    return process_name(int(pid)) == name
+    return process_name(int(pid)) in {name, pid}
 
 
 def _exists(pid: int) -> bool:

@@ -158,3 +158,35 @@ def test_a_process_is_known_by_its_start_too() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         gone.wait()
     assert process_name(gone.pid) is None
+
+
+AS_ROOT = () if os.getuid() == 0 else ("--map-root-user",)
+HIDDEN = """
+mount -t proc -o hidepid=2,gid=54322 proc /proc
+exec unshare --map-user=54321 --map-group=54321 -- "$@"
+"""
+SIBLING = """
+import os, signal
+from gateway.hardening import forbid_dumps
+from gateway.history.begun import is_running, process_name
+forbid_dumps()
+reading, writing = os.pipe()
+sibling = os.fork()
+if not sibling:
+    os.write(writing, process_name(os.getpid()).encode())
+    signal.pause()
+name = os.read(reading, 100).decode()
+assert is_running(name), name
+assert not os.path.exists(f"/proc/{sibling}"), "it is not hidden"
+os.kill(sibling, signal.SIGKILL)
+os.waitpid(sibling, 0)
+assert not is_running(name), name
+"""
+
+
+def test_a_process_that_proc_hides_still_runs() -> None:
+    namespace = ("unshare", "--mount", "--pid", "--fork", *AS_ROOT, "--", "sh", "-ec", HIDDEN, "sh")
+    done = subprocess.run(
+        [*namespace, sys.executable, "-c", SIBLING], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
