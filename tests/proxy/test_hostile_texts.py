@@ -13,10 +13,10 @@ from tests.fakes.process import ROOT
 MOST_SECONDS = 8  # of processor time, for a script that takes two or less
 PRELUDE = """
 from contextlib import suppress
+from gateway.config.corrections.pasted import Uncorrectable, bare
 from gateway.errors import GatewayError
 from gateway.foreign import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
-from gateway.init.pasted import Uncorrectable, bare
 from gateway.network.tunnel import TunnelRefused, read_answer
 from gateway.oic.instances import DEFAULT_RULES, Rule, Search, salvage_trace
 from gateway.oic.envelopes import Screen
@@ -25,7 +25,7 @@ from gateway.oic.trouble import RouteTrouble
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.fields import Malformed
 from gateway.proxy.following import follow
-from gateway.proxy.headers import CALLER, REPLY, whole_lines
+from gateway.proxy.headers import CALLER, REPLY, entity_tags, has_passed, whole_lines
 from gateway.proxy.method_override import overriding_methods
 from gateway.proxy.replies import ReplyReader
 from gateway.proxy.requests import Limits, check_beginning, may_begin_request, read_request
@@ -73,7 +73,8 @@ for pump in (b" ", b"\\t", b"\\r\\n ", b"\\n ", b",", b"a", b"\\r\\nx-oracle-ics
     for end in (b"", b"\\r\\n \\r\\n", b"\\n", b"\\r"):
         salvage_trace(b"HTTP/1.1 200\\nx-oracle-ics-instance-id:" + pump * (64 * K // len(pump)) + end)
 for pump in (
-    b" ", b"a", b"/", b"/v1/flows/rest/", b"%25", b"/.;", b"W/", b",", b", W/", b"\\r\\n", b"_method=", b"A", b"?",
+    b" ", b"a", b"/", b"/v1/flows/rest/", b"%25", b"/.;", b"W/", b",", b", W/", b"\\r\\n", b"_method=", b"A",
+    b"?", b'W/"',
 ):
     text = pump * (100 * K // len(pump))
     for head in (b"GET /%b HTTP/1.1\\r\\nhost: a", b"GET / HTTP/1.1\\r\\nx-http-method: %b\\r\\nhost: a", b"%b"):
@@ -81,6 +82,8 @@ for pump in (
             read_request(head % text, LIMITS, CALLER)
     may_begin_request(text)
     whole_lines([], {b"if-match": text})
+    entity_tags(text)
+    has_passed(text, "oic-gateway")
     read_media(text)
     short = text[: 64 * K].decode("latin-1")
     RouteTrouble().answered(404, has_instance_id=False, at=0.0, target=short)
@@ -169,6 +172,8 @@ UNITS = [
     "='/a",
     "<",
     "http://b/",
+    ';anchor="',
+    ";anchor=a",
 ]
 
 
