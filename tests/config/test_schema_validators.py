@@ -40,7 +40,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"credentials.app.client_secret": {"file": "a", "env": None}},
     {"credentials.app.scope": ["one", "two"]},
     {"credentials.app.resource": "urn:x"},
-    {"credentials.app.token_url": "http://idcs.example/token?a=b#c"},
+    {"credentials.app.token_url": "http://127.0.0.1/token?a=b#c"},
     {"routes.0.methods": ["GET"], "routes.0.timeout": {"connect": "250ms"}},
     {"routes.0.headers": {"set": {"X-Source": "legacy ${route}"}, "remove": ["X-Old"]}},
     {"routes.0.instance_id": [{"json": "/oicInstanceId/a~1b/~0"}, {"xml": "oicInstanceId"}]},
