@@ -22,7 +22,8 @@ CODED_COLON = rb"%(?:25){0,2}3[aA]"
 CODED_SLASH = rb"%(?:25){0,2}2[fF]"
 # Characters that end a URL's path, as `SPLIT` reads it. Nothing that is read together with the path may go beyond them:
 # behind each of thousands of short URLs as much as the bound would be read again.
-PATH_ENDS = tuple(code for code in range(0x10000) if chr(code) in '?#"<>' or chr(code).isspace())
+LAST_BLANK = 0x3000  # of Unicode
+PATH_ENDS = tuple(code for code in range(LAST_BLANK + 1) if chr(code) in '?#"<>' or chr(code).isspace())
 
 
 def hex_pattern(codes: Iterable[int], width: int) -> bytes:
