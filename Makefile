@@ -59,7 +59,7 @@ bench: $(STAMP)  ## measure all of docs/performance.md beside nginx, Envoy and o
 bench-quick: $(STAMP)  ## the same in a minute: three workloads beside nginx and Envoy, no files written
 	@$(BIN)/python bench/run.py --quick $(ARGS)
 
-soak: $(STAMP)  ## a healthy route among sick neighbours, then mixed calls while workers are killed; ARGS="--mix 60 --seconds 600"
+soak: $(STAMP)  ## a healthy route among sick neighbours, then calls while workers are killed; ARGS="--seconds 600"
 	@$(BIN)/python bench/soak.py $(ARGS)
 
 fuzz: $(FUZZ)/.installed  ## look for bytes that break the readers of HTTP/1, two minutes; ARGS="--seconds 600 replies"

@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
-VERBS = set("help demo test check fix serve bench bench-quick soak fuzz schema lock clean".split())
+LOCK_NAMES = [f"requirements{part}.lock" for part in ("-build", "-dev", "-docs", "-oci", "")]
+VERBS = set(
+    "help demo test test-clients check fix serve bench bench-quick soak fuzz schema docs package lock clean".split()
+)
 
 
 def make(*arguments: str, cwd: Path = ROOT, **environ: str) -> "subprocess.CompletedProcess[str]":
@@ -37,7 +40,8 @@ def pins(lock: Path) -> dict[str, str]:
 def fresh(tmp_path: Path) -> Path:
     """A folder with the Makefile and what its environment is made from, small enough to be made in a moment."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    shutil.copy(ROOT / "requirements-build.lock", tmp_path / "requirements-dev.lock")
+    for name in LOCK_NAMES:
+        shutil.copy(ROOT / "requirements-build.lock", tmp_path / name)
     (tmp_path / "pyproject.toml").touch()
     return tmp_path
 
@@ -75,32 +79,47 @@ def test_a_python_that_makes_no_environments_is_told_in_a_line(fresh: Path) -> N
 
 
 def test_nothing_is_made_anew_when_nothing_changed(fresh: Path) -> None:
-    assert make("--question", ".venv/.installed", cwd=fresh).returncode == 1
+    stamps = {".runtime": "requirements.lock", ".installed": "requirements-dev.lock", ".oci": "requirements-oci.lock"}
     (fresh / ".venv").mkdir()
-    (fresh / ".venv" / ".installed").touch()
-    assert make("--question", ".venv/.installed", cwd=fresh).returncode == 0
-    os.utime(fresh / "requirements-dev.lock", (2**32, 2**32))
-    assert make("--question", ".venv/.installed", cwd=fresh).returncode == 1
+    for stamp, lock in stamps.items():
+        assert make("--question", f".venv/{stamp}", cwd=fresh).returncode == 1
+        (fresh / ".venv" / stamp).touch()
+        assert make("--question", f".venv/{stamp}", cwd=fresh).returncode == 0
+        os.utime(fresh / lock, (2**32, 2**32))
+        assert make("--question", f".venv/{stamp}", cwd=fresh).returncode == 1
+        os.utime(fresh / lock, (0, 0))
+
+
+def test_the_demo_needs_no_tools_of_developers(fresh: Path) -> None:
+    commands = make("--dry-run", "demo", cwd=fresh).stdout
+    assert "--requirement requirements.lock" in commands
+    assert "requirements-dev.lock" not in commands
+    assert "requirements-oci.lock" not in commands
 
 
 def test_locks_are_hashed_and_name_no_host() -> None:
-    assert [lock.name for lock in LOCKS] == ["requirements-build.lock", "requirements-dev.lock", "requirements.lock"]
+    assert [lock.name for lock in LOCKS] == LOCK_NAMES
     for lock in LOCKS:
         text = lock.read_text()
         assert "://" not in text
-        assert len(pins(lock)) == len(re.findall(r"^\S.*\\\n    --hash=sha256:[0-9a-f]{64}", text, flags=re.MULTILINE))
+        assert len(re.findall(r"^\S+==", text, flags=re.MULTILINE)) == len(
+            re.findall(r"^\S.*\\\n    --hash=sha256:[0-9a-f]{64}", text, flags=re.MULTILINE)
+        )
 
 
 def test_the_locks_agree_and_hold_what_the_project_asks_for() -> None:
-    build, dev, run = (pins(lock) for lock in LOCKS)
+    build, dev, docs, oci, run = (pins(lock) for lock in LOCKS)
     assert run.items() <= dev.items()
+    assert run.items() <= oci.items()
     assert build.items() <= dev.items()
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = content["project"]
-    for lock, asked in ((run, project["dependencies"]), (dev, project["optional-dependencies"]["dev"])):
+    extras, groups = project["optional-dependencies"], content["dependency-groups"]
+    wanted = (run, project["dependencies"]), (dev, extras["dev"]), (oci, extras["oci"]), (docs, groups["docs"])
+    for lock, asked in wanted:
         names = {re.split(r"[\[<>=; ]", line)[0].lower() for line in asked}
         assert sorted(names - lock.keys()) == []
-    assert content["dependency-groups"]["build"] == content["build-system"]["requires"]
+    assert groups["build"] == content["build-system"]["requires"]
 
 
 def test_the_environment_is_the_locked_one() -> None:
