@@ -102,7 +102,7 @@ class Gateway(Desk):
         it names cannot be used.
         """
         loaded = await in_thread(partial(self._load, config), owner=self)
-        self._next_config, self._next = config, self._parts.assemble(config, loaded)
+        self._next_config, self._next = config, await self._parts.assemble_in_turns(config, loaded)
 
     def _load(self, config: Config) -> LoadedFiles:
         """Everything that `prepare` and `adopt` need of files; in a thread."""
@@ -118,7 +118,7 @@ class Gateway(Desk):
         for upstream in before.upstreams:
             upstream.close()
         self._spawn(self._inquiry.forget())
-        leaving = {source for source in before.sources.values() if source not in self._assembly.sources.values()}
+        leaving = set(before.sources.values()).difference(self._assembly.sources.values())
         if leaving or before.store is not self._assembly.store:
             self._leaving |= leaving
             self._spawn(self._retire(before.store, leaving))

@@ -18,6 +18,7 @@ from gateway.config.model import Config
 from gateway.config.settled import count_origins
 from gateway.files import in_thread
 from gateway.observe.log import say
+from gateway.observe.turns import short_switches
 from gateway.proxy.headers import PSEUDONYM
 
 log = logging.getLogger("gateway.app")
@@ -141,8 +142,9 @@ class _Reader:
 
     async def _once(self) -> None:
         try:
-            config = (await in_thread(self._read_again, owner=self)).config
-            await self._service.reload(config)
+            with short_switches():
+                config = (await in_thread(self._read_again, owner=self)).config
+                await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
             between = "\n" if isinstance(problem, ConfigProblems) else " "
             say(log, logging.ERROR, "reload-refused", f"the configuration stays as it was:{between}{problem}")

@@ -4,12 +4,13 @@
 the sources of credentials that have not changed. `Parts.assemble` makes all the rest anew.
 """
 
+import asyncio
 import hashlib
 import math
 import ssl
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.config.model import ClientTls, Config, Credential, Signing
@@ -32,6 +33,7 @@ from gateway.oauth.requests import Reader, Requests
 from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.metrics import Metrics
+from gateway.observe.turns import work_in_turns
 from gateway.proxy.admission import Admission
 from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.rewriting import Names
@@ -137,25 +139,32 @@ class Parts:
 
     def assemble(self, config: Config, loaded: LoadedFiles) -> Assembly:
         """Compile a configuration with what `load` has read for it. Opens no file."""
-        store = self._keep(config, loaded.secrets, loaded.store)
-        used = {route.settled.credential for route in loaded.routes}
-        self._sources = {name: self._kept(name, config.credentials[name], loaded.trust) for name in sorted(used)}
-        sources = {name: source for name, (_, source) in self._sources.items()}
+        compiled = _Compiled()
+        for _ in self._compile(config, loaded, compiled):
+            pass
+        return compiled.assembly(config, _table_of(config, compiled.routes))
+
+    async def assemble_in_turns(self, config: Config, loaded: LoadedFiles) -> Assembly:
+        """Does the same while callers have their turns: thousands of routes take a second."""
+        compiled = _Compiled()
+        await work_in_turns(self._compile(config, loaded, compiled))
+        table = await asyncio.to_thread(_table_of, config, compiled.routes)  # of values alone
+        return compiled.assembly(config, table)
+
+    def _compile(self, config: Config, loaded: LoadedFiles, compiled: "_Compiled") -> Iterator[None]:
+        """Compiles a configuration route by route and credential by credential."""
+        compiled.store = self._keep(config, loaded.secrets, loaded.store)
+        sources: dict[str, tuple[Credential, TokenSource]] = {}
+        for name in sorted({route.settled.credential for route in loaded.routes}):
+            sources[name] = self._kept(name, config.credentials[name], loaded.trust)
+            compiled.sources[name] = sources[name][1]
+            yield
+        self._sources = sources
         maker = Routes(config, metrics=self.metrics, budget=self._upstreams)
-        routes = tuple(maker.compiled(route, sources[route.settled.credential]) for route in loaded.routes)
-        table = Table(
-            routing=Routing((route.path, route.base, route) for route in routes),
-            names=Names.of(
-                ((route.base, route.path) for route in routes),
-                designs=((route.base, route.design.base) for route in routes if route.design is not None),
-            ),
-            admission=Admission(config.allow, hosts_of(config)),
-            own=OwnAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
-            body_limit=config.limits.body,
-            body_rate=config.limits.body_rate,
-            public_url=(config.public_url or "").rstrip("/"),
-        )
-        return Assembly(config, table, routes, sources, maker.upstreams, store)
+        for route in loaded.routes:
+            compiled.routes.append(maker.compiled(route, compiled.sources[route.settled.credential]))
+            yield
+        compiled.upstreams = maker.upstreams
 
     def _kept(self, name: str, credential: Credential, trust: "Trust") -> tuple[Credential, TokenSource]:
         """A credential that has not changed keeps its source, its token and the request under way; it is tried at once,
@@ -287,6 +296,37 @@ class Parts:
             return None
         context = partial(trust.context, tls) if found.is_tls else None
         return partial(_egress_proxy, found.host, found.port, username, password, context)
+
+
+@dataclass(slots=True)
+class _Compiled:
+    """What there is so far of an assembly."""
+
+    store: Store | None = None
+    sources: dict[str, TokenSource] = field(default_factory=dict)
+    routes: list[Route] = field(default_factory=list)
+    upstreams: tuple[Upstream, ...] = ()
+
+    def assembly(self, config: Config, table: Table) -> Assembly:
+        """All of it, once it is whole."""
+        assert self.store is not None
+        return Assembly(config, table, tuple(self.routes), self.sources, self.upstreams, self.store)
+
+
+def _table_of(config: Config, routes: Sequence[Route]) -> Table:
+    """What a request is looked up in."""
+    return Table(
+        routing=Routing((route.path, route.base, route) for route in routes),
+        names=Names.of(
+            ((route.base, route.path) for route in routes),
+            designs=((route.base, route.design.base) for route in routes if route.design is not None),
+        ),
+        admission=Admission(config.allow, hosts_of(config)),
+        own=OwnAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
+        body_limit=config.limits.body,
+        body_rate=config.limits.body_rate,
+        public_url=(config.public_url or "").rstrip("/"),
+    )
 
 
 def key_of(name: str, credential: Credential) -> str:

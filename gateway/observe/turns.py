@@ -1,6 +1,8 @@
 """Long work on a loop that serves callers, in pieces between which they have their turn."""
 
 import asyncio
+import contextlib
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -11,6 +13,21 @@ TURN = 0.0005
 """Seconds that a turn of the work takes, more or less one piece. A call waits for several of them on its way."""
 CHUNK = 16 * 1024
 """Bytes of text that are made and sent at once, about as many as a turn makes."""
+
+
+SWITCH = 0.0005
+"""Seconds after which a thread that computes lets the loop go on, in place of Python's 0.005."""
+
+
+@contextlib.contextmanager
+def short_switches() -> Iterator[None]:
+    """While threads compute beside a loop that serves callers."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 async def work_in_turns(pieces: Iterable[T]) -> list[T]:

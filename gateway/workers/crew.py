@@ -27,7 +27,7 @@ from gateway.workers.desk import SOON, CrewDesk
 from gateway.workers.member import Member
 from gateway.workers.nursery import Nursery
 from gateway.workers.wire import Line, NoAnswer
-from gateway.workers.worker import Run, work
+from gateway.workers.worker import Run, send_config, work
 
 log = logging.getLogger("gateway.workers")
 
@@ -77,6 +77,7 @@ class Crew:
         self._nursery = nursery
         self._door: Door | None = None
         self._members: dict[int, Member] = {}
+        self._changing = asyncio.Lock()  # a worker begins with a configuration before or after it changes
         self._desk = CrewDesk(self._members, config, lost_lines=lambda: records.lost, nursery=nursery.pid)
         self._admin = AdminServer(self._desk, may_call=self._desk.may_call)
         self._keepers: set[asyncio.Task[None]] = set()
@@ -104,10 +105,11 @@ class Crew:
         """All workers take on another configuration, or none does."""
         fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
         await in_thread(partial(import_history, fresh), owner=self)  # the desk searches it
-        await self._tell("prepare", fresh)
-        self._config = fresh
-        self._desk.take(fresh)
-        await self._tell("adopt")
+        async with self._changing:
+            await send_config(fresh, self._tell)
+            self._config = fresh
+            self._desk.take(fresh)
+            await self._tell("adopt")
 
     async def drain(self) -> int:
         """The workers stop listening; how many requests they have under way. Nobody is replaced any more."""
@@ -147,13 +149,13 @@ class Crew:
         config = self._config
         try:
             await member.line.ask("start", (config, self.listen, self._pseudonym), within=START)
-            while config is not self._config:  # read again meanwhile
-                config = self._config
-                await member.line.ask("prepare", config, within=START)
-                await member.line.ask("adopt", within=START)
+            async with self._changing:
+                if config is not self._config:  # read again meanwhile
+                    await send_config(self._config, partial(member.line.ask, within=START))
+                    await member.line.ask("adopt", within=START)
+                member.is_working = True
         except NoAnswer as error:
             raise OSError(f"worker {member.pid}: {error}") from error
-        member.is_working = True
         self._spawn(self._follow(member))
         say(log, logging.INFO, "worker-started", "a worker serves callers", pid=member.pid)
 

@@ -4,15 +4,17 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from gateway.app import Gateway
 from gateway.config.model import Config
+from gateway.config.route import Route
 from gateway.history.port import Found
 from gateway.history.query import Query
 from gateway.observe.log import Log, say, setup
 from gateway.observe.metrics import earned, split_snapshot
+from gateway.observe.turns import short_switches
 from gateway.workers.wire import Handlers, Parts, answer_all
 
 _PART = 200  # routes or credentials
@@ -35,11 +37,13 @@ class Worker:
         self._listeners = listeners
         self._records: Log | None = None
         self._gateway: Gateway | None = None
+        self._routes: list[Route] = []
         self._leaving = asyncio.Event()
         self._hurry = asyncio.Event()
         self._handlers: Handlers = {
             "ping": self._ping,
             "start": self._start,
+            "routes": self._gather,
             "prepare": self._prepare,
             "adopt": self._adopt,
             "numbers": self._numbers,
@@ -90,8 +94,15 @@ class Worker:
     async def _hasten(self, _: object) -> None:
         self._hurry.set()
 
+    async def _gather(self, some: tuple[int, list[Route]]) -> None:
+        """Keeps some routes of a configuration that is on its way, from this number on; see `send_config`."""
+        start, routes = some
+        self._routes[start:] = routes
+
     async def _prepare(self, config: Config) -> None:
-        await self._ready().prepare(config)
+        routes, self._routes = self._routes, []
+        with short_switches():
+            await self._ready().prepare(config.model_copy(update={"routes": routes}))
 
     async def _adopt(self, _: object) -> None:
         self._ready().adopt()
@@ -117,6 +128,13 @@ class Worker:
     def _ready(self) -> Gateway:
         assert self._gateway is not None, "asked before its start"
         return self._gateway
+
+
+async def send_config(config: Config, ask: Callable[[str, Any], Awaitable[object]]) -> None:
+    """Has a worker prepare a configuration; the routes go ahead, some at a time, since it serves callers meanwhile."""
+    for start in range(0, len(config.routes), _PART):
+        await ask("routes", (start, config.routes[start : start + _PART]))
+    await ask("prepare", config.model_copy(update={"routes": []}))
 
 
 def split_status(document: dict[str, Any]) -> Parts:

@@ -319,6 +319,18 @@ async def test_reading_again_reaches_all_and_those_that_come_later(tmp_path: Pat
         assert await number(gate, "oic_gateway_token_requests_total", result="ok") == 3  # tokens were kept
 
 
+async def test_hundreds_of_routes_reach_all_workers_in_parts(tmp_path: Path, sandbox: Sandbox) -> None:
+    document = settings(sandbox, workers=2)
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        document["routes"] += [route(f"more-{number}", sandbox.upstream("ORDERS")) for number in range(450)]
+        written(tmp_path, document)
+        gate.signal(signal.SIGHUP)
+        await gate.said("reloaded")
+        await use_both(gate, "/more-449/")
+        names = [each["name"] for each in (await gate.ask("/status"))[1]["routes"]]
+        assert names == [each["name"] for each in document["routes"]]
+
+
 async def test_a_bad_file_changes_nothing_anywhere(tmp_path: Path, sandbox: Sandbox) -> None:
     file = written(tmp_path, settings(sandbox, workers=2))
     async with gateway(file, **SECRETS) as gate:
