@@ -74,6 +74,7 @@ def _settings(token_url: str, routes: list[dict[str, Any]]) -> dict[str, Any]:
         "hosts": ["gw"],
         "limits": {"body": BODY_LIMIT},
         "credentials": {"app": credential},
+        "defaults": {"replay_limit": "0B"},  # what is wrong in a body shows while it streams
         "routes": routes,
     }
 

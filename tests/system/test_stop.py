@@ -12,6 +12,9 @@ from tests.fakes.process import request
 from tests.fakes.upstream import Talk, Upstream
 from tests.system.scene import before, between
 
+STREAMED = {"replay_limit": "0B"}
+"""Bodies go to the upstream from their first byte."""
+
 
 @pytest.fixture
 def gated(sandbox: Sandbox) -> asyncio.Event:
@@ -68,7 +71,7 @@ async def test_the_reply_of_a_drained_request_ends_its_connection(
 
 
 async def test_an_upload_in_progress_completes(tmp_path: Path, sandbox: Sandbox) -> None:
-    async with before(tmp_path, sandbox) as gate:
+    async with before(tmp_path, sandbox, defaults=STREAMED) as gate:
         caller = await gate.caller()
         await caller.say(request("/upload/", "Content-Length: 200000", method="POST") + b"a" * 100_000)
         await sandbox.calls.reached(1)
@@ -84,7 +87,7 @@ async def test_an_upload_in_progress_completes(tmp_path: Path, sandbox: Sandbox)
 async def test_a_request_behind_another_is_told_by_its_reply_to_come_elsewhere(
     tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event
 ) -> None:
-    async with before(tmp_path, sandbox) as gate:
+    async with before(tmp_path, sandbox, defaults=STREAMED) as gate:
         upload, caller = await gate.caller(), await gate.caller()
         await upload.say(request("/upload/", "Content-Length: 2", method="POST") + b"a")
         await caller.say(request("/slow/1") + request("/orders/"))
