@@ -186,7 +186,7 @@ async def test_a_caller_that_hangs_up_is_seen_only_in_the_record() -> None:
 
 
 def test_every_code_is_produced_here() -> None:
-    assert {case.code for case in CASES} | {"upstream-unreachable", "caller-gone"} == set(BY_CODE)
+    assert {case.code for case in CASES} | {"upstream-unreachable", "caller-gone", "lost"} == set(BY_CODE)
 
 
 @pytest.mark.parametrize(
