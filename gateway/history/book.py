@@ -95,6 +95,12 @@ class Book:
             return True
         return not volume.is_short if self._path.exists() else volume.can_begin
 
+    def empty_log(self) -> None:
+        """Has all that is in the write-ahead log go into the file, and gives the log's room back."""
+        if self._open is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._open[0].execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def give_up(self) -> int | None:
         """Removes the file where the volume has too little left for tokens, and lets go of it; how many calls were in
         it. None where nothing was removed: another process has done so, or the file is none of ours.

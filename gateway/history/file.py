@@ -178,6 +178,9 @@ class FileHistory:
         self._book.let_go_of_removed()
         if self._book.has_room():
             return True
+        self._book.empty_log()
+        if self._book.has_room():
+            return True
         calls = self._book.give_up()
         if calls is not None:
             self._unwritten += calls
