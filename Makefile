@@ -78,7 +78,7 @@ package: $(STAMP)  ## build the source distribution and the wheel in dist/
 lock: $(STAMP)  ## make the hashed lock files anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
-	@$(LOCK) $(ARGS) pyproject.toml --extra oci --constraint requirements.lock --output-file requirements-oci.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra oci --constraint requirements-dev.lock --output-file requirements-oci.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file requirements-docs.lock
 

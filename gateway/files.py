@@ -5,7 +5,6 @@ reach of signals. Neither may stop the loop, a stop of the gateway, or the readi
 the loop would not do: they are few, and the process waits for them at its end.
 """
 
-import asyncio
 import errno
 import os
 import stat
@@ -55,6 +54,8 @@ async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = W
 
     Threads that hang count for `owner`, so that what hangs for one harms no other.
     """
+    import asyncio  # noqa: PLC0415 - verbs that only read a file need no loop
+
     result = _started(work, owner)
     waiting = asyncio.wrap_future(result)
     try:

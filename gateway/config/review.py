@@ -99,8 +99,13 @@ def _client_id(steps: Steps, text: str) -> Iterator[Finding]:
     if not text.strip():
         return
     if not _PRINTABLE.fullmatch(text):
-        found = typographic(text) or "a character that ids do not have"
-        yield Finding(steps, f"has {found}", "take it out, or copy `Client ID` from the application's page again")
+        # Typography comes from a word processor. Other letters are against the RFC, but some servers take them.
+        found = typographic(text)
+        what, remedy = (
+            f"has {found or 'a character that ids do not have'}",
+            "take it out, or copy `Client ID` from the application's page again",
+        )
+        yield Finding(steps, what, remedy, severity="error" if found else "warning")
         return
     yield from _corrected(steps, text, client_id)
 

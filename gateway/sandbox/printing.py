@@ -83,9 +83,13 @@ def _led(sandbox: Sandbox, credentials: Document, routes: list[Document], *, ca:
 
 
 def renamed(value: Any, origin: str) -> Any:
-    """The same value, with a host that nobody knows in place of the origin's."""
+    """The same value, with a host that nobody knows in place of the origin's. It is no loopback host: `insecure` says
+    that plain HTTP is meant.
+    """
     if isinstance(value, dict):
-        return {key: renamed(item, origin) for key, item in value.items()}
+        named = {key: renamed(item, origin) for key, item in value.items()}
+        is_insecure = origin.startswith("http:") and not named.keys().isdisjoint(("token_url", "upstream"))
+        return named | {"insecure": True} if is_insecure else named
     if isinstance(value, list):
         return [renamed(item, origin) for item in value]
     parts = urlsplit(origin)

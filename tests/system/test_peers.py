@@ -57,7 +57,12 @@ async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:  # defect 
         await got.put(await talk.reader.readexactly(5))
         await talk.say(b"after")
 
-    async with Identity() as identity, Upstream(converse) as upstream, between(tmp_path, identity, upstream) as gate:
+    streaming = {"replay_limit": "0B"}  # else the body waits here until it is whole
+    async with (
+        Identity() as identity,
+        Upstream(converse) as upstream,
+        between(tmp_path, identity, upstream, defaults=streaming) as gate,
+    ):
         caller = await gate.caller()
         async with asyncio.timeout(10):
             await caller.say(request("/orders/1", "Content-Length: 10", method="POST") + b"begin")

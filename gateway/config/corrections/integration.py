@@ -116,9 +116,8 @@ def review_upstream(host: str, path: str) -> Iterator[tuple[str, str, Severity]]
     if "//" in path and is_oracle(host):
         yield "has an empty segment (`//`) in its path", "write single slashes", "warning"
     if host.endswith(".oracle.com") or _PAGE.match(path):
-        is_certain = is_oracle(host) or host.endswith(".oracle.com")
-        what = "is a page of the console, not the endpoint of an integration"
-        yield what, _WHERE, "error" if is_certain else "warning"
+        severity: Severity = "error" if host.endswith(".oracle.com") else "warning"
+        yield "is a page of the console, not the endpoint of an integration", _WHERE, severity
     elif is_identity_domain(host):
         yield "is an address of the identity domain, not of an integration", _WHERE, "warning"
     elif is_flow and host.startswith(f"{_DESIGN}.") and oic_host(host):
