@@ -15,18 +15,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that this file can be run by its name
 
 from gateway.history import tables
-from gateway.history.book import Book, read
+from gateway.history.book import HistoryFile, read
 from gateway.history.file import FileHistory
 from gateway.history.memory import CALLS, MemoryHistory
-from gateway.history.port import History, Limits
-from gateway.history.query import Query, parse
+from gateway.history.port import History, HistoryLimits
+from gateway.history.query import HistoryQuery, parse
 from gateway.observe.record import Record, line
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 
 MILLION = 1_000_000
 NOTES = 9_000  # less than the queue holds
 START = 1_769_000_000.0
-EVERYTHING = Limits(calls=None, keep=1e9, size=1 << 40)
+EVERYTHING = HistoryLimits(calls=None, keep=1e9, size=1 << 40)
 QUESTIONS = {
     "exact instance id": [("id", "instance-0777777")],
     "exact request id": [("request_id", f"{777777:032x}")],
@@ -37,14 +37,18 @@ QUESTIONS = {
     "status 5xx": [("status", "5xx")],
     "route and status 5xx": [("route", "route-3"), ("status", "5xx")],
     "route and caller that never meet": [("route", "route-3"), ("client", "10.0.0.7")],
-    "an hour of a route": [("route", "route-3"), ("since", stamp(START + 3600)), ("until", stamp(START + 7200))],
+    "an hour of a route": [
+        ("route", "route-3"),
+        ("since", timestamp(START + 3600)),
+        ("until", timestamp(START + 7200)),
+    ],
 }
 
 
 def spelt(number: int) -> bytes:
     """The line of one of a million calls, of the usual length."""
     record = Record(
-        time=stamp(START + number / 100),
+        time=timestamp(START + number / 100),
         request_id=f"{number:032x}",
         route=f"route-{number % 10}",
         credential="orders-app",
@@ -68,7 +72,7 @@ def microseconds(history: History, lines: list[bytes]) -> float:
     """Of one note."""
     began = time.perf_counter()
     for each in lines:
-        history.note(each)
+        history.append(each)
     return (time.perf_counter() - began) / len(lines) * 1e6
 
 
@@ -88,7 +92,7 @@ def in_file(folder: Path, lines: list[bytes]) -> float:
         return microseconds(history, lines)
 
 
-def milliseconds(path: Path, query: Query) -> tuple[float, int]:
+def milliseconds(path: Path, query: HistoryQuery) -> tuple[float, int]:
     """Of one search, the file opened and closed again; and how much it finds."""
     began = time.perf_counter()
     found = read(path, query, keep=1e9, now=START, until=time.monotonic() + 60)
@@ -103,10 +107,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(f"note, file: {best(lambda: in_file(Path(folder), lines)):.2f} µs")
         path = Path(folder, "million")
-        book = Book(path)
+        book = HistoryFile(path)
         began = time.perf_counter()
         for first in range(0, MILLION, 1000):
-            book.note([spelt(number) for number in range(first, first + 1000)])
+            book.append([spelt(number) for number in range(first, first + 1000)])
         book.close()
         took = (time.perf_counter() - began) / MILLION * 1e6
         print(f"written: {took:.1f} µs a call in the thread, {path.stat().st_size / MILLION:.0f} bytes a call")
@@ -119,7 +123,7 @@ def main() -> None:
             began = time.perf_counter()
             tables.forget(connection, EVERYTHING, round((START + 15) * 1000))
             print(f"forgetting 1500 calls: {(time.perf_counter() - began) * 1e3:.0f} ms")
-    memory = MemoryHistory(Limits(CALLS, 1e9, 1 << 30))
+    memory = MemoryHistory(HistoryLimits(CALLS, 1e9, 1 << 30))
     microseconds(memory, [spelt(number) for number in range(CALLS)])
     for name, given in QUESTIONS.items():
         began = time.perf_counter()

@@ -12,43 +12,43 @@ from functools import partial
 from typing import Any
 
 from gateway import __version__, memory
-from gateway.admin.desk import Desk
+from gateway.admin.desk import AdminBackend
 from gateway.admin.server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.problem import SecretProblem
-from gateway.door import Door, naming
+from gateway.door import ListenSocket, explain_bind_error
 from gateway.files import in_thread
-from gateway.history.port import Found
-from gateway.history.query import Query
-from gateway.inquiry import Inquiry
+from gateway.history.port import SearchResult
+from gateway.history.query import HistoryQuery
+from gateway.inquiry import BackgroundChecks
 from gateway.network.loop import name_troubles, watch_names
-from gateway.noting import Noting, import_history
+from gateway.noting import CallHistory, import_history
 from gateway.oauth.source import Readiness, TokenSource
 from gateway.oauth.store import Store
-from gateway.observe.log import Log, say
+from gateway.observe.log import Log, log_event
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
 from gateway.observe.turns import work_in_turns
 from gateway.proxy.admission import Admission
 from gateway.proxy.backlog import accept_backlog
 from gateway.proxy.forward import Forward
-from gateway.proxy.places import Places
-from gateway.proxy.requests import Limits
+from gateway.proxy.places import ConnectionLimits
+from gateway.proxy.requests import RequestLimits
 from gateway.proxy.server import CallerServer
 from gateway.proxy.table import Route
 from gateway.proxy.upstream import ConnectionBudget
-from gateway.service import capacity_of, choose_pseudonym, live, raise_file_limit
+from gateway.service import capacity_of, choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.shortage import Shortages
 from gateway.watching import gauges, log_stale_serving
-from gateway.wiring import Assembly, LoadedFiles, Parts
+from gateway.wiring import Components, LoadedFiles, Runtime
 
 log = logging.getLogger("gateway.app")
 
 BACKLOG = 1024
 
 
-class Gateway(Desk):
+class Gateway(AdminBackend):
     """What serves the callers in this process, between `open` and `finish`. Raises OSError as `prepare` does."""
 
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str], pseudonym: str) -> None:
@@ -57,21 +57,21 @@ class Gateway(Desk):
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lambda: records.lost)
         capacity = capacity_of(config)
-        self._parts = Parts(self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams))
-        self._assembly = self._next = self._parts.assemble(config, self._parts.load(config))
+        self._components = Components(self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams))
+        self._runtime = self._next_runtime = self._components.assemble(config, self._components.load(config))
         self._records = records
-        self._history = Noting(config)
+        self._history = CallHistory(config)
         self._metrics.watch_history(lambda: self._history.lost)
-        self._inquiry = Inquiry(self._parts)
-        self._forward = Forward(
-            self._assembly.table, metrics=self._metrics, sink=self._finished, begun=self._begun, pseudonym=pseudonym
+        self._checks = BackgroundChecks(self._components)
+        self._pipeline = Forward(
+            self._runtime.table, metrics=self._metrics, sink=self._finished, begun=self._begun, pseudonym=pseudonym
         )
         limits = config.limits
-        places = Places(capacity.connections, refused=capacity.refused, address_share=limits.address_share)
+        places = ConnectionLimits(capacity.connections, refused=capacity.refused, address_share=limits.address_share)
         self._shortages = Shortages(capacity, places)
         self._callers = CallerServer(
-            self._forward,
-            Limits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
+            self._pipeline,
+            RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
             places=places,
             on_refused=self._shortages.refused,
         )
@@ -81,80 +81,80 @@ class Gateway(Desk):
         self._metrics.watch_callers(self._shortages.metrics)
         self._metrics.watch_connections(self._connections)
         self._metrics.watch_tokens(self._token_gauges)
-        self._metrics.watch_store(lambda: self._assembly.store.health().ok)
+        self._metrics.watch_store(lambda: self._runtime.store.health().ok)
         self._closing: set[asyncio.Task[None]] = set()
         self._leaving: set[TokenSource] = set()
 
     async def open(self, listeners: list[socket.socket], *, address: str) -> None:
         """Serves the callers that come to bound sockets, closed at `drain`; `address` is what they are called."""
         self._address = address
-        memory.settle()
+        memory.tune_gc()
         loop = asyncio.get_running_loop()
         self._sockets = listeners
         watch_names(loop, log_stale_serving)
         for listener in listeners:
             self._listeners.append(await loop.create_server(self._callers, sock=listener, backlog=BACKLOG))
         self._shortages.start()
-        self._assembly.prefetch()
+        self._runtime.prefetch()
 
     async def prepare(self, config: Config) -> None:
         """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file or a secret that
         it names cannot be used.
         """
         loaded = await in_thread(partial(self._load, config), owner=self)
-        self._next_config, self._next = config, await self._parts.assemble_in_turns(config, loaded)
+        self._next_config, self._next_runtime = config, await self._components.assemble_in_turns(config, loaded)
 
     def _load(self, config: Config) -> LoadedFiles:
         """Everything that `prepare` and `adopt` need of files; in a thread."""
         import_history(config)
-        return self._parts.load(config)
+        return self._components.load(config)
 
     def adopt(self) -> None:
         """Takes on what was prepared last; requests under way end by the old one. What is `FIXED` stays."""
-        before, self._assembly, self._config = self._assembly, self._next, self._next_config
-        self._forward.table = self._assembly.table
-        self._history.take(self._config)
-        self._assembly.prefetch()
-        for upstream in before.upstreams:
+        before, self._runtime, self._config = self._runtime, self._next_runtime, self._next_config
+        self._pipeline.table = self._runtime.table
+        self._history.apply_config(self._config)
+        self._runtime.prefetch()
+        for upstream in before.pools:
             upstream.close()
-        self._spawn(self._inquiry.forget())
-        leaving = set(before.sources.values()).difference(self._assembly.sources.values())
-        if leaving or before.store is not self._assembly.store:
+        self._spawn(self._checks.cancel())
+        leaving = set(before.sources.values()).difference(self._runtime.sources.values())
+        if leaving or before.store is not self._runtime.store:
             self._leaving |= leaving
             self._spawn(self._retire(before.store, leaving))
 
     async def drain(self) -> int:
         """Takes no new connections from now on, and ends each with its next reply; how many requests are under way."""
-        self._forward.closing = True
+        self._pipeline.closing = True
         await accept_backlog(self._sockets)
         for listener in self._listeners:
             listener.close()
-        return self._forward.under_way
+        return self._pipeline.in_flight
 
     async def finish(self, *, hurry: asyncio.Event) -> bool:
         """After `drain`: waits for the connections to end (`drain`, or until `hurry` is set) and closes all.
         True when every request could finish.
         """
-        await _first(self._callers.retire(), hurry.wait(), within=self._config.drain)
-        drained = self._forward.idle.is_set()
-        self._forward.draining = True
+        await _wait_first(self._callers.retire(), hurry.wait(), within=self._config.drain)
+        drained = self._pipeline.idle.is_set()
+        self._pipeline.draining = True
         self._shortages.stop()
-        self._forward.cutting = True
-        self._callers.cut()
+        self._pipeline.aborting = True
+        self._callers.abort_all()
         await self._callers.shutdown(within=0.1)
-        await self._inquiry.forget()
-        for upstream in self._assembly.upstreams:
+        await self._checks.cancel()
+        for upstream in self._runtime.pools:
             upstream.close()
-        for source in (*self._assembly.sources.values(), *self._leaving):
+        for source in (*self._runtime.sources.values(), *self._leaving):
             await source.close()
         await asyncio.gather(*self._closing)
-        await self._parts.close()
+        await self._components.close()
         await self._history.close()
         return drained
 
     def _finished(self, record: Record) -> None:
         """A request has come to its end, and leaves its line in the log and in the history."""
-        self._history.note(self._records.write(record))
+        self._history.append(self._records.write(record))
         self._history.end(record)
 
     def _begun(self, record: Record) -> None:
@@ -170,25 +170,25 @@ class Gateway(Desk):
     async def _retire(self, store: Store, sources: set[TokenSource]) -> None:
         """Lets the sources that are no longer used end their fetches, then closes the store if nobody uses it."""
         for source in sources:
-            await source.rest()
+            await source.wait_idle()
             self._leaving.discard(source)
-        if store not in {self._assembly.store, self._next.store}:
-            await self._parts.retire(store)
+        if store not in {self._runtime.store, self._next_runtime.store}:
+            await self._components.retire(store)
 
     # The desk of the admin port -------------------------------------------------------------------------------------
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Ready only while every credential in use has, or can get, a token."""
-        if self._forward.closing:
+        if self._pipeline.closing:
             return False, {"state": "draining"}
-        sources = self._assembly.sources
+        sources = self._runtime.sources
         answers = await asyncio.gather(*(source.ready() for source in sources.values()))
         credentials = {
-            name: {"state": _state(answer), **(_trouble(answer) if answer.code else {})}
+            name: {"state": _state(answer), **(_readiness_problem(answer) if answer.code else {})}
             for name, answer in zip(sources, answers, strict=True)
         }
         ready = all(answer.ok for answer in answers)
-        health = self._assembly.store.health()
+        health = self._runtime.store.health()
         state = "unready" if not ready else "ready" if health.ok else "degraded"
         return ready, {"state": state, "credentials": credentials, "store": asdict(health)}
 
@@ -206,16 +206,16 @@ class Gateway(Desk):
 
     async def status(self) -> dict[str, Any]:
         """Routes and credentials, without secrets; with what is known, or soon found out, of those that fail."""
-        assembly = self._assembly
-        if not self._forward.closing:
-            await self._inquiry.look(assembly)
+        assembly = self._runtime
+        if not self._pipeline.closing:
+            await self._checks.refresh(assembly)
         routes = await work_in_turns(map(_view_of, assembly.routes))
-        credentials = await work_in_turns((name, self._told(assembly, name)) for name in assembly.sources)
-        connections = {up.origin.name: up.counts() for up in assembly.upstreams}
+        credentials = await work_in_turns((name, self._credential_status(assembly, name)) for name in assembly.sources)
+        connections = {up.origin.name: up.counts() for up in assembly.pools}
         return {
             "listen": self._address,
-            "draining": self._forward.closing,
-            "requests_under_way": self._forward.under_way,
+            "draining": self._pipeline.closing,
+            "requests_under_way": self._pipeline.in_flight,
             "routes": routes,
             "credentials": dict(credentials),
             "store": asdict(assembly.store.health()),
@@ -225,35 +225,35 @@ class Gateway(Desk):
             "names": name_troubles(asyncio.get_running_loop()),
         }
 
-    def _told(self, assembly: Assembly, name: str) -> dict[str, Any]:
+    def _credential_status(self, assembly: Runtime, name: str) -> dict[str, Any]:
         """What a credential says of itself, and what ails it; its last error, in the same words."""
         source = assembly.sources[name]
-        status, found = source.status(), self._inquiry.of_credential(assembly.config, name, source)
+        status, found = source.status(), self._checks.credential_finding(assembly.config, name, source)
         told = None if found is None else {key: getattr(found, key) for key in ("code", "seen", "means", "remedy")}
         error = status["last_error"]
         if isinstance(error, dict) and told is not None:
             status["last_error"] = error | told
         return status | {"trouble": told}
 
-    async def instances(self, query: Query) -> Found:
+    async def instances(self, query: HistoryQuery) -> SearchResult:
         """See `Desk`."""
         return await self._history.find(query)
 
-    async def settle(self) -> int:
+    async def flush_history(self) -> int:
         """Waits a moment until all calls so far can be found in the file of the history; how many it has lost."""
-        await self._history.settle()
+        await self._history.flush()
         return self._history.lost
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         """Why the admin port does not answer this peer, or None."""
-        return why_not(self._assembly.table.admission, peer, host)
+        return why_not(self._runtime.table.admission, peer, host)
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
-        for name, source in self._assembly.sources.items():
+        for name, source in self._runtime.sources.items():
             yield from gauges(name, source.status())
 
     def _connections(self) -> Iterable[tuple[str, str, int]]:
-        for upstream in self._assembly.upstreams:
+        for upstream in self._runtime.pools:
             for state, count in upstream.counts().items():
                 yield upstream.origin.name, state, count
 
@@ -266,7 +266,7 @@ def _view_of(route: Route) -> dict[str, Any]:
         "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
         "credential": route.credential,
         "methods": sorted(route.methods),
-        "trouble": route.trouble.told(),
+        "trouble": route.health.as_status(),
     }
 
 
@@ -279,22 +279,22 @@ def why_not(admission: Admission, peer: str | None, host: str) -> str | None:
     return None
 
 
-class Alone:
+class SingleProcess:
     """The whole gateway in this one process: a `Service`."""
 
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
         self._config = config
         self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
         self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call)
-        self._door: Door | None = None
+        self._door: ListenSocket | None = None
         self.listen = config.listen
         self.admin = config.admin
 
     async def start(self) -> None:
         """See `Service`."""
-        with naming(self._config.admin):
+        with explain_bind_error(self._config.admin):
             self.admin = await self._admin.start(self._config.admin)
-        self._door = Door(self._config.listen)
+        self._door = ListenSocket(self._config.listen)
         self.listen = self._door.address
         await self._gateway.open(self._door.sockets(), address=self.listen)
 
@@ -320,11 +320,11 @@ async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) 
     """Runs a gateway of one process; exit status as `service.live` says."""
     raise_file_limit()
     try:
-        alone = Alone(loaded.config, records, environ=os.environ)
+        alone = SingleProcess(loaded.config, records, environ=os.environ)
     except SecretProblem as problem:
-        say(log, logging.ERROR, "not-started", str(problem))
+        log_event(log, logging.ERROR, "not-started", str(problem))
         return 69
-    return await live(alone, loaded, read_again)
+    return await run_until_stopped(alone, loaded, read_again)
 
 
 def _state(answer: Readiness) -> str:
@@ -333,12 +333,12 @@ def _state(answer: Readiness) -> str:
     return "ok" if answer.ok else "no-token"
 
 
-def _trouble(answer: Readiness) -> dict[str, Any]:
+def _readiness_problem(answer: Readiness) -> dict[str, Any]:
     wait = None if answer.next_try_s is None else round(answer.next_try_s, 1)
     return {"code": answer.code, "error": answer.why, "remedy": answer.remedy, "next_try_s": wait}
 
 
-async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
+async def _wait_first(*waits: Coroutine[Any, Any, object], within: float) -> None:
     tasks = [asyncio.create_task(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

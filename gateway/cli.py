@@ -21,12 +21,12 @@ from gateway.flags import (
     PREFIX,
     NoSecret,
     admin_address,
+    env_name,
+    exit_config_error,
     file_of,
-    known,
+    load_if_named,
     read_file,
     reader,
-    refuse,
-    variable,
 )
 from gateway.output import run_with_output
 
@@ -75,7 +75,7 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
     serve = verbs.add_parser("serve", parents=[file], help="run the gateway", description=_serve.__doc__)
     for flag, shape, meaning in ONE_ROUTE_FLAGS.values():
-        serve.add_argument(flag, metavar=shape, help=f"{meaning} (or {variable(flag)})")
+        serve.add_argument(flag, metavar=shape, help=f"{meaning} (or {env_name(flag)})")
     serve.add_argument("--client-secret", action=NoSecret, help=argparse.SUPPRESS)
     serve.add_argument(
         "--allow", metavar="CIDR", action="append", default=[], help=f"who may call (or {PREFIX}ALLOW, comma-separated)"
@@ -149,11 +149,11 @@ def _serve(options: argparse.Namespace) -> int:
     """Runs the gateway with -c FILE, or without a file for one route from the flags."""
     from gateway import app
     from gateway.observe.log import setup
-    from gateway.workers.cpus import head_count
+    from gateway.workers.cpus import worker_count
 
     read = reader(options)
     loaded = read()
-    if (count := head_count(loaded.config.workers)) > 1:
+    if (count := worker_count(loaded.config.workers)) > 1:
         from gateway.workers import crew
 
         return crew.serve(loaded, read, count=count, run=_run)
@@ -190,21 +190,21 @@ def _check(options: argparse.Namespace) -> int:
 
 def _checked(config: "Config", options: argparse.Namespace) -> "list[Finding]":
     from gateway import live
-    from gateway.oic.diagnosis import blame
+    from gateway.oic.diagnosis import failed
 
     try:
         return _run(live.check(config))
     except SecretProblem as problem:
         if not options.json:
             raise
-        return [blame("secret", "configuration", problem.what, remedy=problem.remedy, step="configuration")]
+        return [failed("secret", "configuration", problem.what, remedy=problem.remedy, step="configuration")]
 
 
 def _unusable(problems: ConfigProblems) -> "list[Finding]":
-    from gateway.oic.diagnosis import blame
+    from gateway.oic.diagnosis import failed
 
     return [
-        blame("configuration", problem.place, problem.what, remedy=problem.remedy, step="configuration")
+        failed("configuration", problem.location, problem.what, remedy=problem.remedy, step="configuration")
         for problem in problems.problems
         if problem.severity == "error"
     ]
@@ -241,7 +241,7 @@ def _login(options: argparse.Namespace) -> int:
 
     config = read_file(file_of(options)).config
     if refusal := why_not(config, options.name):
-        refuse(refusal)
+        exit_config_error(refusal)
     say = partial(print, flush=True)
     return _found(_run(login(config, options.name, say=say, paste=options.paste, browser=options.browser)))
 
@@ -252,7 +252,7 @@ def _logout(options: argparse.Namespace) -> int:
 
     config = read_file(file_of(options)).config
     if refusal := why_not(config, options.name):
-        refuse(refusal)
+        exit_config_error(refusal)
     return _found(_run(logout(config, options.name)))
 
 
@@ -273,7 +273,7 @@ def _instances(options: argparse.Namespace) -> int:
     from gateway.admin import instances
 
     def kept() -> tuple[str, float] | None:
-        config = known(options)
+        config = load_if_named(options)
         if config is None:
             return None
         from gateway.noting import file_of

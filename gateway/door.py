@@ -15,7 +15,7 @@ from gateway.binding import UnixSocket, bind_beside, bind_tcp
 from gateway.config.values import split_address
 
 
-class Door:
+class ListenSocket:
     """Holds `address`, HOST:PORT or unix:/path, until `close`; for several processes when `is_shared`.
 
     Raises OSError, with the address in its words, where it is taken or cannot be had.
@@ -25,7 +25,7 @@ class Door:
         self._is_shared = is_shared
         self._unix: UnixSocket | None = None
         host, port = split_address(address)
-        with naming(address):
+        with explain_bind_error(address):
             if address.startswith("unix:"):
                 self._unix = UnixSocket(host)
                 self._sockets = [self._unix.socket]
@@ -42,7 +42,7 @@ class Door:
         """Bound sockets to listen on, one for each address, the caller's to close. Raises OSError."""
         if not self._is_shared or self._unix is not None:
             return [sock.dup() for sock in self._sockets]
-        with naming(self.address):
+        with explain_bind_error(self.address):
             return [bind_beside(sock) for sock in self._sockets]
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Door:
 
 
 @contextlib.contextmanager
-def naming(address: str) -> Iterator[None]:
+def explain_bind_error(address: str) -> Iterator[None]:
     """Says in an OSError which address it is about; asyncio and the system word theirs differently."""
     try:
         yield

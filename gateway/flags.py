@@ -35,10 +35,10 @@ def reader(options: argparse.Namespace) -> "Callable[[], Loaded]":
         return _from_flags(options)
     flags = [flag for name, (flag, _, _) in ONE_ROUTE_FLAGS.items() if getattr(options, name)]
     flags += ["--allow"] if options.allow else []
-    names = [variable(flag) for flag, _, _ in ONE_ROUTE_FLAGS.values() if flag != "--admin"]  # that one is `probe`'s
+    names = [env_name(flag) for flag, _, _ in ONE_ROUTE_FLAGS.values() if flag != "--admin"]  # that one is `probe`'s
     flags += [name for name in (*names, f"{PREFIX}ALLOW", f"{PREFIX}CLIENT_SECRET") if os.environ.get(name)]
     if flags:
-        refuse(f"oic-gateway serve: {', '.join(flags)} would not count beside {file}; write it there")
+        exit_config_error(f"oic-gateway serve: {', '.join(flags)} would not count beside {file}; write it there")
     return lambda: read_file(file)
 
 
@@ -46,7 +46,7 @@ def _from_flags(options: argparse.Namespace) -> "Callable[[], Loaded]":
     from gateway.config.load import Loaded, one_route
 
     given = {
-        name: getattr(options, name) or os.environ.get(variable(flag)) for name, (flag, _, _) in ONE_ROUTE_FLAGS.items()
+        name: getattr(options, name) or os.environ.get(env_name(flag)) for name, (flag, _, _) in ONE_ROUTE_FLAGS.items()
     }
     allow = options.allow or [part.strip() for part in os.environ.get(f"{PREFIX}ALLOW", "").split(",") if part.strip()]
     missing = [ONE_ROUTE_FLAGS[name][0] for name in ("upstream", "token_url", "client_id") if not given[name]]
@@ -54,7 +54,7 @@ def _from_flags(options: argparse.Namespace) -> "Callable[[], Loaded]":
     if secret_env and secret_env not in os.environ:
         missing.append("--client-secret-file")
     if missing:
-        refuse(
+        exit_config_error(
             f"oic-gateway serve: without --config, one route needs {', '.join(missing)} "
             f"(each also as a variable, like {PREFIX}UPSTREAM; the secret itself as {PREFIX}CLIENT_SECRET)"
         )
@@ -78,11 +78,11 @@ def admin_address(options: argparse.Namespace) -> str:
     """Where the admin port of a running gateway is: as flag, variable or file say."""
     if address := options.admin or os.environ.get(f"{PREFIX}ADMIN"):
         return str(address)
-    config = known(options)
+    config = load_if_named(options)
     return "127.0.0.1:9090" if config is None else config.admin
 
 
-def known(options: argparse.Namespace) -> "Config | None":
+def load_if_named(options: argparse.Namespace) -> "Config | None":
     """The configuration, where a file is named; without its secrets, which one who asks need not have."""
     file = options.config or os.environ.get(f"{PREFIX}CONFIG")
     return read_file(file, check_secrets=False).config if file else None
@@ -92,7 +92,7 @@ def file_of(options: argparse.Namespace) -> str:
     """The file of the configuration; the verb ends where none is named."""
     file = options.config or os.environ.get(f"{PREFIX}CONFIG")
     if not file:
-        refuse(f"say which file: --config FILE, or {PREFIX}CONFIG")
+        exit_config_error(f"say which file: --config FILE, or {PREFIX}CONFIG")
     return str(file)
 
 
@@ -103,7 +103,7 @@ def read_file(file: str, *, check_secrets: bool = True) -> "Loaded":
     return load(file, environ=os.environ, check_secrets=check_secrets)
 
 
-def refuse(told: str) -> NoReturn:
+def exit_config_error(told: str) -> NoReturn:
     """Ends the verb: what it was told cannot be used."""
     print(told, file=sys.stderr)  # noqa: T201
     raise SystemExit(BAD_CONFIG)
@@ -117,6 +117,6 @@ class NoSecret(argparse.Action):
         parser.error(f"a command line is no place for a secret; use --client-secret-file or {PREFIX}CLIENT_SECRET")
 
 
-def variable(flag: str) -> str:
+def env_name(flag: str) -> str:
     """The environment variable that says the same as a flag."""
     return PREFIX + flag.removeprefix("--").replace("-", "_").upper()

@@ -17,7 +17,7 @@ AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?
 """Of a lower-case authority without user information: IPv6 address, name or IPv4 address, port."""
 
 
-class Url(NamedTuple):
+class ForeignUrl(NamedTuple):
     """A URL or a relative reference; parts that it does not have are empty, `port` is None without one."""
 
     scheme: str
@@ -28,11 +28,11 @@ class Url(NamedTuple):
     query: str
 
 
-def read_url(text: str) -> Url | None:
+def read_url(text: str) -> ForeignUrl | None:
     """Take a URL or a relative reference apart (RFC 3986 §4.1); None where it is neither."""
     try:
         parts = urlsplit(text)
-        return Url(parts.scheme, parts.netloc, parts.hostname or "", parts.port, parts.path, parts.query)
+        return ForeignUrl(parts.scheme, parts.netloc, parts.hostname or "", parts.port, parts.path, parts.query)
     except ValueError:
         return None
 

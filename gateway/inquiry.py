@@ -14,14 +14,14 @@ from types import ModuleType
 from typing import Any
 
 from gateway.config.model import Config
-from gateway.config.settled import settle
+from gateway.config.settled import resolve
 from gateway.errors import GatewayError
 from gateway.oauth.grants import claims_of
 from gateway.oauth.source import TokenSource
-from gateway.oic.diagnosis.credentials import of_credential
-from gateway.oic.diagnosis.facts import Asked, Contact, Shape
+from gateway.oic.diagnosis.credentials import diagnose_credential
+from gateway.oic.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe
 from gateway.oic.diagnosis.finding import Finding
-from gateway.wiring import Assembly, Parts
+from gateway.wiring import Components, Runtime
 
 PAUSE = 60.0
 """Seconds until the same may be asked again."""
@@ -35,23 +35,23 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _CachedFinding:
     """What came of asking about a failure with this reason."""
 
     reason: str
     finding: Finding
 
 
-class Inquiry:
+class BackgroundChecks:
     """Asks for the gateway whose `parts` these are. Made and used in its loop; `forget` at a change and at the end."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Components) -> None:
         self._parts = parts
         self._due: dict[Key, float] = {}
         self._under_way: dict[Key, asyncio.Task[None]] = {}
-        self._found: dict[str, _Found] = {}
+        self._found: dict[str, _CachedFinding] = {}
 
-    async def look(self, assembly: Assembly) -> None:
+    async def refresh(self, assembly: Runtime) -> None:
         """Begins to ask about all that fails and is due, and waits a moment for what is under way."""
         now = time.monotonic()
         if failing := [key for key in _failing(assembly) if now >= self._due.get(key, 0.0)]:
@@ -63,15 +63,17 @@ class Inquiry:
         if self._under_way:
             await asyncio.wait(self._under_way.values(), timeout=SOON)
 
-    def of_credential(self, config: Config, name: str, source: TokenSource) -> Finding | None:
+    def credential_finding(self, config: Config, name: str, source: TokenSource) -> Finding | None:
         """What is known to be wrong with a credential now; None where nothing is."""
         status = source.status()
         reason = reason_of(status)
         if (found := self._found.get(name)) is not None and reason == found.reason:
             return found.finding
-        return next((finding for finding in of_credential(_seen(config, name, source, reason)) if not finding.ok), None)
+        return next(
+            (finding for finding in diagnose_credential(_seen(config, name, source, reason)) if not finding.ok), None
+        )
 
-    async def forget(self) -> None:
+    async def cancel(self) -> None:
         """Ends what is under way, and asks all anew at the next look."""
         ending = list(self._under_way.values())
         self._due.clear()
@@ -83,7 +85,7 @@ class Inquiry:
     def _ended(self, key: Key, _: asyncio.Task[None]) -> None:
         self._under_way.pop(key, None)
 
-    async def _asked(self, live: ModuleType, assembly: Assembly, key: Key) -> None:
+    async def _asked(self, live: ModuleType, assembly: Runtime, key: Key) -> None:
         kind, name = key
         if kind == "route":
             await self._asked_route(live, assembly, name)
@@ -94,15 +96,15 @@ class Inquiry:
             self._parts, assembly.config, name, reason=reason, skew=status["clock_skew_s"]
         )
         if finding is not None:
-            self._found[name] = _Found(reason, finding)
+            self._found[name] = _CachedFinding(reason, finding)
 
-    async def _asked_route(self, live: ModuleType, assembly: Assembly, name: str) -> None:
+    async def _asked_route(self, live: ModuleType, assembly: Runtime, name: str) -> None:
         config = assembly.config
         number, route = next((number, route) for number, route in enumerate(assembly.routes) if route.name == name)
-        [settled] = settle(config.model_copy(update={"routes": [config.routes[number]]}))  # one of ten thousand
+        [settled] = resolve(config.model_copy(update={"routes": [config.routes[number]]}))  # one of ten thousand
         scope = config.credentials[route.credential].scope or ""
-        trial = live.trying.Trial(settled, route.place, route.design, scope)
-        await live.inquiring.about_route(trial, route.trouble, route.source.current())
+        trial = live.trying.Trial(settled, route.target, route.design_target, scope)
+        await live.inquiring.about_route(trial, route.health, route.source.current())
 
 
 def reason_of(status: Mapping[str, Any]) -> str:
@@ -110,16 +112,16 @@ def reason_of(status: Mapping[str, Any]) -> str:
     return status["last_error"]["reason"] if status["last_error"] is not None else ""
 
 
-def _failing(assembly: Assembly) -> Iterable[Key]:
+def _failing(assembly: Runtime) -> Iterable[Key]:
     yield from (("credential", name) for name, source in assembly.sources.items() if reason_of(source.status()))
-    yield from (("route", route.name) for route in assembly.routes if route.trouble.is_known)
+    yield from (("route", route.name) for route in assembly.routes if route.health.is_known)
 
 
-def _seen(config: Config, name: str, source: TokenSource, reason: str) -> Asked:
+def _seen(config: Config, name: str, source: TokenSource, reason: str) -> CredentialProbe:
     """What is known without asking anybody, and without a look at the secret."""
     credential, status = config.credentials[name], source.status()
     claims = {} if reason else claims_of(source.current() or "")
-    shape = Shape(
+    shape = CredentialConfig(
         name,
         grant=credential.grant,
         client_auth=credential.client_auth,
@@ -128,7 +130,9 @@ def _seen(config: Config, name: str, source: TokenSource, reason: str) -> Asked:
         scope=credential.scope or "",
     )
     skew: Any = status["clock_skew_s"]
-    return Asked(shape, Contact(credential.token_url), reason=reason, life=_life(claims), claims=claims, skew=skew)
+    return CredentialProbe(
+        shape, ConnectionProbe(credential.token_url), reason=reason, life=_life(claims), claims=claims, skew=skew
+    )
 
 
 def _life(claims: Mapping[str, Any]) -> float:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.config.part import SecretRef
-from gateway.config.place import read_place
+from gateway.config.place import parse_redis_url
 from gateway.config.secrets import Secrets
-from gateway.config.state import Redis, State
+from gateway.config.state import RedisSettings, State
 from gateway.files import MAX_BYTES, in_thread, read_file
 from gateway.oauth.clock import Clock
-from gateway.oauth.store import Health, Store, StoreDown
+from gateway.oauth.store import Store, StoreDown, StoreHealth
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sharing import PATIENCE, Shared, Sharing
-from gateway.oauth.stores.shelf import Shelf
-from gateway.observe.log import say
+from gateway.oauth.stores.sharing import PATIENCE, FallbackStore, SharedStore
+from gateway.oauth.stores.shelf import Backend
+from gateway.observe.log import log_event
 
 log = logging.getLogger("gateway.store")
 
@@ -31,7 +31,7 @@ class StoreFiles:
     ca: bytes = b""
 
 
-Known = tuple[State, Secrets, StoreFiles]
+KnownStore = tuple[State, Secrets, StoreFiles]
 """What a store was made of: settings, where its secrets are, keys and authorities."""
 
 
@@ -47,7 +47,7 @@ def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
     return StoreFiles(keys, read_file(tls.ca, MAX_BYTES) if tls is not None and tls.ca is not None else b"")
 
 
-class Keeping:
+class TokenStores:
     """Stores by what they were made of, `memory` behind all of them: tokens are kept when the store changes.
 
     Made inside the loop.
@@ -55,7 +55,7 @@ class Keeping:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._stores: list[tuple[Known, Sharing]] = []
+        self._stores: list[tuple[KnownStore, FallbackStore]] = []
         self.memory = MemoryStore(clock)
 
     def store(self, state: State | None, secrets: Secrets, files: StoreFiles) -> Store:
@@ -69,8 +69,8 @@ class Keeping:
         for made_of, store in self._stores:
             if made_of == known:
                 return store
-        sealed = _sealed(state, files, clock=self._clock, secrets=secrets)
-        made = Sharing(sealed, local=self.memory, watch=Watcher(), limit=state.timeout)
+        sealed = _encrypted(state, files, clock=self._clock, secrets=secrets)
+        made = FallbackStore(sealed, local=self.memory, watch=StoreEventLogger(), limit=state.timeout)
         self._stores.append((known, made))
         return made
 
@@ -86,44 +86,44 @@ class Keeping:
             await self.retire(store)
 
 
-class Watcher:
+class StoreEventLogger:
     """Tells the log how the store does."""
 
     def store_down(self, why: str) -> None:
         """The gateway goes on by itself."""
         told = f"tokens are no longer shared, the gateway goes on by itself: {why}"
-        say(log, logging.WARNING, "store-down", told)
+        log_event(log, logging.WARNING, "store-down", told)
 
     def store_up(self) -> None:
         """The store is shared again."""
-        say(log, logging.INFO, "store-up", "tokens are shared again")
+        log_event(log, logging.INFO, "store-up", "tokens are shared again")
 
     def unreadable(self, name: str) -> None:
         """An entry is passed over."""
         told = (
             "an entry of the store cannot be read and is passed over; if a key was taken from `state.keys`, put it back"
         )
-        say(log, logging.WARNING, "store-unreadable", told, entry=name)
+        log_event(log, logging.WARNING, "store-unreadable", told, entry=name)
 
     def endless_lease(self, name: str) -> None:
         """A lease without an end was given one."""
         message = (
             "a lease of the store had no end, and was given one; see who changes its keys (PERSIST, a restored dump)"
         )
-        say(log, logging.WARNING, "store-lease-endless", message, entry=name)
+        log_event(log, logging.WARNING, "store-lease-endless", message, entry=name)
 
 
-async def reach(state: State, *, clock: Clock, secrets: Secrets) -> Health:
+async def open_store(state: State, *, clock: Clock, secrets: Secrets) -> StoreHealth:
     """Whether the store can be read and written now. Raises OSError as `load_store_files` does."""
     files = await in_thread(partial(load_store_files, state, secrets), owner="state")
-    store = _sealed(state, files, clock=clock, secrets=secrets)
+    store = _encrypted(state, files, clock=clock, secrets=secrets)
     try:
         async with asyncio.timeout(PATIENCE):
             await store.check()
     except StoreDown as down:
-        return Health(ok=False, kind=store.health().kind, why=str(down))
+        return StoreHealth(ok=False, kind=store.health().kind, why=str(down))
     except TimeoutError:
-        return Health(ok=False, kind=store.health().kind, why="no answer in time")
+        return StoreHealth(ok=False, kind=store.health().kind, why="no answer in time")
     finally:
         await store.close()
     return store.health()
@@ -139,37 +139,37 @@ def _import_libraries(state: State) -> None:
         from gateway.oauth.stores import file  # noqa: F401, PLC0415 - used in `_shelf`
 
 
-def _sealed(state: State, files: StoreFiles, *, clock: Clock, secrets: Secrets) -> Shared:
-    from gateway.oauth.stores.seal import Seal  # noqa: PLC0415 - brings cryptography
-    from gateway.oauth.stores.sealed import PREFIX, SealedStore  # noqa: PLC0415 - and so does this
+def _encrypted(state: State, files: StoreFiles, *, clock: Clock, secrets: Secrets) -> SharedStore:
+    from gateway.oauth.stores.seal import EntryCipher  # noqa: PLC0415 - brings cryptography
+    from gateway.oauth.stores.sealed import PREFIX, EncryptedStore  # noqa: PLC0415 - and so does this
 
     prefix = PREFIX if state.redis is None else state.redis.prefix
-    shelf = _shelf(state, clock, secrets, ca=files.ca)
-    return SealedStore(shelf, seal=Seal(files.keys), clock=clock, watch=Watcher(), prefix=prefix)
+    shelf = _backend(state, clock, secrets, ca=files.ca)
+    return EncryptedStore(shelf, seal=EntryCipher(files.keys), clock=clock, watch=StoreEventLogger(), prefix=prefix)
 
 
-def _shelf(state: State, clock: Clock, secrets: Secrets, *, ca: bytes) -> Shelf:
+def _backend(state: State, clock: Clock, secrets: Secrets, *, ca: bytes) -> Backend:
     if state.redis is not None:
         return _redis(state.redis, limit=state.timeout, secrets=secrets, ca=ca)
-    from gateway.oauth.stores.file import FileShelf  # noqa: PLC0415 - brings sqlite3
+    from gateway.oauth.stores.file import FileBackend  # noqa: PLC0415 - brings sqlite3
 
     assert state.path is not None
-    return FileShelf(state.path, clock=clock)
+    return FileBackend(state.path, clock=clock)
 
 
-def _redis(redis: Redis, *, limit: float, secrets: Secrets, ca: bytes) -> Shelf:
-    from gateway.oauth.stores.redis import Place, RedisShelf  # noqa: PLC0415 - brings redis
+def _redis(redis: RedisSettings, *, limit: float, secrets: Secrets, ca: bytes) -> Backend:
+    from gateway.oauth.stores.redis import RedisAddress, RedisBackend  # noqa: PLC0415 - brings redis
 
-    place = read_place(redis.url)
+    place = parse_redis_url(redis.url)
     sentinel = redis.sentinel
-    return RedisShelf(
-        Place(place.hosts, place.path, service=place.service, is_cluster=place.is_cluster, db=place.db),
+    return RedisBackend(
+        RedisAddress(place.hosts, place.path, service=place.service, is_cluster=place.is_cluster, db=place.db),
         limit=limit,
         login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
         tls=place.is_tls,
         ca=ca.decode("ascii", "ignore") or None,
-        on_endless_lease=Watcher().endless_lease,
+        on_endless_lease=StoreEventLogger().endless_lease,
     )
 
 

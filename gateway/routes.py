@@ -7,24 +7,24 @@ from functools import lru_cache
 
 from gateway.config.model import Config
 from gateway.config.part import Proxy, Tls
-from gateway.config.settled import SettledRoute
+from gateway.config.settled import ResolvedRoute
 from gateway.files import check_regular
 from gateway.network.dialing import EgressProxy, Origin
 from gateway.oauth.source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.oic.developer import design_host, is_developer
-from gateway.oic.instances import DEFAULT_RULES, TRIGGER_RULES, Rule, Search, Where
-from gateway.oic.trouble import RouteTrouble
-from gateway.proxy.headers import kept_of
-from gateway.proxy.outgoing import Edits
-from gateway.proxy.routing import Base
-from gateway.proxy.table import GENERAL_METHODS, Place, Route
-from gateway.proxy.upstream import ConnectionBudget, Upstream
+from gateway.oic.instances import DEFAULT_RULES, TRIGGER_RULES, IdRule, InstanceIdRules, RulePlace
+from gateway.oic.trouble import RouteHealth
+from gateway.proxy.headers import forwardable_response_fields
+from gateway.proxy.outgoing import RequestEdits
+from gateway.proxy.routing import UpstreamUrl
+from gateway.proxy.table import GENERAL_METHODS, Route, UpstreamTarget
+from gateway.proxy.upstream import ConnectionBudget, ConnectionPool
 
 _ALL_METHODS = frozenset(GENERAL_METHODS)
 
 
-class Trust:
+class TlsContexts:
     """TLS contexts, one for each set of authorities."""
 
     def __init__(self) -> None:
@@ -34,18 +34,18 @@ class Trust:
         """Verifies against the system's authorities, or those of `ca`. TLS 1.2 at least, as OIC documents."""
         ca = tls.ca if tls is not None else None
         if ca not in self._contexts:
-            self._contexts[ca] = verifying(ca)
+            self._contexts[ca] = client_tls_context(ca)
         return self._contexts[ca]
 
 
-Egress = Callable[[str, Proxy | None, Tls | None, Trust], Callable[[], EgressProxy] | None]
+Egress = Callable[[str, Proxy | None, Tls | None, TlsContexts], Callable[[], EgressProxy] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamEndpoint:
     """An upstream URL and how it is reached."""
 
-    base: Base
+    base: UpstreamUrl
     origin: Origin
 
 
@@ -53,30 +53,30 @@ class UpstreamEndpoint:
 class PreparedRoute:
     """A settled route whose certificate files and proxy secrets have been read."""
 
-    settled: SettledRoute
+    settled: ResolvedRoute
     upstream: UpstreamEndpoint
     design: UpstreamEndpoint | None
 
 
-def prepare_route(route: SettledRoute, *, egress: Egress, trust: Trust) -> PreparedRoute:
+def prepare_route(route: ResolvedRoute, *, egress: Egress, trust: TlsContexts) -> PreparedRoute:
     """Read the files that a route names; in a thread where callers are served. `egress` finds the egress proxy for a
     URL. Raises OSError or ssl.SSLError for a file that cannot be used.
     """
 
-    def endpoint(url: str, base: Base) -> UpstreamEndpoint:
+    def endpoint(url: str, base: UpstreamUrl) -> UpstreamEndpoint:
         find = egress(url, route.proxy, route.tls, trust)
         proxy = find() if find is not None else None
         tls = trust.context(route.tls) if base.scheme == "https" else None
         return UpstreamEndpoint(base, Origin(base.host, base.port, tls, proxy))
 
-    base = Base.of(route.upstream)
+    base = UpstreamUrl.parse(route.upstream)
     design = _design_of(route, base)
     return PreparedRoute(
-        route, endpoint(route.upstream, base), None if design is None else endpoint(design, Base.of(design))
+        route, endpoint(route.upstream, base), None if design is None else endpoint(design, UpstreamUrl.parse(design))
     )
 
 
-class Routes:
+class RouteCompiler:
     """Compiles the routes of one configuration. Routes to one origin share its `upstreams` entry, whose connections
     they use. Opens no file.
     """
@@ -87,14 +87,14 @@ class Routes:
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
         self._budget = budget
-        self._upstreams: dict[Origin, Upstream] = {}
+        self._upstreams: dict[Origin, ConnectionPool] = {}
 
     @property
-    def upstreams(self) -> tuple[Upstream, ...]:
+    def pools(self) -> tuple[ConnectionPool, ...]:
         """All that the compiled routes lead to."""
         return tuple(self._upstreams.values())
 
-    def compiled(self, prepared: PreparedRoute, source: TokenSource) -> Route:
+    def compile(self, prepared: PreparedRoute, source: TokenSource) -> Route:
         """One route, ready."""
         route, design = prepared.settled, prepared.design
         return Route(
@@ -109,30 +109,32 @@ class Routes:
             idempotent=route.idempotent,
             replay_limit=route.replay_limit,
             origins=_lowered(route.origins),  # browsers write them so
-            kept=kept_of(cookies=route.keep_cookies, ranges=not route.rewrite),
+            response_fields=forwardable_response_fields(cookies=route.keep_cookies, ranges=not route.rewrite),
             rewrite=route.rewrite,
-            edits=Edits.of(fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query),
-            ids=_search(route.instance_id, is_developer=is_developer(prepared.upstream.base.path)),
+            edits=RequestEdits.compile(
+                fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query
+            ),
+            instance_id_rules=_search(route.instance_id, is_developer=is_developer(prepared.upstream.base.path)),
             source=source,
-            place=self._place(route, prepared.upstream),
+            target=self._target(route, prepared.upstream),
             is_developer=route.design is not None,
-            design=None if design is None else self._place(route, design),
+            design_target=None if design is None else self._target(route, design),
             meter=self._metrics.route(route.name),
-            trouble=RouteTrouble(route.upstream, self._scopes[route.credential]),
+            health=RouteHealth(route.upstream, self._scopes[route.credential]),
         )
 
-    def _place(self, route: SettledRoute, endpoint: UpstreamEndpoint) -> Place:
+    def _target(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamTarget:
         base, origin = endpoint.base, endpoint.origin
         if origin not in self._upstreams:
             pool = self._pool
-            self._upstreams[origin] = Upstream(
+            self._upstreams[origin] = ConnectionPool(
                 origin, size=pool.size, idle=pool.idle, max_age=pool.max_age, budget=self._budget
             )
         upstream = self._upstreams[origin]
-        return Place(base, upstream, upstream.share_of(route.name), f"Host: {base.authority}".encode())
+        return UpstreamTarget(base, upstream, upstream.share_of(route.name), f"Host: {base.authority}".encode())
 
 
-def _design_of(route: SettledRoute, base: Base) -> str | None:
+def _design_of(route: ResolvedRoute, base: UpstreamUrl) -> str | None:
     """The design host's URL of the same path: as it is said, else where the upstream is the developer API of OIC 3."""
     if route.design is not None:
         return f"{route.design}{base.path}"
@@ -147,13 +149,13 @@ def _lowered(origins: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def _search(places: tuple[tuple[Where, str], ...] | None, *, is_developer: bool) -> Search:
+def _search(places: tuple[tuple[RulePlace, str], ...] | None, *, is_developer: bool) -> InstanceIdRules:
     if places is None:
-        return Search.of(DEFAULT_RULES if is_developer else TRIGGER_RULES)
-    return Search.of(Rule(where, name) for where, name in places)
+        return InstanceIdRules.compile(DEFAULT_RULES if is_developer else TRIGGER_RULES)
+    return InstanceIdRules.compile(IdRule(where, name) for where, name in places)
 
 
-def verifying(ca: str | None) -> ssl.SSLContext:
+def client_tls_context(ca: str | None) -> ssl.SSLContext:
     """A client's context that trusts the authorities in the PEM file `ca`, or those of the system."""
     if ca is not None:
         check_regular(ca)

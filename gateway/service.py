@@ -17,7 +17,7 @@ from gateway.config.load import ConfigProblems, Loaded
 from gateway.config.model import Config
 from gateway.config.settled import count_origins
 from gateway.files import in_thread
-from gateway.observe.log import say
+from gateway.observe.log import log_event
 from gateway.observe.turns import short_switches
 from gateway.proxy.headers import PSEUDONYM
 
@@ -59,26 +59,26 @@ def choose_pseudonym() -> str:
     return f"{PSEUDONYM}-{secrets.token_hex(8)}"
 
 
-async def live(service: Service, loaded: Loaded, read_again: Callable[[], Loaded]) -> int:
+async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callable[[], Loaded]) -> int:
     """Runs a service until SIGTERM or SIGINT; a second signal hurries. Exit status: 0 after a drained stop, 1 where
     requests were cut off, 69 where a port is taken.
     """
     stop, hurry, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
     _listen_to_signals(stop, hurry, again)
     for warning in loaded.warnings:
-        say(log, logging.WARNING, "configuration", str(warning))
+        log_event(log, logging.WARNING, "configuration", str(warning))
     _warn_of_few_files(loaded.config)
     try:
         await service.start()
     except OSError as error:
-        say(log, logging.ERROR, "not-started", error.strerror or str(error))
+        log_event(log, logging.ERROR, "not-started", error.strerror or str(error))
         hurry.set()
         await service.drain()
         await service.finish(hurry=hurry)
         return 69
     listen = service.listen
-    say(log, logging.INFO, "started", f"listening on {listen}", listen=listen, admin=service.admin)
-    reloading = asyncio.create_task(_Reader(service, loaded.config, read_again).run(again))
+    log_event(log, logging.INFO, "started", f"listening on {listen}", listen=listen, admin=service.admin)
+    reloading = asyncio.create_task(Reloader(service, loaded.config, read_again).run(again))
     await stop.wait()
     reloading.cancel()
     await asyncio.wait({reloading})
@@ -105,7 +105,7 @@ def _warn_of_few_files(config: Config) -> None:
     if capacity.connections < wanted:
         told = f"the limit of {capacity.files} open files allows {capacity.connections} connections of callers"
         remedy = "Raise it (ulimit -n, LimitNOFILE=), or lower `limits.connections` or `pool.size`"
-        say(log, logging.WARNING, "connections-reduced", f"{told}, not {wanted} (`limits.connections`). {remedy}")
+        log_event(log, logging.WARNING, "connections-reduced", f"{told}, not {wanted} (`limits.connections`). {remedy}")
 
 
 def _listen_to_signals(stop: asyncio.Event, hurry: asyncio.Event, again: asyncio.Event) -> None:
@@ -120,13 +120,13 @@ def _listen_to_signals(stop: asyncio.Event, hurry: asyncio.Event, again: asyncio
 
 
 async def _stop(service: Service, hurry: asyncio.Event) -> bool:
-    say(log, logging.INFO, "draining", "stopping", under_way=await service.drain())
+    log_event(log, logging.INFO, "draining", "stopping", under_way=await service.drain())
     drained = await service.finish(hurry=hurry)
-    say(log, logging.INFO if drained else logging.WARNING, "stopped", "stopped", drained=drained)
+    log_event(log, logging.INFO if drained else logging.WARNING, "stopped", "stopped", drained=drained)
     return drained
 
 
-class _Reader:
+class Reloader:
     """Reads the configuration again; whatever is wrong with it, the old one stays."""
 
     def __init__(self, service: Service, config: Config, read_again: Callable[[], Loaded]) -> None:
@@ -147,10 +147,10 @@ class _Reader:
                 await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
             between = "\n" if isinstance(problem, ConfigProblems) else " "
-            say(log, logging.ERROR, "reload-refused", f"the configuration stays as it was:{between}{problem}")
+            log_event(log, logging.ERROR, "reload-refused", f"the configuration stays as it was:{between}{problem}")
             return
         if any(getattr(config, key) != getattr(self._config, key) for key in FIXED):
             told = f"{', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
-            say(log, logging.WARNING, "restart-needed", told)
+            log_event(log, logging.WARNING, "restart-needed", told)
         self._config = config
-        say(log, logging.INFO, "reloaded", "the configuration was read again", routes=len(config.routes))
+        log_event(log, logging.INFO, "reloaded", "the configuration was read again", routes=len(config.routes))

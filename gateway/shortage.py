@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from gateway.capacity import Capacity
 from gateway.observe.episodes import Episodes
-from gateway.observe.log import say
-from gateway.proxy.places import Places, Refusal
+from gateway.observe.log import log_event
+from gateway.proxy.places import ConnectionLimits, RefusalReason
 
 log = logging.getLogger("gateway.connections")
 
@@ -26,7 +26,7 @@ class Shortages:
     `found` counts the looks, one a second, that found no descriptor free.
     """
 
-    def __init__(self, capacity: Capacity, places: Places) -> None:
+    def __init__(self, capacity: Capacity, places: ConnectionLimits) -> None:
         self._capacity = capacity
         self._places = places
         self._loop = asyncio.get_running_loop()
@@ -45,15 +45,15 @@ class Shortages:
         if self._timer is not None:
             self._timer.cancel()
 
-    def refused(self, refusal: Refusal, address: str | None) -> None:
+    def refused(self, refusal: RefusalReason, address: str | None) -> None:
         """A connection was not admitted. Strangers are counted, not logged: who they are is their requests' record."""
-        if refusal is Refusal.LIMIT and self._episodes.begins(refusal.value):
+        if refusal is RefusalReason.LIMIT and self._episodes.begins(refusal.value):
             told = f"all {self._places.limit} places for connections of callers are taken; more get 503 or are closed"
-            say(log, logging.WARNING, "connections-full", f"{told}. Raise `limits.connections`, or add a replica")
-        elif refusal is Refusal.ADDRESS and self._episodes.begins(f"{refusal.value} {address}"):
+            log_event(log, logging.WARNING, "connections-full", f"{told}. Raise `limits.connections`, or add a replica")
+        elif refusal is RefusalReason.ADDRESS and self._episodes.begins(f"{refusal.value} {address}"):
             told = f"{address} holds its share of connections ({self._places.per_address}); more get 503 or are closed"
             remedy = "If many callers share this address, raise `limits.address_share`"
-            say(log, logging.WARNING, "address-full", f"{told}. {remedy}", client=address)
+            log_event(log, logging.WARNING, "address-full", f"{told}. {remedy}", client=address)
 
     def told(self) -> dict[str, object]:
         """The numbers for `/status`."""
@@ -62,7 +62,7 @@ class Shortages:
             "connections": places.admitted,
             "limit": places.limit,
             "per_address": places.per_address,
-            "refused": {refusal.value: places.refusals[refusal] for refusal in Refusal},
+            "refused": {refusal.value: places.refusals[refusal] for refusal in RefusalReason},
             "open_files": {"limit": self._capacity.files, "short": self.is_short, "shortages": self.found},
         }
 
@@ -71,7 +71,7 @@ class Shortages:
         places = self._places
         yield "caller_connections", (), places.admitted
         yield "caller_connections_limit", (), places.limit
-        for refusal in Refusal:
+        for refusal in RefusalReason:
             yield "connections_refused_total", (refusal.value,), places.refusals[refusal]
         yield "file_shortages_total", (), self.found
 
@@ -85,6 +85,6 @@ class Shortages:
             if self._episodes.begins("files"):
                 told = f"no file descriptor is free ({error.strerror}): new connections are closed without an answer"
                 remedy = "Raise the limit of open files (ulimit -n, LimitNOFILE=), or lower `limits.connections`"
-                say(log, logging.ERROR, "files-exhausted", f"{told}. {remedy}", limit=self._capacity.files)
+                log_event(log, logging.ERROR, "files-exhausted", f"{told}. {remedy}", limit=self._capacity.files)
             return False
         return True

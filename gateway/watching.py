@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.network.resolver import StaleServing
-from gateway.observe.log import say
+from gateway.observe.log import log_event
 from gateway.observe.metrics import Metrics
 
 log = logging.getLogger("gateway.token")
 names_log = logging.getLogger("gateway.names")
 
 
-class Watcher:
+class TokenEventReporter:
     """Watches one credential's source."""
 
     def __init__(self, credential: str, metrics: Metrics) -> None:
@@ -27,7 +27,7 @@ class Watcher:
     def renewed(self, expires_in_s: float) -> None:
         """A new token is there."""
         self._meter.expiry = time.time() + expires_in_s
-        say(
+        log_event(
             log,
             logging.INFO,
             "token-renewed",
@@ -38,7 +38,7 @@ class Watcher:
 
     def unkept(self, why: str) -> None:
         """A new refresh token cannot be kept for now."""
-        say(
+        log_event(
             log,
             logging.ERROR,
             "refresh-token-unkept",
@@ -56,7 +56,7 @@ class Watcher:
 
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         """A token request failed; an error where someone must act."""
-        say(
+        log_event(
             log,
             logging.ERROR if permanent else logging.WARNING,
             "token-failed",
@@ -72,12 +72,12 @@ def log_stale_serving(change: StaleServing) -> None:
     name, addresses = change.name, change.addresses
     if change.error:
         message = f"cannot look up {name}: {change.error}; its last good addresses serve. Check the name servers"
-        say(names_log, logging.WARNING, "name-stale", message, name=name, addresses=addresses)
+        log_event(names_log, logging.WARNING, "name-stale", message, name=name, addresses=addresses)
     else:
         answer = (
             "can be looked up again" if addresses else "does not exist any more, its last good addresses are dropped"
         )
-        say(names_log, logging.INFO, "name-resolved", f"{name} {answer}", name=name, addresses=addresses)
+        log_event(names_log, logging.INFO, "name-resolved", f"{name} {answer}", name=name, addresses=addresses)
 
 
 def gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:

@@ -17,45 +17,45 @@ from gateway.config.model import ClientTls, Config, Credential, Signing
 from gateway.config.oci import Oci
 from gateway.config.part import Proxy, SecretRef, Tls
 from gateway.config.secrets import Secrets
-from gateway.config.settled import budgets, client_secrets, endpoint_of, hosts_of, settle
+from gateway.config.settled import budgets, client_secrets, endpoint_of, hosts_of, resolve
 from gateway.config.vault import Vault
 from gateway.files import MAX_BYTES, check_regular, read_file
-from gateway.keeping import Keeping, StoreFiles, load_store_files
+from gateway.keeping import StoreFiles, TokenStores, load_store_files
 from gateway.network.dialing import EgressProxy, Origin, basic
 from gateway.network.egress import Environment, read_proxy_url
-from gateway.oauth.budget import Budget
+from gateway.oauth.budget import RateLimiter
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build, token_key
-from gateway.oauth.lifetime import Lead
-from gateway.oauth.refreshing import Refreshing
-from gateway.oauth.requests import Reader, Requests
+from gateway.oauth.lifetime import RenewalMargin
+from gateway.oauth.refreshing import RefreshTokenRotation
+from gateway.oauth.requests import TokenRequestBuilder, ValueReader
 from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store
 from gateway.observe.metrics import Metrics
 from gateway.observe.turns import work_in_turns
 from gateway.proxy.admission import Admission
 from gateway.proxy.own_authorities import OwnAuthorities
-from gateway.proxy.rewriting import Names
-from gateway.proxy.routing import Base, Routing
-from gateway.proxy.table import Route, Table
-from gateway.proxy.upstream import ConnectionBudget, Upstream
-from gateway.routes import PreparedRoute, Routes, Trust, prepare_route, verifying
-from gateway.watching import Watcher
+from gateway.proxy.rewriting import UrlMap
+from gateway.proxy.routing import Router, UpstreamUrl
+from gateway.proxy.table import Route, RouteTable
+from gateway.proxy.upstream import ConnectionBudget, ConnectionPool
+from gateway.routes import PreparedRoute, RouteCompiler, TlsContexts, client_tls_context, prepare_route
+from gateway.watching import TokenEventReporter
 
 _ROTATING = frozenset(("authorization_code", "refresh_token"))
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
+class Runtime:
     """One configuration, compiled."""
 
     config: Config
-    table: Table
+    table: RouteTable
     routes: tuple[Route, ...]
     sources: Mapping[str, TokenSource]
     """By credential; only those that a route uses."""
-    upstreams: tuple[Upstream, ...]
+    pools: tuple[ConnectionPool, ...]
     store: Store
 
     def prefetch(self) -> None:
@@ -70,12 +70,12 @@ class LoadedFiles:
     """What `Parts.assemble` needs of files and of the Vault for one configuration, read."""
 
     secrets: Secrets
-    trust: Trust
+    trust: TlsContexts
     routes: tuple[PreparedRoute, ...]
     store: StoreFiles
 
 
-class Parts:
+class Components:
     """What outlives a configuration. Made inside the loop; `close` at the end."""
 
     def __init__(
@@ -89,10 +89,10 @@ class Parts:
         self._clock: Clock = SystemClock()
         self._secrets = Secrets(environ)
         self._oci = Oci()
-        self._keeping = Keeping(self._clock)
-        self._store: Store = self._keeping.memory
+        self._token_stores = TokenStores(self._clock)
+        self._store: Store = self._token_stores.memory
         self._sources: dict[str, tuple[Credential, TokenSource]] = {}
-        self._budgets: dict[str, Budget] = {}
+        self._budgets: dict[str, RateLimiter] = {}
 
     @property
     def secrets(self) -> Secrets:
@@ -101,27 +101,27 @@ class Parts:
 
     async def close(self) -> None:
         """Closes the stores."""
-        await self._keeping.close()
+        await self._token_stores.close()
 
     async def retire(self, store: Store) -> None:
         """Closes the store of an assembly that is no longer used."""
-        await self._keeping.retire(store)
+        await self._token_stores.retire(store)
 
     def load(self, config: Config) -> LoadedFiles:
         """Read what `assemble` needs of files and of the Vault; in a thread where callers are served. Changes nothing.
         Raises OSError or ssl.SSLError for a file or a secret that cannot be used.
         """
         secrets = self._secrets_of(config)
-        trust = Trust()
+        trust = TlsContexts()
         egress = partial(self._egress, secrets=secrets)
-        routes = tuple(prepare_route(route, egress=egress, trust=trust) for route in settle(config))
+        routes = tuple(prepare_route(route, egress=egress, trust=trust) for route in resolve(config))
         return LoadedFiles(secrets, trust, routes, load_store_files(config.state, secrets))
 
     def _secrets_of(self, config: Config) -> Secrets:
         """The present ones, unless the configuration has another Vault."""
         return self._secrets if config.oci == self._oci else Secrets(self._environ, vault=Vault(config.oci))
 
-    def keep(self, config: Config) -> Store:
+    def configure(self, config: Config) -> Store:
         """The store, the Vault and the budgets that a configuration asks for are those of `source` from now on; OSError
         where their files cannot be used.
         """
@@ -131,20 +131,20 @@ class Parts:
     def _keep(self, config: Config, secrets: Secrets, files: StoreFiles) -> Store:
         if secrets is not self._secrets:
             self._oci, self._secrets, self._sources = config.oci, secrets, {}
-        store = self._keeping.store(config.state, secrets, files)
+        store = self._token_stores.store(config.state, secrets, files)
         if store is not self._store:
             self._store, self._sources = store, {}
-        self._pace(config)
+        self._set_budgets(config)
         return store
 
-    def assemble(self, config: Config, loaded: LoadedFiles) -> Assembly:
+    def assemble(self, config: Config, loaded: LoadedFiles) -> Runtime:
         """Compile a configuration with what `load` has read for it. Opens no file."""
         compiled = _Compiled()
         for _ in self._compile(config, loaded, compiled):
             pass
         return compiled.assembly(config, _table_of(config, compiled.routes))
 
-    async def assemble_in_turns(self, config: Config, loaded: LoadedFiles) -> Assembly:
+    async def assemble_in_turns(self, config: Config, loaded: LoadedFiles) -> Runtime:
         """Does the same while callers have their turns: thousands of routes take a second."""
         compiled = _Compiled()
         await work_in_turns(self._compile(config, loaded, compiled))
@@ -156,17 +156,19 @@ class Parts:
         compiled.store = self._keep(config, loaded.secrets, loaded.store)
         sources: dict[str, tuple[Credential, TokenSource]] = {}
         for name in sorted({route.settled.credential for route in loaded.routes}):
-            sources[name] = self._kept(name, config.credentials[name], loaded.trust)
+            sources[name] = self._reuse_or_build(name, config.credentials[name], loaded.trust)
             compiled.sources[name] = sources[name][1]
             yield
         self._sources = sources
-        maker = Routes(config, metrics=self.metrics, budget=self._upstreams)
+        maker = RouteCompiler(config, metrics=self.metrics, budget=self._upstreams)
         for route in loaded.routes:
-            compiled.routes.append(maker.compiled(route, compiled.sources[route.settled.credential]))
+            compiled.routes.append(maker.compile(route, compiled.sources[route.settled.credential]))
             yield
-        compiled.upstreams = maker.upstreams
+        compiled.upstreams = maker.pools
 
-    def _kept(self, name: str, credential: Credential, trust: "Trust") -> tuple[Credential, TokenSource]:
+    def _reuse_or_build(
+        self, name: str, credential: Credential, trust: "TlsContexts"
+    ) -> tuple[Credential, TokenSource]:
         """A credential that has not changed keeps its source, its token and the request under way; it is tried at once,
         since reading the configuration again is what a person does who has mended something.
         """
@@ -176,23 +178,23 @@ class Parts:
         known[1].try_again()
         return known
 
-    def source(self, name: str, credential: Credential, trust: "Trust | None" = None) -> TokenSource:
+    def source(self, name: str, credential: Credential, trust: "TlsContexts | None" = None) -> TokenSource:
         """The token source of a credential."""
         requests = self.requests(credential, trust)
         renew = credential.renew
-        key, watch = key_of(name, credential), Watcher(name, self.metrics)
+        key, watch = key_of(name, credential), TokenEventReporter(name, self.metrics)
         return TokenSource(
             name,
             key=key,
-            proof=_proof_of(credential),
-            request=requests.made,
-            endpoint=requests.sent,
+            proof=_authentication_hash(credential),
+            request=requests.build,
+            endpoint=requests.send,
             fingerprint=partial(self._secrets.fingerprint, credential),
             expire=partial(self._secrets.expire, credential),
             store=self._store,
             clock=self._clock,
             budget=self._budget(credential),
-            lead=Lead(share=renew.share, at_least=renew.at_least),
+            lead=RenewalMargin(share=renew.share, at_least=renew.at_least),
             token_wait=credential.token_wait,
             hold=renew.refused_every,
             # Two refreshes at once may cost the whole sign-in: there the turn is waited for as long as it takes.
@@ -201,14 +203,14 @@ class Parts:
             watch=watch,
         )
 
-    def _refreshing(self, key: str, credential: Credential, watch: Watcher) -> Refreshing:
+    def _refreshing(self, key: str, credential: Credential, watch: TokenEventReporter) -> RefreshTokenRotation:
         ref = credential.refresh_token
         configured = None if ref is None else self._reader(ref)
-        return Refreshing(self._store, key=key, configured=configured, watch=watch)
+        return RefreshTokenRotation(self._store, key=key, configured=configured, watch=watch)
 
-    def requests(self, credential: Credential, trust: "Trust | None" = None) -> Requests:
+    def requests(self, credential: Credential, trust: "TlsContexts | None" = None) -> TokenRequestBuilder:
         """What asks for the credential's tokens, for its source and for a sign-in."""
-        return Requests(
+        return TokenRequestBuilder(
             partial(
                 build,
                 credential.token_url,
@@ -224,21 +226,21 @@ class Parts:
             endpoint=self.endpoint(credential, trust),
             readers=self._readers(credential),
             client_secrets=[self._reader(ref) for ref in client_secrets(credential)],
-            turn=partial(self._budget(credential).turn, within=credential.token_wait),
+            turn=partial(self._budget(credential).acquire, within=credential.token_wait),
         )
 
-    def _budget(self, credential: Credential) -> Budget:
+    def _budget(self, credential: Credential) -> RateLimiter:
         """The one of all credentials of the endpoint; it outlives a change of configuration, as the limits do."""
-        return self._budgets.setdefault(endpoint_of(credential), Budget(clock=self._clock))
+        return self._budgets.setdefault(endpoint_of(credential), RateLimiter(clock=self._clock))
 
-    def _pace(self, config: Config) -> None:
+    def _set_budgets(self, config: Config) -> None:
         for endpoint, limits in budgets(config.credentials.values()).items():
-            budget = self._budgets.setdefault(endpoint, Budget(clock=self._clock))
+            budget = self._budgets.setdefault(endpoint, RateLimiter(clock=self._clock))
             budget.bucket.limit(per_second=limits.per_second, per_minute=limits.per_minute)
 
-    def endpoint(self, credential: Credential, trust: "Trust | None" = None) -> TokenEndpoint:
+    def endpoint(self, credential: Credential, trust: "TlsContexts | None" = None) -> TokenEndpoint:
         """What sends the credential's token requests."""
-        trust = trust or Trust()
+        trust = trust or TlsContexts()
         return TokenEndpoint(
             timeout=credential.timeout,
             connect_timeout=credential.connect_timeout,
@@ -246,24 +248,24 @@ class Parts:
             proxy=self._egress(credential.token_url, credential.proxy, credential.tls, trust),
         )
 
-    def identity(self, credential: Credential) -> Origin:
+    def token_endpoint_origin(self, credential: Credential) -> Origin:
         """Where the credential's token endpoint is, and how it is reached; in a thread, since it reads files. Raises
         OSError or ValueError for one that cannot be used.
         """
-        base = Base.of(credential.token_url)
-        trust = Trust()
+        base = UpstreamUrl.parse(credential.token_url)
+        trust = TlsContexts()
         proxy = self._egress(credential.token_url, credential.proxy, credential.tls, trust)
         tls = self._context(credential.tls, trust)() if base.scheme == "https" else None
         return Origin(base.host, base.port, tls, proxy() if proxy is not None else None)
 
-    def _context(self, tls: ClientTls | None, trust: "Trust") -> Callable[[], ssl.SSLContext]:
+    def _context(self, tls: ClientTls | None, trust: "TlsContexts") -> Callable[[], ssl.SSLContext]:
         """A context with files of its own is made for each token request, so that changed files are used."""
         if tls is None:
             return partial(trust.context, None)
         password = self._reader(tls.key_password) if tls.key_password is not None else str
         return partial(_client_context, tls, password)
 
-    def _readers(self, credential: Credential) -> dict[str, Reader]:
+    def _readers(self, credential: Credential) -> dict[str, ValueReader]:
         refs = {"password": credential.password, "refresh_token": credential.refresh_token}
         readers = {name: self._reader(ref) for name, ref in refs.items() if ref is not None}
         if credential.username is not None:
@@ -275,11 +277,17 @@ class Parts:
             readers["assertion"] = partial(sign, issuer, credential.subject or "")
         return readers
 
-    def _reader(self, ref: SecretRef) -> Reader:
+    def _reader(self, ref: SecretRef) -> ValueReader:
         return self._secrets.reader(ref)
 
     def _egress(
-        self, url: str, configured: Proxy | None, tls: Tls | None, trust: "Trust", *, secrets: Secrets | None = None
+        self,
+        url: str,
+        configured: Proxy | None,
+        tls: Tls | None,
+        trust: "TlsContexts",
+        *,
+        secrets: Secrets | None = None,
     ) -> Callable[[], EgressProxy] | None:
         """Find the egress proxy for a URL: the configured one, else what HTTPS_PROXY and NO_PROXY say of https URLs. An
         https proxy's certificate is checked by its own `tls`, else by that of what lies behind it. Opens no file; the
@@ -305,21 +313,21 @@ class _Compiled:
     store: Store | None = None
     sources: dict[str, TokenSource] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
-    upstreams: tuple[Upstream, ...] = ()
+    upstreams: tuple[ConnectionPool, ...] = ()
 
-    def assembly(self, config: Config, table: Table) -> Assembly:
+    def assembly(self, config: Config, table: RouteTable) -> Runtime:
         """All of it, once it is whole."""
         assert self.store is not None
-        return Assembly(config, table, tuple(self.routes), self.sources, self.upstreams, self.store)
+        return Runtime(config, table, tuple(self.routes), self.sources, self.upstreams, self.store)
 
 
-def _table_of(config: Config, routes: Sequence[Route]) -> Table:
+def _table_of(config: Config, routes: Sequence[Route]) -> RouteTable:
     """What a request is looked up in."""
-    return Table(
-        routing=Routing((route.path, route.base, route) for route in routes),
-        names=Names.of(
+    return RouteTable(
+        routing=Router((route.path, route.base, route) for route in routes),
+        url_map=UrlMap.from_routes(
             ((route.base, route.path) for route in routes),
-            designs=((route.base, route.design.base) for route in routes if route.design is not None),
+            designs=((route.base, route.design_target.base) for route in routes if route.design_target is not None),
         ),
         admission=Admission(config.allow, hosts_of(config)),
         own=OwnAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
@@ -352,14 +360,14 @@ def _egress_proxy(
     return EgressProxy(host, port, authorization, tls() if tls is not None else None)
 
 
-def _proof_of(credential: Credential) -> str:
+def _authentication_hash(credential: Credential) -> str:
     """How the credential proves itself, by reference: no secret is in it."""
     shown = credential.model_dump_json(include={"client_auth", "client_secret", "signing", "tls", "password"})
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
-def _client_context(tls: ClientTls, password: Reader) -> ssl.SSLContext:
-    context = verifying(tls.ca)
+def _client_context(tls: ClientTls, password: ValueReader) -> ssl.SSLContext:
+    context = client_tls_context(tls.ca)
     if tls.cert is not None:
         # A password is always given: without one, OpenSSL asks the terminal for it.
         check_regular(tls.cert)

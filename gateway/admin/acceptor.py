@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 
 from gateway.observe.episodes import Episodes
-from gateway.observe.log import say
+from gateway.observe.log import log_event
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Acceptor:
         """Tries again soon, with the descriptor of a connection that is not in use."""
         if self._episodes.begins("files"):
             told = f"the admin port can hardly accept connections: {error.strerror}"
-            say(log, logging.ERROR, "admin-files-exhausted", f"{told}. Raise the limit of open files (ulimit -n)")
+            log_event(log, logging.ERROR, "admin-files-exhausted", f"{told}. Raise the limit of open files (ulimit -n)")
         self._make_room()
         self._loop.remove_reader(self._listener.fileno())
         self._timer = self._loop.call_later(PAUSE, self._resume)

@@ -5,21 +5,21 @@ import json
 import socket
 from typing import Any
 
-from gateway.admin.address import Place, place, reachable
+from gateway.admin.address import AdminAddress, parse_address, reachable
 
 
-class NoAnswer(Exception):
+class AdminUnavailable(Exception):
     """Nobody answers there, or not as HTTP; the text says why."""
 
 
-def ask(address: str, target: str, *, timeout: float, most: int) -> tuple[int, bytes]:
+def fetch(address: str, target: str, *, timeout: float, most: int) -> tuple[int, bytes]:
     """Status and up to `most` bytes of the body of GET `target` at the admin port that listens on `address`.
 
     `address` is what the server was given, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds is for each
     step of the exchange. Raises NoAnswer.
     """
     try:
-        connection = _connection(reachable(place(address)), timeout)
+        connection = _connection(reachable(parse_address(address)), timeout)
         try:
             connection.request("GET", target, headers={"Connection": "close"})
             reply = connection.getresponse()
@@ -27,7 +27,7 @@ def ask(address: str, target: str, *, timeout: float, most: int) -> tuple[int, b
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise NoAnswer(f"{address}: {str(error) or type(error).__name__}") from error
+        raise AdminUnavailable(f"{address}: {str(error) or type(error).__name__}") from error
 
 
 def mapping(body: bytes) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(where: Place, timeout: float) -> http.client.HTTPConnection:
+def _connection(where: AdminAddress, timeout: float) -> http.client.HTTPConnection:
     if where.path:
         return _UnixConnection(where.path, timeout)
     return http.client.HTTPConnection(where.host, where.port, timeout=timeout)

@@ -2,11 +2,11 @@
 
 from typing import Any, Protocol
 
-from gateway.history.port import Found
-from gateway.history.query import Query
+from gateway.history.port import SearchResult
+from gateway.history.query import HistoryQuery
 
 
-class Desk(Protocol):
+class AdminBackend(Protocol):
     """Answers the admin port's questions; no answer holds a secret. None of them raises in ordinary trouble."""
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
@@ -26,5 +26,5 @@ class Desk(Protocol):
     async def status(self) -> dict[str, Any]:
         """Routes and credentials with token state, expiry, last error and its remedy."""
 
-    async def instances(self, query: Query) -> Found:
+    async def instances(self, query: HistoryQuery) -> SearchResult:
         """The newest of the last calls that answer the query. Raises `history.port.Unsearchable`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from gateway.admin.asking import NoAnswer, ask, mapping
+from gateway.admin.asking import AdminUnavailable, fetch, mapping
 from gateway.history.port import Unsearchable, document
 from gateway.history.query import USUAL, BadQuery, parse
 from gateway.observe.record import visible
@@ -26,7 +26,7 @@ Kept = tuple[str, float]
 """The file that a gateway keeps its calls in, and for how many seconds."""
 
 
-class NotAsked(Exception):
+class QueryFailed(Exception):
     """There is no answer; `status` is the verb's."""
 
     def __init__(self, told: str, *, status: int = UNAVAILABLE) -> None:
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, address: str, kept: Callable[[], Kept | Non
     except BadQuery as error:
         _tell(_in_flags(str(error)))
         return USAGE
-    except NotAsked as error:
+    except QueryFailed as error:
         _tell(str(error))
         return error.status
     found: list[dict[str, Any]] = answer["instances"]
@@ -96,21 +96,21 @@ def _asked(address: str, given: Parameters, kept: Callable[[], Kept | None]) -> 
     """The document that answers, and its `text`. Raises NotAsked."""
     try:
         asked = urlencode(given, errors="surrogateescape")  # a shell hands over any bytes
-        status, body = ask(address, f"/instances?{asked}", timeout=_TIMEOUT, most=_LONGEST)
-    except NoAnswer as error:
+        status, body = fetch(address, f"/instances?{asked}", timeout=_TIMEOUT, most=_LONGEST)
+    except AdminUnavailable as error:
         body = _read(given, kept(), otherwise=f"no gateway answers at {error}")
         status = 200
     answer = mapping(body)
     if status != 200 or not isinstance(answer.get("instances"), list):
         told = answer.get("detail") or f"{address} answered {status}, and not as a gateway does"
-        raise NotAsked(str(told), status=USAGE if status == 400 and answer else UNAVAILABLE)
+        raise QueryFailed(str(told), status=USAGE if status == 400 and answer else UNAVAILABLE)
     return {**answer, "text": body.decode()}
 
 
 def _read(given: Parameters, kept: Kept | None, *, otherwise: str) -> bytes:
     """The same document out of the file of a gateway that does not run."""
     if kept is None:
-        raise NotAsked(f"{otherwise}; its calls were kept in memory, if any")
+        raise QueryFailed(f"{otherwise}; its calls were kept in memory, if any")
     from gateway.history.book import read  # noqa: PLC0415 - brings sqlite3
 
     now = time.time()
@@ -118,7 +118,7 @@ def _read(given: Parameters, kept: Kept | None, *, otherwise: str) -> bytes:
         path, keep = kept
         found = read(path, parse(given, now=now), keep=keep, now=now, until=time.monotonic() + _TIMEOUT)
     except Unsearchable as error:
-        raise NotAsked(f"{otherwise}; {error}") from error
+        raise QueryFailed(f"{otherwise}; {error}") from error
     return document(found)
 
 

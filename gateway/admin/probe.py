@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.admin.asking import NoAnswer, ask, mapping
+from gateway.admin.asking import AdminUnavailable, fetch, mapping
 
 _LONGEST = 256 * 1024  # bytes of a readiness document that are read
 
@@ -14,8 +14,8 @@ def probe(address: str, timeout: float = 3.0) -> tuple[bool, str]:
     step of the exchange. Never raises: what cannot be reached is not ready.
     """
     try:
-        status, body = ask(address, "/readyz", timeout=timeout, most=_LONGEST)
-    except NoAnswer as error:
+        status, body = fetch(address, "/readyz", timeout=timeout, most=_LONGEST)
+    except AdminUnavailable as error:
         return False, _row(str(error))
     document = mapping(body)
     return status == 200 and "state" in document, _row(_told(status, document))

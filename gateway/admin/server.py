@@ -17,12 +17,12 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.admin.acceptor import Acceptor
-from gateway.admin.address import Place, place
-from gateway.admin.desk import Desk
+from gateway.admin.address import AdminAddress, parse_address
+from gateway.admin.desk import AdminBackend
 from gateway.binding import UnixSocket, bind_tcp
 from gateway.history.port import NoneKept, Unsearchable, document
 from gateway.history.query import BadQuery, parse
-from gateway.observe.log import say
+from gateway.observe.log import log_event
 from gateway.observe.metrics import CONTENT_TYPE
 from gateway.observe.turns import encode_chunks, work_in_turns
 
@@ -50,11 +50,11 @@ _LIMITS: Final[dict[str, Any]] = {
 class AdminServer:
     """Serves `desk` to callers that `may_call` lets through. `start`, then `close`, on one running loop."""
 
-    def __init__(self, desk: Desk, *, may_call: MayCall) -> None:
+    def __init__(self, desk: AdminBackend, *, may_call: MayCall) -> None:
         self._desk = desk
         self._may_call = may_call
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
-        self._server: _Server | None = None
+        self._server: _AdminWebServer | None = None
         self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
         self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
@@ -67,8 +67,8 @@ class AdminServer:
 
     async def start(self, address: str) -> str:
         """Listens on `HOST:PORT` (port 0: any) or `unix:/PATH`; the address as bound. OSError when it is taken."""
-        where = place(address)
-        self._server = _Server(self._handle, **_LIMITS)
+        where = parse_address(address)
+        self._server = _AdminWebServer(self._handle, **_LIMITS)
         if where.path:
             self._unix = UnixSocket(where.path)
             bound = [self._unix.socket.dup()]
@@ -92,7 +92,7 @@ class AdminServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
-        assert isinstance(connection, _Handler)
+        assert isinstance(connection, _QuietHandler)
         connection.is_busy = True
         try:
             return await self._answer(request)
@@ -111,7 +111,9 @@ class AdminServer:
         try:
             return await answer(request)
         except Exception as error:  # noqa: BLE001 - the request boundary
-            say(_log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path)
+            log_event(
+                _log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path
+            )
             return _problem(500, "The gateway failed to answer; the log says why.")
 
     def _refusal(self, request: web.BaseRequest) -> str | None:
@@ -155,7 +157,7 @@ class AdminServer:
         return web.Response(body=document(found), headers={**_ALWAYS, "Content-Type": "application/json"})
 
 
-class _Handler(RequestHandler):
+class _QuietHandler(RequestHandler):
     """aiohttp's protocol, less the pages it makes for malformed requests, which name its version. `used` is when its
     last request ended, `is_busy` says that one is under way.
     """
@@ -174,7 +176,9 @@ class _Handler(RequestHandler):
     ) -> web.StreamResponse:
         """A problem document without any detail of the cause; the connection ends with it."""
         del message  # it quotes the request
-        say(_log, logging.DEBUG, "admin-malformed", "request to the admin port is malformed", cause=type(exc).__name__)
+        log_event(
+            _log, logging.DEBUG, "admin-malformed", "request to the admin port is malformed", cause=type(exc).__name__
+        )
         if request.writer.output_size > 0:
             raise ConnectionError("a reply has already begun")
         response = _problem(status, "The request is malformed." if status < 500 else "The gateway failed to answer.")
@@ -182,30 +186,30 @@ class _Handler(RequestHandler):
         return response
 
 
-class _Server(web.Server):
+class _AdminWebServer(web.Server):
     """aiohttp's server with our protocol; unlike its own it does not drop all limits when one is misspelt. It holds at
     most `MOST_CONNECTIONS`: one more takes the place of the one that has not been used for longest.
     """
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **limits: Any) -> None:
         super().__init__(handler, **limits)
-        self._open: set[_Handler] = set()
+        self._open: set[_QuietHandler] = set()
 
     def __call__(self) -> RequestHandler:
-        return _Handler(self, loop=self._loop, **self._kwargs)
+        return _QuietHandler(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """aiohttp: one more."""
         super().connection_made(handler, transport)
         if len(self._open) >= MOST_CONNECTIONS:
             self.make_room()
-        assert isinstance(handler, _Handler)
+        assert isinstance(handler, _QuietHandler)
         self._open.add(handler)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """aiohttp: one less."""
         super().connection_lost(handler, exc)
-        assert isinstance(handler, _Handler)
+        assert isinstance(handler, _QuietHandler)
         self._open.discard(handler)
 
     def make_room(self) -> None:
@@ -217,7 +221,7 @@ class _Server(web.Server):
                 oldest.transport.abort()
 
 
-def _bound_address(where: Place, bound: list[socket.socket]) -> str:
+def _bound_address(where: AdminAddress, bound: list[socket.socket]) -> str:
     """The address as bound; a name that stands for several keeps its name."""
     host, port = bound[0].getsockname()[:2]
     if len(bound) > 1 and where.host:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.model import Config
 from gateway.config.needs import needs_of
-from gateway.config.problem import Finding, Steps, is_plain
+from gateway.config.problem import ConfigIssue, Steps, is_plain
 from gateway.config.review import review
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.config.words import did_you_mean
@@ -31,7 +31,7 @@ _PATH_FAULTS = (
 )
 
 
-def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Findings about the file as a whole; `tree` is its plain value."""
     yield from _addresses(tree)
     yield from _loops(tree)
@@ -46,7 +46,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[Finding]:
         yield from needs_of(("credentials", name), _mapping(credential))
 
 
-def _addresses(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     found = {}
     for key in ("listen", "admin"):
         text = tree.get(key, Config.model_fields[key].default)
@@ -55,13 +55,13 @@ def _addresses(tree: Mapping[str, Any]) -> Iterator[Finding]:
         found[key] = split_address(text)
         if not is_loopback(text) and not tree.get("allow"):
             what = "can be reached from other machines, but `allow` names no network"
-            yield Finding((key,), what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
+            yield ConfigIssue((key,), what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
     if len(found) == 2 and _is_clash(*found.values()):
         key, other = ("admin", "listen") if "admin" in tree else ("listen", "admin")
-        yield Finding((key,), f"takes the same address as `{other}`", "give one of them another port")
+        yield ConfigIssue((key,), f"takes the same address as `{other}`", "give one of them another port")
 
 
-def _loops(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """URLs that lead back to the gateway: a request to one would come in again and again."""
     credentials = _mapping(tree.get("credentials")).items()
     urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
@@ -72,10 +72,10 @@ def _loops(tree: Mapping[str, Any]) -> Iterator[Finding]:
         where = plain_host(named.host), DEFAULT_PORTS[named.scheme] if named.port is None else named.port
         remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
         if key := next((key for key in ("listen", "admin") if _leads_to(where, tree, key)), None):
-            yield Finding(steps, f"leads to this gateway itself: `{key}` is this address", remedy)
+            yield ConfigIssue(steps, f"leads to this gateway itself: `{key}` is this address", remedy)
         elif where in _public_places(tree):
             what = "leads to this gateway itself, by the name of `public_url` or `hosts`"
-            yield Finding(steps, what, remedy, severity="warning")
+            yield ConfigIssue(steps, what, remedy, severity="warning")
 
 
 def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool:
@@ -121,7 +121,7 @@ def _is_clash(one: tuple[str, int], other: tuple[str, int]) -> bool:
     return one[1] != 0 and (len(hosts) == 1 or bool(hosts & {"0.0.0.0", "::"}))  # noqa: S104 - compared, not bound
 
 
-def _references(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def _references(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     known = tree.get("credentials")
     if not isinstance(known, dict):
         return
@@ -134,40 +134,40 @@ def _references(tree: Mapping[str, Any]) -> Iterator[Finding]:
             yield _unknown_credential(steps, name, known)
     for index, route in _routes(tree):
         if route.get("credential") is None and fallback is None:
-            yield Finding(("routes", index), "has no credential", "add `credential: NAME` here or under `defaults`")
+            yield ConfigIssue(("routes", index), "has no credential", "add `credential: NAME` here or under `defaults`")
     used = {name for _, name in named}
     for name in known:
         if name not in used:
             remedy = "take it out, or name it in a route"
-            yield Finding(("credentials", name), "is not used by any route", remedy, severity="warning")
+            yield ConfigIssue(("credentials", name), "is not used by any route", remedy, severity="warning")
 
 
-def _unknown_credential(steps: Steps, name: str, known: Mapping[str, Any]) -> Finding:
+def _unknown_credential(steps: Steps, name: str, known: Mapping[str, Any]) -> ConfigIssue:
     shown = f"names the credential `{name}`" if is_plain(name) else "names a credential"
     otherwise = f"the credentials are {', '.join(filter(is_plain, sorted(known)))}"
-    return Finding(steps, f"{shown} that does not exist", did_you_mean(name, known, otherwise=otherwise))
+    return ConfigIssue(steps, f"{shown} that does not exist", did_you_mean(name, known, otherwise=otherwise))
 
 
-def _repeats(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def _repeats(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     for key, remedy in (("name", "give each route its own"), ("path", "merge the routes, or change one path")):
         first: dict[str, Any] = {}
         for steps, text in _texts(tree, key):
             bare = text.rstrip("/") if key == "path" else text
             if bare in first:
-                yield Finding(steps, f"is the same as that of routes[{first[bare]}]", remedy)
+                yield ConfigIssue(steps, f"is the same as that of routes[{first[bare]}]", remedy)
             first.setdefault(bare, steps[1])
 
 
-def _path_faults(steps: Steps, path: str) -> Iterator[Finding]:
+def _path_faults(steps: Steps, path: str) -> Iterator[ConfigIssue]:
     if has_dot_segment(path):
-        yield Finding(steps, "has a `.` or `..` segment", "write the path out")
+        yield ConfigIssue(steps, "has a `.` or `..` segment", "write the path out")
         return
     fault = next((row for row in _PATH_FAULTS if row[0].search(path)), None)
     if fault:
-        yield Finding(steps, *fault[1:])
+        yield ConfigIssue(steps, *fault[1:])
 
 
-def _clear_text(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def _clear_text(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """URLs to which secrets or tokens would go unencrypted over a network, where nobody has said that they may."""
     credentials = [(("credentials", name), each) for name, each in _mapping(tree.get("credentials")).items()]
     routes = [(("routes", index), route) for index, route in _routes(tree)]
@@ -181,7 +181,7 @@ def _clear_text(tree: Mapping[str, Any]) -> Iterator[Finding]:
                 url = settings.get(key)
                 if isinstance(url, str) and _is_clear(url) and settings.get("insecure") is not True:
                     remedy = f"use https, or set `insecure: true` in the {where} if the network is trusted"
-                    yield Finding((*steps, key), f"sends {what} unencrypted", remedy)
+                    yield ConfigIssue((*steps, key), f"sends {what} unencrypted", remedy)
 
 
 def _is_clear(url: str) -> bool:
@@ -192,7 +192,7 @@ def _is_clear(url: str) -> bool:
         return False
 
 
-def _unkept(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def _unkept(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Refresh tokens that nothing keeps: `login` is another process, and a server may replace the given one."""
     if tree.get("state") is not None:
         return
@@ -200,12 +200,12 @@ def _unkept(tree: Mapping[str, Any]) -> Iterator[Finding]:
     for name, credential in _mapping(tree.get("credentials")).items():
         grant, steps = _mapping(credential).get("grant"), ("credentials", name, "grant")
         if grant == "authorization_code":
-            yield Finding(steps, "needs `state` at the top of the file, where the sign-in is kept", remedy)
+            yield ConfigIssue(steps, "needs `state` at the top of the file, where the sign-in is kept", remedy)
         if grant == "refresh_token":
             what = (
                 "has no `state` at the top of the file: a refresh token that replaces the given one is lost at a stop"
             )
-            yield Finding(steps, what, remedy, severity="warning")
+            yield ConfigIssue(steps, what, remedy, severity="warning")
 
 
 def _routes(tree: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:

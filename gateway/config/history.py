@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gateway.config.part import Part
+from gateway.config.part import StrictModel
 from gateway.config.values import Duration, Size
 
 
@@ -14,7 +14,7 @@ def _room(value: int) -> int:
     return value
 
 
-class History(Part):
+class HistorySettings(StrictModel):
     """The last calls, which `oic-gateway instances` searches: kept in memory, by each worker for itself, or with
     `state.path` in a file beside it, `PATH.history`. The oldest go first.
     """

@@ -16,12 +16,12 @@ from gateway.config import words
 from gateway.config.checks import cross_check
 from gateway.config.model import Config
 from gateway.config.pointed import pointed_to
-from gateway.config.problem import ConfigProblems, Finding, Problem, Steps, dotted
-from gateway.config.tree import Tree, Unreadable
+from gateway.config.problem import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted
+from gateway.config.tree import UnreadableYaml, YamlDocument
 from gateway.files import NotRegular, read_file
 from gateway.network.egress import Environment, UnusableProxy
 
-__all__ = ["ConfigProblems", "Loaded", "Problem", "load", "one_route"]
+__all__ = ["ConfigProblems", "Loaded", "LocatedIssue", "load", "one_route"]
 
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -43,7 +43,7 @@ class Loaded:
     """A configuration that can be used, and what is doubtful of it. File paths in `config` need no base folder."""
 
     config: Config
-    warnings: tuple[Problem, ...] = ()
+    warnings: tuple[LocatedIssue, ...] = ()
 
 
 def load(path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = True) -> Loaded:
@@ -53,8 +53,8 @@ def load(path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = 
     with every problem; nothing else.
     """
     try:
-        tree = Tree(_text(path))
-    except Unreadable as cause:
+        tree = YamlDocument(_text(path))
+    except UnreadableYaml as cause:
         raise ConfigProblems([_problem(cause.finding, str(path), cause.finding.line)]) from None
     config, found = _judged(tree.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None)
     found = [*tree.findings, *(finding for finding in found if finding.steps not in tree.broken)]
@@ -92,14 +92,14 @@ def one_route(
     config, found = _judged(tree, base=Path.cwd(), environ=environ)
     place = ("credentials", "default", "client_secret")
     if client_secret_file is None and client_secret_env is None:
-        found = _instead(found, Finding(place, "is missing", "name the file that holds the client secret"))
+        found = _instead(found, ConfigIssue(place, "is missing", "name the file that holds the client secret"))
     if client_secret_file is not None and client_secret_env is not None:
-        found = _instead(found, Finding(place, "stands beside --client-secret-env", "keep one of the two"))
+        found = _instead(found, ConfigIssue(place, "stands beside --client-secret-env", "keep one of the two"))
     problems = [_flag_problem(finding) for finding in found]
     return _loaded(config, [*problems, *_proxy_problems(config, environ)]).config
 
 
-def _instead(found: list[Finding], better: Finding) -> list[Finding]:
+def _instead(found: list[ConfigIssue], better: ConfigIssue) -> list[ConfigIssue]:
     return [better if finding.steps == better.steps else finding for finding in found]
 
 
@@ -107,45 +107,49 @@ def _text(path: str | Path) -> str:
     try:
         content = read_file(path, MAX_BYTES + 1)
     except NotRegular:
-        raise Unreadable(0, "is not a regular file", "name a file, no pipe or device, with --config") from None
+        raise UnreadableYaml(0, "is not a regular file", "name a file, no pipe or device, with --config") from None
     except FileNotFoundError:
-        raise Unreadable(0, "does not exist", "make it, or name another with --config") from None
+        raise UnreadableYaml(0, "does not exist", "make it, or name another with --config") from None
     except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
         reason = getattr(cause, "strerror", None) or "not a path"
-        raise Unreadable(0, f"cannot be read ({reason})", "mend its rights, or name another with --config") from None
+        raise UnreadableYaml(
+            0, f"cannot be read ({reason})", "mend its rights, or name another with --config"
+        ) from None
     if len(content) > MAX_BYTES:
-        raise Unreadable(0, "is larger than 8 MiB", "name the right file, or write less")
+        raise UnreadableYaml(0, "is larger than 8 MiB", "name the right file, or write less")
     return _decoded(content)
 
 
 def _decoded(content: bytes) -> str:
     """The text of UTF-8, with a byte order mark or without. Raises Unreadable, which names the likely encoding."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in content[:2]:
-        raise Unreadable(1, "is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it", "save the file as UTF-8")
+        raise UnreadableYaml(
+            1, "is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it", "save the file as UTF-8"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
         what = f"is not UTF-8 text: byte 0x{content[cause.start]:02X} is none of it, as in ISO-8859-1 or Windows-1252"
-        raise Unreadable(line, what, "save the file as UTF-8") from None
+        raise UnreadableYaml(line, what, "save the file as UTF-8") from None
 
 
 def _judged(
     tree: dict[str, Any], *, base: Path, environ: Mapping[str, str] | None
-) -> tuple[Config | None, list[Finding]]:
-    found: list[Finding] = []
+) -> tuple[Config | None, list[ConfigIssue]]:
+    found: list[ConfigIssue] = []
     config = None
     try:
         config = Config.model_validate(tree, context={"base": base})
     except ValidationError as error:
-        found += words.findings(error)
+        found += words.config_issues(error)
     found += cross_check(tree)
     if environ is not None:
         found += pointed_to(tree, base=base, environ=environ)
     return config, found
 
 
-def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) -> list[Problem]:
+def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) -> list[LocatedIssue]:
     """An egress proxy of the environment that is needed and cannot be used; named by its variable."""
     if config is None or environ is None:
         return []
@@ -157,22 +161,22 @@ def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) ->
             environment.proxy_for(url)
     except UnusableProxy as error:
         remedy = f"{error.remedy}, or exempt the hosts of OIC by NO_PROXY"
-        return [Problem("", 0, error.variable, error.what, remedy)]
+        return [LocatedIssue("", 0, error.variable, error.what, remedy)]
     return []
 
 
-def _problem(finding: Finding, file: str, line: int) -> Problem:
-    return Problem(file, line, dotted(finding.steps), finding.what, finding.remedy, finding.severity)
+def _problem(finding: ConfigIssue, file: str, line: int) -> LocatedIssue:
+    return LocatedIssue(file, line, dotted(finding.steps), finding.what, finding.remedy, finding.severity)
 
 
-def _flag_problem(finding: Finding) -> Problem:
+def _flag_problem(finding: ConfigIssue) -> LocatedIssue:
     steps = finding.steps
     while steps and steps not in _FLAGS:
         steps = steps[:-1]
-    return Problem("", 0, _FLAGS.get(steps, dotted(finding.steps)), finding.what, finding.remedy, finding.severity)
+    return LocatedIssue("", 0, _FLAGS.get(steps, dotted(finding.steps)), finding.what, finding.remedy, finding.severity)
 
 
-def _loaded(config: Config | None, problems: list[Problem]) -> Loaded:
+def _loaded(config: Config | None, problems: list[LocatedIssue]) -> Loaded:
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigProblems(problems)
     return Loaded(config, tuple(problems))

@@ -15,11 +15,11 @@ from pydantic import (
     Tag,
 )
 
-from gateway.config.history import History
+from gateway.config.history import HistorySettings
 from gateway.config.oci import Oci
-from gateway.config.pace import Budget, Renew
-from gateway.config.part import Part, Proxy, SecretRef, Tls
-from gateway.config.route import Route, RouteSettings
+from gateway.config.pace import BudgetSettings, Renew
+from gateway.config.part import Proxy, SecretRef, StrictModel, Tls
+from gateway.config.route import RouteEntry, RouteSettings
 from gateway.config.state import State
 from gateway.config.values import (
     Address,
@@ -55,7 +55,7 @@ class ClientTls(Tls):
     """Password of the private key, by reference."""
 
 
-class Signing(Part):
+class Signing(StrictModel):
     """How assertions are signed (RFC 7523)."""
 
     private_key: SecretRef
@@ -110,7 +110,7 @@ def _unreserved(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-class Credential(Part):
+class Credential(StrictModel):
     """How a token is obtained."""
 
     grant: Literal[
@@ -173,7 +173,7 @@ class Credential(Part):
     """When a token is renewed."""
     prefetch: bool = False
     """True: a token is got at the start, not for the first caller."""
-    budget: Budget | None = None
+    budget: BudgetSettings | None = None
     """How often the token endpoint may be asked, by each process. Credentials of one endpoint share a budget: the least
     that one of them says. Omitted by all: 8 a second, 120 a minute."""
     tls: ClientTls | None = None
@@ -182,7 +182,7 @@ class Credential(Part):
     """Egress proxy to the identity domain; omitted: HTTPS_PROXY and NO_PROXY decide."""
 
 
-class Limits(Part):
+class LimitSettings(StrictModel):
     """What a caller may send."""
 
     uri: LineSize = 8 * 1024
@@ -204,7 +204,7 @@ class Limits(Part):
     callers share one address: behind a balancer, say. Loopback and unix sockets may always hold all."""
 
 
-class Pool(Part):
+class Pool(StrictModel):
     """Connections to each upstream origin."""
 
     size: Annotated[int, Field(ge=1)] = 256
@@ -215,7 +215,7 @@ class Pool(Part):
     """A connection is not used again after this time, so that changes of DNS are followed."""
 
 
-class Log(Part):
+class LogSettings(StrictModel):
     """What is written to standard output."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -224,7 +224,7 @@ class Log(Part):
     """`json` lines, readable `text`, or `auto`: text on a terminal."""
 
 
-class Config(Part):
+class Config(StrictModel):
     """The whole file."""
 
     listen: Address = "127.0.0.1:8080"
@@ -242,15 +242,15 @@ class Config(Part):
     balancer that ends TLS, say. It stands in place of OIC's in replies."""
     drain: Duration = 330.0
     """At a stop, how long requests under way may take to finish."""
-    log: Log = Field(default_factory=Log)
+    log: LogSettings = Field(default_factory=LogSettings)
     """What is written to standard output."""
-    limits: Limits = Field(default_factory=Limits)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
     """What a caller may send."""
     pool: Pool = Field(default_factory=Pool)
     """Connections to each upstream origin."""
     state: State | None = None
     """Where tokens are kept; omitted: in memory, by each process for itself."""
-    history: History = Field(default_factory=History)
+    history: HistorySettings = Field(default_factory=HistorySettings)
     """How many of the last calls can be searched."""
     oci: Oci = Field(default_factory=Oci)
     """How secrets are read from OCI Vault; only where a secret is one of it (`oci_vault`)."""
@@ -258,5 +258,5 @@ class Config(Part):
     """Credentials by name."""
     defaults: RouteSettings = Field(default_factory=RouteSettings)
     """Any route setting, for all routes that do not say it themselves."""
-    routes: Annotated[list[Route], Field(min_length=1)]
+    routes: Annotated[list[RouteEntry], Field(min_length=1)]
     """The routes."""

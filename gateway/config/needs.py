@@ -7,7 +7,7 @@ and leave whatever has not the expected kind to the model's own complaint.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.config.problem import Finding, Steps
+from gateway.config.problem import ConfigIssue, Steps
 
 # Keys that each needs; `tls.cert` stands under `tls`.
 GRANTS: dict[str, tuple[str, ...]] = {
@@ -54,7 +54,7 @@ _LONELY = (
 )
 
 
-def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[Finding]:
+def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Findings about one credential, which stands at `steps`."""
     grant = credential.get("grant", "client_credentials")
     way = credential.get("client_auth", "basic")
@@ -66,23 +66,23 @@ def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _parts(steps, credential)
 
 
-def _clashing(steps: Steps, grant: str, way: str) -> Iterator[Finding]:
+def _clashing(steps: Steps, grant: str, way: str) -> Iterator[ConfigIssue]:
     for one, other, what, remedy in _CLASHES:
         if (one, other) == (grant, way):
-            yield Finding((*steps, "grant"), what, remedy)
+            yield ConfigIssue((*steps, "grant"), what, remedy)
 
 
-def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: str) -> Iterator[Finding]:
+def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: str) -> Iterator[ConfigIssue]:
     is_clash = any((grant, way) == clash[:2] for clash in _CLASHES)  # another `client_auth` needs other keys
     needed = {} if is_clash else dict.fromkeys(CLIENT_AUTH[way], f"`client_auth: {way}`")
     needed |= dict.fromkeys(GRANTS[grant], f"`grant: {grant}`")
     for key, reason in needed.items():
         if not _has(credential, key):
             place = (*steps, *key.split("."))
-            yield Finding(place, f"is missing, {reason} needs it", _remedy(key))
+            yield ConfigIssue(place, f"is missing, {reason} needs it", _remedy(key))
 
 
-def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: str) -> Iterator[Finding]:
+def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: str) -> Iterator[ConfigIssue]:
     """Only keys of this table are judged; a secret or a user that nobody sends is a mistake, never a wish."""
     used = {*GRANTS[grant], *CLIENT_AUTH[way], *_MAY.get(grant, ())}
     users = {key: f"`grant: {name}`" for name, keys in (*GRANTS.items(), *_MAY.items()) for key in keys}
@@ -91,30 +91,30 @@ def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: st
         # A certificate may be shown beside any grant and proof: a proxy on the way may ask for it.
         if key != "tls.cert" and key not in used and _has(credential, key):
             what = f"is not used by `grant: {grant}` with `client_auth: {way}`"
-            yield Finding((*steps, key), what, f"take it out, or write {user}")
+            yield ConfigIssue((*steps, key), what, f"take it out, or write {user}")
 
 
-def _addresses(steps: Steps, credential: Mapping[str, Any], *, grant: str) -> Iterator[Finding]:
+def _addresses(steps: Steps, credential: Mapping[str, Any], *, grant: str) -> Iterator[ConfigIssue]:
     url = credential.get("token_url")
     if not isinstance(url, str):
         return
     if _has(credential, "tls.cert") and url.lower().startswith("http:"):
-        yield Finding((*steps, "tls", "cert"), "is never shown without TLS", "write https in `token_url`")
+        yield ConfigIssue((*steps, "tls", "cert"), "is never shown without TLS", "write https in `token_url`")
     if grant == "authorization_code" and not url.endswith("/token"):
         for key in _BESIDE:
             if not _has(credential, key):
                 what = "is missing, and cannot be told from a `token_url` that does not end in /token"
-                yield Finding((*steps, key), what, "add it")
+                yield ConfigIssue((*steps, key), what, "add it")
 
 
-def _parts(steps: Steps, credential: Mapping[str, Any]) -> Iterator[Finding]:
+def _parts(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     for part, key, other in _LONELY:
         if _has(credential, f"{part}.{key}") and not _has(credential, f"{part}.{other}"):
-            yield Finding((*steps, part, key), f"is nothing without `{other}`", f"add `{other}`, or take it out")
+            yield ConfigIssue((*steps, part, key), f"is nothing without `{other}`", f"add `{other}`, or take it out")
     params = credential.get("params")
     for key in ("audience", "resource"):
         if isinstance(params, dict) and key in params and _has(credential, key):
-            yield Finding((*steps, "params", key), f"stands beside `{key}`", "keep one of the two")
+            yield ConfigIssue((*steps, "params", key), f"stands beside `{key}`", "keep one of the two")
 
 
 def _remedy(key: str) -> str:

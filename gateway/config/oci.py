@@ -4,11 +4,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from gateway.config.part import Part
+from gateway.config.part import StrictModel
 from gateway.config.values import BaseUrl, Duration, Text
 
 
-class Oci(Part):
+class Oci(StrictModel):
     """How secrets are read from OCI Vault; only where a secret is one of it (`oci_vault`)."""
 
     auth: Literal["instance_principal", "resource_principal", "config_file"] = "instance_principal"

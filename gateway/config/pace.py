@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway.config.part import Part
+from gateway.config.part import StrictModel
 from gateway.config.values import Duration
 
 
-class Renew(Part):
+class Renew(StrictModel):
     """When a token is renewed; each is jittered by up to half as long again, and never more than half of a life."""
 
     share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
@@ -20,7 +20,7 @@ class Renew(Part):
     token of the first one."""
 
 
-class Budget(Part):
+class BudgetSettings(StrictModel):
     """How often the token endpoint may be asked, by each process."""
 
     per_second: Annotated[int, Field(ge=1, le=10_000)] = 8

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Any mapping of the file: frozen, strict, unknown keys refused."""
 
     model_config = ConfigDict(
@@ -26,7 +26,7 @@ def exactly_one(*keys: str, required: tuple[str, ...] = ()) -> ConfigDict:
     return ConfigDict(json_schema_extra=extra if required else {"oneOf": choices})
 
 
-class SecretRef(Part):
+class SecretRef(StrictModel):
     """Where a secret is found; exactly one of these."""
 
     model_config = exactly_one("file", "env", "oci_vault")
@@ -62,14 +62,14 @@ class SecretRef(Part):
         return str(getattr(self, self.kind))
 
 
-class Tls(Part):
+class Tls(StrictModel):
     """How the other side's certificate is checked."""
 
     ca: FilePath | None = None
     """PEM file of the authorities to trust in place of the system's, relative to the configuration file."""
 
 
-class Proxy(Part):
+class Proxy(StrictModel):
     """The egress proxy; a CONNECT tunnel is made through it."""
 
     url: ProxyAddress

@@ -27,7 +27,7 @@ _AFTER = {
 
 
 @dataclass(frozen=True, slots=True)
-class RedisPlace:
+class RedisUrl:
     """`hosts` are (name, port), or `path` a socket. With a `service` the hosts are sentinels that know the master of
     that name; with `is_cluster` they are some of a cluster.
     """
@@ -40,10 +40,10 @@ class RedisPlace:
     db: int = 0
 
 
-def read_place(url: str) -> RedisPlace:
+def parse_redis_url(url: str) -> RedisUrl:
     """What the URL says; ValueError for any other."""
     if socket := _SOCKET.fullmatch(url):
-        return RedisPlace(path=socket["path"], db=int(socket["db"] or 0))
+        return RedisUrl(path=socket["path"], db=int(socket["db"] or 0))
     if "@" in url:
         raise ValueError("must not carry a user or password; write `username` and `password` beside it")
     match = _URL.fullmatch(url)
@@ -57,7 +57,7 @@ def read_place(url: str) -> RedisPlace:
     if path is None:
         raise ValueError(_AFTER[kind])
     after = path.groupdict()
-    return RedisPlace(
+    return RedisUrl(
         hosts,
         service=after.get("service", ""),
         is_cluster=kind == "cluster",

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.config import vault
-from gateway.config.history import History
+from gateway.config.history import HistorySettings
 from gateway.config.part import SecretRef
-from gateway.config.problem import SECRET_KEYS, Finding, SecretProblem, Steps
-from gateway.config.secrets import Secrets, doubt, exposure
+from gateway.config.problem import SECRET_KEYS, ConfigIssue, SecretProblem, Steps
+from gateway.config.secrets import Secrets, exposure, suspicious
 from gateway.config.state import State
 from gateway.files import MAX_BYTES, check_regular, read_file
 from gateway.history.volume import bytes_used, volume_of
@@ -24,28 +24,28 @@ from gateway.history.volume import bytes_used, volume_of
 MIB = 1024 * 1024
 
 
-def pointed_to(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[Finding]:
+def pointed_to(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
     """Findings about all that the plain value `tree` points to; relative files count from `base`."""
-    yield from _Reading(base, Secrets(environ, base=base)).walk(tree, ())
+    yield from _ReferenceReader(base, Secrets(environ, base=base)).walk(tree, ())
     yield from _history_room(tree, base)
     place = next(_in_vault(tree, ()), None)
     if place is not None and not vault.is_installed():
-        yield Finding(place, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
+        yield ConfigIssue(place, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
 
 
 class HistoryAndState(BaseModel):
     """Of the file what says where calls are kept."""
 
     state: State | None = None
-    history: History = Field(default_factory=History)
+    history: HistorySettings = Field(default_factory=HistorySettings)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _ReferenceReader:
     base: Path
     secrets: Secrets
 
-    def walk(self, value: Any, steps: Steps) -> Iterator[Finding]:
+    def walk(self, value: Any, steps: Steps) -> Iterator[ConfigIssue]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for key, inner in items:
             place = (*steps, key)
@@ -58,7 +58,7 @@ class _Reading:
         if isinstance(value, dict) and steps[-1:] in _PAIRS:
             yield from _PAIRS[steps[-1:]](self, value, steps)
 
-    def _secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[Finding]:
+    def _secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Of several secrets one may be missing: it is about to come, or has just been taken away."""
         several = isinstance(value, list)
         places = [(*steps, index) for index in range(len(value))] if several else [steps]
@@ -67,36 +67,38 @@ class _Reading:
         for finding in (finding for findings in found for finding in findings):
             yield replace(finding, severity="warning") if several and is_one_good else finding
 
-    def _secret(self, value: Any, steps: Steps) -> list[Finding]:
+    def _secret(self, value: Any, steps: Steps) -> list[ConfigIssue]:
         ref = _reference(value)
         if ref is None:
             return []
         place = (*steps, ref.kind)
         try:
-            said = doubt(self.secrets.read(ref))
+            said = suspicious(self.secrets.read(ref))
         except SecretProblem as problem:
-            return [Finding(place, problem.what, problem.remedy)]
+            return [ConfigIssue(place, problem.what, problem.remedy)]
         found = list(self._exposed(ref, place))
         if said and "private_key" not in steps:
-            found.append(Finding(place, f"the secret of `{ref.target}` {said}", "take it out", severity="warning"))
+            found.append(ConfigIssue(place, f"the secret of `{ref.target}` {said}", "take it out", severity="warning"))
         return found
 
-    def _exposed(self, ref: SecretRef, steps: Steps) -> Iterator[Finding]:
+    def _exposed(self, ref: SecretRef, steps: Steps) -> Iterator[ConfigIssue]:
         if ref.file is not None and (exposed := exposure(self.base / ref.file)):
             what = f"the secret file `{self.base / ref.file}` {exposed}"
-            yield Finding(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
+            yield ConfigIssue(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
 
-    def _authorities(self, file: str, steps: Steps) -> Iterator[Finding]:
+    def _authorities(self, file: str, steps: Steps) -> Iterator[ConfigIssue]:
         path = self.base / file
         try:
             check_regular(path)
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except ssl.SSLError:
-            yield Finding(steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities")
+            yield ConfigIssue(
+                steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities"
+            )
         except OSError as cause:
             yield _unreadable(steps, path, cause)
 
-    def client_certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[Finding]:
+    def client_certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Certificate and key are read as they will be for each token request."""
         cert, key = tls.get("cert"), tls.get("key")
         if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
@@ -113,12 +115,12 @@ class _Reading:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file, key_file, password=password)
         except ssl.SSLError:
             what = "certificate and key are no PEM, do not fit, or need another `key_password`"
-            yield Finding((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
+            yield ConfigIssue((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
         except OSError as cause:
             missing = "key" if file.is_file() else "cert"
             yield _unreadable((*steps, missing), key_file if missing == "key" else file, cause)
 
-    def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[Finding]:
+    def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
         """The key can be read, signs the algorithm, and is that of the certificate."""
         pem = self._quiet(signing.get("private_key"))
         if pem is None or _is_in_vault(signing.get("key_password")):
@@ -137,9 +139,9 @@ class _Reading:
             yield _unreadable(place, self.base / str(signing.get("cert")), cause)
         except ValueError as cause:
             what, _, remedy = str(cause).partition("; ")
-            yield Finding(place, what, remedy)
+            yield ConfigIssue(place, what, remedy)
 
-    def sealing_keys(self, state: dict[str, Any], steps: Steps) -> Iterator[Finding]:
+    def sealing_keys(self, state: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Every key is there, and is one: an entry that was encrypted with a key that is missing would be lost."""
         keys = state.get("keys")
         for index, value in enumerate(keys if isinstance(keys, list) else ()):
@@ -150,7 +152,7 @@ class _Reading:
             try:
                 self.secrets.sealing_key(ref)
             except SecretProblem as problem:
-                yield Finding(place, problem.what, problem.remedy)
+                yield ConfigIssue(place, problem.what, problem.remedy)
             yield from self._exposed(ref, place)
 
     def _quiet(self, value: Any) -> str | None:
@@ -164,14 +166,14 @@ class _Reading:
             return None
 
 
-_PAIRS: dict[Steps, Callable[[_Reading, dict[str, Any], Steps], Iterator[Finding]]] = {
-    ("tls",): _Reading.client_certificate,
-    ("signing",): _Reading.signing_key,
-    ("state",): _Reading.sealing_keys,
+_PAIRS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator[ConfigIssue]]] = {
+    ("tls",): _ReferenceReader.client_certificate,
+    ("signing",): _ReferenceReader.signing_key,
+    ("state",): _ReferenceReader.sealing_keys,
 }
 
 
-def _history_room(tree: Mapping[str, Any], base: Path) -> Iterator[Finding]:
+def _history_room(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:
     """The volume of `state.path` must have room for all calls that may be kept beside the tokens."""
     try:
         config = HistoryAndState.model_validate(tree, context={"base": base})
@@ -186,12 +188,12 @@ def _history_room(tree: Mapping[str, Any], base: Path) -> Iterator[Finding]:
             f"has room for {room // MIB} MiB of calls on its volume, less than the {config.history.size // MIB} MiB of "
             "`history.size`; the rest of the volume stays free for tokens, and the oldest calls go earlier"
         )
-        yield Finding(("state", "path"), what, "set a smaller `history.size`, or make room", severity="warning")
+        yield ConfigIssue(("state", "path"), what, "set a smaller `history.size`, or make room", severity="warning")
 
 
-def _unreadable(steps: Steps, file: Path, cause: OSError) -> Finding:
+def _unreadable(steps: Steps, file: Path, cause: OSError) -> ConfigIssue:
     reason = cause.strerror or type(cause).__name__
-    return Finding(steps, f"the file `{file}` cannot be read ({reason})", "mend the path or its rights")
+    return ConfigIssue(steps, f"the file `{file}` cannot be read ({reason})", "mend the path or its rights")
 
 
 def _reference(value: Any) -> SecretRef | None:

@@ -18,7 +18,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConfigIssue:
     """Something wrong at `steps`, as `("routes", 2, "upstream")`; `line` only where it is not that of the steps."""
 
     steps: Steps
@@ -29,7 +29,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LocatedIssue:
     """One thing wrong, ready to print; `line` counts from 1, `file` is empty and `line` 0 for command line flags."""
 
     file: str
@@ -40,20 +40,20 @@ class Problem:
     severity: Severity = "error"
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """File and line, then the path of keys, as far as they are known."""
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file
         return ": ".join(part for part in (place, self.path) if part)
 
     def __str__(self) -> str:
         kind = "warning" if self.severity == "warning" else ""
-        return ": ".join(part for part in (self.place, kind, f"{self.what}; {self.remedy}") if part)
+        return ": ".join(part for part in (self.location, kind, f"{self.what}; {self.remedy}") if part)
 
 
 class ConfigProblems(Exception):
     """The configuration cannot be used; `problems` holds every one found, warnings too, in the order of the file."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[LocatedIssue]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = tuple(problems)
 

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from gateway.config.corrections.client import client_id
 from gateway.config.corrections.domain import TOKEN_PATH, token_url
 from gateway.config.corrections.integration import UNKNOWN, Integration, integration, review_upstream
-from gateway.config.corrections.pasted import Corrected, Uncorrectable, is_identity_domain, is_oracle
+from gateway.config.corrections.pasted import Corrected, InvalidInput, is_identity_domain, is_oracle
 from gateway.config.corrections.scope import scope
-from gateway.config.problem import Finding, Severity, Steps
+from gateway.config.problem import ConfigIssue, Severity, Steps
 from gateway.config.typography import typographic
 
 _TEXTS = ("audience", "issuer", "redirect_uri", "authorize_url", "revoke_url", "subject", "username")
@@ -38,7 +38,7 @@ _REQUESTS = (
 )
 
 
-def review(tree: Mapping[str, Any]) -> Iterator[Finding]:
+def review(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Findings about the values of credentials and routes; `tree` is the plain value of the file."""
     fallback = _mapping(tree.get("defaults")).get("credential")
     upstreams: dict[str, list[str]] = {}
@@ -52,7 +52,7 @@ def review(tree: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _credential(("credentials", name), _mapping(credential), upstreams.get(name, []))
 
 
-def _credential(steps: Steps, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[Finding]:
+def _credential(steps: Steps, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
     url = credential.get("token_url")
     if isinstance(url, str):
         yield from _token_url((*steps, "token_url"), url)
@@ -63,10 +63,10 @@ def _credential(steps: Steps, credential: Mapping[str, Any], upstreams: list[str
     if isinstance(text, str) and text.strip():
         yield from _scope((*steps, "scope"), text, credential, upstreams)
     elif text is None and isinstance(url, str) and is_identity_domain(_host(url)) and _asks_scope(credential):
-        yield Finding((*steps, "scope"), *_NO_SCOPE, severity="warning")
+        yield ConfigIssue((*steps, "scope"), *_NO_SCOPE, severity="warning")
     for key in _TEXTS:
         if isinstance(credential.get(key), str) and (found := typographic(credential[key])):
-            yield Finding((*steps, key), f"has {found}", "take it out", severity="warning")
+            yield ConfigIssue((*steps, key), f"has {found}", "take it out", severity="warning")
 
 
 def _asks_scope(credential: Mapping[str, Any]) -> bool:
@@ -74,12 +74,12 @@ def _asks_scope(credential: Mapping[str, Any]) -> bool:
     return credential.get("grant") != "refresh_token"
 
 
-def _token_url(steps: Steps, url: str) -> Iterator[Finding]:
+def _token_url(steps: Steps, url: str) -> Iterator[ConfigIssue]:
     if typographic(url):
         return  # the model's own complaint
     try:
         meant = token_url(url).value
-    except Uncorrectable as cause:
+    except InvalidInput as cause:
         if is_oracle(_host(url)) or _host(url).endswith("oracle.com"):
             yield _finding(steps, cause, "error")
         return
@@ -88,14 +88,14 @@ def _token_url(steps: Steps, url: str) -> Iterator[Finding]:
         return
     if is_identity_domain(_host(url)):
         what = "is not the token endpoint of an identity domain"
-        yield Finding(steps, what, f"write {TOKEN_PATH} as its path")
+        yield ConfigIssue(steps, what, f"write {TOKEN_PATH} as its path")
     elif path in {"", "/"}:
         what = "has no path, and a token endpoint seldom is at the root"
         remedy = f"write the whole URL of the token endpoint, {TOKEN_PATH} for an identity domain"
-        yield Finding(steps, what, remedy, severity="warning")
+        yield ConfigIssue(steps, what, remedy, severity="warning")
 
 
-def _client_id(steps: Steps, text: str) -> Iterator[Finding]:
+def _client_id(steps: Steps, text: str) -> Iterator[ConfigIssue]:
     if not text.strip():
         return
     if not _PRINTABLE.fullmatch(text):
@@ -105,19 +105,19 @@ def _client_id(steps: Steps, text: str) -> Iterator[Finding]:
             f"has {found or 'a character that ids do not have'}",
             "take it out, or copy `Client ID` from the application's page again",
         )
-        yield Finding(steps, what, remedy, severity="error" if found else "warning")
+        yield ConfigIssue(steps, what, remedy, severity="error" if found else "warning")
         return
     yield from _corrected(steps, text, client_id)
 
 
-def _scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[Finding]:
+def _scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
     if not _SCOPE.fullmatch(text):
         found = typographic(text) or "a character that scopes do not have (RFC 6749 section 3.3)"
-        yield Finding(steps, f"has {found}", "take it out, or copy the scope again")
+        yield ConfigIssue(steps, f"has {found}", "take it out, or copy the scope again")
         return
     if "/urn:opc:resource" in text:
         what = "has a slash before `urn`, which identity domains refuse"
-        yield Finding(steps, what, "write …:443urn:opc:resource…", severity="warning")
+        yield ConfigIssue(steps, what, "write …:443urn:opc:resource…", severity="warning")
         return
     if _SEVERAL in text.split() or credential.get("resource") is not None:
         return  # one request for tokens of several resources
@@ -125,26 +125,26 @@ def _scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: li
     yield from _corrected(steps, text, lambda value: scope(value, leads), are_same=_has_same_words)
 
 
-def _upstream(steps: Steps, url: str) -> Iterator[Finding]:
+def _upstream(steps: Steps, url: str) -> Iterator[ConfigIssue]:
     for what, remedy, severity in review_upstream(_host(url), _path(url)):
-        yield Finding(steps, what, remedy, severity=severity)
+        yield ConfigIssue(steps, what, remedy, severity=severity)
 
 
 def _corrected(
     steps: Steps, text: str, correct: Callable[[str], Corrected], *, are_same: Callable[[str, str], bool] = operator.eq
-) -> Iterator[Finding]:
+) -> Iterator[ConfigIssue]:
     """Warnings for what a correction would change, and for what it notes."""
     try:
         meant = correct(text)
-    except Uncorrectable as cause:
+    except InvalidInput as cause:
         yield _finding(steps, cause, "warning")
         return
     if not are_same(meant.value, text):
         what = "is not written as identity domains take it"
-        yield Finding(steps, what, ", ".join(map(_request, meant.changes)), severity="warning")
+        yield ConfigIssue(steps, what, ", ".join(map(_request, meant.changes)), severity="warning")
     for note in meant.notes:
         what, _, remedy = note.partition("; ")
-        yield Finding(steps, what, remedy or "compare it with the route's `upstream`", severity="warning")
+        yield ConfigIssue(steps, what, remedy or "compare it with the route's `upstream`", severity="warning")
 
 
 def _has_same_words(one: str, other: str) -> bool:
@@ -157,15 +157,15 @@ def _request(change: str) -> str:
     return next((now + change[len(past) :] for past, now in _REQUESTS if change.startswith(past)), change)
 
 
-def _finding(steps: Steps, cause: Uncorrectable, severity: Severity) -> Finding:
+def _finding(steps: Steps, cause: InvalidInput, severity: Severity) -> ConfigIssue:
     what, _, remedy = str(cause).partition("; ")
-    return Finding(steps, what, remedy, severity=severity)
+    return ConfigIssue(steps, what, remedy, severity=severity)
 
 
 def _leads(url: str) -> Integration | None:
     try:
         return integration(url)
-    except Uncorrectable:
+    except InvalidInput:
         return None
 
 

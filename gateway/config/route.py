@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.part import Part, Proxy, Tls, exactly_one
+from gateway.config.part import Proxy, StrictModel, Tls, exactly_one
 from gateway.config.values import (
     PATH_PATTERN,
     BaseUrl,
@@ -29,7 +29,7 @@ from gateway.config.values import (
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class Timeout(Part):
+class Timeout(StrictModel):
     """How long each step may take."""
 
     connect: Duration | None = None
@@ -40,11 +40,11 @@ class Timeout(Part):
     """Longest silence within a body, either way. Default 60s."""
 
 
-Kind = Literal["json", "xml", "yaml", "html"]
-Place = Literal["header", "json", "xml"]
+BodyKind = Literal["json", "xml", "yaml", "html"]
+IdLocation = Literal["header", "json", "xml"]
 
 
-class Headers(Part):
+class HeaderSettings(StrictModel):
     """Changes to the fields of a request, after those that the gateway makes anyway."""
 
     set: dict[FieldName, FieldValue] = Field(default_factory=dict)
@@ -62,7 +62,7 @@ class Headers(Part):
         return self
 
 
-class Query(Part):
+class QuerySettings(StrictModel):
     """Changes to the query of a request."""
 
     set: Annotated[dict[QueryName, Parameter], Field(min_length=1)]
@@ -70,7 +70,7 @@ class Query(Part):
     gateway."""
 
 
-class InstanceId(Part):
+class InstanceIdRule(StrictModel):
     """One place where the instance id may stand; exactly one of these."""
 
     model_config = exactly_one("header", "json", "xml")
@@ -89,13 +89,13 @@ class InstanceId(Part):
         return self
 
     @property
-    def place(self) -> tuple[Place, str]:
+    def place(self) -> tuple[IdLocation, str]:
         """The kind of place, and what is looked for there."""
-        places: dict[Place, str | None] = {"header": self.header, "json": self.json_, "xml": self.xml}
+        places: dict[IdLocation, str | None] = {"header": self.header, "json": self.json_, "xml": self.xml}
         return next((kind, name) for kind, name in places.items() if name is not None)
 
 
-class RouteSettings(Part):
+class RouteSettings(StrictModel):
     """What a route may say and `defaults` may say for all routes."""
 
     credential: str | None = None
@@ -116,14 +116,14 @@ class RouteSettings(Part):
     """Browser origins that may call the route, or `*`; omitted: none."""
     keep_cookies: bool | None = None
     """True: `Set-Cookie` of the upstream is passed to the caller. Default false."""
-    rewrite: list[Kind] | None = None
+    rewrite: list[BodyKind] | None = None
     """Kinds of bodies in which URLs of OIC are given in the gateway's names: `json`, `xml`, `yaml`, `html`; an empty
     list for none. Default [json, xml, yaml]."""
-    headers: Headers | None = None
+    headers: HeaderSettings | None = None
     """Fields of the request that are set or left out on the way to OIC."""
-    query: Query | None = None
+    query: QuerySettings | None = None
     """Parameters of the request that are set on the way to OIC."""
-    instance_id: Annotated[list[InstanceId], Field(min_length=1)] | None = None
+    instance_id: Annotated[list[InstanceIdRule], Field(min_length=1)] | None = None
     """Where the OIC instance id of a run is found in a reply: the first of these that says one. Omitted: the header
     `x-oracle-ics-instance-id`, then what flows are often made to say of it in a body."""
     design: SiteUrl | None = None
@@ -135,7 +135,7 @@ class RouteSettings(Part):
     """Egress proxy to the upstream; omitted: HTTPS_PROXY and NO_PROXY decide."""
 
 
-class Route(RouteSettings):
+class RouteEntry(RouteSettings):
     """A path prefix and where it leads."""
 
     name: Name

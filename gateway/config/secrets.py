@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from gateway.config.oci import Oci
-from gateway.config.part import Part, SecretRef
+from gateway.config.part import SecretRef, StrictModel
 from gateway.config.problem import SecretProblem
 from gateway.config.vault import Vault
 from gateway.files import NotRegular, read_file
@@ -67,14 +67,14 @@ class Secrets:
         what = f"the secret of `{ref.target}` is not a key of 32 bytes in base64 or hex"
         raise SecretProblem(what, "make one by `openssl rand -base64 32`")
 
-    def fingerprint(self, part: Part) -> tuple[Hashable, ...]:
+    def fingerprint(self, part: StrictModel) -> tuple[Hashable, ...]:
         """Changes when a file that `part` names changes (a secret, a key, a certificate), or a secret of the Vault gets
         another version; looks at no content.
         """
         files = [_look(self._base / name) for name in _files(part)]
         return *files, *(self._vault.version(ocid) for ocid in _ocids(part))
 
-    def expire(self, part: Part) -> None:
+    def expire(self, part: StrictModel) -> None:
         """Has all that `part` names read again when it is next asked for: files always are, copies of the Vault's
         secrets too unless they are but seconds old. Asks nobody.
         """
@@ -82,7 +82,7 @@ class Secrets:
             self._vault.expire(ocid)
 
 
-def doubt(secret: SecretStr) -> str:
+def suspicious(secret: SecretStr) -> str:
     """Says what is suspicious of a secret without showing it; empty when nothing is."""
     value = secret.get_secret_value()
     if value != value.strip():
@@ -104,21 +104,21 @@ def exposure(path: Path) -> str:
     return "can be read by every user of this machine" if is_open and not is_fixed else ""
 
 
-def _parts(part: Part) -> Iterator[Part]:
+def _parts(part: StrictModel) -> Iterator[StrictModel]:
     """It, and all within it."""
     yield part
     for _, value in part:
         for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, Part):
+            if isinstance(inner, StrictModel):
                 yield from _parts(inner)
 
 
-def _files(part: Part) -> Iterator[str]:
+def _files(part: StrictModel) -> Iterator[str]:
     for inner in _parts(part):
         yield from (value for key, value in inner if key in _FILE_KEYS and isinstance(value, str))
 
 
-def _ocids(part: Part) -> Iterator[str]:
+def _ocids(part: StrictModel) -> Iterator[str]:
     for inner in _parts(part):
         if isinstance(inner, SecretRef) and inner.oci_vault is not None:
             yield inner.oci_vault

@@ -9,9 +9,9 @@ from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.config.model import Config, Credential
-from gateway.config.pace import Budget
+from gateway.config.pace import BudgetSettings
 from gateway.config.part import Proxy, SecretRef, Tls
-from gateway.config.route import Headers, Place, Route, RouteSettings, Timeout
+from gateway.config.route import HeaderSettings, IdLocation, RouteEntry, RouteSettings, Timeout
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class SettledRoute:
+class ResolvedRoute:
     """One route, every setting decided.
 
     `path` has no trailing slash and is empty for `/`; `upstream` and `credential` are as written; `methods` is None
@@ -49,16 +49,16 @@ class SettledRoute:
     """Names as written, values as templates."""
     remove_headers: tuple[str, ...]
     set_query: tuple[tuple[str, str], ...]
-    instance_id: tuple[tuple[Place, str], ...] | None
+    instance_id: tuple[tuple[IdLocation, str], ...] | None
     """(`header`, `json` or `xml`, name) in their order; None where nothing is said."""
     design: str | None
     tls: Tls | None
     proxy: Proxy | None
 
 
-def settle(config: Config) -> tuple[SettledRoute, ...]:
+def resolve(config: Config) -> tuple[ResolvedRoute, ...]:
     """The routes in the file's order: the route's word counts first, then that of `defaults`, then the built-in one."""
-    return tuple(_settled(route, config.defaults) for route in config.routes)
+    return tuple(_resolved(route, config.defaults) for route in config.routes)
 
 
 def hosts_of(config: Config) -> tuple[str, ...]:
@@ -96,24 +96,24 @@ def count_origins(config: Config) -> int:
     return len({urlsplit(url)[:2] for url in urls})
 
 
-def budgets(credentials: Iterable[Credential]) -> dict[str, Budget]:
+def budgets(credentials: Iterable[Credential]) -> dict[str, BudgetSettings]:
     """For each endpoint the least that a credential of it says; the default where none says anything."""
-    said: dict[str, list[Budget]] = {}
+    said: dict[str, list[BudgetSettings]] = {}
     for credential in credentials:
         said.setdefault(endpoint_of(credential), []).extend([credential.budget] if credential.budget else [])
     return {endpoint: _least(limits) for endpoint, limits in said.items()}
 
 
-def _least(limits: list[Budget]) -> Budget:
-    return Budget(
-        per_second=min((limit.per_second for limit in limits), default=Budget().per_second),
-        per_minute=min((limit.per_minute for limit in limits), default=Budget().per_minute),
+def _least(limits: list[BudgetSettings]) -> BudgetSettings:
+    return BudgetSettings(
+        per_second=min((limit.per_second for limit in limits), default=BudgetSettings().per_second),
+        per_minute=min((limit.per_minute for limit in limits), default=BudgetSettings().per_minute),
     )
 
 
-def _settled(route: Route, defaults: RouteSettings) -> SettledRoute:
+def _resolved(route: RouteEntry, defaults: RouteSettings) -> ResolvedRoute:
     near, far = route.timeout or Timeout(), defaults.timeout or Timeout()
-    return SettledRoute(
+    return ResolvedRoute(
         name=route.name,
         path=route.path.rstrip("/"),
         upstream=route.upstream,
@@ -136,15 +136,15 @@ def _settled(route: Route, defaults: RouteSettings) -> SettledRoute:
     )
 
 
-class _Edits(TypedDict):
+class _ResolvedEdits(TypedDict):
     set_headers: tuple[tuple[str, str], ...]
     remove_headers: tuple[str, ...]
     set_query: tuple[tuple[str, str], ...]
 
 
-def _edits(route: Route, defaults: RouteSettings) -> _Edits:
+def _edits(route: RouteEntry, defaults: RouteSettings) -> _ResolvedEdits:
     """What is changed on the way out: the route's changes go on top of those of `defaults`, name by name."""
-    near, far = route.headers or Headers(), defaults.headers or Headers()
+    near, far = route.headers or HeaderSettings(), defaults.headers or HeaderSettings()
     said = {name.lower() for name in (*near.set, *near.remove)}
     kept = {name: value for name, value in far.set.items() if name.lower() not in said}
     queries = [query.set for query in (defaults.query, route.query) if query is not None]
@@ -158,7 +158,7 @@ def _edits(route: Route, defaults: RouteSettings) -> _Edits:
     }
 
 
-def _places(route: Route, defaults: RouteSettings) -> tuple[tuple[Place, str], ...] | None:
+def _places(route: RouteEntry, defaults: RouteSettings) -> tuple[tuple[IdLocation, str], ...] | None:
     places = defaults.instance_id if route.instance_id is None else route.instance_id
     return None if places is None else tuple(place.place for place in places)
 

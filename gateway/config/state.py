@@ -4,17 +4,17 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.config.part import Part, SecretRef, Tls, exactly_one
-from gateway.config.place import read_place
+from gateway.config.part import SecretRef, StrictModel, Tls, exactly_one
+from gateway.config.place import parse_redis_url
 from gateway.config.values import Duration, FilePath, Name, Text
 
 
 def _redis_url(value: str) -> str:
-    read_place(value)
+    parse_redis_url(value)
     return value
 
 
-class Login(Part):
+class Login(StrictModel):
     """Who the gateway is to the sentinels."""
 
     username: Text | None = None
@@ -23,7 +23,7 @@ class Login(Part):
     """Password, by reference; read again for each connection."""
 
 
-class Redis(Part):
+class RedisSettings(StrictModel):
     """The Redis that replicas share."""
 
     url: Annotated[str, AfterValidator(_redis_url)]
@@ -42,7 +42,7 @@ class Redis(Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        place = read_place(self.url)
+        place = parse_redis_url(self.url)
         if self.username is not None and self.password is None:
             raise ValueError("has a `username` but no `password`; write both or none")
         if self.tls is not None and not place.is_tls:
@@ -52,13 +52,13 @@ class Redis(Part):
         return self
 
 
-class State(Part):
+class State(StrictModel):
     """Where tokens are kept: a file for the workers of one machine, or a Redis for replicas."""
 
     model_config = exactly_one("path", "redis", required=("keys",))
     path: FilePath | None = None
     """SQLite file, made where it does not exist; on a disk of this machine, relative to the configuration file."""
-    redis: Redis | None = None
+    redis: RedisSettings | None = None
     """The Redis that replicas share."""
     keys: list[SecretRef] = Field(default_factory=list, json_schema_extra={"minItems": 1})
     """Keys that entries are encrypted with, by reference: 32 bytes each, in base64 or hex. The first one encrypts, all

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gateway.config.problem import SECRET_KEYS, Finding, Steps, is_plain
+from gateway.config.problem import SECRET_KEYS, ConfigIssue, Steps, is_plain
 
 MAX_VALUES = 200_000
 MAX_DEPTH = 24
@@ -53,15 +53,15 @@ _SYNTAX = (
 )
 
 
-class Unreadable(Exception):
+class UnreadableYaml(Exception):
     """The text as a whole cannot be read; `finding` says why and in which line."""
 
     def __init__(self, line: int, what: str, remedy: str) -> None:
         super().__init__(what)
-        self.finding = Finding((), what, remedy, line=line)
+        self.finding = ConfigIssue((), what, remedy, line=line)
 
 
-class Tree:
+class YamlDocument:
     """What a YAML text says: `value`, plain Python; `lines` by steps; `findings`; `broken`, steps without a value."""
 
     value: dict[str, Any]
@@ -86,17 +86,17 @@ class Tree:
             raise _syntax(cause) from None
         except yaml.reader.ReaderError as cause:
             line = text.count("\n", 0, int(cause.position)) + 1
-            raise Unreadable(line, "has a control character", "take it out") from None
+            raise UnreadableYaml(line, "has a control character", "take it out") from None
         except (
             ValueError,
             OverflowError,
         ):  # PyYAML lets chr() and int() fail on `"\UFFFFFFFF"` and on huge `%YAML` versions
-            raise Unreadable(1, "is not valid YAML", "mend escapes (`\\U…`) and directives (`%`)") from None
+            raise UnreadableYaml(1, "is not valid YAML", "mend escapes (`\\U…`) and directives (`%`)") from None
 
     def _read(self, source: yaml.BaseLoader | yaml.CBaseLoader) -> None:
         """Values are built from events as they come, since a large file's nodes would outweigh all that is kept."""
         self.lines: dict[Steps, int] = {(): 1}
-        self.findings: list[Finding] = []
+        self.findings: list[ConfigIssue] = []
         self.broken: set[Steps] = set()
         self._count = 0
         self._source: Callable[[], Any] = source.get_event
@@ -104,14 +104,14 @@ class Tree:
         self._anchored: dict[str, list[Any]] = {}
         self._next()  # the stream's own beginning
         if isinstance(self._next(), yaml.StreamEndEvent):
-            raise Unreadable(1, "is empty", "start from config/gateway.example.yaml")
+            raise UnreadableYaml(1, "is empty", "start from config/gateway.example.yaml")
         root = self._taken()
         value = self._built(root, ())
         self._next()  # the document's end
         if not isinstance(further := self._next(), yaml.StreamEndEvent):
-            raise Unreadable(_line(further), "begins a second document", "keep one; leave `---` out")
+            raise UnreadableYaml(_line(further), "begins a second document", "keep one; leave `---` out")
         if not isinstance(value, dict):
-            raise Unreadable(_line(root), "does not hold keys and values", "start from config/gateway.example.yaml")
+            raise UnreadableYaml(_line(root), "does not hold keys and values", "start from config/gateway.example.yaml")
         self.value = value
 
     def _next(self) -> Any:
@@ -136,23 +136,23 @@ class Tree:
         if isinstance(event, yaml.AliasEvent):
             if whole is None:
                 remedy = "put text that begins with `*` in quotes"
-                raise Unreadable(_line(event), "uses an alias (`*`) without an anchor", remedy)
+                raise UnreadableYaml(_line(event), "uses an alias (`*`) without an anchor", remedy)
         elif whole is None:
             whole = self._anchored[name] = self._whole(event)
         elif whole[0] is event:  # within an alias
             return event
         else:
-            raise Unreadable(_line(event), "defines an anchor (`&`) a second time", "give it another name")
+            raise UnreadableYaml(_line(event), "defines an anchor (`&`) a second time", "give it another name")
         self._ahead += whole[:0:-1]
         return whole[0]
 
     def _built(self, event: Any, steps: Steps) -> Any:
         self._count += 1
         if self._count > MAX_VALUES:
-            raise Unreadable(_line(event), f"holds more than {MAX_VALUES} values, aliases included", "write less")
+            raise UnreadableYaml(_line(event), f"holds more than {MAX_VALUES} values, aliases included", "write less")
         if len(steps) >= MAX_DEPTH:
             aliases = ", aliases included" if self._anchored else ""
-            raise Unreadable(_line(event), f"is nested deeper than {MAX_DEPTH} levels{aliases}", "write it flatter")
+            raise UnreadableYaml(_line(event), f"is nested deeper than {MAX_DEPTH} levels{aliases}", "write it flatter")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(steps)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -172,7 +172,7 @@ class Tree:
         while not isinstance(key := self._taken(), yaml.MappingEndEvent):
             if not isinstance(key, yaml.ScalarEvent) or _BREAKS.search(key.value):
                 what = "has a key that is not plain text"
-                self.findings.append(Finding(steps, what, "write `key: value`", line=_line(key)))
+                self.findings.append(ConfigIssue(steps, what, "write `key: value`", line=_line(key)))
                 self._whole(key)
                 self._whole(self._next())
                 continue
@@ -190,7 +190,7 @@ class Tree:
         is_shown = is_plain(key.value) and not SECRET_KEYS.intersection(steps[:-1])
         name = f"`{key.value}`" if is_shown else "a key"
         what = f"{name} stands here a second time, first in line {first}"
-        self.findings.append(Finding(steps, what, "keep one of the two", line=line))
+        self.findings.append(ConfigIssue(steps, what, "keep one of the two", line=line))
 
     def _scalar(self, event: yaml.ScalarEvent, steps: Steps) -> Any:
         pattern, convert = _SCALARS.get(_tag(event), (None, str))
@@ -204,7 +204,7 @@ class Tree:
 
     def _break(self, steps: Steps, event: yaml.Event, what: str, remedy: str) -> None:
         self.broken.add(steps)
-        self.findings.append(Finding(steps, what, remedy, line=_line(event)))
+        self.findings.append(ConfigIssue(steps, what, remedy, line=_line(event)))
 
 
 def _tag(event: yaml.ScalarEvent) -> str:
@@ -216,12 +216,12 @@ def _tag(event: yaml.ScalarEvent) -> str:
     return next(tag for tag, (pattern, _) in _SCALARS.items() if pattern.match(event.value))
 
 
-def _syntax(cause: yaml.MarkedYAMLError) -> Unreadable:
+def _syntax(cause: yaml.MarkedYAMLError) -> UnreadableYaml:
     said = f"{cause.problem} {cause.context}"
     _, which, what, remedy = next(row for row in _SYNTAX if row[0] in said)
     marks = (cause.context_mark, cause.problem_mark)
     mark = next((mark for mark in (marks if which == "context" else marks[::-1]) if mark), None)
-    return Unreadable(mark.line + 1 if mark else 1, what, remedy)
+    return UnreadableYaml(mark.line + 1 if mark else 1, what, remedy)
 
 
 def _line(event: yaml.Event) -> int:

@@ -36,7 +36,7 @@ _UNKNOWN = {
 }
 
 
-class _Trouble(Exception):
+class _VaultFailure(Exception):
     """Why there is no secret: it goes on after its name. One that is `passing` says nothing of this very secret."""
 
     def __init__(self, reason: str, remedy: str, *, passing: bool = False) -> None:
@@ -47,7 +47,7 @@ class _Trouble(Exception):
 
 
 @dataclass(slots=True)
-class _Copy:
+class _CachedSecret:
     """A secret as it was read; `until` may be brought forward."""
 
     content: bytes = field(repr=False)
@@ -65,8 +65,8 @@ class Vault:
     def __init__(self, settings: Oci, *, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._now = now
-        self._copies: dict[str, _Copy] = {}
-        self._troubles: dict[str, tuple[_Trouble, float]] = {}  # by OCID, or by region where it is OCI's own
+        self._copies: dict[str, _CachedSecret] = {}
+        self._troubles: dict[str, tuple[_VaultFailure, float]] = {}  # by OCID, or by region where it is OCI's own
         self._clients: dict[str, Any] = {}  # by region, while none of them is in use
         self._identity: dict[str, Any] | None = None
         self._locks: dict[str, threading.Lock] = {}  # by region: its secrets are read one after the other
@@ -88,20 +88,20 @@ class Vault:
         if copy is not None:
             copy.until = min(copy.until, copy.read_at + AGAIN)
 
-    def _copy(self, ocid: str) -> _Copy:
+    def _copy(self, ocid: str) -> _CachedSecret:
         if (copy := self._usable(ocid)) is not None:
             return copy
         with self._locks.setdefault(_region(ocid), threading.Lock()):
             try:
                 return self._usable(ocid) or self._fresh(ocid)
-            except _Trouble as trouble:
+            except _VaultFailure as trouble:
                 raise SecretProblem(f"the secret `{ocid}` of OCI Vault {trouble.reason}", trouble.remedy) from None
 
-    def _usable(self, ocid: str) -> _Copy | None:
+    def _usable(self, ocid: str) -> _CachedSecret | None:
         copy = self._copies.get(ocid)
         return copy if copy is not None and self._now() < copy.until else None
 
-    def _fresh(self, ocid: str) -> _Copy:
+    def _fresh(self, ocid: str) -> _CachedSecret:
         now = self._now()
         trouble = self._remembered(ocid, now) or self._asked(ocid, now)
         if trouble is None:
@@ -112,20 +112,22 @@ class Vault:
             raise trouble
         return copy
 
-    def _remembered(self, ocid: str, now: float) -> _Trouble | None:
+    def _remembered(self, ocid: str, now: float) -> _VaultFailure | None:
         for name in (ocid, _region(ocid)):
             trouble, until = self._troubles.get(name, (None, 0.0))
             if trouble is not None and now < until:
-                return _Trouble(trouble.reason, trouble.remedy, passing=trouble.passing)  # traces would gather in one
+                return _VaultFailure(
+                    trouble.reason, trouble.remedy, passing=trouble.passing
+                )  # traces would gather in one
         return None
 
-    def _asked(self, ocid: str, now: float) -> _Trouble | None:
+    def _asked(self, ocid: str, now: float) -> _VaultFailure | None:
         try:
             content, version = self._in_time(ocid)
-        except _Trouble as trouble:
+        except _VaultFailure as trouble:
             self._troubles[_region(ocid) if trouble.passing else ocid] = trouble, self._now() + AGAIN
             return trouble
-        self._copies[ocid] = _Copy(content, version, now, now + self._settings.refresh)
+        self._copies[ocid] = _CachedSecret(content, version, now, now + self._settings.refresh)
         return None
 
     def _in_time(self, ocid: str) -> tuple[bytes, int]:
@@ -133,7 +135,7 @@ class Vault:
             return within_limit(lambda: self._retrieved(ocid), owner=(self, _region(ocid)), limit=LIMIT)
         except TimeoutError as late:
             self._identity = None  # what hangs may be holding it
-            raise _Trouble(f"cannot be had now ({late.strerror})", _PASSING, passing=True) from None
+            raise _VaultFailure(f"cannot be had now ({late.strerror})", _PASSING, passing=True) from None
 
     def _retrieved(self, ocid: str) -> tuple[bytes, int]:
         client = self._client(ocid)
@@ -151,7 +153,7 @@ class Vault:
         caller's alone: a thread that was left behind keeps the one that it uses.
         """
         if not is_installed():
-            raise _Trouble(MISSING, INSTALL)
+            raise _VaultFailure(MISSING, INSTALL)
         region = _region(ocid)
         if (client := self._clients.pop(region, None)) is not None:
             return client
@@ -209,25 +211,27 @@ _IDENTITIES: dict[str, Callable[[Any, Oci], dict[str, Any]]] = {
 }
 
 
-def _told(cause: Exception, auth: str) -> _Trouble:
+def _told(cause: Exception, auth: str) -> _VaultFailure:
     """What went wrong, in words that quote nothing of the answer but its code."""
     status = getattr(cause, "status", None)
     if not isinstance(status, int):
         if isinstance(cause, ValueError | TypeError | AttributeError) and not isinstance(cause, OSError):
-            return _Trouble("cannot be understood: it is no text in base64", "mend its content in the Vault")
-        return _Trouble(f"cannot be reached ({type(cause).__name__})", "see that the way to OCI is open", passing=True)
+            return _VaultFailure("cannot be understood: it is no text in base64", "mend its content in the Vault")
+        return _VaultFailure(
+            f"cannot be reached ({type(cause).__name__})", "see that the way to OCI is open", passing=True
+        )
     said = f"{status} {_code(cause)}".rstrip()
     if status == 401:
-        return _Trouble(f"is refused, OCI does not know the gateway ({said})", _UNKNOWN[auth])
+        return _VaultFailure(f"is refused, OCI does not know the gateway ({said})", _UNKNOWN[auth])
     if status == 429 or status >= 500:
-        return _Trouble(f"cannot be had now ({said})", _PASSING, passing=True)
+        return _VaultFailure(f"cannot be had now ({said})", _PASSING, passing=True)
     who = _READERS.get(auth, "the gateway's dynamic group")
-    return _Trouble(f"is refused ({said})", f"let a policy allow {who} to `read secret-bundles`, or mend the OCID")
+    return _VaultFailure(f"is refused ({said})", f"let a policy allow {who} to `read secret-bundles`, or mend the OCID")
 
 
-def _unknown(cause: Exception, auth: str) -> _Trouble:
+def _unknown(cause: Exception, auth: str) -> _VaultFailure:
     reason = f"cannot be read, the gateway is nobody to OCI by `{auth}` ({type(cause).__name__})"
-    return _Trouble(reason, _UNKNOWN[auth], passing=True)
+    return _VaultFailure(reason, _UNKNOWN[auth], passing=True)
 
 
 def _code(cause: Exception) -> str:

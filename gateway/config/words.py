@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.config import model, values
-from gateway.config.part import Part
-from gateway.config.problem import Finding, Steps, is_plain, is_secret
+from gateway.config.part import StrictModel
+from gateway.config.problem import ConfigIssue, Steps, is_plain, is_secret
 
 _TAGS = frozenset({"[key]", "[one]", "[several]"})  # pydantic's and the model's own, among the steps of an error
 _EMPTY = ("is empty", "write a value, or leave the key out")
@@ -49,7 +49,7 @@ _PATTERNS = {
 }
 
 
-def findings(error: ValidationError) -> list[Finding]:
+def config_issues(error: ValidationError) -> list[ConfigIssue]:
     """One finding for each of pydantic's errors."""
     return [_finding(detail) for detail in error.errors(include_url=False)]
 
@@ -60,18 +60,18 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
     return f"did you mean `{near[0]}`?" if near else otherwise
 
 
-def _finding(detail: ErrorDetails) -> Finding:
+def _finding(detail: ErrorDetails) -> ConfigIssue:
     steps = tuple(step for step in detail["loc"] if step not in _TAGS)
     kind = detail["type"]
     if kind == "extra_forbidden":
         return _unknown_key(steps)
     if kind == "missing":
-        return Finding(steps, *_WORDS[kind])
+        return ConfigIssue(steps, *_WORDS[kind])
     if detail["input"] is None:
-        return Finding(steps, *_EMPTY)
+        return ConfigIssue(steps, *_EMPTY)
     if kind == "string_type" and isinstance(detail["input"], int | float):
-        return Finding(steps, *_QUOTES)
-    return Finding(steps, *_sentence(kind, detail.get("ctx", {})))
+        return ConfigIssue(steps, *_QUOTES)
+    return ConfigIssue(steps, *_sentence(kind, detail.get("ctx", {})))
 
 
 def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
@@ -84,22 +84,22 @@ def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
     return what, remedy.format(**context)
 
 
-def _unknown_key(steps: Steps) -> Finding:
+def _unknown_key(steps: Steps) -> ConfigIssue:
     parent, key = steps[:-1], str(steps[-1])
     if is_secret(parent):
-        return Finding(
+        return ConfigIssue(
             parent, "has a key other than `file`, `env` and `oci_vault`", "write {file: /path} or {env: NAME}"
         )
     known = _keys_at(parent)
     if not is_plain(key):
-        return Finding(steps, "is not a known key", f"the keys here are {', '.join(known)}")
-    return Finding(
+        return ConfigIssue(steps, "is not a known key", f"the keys here are {', '.join(known)}")
+    return ConfigIssue(
         steps, "is not a known key", did_you_mean(key, known, otherwise=f"the keys here are {', '.join(known)}")
     )
 
 
 def _keys_at(steps: Steps) -> list[str]:
-    part: type[Part] | None = model.Config
+    part: type[StrictModel] | None = model.Config
     is_entry = False
     for step in steps:
         if is_entry or isinstance(step, int):
@@ -110,11 +110,11 @@ def _keys_at(steps: Steps) -> list[str]:
     return sorted(_annotations(part)) if part else []
 
 
-def _annotations(part: type[Part]) -> dict[str, Any]:
+def _annotations(part: type[StrictModel]) -> dict[str, Any]:
     return {field.alias or name: field.annotation for name, field in part.model_fields.items()}
 
 
-def _part_of(annotation: Any) -> type[Part] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Part):
+def _part_of(annotation: Any) -> type[StrictModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return annotation
     return next((part for part in map(_part_of, get_args(annotation)) if part), None)

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from gateway.history import tables
 from gateway.history.begun import Begun, is_running, process_name
-from gateway.history.port import Found, Limits, Unsearchable
-from gateway.history.query import FIRST, Query, newest, sift
+from gateway.history.port import HistoryLimits, SearchResult, Unsearchable
+from gateway.history.query import FIRST, HistoryQuery, filter_lines, newest
 from gateway.history.volume import ENDS, bytes_used, volume_of
 
 PATIENCE = 2.0
@@ -31,7 +31,7 @@ _PASSING = _BUSY | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 """After these the file stays open: on a full disk what it needs to be read could not be made anew."""
 
 
-class Unusable(Exception):
+class UnusableFile(Exception):
     """The file cannot be used; the text says why. `is_busy`: another process holds it, which passes."""
 
     def __init__(self, why: str, *, is_busy: bool = False) -> None:
@@ -39,11 +39,11 @@ class Unusable(Exception):
         self.is_busy = is_busy
 
 
-class Foreign(OSError):
+class ForeignFile(OSError):
     """The file is none of ours."""
 
 
-class Book:
+class HistoryFile:
     """The file at `path`, to be written; made where it does not exist, and anew where it was removed meanwhile."""
 
     def __init__(self, path: str | Path) -> None:
@@ -57,10 +57,10 @@ class Book:
         with self._telling():
             self._connection()
 
-    def note(self, lines: Sequence[bytes]) -> None:
+    def append(self, lines: Sequence[bytes]) -> None:
         """Writes lines, all or none. Raises Unusable."""
         with self._telling():
-            tables.note(self._connection(), lines)
+            tables.append(self._connection(), lines)
 
     def track(self, under_way: Mapping[int, Begun]) -> None:
         """Has the file hold these calls under way, by their numbers, and no others of this process. Raises Unusable."""
@@ -74,7 +74,7 @@ class Book:
                 tables.track(connection, self._process, ended=ended, began=lines)
                 self._tracked = set(under_way)
 
-    def forget(self, limits: Limits, oldest: int) -> bool:
+    def forget(self, limits: HistoryLimits, oldest: int) -> bool:
         """Lets go of some calls that are too old or too many; whether there are more of them. Raises Unusable."""
         with self._telling():
             tables.forget_begun(self._connection(), oldest)
@@ -140,7 +140,7 @@ class Book:
         except (sqlite3.Error, OSError) as cause:
             if _code(cause) not in _PASSING:
                 self.close()
-            raise Unusable(_told(self._path, cause), is_busy=_code(cause) in _BUSY) from cause
+            raise UnusableFile(_told(self._path, cause), is_busy=_code(cause) in _BUSY) from cause
 
     def _connection(self) -> sqlite3.Connection:
         if self._open is not None and self._open[1] == _identity(self._path):
@@ -161,7 +161,7 @@ class Book:
         return connection
 
 
-def read(path: str | Path, query: Query, *, keep: float, now: float, until: float) -> Found:
+def read(path: str | Path, query: HistoryQuery, *, keep: float, now: float, until: float) -> SearchResult:
     """The calls of the last `keep` seconds before `now` (since the epoch) that answer the query.
 
     The file may be in use; nothing is written. Raises Unsearchable, also when `until` (of `time.monotonic`) has come.
@@ -174,26 +174,26 @@ def read(path: str | Path, query: Query, *, keep: float, now: float, until: floa
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)) as connection:
             connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
             if not _is_ours(connection):
-                return Found((), 0, "file")
+                return SearchResult((), 0, "file")
             lines = newest((*tables.find(connection, query), *_lost(connection, query)), query.limit)
-            return Found(tuple(lines), tables.kept(connection), "file")
+            return SearchResult(tuple(lines), tables.kept(connection), "file")
     except (sqlite3.Error, OSError) as cause:
         if _code(cause) == sqlite3.SQLITE_INTERRUPT:
             raise Unsearchable("the search takes too long; narrow it by a time or a rarer value") from cause
         raise Unsearchable(_told(path, cause)) from cause
 
 
-def _lost(connection: sqlite3.Connection, query: Query) -> Sequence[bytes]:
+def _lost(connection: sqlite3.Connection, query: HistoryQuery) -> Sequence[bytes]:
     """The lines of calls that answer the query and whose process ended before they did."""
     begun = tables.begun(connection)
     running = {process: is_running(process) for process, _ in begun}
-    return sift(query, [line for process, line in begun if not running[process]])
+    return filter_lines(query, [line for process, line in begun if not running[process]])
 
 
 def _told(path: str | Path, cause: Exception) -> str:
     """What is wrong with the file. SQLite's own words name tables and conditions, never values."""
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    is_broken = _code(cause) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or isinstance(cause, Foreign)
+    is_broken = _code(cause) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or isinstance(cause, ForeignFile)
     remedy = "; remove it, and another is made" if is_broken else ""
     return f"the history's file `{path}` cannot be used: {said} ({type(cause).__name__}){remedy}"
 
@@ -244,7 +244,7 @@ def _calls_in(path: Path) -> int:
     """
     with contextlib.closing(sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
         if not _is_ours(connection):
-            raise Foreign("it is empty")
+            raise ForeignFile("it is empty")
         return tables.kept(connection)
 
 
@@ -274,9 +274,9 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     [owner] = connection.execute("PRAGMA application_id").fetchone()
     [version] = connection.execute("PRAGMA user_version").fetchone()
     if owner != tables.OURS and found:
-        raise Foreign("it is another program's database")
+        raise ForeignFile("it is another program's database")
     if owner == tables.OURS and version > tables.VERSION:
-        raise Foreign("it was made by a newer gateway")
+        raise ForeignFile("it was made by a newer gateway")
     return bool(owner == tables.OURS)
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from gateway.history.begun import Begun, begun_of
-from gateway.history.book import Book, Unusable
-from gateway.history.port import Found, Health, Limits
-from gateway.history.query import FIRST, Query
-from gateway.history.reading import Reader
-from gateway.observe.log import say
+from gateway.history.book import HistoryFile, UnusableFile
+from gateway.history.port import HistoryHealth, HistoryLimits, SearchResult
+from gateway.history.query import FIRST, HistoryQuery
+from gateway.history.reading import HistoryReader
+from gateway.observe.log import log_event
 from gateway.observe.record import Record
 
 log = logging.getLogger("gateway.history")
@@ -48,14 +48,14 @@ class FileHistory:
     def __init__(
         self,
         path: str | Path,
-        limits: Limits,
+        limits: HistoryLimits,
         *,
         clock: Callable[[], float] = time.time,
         max_lines: int = MAX_LINES,
         interval: float = INTERVAL,
     ) -> None:
-        self._book = Book(path)
-        self._reader = Reader(path, limits, clock=clock)
+        self._book = HistoryFile(path)
+        self._reader = HistoryReader(path, limits, clock=clock)
         self._limits = limits
         self._clock = clock
         self._max_lines = max_lines
@@ -80,7 +80,7 @@ class FileHistory:
         """See `History`."""
         return self._refused + self._unwritten
 
-    def note(self, line: bytes) -> None:
+    def append(self, line: bytes) -> None:
         """See `History`."""
         size = len(line)
         if len(self._pending) >= self._max_lines or self._taken - self._given + size > MAX_BYTES:
@@ -107,12 +107,12 @@ class FileHistory:
             self._idle = False
             self._bell.put(None)
 
-    async def find(self, query: Query) -> Found:
+    async def find(self, query: HistoryQuery) -> SearchResult:
         """See `History`."""
         found = await self._reader.find(query, first=self._settled)
-        return Found(found.lines, found.kept, found.where, lost=self.lost)
+        return SearchResult(found.lines, found.kept, found.where, lost=self.lost)
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """See `History`."""
         await self._reader.run(self._settled)
 
@@ -123,13 +123,13 @@ class FileHistory:
             self._bell.put(settled)
             settled.wait(_SETTLE)
 
-    def tune(self, limits: Limits) -> None:
+    def set_limits(self, limits: HistoryLimits) -> None:
         """See `History`."""
         self._limits = self._reader.limits = limits
 
-    def health(self) -> Health:
+    def health(self) -> HistoryHealth:
         """See `History`."""
-        return Health("file", ok=not self._trouble, why=self._trouble)
+        return HistoryHealth("file", ok=not self._trouble, why=self._trouble)
 
     def close(self, timeout: float) -> None:
         """See `History`; what there is can still be found."""
@@ -165,7 +165,7 @@ class FileHistory:
             return
         try:
             self._book.open()
-        except Unusable as error:
+        except UnusableFile as error:
             self._tell(str(error))
 
     def _is_at_rest(self) -> bool:
@@ -185,7 +185,7 @@ class FileHistory:
         if calls is not None:
             self._unwritten += calls
             told = "the history was removed: its volume has too little room left for tokens"
-            say(log, logging.WARNING, "history-removed", told, lost=calls)
+            log_event(log, logging.WARNING, "history-removed", told, lost=calls)
         if self._book.has_room():
             return True
         self._tell(_NO_ROOM)
@@ -222,8 +222,8 @@ class FileHistory:
             self._lose(lines)
             return True
         try:
-            self._book.note(lines)
-        except Unusable as error:
+            self._book.append(lines)
+        except UnusableFile as error:
             self._tell(str(error))
             if error.is_busy and not self._closing:
                 self._pending.extendleft(reversed(lines))
@@ -242,7 +242,7 @@ class FileHistory:
             return
         try:
             self._book.track(under_way)
-        except Unusable as error:
+        except UnusableFile as error:
             self._is_changed = error.is_busy
 
     def _lose(self, lines: list[bytes]) -> None:
@@ -260,7 +260,7 @@ class FileHistory:
         limits = self._limits if room is None else replace(self._limits, size=min(self._limits.size, room))
         try:
             return self._book.forget(limits, max(FIRST, oldest))
-        except Unusable as error:
+        except UnusableFile as error:
             if not error.is_busy:
                 self._tell(str(error))
             return False
@@ -270,7 +270,7 @@ class FileHistory:
         was, self._trouble = self._trouble, trouble
         if trouble and not was:
             self._before = self.lost
-            say(log, logging.WARNING, "history-down", f"calls are lost to the history, and go on: {trouble}")
+            log_event(log, logging.WARNING, "history-down", f"calls are lost to the history, and go on: {trouble}")
         elif was and not trouble:
             told = "calls are kept in the history again"
-            say(log, logging.INFO, "history-up", told, lost=self.lost - self._before)
+            log_event(log, logging.INFO, "history-up", told, lost=self.lost - self._before)

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.history.port import Found, Health, Limits
-from gateway.history.query import FIRST, Query, newest, sift, spelt, time_of
+from gateway.history.port import HistoryHealth, HistoryLimits, SearchResult
+from gateway.history.query import FIRST, HistoryQuery, filter_lines, newest, spelt, time_of
 from gateway.observe.record import Record
 
 CALLS = 10_000
@@ -21,14 +21,14 @@ STRIDE = 250
 class MemoryHistory:
     """See `History`. Nothing outlives the process; `clock` gives seconds since the epoch."""
 
-    def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lines: deque[bytes] = deque()
         self._size = 0
         self.lost = 0
-        self.tune(limits)
+        self.set_limits(limits)
 
-    def note(self, line: bytes) -> None:
+    def append(self, line: bytes) -> None:
         """See `History`."""
         self._lines.append(line)
         self._size += len(line) + OBJECT
@@ -41,30 +41,30 @@ class MemoryHistory:
     def end(self, record: Record) -> None:
         """See `History`."""
 
-    async def find(self, query: Query) -> Found:
+    async def find(self, query: HistoryQuery) -> SearchResult:
         """See `History`; it holds up nobody else on the loop."""
         query = replace(query, since=max(query.since, self._forget()))
         lines = tuple(self._lines)
         found: list[bytes] = []
         for end in range(len(lines), 0, -STRIDE):
             stride = lines[max(0, end - STRIDE) : end]
-            found = newest((*found, *sift(query, stride[::-1])), query.limit)
+            found = newest((*found, *filter_lines(query, stride[::-1])), query.limit)
             await asyncio.sleep(0)
-        return Found(tuple(found), len(lines), "memory")
+        return SearchResult(tuple(found), len(lines), "memory")
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """See `History`; it can."""
 
-    def tune(self, limits: Limits) -> None:
+    def set_limits(self, limits: HistoryLimits) -> None:
         """See `History`."""
         self._calls = CALLS if limits.calls is None else limits.calls
         self._keep = limits.keep
         self._most = limits.size
         self._drop()
 
-    def health(self) -> Health:
+    def health(self) -> HistoryHealth:
         """See `History`."""
-        return Health("memory")
+        return HistoryHealth("memory")
 
     def close(self, timeout: float) -> None:
         """See `History`; what there is can still be found."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gateway.history.query import Query, newest
+from gateway.history.query import HistoryQuery, newest
 from gateway.observe.record import Record
 
 Where = Literal["memory", "file"]
@@ -23,7 +23,7 @@ class NoneKept(Unsearchable):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HistoryLimits:
     """How much is kept: the last `calls` (None: as many as fit; 0: none), for `keep` seconds, in `size` bytes."""
 
     calls: int | None
@@ -32,7 +32,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """The lines that answer a query, newest first; how many calls are `kept` in all, and how many were `lost`.
 
     `stuck` are process ids of workers that did not answer, whose calls in memory may be missing.
@@ -46,7 +46,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HistoryHealth:
     """Whether calls are kept as they should be, and why not."""
 
     where: Where
@@ -61,7 +61,7 @@ class History(Protocol):
     def lost(self) -> int:
         """How many calls it could not keep so far."""
 
-    def note(self, line: bytes) -> None:
+    def append(self, line: bytes) -> None:
         """Keeps a record, spelt as its JSON line; never waits, never raises."""
 
     def begin(self, record: Record) -> None:
@@ -72,16 +72,16 @@ class History(Protocol):
     def end(self, record: Record) -> None:
         """The call of the record has ended, and its line was noted."""
 
-    async def find(self, query: Query) -> Found:
+    async def find(self, query: HistoryQuery) -> SearchResult:
         """The newest calls that answer the query, all included that were noted before. Raises Unsearchable."""
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Waits, a moment at most, until what was noted so far can be found by whoever may look for it."""
 
-    def tune(self, limits: Limits) -> None:
+    def set_limits(self, limits: HistoryLimits) -> None:
         """Keeps so much from now on."""
 
-    def health(self) -> Health:
+    def health(self) -> HistoryHealth:
         """How it does."""
 
     def close(self, timeout: float) -> None:
@@ -90,14 +90,14 @@ class History(Protocol):
         """
 
 
-def merged(answers: Iterable[Found], limit: int) -> Found:
+def merged(answers: Iterable[SearchResult], limit: int) -> SearchResult:
     """The answers of several processes that each keep their own calls, as one."""
     told = tuple(answers)
     lines = newest((line for found in told for line in found.lines), limit)
-    return Found(tuple(lines), sum(each.kept for each in told), "memory", lost=sum(each.lost for each in told))
+    return SearchResult(tuple(lines), sum(each.kept for each in told), "memory", lost=sum(each.lost for each in told))
 
 
-def document(found: Found) -> bytes:
+def document(found: SearchResult) -> bytes:
     """The answer as JSON: `instances` (records, newest first), `kept`, `where`, `lost`, and `stuck` where there are."""
     facts: dict[str, object] = {"kept": found.kept, "where": found.where, "lost": found.lost}
     facts |= {"stuck": list(found.stuck)} if found.stuck else {}

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from gateway.observe.line import json_line
 from gateway.observe.record import LONGEST_ID
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 
 FIRST, LAST = 0, (1 << 43) - 2
 """Milliseconds since the epoch: the instants that a query knows; the last one is in the year 2248."""
@@ -29,7 +29,7 @@ class BadQuery(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class HistoryQuery:
     """What the calls must have in common; None: anything. `status` is `502` or `5xx`; `since` and `until` count in
     milliseconds since the epoch and belong to it. The newest `limit` of those calls are the answer.
     """
@@ -49,7 +49,7 @@ class Query:
         return [(field, text) for field in fields if (text := getattr(self, field)) is not None]
 
 
-def parse(given: Iterable[tuple[str, str]], *, now: float) -> Query:
+def parse(given: Iterable[tuple[str, str]], *, now: float) -> HistoryQuery:
     """The query that these parameters, as in a URL, ask for at `now` (seconds since the epoch).
 
     `id`, `request_id`, `route`, `client`, `status`, `since`, `until`, `limit`, each at most once. Raises BadQuery.
@@ -62,7 +62,7 @@ def parse(given: Iterable[tuple[str, str]], *, now: float) -> Query:
         if not text:
             raise BadQuery(f"`{name}` is empty; write a value, or leave it out")
         values[field] = read(name, text, now)
-    query = Query(**values)  # type: ignore[arg-type] # each reader gives what its field is
+    query = HistoryQuery(**values)  # type: ignore[arg-type] # each reader gives what its field is
     if query.since > query.until:
         raise BadQuery("`since` is later than `until`; exchange them")
     return query
@@ -77,7 +77,7 @@ def instant(text: str) -> int:
 
 def spelt(moment: int) -> bytes:
     """Milliseconds since the epoch as a line begins with them."""
-    return stamp(moment / 1000 + 0.0001).encode()  # a tenth up: what is cut must not fall below the millisecond
+    return timestamp(moment / 1000 + 0.0001).encode()  # a tenth up: what is cut must not fall below the millisecond
 
 
 def time_of(line: bytes) -> bytes:
@@ -85,7 +85,7 @@ def time_of(line: bytes) -> bytes:
     return line[9:33]  # after `{"time":"`
 
 
-def sift(query: Query, lines: Sequence[bytes]) -> Sequence[bytes]:
+def filter_lines(query: HistoryQuery, lines: Sequence[bytes]) -> Sequence[bytes]:
     """Those of the lines that answer the query, whatever its `limit`, in the order in which they stand."""
     for needle in _needles(query):
         lines = [line for line in lines if needle in line]
@@ -98,7 +98,7 @@ def newest(lines: Iterable[bytes], limit: int) -> list[bytes]:
     return sorted(lines, key=time_of, reverse=True)[:limit]
 
 
-def _needles(query: Query) -> Iterable[bytes]:
+def _needles(query: HistoryQuery) -> Iterable[bytes]:
     for field, text in query.texts():
         yield json_line({field: text})[1:-2]
     if query.status is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.history.book import read
-from gateway.history.port import Found, Limits
-from gateway.history.query import Query
+from gateway.history.port import HistoryLimits, SearchResult
+from gateway.history.query import HistoryQuery
 
 T = TypeVar("T")
 
@@ -18,20 +18,20 @@ LONGEST = 1.0
 _THREADS = 2  # of its own: the loop's common ones also look up names for calls
 
 
-class Reader:
+class HistoryReader:
     """Finds calls in the file at `path`, whoever writes it; `clock` gives seconds since the epoch."""
 
-    def __init__(self, path: str | Path, limits: Limits, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: str | Path, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="history-reader")
         self.limits = limits
 
-    async def find(self, query: Query, *, first: Callable[[], object] = bool) -> Found:
+    async def find(self, query: HistoryQuery, *, first: Callable[[], object] = bool) -> SearchResult:
         """The calls, after `first` was called in the thread. Raises Unsearchable."""
         until = time.monotonic() + LONGEST
 
-        def work() -> Found:
+        def work() -> SearchResult:
             first()
             return read(self._path, query, keep=self.limits.keep, now=self._clock(), until=until)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from gateway.history.port import Limits
-from gateway.history.query import Query, instant
+from gateway.history.port import HistoryLimits
+from gateway.history.query import HistoryQuery, instant
 
 OURS = 0x4F49_4348  # "OICH", SQLite's application_id
 VERSION = 1
@@ -73,7 +73,7 @@ _LEADERS = {
 _UNIQUE = ("instance_id", "request_id")
 
 
-class Facts(msgspec.Struct):
+class CallFacts(msgspec.Struct):
     """What a line is searched by."""
 
     time: str
@@ -84,10 +84,10 @@ class Facts(msgspec.Struct):
     status: int | None = None
 
 
-_facts = msgspec.json.Decoder(Facts).decode
+_facts = msgspec.json.Decoder(CallFacts).decode
 
 
-def note(connection: sqlite3.Connection, lines: Sequence[bytes]) -> None:
+def append(connection: sqlite3.Connection, lines: Sequence[bytes]) -> None:
     """Writes the lines of calls, all or none."""
     with _change(connection):
         connection.executemany(_NOTE, map(_row, lines))
@@ -123,7 +123,7 @@ def forget_begun(connection: sqlite3.Connection, oldest: int) -> None:
         connection.execute(_FORGET_BEGUN, (found[2] - MOST_BEGUN, oldest))
 
 
-def forget(connection: sqlite3.Connection, limits: Limits, oldest: int) -> bool:
+def forget(connection: sqlite3.Connection, limits: HistoryLimits, oldest: int) -> bool:
     """Lets go of up to `CHUNK` calls that came before `oldest` (milliseconds), that are too many, or take too much
     room. True when there are more of them.
     """
@@ -141,13 +141,13 @@ def kept(connection: sqlite3.Connection) -> int:
     return _number(connection, _KEPT)
 
 
-def find(connection: sqlite3.Connection, query: Query) -> list[bytes]:
+def find(connection: sqlite3.Connection, query: HistoryQuery) -> list[bytes]:
     """The lines that answer the query, newest first."""
     statement, values = plan(query, lambda *question: _number(connection, *question))
     return [line for (line,) in connection.execute(statement, values)]
 
 
-def plan(query: Query, number: Callable[[str, Sequence[object]], int]) -> tuple[str, list[object]]:
+def plan(query: HistoryQuery, number: Callable[[str, Sequence[object]], int]) -> tuple[str, list[object]]:
     """The statement that finds the lines. What leads is the value that the fewest calls have; `number` tells how many,
     since SQLite would guess.
     """
@@ -194,7 +194,7 @@ def _row(line: bytes) -> tuple[object, ...]:
     )
 
 
-def _excess(connection: sqlite3.Connection, limits: Limits, oldest: int) -> int:
+def _excess(connection: sqlite3.Connection, limits: HistoryLimits, oldest: int) -> int:
     """How many of the oldest calls must go; counted up to a little more than `CHUNK`."""
     old = _number(connection, _OLD, (oldest << _SHIFT, CHUNK + 1))
     surplus = 0 if limits.calls is None else kept(connection) - limits.calls

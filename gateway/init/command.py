@@ -14,7 +14,7 @@ from gateway.config.load import Loaded, one_route
 from gateway.config.model import Config
 from gateway.init.draft import Draft, text_of
 from gateway.init.form import Form, fill
-from gateway.init.person import Back, Gone, Person, is_there, say
+from gateway.init.person import Aborted, Back, Terminal, is_there, show
 from gateway.init.writing import write
 
 _DONE, _USAGE, _UNAVAILABLE, _BAD_CONFIGURATION, _INTERRUPTED = 0, 2, 69, 78, 130
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, *, work: Work = asyncio.run) -> int:
     but a live check failed, 78 not written, 130 the person left. Raises ConfigProblems where the loader refuses.
     """
     given: dict[str, str | None] = {flag: getattr(options, flag) for flag, *_ in _FLAGS}
-    person = Person() if not options.yes and is_there() else None
+    person = Terminal() if not options.yes and is_there() else None
     form = Form(given, person)
     if missing := form.missing():
         why = "with --yes it asks nothing" if options.yes else "there is no terminal to ask on"
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace, *, work: Work = asyncio.run) -> int:
         loaded = write(
             text_of(draft), file, environ=os.environ, force=force, secret=Path(file.parent, draft.secret_file).exists()
         )
-    except (Back, Gone, KeyboardInterrupt):
+    except (Back, Aborted, KeyboardInterrupt):
         return _refused("\nno configuration was written", _INTERRUPTED)
     except FileExistsError:
         return _refused(f"{file} is there already; --force writes over it", _BAD_CONFIGURATION)
@@ -103,7 +103,7 @@ def _judge(addresses: dict[str, str], allow: Sequence[str]) -> None:
     )
 
 
-def _may_replace(file: Path, person: Person | None, *, force: bool) -> bool:
+def _may_replace(file: Path, person: Terminal | None, *, force: bool) -> bool:
     """Whether the person lets an existing file be written over. Raises OSError where nothing can be written there, and
     FileExistsError where nobody lets it.
     """
@@ -113,7 +113,7 @@ def _may_replace(file: Path, person: Person | None, *, force: bool) -> bool:
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not os.path.lexists(file):
         return False
-    if not force and not (person and person.agrees(f"{file} is there already. Write over it?", default=False)):
+    if not force and not (person and person.confirm(f"{file} is there already. Write over it?", default=False)):
         raise FileExistsError
     return True
 
@@ -127,10 +127,10 @@ def _tell(loaded: Loaded, draft: Draft, file: Path) -> None:
     to = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
     if listen.startswith("unix:"):
         to = f"--unix-socket {shlex.quote(listen.removeprefix('unix:'))} http://localhost"
-    say(f"wrote {file}; next:")
-    say(f"  oic-gateway check --live -c {name}")
-    say(f"  oic-gateway serve -c {name}")
-    say(f"  curl {to}{shlex.quote(draft.path)}")
+    show(f"wrote {file}; next:")
+    show(f"  oic-gateway check --live -c {name}")
+    show(f"  oic-gateway serve -c {name}")
+    show(f"  curl {to}{shlex.quote(draft.path)}")
 
 
 def _checked(config: Config, work: Work) -> int:
@@ -139,16 +139,16 @@ def _checked(config: Config, work: Work) -> int:
 
     findings = work(check(config))
     for finding in findings:
-        say(finding.text())
+        show(finding.text())
     return _DONE if all(finding.ok for finding in findings) else _UNAVAILABLE
 
 
-def _wants_live(person: Person | None) -> bool:
+def _wants_live(person: Terminal | None) -> bool:
     try:
-        return person is not None and person.agrees(
+        return person is not None and person.confirm(
             "Check it now, with a real token and a real connection?", default=True
         )
-    except (Back, Gone):
+    except (Back, Aborted):
         return False
 
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from gateway.config.corrections.client import client_id, refuse_secret
 from gateway.config.corrections.domain import token_url
 from gateway.config.corrections.integration import UNKNOWN, Integration, integration
-from gateway.config.corrections.pasted import Corrected, Uncorrectable, is_identity_domain
+from gateway.config.corrections.pasted import Corrected, InvalidInput, is_identity_domain
 from gateway.config.corrections.scope import scope
 from gateway.init.draft import Draft
 from gateway.init.naming import name_of, route_name, route_path
-from gateway.init.person import Back, Person, Question, say
+from gateway.init.person import Back, Question, Terminal, show
 from gateway.init.writing import SecretFile, as_written, keep_secret, look
 
 _OAUTH = "the domain's Integrated applications, your confidential application, OAuth configuration"
@@ -54,7 +54,7 @@ _SEVERAL = 3
 _PRIVATE = "Client secret (it is not shown): "
 
 
-class _Said(Protocol):
+class _Answered(Protocol):
     """What a correction gives."""
 
     @property
@@ -65,13 +65,13 @@ class _Said(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
-S = TypeVar("S", bound=_Said)
+S = TypeVar("S", bound=_Answered)
 
 
 class Form:
     """Takes values: `given` by flag, or from `person` where there is one. `problems` are those of the flags."""
 
-    def __init__(self, given: Mapping[str, str | None], person: Person | None = None) -> None:
+    def __init__(self, given: Mapping[str, str | None], person: Terminal | None = None) -> None:
         self._given = given
         self.person = person
         self._asked: dict[str, str] = {}
@@ -89,7 +89,7 @@ class Form:
         if text is not None and question.flag not in self._asked:
             try:
                 return _told(f"{question.flag}: ", correct(text))
-            except Uncorrectable as cause:
+            except InvalidInput as cause:
                 self._refuse(question, cause)
         if self.person is None:
             return None
@@ -106,9 +106,9 @@ class Form:
         """How many questions the person has answered."""
         return len(self._asked)
 
-    def _refuse(self, question: Question, cause: Uncorrectable) -> None:
+    def _refuse(self, question: Question, cause: InvalidInput) -> None:
         if self.person:
-            say(f"{question.flag}: {cause}")
+            show(f"{question.flag}: {cause}")
         else:
             self.problems.append(f"{question.flag}: {cause}")
 
@@ -207,11 +207,11 @@ def _review(form: Form, values: _Values) -> None:
     if form.person is None or form.count < _SEVERAL:
         return
     shown = ((DOMAIN, values.identity), (CLIENT, values.client), (URL, values.leads), (SCOPE, values.scope))
-    say("\nThe configuration will have")
+    show("\nThe configuration will have")
     for question, taken in (*shown, (NAME, values.name), (PATH, values.path)):
         if taken is not None:
-            say(f"  {question.label}: {taken.value}")
-    if not form.person.agrees("Is this right? (n goes back to the question before)", default=True):
+            show(f"  {question.label}: {taken.value}")
+    if not form.person.confirm("Is this right? (n goes back to the question before)", default=True):
         raise Back
 
 
@@ -220,39 +220,39 @@ def _leads(form: Form) -> Integration | None:
     leads = form.take(URL, lambda text: integration(refuse_secret(text)))
     if leads and leads.below and "{" not in leads.below and form.person:
         narrow = f"Is the route to reach only what lies below /{leads.below}, not all of the integration?"
-        if form.person.agrees(narrow, default=False):
+        if form.person.confirm(narrow, default=False):
             return replace(leads, upstream=leads.upstream + leads.below, below="")
     return leads
 
 
-def _secret(person: Person | None, text: str) -> SecretFile:
+def _secret(person: Terminal | None, text: str) -> SecretFile:
     """The secret's file; written at once where a person has none yet and likes to. Raises Uncorrectable, Gone."""
     file = look(text)
     if file.is_there or person is None:
         return file
-    if not person.agrees(f"{file.value} is not there. Write it now, so that only you can read it?", default=True):
+    if not person.confirm(f"{file.value} is not there. Write it now, so that only you can read it?", default=True):
         return file
     keep_secret(file.value, _typed(person))
-    say(f"wrote {file.value}")
+    show(f"wrote {file.value}")
     return look(file.value)
 
 
-def _typed(person: Person) -> str:
+def _typed(person: Terminal) -> str:
     while True:
         typed = person.secret(_PRIVATE)
         if secret := typed.strip():
             if secret != typed:
-                say("  took away the white space around it")
+                show("  took away the white space around it")
             return secret
-        say("  it is empty; paste it, or stop with Ctrl-C")
+        show("  it is empty; paste it, or stop with Ctrl-C")
 
 
 def _told(before: str, said: S) -> S:
     """Says what was changed, and why."""
     for change in said.changes:
-        say(f"{before}{change}")
+        show(f"{before}{change}")
     if said.changes:
-        say(f"{before}it is {said.value}")
+        show(f"{before}it is {said.value}")
     for note in said.notes:
-        say(f"{before}note: {note}")
+        show(f"{before}note: {note}")
     return said

@@ -3,7 +3,7 @@
 import re
 
 from gateway.config.checks import cross_check
-from gateway.config.corrections.pasted import Corrected, Uncorrectable, bare
+from gateway.config.corrections.pasted import Corrected, InvalidInput, bare
 from gateway.config.values import NAME_PATTERN
 
 _LONGEST = 63
@@ -24,7 +24,7 @@ def route_name(text: str) -> Corrected:
     pasted = bare(text)
     if not re.fullmatch(NAME_PATTERN, pasted.value):
         what = "is not a name; use up to 63 letters, digits, `.`, `_`, `-`, beginning with a letter or digit"
-        raise Uncorrectable(what)
+        raise InvalidInput(what)
     return pasted
 
 
@@ -35,6 +35,6 @@ def route_path(text: str) -> Corrected:
     path += "" if path.endswith("/") else "/"
     fault = next((one for one in cross_check({"routes": [{"path": path}]}) if one.steps[-1:] == ("path",)), None)
     if fault:
-        raise Uncorrectable(f"{fault.what}; {fault.remedy}")
+        raise InvalidInput(f"{fault.what}; {fault.remedy}")
     changes = ("put a slash at both ends",) if path != pasted.value else ()
     return Corrected(path, (*pasted.changes, *changes))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ class Back(Exception):
     """The person wants to answer the question before this one again."""
 
 
-class Gone(Exception):
+class Aborted(Exception):
     """The answers have come to their end (Ctrl-C, Ctrl-D): nothing more is to be done."""
 
 
@@ -29,29 +29,29 @@ class Question:
     example: str = ""
 
 
-class Person:
+class Terminal:
     """Asks on standard output, reads from standard input; both are a terminal. Each raises Gone, and Back for the
     answer `<`.
     """
 
     def ask(self, question: Question, correct: Callable[[str], T], *, default: str = "") -> T:
         """The answer as `correct` makes it; asked again while that raises Uncorrectable."""
-        say(f"\n{question.label}: {question.where} (type < to go back)")
+        show(f"\n{question.label}: {question.where} (type < to go back)")
         if question.example:
-            say(f"  like {question.example}")
+            show(f"  like {question.example}")
         while True:
             try:
                 return correct(self._line(f"{question.label}{f' [{default}]' if default else ''}: ") or default)
-            except Uncorrectable as cause:
-                say(f"  {cause}")
+            except InvalidInput as cause:
+                show(f"  {cause}")
 
-    def agrees(self, question: str, *, default: bool) -> bool:
+    def confirm(self, question: str, *, default: bool) -> bool:
         """Yes or no; `default` for an empty line."""
         while True:
             answer = self._line(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
             if answer in _ANSWERS or not answer:
                 return _ANSWERS.get(answer, default)
-            say("  say y or n")
+            show("  say y or n")
 
     def secret(self, prompt: str) -> str:
         """What is typed without being shown; empty for bytes that are no text in the terminal's encoding."""
@@ -60,13 +60,13 @@ class Person:
         except UnicodeDecodeError:
             return ""
         except (EOFError, KeyboardInterrupt):
-            raise Gone from None
+            raise Aborted from None
 
     def _line(self, prompt: str) -> str:
         try:
             line = input(prompt)
         except (EOFError, KeyboardInterrupt):
-            raise Gone from None
+            raise Aborted from None
         if line.strip() == _BACK:
             raise Back
         return line
@@ -76,7 +76,7 @@ _BACK = "<"
 _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
-def say(line: str) -> None:
+def show(line: str) -> None:
     """One line for whoever runs the verb."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.config.corrections.client import secret_file
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 from gateway.config.load import Loaded, load
 from gateway.config.part import SecretRef
-from gateway.config.problem import ConfigProblems, Problem, SecretProblem
-from gateway.config.secrets import Secrets, doubt, exposure
+from gateway.config.problem import ConfigProblems, LocatedIssue, SecretProblem
+from gateway.config.secrets import Secrets, exposure, suspicious
 
 CONFIG_MODE = 0o644
 SECRET_MODE = 0o600
@@ -55,7 +55,7 @@ def look(text: str) -> SecretFile:
     Raises Uncorrectable for a name that may be the secret itself, and for a file that no secret can be read from.
     """
     if not _is_text(text):
-        raise Uncorrectable("has bytes that are not UTF-8, which the configuration cannot hold; use another name")
+        raise InvalidInput("has bytes that are not UTF-8, which the configuration cannot hold; use another name")
     given = _at_home(text.strip())
     is_given = os.path.lexists(given)
     file = secret_file(given if is_given else text, exists=is_given)
@@ -64,9 +64,9 @@ def look(text: str) -> SecretFile:
         return SecretFile(path, file.changes, (_MISSING,), is_there=False)
     try:
         secret = Secrets({}).read(SecretRef(file=path))
-        return SecretFile(path, file.changes, tuple(_notes(path, doubt(secret))))
+        return SecretFile(path, file.changes, tuple(_notes(path, suspicious(secret))))
     except SecretProblem as problem:
-        raise Uncorrectable(f"does not do: {problem.what}; {problem.remedy}") from None
+        raise InvalidInput(f"does not do: {problem.what}; {problem.remedy}") from None
 
 
 def _notes(path: str, said: str) -> Iterator[str]:
@@ -81,11 +81,11 @@ def _notes(path: str, said: str) -> Iterator[str]:
 def keep_secret(path: str, secret: str) -> None:
     """Writes the secret into a new file that only this user can read. Raises Uncorrectable where it cannot."""
     if not _is_text(secret):
-        raise Uncorrectable("was not written: the secret has bytes that are no text; paste it again")
+        raise InvalidInput("was not written: the secret has bytes that are no text; paste it again")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     except (OSError, ValueError) as cause:
-        raise Uncorrectable(f"cannot be written ({_reason(cause)}); name another place") from None
+        raise InvalidInput(f"cannot be written ({_reason(cause)}); name another place") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(secret.encode())
         file.flush()
@@ -154,7 +154,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _of_flag(problem: Problem) -> Problem:
+def _of_flag(problem: LocatedIssue) -> LocatedIssue:
     steps = problem.path.replace("[", ".").split(".")
     flag = next((_FLAGS[step] for step in reversed(steps) if step in _FLAGS), problem.path)
     return replace(problem, file="", line=0, path=flag)
@@ -167,7 +167,7 @@ def _at_home(text: str) -> str:
     try:
         return str(Path(text).expanduser()) if text.startswith("~/") else text
     except RuntimeError:
-        raise Uncorrectable("begins with `~`, but this user has no home folder; write the whole path") from None
+        raise InvalidInput("begins with `~`, but this user has no home folder; write the whole path") from None
 
 
 def _is_text(text: str) -> bool:

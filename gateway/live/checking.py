@@ -13,22 +13,22 @@ from gateway import __version__
 from gateway.config.model import Config
 from gateway.config.problem import SecretProblem
 from gateway.config.secrets import Secrets
-from gateway.config.settled import settle
+from gateway.config.settled import resolve
 from gateway.config.state import State
 from gateway.config.vault import Vault
-from gateway.keeping import reach as reach_store
-from gateway.live.asking import Answer, ask
-from gateway.live.reaching import reach
-from gateway.live.trying import Trial, attempt
+from gateway.keeping import open_store as reach_store
+from gateway.live.asking import CredentialAnswer, check_credential
+from gateway.live.reaching import check_connection
+from gateway.live.trying import RouteTrial, check_route
 from gateway.network.dialing import Origin
 from gateway.oauth.clock import SystemClock
 from gateway.observe.metrics import Metrics
-from gateway.oic.diagnosis.contacts import of_contact
-from gateway.oic.diagnosis.credentials import of_credential
-from gateway.oic.diagnosis.facts import Contact, Tried
-from gateway.oic.diagnosis.finding import Finding, blame, skipped
-from gateway.oic.diagnosis.routes import of_tried
-from gateway.wiring import Assembly, Parts
+from gateway.oic.diagnosis.contacts import diagnose_connection
+from gateway.oic.diagnosis.credentials import diagnose_credential
+from gateway.oic.diagnosis.facts import ConnectionProbe, RouteProbe
+from gateway.oic.diagnosis.finding import Finding, failed, skipped
+from gateway.oic.diagnosis.routes import diagnose_route
+from gateway.wiring import Components, Runtime
 
 WHOLE = 90.0
 """Seconds that a check takes at most."""
@@ -43,7 +43,7 @@ async def check(config: Config, *, within: float = WHOLE) -> list[Finding]:
     """Findings in the file's order: credentials, upstreams, routes, the store. Raises SecretProblem for a secret that
     is needed before anything can be asked.
     """
-    parts = Parts(Metrics(__version__), environ=os.environ)
+    parts = Components(Metrics(__version__), environ=os.environ)
     try:
         assembly = parts.assemble(config, parts.load(config))
     except SecretProblem:
@@ -53,7 +53,7 @@ async def check(config: Config, *, within: float = WHOLE) -> list[Finding]:
         await parts.close()
         return [_unusable(error)]
     try:
-        return await _Check(parts, assembly).findings(within=within)
+        return await _LiveCheck(parts, assembly).findings(within=within)
     finally:
         await parts.close()
 
@@ -62,21 +62,21 @@ def _unusable(error: OSError) -> Finding:
     told = (
         f"{error.filename}: {error.strerror}" if error.filename else error.strerror or "a file of `tls` cannot be used"
     )
-    return blame("certificate", "configuration", told, step="configuration")
+    return failed("certificate", "configuration", told, step="configuration")
 
 
-class _Check:
+class _LiveCheck:
     """One run. What several steps need is a task that each of them waits for."""
 
-    def __init__(self, parts: Parts, assembly: Assembly) -> None:
+    def __init__(self, parts: Components, assembly: Runtime) -> None:
         self._parts = parts
         self._config = assembly.config
         self._assembly = assembly
         self._secrets = Secrets(os.environ, vault=Vault(assembly.config.oci))
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._contacts: dict[Origin, asyncio.Task[Contact]] = {}
-        self._answers: dict[str, asyncio.Task[Answer]] = {}
-        self._tried: dict[tuple[object, ...], asyncio.Task[Tried]] = {}
+        self._contacts: dict[Origin, asyncio.Task[ConnectionProbe]] = {}
+        self._answers: dict[str, asyncio.Task[CredentialAnswer]] = {}
+        self._tried: dict[tuple[object, ...], asyncio.Task[RouteProbe]] = {}
 
     async def findings(self, *, within: float) -> list[Finding]:
         steps = [(subject, asyncio.create_task(step)) for subject, step in self._steps()]
@@ -84,48 +84,52 @@ class _Check:
         if late:
             await _cancelled([*late, *self._contacts.values(), *self._answers.values(), *self._tried.values()])
         seen = f"no result within {within:g} s"
-        found = ([blame("out-of-time", subject, seen)] if task in late else task.result() for subject, task in steps)
+        found = ([failed("out-of-time", subject, seen)] if task in late else task.result() for subject, task in steps)
         return [finding for findings in found for finding in findings]
 
     def _steps(self) -> Iterable[tuple[str, Findings]]:
         config, assembly = self._config, self._assembly
         for name in config.credentials:
-            self._answers[name] = asyncio.create_task(ask(self._parts, config, name, secrets=self._secrets))
+            self._answers[name] = asyncio.create_task(
+                check_credential(self._parts, config, name, secrets=self._secrets)
+            )
             yield f"credential {name}", self._credential(name)
         patience = max(route.connect_timeout for route in assembly.routes)
-        for upstream in assembly.upstreams:
+        for upstream in assembly.pools:
             origin = upstream.origin
-            self._contacts[origin] = asyncio.create_task(self._in_turn(partial(reach, origin, within=patience)))
+            self._contacts[origin] = asyncio.create_task(
+                self._in_turn(partial(check_connection, origin, within=patience))
+            )
             yield f"upstream {origin.name}", self._upstream(origin)
-        for settled, route in zip(settle(config), assembly.routes, strict=True):
+        for settled, route in zip(resolve(config), assembly.routes, strict=True):
             scope = config.credentials[settled.credential].scope or ""
-            yield f"route {route.name}", self._route(Trial(settled, route.place, route.design, scope))
+            yield f"route {route.name}", self._route(RouteTrial(settled, route.target, route.design_target, scope))
         if config.state is not None:
             yield "state", self._store(config.state)
 
     async def _credential(self, name: str) -> list[Finding]:
-        return of_credential((await self._answers[name]).asked)
+        return diagnose_credential((await self._answers[name]).asked)
 
     async def _upstream(self, origin: Origin) -> list[Finding]:
-        return [of_contact(await self._contacts[origin], f"upstream {origin.name}")]
+        return [diagnose_connection(await self._contacts[origin], f"upstream {origin.name}")]
 
-    async def _route(self, trial: Trial) -> list[Finding]:
+    async def _route(self, trial: RouteTrial) -> list[Finding]:
         subject, step = f"route {trial.route.name}", "request"
         if not (token := (await self._answers[trial.route.credential]).token):
             return [skipped(subject, f"no token of {trial.route.credential}", step=step)]
-        origin = trial.place.upstream.origin
+        origin = trial.place.pool.origin
         if (await self._contacts[origin]).step:
             return [skipped(subject, f"{origin.name} is not reached", step=step)]
         if trial.key not in self._tried:
-            self._tried[trial.key] = asyncio.create_task(self._in_turn(partial(attempt, trial, token)))
-        return [of_tried(await self._tried[trial.key], trial.route.name, trial.target)]
+            self._tried[trial.key] = asyncio.create_task(self._in_turn(partial(check_route, trial, token)))
+        return [diagnose_route(await self._tried[trial.key], trial.route.name, trial.target)]
 
     async def _store(self, state: State) -> list[Finding]:
         health = await reach_store(state, clock=SystemClock(), secrets=self._secrets)
         subject = f"state ({health.kind})"
         if health.ok:
             return [Finding(ok=True, subject=subject, seen="can be read and written", step="store")]
-        return [blame("state", subject, health.why, step="store")]
+        return [failed("state", subject, health.why, step="store")]
 
     async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._room:

@@ -7,31 +7,33 @@ from typing import Any
 
 from gateway.config.model import Config
 from gateway.live.asking import ask_around
-from gateway.live.reaching import reach
-from gateway.live.trying import Trial, attempt
-from gateway.oic.diagnosis.contacts import of_contact
-from gateway.oic.diagnosis.credentials import of_credential
+from gateway.live.reaching import check_connection
+from gateway.live.trying import RouteTrial, check_route
+from gateway.oic.diagnosis.contacts import diagnose_connection
+from gateway.oic.diagnosis.credentials import diagnose_credential
 from gateway.oic.diagnosis.finding import Finding
-from gateway.oic.diagnosis.routes import of_tried
-from gateway.oic.trouble import RouteTrouble
-from gateway.wiring import Parts
+from gateway.oic.diagnosis.routes import diagnose_route
+from gateway.oic.trouble import RouteHealth
+from gateway.wiring import Components
 
 
-async def about_credential(parts: Parts, config: Config, name: str, *, reason: str, skew: Any) -> Finding | None:
+async def about_credential(parts: Components, config: Config, name: str, *, reason: str, skew: Any) -> Finding | None:
     """Why the credential failed for that reason, code and colon first, by all that can be seen around it."""
     asked = await ask_around(parts, config, name, secrets=parts.secrets, reason=reason, skew=skew)
-    return next((finding for finding in of_credential(asked) if not finding.ok), None)
+    return next((finding for finding in diagnose_credential(asked) if not finding.ok), None)
 
 
-async def about_route(trial: Trial, trouble: RouteTrouble, token: str | None) -> None:
+async def about_route(trial: RouteTrial, trouble: RouteHealth, token: str | None) -> None:
     """Tells the trouble what came of asking again; nothing without a token, where the way is open."""
     name = trial.route.name
     if trouble.status == 0:
-        contact = await reach(trial.place.upstream.origin, within=trial.route.connect_timeout)
+        contact = await check_connection(trial.place.pool.origin, within=trial.route.connect_timeout)
         if contact.step:
-            trouble.found(of_contact(contact, f"route {name}"), 0)
+            trouble.record_finding(diagnose_connection(contact, f"route {name}"), 0)
             return
     if token is not None:
         target = trouble.target or trial.target
-        tried = await attempt(trial, token, target)
-        trouble.found(of_tried(tried, name, target), tried.reply.status if tried.reply is not None else 0)
+        tried = await check_route(trial, token, target)
+        trouble.record_finding(
+            diagnose_route(tried, name, target), tried.reply.status if tried.reply is not None else 0
+        )

@@ -11,14 +11,14 @@ from cryptography.x509.oid import NameOID
 
 from gateway.errors import UpstreamUnreachable
 from gateway.network.dialing import Origin
-from gateway.oic.diagnosis.facts import Certificate, Contact
-from gateway.proxy.connection import Connection
+from gateway.oic.diagnosis.facts import Certificate, ConnectionProbe
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.dialing import dial
 
 NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 
 
-class Looking(ssl.SSLContext):
+class NonVerifyingContext(ssl.SSLContext):
     """A context that takes any certificate, to look at it; not a byte of HTTP is said over what it opens."""
 
     def __new__(cls) -> Self:
@@ -44,7 +44,7 @@ class Looking(ssl.SSLContext):
         return self.opened
 
 
-async def reach(origin: Origin, *, within: float) -> Contact:
+async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
     """Connects to the origin as a request would, and says how far that came within so many seconds."""
     step, detail, verify = "", "", 0
     try:
@@ -60,7 +60,7 @@ async def reach(origin: Origin, *, within: float) -> Contact:
     if origin.tls is not None and step in {"", "TLS"}:
         version, certificate = await _look(origin, within=within)
     via = origin.proxy
-    return Contact(
+    return ConnectionProbe(
         origin.name,
         step=step,
         detail=detail,
@@ -80,7 +80,7 @@ def _parted(reason: str, origin: Origin) -> tuple[str, str]:
 
 async def _look(origin: Origin, *, within: float) -> tuple[str, Certificate | None]:
     """The version of TLS and the certificate, of a connection of its own."""
-    looking = Looking()
+    looking = NonVerifyingContext()
     try:
         async with asyncio.timeout(within):
             (await dial(Origin(origin.host, origin.port, looking, origin.proxy), _lost)).abort()
@@ -124,5 +124,5 @@ def _plain(text: str) -> str:
     return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:120]
 
 
-def _lost(_: Connection) -> None:
+def _lost(_: UpstreamConnection) -> None:
     """It was only looked at."""

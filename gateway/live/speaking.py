@@ -5,16 +5,16 @@ from collections.abc import Iterable
 
 from gateway.errors import UpstreamTimeout
 from gateway.network.dialing import Origin
-from gateway.oic.diagnosis.facts import Reply
-from gateway.proxy.connection import Connection
+from gateway.oic.diagnosis.facts import ProbeResponse
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.dialing import dial
-from gateway.proxy.replies import ReplyHead
+from gateway.proxy.replies import ResponseHead
 
 LONGEST = 64 * 1024
 """Bytes of a body that are read: enough to know what answers."""
 
 
-async def speak(
+async def exchange(
     origin: Origin,
     method: str,
     target: str,
@@ -23,7 +23,7 @@ async def speak(
     fields: Iterable[tuple[str, str]] = (),
     bearer: str = "",
     within: float,
-) -> Reply:
+) -> ProbeResponse:
     """The reply, its body cut after 64 KiB. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken.
 
     `host` is the value of the Host field; `bearer` goes in where there is one.
@@ -44,22 +44,22 @@ async def speak(
         raise UpstreamTimeout(reason=f"no reply within {within:g} s") from None
 
 
-async def _exchanged(connection: Connection, head: bytes, *, within: float) -> Reply:
-    connection.begin([head], to_head=False, within=within)
-    reply = await connection.head()
+async def _exchanged(connection: UpstreamConnection, head: bytes, *, within: float) -> ProbeResponse:
+    connection.start_exchange([head], to_head=False, within=within)
+    reply = await connection.read_head()
     body = bytearray()
     while not connection.complete and len(body) < LONGEST:
-        body += b"".join(await connection.body(within))
-    body += b"".join(connection.arrived())
-    return Reply(reply.status, dict(_fields(reply)), bytes(body[:LONGEST]).decode("utf-8", "replace"))
+        body += b"".join(await connection.read_body(within))
+    body += b"".join(connection.read_available())
+    return ProbeResponse(reply.status, dict(_fields(reply)), bytes(body[:LONGEST]).decode("utf-8", "replace"))
 
 
-def _fields(reply: ReplyHead) -> Iterable[tuple[str, str]]:
+def _fields(reply: ResponseHead) -> Iterable[tuple[str, str]]:
     """By lower-case name; of a field that is said twice, the last."""
-    for line in (*reply.passed, *(line for _, line in reply.held)):
+    for line in (*reply.forwarded_lines, *(line for _, line in reply.deferred)):
         name, _, value = line.decode("latin-1").partition(":")
         yield name.strip().lower(), value.strip()
 
 
-def _lost(_: Connection) -> None:
+def _lost(_: UpstreamConnection) -> None:
     """Whoever waits for the reply is told by the connection itself."""

@@ -8,14 +8,14 @@ from gateway import __version__
 from gateway.config.model import Config
 from gateway.config.secrets import Secrets
 from gateway.config.vault import Vault
-from gateway.live.asking import got, shape_of
+from gateway.live.asking import credential_config, fetch_token
 from gateway.oauth.grants import claims_of
 from gateway.observe.metrics import Metrics
-from gateway.oic.diagnosis.credentials import audiences, of_refusal
-from gateway.oic.diagnosis.facts import Asked, Contact
+from gateway.oic.diagnosis.credentials import audiences, diagnose_refusal
+from gateway.oic.diagnosis.facts import ConnectionProbe, CredentialProbe
 from gateway.oic.diagnosis.finding import Finding
 from gateway.oic.diagnosis.scopes import of_audience
-from gateway.wiring import Parts
+from gateway.wiring import Components
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,19 @@ async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswe
     """Gets one token for the credential of that name: the one that is kept in `state`, or by `force` another one, which
     takes its place.
     """
-    parts = Parts(Metrics(__version__), environ=os.environ)
+    parts = Components(Metrics(__version__), environ=os.environ)
     credential = config.credentials[name]
     try:
-        parts.keep(config)
+        parts.configure(config)
         source = parts.source(name, credential)
-        value, reason, status = await got(source, source.anew if force else source.get)
+        value, reason, status = await fetch_token(source, source.force_refresh if force else source.get)
     finally:
         await parts.close()
     if reason:
-        shape = shape_of(name, credential, Secrets(os.environ, vault=Vault(config.oci)))
-        return TokenAnswer(of_refusal(Asked(shape, Contact(credential.token_url), reason=reason)))
+        shape = credential_config(name, credential, Secrets(os.environ, vault=Vault(config.oci)))
+        return TokenAnswer(
+            diagnose_refusal(CredentialProbe(shape, ConnectionProbe(credential.token_url), reason=reason))
+        )
     claims, life = claims_of(value), status["expires_in_s"]
     finding = of_audience(name, credential.scope or "", audiences(claims)) or Finding(
         ok=True, subject=f"credential {name}", seen=f"a token that lives {life:.0f} s", step="token"

@@ -6,25 +6,25 @@ where the gateway itself follows it with the token (`proxy.following`).
 
 from dataclasses import dataclass, replace
 
-from gateway.config.settled import SettledRoute
+from gateway.config.settled import ResolvedRoute
 from gateway.errors import GatewayError
-from gateway.live.speaking import speak
-from gateway.oic.diagnosis.facts import Reply, Tried
-from gateway.oic.diagnosis.targets import FIRST, Target, first_version, target_of
-from gateway.proxy.following import follow
-from gateway.proxy.table import Place
+from gateway.live.speaking import exchange
+from gateway.oic.diagnosis.facts import ProbeResponse, RouteProbe
+from gateway.oic.diagnosis.targets import FIRST, OicTarget, first_version, target_of
+from gateway.proxy.following import allowed_target
+from gateway.proxy.table import UpstreamTarget
 
 PATIENCE = 10.0
 """Seconds for one harmless request: descriptions come at once, or something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class RouteTrial:
     """What is tried of a route: where, and with what the route changes."""
 
-    route: SettledRoute
-    place: Place
-    design: Place | None
+    route: ResolvedRoute
+    place: UpstreamTarget
+    design: UpstreamTarget | None
     scope: str
 
     @property
@@ -38,7 +38,7 @@ class Trial:
         return {name: value for name, value in self.route.set_query if "${" not in value}
 
     @property
-    def target(self) -> Target:
+    def target(self) -> OicTarget:
         """The harmless request."""
         return target_of(self.place.base.path, self.query)
 
@@ -49,7 +49,7 @@ class Trial:
         route = self.route
         return (
             route.credential,
-            self.place.upstream.origin,
+            self.place.pool.origin,
             self.place.base.path,
             design,
             route.set_headers,
@@ -57,10 +57,10 @@ class Trial:
         )
 
 
-async def attempt(trial: Trial, token: str, target: Target | None = None) -> Tried:
+async def check_route(trial: RouteTrial, token: str, target: OicTarget | None = None) -> RouteProbe:
     """Asks, for the trial's target or another one below it, and gathers what the answer leaves open."""
     target, route = target or trial.target, trial.route
-    tried = Tried(route.upstream, target.method, target.target, query=trial.query, scope=trial.scope)
+    tried = RouteProbe(route.upstream, target.method, target.target, query=trial.query, scope=trial.scope)
     reply, error = await _spoken(trial, trial.place, target.method, target.target, bearer=token)
     if reply is not None and reply.status == 307 and target.kind == "developer":
         reply, followed = await _followed(trial, reply, token, asked=target.target)
@@ -75,13 +75,13 @@ async def attempt(trial: Trial, token: str, target: Target | None = None) -> Tri
     return tried
 
 
-async def _followed(trial: Trial, reply: Reply, token: str, *, asked: str) -> tuple[Reply, str]:
+async def _followed(trial: RouteTrial, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
     """The same request where a 307 leads to, with the token, if the gateway would take it there; another path might run
     a flow.
     """
     places = [place for place in (trial.place, trial.design) if place is not None]
     bases = [replace(place.base, path="/") for place in places]
-    found = follow(reply.fields.get("location", ""), at=bases[0], places=bases)
+    found = allowed_target(reply.fields.get("location", ""), at=bases[0], places=bases)
     if found is None or found[1].partition("?")[0] != asked.partition("?")[0]:
         return reply, ""
     base, target = found
@@ -91,12 +91,12 @@ async def _followed(trial: Trial, reply: Reply, token: str, *, asked: str) -> tu
 
 
 async def _spoken(
-    trial: Trial, place: Place, method: str, target: str, *, bearer: str = ""
-) -> tuple[Reply | None, str]:
+    trial: RouteTrial, place: UpstreamTarget, method: str, target: str, *, bearer: str = ""
+) -> tuple[ProbeResponse | None, str]:
     within = min(PATIENCE, trial.route.response_timeout)
     try:
-        reply = await speak(
-            place.upstream.origin,
+        reply = await exchange(
+            place.pool.origin,
             method,
             target,
             host=place.base.authority,

@@ -11,9 +11,9 @@ each instance); Developer Services → Integration → the instance has *Network
 
 from gateway.mistakes.credentials import CREDENTIALS
 from gateway.mistakes.routes import CHECKS, ROUTES
-from gateway.mistakes.row import Mistake
-from gateway.mistakes.ways import WAYS
+from gateway.mistakes.row import CatalogEntry
+from gateway.mistakes.ways import NETWORK_MISTAKES
 
-__all__ = ["MISTAKES", "Mistake"]
+__all__ = ["MISTAKES", "CatalogEntry"]
 
-MISTAKES: dict[str, Mistake] = {**CREDENTIALS, **WAYS, **ROUTES, **CHECKS}
+MISTAKES: dict[str, CatalogEntry] = {**CREDENTIALS, **NETWORK_MISTAKES, **ROUTES, **CHECKS}

@@ -10,7 +10,7 @@ ROLES = f"{INSTANCE} → Application roles"
 NETWORK = "Developer Services → Integration → the instance → Network Access → Edit"
 
 
-class Mistake(NamedTuple):
+class CatalogEntry(NamedTuple):
     """One row. `NAME` in a remedy stands for the credential's name."""
 
     seen: str

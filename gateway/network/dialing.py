@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 import aiohappyeyeballs
 
-from gateway.network.tls import Resumption, TlsTransport
+from gateway.network.tls import TlsSession, TlsTransport
 from gateway.network.tunnel import Tunnel, connect_request
 
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -33,7 +33,7 @@ class EgressProxy:
     port: int
     authorization: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    resumption: Resumption = field(default_factory=Resumption, init=False, repr=False, compare=False)
+    resumption: TlsSession = field(default_factory=TlsSession, init=False, repr=False, compare=False)
 
     @property
     def authority(self) -> str:
@@ -49,7 +49,7 @@ class Origin:
     port: int
     tls: ssl.SSLContext | None
     proxy: EgressProxy | None
-    resumption: Resumption = field(default_factory=Resumption, init=False, repr=False, compare=False)
+    resumption: TlsSession = field(default_factory=TlsSession, init=False, repr=False, compare=False)
 
     @property
     def authority(self) -> str:

@@ -22,7 +22,7 @@ RESUMED_FOR = 3600.0
 without an end to it no certificate might ever be looked at again (RFC 8446 §4.6.1)."""
 
 
-class Resumption:
+class TlsSession:
     """What the next handshake with one origin, in one context, may take up: the session of its newest connection.
 
     The session is read when it is asked for: that costs a fifth of a handshake, and the newest ticket counts, which may
@@ -34,18 +34,18 @@ class Resumption:
         self._session: ssl.SSLSession | None = None
         self.verified_at = 0.0
 
-    def offer(self, now: float) -> ssl.SSLSession | None:
+    def session(self, now: float) -> ssl.SSLSession | None:
         """The session to resume, if there is one. `now` and `verified_at` are the loop's time."""
         if now - self.verified_at >= RESUMED_FOR:
             self.forget()
         return self._newest.session if self._newest is not None else self._session
 
-    def follow(self, tls: ssl.SSLObject, *, verified_at: float) -> None:
+    def remember(self, tls: ssl.SSLObject, *, verified_at: float) -> None:
         """A connection was opened: its session is the one to resume from now on."""
         self._newest = tls
         self.verified_at = verified_at
 
-    def part(self, tls: ssl.SSLObject) -> None:
+    def release(self, tls: ssl.SSLObject) -> None:
         """A connection ended: keeps its session, if it is the newest, and lets all the rest of it go."""
         if self._newest is tls:
             self._newest, self._session = None, tls.session
@@ -70,7 +70,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         *,
         context: ssl.SSLContext,
         server_name: str,
-        resumption: Resumption,
+        resumption: TlsSession,
     ) -> None:
         """`sock` is the TCP transport's, also where another TLS lies between. Raises UnicodeError for a name that no
         certificate can carry.
@@ -82,7 +82,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._socket = sock
         self._resumption = resumption
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = resumption.offer(loop.time())
+        session = resumption.session(loop.time())
         self._verified_at = resumption.verified_at
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
         self._raw: asyncio.Transport
@@ -96,17 +96,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypts and sends. What is written to a closing transport is dropped, as with every transport."""
         if len(data) <= SLICE:
-            self._seal(data)
+            self._encrypt(data)
             return
         view = memoryview(data)
         for start in range(0, len(view), SLICE):
-            self._seal(view[start : start + SLICE])
+            self._encrypt(view[start : start + SLICE])
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Sends parts together where they are small, without joining them where they are not."""
         parts = list(list_of_data)
         if sum(map(len, parts)) <= SLICE:
-            self._seal(b"".join(parts))
+            self._encrypt(b"".join(parts))
             return
         for part in parts:
             self.write(part)
@@ -114,13 +114,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def close(self) -> None:
         """Says close_notify, and closes once all is sent."""
         if not self._is_closing:
-            self._part()
+            self._detach()
             self._raw.close()
 
     def abort(self) -> None:
         """Closes without waiting; close_notify goes out if there is room for it at once (RFC 8446 §6.1)."""
         if not self._is_closing:
-            self._part()
+            self._detach()
         if not self._is_lost:
             self._raw.abort()
 
@@ -128,7 +128,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """True once either side has begun to close."""
         return self._is_closing or self._raw.is_closing()
 
-    def is_quiet(self) -> bool:
+    def is_idle_clean(self) -> bool:
         """True while the idle connection is alive and nothing came that nobody asked for.
 
         Reads what waits in the socket, so that a session ticket or a new key (RFC 8446 §4.6) is no reason to give up a
@@ -137,7 +137,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if isinstance(
             self._raw, TlsTransport
         ):  # the connection to an egress proxy: what waits in the socket is its own
-            return self._raw.is_quiet() and not self.is_closing()
+            return self._raw.is_idle_clean() and not self.is_closing()
         while not self.is_closing():
             try:
                 data = self._socket.recv(RECORD, DONTWAIT)
@@ -195,7 +195,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: TCP is there; the handshake begins."""
         self._raw = cast(asyncio.Transport, transport)
-        self._shake()
+        self._handshake()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: encrypted bytes."""
@@ -217,7 +217,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._is_closing = self._is_lost = True
         error = self._error or exc
         if self._is_open:
-            self._resumption.part(self._tls)
+            self._resumption.release(self._tls)
             self._app.connection_lost(error)
             return
         self._resumption.forget()  # whatever it failed for, the next handshake is plain
@@ -235,7 +235,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
-    def _shake(self) -> None:
+    def _handshake(self) -> None:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -247,7 +247,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._flush()
         self._is_open = True
         verified_at = self._verified_at if self._tls.session_reused else self._loop.time()
-        self._resumption.follow(self._tls, verified_at=verified_at)
+        self._resumption.remember(self._tls, verified_at=verified_at)
         self._app.connection_made(self)
         if not self.opened.done():
             self.opened.set_result(None)
@@ -255,11 +255,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def _receive(self, data: bytes | memoryview) -> None:
         self._incoming.write(data)
         if not self._is_open:
-            self._shake()
+            self._handshake()
         if self._is_open:
-            self._open_records()
+            self._decrypt()
 
-    def _open_records(self) -> None:
+    def _decrypt(self) -> None:
         incoming, read, deliver = self._incoming, self._tls.read, self._app.data_received
         try:
             while incoming.pending and not self._is_closing:
@@ -273,7 +273,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLError as error:
             self._fail(error)
 
-    def _seal(self, data: bytes | bytearray | memoryview) -> None:
+    def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
         if self._is_closing:
             return
         try:
@@ -287,7 +287,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._outgoing.pending:
             self._raw.write(self._outgoing.read())
 
-    def _part(self) -> None:
+    def _detach(self) -> None:
         self._is_closing = True
         with suppress(ssl.SSLError):  # it would wait for the upstream's close_notify; after a failure there is none
             self._tls.unwrap()

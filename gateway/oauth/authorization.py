@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from gateway.oauth.client_auth import CLIENT_AUTH, shapes
+from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.grants import HEADERS, TokenRequest
 
 
@@ -54,4 +54,4 @@ def revocation(url: str, *, client_id: str, token: str, client_auth: str = "basi
     row = CLIENT_AUTH[client_auth]
     proof = row.show(client_id, given[row.needs] if row.needs else "")
     body = urlencode({"token": token, "token_type_hint": "refresh_token"} | proof.form).encode()
-    return TokenRequest(url, headers=HEADERS | proof.headers, body=body, hidden=(*proof.hidden, *shapes(token)))
+    return TokenRequest(url, headers=HEADERS | proof.headers, body=body, hidden=(*proof.hidden, *redactions(token)))

@@ -13,7 +13,7 @@ from gateway.oauth.clock import Clock
 PER_SECOND, PER_MINUTE = 8, 120  # a Free identity domain takes 10 and 150
 
 
-class Bucket:
+class SlidingWindow:
     """Requests of the last minute: at most `per_second` within any second, `per_minute` within any minute. Pure."""
 
     def __init__(self, *, per_second: int = PER_SECOND, per_minute: int = PER_MINUTE) -> None:
@@ -42,17 +42,17 @@ class Bucket:
         return self._taken[-most] + seconds if len(self._taken) >= most else float("-inf")
 
 
-class Budget:
+class RateLimiter:
     """A bucket with a queue, for one process. `sleep` is how time is waited for."""
 
     def __init__(
         self,
-        bucket: Bucket | None = None,
+        bucket: SlidingWindow | None = None,
         *,
         clock: Clock,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.bucket = bucket or Bucket()
+        self.bucket = bucket or SlidingWindow()
         self._clock = clock
         self._sleep = sleep
         self._queue = asyncio.Lock()  # wakes those who wait in order of asking
@@ -61,22 +61,22 @@ class Budget:
         """How many more requests this minute may see."""
         return self.bucket.left(self._clock.monotonic())
 
-    async def turn(self, *, within: float) -> None:
+    async def acquire(self, *, within: float) -> None:
         """Returns when one request may be sent, and counts it; TokenUnavailable where that is not `within` seconds."""
         end = self._clock.monotonic() + within
         try:
             async with asyncio.timeout(within), self._queue:
                 while (wait := self._wait()) > 0:
                     if self._clock.monotonic() + wait > end:
-                        raise self._spent(wait)
+                        raise self._exhausted(wait)
                     await self._sleep(wait)
                 self.bucket.take(self._clock.monotonic())
         except TimeoutError:
-            raise self._spent(self._wait()) from None
+            raise self._exhausted(self._wait()) from None
 
     def _wait(self) -> float:
         return self.bucket.wait(self._clock.monotonic())
 
-    def _spent(self, wait: float) -> TokenUnavailable:
+    def _exhausted(self, wait: float) -> TokenUnavailable:
         limits = f"{self.bucket.per_second} a second and {self.bucket.per_minute} a minute"
         return TokenUnavailable(reason=f"budget: the token endpoint was asked {limits} times", retry_after=wait)

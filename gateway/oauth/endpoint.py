@@ -14,7 +14,7 @@ from aiohttp.tracing import Trace
 from gateway.errors import TokenUnavailable
 from gateway.files import in_thread
 from gateway.network.dialing import CannotConnect, EgressProxy, Origin, Step, connect
-from gateway.oauth.grants import TokenReply, TokenRequest, read_reply, read_revocation
+from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
 from gateway.oauth.redaction import safe_text
 
 MAX_REPLY = 256 * 1024
@@ -95,10 +95,12 @@ class TokenEndpoint:
         self._proxy = proxy
         self._wall = wall
 
-    async def __call__(self, request: TokenRequest) -> TokenReply:
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         """One exchange: no redirect is followed, so the secret reaches no other host; at most 256 KiB are read."""
         status, headers, body = await self._posted(request)
-        return read_reply(status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted)
+        return read_token_response(
+            status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted
+        )
 
     async def revoke(self, request: TokenRequest) -> None:
         """The same for a `grants.revocation`; returns when the token is revoked."""

@@ -15,7 +15,7 @@ from gateway.mistakes import MISTAKES
 LONGEST_RETRY_AFTER = 300.0
 
 
-class Trouble(NamedTuple):
+class FailureKind(NamedTuple):
     """What a code means for the next try and for an operator, and what that one can do about it."""
 
     permanent: bool
@@ -36,8 +36,9 @@ _TRANSIENT = (
 # No refusal of the identity domain, but not over within seconds either: someone must mend something on this side.
 _LASTING = frozenset("redirect token-type short-lived secret certificate tls-trust url request defect".split())
 
-TROUBLES: dict[str, Trouble] = {
-    code: Trouble(code in PERMANENT, MISTAKES[code].means, MISTAKES[code].remedy) for code in (*PERMANENT, *_TRANSIENT)
+FAILURE_KINDS: dict[str, FailureKind] = {
+    code: FailureKind(code in PERMANENT, MISTAKES[code].means, MISTAKES[code].remedy)
+    for code in (*PERMANENT, *_TRANSIENT)
 }
 
 
@@ -58,18 +59,18 @@ class Failure:
         """Whether the next try may succeed without anybody's doing."""
         return not self.permanent and self.code not in _LASTING
 
-    def told(self) -> dict[str, object]:
+    def as_status(self) -> dict[str, object]:
         """For people who look at `/status`: what was seen → what it means → what to do."""
         told = {key: value for key, value in asdict(self).items() if key not in {"count", "until"}}
-        trouble = TROUBLES.get(self.code)
+        trouble = FAILURE_KINDS.get(self.code)
         return {"seen": self.reason, "means": trouble.means if trouble is not None else "", **told}
 
-    def written(self) -> str:
+    def to_json(self) -> str:
         """For others who share the credential; all but `until`, which is of this process's clock."""
         return json.dumps({key: value for key, value in asdict(self).items() if key != "until"})
 
 
-def failed(
+def next_failure(
     error: TokenRefused | TokenUnavailable,
     before: Failure | None,
     *,
@@ -95,7 +96,7 @@ def failed(
     )
 
 
-def read(text: str, *, until: float) -> Failure | None:
+def from_json(text: str, *, until: float) -> Failure | None:
     """The failure that another has `written`; None where it cannot be read, whoever wrote it."""
     try:
         document = json.loads(text)
@@ -113,7 +114,7 @@ def code_of(error: TokenRefused | TokenUnavailable) -> str:
 
 def remedy_for(error: TokenRefused | TokenUnavailable, name: str = "NAME") -> str:
     """What an operator can do about it, for the credential `name`."""
-    trouble = TROUBLES.get(code_of(error))
+    trouble = FAILURE_KINDS.get(code_of(error))
     return trouble.remedy.replace("NAME", name) if trouble is not None else error.remedy
 
 

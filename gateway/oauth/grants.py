@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.foreign import read_date
-from gateway.oauth.client_auth import CLIENT_AUTH, shapes
+from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.failures import PERMANENT
 from gateway.oauth.redaction import STRUCK, safe_text
 
@@ -42,12 +42,12 @@ class TokenRequest:
     body: bytes = field(repr=False)
     hidden: tuple[str, ...] = field(default=(), repr=False)
     wanted: str = field(default="", repr=False)
-    otherwise: "TokenRequest | None" = field(default=None, repr=False)
-    mark: str = field(default="", repr=False)
+    fallback: "TokenRequest | None" = field(default=None, repr=False)
+    secret_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class TokenReply:
+class TokenResponse:
     """A token as it was answered: seconds for `expires_in`, epoch seconds for the `Date` field and the JWT's claims;
     the refresh token, if any, as it is.
     """
@@ -89,7 +89,7 @@ HEADERS = {
 }
 
 
-def form(grant: str, *, scope: str | None = None, **given: str) -> dict[str, str]:
+def token_form(grant: str, *, scope: str | None = None, **given: str) -> dict[str, str]:
     """The form of a grant, less client authentication; raises ValueError when one of its values is empty."""
     row = GRANTS[grant]
     asked = {"scope": scope} if scope and row.has_scope else {}
@@ -98,12 +98,12 @@ def form(grant: str, *, scope: str | None = None, **given: str) -> dict[str, str
 
 def code_form(code: str, *, redirect_uri: str, code_verifier: str) -> dict[str, str]:
     """The form that exchanges an authorization code: RFC 6749 §4.1.3 with the verifier of RFC 7636 §4.5."""
-    return form("authorization_code", code=code, redirect_uri=redirect_uri, code_verifier=code_verifier)
+    return token_form("authorization_code", code=code, redirect_uri=redirect_uri, code_verifier=code_verifier)
 
 
 def refresh_form(refresh_token: str, *, scope: str | None = None) -> dict[str, str]:
     """The form of RFC 6749 §6; without `scope` the one that was granted at first holds on."""
-    return form("refresh_token", refresh_token=refresh_token, scope=scope)
+    return token_form("refresh_token", refresh_token=refresh_token, scope=scope)
 
 
 def build(
@@ -126,12 +126,12 @@ def build(
         raise ValueError("the client id is empty")
     row = CLIENT_AUTH[client_auth]
     proof = row.show(client_id, _filled(given, row.needs) if row.needs else "")
-    single = form(grant, scope=scope, **given) | ({"audience": audience} if audience else {}) | proof.form
+    single = token_form(grant, scope=scope, **given) | ({"audience": audience} if audience else {}) | proof.form
     further = dict(params or {})
     if taken := sorted((single.keys() | ({"resource"} if resource else set())) & further.keys()):
         raise ValueError(f"`params` must not set {', '.join(taken)}")
     pairs = [*single.items(), *(("resource", one) for one in resource), *further.items()]
-    secret = (shapes(given[name]) for name in GRANTS[grant].needs if name not in _SHOWN)
+    secret = (redactions(given[name]) for name in GRANTS[grant].needs if name not in _SHOWN)
     return TokenRequest(
         url,
         headers=HEADERS | proof.headers,
@@ -175,7 +175,7 @@ def _filled(given: Mapping[str, str], name: str) -> str:
     return given[name]
 
 
-def read_reply(
+def read_token_response(
     status: int,
     headers: Mapping[str, str],
     body: bytes,
@@ -183,7 +183,7 @@ def read_reply(
     now: float,
     hidden: Iterable[str] = (),
     wanted: str = "",
-) -> TokenReply:
+) -> TokenResponse:
     """The token in an answer, or TokenRefused or TokenUnavailable: one of the three for any status, head and bytes.
 
     `now` is the time of day, to read `Retry-After` dates by where the answer has no `Date`. No part of a text of
@@ -207,7 +207,7 @@ def read_reply(
         raise
     seconds = _seconds(document.get("expires_in"))
     said = claims_of(value)
-    return TokenReply(
+    return TokenResponse(
         value,
         expires_in=seconds,
         claims_exp=_epoch(said.get("exp")),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.oauth.failures import Failure
-from gateway.oauth.grants import LONGEST_LIFE, TokenReply
+from gateway.oauth.grants import LONGEST_LIFE, TokenResponse
 
 DEFAULT_LIFE = 300.0  # neither expires_in nor a JWT: short, since guessing too long sends dead tokens
 SHORTEST_LIFE = 2.0  # a token that lives for less is dead when it arrives; a back-off follows, so that it cannot spin
@@ -15,12 +15,12 @@ SHORTEST_FRESH = 0.5  # no token is renewed sooner
 MARGIN = 10.0  # dead so long before the end, or a tenth of a short life: a token must not die on the way
 LEAST_MARGIN = 1.0  # of a life under ten seconds: a call is on its way for a moment
 
-State = Literal["none", "fresh", "stale", "dead"]
-Kind = Literal["use", "renew", "fetch", "refuse"]
+TokenState = Literal["none", "fresh", "stale", "dead"]
+DecisionKind = Literal["use", "renew", "fetch", "refuse"]
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class RenewalMargin:
     """When a token becomes stale: while `share` of its life is left, `at_least` so many seconds before its end.
 
     No more than half of a life, so that a short one is used too, and no less than what a renewal may take before the
@@ -47,14 +47,16 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TokenDecision:
     """What to do: `use`, `renew` (use and renew behind), `fetch` (and wait), or `refuse` until `until` (monotonic)."""
 
-    kind: Kind
+    kind: DecisionKind
     until: float = 0.0
 
 
-def lifetime(reply: TokenReply, now: float, *, wall: float, spread: float, lead: Lead | None = None) -> Token:
+def lifetime(
+    reply: TokenResponse, now: float, *, wall: float, spread: float, lead: RenewalMargin | None = None
+) -> Token:
     """The token of a reply asked for at `now` (monotonic) and `wall` (epoch); `spread` in [0, 1) is the jitter.
 
     Counted from the asking, not the answer, so that a slow answer cannot lengthen a life. One that lives for less than
@@ -62,11 +64,11 @@ def lifetime(reply: TokenReply, now: float, *, wall: float, spread: float, lead:
     """
     life = min(_life(reply, wall), LONGEST_LIFE)
     usable = life - _margin(life) if life >= SHORTEST_LIFE else 0.0
-    stale = min(max(life - (lead or Lead()).seconds(life, spread), SHORTEST_FRESH), usable - 0.1)
+    stale = min(max(life - (lead or RenewalMargin()).seconds(life, spread), SHORTEST_FRESH), usable - 0.1)
     return Token(reply.value, obtained_at=now, stale_at=now + stale, dead_at=now + usable, dead_wall=wall + usable)
 
 
-def state(token: Token | None, *, now: float, wall: float) -> State:
+def state(token: Token | None, *, now: float, wall: float) -> TokenState:
     """The token's state; either clock can call it dead: a suspend stops one, a jump moves the other."""
     if token is None:
         return "none"
@@ -76,7 +78,7 @@ def state(token: Token | None, *, now: float, wall: float) -> State:
 
 
 # By the token's state and whether the last failure still holds off new tries.
-_VERDICTS: dict[tuple[State, bool], Kind] = {
+_VERDICTS: dict[tuple[TokenState, bool], DecisionKind] = {
     ("fresh", False): "use",
     ("fresh", True): "use",
     ("stale", False): "renew",
@@ -88,18 +90,18 @@ _VERDICTS: dict[tuple[State, bool], Kind] = {
 }
 
 
-def decide(token: Token | None, failure: Failure | None, *, now: float, wall: float) -> Verdict:
+def decide(token: Token | None, failure: Failure | None, *, now: float, wall: float) -> TokenDecision:
     """The verdict for a request that needs a token now."""
     held = failure is not None and now < failure.until
     kind = _VERDICTS[state(token, now=now, wall=wall), held]
-    return Verdict(kind, until=failure.until if failure is not None and kind == "refuse" else 0.0)
+    return TokenDecision(kind, until=failure.until if failure is not None and kind == "refuse" else 0.0)
 
 
 def _margin(life: float) -> float:
     return min(MARGIN, max(LEAST_MARGIN, life / 10))
 
 
-def _life(reply: TokenReply, wall: float) -> float:
+def _life(reply: TokenResponse, wall: float) -> float:
     """The earlier end of what `expires_in` and the JWT say; the JWT's by the identity domain's own clock.
 
     A clock that is wrong here must neither keep a dead token nor throw a live one away, so `wall` counts only where

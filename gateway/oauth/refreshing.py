@@ -19,7 +19,7 @@ from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.files import in_thread
 from gateway.oauth.failures import code_of
 from gateway.oauth.store import Store, StoreDown
-from gateway.oauth.watch import Unwatched, Watch
+from gateway.oauth.watch import NullTokenEvents, TokenEvents
 
 T = TypeVar("T")
 
@@ -27,14 +27,14 @@ PAUSE = 1.0  # seconds between two tries to keep what a store that is down could
 
 
 @dataclass(frozen=True, slots=True)
-class _New:
+class _Replacement:
     """What is to stand in the store where `before` stands."""
 
     before: str | None = field(repr=False)
     text: str = field(repr=False)
 
 
-class Refreshing:
+class RefreshTokenRotation:
     """The refresh token that `store` keeps under `key`, the key of the lease too.
 
     `configured` reads the one that the configuration names: it is used until the first answer replaces it, and again
@@ -47,52 +47,52 @@ class Refreshing:
         *,
         key: str,
         configured: Callable[[], str] | None = None,
-        watch: Watch | None = None,
+        watch: TokenEvents | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._key = key
         self._configured = configured
-        self._watch = watch or Unwatched()
+        self._watch = watch or NullTokenEvents()
         self._pause = pause
         self._mark = ""
-        self._held: str | None = None  # what stands in the store, as last seen
+        self._stored_text: str | None = None  # what stands in the store, as last seen
         self._has_looked = False
-        self._unkept: _New | None = None
+        self._unsaved: _Replacement | None = None
         self._settling = asyncio.Lock()
-        self._keeping: asyncio.Task[None] | None = None
+        self._save_task: asyncio.Task[None] | None = None
 
-    async def given(self) -> dict[str, str]:
+    async def request_values(self) -> dict[str, str]:
         """What `Requests.made` is given beside what it reads itself; to be asked by the holder of the lease alone.
 
         Raises TokenUnavailable where the store cannot tell, and what `configured` raises.
         """
         mark = "" if self._configured is None else _mark(await in_thread(self._configured, owner=self))
         try:
-            await self._settle()
-            self._held = await self._store.secret(self._key)
+            await self._flush_unsaved()
+            self._stored_text = await self._store.secret(self._key)
         except StoreDown as down:
             raise TokenUnavailable(reason=f"store: no refresh token is used while the store is down: {down}") from down
         self._mark, self._has_looked = mark, True
-        token = token_in(self._held, mark=mark)
+        token = decode_stored(self._stored_text, mark=mark)
         return {"refresh_token": token} if token else {}
 
-    async def keep(self, token: str | None) -> None:
+    async def save(self, token: str | None) -> None:
         """Keeps the one that came with an answer, durably; without one the old one stays (RFC 6749 §6).
 
         A store that is down does not spoil the answer: the token is kept as soon as it is back.
         """
-        text = stored(token, mark=self._mark) if token else self._held
-        if text is None or text == self._held:
+        text = encode_stored(token, mark=self._mark) if token else self._stored_text
+        if text is None or text == self._stored_text:
             return
-        self._unkept = _New(self._held, text)
+        self._unsaved = _Replacement(self._stored_text, text)
         try:
-            await self._settle()
+            await self._flush_unsaved()
         except StoreDown as down:
             self._watch.unkept(str(down))
-            self._keeping = asyncio.create_task(self._until_kept(), name="refresh token")
+            self._save_task = asyncio.create_task(self._retry_save(), name="refresh token")
 
-    async def refused(self, error: TokenRefused) -> TokenRefused | TokenUnavailable:
+    async def explain_refusal(self, error: TokenRefused) -> TokenRefused | TokenUnavailable:
         """What a refusal means: another token has taken the place of the refused one, a person must sign in, or what
         it says itself.
         """
@@ -106,53 +106,53 @@ class Refreshing:
 
     async def has_changed(self) -> bool:
         """Whether another refresh token stands in the store than when it was last looked at."""
-        before, has_looked = self._held, self._has_looked
+        before, has_looked = self._stored_text, self._has_looked
         try:
-            self._held, self._has_looked = await self._store.secret(self._key), True
+            self._stored_text, self._has_looked = await self._store.secret(self._key), True
         except StoreDown:
             return False
-        return has_looked and before != self._held
+        return has_looked and before != self._stored_text
 
     async def close(self) -> None:
         """A last try to keep what could not be kept."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait({self._keeping})
+        if self._save_task is not None:
+            self._save_task.cancel()
+            await asyncio.wait({self._save_task})
         with contextlib.suppress(StoreDown):
-            await self._settle()
+            await self._flush_unsaved()
 
-    async def _until_kept(self) -> None:
-        while self._unkept is not None:
+    async def _retry_save(self) -> None:
+        while self._unsaved is not None:
             await self._pause(PAUSE)
             with contextlib.suppress(StoreDown):
-                await self._settle()
+                await self._flush_unsaved()
 
-    async def _settle(self) -> None:
+    async def _flush_unsaved(self) -> None:
         """Keeps what is not kept yet, unless someone has signed in or out meanwhile. Raises StoreDown."""
         async with self._settling:
-            new = self._unkept
+            new = self._unsaved
             if new is None:
                 return
             with contextlib.suppress(StoreDown):  # a store that cannot be read may yet be written
                 if await self._store.secret(self._key) != new.before:
-                    self._unkept = None
+                    self._unsaved = None
                     return
             await self._store.keep_secret(self._key, new.text)
-            self._held, self._unkept = new.text, None
+            self._stored_text, self._unsaved = new.text, None
 
 
-def stored(token: str, *, mark: str = "") -> str:
+def encode_stored(token: str, *, mark: str = "") -> str:
     """A refresh token as it stands in the store; `mark` stands for the configured one that it comes of."""
     return f"{mark} {token}" if mark else token
 
 
-def token_in(text: str | None, *, mark: str = "") -> str:
+def decode_stored(text: str | None, *, mark: str = "") -> str:
     """The refresh token that `stored` has written with that `mark`; empty where there is none."""
     of, _, token = (text or "").rpartition(" ")
     return token if of == mark else ""
 
 
-async def uncut(work: Coroutine[Any, Any, T]) -> T:
+async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
     """What `work` gives. Whoever is cancelled meanwhile waits for its end: half a rotation is a sign-in lost."""
     task = asyncio.ensure_future(work)
     try:

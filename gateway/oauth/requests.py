@@ -13,16 +13,16 @@ from typing import TypeVar
 from gateway.errors import TokenRefused
 from gateway.oauth.client_auth import CLIENT_AUTH, NEXT_SECRET
 from gateway.oauth.failures import code_of
-from gateway.oauth.grants import GRANTS, TokenReply, TokenRequest
+from gateway.oauth.grants import GRANTS, TokenRequest, TokenResponse
 
-Reader = Callable[[], str]
+ValueReader = Callable[[], str]
 T = TypeVar("T")
 
 # What is asked without a person: after the sign-in only the refresh token is used.
 _UNATTENDED = {"authorization_code": "refresh_token"}
 
 
-class Requests:
+class TokenRequestBuilder:
     """Makes and sends the token requests of one credential.
 
     `plan` is `grants.build` with all that is no secret; `readers` give, by name, what the rows of `grant` and
@@ -36,9 +36,9 @@ class Requests:
         *,
         grant: str,
         client_auth: str,
-        endpoint: Callable[[TokenRequest], Awaitable[TokenReply]],
-        readers: Mapping[str, Reader],
-        client_secrets: Sequence[Reader] = (),
+        endpoint: Callable[[TokenRequest], Awaitable[TokenResponse]],
+        readers: Mapping[str, ValueReader],
+        client_secrets: Sequence[ValueReader] = (),
         turn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._plan = plan
@@ -48,9 +48,9 @@ class Requests:
         self._readers = readers
         self._client_secrets = client_secrets
         self._turn = turn
-        self._worked = ""
+        self._last_good_secret = ""
 
-    def made(self, grant: str = "", **given: str) -> TokenRequest:
+    def build(self, grant: str = "", **given: str) -> TokenRequest:
         """The request of now; to be called in a thread, since it reads files and signs.
 
         `grant` and `given` go before what the credential says: a code with its verifier, a rotated refresh token.
@@ -58,32 +58,33 @@ class Requests:
         """
         grant = grant or self._grant
         values = {name: given[name] if name in given else self._read(name) for name in GRANTS[grant].needs}
-        return self.proved(partial(self._plan, grant=grant, **values))
+        return self.authenticate(partial(self._plan, grant=grant, **values))
 
-    def proved(self, plan: Callable[..., TokenRequest]) -> TokenRequest:
+    def authenticate(self, plan: Callable[..., TokenRequest]) -> TokenRequest:
         """The request that `plan` makes of `client_auth` and the client's proof of now; raises as `made` does."""
         first, *others = (
-            replace(plan(client_auth=self._client_auth, **proof), mark=mark) for mark, proof in self._proofs()
+            replace(plan(client_auth=self._client_auth, **proof), secret_id=secret_id)
+            for secret_id, proof in self._proofs()
         )
-        return replace(first, otherwise=_chained(others))
+        return replace(first, fallback=_chain_fallbacks(others))
 
-    async def sent(self, request: TokenRequest) -> TokenReply:
+    async def send(self, request: TokenRequest) -> TokenResponse:
         """The endpoint's answer; raises what it raises, of several secrets for the last one tried."""
-        return await self.sent_by(self._endpoint, request)
+        return await self.send_with(self._endpoint, request)
 
-    async def sent_by(self, send: Callable[[TokenRequest], Awaitable[T]], request: TokenRequest) -> T:
+    async def send_with(self, send: Callable[[TokenRequest], Awaitable[T]], request: TokenRequest) -> T:
         """The same of another endpoint that knows the client."""
         while True:
             try:
                 reply = await send(request)
             except TokenRefused as error:
-                if request.otherwise is None or code_of(error) not in NEXT_SECRET:
+                if request.fallback is None or code_of(error) not in NEXT_SECRET:
                     raise
-                request = request.otherwise
+                request = request.fallback
                 if self._turn is not None:
                     await self._turn()
             else:
-                self._worked = request.mark
+                self._last_good_secret = request.secret_id
                 return reply
 
     def _read(self, name: str) -> str:
@@ -96,19 +97,19 @@ class Requests:
         name = CLIENT_AUTH[self._client_auth].needs
         if name != "client_secret":
             return [("", {name: self._read(name)} if name else {})]
-        secrets = _readable(self._client_secrets)
-        marked = zip(_marks(secrets), ({name: secret} for secret in secrets), strict=True)
-        return sorted(marked, key=lambda proof: proof[0] != self._worked)
+        secrets = _read_all(self._client_secrets)
+        marked = zip(_secret_ids(secrets), ({name: secret} for secret in secrets), strict=True)
+        return sorted(marked, key=lambda proof: proof[0] != self._last_good_secret)
 
 
-def _chained(requests: Sequence[TokenRequest]) -> TokenRequest | None:
+def _chain_fallbacks(requests: Sequence[TokenRequest]) -> TokenRequest | None:
     """Each with the next one behind it."""
     if not requests:
         return None
-    return replace(requests[0], otherwise=_chained(requests[1:]))
+    return replace(requests[0], fallback=_chain_fallbacks(requests[1:]))
 
 
-def _readable(readers: Sequence[Reader]) -> list[str]:
+def _read_all(readers: Sequence[ValueReader]) -> list[str]:
     """The secrets that can be read, one at least; when none can, the first one's error is raised."""
     found: list[str] = []
     errors: list[OSError | ValueError] = []
@@ -122,7 +123,7 @@ def _readable(readers: Sequence[Reader]) -> list[str]:
     return found
 
 
-def _marks(secrets: Sequence[str]) -> Iterator[str]:
+def _secret_ids(secrets: Sequence[str]) -> Iterator[str]:
     """One mark for each secret, another when any of them changes: a hash, so that none is kept."""
     whole = hashlib.sha256("\0".join(secrets).encode("utf-8", "surrogatepass"))
     for place in range(len(secrets)):

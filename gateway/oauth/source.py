@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.asking import Asking
-from gateway.oauth.budget import Budget
+from gateway.oauth.asking import TokenFetcher
+from gateway.oauth.budget import RateLimiter
 from gateway.oauth.clock import Clock
-from gateway.oauth.failures import Failure, code_of, failed, remedy_for
-from gateway.oauth.grants import TokenReply, TokenRequest
-from gateway.oauth.lifetime import Lead, Token, decide, state
-from gateway.oauth.refreshing import Refreshing
+from gateway.oauth.failures import Failure, code_of, next_failure, remedy_for
+from gateway.oauth.grants import TokenRequest, TokenResponse
+from gateway.oauth.lifetime import RenewalMargin, Token, decide, state
+from gateway.oauth.refreshing import RefreshTokenRotation
 from gateway.oauth.rejections import Rejections
 from gateway.oauth.store import Store
-from gateway.oauth.turns import Turns
-from gateway.oauth.watch import Unwatched, Watch
+from gateway.oauth.turns import FetchLease
+from gateway.oauth.watch import NullTokenEvents, TokenEvents
 
 LOOK_EVERY = 1.0  # seconds: how often, while tries are held off, someone looks whether there is a reason not to
 SHARED_LOOK_EVERY = 0.25  # seconds between two looks for another's token while no renewal may be forced
@@ -41,13 +41,13 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class _Want:
+class FetchReason:
     """Why a token is sought: `rejected` was refused by the upstream; `anew` takes none that is already there;
     `shared_only`: what others who share the store have got, no request.
     """
 
     rejected: str = ""
-    anew: bool = False
+    forced: bool = False
     shared_only: bool = False
 
 
@@ -70,26 +70,26 @@ class TokenSource:
         key: str,
         proof: str = "",
         request: Callable[..., TokenRequest],
-        endpoint: Callable[[TokenRequest], Awaitable[TokenReply]],
+        endpoint: Callable[[TokenRequest], Awaitable[TokenResponse]],
         store: Store,
         clock: Clock,
-        refreshing: Refreshing | None = None,
-        budget: Budget | None = None,
+        refreshing: RefreshTokenRotation | None = None,
+        budget: RateLimiter | None = None,
         fingerprint: Callable[[], Hashable] = str,
         expire: Callable[[], None] = lambda: None,
         luck: Callable[[], float] = random.random,
-        lead: Lead | None = None,
+        lead: RenewalMargin | None = None,
         token_wait: float = 10.0,
         hold: float = 30.0,
         patience: float = 60.0,
-        watch: Watch | None = None,
+        watch: TokenEvents | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.name = name
         self.rejections = Rejections(hold=hold)
-        self._watch = watch or Unwatched()
-        self._turns = Turns(store, key, clock=clock, luck=luck, proof=proof, patience=patience)
-        self._asking = Asking(
+        self._events = watch or NullTokenEvents()
+        self._lease = FetchLease(store, key, clock=clock, luck=luck, proof=proof, patience=patience)
+        self._fetcher = TokenFetcher(
             request,
             endpoint,
             clock=clock,
@@ -99,12 +99,12 @@ class TokenSource:
             luck=luck,
             lead=lead,
             within=token_wait,
-            watch=self._watch,
+            watch=self._events,
             refreshing=refreshing,
-            is_my_turn=self._turns.is_mine,
+            is_my_turn=self._lease.still_held,
         )
-        self._monotonic, self._wall, self._luck = clock.monotonic, clock.wall, luck
-        self._token_wait, self._hold, self._sleep = token_wait, hold, sleep
+        self._monotonic, self._wall, self._random = clock.monotonic, clock.wall, luck
+        self._token_wait, self._min_refresh_interval, self._sleep = token_wait, hold, sleep
         self._token: Token | None = None
         self._rejected: Token | None = None  # the present token as it was, while it is to be replaced
         self._renewals = 0
@@ -134,7 +134,7 @@ class TokenSource:
         verdict = decide(token, self._failure, now=self._monotonic(), wall=self._wall())
         joins = self._running()
         if verdict.kind in {"renew", "fetch"} or self._is_look_due():
-            self._start(_Want(rejected=self._rejected.value if self._rejected is not None else ""))
+            self._start(FetchReason(rejected=self._rejected.value if self._rejected is not None else ""))
         if token is not None and verdict.kind in {"use", "renew"}:
             waits = self._rejected is not None and self.rejections.is_open_on(route)
             if not (waits and self._running()):
@@ -169,7 +169,7 @@ class TokenSource:
         now, token = self._monotonic(), self._token
         is_other = token is not None and token.value != value and self._is_live(token)
         if self.rejections.reject(value, route, now=now, is_present=not is_other):
-            self._report(self._turns.hold_back(value, until=self.rejections.held_until))
+            self._report(self._lease.hold_back(value, until=self.rejections.held_until))
         if is_other or self._closed:
             return
         may_force = self.rejections.may_force(now) and not self._is_held_off()
@@ -177,14 +177,14 @@ class TokenSource:
             if now < self._shared_look_at:
                 return
             self._shared_look_at = now + SHARED_LOOK_EVERY
-        self._start(_Want(rejected=value, shared_only=not may_force))
+        self._start(FetchReason(rejected=value, shared_only=not may_force))
         if may_force and token is not None and self._rejected is None:
             self._rejected, self._token = token, replace(token, stale_at=now)
 
     def accept(self, value: str, route: str) -> None:
         """The upstream took `value` on `route`; to be said where `rejections.is_open`."""
         if self.rejections.accept(value, route):
-            self._report(self._turns.accept(value))
+            self._report(self._lease.accept(value))
 
     async def renewed(self, rejected: str, route: str) -> str | None:
         """Another bearer value after `reject`; None where none is to be had now."""
@@ -202,16 +202,16 @@ class TokenSource:
         if after is None or not self._is_live(after):
             return None
         self._replays += 1
-        self._watch.replayed()
+        self._events.replayed()
         return after.value
 
-    async def anew(self) -> str:
+    async def force_refresh(self) -> str:
         """A bearer value that is fetched now, whatever is kept, for a person who asks for it; raises as `get` does."""
         self.try_again()
         if self._fetch is not None:
             await asyncio.wait({self._fetch})
         before = self._renewals
-        self._start(_Want(anew=True))
+        self._start(FetchReason(forced=True))
         await self._wait()
         if self._renewals == before:
             raise self._error()
@@ -220,15 +220,15 @@ class TokenSource:
     def prefetch(self) -> None:
         """Begins to get a token before anyone asks for it."""
         if self._token is None:
-            self._start(_Want())
+            self._start(FetchReason())
 
     def try_again(self) -> None:
         """Forgets the last failure: someone may have mended its cause, so that the next caller need not wait."""
-        self._asking.expire()
+        self._fetcher.expire()
         self._failure = None
         self._since = self._monotonic()
 
-    async def rest(self) -> None:
+    async def wait_idle(self) -> None:
         """Waits for the fetch under way, if any."""
         if self._fetch is not None:
             await asyncio.wait({self._fetch})
@@ -257,13 +257,13 @@ class TokenSource:
     def status(self) -> dict[str, object]:
         """The facts for `/status`; times in seconds, `obtained` and `at` in epoch seconds; no secret, no token."""
         now, wall, token, failure = self._monotonic(), self._wall(), self._token, self._failure
-        asking = self._asking
+        asking = self._fetcher
         left = None if token is None else _tenths(min(token.dead_at - now, token.dead_wall - wall))
         return {
             "state": state(token, now=now, wall=wall),
             "expires_in_s": left,
             "obtained": self._obtained,
-            "last_error": None if failure is None else failure.told(),
+            "last_error": None if failure is None else failure.as_status(),
             "next_try_s": None if failure is None else _tenths(failure.until - now),
             "fetches": dict(asking.results),
             "waiters": self._waiters,
@@ -281,12 +281,12 @@ class TokenSource:
             await asyncio.wait({self._fetch})
         if self._reports:
             await asyncio.wait(self._reports)
-        await self._asking.close()
+        await self._fetcher.close()
 
     def _running(self) -> bool:
         return self._fetch is not None and not self._fetch.done()
 
-    def _start(self, want: _Want) -> None:
+    def _start(self, want: FetchReason) -> None:
         if not self._closed and not self._running():
             self._look_at = self._monotonic() + LOOK_EVERY
             self._fetch = asyncio.create_task(self._renew(want), name=f"token of {self.name}")
@@ -303,7 +303,7 @@ class TokenSource:
             return
         if joins:
             self._coalesced += 1
-            self._watch.coalesced()
+            self._events.coalesced()
         self._waiters += 1
         try:
             await asyncio.wait({self._fetch}, timeout=self._token_wait if within is None else within)
@@ -339,63 +339,65 @@ class TokenSource:
     def _next_try(self) -> float | None:
         return None if self._failure is None else max(0.0, self._failure.until - self._monotonic())
 
-    async def _renew(self, want: _Want) -> None:
+    async def _renew(self, want: FetchReason) -> None:
         """The one fetch: ends with a new token or a new failure, whatever happens; only its cancellation passes."""
         try:
-            self._take(found := await self._sought(want))
+            self._apply_outcome(found := await self._find_or_fetch(want))
             if want.rejected and isinstance(found, Token):
                 self.rejections.note_forced(self._monotonic())
         except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it is seen as a failure
-            self._failure = self._failed(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
+            self._failure = self._record_failure(
+                TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal")
+            )
 
-    async def _sought(self, want: _Want) -> Token | Failure | None:
+    async def _find_or_fetch(self, want: FetchReason) -> Token | Failure | None:
         """A token or a failure; None where nothing new is to be had before a hold ends."""
         if self._failure is not None:
-            self._asking.expire()
-        mended = await self._asking.look()
+            self._fetcher.expire()
+        mended = await self._fetcher.has_secret_changed()
         if mended:
             self._since = self._monotonic()
-        if (found := await self._look(want)) is not None:
+        if (found := await self._poll_changes(want)) is not None:
             return found
         if want.shared_only or (self._is_held_off() and not mended):
             return None
-        return await self._turns.once(lambda: self._look(want), lambda: self._fetched(want))
+        return await self._lease.run_exclusive(lambda: self._poll_changes(want), lambda: self._fetch_and_publish(want))
 
-    async def _look(self, want: _Want) -> Token | Failure | None:
+    async def _poll_changes(self, want: FetchReason) -> Token | Failure | None:
         """What others who share the store have got: a fresh token, or a failure that is news."""
-        if want.anew:
+        if want.forced:
             return None
-        token = await self._turns.token()
+        token = await self._lease.shared_token()
         if token is not None and token.value != want.rejected:
             if state(token, now=self._monotonic(), wall=self._wall()) == "fresh":
                 return token
             if self._token is None or not self._is_live(self._token):
                 self._adopt(token)  # stale: better than none while it is renewed
-        return await self._turns.failure(since=self._since)
+        return await self._lease.shared_failure(since=self._since)
 
-    async def _fetched(self, want: _Want) -> Token | Failure | None:
+    async def _fetch_and_publish(self, want: FetchReason) -> Token | Failure | None:
         """The same, asked for; others are told before their turn comes."""
-        if want.rejected and not await self._turns.may_replace(want.rejected, every=self._hold):
+        if want.rejected and not await self._lease.try_replace(want.rejected, every=self._min_refresh_interval):
             self.rejections.hold(self._monotonic(), LOOK_EVERY)
             return None
         try:
-            token = await self._asking.token()
+            token = await self._fetcher.fetch()
         except (TokenRefused, TokenUnavailable) as error:
-            failure = self._failed(error)
-            await self._turns.tell(failure)
+            failure = self._record_failure(error)
+            await self._lease.publish_failure(failure)
             return failure
         if want.rejected:
-            await self._turns.replaced(token.value, every=self._hold)
-        await self._turns.keep(token)
+            await self._lease.replaced(token.value, every=self._min_refresh_interval)
+        await self._lease.publish_token(token)
         return token
 
-    def _take(self, found: Token | Failure | None) -> None:
+    def _apply_outcome(self, found: Token | Failure | None) -> None:
         if isinstance(found, Failure):
             self._failure = found
         elif found is not None:
             self._adopt(found)
             self._failure = None
-            self._watch.renewed(found.dead_at - self._monotonic())
+            self._events.renewed(found.dead_at - self._monotonic())
         elif self._rejected is not None:  # it may not be replaced now: it serves on
             self._token, self._rejected = self._rejected, None
 
@@ -405,10 +407,10 @@ class TokenSource:
         self.rejections.note_token(token.value)
         self._obtained = self._wall() - (self._monotonic() - token.obtained_at)
 
-    def _failed(self, error: TokenRefused | TokenUnavailable) -> Failure:
+    def _record_failure(self, error: TokenRefused | TokenUnavailable) -> Failure:
         now, wall = self._monotonic(), self._wall()
-        failure = failed(error, self._failure, now=now, wall=wall, luck=self._luck(), name=self.name)
-        self._watch.failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
+        failure = next_failure(error, self._failure, now=now, wall=wall, luck=self._random(), name=self.name)
+        self._events.failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
         return failure
 
 

@@ -11,7 +11,7 @@ class StoreDown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class StoreHealth:
     """Whether a store of this kind (`memory`, `file`, `redis`) does its work; if not, why. No secrets."""
 
     ok: bool
@@ -61,7 +61,7 @@ class Store(Protocol):
         """Forgets the refresh token under `key`."""
         ...
 
-    def health(self) -> Health:
+    def health(self) -> StoreHealth:
         """As of the last time that the store was asked anything."""
         ...
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Watch(Protocol):
+class TokenEvents(Protocol):
     """What observers are told. No call holds a secret or a token; none may raise."""
 
     def fetched(self, result: str, seconds: float) -> None:
@@ -31,7 +31,7 @@ class Watch(Protocol):
         ...
 
 
-class Unwatched:
+class NullTokenEvents:
     """A Watch that looks away."""
 
     def fetched(self, result: str, seconds: float) -> None:

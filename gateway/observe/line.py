@@ -24,7 +24,7 @@ def json_line(document: dict[str, Any] | msgspec.Struct) -> bytes:
     return raw + b"\n" if raw.isascii() else _UNRULY.sub(_escape, raw) + b"\n"
 
 
-def sound(text: str) -> str:
+def escape_surrogates(text: str) -> str:
     """`text` with each lone surrogate spelt out, so that it is valid UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -40,10 +40,10 @@ def _sound(value: Any) -> Any:
     if isinstance(value, int) and -(2**63) <= value < 2**64:
         return value
     if isinstance(value, dict):
-        return {sound(str(key)): _sound(item) for key, item in value.items()}
+        return {escape_surrogates(str(key)): _sound(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_sound(item) for item in value]
-    return sound(str(value))
+    return escape_surrogates(str(value))
 
 
 def _escape(match: re.Match[bytes]) -> bytes:

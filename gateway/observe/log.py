@@ -15,10 +15,10 @@ from typing import Any, Literal, TextIO
 from gateway.observe.line import json_line
 from gateway.observe.mask import mask_start
 from gateway.observe.record import Record, line, text, visible
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 from gateway.observe.writer import LineWriter
 
-__all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "say", "setup")
+__all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "setup")
 
 OURS = "gateway"
 LEVELS = ("debug", "info", "warning", "error")
@@ -31,7 +31,7 @@ _PAINT = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
 
 
-def say(
+def log_event(
     logger: logging.Logger, level: int, event: str, message: str, /, *, exc: BaseException | None = None, **fields: Any
 ) -> None:
     """Logs an event of ours: `event` is its stable name, `fields` its facts, `exc` adds the trace. No secrets."""
@@ -41,7 +41,7 @@ def say(
 def event_line(event: logging.LogRecord) -> bytes:
     """An event as one JSON line: `time level event logger message`, then its fields; `trace` when it has one."""
     document: dict[str, Any] = {
-        "time": stamp(event.created),
+        "time": timestamp(event.created),
         "level": event.levelname.lower(),
         "event": getattr(event, "event", "log"),
         "logger": event.name,
@@ -59,7 +59,7 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
     if colour and event.levelname in _PAINT:
         level = f"{_PAINT[event.levelname]}{level}{_PLAIN}"
     fields = "".join(f"  {visible(name)}={visible(str(value))}" for name, value in _fields(event).items())
-    row = f"{stamp(event.created)[11:-1]} {level} {visible(_message(event))}{fields}"
+    row = f"{timestamp(event.created)[11:-1]} {level} {visible(_message(event))}{fields}"
     return "\n    ".join((row, *(visible(each) for each in _trace(event).splitlines())))
 
 

@@ -59,7 +59,7 @@ class RouteMeter:
         """A request of this route has begun; `done` ends it."""
         self.in_flight += 1
 
-    def done(  # noqa: PLR0917 - keywords would cost a tenth of the whole call
+    def record(  # noqa: PLR0917 - keywords would cost a tenth of the whole call
         self,
         method: str,
         status: int,
@@ -93,14 +93,14 @@ class RouteMeter:
         counts[bisect_left(BUCKETS, token_wait_s)] += 1
         counts[-1] += token_wait_s
 
-    def ran(self, *, has_id: bool) -> None:
+    def record_run(self, *, has_id: bool) -> None:
         """OIC has replied, with the instance id of a run or without one."""
         if has_id:
             self.runs += 1
         else:
             self.unnamed += 1
 
-    def replayed(self, reason: str) -> None:
+    def record_replay(self, reason: str) -> None:
         """A request of this route was sent a second time; `reason` is one of a closed set of words."""
         self.replays[reason] = self.replays.get(reason, 0) + 1
 

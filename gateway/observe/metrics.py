@@ -23,13 +23,13 @@ __all__ = (
     "CONTENT_TYPE",
     "METRICS",
     "UNROUTED",
+    "MetricRow",
     "Metrics",
-    "Processes",
+    "ProcessStats",
     "RouteMeter",
-    "Row",
     "Snapshot",
     "TokenMeter",
-    "earned",
+    "counters_only",
     "exposition",
     "join_snapshot",
     "merge",
@@ -45,7 +45,7 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 Snapshot = dict[str, dict[Labels, Value]]
 
 
-class Row(NamedTuple):
+class MetricRow(NamedTuple):
     """One metric: what `/metrics` says of it, and how two processes' values become one."""
 
     kind: Literal["counter", "gauge", "histogram"]
@@ -57,60 +57,62 @@ class Row(NamedTuple):
 _ROUTE = ("route",)
 _CREDENTIAL = ("credential",)
 
-METRICS: dict[str, Row] = {
+METRICS: dict[str, MetricRow] = {
     PREFIX + name: row
     for name, row in {
-        "requests_total": Row(
+        "requests_total": MetricRow(
             "counter", ("route", "method", "status", "blame"), "Requests ended, by status class and who is to blame."
         ),
-        "requests_in_flight": Row("gauge", _ROUTE, "Requests begun and not yet ended."),
-        "request_duration_seconds": Row(
+        "requests_in_flight": MetricRow("gauge", _ROUTE, "Requests begun and not yet ended."),
+        "request_duration_seconds": MetricRow(
             "histogram", _ROUTE, "From the request's head to the last byte of its reply, in seconds."
         ),
-        "upstream_duration_seconds": Row("histogram", _ROUTE, "Time spent with the upstream, in seconds."),
-        "token_wait_seconds": Row("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
-        "request_bytes_total": Row("counter", _ROUTE, "Bytes of request bodies taken from callers."),
-        "response_bytes_total": Row("counter", _ROUTE, "Bytes of response bodies given to callers."),
-        "replays_total": Row("counter", ("route", "reason"), "Requests sent upstream a second time."),
-        "instance_ids_total": Row(
+        "upstream_duration_seconds": MetricRow("histogram", _ROUTE, "Time spent with the upstream, in seconds."),
+        "token_wait_seconds": MetricRow("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
+        "request_bytes_total": MetricRow("counter", _ROUTE, "Bytes of request bodies taken from callers."),
+        "response_bytes_total": MetricRow("counter", _ROUTE, "Bytes of response bodies given to callers."),
+        "replays_total": MetricRow("counter", ("route", "reason"), "Requests sent upstream a second time."),
+        "instance_ids_total": MetricRow(
             "counter", ("route", "result"), "Replies of OIC in which an instance id was found, or was missing."
         ),
-        "token_requests_total": Row("counter", ("credential", "result"), "Requests to token endpoints ended."),
-        "token_fetch_seconds": Row("histogram", _CREDENTIAL, "Duration of a request to a token endpoint, in seconds."),
-        "token_expiry_timestamp_seconds": Row(
+        "token_requests_total": MetricRow("counter", ("credential", "result"), "Requests to token endpoints ended."),
+        "token_fetch_seconds": MetricRow(
+            "histogram", _CREDENTIAL, "Duration of a request to a token endpoint, in seconds."
+        ),
+        "token_expiry_timestamp_seconds": MetricRow(
             "gauge", _CREDENTIAL, "When the token at hand expires, in seconds since the epoch.", "max"
         ),
-        "token_state": Row(
+        "token_state": MetricRow(
             "gauge", ("credential", "state"), "Processes whose token is fresh, stale or dead, or that have none."
         ),
-        "token_failing": Row(
+        "token_failing": MetricRow(
             "gauge", _CREDENTIAL, "Processes without a live token whose last try failed; 0 where it is only idle."
         ),
-        "token_obtained_timestamp_seconds": Row(
+        "token_obtained_timestamp_seconds": MetricRow(
             "gauge", _CREDENTIAL, "When the token at hand was got, in seconds since the epoch.", "max"
         ),
-        "token_last_error_timestamp_seconds": Row(
+        "token_last_error_timestamp_seconds": MetricRow(
             "gauge", ("credential", "code"), "When the last try failed, unless one has succeeded since.", "max"
         ),
-        "token_waiters": Row("gauge", _CREDENTIAL, "Callers that wait for a token."),
-        "token_coalesced_total": Row("counter", _CREDENTIAL, "Callers that waited for a fetch begun by another."),
-        "token_replays_total": Row("counter", _CREDENTIAL, "Callers that got another token for a refused one."),
-        "token_budget_left": Row(
+        "token_waiters": MetricRow("gauge", _CREDENTIAL, "Callers that wait for a token."),
+        "token_coalesced_total": MetricRow("counter", _CREDENTIAL, "Callers that waited for a fetch begun by another."),
+        "token_replays_total": MetricRow("counter", _CREDENTIAL, "Callers that got another token for a refused one."),
+        "token_budget_left": MetricRow(
             "gauge", _CREDENTIAL, "Requests that the token endpoint's budget has left for this minute.", "min"
         ),
-        "store_up": Row("gauge", (), "Whether tokens are shared as configured: 1, or 0 while on its own.", "min"),
-        "caller_connections": Row("gauge", (), "Connections of callers that hold a place."),
-        "caller_connections_limit": Row("gauge", (), "Connections of callers that may hold a place at once."),
-        "connections_refused_total": Row(
+        "store_up": MetricRow("gauge", (), "Whether tokens are shared as configured: 1, or 0 while on its own.", "min"),
+        "caller_connections": MetricRow("gauge", (), "Connections of callers that hold a place."),
+        "caller_connections_limit": MetricRow("gauge", (), "Connections of callers that may hold a place at once."),
+        "connections_refused_total": MetricRow(
             "counter", ("reason",), "Connections of callers that got no place: limit, address, forbidden."
         ),
-        "file_shortages_total": Row("counter", (), "Looks, one a second, that found no free file descriptor."),
-        "upstream_connections": Row("gauge", ("origin", "state"), "Connections to upstreams."),
-        "log_lines_lost_total": Row("counter", (), "Log lines dropped because nobody took them in time."),
-        "history_lost_total": Row("counter", (), "Calls that the history could not keep."),
-        "workers": Row("gauge", (), "Processes that serve callers, as many as answer."),
-        "worker_losses_total": Row("counter", (), "Worker processes that ended unasked."),
-        "build_info": Row("gauge", ("version",), "Always 1; the label tells what runs.", "max"),
+        "file_shortages_total": MetricRow("counter", (), "Looks, one a second, that found no free file descriptor."),
+        "upstream_connections": MetricRow("gauge", ("origin", "state"), "Connections to upstreams."),
+        "log_lines_lost_total": MetricRow("counter", (), "Log lines dropped because nobody took them in time."),
+        "history_lost_total": MetricRow("counter", (), "Calls that the history could not keep."),
+        "workers": MetricRow("gauge", (), "Processes that serve callers, as many as answer."),
+        "worker_losses_total": MetricRow("counter", (), "Worker processes that ended unasked."),
+        "build_info": MetricRow("gauge", ("version",), "Always 1; the label tells what runs.", "max"),
     }.items()
 }
 
@@ -230,7 +232,7 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
     return merged
 
 
-def earned(snapshot: Snapshot) -> Snapshot:
+def counters_only(snapshot: Snapshot) -> Snapshot:
     """What must outlive the process that counted it, lest counters run backwards: no gauge, nothing that is zero."""
     return {
         name: {labels: value for labels, value in rows.items() if value}
@@ -260,7 +262,7 @@ def join_snapshot(parts: Iterable[Snapshot]) -> Snapshot:
 _PART = 1000  # numbers, or a tenth of it histograms
 
 
-async def exposition(snapshot: Snapshot, processes: "Processes") -> list[bytes]:
+async def exposition(snapshot: Snapshot, processes: "ProcessStats") -> list[bytes]:
     """The Prometheus text of several processes: their merged snapshot, and their `process_` numbers."""
     registry = CollectorRegistry()
     registry.register(processes)
@@ -272,7 +274,7 @@ async def _text(snapshot: Snapshot, processes: CollectorRegistry) -> list[bytes]
     return [*await work_in_turns(encode_chunks(render(snapshot))), generate_latest(processes)]
 
 
-class Processes(Collector):
+class ProcessStats(Collector):
     """The `process_` numbers of this process and others as one: sums, save start time and most files, which are ours.
 
     `others` gives the process ids of the moment. The CPU time of one that has ended still counts, as last looked at.

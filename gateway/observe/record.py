@@ -6,7 +6,7 @@ terminal. The names of the fields are the contract with the operators' queries.
 
 import msgspec
 
-from gateway.observe.line import json_line, sound
+from gateway.observe.line import escape_surrogates, json_line
 from gateway.observe.mask import mask, mask_start
 
 FIELDS = (
@@ -122,7 +122,9 @@ def visible(value: str) -> str:
     """`value` with everything that a terminal would act upon, or that breaks a line, spelt as an escape."""
     if value.isprintable():
         return value
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in sound(value))
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in escape_surrogates(value)
+    )
 
 
 def _bare(path: str | None) -> str | None:

@@ -6,7 +6,7 @@ import time
 _last = {"milli": (-1, ""), "second": (-1, "")}
 
 
-def stamp(moment: float) -> str:
+def timestamp(moment: float) -> str:
     """`moment` (seconds since the epoch) as `2026-01-31T12:00:00.123Z`, cut to the millisecond."""
     milli = int(moment * 1000)
     known, text = _last["milli"]

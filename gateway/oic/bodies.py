@@ -50,7 +50,7 @@ def json_text(first: bytes) -> bytes:
     return first.decode(charset(first, "", last=True) or "utf-8", "ignore").encode()
 
 
-class Json:
+class JsonScanner:
     """A document, in UTF-8, in which several things are looked up: one way through it does for all of them."""
 
     __slots__ = ("_at", "_text", "_tops", "_wanted")

@@ -40,7 +40,7 @@ WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": 
 HOLE = "\ufffe"
 
 
-class Unreadable(Exception):
+class UnreadableText(Exception):
     """The bytes are no text in the charset that they are said to be in, or no XML; the text says how, for the log."""
 
 
@@ -92,7 +92,7 @@ def _letters(codec: str) -> str | None:
     return "".join(chr(byte) if letter == HOLE else letter for byte, letter in enumerate(table.ljust(256, HOLE)))
 
 
-class Text:
+class TextDecoder:
     """Takes bytes with `feed`, and gives them as UTF-8; those that are UTF-8 pass as they are. `broken` says why
     nothing more is given: behind that place there is no text in the charset.
     """
@@ -159,5 +159,5 @@ class Text:
             return len(text)
         step = text.encode(self._charset or "")
         if not self._raw.startswith(step, origin):  # another spelling of the same text: stateful charsets have such
-            raise Unreadable(f"its beginning is {self._charset} in an unusual spelling")
+            raise UnreadableText(f"its beginning is {self._charset} in an unusual spelling")
         return len(step)

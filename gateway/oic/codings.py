@@ -4,7 +4,7 @@ import re
 import zlib
 from collections.abc import Iterator
 
-from gateway.oic.charsets import Unreadable
+from gateway.oic.charsets import UnreadableText
 from gateway.oic.instances import BODY_PART
 
 SLICE = 64 * 1024
@@ -18,7 +18,7 @@ TEXT = re.compile(rb"[\t\n\r -~]{8}")  # what is in no coding: a bare one could 
 WINDOWS = {b"gzip": (31,), b"x-gzip": (31,), b"deflate": (47, -15)}
 
 
-class Inflating:
+class ContentInflater:
     """Takes a compressed body with `parts`."""
 
     __slots__ = ("_members", "_window", "_zlib")
@@ -41,25 +41,25 @@ class Inflating:
                 try:
                     part = self._zlib.decompress(rest, SLICE)
                 except zlib.error as error:
-                    raise Unreadable("its content coding is broken") from error
+                    raise UnreadableText("its content coding is broken") from error
                 rest = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
                 yield part
 
     def _next_member(self) -> None:
         self._members += 1
         if self._window != WINDOWS[b"gzip"][0] or self._members > MEMBERS:
-            raise Unreadable("there is more behind the end of its content coding")
+            raise UnreadableText("there is more behind the end of its content coding")
         self._zlib = zlib.decompressobj(self._window)
 
 
-def inflating(coding: bytes | None) -> Inflating | None:
+def inflating(coding: bytes | None) -> ContentInflater | None:
     """What undoes this Content-Encoding of a request; None for none. Raises Unreadable for one that is not known."""
     word = _word(coding)
     if word in PLAIN:
         return None
     if word not in WINDOWS:
-        raise Unreadable("its content coding is not known")
-    return Inflating(WINDOWS[word][0])
+        raise UnreadableText("its content coding is not known")
+    return ContentInflater(WINDOWS[word][0])
 
 
 def peek(content_encoding: bytes | None, first: bytes) -> bytes:
@@ -85,11 +85,11 @@ def _beginning(window: int, first: bytes) -> bytes:
     found: list[bytes] = []
     size = 0
     try:
-        for part in Inflating(window).parts(first):
+        for part in ContentInflater(window).parts(first):
             found.append(part)
             size += len(part)
             if size >= BODY_PART:
                 break
-    except Unreadable:
+    except UnreadableText:
         return b""
     return b"".join(found)[:BODY_PART]

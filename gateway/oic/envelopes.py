@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from gateway.errors import BadRequest
-from gateway.oic.charsets import Text, Unreadable
+from gateway.oic.charsets import TextDecoder, UnreadableText
 from gateway.oic.codings import SLICE, inflating
-from gateway.oic.mime import Root, is_any_xml, read_media
-from gateway.oic.security import TOKEN, TOO_LARGE, Astray, Envelope, NotMarkup
+from gateway.oic.mime import MultipartRoot, is_any_xml, read_media
+from gateway.oic.security import TOKEN, TOO_LARGE, NotMarkup, NotSoap, WsSecurityScanner
 
 MOST = 512 * 1024
 """Bytes, as they come, that are looked at and held back at most; twice the header's limit, for UTF-16."""
@@ -37,7 +37,7 @@ def may_be_soap(content_type: bytes | None, *, soap_action: bool, is_soap_route:
     return soap_action or is_soap_route or is_wrapped or is_any_xml(content_type)
 
 
-class Screen:
+class SoapCredentialFilter:
     """Takes the beginning of one body with `feed` until it is settled. Then `output` stands for all that was fed, less
     `removed` bytes, and what follows passes as it is.
 
@@ -74,13 +74,13 @@ class Screen:
         self._size = self._seen = 0  # bytes fed, and looked at
         try:
             self._inflating = inflating(coding)
-        except Unreadable as error:
+        except UnreadableText as error:
             raise BadRequest(f"{UNSEEN}: {error}.") from error
         has_root = media.is_multipart and not self._has_other_type
-        self._root = Root(media.parameters) if has_root else None
+        self._root = MultipartRoot(media.parameters) if has_root else None
         self._base = 0  # where the XML begins
-        self._text = Text(media.parameters.get("charset", ""))
-        self._envelope = Envelope(declared=self._declared)
+        self._text = TextDecoder(media.parameters.get("charset", ""))
+        self._envelope = WsSecurityScanner(declared=self._declared)
         self.output: list[bytes] = []
         self.removed = 0
 
@@ -100,7 +100,7 @@ class Screen:
             if not self._look(data, last=last):
                 return False
             self._settle()
-        except Unreadable as error:
+        except UnreadableText as error:
             raise BadRequest(f"{UNSEEN}: {error}.") from error
         return True
 
@@ -132,22 +132,22 @@ class Screen:
                 return self._read(part, last=last)
             except NotMarkup as error:
                 if self._claims_soap:
-                    raise Unreadable("its beginning is no XML") from error
+                    raise UnreadableText("its beginning is no XML") from error
                 if self._has_other_type:
                     return True
                 self._is_astray = True
-            except Astray:
+            except NotSoap:
                 self._is_astray = True
         return last and self._gives_up()
 
     def _gives_up(self) -> bool:
         """True where what could not be read may pass."""
         if not self._is_astray:
-            raise Unreadable(TOO_LARGE)
+            raise UnreadableText(TOO_LARGE)
         text = b"".join(self._plain)
         # As ASCII and all its kin have it, and UTF-16 and UTF-32 without their zeros, and EBCDIC.
         if TOKEN in text or TOKEN in text.replace(b"\0", b"") or TOKEN.decode().encode("cp037") in text:
-            raise Unreadable("it cannot be read, and has the word UsernameToken")
+            raise UnreadableText("it cannot be read, and has the word UsernameToken")
         return True
 
     def _read(self, part: bytes, *, last: bool) -> bool:
@@ -172,15 +172,15 @@ class Screen:
         broken = self._text.broken
         try:
             return self._envelope.feed(text, last=last or bool(broken))
-        except Unreadable as error:
-            raise Unreadable(broken or str(error)) from error
+        except UnreadableText as error:
+            raise UnreadableText(broken or str(error)) from error
 
     def _miss(self) -> None:
         if self._claims_soap or self._is_related:
-            raise Unreadable("its root part is not found")
-        raise Astray
+            raise UnreadableText("its root part is not found")
+        raise NotSoap
 
-    def _enter(self, root: Root) -> bool:
+    def _enter(self, root: MultipartRoot) -> bool:
         """The root part is found: true where it cannot be SOAP. Raises Astray where it does not say."""
         self._claims_soap = self._claims_soap or root.media.is_soap
         self._declared = self._declared or root.media.is_soap
@@ -189,21 +189,21 @@ class Screen:
             if root.media.kind.endswith(JSON):
                 return True
             if is_encoded or not self._declared:
-                raise Astray
+                raise NotSoap
         if is_encoded:
-            raise Unreadable("its root part has a Content-Transfer-Encoding")
-        self._text = Text(root.media.parameters.get("charset", ""))
-        self._envelope = Envelope(declared=self._declared)
+            raise UnreadableText("its root part has a Content-Transfer-Encoding")
+        self._text = TextDecoder(root.media.parameters.get("charset", ""))
+        self._envelope = WsSecurityScanner(declared=self._declared)
         return False
 
     def _settle(self) -> None:
         """Makes the output of what was held."""
-        cuts = self._envelope.cuts
+        cuts = self._envelope.removals
         if not cuts:
             self.output = self._held
             return
         if self._inflating is not None:
-            raise Unreadable("it is compressed; send it without Content-Encoding")
+            raise UnreadableText("it is compressed; send it without Content-Encoding")
         data, at = b"".join(self._held), 0
         for begin, end, text in self._edits(data, cuts):
             self.output += filter(None, (data[at:begin], text))
@@ -218,6 +218,6 @@ class Screen:
         if self._root is not None and self._root.length is not None:
             begin, end = self._root.length
             if LENGTH.fullmatch(data, begin, end) is None:
-                raise Unreadable("its root part has a Content-Length that is no plain number")
+                raise UnreadableText("its root part has a Content-Length that is no plain number")
             yield begin, end, b"%d" % max(0, int(data[begin:end]) - sum(to - since for since, to in spans))
         yield from ((since, to, b"") for since, to in spans)

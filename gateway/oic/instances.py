@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from gateway.oic.bodies import Json, in_xml, json_needle, json_text, pointer_tokens, xml_needles
+from gateway.oic.bodies import JsonScanner, in_xml, json_needle, json_text, pointer_tokens, xml_needles
 
 INSTANCE_ID = b"x-oracle-ics-instance-id"
 OPC_REQUEST_ID = b"opc-request-id"
@@ -32,15 +32,15 @@ PLAIN = {
     OPC_REQUEST_ID: re.compile(rb"[A-Za-z0-9._~/+=:-]{1,256}"),
 }
 
-Kind = Literal["json", "xml"]
-Where = Literal["header", "json", "xml"]
+MediaKind = Literal["json", "xml"]
+RulePlace = Literal["header", "json", "xml"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class IdRule:
     """One place where an id may stand."""
 
-    where: Where
+    where: RulePlace
     name: str
     """A field's name, an RFC 6901 pointer, or an element's local name in any namespace."""
 
@@ -49,16 +49,16 @@ class Rule:
 # replies of the developer API (monitoring, error hospital) and of process applications they name another run, and a
 # wrong id misleads who searches by it. A route whose flows use them says so in its `instance_id`.
 DEFAULT_RULES = (
-    Rule("header", INSTANCE_ID.decode()),
-    Rule("json", "/oicInstanceId"),
-    Rule("json", "/oic_instance_id"),
-    Rule("xml", "oicInstanceId"),
+    IdRule("header", INSTANCE_ID.decode()),
+    IdRule("json", "/oicInstanceId"),
+    IdRule("json", "/oic_instance_id"),
+    IdRule("xml", "oicInstanceId"),
 )
 # The upstream of a trigger answers for its own run alone.
-TRIGGER_RULES = (*DEFAULT_RULES, Rule("json", "/instanceId"), Rule("json", "/flowId"))
+TRIGGER_RULES = (*DEFAULT_RULES, IdRule("json", "/instanceId"), IdRule("json", "/flowId"))
 
 
-def trace(noted: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
+def read_ids(noted: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
     """Finds instance id and opc-request-id among the fields of a reply's head, by lower-case name; None where there is
     none. An empty value is none, of two the first counts.
     """
@@ -89,7 +89,7 @@ def _salvage(fields: bytes, name: bytes) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def media(content_type: bytes | None) -> Kind | None:
+def media_kind(content_type: bytes | None) -> MediaKind | None:
     """How a body of this Content-Type is searched; None for one that is not."""
     kind = re.split(b"[;,]", content_type or b"", maxsplit=1)[0].strip().lower()
     if kind.endswith((b"/json", b"+json")):
@@ -98,17 +98,17 @@ def media(content_type: bytes | None) -> Kind | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CompiledRule:
     """A rule, compiled: what the body holds if the rule can find anything there, and the way to it."""
 
-    where: Where
+    where: RulePlace
     field: bytes = b""
     element: str = ""
     path: tuple[str, ...] = ()
     needles: tuple[bytes, ...] = ()
 
     @classmethod
-    def of(cls, rule: Rule) -> "Step":
+    def of(cls, rule: IdRule) -> "CompiledRule":
         """Compiles a rule."""
         if rule.where == "header":
             return cls("header", field=rule.name.lower().encode("latin-1"))
@@ -119,35 +119,37 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Search:
+class InstanceIdRules:
     """The rules of one route: the first in their order that yields an id wins. An id is 1 to 128 visible ASCII
     characters without quotes and commas; whatever else stands in its place is passed over.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[CompiledRule, ...]
     needs_body: bool
     """Some rule reads bodies."""
-    leads: bool
+    header_first: bool
     """The first rule is for OIC's own field, which `trace` reads."""
-    before: Mapping[Kind | None, tuple[Step, ...]]
+    before: Mapping[MediaKind | None, tuple[CompiledRule, ...]]
     """The rules for fields that stand before every rule for such a body."""
     tops: frozenset[str]
     """The names with which the rules for JSON begin."""
-    hints: Mapping[Kind | None, tuple[bytes, ...] | None]
+    hints: Mapping[MediaKind | None, tuple[bytes, ...] | None]
     """A body with none of these holds nothing for its rules; None where there is no telling."""
 
     @classmethod
-    def of(cls, rules: Iterable[Rule]) -> "Search":
+    def compile(cls, rules: Iterable[IdRule]) -> "InstanceIdRules":
         """Compiles the rules of a route."""
-        steps = tuple(map(Step.of, rules))
-        kinds: tuple[Kind | None, ...] = ("json", "xml", None)
+        steps = tuple(map(CompiledRule.of, rules))
+        kinds: tuple[MediaKind | None, ...] = ("json", "xml", None)
         leads = bool(steps) and steps[0].field == INSTANCE_ID
         before = {kind: _before(steps, kind) for kind in kinds}
         hints = {kind: _hints(steps, kind) for kind in kinds}
         tops = frozenset(step.path[0] for step in steps if step.path)
         return cls(steps, any(step.where != "header" for step in steps), leads, before, tops, hints)
 
-    def early(self, noted: Mapping[bytes, bytes], passed: Sequence[bytes], kind: Kind | None = None) -> str | None:
+    def find_in_head(
+        self, noted: Mapping[bytes, bytes], passed: Sequence[bytes], kind: MediaKind | None = None
+    ) -> str | None:
         """The id where the head alone settles it: by the rules that no rule for a body of this `kind` comes before; for
         no such body, by all rules for fields. `noted` has values by lower-case name, `passed` the other lines.
         """
@@ -156,12 +158,12 @@ class Search:
                 return found
         return None
 
-    def reads(self, kind: Kind | None) -> bool:
+    def reads(self, kind: MediaKind | None) -> bool:
         """Whether a body of this kind may tell what its head did not."""
         return kind is not None and self.needs_body and any(step.where == kind for step in self.steps)
 
     def find(
-        self, noted: Mapping[bytes, bytes], passed: Sequence[bytes], kind: Kind | None, first: bytes
+        self, noted: Mapping[bytes, bytes], passed: Sequence[bytes], kind: MediaKind | None, first: bytes
     ) -> str | None:
         """The id by all rules; `first` is the beginning of the body, decoded, cut anywhere. Never raises.
 
@@ -176,9 +178,9 @@ class Search:
                 if hint in first:
                     break
             else:  # most bodies, at the least price
-                return self.early(noted, passed)
+                return self.find_in_head(noted, passed)
         part = first[:BODY_PART]
-        json = Json(part, self.tops) if kind == "json" else None
+        json = JsonScanner(part, self.tops) if kind == "json" else None
         for step in self.steps:
             if step.where == "header":
                 found = _in_head(step.field, noted, passed)
@@ -191,12 +193,12 @@ class Search:
         return None
 
 
-def _before(steps: tuple[Step, ...], kind: Kind | None) -> tuple[Step, ...]:
+def _before(steps: tuple[CompiledRule, ...], kind: MediaKind | None) -> tuple[CompiledRule, ...]:
     bound = next((at for at, step in enumerate(steps) if step.where == kind), len(steps))
     return tuple(step for step in steps[:bound] if step.where == "header")
 
 
-def _hints(steps: tuple[Step, ...], kind: Kind | None) -> tuple[bytes, ...] | None:
+def _hints(steps: tuple[CompiledRule, ...], kind: MediaKind | None) -> tuple[bytes, ...] | None:
     needles = [step.needles for step in steps if step.where == kind]
     return tuple(needle for some in needles for needle in some) if all(needles) else None
 
@@ -213,7 +215,7 @@ def _in_head(field: bytes, noted: Mapping[bytes, bytes], passed: Sequence[bytes]
     return _settled(text) if "," not in text else next(filter(None, map(_settled, text.split(","))), None)
 
 
-def _in_body(step: Step, part: bytes, json: Json | None) -> str | None:
+def _in_body(step: CompiledRule, part: bytes, json: JsonScanner | None) -> str | None:
     if step.needles and not any(needle in part for needle in step.needles):
         return None
     texts = in_xml(part, step.element) if json is None else json.find(step.path)

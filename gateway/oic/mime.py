@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.oic.charsets import Unreadable
+from gateway.oic.charsets import UnreadableText
 
 PARAMETER = re.compile(r";\s*([^\s=;,\"]++)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;,\"]*+))")
 UNQUOTED = re.compile(r"\\(.)")
@@ -25,7 +25,7 @@ PARTS = 1000
 """Parts among which the root has to be."""
 
 
-class Media(NamedTuple):
+class MediaType(NamedTuple):
     """A media type in lower case, like `text/xml`, and its parameters by lower-case name."""
 
     kind: str
@@ -48,7 +48,7 @@ class Media(NamedTuple):
         return any("application/soap+xml" in word for word in words)
 
 
-def read_media(field: bytes | None) -> Media:
+def read_media(field: bytes | None) -> MediaType:
     """Reads a Content-Type; of none, or of none that can be read, an empty one. A parameter that is said twice in
     different words is none: readers differ in which of them they take.
     """
@@ -58,7 +58,7 @@ def read_media(field: bytes | None) -> Media:
     for found in PARAMETER.finditer(text):
         name, value = found[1].lower(), UNQUOTED.sub(r"\1", found[2] or "") or found[3] or ""
         parameters[name] = value if parameters.get(name, value) == value else ""
-    return Media(kind, parameters)
+    return MediaType(kind, parameters)
 
 
 def is_any_xml(field: bytes | None) -> bool:
@@ -66,7 +66,7 @@ def is_any_xml(field: bytes | None) -> bool:
     they take.
     """
     text = (field or b"").decode("latin-1")
-    return any(Media(_kind(member), {}).is_xml for member in text.split(","))
+    return any(MediaType(_kind(member), {}).is_xml for member in text.split(","))
 
 
 def _kind(text: str) -> str:
@@ -75,7 +75,7 @@ def _kind(text: str) -> str:
     return found[1].lower() if found else ""
 
 
-class Root:
+class MultipartRoot:
     """Looks for the root part in what it is fed. `at` is where the part's content begins; of the part's own head,
     `media`, `coding` (Content-Transfer-Encoding in lower case) and where the value of a Content-Length stands.
     """
@@ -104,7 +104,7 @@ class Root:
         self._head: int | None = None  # where the head begins that is looked at
         self.found = False
         self.at = 0
-        self.media = Media("", {})
+        self.media = MediaType("", {})
         self.coding = ""
         self.length: tuple[int, int] | None = None
 
@@ -132,7 +132,7 @@ class Root:
             self._seen, self._head = delimiter.end() - 1, delimiter.end()
             self._parts += 1
             if self._parts > PARTS:
-                raise Unreadable(f"its root part is not among the first {PARTS}")
+                raise UnreadableText(f"its root part is not among the first {PARTS}")
         end = HEAD_END.search(self._buffer, self._seen)
         if end is None:
             self._check_head(len(self._buffer))
@@ -146,7 +146,7 @@ class Root:
 
     def _check_head(self, end: int) -> None:
         if self._head is not None and end - self._head > HEAD_LIMIT:
-            raise Unreadable("the head of a part of it is larger than 8 KiB")
+            raise UnreadableText("the head of a part of it is larger than 8 KiB")
 
     def _take(self, begin: int, end: int) -> None:
         """Reads a part's head: whether that is the root."""
@@ -164,7 +164,7 @@ def _field(head: bytes, name: str) -> tuple[bytes, int]:
     """A field's value, unfolded (RFC 5322 §2.2.3), and where it stands; an empty one where there is none."""
     found = [*FIELDS[name].finditer(head)]
     if len(found) > 1:
-        raise Unreadable(f"a part of it has two of {name}")
+        raise UnreadableText(f"a part of it has two of {name}")
     if not found:
         return b"", 0
     return found[0][1].replace(b"\r\n", b"").replace(b"\n", b"").rstrip(), found[0].start(1)

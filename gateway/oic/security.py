@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from xml.parsers import expat
 
-from gateway.oic.charsets import Unreadable
+from gateway.oic.charsets import UnreadableText
 
 HEADER_LIMIT = 256 * 1024
 """Bytes, in UTF-8, within which the Body must begin."""
@@ -25,19 +25,19 @@ AT_ONCE = 16 * 1024  # bytes up to which every piece is read as it comes
 BLANKS = bytes(range(0x21)) + b"\xef\xbb\xbf\xc2\x85\xa0"
 
 
-class _Settled(Exception):
+class _Done(Exception):
     """All that matters has been read."""
 
 
-class Astray(Exception):
+class NotSoap(Exception):
     """What did not say that it is SOAP, and cannot be read."""
 
 
-class NotMarkup(Astray):
+class NotMarkup(NotSoap):
     """The text does not begin with `<`: it is no XML, and no envelope."""
 
 
-class Envelope:
+class WsSecurityScanner:
     """Takes the text with `feed`. `cuts` are the places to cut, as (from, to); `is_soap` says that it is SOAP as far as
     is known, `space` is the envelope's namespace.
     """
@@ -45,7 +45,7 @@ class Envelope:
     __slots__ = (
         *("_declared", "_depth", "_elements", "_fed", "_has_doctype", "_in_header", "_mark", "_others", "_parser"),
         *("_pending", "_scope", "_security", "_security_at", "_skipped", "_text", "_token", "_token_at"),
-        *("cuts", "is_soap", "space"),
+        *("removals", "is_soap", "space"),
     )
 
     def __init__(self, *, declared: bool) -> None:
@@ -60,7 +60,7 @@ class Envelope:
         self._depth = self._security = self._token = 0  # the depths of the elements that are open
         self._security_at = self._token_at = self._mark = 0
         self._in_header = self._others = False
-        self.cuts: list[tuple[int, int]] = []
+        self.removals: list[tuple[int, int]] = []
         self.space = ""
         self._parser = parser = expat.ParserCreate("UTF-8")
         parser.StartElementHandler = self._on_start
@@ -85,15 +85,15 @@ class Envelope:
         self._fed += len(data)
         try:
             self._parser.Parse(data, last)
-        except _Settled:
+        except _Done:
             self._check_behind()
             return True
         except expat.ExpatError as error:
             if not self.is_soap:
-                raise Astray from error
-            raise Unreadable(f"its beginning is no XML: {expat.ErrorString(error.code)}") from error
+                raise NotSoap from error
+            raise UnreadableText(f"its beginning is no XML: {expat.ErrorString(error.code)}") from error
         if self._fed >= HEADER_LIMIT + TAG_ROOM:
-            raise Unreadable(TOO_LARGE)
+            raise UnreadableText(TOO_LARGE)
         return last
 
     @property
@@ -103,14 +103,14 @@ class Envelope:
 
     def _on_doctype(self, *_: object) -> None:
         if self._declared:
-            raise Unreadable("it has a DOCTYPE")
+            raise UnreadableText("it has a DOCTYPE")
         self._has_doctype = True
 
     def _on_start(self, name: str, attributes: Mapping[str, str]) -> None:
         self._depth += 1
         self._elements += 1
         if self._elements > ELEMENTS:
-            raise Unreadable(f"it has more than {ELEMENTS} elements before its Body")
+            raise UnreadableText(f"it has more than {ELEMENTS} elements before its Body")
         local = name.rpartition(":")[2]
         if self._depth == 1:
             self._scope = attributes
@@ -125,9 +125,9 @@ class Envelope:
     def _on_root(self, local: str, space: str) -> None:
         # The namespaces of SOAP 1.1, 1.2 and all of their drafts have the word.
         if local != "Envelope" or not (self._declared or self._has_doctype or "soap" in space.lower()):
-            raise _Settled
+            raise _Done
         if self._has_doctype:  # SOAP 1.1 §3, SOAP 1.2 §5: none; its entities could hide what is looked for
-            raise Unreadable("it has a DOCTYPE")
+            raise UnreadableText("it has a DOCTYPE")
         self.is_soap, self.space = True, space
 
     def _on_block(self, local: str) -> None:
@@ -137,7 +137,7 @@ class Envelope:
         elif not self._security:
             if local == "Security":
                 self._security, self._security_at = self._depth, self._here
-                self._mark, self._others = len(self.cuts), False
+                self._mark, self._others = len(self.removals), False
         elif self._depth == self._security + 1 and local != "Timestamp":
             self._others = True
 
@@ -145,13 +145,13 @@ class Envelope:
         depth = self._depth
         if depth == self._token:
             self._token = 0
-            self.cuts.append((self._token_at, self._end_of(self._token_at)))
+            self.removals.append((self._token_at, self._end_of(self._token_at)))
         elif depth == self._security:
             self._security = 0
             if (
-                len(self.cuts) > self._mark and not self._others
+                len(self.removals) > self._mark and not self._others
             ):  # one that OIC must understand, and can make nothing of
-                self.cuts[self._mark :] = [(self._security_at, self._end_of(self._security_at))]
+                self.removals[self._mark :] = [(self._security_at, self._end_of(self._security_at))]
         elif depth == 1:
             self._settle()
         self._depth -= 1
@@ -165,14 +165,14 @@ class Envelope:
 
     def _settle(self) -> None:
         if self._here > HEADER_LIMIT:
-            raise Unreadable(TOO_LARGE)
-        raise _Settled
+            raise UnreadableText(TOO_LARGE)
+        raise _Done
 
     def _check_behind(self) -> None:
         """Raises Unreadable where a Header that may hold a token comes behind the Body; SOAP has none (SOAP 1.1 §4)."""
         behind = self._parser.CurrentByteIndex + self._skipped
         if self.is_soap and self._text.find(TOKEN, behind) >= 0 and HEADER.search(self._text, behind):
-            _Order().read(bytes(self._text[self._skipped :]))
+            ChildOrder().read(bytes(self._text[self._skipped :]))
 
 
 def _space(name: str, own: Mapping[str, str], scope: Mapping[str, str]) -> str:
@@ -182,7 +182,7 @@ def _space(name: str, own: Mapping[str, str], scope: Mapping[str, str]) -> str:
     return own[key] if key in own else scope.get(key, "")
 
 
-class _Order:
+class ChildOrder:
     """The order of an envelope's children."""
 
     __slots__ = ("_depth", "_has_body")
@@ -205,7 +205,7 @@ class _Order:
         if self._depth == 2:
             local = name.rpartition(":")[2]
             if local == "Header" and self._has_body:
-                raise Unreadable("its Header stands behind its Body")
+                raise UnreadableText("its Header stands behind its Body")
             self._has_body = self._has_body or local == "Body"
 
     def _on_end(self, _: str) -> None:

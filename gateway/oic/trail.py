@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from gateway.oic.instances import BODY_PART, Kind, Search
+from gateway.oic.instances import BODY_PART, InstanceIdRules, MediaKind
 
 
-class Trail:
+class InstanceIdScanner:
     """Is shown a body piece by piece and remembers its beginning, up to `BODY_PART` bytes. `instance_id` is what has
     been found so far; what is found in the body goes before what a header rule behind it says.
     """
@@ -13,7 +13,7 @@ class Trail:
     __slots__ = ("_beginning", "_kind", "_next", "_noted", "_passed", "_search", "_size", "instance_id")
 
     def __init__(
-        self, search: Search, noted: Mapping[bytes, bytes], passed: Sequence[bytes], *, kind: Kind | None
+        self, search: InstanceIdRules, noted: Mapping[bytes, bytes], passed: Sequence[bytes], *, kind: MediaKind | None
     ) -> None:
         """`noted` and `passed` are of the reply's head, `kind` is what its body is."""
         self._search = search
@@ -25,7 +25,7 @@ class Trail:
         self._next = 0
         self.instance_id: str | None = None
 
-    def see(self, pieces: Sequence[bytes]) -> None:
+    def feed(self, pieces: Sequence[bytes]) -> None:
         """The next pieces of the body. It is searched anew only when twice as much is known: a body that comes byte by
         byte costs no more than twice one that comes at once.
         """

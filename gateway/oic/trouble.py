@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl
 
 from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis.facts import Reply, Tried
+from gateway.oic.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.oic.diagnosis.finding import Finding
-from gateway.oic.diagnosis.routes import code_of_failure, meaning, of_reply
-from gateway.oic.diagnosis.targets import Target, target_of
+from gateway.oic.diagnosis.routes import code_of_failure, diagnose_response, meaning
+from gateway.oic.diagnosis.targets import OicTarget, target_of
 
 _ASK = "`oic-gateway check --live` tells which."
 _FIELDS = frozenset(("www-authenticate", "location"))
@@ -25,7 +25,7 @@ _ELSE = {
 }
 
 
-class RouteTrouble:
+class RouteHealth:
     """The trouble of one route; `is_known` while there is one: a success need not be told while there is none."""
 
     __slots__ = (
@@ -48,14 +48,14 @@ class RouteTrouble:
         self.is_known = False
         self.status = 0
         """What the upstream answered; 0: nothing."""
-        self.target: Target | None = None
+        self.target: OicTarget | None = None
         """What was asked of it; None where nothing is known of such URLs, or no answer came."""
         self._code = self._seen = ""
         self._at = self._since = 0.0
         self._count = 0
         self._found: Finding | None = None
 
-    def answered(
+    def record_response(
         self, status: int, *, has_instance_id: bool, at: float, target: str = "/", lines: Iterable[bytes] = ()
     ) -> None:
         """The upstream's last word to a request for `target`: status and field lines; `at` in epoch seconds."""
@@ -65,25 +65,25 @@ class RouteTrouble:
         path, _, query = target.partition("?")
         asked = dict(parse_qsl(query, keep_blank_values=True))
         leads_to = target_of(path)
-        reply = Reply(status, _fields(lines))
-        tried = Tried(self._upstream, "", path, asked, reply, scope=self._scope, in_passing=True)
-        code, more = of_reply(tried, reply, leads_to)
+        reply = ProbeResponse(status, _fields(lines))
+        tried = RouteProbe(self._upstream, "", path, asked, reply, scope=self._scope, in_passing=True)
+        code, more = diagnose_response(tried, reply, leads_to)
         if code:
             seen = f"the upstream answers {status} without an instance id"
             self._keep(code, f"{seen}; {more}" if more else seen, at, status=status)
             self.target = None if leads_to.kind == "other" else leads_to
 
-    def failed(self, code: str, reason: str, *, at: float) -> None:
+    def record_failure(self, code: str, reason: str, *, at: float) -> None:
         """There was no answer: the code of our error, and its reason for operators."""
         self._keep(code_of_failure(f"{code}: {reason}"), reason or code, at, status=0)
         self.target = None
 
-    def found(self, finding: Finding, status: int) -> None:
+    def record_finding(self, finding: Finding, status: int) -> None:
         """What came of asking again, with which answer: if that fails alike, it tells why."""
         if self.is_known and (finding.ok or status == self.status):
             self._found = finding
 
-    def told(self) -> dict[str, object] | None:
+    def as_status(self) -> dict[str, object] | None:
         """For `/status`: the code of the mistake, what was seen, what it means and what to do; how often in a row,
         since when and when last (epoch seconds).
         """

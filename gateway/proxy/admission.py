@@ -26,8 +26,8 @@ class Admission:
     def __init__(self, allow: Iterable[Network], hosts: Iterable[str]) -> None:
         self._allow = tuple(allow)
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
-        self._accepts_host = lru_cache(maxsize=1024)(self._weigh_host)
-        self._accepts_address = lru_cache(maxsize=1024)(self._weigh_address)
+        self._accepts_host = lru_cache(maxsize=1024)(self._check_host)
+        self._accepts_address = lru_cache(maxsize=1024)(self._check_address)
 
     def accepts_address(self, address: str | None) -> bool:
         """True for loopback, a unix socket (None or empty) and the networks of `allow`."""
@@ -53,13 +53,13 @@ class Admission:
         if not self.check_host_form(host, required=required):
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 
-    def _weigh_address(self, address: str) -> bool:
+    def _check_address(self, address: str) -> bool:
         peer = ipaddress.ip_address(address)
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped
         return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)
 
-    def _weigh_host(self, host: bytes) -> bool | None:
+    def _check_host(self, host: bytes) -> bool | None:
         parts = HOST.fullmatch(host.decode("latin-1"))
         if parts is None or (parts[1] and not _is_address(parts[1])):
             return None

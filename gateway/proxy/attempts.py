@@ -11,15 +11,15 @@ from typing import Literal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_ATTEMPTS = 3
-REPEATED = frozenset({307, 401, 429, 502, 503, 504})
+RETRYABLE_STATUSES = frozenset({307, 401, 429, 502, 503, 504})
 """Statuses after which a request may go out again."""
-LONGEST_WAIT = 10.0
+MAX_RETRY_AFTER = 10.0
 SHORT_PAUSE = 0.5
 
 Replay = Literal["any", "safe", "never"]
 
 
-class Step(Enum):
+class RetryStep(Enum):
     """What to do next."""
 
     DELIVER = "deliver"
@@ -30,29 +30,29 @@ class Step(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RetryDecision:
     """The step, and for AGAIN how many seconds to wait before it."""
 
-    step: Step
+    step: RetryStep
     pause: float = 0.0
 
 
-DELIVER = Verdict(Step.DELIVER)
-RENEW = Verdict(Step.RENEW)
-AT_ONCE = Verdict(Step.AGAIN)
+DELIVER = RetryDecision(RetryStep.DELIVER)
+RENEW = RetryDecision(RetryStep.RENEW)
+AT_ONCE = RetryDecision(RetryStep.AGAIN)
 
 
 @dataclass(slots=True)
-class Tries:
+class RetryState:
     """What has been tried for one request, and what its route allows."""
 
     method: str
     replay: Replay
     idempotent: bool
     attempts: int = 0
-    replied: bool = False
+    retried: bool = False
     """A reply was already given up for another try after a pause."""
-    renewed: bool = False
+    token_renewed: bool = False
     """A token was already forced for this request: its next reply is final."""
 
     @property
@@ -66,45 +66,45 @@ class Tries:
         return self.replay == "any" or (self.replay == "safe" and self.is_safe)
 
 
-def after_reply(
-    tries: Tries,
+def decide_after_response(
+    tries: RetryState,
     status: int,
     *,
     has_instance_id: bool,
     body_is_whole: bool,
     retry_after: float | None,
-    luck: float,
-) -> Verdict:
+    random_fraction: float,
+) -> RetryDecision:
     """Decides on a reply's head. `retry_after` in seconds, None without one; `luck` in [0, 1) spreads the pauses."""
-    if not _is_worth_it(tries, status, retry_after) or has_instance_id or not body_is_whole:
+    if not _is_retryable(tries, status, retry_after) or has_instance_id or not body_is_whole:
         return DELIVER
     if status == 401:
         return RENEW
-    return Verdict(Step.AGAIN, SHORT_PAUSE * luck if retry_after is None else retry_after)
+    return RetryDecision(RetryStep.AGAIN, SHORT_PAUSE * random_fraction if retry_after is None else retry_after)
 
 
-def _is_worth_it(tries: Tries, status: int, retry_after: float | None) -> bool:
-    if tries.renewed or tries.attempts >= MAX_ATTEMPTS or not tries.may_replay:
+def _is_retryable(tries: RetryState, status: int, retry_after: float | None) -> bool:
+    if tries.token_renewed or tries.attempts >= MAX_ATTEMPTS or not tries.may_replay:
         return False
     if status == 401:
         return True
-    if not tries.is_safe or tries.replied:
+    if not tries.is_safe or tries.retried:
         return False
     if status in {429, 503}:
-        return retry_after is not None and retry_after <= LONGEST_WAIT
-    return status in {502, 504} and (retry_after is None or retry_after <= LONGEST_WAIT)
+        return retry_after is not None and retry_after <= MAX_RETRY_AFTER
+    return status in {502, 504} and (retry_after is None or retry_after <= MAX_RETRY_AFTER)
 
 
-def may_dial_again(tries: Tries, *, hasty: bool) -> bool:
+def can_reconnect(tries: RetryState, *, failed_fast: bool) -> bool:
     """A connection could not be made: nothing was sent, so that another try is always safe; one is made after a pause.
     `hasty`: it failed at once; a way that is silent for the whole time limit is not tried again.
     """
-    return hasty and tries.attempts == 1
+    return failed_fast and tries.attempts == 1
 
 
-def may_follow_stale(tries: Tries, *, body_is_whole: bool) -> bool:
+def can_retry_stale(tries: RetryState, *, body_is_whole: bool) -> bool:
     """A kept connection closed before any byte of a reply. Whether the request was read cannot be known, so that only
     a safe method goes out again (RFC 9110 §9.2.2).
     """
     is_worth_it = tries.is_safe and tries.may_replay and body_is_whole
-    return is_worth_it and not tries.renewed and tries.attempts < MAX_ATTEMPTS
+    return is_worth_it and not tries.token_renewed and tries.attempts < MAX_ATTEMPTS

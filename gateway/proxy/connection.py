@@ -15,10 +15,10 @@ from typing import cast
 
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
 from gateway.network.tls import TlsTransport
-from gateway.proxy.fields import Malformed
-from gateway.proxy.headers import REPLY
-from gateway.proxy.pace import Paced
-from gateway.proxy.replies import ReplyHead, ReplyReader
+from gateway.proxy.fields import MalformedMessage
+from gateway.proxy.headers import RESPONSE_RULES
+from gateway.proxy.pace import FlowControl
+from gateway.proxy.replies import ResponseHead, ResponseParser
 
 HEAD_LIMIT = 64 * 1024
 NO_REPLY = "no reply in time"
@@ -33,11 +33,11 @@ class StaleConnection(UpstreamBroken):
     """A kept connection that closed before a single byte of the reply (RFC 9112 §9.3.1)."""
 
 
-class Connection(Paced):
+class UpstreamConnection(FlowControl):
     """Made by `dialing`, kept by `upstream.Upstream`, used by one request at a time. `sock` is the transport's own."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, *, on_lost: Callable[["Connection"], None]
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, *, on_lost: Callable[["UpstreamConnection"], None]
     ) -> None:
         super().__init__()
         self._loop = loop
@@ -45,12 +45,12 @@ class Connection(Paced):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._reader = ReplyReader(REPLY, head_limit=HEAD_LIMIT)
+        self._reader = ResponseParser(RESPONSE_RULES, head_limit=HEAD_LIMIT)
         self._is_busy = False
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
-        self._overdue = ""
+        self._timeout_reason = ""
         self._error: GatewayError | None = None
         self._broken_head: UpstreamBroken | None = None
         self._reading_paused = False
@@ -60,7 +60,7 @@ class Connection(Paced):
 
     # The exchange ---------------------------------------------------------------------------------------------------
 
-    def begin(self, parts: Sequence[bytes] = (), *, to_head: bool, within: float | None = None) -> None:
+    def start_exchange(self, parts: Sequence[bytes] = (), *, to_head: bool, within: float | None = None) -> None:
         """Starts an exchange with the first bytes of its request; `to_head`: it is HEAD, so the reply has no body.
         Nothing is sent once the connection is lost; `head` tells why. `within`: as `expect`, where these are all bytes.
         """
@@ -75,7 +75,7 @@ class Connection(Paced):
         elif parts:
             transport.writelines(parts)
         if within is not None:
-            self._arm(within, NO_REPLY)
+            self._set_timer(within, NO_REPLY)
 
     def write(self, parts: list[bytes]) -> None:
         """Sends more bytes of the request."""
@@ -84,30 +84,30 @@ class Connection(Paced):
 
     async def drain(self, idle: float) -> None:
         """Waits until the upstream takes more bytes. Raises UpstreamTimeout where it takes none for `idle` seconds."""
-        while self.is_behind and (transport := self._transport) is not None:
-            if not await self.has_taken(transport, idle):
-                if self.known_head is not None:
+        while self.write_paused and (transport := self._transport) is not None:
+            if not await self.wait_writable(transport, idle):
+                if self.response_head is not None:
                     raise UpstreamTimeout(reason=STOPPED_READING)
-                self._late(STOPPED_READING)
+                self._on_timeout(STOPPED_READING)
         if self._error is not None:
             raise self._error
 
-    def expect(self, timeout: float) -> None:
+    def start_response_timer(self, timeout: float) -> None:
         """The request is complete: its reply must have begun within `timeout` seconds."""
         if self._is_busy and self._reader.head is None and self._transport is not None and self._broken_head is None:
-            self._arm(timeout, NO_REPLY)
+            self._set_timer(timeout, NO_REPLY)
 
-    async def head(self) -> ReplyHead:
+    async def read_head(self) -> ResponseHead:
         """Waits for the final head. Raises UpstreamTimeout, UpstreamBroken or StaleConnection."""
         reader = self._reader
         while reader.head is None:
-            await self._news()
+            await self._next_event()
         self._deadline = None
         if self._error is not None:  # the break is already known: say so while the caller has seen nothing
             raise self._error
         return reader.head
 
-    def arrived(self) -> list[bytes]:
+    def read_available(self) -> list[bytes]:
         """The pieces of the body that have arrived since they were last asked for; waits for none."""
         reader = self._reader
         pieces, reader.body = reader.body, []
@@ -116,20 +116,20 @@ class Connection(Paced):
             self._transport.resume_reading()
         return pieces
 
-    async def body(self, idle: float) -> list[bytes]:
+    async def read_body(self, idle: float) -> list[bytes]:
         """Gives the pieces that have arrived, waiting for at least one; [] at the end of the body.
         Raises UpstreamTimeout after `idle` seconds of silence, UpstreamBroken where the body breaks off.
         """
         reader = self._reader
         while not reader.body and not reader.complete:
-            news = self._news()  # raises on a connection that is lost, which is to have no timer any more
-            self._arm(idle, "silence within the reply")
+            news = self._next_event()  # raises on a connection that is lost, which is to have no timer any more
+            self._set_timer(idle, "silence within the reply")
             await news
         self._deadline = None
-        return self.arrived()
+        return self.read_available()
 
     @property
-    def known_head(self) -> ReplyHead | None:
+    def response_head(self) -> ResponseHead | None:
         """The final head as far as it has been read, whatever became of the rest."""
         return self._reader.head if self._is_busy else None
 
@@ -143,10 +143,10 @@ class Connection(Paced):
         """The whole reply has been read from the wire."""
         return self._reader.complete
 
-    def finish(self) -> bool:
+    def end_exchange(self) -> bool:
         """Ends the exchange; true where it ended cleanly and another may follow."""
         transport, reader = self._transport, self._reader
-        if self._error is not None or not reader.reusable or transport is None or transport.is_closing():
+        if self._error is not None or not reader.can_keep_alive or transport is None or transport.is_closing():
             return False
         if self._reading_paused:  # it ended while nobody took it, behind TLS: the next reply would not be read
             return False
@@ -161,7 +161,7 @@ class Connection(Paced):
         """The transport is there and nobody began to close it."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def is_quiet(self) -> bool:
+    def is_idle_clean(self) -> bool:
         """True while the idle connection is alive: not closed, and no byte waits that nobody asked for.
         A byte there would be taken for the next caller's reply.
         """
@@ -171,7 +171,7 @@ class Connection(Paced):
         if not self._poll.poll(0):
             return True
         # What waits may be TLS's own: a session ticket, a new key.
-        return isinstance(transport, TlsTransport) and transport.is_quiet()
+        return isinstance(transport, TlsTransport) and transport.is_idle_clean()
 
     def abort(self) -> None:
         """Drops the connection at once; what waits on it is woken."""
@@ -194,25 +194,25 @@ class Connection(Paced):
             return
         try:
             reader.feed(data)
-        except Malformed as error:
+        except MalformedMessage as error:
             self._on_malformed(UpstreamBroken(reason=str(error)))
             return
         self._wake()
         if len(reader.body) > 1 and not reader.complete and not self._reading_paused:
-            self._hold_back(reader.body)
+            self._pause(reader.body)
 
     def eof_received(self) -> None:
         """asyncio: the upstream ended its side: what has not come by now never will. The transport closes itself, but
         only once all is sent, which an upstream that stopped reading may put off for ever.
         """
-        self._over(None)
+        self._on_eof(None)
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the connection is gone. Called once, also after `abort`."""
-        self._over(exc)
+        self._on_eof(exc)
         self._transport = None
-        self._disarm()
+        self._cancel_timer()
         self._wake()
         self._on_lost(self)
 
@@ -223,19 +223,19 @@ class Connection(Paced):
             self._fail(error)
             return
         self._broken_head = error
-        self._arm(BROKEN_HEAD_WAIT, error.reason)
+        self._set_timer(BROKEN_HEAD_WAIT, error.reason)
         self._collect_broken_head(error, b"")
 
     def _collect_broken_head(self, error: UpstreamBroken, data: bytes) -> None:
         if self._reader.collect_broken_head(data):
             self._fail(error)
 
-    def _hold_back(self, pieces: list[bytes]) -> None:
+    def _pause(self, pieces: list[bytes]) -> None:
         if self._transport is not None and (len(pieces) >= PAUSE_AT_PIECES or sum(map(len, pieces)) >= PAUSE_AT):
             self._reading_paused = True
             self._transport.pause_reading()
 
-    def _over(self, exc: Exception | None) -> None:
+    def _on_eof(self, exc: Exception | None) -> None:
         """No byte follows: a reply that is not complete by that is an error."""
         reader = self._reader
         if not self._is_busy or reader.complete or self._error is not None:
@@ -248,7 +248,7 @@ class Connection(Paced):
         elif reason:
             self._error = UpstreamBroken(reason=reason)
 
-    def _why_unfinished(self, reader: ReplyReader, exc: Exception | None) -> str:
+    def _why_unfinished(self, reader: ResponseParser, exc: Exception | None) -> str:
         if isinstance(exc, ssl.SSLEOFError):
             return str(exc)
         if exc is not None:
@@ -256,14 +256,14 @@ class Connection(Paced):
             return f"the connection broke: {why}"
         try:
             reader.end()
-        except Malformed as error:
+        except MalformedMessage as error:
             return str(error)
         return ""
 
-    def _news(self) -> asyncio.Future[None]:
+    def _next_event(self) -> asyncio.Future[None]:
         """Done when something happens. Raises what has gone wrong already."""
         if self._transport is None:  # lost before the exchange began, when nobody was there to be told
-            self._over(None)
+            self._on_eof(None)
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
@@ -276,38 +276,38 @@ class Connection(Paced):
         if self._transport is None:
             self.stop_waiting()
 
-    def _arm(self, seconds: float, reason: str) -> None:
+    def _set_timer(self, seconds: float, reason: str) -> None:
         """What is waited for is due in so many seconds. One timer serves many requests: it is set anew only when it
         has run down, or when something is due before it.
         """
         self._deadline = self._loop.time() + seconds
-        self._overdue = reason
+        self._timeout_reason = reason
         if self._timer is None or self._timer.when() > self._deadline:
-            self._disarm()
-            self._timer = self._loop.call_at(self._deadline, self._on_time)
+            self._cancel_timer()
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
 
-    def _disarm(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _on_time(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         if self._deadline is None:
             return
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_time)
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
         else:
-            self._late(self._overdue)
+            self._on_timeout(self._timeout_reason)
 
-    def _late(self, reason: str) -> None:
+    def _on_timeout(self, reason: str) -> None:
         self._fail(self._broken_head or UpstreamTimeout(reason=reason))
 
     def _fail(self, error: GatewayError) -> None:
         if self._error is None:
             self._error = error
         transport, self._transport = self._transport, None
-        self._disarm()
+        self._cancel_timer()
         self._wake()
         if transport is not None:
             transport.abort()

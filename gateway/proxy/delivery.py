@@ -11,11 +11,11 @@ from typing import Protocol
 
 import msgspec
 
-SHORT = 64 * 1024
-SHORT_REASON = 64  # bytes of a reason phrase whose line is remembered
+JOINED_LIMIT = 64 * 1024
+CACHED_REASON_LIMIT = 64  # bytes of a reason phrase whose line is remembered
 
 
-class Way(Protocol):
+class ClientTransport(Protocol):
     """The caller's connection, as a reply needs it."""
 
     def write(self, parts: list[bytes]) -> None:
@@ -28,17 +28,17 @@ class Way(Protocol):
         """Ends the connection with RST."""
 
 
-class Delivery(msgspec.Struct):
+class ResponseWriter(msgspec.Struct):
     """The reply to one request. `sent` counts body bytes; `began` says that the head is out."""
 
-    way: Way
-    modern: bool
+    transport: ClientTransport
+    is_http11: bool
     """The caller speaks HTTP/1.1."""
     chunked: bool = False
     keep_alive: bool = False
     """Whether another request may follow; False until the walk knows better."""
-    began: bool = False
-    sent: int = 0
+    started: bool = False
+    bytes_sent: int = 0
 
     def begin(
         self,
@@ -56,10 +56,10 @@ class Delivery(msgspec.Struct):
         `lines` are fields without CRLF; `length` is the body's where it is known; `bodyless`: none follows (HEAD, 204,
         304), and a length is only told; `arrived`: the caller has sent all of the request and nothing that is none.
         """
-        modern = self.modern
+        modern = self.is_http11
         # A request body that is still coming would be read as the next request: RFC 9112 §9.3.
         keep_alive = self.keep_alive and arrived
-        spell = _short_line if len(reason) <= SHORT_REASON else _status_line
+        spell = _cached_status_line if len(reason) <= CACHED_REASON_LIMIT else _status_line
         head = [spell(status, reason), *lines]
         if length is not None and status != 204:
             head.append(b"Content-Length: %d" % length)
@@ -73,36 +73,36 @@ class Delivery(msgspec.Struct):
         elif not modern:
             head.append(b"Connection: keep-alive")
         self.keep_alive = keep_alive
-        self.began = True
+        self.started = True
         head += (b"", b"")
         size = sum(map(len, body))
-        self.sent = size
+        self.bytes_sent = size
         parts = [b"\r\n".join(head), *self._framed(body, size)]
-        self.way.write([b"".join(parts)] if size <= SHORT else parts)
+        self.transport.write([b"".join(parts)] if size <= JOINED_LIMIT else parts)
 
     def send(self, pieces: list[bytes]) -> None:
         """Writes pieces of the body. Raises CallerGone."""
         size = sum(map(len, pieces))
-        self.sent += size
-        self.way.write(self._framed(pieces, size))
+        self.bytes_sent += size
+        self.transport.write(self._framed(pieces, size))
 
     async def drain(self, idle: float) -> None:
         """Waits until the caller's side has room. Raises CallerGone where it takes nothing for `idle` seconds."""
-        await self.way.drain(idle)
+        await self.transport.drain(idle)
 
     def end(self) -> None:
         """Ends the body where chunks need an end."""
         if self.chunked:
-            self.way.write([b"0\r\n\r\n"])
+            self.transport.write([b"0\r\n\r\n"])
 
     def abort(self) -> None:
         """Breaks the connection visibly: with RST, since a plain close is the good end of a body without framing."""
         self.keep_alive = False
-        self.way.abort()
+        self.transport.abort()
 
-    def invite(self) -> None:
+    def send_continue(self) -> None:
         """Sends 100 Continue (RFC 9110 §15.2.1)."""
-        self.way.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
+        self.transport.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
 
     def _framed(self, pieces: list[bytes], size: int) -> list[bytes]:
         """All pieces as one chunk, where there are chunks."""
@@ -116,7 +116,7 @@ def _status_line(status: int, reason: bytes) -> bytes:
     return b"HTTP/1.1 %d %b" % (status, reason)
 
 
-_short_line = lru_cache(maxsize=512)(_status_line)
+_cached_status_line = lru_cache(maxsize=512)(_status_line)
 
 
 def date_line(now: float) -> bytes:

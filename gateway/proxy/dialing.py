@@ -7,16 +7,16 @@ from functools import partial
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.network.dialing import CannotConnect, Origin, connect
-from gateway.proxy.connection import Connection
+from gateway.proxy.connection import UpstreamConnection
 
 
-async def dial(origin: Origin, on_lost: Callable[[Connection], None]) -> Connection:
+async def dial(origin: Origin, on_lost: Callable[[UpstreamConnection], None]) -> UpstreamConnection:
     """Opens a connection ready for its first exchange.
 
     Raises UpstreamUnreachable with the step that failed, Overloaded where this process has no file descriptor left.
     """
     try:
-        return await connect(origin, partial(Connection, asyncio.get_running_loop(), on_lost=on_lost))
+        return await connect(origin, partial(UpstreamConnection, asyncio.get_running_loop(), on_lost=on_lost))
     except CannotConnect as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):

@@ -9,10 +9,10 @@ from typing import Protocol
 from gateway.errors import ERRORS, CallerGone, GatewayError
 from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
-from gateway.observe.stamp import stamp
-from gateway.proxy.body import NO_BODY, CallerBody
-from gateway.proxy.delivery import Delivery, date_line
-from gateway.proxy.problems import REASONS, problem, soap_version, status_of
+from gateway.observe.stamp import timestamp
+from gateway.proxy.body import NO_BODY, RequestBody
+from gateway.proxy.delivery import ResponseWriter, date_line
+from gateway.proxy.problems import REASONS, build_problem, soap_version, status_of
 from gateway.proxy.requests import RequestHead
 from gateway.proxy.server import CallerConnection
 
@@ -23,12 +23,12 @@ BLAMES = {error.code: error.blame for error in ERRORS}
 CLOSING = frozenset({400, 408, 413, 414, 431})
 
 
-class Trail(Protocol):
+class BodyIdScanner(Protocol):
     """Looks for the instance id in a body that passes; `instance_id` is what it has found."""
 
     instance_id: str | None
 
-    def see(self, pieces: Sequence[bytes]) -> None:
+    def feed(self, pieces: Sequence[bytes]) -> None:
         """The next pieces of the body."""
 
     def end(self) -> None:
@@ -39,11 +39,23 @@ class Exchange:
     """The state of one request; lives as long as the request. The walk fills it, each step what it finds out."""
 
     __slots__ = (
-        *("body", "caller", "delivery", "head", "host", "explain", "meter", "record", "soap", "started", "trail"),
+        *(
+            "body",
+            "caller",
+            "response",
+            "head",
+            "host",
+            "explain",
+            "meter",
+            "record",
+            "soap_namespace",
+            "started",
+            "id_scanner",
+        ),
         "upstream_started",
     )
 
-    def __init__(self, caller: CallerConnection, head: RequestHead | None, body: CallerBody = NO_BODY) -> None:
+    def __init__(self, caller: CallerConnection, head: RequestHead | None, body: RequestBody = NO_BODY) -> None:
         """`head` is None for what could not be read as a request."""
         self.caller = caller
         self.head = head
@@ -52,39 +64,41 @@ class Exchange:
         self.upstream_started = 0.0
         self.host: bytes | None = None  # the gateway as its caller named it
         self.meter: RouteMeter | None = None
-        self.soap = ""  # the namespace of the envelope that the caller sent, once it has been seen
+        self.soap_namespace = ""  # the namespace of the envelope that the caller sent, once it has been seen
         self.explain: Callable[[], None] | None = None  # what only explains, run behind the delivery
-        self.trail: Trail | None = None  # while the instance id is looked for in the reply's body
-        self.delivery = Delivery(caller, head is None or head.modern)
-        self.record = Record(time=stamp(time.time()), client=caller.peer, method=None if head is None else head.method)
+        self.id_scanner: BodyIdScanner | None = None  # while the instance id is looked for in the reply's body
+        self.response = ResponseWriter(caller, head is None or head.is_http11)
+        self.record = Record(
+            time=timestamp(time.time()), client=caller.peer, method=None if head is None else head.method
+        )
 
     @property
     def is_request_over(self) -> bool:
         """The caller has sent all of the request, and nothing behind it that is no request."""
-        return self.body.arrived and not self.caller.trailing
+        return self.body.is_complete and not self.caller.trailing
 
-    def note(self, upstream_status: int | None, ids: tuple[str | None, str | None]) -> None:
+    def record_upstream(self, upstream_status: int | None, ids: tuple[str | None, str | None]) -> None:
         """Remembers what the upstream answered last, and which run it spoke of: instance id and opc-request-id."""
         record = self.record
         record.upstream_status = upstream_status
         record.instance_id, record.opc_request_id = ids
 
-    def refuse(self, error: GatewayError, *, silently: bool = False) -> None:
+    def send_error(self, error: GatewayError, *, silently: bool = False) -> None:
         """Answers with an error of ours; after a reply has begun, or `silently`, all that is left is to break it
         visibly.
         """
-        record, delivery, head = self.record, self.delivery, self.head
+        record, delivery, head = self.record, self.response, self.head
         told = error.detail if error.detail != error.meaning else None
         record.error, record.reason = error.code, error.reason or told
-        record.request_id = record.request_id or fresh_id()
-        if silently or delivery.began or isinstance(error, CallerGone):
+        record.request_id = record.request_id or new_request_id()
+        if silently or delivery.started or isinstance(error, CallerGone):
             record.status = record.status or error.status
             delivery.abort()
             return
         delivery.keep_alive = delivery.keep_alive and error.status not in CLOSING
-        soap = soap_version(head.noted, self.soap) if head is not None else self.soap
+        soap = soap_version(head.known_fields, self.soap_namespace) if head is not None else self.soap_namespace
         record.status = status = status_of(error, soap)
-        lines, body = problem(error, request_id=record.request_id, soap=soap)
+        lines, body = build_problem(error, request_id=record.request_id, soap=soap)
         lines += [date_line(time.time()), b"X-Request-Id: %b" % record.request_id.encode()]
         bodyless = head is not None and head.method == "HEAD"
         try:
@@ -107,18 +121,18 @@ class Exchange:
         record.status = 204
         lines = [f"Allow: {', '.join(allow)}".encode(), date_line(time.time())]
         lines.append(b"X-Request-Id: %b" % (record.request_id or "").encode())
-        self.delivery.begin(
+        self.response.begin(
             204, b"No Content", lines, length=None, bodyless=True, body=[], arrived=self.is_request_over
         )
 
     def show(self, pieces: Sequence[bytes]) -> None:
         """Show the trail what passes of the body; a defect in it ends the search, and not the delivery."""
-        trail = self.trail
+        trail = self.id_scanner
         try:
             if trail is not None:
-                trail.see(pieces)
+                trail.feed(pieces)
         except Exception:
-            self.trail = None
+            self.id_scanner = None
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
 
     def run_explanation(self) -> None:
@@ -132,13 +146,13 @@ class Exchange:
     def _searched(self) -> str | None:
         """What the trail has found in the whole body."""
         try:
-            if self.trail is None:
+            if self.id_scanner is None:
                 return None
-            self.trail.end()
+            self.id_scanner.end()
         except Exception:
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
             return None
-        return self.trail.instance_id
+        return self.id_scanner.instance_id
 
     def finish(self, unrouted: RouteMeter) -> Record:
         """Counts the request, for its route or as `unrouted`, and gives its record. Once, at the end."""
@@ -146,8 +160,8 @@ class Exchange:
         now = time.monotonic()
         elapsed = now - self.started
         record.duration_ms = elapsed * 1000
-        record.bytes_out = self.delivery.sent
-        record.bytes_in = self.body.taken
+        record.bytes_out = self.response.bytes_sent
+        record.bytes_in = self.body.bytes_read
         if self.upstream_started and record.upstream_ms is None:
             record.upstream_ms = (now - self.upstream_started) * 1000
         if record.reason is None and (trailing := self.caller.trailing):
@@ -155,11 +169,11 @@ class Exchange:
         if meter is None:
             meter = unrouted
             meter.begin()
-        if self.trail is not None:
+        if self.id_scanner is not None:
             record.instance_id = self._searched()
         if record.upstream_status is not None:
-            meter.ran(has_id=record.instance_id is not None)
-        meter.done(
+            meter.record_run(has_id=record.instance_id is not None)
+        meter.record(
             record.method or "-",
             record.status or 0,
             BLAMES[record.error] if record.error else None,
@@ -172,6 +186,6 @@ class Exchange:
         return record
 
 
-def fresh_id() -> str:
+def new_request_id() -> str:
     """A request id for a caller that gave none: 128 random bits in hex."""
     return f"{random.getrandbits(128):032x}"

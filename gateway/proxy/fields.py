@@ -21,38 +21,38 @@ LONGEST_REMEMBERED = 64  # bytes of a name or a list
 PER_CONNECTION = frozenset({b"close", b"keep-alive"})
 
 
-class Malformed(Exception):
+class MalformedMessage(Exception):
     """The bytes are not clean HTTP/1; the text says how, for the log."""
 
 
-class Kind(Enum):
+class FieldAction(Enum):
     """What becomes of a field."""
 
     DROP = "drop"
-    NOTE = "note"
+    CONSUME = "note"
     """We act on it; it does not pass."""
-    SHOW = "show"
+    INSPECT = "show"
     """We look at it, and it passes."""
-    HOLD = "hold"
+    DEFER = "hold"
     """Whether and how it passes is settled later."""
 
 
-class Entry(NamedTuple):
+class FieldRule(NamedTuple):
     """What becomes of a field, as the sorting asks for it."""
 
     key: bytes
-    passes: bool
-    is_noted: bool
-    is_held: bool
+    is_forwarded: bool
+    is_known: bool
+    is_deferred: bool
 
 
-class Kinds(dict[bytes, Entry | None]):
+class FieldRules(dict[bytes, FieldRule | None]):
     """From a name as it is spelt to what becomes of it; None for the many that just pass. Spellings are remembered.
     Raises Malformed for what is no name.
     """
 
     def __init__(
-        self, table: Mapping[bytes, Kind], *, dropped: tuple[bytes, ...] = (), alike: Collection[bytes] = ()
+        self, table: Mapping[bytes, FieldAction], *, dropped: tuple[bytes, ...] = (), alike: Collection[bytes] = ()
     ) -> None:
         """`table` by lower-case name; `dropped` are prefixes of names that never pass, and with them no name that is
         one of the table's when its `_` are taken for `-`; those in `alike` are noted in such a spelling too.
@@ -62,54 +62,56 @@ class Kinds(dict[bytes, Entry | None]):
         self._dropped = dropped
         self._alike = frozenset(alike)
 
-    def __missing__(self, name: bytes) -> Entry | None:
+    def __missing__(self, name: bytes) -> FieldRule | None:
         """Settles a spelling that is new."""
         if NAME.fullmatch(name) is None:
-            raise Malformed("a field's name is malformed")
+            raise MalformedMessage("a field's name is malformed")
         key = name.lower()
         kind = self._table.get(key)
         if kind is None and self._dropped:
             # Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
             plain = key.replace(b"_", b"-")
-            is_ours = plain != key and self._table.get(plain) in {Kind.DROP, Kind.NOTE}
-            kind = Kind.DROP if is_ours or plain.startswith(self._dropped) else None
+            is_ours = plain != key and self._table.get(plain) in {FieldAction.DROP, FieldAction.CONSUME}
+            kind = FieldAction.DROP if is_ours or plain.startswith(self._dropped) else None
             if plain in self._alike:
                 key, kind = plain, self._table[plain]
-        is_noted = kind in {Kind.NOTE, Kind.SHOW}
-        entry = None if kind is None else Entry(key, kind is Kind.SHOW, is_noted, kind is Kind.HOLD)
+        is_noted = kind in {FieldAction.CONSUME, FieldAction.INSPECT}
+        entry = (
+            None if kind is None else FieldRule(key, kind is FieldAction.INSPECT, is_noted, kind is FieldAction.DEFER)
+        )
         if len(self) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:
             self[name] = entry
         return entry
 
 
-Passed = list[bytes]
+ForwardedLines = list[bytes]
 """Lines without their CRLF, in order."""
-Noted = dict[bytes, bytes]
+KnownFields = dict[bytes, bytes]
 """Values by lower-case name, for NOTE and SHOW; repeated ones joined with a comma (RFC 9110 §5.2)."""
-Held = list[tuple[bytes, bytes]]
+DeferredFields = list[tuple[bytes, bytes]]
 """(lower-case name, line) of HOLD, in order."""
 
 
-def lines_of(block: bytes) -> list[bytes]:
+def split_lines(block: bytes) -> list[bytes]:
     """Splits a head, without its last two line ends, into lines. Raises Malformed for control bytes and line ends that
     are not CRLF (RFC 9112 §2.2: a bare CR has no meaning of its own).
     """
     lines = block.split(CRLF)
     # What is left without all that is visible must be the line ends that it was split at, and nothing else.
     if block.translate(None, VISIBLE) != CRLF * (len(lines) - 1):
-        raise Malformed("a control byte, or a line end that is not CRLF")
+        raise MalformedMessage("a control byte, or a line end that is not CRLF")
     return lines
 
 
-def sort_fields(lines: Iterable[bytes], kinds: Kinds) -> tuple[Passed, Noted, Held]:
+def sort_fields(lines: Iterable[bytes], kinds: FieldRules) -> tuple[ForwardedLines, KnownFields, DeferredFields]:
     """Sorts the field lines of a head. Raises Malformed."""
-    passed: Passed = []
-    noted: Noted = {}
-    held: Held = []
+    passed: ForwardedLines = []
+    noted: KnownFields = {}
+    held: DeferredFields = []
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon:
-            raise Malformed("a field has no colon")
+            raise MalformedMessage("a field has no colon")
         entry = kinds[name]
         if entry is None:
             passed.append(line)
@@ -130,12 +132,12 @@ def is_length(value: bytes) -> bool:
     return len(value) < 19 and value.isdigit()
 
 
-def value_of(line: bytes) -> bytes:
+def field_value(line: bytes) -> bytes:
     """The value of a field line, without white space around it."""
     return line.partition(b":")[2].strip(b" \t")
 
 
-def without(named: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
+def remove_fields(named: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
     """The lines whose names, in lower case, are not among `named`."""
     return [line for line in lines if line.partition(b":")[0].lower() not in named]
 
@@ -145,7 +147,7 @@ def options_of(value: bytes) -> frozenset[bytes]:
     return _remembered(value) if len(value) <= LONGEST_REMEMBERED else _members(value)
 
 
-def named_by(connection: bytes) -> frozenset[bytes]:
+def connection_options(connection: bytes) -> frozenset[bytes]:
     """The fields that a Connection field names (RFC 9110 §7.6.1), in lower case, beside its usual options."""
     return options_of(connection) - PER_CONNECTION
 

@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterable
 
 from gateway.foreign import AUTHORITY, DEFAULT_PORTS
-from gateway.proxy.routing import AMBIGUOUS, Base
+from gateway.proxy.routing import AMBIGUOUS, UpstreamUrl
 
-MAX_HOPS = 2
+MAX_REDIRECTS = 2
 """The runtime host to the design host, and one more."""
 
 VISIBLE = re.compile(r"[!\"$-~]+")  # of a request target: ASCII, no fragment
 LOCATION = re.compile(r"(?:(https?)://([^/?#]*))?(/[^?#]*)(\?[^#]*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
-def follow(location: str, *, at: Base, places: Iterable[Base]) -> tuple[Base, str] | None:
+def allowed_target(location: str, *, at: UpstreamUrl, places: Iterable[UpstreamUrl]) -> tuple[UpstreamUrl, str] | None:
     """Gives the one of `places` that a 307's Location leads to, and the target there; None where the token must not
     go. `at` is the place that answered, for a reference without a host.
     """

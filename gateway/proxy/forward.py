@@ -27,42 +27,42 @@ from gateway.errors import (
     UpstreamBroken,
     UpstreamUnreachable,
 )
-from gateway.observe.log import say
+from gateway.observe.log import log_event
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
 from gateway.oic.codings import peek
-from gateway.oic.instances import BODY_PART, INSTANCE_ID, media, salvage_trace, trace
-from gateway.oic.trail import Trail
+from gateway.oic.instances import BODY_PART, INSTANCE_ID, media_kind, read_ids, salvage_trace
+from gateway.oic.trail import InstanceIdScanner
 from gateway.proxy import attempts
 from gateway.proxy.admission import check_browser
-from gateway.proxy.arrival import admit, check_methods, find, greet, take_body
-from gateway.proxy.attempts import Step, Tries, Verdict
-from gateway.proxy.body import NO_BODY, CallerBody
-from gateway.proxy.connection import Connection, StaleConnection
-from gateway.proxy.errand import Errand, edit, redirect
+from gateway.proxy.arrival import authorize, begin, check_methods, prepare_body, resolve_route
+from gateway.proxy.attempts import RetryDecision, RetryState, RetryStep
+from gateway.proxy.body import NO_BODY, RequestBody
+from gateway.proxy.connection import StaleConnection, UpstreamConnection
+from gateway.proxy.errand import UpstreamRequest, apply_route_edits, redirect
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.fields import without
+from gateway.proxy.fields import remove_fields
 from gateway.proxy.headers import EDITED, PSEUDONYM, has_passed, max_forwards, request_head, retry_after
-from gateway.proxy.problems import soap_expected, soap_of
-from gateway.proxy.replies import ReplyHead, plain_status
+from gateway.proxy.problems import detect_soap, soap_expected
+from gateway.proxy.replies import ResponseHead, plain_status
 from gateway.proxy.requests import RequestHead
-from gateway.proxy.returning import Return
-from gateway.proxy.routing import Way
-from gateway.proxy.screening import SOAP_TRIGGERS, is_screened, screen
+from gateway.proxy.returning import ResponseRelay
+from gateway.proxy.routing import RouteMatch
+from gateway.proxy.screening import SOAP_TRIGGERS, may_carry_soap_credentials, strip_soap_credentials
 from gateway.proxy.server import CallerConnection
-from gateway.proxy.table import GENERAL_METHODS, Route, Settled, Table
-from gateway.proxy.upstream import Upstream
+from gateway.proxy.table import GENERAL_METHODS, CachedMatch, Route, RouteTable
+from gateway.proxy.upstream import ConnectionPool
 
 log = logging.getLogger("gateway.forward")
 
-Pump = asyncio.Task[None]
+BodyTask = asyncio.Task[None]
 
 # For one hop alone: a caller would take 407 for the gateway's own (RFC 9110 §15.5.8); 426 needs its Upgrade field
 # (§15.5.22), which does not pass.
 NEVER_DELIVERED = frozenset({407, 426})
 
 
-class Sink(Protocol):
+class RecordSink(Protocol):
     """Takes each finished record."""
 
     def __call__(self, record: Record) -> None:
@@ -77,10 +77,10 @@ class Forward:
 
     def __init__(
         self,
-        table: Table,
+        table: RouteTable,
         *,
         metrics: Metrics,
-        sink: Sink,
+        sink: RecordSink,
         begun: Callable[[Record], None] | None = None,
         luck: Callable[[], float] = random.random,
         pseudonym: str = PSEUDONYM,
@@ -91,185 +91,185 @@ class Forward:
         self.table = table
         self.closing = False
         self.draining = False
-        self.cutting = False
-        self.under_way = 0
+        self.aborting = False
+        self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
         self._sink = sink
         self._begun = begun
-        self._luck = luck
+        self._random = luck
         self._pseudonym = pseudonym
         self._unrouted = metrics.route(UNROUTED)
 
-    async def serve(self, caller: CallerConnection, head: RequestHead, body: CallerBody) -> bool:
+    async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         """Answers one request: the boundary where every error becomes a reply and a record. True when another may
         follow on its connection.
         """
         exchange = Exchange(caller, head, body)
-        self._enter()
+        self._count_in()
         try:
-            await self._walk(exchange, head)
+            await self._handle(exchange, head)
         except GatewayError as error:
-            exchange.delivery.keep_alive = exchange.delivery.keep_alive and not self.closing
+            exchange.response.keep_alive = exchange.response.keep_alive and not self.closing
             # A request cut off at the end of a drain may have run: a 503 would invite its caller to run it twice.
-            exchange.refuse(Draining() if self.cutting else error, silently=self.cutting)
+            exchange.send_error(Draining() if self.aborting else error, silently=self.aborting)
         except asyncio.CancelledError:
-            exchange.refuse(Draining() if self.cutting else CallerGone(), silently=True)
+            exchange.send_error(Draining() if self.aborting else CallerGone(), silently=True)
             raise
         except Exception as error:
             log.exception("the walk failed", extra={"event": "defect"})
-            exchange.refuse(Internal(reason=type(error).__name__))
+            exchange.send_error(Internal(reason=type(error).__name__))
         finally:
-            self._leave(exchange)
-        return exchange.delivery.keep_alive
+            self._count_out(exchange)
+        return exchange.response.keep_alive
 
-    def accepts(self, peer: str | None) -> bool:
+    def is_allowed(self, peer: str | None) -> bool:
         """Whether this address may call."""
         return self.table.admission.accepts_address(peer)
 
-    def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
+    def reject(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
         """Answers what could not even be read as a request; `said` is the beginning of it."""
         exchange = Exchange(caller, None)
-        exchange.soap = soap_of(said)
-        self._enter()
-        exchange.refuse(error)
-        self._leave(exchange)
+        exchange.soap_namespace = detect_soap(said)
+        self._count_in()
+        exchange.send_error(error)
+        self._count_out(exchange)
 
     def note_trailing(self, caller: CallerConnection, count: int) -> None:
         """Logs bytes that came behind a request too late for its record."""
         told = "bytes behind the body of a request are no request; the connection ends without an answer"
-        say(log, logging.INFO, "trailing-bytes", told, client=caller.peer, bytes=count)
+        log_event(log, logging.INFO, "trailing-bytes", told, client=caller.peer, bytes=count)
 
-    def _enter(self) -> None:
-        if not self.under_way:
+    def _count_in(self) -> None:
+        if not self.in_flight:
             self.idle.clear()
-        self.under_way += 1
+        self.in_flight += 1
 
-    def _leave(self, exchange: Exchange) -> None:
+    def _count_out(self, exchange: Exchange) -> None:
         try:
             exchange.run_explanation()
             self._sink(exchange.finish(self._unrouted))
         finally:
-            self.under_way -= 1
-            if not self.under_way:
+            self.in_flight -= 1
+            if not self.in_flight:
                 self.idle.set()
 
     # The walk -------------------------------------------------------------------------------------------------------
 
-    async def _walk(self, exchange: Exchange, head: RequestHead) -> None:
+    async def _handle(self, exchange: Exchange, head: RequestHead) -> None:
         table = self.table
-        greet(exchange, head, draining=self.draining)
+        begin(exchange, head, draining=self.draining)
         if self.closing:
-            exchange.delivery.keep_alive = False
-        way = self._known(exchange, head, table) or self._route(exchange, head, table)
+            exchange.response.keep_alive = False
+        way = self._cached_match(exchange, head, table) or self._match_route(exchange, head, table)
         if way is None:
             return
         route = way.route
-        take_body(exchange, head, keep=route.replay_limit, limit=table.body_limit, rate=table.body_rate)
-        if exchange.body is not NO_BODY and is_screened(head, way.target):
-            await screen(exchange, head, way.target, route.idle_timeout)
-        token = route.source.current() or await self._token(exchange, route)
-        if not exchange.body.arrived:
+        prepare_body(exchange, head, keep=route.replay_limit, limit=table.body_limit, rate=table.body_rate)
+        if exchange.body is not NO_BODY and may_carry_soap_credentials(head, way.target):
+            await strip_soap_credentials(exchange, head, way.target, route.idle_timeout)
+        token = route.source.current() or await self._acquire_token(exchange, route)
+        if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
-            token = route.source.current() or await self._token(exchange, route)
-        tries = Tries(way.method or head.method, route.replay, route.idempotent)
-        errand = Errand(exchange, head, table, way, tries, token, route.place, way.target, head.lines)
-        if route.edits is not None or exchange.body.removed or not EDITED.isdisjoint(head.noted):
-            edit(errand)
+            token = route.source.current() or await self._acquire_token(exchange, route)
+        tries = RetryState(way.method or head.method, route.replay, route.idempotent)
+        errand = UpstreamRequest(exchange, head, table, way, tries, token, route.target, way.target, head.lines)
+        if route.edits is not None or exchange.body.bytes_removed or not EDITED.isdisjoint(head.known_fields):
+            apply_route_edits(errand)
         if self._begun is not None and tries.method not in attempts.SAFE_METHODS:
             self._begun(exchange.record)
         verdict = attempts.AT_ONCE
-        while verdict.step is not Step.DELIVER:
+        while verdict.step is not RetryStep.DELIVER:
             if verdict.pause:
                 await asyncio.sleep(verdict.pause)
             try:
                 verdict = await self._attempt(errand)
             except GatewayError as error:
                 if error.blame == "upstream":
-                    exchange.explain = partial(route.trouble.failed, error.code, error.reason, at=time.time())
+                    exchange.explain = partial(route.health.record_failure, error.code, error.reason, at=time.time())
                 raise
-        if exchange.caller.is_behind:
+        if exchange.caller.write_paused:
             await exchange.caller.drain(route.idle_timeout)
 
-    async def _attempt(self, errand: Errand) -> Verdict:
+    async def _attempt(self, errand: UpstreamRequest) -> RetryDecision:
         """Steps 3 to 12 once: delivers the reply, or says what the next attempt needs."""
-        exchange, tries, route = errand.exchange, errand.tries, errand.way.route
+        exchange, tries, route = errand.exchange, errand.retry_state, errand.match.route
         pump = back = None
-        upstream = errand.place.upstream
+        upstream = errand.upstream_target.pool
         tries.attempts = exchange.record.attempts = tries.attempts + 1
         exchange.upstream_started = time.monotonic()
-        exchange.trail = None
-        connection = None if errand.anew else upstream.take(errand.place.share)
-        if connection is None and (connection := await self._connect(errand)) is None:
-            return Verdict(Step.AGAIN, attempts.SHORT_PAUSE * self._luck())
-        errand.anew = True
+        exchange.id_scanner = None
+        connection = None if errand.fresh_connection else upstream.try_acquire(errand.upstream_target.share)
+        if connection is None and (connection := await self._acquire_connection(errand)) is None:
+            return RetryDecision(RetryStep.AGAIN, attempts.SHORT_PAUSE * self._random())
+        errand.fresh_connection = True
         try:
-            pump = self._send(errand, connection)
-            reply = await connection.head()
-            back = Return(errand, connection, reply)
-            if not self._look(back):
-                await self._seek(back)
-            verdict = self._judge(errand, reply)
-            if verdict.step is Step.RENEW:
-                verdict = await self._renew(errand)
-            if verdict.step is Step.DELIVER:
-                self._settle(back)
-                await back.deliver()
+            pump = self._send_request(errand, connection)
+            reply = await connection.read_head()
+            back = ResponseRelay(errand, connection, reply)
+            if not self._read_ids(back):
+                await self._scan_body_for_id(back)
+            verdict = self._decide(errand, reply)
+            if verdict.step is RetryStep.RENEW:
+                verdict = await self._renew_token(errand)
+            if verdict.step is RetryStep.DELIVER:
+                self._accept(back)
+                await back.relay()
                 exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started) * 1000
             else:
-                route.meter.replayed(str(reply.status))
+                route.meter.record_replay(str(reply.status))
         except StaleConnection as error:
-            if not attempts.may_follow_stale(tries, body_is_whole=exchange.body.is_whole):
-                raise _cause(pump, error) from None
-            route.meter.replayed("stale")
+            if not attempts.can_retry_stale(tries, body_is_whole=exchange.body.is_whole):
+                raise _primary_error(pump, error) from None
+            route.meter.record_replay("stale")
             return attempts.AT_ONCE
         except GatewayError as error:
             if back is None:
                 _note_useless(exchange, connection)
-            raise _cause(pump, error) from None
+            raise _primary_error(pump, error) from None
         else:
             return verdict
         finally:
-            _end(upstream, connection, pump)
+            _release_connection(upstream, connection, pump)
 
-    def _known(self, exchange: Exchange, head: RequestHead, table: Table) -> Way[Route] | None:
+    def _cached_match(self, exchange: Exchange, head: RequestHead, table: RouteTable) -> RouteMatch[Route] | None:
         """Steps 1 and 2 for a caller that says on its connection what it said before: they end as they did then."""
-        settled = exchange.caller.settled
-        if not isinstance(settled, Settled) or settled.head is not head or settled.table is not table:
+        settled = exchange.caller.cached_match
+        if not isinstance(settled, CachedMatch) or settled.head is not head or settled.table is not table:
             return None
-        exchange.host, way = settled.host, settled.way
-        self._enter_route(exchange, way)
+        exchange.host, way = settled.host, settled.match
+        self._record_route(exchange, way)
         return way
 
-    def _enter_route(self, exchange: Exchange, way: Way[Route]) -> None:
+    def _record_route(self, exchange: Exchange, way: RouteMatch[Route]) -> None:
         record, route = exchange.record, way.route
         exchange.meter = route.meter
         route.meter.begin()
         record.route, record.credential, record.path = route.name, route.credential, way.path
         if exchange.body is not NO_BODY and SOAP_TRIGGERS in way.target:
-            exchange.soap = soap_expected(exchange.head)
+            exchange.soap_namespace = soap_expected(exchange.head)
 
-    def _route(self, exchange: Exchange, head: RequestHead, table: Table) -> Way[Route] | None:
+    def _match_route(self, exchange: Exchange, head: RequestHead, table: RouteTable) -> RouteMatch[Route] | None:
         """Steps 1 and 2: who may call, then method and raw path to route and target, byte for byte. None where the
         gateway itself is asked, and has answered.
         """
         method = head.method
-        admit(exchange, head, table.admission)
-        if (via := head.noted.get(b"via")) is not None and has_passed(via, self._pseudonym):
+        authorize(exchange, head, table.admission)
+        if (via := head.known_fields.get(b"via")) is not None and has_passed(via, self._pseudonym):
             raise LoopDetected
         if method == "CONNECT":
-            exchange.delivery.keep_alive = False  # what follows is meant for the tunnel
+            exchange.response.keep_alive = False  # what follows is meant for the tunnel
             raise MethodNotAllowed(
                 "The gateway opens no tunnels: set the caller's http_proxy, and write OIC's URL with http://.",
                 allow=GENERAL_METHODS,
             )
-        way = find(exchange, head, table.routing, table.admission, table.own)
+        way = resolve_route(exchange, head, table.routing, table.admission, table.own)
         if way is None:
             exchange.answer_options(GENERAL_METHODS)
             return None
         route = way.route
-        self._enter_route(exchange, way)
-        check_browser(head.noted.get(b"origin"), head.noted.get(b"sec-fetch-site"), route.origins)
+        self._record_route(exchange, way)
+        check_browser(head.known_fields.get(b"origin"), head.known_fields.get(b"sec-fetch-site"), route.origins)
         edits = route.edits
         removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
         if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
@@ -277,10 +277,10 @@ class Forward:
         if method == "OPTIONS" and _ends_here(head):
             exchange.answer_options(sorted(route.methods))
             return None
-        exchange.caller.settled = Settled(head, table, exchange.host, way)
+        exchange.caller.cached_match = CachedMatch(head, table, exchange.host, way)
         return way
 
-    async def _token(self, exchange: Exchange, route: Route) -> str:
+    async def _acquire_token(self, exchange: Exchange, route: Route) -> str:
         """Step 4 where no token is at hand: no token, no request."""
         began = time.monotonic()
         try:
@@ -288,123 +288,129 @@ class Forward:
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
-    async def _connect(self, errand: Errand) -> Connection | None:
+    async def _acquire_connection(self, errand: UpstreamRequest) -> UpstreamConnection | None:
         """Step 6 where no kept connection will do: one, or None where none could be made and another try is due."""
-        route, tries, began = errand.way.route, errand.tries, time.monotonic()
+        route, tries, began = errand.match.route, errand.retry_state, time.monotonic()
         try:
-            place = errand.place
-            return await place.upstream.acquire(route.connect_timeout, fresh=errand.anew, share=place.share)
+            place = errand.upstream_target
+            return await place.pool.acquire(route.connect_timeout, fresh=errand.fresh_connection, share=place.share)
         except UpstreamUnreachable:
-            if not attempts.may_dial_again(tries, hasty=time.monotonic() - began < route.connect_timeout / 2):
+            if not attempts.can_reconnect(tries, failed_fast=time.monotonic() - began < route.connect_timeout / 2):
                 raise
-            route.meter.replayed("unreachable")
+            route.meter.record_replay("unreachable")
             return None
 
-    def _send(self, errand: Errand, connection: Connection) -> Pump | None:
+    def _send_request(self, errand: UpstreamRequest, connection: UpstreamConnection) -> BodyTask | None:
         """Steps 3, 5 and 6: the head with the bearer last, then the body; a task where the body is still coming."""
-        exchange, head, route = errand.exchange, errand.head, errand.way.route
+        exchange, head, route = errand.exchange, errand.head, errand.match.route
         body = exchange.body
         start = request_head(
             head,
             errand.target,
-            errand.place.host_line,
+            errand.upstream_target.host_line,
             lines=errand.lines,
             request_id=exchange.record.request_id or "",
             bearer=errand.token,
-            removed=body.removed,
+            removed=body.bytes_removed,
             pseudonym=self._pseudonym,
         )
-        to_head, parts = head.method == "HEAD", body.at_once()
+        to_head, parts = head.method == "HEAD", body.buffered()
         if parts is not None:
-            connection.begin([start, *parts], to_head=to_head, within=route.response_timeout)
+            connection.start_exchange([start, *parts], to_head=to_head, within=route.response_timeout)
             return None
-        connection.begin([start], to_head=to_head)
-        pump = asyncio.create_task(body.pump(connection, idle=route.idle_timeout, response=route.response_timeout))
-        pump.add_done_callback(_error_of)
+        connection.start_exchange([start], to_head=to_head)
+        pump = asyncio.create_task(body.stream(connection, idle=route.idle_timeout, response=route.response_timeout))
+        pump.add_done_callback(_task_error)
         return pump
 
-    def _look(self, back: Return) -> bool:
+    def _read_ids(self, back: ResponseRelay) -> bool:
         """Step 10: the ids that the reply's head says; whether that settles them."""
-        exchange, reply = back.errand.exchange, back.reply
-        ids = instance_id, _ = trace(reply.noted)
-        exchange.note(reply.status, ids)
-        return instance_id is not None and back.errand.way.route.ids.leads
+        exchange, reply = back.request.exchange, back.response
+        ids = instance_id, _ = read_ids(reply.known_fields)
+        exchange.record_upstream(reply.status, ids)
+        return instance_id is not None and back.request.match.route.instance_id_rules.header_first
 
-    async def _seek(self, back: Return) -> None:
+    async def _scan_body_for_id(self, back: ResponseRelay) -> None:
         """Step 10 where OIC's own field does not settle it: the id by the route's rules. Only the head waits for the
         first bytes of a body, which would follow it at once.
         """
-        exchange, route, reply = back.errand.exchange, back.errand.way.route, back.reply
-        ids, noted, passed = route.ids, reply.noted, reply.passed
-        kind = None if reply.bodyless else media(noted.get(b"content-type"))
-        exchange.record.instance_id = ids.early(noted, passed, kind)
+        exchange, route, reply = back.request.exchange, back.request.match.route, back.response
+        ids, noted, passed = route.instance_id_rules, reply.known_fields, reply.forwarded_lines
+        kind = None if reply.has_no_body else media_kind(noted.get(b"content-type"))
+        exchange.record.instance_id = ids.find_in_head(noted, passed, kind)
         if exchange.record.instance_id is not None or not ids.reads(kind):
             return
         # Whoever may be asked again must have said all that could forbid it.
-        back.first = await back.gather(BODY_PART if reply.status in attempts.REPEATED else 1)
+        back.first_pieces = await back.read_at_least(BODY_PART if reply.status in attempts.RETRYABLE_STATUSES else 1)
         try:
-            instance_id = ids.find(noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first)))
+            instance_id = ids.find(
+                noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first_pieces))
+            )
         except Exception:  # a flow may have run: the response is delivered, and nothing is sent again
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
-            back.errand.tries.attempts = attempts.MAX_ATTEMPTS
+            back.request.retry_state.attempts = attempts.MAX_ATTEMPTS
             return
         exchange.record.instance_id = instance_id
         if instance_id is None and not back.connection.complete:
-            exchange.trail = Trail(ids, noted, passed, kind=kind)
+            exchange.id_scanner = InstanceIdScanner(ids, noted, passed, kind=kind)
         elif instance_id is not None and not noted.get(INSTANCE_ID):
-            reply.passed = without(frozenset({INSTANCE_ID}), passed)
-            back.more = [b"%b: %b" % (INSTANCE_ID, instance_id.encode("ascii"))]
+            reply.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), passed)
+            back.extra_lines = [b"%b: %b" % (INSTANCE_ID, instance_id.encode("ascii"))]
 
-    def _settle(self, back: Return) -> None:
+    def _accept(self, back: ResponseRelay) -> None:
         """What the reply that is delivered means for the route and for its caller's connection."""
-        exchange, route, status = back.errand.exchange, back.errand.way.route, back.reply.status
-        if status >= 300 or route.trouble.is_known:
+        exchange, route, status = back.request.exchange, back.request.match.route, back.response.status
+        if status >= 300 or route.health.is_known:
             has_id = exchange.record.instance_id is not None
-            lines = (*back.reply.passed, *(line for _, line in back.reply.held))
+            lines = (*back.response.forwarded_lines, *(line for _, line in back.response.deferred))
             exchange.explain = partial(
-                route.trouble.answered,
+                route.health.record_response,
                 status,
                 has_instance_id=has_id,
                 at=time.time(),
-                target=back.errand.target,
+                target=back.request.target,
                 lines=lines,
             )
         if self.closing or self.draining:
-            exchange.delivery.keep_alive = False
+            exchange.response.keep_alive = False
 
-    def _judge(self, errand: Errand, reply: ReplyHead) -> Verdict:
+    def _decide(self, errand: UpstreamRequest, reply: ResponseHead) -> RetryDecision:
         """Step 7: what follows from the reply's head."""
-        exchange, tries, status = errand.exchange, errand.tries, reply.status
+        exchange, tries, status = errand.exchange, errand.retry_state, reply.status
         has_instance_id = exchange.record.instance_id is not None
         if status in NEVER_DELIVERED:
             raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
-        if status == 508 and not has_instance_id and reply.noted.get(b"x-gateway-error") == LoopDetected.code.encode():
+        if (
+            status == 508
+            and not has_instance_id
+            and reply.known_fields.get(b"x-gateway-error") == LoopDetected.code.encode()
+        ):
             raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
         if status == 307 and not has_instance_id and redirect(errand, reply):
             return attempts.AT_ONCE
-        route = errand.way.route
+        route = errand.match.route
         if (has_instance_id or status < 300) and route.source.rejections.is_open:
             route.source.accept(errand.token, route.name)
         if status < 400:
             return attempts.DELIVER
-        verdict = attempts.after_reply(
+        verdict = attempts.decide_after_response(
             tries,
             status,
             has_instance_id=has_instance_id,
             body_is_whole=exchange.body.is_whole,
-            retry_after=retry_after(reply.noted.get(b"retry-after"), now=time.time()),
-            luck=self._luck(),
+            retry_after=retry_after(reply.known_fields.get(b"retry-after"), now=time.time()),
+            random_fraction=self._random(),
         )
-        if status == 401 and not has_instance_id and verdict.step is Step.DELIVER:
+        if status == 401 and not has_instance_id and verdict.step is RetryStep.DELIVER:
             # This request may not be replayed, or was: the next one must not meet the same refusal.
             route.source.reject(errand.token, route.name)
-        tries.replied = tries.replied or verdict.step is Step.AGAIN
+        tries.retried = tries.retried or verdict.step is RetryStep.AGAIN
         return verdict
 
-    async def _renew(self, errand: Errand) -> Verdict:
+    async def _renew_token(self, errand: UpstreamRequest) -> RetryDecision:
         """Step 7 after a 401: a forced renewal; where none is to be had the 401 is delivered as it is."""
-        exchange, route = errand.exchange, errand.way.route
-        errand.tries.renewed = True
+        exchange, route = errand.exchange, errand.match.route
+        errand.retry_state.token_renewed = True
         began = time.monotonic()
         try:
             fresh = await route.source.renewed(errand.token, route.name)
@@ -419,31 +425,31 @@ class Forward:
 def _ends_here(head: RequestHead) -> bool:
     """Whether an OPTIONS request may not be forwarded any more (RFC 9110 §7.6.2). Raises BadRequest."""
     try:
-        return max_forwards(head.noted) == 0
+        return max_forwards(head.known_fields) == 0
     except ValueError as error:
         raise BadRequest(f"{error}.") from None
 
 
-def _note_useless(exchange: Exchange, connection: Connection) -> None:
+def _note_useless(exchange: Exchange, connection: UpstreamConnection) -> None:
     """Records what a response says that is of no use: a flow ran, even if its head cannot be read."""
-    if (known := connection.known_head) is not None:
-        exchange.note(known.status, trace(known.noted))
+    if (known := connection.response_head) is not None:
+        exchange.record_upstream(known.status, read_ids(known.known_fields))
     elif raw := connection.unread_head:
-        exchange.note(plain_status(raw) or exchange.record.upstream_status, salvage_trace(raw))
+        exchange.record_upstream(plain_status(raw) or exchange.record.upstream_status, salvage_trace(raw))
 
 
-def _end(upstream: Upstream, connection: Connection, pump: Pump | None) -> None:
+def _release_connection(upstream: ConnectionPool, connection: UpstreamConnection, pump: BodyTask | None) -> None:
     """Step 12: the connection goes back to its pool, or away when either side of the exchange is unfinished."""
-    if pump is not None and (not pump.done() or _error_of(pump) is not None):
+    if pump is not None and (not pump.done() or _task_error(pump) is not None):
         pump.cancel()
         connection.abort()
     upstream.release(connection)
 
 
-def _error_of(pump: Pump) -> BaseException | None:
+def _task_error(pump: BodyTask) -> BaseException | None:
     return None if pump.cancelled() else pump.exception()
 
 
-def _cause(pump: Pump | None, error: GatewayError) -> BaseException:
+def _primary_error(pump: BodyTask | None, error: GatewayError) -> BaseException:
     """A caller's body that broke off broke the exchange too, and is what there is to say."""
-    return error if pump is None or not pump.done() else _error_of(pump) or error
+    return error if pump is None or not pump.done() else _task_error(pump) or error

@@ -3,22 +3,22 @@
 import asyncio
 
 
-class Paced(asyncio.Protocol):
+class FlowControl(asyncio.Protocol):
     """A protocol that knows when its other side `is_behind`, and can wait for it."""
 
-    __slots__ = ("_drained", "is_behind")
+    __slots__ = ("_drained", "write_paused")
 
     def __init__(self) -> None:
         self._drained: asyncio.Future[None] | None = None
-        self.is_behind = False
+        self.write_paused = False
 
     def pause_writing(self) -> None:
         """asyncio: the other side is slower than we are."""
-        self.is_behind = True
+        self.write_paused = True
 
     def resume_writing(self) -> None:
         """asyncio: it takes more."""
-        self.is_behind = False
+        self.write_paused = False
         self.stop_waiting()
 
     def stop_waiting(self) -> None:
@@ -26,7 +26,7 @@ class Paced(asyncio.Protocol):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
-    async def has_taken(self, transport: asyncio.Transport, within: float) -> bool:
+    async def wait_writable(self, transport: asyncio.Transport, within: float) -> bool:
         """Waits for room; false where not a byte was taken in so many seconds."""
         left = transport.get_write_buffer_size()
         self._drained = asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from collections import Counter
 from ipaddress import ip_address
 
 
-class Refusal(enum.Enum):
+class RefusalReason(enum.Enum):
     """Why a connection is not admitted; the values are labels of a metric."""
 
     FORBIDDEN = "forbidden"
@@ -20,7 +20,7 @@ class Refusal(enum.Enum):
     """All places are taken."""
 
 
-class Places:
+class ConnectionLimits:
     """Counts the connections of callers. `admitted` ones hold a place, `turned_away` ones are there only for an answer;
     `refusals` counts by cause all that were not admitted so far.
     """
@@ -36,11 +36,11 @@ class Places:
         self._most_refused = refused
         self._by_address: Counter[str] = Counter()
         self.admitted = self.turned_away = 0
-        self.refusals: Counter[Refusal] = Counter()
+        self.refusals: Counter[RefusalReason] = Counter()
 
-    def enter(self, address: str | None, *, is_allowed: bool) -> Refusal | None:
+    def admit(self, address: str | None, *, is_allowed: bool) -> RefusalReason | None:
         """Counts one more connection (address None: of a unix socket); why it holds no place, or None."""
-        refusal = self._why_not(address) if is_allowed else Refusal.FORBIDDEN
+        refusal = self._why_not(address) if is_allowed else RefusalReason.FORBIDDEN
         if refusal is None:
             self.admitted += 1
             if address is not None:
@@ -50,7 +50,7 @@ class Places:
             self.refusals[refusal] += 1
         return refusal
 
-    def leave(self, address: str | None, refusal: Refusal | None) -> None:
+    def release(self, address: str | None, refusal: RefusalReason | None) -> None:
         """One that `enter` has counted has gone."""
         if refusal is not None:
             self.turned_away -= 1
@@ -67,13 +67,13 @@ class Places:
         """More connections wait to be told why they are not served than there is room for."""
         return self.turned_away > self._most_refused
 
-    def _why_not(self, address: str | None) -> Refusal | None:
+    def _why_not(self, address: str | None) -> RefusalReason | None:
         if self.admitted >= self.limit:
-            return Refusal.LIMIT
+            return RefusalReason.LIMIT
         if self.per_address >= self.limit or address is None:
             return None
         is_over = self._by_address[_counted_as(address)] >= self.per_address
-        return Refusal.ADDRESS if is_over and not ip_address(_unmapped(address)).is_loopback else None
+        return RefusalReason.ADDRESS if is_over and not ip_address(_unmapped(address)).is_loopback else None
 
 
 def _counted_as(address: str) -> str:

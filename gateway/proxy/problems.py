@@ -68,11 +68,11 @@ def soap_expected(head: RequestHead | None) -> str:
     """The SOAP that a trigger of SOAP is called in, before its envelope has been seen: 1.1 where the media type is that
     of it, whatever SOAPAction says.
     """
-    media = b"" if head is None else head.noted.get(b"content-type", b"")
+    media = b"" if head is None else head.known_fields.get(b"content-type", b"")
     return SOAP_11 if media.lower().startswith(b"text/xml") else ""
 
 
-def soap_of(head: bytes) -> str:
+def detect_soap(head: bytes) -> str:
     """Gives the same for the beginning of a request whose head could not be read."""
     fields: dict[bytes, bytes] = {}
     for line in head.split(b"\n"):
@@ -93,7 +93,7 @@ def status_of(error: GatewayError, soap: str = "") -> int:
     return 400 if soap == SOAP_12 and error.blame == "caller" else 500
 
 
-def problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
+def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
     """Gives the field lines (framing left out) and the body that tell a caller of an error; a 503 names a time. Where a
     Fault has another status than the error, X-Gateway-Error has the error's as a parameter (RFC 9651 §3.1.2).
     """

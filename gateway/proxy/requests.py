@@ -12,14 +12,14 @@ import msgspec
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.proxy.fields import (
     BROKEN,
-    Kinds,
-    Malformed,
+    FieldRules,
+    MalformedMessage,
+    connection_options,
     is_length,
-    lines_of,
-    named_by,
     options_of,
+    remove_fields,
     sort_fields,
-    without,
+    split_lines,
 )
 from gateway.proxy.malformed import explain_malformed_head
 
@@ -34,7 +34,7 @@ METHOD_AND_VERSION = 64  # bytes that a request line may have beside its target
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What a caller may send, in bytes and counts."""
 
     uri: int
@@ -49,16 +49,16 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     method: str
     target: str
-    modern: bool
+    is_http11: bool
     """The caller speaks HTTP/1.1."""
     lines: list[bytes]
     """The fields that pass, without their CRLF, in order."""
-    noted: dict[bytes, bytes]
+    known_fields: dict[bytes, bytes]
     """Fields that we act on, by lower-case name; repeated ones joined with a comma (RFC 9110 §5.2)."""
     length: int | None = None
     """Content-Length, where there is one."""
     chunked: bool = False
-    fault: GatewayError | None = None
+    error: GatewayError | None = None
     """Why the request cannot be served, although its head could be read."""
 
     def __repr__(self) -> str:
@@ -78,36 +78,36 @@ class RequestHead(msgspec.Struct, frozen=True):
     @property
     def expects_continue(self) -> bool:
         """The caller waits for `100 Continue` (RFC 9110 §10.1.1); in HTTP/1.0 the field means nothing."""
-        return self.modern and b"expect" in self.noted
+        return self.is_http11 and b"expect" in self.known_fields
 
     @property
     def keeps_alive(self) -> bool:
         """The caller's wish: HTTP/1.1 keeps the connection unless it says close, HTTP/1.0 only when it asks."""
-        connection = self.noted.get(b"connection")
+        connection = self.known_fields.get(b"connection")
         if connection is None:
-            return self.modern
+            return self.is_http11
         options = options_of(connection)
-        return b"close" not in options and (self.modern or b"keep-alive" in options)
+        return b"close" not in options and (self.is_http11 or b"keep-alive" in options)
 
 
-def read_request(block: bytes, limits: Limits, kinds: Kinds) -> RequestHead:
+def read_request(block: bytes, limits: RequestLimits, kinds: FieldRules) -> RequestHead:
     """Reads a whole head, given without its last two line ends. Raises BadRequest, UriTooLong or HeadersTooLarge."""
     try:
-        lines = lines_of(block)
+        lines = split_lines(block)
         method, target, modern = _read_line(lines[0])
         size = len(block) + LINE_ENDS
         if size > limits.uri or size > limits.field or size > limits.head or len(lines) > limits.fields:
             _check_sizes(size, lines, target, limits)
         passed, noted, _ = sort_fields(lines[1:], kinds)
-    except Malformed:
-        raise malformed(block) from None
-    if (connection := noted.get(b"connection")) is not None and (named := named_by(connection)):
-        passed = without(named, passed)
+    except MalformedMessage:
+        raise malformed_error(block) from None
+    if (connection := noted.get(b"connection")) is not None and (named := connection_options(connection)):
+        passed = remove_fields(named, passed)
         if b"via" in named:
             noted.pop(b"via", None)
-    fault = _fault(method, noted, modern=modern)
+    fault = _find_error(method, noted, modern=modern)
     if fault is not None:
-        return RequestHead(method, target, modern, passed, noted, fault=fault)
+        return RequestHead(method, target, modern, passed, noted, error=fault)
     length = noted.get(b"content-length")
     chunked = b"transfer-encoding" in noted
     return RequestHead(method, target, modern, passed, noted, None if length is None else int(length), chunked)
@@ -116,26 +116,26 @@ def read_request(block: bytes, limits: Limits, kinds: Kinds) -> RequestHead:
 def _read_line(line: bytes) -> tuple[str, str, bool]:
     found = REQUEST_LINE.fullmatch(line)
     if found is None:
-        raise Malformed("the request line is malformed")
+        raise MalformedMessage("the request line is malformed")
     return found[1].decode("ascii"), found[2].decode("ascii"), found[3] == b"1"
 
 
-def check_beginning(window: bytes, seen: int, limits: Limits) -> None:
+def check_partial_head(window: bytes, seen: int, limits: RequestLimits) -> None:
     """Finds in the beginning of a head what can come to no good end, so that nobody waits for it; `seen` bytes of it
     were looked at before. Raises as `read_request` does.
     """
     if BROKEN.search(window, seen) is not None:
-        raise malformed(window)
+        raise malformed_error(window)
     end = window.find(b"\r\n")
     if (len(window) if end < 0 else end + 1) > limits.uri + METHOD_AND_VERSION:
         raise UriTooLong
     if end >= 0 and end + 2 > seen and REQUEST_LINE.fullmatch(window, 0, end) is None:
-        raise malformed(window)
+        raise malformed_error(window)
     if len(window) > limits.head:
         raise HeadersTooLarge
 
 
-def _check_sizes(size: int, lines: list[bytes], target: str, limits: Limits) -> None:
+def _check_sizes(size: int, lines: list[bytes], target: str, limits: RequestLimits) -> None:
     """What `check_beginning` would find if the head came byte by byte, and what only a whole head shows."""
     if len(target) > limits.uri or len(lines[0]) >= limits.uri + METHOD_AND_VERSION:
         raise UriTooLong
@@ -145,7 +145,7 @@ def _check_sizes(size: int, lines: list[bytes], target: str, limits: Limits) -> 
         raise HeadersTooLarge
 
 
-def _fault(method: str, noted: dict[bytes, bytes], *, modern: bool) -> GatewayError | None:
+def _find_error(method: str, noted: dict[bytes, bytes], *, modern: bool) -> GatewayError | None:
     """What keeps a readable head from being served."""
     coding, length = noted.get(b"transfer-encoding"), noted.get(b"content-length")
     if coding is not None:
@@ -178,7 +178,7 @@ def may_begin_request(data: bytes) -> bool:
     return rest in {b"", b"\r"} or BEGINS_REQUEST.match(rest) is not None
 
 
-def malformed(head: bytes) -> BadRequest:
+def malformed_error(head: bytes) -> BadRequest:
     """Makes the error for a head, or the beginning of one, that is not well-formed; it says what is wrong where."""
     reason = explain_malformed_head(head)
     return BadRequest(f"The request is not well-formed HTTP/1.1: {reason}.", reason=reason)

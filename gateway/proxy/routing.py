@@ -35,7 +35,7 @@ ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class UpstreamUrl:
     """The upstream URL of a route, taken apart: host in lower case, path as written."""
 
     scheme: str
@@ -44,7 +44,7 @@ class Base:
     path: str
 
     @classmethod
-    def of(cls, url: str) -> "Base":
+    def parse(cls, url: str) -> "UpstreamUrl":
         """Reads a URL that the configuration has checked."""
         parts = urlsplit(url)
         scheme = parts.scheme.lower()
@@ -57,19 +57,19 @@ class Base:
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-class Way(msgspec.Struct, Generic[R], frozen=True):
+class RouteMatch(msgspec.Struct, Generic[R], frozen=True):
     """Where a request goes: its route, the target to send, the path to record."""
 
     route: R
     target: str
     path: str
-    named: str = ""
+    proxied_as: str = ""
     """How a caller that uses the gateway as its HTTP proxy named the upstream: `http://authority`; else empty."""
     method: str = ""
     """The method that decides on retries, where the request names another one beside its own (`method_override`)."""
 
 
-class Prefixes(Generic[R]):
+class PrefixTable(Generic[R]):
     """Longest prefix on segment borders; the cost grows with the segments of a path, not with the number of routes."""
 
     def __init__(self, entries: Iterable[tuple[str, R]]) -> None:
@@ -89,7 +89,7 @@ class Prefixes(Generic[R]):
                 end = prefix.rfind("/", 0, end)
         return inner
 
-    def stem(self, path: str) -> int:
+    def unbranched_end(self, path: str) -> int:
         """The end of the first head of a path below which no prefix lies: `find` gives the same value for all that goes
         on behind it with a slash. -1 where nothing does.
         """
@@ -109,20 +109,20 @@ class Prefixes(Generic[R]):
         return None
 
 
-class Origins(Generic[R]):
+class OriginTable(Generic[R]):
     """What lies under which upstream URL: for absolute targets and for URLs in replies."""
 
-    def __init__(self, entries: Iterable[tuple[Base, R]]) -> None:
+    def __init__(self, entries: Iterable[tuple[UpstreamUrl, R]]) -> None:
         grouped: dict[tuple[str, int], list[tuple[str, R]]] = {}
         for base, value in entries:
             grouped.setdefault((base.host, base.port), []).append((base.path, value))
-        self._by_origin = {origin: Prefixes(paths) for origin, paths in grouped.items()}
+        self._by_origin = {origin: PrefixTable(paths) for origin, paths in grouped.items()}
 
-    def knows(self, scheme: str, authority: str) -> bool:
+    def has_origin(self, scheme: str, authority: str) -> bool:
         """True when some upstream is at this authority."""
-        return bool(self.at(scheme, authority))
+        return bool(self.prefixes_at(scheme, authority))
 
-    def at(self, scheme: str, authority: str) -> list[Prefixes[R]]:
+    def prefixes_at(self, scheme: str, authority: str) -> list[PrefixTable[R]]:
         """Gives the paths of the upstreams at this authority."""
         return [self._by_origin[origin] for origin in _origins(scheme, authority) if origin in self._by_origin]
 
@@ -135,15 +135,15 @@ class Origins(Generic[R]):
         return None
 
 
-class Routing(Generic[R]):
+class Router(Generic[R]):
     """The compiled table of routes."""
 
-    def __init__(self, entries: Iterable[tuple[str, Base, R]]) -> None:
+    def __init__(self, entries: Iterable[tuple[str, UpstreamUrl, R]]) -> None:
         listed = list(entries)
-        self._paths = Prefixes((path, (base.path, base.path.rstrip("/"), value)) for path, base, value in listed)
-        self._origins = Origins((base, value) for _, base, value in listed)
+        self._paths = PrefixTable((path, (base.path, base.path.rstrip("/"), value)) for path, base, value in listed)
+        self._origins = OriginTable((base, value) for _, base, value in listed)
 
-    def find(self, target: str) -> Way[R]:
+    def resolve_path(self, target: str) -> RouteMatch[R]:
         """Settles an origin-form target. Raises BadRequest for an ambiguous path, NoRoute where no prefix fits."""
         path, query = _split(target)
         found = self._paths.find(path) if path.startswith("/") else None
@@ -151,21 +151,21 @@ class Routing(Generic[R]):
             raise NoRoute
         (whole, stem, route), rest = found
         # A call to the route's own path reaches the upstream URL as it is written; else the rest takes its place.
-        return Way(route, (stem + rest if rest else whole) + query, path)
+        return RouteMatch(route, (stem + rest if rest else whole) + query, path)
 
-    def find_absolute(self, target: str) -> Way[R] | None:
+    def resolve_absolute(self, target: str) -> RouteMatch[R] | None:
         """Settles an absolute-form target that lies under a route's upstream (RFC 9112 §3.2.2); None where its
         authority is nobody's upstream. Raises BadRequest and NoRoute as `find` does.
         """
         parts = ABSOLUTE.fullmatch(target)
-        if parts is None or not self._origins.knows(parts[1].lower(), parts[2]):
+        if parts is None or not self._origins.has_origin(parts[1].lower(), parts[2]):
             return None
         scheme = parts[1].lower()
         path, query = _split(parts[3] if parts[3].startswith("/") else "/" + parts[3])
         found = self._origins.find(scheme, parts[2], path)
         if found is None:
             raise NoRoute
-        return Way(found[0], path + query, path, named=f"{scheme}://{parts[2]}")
+        return RouteMatch(found[0], path + query, path, proxied_as=f"{scheme}://{parts[2]}")
 
 
 def split_absolute(target: str) -> tuple[str, str] | None:

@@ -1,6 +1,6 @@
 """Before step 3 of the walk: what a SOAP caller says of itself within its message stays here."""
 
-from gateway.oic.envelopes import Screen, may_be_soap
+from gateway.oic.envelopes import SoapCredentialFilter, may_be_soap
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.requests import RequestHead
 
@@ -8,24 +8,24 @@ SOAP_TRIGGERS = "/ic/ws/"
 """In the path of every SOAP trigger of OIC."""
 
 
-def is_screened(head: RequestHead, target: str) -> bool:
+def may_carry_soap_credentials(head: RequestHead, target: str) -> bool:
     """Whether the request's body, which there is, may be a SOAP message."""
-    noted = head.noted
+    noted = head.known_fields
     return may_be_soap(
         noted.get(b"content-type"), soap_action=b"soapaction" in noted, is_soap_route=SOAP_TRIGGERS in target
     )
 
 
-async def screen(exchange: Exchange, head: RequestHead, target: str, idle: float) -> None:
+async def strip_soap_credentials(exchange: Exchange, head: RequestHead, target: str, idle: float) -> None:
     """Cuts the caller's own credentials out of the message. Raises BadRequest where they cannot be seen, CallerGone."""
-    noted = head.noted
-    seen = Screen(
+    noted = head.known_fields
+    seen = SoapCredentialFilter(
         noted.get(b"content-type"),
         soap_action=b"soapaction" in noted,
         is_soap_route=SOAP_TRIGGERS in target,
         coding=noted.get(b"content-encoding"),
     )
     try:
-        await exchange.body.screen(seen, idle=idle)
+        await exchange.body.inspect(seen, idle=idle)
     finally:
-        exchange.soap = seen.space or exchange.soap
+        exchange.soap_namespace = seen.space or exchange.soap_namespace

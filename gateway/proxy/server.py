@@ -15,64 +15,74 @@ from typing import Protocol, cast
 
 from gateway.binding import are_readable
 from gateway.errors import BadRequest, CallerGone, Draining, GatewayError, RequestTimeout
-from gateway.proxy.body import NO_BODY, CallerBody
-from gateway.proxy.chunks import ChunkReader
+from gateway.proxy.body import NO_BODY, RequestBody
+from gateway.proxy.chunks import ChunkedDecoder
 from gateway.proxy.half_close import is_gone, keep_probing
-from gateway.proxy.headers import CALLER
-from gateway.proxy.pace import Paced
-from gateway.proxy.places import Places, Refusal
+from gateway.proxy.headers import REQUEST_RULES
+from gateway.proxy.pace import FlowControl
+from gateway.proxy.places import ConnectionLimits, RefusalReason
 from gateway.proxy.requests import (
-    Limits,
     RequestHead,
-    check_beginning,
+    RequestLimits,
+    check_partial_head,
     may_begin_request,
     read_request,
     skip_empty_lines,
 )
 
-KEEPALIVE = 75.0
+KEEPALIVE_TIMEOUT = 75.0
 """Seconds that a connection may stand idle, and that a head may take."""
-BRIEF = 5.0
+REJECTED_TIMEOUT = 5.0
 """The same for one that will not be served."""
-LINGER = 5.0
+LINGER_TIMEOUT = 5.0
 GRACE = 1.0
 """Seconds that a connection without a request stays open at a stop: a request may be on its way."""
 LOOK = 0.02
 WATCH_FIRST, WATCH = 0.01, 1.0  # seconds between looks at a caller that has ended its side
-AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
-REMEMBERED = 4 * 1024  # bytes of a head that is remembered with its connection
-OVERHEAD = 16 * 1024  # bytes that chunk extensions and trailers of a body may have
+READ_AHEAD = 64 * 1024  # bytes of later requests that are read while one is under way
+CACHED_HEAD_LIMIT = 4 * 1024  # bytes of a head that is remembered with its connection
+CHUNK_OVERHEAD = 16 * 1024  # bytes that chunk extensions and trailers of a body may have
 EMPTY = 1024  # bytes of empty lines that are skipped before a request
 END_OF_HEAD = b"\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
-class Handler(Protocol):
+class RequestHandler(Protocol):
     """What serves the requests."""
 
-    async def serve(self, caller: "CallerConnection", head: RequestHead, body: CallerBody) -> bool:
+    async def serve(self, caller: "CallerConnection", head: RequestHead, body: RequestBody) -> bool:
         """Answers one request; true when another may follow on its connection."""
 
-    def refuse(self, caller: "CallerConnection", error: GatewayError, said: bytes) -> None:
+    def reject(self, caller: "CallerConnection", error: GatewayError, said: bytes) -> None:
         """Answers what could not even be read as a request."""
 
     def note_trailing(self, caller: "CallerConnection", count: int) -> None:
         """Tells operators of bytes behind a request whose record has been written; the connection ends."""
 
-    def accepts(self, peer: str | None) -> bool:
+    def is_allowed(self, peer: str | None) -> bool:
         """Whether this address may call."""
 
 
-class CallerConnection(Paced):
+class CallerConnection(FlowControl):
     """One caller's connection. `peer` is its address, None for a unix socket; `refusal` says why it holds no place;
     `is_serving` that a request is under way, in `task`; `is_behind` that it takes its reply slower than it comes;
     `settled` is for the walk to remember what the last head came to.
     """
 
     __slots__ = (
-        *("_block", "_body", "_buffer", "_deadline", "_end", "_fault", "_has_begun", "_head"),
-        *("_has_ended", "_is_deaf", "_is_held", "_loop", "_patience", "_seen", "_server", "_skipped", "_timer"),
-        *("_trailing", "_transport", "_waiter", "_watch", "is_serving", "peer", "refusal", "settled", "task"),
+        *("_last_block", "_body", "_buffer", "_deadline", "_head_end", "_error", "_head_started", "_last_head"),
+        *(
+            "_has_ended",
+            "_discarding",
+            "_reading_paused",
+            "_loop",
+            "_idle_timeout",
+            "_scanned",
+            "_server",
+            "_skipped",
+            "_timer",
+        ),
+        *("_trailing", "_transport", "_waiter", "_watch", "is_serving", "peer", "refusal", "cached_match", "task"),
     )
 
     def __init__(self, server: "CallerServer", loop: asyncio.AbstractEventLoop) -> None:
@@ -85,19 +95,19 @@ class CallerConnection(Paced):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._buffer = b""
-        self._block: bytes | None = None
-        self._head: RequestHead | None = None
-        self.settled: object = None
-        self._seen = 0
-        self._end = -1
+        self._last_block: bytes | None = None
+        self._last_head: RequestHead | None = None
+        self.cached_match: object = None
+        self._scanned = 0
+        self._head_end = -1
         self._skipped = self._trailing = 0
-        self._has_begun = self._has_ended = False
+        self._head_started = self._has_ended = False
         self._watch: asyncio.TimerHandle | None = None
-        self._patience = KEEPALIVE
-        self.refusal: Refusal | None = None
-        self._fault: GatewayError | None = None
-        self._body: CallerBody | None = None
-        self._is_deaf = self._is_held = False
+        self._idle_timeout = KEEPALIVE_TIMEOUT
+        self.refusal: RefusalReason | None = None
+        self._error: GatewayError | None = None
+        self._body: RequestBody | None = None
+        self._discarding = self._reading_paused = False
         self.is_serving = False
         self.peer: str | None = None
 
@@ -115,8 +125,8 @@ class CallerConnection(Paced):
 
     async def drain(self, idle: float) -> None:
         """Waits until the caller has room. Raises CallerGone where it takes nothing for `idle` seconds."""
-        while self.is_behind and (transport := self._transport) is not None:
-            if not await self.has_taken(transport, idle):
+        while self.write_paused and (transport := self._transport) is not None:
+            if not await self.wait_writable(transport, idle):
                 raise CallerGone(reason="the caller stopped reading")
 
     def abort(self) -> None:
@@ -147,22 +157,22 @@ class CallerConnection(Paced):
     @property
     def trailing(self) -> int:
         """Bytes that came behind the present request and cannot begin another; for its record and its reply."""
-        if self._buffer and not self._is_deaf and self._is_trailing(self._buffer):
+        if self._buffer and not self._discarding and self._is_trailing(self._buffer):
             self._trailing = len(self._buffer)
         return self._trailing
 
     # Called at a stop -----------------------------------------------------------------------------------------------
 
     @property
-    def is_over(self) -> bool:
+    def over_limit(self) -> bool:
         """The connection is closed, and the caller's side of the system has all that was written."""
         transport = self._transport
         return transport is None or (transport.is_closing() and not transport.get_write_buffer_size())
 
     def is_resting(self, since: float) -> bool:
         """No request is under way or complete here, nor has any byte of one come after `since`."""
-        is_waiting = self._waiter is not None and not self._waiter.done() and self._end < 0
-        return is_waiting and self._deadline - self._patience <= since
+        is_waiting = self._waiter is not None and not self._waiter.done() and self._head_end < 0
+        return is_waiting and self._deadline - self._idle_timeout <= since
 
     def descriptor(self) -> int:
         """The file descriptor of the connection; -1 when it is closed."""
@@ -173,7 +183,7 @@ class CallerConnection(Paced):
         if self._buffer in {b"", b"\r"} or self._waiter is None:
             self.close()
         else:
-            self._fault = Draining(retry_after=1)
+            self._error = Draining(retry_after=1)
             self._waiter.set_result(None)
 
     # Called by the transport ----------------------------------------------------------------------------------------
@@ -183,35 +193,35 @@ class CallerConnection(Paced):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else None
-        self._take_place()
-        self._deadline = self._loop.time() + self._patience
-        self._timer = self._loop.call_at(self._deadline, self._on_time)
-        self.task = self._loop.create_task(self._converse())
+        self._admit()
+        self._deadline = self._loop.time() + self._idle_timeout
+        self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        self.task = self._loop.create_task(self._serve_requests())
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of requests; behind broken ones none are read."""
-        if self._is_deaf:
+        if self._discarding:
             return
         body = self._body
         if body is not None:
             data = body.feed(data)
-            if body.arrived or body.broken is not None:
+            if body.is_complete or body.error is not None:
                 self._body = None
-                self._is_deaf = body.broken is not None
+                self._discarding = body.error is not None
             if not data:
                 return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._waiter is not None and self._end < 0:  # a loop may read more before the walk has had its turn
-            self._scan()
-        elif len(self._buffer) > AHEAD:
-            self._flow(False)  # noqa: FBT003 - go or stop, in one word
+        if self._waiter is not None and self._head_end < 0:  # a loop may read more before the walk has had its turn
+            self._find_head_end()
+        elif len(self._buffer) > READ_AHEAD:
+            self._set_reading(False)  # noqa: FBT003 - go or stop, in one word
 
     def eof_received(self) -> bool:
         """asyncio: the caller ended its side. After a whole request that may be all that it has to say, and the reply
         is still awaited; else the transport closes.
         """
-        has_request = self.is_serving or self._end >= 0 or END_OF_HEAD in self._buffer
-        if self._is_deaf or self._body is not None or not has_request:
+        has_request = self.is_serving or self._head_end >= 0 or END_OF_HEAD in self._buffer
+        if self._discarding or self._body is not None or not has_request:
             return False
         self._has_ended = True
         self._watch_peer(WATCH_FIRST, was_held=False)
@@ -221,7 +231,7 @@ class CallerConnection(Paced):
         """asyncio: the caller is gone."""
         self._transport = None
         self._server.connections.discard(self)
-        self._server.places.leave(self.peer, self.refusal)
+        self._server.admitted.release(self.peer, self.refusal)
         if self._watch is not None:
             self._watch.cancel()
         if self._timer is not None:
@@ -231,15 +241,15 @@ class CallerConnection(Paced):
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
-    def _take_place(self) -> None:
+    def _admit(self) -> None:
         """Whoever may not call, or comes as one too many, is told so if it asks at once; it takes nobody's place."""
         server = self._server
         server.connections.add(self)
-        self.refusal = server.places.enter(self.peer, is_allowed=server.handler.accepts(self.peer))
+        self.refusal = server.admitted.admit(self.peer, is_allowed=server.handler.is_allowed(self.peer))
         if self.refusal is not None:
-            self._patience = BRIEF
+            self._idle_timeout = REJECTED_TIMEOUT
             server.on_refused(self.refusal, self.peer)
-            if server.places.is_crowded:
+            if server.admitted.is_crowded:
                 self.abort()
 
     def _watch_peer(self, delay: float, *, was_held: bool) -> None:
@@ -262,16 +272,16 @@ class CallerConnection(Paced):
 
         self._watch = self._loop.call_later(delay, look)
 
-    async def _converse(self) -> None:
+    async def _serve_requests(self) -> None:
         """Serves the requests of this connection one after the other."""
         handler = self._server.handler
         stays = True
-        while stays and (block := await self._next_block()) is not None:
+        while stays and (block := await self._next_head()) is not None:
             self.is_serving = True
             try:
                 head = self._read(block)
                 stays = head is not None and await handler.serve(self, head, self._begin_body(head))
-                await self._keep_pace()
+                await self._apply_backpressure()
             except CallerGone:
                 stays = False
                 self.abort()
@@ -280,15 +290,15 @@ class CallerConnection(Paced):
                 raise
             finally:
                 self.is_serving = False
-            self._deadline = self._loop.time() + self._patience
-        await self._part()
+            self._deadline = self._loop.time() + self._idle_timeout
+        await self._lingering_close()
 
-    async def _keep_pace(self) -> None:
+    async def _apply_backpressure(self) -> None:
         """Before the next request: a caller that does not read is not answered further, and one that has sent many at
         once lets the others in between. Raises CallerGone for one that reads nothing for long.
         """
-        if self.is_behind:
-            await self.drain(KEEPALIVE)
+        if self.write_paused:
+            await self.drain(KEEPALIVE_TIMEOUT)
         if self._buffer:
             await asyncio.sleep(0)
 
@@ -296,46 +306,46 @@ class CallerConnection(Paced):
         """Reads a head, or answers why it cannot be read. A caller that keeps its connection tends to say the same head
         again and again: what it said last is remembered.
         """
-        if block == self._block:
-            return self._head
+        if block == self._last_block:
+            return self._last_head
         try:
-            self._head = read_request(block, self._server.limits, CALLER)
+            self._last_head = read_request(block, self._server.limits, REQUEST_RULES)
         except GatewayError as error:
-            self._give_up(error, block)
+            self._reject(error, block)
             return None
-        self._block = block if len(block) <= REMEMBERED else None
-        return self._head
+        self._last_block = block if len(block) <= CACHED_HEAD_LIMIT else None
+        return self._last_head
 
-    async def _next_block(self) -> bytes | None:
+    async def _next_head(self) -> bytes | None:
         """The next head without its last line ends; None where the caller sent none and the time is over."""
         if self._buffer:
-            self._scan()
-        while self._end < 0 and self._fault is None:
+            self._find_head_end()
+        while self._head_end < 0 and self._error is None:
             if self._has_ended:
                 return None
-            if self._is_held:
-                self._flow(True)  # noqa: FBT003 - go or stop, in one word
+            if self._reading_paused:
+                self._set_reading(True)  # noqa: FBT003 - go or stop, in one word
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-        if self._fault is not None:
-            self._give_up(self._fault, self._buffer)
+        if self._error is not None:
+            self._reject(self._error, self._buffer)
             return None
-        block, self._buffer = self._buffer[: self._end], self._buffer[self._end + 4 :]
-        self._end, self._seen, self._skipped, self._has_begun = -1, 0, 0, False
+        block, self._buffer = self._buffer[: self._head_end], self._buffer[self._head_end + 4 :]
+        self._head_end, self._scanned, self._skipped, self._head_started = -1, 0, 0, False
         return block
 
-    def _scan(self) -> None:
+    def _find_head_end(self) -> None:
         """Looks for the end of a head in what has come."""
         buffer = self._buffer
         if buffer[:1] <= b"\r" or self._skipped > EMPTY:  # an empty line, or what cannot begin a request
             buffer = self._skip_empty_lines()
-        self._end = buffer.find(END_OF_HEAD, self._seen)
-        if self._end < 0:
-            self._check_beginning(buffer)
-        if (self._end >= 0 or self._fault is not None) and self._waiter is not None and not self._waiter.done():
+        self._head_end = buffer.find(END_OF_HEAD, self._scanned)
+        if self._head_end < 0:
+            self._check_partial_head(buffer)
+        if (self._head_end >= 0 or self._error is not None) and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _skip_empty_lines(self) -> bytes:
@@ -344,59 +354,59 @@ class CallerConnection(Paced):
         """
         rest = skip_empty_lines(self._buffer)
         self._skipped += len(self._buffer) - len(rest)
-        self._buffer, self._seen = rest, 0
+        self._buffer, self._scanned = rest, 0
         if self._skipped > EMPTY and rest:
-            self._fault = BadRequest(f"More than {EMPTY} bytes of empty lines came before the request.")
+            self._error = BadRequest(f"More than {EMPTY} bytes of empty lines came before the request.")
         return rest
 
-    def _check_beginning(self, buffer: bytes) -> None:
+    def _check_partial_head(self, buffer: bytes) -> None:
         if buffer in {b"", b"\r"}:
             return
-        if not self._has_begun:  # the head's own time begins with its first byte
-            self._has_begun = True
-            self._deadline = self._loop.time() + self._patience
+        if not self._head_started:  # the head's own time begins with its first byte
+            self._head_started = True
+            self._deadline = self._loop.time() + self._idle_timeout
         try:
-            check_beginning(buffer, self._seen, self._server.limits)
+            check_partial_head(buffer, self._scanned, self._server.limits)
         except GatewayError as error:
-            self._fault = error
+            self._error = error
         if self._is_trailing(buffer):
-            self._fault = BadRequest()
-        self._seen = max(0, len(buffer) - 3)
+            self._error = BadRequest()
+        self._scanned = max(0, len(buffer) - 3)
 
     def _is_trailing(self, data: bytes) -> bool:
         """These bytes follow the body of a request, and begin no other request."""
-        return self._head is not None and self._head.may_trail and not may_begin_request(data)
+        return self._last_head is not None and self._last_head.may_trail and not may_begin_request(data)
 
-    def _begin_body(self, head: RequestHead) -> CallerBody:
+    def _begin_body(self, head: RequestHead) -> RequestBody:
         """The body that follows a head, fed with what of it has come."""
-        if head.fault is not None:  # where its body ends, if it has one, cannot be known
-            self._is_deaf = True
-        if head.fault is not None or not head.has_body:
+        if head.error is not None:  # where its body ends, if it has one, cannot be known
+            self._discarding = True
+        if head.error is not None or not head.has_body:
             return NO_BODY
-        chunks = ChunkReader(OVERHEAD) if head.chunked else None
-        body = CallerBody(head.length or 0, chunks=chunks, flow=self._flow)
+        chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
+        body = RequestBody(head.length or 0, chunks=chunks, flow=self._set_reading)
         self._body = body
         data, self._buffer = self._buffer, b""
-        if self._is_held:
-            self._flow(True)  # noqa: FBT003 - go or stop, in one word
+        if self._reading_paused:
+            self._set_reading(True)  # noqa: FBT003 - go or stop, in one word
         if data:
             self.data_received(data)
-        if self._has_ended and not body.arrived and body.broken is None:  # its rest can come no more
+        if self._has_ended and not body.is_complete and body.error is None:  # its rest can come no more
             self.close()
         return body
 
-    def _give_up(self, error: GatewayError, said: bytes) -> None:
+    def _reject(self, error: GatewayError, said: bytes) -> None:
         """Answers what cannot be read; nothing more is read behind it. What is no request is not answered either: a
         pool would take that for the answer to its next one.
         """
-        self._is_deaf = True
+        self._discarding = True
         if not self._is_trailing(said):
-            self._server.handler.refuse(self, error, said)
+            self._server.handler.reject(self, error, said)
         elif not self._trailing:
             rest = 0 if said is self._buffer else len(END_OF_HEAD) + len(self._buffer)
             self._server.handler.note_trailing(self, len(said) + rest)
 
-    async def _part(self) -> None:
+    async def _lingering_close(self) -> None:
         """Ends the connection behind its last reply. While the caller may still send, a close would meet that with RST,
         which can destroy the reply on its way (RFC 9112 §9.6): so only our side closes now, the rest when the caller's
         has.
@@ -404,17 +414,17 @@ class CallerConnection(Paced):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if (self._is_deaf or self._body is not None or self._buffer) and not self._has_ended:
-            self._is_deaf = True
-            self._flow(True)  # noqa: FBT003 - as above
+        if (self._discarding or self._body is not None or self._buffer) and not self._has_ended:
+            self._discarding = True
+            self._set_reading(True)  # noqa: FBT003 - as above
             transport.write_eof()
             await asyncio.sleep(self._server.linger)  # the caller's close cancels it
         transport.close()
 
-    def _flow(self, go: bool) -> None:  # noqa: FBT001 - go or stop, in one word
+    def _set_reading(self, go: bool) -> None:  # noqa: FBT001 - go or stop, in one word
         if self._transport is None or self._transport.is_closing():
             return
-        self._is_held = not go
+        self._reading_paused = not go
         if self._has_ended:  # nothing is read any more
             return
         if go:
@@ -422,23 +432,25 @@ class CallerConnection(Paced):
         else:
             self._transport.pause_reading()
 
-    def _on_time(self) -> None:
+    def _on_timer(self) -> None:
         """One timer for the whole connection: set anew only when it has run down, not with every request."""
         now = self._loop.time()
         if self.is_serving or now < self._deadline:
-            self._timer = self._loop.call_at(now + KEEPALIVE if self.is_serving else self._deadline, self._on_time)
+            self._timer = self._loop.call_at(
+                now + KEEPALIVE_TIMEOUT if self.is_serving else self._deadline, self._on_timer
+            )
         elif self._is_head_due() and self._waiter is not None and not self._waiter.done():
-            self._fault = RequestTimeout("The head of the request did not come to its end in time.")
+            self._error = RequestTimeout("The head of the request did not come to its end in time.")
             self._waiter.set_result(None)
         elif self._transport is not None and self._transport.is_closing():  # it does not take its last bytes
             self.abort()
         else:
             self.close()
-            self._timer = self._loop.call_at(now + KEEPALIVE, self._on_time)
+            self._timer = self._loop.call_at(now + KEEPALIVE_TIMEOUT, self._on_timer)
 
     def _is_head_due(self) -> bool:
         """A head has begun. Behind a body a word alone may as well be the end of one that was too long."""
-        return self._has_begun and (self._head is None or not self._head.may_trail or b" " in self._buffer)
+        return self._head_started and (self._last_head is None or not self._last_head.may_trail or b" " in self._buffer)
 
 
 class CallerServer:
@@ -446,12 +458,12 @@ class CallerServer:
 
     def __init__(
         self,
-        handler: Handler,
-        limits: Limits,
+        handler: RequestHandler,
+        limits: RequestLimits,
         *,
-        places: Places | None = None,
-        on_refused: Callable[[Refusal, str | None], None] = lambda *_: None,
-        linger: float = LINGER,
+        places: ConnectionLimits | None = None,
+        on_refused: Callable[[RefusalReason, str | None], None] = lambda *_: None,
+        linger: float = LINGER_TIMEOUT,
     ) -> None:
         """`places` admits connections, by default as many as `limits` say; `on_refused` learns of each that is not
         admitted; `linger`: seconds that a caller is given to take its last reply and close.
@@ -460,7 +472,7 @@ class CallerServer:
         self.limits = limits
         self.linger = linger
         self.connections: set[CallerConnection] = set()
-        self.places = places or Places(limits.connections, refused=limits.connections)
+        self.admitted = places or ConnectionLimits(limits.connections, refused=limits.connections)
         self.on_refused = on_refused
 
     def __call__(self) -> CallerConnection:
@@ -473,7 +485,7 @@ class CallerServer:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while any(not connection.is_over for connection in self.connections):
+        while any(not connection.over_limit for connection in self.connections):
             now = loop.time()
             self.close_idle(now - grace if now - grace >= began else -math.inf)
             await asyncio.sleep(LOOK)
@@ -488,7 +500,7 @@ class CallerServer:
             if descriptor not in unread:
                 connection.end_rest()
 
-    def cut(self) -> None:
+    def abort_all(self) -> None:
         """Breaks the connections that carry a request, visibly."""
         for connection in list(self.connections):
             if connection.is_serving:

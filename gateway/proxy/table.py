@@ -8,25 +8,25 @@ import msgspec
 from gateway.oauth.source import TokenSource
 from gateway.observe.meters import RouteMeter
 from gateway.oic.developer import is_developer_call
-from gateway.oic.instances import Search
-from gateway.oic.trouble import RouteTrouble
+from gateway.oic.instances import InstanceIdRules
+from gateway.oic.trouble import RouteHealth
 from gateway.proxy.admission import Admission
 from gateway.proxy.attempts import Replay
-from gateway.proxy.outgoing import Edits
+from gateway.proxy.outgoing import RequestEdits
 from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.requests import RequestHead
-from gateway.proxy.rewriting import Names
-from gateway.proxy.routing import Base, Routing, Way
-from gateway.proxy.upstream import Share, Upstream
+from gateway.proxy.rewriting import UrlMap
+from gateway.proxy.routing import RouteMatch, Router, UpstreamUrl
+from gateway.proxy.upstream import ConnectionPool, Share
 
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class Place(NamedTuple):
+class UpstreamTarget(NamedTuple):
     """An origin that requests of a route go to."""
 
-    base: Base
-    upstream: Upstream
+    base: UpstreamUrl
+    pool: ConnectionPool
     share: Share
     """What the route uses of the pool."""
     host_line: bytes
@@ -48,42 +48,42 @@ class Route:
     idempotent: bool
     replay_limit: int
     origins: frozenset[str]
-    kept: frozenset[bytes]
+    response_fields: frozenset[bytes]
     """Fields of a reply that pass on this route only."""
     rewrite: frozenset[str]
-    edits: Edits | None
-    ids: Search
+    edits: RequestEdits | None
+    instance_id_rules: InstanceIdRules
     source: TokenSource
-    place: Place
-    design: Place | None
+    target: UpstreamTarget
+    design_target: UpstreamTarget | None
     """Where a 307 of the developer API may lead."""
     is_developer: bool
     """The configuration says so of all that lies under the upstream: it names the design host."""
     meter: RouteMeter
-    trouble: RouteTrouble
+    health: RouteHealth
     """What ails it at present."""
 
     @property
-    def base(self) -> Base:
+    def base(self) -> UpstreamUrl:
         """The upstream URL."""
-        return self.place.base
+        return self.target.base
 
     def follows(self, target: str) -> bool:
         """Return whether a 307 to a request for this target may be followed: it is one for the developer API."""
         return self.is_developer or is_developer_call(target.partition("?")[0])
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def targets(self) -> tuple[UpstreamTarget, ...]:
         """All origins that requests may go to."""
-        return (self.place,) if self.design is None else (self.place, self.design)
+        return (self.target,) if self.design_target is None else (self.target, self.design_target)
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class RouteTable:
     """All routes of one configuration; replaced whole when the configuration is read again."""
 
-    routing: Routing[Route]
-    names: Names
+    routing: Router[Route]
+    url_map: UrlMap
     admission: Admission
     own: OwnAuthorities
     body_limit: int | None
@@ -92,10 +92,10 @@ class Table:
     """The gateway in its replies; empty: as its caller named it."""
 
 
-class Settled(msgspec.Struct):
+class CachedMatch(msgspec.Struct):
     """What steps 1 and 2 made of the last head on a connection, while the table is the same."""
 
     head: RequestHead
-    table: Table
+    table: RouteTable
     host: bytes | None
-    way: Way[Route]
+    match: RouteMatch[Route]

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.network.dialing import Origin
-from gateway.proxy.connection import Connection
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.dialing import dial
 
 
@@ -22,10 +22,10 @@ class ConnectionBudget:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._pools: WeakSet[Upstream] = WeakSet()
+        self._pools: WeakSet[ConnectionPool] = WeakSet()
         self._most = 0
 
-    def join(self, pool: "Upstream") -> None:
+    def join(self, pool: "ConnectionPool") -> None:
         """Counts a pool's connections from now on."""
         self._pools.add(pool)
         self._most = sum(pool.size for pool in self._pools)
@@ -47,10 +47,10 @@ class Share:
 
     def __init__(self) -> None:
         self.in_use = 0
-        self.waiters: deque[asyncio.Future[Connection | None]] = deque()
+        self.waiters: deque[asyncio.Future[UpstreamConnection | None]] = deque()
 
 
-class Upstream:
+class ConnectionPool:
     """A pool for one origin: at most `size` connections, none idle for longer than `idle` or older than `max_age`
     seconds.
 
@@ -68,13 +68,13 @@ class Upstream:
             budget.join(self)
         self._idle_limit = idle
         self._max_age = max_age
-        self._idle: deque[Connection] = deque()
-        self._busy: dict[Connection, Share] = {}
+        self._idle: deque[UpstreamConnection] = deque()
+        self._busy: dict[UpstreamConnection, Share] = {}
         self._dialing = 0
         self._shares: dict[str, Share] = {}
         self._most = size
         self._line: deque[Share] = deque()
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._expiry_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._whole = Share()
@@ -95,7 +95,7 @@ class Upstream:
             "waiting": sum(len(share.waiters) for share in self._line),
         }
 
-    def take(self, share: Share | None = None) -> Connection | None:
+    def try_acquire(self, share: Share | None = None) -> UpstreamConnection | None:
         """Gives an idle connection that is known to be alive, or None. Never waits, and passes nobody by: a connection
         is idle only while no one is in line whose route may have it.
         """
@@ -104,14 +104,14 @@ class Upstream:
             return None
         while self._idle:
             connection = self._idle.pop()
-            if self._loop.time() - connection.opened_at < self._max_age and connection.is_quiet():
+            if self._loop.time() - connection.opened_at < self._max_age and connection.is_idle_clean():
                 self._busy[connection] = share
                 share.in_use += 1
                 return connection
             connection.abort()
         return None
 
-    async def acquire(self, within: float, *, fresh: bool = False, share: Share | None = None) -> Connection:
+    async def acquire(self, within: float, *, fresh: bool = False, share: Share | None = None) -> UpstreamConnection:
         """Gives a connection within so many seconds: to each route in the order of asking, to several routes in turn;
         `fresh`: a new one where nobody is in line. Raises Overloaded where no place came free, and UpstreamUnreachable
         where none could be made.
@@ -120,7 +120,7 @@ class Upstream:
         is_in_line = True
         try:
             async with asyncio.timeout(within):
-                granted = await self._turn(share, fresh=fresh)
+                granted = await self._wait_turn(share, fresh=fresh)
                 if granted is not None:
                     return granted
                 is_in_line = False
@@ -130,21 +130,21 @@ class Upstream:
                 raise Overloaded(reason=f"{self.origin.name}: {self._why_full(share)}", retry_after=1) from None
             raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Takes a connection back: kept where another exchange may follow, dropped otherwise."""
-        if connection.finish():
+        if connection.end_exchange():
             self._put_back(connection)
         else:
             self._drop(connection)
         if self._line:
-            self._admit()
+            self._grant_waiters()
 
     def close(self) -> None:
         """Drops the idle connections; busy ones are dropped as they come back."""
         self._closed = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+            self._expiry_timer = None
         while self._idle:
             self._idle.pop().abort()
 
@@ -168,32 +168,32 @@ class Upstream:
             return f"the route uses its share of `pool.size` ({self._most} of {self.size})"
         return f"all {self.size} connections are busy (`pool.size`)"
 
-    async def _turn(self, share: Share, *, fresh: bool) -> Connection | None:
+    async def _wait_turn(self, share: Share, *, fresh: bool) -> UpstreamConnection | None:
         """Waits in line for an idle connection, or for None: a counted place to dial in."""
         if not share.waiters and share.in_use < self._most:
-            if not fresh and (connection := self.take(share)) is not None:
+            if not fresh and (connection := self.try_acquire(share)) is not None:
                 return connection
             if fresh and self._idle and not self._has_room():
                 self._idle.popleft().abort()
             if self._has_room():
                 self._begin_dialing(share)
                 return None
-        turn: asyncio.Future[Connection | None] = self._loop.create_future()
+        turn: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
         if not share.waiters:
             self._line.append(share)
         share.waiters.append(turn)
         try:
             granted = await turn
         except asyncio.CancelledError:
-            self._give_up(turn, share)
+            self._leave_queue(turn, share)
             raise
-        if granted is not None and not granted.is_quiet():  # it was lost on the way here
+        if granted is not None and not granted.is_idle_clean():  # it was lost on the way here
             self._drop(granted)
             self._begin_dialing(share)
             return None
         return granted
 
-    def _give_up(self, turn: "asyncio.Future[Connection | None]", share: Share) -> None:
+    def _leave_queue(self, turn: "asyncio.Future[UpstreamConnection | None]", share: Share) -> None:
         """Leaves the line. A turn that had already come is handed on."""
         if turn.cancelled():
             if turn in share.waiters:
@@ -206,9 +206,9 @@ class Upstream:
             self._put_back(granted)
         else:
             self._end_dialing(share)
-        self._admit()
+        self._grant_waiters()
 
-    def _admit(self) -> None:
+    def _grant_waiters(self) -> None:
         """Gives what is free to those in line: to each route that may have more, in turn."""
         blocked = 0
         while blocked < len(self._line) and (self._idle or self._has_room()):
@@ -223,7 +223,7 @@ class Upstream:
             blocked = 0
             if turn.done():
                 continue
-            connection = self.take(share)
+            connection = self.try_acquire(share)
             if connection is None:
                 self._begin_dialing(share)
             turn.set_result(connection)
@@ -236,51 +236,51 @@ class Upstream:
         self._dialing -= 1
         share.in_use -= 1
 
-    async def _dial(self, share: Share) -> Connection:
+    async def _dial(self, share: Share) -> UpstreamConnection:
         """Dials in a place that was counted beforehand."""
         if self._budget is not None:
             self._budget.make_room()
         try:
-            connection = await dial(self.origin, self._lost)
+            connection = await dial(self.origin, self._on_lost)
             if not connection.is_open:
                 raise UpstreamUnreachable(reason=f"{self.origin.name}: the connection closed as soon as it was made")
             self._busy[connection] = share
             share.in_use += 1
         finally:
             self._end_dialing(share)
-            self._admit()
+            self._grant_waiters()
         return connection
 
-    def _put_back(self, connection: Connection) -> None:
+    def _put_back(self, connection: UpstreamConnection) -> None:
         if self._closed:
             self._drop(connection)
             return
         self._leave(connection)
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(self._idle_limit, self._sweep)
+        if self._expiry_timer is None:
+            self._expiry_timer = self._loop.call_later(self._idle_limit, self._close_expired)
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: UpstreamConnection) -> None:
         self._leave(connection)
         connection.abort()
 
-    def _leave(self, connection: Connection) -> None:
+    def _leave(self, connection: UpstreamConnection) -> None:
         share = self._busy.pop(connection, None)
         if share is not None:
             share.in_use -= 1
 
-    def _lost(self, connection: Connection) -> None:
+    def _on_lost(self, connection: UpstreamConnection) -> None:
         """An idle connection that the upstream closed makes room; a busy one is its user's to bring back."""
         if connection in self._idle:
             self._idle.remove(connection)
-            self._admit()
+            self._grant_waiters()
 
-    def _sweep(self) -> None:
+    def _close_expired(self) -> None:
         """Closes what has been idle for too long: the oldest stand first, since the last returned is taken first."""
-        self._sweeper = None
+        self._expiry_timer = None
         while self._idle and self._loop.time() - self._idle[0].idle_since >= self._idle_limit:
             self._idle.popleft().abort()
         if self._idle:
-            self._sweeper = self._loop.call_at(self._idle[0].idle_since + self._idle_limit, self._sweep)
-        self._admit()
+            self._expiry_timer = self._loop.call_at(self._idle[0].idle_since + self._idle_limit, self._close_expired)
+        self._grant_waiters()

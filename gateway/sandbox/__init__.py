@@ -38,9 +38,9 @@ host, which is the same listener under `localhost`; there it wants a token for `
 """
 
 from gateway.sandbox.big import big
-from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_PASSWORD, DEFAULT_SECRET, DEFAULT_USER, Client, User
+from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_PASSWORD, DEFAULT_SECRET, DEFAULT_USER, RegisteredClient, User
 from gateway.sandbox.flows import pattern, pattern_sha256
-from gateway.sandbox.journal import Call, Journal, TokenRequest
+from gateway.sandbox.journal import Call, Journal, TokenCall
 from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.server import Sandbox
 from gateway.sandbox.switches import Switches
@@ -55,11 +55,11 @@ __all__ = [
     "OTHER_AUDIENCE",
     "TRIGGER",
     "Call",
-    "Client",
     "Journal",
+    "RegisteredClient",
     "Sandbox",
     "Switches",
-    "TokenRequest",
+    "TokenCall",
     "User",
     "big",
     "pattern",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.sandbox.clients import DEVELOPER_ROLES, TRIGGER_ROLES, Client
+from gateway.sandbox.clients import DEVELOPER_ROLES, TRIGGER_ROLES, RegisteredClient
 from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
@@ -29,7 +29,7 @@ def refuses(
     *,
     permission: str,
     verify: Verify,
-    clients: Mapping[str, Client],
+    clients: Mapping[str, RegisteredClient],
     switches: Switches,
     now: float,
 ) -> Refusal | None:

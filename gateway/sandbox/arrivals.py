@@ -10,7 +10,7 @@ class TooLarge(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class IncomingRequest:
     """One request. `target` is the raw request target; `headers` ignores the case of names; `body` streams once.
 
     `certificate` is the client certificate of the TLS connection in DER, empty without one.

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 from cryptography.x509 import load_pem_x509_certificate
 
-from gateway.sandbox.clients import Client
+from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.refusals import Refused, invalid_client, invalid_grant
 from gateway.sandbox.switches import Switches
 from gateway.sandbox.tokens import ISSUER
@@ -28,17 +28,17 @@ class Assertions:
         self._now = now
         self._used: set[str] = set()
 
-    def of_client(self, assertion: str, client_id: str, client: Client) -> None:
+    def of_client(self, assertion: str, client_id: str, client: RegisteredClient) -> None:
         """A client's word for itself; raises Refused (`invalid_client`)."""
         if self._claims(assertion, client_id, client, wrong=invalid_client())["sub"] != client_id:
             raise invalid_client()
 
-    def user(self, assertion: str, client_id: str, client: Client) -> str:
+    def user(self, assertion: str, client_id: str, client: RegisteredClient) -> str:
         """The user for whom the client speaks; raises Refused (`invalid_grant`)."""
         wrong = invalid_grant("The user assertion is not valid")
         return str(self._claims(assertion, client_id, client, wrong=wrong)["sub"])
 
-    def _claims(self, assertion: str, client_id: str, client: Client, *, wrong: Refused) -> Mapping[str, Any]:
+    def _claims(self, assertion: str, client_id: str, client: RegisteredClient, *, wrong: Refused) -> Mapping[str, Any]:
         claims = self._verified(assertion, client, wrong=wrong)
         audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         if claims["iss"] != client_id or ISSUER not in audience or not claims["exp"] > self._now():
@@ -49,7 +49,7 @@ class Assertions:
         self._used.add(str(jti))
         return claims
 
-    def _verified(self, assertion: str, client: Client, *, wrong: Refused) -> Mapping[str, Any]:
+    def _verified(self, assertion: str, client: RegisteredClient, *, wrong: Refused) -> Mapping[str, Any]:
         try:
             head = jwt.get_unverified_header(assertion)
             pem = client.certificate(kid=head.get("kid"), x5t=head.get("x5t"))

@@ -3,7 +3,7 @@
 from collections import deque
 
 
-class Budget:
+class TokenRateLimit:
     """A sliding window over the arrivals of the last minute."""
 
     def __init__(self) -> None:

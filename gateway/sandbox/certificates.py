@@ -25,7 +25,7 @@ _SIGNS = {
 }
 
 
-class Kind(NamedTuple):
+class CertificateKind(NamedTuple):
     """What is special about a certificate; `is_told`: its authority is given to whoever is to trust it."""
 
     issuer: str = "OIC Sandbox Authority"
@@ -36,11 +36,11 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "trusted": Kind(),
-    "untrusted": Kind(is_told=False),
-    "inspection": Kind(issuer="Sandbox TLS Inspection", is_told=False),
-    "expired": Kind(begins=-30 * _DAY, ends=-_DAY),
-    "wrong-name": Kind(names=("another.sandbox.invalid",)),
+    "trusted": CertificateKind(),
+    "untrusted": CertificateKind(is_told=False),
+    "inspection": CertificateKind(issuer="Sandbox TLS Inspection", is_told=False),
+    "expired": CertificateKind(begins=-30 * _DAY, ends=-_DAY),
+    "wrong-name": CertificateKind(names=("another.sandbox.invalid",)),
 }
 """By the value of the switch `certificate`."""
 

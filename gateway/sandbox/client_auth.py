@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
-from gateway.sandbox.clients import Client
+from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.refusals import Refused, invalid_client
 
 # The parameter of each way that needs one; whoever sends two of them is refused.
 _PARAMETERS = {"client_secret": "post", "client_assertion": "private_key_jwt"}
 
-Verified = Callable[[str, str, Client], object]
+Verified = Callable[[str, str, RegisteredClient], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Presented:
+class ClientCredentials:
     """What a client presented; `how` is `basic`, `post`, `private_key_jwt`, `tls` or `none`.
 
     `proof` is the secret or the assertion; `certificate` the DER bytes of the connection's client certificate, which
@@ -34,7 +34,7 @@ class Presented:
     certificate: bytes = field(default=b"", repr=False)
 
 
-def presented(authorization: str | None, form: Mapping[str, str], certificate: bytes = b"") -> Presented:
+def presented(authorization: str | None, form: Mapping[str, str], certificate: bytes = b"") -> ClientCredentials:
     """Reads what the client presented; raises Refused when it is ambiguous or not readable."""
     names = [name for name in _PARAMETERS if name in form]
     if len(names) + (authorization is not None) > 1:
@@ -43,11 +43,13 @@ def presented(authorization: str | None, form: Mapping[str, str], certificate: b
     if authorization is not None:
         return _basic(authorization, certificate)
     if names:
-        return Presented(client_id, form[names[0]], _PARAMETERS[names[0]], certificate)
-    return Presented(client_id, how="tls" if certificate else "none", certificate=certificate)
+        return ClientCredentials(client_id, form[names[0]], _PARAMETERS[names[0]], certificate)
+    return ClientCredentials(client_id, how="tls" if certificate else "none", certificate=certificate)
 
 
-def authenticated(shown: Presented, clients: Mapping[str, Client], *, verified: Verified) -> Client:
+def authenticated(
+    shown: ClientCredentials, clients: Mapping[str, RegisteredClient], *, verified: Verified
+) -> RegisteredClient:
     """The client that proved who it is; raises Refused (`invalid_client`) otherwise.
 
     `verified` judges an assertion by which a client speaks for itself; it raises Refused.
@@ -62,19 +64,19 @@ def authenticated(shown: Presented, clients: Mapping[str, Client], *, verified: 
     return client
 
 
-def _has_secret(shown: Presented, client: Client) -> bool:
+def _has_secret(shown: ClientCredentials, client: RegisteredClient) -> bool:
     return bool(shown.proof) and hmac.compare_digest(shown.proof.encode(), client.secret.encode())
 
 
-def _has_certificate(shown: Presented, client: Client) -> bool:
+def _has_certificate(shown: ClientCredentials, client: RegisteredClient) -> bool:
     return client.has_certificate(shown.certificate)
 
 
-def _is_public(_shown: Presented, client: Client) -> bool:
+def _is_public(_shown: ClientCredentials, client: RegisteredClient) -> bool:
     return client.is_public
 
 
-_WAYS: dict[str, Callable[[Presented, Client], bool]] = {
+_WAYS: dict[str, Callable[[ClientCredentials, RegisteredClient], bool]] = {
     "basic": _has_secret,
     "post": _has_secret,
     "tls": _has_certificate,
@@ -82,7 +84,7 @@ _WAYS: dict[str, Callable[[Presented, Client], bool]] = {
 }
 
 
-def _basic(authorization: str, certificate: bytes) -> Presented:
+def _basic(authorization: str, certificate: bytes) -> ClientCredentials:
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         raise invalid_client()
@@ -93,4 +95,4 @@ def _basic(authorization: str, certificate: bytes) -> Presented:
     if not colon:
         raise invalid_client()
     # RFC 6749 section 2.3.1: both were form-urlencoded before they were joined.
-    return Presented(unquote_plus(client_id), unquote_plus(secret), "basic", certificate)
+    return ClientCredentials(unquote_plus(client_id), unquote_plus(secret), "basic", certificate)

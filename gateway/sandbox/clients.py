@@ -21,7 +21,7 @@ _LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?/[!\"$-~
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class RegisteredClient:
     """One application.
 
     Attributes:
@@ -80,9 +80,9 @@ def thumbprint(pem: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def default_clients() -> dict[str, Client]:
+def default_clients() -> dict[str, RegisteredClient]:
     """The one client every sandbox knows: with the grants that need no certificate."""
-    return {DEFAULT_ID: Client(secret=DEFAULT_SECRET, grants=_DEFAULT_GRANTS, takes_loopback=True)}
+    return {DEFAULT_ID: RegisteredClient(secret=DEFAULT_SECRET, grants=_DEFAULT_GRANTS, takes_loopback=True)}
 
 
 def default_users() -> dict[str, User]:

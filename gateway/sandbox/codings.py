@@ -3,13 +3,13 @@
 import zlib
 from collections.abc import AsyncIterator
 
-from gateway.sandbox.replies import Reply
+from gateway.sandbox.replies import SandboxResponse
 from gateway.sandbox.switches import ContentCoding, Switches
 
 _WINDOW_BITS: dict[ContentCoding, int] = {"gzip": 31, "deflate": 15}  # `deflate` is the zlib format, section 8.4.1.2
 
 
-def encoded(reply: Reply, accepted: str | None, switches: Switches) -> Reply:
+def encoded(reply: SandboxResponse, accepted: str | None, switches: Switches) -> SandboxResponse:
     """The reply in the coding of the switch, where `Accept-Encoding` allows it or the switch forces it."""
     coding = switches.content_coding
     if not coding or not reply.body or not reply.is_text:

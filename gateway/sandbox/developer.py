@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.sandbox.access import Refusal
-from gateway.sandbox.arrivals import Arrival
-from gateway.sandbox.replies import Fields, Reply, json_reply
+from gateway.sandbox.arrivals import IncomingRequest
+from gateway.sandbox.replies import Fields, SandboxResponse, json_reply
 from gateway.sandbox.runs import Run, Runs
 
 _PREFIX = "/ic/api/integration/v1/"
@@ -32,7 +32,7 @@ class DeveloperApi:
     def __init__(self, paths: Mapping[str, str], runs: Runs) -> None:
         self._triggers = paths
         self._runs = runs
-        self._paths: dict[str, Callable[[str, Arrival, Hosts], Reply]] = {
+        self._paths: dict[str, Callable[[str, IncomingRequest, Hosts], SandboxResponse]] = {
             _PREFIX + "integrations": self._integrations,
             _PREFIX + "monitoring/instances": self._instances,
         }
@@ -41,7 +41,7 @@ class DeveloperApi:
         """Whether the path belongs to the developer API."""
         return any(_is_below(prefix, path) for prefix in self._paths)
 
-    def answer(self, arrival: Arrival, hosts: Hosts) -> Reply:
+    def answer(self, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
         """Answers a request whose bearer is good; `integrationInstance` is required [C], `limit` and `offset` work."""
         if arrival.method not in {"GET", "HEAD"}:
             return _error(405, "MethodNotAllowed", "The method is not allowed.", [("Allow", "GET, HEAD")])
@@ -50,7 +50,7 @@ class DeveloperApi:
         prefix = next(prefix for prefix in self._paths if _is_below(prefix, arrival.path))
         return self._paths[prefix](arrival.path.removeprefix(prefix).strip("/"), arrival, hosts)
 
-    def _integrations(self, rest: str, arrival: Arrival, hosts: Hosts) -> Reply:
+    def _integrations(self, rest: str, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
         if not rest:
             return _page([self._integration(code, hosts) for code in self._triggers], arrival, hosts)
         match = _ID.fullmatch(rest)
@@ -58,7 +58,7 @@ class DeveloperApi:
             return _missing()
         return json_reply(200, self._integration(match["code"], hosts))
 
-    def _instances(self, rest: str, arrival: Arrival, hosts: Hosts) -> Reply:
+    def _instances(self, rest: str, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
         if rest:
             run = self._runs.find(rest)
             return _missing() if run is None else json_reply(200, _instance(run, hosts))
@@ -79,7 +79,7 @@ class DeveloperApi:
         }
 
 
-def unauthenticated(refusal: Refusal) -> Reply:
+def unauthenticated(refusal: Refusal) -> SandboxResponse:
     """The 401 of the developer API, as the real one writes it [C]; its 403 [U]."""
     if refusal.status == 403:
         return _error(403, "NotAuthorized", "The user is not authorized to perform this operation.")
@@ -91,15 +91,15 @@ def _is_below(prefix: str, path: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
-def _error(status: int, code: str, message: str, headers: Fields | None = None) -> Reply:
+def _error(status: int, code: str, message: str, headers: Fields | None = None) -> SandboxResponse:
     return json_reply(status, {"code": code, "message": message}, headers)
 
 
-def _missing() -> Reply:
+def _missing() -> SandboxResponse:
     return _error(404, "NotFound", "The resource was not found.")
 
 
-def _page(items: list[dict[str, Any]], arrival: Arrival, hosts: Hosts) -> Reply:
+def _page(items: list[dict[str, Any]], arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
     first, most = (_count(arrival.query.get(name, "")) for name in ("offset", "limit"))
     end = len(items) if most is None else (first or 0) + most
     content = {

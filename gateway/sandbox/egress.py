@@ -13,7 +13,7 @@ _ANSWERS = {
 """By the value of the switch `egress_proxy`."""
 
 
-class EgressProxy:
+class SandboxEgressProxy:
     """Answers whatever it is asked with one refusal, and hangs up."""
 
     def __init__(self, kind: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from gateway.sandbox import descriptions
-from gateway.sandbox.arrivals import Arrival
+from gateway.sandbox.arrivals import IncomingRequest
 from gateway.sandbox.big import big
 from gateway.sandbox.journal import Call
-from gateway.sandbox.replies import Fields, Hangup, Reply, fault, json_reply, no_body, not_found
+from gateway.sandbox.replies import Fields, Hangup, SandboxResponse, fault, json_reply, no_body, not_found
 from gateway.sandbox.runs import Run
 from gateway.sandbox.spelling import Spelling
 from gateway.sandbox.switches import Switches
@@ -30,7 +30,7 @@ class Visit:
     `token_url` is that of the identity domain, `spelling` how URLs are written in bodies that stream.
     """
 
-    arrival: Arrival
+    arrival: IncomingRequest
     call: Call
     run: Run
     rest: str
@@ -45,7 +45,7 @@ class Visit:
         return "" if self.switches.instance_ids == "none" else self.run.instance_id
 
 
-Flow = Callable[[Visit], Awaitable[Reply]]
+Flow = Callable[[Visit], Awaitable[SandboxResponse]]
 
 
 def pattern(length: int) -> bytes:
@@ -62,13 +62,13 @@ def pattern_sha256(length: int) -> str:
     return digest.hexdigest()
 
 
-async def echo(visit: Visit) -> Reply:
+async def echo(visit: Visit) -> SandboxResponse:
     """JSON of what arrived; under `/body` the body itself, with its content type and its framing."""
     arrival = visit.arrival
     if visit.rest.startswith("/body"):
         length = None if "Transfer-Encoding" in arrival.headers else int(arrival.headers.get("Content-Length", "0"))
         media_type = arrival.headers.get("Content-Type", "application/octet-stream")
-        return Reply(200, [("Content-Type", media_type)], arrival.body, length=length)
+        return SandboxResponse(200, [("Content-Type", media_type)], arrival.body, length=length)
     await arrival.drain()
     content = {
         "method": arrival.method,
@@ -79,13 +79,13 @@ async def echo(visit: Visit) -> Reply:
     return json_reply(200, content)
 
 
-async def accept(visit: Visit) -> Reply:
+async def accept(visit: Visit) -> SandboxResponse:
     """The reply of an asynchronous flow: accepted, empty, chunked."""
     await visit.arrival.drain()
-    return Reply(202, [], no_body())
+    return SandboxResponse(202, [], no_body())
 
 
-async def send_bytes(visit: Visit) -> Reply:
+async def send_bytes(visit: Visit) -> SandboxResponse:
     """`/N`: N bytes, with Content-Length or, with `?chunked=1`, in chunks; one range of them where it is asked for."""
     await visit.arrival.drain()
     length = _number(visit.rest)
@@ -97,15 +97,15 @@ async def send_bytes(visit: Visit) -> Reply:
     is_reading = visit.arrival.method in {"GET", "HEAD"}
     wanted = wanted_range(visit.arrival.headers, length, tag) if is_reading else None
     if wanted is None:
-        return Reply(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
+        return SandboxResponse(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
     if not wanted:
-        return Reply(416, [("Content-Range", f"bytes */{length}")])
+        return SandboxResponse(416, [("Content-Range", f"bytes */{length}")])
     headers.append(("Content-Range", f"bytes {wanted.start}-{wanted.stop - 1}/{length}"))
     pieces = _stream(_pieces(len(wanted), wanted.start))
-    return Reply(206, headers, pieces, length=None if is_chunked else len(wanted))
+    return SandboxResponse(206, headers, pieces, length=None if is_chunked else len(wanted))
 
 
-async def send_big(visit: Visit) -> Reply:
+async def send_big(visit: Visit) -> SandboxResponse:
     """`/N`: a JSON document of about N MiB, streamed; `?links=0` without links."""
     await visit.arrival.drain()
     number = _number(visit.rest)
@@ -113,10 +113,10 @@ async def send_big(visit: Visit) -> Reply:
         return fault(400, "BIG/1.0/N wants a number of MiB.")
     has_links = visit.arrival.query.get("links") != "0"
     pieces = big(number, visit.base, has_links=has_links, spell=lambda text: visit.spelling.text(text, "json"))
-    return Reply(200, [("Content-Type", "application/json")], _stream(pieces))
+    return SandboxResponse(200, [("Content-Type", "application/json")], _stream(pieces))
 
 
-async def be_slow(visit: Visit) -> Reply:
+async def be_slow(visit: Visit) -> SandboxResponse:
     """`/SECONDS`: the head comes that late; with `switches.slow_gate`, when that opens."""
     await visit.arrival.drain()
     gate = visit.switches.slow_gate
@@ -128,7 +128,7 @@ async def be_slow(visit: Visit) -> Reply:
     return json_reply(200, {"waited": seconds})
 
 
-async def give_status(visit: Visit) -> Reply:
+async def give_status(visit: Visit) -> SandboxResponse:
     """`/CODE`: that status as a flow's business answer; `?id=0`, `?retry_after=N`, `?location=URL` vary it."""
     await visit.arrival.drain()
     status = _number(visit.rest)
@@ -142,7 +142,7 @@ async def give_status(visit: Visit) -> Reply:
     return reply
 
 
-async def drop(visit: Visit) -> Reply:
+async def drop(visit: Visit) -> SandboxResponse:
     """The connection dies: `/before` the reply, by `/reset`, in the `/mid` of a sized or a `/chunked` body.
 
     `/close` is no fault: a whole body that the end of the connection ends (RFC 9112 section 6.3).
@@ -151,21 +151,21 @@ async def drop(visit: Visit) -> Reply:
     how = visit.rest.strip("/")
     headers: Fields = [("Content-Type", "application/octet-stream")]
     if how == "mid":
-        return Reply(200, headers, _broken(), length=100_000)
+        return SandboxResponse(200, headers, _broken(), length=100_000)
     if how == "chunked":
-        return Reply(200, headers, _broken())
+        return SandboxResponse(200, headers, _broken())
     if how == "close":
-        return Reply(200, headers, _stream(_pieces(100_000)), ends_by_close=True)
+        return SandboxResponse(200, headers, _stream(_pieces(100_000)), ends_by_close=True)
     raise Hangup(is_reset=how == "reset")
 
 
-async def take_upload(visit: Visit) -> Reply:
+async def take_upload(visit: Visit) -> SandboxResponse:
     """Takes a body of any size without keeping it; replies its length and SHA-256."""
     await visit.arrival.drain()
     return json_reply(200, {"length": visit.call.body_length, "sha256": visit.call.body_sha256})
 
 
-async def describe(visit: Visit) -> Reply:
+async def describe(visit: Visit) -> SandboxResponse:
     """`/metadata`, `/metadata/swagger`, `/metadata/openapi` (with `.yaml` too): they name OIC's own address."""
     await visit.arrival.drain()
     make = _PAGES.get(visit.rest.removesuffix(".yaml"))
@@ -174,7 +174,7 @@ async def describe(visit: Visit) -> Reply:
     reply = json_reply(200, make(visit))
     if visit.rest.endswith(".yaml"):
         text = yaml.safe_dump(make(visit), sort_keys=False, width=1000)
-        reply = Reply(200, [("Content-Type", "application/yaml")], text.encode())
+        reply = SandboxResponse(200, [("Content-Type", "application/yaml")], text.encode())
     reply.has_validators = True
     return reply
 

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from gateway.sandbox.arrivals import Arrival, TooLarge
+from gateway.sandbox.arrivals import IncomingRequest, TooLarge
 from gateway.sandbox.assertions import Assertions
-from gateway.sandbox.budget import Budget
-from gateway.sandbox.client_auth import Presented, authenticated, presented
-from gateway.sandbox.clients import Client, User
+from gateway.sandbox.budget import TokenRateLimit
+from gateway.sandbox.client_auth import ClientCredentials, authenticated, presented
+from gateway.sandbox.clients import RegisteredClient, User
 from gateway.sandbox.grants import Allowed, Grants
-from gateway.sandbox.journal import Journal, TokenRequest
+from gateway.sandbox.journal import Journal, TokenCall
 from gateway.sandbox.keys import SigningKey
 from gateway.sandbox.refusals import Refused, invalid_client
-from gateway.sandbox.replies import Fields, Hangup, Reply, json_reply
+from gateway.sandbox.replies import Fields, Hangup, SandboxResponse, json_reply
 from gateway.sandbox.scopes import AUDIENCE, TRIGGER, Granted, InvalidScope, judge_scope
-from gateway.sandbox.signins import SignIns
+from gateway.sandbox.signins import Sessions
 from gateway.sandbox.switches import Switches
 from gateway.sandbox.tokens import ISSUER, make_claims, write_lifetime
 
@@ -58,7 +58,7 @@ class IdentityDomain:
 
     def __init__(
         self,
-        clients: dict[str, Client],
+        clients: dict[str, RegisteredClient],
         switches: Switches,
         *,
         users: Mapping[str, User],
@@ -66,8 +66,8 @@ class IdentityDomain:
         now: Callable[[], float],
     ) -> None:
         self.clients = clients
-        self.signins = SignIns(switches, now=now)
-        self.token_requests: Journal[TokenRequest] = Journal()
+        self.signins = Sessions(switches, now=now)
+        self.token_requests: Journal[TokenCall] = Journal()
         self.origin = ""
         self._switches = switches
         self._key = key
@@ -75,9 +75,9 @@ class IdentityDomain:
         self._users = users
         self._assertions = Assertions(switches, now=now)
         self._grants = Grants(users, switches, assertions=self._assertions, signins=self.signins)
-        self._budget = Budget()
+        self._budget = TokenRateLimit()
         self._live: set[str] = set()
-        self._paths: dict[str, Callable[[Arrival], Awaitable[Reply]]] = {
+        self._paths: dict[str, Callable[[IncomingRequest], Awaitable[SandboxResponse]]] = {
             TOKEN_PATH: self._token,
             AUTHORIZE_PATH: self._authorize,
             REVOKE_PATH: self._revoke,
@@ -89,7 +89,7 @@ class IdentityDomain:
         """Whether the path belongs to the identity domain."""
         return path in self._paths
 
-    async def answer(self, arrival: Arrival) -> Reply:
+    async def answer(self, arrival: IncomingRequest) -> SandboxResponse:
         """Answers one request; raises Hangup when the connection is to be closed in place of an answer."""
         reply = await self._paths[arrival.path](arrival)
         reply.headers.append(("X-ORACLE-DMS-ECID", f"{secrets.token_hex(16)},0:1"))
@@ -119,10 +119,10 @@ class IdentityDomain:
         """Refuses every token issued so far from now on."""
         self._live.clear()
 
-    async def _token(self, arrival: Arrival) -> Reply:
+    async def _token(self, arrival: IncomingRequest) -> SandboxResponse:
         if arrival.method != "POST":
             return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
-        entry = TokenRequest(at=self._now())
+        entry = TokenCall(at=self._now())
         try:
             form = await _form(arrival)
             shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
@@ -144,7 +144,7 @@ class IdentityDomain:
         if self._switches.token_delay:
             await asyncio.sleep(self._switches.token_delay)
 
-    def _faulty(self, arrived: float) -> Reply | None:
+    def _faulty(self, arrived: float) -> SandboxResponse | None:
         switches = self._switches
         kind: str = switches.token_fault
         if kind in {"outage", "reset"}:
@@ -157,9 +157,9 @@ class IdentityDomain:
             return None
         status, headers, body = _FAULTS[kind]
         retry_after = [("Retry-After", switches.token_retry_after)] if switches.token_retry_after else []
-        return Reply(status, [*headers, *(retry_after if status in {429, 503} else [])], body)
+        return SandboxResponse(status, [*headers, *(retry_after if status in {429, 503} else [])], body)
 
-    def _issue(self, shown: Presented, form: Mapping[str, str], entry: TokenRequest) -> Reply:
+    def _issue(self, shown: ClientCredentials, form: Mapping[str, str], entry: TokenCall) -> SandboxResponse:
         try:
             client = self._authenticated(shown)
             allowed = self._grants.judge(form, shown, client)
@@ -173,7 +173,7 @@ class IdentityDomain:
         content = {"tokenResponses": answers} if granted.is_multiple else answers[0]
         return json_reply(200, content | refresh, _NO_STORE)
 
-    def _authenticated(self, shown: Presented) -> Client:
+    def _authenticated(self, shown: ClientCredentials) -> RegisteredClient:
         if self._switches.application == "inactive":
             raise invalid_client()
         return authenticated(shown, self.clients, verified=self._assertions.of_client)
@@ -210,7 +210,7 @@ class IdentityDomain:
             **write_lifetime(lifetime, self._switches.expires_in),
         }
 
-    async def _authorize(self, arrival: Arrival) -> Reply:
+    async def _authorize(self, arrival: IncomingRequest) -> SandboxResponse:
         """RFC 6749 section 4.1.1. The person who signs in is the one of the switch; no page is shown."""
         asked = arrival.query
         client = self.clients.get(asked.get("client_id", ""))
@@ -227,9 +227,11 @@ class IdentityDomain:
             outcome = {"error": refused.error, "error_description": refused.description}
         state = {"state": asked["state"]} if "state" in asked else {}
         separator = "&" if "?" in redirect_uri else "?"
-        return Reply(302, [("Location", f"{redirect_uri}{separator}{urlencode(outcome | state)}"), *_NO_STORE])
+        return SandboxResponse(
+            302, [("Location", f"{redirect_uri}{separator}{urlencode(outcome | state)}"), *_NO_STORE]
+        )
 
-    def _agreed(self, asked: Mapping[str, str], client: Client) -> str:
+    def _agreed(self, asked: Mapping[str, str], client: RegisteredClient) -> str:
         if asked.get("response_type") != "code":
             raise Refused("unsupported_response_type", "The response type is not supported")
         self._grants.need_ticked("authorization_code", client)
@@ -243,11 +245,11 @@ class IdentityDomain:
         uri = asked["redirect_uri"]
         return self.signins.code(asked["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
 
-    async def _revoke(self, arrival: Arrival) -> Reply:
+    async def _revoke(self, arrival: IncomingRequest) -> SandboxResponse:
         """RFC 7009: whatever the token was, the answer is 200 to a client that proves who it is."""
         if arrival.method != "POST":
             return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
-        entry = TokenRequest(at=self._now())
+        entry = TokenCall(at=self._now())
         try:
             form = await _form(arrival)
             shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
@@ -255,9 +257,9 @@ class IdentityDomain:
         except Refused as refused:
             return _refusal(refused, entry)
         self.signins.revoke(form.get("token", ""), shown.client_id)
-        return Reply(200, [*_NO_STORE])
+        return SandboxResponse(200, [*_NO_STORE])
 
-    async def _discovery(self, _arrival: Arrival) -> Reply:
+    async def _discovery(self, _arrival: IncomingRequest) -> SandboxResponse:
         return json_reply(
             200,
             {
@@ -272,13 +274,13 @@ class IdentityDomain:
             },
         )
 
-    async def _jwks(self, _arrival: Arrival) -> Reply:
+    async def _jwks(self, _arrival: IncomingRequest) -> SandboxResponse:
         if not self._switches.jwks_open:
             return json_reply(401, {"status": "401", "detail": "You are not authorized to access the resource."})
         return json_reply(200, self._key.jwks())
 
 
-async def _form(arrival: Arrival) -> dict[str, str]:
+async def _form(arrival: IncomingRequest) -> dict[str, str]:
     media_type = arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise Refused("invalid_request", "The body must be form-urlencoded")
@@ -292,7 +294,7 @@ async def _form(arrival: Arrival) -> dict[str, str]:
     return dict(pairs)
 
 
-def _refusal(refused: Refused, entry: TokenRequest) -> Reply:
+def _refusal(refused: Refused, entry: TokenCall) -> SandboxResponse:
     entry.status = refused.status
     challenge = [("WWW-Authenticate", 'Basic realm="idcs"')] if refused.status == 401 else []
     content = {"error": refused.error, "error_description": refused.description}

@@ -8,14 +8,14 @@ from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
 from gateway.sandbox.access import Refusal, Verify, refuses
-from gateway.sandbox.arrivals import Arrival
-from gateway.sandbox.clients import Client
+from gateway.sandbox.arrivals import IncomingRequest
+from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.codings import encoded
 from gateway.sandbox.developer import DeveloperApi, Hosts, unauthenticated
 from gateway.sandbox.flows import FLOWS, Flow, Visit, describe
 from gateway.sandbox.journal import Call, Journal
 from gateway.sandbox.orders import Orders
-from gateway.sandbox.replies import Hangup, Reply, fault, not_found
+from gateway.sandbox.replies import Hangup, SandboxResponse, fault, not_found
 from gateway.sandbox.runs import Run, Runs
 from gateway.sandbox.scopes import API, TRIGGER
 from gateway.sandbox.soap import answer_soap
@@ -44,7 +44,7 @@ class Instance:
     """One OIC instance. `calls` is its journal; `origin` and the domain's `token_url` are set once it listens."""
 
     def __init__(
-        self, clients: Mapping[str, Client], switches: Switches, *, verify: Verify, now: Callable[[], float]
+        self, clients: Mapping[str, RegisteredClient], switches: Switches, *, verify: Verify, now: Callable[[], float]
     ) -> None:
         self.calls: Journal[Call] = Journal()
         self.origin = self.token_url = ""
@@ -62,7 +62,7 @@ class Instance:
         parts = urlsplit(self.origin)
         return self._switches.design_origin or f"{parts.scheme}://localhost:{parts.port}"
 
-    async def answer(self, arrival: Arrival, call: Call) -> Reply:
+    async def answer(self, arrival: IncomingRequest, call: Call) -> SandboxResponse:
         """Answers one request; raises Hangup when the connection is to be closed in place of an answer."""
         if self._switches.drops > 0:
             self._switches.drops -= 1
@@ -70,29 +70,29 @@ class Instance:
         if not self._switches.allowlisted:
             return self._not_allowed()
         if arrival.path.startswith(_HOME):
-            return Reply(302, [("Location", f"{urljoin(self.token_url, 'authorize')}?response_type=code")])
+            return SandboxResponse(302, [("Location", f"{urljoin(self.token_url, 'authorize')}?response_type=code")])
         is_developer = self._developer.is_mine(arrival.path)
         reply = self._answer_developer(arrival) if is_developer else await self._answer_trigger(arrival, call)
         trace = "/".join(secrets.token_hex(16).upper() for _ in range(3))
         reply.headers += [_SECURITY, ("opc-request-id", trace)]
         return reply
 
-    def _answer_developer(self, arrival: Arrival) -> Reply:
+    def _answer_developer(self, arrival: IncomingRequest) -> SandboxResponse:
         design = self.design_origin()
         if arrival.headers.get("Host", "").lower() != urlsplit(design).netloc.lower():
-            return Reply(307, [("Location", design + arrival.target)])
+            return SandboxResponse(307, [("Location", design + arrival.target)])
         refusal = self._refusal(arrival, API)
         if refusal is not None:
             return unauthenticated(refusal)
         return self._written(self._developer.answer(arrival, self._hosts()), arrival)
 
-    def _not_allowed(self) -> Reply:
+    def _not_allowed(self) -> SandboxResponse:
         if self._switches.allowlist_refusal == "reset":
             raise Hangup(is_reset=True)
         words = b"<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1></body></html>"
-        return Reply(403, [("Content-Type", "text/html")], words)
+        return SandboxResponse(403, [("Content-Type", "text/html")], words)
 
-    async def _answer_trigger(self, arrival: Arrival, call: Call) -> Reply:
+    async def _answer_trigger(self, arrival: IncomingRequest, call: Call) -> SandboxResponse:
         refusal = self._refusal(arrival, TRIGGER)
         if refusal is not None:
             challenge = [("WWW-Authenticate", refusal.challenge)] if refusal.status == 401 else []
@@ -110,7 +110,7 @@ class Instance:
             return not_found()
         return await self._run(flow, match, arrival=arrival, call=call)
 
-    def _fault(self) -> Reply:
+    def _fault(self) -> SandboxResponse:
         switches = self._switches
         fields = (("Retry-After", switches.fault_retry_after), ("Location", switches.fault_location))
         return fault(switches.fault_status, "The service does not answer.", [field for field in fields if field[1]])
@@ -122,7 +122,7 @@ class Instance:
         is_about = flows is self._rest and (match["rest"] or "").startswith("/metadata")
         return describe if is_about and match["code"] in flows else flows.get(match["code"])
 
-    async def _run(self, flow: Flow, match: re.Match[str], *, arrival: Arrival, call: Call) -> Reply:
+    async def _run(self, flow: Flow, match: re.Match[str], *, arrival: IncomingRequest, call: Call) -> SandboxResponse:
         run = self._begun(flow, match["code"], arrival=arrival, at=call.at)
         base = f"{self._hosts().runtime}/ic/{match['kind']}/{match['code']}/1.0"
         visit = Visit(arrival, call, run, match["rest"] or "", base, self.token_url, self._spelling(), self._switches)
@@ -135,13 +135,13 @@ class Instance:
         reply.headers.append(("oic-virtualservice", "true"))
         return reply
 
-    def _begun(self, flow: Flow, code: str, *, arrival: Arrival, at: float) -> Run:
+    def _begun(self, flow: Flow, code: str, *, arrival: IncomingRequest, at: float) -> Run:
         """What describes an integration runs none: no id, and nothing for the monitoring."""
         if flow is describe or (flow is answer_soap and arrival.method == "GET"):
             return Run("", code, at)
         return self._runs.begin(code, at, self._switches.instance_ids)
 
-    def _written(self, reply: Reply, arrival: Arrival) -> Reply:
+    def _written(self, reply: SandboxResponse, arrival: IncomingRequest) -> SandboxResponse:
         """What was answered, as the switches have it written: URLs, then the coding, then what vouches for both."""
         coded = encoded(self._spelling().reply(reply), arrival.headers.get("Accept-Encoding"), self._switches)
         return validated(coded, arrival)
@@ -159,7 +159,7 @@ class Instance:
         project = _PROJECTS.get(code)
         return (PROJECT_PATH if project else REST_PATH).format(code=code, project=project) + "/"
 
-    def _refusal(self, arrival: Arrival, permission: str) -> Refusal | None:
+    def _refusal(self, arrival: IncomingRequest, permission: str) -> Refusal | None:
         return refuses(
             arrival.headers.get("Authorization"),
             permission=permission,

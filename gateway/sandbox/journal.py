@@ -46,7 +46,7 @@ class Journal(Generic[Entry]):
 
 
 @dataclass(slots=True)
-class TokenRequest:
+class TokenCall:
     """A request to the token endpoint, without its secrets.
 
     `client_auth` is `basic`, `post`, `private_key_jwt`, `tls` or `none`; `form` lacks

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.sandbox.arrivals import TooLarge
 from gateway.sandbox.flows import Visit
-from gateway.sandbox.replies import Fields, Reply, fault, json_reply, not_found
+from gateway.sandbox.replies import Fields, SandboxResponse, fault, json_reply, not_found
 
 _KEPT = 1000
 _FIRST: list[dict[str, Any]] = [
@@ -22,7 +22,7 @@ class Orders:
         self._orders: OrderedDict[str, dict[str, Any]] = OrderedDict((order["id"], dict(order)) for order in _FIRST)
         self._next = 1003
 
-    async def answer(self, visit: Visit) -> Reply:
+    async def answer(self, visit: Visit) -> SandboxResponse:
         """GET list, GET `/ID`, POST; POST answers 201 with absolute names of OIC's own."""
         order_id = visit.rest.strip("/")
         if visit.arrival.method == "POST" and not order_id:
@@ -36,7 +36,7 @@ class Orders:
         order = self._orders.get(order_id)
         return not_found("There is no such order.") if order is None else _told(200, _linked(order, visit.base), visit)
 
-    async def _create(self, visit: Visit) -> Reply:
+    async def _create(self, visit: Visit) -> SandboxResponse:
         try:
             wish = json.loads(await visit.arrival.read())
         except (ValueError, TooLarge):
@@ -58,7 +58,7 @@ class Orders:
         return _told(201, _linked(order, visit.base) | mapped, visit, headers)
 
 
-def _told(status: int, content: dict[str, Any], visit: Visit, headers: Fields | None = None) -> Reply:
+def _told(status: int, content: dict[str, Any], visit: Visit, headers: Fields | None = None) -> SandboxResponse:
     """The content; with the instance id in it where the switch has it in bodies."""
     in_body = {"oicInstanceId": visit.run.instance_id} if visit.switches.instance_ids == "body" else {}
     reply = json_reply(status, content | in_body, headers)

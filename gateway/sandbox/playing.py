@@ -9,7 +9,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from gateway.sandbox.clients import DEFAULT_ID, default_clients
-from gateway.sandbox.mistakes import MISTAKES, Mistake, code_of
+from gateway.sandbox.mistakes import MISTAKES, PlayableMistake, code_of
 from gateway.sandbox.printing import Document, narrow, text
 from gateway.sandbox.server import Sandbox
 from gateway.sandbox.switches import Grant, Switches
@@ -63,7 +63,7 @@ def write(file: Path, content: str) -> None:
     file.write_text(content, encoding="utf-8")
 
 
-def _document(sandbox: Sandbox, folder: Path, row: Mistake, places: Mapping[str, str]) -> Document:
+def _document(sandbox: Sandbox, folder: Path, row: PlayableMistake, places: Mapping[str, str]) -> Document:
     write(folder / SECRET, row.secret)
     document = narrow(sandbox, {"file": str(folder / SECRET)}, ca=tell_ca(sandbox, folder))
     credential, [route] = document["credentials"]["sandbox"], document["routes"]

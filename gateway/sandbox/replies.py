@@ -21,7 +21,7 @@ class Hangup(Exception):
 
 
 @dataclass(slots=True)
-class Reply:
+class SandboxResponse:
     """One reply. `body` is whole, or a stream: of `length` bytes, or chunked when `length` is None.
 
     With `ends_by_close` a stream has neither Content-Length nor chunks: the end of the connection ends it.
@@ -56,12 +56,14 @@ async def no_body() -> AsyncIterator[bytes]:
         yield chunk
 
 
-def json_reply(status: int, content: Any, headers: Fields | None = None) -> Reply:
+def json_reply(status: int, content: Any, headers: Fields | None = None) -> SandboxResponse:
     """A reply of JSON, plus the given header fields."""
-    return Reply(status, [("Content-Type", "application/json"), *(headers or [])], json.dumps(content).encode())
+    return SandboxResponse(
+        status, [("Content-Type", "application/json"), *(headers or [])], json.dumps(content).encode()
+    )
 
 
-def fault(status: int, detail: str, headers: Fields | None = None) -> Reply:
+def fault(status: int, detail: str, headers: Fields | None = None) -> SandboxResponse:
     """An error in the style of an OIC trigger."""
     title = _PHRASES.get(status, "Status")
     content = {
@@ -74,6 +76,6 @@ def fault(status: int, detail: str, headers: Fields | None = None) -> Reply:
     return json_reply(status, content, headers)
 
 
-def not_found(detail: str = "The integration is not found or not activated.") -> Reply:
+def not_found(detail: str = "The integration is not found or not activated.") -> SandboxResponse:
     """The 404 of a wrong URL, a wrong version or an integration that is not activated."""
     return fault(404, detail)

@@ -13,14 +13,14 @@ from typing import Self
 
 from aiohttp import HttpVersion11, web
 
-from gateway.sandbox.arrivals import Arrival
-from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, Client, User, default_clients, default_users
-from gateway.sandbox.egress import EgressProxy
+from gateway.sandbox.arrivals import IncomingRequest
+from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, RegisteredClient, User, default_clients, default_users
+from gateway.sandbox.egress import SandboxEgressProxy
 from gateway.sandbox.identity import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, IdentityDomain
 from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
-from gateway.sandbox.journal import Call, Journal, TokenRequest
+from gateway.sandbox.journal import Call, Journal, TokenCall
 from gateway.sandbox.keys import shared_key
-from gateway.sandbox.replies import Hangup, Reply, not_found
+from gateway.sandbox.replies import Hangup, SandboxResponse, not_found
 from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
@@ -42,7 +42,7 @@ class Sandbox:
         self,
         *,
         switches: Switches | None = None,
-        clients: Mapping[str, Client] | None = None,
+        clients: Mapping[str, RegisteredClient] | None = None,
         users: Mapping[str, User] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -50,7 +50,7 @@ class Sandbox:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self.switches = switches or Switches()
-        self.clients: dict[str, Client] = {**default_clients(), **(clients or {})}
+        self.clients: dict[str, RegisteredClient] = {**default_clients(), **(clients or {})}
         self.users: dict[str, User] = {**default_users(), **(users or {})}
         self.scope = AUDIENCE + TRIGGER
         self.api_scope = AUDIENCE + API
@@ -62,7 +62,7 @@ class Sandbox:
         self._identity = IdentityDomain(self.clients, self.switches, users=self.users, key=key, now=clock)
         self._instance = Instance(self.clients, self.switches, verify=self._identity.verify, now=clock)
         self._runner: web.AppRunner | None = None
-        self._egress: EgressProxy | None = None
+        self._egress: SandboxEgressProxy | None = None
         self.ca = ""
         """The authority of its certificate in PEM, as far as the switch `certificate` tells it."""
 
@@ -107,7 +107,7 @@ class Sandbox:
         return self.clients[DEFAULT_ID].secret
 
     @property
-    def token_requests(self) -> Journal[TokenRequest]:
+    def token_requests(self) -> Journal[TokenCall]:
         """What the token endpoint received."""
         return self._identity.token_requests
 
@@ -195,7 +195,7 @@ class Sandbox:
 
     async def _start_egress(self, host: str) -> None:
         if self.switches.egress_proxy:
-            self._egress = await EgressProxy(self.switches.egress_proxy).start(host)
+            self._egress = await SandboxEgressProxy(self.switches.egress_proxy).start(host)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -218,16 +218,16 @@ class Sandbox:
         except Hangup as hangup:
             return _hang_up(request, is_reset=hangup.is_reset)
 
-    async def _answer(self, request: web.Request) -> Reply:
+    async def _answer(self, request: web.Request) -> SandboxResponse:
         target = request.raw_path
         body = request.content.iter_any()
         if not target.startswith("/ic/"):
             shown = _certificate(request)
-            arrival = Arrival(request.method, target, request.headers, request.raw_headers, aiter(body), shown)
+            arrival = IncomingRequest(request.method, target, request.headers, request.raw_headers, aiter(body), shown)
             return await self._identity.answer(arrival) if self._identity.is_mine(arrival.path) else not_found()
         call = Call(self._now(), request.method, target, request.raw_headers)
         self._instance.calls.add(call)
-        arrival = Arrival(request.method, target, request.headers, request.raw_headers, call.watch(aiter(body)))
+        arrival = IncomingRequest(request.method, target, request.headers, request.raw_headers, call.watch(aiter(body)))
         reply = await self._instance.answer(arrival, call)
         call.status = reply.status
         return reply
@@ -245,7 +245,7 @@ async def _bare_head(_request: web.Request, response: web.StreamResponse) -> Non
         response.headers.pop("Content-Type", None)
 
 
-async def _send(request: web.Request, reply: Reply) -> web.StreamResponse:
+async def _send(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
     if isinstance(reply.body, bytes):
         whole = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
         whole[_HAS_TYPE] = _has_type(reply)
@@ -272,11 +272,11 @@ async def _pour(body: AsyncIterator[bytes], response: web.StreamResponse) -> Non
             await response.write(piece)
 
 
-def _has_type(reply: Reply) -> bool:
+def _has_type(reply: SandboxResponse) -> bool:
     return any(name == "Content-Type" for name, _ in reply.headers)
 
 
-async def _send_until_close(request: web.Request, reply: Reply) -> web.StreamResponse:
+async def _send_until_close(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
     transport = request.transport
     if transport is not None and not isinstance(reply.body, bytes):
         fields = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)

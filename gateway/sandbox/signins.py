@@ -13,7 +13,7 @@ _CODE_SECONDS = 180  # three minutes
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class Session:
     """What a person agreed to: for which client, as whom, for which scope; `until` in Unix seconds.
 
     All that comes of one sign-in has its `family`. `used_at`: when the code or token was first given back.
@@ -29,23 +29,23 @@ class SignIn:
     used_at: float | None = None
 
 
-class SignIns:
+class Sessions:
     """Remembers codes and refresh tokens."""
 
     def __init__(self, switches: Switches, *, now: Callable[[], float]) -> None:
         self._switches = switches
         self._now = now
-        self._codes: dict[str, SignIn] = {}
-        self._tokens: dict[str, SignIn] = {}
+        self._codes: dict[str, Session] = {}
+        self._tokens: dict[str, Session] = {}
 
     def code(self, client_id: str, user: str, scope: str, *, redirect_uri: str, challenge: str) -> str:
         """A new authorization code."""
         value = secrets.token_urlsafe(24)
         until = self._now() + _CODE_SECONDS
-        self._codes[value] = SignIn(client_id, user, scope, until, value, redirect_uri, challenge)
+        self._codes[value] = Session(client_id, user, scope, until, value, redirect_uri, challenge)
         return value
 
-    def exchanged(self, code: str, client_id: str, *, redirect_uri: str, verifier: str) -> SignIn:
+    def exchanged(self, code: str, client_id: str, *, redirect_uri: str, verifier: str) -> Session:
         """The sign-in of a code, which then is used up; raises Refused (`invalid_grant`)."""
         found = self._codes.get(code)
         if found is None or found.client_id != client_id or found.until <= self._now():
@@ -62,10 +62,10 @@ class SignIns:
         """A new refresh token; of a family of its own, unless it comes of a sign-in."""
         value = secrets.token_urlsafe(32)
         until = self._now() + self._switches.refresh_lifetime
-        self._tokens[value] = SignIn(client_id, user, scope, until, family or value)
+        self._tokens[value] = Session(client_id, user, scope, until, family or value)
         return value
 
-    def refreshed(self, token: str, client_id: str) -> SignIn:
+    def refreshed(self, token: str, client_id: str) -> Session:
         """The sign-in of a refresh token; with rotation it is used up. Raises Refused (`invalid_grant`).
 
         A token that was used up already ends its whole family: so do some servers, where two refresh at once.

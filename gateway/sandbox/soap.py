@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 from gateway.sandbox.arrivals import TooLarge
 from gateway.sandbox.flows import Visit
-from gateway.sandbox.replies import Reply
+from gateway.sandbox.replies import SandboxResponse
 from gateway.sandbox.wsdl import HELLO, document
 
 _KEPT = 1 << 16
@@ -19,7 +19,7 @@ _ENVELOPES = {
 }
 
 
-async def answer_soap(visit: Visit) -> Reply:
+async def answer_soap(visit: Visit) -> SandboxResponse:
     """WSDL and schema on GET, the operation on POST; a fault for what is not understood.
 
     The first 64 KiB of a request stay in its journal entry, so that it can be seen what a gateway let through.
@@ -29,9 +29,9 @@ async def answer_soap(visit: Visit) -> Reply:
         return _document(visit)
     media_type = visit.arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if visit.arrival.method != "POST":
-        return Reply(405, [("Allow", "GET, POST")])
+        return SandboxResponse(405, [("Allow", "GET, POST")])
     if media_type not in _ENVELOPES:
-        return Reply(415)
+        return SandboxResponse(415)
     try:
         name = _read_name(await visit.arrival.read(), _ENVELOPES[media_type])
     except (expat.ExpatError, TooLarge, _NotHello) as cause:
@@ -45,11 +45,11 @@ async def answer_soap(visit: Visit) -> Reply:
     return _envelope(200, media_type, f'<h:helloResponse xmlns:h="{HELLO}">{greeting}{instance_id}</h:helloResponse>')
 
 
-def _document(visit: Visit) -> Reply:
+def _document(visit: Visit) -> SandboxResponse:
     text = document(visit.arrival.target.partition("?")[2], f"{visit.base}/")
     if text is None:
-        return Reply(405, [("Allow", "POST")])
-    return Reply(200, [("Content-Type", "text/xml; charset=UTF-8")], text.encode(), has_validators=True)
+        return SandboxResponse(405, [("Allow", "POST")])
+    return SandboxResponse(200, [("Content-Type", "text/xml; charset=UTF-8")], text.encode(), has_validators=True)
 
 
 class _NotHello(Exception):
@@ -57,7 +57,7 @@ class _NotHello(Exception):
 
 
 @dataclass(slots=True)
-class _Reading:
+class _SoapReading:
     """The way through the document: open elements, and the text of the one that is wanted."""
 
     wanted: list[str]
@@ -83,7 +83,7 @@ class _Reading:
 
 def _read_name(document: bytes, namespace: str) -> str:
     steps = [f"{namespace} Envelope", f"{namespace} Body", f"{HELLO} hello", f"{HELLO} name"]
-    reading = _Reading(wanted=steps)
+    reading = _SoapReading(wanted=steps)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = reading.open
     parser.EndElementHandler = reading.close
@@ -95,7 +95,7 @@ def _read_name(document: bytes, namespace: str) -> str:
     return reading.name
 
 
-def _fault(media_type: str, reason: str, detail: str = "") -> Reply:
+def _fault(media_type: str, reason: str, detail: str = "") -> SandboxResponse:
     """A fault of the caller's making, or, with a detail, of the flow's."""
     text = escape(reason)
     if media_type == "text/xml":
@@ -110,8 +110,8 @@ def _fault(media_type: str, reason: str, detail: str = "") -> Reply:
     return _envelope(status, media_type, body)
 
 
-def _envelope(status: int, media_type: str, body: str) -> Reply:
+def _envelope(status: int, media_type: str, body: str) -> SandboxResponse:
     namespace = _ENVELOPES[media_type]
     envelope = f'<e:Envelope xmlns:e="{namespace}"><e:Body>{body}</e:Body></e:Envelope>'
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n{envelope}'
-    return Reply(status, [("Content-Type", f"{media_type}; charset=UTF-8")], text.encode())
+    return SandboxResponse(status, [("Content-Type", f"{media_type}; charset=UTF-8")], text.encode())

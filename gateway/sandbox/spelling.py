@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from gateway.sandbox.replies import Reply
+from gateway.sandbox.replies import SandboxResponse
 from gateway.sandbox.switches import UrlStyle
 
 _PORTS = {"http": 80, "https": 443}
@@ -33,7 +33,7 @@ class Spelling:
         own = "|".join(re.escape(origin) for origin in self.origins)
         return re.sub(rf"(?:{own})/ic/[^\s\"'<>]*", lambda found: _STYLES[self.style](found[0], kind), text)
 
-    def reply(self, reply: Reply) -> Reply:
+    def reply(self, reply: SandboxResponse) -> SandboxResponse:
         """The reply with the URLs in its head and its body in the style; a body that is a stream stays as it is."""
         reply.headers = [
             (name, self.text(value, "head") if name in _NAMING else value) for name, value in reply.headers

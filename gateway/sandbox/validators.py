@@ -9,13 +9,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from gateway.sandbox.arrivals import Arrival
-from gateway.sandbox.replies import Reply
+from gateway.sandbox.arrivals import IncomingRequest
+from gateway.sandbox.replies import SandboxResponse
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 
 
-def validated(reply: Reply, arrival: Arrival) -> Reply:
+def validated(reply: SandboxResponse, arrival: IncomingRequest) -> SandboxResponse:
     """The reply with tag and digests of its content as it is sent; 304 when `If-None-Match` names the tag."""
     if not reply.has_validators or not isinstance(reply.body, bytes):
         return reply
@@ -25,7 +25,7 @@ def validated(reply: Reply, arrival: Arrival) -> Reply:
     is_reading = arrival.method in {"GET", "HEAD"} and reply.status == 200
     if is_reading and _names(arrival.headers.get("If-None-Match", ""), tag):
         kept = [field for field in reply.headers if not field[0].startswith("Content-")]
-        return Reply(304, [*kept, ("ETag", tag)])
+        return SandboxResponse(304, [*kept, ("ETag", tag)])
     reply.headers += [
         ("ETag", tag),
         ("Content-Digest", f"sha-256=:{packed}:"),

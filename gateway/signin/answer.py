@@ -42,7 +42,7 @@ _PAGE = """\
 """
 
 
-class NotAnswer(Exception):
+class UnrelatedRequest(Exception):
     """This is no answer to the question that was asked, whoever sent it; `str` says why, without secrets."""
 
 
@@ -55,7 +55,7 @@ class NotSignedIn(Exception):
         self.remedy = remedy
 
 
-def read_answer(query: str, *, state: str, is_issuer: Callable[[str], bool]) -> str:
+def read_authorization_response(query: str, *, state: str, is_issuer: Callable[[str], bool]) -> str:
     """The authorization code in the query of a redirection (RFC 6749 §4.1.2).
 
     Raises NotAnswer for another `state`, or a parameter said twice (§3.1); NotSignedIn for an error and for another
@@ -64,16 +64,16 @@ def read_answer(query: str, *, state: str, is_issuer: Callable[[str], bool]) -> 
     pairs = parse_qsl(query[:LONGEST], keep_blank_values=True)
     said = dict(pairs)
     if len(said) != len(pairs):
-        raise NotAnswer("it says something twice")
+        raise UnrelatedRequest("it says something twice")
     if not hmac.compare_digest(said.get("state", "").encode("utf-8", "replace"), state.encode()):
-        raise NotAnswer("its `state` is not that of this sign-in; someone else may have sent it")
+        raise UnrelatedRequest("its `state` is not that of this sign-in; someone else may have sent it")
     if "iss" in said and not is_issuer(said["iss"]):
         seen = f"the answer is from another issuer ({safe_text(said['iss'])})"
         raise NotSignedIn(seen, f"Should that be the right one, write it as `issuer` of the credential. {_AGAIN}")
     if "error" in said:
         raise _refusal(said)
     if not said.get("code"):
-        raise NotAnswer("it holds no code")
+        raise UnrelatedRequest("it holds no code")
     return said["code"]
 
 
@@ -86,7 +86,7 @@ def read_pasted(text: str, *, state: str, is_issuer: Callable[[str], bool]) -> s
     """
     pasted = text.strip().strip("\"'<>").strip()
     if len(pasted) > LONGEST:
-        raise NotAnswer("it is longer than an answer can be")
+        raise UnrelatedRequest("it is longer than an answer can be")
     _, mark, query = pasted.partition("?")
     if not mark and (_QUERY.match(pasted) or "://" in pasted):
         query = "" if "://" in pasted else pasted
@@ -94,13 +94,17 @@ def read_pasted(text: str, *, state: str, is_issuer: Callable[[str], bool]) -> s
         return _code_alone(pasted)
     said = query.partition("#")[0]
     if not said:
-        raise NotAnswer("it is an address without an answer, which would follow a `?`; sign in, then copy the address")
+        raise UnrelatedRequest(
+            "it is an address without an answer, which would follow a `?`; sign in, then copy the address"
+        )
     names = {name for name, _ in parse_qsl(said, keep_blank_values=True)}
     if {"response_type", "code_challenge"} <= names:
-        raise NotAnswer("it is the address to open; sign in there, then copy the address that the browser ends at")
+        raise UnrelatedRequest(
+            "it is the address to open; sign in there, then copy the address that the browser ends at"
+        )
     if "state" not in names:
-        raise NotAnswer("it has no `state`; copy the whole address")
-    return read_answer(said, state=state, is_issuer=is_issuer)
+        raise UnrelatedRequest("it has no `state`; copy the whole address")
+    return read_authorization_response(said, state=state, is_issuer=is_issuer)
 
 
 def _code_alone(pasted: str) -> str:
@@ -108,11 +112,11 @@ def _code_alone(pasted: str) -> str:
     (base64, RFC 3986 unreserved), and no client secret of an identity domain.
     """
     if not pasted:
-        raise NotAnswer("it is empty")
+        raise UnrelatedRequest("it is empty")
     if pasted.startswith("idcscs-"):
-        raise NotAnswer("it is a client secret, not the answer of a sign-in")
+        raise UnrelatedRequest("it is a client secret, not the answer of a sign-in")
     if not _CODE.fullmatch(pasted):
-        raise NotAnswer("it is neither an address with `code` and `state` nor a code")
+        raise UnrelatedRequest("it is neither an address with `code` and `state` nor a code")
     return pasted
 
 

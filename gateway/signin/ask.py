@@ -13,7 +13,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AuthorizationRequest:
     """A sign-in that was asked for at `origin`; `issuer` is who must answer, where that is configured."""
 
     url: str = field(repr=False)
@@ -30,7 +30,7 @@ class Ask:
         return _origin(said) == self.origin
 
 
-def asked(credential: Credential, *, redirect_uri: str) -> Ask:
+def build_authorization_request(credential: Credential, *, redirect_uri: str) -> AuthorizationRequest:
     """A new one; `state` and verifier have 256 bits of luck each (RFC 7636 §7.1)."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     where = authorize_url_of(credential)
@@ -45,7 +45,7 @@ def asked(credential: Credential, *, redirect_uri: str) -> Ask:
         resource=tuple(credential.resource or ()),
         params=credential.params,
     )
-    return Ask(url, redirect_uri, state, verifier, _origin(where), credential.issuer)
+    return AuthorizationRequest(url, redirect_uri, state, verifier, _origin(where), credential.issuer)
 
 
 def can_listen(redirect_uri: str) -> bool:

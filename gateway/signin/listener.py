@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.binding import bind_tcp
-from gateway.signin.answer import LONGEST, NotAnswer, NotSignedIn, page
+from gateway.signin.answer import LONGEST, NotSignedIn, UnrelatedRequest, page
 
 ANY = "http://127.0.0.1:0/callback"
 """Where to be sent back to when the credential does not say: any free port (RFC 8252 §7.3)."""
@@ -75,7 +75,7 @@ class Listener:
             return _page(409, "The sign-in has come back already; the terminal tells how it went on.")
         try:
             code = self._read(request.rel_url.raw_query_string)
-        except NotAnswer as error:
+        except UnrelatedRequest as error:
             return _page(400, f"This is not the answer to the sign-in that oic-gateway waits for: {error}.")
         except NotSignedIn as error:
             self._answer.set_exception(error)
@@ -85,7 +85,7 @@ class Listener:
 
 
 def _unasked(_query: str) -> str:
-    raise NotAnswer("nobody has asked for one yet")
+    raise UnrelatedRequest("nobody has asked for one yet")
 
 
 def _page(status: int, text: str, **fields: str) -> web.Response:

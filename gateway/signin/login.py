@@ -16,19 +16,19 @@ from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.files import in_thread
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.failures import code_of, remedy_for
-from gateway.oauth.grants import TokenReply
-from gateway.oauth.lifetime import Lead, lifetime
+from gateway.oauth.grants import TokenResponse
+from gateway.oauth.lifetime import RenewalMargin, lifetime
 from gateway.oauth.redaction import safe_text
-from gateway.oauth.refreshing import stored
+from gateway.oauth.refreshing import encode_stored
 from gateway.oauth.store import Store, StoreDown
-from gateway.oauth.turns import Turns
+from gateway.oauth.turns import FetchLease
 from gateway.observe.metrics import Metrics
 from gateway.oic.diagnosis import Finding
-from gateway.signin.answer import NotAnswer, NotSignedIn, read_answer, read_pasted
-from gateway.signin.ask import Ask, asked, can_listen
+from gateway.signin.answer import NotSignedIn, UnrelatedRequest, read_authorization_response, read_pasted
+from gateway.signin.ask import AuthorizationRequest, build_authorization_request, can_listen
 from gateway.signin.listener import ANY, Listener
-from gateway.signin.paste import pasted
-from gateway.wiring import Parts, key_of
+from gateway.signin.paste import read_pasted_response
+from gateway.wiring import Components, key_of
 
 WAIT = 600.0
 """Seconds that a person may take."""
@@ -64,13 +64,13 @@ async def login(config: Config, name: str, *, say: Say, paste: bool = False, bro
     address is opened too.
     """
     credential = config.credentials[name]
-    parts = Parts(Metrics(__version__), environ=os.environ)
+    parts = Components(Metrics(__version__), environ=os.environ)
     try:
-        store, key = parts.keep(config), key_of(name, credential)
+        store, key = parts.configure(config), key_of(name, credential)
         await store.secret(key)  # before a person takes the trouble
         show = partial(_show, say=say, browser=browser)
         async with _way(credential, say, paste=paste) as (redirect_uri, answered):
-            ask = asked(credential, redirect_uri=redirect_uri)
+            ask = build_authorization_request(credential, redirect_uri=redirect_uri)
             code = await answered(ask, show)
         reply = await _exchanged(parts, credential, ask, code)
         return Finding(ok=True, subject=f"credential {name}", seen=await _kept(store, key, credential, reply))
@@ -80,13 +80,13 @@ async def login(config: Config, name: str, *, say: Say, paste: bool = False, bro
         await parts.close()
 
 
-Show = Callable[[Ask], None]
-Answered = Callable[[Ask, Show], Awaitable[str]]
+ShowUrl = Callable[[AuthorizationRequest], None]
+ResponseReader = Callable[[AuthorizationRequest, ShowUrl], Awaitable[str]]
 """Has what is asked shown, waits for the answer and gives its code; raises NotSignedIn."""
 
 
 @asynccontextmanager
-async def _way(credential: Credential, say: Say, *, paste: bool) -> AsyncIterator[tuple[str, Answered]]:
+async def _way(credential: Credential, say: Say, *, paste: bool) -> AsyncIterator[tuple[str, ResponseReader]]:
     """The redirect URI, and how its answer is waited for."""
     redirect_uri = credential.redirect_uri or ANY
     if paste or not can_listen(redirect_uri):
@@ -108,14 +108,14 @@ async def _listening(listener: Listener, redirect_uri: str) -> str:
         ) from cause
 
 
-def _show(ask: Ask, *, say: Say, browser: bool) -> None:
+def _show(ask: AuthorizationRequest, *, say: Say, browser: bool) -> None:
     say(f"Open this address in a browser and sign in:\n\n  {ask.url}\n")
     if browser:  # some end only when the person closes them
         threading.Thread(target=webbrowser.open, args=(ask.url,), daemon=True).start()
 
 
-async def _brought(listener: Listener, say: Say, ask: Ask, show: Show) -> str:
-    listener.expect(partial(read_answer, state=ask.state, is_issuer=ask.is_issuer))
+async def _brought(listener: Listener, say: Say, ask: AuthorizationRequest, show: ShowUrl) -> str:
+    listener.expect(partial(read_authorization_response, state=ask.state, is_issuer=ask.is_issuer))
     show(ask)
     say(f"Waiting for the browser to come back to {ask.redirect_uri} on this machine; elsewhere, use --paste.")
     try:
@@ -124,45 +124,45 @@ async def _brought(listener: Listener, say: Say, ask: Ask, show: Show) -> str:
         raise NotSignedIn(f"nobody came back within {WAIT / 60:.0f} minutes", "Run the command again.") from cause
 
 
-async def _pasted(say: Say, ask: Ask, show: Show) -> str:
+async def _pasted(say: Say, ask: AuthorizationRequest, show: ShowUrl) -> str:
     show(ask)
     say(
         f"It ends at an address that begins with {ask.redirect_uri}, which may show an error. Copy the whole of it "
         "from the browser, paste it here, and press Enter:"
     )
-    while text := await pasted():
+    while text := await read_pasted_response():
         try:
             return read_pasted(text, state=ask.state, is_issuer=ask.is_issuer)
-        except NotAnswer as error:
+        except UnrelatedRequest as error:
             say(f"This is not the answer: {error}. Paste it again:")
     raise NotSignedIn("nothing was pasted", "Run the command again.")
 
 
-async def _exchanged(parts: Parts, credential: Credential, ask: Ask, code: str) -> TokenReply:
+async def _exchanged(parts: Components, credential: Credential, ask: AuthorizationRequest, code: str) -> TokenResponse:
     requests = parts.requests(credential)
     given = {"code": code, "redirect_uri": ask.redirect_uri, "code_verifier": ask.verifier}
-    request = await in_thread(partial(requests.made, "authorization_code", **given), owner="login")
-    reply = await requests.sent(request)
+    request = await in_thread(partial(requests.build, "authorization_code", **given), owner="login")
+    reply = await requests.send(request)
     if reply.refresh_token is None:
         has_asked = "offline_access" in (credential.scope or "").split()
         raise NotSignedIn("the sign-in gave no refresh token, so nothing is kept", _GRANT if has_asked else _OFFLINE)
     return reply
 
 
-async def _kept(store: Store, key: str, credential: Credential, reply: TokenReply) -> str:
+async def _kept(store: Store, key: str, credential: Credential, reply: TokenResponse) -> str:
     """Keeps what came of a sign-in, when no renewal is under way; says who it is."""
     clock = SystemClock()
-    turns = Turns(store, key, clock=clock, luck=random.random)
-    lead = Lead(share=credential.renew.share, at_least=credential.renew.at_least)
+    turns = FetchLease(store, key, clock=clock, luck=random.random)
+    lead = RenewalMargin(share=credential.renew.share, at_least=credential.renew.at_least)
     token = lifetime(reply, clock.monotonic(), wall=clock.wall(), spread=random.random(), lead=lead)  # noqa: S311 - jitter
 
     async def keep() -> str:
-        await store.keep_secret(key, stored(reply.refresh_token or ""))
-        await turns.keep(token)
+        await store.keep_secret(key, encode_stored(reply.refresh_token or ""))
+        await turns.publish_token(token)
         who = _subject(reply.value)
         return f"signed in{f' as {who}' if who else ''}; the gateway renews its tokens by itself from now on"
 
-    return await turns.once(nobody, keep)
+    return await turns.run_exclusive(nobody, keep)
 
 
 async def nobody() -> None:

@@ -12,13 +12,13 @@ from gateway.files import in_thread
 from gateway.oauth.authorization import revocation
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.redaction import safe_text
-from gateway.oauth.refreshing import token_in
+from gateway.oauth.refreshing import decode_stored
 from gateway.oauth.store import Store, StoreDown
-from gateway.oauth.turns import Turns
+from gateway.oauth.turns import FetchLease
 from gateway.observe.metrics import Metrics
 from gateway.oic.diagnosis import Finding
 from gateway.signin.login import nobody
-from gateway.wiring import Parts, key_of
+from gateway.wiring import Components, key_of
 
 _REVOKE = "Revoke it in the identity domain by hand, or wait for its end (by default seven days)."
 _STORE = "Bring back the store that `state` names, and run the command again."
@@ -27,11 +27,11 @@ _STORE = "Bring back the store that `state` names, and run the command again."
 async def logout(config: Config, name: str) -> Finding:
     """Signs the credential of that name out. A running gateway uses the access token that it has to its end."""
     credential, subject = config.credentials[name], f"credential {name}"
-    parts = Parts(Metrics(__version__), environ=os.environ)
+    parts = Components(Metrics(__version__), environ=os.environ)
     try:
-        store, key = parts.keep(config), key_of(name, credential)
-        turns = Turns(store, key, clock=SystemClock(), luck=random.random)
-        trouble = await turns.once(nobody, partial(_signed_out, parts, store, key, credential))
+        store, key = parts.configure(config), key_of(name, credential)
+        turns = FetchLease(store, key, clock=SystemClock(), luck=random.random)
+        trouble = await turns.run_exclusive(nobody, partial(_signed_out, parts, store, key, credential))
     except (StoreDown, OSError) as down:
         return Finding(ok=False, subject=subject, seen=f"nobody was signed out: {down}", remedy=_STORE)
     finally:
@@ -44,11 +44,11 @@ async def logout(config: Config, name: str) -> Finding:
     return Finding(ok=True, subject=subject, seen="signed out; the refresh token is revoked and forgotten")
 
 
-async def _signed_out(parts: Parts, store: Store, key: str, credential: Credential) -> str | None:
+async def _signed_out(parts: Components, store: Store, key: str, credential: Credential) -> str | None:
     """Why the token could not be revoked, empty when it was; None where there was none. Revoked first: whoever is
     killed in between has a token that is refused, not one that is good and lost.
     """
-    token = token_in(await store.secret(key))
+    token = decode_stored(await store.secret(key))
     trouble = await _revoked(parts, credential, token) if token else None
     await store.drop_secret(key)
     if (access := await store.get(key)) is not None:
@@ -56,12 +56,12 @@ async def _signed_out(parts: Parts, store: Store, key: str, credential: Credenti
     return trouble
 
 
-async def _revoked(parts: Parts, credential: Credential, token: str) -> str:
+async def _revoked(parts: Components, credential: Credential, token: str) -> str:
     requests, endpoint = parts.requests(credential), parts.endpoint(credential)
     plan = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
     try:
-        request = await in_thread(partial(requests.proved, plan), owner="logout")
-        await requests.sent_by(endpoint.revoke, request)
+        request = await in_thread(partial(requests.authenticate, plan), owner="logout")
+        await requests.send_with(endpoint.revoke, request)
     except (TokenRefused, TokenUnavailable) as error:
         return error.reason
     except (OSError, ValueError) as error:

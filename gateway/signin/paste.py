@@ -8,7 +8,7 @@ import threading
 from gateway.signin.answer import LONGEST
 
 
-async def pasted(descriptor: int = 0) -> str:
+async def read_pasted_response(descriptor: int = 0) -> str:
     """The next line of standard input with its line end; empty at the end of the input.
 
     A thread reads it, one that nobody waits for: a person who presses Ctrl-C is not asked for the line all the same.

@@ -7,7 +7,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """cgroup v2, as seen within a container: `150000 100000` is one and a half CPUs, `max 100000` all of them."""
 
 
-def head_count(workers: int, *, quota: Path = _QUOTA) -> int:
+def worker_count(workers: int, *, quota: Path = _QUOTA) -> int:
     """The number of workers; 0 (auto) is the CPUs that this process may use: by affinity and container's quota."""
     return workers or min(_affinity(), _quota(quota))
 

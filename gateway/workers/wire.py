@@ -22,19 +22,19 @@ class Parts(list[Any]):
     """An answer in parts, each of them a message of its own: a large one would hold up the callers of its worker."""
 
 
-class NoAnswer(Exception):
+class ChannelError(Exception):
     """The worker does not answer in time, or has gone."""
 
 
-class Line:
+class Channel:
     """The crew's end. `open` it on one end of a socketpair; questions may overlap. `over` ends when the worker goes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self._numbers = itertools.count()
-        self._asked: dict[int, asyncio.Future[tuple[bool, Any]]] = {}
+        self._pending: dict[int, asyncio.Future[tuple[bool, Any]]] = {}
         self._parts: dict[int, Parts] = {}
-        self.over = asyncio.create_task(self._listen(reader))
+        self.closed = asyncio.create_task(self._listen(reader))
 
     @classmethod
     async def open(cls, end: socket.socket) -> Self:
@@ -45,18 +45,18 @@ class Line:
         """The worker's answer. Raises OSError with its words where it refuses, NoAnswer after `within` seconds or when
         it goes.
         """
-        if self.over.done():
-            raise NoAnswer("it has gone")
+        if self.closed.done():
+            raise ChannelError("it has gone")
         number = next(self._numbers)
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer = self._pending[number] = asyncio.get_running_loop().create_future()
         _send(self._writer, (number, verb, argument))
         try:
             async with asyncio.timeout(within):
                 is_given, value = await answer
         except TimeoutError:
-            raise NoAnswer(f"it does not answer within {within:g} s") from None
+            raise ChannelError(f"it does not answer within {within:g} s") from None
         finally:
-            del self._asked[number]
+            del self._pending[number]
             parts = self._parts.pop(number, None)
         if not is_given:
             raise OSError(value)
@@ -69,19 +69,19 @@ class Line:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await _receive(reader)) is not None:
             number, is_given, value = message
-            if number not in self._asked or self._asked[number].done():
+            if number not in self._pending or self._pending[number].done():
                 continue
             if is_given is None:
                 self._parts.setdefault(number, Parts()).append(value)
             else:
-                self._asked[number].set_result((is_given, value))
+                self._pending[number].set_result((is_given, value))
         self._writer.close()
-        for answer in self._asked.values():
+        for answer in self._pending.values():
             if not answer.done():
-                answer.set_exception(NoAnswer("it has gone"))
+                answer.set_exception(ChannelError("it has gone"))
 
 
-async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers) -> None:
+async def serve_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers) -> None:
     """The worker's end: answers until the crew hangs up, each question in a task of its own."""
     tasks: set[asyncio.Task[None]] = set()
     while (message := await _receive(reader)) is not None:

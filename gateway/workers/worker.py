@@ -9,13 +9,13 @@ from typing import Any
 
 from gateway.app import Gateway
 from gateway.config.model import Config
-from gateway.config.route import Route
-from gateway.history.port import Found
-from gateway.history.query import Query
-from gateway.observe.log import Log, say, setup
-from gateway.observe.metrics import earned, split_snapshot
+from gateway.config.route import RouteEntry
+from gateway.history.port import SearchResult
+from gateway.history.query import HistoryQuery
+from gateway.observe.log import Log, log_event, setup
+from gateway.observe.metrics import counters_only, split_snapshot
 from gateway.observe.turns import short_switches
-from gateway.workers.wire import Handlers, Parts, answer_all
+from gateway.workers.wire import Handlers, Parts, serve_requests
 
 _PART = 200  # routes or credentials
 
@@ -25,7 +25,7 @@ Run = Callable[[Coroutine[Any, Any, int]], int]
 log = logging.getLogger("gateway.workers")
 
 
-def work(line: socket.socket, listeners: list[socket.socket], *, run: Run) -> int:
+def run_worker(line: socket.socket, listeners: list[socket.socket], *, run: Run) -> int:
     """The whole life of a worker's process; exit status 0 after a drained stop, 1 where requests were cut off."""
     return run(Worker(listeners).live(line))
 
@@ -37,9 +37,9 @@ class Worker:
         self._listeners = listeners
         self._records: Log | None = None
         self._gateway: Gateway | None = None
-        self._routes: list[Route] = []
+        self._routes: list[RouteEntry] = []
         self._leaving = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._force = asyncio.Event()
         self._handlers: Handlers = {
             "ping": self._ping,
             "start": self._start,
@@ -47,33 +47,33 @@ class Worker:
             "prepare": self._prepare,
             "adopt": self._adopt,
             "numbers": self._numbers,
-            "earned": self._earned,
+            "earned": self._counters,
             "status": self._status,
             "instances": self._instances,
-            "settle": self._settle,
+            "settle": self._flush_history,
             "readiness": self._readiness,
             "drain": self._drain,
-            "hurry": self._hasten,
+            "hurry": self._force_stop,
         }
 
     async def live(self, line: socket.socket) -> int:
         """Until the crew has it drain, or has gone."""
         reader, writer = await asyncio.open_unix_connection(sock=line)
-        talk = asyncio.create_task(self._talk(reader, writer))
+        talk = asyncio.create_task(self._serve_channel(reader, writer))
         await self._leaving.wait()
-        drained = self._gateway is None or await self._gateway.finish(hurry=self._hurry)
+        drained = self._gateway is None or await self._gateway.finish(hurry=self._force)
         if self._records is not None:
             self._records.close()
         writer.close()
         await talk
         return 0 if drained else 1
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_channel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await answer_all(reader, writer, self._handlers)
+            await serve_requests(reader, writer, self._handlers)
         finally:
             if not self._leaving.is_set():
-                say(log, logging.ERROR, "crew-lost", "the parent process has gone; draining", pid=os.getpid())
+                log_event(log, logging.ERROR, "crew-lost", "the parent process has gone; draining", pid=os.getpid())
                 await self._drain()
 
     async def _start(self, wanted: tuple[Config, str, str]) -> None:
@@ -91,10 +91,10 @@ class Worker:
         finally:
             self._leaving.set()
 
-    async def _hasten(self, _: object) -> None:
-        self._hurry.set()
+    async def _force_stop(self, _: object) -> None:
+        self._force.set()
 
-    async def _gather(self, some: tuple[int, list[Route]]) -> None:
+    async def _gather(self, some: tuple[int, list[RouteEntry]]) -> None:
         """Keeps some routes of a configuration that is on its way, from this number on; see `send_config`."""
         start, routes = some
         self._routes[start:] = routes
@@ -110,17 +110,17 @@ class Worker:
     async def _numbers(self, _: object) -> Parts:
         return Parts(split_snapshot(await self._ready().snapshot()))
 
-    async def _earned(self, _: object) -> Parts:
-        return Parts(split_snapshot(earned(await self._ready().snapshot())))
+    async def _counters(self, _: object) -> Parts:
+        return Parts(split_snapshot(counters_only(await self._ready().snapshot())))
 
     async def _status(self, _: object) -> Parts:
         return split_status(await self._ready().status())
 
-    async def _instances(self, query: Query) -> Found:
+    async def _instances(self, query: HistoryQuery) -> SearchResult:
         return await self._ready().instances(query)
 
-    async def _settle(self, _: object) -> int:
-        return await self._ready().settle()
+    async def _flush_history(self, _: object) -> int:
+        return await self._ready().flush_history()
 
     async def _readiness(self, _: object) -> tuple[bool, dict[str, Any]]:
         return await self._ready().readiness()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.address import place
+from gateway.admin.address import parse_address
 from gateway.admin.server import AdminServer
-from gateway.history.port import Found
-from gateway.history.query import Query
+from gateway.history.port import SearchResult
+from gateway.history.query import HistoryQuery
 
 READY = {"state": "ready", "credentials": {"a": {"state": "ok"}}}
 
@@ -25,8 +25,8 @@ class Counter:
         self.open = asyncio.Event()
         self.open.set()
         self.failure: Exception | None = None
-        self.queries: list[Query] = []
-        self.found = Found((), 0, "memory")
+        self.queries: list[HistoryQuery] = []
+        self.found = SearchResult((), 0, "memory")
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         self.asked += 1
@@ -44,7 +44,7 @@ class Counter:
             raise self.failure
         return {"routes": ["orders"]}
 
-    async def instances(self, query: Query) -> Found:
+    async def instances(self, query: HistoryQuery) -> SearchResult:
         self.queries.append(query)
         if self.failure:
             raise self.failure
@@ -88,7 +88,7 @@ class Port:
         return await self.send(f"{method} {target} HTTP/1.1\r\n{head}Connection: close\r\n\r\n".encode())
 
     async def send(self, raw: bytes) -> Reply:
-        where = place(self.address)
+        where = parse_address(self.address)
         if where.path:
             reader, writer = await asyncio.open_unix_connection(where.path)
         else:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gateway.admin import instances
-from gateway.history.book import Book
-from gateway.history.port import Found, NoneKept, Unsearchable
-from gateway.history.query import Query
+from gateway.history.book import HistoryFile
+from gateway.history.port import NoneKept, SearchResult, Unsearchable
+from gateway.history.query import HistoryQuery
 from tests.history.lines import spelt
 
 
@@ -27,8 +27,8 @@ async def ran(address: str, *words: str, kept: instances.Kept | None = None) -> 
 
 @pytest.fixture
 def file(tmp_path: Path) -> instances.Kept:
-    book = Book(tmp_path / "history")
-    book.note([spelt(number) for number in range(3)])
+    book = HistoryFile(tmp_path / "history")
+    book.append([spelt(number) for number in range(3)])
     book.close()
     return str(tmp_path / "history"), 1e9
 
@@ -72,11 +72,11 @@ def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
 
 
 async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    port.desk.found = Found((spelt(1),), 9, "memory", lost=2)
+    port.desk.found = SearchResult((spelt(1),), 9, "memory", lost=2)
     flags = "--request-id r --route o --client ::1 --status 5XX --since 2026-01-31 --until 2026-02-01 --limit 1"
     assert await ran(port.address, "a b&c", *flags.split()) == 0
     [query] = port.desk.queries
-    assert query == Query("a b&c", "r", "o", "::1", "5xx", 1769817600000, 1769904000000, 1)
+    assert query == HistoryQuery("a b&c", "r", "o", "::1", "5xx", 1769817600000, 1769904000000, 1)
     told = capsys.readouterr()
     assert "instance-1" in told.out
     cut = "there may be older ones: raise --limit, or narrow the search"
@@ -84,7 +84,7 @@ async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[
 
 
 async def test_json_is_the_document_of_the_admin_port(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    port.desk.found = Found((spelt(1),), 9, "memory", stuck=(7,))
+    port.desk.found = SearchResult((spelt(1),), 9, "memory", stuck=(7,))
     assert await ran(port.address, "--json") == 0
     told = capsys.readouterr()
     document = {"instances": [json.loads(spelt(1))], "kept": 9, "where": "memory", "lost": 0, "stuck": [7]}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.history.port import Found, NoneKept, Unsearchable
-from gateway.history.query import Query
+from gateway.history.port import NoneKept, SearchResult, Unsearchable
+from gateway.history.query import HistoryQuery
 from tests.history.lines import spelt
 
 
@@ -56,12 +56,14 @@ async def test_a_query_is_ignored(port: Any) -> None:
 
 async def test_instances_are_asked_for_by_parameters(port: Any) -> None:
     lines = (spelt(2), spelt(1))
-    port.desk.found = Found(lines, 9, "file", lost=1)
+    port.desk.found = SearchResult(lines, 9, "file", lost=1)
     target = "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&status=5xx&since=1970-01-01&limit=3"
     reply = await port.ask(target)
     assert reply.json == {"instances": [json.loads(line) for line in lines], "kept": 9, "where": "file", "lost": 1}
     assert reply.head["Cache-Control"] == "no-store"
-    wanted = Query(instance_id="a/b", request_id="r", route="orders", client="::1", status="5xx", since=0, limit=3)
+    wanted = HistoryQuery(
+        instance_id="a/b", request_id="r", route="orders", client="::1", status="5xx", since=0, limit=3
+    )
     assert port.desk.queries == [wanted]
 
 

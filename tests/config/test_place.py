@@ -2,26 +2,26 @@
 
 import pytest
 
-from gateway.config.place import RedisPlace, read_place
+from gateway.config.place import RedisUrl, parse_redis_url
 
 
 @pytest.mark.parametrize(
     ("url", "place"),
     [
-        ("redis://cache", RedisPlace((("cache", 6379),))),
-        ("redis://cache:7000/3", RedisPlace((("cache", 7000),), db=3)),
-        ("rediss://[::1]/", RedisPlace((("::1", 6379),), is_tls=True)),
-        ("rediss://[::1]:7000", RedisPlace((("::1", 7000),), is_tls=True)),
-        ("unix:/run/redis.sock", RedisPlace(path="/run/redis.sock")),
-        ("unix:///run/redis.sock?db=2", RedisPlace(path="/run/redis.sock", db=2)),
-        ("redis+sentinel://a,b:7000/main", RedisPlace((("a", 26379), ("b", 7000)), service="main")),
-        ("rediss+sentinel://a/main/4", RedisPlace((("a", 26379),), service="main", is_tls=True, db=4)),
-        ("redis+cluster://a,10.0.0.1:7000", RedisPlace((("a", 6379), ("10.0.0.1", 7000)), is_cluster=True)),
-        ("rediss+cluster://a/", RedisPlace((("a", 6379),), is_cluster=True, is_tls=True)),
+        ("redis://cache", RedisUrl((("cache", 6379),))),
+        ("redis://cache:7000/3", RedisUrl((("cache", 7000),), db=3)),
+        ("rediss://[::1]/", RedisUrl((("::1", 6379),), is_tls=True)),
+        ("rediss://[::1]:7000", RedisUrl((("::1", 7000),), is_tls=True)),
+        ("unix:/run/redis.sock", RedisUrl(path="/run/redis.sock")),
+        ("unix:///run/redis.sock?db=2", RedisUrl(path="/run/redis.sock", db=2)),
+        ("redis+sentinel://a,b:7000/main", RedisUrl((("a", 26379), ("b", 7000)), service="main")),
+        ("rediss+sentinel://a/main/4", RedisUrl((("a", 26379),), service="main", is_tls=True, db=4)),
+        ("redis+cluster://a,10.0.0.1:7000", RedisUrl((("a", 6379), ("10.0.0.1", 7000)), is_cluster=True)),
+        ("rediss+cluster://a/", RedisUrl((("a", 6379),), is_cluster=True, is_tls=True)),
     ],
 )
-def test_every_form_is_read(url: str, place: RedisPlace) -> None:
-    assert read_place(url) == place
+def test_every_form_is_read(url: str, place: RedisUrl) -> None:
+    assert parse_redis_url(url) == place
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,6 @@ def test_every_form_is_read(url: str, place: RedisPlace) -> None:
 )
 def test_a_mistake_is_said_without_what_was_written(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
-        read_place(url)
+        parse_redis_url(url)
     assert "secret" not in str(caught.value)
     assert "; " in str(caught.value)

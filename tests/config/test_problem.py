@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.problem import Problem, Steps, dotted
+from gateway.config.problem import LocatedIssue, Steps, dotted
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_place_is_written_in_one_word(steps: Steps, path: str) -> None:
 
 
 def test_a_problem_is_one_line() -> None:
-    assert str(Problem("f.yaml", 3, "a.b", "is wrong", "mend it")) == "f.yaml:3: a.b: is wrong; mend it"
-    assert str(Problem("f.yaml", 0, "", "is wrong", "mend it")) == "f.yaml: is wrong; mend it"
-    assert str(Problem("", 0, "--listen", "is wrong", "mend it")) == "--listen: is wrong; mend it"
-    assert str(Problem("f", 1, "a", "odd", "see", "warning")) == "f:1: a: warning: odd; see"
+    assert str(LocatedIssue("f.yaml", 3, "a.b", "is wrong", "mend it")) == "f.yaml:3: a.b: is wrong; mend it"
+    assert str(LocatedIssue("f.yaml", 0, "", "is wrong", "mend it")) == "f.yaml: is wrong; mend it"
+    assert str(LocatedIssue("", 0, "--listen", "is wrong", "mend it")) == "--listen: is wrong; mend it"
+    assert str(LocatedIssue("f", 1, "a", "odd", "see", "warning")) == "f:1: a: warning: odd; see"

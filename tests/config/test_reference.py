@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from gateway.config import model, route, state
-from gateway.config.part import Part, SecretRef
+from gateway.config.part import SecretRef, StrictModel
 from gateway.config.reference import reference_text
 
 
@@ -21,22 +21,22 @@ def test_the_module_prints_the_reference() -> None:
 
 def test_every_key_has_its_line() -> None:
     lines = reference_text().splitlines()
-    places: dict[str, type[Part]] = {
+    places: dict[str, type[StrictModel]] = {
         "": model.Config,
         "credentials.NAME.": model.Credential,
         "credentials.NAME.client_secret.": SecretRef,
         "defaults.": route.RouteSettings,
-        "routes[].": route.Route,
+        "routes[].": route.RouteEntry,
         "routes[].timeout.": route.Timeout,
-        "routes[].headers.": route.Headers,
-        "routes[].query.": route.Query,
-        "routes[].instance_id[].": route.InstanceId,
+        "routes[].headers.": route.HeaderSettings,
+        "routes[].query.": route.QuerySettings,
+        "routes[].instance_id[].": route.InstanceIdRule,
         "routes[].proxy.password.": SecretRef,
-        "limits.": model.Limits,
+        "limits.": model.LimitSettings,
         "pool.": model.Pool,
-        "log.": model.Log,
+        "log.": model.LogSettings,
         "state.": state.State,
-        "state.redis.": state.Redis,
+        "state.redis.": state.RedisSettings,
         "state.redis.sentinel.": state.Login,
         "state.keys[].": SecretRef,
     }

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from gateway.config import model, route, state
 from gateway.config.load import load
-from gateway.config.part import Part
+from gateway.config.part import StrictModel
 from gateway.config.schema import schema, schema_text
-from gateway.config.tree import Tree
+from gateway.config.tree import YamlDocument
 from gateway.sandbox.clients import DEFAULT_ID
 from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
 
@@ -24,7 +24,7 @@ EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
 # A `#` right before a key hides an optional key; a `#` before a blank begins a remark.
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
 KINDS = {kind for module in (state, route, model) for kind in vars(module).values() if isinstance(kind, type)}
-PARTS = [kind for kind in KINDS if issubclass(kind, Part)]
+PARTS = [kind for kind in KINDS if issubclass(kind, StrictModel)]
 BESIDE = {(state.State, "path")}  # shown in a remark: what it stands in place of is shown itself
 
 
@@ -40,7 +40,7 @@ def test_the_module_prints_the_schema() -> None:
 def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
     whole = schema()
     for part in PARTS:
-        if part is Part:
+        if part is StrictModel:
             continue
         definition = whole if part is model.Config else whole["$defs"][part.__name__]
         assert list(definition["properties"]) == [field.alias or name for name, field in part.model_fields.items()]
@@ -60,11 +60,11 @@ def test_the_shipped_files_are_right(tmp_path: Path, text: str) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(text, encoding="utf-8")
     assert load(file, environ={}, check_secrets=False).warnings == ()
-    assert list(complaints(json.loads(json.dumps(Tree(text).value)), schema())) == []
+    assert list(complaints(json.loads(json.dumps(YamlDocument(text).value)), schema())) == []
 
 
 def test_the_example_shows_every_key() -> None:
-    config = model.Config.model_validate(Tree(UNCOVERED).value)
+    config = model.Config.model_validate(YamlDocument(UNCOVERED).value)
     shown = set(keys_set(config))
     every = {(part, key) for part in PARTS for key in part.model_fields} - BESIDE
     assert "# state: {path: " in EXAMPLE

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.config.load import ConfigProblems, load
 from gateway.config.schema import schema
-from gateway.config.tree import Tree
+from gateway.config.tree import YamlDocument
 from gateway.sandbox import Sandbox
 from gateway.sandbox.command import fitting_config
 from tests.config.test_schema import EXAMPLE, FOLDER, UNCOVERED
@@ -212,7 +212,7 @@ async def test_both_accept_the_files_that_are_shipped_and_printed(tmp_path: Path
         *((FOLDER.parent / name).read_text() for name in ("config/demo.yaml", "demo/container.yaml")),
     ]
     async with Sandbox() as sandbox:
-        documents = [Tree(text).value for text in (*shipped, fitting_config(sandbox))]
+        documents = [YamlDocument(text).value for text in (*shipped, fitting_config(sandbox))]
     assert verdicts(tmp_path, schema(), documents) == [([], [])] * len(documents)
 
 

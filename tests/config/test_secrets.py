@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from gateway.config.model import Credential
 from gateway.config.part import SecretRef
 from gateway.config.problem import SecretProblem
-from gateway.config.secrets import MAX_BYTES, Secrets, doubt
+from gateway.config.secrets import MAX_BYTES, Secrets, suspicious
 
 
 @pytest.mark.parametrize(
@@ -142,4 +142,4 @@ def test_what_is_read_does_not_show_itself() -> None:
     ],
 )
 def test_white_space_is_doubtful(secret: str, said: str) -> None:
-    assert doubt(SecretStr(secret)) == said
+    assert suspicious(SecretStr(secret)) == said

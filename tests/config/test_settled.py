@@ -6,35 +6,35 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gateway.config.model import Config, Credential
-from gateway.config.pace import Budget
-from gateway.config.part import Part
+from gateway.config.pace import BudgetSettings
+from gateway.config.part import StrictModel
 from gateway.config.route import RouteSettings, Timeout
 from gateway.config.settled import (
     CONNECT_TIMEOUT,
     IDLE_TIMEOUT,
     REPLAY_LIMIT,
     RESPONSE_TIMEOUT,
-    SettledRoute,
+    ResolvedRoute,
     authorize_url_of,
     budgets,
     client_secrets,
+    resolve,
     revoke_url_of,
-    settle,
 )
 from gateway.config.values import Duration, Size
 
 
-def settled(route: dict[str, Any], defaults: dict[str, Any] | None = None) -> SettledRoute:
+def settled(route: dict[str, Any], defaults: dict[str, Any] | None = None) -> ResolvedRoute:
     credential = {"token_url": "https://i/t", "client_id": "c", "client_secret": {"env": "S"}}
     named = {"name": "r", "path": "/r/", "upstream": "https://u/", "credential": "a"}
     config = Config.model_validate(
         {"credentials": {"a": credential}, "defaults": defaults or {}, "routes": [{**named, **route}]}
     )
-    return settle(config)[0]
+    return resolve(config)[0]
 
 
 def test_built_in_settings() -> None:
-    assert settled({}) == SettledRoute(
+    assert settled({}) == ResolvedRoute(
         name="r",
         path="/r",
         upstream="https://u/",
@@ -119,13 +119,13 @@ def test_credentials_of_one_identity_domain_share_the_least_budget_that_is_said(
         ]
     )
     assert said == {
-        "one.example": Budget(per_second=8, per_minute=900),
-        "two.example": Budget(),
-        "two.example:444": Budget(per_second=9),
+        "one.example": BudgetSettings(per_second=8, per_minute=900),
+        "two.example": BudgetSettings(),
+        "two.example:444": BudgetSettings(per_second=9),
     }
 
 
-def told(part: type[Part], key: str) -> str:
+def told(part: type[StrictModel], key: str) -> str:
     """The default that the description of the key ends with, as the file writes it."""
     found = re.search(r"Default (\w+)", part.model_fields[key].description or "")
     assert found

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.problem import Steps
-from gateway.config.tree import MAX_DEPTH, MAX_VALUES, Tree, Unreadable
+from gateway.config.tree import MAX_DEPTH, MAX_VALUES, UnreadableYaml, YamlDocument
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ from gateway.config.tree import MAX_DEPTH, MAX_VALUES, Tree, Unreadable
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(written: str, value: Any) -> None:
-    tree = Tree(f"key: {written}\n")
+    tree = YamlDocument(f"key: {written}\n")
     assert tree.value == {"key": value}
     assert type(tree.value["key"]) is type(value)
     assert tree.findings == []
 
 
 def test_a_key_is_text_as_written() -> None:
-    assert Tree("no: 1\n17: 2\nnull: 3\n").value == {"no": 1, "17": 2, "null": 3}
+    assert YamlDocument("no: 1\n17: 2\nnull: 3\n").value == {"no": 1, "17": 2, "null": 3}
 
 
 def test_each_key_and_item_has_its_line() -> None:
-    tree = Tree("a:\n  b:\n    - x\n    -\n      c: y\nd: {e: f}\n")
+    tree = YamlDocument("a:\n  b:\n    - x\n    -\n      c: y\nd: {e: f}\n")
     expected = {("a",): 1, ("a", "b"): 2, ("a", "b", 0): 3, ("a", "b", 1): 5, ("a", "b", 1, "c"): 5, ("d", "e"): 6}
     assert {steps: tree.lines[steps] for steps in expected} == expected
     assert tree.line(("a", "b", 1, "missing", "deeper")) == 5
@@ -68,7 +68,7 @@ def test_each_key_and_item_has_its_line() -> None:
     ],
 )
 def test_what_does_not_fit_is_found_with_its_line(text: str, found: tuple[Steps, int, str]) -> None:
-    (finding,) = Tree(text).findings
+    (finding,) = YamlDocument(text).findings
     assert (finding.steps, finding.line, finding.what) == found
 
 
@@ -94,8 +94,8 @@ def test_what_does_not_fit_is_found_with_its_line(text: str, found: tuple[Steps,
     ],
 )
 def test_bad_yaml_is_explained_with_its_line(text: str, line: int, what: str) -> None:
-    with pytest.raises(Unreadable) as refused:
-        Tree(text)
+    with pytest.raises(UnreadableYaml) as refused:
+        YamlDocument(text)
     assert (refused.value.finding.line, refused.value.finding.what) == (line, what)
 
 
@@ -110,11 +110,11 @@ def test_bad_yaml_is_explained_with_its_line(text: str, line: int, what: str) ->
     ],
 )
 def test_what_an_alias_stands_for_and_what_is_passed_over(text: str, value: Any) -> None:
-    assert Tree(text).value == value
+    assert YamlDocument(text).value == value
 
 
 def test_aliases_are_read_but_cannot_blow_up() -> None:
-    assert Tree("a: &x {b: c}\nd: *x\n").value == {"a": {"b": "c"}, "d": {"b": "c"}}
+    assert YamlDocument("a: &x {b: c}\nd: *x\n").value == {"a": {"b": "c"}, "d": {"b": "c"}}
     laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
-    with pytest.raises(Unreadable, match=f"more than {MAX_VALUES} values"):
-        Tree(laughs)
+    with pytest.raises(UnreadableYaml, match=f"more than {MAX_VALUES} values"):
+        YamlDocument(laughs)

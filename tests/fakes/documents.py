@@ -3,26 +3,32 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
-from gateway.proxy.rewriting import Here, Names, Plan, Rewriter, is_clear
-from gateway.proxy.routing import Base
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls
+from gateway.proxy.routing import UpstreamUrl
 
 HOST = "acme.integration.us-phoenix-1.ocp.oraclecloud.com"
 FLOW = "/ic/api/integration/v1/flows/rest/ORDERS/1.0"
-ORDERS = Base.of(f"https://{HOST}{FLOW}/")
-API = Base.of(f"https://{HOST}/ic/api/")
-DESIGN = Base.of("https://design.integration.us-phoenix-1.ocp.oraclecloud.com/ic/api/")
-OTHER = Base.of("https://other.example:8443/ic/ws/x")
-NAMES = Names.of([(ORDERS, "/orders/"), (API, "/api"), (OTHER, "/other")], designs=[(API, DESIGN)])
+ORDERS = UpstreamUrl.parse(f"https://{HOST}{FLOW}/")
+API = UpstreamUrl.parse(f"https://{HOST}/ic/api/")
+DESIGN = UpstreamUrl.parse("https://design.integration.us-phoenix-1.ocp.oraclecloud.com/ic/api/")
+OTHER = UpstreamUrl.parse("https://other.example:8443/ic/ws/x")
+NAMES = UrlMap.from_routes([(ORDERS, "/orders/"), (API, "/api"), (OTHER, "/other")], designs=[(API, DESIGN)])
 GATE = "http://gw:8080"
-HERE = Here(ORDERS, GATE, home="/orders/")
+HERE = RequestContext(ORDERS, GATE, route_path="/orders/")
 U = f"https://{HOST}:443{FLOW}"
 ALL = frozenset({"json", "xml", "yaml", "html"})
 
 
 def rewritten(
-    body: bytes, kind: str = "json", *, cuts: Iterable[int] = (), here: Here = HERE, charset: str = "", coding: str = ""
+    body: bytes,
+    kind: str = "json",
+    *,
+    cuts: Iterable[int] = (),
+    here: RequestContext = HERE,
+    charset: str = "",
+    coding: str = "",
 ) -> bytes:
-    plan = Plan(kind, charset, coding)
+    plan = RewritePlan(kind, charset, coding)
     rewriter = Rewriter(plan, NAMES, here)
     places = [0, *sorted(cuts), len(body)]
     pieces = [body[start:stop] for start, stop in pairwise(places)]
@@ -30,11 +36,11 @@ def rewritten(
     whole = b"".join(given) + b"".join(b"".join(out) for out in rewriter.end())
     if not coding:
         assert rewriter.changed == (whole != body)
-    assert whole == body or not is_clear(plan, pieces)
+    assert whole == body or not has_no_urls(plan, pieces)
     return whole
 
 
-def text(body: str, kind: str = "json", *, here: Here = HERE) -> str:
+def text(body: str, kind: str = "json", *, here: RequestContext = HERE) -> str:
     whole = rewritten(body.encode(), kind, here=here)
     assert whole == rewritten(body.encode(), kind, here=here, cuts=range(len(body.encode())))
     return whole.decode()

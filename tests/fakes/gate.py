@@ -16,11 +16,11 @@ from gateway.config.model import Config
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
 from gateway.proxy.forward import Forward
-from gateway.proxy.requests import Limits
+from gateway.proxy.requests import RequestLimits
 from gateway.proxy.server import CallerServer
 from gateway.proxy.table import Route
-from gateway.proxy.upstream import Upstream as Pool
-from gateway.wiring import Parts
+from gateway.proxy.upstream import ConnectionPool as Pool
+from gateway.wiring import Components
 from tests.fakes.identity import Answer, Identity
 from tests.fakes.upstream import Script, Upstream, reset
 
@@ -125,12 +125,12 @@ class Gate:
         loop.set_exception_handler(lambda _, context: self.troubles.append(str(context)))
         logging.getLogger().addHandler(self._ear)
         self.metrics = Metrics("test")
-        self.parts = Parts(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
+        self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.assemble(self._settings, self.parts.load(self._settings))
         self.forward = Forward(self.assembly.table, metrics=self.metrics, sink=self._sink, luck=self._luck)
         limits = self._settings.limits
         self.server = CallerServer(
-            self.forward, Limits(limits.uri, limits.field, limits.fields, limits.head, limits.connections)
+            self.forward, RequestLimits(limits.uri, limits.field, limits.fields, limits.head, limits.connections)
         )
         self._listener = await loop.create_server(self.server, "127.0.0.1", 0)
         self.port: int = self._listener.sockets[0].getsockname()[1]
@@ -143,7 +143,7 @@ class Gate:
             caller.close()
         self._listener.close()
         await self.server.shutdown(within=0.1)
-        for upstream in self.assembly.upstreams:
+        for upstream in self.assembly.pools:
             upstream.close()
         for source in self.assembly.sources.values():
             await source.close()
@@ -159,16 +159,16 @@ class Gate:
 
     @property
     def pool(self) -> Pool:
-        return self.route.place.upstream
+        return self.route.target.pool
 
     def check_rest(self) -> None:
         """Nothing is under way any more, and nothing went wrong unseen."""
         assert not self.troubles, "\n".join(self.troubles)
-        assert self.forward.under_way == 0
+        assert self.forward.in_flight == 0
         assert self.forward.idle.is_set()
         flying = {"-": self.metrics.route("-"), **{route.name: route.meter for route in self.assembly.routes}}
         assert {name: meter.in_flight for name, meter in flying.items()} == dict.fromkeys(flying, 0)
-        for pool in self.assembly.upstreams:
+        for pool in self.assembly.pools:
             assert pool.counts() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
         pumps = [task for task in asyncio.all_tasks() if "CallerBody" in repr(task.get_coro())]
         assert pumps == []

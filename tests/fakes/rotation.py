@@ -19,13 +19,13 @@ import gateway.oauth
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build
-from gateway.oauth.refreshing import Refreshing
-from gateway.oauth.requests import Requests
+from gateway.oauth.refreshing import RefreshTokenRotation
+from gateway.oauth.requests import TokenRequestBuilder
 from gateway.oauth.source import TokenSource
-from gateway.oauth.stores.file import FileShelf
-from gateway.oauth.stores.seal import Seal
-from gateway.oauth.stores.sealed import SealedStore
-from gateway.oauth.turns import Turns
+from gateway.oauth.stores.file import FileBackend
+from gateway.oauth.stores.seal import EntryCipher
+from gateway.oauth.stores.sealed import EncryptedStore
+from gateway.oauth.turns import FetchLease
 
 KEY = "person"
 ENGINE = Path(gateway.oauth.__file__).parent
@@ -38,14 +38,14 @@ class Loud:
         raise AssertionError(name)
 
 
-def opened(file: Path, clock: Clock) -> SealedStore:
-    return SealedStore(FileShelf(file, clock=clock), seal=Seal((bytes(32),)), clock=clock, watch=Loud())
+def opened(file: Path, clock: Clock) -> EncryptedStore:
+    return EncryptedStore(FileBackend(file, clock=clock), seal=EntryCipher((bytes(32),)), clock=clock, watch=Loud())
 
 
 async def rotated(file: Path, url: str, clock: Clock) -> str:
     """The token that a source gets there; raises what the source raises."""
     store = opened(file, clock)
-    requests = Requests(
+    requests = TokenRequestBuilder(
         partial(build, url, client_id="page"),
         grant="authorization_code",
         client_auth="none",
@@ -55,11 +55,11 @@ async def rotated(file: Path, url: str, clock: Clock) -> str:
     source = TokenSource(
         "person",
         key=KEY,
-        request=requests.made,
-        endpoint=requests.sent,
+        request=requests.build,
+        endpoint=requests.send,
         store=store,
         clock=clock,
-        refreshing=Refreshing(store, key=KEY),
+        refreshing=RefreshTokenRotation(store, key=KEY),
     )
     try:
         return await source.get()
@@ -82,7 +82,7 @@ class Killer:
         name = frame.f_code.co_filename
         if not name.startswith(str(ENGINE)):
             return None
-        self._is_armed = self._is_armed or frame.f_code is Turns.once.__code__
+        self._is_armed = self._is_armed or frame.f_code is FetchLease.run_exclusive.__code__
         if event == "line" and self._is_armed:
             with self._alone:
                 self._seen.add((name, frame.f_lineno))

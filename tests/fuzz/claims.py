@@ -10,8 +10,8 @@
 
 import re
 
-from gateway.proxy.headers import HELD_BACK, reply_lines, request_head
-from gateway.proxy.replies import ReplyHead
+from gateway.proxy.headers import DEFERRED_RESPONSE, request_head, response_lines
+from gateway.proxy.replies import ResponseHead
 from gateway.proxy.requests import RequestHead
 from tests.fuzz.reference import Other, replies_of, requests_of
 from tests.fuzz.wire import END_OF_HEAD, Conversation, Message, Reply, converse, read_reply, ways_to_cut
@@ -33,7 +33,7 @@ def check_requests(data: bytes) -> None:
     for message in whole.messages:
         check_head(message)
         check_place(data, message)
-        if message.complete and message.head.fault is None:
+        if message.complete and message.head.error is None:
             check_forwarded(message)
     check_requests_beside_llhttp(whole, requests_of(data))
 
@@ -53,17 +53,17 @@ def check_same_requests(parted: Conversation, whole: Conversation) -> None:
 
 def shown(head: RequestHead) -> tuple[object, ...]:
     """A head with its fault by name."""
-    fault = None if head.fault is None else head.fault.code
-    return head.method, head.target, head.modern, head.lines, head.noted, head.length, head.chunked, fault
+    fault = None if head.error is None else head.error.code
+    return head.method, head.target, head.is_http11, head.lines, head.known_fields, head.length, head.chunked, fault
 
 
 def check_head(message: Message) -> None:
     """Claim 3."""
     head = message.head
-    parts = [head.method.encode(), head.target.encode(), *head.lines, *head.noted, *head.noted.values()]
+    parts = [head.method.encode(), head.target.encode(), *head.lines, *head.known_fields, *head.known_fields.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"
     line, *fields = message.block.split(b"\r\n")
-    assert line == f"{head.method} {head.target} HTTP/1.{head.modern:d}".encode(), "the request line changed"
+    assert line == f"{head.method} {head.target} HTTP/1.{head.is_http11:d}".encode(), "the request line changed"
     left = iter(fields)
     assert all(line in left for line in head.lines), "a line changed, or lost its place"
 
@@ -100,11 +100,11 @@ def check_requests_beside_llhttp(ours: Conversation, theirs: list[Other]) -> Non
     """Claim 6, as far as both go."""
     for mine, other in zip(ours.messages, theirs, strict=False):
         head = mine.head
-        if head.method == "CONNECT" or b"upgrade" in head.noted or head.fault is not None:
+        if head.method == "CONNECT" or b"upgrade" in head.known_fields or head.error is not None:
             return  # llhttp takes what follows for another protocol's
         fields = [line.partition(b":") for line in mine.block.split(b"\r\n")[1:]]
         assert (head.method.encode(), head.target.encode()) == other[:2], "llhttp: another request line"
-        assert f"1.{head.modern:d}" == other.version, "llhttp: another version"
+        assert f"1.{head.is_http11:d}" == other.version, "llhttp: another version"
         assert [(name, value.strip(b" \t")) for name, _, value in fields] == other.fields, "llhttp: other fields"
         check_bodies(mine, other)
 
@@ -135,10 +135,10 @@ def check_same_reply(parted: Reply, whole: Reply) -> None:
         assert parted[:2] == whole[:2], "split: another reply"
 
 
-def check_reply_head(head: ReplyHead) -> None:
+def check_reply_head(head: ResponseHead) -> None:
     """Claims 3 and 5: nothing that a caller gets can end a line."""
-    lines = reply_lines(head, rename=lambda _, value: value, kept=HELD_BACK)
-    parts = [head.reason, *lines, *head.noted, *head.noted.values()]
+    lines = response_lines(head, rename=lambda _, value: value, kept=DEFERRED_RESPONSE)
+    parts = [head.reason, *lines, *head.known_fields, *head.known_fields.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"
     assert not FRAMING.search(b"\r\n" + b"\r\n".join(lines)), "framing passes"
     assert 200 <= head.status <= 599
@@ -148,14 +148,14 @@ def check_reply_place(data: bytes, reply: Reply) -> None:
     """Claim 4: a body is what stands behind a head, and a reusable connection has nothing behind that."""
     head = reply.head
     assert head is not None
-    if head.bodyless:
+    if head.has_no_body:
         assert (reply.body, reply.complete) == (b"", True), "a body where there is none"
     elif not head.chunked:
         assert reply.body in data, "a body that never came"
         assert head.length is None or len(reply.body) <= head.length, "more than was told"
         assert reply.complete == (head.length is not None and len(reply.body) == head.length), "complete or not"
     assert not (reply.reusable and reply.excess), "reused in spite of what lies behind"
-    if reply.reusable and (head.bodyless or not head.chunked):
+    if reply.reusable and (head.has_no_body or not head.chunked):
         assert data.endswith(END_OF_HEAD + reply.body), "something lies behind"
 
 
@@ -166,10 +166,10 @@ def check_reply_beside_llhttp(ours: Reply, theirs: list[Other]) -> None:
     if head is None or final is None:
         return
     assert (head.status, head.reason) == final[:2], "llhttp: another status line"
-    lines = [*head.passed, *[line for _, line in head.held]]
+    lines = [*head.forwarded_lines, *[line for _, line in head.deferred]]
     fields = [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
     assert all(field in final.fields for field in fields), "llhttp: other fields"
-    if not head.bodyless:
+    if not head.has_no_body:
         check_bodies(ours, final)
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.proxy.body import CallerBody
+from gateway.proxy.body import RequestBody
 from gateway.proxy.requests import RequestHead
-from gateway.proxy.server import OVERHEAD, CallerConnection, CallerServer
+from gateway.proxy.server import CHUNK_OVERHEAD, CallerConnection, CallerServer
 from tests.fuzz.claims import check_replies, check_requests
 from tests.fuzz.thin import thinned
 from tests.fuzz.wire import LIMITS, converse
@@ -25,7 +25,7 @@ Served = tuple[str, str, bytes, str | None]
 
 
 def fault_of(head: RequestHead) -> str | None:
-    return None if head.fault is None else head.fault.code
+    return None if head.error is None else head.error.code
 
 
 def test_the_corpus_is_there_and_small() -> None:
@@ -73,25 +73,25 @@ class Memory:
         self.served: list[Served] = []
         self.refused: str | None = None
 
-    async def serve(self, caller: CallerConnection, head: RequestHead, body: CallerBody) -> bool:
+    async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         pieces: list[bytes] = []
-        body.admit(keep=0, limit=None, invite=None)
+        body.configure(keep=0, limit=None, invite=None)
         try:
             while not body._ended:
-                pieces += await body._next(5.0)
+                pieces += await body._read_pieces(5.0)
         except GatewayError as error:
             self.refused = error.code
             return False
         self.served.append((head.method, head.target, b"".join(pieces), fault_of(head)))
-        return head.fault is None and head.keeps_alive
+        return head.error is None and head.keeps_alive
 
     def note_trailing(self, caller: CallerConnection, count: int) -> None:
         pass
 
-    def accepts(self, peer: str | None) -> bool:
+    def is_allowed(self, peer: str | None) -> bool:
         return True
 
-    def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
+    def reject(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
         self.refused = error.code
 
 
@@ -106,7 +106,7 @@ async def test_the_server_makes_of_it_what_the_conversation_does(name: str) -> N
         for _ in range(4 * len(data)):  # each request takes the loop a few turns
             await asyncio.sleep(0)
         await server.shutdown(0.01)
-    expected = converse(data, [], overhead=OVERHEAD)
+    expected = converse(data, [], overhead=CHUNK_OVERHEAD)
     assert memory.served == [
         (message.head.method, message.head.target, message.body, fault_of(message.head))
         for message in expected.messages

@@ -9,21 +9,21 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
-from gateway.proxy.chunks import ChunkReader
-from gateway.proxy.fields import Malformed
-from gateway.proxy.headers import CALLER, REPLY
-from gateway.proxy.replies import ReplyHead, ReplyReader
+from gateway.proxy.chunks import ChunkedDecoder
+from gateway.proxy.fields import MalformedMessage
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
+from gateway.proxy.replies import ResponseHead, ResponseParser
 from gateway.proxy.requests import (
-    Limits,
     RequestHead,
-    check_beginning,
+    RequestLimits,
+    check_partial_head,
     may_begin_request,
     read_request,
     skip_empty_lines,
 )
 from gateway.proxy.server import EMPTY
 
-LIMITS = Limits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
+LIMITS = RequestLimits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
 OVERHEAD = 40
 HEAD_LIMIT = 300
 END_OF_HEAD = b"\r\n\r\n"
@@ -54,7 +54,7 @@ class Conversation:
         self._skipped = 0
         self._buffer = b""
         self._fed = self._seen = self._left = 0
-        self._chunks: ChunkReader | None = None
+        self._chunks: ChunkedDecoder | None = None
 
     def feed(self, data: bytes) -> None:
         """Reads what arrived."""
@@ -87,14 +87,14 @@ class Conversation:
             raise BadRequest
         end = self._buffer.find(END_OF_HEAD, self._seen)
         if end < 0:
-            check_beginning(self._buffer, self._seen, LIMITS)
+            check_partial_head(self._buffer, self._seen, LIMITS)
             self._seen = max(0, len(self._buffer) - 3)
             return False
         block, start = self._buffer[:end], self._fed - len(self._buffer)
-        head = read_request(block, LIMITS, CALLER)
+        head = read_request(block, LIMITS, REQUEST_RULES)
         self._buffer, self._seen, self._skipped = self._buffer[end + 4 :], 0, 0
         self._left = head.length or 0
-        self._chunks = ChunkReader(self._overhead) if head.chunked else None
+        self._chunks = ChunkedDecoder(self._overhead) if head.chunked else None
         self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(self._buffer)))
         return True
 
@@ -106,7 +106,7 @@ class Conversation:
         else:
             try:
                 pieces, rest = self._chunks.feed(self._buffer)
-            except Malformed:
+            except MalformedMessage:
                 self.messages.append(message)
                 raise BadRequest from None
             complete = self._chunks.ended
@@ -117,7 +117,7 @@ class Conversation:
 
     def _keep(self, message: Message) -> None:
         self.messages.append(message)
-        self._is_over = message.head.fault is not None or (message.complete and not message.head.keeps_alive)
+        self._is_over = message.head.error is not None or (message.complete and not message.head.keeps_alive)
 
 
 def converse(data: bytes, cuts: list[int], *, overhead: int = OVERHEAD) -> Conversation:
@@ -131,7 +131,7 @@ def converse(data: bytes, cuts: list[int], *, overhead: int = OVERHEAD) -> Conve
 class Reply(NamedTuple):
     """All that a reader shows of a reply, and whether it broke before or at the end of the connection."""
 
-    head: ReplyHead | None
+    head: ResponseHead | None
     body: bytes
     complete: bool
     excess: bool
@@ -142,21 +142,21 @@ class Reply(NamedTuple):
 
 def read_reply(data: bytes, cuts: list[int], *, to_head: bool) -> Reply:
     """What comes of an upstream's bytes, cut there, and of their end."""
-    reader = ReplyReader(REPLY, head_limit=HEAD_LIMIT)
+    reader = ResponseParser(RESPONSE_RULES, head_limit=HEAD_LIMIT)
     reader.begin(to_head=to_head)
     broken = cut = False
     try:
         for part in parted(data, cuts):
             reader.feed(part)
-    except Malformed:
+    except MalformedMessage:
         broken = True
-    reusable, complete = reader.reusable, reader.complete
+    reusable, complete = reader.can_keep_alive, reader.complete
     try:
         if not broken:
             reader.end()
-    except Malformed:
+    except MalformedMessage:
         cut = True
-    return Reply(reader.head, b"".join(reader.body), complete, reader.excess, reusable, broken, cut)
+    return Reply(reader.head, b"".join(reader.body), complete, reader.trailing_data, reusable, broken, cut)
 
 
 def parted(data: bytes, cuts: list[int]) -> list[bytes]:

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.history.port import Limits
-from gateway.history.query import Query, parse
+from gateway.history.port import HistoryLimits
+from gateway.history.query import HistoryQuery, parse
 from gateway.observe.record import Record, line
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 
 START = 1_769_860_800.0
 """2026-01-31T12:00:00Z."""
-EVERYTHING = Limits(calls=None, keep=1e9, size=1 << 40)
+EVERYTHING = HistoryLimits(calls=None, keep=1e9, size=1 << 40)
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Turned:
 def spelt(number: int, **more: Any) -> bytes:
     """The line of a call, one each second."""
     facts: dict[str, Any] = {
-        "time": stamp(START + number),
+        "time": timestamp(START + number),
         "request_id": f"request-{number}",
         "instance_id": f"instance-{number}",
         "route": "orders",
@@ -36,5 +36,5 @@ def spelt(number: int, **more: Any) -> bytes:
     return line(Record(**facts | more))
 
 
-def asked(at: float = START, /, **given: str) -> Query:
+def asked(at: float = START, /, **given: str) -> HistoryQuery:
     return parse(given.items(), now=at)

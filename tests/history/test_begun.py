@@ -16,11 +16,11 @@ import pytest
 
 from gateway.history import tables
 from gateway.history.begun import is_running, process_name
-from gateway.history.book import Book, read
+from gateway.history.book import HistoryFile, read
 from gateway.history.file import FileHistory
-from gateway.history.query import Query
+from gateway.history.query import HistoryQuery
 from gateway.observe.record import Record
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 from tests.fakes.process import ROOT
 from tests.history.lines import EVERYTHING, START, Turned, spelt
 
@@ -33,7 +33,7 @@ def call(number: int, **more: str) -> Record:
         "path": "/orders/",
         **more,
     }
-    return Record(time=stamp(START + number), **facts)
+    return Record(time=timestamp(START + number), **facts)
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def until_entries(path: Path, *names: str) -> None:
         time.sleep(0)
 
 
-def lost(path: Path, query: Query | None = None) -> list[dict[str, object]]:
-    found = read(path, query or Query(), keep=1e9, now=START + 200, until=time.monotonic() + 10)
+def lost(path: Path, query: HistoryQuery | None = None) -> list[dict[str, object]]:
+    found = read(path, query or HistoryQuery(), keep=1e9, now=START + 200, until=time.monotonic() + 10)
     return [document for line in found.lines if (document := json.loads(line))["error"] == "lost"]
 
 
@@ -72,7 +72,7 @@ def test_an_entry_is_there_until_the_call_has_ended(history: FileHistory, path: 
     history.begin(other)
     until_entries(path, "request-1", "request-2")
     assert lost(path) == []
-    history.note(spelt(1))
+    history.append(spelt(1))
     history.end(one)
     until_entries(path, "request-2")
 
@@ -85,7 +85,7 @@ def test_a_stop_leaves_no_entry(history: FileHistory, path: Path) -> None:
 
 
 def test_a_call_that_never_began_ends_without_a_trace(history: FileHistory, path: Path) -> None:
-    history.note(spelt(1))
+    history.append(spelt(1))
     history.end(call(1))
     history.close(5)
     assert entries(path) == []
@@ -106,7 +106,7 @@ sys.stdin.read()
 
 
 def test_calls_of_a_killed_process_are_found_as_lost(path: Path) -> None:
-    times = [stamp(START + number) for number in range(3)]
+    times = [timestamp(START + number) for number in range(3)]
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(path), *times], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
@@ -116,15 +116,15 @@ def test_calls_of_a_killed_process_are_found_as_lost(path: Path) -> None:
         assert lost(path) == []
         process.send_signal(signal.SIGKILL)
     assert [each["request_id"] for each in lost(path)] == ["request-2", "request-1", "request-0"]
-    [only] = lost(path, Query(route="orders", client="10.0.0.1"))
+    [only] = lost(path, HistoryQuery(route="orders", client="10.0.0.1"))
     assert (only["request_id"], only["status"], only["method"], only["path"]) == ("request-1", None, "POST", "/orders/")
     assert only["reason"]
-    assert lost(path, Query(status="5xx")) == []
-    assert len(lost(path, Query(limit=1))) == 1
+    assert lost(path, HistoryQuery(status="5xx")) == []
+    assert len(lost(path, HistoryQuery(limit=1))) == 1
 
 
 def test_lost_calls_go_with_their_time(path: Path) -> None:
-    book = Book(path)
+    book = HistoryFile(path)
     with closing(book):
         lines = [(number, spelt(number)) for number in range(4)]
         tables.track(book._connection(), "1 1", ended=(), began=lines)
@@ -135,7 +135,7 @@ def test_lost_calls_go_with_their_time(path: Path) -> None:
 
 def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_BEGUN", 3)
-    book = Book(path)
+    book = HistoryFile(path)
     with closing(book):
         tables.track(book._connection(), "1 1", ended=(), began=[(number, spelt(number)) for number in range(10)])
         book.forget(EVERYTHING, 0)
@@ -143,11 +143,11 @@ def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.
 
 
 def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
-    book = Book(path)
-    book.note([spelt(1)])
+    book = HistoryFile(path)
+    book.append([spelt(1)])
     book._connection().execute("DROP TABLE begun")
     book.close()
-    assert len(read(path, Query(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
+    assert len(read(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
 
 
 def test_a_process_is_known_by_its_start_too() -> None:

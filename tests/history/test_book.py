@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.history import tables
-from gateway.history.book import Book, Unusable, read
-from gateway.history.port import Limits, Unsearchable
-from gateway.history.query import Query
+from gateway.history.book import HistoryFile, UnusableFile, read
+from gateway.history.port import HistoryLimits, Unsearchable
+from gateway.history.query import HistoryQuery
 from tests.history.lines import EVERYTHING, START, spelt
 
 MILLI = int(START * 1000)
@@ -25,8 +25,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def book(path: Path) -> Iterator[Book]:
-    book = Book(path)
+def book(path: Path) -> Iterator[HistoryFile]:
+    book = HistoryFile(path)
     yield book
     book.close()
 
@@ -35,21 +35,21 @@ def modes(folder: Path) -> dict[str, str]:
     return {file.name: f"{file.stat().st_mode & 0o777:o}" for file in folder.iterdir()}
 
 
-def found(path: Path, query: Query | None = None, *, keep: float = 1e9, until: float = 1e9) -> list[bytes]:
-    return list(read(path, query or Query(), keep=keep, now=START + 100, until=until).lines)
+def found(path: Path, query: HistoryQuery | None = None, *, keep: float = 1e9, until: float = 1e9) -> list[bytes]:
+    return list(read(path, query or HistoryQuery(), keep=keep, now=START + 100, until=until).lines)
 
 
-def test_it_is_its_owner_s_alone_from_the_first_instant(path: Path, book: Book) -> None:
+def test_it_is_its_owner_s_alone_from_the_first_instant(path: Path, book: HistoryFile) -> None:
     before = os.umask(0)
     try:
-        book.note([spelt(1)])
+        book.append([spelt(1)])
     finally:
         os.umask(before)
     names = ("state.db.history", "state.db.history-wal", "state.db.history-shm")
     assert modes(path.parent) == dict.fromkeys(names, "600")
 
 
-def test_one_that_was_opened_to_others_is_closed_to_them(path: Path, book: Book) -> None:
+def test_one_that_was_opened_to_others_is_closed_to_them(path: Path, book: HistoryFile) -> None:
     book.open()
     book.close()
     path.chmod(0o644)
@@ -57,29 +57,29 @@ def test_one_that_was_opened_to_others_is_closed_to_them(path: Path, book: Book)
     assert modes(path.parent)["state.db.history"] == "600"
 
 
-def test_what_is_written_can_be_read_at_once_and_after_a_restart(path: Path, book: Book) -> None:
-    book.note([spelt(1)])
+def test_what_is_written_can_be_read_at_once_and_after_a_restart(path: Path, book: HistoryFile) -> None:
+    book.append([spelt(1)])
     assert found(path) == [spelt(1)]
     book.close()
     assert found(path) == [spelt(1)]
-    again = Book(path)
-    again.note([spelt(2)])
+    again = HistoryFile(path)
+    again.append([spelt(2)])
     again.close()
     assert found(path) == [spelt(2), spelt(1)]
 
 
 def test_several_may_write_and_make_it(path: Path) -> None:
-    books = [Book(path) for _ in range(4)]
+    books = [HistoryFile(path) for _ in range(4)]
     for number, book in enumerate(books):
-        book.note([spelt(number)])
+        book.append([spelt(number)])
     assert len(found(path)) == 4
     for book in books:
         book.close()
 
 
-def test_what_is_too_old_is_not_shown_even_before_it_goes(path: Path, book: Book) -> None:
-    book.note([spelt(number) for number in range(100)])
-    assert found(path, Query(limit=100), keep=10.0) == [spelt(number) for number in range(99, 89, -1)]
+def test_what_is_too_old_is_not_shown_even_before_it_goes(path: Path, book: HistoryFile) -> None:
+    book.append([spelt(number) for number in range(100)])
+    assert found(path, HistoryQuery(limit=100), keep=10.0) == [spelt(number) for number in range(99, 89, -1)]
 
 
 def test_a_reader_writes_nothing(path: Path) -> None:
@@ -91,14 +91,14 @@ def test_a_reader_writes_nothing(path: Path) -> None:
     assert path.read_bytes() == b""
 
 
-def test_a_search_ends_when_its_time_has_come(path: Path, book: Book) -> None:
+def test_a_search_ends_when_its_time_has_come(path: Path, book: HistoryFile) -> None:
     book.open()
     book._connection().execute(f"""
         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO call (id, route, client, status, line)
         SELECT ({MILLI} + i) << 20, 'route-' || (i % 2), 'client-' || (i % 2), 200, x'' FROM n
     """)
-    never = Query(route="route-0", client="client-1")
+    never = HistoryQuery(route="route-0", client="client-1")
     assert found(path, never) == []
     with pytest.raises(Unsearchable, match="takes too long; narrow it"):
         found(path, never, until=time.monotonic() + 0.002)
@@ -116,8 +116,8 @@ def somebody_s(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    book = Book(path)
-    book.note([spelt(1)])
+    book = HistoryFile(path)
+    book.append([spelt(1)])
     book.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {tables.VERSION + 1}")
@@ -137,12 +137,12 @@ def folder(path: Path) -> None:
     ],
 )
 def test_a_file_of_no_use_is_named_and_left_alone(
-    path: Path, book: Book, spoil: Callable[[Path], None], told: str
+    path: Path, book: HistoryFile, spoil: Callable[[Path], None], told: str
 ) -> None:
     spoil(path)
     before = path.read_bytes() if path.is_file() else b""
-    for use in (book.open, lambda: book.note([spelt(1)])):
-        with pytest.raises(Unusable) as refused:
+    for use in (book.open, lambda: book.append([spelt(1)])):
+        with pytest.raises(UnusableFile) as refused:
             use()
         assert str(path) in str(refused.value)
         assert told in str(refused.value)
@@ -154,79 +154,79 @@ def test_a_file_of_no_use_is_named_and_left_alone(
 
 
 def test_one_without_a_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match="No such file or directory"):
-        Book(tmp_path / "nowhere" / "file").open()
+    with pytest.raises(UnusableFile, match="No such file or directory"):
+        HistoryFile(tmp_path / "nowhere" / "file").open()
 
 
-def test_a_removed_file_is_made_anew_and_never_mixed_with_what_is_left_of_it(path: Path, book: Book) -> None:
-    other = Book(path)
-    other.note([spelt(0)])
-    book.note([spelt(number) for number in range(1, 500)])
+def test_a_removed_file_is_made_anew_and_never_mixed_with_what_is_left_of_it(path: Path, book: HistoryFile) -> None:
+    other = HistoryFile(path)
+    other.append([spelt(0)])
+    book.append([spelt(number) for number in range(1, 500)])
     path.unlink()
     assert path.with_name(f"{path.name}-wal").stat().st_size > 0
-    book.note([spelt(1000)])
-    other.note([spelt(1001)])
+    book.append([spelt(1000)])
+    other.append([spelt(1001)])
     assert found(path) == [spelt(1001), spelt(1000)]
     other.close()
-    book.note([spelt(1002)])
+    book.append([spelt(1002)])
     assert found(path)[0] == spelt(1002)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_one_that_was_exchanged_is_used(path: Path, book: Book, tmp_path: Path) -> None:
-    other = Book(tmp_path / "other")
-    other.note([spelt(7)])
+def test_one_that_was_exchanged_is_used(path: Path, book: HistoryFile, tmp_path: Path) -> None:
+    other = HistoryFile(tmp_path / "other")
+    other.append([spelt(7)])
     other.close()
-    book.note([spelt(1)])
+    book.append([spelt(1)])
     (tmp_path / "other").rename(path)
     for beside in ("-wal", "-shm"):
         path.with_name(path.name + beside).unlink()
-    book.note([spelt(8)])
+    book.append([spelt(8)])
     assert found(path) == [spelt(8), spelt(7)]
 
 
-def test_one_that_another_holds_is_busy(path: Path, book: Book) -> None:
-    book.note([spelt(1)])
+def test_one_that_another_holds_is_busy(path: Path, book: HistoryFile) -> None:
+    book.append([spelt(1)])
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         book._connection().execute("PRAGMA busy_timeout = 1")
-        with pytest.raises(Unusable) as refused:
-            book.note([spelt(2)])
+        with pytest.raises(UnusableFile) as refused:
+            book.append([spelt(2)])
         assert refused.value.is_busy
         assert found(path) == [spelt(1)]
         holder.execute("ROLLBACK")
-    book.note([spelt(2)])
+    book.append([spelt(2)])
     assert len(found(path)) == 2
 
 
-def test_a_full_disk_loses_what_does_not_fit_and_nothing_else(path: Path, book: Book) -> None:
-    book.note([spelt(1)])
+def test_a_full_disk_loses_what_does_not_fit_and_nothing_else(path: Path, book: HistoryFile) -> None:
+    book.append([spelt(1)])
     connection = book._connection()
     [pages] = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(Unusable, match="database or disk is full"):
-        book.note([spelt(number) for number in range(2, 900)])
+    with pytest.raises(UnusableFile, match="database or disk is full"):
+        book.append([spelt(number) for number in range(2, 900)])
     assert found(path) == [spelt(1)]
     connection.execute("PRAGMA max_page_count = 4294967294")
-    book.note([spelt(2)])
+    book.append([spelt(2)])
     assert found(path) == [spelt(2), spelt(1)]
 
 
-def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: Path, book: Book) -> None:
-    limits = Limits(None, 1e9, 1024 * 1024)
+def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: Path, book: HistoryFile) -> None:
+    limits = HistoryLimits(None, 1e9, 1024 * 1024)
     for first in range(0, 10_000, 1000):
-        book.note([spelt(number) for number in range(first, first + 1000)])
+        book.append([spelt(number) for number in range(first, first + 1000)])
         while book.forget(limits, MILLI):
             pass
         assert path.stat().st_size < limits.size * 2
-    assert found(path, Query(limit=1)) == [spelt(9999)]
-    assert found(path, Query(request_id="request-9500")) == [spelt(9500)]
+    assert found(path, HistoryQuery(limit=1)) == [spelt(9999)]
+    assert found(path, HistoryQuery(request_id="request-9500")) == [spelt(9500)]
     grown = path.stat().st_size
     while book.forget(EVERYTHING, MILLI + 9_999_000):
         pass
     assert found(path) == [spelt(9999)]
-    while book.forget(Limits(0, 1e9, 1024), MILLI):
+    while book.forget(HistoryLimits(0, 1e9, 1024), MILLI):
         pass
     book.close()
     assert path.stat().st_size <= grown
@@ -237,24 +237,24 @@ def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: P
 def test_a_process_that_is_killed_loses_only_what_it_had_not_written(path: Path, tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:
-        Book(path).note([spelt(number) for number in range(50)])
+        HistoryFile(path).append([spelt(number) for number in range(50)])
         os.kill(os.getpid(), 9)
     os.waitpid(pid, 0)
-    assert len(found(path, Query(limit=100))) == 50
-    book = Book(path)
-    book.note([spelt(60)])
-    assert len(found(path, Query(limit=100))) == 51
+    assert len(found(path, HistoryQuery(limit=100))) == 50
+    book = HistoryFile(path)
+    book.append([spelt(60)])
+    assert len(found(path, HistoryQuery(limit=100))) == 51
     book.close()
 
 
 def test_workers_that_let_go_at_the_same_time_let_go_of_nothing_twice(path: Path) -> None:
-    limits = Limits(10, 1e9, 1 << 40)
-    first, books = Book(path), [Book(path) for _ in range(4)]
-    first.note([spelt(number) for number in range(500)])
+    limits = HistoryLimits(10, 1e9, 1 << 40)
+    first, books = HistoryFile(path), [HistoryFile(path) for _ in range(4)]
+    first.append([spelt(number) for number in range(500)])
     first.close()
     gate = threading.Barrier(len(books))
 
-    def let_go(book: Book) -> None:
+    def let_go(book: HistoryFile) -> None:
         book.open()
         gate.wait()
         while book.forget(limits, MILLI):
@@ -266,4 +266,4 @@ def test_workers_that_let_go_at_the_same_time_let_go_of_nothing_twice(path: Path
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found(path, Query(limit=1000))) == 10
+    assert len(found(path, HistoryQuery(limit=1000))) == 10

@@ -3,33 +3,33 @@ import json
 import tracemalloc
 
 from gateway.history.memory import CALLS, OBJECT, STRIDE, MemoryHistory
-from gateway.history.port import Limits
-from gateway.history.query import Query
+from gateway.history.port import HistoryLimits
+from gateway.history.query import HistoryQuery
 from tests.history.lines import EVERYTHING, START, Turned, asked, spelt
 
 
-def filled(count: int, limits: Limits = EVERYTHING, clock: Turned | None = None) -> MemoryHistory:
+def filled(count: int, limits: HistoryLimits = EVERYTHING, clock: Turned | None = None) -> MemoryHistory:
     history = MemoryHistory(limits, clock=clock or Turned(START + count))
     for number in range(count):
-        history.note(spelt(number))
+        history.append(spelt(number))
     return history
 
 
-async def found(history: MemoryHistory, query: Query | None = None) -> list[str]:
-    return [json.loads(line)["request_id"] for line in (await history.find(query or Query())).lines]
+async def found(history: MemoryHistory, query: HistoryQuery | None = None) -> list[str]:
+    return [json.loads(line)["request_id"] for line in (await history.find(query or HistoryQuery())).lines]
 
 
 async def test_the_newest_come_first() -> None:
     history = filled(30)
     assert await found(history) == [f"request-{number}" for number in range(29, 9, -1)]
-    assert await found(history, Query(limit=2)) == ["request-29", "request-28"]
-    assert (await history.find(Query())).kept == 30
+    assert await found(history, HistoryQuery(limit=2)) == ["request-29", "request-28"]
+    assert (await history.find(HistoryQuery())).kept == 30
 
 
 async def test_a_call_that_took_long_stands_where_it_came() -> None:
     history = MemoryHistory(EVERYTHING, clock=Turned(START + 10))
     for number in (2, 3, 1):  # in the order of their ends
-        history.note(spelt(number))
+        history.append(spelt(number))
     assert await found(history) == ["request-3", "request-2", "request-1"]
 
 
@@ -37,33 +37,33 @@ async def test_more_than_a_stride_is_searched_whole() -> None:
     history = filled(3 * STRIDE + 7)
     for number in (0, STRIDE - 1, STRIDE, 2 * STRIDE, 3 * STRIDE + 6):
         assert await found(history, asked(id=f"instance-{number}")) == [f"request-{number}"]
-    assert len(await found(history, Query(limit=10_000))) == 3 * STRIDE + 7
+    assert len(await found(history, HistoryQuery(limit=10_000))) == 3 * STRIDE + 7
 
 
 async def test_only_so_many_are_kept() -> None:
-    history = filled(50, Limits(7, 1e9, 1 << 30))
-    assert await found(history, Query(limit=100)) == [f"request-{number}" for number in range(49, 42, -1)]
-    assert (await history.find(Query())).kept == 7
+    history = filled(50, HistoryLimits(7, 1e9, 1 << 30))
+    assert await found(history, HistoryQuery(limit=100)) == [f"request-{number}" for number in range(49, 42, -1)]
+    assert (await history.find(HistoryQuery())).kept == 7
     assert await found(filled(CALLS + 5), asked(id="instance-4")) == []
 
 
 async def test_only_so_much_room_is_taken() -> None:
     size = 10 * (len(spelt(10)) + OBJECT)
-    history = filled(50, Limits(None, 1e9, size))
-    assert (await history.find(Query())).kept == 10
-    history.note(spelt(50, path="/" + "x" * 900))
-    assert (await history.find(Query())).kept < 10
+    history = filled(50, HistoryLimits(None, 1e9, size))
+    assert (await history.find(HistoryQuery())).kept == 10
+    history.append(spelt(50, path="/" + "x" * 900))
+    assert (await history.find(HistoryQuery())).kept < 10
     assert (await found(history))[0] == "request-50"
 
 
 async def test_what_is_too_old_is_gone() -> None:
     clock = Turned(START + 100)
-    history = filled(100, Limits(None, 50.0, 1 << 30), clock)
-    assert (await history.find(Query())).kept == 50
+    history = filled(100, HistoryLimits(None, 50.0, 1 << 30), clock)
+    assert (await history.find(HistoryQuery())).kept == 50
     assert await found(history, asked(id="instance-49")) == []
     assert await found(history, asked(id="instance-50")) == ["request-50"]
     clock.now += 1000
-    answer = await history.find(Query())
+    answer = await history.find(HistoryQuery())
     assert (answer.kept, answer.lines) == (0, ())
     assert not history._lines
     assert history._size == 0
@@ -71,11 +71,11 @@ async def test_what_is_too_old_is_gone() -> None:
 
 async def test_a_change_of_limits_counts_at_once() -> None:
     history = filled(50)
-    history.tune(Limits(5, 1e9, 1 << 30))
+    history.set_limits(HistoryLimits(5, 1e9, 1 << 30))
     assert len(await found(history)) == 5
-    history.tune(Limits(0, 1e9, 1 << 30))
-    history.note(spelt(60))
-    assert (await history.find(Query())).kept == 0
+    history.set_limits(HistoryLimits(0, 1e9, 1 << 30))
+    history.append(spelt(60))
+    assert (await history.find(HistoryQuery())).kept == 0
 
 
 async def test_a_search_lets_others_have_their_turn() -> None:
@@ -89,10 +89,10 @@ async def test_a_search_lets_others_have_their_turn() -> None:
 
 
 async def test_calls_that_come_while_it_searches_do_it_no_harm() -> None:
-    history = filled(3 * STRIDE, Limits(3 * STRIDE, 1e9, 1 << 30))
-    searching = asyncio.create_task(history.find(Query(limit=10_000)))
+    history = filled(3 * STRIDE, HistoryLimits(3 * STRIDE, 1e9, 1 << 30))
+    searching = asyncio.create_task(history.find(HistoryQuery(limit=10_000)))
     while not searching.done():
-        history.note(spelt(99_999))
+        history.append(spelt(99_999))
         await asyncio.sleep(0)
     assert len((await searching).lines) == 3 * STRIDE
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.history.query import LAST, MOST, BadQuery, Query, instant, newest, parse, sift, spelt
+from gateway.history.query import LAST, MOST, BadQuery, HistoryQuery, filter_lines, instant, newest, parse, spelt
 from gateway.observe.record import Record, line
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 from tests.history.lines import START, asked
 from tests.history.lines import spelt as call
 
@@ -17,12 +17,12 @@ AWKWARD = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled
 
 
 def test_nothing_asked_is_the_newest_twenty() -> None:
-    assert parse([], now=START) == Query(limit=20)
+    assert parse([], now=START) == HistoryQuery(limit=20)
 
 
 def test_each_parameter_becomes_what_the_record_calls_it() -> None:
     query = asked(id="i", request_id="r", route="o", client="::1", status="502", limit="7")
-    assert query == Query(instance_id="i", request_id="r", route="o", client="::1", status="502", limit=7)
+    assert query == HistoryQuery(instance_id="i", request_id="r", route="o", client="::1", status="502", limit=7)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_wrong_is_named_with_its_remedy(given_: dict[str, str], told: st
 
 def test_an_id_longer_than_recorded_is_searched_as_recorded() -> None:
     line = call(1, instance_id="i" * 50_000)
-    assert sift(asked(id="i" * 50_000), [line]) == [line]
+    assert filter_lines(asked(id="i" * 50_000), [line]) == [line]
 
 
 def test_a_parameter_stands_once() -> None:
@@ -89,23 +89,23 @@ def test_a_parameter_stands_once() -> None:
 
 @given(st.integers(0, LAST))
 def test_an_instant_is_spelt_as_the_log_spells_it(moment: int) -> None:
-    assert spelt(moment) == stamp(moment / 1000 + 0.0001).encode()
+    assert spelt(moment) == timestamp(moment / 1000 + 0.0001).encode()
     assert len(spelt(moment)) == 24
     assert instant(spelt(moment).decode()) == moment
 
 
-def asked_exactly(field: str, text: str) -> Query:
-    return Query(route=text) if field == "route" else Query(request_id=text)
+def asked_exactly(field: str, text: str) -> HistoryQuery:
+    return HistoryQuery(route=text) if field == "route" else HistoryQuery(request_id=text)
 
 
 @given(AWKWARD, AWKWARD, AWKWARD)
 def test_a_line_is_found_by_what_its_fields_are_and_by_nothing_else(route: str, request_id: str, path: str) -> None:
-    written = line(Record(time=stamp(START), route=route, request_id=request_id, path=f"/{path}"))
+    written = line(Record(time=timestamp(START), route=route, request_id=request_id, path=f"/{path}"))
     document: dict[str, str] = json.loads(written)
     for field in ("route", "request_id"):
-        assert sift(asked_exactly(field, document[field]), [written]) == [written]
+        assert filter_lines(asked_exactly(field, document[field]), [written]) == [written]
         for other in {document["route"], document["request_id"], document["path"][1:]} - {document[field]}:
-            assert list(sift(asked_exactly(field, other), [written])) == []
+            assert list(filter_lines(asked_exactly(field, other), [written])) == []
 
 
 @pytest.mark.parametrize(
@@ -113,19 +113,24 @@ def test_a_line_is_found_by_what_its_fields_are_and_by_nothing_else(route: str, 
 )
 def test_a_status_is_exact_or_a_class_and_never_that_of_the_upstream(status: str, found: list[int]) -> None:
     lines = [call(code, status=code, upstream_status=404) for code in (200, 499, 500, 502, 599)]
-    assert [json.loads(each)["status"] for each in sift(Query(status=status), lines)] == found
+    assert [json.loads(each)["status"] for each in filter_lines(HistoryQuery(status=status), lines)] == found
 
 
 def test_both_ends_of_a_span_belong_to_it() -> None:
     lines = [call(number) for number in range(5)]
-    assert list(sift(Query(since=MILLI + 1000, until=MILLI + 3000), lines)) == lines[1:4]
-    assert list(sift(Query(since=MILLI + 1001, until=MILLI + 2999), lines)) == lines[2:3]
+    assert list(filter_lines(HistoryQuery(since=MILLI + 1000, until=MILLI + 3000), lines)) == lines[1:4]
+    assert list(filter_lines(HistoryQuery(since=MILLI + 1001, until=MILLI + 2999), lines)) == lines[2:3]
 
 
 def test_a_call_without_a_value_has_none_of_them() -> None:
     lines = [call(1, instance_id=None, route=None, status=None)]
-    for query in (Query(instance_id="null"), Query(route="None"), Query(status="2xx"), Query(instance_id="")):
-        assert list(sift(query, lines)) == []
+    for query in (
+        HistoryQuery(instance_id="null"),
+        HistoryQuery(route="None"),
+        HistoryQuery(status="2xx"),
+        HistoryQuery(instance_id=""),
+    ):
+        assert list(filter_lines(query, lines)) == []
 
 
 def test_the_newest_stand_first_and_of_one_moment_those_that_stood_first() -> None:

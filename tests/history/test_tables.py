@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.history import tables
-from gateway.history.port import Limits
-from gateway.history.query import Query, newest, sift
+from gateway.history.port import HistoryLimits
+from gateway.history.query import HistoryQuery, filter_lines, newest
 from tests.history.lines import EVERYTHING, START, asked, spelt
 
 MILLI = int(START * 1000)
@@ -50,7 +50,7 @@ def number(connection: sqlite3.Connection, question: str, values: Sequence[objec
     return int(found)
 
 
-def plan(connection: sqlite3.Connection, query: Query) -> str:
+def plan(connection: sqlite3.Connection, query: HistoryQuery) -> str:
     statement, values = tables.plan(query, lambda *question: number(connection, *question))
     return " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
 
@@ -77,7 +77,7 @@ def test_a_search_in_a_million_is_led_by_the_rarest_value(
 
 
 def test_without_a_value_the_newest_are_read_off_the_end(million: sqlite3.Connection) -> None:
-    for query in (Query(), Query(since=MILLI + 5)):
+    for query in (HistoryQuery(), HistoryQuery(since=MILLI + 5)):
         assert plan(million, query) == "SEARCH call USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
 
 
@@ -98,7 +98,7 @@ def test_a_million_is_answered_right(million: sqlite3.Connection) -> None:
     assert tables.find(million, asked(id="instance-777777")) == [b"777777"]
     assert tables.find(million, asked(id="instance")) == []
     assert tables.find(million, asked(status="5xx", route="route-3", limit="3")) == [b"995003", b"990003", b"985003"]
-    assert tables.find(million, Query(route="route-3", until=MILLI + 500_000, limit=2)) == [b"499993", b"499983"]
+    assert tables.find(million, HistoryQuery(route="route-3", until=MILLI + 500_000, limit=2)) == [b"499993", b"499983"]
     assert tables.kept(million) == MILLION
 
 
@@ -107,7 +107,7 @@ CALLS = st.lists(
     st.tuples(st.integers(0, 5), *VALUES.values(), st.sampled_from([200, 404, 502, 503, None])), min_size=1, max_size=12
 )
 QUERIES = st.builds(
-    Query,
+    HistoryQuery,
     route=st.none() | VALUES["route"],
     client=st.none() | VALUES["client"],
     status=st.sampled_from([None, "502", "5xx", "2xx"]),
@@ -118,48 +118,48 @@ QUERIES = st.builds(
 
 
 @given(CALLS, QUERIES)
-def test_file_and_memory_answer_alike(calls: list[tuple[int, str, str, int | None]], query: Query) -> None:
+def test_file_and_memory_answer_alike(calls: list[tuple[int, str, str, int | None]], query: HistoryQuery) -> None:
     lines = [spelt(at, route=route, client=client, status=status) for at, route, client, status in calls]
     with closing(opened()) as connection:
-        tables.note(connection, lines)
-        assert tables.find(connection, query) == newest(sift(query, lines[::-1]), query.limit)
+        tables.append(connection, lines)
+        assert tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
 
 
 def test_calls_of_one_moment_are_all_kept_in_their_order(empty: sqlite3.Connection) -> None:
     lines = [spelt(1, request_id=str(number)) for number in range(5)]
-    tables.note(empty, lines[:3])
-    tables.note(empty, lines[3:])
-    assert tables.find(empty, Query()) == lines[::-1]
+    tables.append(empty, lines[:3])
+    tables.append(empty, lines[3:])
+    assert tables.find(empty, HistoryQuery()) == lines[::-1]
     assert tables.kept(empty) == 5
 
 
 def test_a_batch_is_written_whole_or_not_at_all(empty: sqlite3.Connection) -> None:
     empty.execute("CREATE TRIGGER no BEFORE INSERT ON call WHEN NEW.status = 500 BEGIN SELECT raise(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
-        tables.note(empty, [spelt(1), spelt(2, status=500)])
-    assert (tables.kept(empty), tables.find(empty, Query())) == (0, [])
-    tables.note(empty, [spelt(1)])
+        tables.append(empty, [spelt(1), spelt(2, status=500)])
+    assert (tables.kept(empty), tables.find(empty, HistoryQuery())) == (0, [])
+    tables.append(empty, [spelt(1)])
     assert tables.kept(empty) == 1
 
 
 def test_too_many_too_old_and_too_large_go_oldest_first(empty: sqlite3.Connection) -> None:
-    tables.note(empty, [spelt(number) for number in range(100)])
+    tables.append(empty, [spelt(number) for number in range(100)])
     assert not tables.forget(empty, EVERYTHING, MILLI)
     assert tables.kept(empty) == 100
     tables.forget(empty, EVERYTHING, MILLI + 30_000)
     assert tables.kept(empty) == 70
-    tables.forget(empty, Limits(50, 1e9, 1 << 40), MILLI)
+    tables.forget(empty, HistoryLimits(50, 1e9, 1 << 40), MILLI)
     assert tables.kept(empty) == 50
-    assert tables.find(empty, Query(limit=100))[-1] == spelt(50)
-    tables.forget(empty, Limits(None, 1e9, 1), MILLI)
+    assert tables.find(empty, HistoryQuery(limit=100))[-1] == spelt(50)
+    tables.forget(empty, HistoryLimits(None, 1e9, 1), MILLI)
     assert tables.kept(empty) == 0
 
 
 def test_much_is_forgotten_in_parts(empty: sqlite3.Connection) -> None:
     count = 2 * tables.CHUNK + 10
-    tables.note(empty, [spelt(number) for number in range(count)])
+    tables.append(empty, [spelt(number) for number in range(count)])
     rounds = 0
-    while tables.forget(empty, Limits(5, 1e9, 1 << 40), MILLI):
+    while tables.forget(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
         rounds += 1
         assert tables.kept(empty) == count - rounds * tables.CHUNK
     assert (rounds, tables.kept(empty)) == (2, 5)

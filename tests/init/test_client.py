@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.config.corrections.client import client_id, secret_file
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 
 ID = "7f0e6a5c4b3d2e1f0a9b8c7d6e5f4a3b"
 
@@ -27,7 +27,7 @@ def test_the_client_id_is_found(text: str, value: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "My OIC application", "é", "a\x00b"])
 def test_what_is_no_client_id_is_refused(text: str) -> None:
-    with pytest.raises(Uncorrectable, match="; "):
+    with pytest.raises(InvalidInput, match="; "):
         client_id(text)
 
 
@@ -54,7 +54,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_what_may_be_the_secret_itself_is_refused_and_not_shown(secret: str) -> None:
-    with pytest.raises(Uncorrectable) as caught:
+    with pytest.raises(InvalidInput) as caught:
         secret_file(secret, exists=False)
     assert secret not in str(caught.value)
     assert "./NAME" in str(caught.value)
@@ -67,5 +67,5 @@ def test_a_file_that_is_there_may_be_called_anything(secret: str) -> None:
 
 @pytest.mark.parametrize("text", ["/", "./", "/a/b/", "/a\x00b"])
 def test_a_name_of_no_file_is_refused(text: str) -> None:
-    with pytest.raises(Uncorrectable, match="names no file"):
+    with pytest.raises(InvalidInput, match="names no file"):
         secret_file(text, exists=False)

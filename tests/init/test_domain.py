@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from gateway.config.corrections.domain import token_url
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 from gateway.config.values import HttpUrl
 
 TENANT = "idcs-0123456789abcdef0123456789abcdef"
@@ -82,7 +82,7 @@ def test_what_is_no_identity_domain_is_explained(text: str, what: str) -> None:
     if not what:
         assert token_url(text).value == "https://idcs/oauth2/v1/token"
         return
-    with pytest.raises(Uncorrectable, match=what) as caught:
+    with pytest.raises(InvalidInput, match=what) as caught:
         token_url(text)
     assert "; " in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -104,7 +104,7 @@ URLS = st.builds(
 def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> None:
     try:
         once = token_url(text)
-    except Uncorrectable:
+    except InvalidInput:
         return
     TypeAdapter(HttpUrl).validate_python(once.value)
     twice = token_url(once.value)
@@ -113,5 +113,5 @@ def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> 
 
 @given(st.text())
 def test_any_text_is_corrected_or_refused(text: str) -> None:
-    with contextlib.suppress(Uncorrectable):
+    with contextlib.suppress(InvalidInput):
         TypeAdapter(HttpUrl).validate_python(token_url(text).value)

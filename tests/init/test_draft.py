@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.tree import Tree
+from gateway.config.tree import YamlDocument
 from gateway.init.draft import Draft, scalar, text_of
 
 DRAFT = Draft(
@@ -19,7 +19,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), e
 
 
 def test_the_file_says_what_the_draft_says() -> None:
-    tree = Tree(text_of(DRAFT))
+    tree = YamlDocument(text_of(DRAFT))
     assert not tree.findings
     assert tree.value == {
         "listen": "127.0.0.1:8080",
@@ -52,7 +52,7 @@ def test_what_is_only_said_where_it_is_wanted() -> None:
             "allow": ("10.0.0.0/8", "fd00::/8"),
         }
     )
-    value = Tree(text_of(more)).value
+    value = YamlDocument(text_of(more)).value
     assert value["allow"] == ["10.0.0.0/8", "fd00::/8"]
     assert value["routes"][0]["query"] == {"set": {"integrationInstance": "acme"}}
 
@@ -60,7 +60,7 @@ def test_what_is_only_said_where_it_is_wanted() -> None:
 @given(PRINTABLE)
 def test_a_scalar_means_the_text_itself(text: str) -> None:
     written = scalar(text)
-    assert Tree(f"key: {written}\nflow: {{a: {written}}}\n").value == {"key": text, "flow": {"a": text}}
+    assert YamlDocument(f"key: {written}\nflow: {{a: {written}}}\n").value == {"key": text, "flow": {"a": text}}
 
 
 def test_texts_that_yaml_takes_for_something_else_are_quoted() -> None:

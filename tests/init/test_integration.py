@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from gateway.config.corrections.integration import integration
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 from gateway.config.values import BaseUrl
 
 HOST = "acme-px.integration.us-phoenix-1.ocp.oraclecloud.com"
@@ -139,13 +139,13 @@ def test_the_developer_api_is_asked_of_an_instance(text: str, upstream: str, ins
     ],
 )
 def test_what_is_no_integration_is_explained(text: str, what: str) -> None:
-    with pytest.raises(Uncorrectable, match=what) as caught:
+    with pytest.raises(InvalidInput, match=what) as caught:
         integration(text)
     assert "; " in str(caught.value)
 
 
 def test_the_page_that_has_the_endpoint_s_url_is_named() -> None:
-    with pytest.raises(Uncorrectable, match="Endpoint URL"):
+    with pytest.raises(InvalidInput, match="Endpoint URL"):
         integration(f"https://{HOST}/ic/integration/home/")
 
 
@@ -178,7 +178,7 @@ URLS = st.builds(
 def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> None:
     try:
         once = integration(text)
-    except Uncorrectable:
+    except InvalidInput:
         return
     TypeAdapter(BaseUrl).validate_python(once.upstream)
     twice = integration(once.upstream)
@@ -187,5 +187,5 @@ def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> 
 
 @given(st.text())
 def test_any_text_is_corrected_or_refused(text: str) -> None:
-    with contextlib.suppress(Uncorrectable):
+    with contextlib.suppress(InvalidInput):
         TypeAdapter(BaseUrl).validate_python(integration(text).upstream)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 from gateway.config.values import NAME_PATTERN
 from gateway.init.naming import credential_of, name_of, route_name, route_path
 
@@ -33,7 +33,7 @@ def test_any_code_gives_names_that_the_loader_takes(code: str) -> None:
 def test_a_name_is_checked() -> None:
     assert route_name(" orders ").value == "orders"
     for text in ("", "my orders", "-x", "a" * 64, "ä"):
-        with pytest.raises(Uncorrectable, match="; "):
+        with pytest.raises(InvalidInput, match="; "):
             route_name(text)
 
 
@@ -49,5 +49,5 @@ def test_a_path_has_slashes_at_both_ends(text: str, path: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "//", "/a//b/", "/a/../b/", "/a%2fb/", "/a?b", "/ä/", "/a b/", "/a\\b/"])
 def test_a_path_that_the_loader_refuses_is_refused(text: str) -> None:
-    with pytest.raises(Uncorrectable, match="; "):
+    with pytest.raises(InvalidInput, match="; "):
         route_path(text)

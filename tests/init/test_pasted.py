@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.config.corrections.pasted import Uncorrectable, bare, is_oracle, oic_host, read_url
+from gateway.config.corrections.pasted import InvalidInput, bare, is_oracle, oic_host, read_url
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_comes_along_with_a_text_is_taken_away(text: str, value: str) -> No
 
 @pytest.mark.parametrize("text", ["", "  ", '""', "\u200b", "' '"])
 def test_nothing_is_refused(text: str) -> None:
-    with pytest.raises(Uncorrectable, match="is empty"):
+    with pytest.raises(InvalidInput, match="is empty"):
         bare(text)
 
 
@@ -78,7 +78,7 @@ def test_a_url_is_read(text: str, origin: str, change: str) -> None:
     ],
 )
 def test_what_is_no_url_is_refused_and_not_shown(text: str, what: str) -> None:
-    with pytest.raises(Uncorrectable, match=what) as caught:
+    with pytest.raises(InvalidInput, match=what) as caught:
         read_url(text)
     assert ";" in str(caught.value)
     assert "hunter2" not in str(caught.value)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.corrections.integration import Integration, integration
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 from gateway.config.corrections.scope import API, TRIGGER, scope
 
 HASH = "0123456789ABCDEF0123456789ABCDEF"
@@ -91,13 +91,13 @@ def test_the_developer_api_has_a_scope_of_its_own(text: str) -> None:
     ],
 )
 def test_what_is_no_scope_is_explained(text: str, what: str) -> None:
-    with pytest.raises(Uncorrectable, match=what) as caught:
+    with pytest.raises(InvalidInput, match=what) as caught:
         scope(text, ORDERS)
     assert "; " in str(caught.value)
 
 
 def test_of_several_the_one_that_fits_is_named() -> None:
-    with pytest.raises(Uncorrectable, match="ends with `/ic/api/` for the developer API"):
+    with pytest.raises(InvalidInput, match="ends with `/ic/api/` for the developer API"):
         scope(f"{RIGHT} {RIGHT_API}", DEVELOPER)
 
 
@@ -140,7 +140,7 @@ PIECES = [
 def test_correcting_twice_changes_nothing(text: str, leads: Integration) -> None:
     try:
         once = scope(text, leads)
-    except Uncorrectable:
+    except InvalidInput:
         return
     twice = scope(once.value, leads)
     assert (twice.value, twice.changes) == (once.value, ())
@@ -148,5 +148,5 @@ def test_correcting_twice_changes_nothing(text: str, leads: Integration) -> None
 
 @given(st.text())
 def test_any_text_is_corrected_or_refused(text: str) -> None:
-    with contextlib.suppress(Uncorrectable):
+    with contextlib.suppress(InvalidInput):
         assert scope(text, ORDERS).value.isprintable()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.corrections.pasted import Uncorrectable
+from gateway.config.corrections.pasted import InvalidInput
 from gateway.config.problem import ConfigProblems
 from gateway.init.draft import Draft, text_of
 from gateway.init.writing import as_written, keep_secret, look, write
@@ -68,7 +68,7 @@ def test_what_is_in_the_secret_s_file_is_told_and_not_shown(content: bytes, mode
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \n", b"\xff\xfe", b"a" * 70_000])
 def test_a_file_without_a_secret_is_refused(content: bytes) -> None:
-    with pytest.raises(Uncorrectable, match="; "):
+    with pytest.raises(InvalidInput, match="; "):
         look(held(content))
 
 
@@ -76,7 +76,7 @@ def test_a_folder_and_a_lost_link_are_refused() -> None:
     Path("folder").mkdir()
     Path("link").symlink_to("nowhere")
     for name in ("folder", "link"):
-        with pytest.raises(Uncorrectable, match="does not do"):
+        with pytest.raises(InvalidInput, match="does not do"):
             look(name)
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_is_to_come_is_noted() -> None:
     found = look("./later")
     assert (found.value, found.is_there) == ("./later", False)
     assert "not there yet" in found.notes[0]
-    with pytest.raises(Uncorrectable, match="names no file"):
+    with pytest.raises(InvalidInput, match="names no file"):
         look(SECRET)
 
 
@@ -120,9 +120,9 @@ def test_a_secret_is_kept_for_its_user_alone() -> None:
 
 def test_a_file_that_is_there_is_never_written_over() -> None:
     held(b"other")
-    with pytest.raises(Uncorrectable, match="cannot be written"):
+    with pytest.raises(InvalidInput, match="cannot be written"):
         keep_secret("secret", SECRET)
-    with pytest.raises(Uncorrectable, match="cannot be written"):
+    with pytest.raises(InvalidInput, match="cannot be written"):
         keep_secret("nowhere/secret", SECRET)
     assert Path("secret").read_bytes() == b"other"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.live.reaching import reach
+from gateway.live.reaching import check_connection
 from gateway.network.dialing import EgressProxy, Origin
 from tests.fakes.authority import DAY, Authority
 from tests.fakes.egress import Egress
@@ -18,7 +18,7 @@ def trusting(authority: Authority) -> ssl.SSLContext:
 
 async def test_a_plain_connection_is_reached() -> None:
     async with Upstream() as upstream:
-        contact = await reach(Origin("127.0.0.1", upstream.port, None, None), within=5)
+        contact = await check_connection(Origin("127.0.0.1", upstream.port, None, None), within=5)
         assert (contact.origin, contact.step, contact.certificate) == (upstream.url, "", None)
         assert not upstream.requests
 
@@ -26,7 +26,7 @@ async def test_a_plain_connection_is_reached() -> None:
 async def test_a_good_certificate_is_read(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "Some Authority")
     async with Upstream(tls=authority.server("127.0.0.1", "oic.example")) as upstream:
-        contact = await reach(Origin("127.0.0.1", upstream.port, trusting(authority), None), within=5)
+        contact = await check_connection(Origin("127.0.0.1", upstream.port, trusting(authority), None), within=5)
     assert (contact.step, contact.version, contact.verify) == ("", "TLSv1.3", 0)
     shown = contact.certificate
     assert shown is not None
@@ -53,7 +53,7 @@ async def test_a_refused_certificate_is_read_too(
     authority = Authority(tmp_path)
     context = trusting(authority) if is_trusted else ssl.create_default_context()
     async with Upstream(tls=authority.server(*names, begins=begins, ends=ends)) as upstream:  # type: ignore[arg-type] # drawn from the table
-        contact = await reach(Origin("127.0.0.1", upstream.port, context, None), within=5)
+        contact = await check_connection(Origin("127.0.0.1", upstream.port, context, None), within=5)
         assert not upstream.requests
     assert (contact.step, contact.verify) == ("TLS", verify)
     assert contact.certificate is not None
@@ -63,20 +63,22 @@ async def test_a_refused_certificate_is_read_too(
 async def test_a_stranger_s_names_are_made_safe(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with Upstream(tls=authority.server(subject="evil\x1b[31m\n" + "x" * 40)) as upstream:
-        contact = await reach(Origin("127.0.0.1", upstream.port, trusting(authority), None), within=5)
+        contact = await check_connection(Origin("127.0.0.1", upstream.port, trusting(authority), None), within=5)
     assert contact.certificate is not None
     assert contact.certificate.subject.startswith("evil?[31m?x")
 
 
 async def test_what_speaks_no_tls_has_no_certificate() -> None:
     async with Upstream(b"no TLS at all\r\n\r\n") as upstream:
-        contact = await reach(Origin("127.0.0.1", upstream.port, ssl.create_default_context(), None), within=1)
+        contact = await check_connection(
+            Origin("127.0.0.1", upstream.port, ssl.create_default_context(), None), within=1
+        )
     assert contact.step in {"TLS", "time"}
     assert contact.certificate is None
 
 
 async def test_a_name_that_nobody_knows_fails_in_its_step() -> None:
-    contact = await reach(Origin("oic.invalid", 443, None, None), within=5)
+    contact = await check_connection(Origin("oic.invalid", 443, None, None), within=5)
     assert contact.step == "name"
     assert contact.detail
 
@@ -85,7 +87,7 @@ async def test_a_way_through_a_proxy_names_it(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with Upstream(tls=authority.server()) as upstream, Egress() as egress:
         way = EgressProxy("127.0.0.1", egress.port)
-        contact = await reach(Origin("127.0.0.1", upstream.port, trusting(authority), way), within=5)
+        contact = await check_connection(Origin("127.0.0.1", upstream.port, trusting(authority), way), within=5)
         assert (contact.step, contact.proxy) == ("", f"127.0.0.1:{egress.port}")
         assert contact.certificate is not None
 
@@ -93,5 +95,5 @@ async def test_a_way_through_a_proxy_names_it(tmp_path: Path) -> None:
 async def test_a_proxy_that_refuses_fails_in_its_step() -> None:
     async with Egress(b"HTTP/1.1 407 No\r\n\r\n") as egress:
         way = EgressProxy("127.0.0.1", egress.port)
-        contact = await reach(Origin("oic.invalid", 443, ssl.create_default_context(), way), within=5)
+        contact = await check_connection(Origin("oic.invalid", 443, ssl.create_default_context(), way), within=5)
     assert (contact.step, contact.detail.partition(":")[0]) == ("egress proxy", "the proxy answered 407")

@@ -6,13 +6,13 @@ import pytest
 
 from gateway.mistakes import MISTAKES
 from gateway.oauth.endpoint import _TROUBLE
-from gateway.oauth.failures import TROUBLES
+from gateway.oauth.failures import FAILURE_KINDS
 from gateway.oic.diagnosis.causes import _CAUSES
 from gateway.oic.diagnosis.contacts import _SIGNS, _STEPS, _VERIFY
 from gateway.oic.diagnosis.credentials import _MORE
 from gateway.oic.diagnosis.routes import _ELSE
 from gateway.oic.trouble import _ELSE as _IN_PASSING
-from gateway.oic.trouble import RouteTrouble
+from gateway.oic.trouble import RouteHealth
 
 
 @pytest.mark.parametrize("code", MISTAKES)
@@ -32,7 +32,7 @@ def test_no_two_codes_say_the_same() -> None:
 
 
 def test_whoever_names_a_code_names_a_row() -> None:
-    named = {*TROUBLES, *_VERIFY.values(), *_STEPS.values(), *_MORE, *_IN_PASSING, *_ELSE, *_ELSE.values()}
+    named = {*FAILURE_KINDS, *_VERIFY.values(), *_STEPS.values(), *_MORE, *_IN_PASSING, *_ELSE, *_ELSE.values()}
     named |= {code for _, code in _SIGNS} | {cause.code for cause in _CAUSES} | {code for _, code, _ in _TROUBLE}
     assert named <= set(MISTAKES)
 
@@ -40,7 +40,7 @@ def test_whoever_names_a_code_names_a_row() -> None:
 @pytest.mark.parametrize("path", ["/v1/flows/rest/A/1.0/", "/flows/soap/A/", "/ic/api/integration/v1/", "/x"])
 def test_whatever_an_upstream_answers_has_its_row(path: str) -> None:
     for status in range(300, 600):
-        trouble = RouteTrouble()
-        trouble.answered(status, has_instance_id=False, at=1.0, target=path)
-        told = trouble.told()
+        trouble = RouteHealth()
+        trouble.record_response(status, has_instance_id=False, at=1.0, target=path)
+        told = trouble.as_status()
         assert told is None or told["code"] in MISTAKES

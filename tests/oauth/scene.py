@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.oauth.budget import Budget
+from gateway.oauth.budget import RateLimiter
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import TokenRequest, build, token_key
 from gateway.oauth.source import TokenSource
@@ -86,7 +86,7 @@ async def scene(
     clock: Turned | None = None,
     store: Store | None = None,
     request: Callable[[], TokenRequest] | None = None,
-    budget: Budget | None = None,
+    budget: RateLimiter | None = None,
     fingerprint: Callable[[], Hashable] = str,
     expire: Callable[[], None] = lambda: None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,

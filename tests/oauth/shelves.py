@@ -9,11 +9,11 @@ from pathlib import Path
 
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Store
-from gateway.oauth.stores.file import FileShelf
-from gateway.oauth.stores.redis import Place, RedisShelf
-from gateway.oauth.stores.seal import Seal
-from gateway.oauth.stores.sealed import SealedStore
-from gateway.oauth.stores.shelf import Shelf
+from gateway.oauth.stores.file import FileBackend
+from gateway.oauth.stores.redis import RedisAddress, RedisBackend
+from gateway.oauth.stores.seal import EntryCipher
+from gateway.oauth.stores.sealed import EncryptedStore
+from gateway.oauth.stores.shelf import Backend
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
 
@@ -64,18 +64,22 @@ def token(value: str, clock: Turned, life: float = 60.0) -> Token:
     return Token(value, obtained_at=now, stale_at=now + life / 2, dead_at=now + life, dead_wall=wall + life)
 
 
-def sealed(shelf: Shelf, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None) -> SealedStore:
-    return SealedStore(shelf, seal=Seal(keys), clock=clock, watch=watch or Told())
+def sealed(
+    shelf: Backend, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+) -> EncryptedStore:
+    return EncryptedStore(shelf, seal=EntryCipher(keys), clock=clock, watch=watch or Told())
 
 
-def in_file(path: Path, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None) -> SealedStore:
-    return sealed(FileShelf(path, clock=clock), clock, keys=keys, watch=watch)
+def in_file(
+    path: Path, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+) -> EncryptedStore:
+    return sealed(FileBackend(path, clock=clock), clock, keys=keys, watch=watch)
 
 
 def in_redis(
     server: RedisServer, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
-) -> SealedStore:
-    return sealed(RedisShelf(Place((("127.0.0.1", server.port),)), limit=0.5), clock, keys=keys, watch=watch)
+) -> EncryptedStore:
+    return sealed(RedisBackend(RedisAddress((("127.0.0.1", server.port),)), limit=0.5), clock, keys=keys, watch=watch)
 
 
 def rows(path: Path) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import TokenUnavailable
-from gateway.oauth.budget import PER_MINUTE, PER_SECOND, Bucket, Budget
+from gateway.oauth.budget import PER_MINUTE, PER_SECOND, RateLimiter, SlidingWindow
 from tests.oauth.scene import Turned
 
 
@@ -17,8 +17,8 @@ def sleeper(clock: Turned) -> Callable[[float], Awaitable[None]]:
     return sleep
 
 
-def budget(clock: Turned, *, per_second: int = 2, per_minute: int = 5) -> Budget:
-    return Budget(Bucket(per_second=per_second, per_minute=per_minute), clock=clock, sleep=sleeper(clock))
+def budget(clock: Turned, *, per_second: int = 2, per_minute: int = 5) -> RateLimiter:
+    return RateLimiter(SlidingWindow(per_second=per_second, per_minute=per_minute), clock=clock, sleep=sleeper(clock))
 
 
 def test_the_default_is_under_the_limits_of_a_free_identity_domain() -> None:
@@ -26,7 +26,7 @@ def test_the_default_is_under_the_limits_of_a_free_identity_domain() -> None:
 
 
 def test_a_bucket_counts_by_the_second_and_by_the_minute() -> None:
-    bucket = Bucket(per_second=2, per_minute=3)
+    bucket = SlidingWindow(per_second=2, per_minute=3)
     waits = []
     for now in (0.0, 0.5, 0.6, 1.0, 2.0, 60.0):
         waits.append(bucket.wait(now))
@@ -40,7 +40,7 @@ def test_a_bucket_counts_by_the_second_and_by_the_minute() -> None:
 
 @given(st.integers(1, 9), st.integers(1, 60), st.lists(st.floats(0, 30), max_size=200))
 def test_no_second_and_no_minute_sees_more_than_the_bucket_holds(second: int, minute: int, pauses: list[float]) -> None:
-    bucket, now, taken = Bucket(per_second=second, per_minute=minute), 0.0, list[float]()
+    bucket, now, taken = SlidingWindow(per_second=second, per_minute=minute), 0.0, list[float]()
     for pause in pauses:
         now += pause
         while (wait := bucket.wait(now)) > 0:
@@ -52,7 +52,7 @@ def test_no_second_and_no_minute_sees_more_than_the_bucket_holds(second: int, mi
 
 
 def test_other_limits_count_what_was_taken() -> None:
-    bucket = Bucket(per_second=9, per_minute=9)
+    bucket = SlidingWindow(per_second=9, per_minute=9)
     for _ in range(4):
         bucket.take(0.0)
     bucket.limit(per_second=4, per_minute=4)
@@ -66,7 +66,7 @@ async def test_turns_come_in_order_of_asking() -> None:
     shared, order, began = budget(clock), list[tuple[int, float]](), clock.passed
 
     async def ask(number: int) -> None:
-        await shared.turn(within=600)
+        await shared.acquire(within=600)
         order.append((number, clock.passed - began))
 
     await asyncio.gather(*(ask(number) for number in range(7)))
@@ -77,14 +77,14 @@ async def test_whoever_would_wait_too_long_is_told_at_once_when_to_come_again() 
     clock = Turned()
     shared = budget(clock)
     for _ in range(5):
-        await shared.turn(within=10)
+        await shared.acquire(within=10)
     with pytest.raises(TokenUnavailable) as caught:
-        await shared.turn(within=10)
+        await shared.acquire(within=10)
     assert caught.value.reason == "budget: the token endpoint was asked 2 a second and 5 a minute times"
     assert caught.value.retry_after == pytest.approx(58)
     assert shared.left() == 0
     clock.turn(58)
-    await shared.turn(within=10)
+    await shared.acquire(within=10)
 
 
 async def test_one_who_leaves_the_queue_takes_nothing_and_holds_up_nobody() -> None:
@@ -94,9 +94,9 @@ async def test_one_who_leaves_the_queue_takes_nothing_and_holds_up_nobody() -> N
         await gate.wait()
         clock.turn(seconds)
 
-    shared = Budget(Bucket(per_second=1, per_minute=9), clock=clock, sleep=sleep)
-    await shared.turn(within=10)
-    first, second = (asyncio.create_task(shared.turn(within=10)) for _ in range(2))
+    shared = RateLimiter(SlidingWindow(per_second=1, per_minute=9), clock=clock, sleep=sleep)
+    await shared.acquire(within=10)
+    first, second = (asyncio.create_task(shared.acquire(within=10)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     gate.set()
@@ -111,7 +111,7 @@ async def test_a_queue_that_does_not_move_is_left_when_the_time_is_up() -> None:
     async def sleep(_seconds: float) -> None:
         await never.wait()
 
-    shared = Budget(Bucket(per_second=1, per_minute=9), clock=clock, sleep=sleep)
-    await shared.turn(within=10)
+    shared = RateLimiter(SlidingWindow(per_second=1, per_minute=9), clock=clock, sleep=sleep)
+    await shared.acquire(within=10)
     with pytest.raises(TokenUnavailable, match="token"):
-        await shared.turn(within=1.001)
+        await shared.acquire(within=1.001)

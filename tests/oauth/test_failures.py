@@ -6,26 +6,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.failures import PERMANENT, TROUBLES, Failure, code_of, failed, next_try, read, remedy_for
+from gateway.oauth.failures import (
+    FAILURE_KINDS,
+    PERMANENT,
+    Failure,
+    code_of,
+    from_json,
+    next_failure,
+    next_try,
+    remedy_for,
+)
 
 NOW, WALL = 1000.0, 1_800_000_000.0
 RFC_6749 = {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
 
 
 def after(error: TokenRefused | TokenUnavailable, before: Failure | None = None, luck: float = 0.0) -> Failure:
-    return failed(error, before, now=NOW, wall=WALL, luck=luck)
+    return next_failure(error, before, now=NOW, wall=WALL, luck=luck)
 
 
 def test_all_codes_of_a_token_endpoint_are_in_the_table() -> None:  # RFC 6749 5.2
     assert {*RFC_6749, "invalid_scope"} <= PERMANENT
-    assert all(TROUBLES[code].permanent == (code in PERMANENT) for code in TROUBLES)
+    assert all(FAILURE_KINDS[code].permanent == (code in PERMANENT) for code in FAILURE_KINDS)
 
 
-@pytest.mark.parametrize("code", sorted(TROUBLES))
+@pytest.mark.parametrize("code", sorted(FAILURE_KINDS))
 def test_every_code_says_what_to_do(code: str) -> None:
-    kind = TokenRefused if TROUBLES[code].permanent else TokenUnavailable
+    kind = TokenRefused if FAILURE_KINDS[code].permanent else TokenUnavailable
     failure = after(kind(reason=f"{code}: it happened"))
-    assert failure.remedy == remedy_for(kind(reason=f"{code}: x")) == TROUBLES[code].remedy
+    assert failure.remedy == remedy_for(kind(reason=f"{code}: x")) == FAILURE_KINDS[code].remedy
     assert len(failure.remedy) > 30
 
 
@@ -78,31 +87,31 @@ def test_no_wait_is_nothing_or_endless(failures: int, said: float | None, perman
 
 def test_what_one_has_met_another_can_read() -> None:
     met = after(TokenRefused(reason="invalid_scope: no"))
-    assert read(met.written(), until=met.until) == met
-    told = met.told()
+    assert from_json(met.to_json(), until=met.until) == met
+    told = met.as_status()
     assert told == {
         "code": "invalid_scope",
         "seen": "invalid_scope: no",
-        "means": TROUBLES["invalid_scope"].means,
+        "means": FAILURE_KINDS["invalid_scope"].means,
         "reason": "invalid_scope: no",
-        "remedy": TROUBLES["invalid_scope"].remedy,
+        "remedy": FAILURE_KINDS["invalid_scope"].remedy,
         "permanent": True,
         "at": WALL,
     }
 
 
-GOOD = json.loads(after(TokenRefused(reason="invalid_scope: no")).written())
+GOOD = json.loads(after(TokenRefused(reason="invalid_scope: no")).to_json())
 BAD: list[object] = [{**GOOD, "count": math.inf}, {**GOOD, "at": None}, {**GOOD, "at": "soon"}, {}, [], 7, None, "x"]
 
 
 @pytest.mark.parametrize("text", [*map(json.dumps, BAD), "", "{", "[" * 100_000])
 def test_what_cannot_be_read_is_no_failure(text: str) -> None:
-    assert read(text, until=NOW) is None
+    assert from_json(text, until=NOW) is None
 
 
 @given(
     st.text() | st.dictionaries(st.sampled_from(sorted(GOOD)), st.integers() | st.text() | st.none()).map(json.dumps)
 )
 def test_any_text_is_a_failure_or_none(text: str) -> None:
-    found = read(text, until=NOW)
+    found = from_json(text, until=NOW)
     assert found is None or (found.until == NOW and found.count >= 1)

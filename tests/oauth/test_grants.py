@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
-from gateway.oauth.failures import PERMANENT, TROUBLES, remedy_for
+from gateway.oauth.failures import FAILURE_KINDS, PERMANENT, remedy_for
 from gateway.oauth.grants import (
     LONGEST_LIFE,
-    TokenReply,
+    TokenResponse,
     build,
     code_form,
-    form,
-    read_reply,
     read_revocation,
+    read_token_response,
     refresh_form,
+    token_form,
     token_key,
 )
 from gateway.oauth.redaction import safe_text
@@ -29,9 +29,9 @@ NOW = 1_800_000_000.0
 KEY = "k" * 32
 
 
-def said(document: object, status: int = 200, **headers: str) -> TokenReply:
+def said(document: object, status: int = 200, **headers: str) -> TokenResponse:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_reply(status, fields, json.dumps(document).encode(), now=NOW)
+    return read_token_response(status, fields, json.dumps(document).encode(), now=NOW)
 
 
 def stamp(epoch: float) -> str:
@@ -147,7 +147,7 @@ def test_audience_and_resource_are_not_said_twice(name: str) -> None:
 def test_an_empty_value_is_never_sent(grant: str, values: dict[str, str], head: bytes) -> None:  # defect 19
     for name in values:
         with pytest.raises(ValueError, match=f"the {name.replace('_', ' ')} is empty"):
-            form(grant, **(values | {name: ""}))
+            token_form(grant, **(values | {name: ""}))
 
 
 def test_the_two_forms_of_a_sign_in() -> None:
@@ -202,7 +202,7 @@ def test_the_key_differs_by_all_that_makes_a_token_and_by_nothing_else() -> None
 
 def test_a_token_and_its_life_are_read() -> None:
     reply = said({"access_token": "abc", "token_type": "bEARER", "expires_in": 3600}, date=stamp(NOW))
-    assert reply == TokenReply("abc", expires_in=3600.0, date=NOW)
+    assert reply == TokenResponse("abc", expires_in=3600.0, date=NOW)
     assert "abc" not in repr(reply)
 
 
@@ -316,7 +316,7 @@ def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int)
     with pytest.raises(TokenRefused) as caught:
         said({"error": code, "error_description": "because"}, status)
     assert caught.value.reason == f"{code}: because"
-    assert remedy_for(caught.value) == TROUBLES[code].remedy
+    assert remedy_for(caught.value) == FAILURE_KINDS[code].remedy
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_anything_else_is_tried_again(status: int, body: object, code: str) -> N
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 407, 502])
 def test_what_cannot_be_read_is_never_a_refusal(body: bytes, status: int) -> None:  # defect 1
     with pytest.raises(TokenUnavailable):
-        read_reply(status, {}, body, now=NOW)
+        read_token_response(status, {}, body, now=NOW)
 
 
 def test_several_resources_are_explained() -> None:
@@ -402,10 +402,10 @@ def test_of_several_tokens_the_one_asked_for_is_taken(
     tokens = [one(AUDIENCES[0], refresh_token="r-1"), one([AUDIENCES[1], "x"], "/ic/api/ other", refresh_token="r-2")]
     if place is None:
         with pytest.raises(TokenRefused) as caught:
-            read_reply(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
+            read_token_response(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
         assert caught.value.reason.startswith("several-resources: ")
         return
-    reply = read_reply(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
+    reply = read_token_response(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
     assert (reply.value, reply.refresh_token) == (tokens[place]["access_token"], f"r-{place + 1}")
 
 
@@ -415,7 +415,7 @@ def test_of_several_tokens_the_one_asked_for_is_taken(
 )
 def test_several_tokens_of_any_other_shape_are_refused(answers: object) -> None:
     with pytest.raises(TokenRefused):
-        read_reply(200, {}, json.dumps({"tokenResponses": answers}).encode(), now=NOW, wanted="s")
+        read_token_response(200, {}, json.dumps({"tokenResponses": answers}).encode(), now=NOW, wanted="s")
 
 
 def test_a_refresh_token_is_handed_on_and_never_shown() -> None:
@@ -448,7 +448,7 @@ def test_an_odd_refresh_token_is_none(value: object) -> None:
 )
 def test_retry_after_is_read_as_seconds_or_date(retry_after: str, date: str, seconds: float | None) -> None:
     with pytest.raises(TokenUnavailable) as caught:
-        read_reply(503, {"Retry-After": retry_after, "DATE": date}, b"", now=NOW)
+        read_token_response(503, {"Retry-After": retry_after, "DATE": date}, b"", now=NOW)
     assert caught.value.retry_after == seconds
 
 
@@ -458,14 +458,14 @@ def test_a_reason_never_quotes_the_secret_or_a_token() -> None:
     echo = f"bad pass horse+ pass%20horse%2B {request.headers['Authorization']} {value}\r\n\x1b[31m" + "x" * 999
     body = json.dumps({"error": "invalid_client", "error_description": echo}).encode()
     with pytest.raises(TokenRefused) as caught:
-        read_reply(401, {}, body, now=NOW, hidden=request.hidden)
+        read_token_response(401, {}, body, now=NOW, hidden=request.hidden)
     assert caught.value.reason.startswith("invalid_client: bad *** *** Basic *** ***???[31mxxx")
     assert len(caught.value.reason) < 250
 
 
 def test_an_unknown_code_that_is_the_secret_is_blotted_out() -> None:
     with pytest.raises(TokenUnavailable) as caught:
-        read_reply(400, {}, b'{"error": "hunter2"}', now=NOW, hidden=("hunter2",))
+        read_token_response(400, {}, b'{"error": "hunter2"}', now=NOW, hidden=("hunter2",))
     assert "hunter2" not in caught.value.reason
 
 
@@ -488,9 +488,9 @@ HEADERS = st.dictionaries(
 )
 
 
-def outcome(status: int, headers: dict[str, str], body: bytes) -> TokenReply | TokenRefused | TokenUnavailable:
+def outcome(status: int, headers: dict[str, str], body: bytes) -> TokenResponse | TokenRefused | TokenUnavailable:
     try:
-        return read_reply(status, headers, body, now=NOW)
+        return read_token_response(status, headers, body, now=NOW)
     except (TokenRefused, TokenUnavailable) as error:
         return error
 
@@ -499,7 +499,7 @@ def outcome(status: int, headers: dict[str, str], body: bytes) -> TokenReply | T
 @given(st.integers(0, 999), HEADERS, st.binary() | DOCUMENTS | JWTS)
 def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[str, str], body: bytes) -> None:
     said = outcome(status, headers, body)
-    if isinstance(said, TokenReply):
+    if isinstance(said, TokenResponse):
         assert 200 <= status < 300
         assert said.value.isascii()
         assert said.value.isprintable()
@@ -522,7 +522,7 @@ def test_a_refresh_token_beside_no_usable_token_is_not_lost() -> None:
 
 def test_a_refresh_token_beside_several_tokens_is_handed_on() -> None:
     both = [{"access_token": "a", "scope": "one"}, {"access_token": "b", "scope": "two"}]
-    reply = read_reply(
+    reply = read_token_response(
         200, {}, json.dumps({"tokenResponses": both, "refresh_token": "r-1"}).encode(), now=NOW, wanted="two"
     )
     assert (reply.value, reply.refresh_token) == ("b", "r-1")

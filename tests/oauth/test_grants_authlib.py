@@ -15,7 +15,7 @@ from gateway.oauth.assertions import claims, head, signed
 from gateway.oauth.authorization import authorization_url, code_challenge
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build
-from gateway.oauth.requests import Requests
+from gateway.oauth.requests import TokenRequestBuilder
 from tests.fakes.authlib_server import AUDIENCE, PASSWORD, USER, Client, serving
 from tests.fakes.keys import pair
 
@@ -47,8 +47,8 @@ def assertion(subject: str, kind: str = "rsa", *, issuer: str = "orders", age: f
     return sign
 
 
-def requests(url: str, grant: str, way: str, **readers: Callable[[], str]) -> Requests:
-    return Requests(
+def requests(url: str, grant: str, way: str, **readers: Callable[[], str]) -> TokenRequestBuilder:
+    return TokenRequestBuilder(
         partial(build, url, client_id="orders", scope="orders"),
         grant=grant,
         client_auth=way,
@@ -63,37 +63,37 @@ async def test_client_credentials(way: str) -> None:
     with serving(client(way)) as (url, server):
         asks = requests(url, "client_credentials", way)
         for _ in range(2):  # a second assertion is another one
-            assert (await asks.sent(asks.made())).value == server.issued[-1]
+            assert (await asks.send(asks.build())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("way", METHODS)
 async def test_password_and_then_its_rotating_refresh_token(way: str) -> None:
     with serving(client(way)) as (url, server):
         asks = requests(url, "password", way, username=lambda: USER, password=lambda: PASSWORD)
-        reply = await asks.sent(asks.made())
+        reply = await asks.send(asks.build())
         assert reply.value == server.issued[-1]
         assert reply.refresh_token in server.refresh_tokens
-        again = await asks.sent(asks.made("refresh_token", refresh_token=reply.refresh_token))
+        again = await asks.send(asks.build("refresh_token", refresh_token=reply.refresh_token))
         assert again.value == server.issued[-1] != reply.value
         assert list(server.refresh_tokens) == [again.refresh_token]
         with pytest.raises(TokenRefused) as caught:
-            await asks.sent(asks.made("refresh_token", refresh_token=reply.refresh_token))
+            await asks.send(asks.build("refresh_token", refresh_token=reply.refresh_token))
         assert caught.value.reason.startswith("invalid_grant: ")
 
 
 async def test_a_refresh_token_from_outside() -> None:
     with serving(client("basic")) as (url, server):
         first = requests(url, "password", "basic", username=lambda: USER, password=lambda: PASSWORD)
-        given = (await first.sent(first.made())).refresh_token or ""
+        given = (await first.send(first.build())).refresh_token or ""
         asks = requests(url, "refresh_token", "basic", refresh_token=lambda: given)
-        assert (await asks.sent(asks.made())).value == server.issued[-1]
+        assert (await asks.send(asks.build())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
 async def test_a_user_assertion(kind: str) -> None:
     with serving(client("basic", kind)) as (url, server):
         asks = requests(url, "jwt_bearer", "basic", assertion=assertion(USER, kind))
-        assert (await asks.sent(asks.made())).value == server.issued[-1]
+        assert (await asks.send(asks.build())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("kind", ALGORITHMS)
@@ -101,7 +101,7 @@ async def test_a_client_assertion_of_each_kind_of_key(kind: str) -> None:
     with serving(client("private_key_jwt", kind)) as (url, server):
         readers = {"client_assertion": assertion("orders", kind)}
         asks = requests(url, "client_credentials", "private_key_jwt", **readers)
-        assert (await asks.sent(asks.made())).value == server.issued[-1]
+        assert (await asks.send(asks.build())).value == server.issued[-1]
 
 
 @pytest.mark.parametrize("way", METHODS)
@@ -121,13 +121,13 @@ async def test_a_sign_in_with_pkce(way: str) -> None:
         assert came["state"] == ["st"]
         asks = requests(url, "authorization_code", way)
         [code] = came["code"]
-        stolen = asks.made("authorization_code", code=code, redirect_uri=back, code_verifier=verifier[::-1])
+        stolen = asks.build("authorization_code", code=code, redirect_uri=back, code_verifier=verifier[::-1])
         with pytest.raises(TokenRefused):
-            await asks.sent(stolen)
-        exchange = asks.made("authorization_code", code=code, redirect_uri=back, code_verifier=verifier)
-        reply = await asks.sent(exchange)
+            await asks.send(stolen)
+        exchange = asks.build("authorization_code", code=code, redirect_uri=back, code_verifier=verifier)
+        reply = await asks.send(exchange)
         assert reply.value == server.issued[-1]
-        again = await asks.sent(asks.made(refresh_token=reply.refresh_token or ""))
+        again = await asks.send(asks.build(refresh_token=reply.refresh_token or ""))
         assert again.value == server.issued[-1]
 
 
@@ -153,6 +153,6 @@ async def test_what_authlib_refuses_is_refused_for_good(
     with serving(client(way)) as (url, server):
         asks = requests(url, grant, way, **readers)
         with pytest.raises(TokenRefused) as caught:
-            await asks.sent(asks.made())
+            await asks.send(asks.build())
         assert caught.value.reason.startswith(f"{code}: ")
         assert server.issued == []

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.oauth.failures import Failure
-from gateway.oauth.grants import LONGEST_LIFE, TokenReply
-from gateway.oauth.lifetime import DEFAULT_LIFE, Lead, Token, decide, lifetime, state
+from gateway.oauth.grants import LONGEST_LIFE, TokenResponse
+from gateway.oauth.lifetime import DEFAULT_LIFE, RenewalMargin, Token, decide, lifetime, state
 
 NOW, WALL = 1000.0, 1_800_000_000.0
 TOKEN = Token("abc", obtained_at=NOW, stale_at=NOW + 60, dead_at=NOW + 100, dead_wall=WALL + 100)
@@ -16,25 +16,25 @@ def failure(until: float) -> Failure:
     return Failure("timeout", "timeout: late", "wait", permanent=False, count=1, at=WALL, until=until)
 
 
-def made(reply: TokenReply, spread: float = 0.0, lead: Lead | None = None) -> Token:
+def made(reply: TokenResponse, spread: float = 0.0, lead: RenewalMargin | None = None) -> Token:
     return lifetime(reply, NOW, wall=WALL, spread=spread, lead=lead)
 
 
 def test_an_hour_is_renewed_while_a_fifth_is_left_or_earlier_and_dead_ten_seconds_before_its_end() -> None:
-    token = made(TokenReply("abc", expires_in=3600.0))
+    token = made(TokenResponse("abc", expires_in=3600.0))
     assert (token.stale_at, token.dead_at, token.dead_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
-    assert made(TokenReply("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 2700
+    assert made(TokenResponse("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 2700
     assert token.obtained_at == NOW
 
 
 def test_a_short_life_has_short_margins() -> None:  # defect 4
-    token = made(TokenReply("abc", expires_in=5.0))
+    token = made(TokenResponse("abc", expires_in=5.0))
     assert (token.stale_at, token.dead_at) == (NOW + 2.5, NOW + 4.0)
 
 
 @pytest.mark.parametrize("life", [2.0, 3.0, 5.0, 9.9, 10.0, 30.0, 99.0])
 def test_a_margin_is_at_least_a_second(life: float) -> None:
-    token = made(TokenReply("abc", expires_in=life), spread=0.9)
+    token = made(TokenResponse("abc", expires_in=life), spread=0.9)
     assert token.dead_at <= NOW + life - 1.0
     assert NOW < token.stale_at < token.dead_at
 
@@ -42,71 +42,71 @@ def test_a_margin_is_at_least_a_second(life: float) -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        TokenReply("a", expires_in=0.0),
-        TokenReply("a", expires_in=1.9),
-        TokenReply("a", expires_in=0.0, claims_exp=WALL + 600, date=WALL),
-        TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600, date=WALL),
-        TokenReply("a", claims_exp=WALL - 600),
+        TokenResponse("a", expires_in=0.0),
+        TokenResponse("a", expires_in=1.9),
+        TokenResponse("a", expires_in=0.0, claims_exp=WALL + 600, date=WALL),
+        TokenResponse("a", expires_in=3600.0, claims_exp=WALL - 600, date=WALL),
+        TokenResponse("a", claims_exp=WALL - 600),
     ],
 )
-def test_a_life_that_is_over_is_a_dead_token(reply: TokenReply) -> None:
+def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
     assert state(made(reply), now=NOW, wall=WALL) == "dead"
 
 
 @pytest.mark.parametrize(
     ("lead", "life", "before_its_end"),
     [
-        (Lead(share=0.2, at_least=60), 3600, 720),
-        (Lead(share=0.2, at_least=60), 200, 60),
-        (Lead(share=0.2, at_least=60), 100, 50),
-        (Lead(share=0.0, at_least=30), 3600, 30),
-        (Lead(share=0.0, at_least=1), 3600, 20),
-        (Lead(share=0.5, at_least=30), 3600, 1800),
-        (Lead(share=0.0, at_least=9000), 3600, 1800),
+        (RenewalMargin(share=0.2, at_least=60), 3600, 720),
+        (RenewalMargin(share=0.2, at_least=60), 200, 60),
+        (RenewalMargin(share=0.2, at_least=60), 100, 50),
+        (RenewalMargin(share=0.0, at_least=30), 3600, 30),
+        (RenewalMargin(share=0.0, at_least=1), 3600, 20),
+        (RenewalMargin(share=0.5, at_least=30), 3600, 1800),
+        (RenewalMargin(share=0.0, at_least=9000), 3600, 1800),
     ],
 )
 def test_the_lead_is_a_share_or_seconds_whichever_is_more_and_no_more_than_half(
-    lead: Lead, life: float, before_its_end: float
+    lead: RenewalMargin, life: float, before_its_end: float
 ) -> None:
-    assert made(TokenReply("a", expires_in=life), lead=lead).stale_at == NOW + life - before_its_end
-    jittered = made(TokenReply("a", expires_in=life), spread=0.999, lead=lead)
+    assert made(TokenResponse("a", expires_in=life), lead=lead).stale_at == NOW + life - before_its_end
+    jittered = made(TokenResponse("a", expires_in=life), spread=0.999, lead=lead)
     assert NOW + life - 1.5 * before_its_end < jittered.stale_at < NOW + life - before_its_end
 
 
 @pytest.mark.parametrize(
     ("reply", "life"),
     [
-        (TokenReply("a"), DEFAULT_LIFE),
-        (TokenReply("a", expires_in=60.0, claims_exp=WALL + 999), 60.0),
-        (TokenReply("a", expires_in=3600.0, claims_exp=WALL + 600, date=WALL), 600.0),
-        (TokenReply("a", expires_in=3600.0, claims_exp=WALL + 600, claims_iat=WALL), 600.0),
-        (TokenReply("a", expires_in=3600.0, claims_exp=WALL - 600), 3600.0),  # only a clock here calls it dead
-        (TokenReply("a", expires_in=math.inf), LONGEST_LIFE),
-        (TokenReply("a", expires_in=math.inf, claims_exp=WALL + 600, date=WALL), 600.0),
-        (TokenReply("a", claims_exp=WALL + 600), 600.0),
-        (TokenReply("a", claims_exp=WALL + 600, claims_iat=WALL - 5), 605.0),
-        (TokenReply("a", claims_exp=WALL + 600, claims_iat=WALL - 3000, date=WALL), 600.0),
-        (TokenReply("a", claims_exp=WALL + 9600, claims_iat=WALL + 9000, date=WALL + 9000), 600.0),
-        (TokenReply("a", claims_iat=WALL), DEFAULT_LIFE),
-        (TokenReply("a", claims_exp=WALL + 10 * LONGEST_LIFE), LONGEST_LIFE),
+        (TokenResponse("a"), DEFAULT_LIFE),
+        (TokenResponse("a", expires_in=60.0, claims_exp=WALL + 999), 60.0),
+        (TokenResponse("a", expires_in=3600.0, claims_exp=WALL + 600, date=WALL), 600.0),
+        (TokenResponse("a", expires_in=3600.0, claims_exp=WALL + 600, claims_iat=WALL), 600.0),
+        (TokenResponse("a", expires_in=3600.0, claims_exp=WALL - 600), 3600.0),  # only a clock here calls it dead
+        (TokenResponse("a", expires_in=math.inf), LONGEST_LIFE),
+        (TokenResponse("a", expires_in=math.inf, claims_exp=WALL + 600, date=WALL), 600.0),
+        (TokenResponse("a", claims_exp=WALL + 600), 600.0),
+        (TokenResponse("a", claims_exp=WALL + 600, claims_iat=WALL - 5), 605.0),
+        (TokenResponse("a", claims_exp=WALL + 600, claims_iat=WALL - 3000, date=WALL), 600.0),
+        (TokenResponse("a", claims_exp=WALL + 9600, claims_iat=WALL + 9000, date=WALL + 9000), 600.0),
+        (TokenResponse("a", claims_iat=WALL), DEFAULT_LIFE),
+        (TokenResponse("a", claims_exp=WALL + 10 * LONGEST_LIFE), LONGEST_LIFE),
     ],
 )
 def test_the_life_is_expires_in_then_the_jwt_then_a_short_default(
-    reply: TokenReply, life: float
+    reply: TokenResponse, life: float
 ) -> None:  # defects 5, 16
     assert made(reply).dead_at == pytest.approx(NOW + life - min(10, life / 10))
 
 
 SECONDS = st.floats(1, 1e11)
-LEADS = st.builds(Lead, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
+LEADS = st.builds(RenewalMargin, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
 SPREADS = st.floats(0, 1, exclude_max=True)
 
 
 @given(st.floats(0, math.inf) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, LEADS)
 def test_no_life_can_spin(
-    expires_in: float | None, exp: float | None, date: float | None, spread: float, lead: Lead
+    expires_in: float | None, exp: float | None, date: float | None, spread: float, lead: RenewalMargin
 ) -> None:  # defects 4, 5
-    token = made(TokenReply("a", expires_in=expires_in, claims_exp=exp, date=date), spread, lead)
+    token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), spread, lead)
     assert token.stale_at < token.dead_at
     assert token.stale_at - NOW >= 0.5 or token.dead_at == NOW  # a failure, which is backed off from
     assert token.dead_at - NOW <= LONGEST_LIFE
@@ -123,7 +123,7 @@ def test_a_dead_token_is_never_used_whatever_the_clocks_do(
     expires_in: float | None, life: float, off: float, later: float, jump: float
 ) -> None:  # defect 20
     true = WALL + off  # the identity domain's clock
-    reply = TokenReply("a", expires_in=expires_in, claims_exp=true + life, date=true)
+    reply = TokenResponse("a", expires_in=expires_in, claims_exp=true + life, date=true)
     token = made(reply)
     verdict = decide(token, None, now=NOW + later, wall=WALL + later + jump)
     if later > max(life, 1) or (expires_in is not None and later > max(expires_in, 1)):
@@ -133,14 +133,14 @@ def test_a_dead_token_is_never_used_whatever_the_clocks_do(
 @given(st.floats(1, 1e6), st.floats(-1e8, 1e8), st.floats(0, 1e6), SPREADS)
 def test_a_clock_that_is_wrong_throws_no_live_token_away(life: float, off: float, later: float, spread: float) -> None:
     true = WALL + off
-    token = made(TokenReply("a", expires_in=life, claims_exp=true + life + 1, date=true), spread)
+    token = made(TokenResponse("a", expires_in=life, claims_exp=true + life + 1, date=true), spread)
     if life >= 2 and later < life - min(10, max(1, life / 10)) - 1e-3:
         assert state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
 
 
 @given(st.floats(0, 7200), st.floats(-7200, 7200))
 def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift: float) -> None:  # defect 20
-    token = made(TokenReply("a", expires_in=3600.0))
+    token = made(TokenResponse("a", expires_in=3600.0))
     stopped = decide(token, None, now=NOW + 1, wall=WALL + 1 + slept)
     counted = decide(token, None, now=NOW + 1 + slept, wall=WALL + 1 + drift)
     if slept + 1 >= 3590:

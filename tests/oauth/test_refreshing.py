@@ -8,15 +8,15 @@ from functools import partial
 import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.budget import Bucket, Budget
+from gateway.oauth.budget import RateLimiter, SlidingWindow
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build, token_key
-from gateway.oauth.refreshing import PAUSE, Refreshing, uncut
-from gateway.oauth.requests import Requests
+from gateway.oauth.refreshing import PAUSE, RefreshTokenRotation, run_to_completion
+from gateway.oauth.requests import TokenRequestBuilder
 from gateway.oauth.source import TokenSource
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.turns import LEASE
+from gateway.oauth.turns import LEASE_SECONDS
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.oauth.scene import Noted, Turned
 from tests.oauth.shelves import Crank
@@ -61,13 +61,13 @@ class Scene:
         self.store = Kept(self.clock)
         self.watch = Noted()
         self.crank = Crank()
-        self.budget: Budget | None = None
+        self.budget: RateLimiter | None = None
         self.configured: Callable[[], str] | None = None
         self._stack = AsyncExitStack()
 
     async def source(self) -> TokenSource:
         grant = "refresh_token" if self.configured else "authorization_code"
-        requests = Requests(
+        requests = TokenRequestBuilder(
             partial(build, self.identity.url, client_id="c"),
             grant=grant,
             client_auth="none",
@@ -77,8 +77,8 @@ class Scene:
         source = TokenSource(
             "person",
             key=KEY,
-            request=requests.made,
-            endpoint=requests.sent,
+            request=requests.build,
+            endpoint=requests.send,
             store=self.store,
             clock=self.clock,
             budget=self.budget,
@@ -86,7 +86,9 @@ class Scene:
             token_wait=5.0,
             watch=self.watch,
             patience=float("inf"),
-            refreshing=Refreshing(self.store, key=KEY, configured=self.configured, watch=self.watch, pause=self.crank),
+            refreshing=RefreshTokenRotation(
+                self.store, key=KEY, configured=self.configured, watch=self.watch, pause=self.crank
+            ),
         )
         self._stack.push_async_callback(source.close)
         return source
@@ -185,7 +187,7 @@ async def test_a_sign_in_that_is_needed_shows_while_the_last_token_lives() -> No
         await source.get()
         it.clock.turn(LIFE * 0.9)
         assert await source.get() == "a"
-        await source.rest()
+        await source.wait_idle()
         ready = await source.ready()
         assert (ready.ok, ready.code) == (True, "sign-in")
         assert "login person" in ready.remedy
@@ -323,7 +325,7 @@ async def test_what_may_not_be_cut_is_not_however_often_it_is_cancelled() -> Non
         await gate.wait()
         done.append(True)
 
-    task = asyncio.create_task(uncut(work()))
+    task = asyncio.create_task(run_to_completion(work()))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()
@@ -340,12 +342,12 @@ async def test_a_process_that_stood_still_has_lost_its_turn() -> None:
         await it.signed_in("R1")
 
         async def still(_seconds: float) -> None:
-            it.clock.turn(LEASE + 1)
-            assert await it.store.claim(KEY, owner="another", seconds=LEASE)
+            it.clock.turn(LEASE_SECONDS + 1)
+            assert await it.store.claim(KEY, owner="another", seconds=LEASE_SECONDS)
 
-        bucket = Bucket(per_second=1, per_minute=9)
+        bucket = SlidingWindow(per_second=1, per_minute=9)
         bucket.take(it.clock.monotonic())
-        it.budget = Budget(bucket, clock=it.clock, sleep=still)
+        it.budget = RateLimiter(bucket, clock=it.clock, sleep=still)
         with pytest.raises(TokenUnavailable) as caught:
             await (await it.source()).get()
         assert caught.value.reason == "turn: it is another's by now"

@@ -7,8 +7,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.grants import TokenReply, TokenRequest, build
-from gateway.oauth.requests import Requests
+from gateway.oauth.grants import TokenRequest, TokenResponse, build
+from gateway.oauth.requests import TokenRequestBuilder
 
 PLAN = partial(build, "https://idcs.example/token", client_id="orders")
 
@@ -21,12 +21,12 @@ class Endpoint:
         self.code = code
         self.asked: list[str] = []
 
-    async def __call__(self, request: TokenRequest) -> TokenReply:
+    async def __call__(self, request: TokenRequest) -> TokenResponse:
         [secret] = parse_qs(request.body.decode())["client_secret"]
         self.asked.append(secret)
         if secret not in self.good:
             raise TokenRefused(reason=f"{self.code}: no")
-        return TokenReply(f"for {secret}")
+        return TokenResponse(f"for {secret}")
 
 
 def reader(held: dict[str, str], name: str) -> Callable[[], str]:
@@ -38,9 +38,9 @@ def reader(held: dict[str, str], name: str) -> Callable[[], str]:
     return read
 
 
-def requests(endpoint: Endpoint, held: dict[str, str]) -> Requests:
+def requests(endpoint: Endpoint, held: dict[str, str]) -> TokenRequestBuilder:
     secrets = [reader(held, name) for name in ("new", "old")]
-    return Requests(
+    return TokenRequestBuilder(
         PLAN, grant="client_credentials", client_auth="post", endpoint=endpoint, readers={}, client_secrets=secrets
     )
 
@@ -48,7 +48,7 @@ def requests(endpoint: Endpoint, held: dict[str, str]) -> Requests:
 async def test_the_next_secret_is_tried_at_once_in_the_same_fetch() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"new": "1", "old": "2"})
-    assert (await asks.sent(asks.made())).value == "for 2"
+    assert (await asks.send(asks.build())).value == "for 2"
     assert endpoint.asked == ["1", "2"]
 
 
@@ -56,21 +56,21 @@ async def test_the_one_that_worked_goes_first_until_one_changes() -> None:
     endpoint, held = Endpoint("2"), {"new": "1", "old": "2"}
     asks = requests(endpoint, held)
     for _ in range(2):
-        await asks.sent(asks.made())
+        await asks.send(asks.build())
     assert endpoint.asked == ["1", "2", "2"]
     held["new"] = "3"
     endpoint.good, endpoint.asked = {"3"}, []
-    await asks.sent(asks.made())
-    await asks.sent(asks.made())
+    await asks.send(asks.build())
+    await asks.send(asks.build())
     assert endpoint.asked == ["3", "3"]
 
 
 async def test_when_the_one_that_worked_is_withdrawn_the_others_are_tried() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"new": "1", "old": "2"})
-    await asks.sent(asks.made())
+    await asks.send(asks.build())
     endpoint.good, endpoint.asked = {"1"}, []
-    assert (await asks.sent(asks.made())).value == "for 1"
+    assert (await asks.send(asks.build())).value == "for 1"
     assert endpoint.asked == ["2", "1"]
 
 
@@ -78,7 +78,7 @@ async def test_when_all_are_wrong_each_is_tried_once() -> None:
     endpoint = Endpoint()
     asks = requests(endpoint, {"new": "1", "old": "2"})
     with pytest.raises(TokenRefused):
-        await asks.sent(asks.made())
+        await asks.send(asks.build())
     assert endpoint.asked == ["1", "2"]
 
 
@@ -87,16 +87,16 @@ async def test_another_refusal_is_not_the_secrets_fault(code: str) -> None:
     endpoint = Endpoint(code=code)
     asks = requests(endpoint, {"new": "1", "old": "2"})
     with pytest.raises(TokenRefused) as caught:
-        await asks.sent(asks.made())
+        await asks.send(asks.build())
     assert caught.value.reason == f"{code}: no"
     assert endpoint.asked == ["1"]
 
 
 async def test_an_outage_is_not_the_secrets_fault() -> None:
-    async def down(_request: TokenRequest) -> TokenReply:
+    async def down(_request: TokenRequest) -> TokenResponse:
         raise TokenUnavailable(reason="timeout: no complete answer in time")
 
-    asks = Requests(
+    asks = TokenRequestBuilder(
         PLAN,
         grant="client_credentials",
         client_auth="basic",
@@ -105,26 +105,26 @@ async def test_an_outage_is_not_the_secrets_fault() -> None:
         client_secrets=[lambda: "1", lambda: "2"],
     )
     with pytest.raises(TokenUnavailable):
-        await asks.sent(asks.made())
+        await asks.send(asks.build())
 
 
 async def test_a_secret_that_cannot_be_read_is_passed_over() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"old": "2"})
-    await asks.sent(asks.made())
+    await asks.send(asks.build())
     assert endpoint.asked == ["2"]
 
 
 def test_when_none_can_be_read_the_first_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="new"):
-        requests(Endpoint(), {}).made()
+        requests(Endpoint(), {}).build()
 
 
 def test_no_secret_is_kept_or_shown() -> None:
     asks = requests(Endpoint(), {"new": "hunter2", "old": "hunter3"})
-    made = asks.made()
-    assert made.otherwise is not None
-    for shown in (repr(made), repr(vars(asks)), made.mark, made.otherwise.mark):
+    made = asks.build()
+    assert made.fallback is not None
+    for shown in (repr(made), repr(vars(asks)), made.secret_id, made.fallback.secret_id):
         assert "hunter" not in shown
 
 
@@ -134,37 +134,37 @@ def form_of(request: TokenRequest) -> dict[str, list[str]]:
 
 def test_readers_are_asked_anew_for_each_request_and_only_for_what_is_needed() -> None:
     held = {"assertion": "u-1", "client_assertion": "c-1"}
-    asks = Requests(
+    asks = TokenRequestBuilder(
         PLAN,
         grant="jwt_bearer",
         client_auth="private_key_jwt",
         endpoint=Endpoint(),
         readers={name: reader(held, name) for name in ("assertion", "client_assertion", "password")},
     )
-    assert form_of(asks.made())["assertion"] == ["u-1"]
+    assert form_of(asks.build())["assertion"] == ["u-1"]
     held.update(assertion="u-2", client_assertion="c-2")
-    form = form_of(asks.made())
+    form = form_of(asks.build())
     assert (form["assertion"], form["client_assertion"]) == (["u-2"], ["c-2"])
 
 
 def test_a_sign_in_exchanges_its_code_and_then_refreshes() -> None:
-    asks = Requests(PLAN, grant="authorization_code", client_auth="none", endpoint=Endpoint(), readers={})
-    code = asks.made("authorization_code", code="c", redirect_uri="http://127.0.0.1/", code_verifier="v")
+    asks = TokenRequestBuilder(PLAN, grant="authorization_code", client_auth="none", endpoint=Endpoint(), readers={})
+    code = asks.build("authorization_code", code="c", redirect_uri="http://127.0.0.1/", code_verifier="v")
     assert code.body == (
         b"grant_type=authorization_code&code=c&redirect_uri=http%3A%2F%2F127.0.0.1%2F&code_verifier=v&client_id=orders"
     )
-    assert asks.made(refresh_token="r").body == b"grant_type=refresh_token&refresh_token=r&client_id=orders"
+    assert asks.build(refresh_token="r").body == b"grant_type=refresh_token&refresh_token=r&client_id=orders"
 
 
 def test_before_the_sign_in_there_is_nothing_to_ask_with() -> None:
-    asks = Requests(PLAN, grant="authorization_code", client_auth="none", endpoint=Endpoint(), readers={})
+    asks = TokenRequestBuilder(PLAN, grant="authorization_code", client_auth="none", endpoint=Endpoint(), readers={})
     with pytest.raises(TokenRefused) as caught:
-        asks.made()
+        asks.build()
     assert caught.value.reason.startswith("sign-in: ")
 
 
 def test_a_rotated_refresh_token_goes_before_the_configured_one() -> None:
     readers = {"refresh_token": lambda: "first"}
-    asks = Requests(PLAN, grant="refresh_token", client_auth="none", endpoint=Endpoint(), readers=readers)
-    assert form_of(asks.made())["refresh_token"] == ["first"]
-    assert form_of(asks.made(refresh_token="second"))["refresh_token"] == ["second"]
+    asks = TokenRequestBuilder(PLAN, grant="refresh_token", client_auth="none", endpoint=Endpoint(), readers=readers)
+    assert form_of(asks.build())["refresh_token"] == ["first"]
+    assert form_of(asks.build(refresh_token="second"))["refresh_token"] == ["second"]

@@ -13,8 +13,8 @@ import pytest
 from gateway.config.part import SecretRef
 from gateway.config.secrets import Secrets
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.budget import Bucket, Budget
-from gateway.oauth.failures import TROUBLES
+from gateway.oauth.budget import RateLimiter, SlidingWindow
+from gateway.oauth.failures import FAILURE_KINDS
 from gateway.oauth.grants import TokenRequest, build, token_key
 from gateway.oauth.source import TokenSource
 from gateway.oauth.stores.memory import MemoryStore
@@ -563,7 +563,7 @@ async def test_the_status_tells_the_tokens_story() -> None:
             "last_error": {
                 "code": "unauthorized_client",
                 "seen": "unauthorized_client: no grant",
-                "means": TROUBLES["unauthorized_client"].means,
+                "means": FAILURE_KINDS["unauthorized_client"].means,
                 "reason": "unauthorized_client: no grant",
                 "remedy": stage.watch.failures[0][2],
                 "permanent": True,
@@ -685,7 +685,7 @@ async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(trouble: An
         assert await stage.source.get() == "token-1"
         kept[0] = "newest"
         stage.source.try_again()
-        assert await stage.source.anew() == "token-2"
+        assert await stage.source.force_refresh() == "token-2"
     assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["old"], ["new"], ["newest"]]
 
 
@@ -706,7 +706,7 @@ async def test_a_secret_that_changes_while_a_stale_token_is_kept_is_tried_behind
 
 async def test_forced_renewals_count_in_the_budget_too() -> None:
     clock = Turned()
-    budget = Budget(Bucket(per_second=9, per_minute=2), clock=clock)
+    budget = RateLimiter(SlidingWindow(per_second=9, per_minute=2), clock=clock)
     async with Identity() as identity, scene(identity.url, clock=clock, budget=budget) as stage:
         await stage.source.get()
         assert stage.source.status()["budget_left"] == 1
@@ -725,7 +725,7 @@ async def test_forced_renewals_count_in_the_budget_too() -> None:
 
 async def test_credentials_of_one_endpoint_share_its_budget() -> None:
     clock = Turned()
-    budget = Budget(Bucket(per_second=9, per_minute=3), clock=clock)
+    budget = RateLimiter(SlidingWindow(per_second=9, per_minute=3), clock=clock)
     async with Identity() as identity, AsyncExitStack() as stack:
         stages = [
             await stack.enter_async_context(scene(identity.url, clock=clock, budget=budget, token_wait=1))
@@ -753,11 +753,11 @@ async def test_another_token_can_be_had_though_a_good_one_is_kept() -> None:
     script = (token("a"), token("b"), refusal("invalid_client", 401), token("c"))
     async with Identity(*script) as identity, scene(identity.url) as stage:
         assert await stage.source.get() == "a"
-        assert await stage.source.anew() == "b"
+        assert await stage.source.force_refresh() == "b"
         with pytest.raises(TokenRefused):
-            await stage.source.anew()
+            await stage.source.force_refresh()
         assert stage.source.current() == "b"
-        assert await stage.source.anew() == "c"
+        assert await stage.source.force_refresh() == "c"
         shared = await stage.store.get(token_key(identity.url, client_id="orders", grant="client_credentials"))
         assert shared is not None
         assert shared.value == "c"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.oauth.store import Health
+from gateway.oauth.store import StoreHealth
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sharing import Sharing
+from gateway.oauth.stores.sharing import FallbackStore
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import Kept, Told, in_file, in_redis, token
@@ -44,10 +44,10 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     kind: str = request.param
     async with opened(kind.rpartition(" ")[2], tmp_path) as inner:
         if kind.startswith("sharing"):
-            shared = Sharing(inner.store, local=MemoryStore(inner.clock), watch=Told(), limit=5.0)  # type: ignore[arg-type] # opened gives no memory here
+            shared = FallbackStore(inner.store, local=MemoryStore(inner.clock), watch=Told(), limit=5.0)  # type: ignore[arg-type] # opened gives no memory here
             inner.store = shared
         yield inner
-        assert inner.store.health() == Health(ok=True, kind=kind.rpartition(" ")[2])
+        assert inner.store.health() == StoreHealth(ok=True, kind=kind.rpartition(" ")[2])
         await inner.store.close()
 
 

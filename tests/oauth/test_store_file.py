@@ -14,9 +14,9 @@ import pytest
 
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import StoreDown
-from gateway.oauth.stores.file import FileShelf
+from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sharing import Sharing
+from gateway.oauth.stores.sharing import FallbackStore
 from tests.fakes.process import ROOT
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import KEY, VALUE, Crank, Told, all_bytes, in_file, modes, rows, tamper, token
@@ -245,7 +245,7 @@ async def test_a_file_that_another_holds_keeps_nobody_waiting(path: Path) -> Non
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(path, clock)
     await inner.put("key", token("a", clock))
-    store = Sharing(inner, local=MemoryStore(clock), watch=told, limit=0.05, pause=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), watch=told, limit=0.05, pause=crank)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         found = await store.get("key")
@@ -366,7 +366,7 @@ def test_a_killed_writer_loses_no_refresh_token_that_was_kept(path: Path) -> Non
 async def test_who_opens_a_new_file_at_the_same_moment_takes_it_for_nobody_elses(tmp_path: Path) -> None:
     """As the workers of one gateway do. The moment is short: it is tried often."""
     for number in range(60):
-        shelves = [FileShelf(str(tmp_path / f"{number}.db"), clock=SystemClock()) for _ in range(3)]
+        shelves = [FileBackend(str(tmp_path / f"{number}.db"), clock=SystemClock()) for _ in range(3)]
         assert await asyncio.gather(*(shelf.read("key") for shelf in shelves)) == [None] * 3
         for shelf in shelves:
             await shelf.close()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.oauth.store import StoreDown
-from gateway.oauth.stores.redis import Login, Place, RedisShelf
-from gateway.oauth.stores.sealed import SealedStore
+from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
+from gateway.oauth.stores.sealed import EncryptedStore
 from gateway.oauth.stores.shelf import MOST_BYTES
 from tests.fakes.redis import RedisServer, free_port
 from tests.oauth.scene import Turned
@@ -27,11 +27,13 @@ async def server() -> AsyncIterator[RedisServer]:
         yield running
 
 
-def reached(place: Place, *, login: Login | None = None, tls: bool = False, ca: Path | None = None) -> SealedStore:
-    return sealed(RedisShelf(place, limit=2.0, login=login, tls=tls, ca=ca.read_text() if ca else None), Turned())
+def reached(
+    place: RedisAddress, *, login: Login | None = None, tls: bool = False, ca: Path | None = None
+) -> EncryptedStore:
+    return sealed(RedisBackend(place, limit=2.0, login=login, tls=tls, ca=ca.read_text() if ca else None), Turned())
 
 
-async def works(store: SealedStore) -> None:
+async def works(store: EncryptedStore) -> None:
     """Every command that there is."""
     clock = Turned()
     await store.check()
@@ -47,7 +49,7 @@ async def works(store: SealedStore) -> None:
     await store.drop_secret("key")
 
 
-async def down(store: SealedStore, why: str) -> None:
+async def down(store: EncryptedStore, why: str) -> None:
     with pytest.raises(StoreDown, match=why) as caught:
         await store.check()
     assert "hunter2" not in str(caught.value)
@@ -149,7 +151,7 @@ async def test_the_longest_token_is_kept(server: RedisServer) -> None:
 async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: str) -> None:
     seen: list[str] = []
     name = "oic-gateway:1:lease:key"
-    shelf = RedisShelf(Place((("127.0.0.1", server.port),)), limit=2.0, on_endless_lease=seen.append)
+    shelf = RedisBackend(RedisAddress((("127.0.0.1", server.port),)), limit=2.0, on_endless_lease=seen.append)
     store = sealed(shelf, Turned())
     async with server.client() as client:
         assert await store.claim("key", owner="gone", seconds=10)
@@ -169,7 +171,7 @@ async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: st
 
 
 async def test_over_a_socket_in_another_database(server: RedisServer) -> None:
-    store = reached(Place(path=str(server.socket), db=3))
+    store = reached(RedisAddress(path=str(server.socket), db=3))
     await works(store)
     await store.keep_secret("key", VALUE)
     async with server.client() as client:
@@ -182,21 +184,21 @@ async def test_with_tls_of_its_own_authority(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     stranger = certificate(tmp_path / "other")
     async with RedisServer(tls=server_pem) as server:
-        place = Place((("localhost", server.port),))
+        place = RedisAddress((("localhost", server.port),))
         store = reached(place, tls=True, ca=server_pem)
         await works(store)
         await store.close()
         await down(reached(place, tls=True, ca=stranger), "cannot be reached")
         await down(reached(place, tls=True), "cannot be reached")
         await down(reached(place), "cannot be reached")
-        await down(reached(Place((("127.0.0.2", server.port),)), tls=True, ca=server_pem), "cannot be reached")
+        await down(reached(RedisAddress((("127.0.0.2", server.port),)), tls=True, ca=server_pem), "cannot be reached")
 
 
 async def test_with_a_password_that_is_asked_for_at_each_connection(server: RedisServer) -> None:
     words = ["hunter2"]
     async with server.client() as client:
         await client.config_set("requirepass", "hunter2")
-        store = reached(Place((("127.0.0.1", server.port),)), login=lambda: (words[0],))
+        store = reached(RedisAddress((("127.0.0.1", server.port),)), login=lambda: (words[0],))
         await works(store)
         await client.config_set("requirepass", "hunter22")
         words[0] = "hunter22"
@@ -204,15 +206,15 @@ async def test_with_a_password_that_is_asked_for_at_each_connection(server: Redi
         await works(store)
         await store.close()
         await down(
-            reached(Place((("127.0.0.1", server.port),)), login=lambda: ("hunter2",)), "refuses user or password"
+            reached(RedisAddress((("127.0.0.1", server.port),)), login=lambda: ("hunter2",)), "refuses user or password"
         )
-        await down(reached(Place((("127.0.0.1", server.port),))), "user or password|may not")
+        await down(reached(RedisAddress((("127.0.0.1", server.port),))), "user or password|may not")
 
 
 @pytest.mark.parametrize("rights", [RIGHTS, ALL_RIGHTS])
 async def test_with_a_user_who_may_do_no_more_than_is_needed(rights: str) -> None:
     async with RedisServer(f"user gateway on >hunter2 {rights}") as server:
-        place = Place((("127.0.0.1", server.port),))
+        place = RedisAddress((("127.0.0.1", server.port),))
         store = reached(place, login=lambda: ("gateway", "hunter2"))
         await works(store)
         await store.close()
@@ -226,7 +228,7 @@ async def test_a_password_that_cannot_be_read_is_a_store_that_is_down(server: Re
     def missing() -> tuple[str]:
         raise OSError("the secret file is missing")
 
-    await down(reached(Place((("127.0.0.1", server.port),)), login=missing), "cannot be reached")
+    await down(reached(RedisAddress((("127.0.0.1", server.port),)), login=missing), "cannot be reached")
 
 
 async def test_a_cluster(server: RedisServer) -> None:
@@ -236,7 +238,7 @@ async def test_a_cluster(server: RedisServer) -> None:
         f"user gateway on >hunter2 {RIGHTS} +cluster +command",
     )
     async with RedisServer(*settings) as node:
-        place = Place((("127.0.0.1", server.port), ("127.0.0.1", node.port)), is_cluster=True)
+        place = RedisAddress((("127.0.0.1", server.port), ("127.0.0.1", node.port)), is_cluster=True)
         store = reached(place, login=lambda: ("gateway", "hunter2"))
         with pytest.raises(StoreDown):  # nobody serves any slot yet
             await store.check()
@@ -266,9 +268,9 @@ async def test_the_master_that_the_sentinels_name_also_when_it_changes(server: R
 
 
 async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: RedisServer) -> None:
-    def found_by(service: str) -> SealedStore:
+    def found_by(service: str) -> EncryptedStore:
         hosts = (("127.0.0.1", server.port), ("127.0.0.1", sentinel.port))  # the first is no sentinel
-        shelf = RedisShelf(Place(hosts, service=service), limit=2.0, sentinel_login=lambda: ("hunter2",))
+        shelf = RedisBackend(RedisAddress(hosts, service=service), limit=2.0, sentinel_login=lambda: ("hunter2",))
         return sealed(shelf, Turned())
 
     store = found_by("main")
@@ -289,7 +291,7 @@ async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: R
     await down(found_by("none"), "no sentinel knows")
 
 
-async def secret_of(store: SealedStore) -> str:
+async def secret_of(store: EncryptedStore) -> str:
     try:
         return await store.secret("key") or ""
     except StoreDown as cause:
@@ -349,7 +351,7 @@ async def test_something_else_that_listens_there_is_no_redis() -> None:
     listener = await asyncio.start_server(babble, "127.0.0.1", 0)
     async with listener:
         port = listener.sockets[0].getsockname()[1]
-        await down(reached(Place((("127.0.0.1", port),))), "exchange failed|cannot be reached")
+        await down(reached(RedisAddress((("127.0.0.1", port),))), "exchange failed|cannot be reached")
 
 
 async def test_acknowledged_refresh_tokens_survive_where_redis_writes_them_down() -> None:

@@ -4,56 +4,56 @@ import os
 
 import pytest
 
-from gateway.oauth.stores.seal import Seal
+from gateway.oauth.stores.seal import EntryCipher
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 NAME, PLAIN = "oic-gateway:1:token:abc", b"what nobody may read"
 
 
 def test_what_was_sealed_opens_and_is_not_readable() -> None:
-    seal = Seal([NEW])
-    sealed = seal.close(NAME, PLAIN)
+    seal = EntryCipher([NEW])
+    sealed = seal.encrypt(NAME, PLAIN)
     assert PLAIN not in sealed
-    assert seal.open(NAME, sealed) == PLAIN
-    assert seal.open(NAME, seal.close(NAME, b"")) == b""
+    assert seal.decrypt(NAME, sealed) == PLAIN
+    assert seal.decrypt(NAME, seal.encrypt(NAME, b"")) == b""
 
 
 def test_no_nonce_comes_twice() -> None:
-    seal = Seal([NEW])
-    assert len({seal.close(NAME, PLAIN)[1:13] for _ in range(5000)}) == 5000
+    seal = EntryCipher([NEW])
+    assert len({seal.encrypt(NAME, PLAIN)[1:13] for _ in range(5000)}) == 5000
 
 
 @pytest.mark.parametrize("name", ["oic-gateway:1:secret:abc", "oic-gateway:1:token:abd", "other:1:token:abc", ""])
 def test_an_entry_that_was_moved_does_not_open(name: str) -> None:
-    seal = Seal([NEW])
-    assert seal.open(name, seal.close(NAME, PLAIN)) is None
+    seal = EntryCipher([NEW])
+    assert seal.decrypt(name, seal.encrypt(NAME, PLAIN)) is None
 
 
 def test_every_changed_bit_shows() -> None:
-    seal = Seal([NEW])
-    sealed = seal.close(NAME, PLAIN)
+    seal = EntryCipher([NEW])
+    sealed = seal.encrypt(NAME, PLAIN)
     for place in range(len(sealed) * 8):
         changed = bytearray(sealed)
         changed[place // 8] ^= 1 << place % 8
-        assert seal.open(NAME, bytes(changed)) is None, place
+        assert seal.decrypt(NAME, bytes(changed)) is None, place
 
 
 def test_nothing_cut_or_lengthened_opens() -> None:
-    seal = Seal([NEW])
-    sealed = seal.close(NAME, PLAIN)
-    assert not any(seal.open(NAME, sealed[:length]) for length in range(len(sealed)))
-    assert seal.open(NAME, sealed + b"\0") is None
-    assert seal.open(NAME, PLAIN * 9) is None
+    seal = EntryCipher([NEW])
+    sealed = seal.encrypt(NAME, PLAIN)
+    assert not any(seal.decrypt(NAME, sealed[:length]) for length in range(len(sealed)))
+    assert seal.decrypt(NAME, sealed + b"\0") is None
+    assert seal.decrypt(NAME, PLAIN * 9) is None
 
 
 def test_the_first_key_seals_and_all_open() -> None:
-    both = Seal([NEW, OLD])
-    assert both.open(NAME, Seal([OLD]).close(NAME, PLAIN)) == PLAIN
-    assert Seal([NEW]).open(NAME, both.close(NAME, PLAIN)) == PLAIN
-    assert Seal([OLD]).open(NAME, both.close(NAME, PLAIN)) is None
+    both = EntryCipher([NEW, OLD])
+    assert both.decrypt(NAME, EntryCipher([OLD]).encrypt(NAME, PLAIN)) == PLAIN
+    assert EntryCipher([NEW]).decrypt(NAME, both.encrypt(NAME, PLAIN)) == PLAIN
+    assert EntryCipher([OLD]).decrypt(NAME, both.encrypt(NAME, PLAIN)) is None
 
 
 @pytest.mark.parametrize("keys", [[], [b""], [NEW, NEW[:31]], [NEW + b"1"]])
 def test_only_keys_of_32_bytes_are_taken(keys: list[bytes]) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
-        Seal(keys)
+        EntryCipher(keys)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from gateway.oauth.lifetime import Token
-from gateway.oauth.store import Health, StoreDown
+from gateway.oauth.store import StoreDown, StoreHealth
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sealed import SealedStore
-from gateway.oauth.stores.sharing import BEAT, RETRY, Sharing
+from gateway.oauth.stores.sealed import EncryptedStore
+from gateway.oauth.stores.sharing import BEAT, RETRY, FallbackStore
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import Crank, Told, in_file, in_redis, token
@@ -24,8 +24,8 @@ class Scene:
     """One gateway's store before a Redis, and what another gateway does with it (`beside`)."""
 
     server: RedisServer
-    store: Sharing
-    beside: SealedStore
+    store: FallbackStore
+    beside: EncryptedStore
     clock: Turned
     told: Told
     crank: Crank
@@ -42,14 +42,14 @@ class Scene:
     async def returned(self) -> None:
         self.crank.turn()
         await self.told.said("down", "up")
-        assert self.store.health() == Health(ok=True, kind="redis")
+        assert self.store.health() == StoreHealth(ok=True, kind="redis")
 
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
     clock, told, crank = Turned(), Told(), Crank()
     async with RedisServer() as server:
-        store = Sharing(
+        store = FallbackStore(
             in_redis(server, clock), local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank, luck=lambda: 0.5
         )
         beside = in_redis(server, clock)
@@ -218,7 +218,7 @@ async def test_one_is_not_given_to_two_gateways_that_both_think_it_is_their_turn
 async def test_a_store_that_is_down_from_the_start_is_no_end(tmp_path: Path) -> None:
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(tmp_path / "later" / "state.db", clock)
-    store = Sharing(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
     await store.put("key", token("a", clock))
     await told.said("down")
     (tmp_path / "later").mkdir()
@@ -234,7 +234,7 @@ async def test_what_memory_held_before_is_shared(tmp_path: Path) -> None:
     local = MemoryStore(clock)
     await local.put("key", token("a", clock))
     inner = in_file(tmp_path / "state.db", clock)
-    store = Sharing(inner, local=local, watch=Told(), limit=LIMIT, pause=crank)
+    store = FallbackStore(inner, local=local, watch=Told(), limit=LIMIT, pause=crank)
     await crank.reached(BEAT)
     assert value(await inner.get("key")) == "a"
     await store.close()
@@ -251,7 +251,7 @@ async def test_whoever_asks_a_closed_store_is_answered_from_memory(scene: Scene)
         await scene.store.secret("key")
 
 
-class Defective(SealedStore):
+class Defective(EncryptedStore):
     """Fails in a way that nobody has thought of, and no more when it is `mended`."""
 
     mended = False
@@ -266,7 +266,7 @@ async def test_a_defect_in_looking_does_not_end_looking(tmp_path: Path) -> None:
     clock, told, crank = Turned(), Told(), Crank()
     whole = in_file(tmp_path / "state.db", clock)
     inner = Defective(whole._shelf, seal=whole._seal, clock=clock, watch=told)
-    store = Sharing(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
     await told.said("down")
     assert store.health().why == "defect: ZeroDivisionError"
     inner.mended = True

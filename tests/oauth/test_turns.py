@@ -12,7 +12,7 @@ from gateway.oauth.lifetime import Token
 from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.turns import LEASE
+from gateway.oauth.turns import LEASE_SECONDS
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.oauth.scene import ROUTE, Scene, Turned, scene
 from tests.oauth.test_source import DEAD, STALE, settle
@@ -161,7 +161,7 @@ async def test_what_has_failed_before_a_success_says_nothing_afterwards() -> Non
         second.source.try_again()
         assert await second.source.get() == "token-1"
         identity.script = [token("short", 20)]
-        assert await second.source.anew() == "short"
+        assert await second.source.force_refresh() == "short"
         clock.turn(19)
         assert await second.source.get() == "token-2"
 
@@ -170,11 +170,11 @@ async def test_one_who_died_fetching_is_waited_for_no_longer_than_its_lease() ->
     clock = Turned()
     store = Busy(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
-        await store.claim(key(identity), owner="dead", seconds=LEASE)
+        await store.claim(key(identity), owner="dead", seconds=LEASE_SECONDS)
         waiting = asyncio.create_task(stage.source.get())
         await store.refused.wait()
         assert identity.asked == []
-        clock.turn(LEASE)
+        clock.turn(LEASE_SECONDS)
         assert await waiting == "token-1"
 
 
@@ -184,9 +184,9 @@ async def test_a_lease_is_prolonged_while_its_holder_fetches() -> None:
     async with Identity(token("a").behind(gate)) as identity, several(identity.url, 2, clock, store) as (first, second):
         waiting = [asyncio.create_task(first.source.get())]
         await identity.arrived(1)
-        clock.turn(LEASE - 1)
-        await asyncio.wait_for(store.prolonged.wait(), LEASE)
-        clock.turn(LEASE - 1)
+        clock.turn(LEASE_SECONDS - 1)
+        await asyncio.wait_for(store.prolonged.wait(), LEASE_SECONDS)
+        clock.turn(LEASE_SECONDS - 1)
         waiting.append(asyncio.create_task(second.source.get()))
         await store.refused.wait()
         gate.set()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.observe.log import LONGEST_FIELD, LONGEST_TEXT, Log, event_line, say, setup
+from gateway.observe.log import LONGEST_FIELD, LONGEST_TEXT, Log, event_line, log_event, setup
 from gateway.observe.record import FIELDS, Record
 
 Start = Callable[..., Log]
@@ -40,7 +40,9 @@ def lines(target: Path) -> list[dict[str, Any]]:
 
 def test_an_event_has_its_name_and_its_fields(start: Start, target: Path) -> None:
     log = start()
-    say(logging.getLogger("gateway.oauth"), logging.INFO, "token-renewed", "renewed 100 %", credential="a", message=1)
+    log_event(
+        logging.getLogger("gateway.oauth"), logging.INFO, "token-renewed", "renewed 100 %", credential="a", message=1
+    )
     assert log.close()
     (event,) = lines(target)
     assert event.pop("time").endswith("Z")
@@ -55,7 +57,7 @@ def test_an_event_has_its_name_and_its_fields(start: Start, target: Path) -> Non
 
 def test_a_record_leaves_its_line_at_any_level(start: Start, target: Path) -> None:
     log = start(level="error")
-    say(logging.getLogger("gateway.x"), logging.WARNING, "quiet", "not at this level")
+    log_event(logging.getLogger("gateway.x"), logging.WARNING, "quiet", "not at this level")
     log.write(Record(status=200))
     assert log.close()
     (record,) = lines(target)
@@ -70,7 +72,7 @@ def test_libraries_are_heard_from_warning_on_even_at_debug(start: Start, target:
     chatty.info("hello")
     chatty.warning("refused with %s", "Bearer abcdefgh")
     logging.getLogger("gatewayish").info("not ours")
-    say(logging.getLogger("gateway"), logging.DEBUG, "ours", "heard")
+    log_event(logging.getLogger("gateway"), logging.DEBUG, "ours", "heard")
     assert log.close()
     chatty.setLevel(logging.NOTSET)
     assert [(event["event"], event["message"]) for event in lines(target)] == [
@@ -82,7 +84,7 @@ def test_libraries_are_heard_from_warning_on_even_at_debug(start: Start, target:
 def test_a_trace_stays_in_its_line_without_secrets(start: Start, target: Path) -> None:
     log = start()
     problem = ValueError("password=hunter2\nsecond line")
-    say(logging.getLogger("gateway"), logging.ERROR, "broke", "it broke", exc=problem, note="Bearer abcdefgh")
+    log_event(logging.getLogger("gateway"), logging.ERROR, "broke", "it broke", exc=problem, note="Bearer abcdefgh")
     assert log.close()
     (event,) = lines(target)
     assert "ValueError: password=***" in event["trace"]
@@ -93,7 +95,7 @@ def test_a_trace_stays_in_its_line_without_secrets(start: Start, target: Path) -
 def test_long_texts_of_others_are_cut_in_events(start: Start, target: Path) -> None:
     log = start()
     cause = ValueError("c" * 200_000)
-    say(logging.getLogger("gateway"), logging.ERROR, "broke", "m" * 200_000, exc=cause, reason="r" * 200_000)
+    log_event(logging.getLogger("gateway"), logging.ERROR, "broke", "m" * 200_000, exc=cause, reason="r" * 200_000)
     assert log.close()
     (event,) = lines(target)
     assert [len(event[name]) for name in ("message", "trace", "reason")] == [LONGEST_TEXT, LONGEST_TEXT, LONGEST_FIELD]
@@ -118,7 +120,7 @@ def test_warnings_of_python_come_as_lines(start: Start, target: Path) -> None:
 def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path) -> None:
     log = start(form="text")
     log.write(Record(time="1970-01-01T00:00:00.500Z", method="GET", path="/a\x1b[2J", status=200))
-    say(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
+    log_event(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
     assert log.close()
     first, second, *trace = target.read_text().splitlines()
     assert first.startswith("00:00:00.500 200 GET")

@@ -4,7 +4,7 @@ from gateway.observe.meters import BUCKETS, RouteMeter, TokenMeter
 def done(meter: RouteMeter, method: str = "GET", status: int = 200, **over: float | None) -> None:
     facts = {"duration_s": 0.0, "upstream_s": 0.0, "token_wait_s": 0.0} | over
     meter.begin()
-    meter.done(method, status, None, facts["duration_s"] or 0, facts["upstream_s"], facts["token_wait_s"] or 0, 1, 2)
+    meter.record(method, status, None, facts["duration_s"] or 0, facts["upstream_s"], facts["token_wait_s"] or 0, 1, 2)
 
 
 def test_requests_are_counted_by_method_class_and_blame() -> None:
@@ -12,7 +12,7 @@ def test_requests_are_counted_by_method_class_and_blame() -> None:
     for status in (200, 204, 404):
         done(meter, status=status)
     meter.begin()
-    meter.done("GET", 502, "identity", 0.0, None, 0.0, 0, 0)
+    meter.record("GET", 502, "identity", 0.0, None, 0.0, 0, 0)
     assert meter.requests == {("GET", 2, None): 2, ("GET", 4, None): 1, ("GET", 5, "identity"): 1}
     assert (meter.bytes_in, meter.bytes_out, meter.in_flight) == (3, 6, 0)
 

@@ -11,9 +11,9 @@ from gateway.observe.metrics import (
     PREFIX,
     UNROUTED,
     Metrics,
-    Processes,
+    ProcessStats,
     Snapshot,
-    earned,
+    counters_only,
     exposition,
     join_snapshot,
     merge,
@@ -26,8 +26,8 @@ def used() -> Metrics:
     orders = metrics.route("orders")
     for duration in (0.002, 0.7, 400.0):
         orders.begin()
-        orders.done("POST", 202, None, duration, duration / 2, 0.0, 10, 20)
-    orders.replayed("401")
+        orders.record("POST", 202, None, duration, duration / 2, 0.0, 10, 20)
+    orders.record_replay("401")
     orders.begin()
     token = metrics.token("orders-app")
     token.fetched("ok", 0.3)
@@ -60,7 +60,7 @@ def text_of(metrics: Metrics) -> bytes:
     return b"".join(asyncio.run(metrics.text()))
 
 
-def exposed(snapshot: Snapshot, processes: Processes) -> bytes:
+def exposed(snapshot: Snapshot, processes: ProcessStats) -> bytes:
     return b"".join(asyncio.run(exposition(snapshot, processes)))
 
 
@@ -137,7 +137,7 @@ def test_a_route_never_used_has_no_series() -> None:
 def test_a_snapshot_is_whole_again_after_its_parts_were_sent() -> None:
     metrics = used()
     for number in range(2500):
-        metrics.route(f"route-{number}").done("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
+        metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
     snapshot = metrics.snapshot()
     parts = list(split_snapshot(snapshot))
     assert max(len(rows) for part in parts for rows in part.values()) <= 1000
@@ -147,7 +147,7 @@ def test_a_snapshot_is_whole_again_after_its_parts_were_sent() -> None:
 async def test_others_have_their_turn_while_thousands_of_routes_are_told() -> None:
     metrics = Metrics("1")
     for number in range(3000):
-        metrics.route(f"route-{number}").done("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
+        metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
     turns = 0
     telling = asyncio.ensure_future(metrics.text())
     while not telling.done():
@@ -167,7 +167,7 @@ def test_what_the_sources_know_is_asked_at_each_scrape() -> None:
 
 def test_a_request_that_ended_without_a_status_says_so() -> None:
     metrics = Metrics("1")
-    metrics.route("a").done("GET", 0, "caller", 0.0, None, 0.0, 0, 0)
+    metrics.route("a").record("GET", 0, "caller", 0.0, None, 0.0, 0, 0)
     assert value(text_of(metrics), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
 
 
@@ -180,13 +180,13 @@ def test_snapshots_of_several_processes_become_one() -> None:
     assert merged[PREFIX + "requests_in_flight"] == {("orders",): 2, ("bills",): 1}
     assert merged[PREFIX + "token_expiry_timestamp_seconds"] == {("orders-app",): 1_800_000_000.0}
     assert merged[PREFIX + "build_info"] == {("1.2.3",): 1}
-    assert value(exposed(merged, Processes(tuple)), "request_duration_seconds_count", route="orders") == 6
+    assert value(exposed(merged, ProcessStats(tuple)), "request_duration_seconds_count", route="orders") == 6
 
 
 def test_a_snapshot_is_a_copy() -> None:
     metrics = used()
     before = metrics.snapshot()
-    metrics.route("orders").done("GET", 200, None, 0.1, 0.1, 0.1, 0, 0)
+    metrics.route("orders").record("GET", 200, None, 0.1, 0.1, 0.1, 0, 0)
     metrics.token("orders-app").fetched("ok", 1.0)
     assert before == used().snapshot()
 
@@ -194,7 +194,7 @@ def test_a_snapshot_is_a_copy() -> None:
 def test_what_a_process_has_earned_outlives_it_and_nothing_else_does() -> None:
     metrics = used()
     metrics.route("idle")
-    kept = earned(metrics.snapshot())
+    kept = counters_only(metrics.snapshot())
     assert kept[PREFIX + "requests_total"] == {("orders", "POST", "2xx", "none"): 3}
     assert kept[PREFIX + "request_bytes_total"] == {("orders",): 30}
     assert not [name for name in kept if METRICS[name].kind == "gauge"]
@@ -210,8 +210,8 @@ def test_processes_are_summed_and_the_time_of_those_that_ended_still_counts() ->
         assert other.stdout is not None
         other.stdout.readline()
         others = [other.pid]
-        processes = Processes(lambda: others)
-        alone, both = Processes(tuple), processes
+        processes = ProcessStats(lambda: others)
+        alone, both = ProcessStats(tuple), processes
         text = exposed(used().snapshot(), both)
         assert value(text, "requests_in_flight", route="orders") == 1
         memory = {

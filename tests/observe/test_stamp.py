@@ -3,16 +3,16 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 
 
 def test_milliseconds_are_cut_not_rounded() -> None:
-    assert stamp(1_700_000_000.9996) == "2023-11-14T22:13:20.999Z"
+    assert timestamp(1_700_000_000.9996) == "2023-11-14T22:13:20.999Z"
 
 
 @given(st.integers(min_value=0, max_value=4_000_000_000_000))
 def test_every_instant_reads_back_whatever_was_asked_before(milli: int) -> None:
     moment = milli / 1000 + 0.0001
-    read = datetime.fromisoformat(stamp(moment))
+    read = datetime.fromisoformat(timestamp(moment))
     assert read.tzinfo == UTC
     assert round(read.timestamp() * 1000) == milli

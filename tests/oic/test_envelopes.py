@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
 from gateway.oic.codings import MEMBERS
-from gateway.oic.envelopes import MOST, Screen, may_be_soap
+from gateway.oic.envelopes import MOST, SoapCredentialFilter, may_be_soap
 from gateway.oic.mime import HEAD_LIMIT, PARTS
 from gateway.oic.security import ELEMENTS, HEADER_LIMIT, TAG_ROOM
-from gateway.proxy.body import AHEAD
+from gateway.proxy.body import READ_AHEAD
 
 S11, S12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
@@ -33,7 +33,7 @@ def security(content: str) -> str:
     return f"<w:Security s:mustUnderstand='1'>{content}</w:Security>"
 
 
-def run(screen: Screen, *pieces: bytes) -> bytes:
+def run(screen: SoapCredentialFilter, *pieces: bytes) -> bytes:
     """What passes of a body that comes in these pieces."""
     for at, piece in enumerate(pieces):
         if screen.feed(piece, last=at == len(pieces) - 1):
@@ -48,9 +48,9 @@ def passed(
     data: bytes | str, media: bytes | None = XML, *, soap_action: bool = False, coding: bytes | None = None
 ) -> bytes:
     data = data.encode() if isinstance(data, str) else data
-    whole = run(Screen(media, soap_action=soap_action, coding=coding), data)
+    whole = run(SoapCredentialFilter(media, soap_action=soap_action, coding=coding), data)
     pieces = [data[at : at + 7] for at in range(0, min(len(data), 4000), 7)] + [data[4004:]]
-    assert run(Screen(media, soap_action=soap_action, coding=coding), *pieces) == whole
+    assert run(SoapCredentialFilter(media, soap_action=soap_action, coding=coding), *pieces) == whole
     return whole
 
 
@@ -61,7 +61,7 @@ def refused(
     told = set()
     for pieces in ([data], [data[:1], data[1:]], [data[at : at + 999] for at in range(0, len(data), 999)]):
         with pytest.raises(BadRequest) as caught:
-            run(Screen(media, soap_action=soap_action, coding=coding), *pieces)
+            run(SoapCredentialFilter(media, soap_action=soap_action, coding=coding), *pieces)
         told.add(caught.value.detail)
     return " | ".join(told)
 
@@ -282,19 +282,19 @@ def test_only_what_may_be_soap_is_looked_at(media: bytes | None, *, soap_action:
 def test_other_xml_passes_as_it_is(data: str | bytes) -> None:
     raw = data.encode() if isinstance(data, str) else data
     assert passed(raw) == raw
-    screen = Screen(XML, soap_action=False)
+    screen = SoapCredentialFilter(XML, soap_action=False)
     assert run(screen, raw) == raw
     assert (screen.removed, screen.space) == (0, "")
 
 
 def test_other_xml_is_settled_by_its_root() -> None:
-    screen = Screen(XML, soap_action=False)
+    screen = SoapCredentialFilter(XML, soap_action=False)
     assert screen.feed(b"<order><line>", last=False)
     assert screen.output == [b"<order><line>"]
 
 
 def test_a_message_is_settled_at_its_body_and_passes_uncopied() -> None:
-    screen = Screen(XML, soap_action=True)
+    screen = SoapCredentialFilter(XML, soap_action=True)
     first, second = message("<x/>").encode().split(b"<s:Body>")
     assert not screen.feed(first, last=False)
     assert not screen.feed(b"", last=False)
@@ -395,7 +395,7 @@ OTHER_BODIES = {
 @pytest.mark.parametrize("media", [b"text/csv; charset=utf-8", b"multipart/form-data; boundary=text/xml", b"", None])
 def test_a_body_without_markup_passes_beside_a_soap_action(data: bytes, media: bytes | None) -> None:
     assert passed(data, media, soap_action=True) == data
-    screen = Screen(media, soap_action=True)
+    screen = SoapCredentialFilter(media, soap_action=True)
     start = data[:80]
     if start.strip(b" \t\r\n\0@"):
         assert screen.feed(start + b" or so" * 40, last=False)  # it streams
@@ -444,7 +444,7 @@ def test_an_envelope_that_breaks_off_is_refused_whatever_the_request_says() -> N
     whole = message(security(TOKEN))
     for end in range(whole.index(">") + 1, whole.index("<s:Body>") + 7):
         with pytest.raises(BadRequest):
-            run(Screen(XML, soap_action=False), whole[:end].encode())
+            run(SoapCredentialFilter(XML, soap_action=False), whole[:end].encode())
 
 
 def test_a_header_has_its_limit() -> None:
@@ -459,7 +459,7 @@ def test_a_header_has_its_limit() -> None:
 
 
 def test_a_header_too_large_is_refused_before_its_end() -> None:
-    screen = Screen(XML, soap_action=True)
+    screen = SoapCredentialFilter(XML, soap_action=True)
     data = message("<x>" + "y" * MOST).encode()
     assert not screen.feed(data[:HEADER_LIMIT], last=False)
     with pytest.raises(BadRequest, match="larger than 256 KiB"):
@@ -467,7 +467,7 @@ def test_a_header_too_large_is_refused_before_its_end() -> None:
 
 
 def test_who_holds_back_never_waits_for_what_is_not_read() -> None:
-    assert MOST <= AHEAD
+    assert MOST <= READ_AHEAD
 
 
 # What is not read as XML, and may be SOAP to others -------------------------------------------------------------------
@@ -498,7 +498,7 @@ def test_the_word_is_found_in_ebcdic() -> None:
 
 
 def test_what_cannot_be_read_is_held_no_longer_than_a_header() -> None:
-    screen = Screen(b"text/plain", soap_action=False)
+    screen = SoapCredentialFilter(b"text/plain", soap_action=False)
     assert not screen.feed(b"x" * MOST, last=False)
     assert screen.feed(b"UsernameToken", last=False)
     assert b"".join(screen.output) == b"x" * MOST + b"UsernameToken"
@@ -517,7 +517,7 @@ def test_a_header_behind_the_body_is_refused_as_far_as_it_is_seen(media: bytes) 
 
 def _at_once(data: str, media: bytes) -> str:
     with pytest.raises(BadRequest) as caught:
-        run(Screen(media, soap_action=False), data.encode())
+        run(SoapCredentialFilter(media, soap_action=False), data.encode())
     return caught.value.detail
 
 
@@ -530,7 +530,7 @@ def test_elements_before_the_body_are_counted() -> None:
     assert "elements" in refused(data)
     data = data.replace("<Body/>", "", 1)
     assert passed(data) == data.encode()
-    endless = Screen(XML, soap_action=True)
+    endless = SoapCredentialFilter(XML, soap_action=True)
     start = message("<x a=''>" + "<y/>" * ELEMENTS).partition("</s:Header>")[0].encode()
     with pytest.raises(BadRequest, match="elements"):
         endless.feed(start, last=False)
@@ -538,7 +538,7 @@ def test_elements_before_the_body_are_counted() -> None:
 
 def test_a_parts_head_has_its_limit_folded_or_not() -> None:
     for line in (b" \n", b"a: b\n", b"x"):
-        screen = Screen(RELATED, soap_action=False)
+        screen = SoapCredentialFilter(RELATED, soap_action=False)
         assert not screen.feed(b"--b-1\r\nContent-Type: text/xml\r\n", last=False)
         with pytest.raises(BadRequest, match="larger than 8 KiB"):
             screen.feed(line * (HEAD_LIMIT // len(line) + 1), last=False)
@@ -550,7 +550,7 @@ def test_the_root_is_among_the_first_parts() -> None:
     media = RELATED + b'; start="<root@x>"'
     few = [b"\r\n"] * (PARTS - 1)
     assert passed(related(*few, root(security(TOKEN))), media) == related(*few, root(""))
-    screen = Screen(media, soap_action=False)
+    screen = SoapCredentialFilter(media, soap_action=False)
     with pytest.raises(BadRequest, match="among the first"):
         screen.feed(related(*few, b"\r\n", b"\r\n"), last=False)
 
@@ -566,16 +566,16 @@ def test_the_root_is_among_the_first_parts() -> None:
 def test_any_splitting_gives_the_same(cuts: list[int], header: str, coding: str) -> None:
     start = "<?xml version='1.0' encoding='shift_jis'?>" if coding == "shift_jis" else ""
     data = message(header, start=start).encode(coding, "xmlcharrefreplace")
-    whole = run(Screen(b"text/xml", soap_action=False), data)
+    whole = run(SoapCredentialFilter(b"text/xml", soap_action=False), data)
     pieces = []
     for cut in cuts:
         pieces.append(data[:cut])
         data = data[cut:]
-    assert run(Screen(b"text/xml", soap_action=False), *pieces, data) == whole
+    assert run(SoapCredentialFilter(b"text/xml", soap_action=False), *pieces, data) == whole
 
 
 def test_a_header_byte_by_byte_costs_no_square_of_its_length() -> None:
-    screen = Screen(XML, soap_action=False)
+    screen = SoapCredentialFilter(XML, soap_action=False)
     data = message(f"<x a='{'y' * 200_000}'/>").encode()
     settled = [screen.feed(data[at : at + 1], last=at + 1 == len(data)) for at in range(len(data) - 40)]
     assert not any(settled[:200_000])
@@ -674,7 +674,7 @@ def test_a_root_that_does_not_say_what_it_is_must_not_have_the_word(media: bytes
 def test_mixed_parts_have_their_root_too() -> None:
     media = b"multipart/mixed; boundary=b-1"
     assert passed(related(root(security(TOKEN)), FILE), media) == related(root(""), FILE)
-    screen = Screen(media, soap_action=False)
+    screen = SoapCredentialFilter(media, soap_action=False)
     data = related(b"Content-Type: application/json\r\n\r\n{}", FILE)
     assert screen.feed(data[:60], last=False)  # JSON is none, and streams
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.oic.instances import trace
+from gateway.oic.instances import read_ids
 from gateway.proxy.fields import sort_fields
-from gateway.proxy.headers import REPLY
+from gateway.proxy.headers import RESPONSE_RULES
 
 ID = b"lJrSjUUVEfGXW0tyvl-GZA"
 NAME = b"x-oracle-ics-instance-id: "
@@ -29,5 +29,5 @@ NAME = b"x-oracle-ics-instance-id: "
     ],
 )
 def test_the_ids_are_found_in_the_head(lines: list[bytes], found: tuple[str | None, str | None]) -> None:
-    _, noted, _ = sort_fields(lines, REPLY)
-    assert trace(noted) == found
+    _, noted, _ = sort_fields(lines, RESPONSE_RULES)
+    assert read_ids(noted) == found

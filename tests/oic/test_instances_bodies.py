@@ -9,17 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.instances import BODY_PART, DEFAULT_RULES, TRIGGER_RULES, Kind, Rule, Search, media
+from gateway.oic.instances import (
+    BODY_PART,
+    DEFAULT_RULES,
+    TRIGGER_RULES,
+    IdRule,
+    InstanceIdRules,
+    MediaKind,
+    media_kind,
+)
 
 ID = "lJrSjUUVEfGXW0tyvl-GZA"
 USUAL = b"x-oracle-ics-instance-id"
-DEFAULT = Search.of(DEFAULT_RULES)
+DEFAULT = InstanceIdRules.compile(DEFAULT_RULES)
 
 
-def rules(*said: str) -> Search:
+def rules(*said: str) -> InstanceIdRules:
     """Rules like `json /a`."""
     table = [word.partition(" ") for word in said]
-    return Search.of(Rule(where, name) for where, _, name in table)  # type: ignore[arg-type] # words of a table
+    return InstanceIdRules.compile(IdRule(where, name) for where, _, name in table)  # type: ignore[arg-type] # words of a table
 
 
 def in_json(body: bytes | str, pointer: str = "/oicInstanceId") -> str | None:
@@ -58,12 +66,12 @@ XML = b"<r><a>in-a</a><b>in-b</b></r>"
     ],
 )
 def test_the_first_rule_that_finds_something_wins(
-    said: str, kind: Kind | None, first: str | None, early: str | None
+    said: str, kind: MediaKind | None, first: str | None, early: str | None
 ) -> None:
     search = rules(*said.split("|"))
     passed = [b"X-Odd: an id?", b"x-id-too: no", b"X-Id:  in-x "]
     assert search.find({}, passed, kind, JSON if kind == "json" else XML) == first
-    assert search.early({}, passed, kind) == early
+    assert search.find_in_head({}, passed, kind) == early
     assert search.needs_body is (search.reads("json") or search.reads("xml"))
 
 
@@ -71,7 +79,7 @@ def test_early_says_what_all_rules_would_say() -> None:
     for said in ("header x-id|json /a", "json /a|header x-id", "header x-id"):
         search = rules(*said.split("|"))
         for kind in ("json", "xml", None):
-            early = search.early({}, [b"x-id: 1"], kind)
+            early = search.find_in_head({}, [b"x-id: 1"], kind)
             assert early in {None, search.find({}, [b"x-id: 1"], kind, JSON if kind == "json" else XML)}
             assert early or search.reads(kind)
 
@@ -92,7 +100,7 @@ def test_early_says_what_all_rules_would_say() -> None:
 )
 def test_the_usual_field(noted: dict[bytes, bytes], passed: list[bytes], found: str | None) -> None:
     for kind in ("json", "xml", None):
-        assert DEFAULT.early(noted, passed, kind) == found
+        assert DEFAULT.find_in_head(noted, passed, kind) == found
         assert DEFAULT.find(noted, passed, kind, b"") == found
 
 
@@ -107,14 +115,14 @@ def test_the_usual_field(noted: dict[bytes, bytes], passed: list[bytes], found: 
     ],
 )
 def test_a_field_of_ones_own(passed: list[bytes], found: str | None) -> None:
-    assert rules("header X-Run").early({}, passed) == found
-    assert rules("header retry-after").early({b"retry-after": b"7"}, [b"Retry-After: 7"]) == "7"
+    assert rules("header X-Run").find_in_head({}, passed) == found
+    assert rules("header retry-after").find_in_head({b"retry-after": b"7"}, [b"Retry-After: 7"]) == "7"
 
 
 def test_by_default_only_names_that_say_whose_id_it_is_are_read() -> None:
     assert DEFAULT.needs_body
-    assert DEFAULT.leads
-    assert not rules("json /a", f"header {USUAL.decode()}").leads
+    assert DEFAULT.header_first
+    assert not rules("json /a", f"header {USUAL.decode()}").header_first
     for body in ('{"oicInstanceId":"1"}', '{"oic_instance_id":1}'):
         assert DEFAULT.find({}, [], "json", body.encode()) == "1"
     assert DEFAULT.find({}, [], "xml", b"<f:oicInstanceId xmlns:f='urn:f'>1</f:oicInstanceId>") == "1"
@@ -295,7 +303,7 @@ def test_several_rules_find_what_each_would_alone(document: object, said: list[s
 )
 def test_members_that_no_rule_names_are_passed_over_together(body: bytes) -> None:
     first = body[: BODY_PART - 100] + b',"flowId":"oicInstanceId" "instanceId" "oic_instance_id"'
-    search, steps = Search.of(TRIGGER_RULES), count()
+    search, steps = InstanceIdRules.compile(TRIGGER_RULES), count()
     search.find({}, [], "json", b'{"flowId":')  # patterns are made once
     sys.setprofile(lambda *_: next(steps) and None)  # counts every call, into C too
     try:
@@ -416,4 +424,4 @@ def test_xml_cut_anywhere_gives_the_id_or_none(coding: str) -> None:
     ],
 )
 def test_the_media_type_tells_how_a_body_is_searched(content_type: bytes | None, kind: str | None) -> None:
-    assert media(content_type) == kind
+    assert media_kind(content_type) == kind

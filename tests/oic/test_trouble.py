@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis.finding import Finding, blame
-from gateway.oic.trouble import RouteTrouble
+from gateway.oic.diagnosis.finding import Finding, failed
+from gateway.oic.trouble import RouteHealth
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com:443"
 UPSTREAM = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com/ic/"
@@ -15,20 +15,20 @@ REST = f"{FLOWS}/ORDERS/1.0/items"
 
 def answered(
     status: int, target: str = REST, *fields: bytes, has_instance_id: bool = False, scope: str = SCOPE
-) -> RouteTrouble:
-    trouble = RouteTrouble(UPSTREAM, scope)
-    trouble.answered(status, has_instance_id=has_instance_id, at=1.0, target=target, lines=fields)
+) -> RouteHealth:
+    trouble = RouteHealth(UPSTREAM, scope)
+    trouble.record_response(status, has_instance_id=has_instance_id, at=1.0, target=target, lines=fields)
     return trouble
 
 
-def code_of(trouble: RouteTrouble) -> object:
-    told = trouble.told()
+def code_of(trouble: RouteHealth) -> object:
+    told = trouble.as_status()
     return told and told["code"]
 
 
 def test_a_route_begins_without_trouble() -> None:
-    trouble = RouteTrouble()
-    assert (trouble.told(), trouble.is_known) == (None, False)
+    trouble = RouteHealth()
+    assert (trouble.as_status(), trouble.is_known) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_route_begins_without_trouble() -> None:
     ],
 )
 def test_a_refusal_is_a_trouble_but_a_flow_s_own_answer_is_none(status: int, code: str) -> None:
-    told = answered(status).told()
+    told = answered(status).as_status()
     assert told is not None
     assert told == {
         "code": code,
@@ -53,7 +53,7 @@ def test_a_refusal_is_a_trouble_but_a_flow_s_own_answer_is_none(status: int, cod
         "since": 1.0,
         "at": 1.0,
     }
-    assert answered(status, has_instance_id=True).told() is None
+    assert answered(status, has_instance_id=True).as_status() is None
 
 
 INVALID = b'WWW-Authenticate: Bearer error="invalid_token"'
@@ -83,63 +83,63 @@ INVALID = b'WWW-Authenticate: Bearer error="invalid_token"'
         (None, answered(400, f"{API}/integrations?integrationInstance=acme")),
     ],
 )
-def test_an_answer_is_judged_as_the_check_does_it(code: str | None, trouble: RouteTrouble) -> None:
+def test_an_answer_is_judged_as_the_check_does_it(code: str | None, trouble: RouteHealth) -> None:
     assert code_of(trouble) == code
 
 
-@pytest.mark.parametrize("trouble", [answered(403), answered(404), RouteTrouble()])
-def test_what_only_asking_tells_is_said_to_be_open(trouble: RouteTrouble) -> None:
+@pytest.mark.parametrize("trouble", [answered(403), answered(404), RouteHealth()])
+def test_what_only_asking_tells_is_said_to_be_open(trouble: RouteHealth) -> None:
     if not trouble.is_known:
-        trouble.failed("upstream-broken", "the connection broke", at=1.0)
-    told = trouble.told()
+        trouble.record_failure("upstream-broken", "the connection broke", at=1.0)
+    told = trouble.as_status()
     assert told is not None
     assert "`oic-gateway check --live`" in f"{told['means']} {told['remedy']}"
 
 
 def test_neither_the_path_nor_the_query_of_a_caller_is_shown() -> None:
     for status in (301, 400, 401, 403, 404):
-        told = answered(status, f"{FLOWS}/ORDERS/1.0/private?key=hidden", b"Location: /x?code=hidden").told()
+        told = answered(status, f"{FLOWS}/ORDERS/1.0/private?key=hidden", b"Location: /x?code=hidden").as_status()
         assert "hidden" not in str(told)
         assert "private" not in str(told)
 
 
 def found(code: str) -> Finding:
-    return blame(code, "route orders", "GET /x answered", step="request")
+    return failed(code, "route orders", "GET /x answered", step="request")
 
 
 def test_what_came_of_asking_again_is_told_while_it_fails_alike() -> None:
     trouble = answered(403)
-    trouble.found(found("allow-list"), 403)
-    told = trouble.told()
+    trouble.record_finding(found("allow-list"), 403)
+    told = trouble.as_status()
     assert told is not None
     row = MISTAKES["allow-list"]
     assert (told["code"], told["means"], told["remedy"]) == ("allow-list", row.means, row.remedy)
     assert told["seen"] == "the upstream answers 403 without an instance id; asked again: GET /x answered"
-    trouble.answered(403, has_instance_id=False, at=2.0, target=REST)
+    trouble.record_response(403, has_instance_id=False, at=2.0, target=REST)
     assert code_of(trouble) == "allow-list"
-    trouble.answered(404, has_instance_id=False, at=3.0, target=REST)
+    trouble.record_response(404, has_instance_id=False, at=3.0, target=REST)
     assert code_of(trouble) == "not-found"
-    trouble.answered(403, has_instance_id=False, at=4.0, target=REST)
+    trouble.record_response(403, has_instance_id=False, at=4.0, target=REST)
     assert code_of(trouble) == "role-or-allow-list"
 
 
 def test_another_failure_than_that_of_the_callers_explains_nothing() -> None:
     trouble = answered(403)
-    trouble.found(found("role-missing"), 401)
+    trouble.record_finding(found("role-missing"), 401)
     assert code_of(trouble) == "role-or-allow-list"
-    trouble.found(Finding(ok=True, subject="route orders", seen="GET /x answered 200"), 200)
-    told = trouble.told()
+    trouble.record_finding(Finding(ok=True, subject="route orders", seen="GET /x answered 200"), 200)
+    told = trouble.as_status()
     assert told is not None
     assert told["code"] == "role-or-allow-list"
     assert "a harmless request is answered well: GET /x answered 200" in str(told["seen"])
-    trouble.answered(200, has_instance_id=False, at=2.0)
-    trouble.found(found("allow-list"), 403)
-    assert trouble.told() is None
+    trouble.record_response(200, has_instance_id=False, at=2.0)
+    trouble.record_finding(found("allow-list"), 403)
+    assert trouble.as_status() is None
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 304, 400, 409, 422])
 def test_other_answers_are_none(status: int) -> None:
-    assert answered(status).told() is None
+    assert answered(status).as_status() is None
 
 
 @pytest.mark.parametrize(
@@ -153,21 +153,21 @@ def test_other_answers_are_none(status: int) -> None:
     ],
 )
 def test_no_answer_is_a_trouble_by_its_step(code: str, reason: str, expected: str) -> None:
-    trouble = RouteTrouble()
-    trouble.failed(code, reason, at=5.0)
-    told = trouble.told()
+    trouble = RouteHealth()
+    trouble.record_failure(code, reason, at=5.0)
+    told = trouble.as_status()
     assert told is not None
     assert (told["code"], told["seen"], told["at"]) == (expected, reason, 5.0)
 
 
 def test_the_same_again_is_counted_and_another_begins_anew() -> None:
     trouble = answered(401)
-    trouble.answered(401, has_instance_id=False, at=7.0, target=REST)
-    told = trouble.told()
+    trouble.record_response(401, has_instance_id=False, at=7.0, target=REST)
+    told = trouble.as_status()
     assert told is not None
     assert (told["count"], told["since"], told["at"]) == (2, 1.0, 7.0)
-    trouble.answered(404, has_instance_id=False, at=9.0, target=REST)
-    told = trouble.told()
+    trouble.record_response(404, has_instance_id=False, at=9.0, target=REST)
+    told = trouble.as_status()
     assert told is not None
     assert (told["code"], told["count"], told["since"]) == ("not-found", 1, 9.0)
 
@@ -175,15 +175,15 @@ def test_the_same_again_is_counted_and_another_begins_anew() -> None:
 @pytest.mark.parametrize(("status", "has_instance_id"), [(200, False), (200, True), (500, True), (401, True)])
 def test_a_success_and_a_flow_s_answer_end_it(status: int, *, has_instance_id: bool) -> None:
     trouble = answered(401)
-    trouble.answered(status, has_instance_id=has_instance_id, at=2.0)
-    assert (trouble.told(), trouble.is_known) == (None, False)
-    trouble.answered(401, has_instance_id=False, at=3.0)
-    told = trouble.told()
+    trouble.record_response(status, has_instance_id=has_instance_id, at=2.0)
+    assert (trouble.as_status(), trouble.is_known) == (None, False)
+    trouble.record_response(401, has_instance_id=False, at=3.0)
+    told = trouble.as_status()
     assert told is not None
     assert (told["count"], told["since"]) == (1, 3.0)
 
 
 def test_an_answer_that_says_nothing_ends_nothing() -> None:
     trouble = answered(401)
-    trouble.answered(400, has_instance_id=False, at=2.0)
+    trouble.record_response(400, has_instance_id=False, at=2.0)
     assert trouble.is_known

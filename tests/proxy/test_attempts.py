@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from gateway.proxy.attempts import (
     AT_ONCE,
     DELIVER,
-    LONGEST_WAIT,
     MAX_ATTEMPTS,
+    MAX_RETRY_AFTER,
     RENEW,
     SHORT_PAUSE,
     Replay,
-    Step,
-    Tries,
-    Verdict,
-    after_reply,
-    may_dial_again,
-    may_follow_stale,
+    RetryDecision,
+    RetryState,
+    RetryStep,
+    can_reconnect,
+    can_retry_stale,
+    decide_after_response,
 )
 
 
@@ -30,7 +30,7 @@ class Row:
 
     says: str
     status: int
-    follows: Verdict
+    follows: RetryDecision
     method: str = "GET"
     replay: Replay = "any"
     idempotent: bool = False
@@ -42,8 +42,8 @@ class Row:
     retry_after: float | None = None
 
 
-def again(pause: float) -> Verdict:
-    return Verdict(Step.AGAIN, pause)
+def again(pause: float) -> RetryDecision:
+    return RetryDecision(RetryStep.AGAIN, pause)
 
 
 HALF = again(SHORT_PAUSE / 2)
@@ -73,8 +73,8 @@ TABLE = [
     # 429 and 503 that name a time.
     Row("429 that names a time", 429, again(2), retry_after=2),
     Row("503 that names a time", 503, again(0), retry_after=0),
-    Row("503 that names the longest time", 503, again(LONGEST_WAIT), retry_after=LONGEST_WAIT),
-    Row("503 that names too long a time", 503, DELIVER, retry_after=LONGEST_WAIT + 0.1),
+    Row("503 that names the longest time", 503, again(MAX_RETRY_AFTER), retry_after=MAX_RETRY_AFTER),
+    Row("503 that names too long a time", 503, DELIVER, retry_after=MAX_RETRY_AFTER + 0.1),
     Row("429 without a time", 429, DELIVER),
     Row("503 without a time", 503, DELIVER),
     Row("503 to HEAD", 503, again(1), method="HEAD", retry_after=1),
@@ -91,7 +91,7 @@ TABLE = [
     Row("502", 502, HALF),
     Row("504", 504, HALF),
     Row("504 that names a time", 504, again(3), retry_after=3),
-    Row("504 that names too long a time", 504, DELIVER, retry_after=LONGEST_WAIT + 1),
+    Row("504 that names too long a time", 504, DELIVER, retry_after=MAX_RETRY_AFTER + 1),
     Row("502 to POST", 502, DELIVER, method="POST"),
     Row("502 to POST on an idempotent route", 502, HALF, method="POST", idempotent=True),
     Row("502 again", 502, DELIVER, replied=True, attempts=2),
@@ -105,14 +105,14 @@ TABLE = [
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.says)
 def test_a_reply_and_what_follows(row: Row) -> None:
-    tries = Tries(row.method, row.replay, row.idempotent, row.attempts, row.replied, row.renewed)
-    verdict = after_reply(
+    tries = RetryState(row.method, row.replay, row.idempotent, row.attempts, row.replied, row.renewed)
+    verdict = decide_after_response(
         tries,
         row.status,
         has_instance_id=row.instance_id,
         body_is_whole=row.whole,
         retry_after=row.retry_after,
-        luck=0.5,
+        random_fraction=0.5,
     )
     assert verdict == row.follows
 
@@ -132,23 +132,25 @@ REPLAYS: st.SearchStrategy[Replay] = st.sampled_from(["any", "safe", "never"])
 SAID = st.lists(st.tuples(st.sampled_from([200, 401, 429, 500, 502, 503, 504]), FACTS), min_size=8, max_size=12)
 
 
-@given(tries=st.builds(Tries, METHODS, REPLAYS, st.booleans()), said=SAID)
-def test_whatever_an_upstream_says_a_request_ends_soon(tries: Tries, said: list[tuple[int, dict[str, Any]]]) -> None:
+@given(tries=st.builds(RetryState, METHODS, REPLAYS, st.booleans()), said=SAID)
+def test_whatever_an_upstream_says_a_request_ends_soon(
+    tries: RetryState, said: list[tuple[int, dict[str, Any]]]
+) -> None:
     rejected = paused = 0
     for status, facts in said:
         tries.attempts += 1
-        verdict = after_reply(tries, status, **facts)
-        if verdict.step is Step.DELIVER:
+        verdict = decide_after_response(tries, status, **facts)
+        if verdict.step is RetryStep.DELIVER:
             break
         assert not facts["has_instance_id"]
         assert facts["body_is_whole"]
         assert tries.replay != "never"
         assert tries.method in {"GET", "HEAD", "OPTIONS"} or tries.idempotent or status == 401
-        assert 0 <= verdict.pause <= LONGEST_WAIT
-        rejected += verdict.step is Step.RENEW
-        paused += verdict.step is Step.AGAIN
-        tries.renewed = tries.renewed or verdict.step is Step.RENEW
-        tries.replied = tries.replied or verdict.step is Step.AGAIN
+        assert 0 <= verdict.pause <= MAX_RETRY_AFTER
+        rejected += verdict.step is RetryStep.RENEW
+        paused += verdict.step is RetryStep.AGAIN
+        tries.token_renewed = tries.token_renewed or verdict.step is RetryStep.RENEW
+        tries.retried = tries.retried or verdict.step is RetryStep.AGAIN
     assert rejected <= 1
     assert paused <= 1
     assert tries.attempts <= MAX_ATTEMPTS
@@ -160,32 +162,38 @@ def test_whatever_an_upstream_says_a_request_ends_soon(tries: Tries, said: list[
 )
 def test_a_connection_that_failed_at_once_is_tried_once_more(attempts: int, *, hasty: bool, again: bool) -> None:
     for replay in ("any", "safe", "never"):
-        assert may_dial_again(Tries("POST", replay, idempotent=False, attempts=attempts), hasty=hasty) is again
+        assert (
+            can_reconnect(RetryState("POST", replay, idempotent=False, attempts=attempts), failed_fast=hasty) is again
+        )
 
 
 @pytest.mark.parametrize(
     ("tries", "whole", "again"),
     [
-        (Tries("GET", "any", idempotent=False, attempts=1), True, True),
-        (Tries("OPTIONS", "safe", idempotent=False, attempts=2), True, True),
-        (Tries("GET", "any", idempotent=False, attempts=1), False, False),
-        (Tries("GET", "never", idempotent=False, attempts=1), True, False),
-        (Tries("POST", "any", idempotent=False, attempts=1), True, False),
-        (Tries("PUT", "any", idempotent=False, attempts=1), True, False),
-        (Tries("POST", "any", idempotent=True, attempts=1), True, True),
-        (Tries("POST", "safe", idempotent=True, attempts=1), True, True),
-        (Tries("GET", "any", idempotent=False, attempts=2, renewed=True), True, False),
-        (Tries("GET", "any", idempotent=False, attempts=MAX_ATTEMPTS), True, False),
+        (RetryState("GET", "any", idempotent=False, attempts=1), True, True),
+        (RetryState("OPTIONS", "safe", idempotent=False, attempts=2), True, True),
+        (RetryState("GET", "any", idempotent=False, attempts=1), False, False),
+        (RetryState("GET", "never", idempotent=False, attempts=1), True, False),
+        (RetryState("POST", "any", idempotent=False, attempts=1), True, False),
+        (RetryState("PUT", "any", idempotent=False, attempts=1), True, False),
+        (RetryState("POST", "any", idempotent=True, attempts=1), True, True),
+        (RetryState("POST", "safe", idempotent=True, attempts=1), True, True),
+        (RetryState("GET", "any", idempotent=False, attempts=2, token_renewed=True), True, False),
+        (RetryState("GET", "any", idempotent=False, attempts=MAX_ATTEMPTS), True, False),
     ],
 )
-def test_a_stale_connection_is_followed_only_by_what_may_run_twice(tries: Tries, *, whole: bool, again: bool) -> None:
-    assert may_follow_stale(tries, body_is_whole=whole) is again
+def test_a_stale_connection_is_followed_only_by_what_may_run_twice(
+    tries: RetryState, *, whole: bool, again: bool
+) -> None:
+    assert can_retry_stale(tries, body_is_whole=whole) is again
 
 
 def test_luck_spreads_the_pauses() -> None:
     def pause(luck: float) -> float:
-        tries = Tries("GET", "any", idempotent=False, attempts=1)
-        return after_reply(tries, 502, has_instance_id=False, body_is_whole=True, retry_after=None, luck=luck).pause
+        tries = RetryState("GET", "any", idempotent=False, attempts=1)
+        return decide_after_response(
+            tries, 502, has_instance_id=False, body_is_whole=True, retry_after=None, random_fraction=luck
+        ).pause
 
     assert (pause(0.0), pause(0.25)) == (0.0, SHORT_PAUSE / 4)
     assert AT_ONCE.pause == 0.0

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.network.dialing import Origin
-from gateway.proxy.body import AHEAD, NO_BODY, SHOWN, CallerBody
-from gateway.proxy.chunks import ChunkReader
-from gateway.proxy.connection import Connection
+from gateway.proxy.body import INSPECTED_AT_ONCE, NO_BODY, READ_AHEAD, RequestBody
+from gateway.proxy.chunks import ChunkedDecoder
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.dialing import dial
 from tests.fakes.gate import until
 from tests.fakes.upstream import Talk, Upstream
@@ -25,18 +25,18 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def plain(*pieces: bytes, length: int | None = None, keep: int = 10, limit: int | None = None) -> CallerBody:
+def plain(*pieces: bytes, length: int | None = None, keep: int = 10, limit: int | None = None) -> RequestBody:
     """A counted body of which these pieces have arrived."""
-    body = CallerBody(sum(map(len, pieces)) if length is None else length)
-    body.admit(keep=keep, limit=limit, invite=None)
+    body = RequestBody(sum(map(len, pieces)) if length is None else length)
+    body.configure(keep=keep, limit=limit, invite=None)
     assert [body.feed(piece) for piece in pieces] == [b""] * len(pieces)
     return body
 
 
-def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | None = None) -> CallerBody:
+def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | None = None) -> RequestBody:
     """The same in chunks."""
-    body = CallerBody(0, chunks=ChunkReader(100))
-    body.admit(keep=keep, limit=limit, invite=None)
+    body = RequestBody(0, chunks=ChunkedDecoder(100))
+    body.configure(keep=keep, limit=limit, invite=None)
     for piece in pieces:
         assert body.feed(chunk(piece)) == b""
     if ended:
@@ -48,82 +48,82 @@ def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | Non
 
 
 def test_no_body_is_nothing_and_whole() -> None:
-    for nothing in (NO_BODY, CallerBody(0)):
-        assert (nothing.at_once(), nothing.is_whole, nothing.taken, nothing.arrived) == ([], True, 0, True)
+    for nothing in (NO_BODY, RequestBody(0)):
+        assert (nothing.buffered(), nothing.is_whole, nothing.bytes_read, nothing.is_complete) == ([], True, 0, True)
 
 
 def test_what_is_all_here_is_given_at_once_and_again() -> None:
     counted, chunks = plain(b"ab", b"cd"), chunked(b"ab", b"cd")
-    assert b"".join(counted.at_once() or []) == b"".join(counted.at_once() or []) == b"abcd"
-    assert b"".join(chunks.at_once() or []) == b"".join(chunks.at_once() or []) == b"4\r\nabcd\r\n0\r\n\r\n"
-    assert (counted.taken, chunks.taken) == (4, 4)
+    assert b"".join(counted.buffered() or []) == b"".join(counted.buffered() or []) == b"abcd"
+    assert b"".join(chunks.buffered() or []) == b"".join(chunks.buffered() or []) == b"4\r\nabcd\r\n0\r\n\r\n"
+    assert (counted.bytes_read, chunks.bytes_read) == (4, 4)
 
 
 def test_an_empty_chunked_body_still_has_its_end() -> None:
     empty = chunked()
-    assert empty.at_once() == empty.at_once() == [END]
+    assert empty.buffered() == empty.buffered() == [END]
 
 
 def test_what_is_still_coming_is_not_given() -> None:
     for coming in (plain(b"ab", length=3), chunked(b"ab", ended=False)):
-        assert not coming.arrived
-        assert coming.at_once() is None
-        assert coming.taken == 0
+        assert not coming.is_complete
+        assert coming.buffered() is None
+        assert coming.bytes_read == 0
 
 
 def test_what_lies_behind_the_end_is_given_back() -> None:
-    counted = CallerBody(3)
+    counted = RequestBody(3)
     assert counted.feed(b"ab") == b""
     assert counted.feed(b"cGET /") == b"GET /"
-    assert counted.arrived
-    assert b"".join(counted.at_once() or []) == b"abc"
-    chunks = CallerBody(0, chunks=ChunkReader(100))
+    assert counted.is_complete
+    assert b"".join(counted.buffered() or []) == b"abc"
+    chunks = RequestBody(0, chunks=ChunkedDecoder(100))
     assert chunks.feed(chunk(b"abc") + END + b"GET /") == b"GET /"
-    assert chunks.arrived
+    assert chunks.is_complete
 
 
 def test_what_arrives_is_passed_on_uncopied() -> None:
     piece = b"x" * 100
-    assert (plain(piece).at_once() or [b""])[0] is piece
+    assert (plain(piece).buffered() or [b""])[0] is piece
 
 
 def test_what_is_longer_than_is_kept_is_given_but_not_whole() -> None:
     long = plain(b"x" * 11)
-    assert long.at_once() == [b"x" * 11]
+    assert long.buffered() == [b"x" * 11]
     assert not long.is_whole
 
 
 async def test_what_became_too_long_to_keep_is_let_go() -> None:
     growing = plain(b"x" * 5, length=20)
-    assert await growing._next(5.0) == [b"x" * 5]
-    assert (growing.is_whole, growing._kept) == (True, [b"x" * 5])
+    assert await growing._read_pieces(5.0) == [b"x" * 5]
+    assert (growing.is_whole, growing._replay_pieces) == (True, [b"x" * 5])
     growing.feed(b"x" * 6)
-    await growing._next(5.0)
-    assert (growing.is_whole, growing._kept) == (False, [])
+    await growing._read_pieces(5.0)
+    assert (growing.is_whole, growing._replay_pieces) == (False, [])
 
 
 def test_what_is_too_long_is_refused() -> None:
     for long in (plain(b"x" * 11, limit=10), chunked(b"x" * 6, b"x" * 5, limit=10)):
         with pytest.raises(BodyTooLarge):
-            long.at_once()
-    assert plain(b"x" * 10, limit=10).at_once() == [b"x" * 10]
+            long.buffered()
+    assert plain(b"x" * 10, limit=10).buffered() == [b"x" * 10]
 
 
 async def test_what_is_not_whole_any_more_is_never_sent_a_second_time() -> None:
     grown = plain(b"x" * 11, length=20)
     refused = chunked(b"x" * 6, b"x" * 5, ended=False, limit=10, keep=100)
-    await grown._next(5.0)
+    await grown._read_pieces(5.0)
     with pytest.raises(BodyTooLarge):
-        await refused._next(5.0)
+        await refused._read_pieces(5.0)
     async with asyncio.timeout(10), Upstream() as peer:
         for body in (grown, refused):
-            assert (body.is_whole, body._kept) == (False, [])
+            assert (body.is_whole, body._replay_pieces) == (False, [])
             async with connected(peer, b"Content-Length: 20") as connection:
                 with pytest.raises(AssertionError):
-                    await body.pump(connection, idle=5.0, response=5.0)
+                    await body.stream(connection, idle=5.0, response=5.0)
             body.feed(b"x" * 9 if body is grown else END)
             with pytest.raises(AssertionError):
-                body.at_once()
+                body.buffered()
 
 
 @pytest.mark.parametrize("keep", [0, 100_000])
@@ -132,8 +132,8 @@ async def test_tiny_chunks_weigh_little_more_than_what_they_hold(keep: int) -> N
     count = 10_000
     body.feed(chunk(b"ab") * count)
     assert weight(body._pieces) < 2 * len(b"ab") * count
-    await body._next(5.0)
-    assert weight(body._kept) < 2 * len(b"ab") * count
+    await body._read_pieces(5.0)
+    assert weight(body._replay_pieces) < 2 * len(b"ab") * count
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["arriving", "taken one by one"])
@@ -143,8 +143,8 @@ async def test_tiny_pieces_weigh_little_more_than_what_they_hold(*, waits: bool)
     for number in range(count):
         body.feed(b"%02d" % (number % 100))
         if waits:
-            await body._next(5.0)
-    held = body._kept if waits else body._pieces
+            await body._read_pieces(5.0)
+    held = body._replay_pieces if waits else body._pieces
     assert b"".join(held) == b"".join(b"%02d" % (number % 100) for number in range(count))
     assert weight(held) < 2 * 2 * count
 
@@ -158,17 +158,17 @@ def weight(pieces: list[bytes]) -> int:
 async def test_a_broken_body_is_told_to_who_takes_it(behind: bytes) -> None:
     broken = chunked(b"ab", ended=False)
     assert broken.feed(behind) == b""
-    assert broken.at_once() is None
+    assert broken.buffered() is None
     with pytest.raises(BadRequest) as caught:
-        await broken._next(5.0)
-    assert (broken.broken, broken.arrived) == (caught.value, False)
+        await broken._read_pieces(5.0)
+    assert (broken.error, broken.is_complete) == (caught.value, False)
     assert caught.value.reason
 
 
 async def test_who_waits_for_more_is_woken_by_it_or_by_its_break() -> None:
     for data, error in ((chunk(b"ab"), None), (b"zz\r\n", BadRequest)):
         body = chunked(ended=False)
-        waiter = asyncio.create_task(body._next(5.0))
+        waiter = asyncio.create_task(body._read_pieces(5.0))
         await until(lambda body=body: body._waiter is not None)  # type: ignore[misc] # a lambda of no type
         body.feed(data)
         await asyncio.wait({waiter})
@@ -177,36 +177,36 @@ async def test_who_waits_for_more_is_woken_by_it_or_by_its_break() -> None:
 
 async def test_a_body_that_stops_coming_is_timed_out() -> None:
     counted, chunks = plain(b"a", length=3), chunked(b"ab", ended=False)
-    await counted._next(5.0)
-    await chunks._next(5.0)
+    await counted._read_pieces(5.0)
+    await chunks._read_pieces(5.0)
     with pytest.raises(RequestTimeout) as caught:
-        await counted._next(0.01)
+        await counted._read_pieces(0.01)
     assert caught.value.detail == "The body stopped coming after 1 of 3 bytes."
     with pytest.raises(RequestTimeout) as caught:
-        await chunks._next(0.01)
+        await chunks._read_pieces(0.01)
     assert caught.value.detail == "The body stopped coming after 2 bytes."
 
 
 def test_a_caller_ahead_of_the_upstream_is_held_back() -> None:
     flow: list[bool] = []
-    body = CallerBody(4 * AHEAD, flow=flow.append)
-    body.admit(keep=0, limit=None, invite=None)
-    body.feed(b"x" * AHEAD)
+    body = RequestBody(4 * READ_AHEAD, flow=flow.append)
+    body.configure(keep=0, limit=None, invite=None)
+    body.feed(b"x" * READ_AHEAD)
     assert flow == []
     body.feed(b"x")
     assert flow == [False]
-    assert sum(map(len, body._take())) == AHEAD + 1
+    assert sum(map(len, body._take())) == READ_AHEAD + 1
     assert flow == [False, True]
-    body.feed(b"x" * AHEAD)
+    body.feed(b"x" * READ_AHEAD)
     body._take()
     assert flow == [False, True]
 
 
 def test_nobody_is_held_back_who_has_sent_it_all() -> None:
     flow: list[bool] = []
-    body = CallerBody(2 * AHEAD, flow=flow.append)
-    body.feed(b"x" * AHEAD)
-    body.feed(b"x" * AHEAD)
+    body = RequestBody(2 * READ_AHEAD, flow=flow.append)
+    body.feed(b"x" * READ_AHEAD)
+    body.feed(b"x" * READ_AHEAD)
     assert False not in flow
 
 
@@ -222,14 +222,14 @@ def test_any_splitting_gives_the_same_body(
     pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
     whole = b"".join(pieces)
     wire = (b"".join(map(chunk, pieces)) + END if in_chunks else whole) + behind
-    body = CallerBody(len(whole), chunks=ChunkReader(100) if in_chunks else None)
-    body.admit(keep=1000, limit=None, invite=None)
+    body = RequestBody(len(whole), chunks=ChunkedDecoder(100) if in_chunks else None)
+    body.configure(keep=1000, limit=None, invite=None)
     rest = b""
     for cut in [*cuts, len(wire)]:
-        if not body.arrived:
+        if not body.is_complete:
             rest, wire = body.feed(wire[:cut]), wire[cut:]
     assert rest + wire == behind
-    assert b"".join(body.at_once() or []) == (chunk(whole) + END if in_chunks else whole)
+    assert b"".join(body.buffered() or []) == (chunk(whole) + END if in_chunks else whole)
 
 
 # Looked at before it goes out -----------------------------------------------------------------------------------------
@@ -258,62 +258,62 @@ class Cutter:
 async def test_a_screened_body_goes_on_without_what_was_cut(*, in_chunks: bool) -> None:
     body = chunked(b"ab", ended=False) if in_chunks else plain(b"ab", length=6)
     cutter = Cutter()
-    screening = asyncio.create_task(body.screen(cutter, idle=5.0))
+    screening = asyncio.create_task(body.inspect(cutter, idle=5.0))
     for count, piece in enumerate((b"c", b"#d"), 1):
         await until(lambda count=count: len(cutter.fed) == count)  # type: ignore[misc] # a lambda of no type
         body.feed(chunk(piece) if in_chunks else piece)
     await screening
     assert cutter.fed == [b"ab", b"c", b"#d"]
-    assert (body.taken, body.removed, body.arrived, body.at_once()) == (0, 1, False, None)
+    assert (body.bytes_read, body.bytes_removed, body.is_complete, body.buffered()) == (0, 1, False, None)
     body.feed(chunk(b"#") + END if in_chunks else b"#")
     whole = b"5\r\nabcd#\r\n0\r\n\r\n" if in_chunks else b"abcd#"
-    assert b"".join(body.at_once() or []) == b"".join(body.at_once() or []) == whole
-    assert (body.taken, body.removed, body.is_whole) == (6, 1, True)
+    assert b"".join(body.buffered() or []) == b"".join(body.buffered() or []) == whole
+    assert (body.bytes_read, body.bytes_removed, body.is_whole) == (6, 1, True)
 
 
 async def test_limits_count_what_the_caller_sent() -> None:
     for keep, is_whole in ((5, True), (4, False)):
         body = plain(b"ab#cd", keep=keep)
-        await body.screen(Cutter(), idle=5.0)
-        assert b"".join(body.at_once() or []) == b"abcd"
+        await body.inspect(Cutter(), idle=5.0)
+        assert b"".join(body.buffered() or []) == b"abcd"
         assert body.is_whole is is_whole
     body = chunked(b"abc", b"def", ended=False, limit=5)
     with pytest.raises(BodyTooLarge):
-        await body.screen(Cutter(), idle=5.0)
+        await body.inspect(Cutter(), idle=5.0)
 
 
 async def test_a_refused_body_is_counted_too() -> None:
     body = plain(b"abc!", length=9)
     with pytest.raises(BadRequest):
-        await body.screen(Cutter(), idle=5.0)
-    assert body.taken == 4
+        await body.inspect(Cutter(), idle=5.0)
+    assert body.bytes_read == 4
 
 
 async def test_screening_waits_as_ever_for_a_caller() -> None:
     with pytest.raises(RequestTimeout):
-        await plain(b"ab", length=3).screen(Cutter(), idle=0.01)
+        await plain(b"ab", length=3).inspect(Cutter(), idle=0.01)
     broken = chunked(b"ab", ended=False)
     broken.feed(b"zz\r\n")
     with pytest.raises(BadRequest):
-        await broken.screen(Cutter(), idle=5.0)
+        await broken.inspect(Cutter(), idle=5.0)
     nothing = chunked()
-    await nothing.screen(Cutter(), idle=5.0)
-    assert b"".join(nothing.at_once() or []) == END
+    await nothing.inspect(Cutter(), idle=5.0)
+    assert b"".join(nothing.buffered() or []) == END
 
 
 @pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
 async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, invited: int) -> None:
     invitations: list[None] = []
-    body = CallerBody(4)
-    body.admit(keep=10, limit=None, invite=lambda: invitations.append(None))
+    body = RequestBody(4)
+    body.configure(keep=10, limit=None, invite=lambda: invitations.append(None))
     if here:
         body.feed(here)
-    screening = asyncio.create_task(body.screen(Cutter(), idle=5.0))
+    screening = asyncio.create_task(body.inspect(Cutter(), idle=5.0))
     await until(lambda: body._waiter is not None)
     body.feed(b"b#")
     await screening
     async with asyncio.timeout(10), Upstream() as peer, connected(peer, b"Content-Length: 3") as connection:
-        pump = asyncio.create_task(body.pump(connection, idle=5.0, response=5.0))
+        pump = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
         await until(lambda: body._waiter is not None)
         pump.cancel()
         await asyncio.wait({pump})
@@ -321,9 +321,9 @@ async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, i
 
 
 async def test_others_have_their_turn_between_the_parts_that_are_looked_at() -> None:
-    body, cutter, seen = CallerBody(10 * SHOWN), Cutter(), list[int]()
-    body.admit(keep=0, limit=None, invite=None)
-    body.feed(b"x" * 3 * SHOWN + b"x#z" + b"y" * 3 * SHOWN)
+    body, cutter, seen = RequestBody(10 * INSPECTED_AT_ONCE), Cutter(), list[int]()
+    body.configure(keep=0, limit=None, invite=None)
+    body.feed(b"x" * 3 * INSPECTED_AT_ONCE + b"x#z" + b"y" * 3 * INSPECTED_AT_ONCE)
 
     def look() -> None:
         seen.append(len(cutter.fed))
@@ -333,30 +333,30 @@ async def test_others_have_their_turn_between_the_parts_that_are_looked_at() -> 
             asyncio.get_running_loop().call_soon(look)
 
     asyncio.get_running_loop().call_soon(look)
-    await body.screen(cutter, idle=5.0)
+    await body.inspect(cutter, idle=5.0)
     assert seen == [1, 2, 3]
-    assert [len(piece) for piece in cutter.fed] == [SHOWN] * 4
-    assert b"".join(body._take()) == b"x" * 3 * SHOWN + b"xz" + b"y" * 3 * SHOWN + b"late"
+    assert [len(piece) for piece in cutter.fed] == [INSPECTED_AT_ONCE] * 4
+    assert b"".join(body._take()) == b"x" * 3 * INSPECTED_AT_ONCE + b"xz" + b"y" * 3 * INSPECTED_AT_ONCE + b"late"
 
 
 async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
-    body, cutter = CallerBody(2 * SHOWN + 3), Cutter()
-    body.admit(keep=4 * SHOWN, limit=None, invite=None)
-    body.feed(b"x" * 2 * SHOWN)
+    body, cutter = RequestBody(2 * INSPECTED_AT_ONCE + 3), Cutter()
+    body.configure(keep=4 * INSPECTED_AT_ONCE, limit=None, invite=None)
+    body.feed(b"x" * 2 * INSPECTED_AT_ONCE)
     asyncio.get_running_loop().call_soon(body.feed, b"a#b")
-    await body.screen(cutter, idle=5.0)
-    assert [len(piece) for piece in cutter.fed] == [SHOWN, SHOWN, 3]
-    assert b"".join(body.at_once() or []) == b"x" * 2 * SHOWN + b"ab"
+    await body.inspect(cutter, idle=5.0)
+    assert [len(piece) for piece in cutter.fed] == [INSPECTED_AT_ONCE, INSPECTED_AT_ONCE, 3]
+    assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTED_AT_ONCE + b"ab"
 
 
 async def test_a_caller_held_back_while_it_was_screened_goes_on() -> None:
     flow: list[bool] = []
-    body = CallerBody(2 * AHEAD, flow=flow.append)
-    body.admit(keep=0, limit=None, invite=None)
-    body.feed(b"#" + b"x" * AHEAD)
-    await body.screen(Cutter(), idle=5.0)
+    body = RequestBody(2 * READ_AHEAD, flow=flow.append)
+    body.configure(keep=0, limit=None, invite=None)
+    body.feed(b"#" + b"x" * READ_AHEAD)
+    await body.inspect(Cutter(), idle=5.0)
     assert flow == [False]
-    assert sum(map(len, body._take())) == AHEAD
+    assert sum(map(len, body._take())) == READ_AHEAD
     assert flow == [False, True]
 
 
@@ -364,10 +364,10 @@ async def test_a_caller_held_back_while_it_was_screened_goes_on() -> None:
 
 
 @asynccontextmanager
-async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[Connection]:
+async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[UpstreamConnection]:
     """A connection on which a request with this framing has begun."""
     connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None)
-    connection.begin(to_head=False)
+    connection.start_exchange(to_head=False)
     connection.write([b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n"])
     yield connection
     connection.abort()
@@ -380,30 +380,30 @@ async def test_a_second_pump_begins_where_the_body_begins(*, in_chunks: bool) ->
     async with asyncio.timeout(10), Upstream() as peer:
         for last in (False, True):
             async with connected(peer, framing) as connection:
-                pump = asyncio.create_task(half.pump(connection, idle=5.0, response=5.0))
-                await until(lambda: half.taken >= 3)
+                pump = asyncio.create_task(half.stream(connection, idle=5.0, response=5.0))
+                await until(lambda: half.bytes_read >= 3)
                 if last:
                     half.feed(chunk(b"def") + END if in_chunks else b"def")
                     await pump
-                    assert (await connection.head()).status == 200
+                    assert (await connection.read_head()).status == 200
                 else:
                     pump.cancel()
                     await asyncio.wait({pump})
         assert [request.body for request in peer.requests] == [b"abcdef"]
-        assert (half.taken, half.is_whole) == (6, True)
+        assert (half.bytes_read, half.is_whole) == (6, True)
 
 
 @pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
 async def test_only_who_has_sent_nothing_is_invited_and_once(here: bytes, invited: int) -> None:
     invitations: list[None] = []
     async with asyncio.timeout(10), Upstream() as peer:
-        body = CallerBody(3)
-        body.admit(keep=10, limit=None, invite=lambda: invitations.append(None))
+        body = RequestBody(3)
+        body.configure(keep=10, limit=None, invite=lambda: invitations.append(None))
         if here:
             body.feed(here)
         for _ in range(2):
             async with connected(peer, b"Content-Length: 3") as connection:
-                pump = asyncio.create_task(body.pump(connection, idle=5.0, response=5.0))
+                pump = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
                 await until(lambda: body._waiter is not None)
                 pump.cancel()
                 await asyncio.wait({pump})
@@ -424,8 +424,8 @@ async def test_a_broken_body_breaks_the_exchange_unless_its_reply_has_begun() ->
             body = chunked(b"ab", ended=False)
             async with connected(peer, b"Transfer-Encoding: chunked") as connection:
                 if begun:
-                    await connection.head()
+                    await connection.read_head()
                 body.feed(b"zz\r\n")
                 with pytest.raises(BadRequest):
-                    await body.pump(connection, idle=5.0, response=5.0)
+                    await body.stream(connection, idle=5.0, response=5.0)
                 assert connection.is_open is begun

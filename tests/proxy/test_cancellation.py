@@ -146,7 +146,7 @@ async def pour(caller: Caller) -> None:
 
 
 async def jammed(at: Scene) -> None:
-    await until(lambda: any(connection.is_behind for connection in at.gate.pool._busy))
+    await until(lambda: any(connection.write_paused for connection in at.gate.pool._busy))
 
 
 async def test_while_waiting_for_the_reply(leave: Leave) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.chunks import ChunkReader
-from gateway.proxy.fields import Malformed
+from gateway.proxy.chunks import ChunkedDecoder
+from gateway.proxy.fields import MalformedMessage
 
 LIMIT = 64
 
@@ -100,7 +100,7 @@ def chunked(pieces: list[bytes]) -> bytes:
 
 def read(raw: bytes, cuts: list[int]) -> tuple[bytes, bytes, bool] | None:
     """Body, rest and end; None where it is malformed."""
-    reader = ChunkReader(LIMIT)
+    reader = ChunkedDecoder(LIMIT)
     body, rest = b"", b""
     try:
         for start, stop in pairwise([0, *sorted(cuts), len(raw)]):
@@ -109,7 +109,7 @@ def read(raw: bytes, cuts: list[int]) -> tuple[bytes, bytes, bool] | None:
             assert not behind or reader.ended
             body += b"".join(pieces)
             rest += behind
-    except Malformed:
+    except MalformedMessage:
         return None
     return body, rest, reader.ended
 
@@ -166,7 +166,7 @@ def test_chunks_give_the_body_back_and_what_lies_behind(pieces: list[bytes], beh
 
 
 def test_a_piece_that_is_all_body_is_passed_on_uncopied() -> None:
-    reader = ChunkReader(LIMIT)
+    reader = ChunkedDecoder(LIMIT)
     reader.feed(b"400\r\n")
     piece = b"x" * 500
     assert reader.feed(piece)[0][0] is piece
@@ -181,7 +181,7 @@ def test_the_cost_of_small_chunks_grows_no_faster_than_they_do() -> None:
     def cost(count: int) -> float:
         raw = b"1\r\nx\r\n" * count
         started = time.thread_time()
-        ChunkReader(LIMIT).feed(raw)
+        ChunkedDecoder(LIMIT).feed(raw)
         return time.thread_time() - started
 
     assert cost(100_000) < 400 * min(cost(1000) for _ in range(5))
@@ -191,7 +191,7 @@ def test_a_small_chunk_that_is_all_here_is_cheap() -> None:
     def calls(raw: bytes) -> int:
         """How many functions of ours the reading enters."""
         entered: list[str] = []
-        reader = ChunkReader(1_000_000)
+        reader = ChunkedDecoder(1_000_000)
         sys.setprofile(lambda _frame, event, _argument: entered.append(event) if event == "call" else None)
         reader.feed(raw)
         sys.setprofile(None)
@@ -209,7 +209,7 @@ def test_a_chunk_that_is_all_here_is_read_as_strictly_as_one_in_parts(size: byte
 
 
 def test_behind_the_end_nothing_is_read() -> None:
-    reader = ChunkReader(LIMIT)
+    reader = ChunkedDecoder(LIMIT)
     assert reader.feed(b"0\r\n\r\n") == ([], b"")
     assert reader.feed(b"zz") == ([], b"zz")
     assert reader.ended

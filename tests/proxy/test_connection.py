@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import UpstreamBroken, UpstreamTimeout
 from gateway.network.dialing import Origin
-from gateway.proxy.connection import Connection, StaleConnection
+from gateway.proxy.connection import StaleConnection, UpstreamConnection
 from gateway.proxy.dialing import dial
 from tests.fakes.gate import until
 from tests.fakes.upstream import CLOSE, OK, Script, Talk, Upstream, reply
@@ -17,20 +17,20 @@ GET = b"GET / HTTP/1.1\r\n\r\n"
 
 
 @asynccontextmanager
-async def connected(*script: Script) -> AsyncIterator[tuple[Connection, Upstream]]:
+async def connected(*script: Script) -> AsyncIterator[tuple[UpstreamConnection, Upstream]]:
     async with asyncio.timeout(10), Upstream(*script) as peer:
         connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None)
         yield connection, peer
         connection.abort()
 
 
-async def asked(connection: Connection) -> None:
-    connection.begin(to_head=False)
+async def asked(connection: UpstreamConnection) -> None:
+    connection.start_exchange(to_head=False)
     connection.write([GET])
-    connection.expect(5.0)
+    connection.start_response_timer(5.0)
 
 
-def is_timed(connection: Connection) -> bool:
+def is_timed(connection: UpstreamConnection) -> bool:
     """Something is due: the timer itself may outlive what it was set for."""
     return connection._deadline is not None and connection._timer is not None
 
@@ -40,13 +40,13 @@ async def test_an_exchange_leaves_nothing_due_and_a_reusable_connection() -> Non
         for count in (1, 2):
             await asked(connection)
             assert is_timed(connection)
-            assert (await connection.head()).status == 200
+            assert (await connection.read_head()).status == 200
             assert not is_timed(connection)
-            assert (await connection.body(5.0), await connection.body(5.0)) == ([b"ok"], [])
+            assert (await connection.read_body(5.0), await connection.read_body(5.0)) == ([b"ok"], [])
             assert not is_timed(connection)
             assert connection.complete
-            assert connection.finish()
-            assert (connection.known_head, connection.is_quiet(), connection.exchanges) == (None, True, count)
+            assert connection.end_exchange()
+            assert (connection.response_head, connection.is_idle_clean(), connection.exchanges) == (None, True, count)
 
 
 async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
@@ -54,29 +54,29 @@ async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
         await talk.reader.read()
 
     async with connected(mute) as (connection, peer):
-        connection.begin(to_head=False)
+        connection.start_exchange(to_head=False)
         connection.write([GET])
-        connection.expect(0.01)
+        connection.start_response_timer(0.01)
         with pytest.raises(UpstreamTimeout):
-            await connection.head()
+            await connection.read_head()
         assert not connection.is_open
-        assert not connection.finish()
+        assert not connection.end_exchange()
         await peer.until(lambda: peer.open == 0)
 
 
 async def test_a_kept_connection_that_closes_is_stale_and_a_new_one_broken() -> None:
     async with connected(OK, CLOSE) as (connection, _):
         await asked(connection)
-        await connection.head()
-        await connection.body(5.0)
-        assert connection.finish()
+        await connection.read_head()
+        await connection.read_body(5.0)
+        assert connection.end_exchange()
         await asked(connection)
         with pytest.raises(StaleConnection):
-            await connection.head()
+            await connection.read_head()
     async with connected(CLOSE) as (connection, _):
         await asked(connection)
         with pytest.raises(UpstreamBroken) as caught:
-            await connection.head()
+            await connection.read_head()
         assert not isinstance(caught.value, StaleConnection)
 
 
@@ -89,8 +89,8 @@ async def test_a_connection_lost_before_its_exchange_is_told_in_it() -> None:
         await until(lambda: connection._transport is None)
         await asked(connection)
         with pytest.raises(UpstreamBroken):
-            await connection.head()
-        assert not connection.finish()
+            await connection.read_head()
+        assert not connection.end_exchange()
 
 
 async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
@@ -99,7 +99,7 @@ async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
 
     async with connected(mute) as (connection, _):
         await asked(connection)
-        waiter = asyncio.create_task(connection.head())
+        waiter = asyncio.create_task(connection.read_head())
         await asyncio.sleep(0)
         connection.abort()
         connection.abort()
@@ -122,39 +122,39 @@ async def test_pieces_that_arrived_are_given_before_the_break_is_told() -> None:
     seen = asyncio.Event()
     async with connected(cut) as (connection, _):
         await asked(connection)
-        await connection.head()
+        await connection.read_head()
         seen.set()
         await until(lambda: not connection.is_open)
-        assert await connection.body(5.0) == [b"part"]
+        assert await connection.read_body(5.0) == [b"part"]
         with pytest.raises(UpstreamBroken):
-            await connection.body(5.0)
-        assert not connection.finish()
+            await connection.read_body(5.0)
+        assert not connection.end_exchange()
 
 
 async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read() -> None:
     total = 4 * 1024 * 1024
     async with connected(reply(200, b"x" * total)) as (connection, _):
         await asked(connection)
-        await connection.head()
+        await connection.read_head()
         await until(lambda: connection._reading_paused)
         got = 0
-        while pieces := await connection.body(5.0):
+        while pieces := await connection.read_body(5.0):
             got += sum(map(len, pieces))
         assert got == total
         assert not connection._reading_paused
-        assert connection.finish()
+        assert connection.end_exchange()
 
 
 async def test_a_reply_that_is_whole_but_unread_does_not_keep_reading_paused() -> None:
     async with connected(reply(200, b"x" * 600_000), OK) as (connection, _):
         await asked(connection)
-        await connection.head()
+        await connection.read_head()
         await until(lambda: connection._reading_paused or connection.complete)
-        while await connection.body(5.0):
+        while await connection.read_body(5.0):
             pass
-        assert connection.finish()
+        assert connection.end_exchange()
         await asked(connection)
-        assert (await connection.head()).status == 200
+        assert (await connection.read_head()).status == 200
 
 
 async def test_silence_between_pieces_is_a_timeout() -> None:
@@ -165,10 +165,10 @@ async def test_silence_between_pieces_is_a_timeout() -> None:
 
     async with connected(pause) as (connection, _):
         await asked(connection)
-        await connection.head()
-        assert await connection.body(5.0) == [b"part"]
+        await connection.read_head()
+        assert await connection.read_body(5.0) == [b"part"]
         with pytest.raises(UpstreamTimeout):
-            await connection.body(0.01)
+            await connection.read_body(0.01)
         assert connection._timer is None
 
 
@@ -183,19 +183,19 @@ async def test_a_timer_that_outlives_what_it_was_set_for_harms_nobody() -> None:
     go_on = asyncio.Event()
     async with connected(slow) as (connection, _):
         await asked(connection)
-        await connection.head()
-        connection._on_time()  # set for the head, which has come
+        await connection.read_head()
+        connection._on_timer()  # set for the head, which has come
         assert connection.is_open
-        body = asyncio.create_task(connection.body(5.0))
+        body = asyncio.create_task(connection.read_body(5.0))
         await until(lambda: is_timed(connection))
-        connection._on_time()  # runs down before what is due now
+        connection._on_timer()  # runs down before what is due now
         assert is_timed(connection)
         go_on.set()
         assert await body == [b"done"]
-        assert connection.finish()
+        assert connection.end_exchange()
         await asked(connection)
         assert is_timed(connection)
-        assert (await connection.head()).status == 200
+        assert (await connection.read_head()).status == 200
 
 
 async def test_what_is_due_sooner_is_not_kept_waiting_by_what_was_due_later() -> None:
@@ -206,37 +206,37 @@ async def test_what_is_due_sooner_is_not_kept_waiting_by_what_was_due_later() ->
 
     async with connected(pause) as (connection, _):
         await asked(connection)  # within 5 seconds
-        await connection.head()
+        await connection.read_head()
         async with asyncio.timeout(2.0):
             with pytest.raises(UpstreamTimeout):
-                await connection.body(0.01)
+                await connection.read_body(0.01)
 
 
 async def test_parts_are_sent_in_their_order() -> None:
     async with connected() as (connection, peer):
-        connection.begin(to_head=False)
+        connection.start_exchange(to_head=False)
         connection.write([b"POST / HTTP/1.1\r\nContent-", b"Length: 4\r\n\r\n", b"ab"])
         connection.write([b"cd"])
-        assert (await connection.head()).status == 200
+        assert (await connection.read_head()).status == 200
         assert peer.requests[0].body == b"abcd"
 
 
 async def test_what_has_arrived_is_given_without_waiting() -> None:
     async with connected(reply(200, b"x" * 100)) as (connection, _):
         await asked(connection)
-        await connection.head()
+        await connection.read_head()
         await until(lambda: connection.complete)
-        assert b"".join(connection.arrived()) == b"x" * 100
-        assert connection.arrived() == []
-        assert connection.finish()
+        assert b"".join(connection.read_available()) == b"x" * 100
+        assert connection.read_available() == []
+        assert connection.end_exchange()
 
 
 async def test_what_nobody_took_does_not_rest_with_an_idle_connection() -> None:
     async with connected(reply(401, b"x" * 100)) as (connection, _):
         await asked(connection)
-        await connection.head()
+        await connection.read_head()
         await until(lambda: connection.complete)
-        assert connection.finish()
+        assert connection.end_exchange()
         assert connection._reader.body == []
 
 
@@ -259,7 +259,7 @@ async def test_what_breaks_http_is_told_at_once_though_the_connection_stays_open
         await asked(connection)
         await until(lambda: not connection.is_open)
         with pytest.raises(UpstreamBroken):
-            await connection.head()
+            await connection.read_head()
         assert not connection.is_open
 
 
@@ -267,10 +267,10 @@ async def test_what_breaks_http_is_told_at_once_though_the_connection_stays_open
 async def test_a_connection_that_said_too_much_carries_no_other_exchange(behind: bytes) -> None:
     async with connected(OK + behind) as (connection, _):
         await asked(connection)
-        await connection.head()
-        assert await connection.body(5.0) == [b"ok"]
-        await until(lambda: connection._reader.excess)
-        assert not connection.finish()
+        await connection.read_head()
+        assert await connection.read_body(5.0) == [b"ok"]
+        await until(lambda: connection._reader.trailing_data)
+        assert not connection.end_exchange()
 
 
 async def test_bytes_that_wait_and_ends_are_no_quiet() -> None:
@@ -280,5 +280,5 @@ async def test_bytes_that_wait_and_ends_are_no_quiet() -> None:
 
     async with connected(speak) as (connection, peer):
         await peer.until(lambda: peer.connections == 1)
-        await until(lambda: not connection.is_quiet())
-        assert not connection.is_quiet()
+        await until(lambda: not connection.is_idle_clean())
+        assert not connection.is_idle_clean()

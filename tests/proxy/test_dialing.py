@@ -12,7 +12,7 @@ import uvloop
 
 from gateway.errors import UpstreamUnreachable
 from gateway.network.dialing import EgressProxy, Origin, basic
-from gateway.proxy.connection import Connection
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.dialing import dial
 from tests.fakes.egress import Egress
 from tests.fakes.gate import Gate, config, scene, until
@@ -20,7 +20,7 @@ from tests.fakes.identity import Identity
 from tests.fakes.upstream import OK, Talk, Upstream
 
 
-def lost(_: Connection) -> None:
+def lost(_: UpstreamConnection) -> None:
     pass
 
 
@@ -171,7 +171,7 @@ def test_a_name_is_asked_for_at_every_dial(kind: type[asyncio.AbstractEventLoop]
             runner.run(gone(connection))
 
 
-async def gone(connection: Connection) -> None:
+async def gone(connection: UpstreamConnection) -> None:
     connection.abort()
     await asyncio.sleep(0)
 

@@ -27,7 +27,7 @@ async def test_an_odd_location_is_delivered_as_it_came(location: str, status: in
             assert (got, body) == (status, b"done")
             assert f"\r\nLocation: {location}\r\n".encode("latin-1") in head
             assert (at.gate.records[0].status, at.gate.records[0].error) == (status, None)
-            at.gate.route.trouble.told()
+            at.gate.route.health.as_status()
 
 
 @pytest.mark.parametrize("after", ["reply", "failure"])
@@ -36,8 +36,8 @@ async def test_an_explanation_that_fails_is_logged_and_no_more(after: str, monke
         raise LookupError("a defect")
 
     async with scene(reply(404, b"nothing") if after == "reply" else b"no HTTP\r\n\r\n") as at:
-        monkeypatch.setattr(type(at.gate.route.trouble), "answered", fail)
-        monkeypatch.setattr(type(at.gate.route.trouble), "failed", fail)
+        monkeypatch.setattr(type(at.gate.route.health), "answered", fail)
+        monkeypatch.setattr(type(at.gate.route.health), "failed", fail)
         status, _, _ = await at.gate.get()
         assert status == (404 if after == "reply" else 502)
         assert at.gate.troubles == ["gateway.forward: cannot explain a response"]
@@ -51,7 +51,7 @@ async def test_a_failed_search_for_the_instance_id_harms_no_call(monkeypatch: py
 
     said = reply(502, b'{"oicInstanceId": "1"}', "Content-Type: application/json")
     async with scene(said) as at:
-        monkeypatch.setattr(type(at.gate.route.ids), "find", fail)
+        monkeypatch.setattr(type(at.gate.route.instance_id_rules), "find", fail)
         assert (await at.gate.get())[0] == 502
         assert len(at.upstream.requests) == 1, "a flow may have run"
         assert at.gate.troubles == ["gateway.forward: cannot search a body for the instance id"]

@@ -4,21 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.following import follow
-from gateway.proxy.routing import Base
+from gateway.proxy.following import allowed_target
+from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.gate import Gate, config, scene
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import OK, Upstream, reply
 
 API = "/ic/api/integration/v1/"
-RUNTIME = Base.of(f"https://acme.integration.us-phoenix-1.ocp.oraclecloud.com{API}")
-DESIGN = Base.of(f"https://design.integration.us-phoenix-1.ocp.oraclecloud.com{API}")
+RUNTIME = UpstreamUrl.parse(f"https://acme.integration.us-phoenix-1.ocp.oraclecloud.com{API}")
+DESIGN = UpstreamUrl.parse(f"https://design.integration.us-phoenix-1.ocp.oraclecloud.com{API}")
 RUN = f"https://{RUNTIME.host}"
 DES = f"https://{DESIGN.host}"
 
 
-def led(location: str) -> tuple[Base, str] | None:
-    return follow(location, at=RUNTIME, places=[RUNTIME, DESIGN])
+def led(location: str) -> tuple[UpstreamUrl, str] | None:
+    return allowed_target(location, at=RUNTIME, places=[RUNTIME, DESIGN])
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def led(location: str) -> tuple[Base, str] | None:
         (f"{DES}{API.rstrip('/')}", DESIGN, API.rstrip("/")),
     ],
 )
-def test_it_is_followed_to(location: str, place: Base, target: str) -> None:
+def test_it_is_followed_to(location: str, place: UpstreamUrl, target: str) -> None:
     assert led(location) == (place, target)
 
 
@@ -204,11 +204,11 @@ async def test_the_design_host_of_the_region_is_found_by_itself() -> None:
     async with Identity() as identity:
         upstream = f"https://acme.integration.us-phoenix-1.ocp.oraclecloud.com{API}"
         async with Gate(config(identity.url, upstream)) as gate:
-            assert gate.route.design is not None
-            assert gate.route.design.base == DESIGN
-            assert gate.route.design.host_line == f"Host: {DESIGN.host}".encode()
+            assert gate.route.design_target is not None
+            assert gate.route.design_target.base == DESIGN
+            assert gate.route.design_target.host_line == f"Host: {DESIGN.host}".encode()
         async with Gate(config(identity.url, f"{upstream}flows/rest/ORDERS/1.0/")) as gate:
-            assert gate.route.design is None, "a trigger has nothing to do with it"
+            assert gate.route.design_target is None, "a trigger has nothing to do with it"
 
 
 async def test_links_of_the_design_host_lead_back_to_the_route() -> None:

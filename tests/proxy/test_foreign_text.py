@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.oic.bodies import in_xml
-from gateway.oic.instances import TRIGGER_RULES, Search, salvage_trace, trace
-from gateway.proxy.rewriting import Here, Plan, Rewriter, plan
+from gateway.oic.instances import TRIGGER_RULES, InstanceIdRules, read_ids, salvage_trace
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, make_plan
 from tests.fakes.documents import ALL, FLOW, HERE, HOST, NAMES, ORDERS, U
 
 ODD = [
@@ -24,17 +24,22 @@ ODD = [
 ]
 PARTS = st.lists(st.sampled_from(ODD) | st.text(st.characters(max_codepoint=255), max_size=8), max_size=12)
 TEXT = PARTS.map(lambda parts: "".join(parts).encode().decode("latin-1"))
-HERES = [HERE, Here(ORDERS, ""), Here(ORDERS, "http://gw", named=f"http://{HOST}"), Here(ORDERS, "https://gw/a/b")]
-SEARCH = Search.of(TRIGGER_RULES)
+HERES = [
+    HERE,
+    RequestContext(ORDERS, ""),
+    RequestContext(ORDERS, "http://gw", proxied_as=f"http://{HOST}"),
+    RequestContext(ORDERS, "https://gw/a/b"),
+]
+SEARCH = InstanceIdRules.compile(TRIGGER_RULES)
 
 
 @settings(max_examples=100, deadline=None)
 @given(TEXT, st.sampled_from(HERES))
 @example("http://[", HERE)
 @example("<http://[>; rel=x", HERE)
-def test_any_field_can_be_rewritten(value: str, here: Here) -> None:
-    NAMES.rename(value, here).encode("latin-1")
-    NAMES.rename_link(value, here).encode("latin-1")
+def test_any_field_can_be_rewritten(value: str, here: RequestContext) -> None:
+    NAMES.rewrite(value, here).encode("latin-1")
+    NAMES.rewrite_link(value, here).encode("latin-1")
 
 
 @settings(max_examples=100, deadline=None)
@@ -43,7 +48,7 @@ def test_any_field_can_be_rewritten(value: str, here: Here) -> None:
 def test_any_body_can_be_rewritten(text: str, kind: str, charset: str, size: int) -> None:
     body = text.encode("latin-1" if charset != "utf-16" else "utf-16", "replace")
     for here in HERES:
-        rewriter = Rewriter(Plan(kind, charset, ""), NAMES, here)
+        rewriter = Rewriter(RewritePlan(kind, charset, ""), NAMES, here)
         for at in range(0, len(body), size):
             for _ in rewriter.feed([body[at : at + size]]):
                 pass
@@ -54,7 +59,7 @@ def test_any_body_can_be_rewritten(text: str, kind: str, charset: str, size: int
 @settings(max_examples=100, deadline=None)
 @given(TEXT)
 def test_any_media_type_can_be_planned(text: str) -> None:
-    plan(text.encode("latin-1", "replace"), text[:9].encode("latin-1", "replace"), ALL)
+    make_plan(text.encode("latin-1", "replace"), text[:9].encode("latin-1", "replace"), ALL)
 
 
 @settings(max_examples=100, deadline=None)
@@ -65,5 +70,5 @@ def test_any_body_can_be_searched_for_an_id(start: str, text: str, kind: str) ->
     for first in (body, body.decode("latin-1").encode("utf-16"), b"\xff\xfe" + body):
         SEARCH.find({}, [], "json" if kind == "json" else "xml", first)
         list(in_xml(first, "oicInstanceId"))
-        trace({b"x-oracle-ics-instance-id": first, b"opc-request-id": first})
+        read_ids({b"x-oracle-ics-instance-id": first, b"opc-request-id": first})
         salvage_trace(b"HTTP/1.1 200 OK\r\nx-oracle-ics-instance-id: " + first)

@@ -145,7 +145,7 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
         changed = config(identity.url, second.url + "/other")
         gate.assembly = gate.parts.assemble(changed, gate.parts.load(changed))
         gate.forward.table = gate.assembly.table
-        for upstream in before.upstreams:
+        for upstream in before.pools:
             upstream.close()
         assert (await gate.get("/orders/7"))[2] == b"second"
         assert second.requests[0].target == "/other/7"

@@ -79,7 +79,7 @@ async def test_who_ends_within_a_request_has_left() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
         await caller.say(POST[:-1])
-        await until(lambda: gate.forward.under_way == 1)
+        await until(lambda: gate.forward.in_flight == 1)
         caller.writer.write_eof()
         [record] = await gate.recorded()
         assert record.error == "caller-gone"

@@ -10,23 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.proxy.fields import sort_fields
-from gateway.proxy.headers import CALLER, REPLY, kept_of, reply_lines, request_head, request_id, retry_after
-from gateway.proxy.replies import ReplyHead
-from gateway.proxy.requests import Limits, RequestHead, read_request
+from gateway.proxy.headers import (
+    REQUEST_RULES,
+    RESPONSE_RULES,
+    forwardable_response_fields,
+    request_head,
+    request_id,
+    response_lines,
+    retry_after,
+)
+from gateway.proxy.replies import ResponseHead
+from gateway.proxy.requests import RequestHead, RequestLimits, read_request
 
 HOST_LINE = b"Host: acme.example"
-LIMITS = Limits(uri=8192, field=16_384, fields=128, head=131_072, connections=1)
+LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=1)
 
 
 def read(*lines: str, method: str = "GET") -> RequestHead:
     """A caller's head as the server reads it."""
-    return read_request("\r\n".join([f"{method} /mine HTTP/1.1", *lines]).encode("latin-1"), LIMITS, CALLER)
+    return read_request("\r\n".join([f"{method} /mine HTTP/1.1", *lines]).encode("latin-1"), LIMITS, REQUEST_RULES)
 
 
 def sent(*lines: str, method: str = "GET", target: str = "/x") -> list[str]:
     """The head that goes upstream for a caller's head."""
     read_head = read(*lines, method=method)
-    assert read_head.fault is None
+    assert read_head.error is None
     head = request_head(read_head, target, HOST_LINE, request_id="id-1", bearer="tok")
     assert head.endswith(b"\r\n\r\n")
     return head[:-4].decode("latin-1").split("\r\n")
@@ -40,11 +48,11 @@ def passed(*lines: str, method: str = "GET") -> list[str]:
 
 def returned(*lines: str, cookies: bool = False, ranges: bool = False) -> list[str]:
     """The lines that a caller gets of a reply."""
-    fields = sort_fields([line.encode("latin-1") for line in lines], REPLY)
-    got = reply_lines(
-        ReplyHead(200, b"OK", *fields, length=None, chunked=False, bodyless=False, keep_alive=True),
+    fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
+    got = response_lines(
+        ResponseHead(200, b"OK", *fields, length=None, chunked=False, has_no_body=False, keep_alive=True),
         rename=lambda name, value: b"%b<%b>" % (name, value),
-        kept=kept_of(cookies=cookies, ranges=ranges),
+        kept=forwardable_response_fields(cookies=cookies, ranges=ranges),
     )
     assert not any(b"\r" in line or b"\n" in line for line in got)
     return [line.decode("latin-1") for line in got]
@@ -142,8 +150,8 @@ def test_connection_cannot_take_away_what_the_gateway_writes(named: str) -> None
 def test_connection_cannot_hide_a_page_from_the_browser_rule() -> None:
     page = ["Origin: https://evil.example", "Sec-Fetch-Site: cross-site"]
     head = read(*page, "Connection: origin, sec-fetch-site")
-    assert head.noted[b"origin"] == b"https://evil.example"
-    assert head.noted[b"sec-fetch-site"] == b"cross-site"
+    assert head.known_fields[b"origin"] == b"https://evil.example"
+    assert head.known_fields[b"sec-fetch-site"] == b"cross-site"
     assert head.lines == []
 
 
@@ -206,7 +214,7 @@ def test_a_request_id_is_one_visible_word(given: list[str], taken: str) -> None:
 
 def test_what_the_caller_identifies_itself_by_is_not_even_looked_at() -> None:
     head = read("Authorization: Basic c2VjcmV0", "Cookie: s=secret", "X-Api-Key: secret")
-    assert not {b"authorization", b"cookie"} & set(head.noted)
+    assert not {b"authorization", b"cookie"} & set(head.known_fields)
 
 
 NAMES = st.sampled_from(
@@ -379,4 +387,4 @@ def test_a_reply_without_retry_after_asks_for_nothing() -> None:
 
 
 def test_retry_after_is_looked_at_and_passes() -> None:
-    assert sort_fields([b"RETRY-AFTER: 5"], REPLY)[:2] == ([b"RETRY-AFTER: 5"], {b"retry-after": b"5"})
+    assert sort_fields([b"RETRY-AFTER: 5"], RESPONSE_RULES)[:2] == ([b"RETRY-AFTER: 5"], {b"retry-after": b"5"})

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.proxy.headers import CALLER
+from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.malformed import explain_malformed_head
-from gateway.proxy.requests import Limits, check_beginning, read_request
+from gateway.proxy.requests import RequestLimits, check_partial_head, read_request
 from tests.fakes.gate import scene
 
-LIMITS = Limits(uri=8192, field=16_384, fields=128, head=131_072, connections=1)
+LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=1)
 GOOD = b"GET / HTTP/1.1\r\n"
 
 EXPLAINED = [
@@ -57,7 +57,7 @@ EXPLAINED = [
 def test_the_first_fault_is_named_with_its_place(head: bytes, text: str) -> None:
     assert explain_malformed_head(head).startswith(text) or text in explain_malformed_head(head)
     with pytest.raises(BadRequest) as caught:
-        read_request(head, LIMITS, CALLER)
+        read_request(head, LIMITS, REQUEST_RULES)
     assert text in caught.value.detail
     assert text in caught.value.reason
 
@@ -85,7 +85,10 @@ def test_no_value_and_no_target_is_quoted(head: str) -> None:
 
 @given(st.binary(max_size=80), st.sampled_from([b"", GOOD, GOOD + b"Host: gw\r\n", b"GET /"]))
 def test_whatever_is_refused_has_an_explanation(data: bytes, first: bytes) -> None:
-    for read in (lambda: read_request(first + data, LIMITS, CALLER), lambda: check_beginning(first + data, 0, LIMITS)):
+    for read in (
+        lambda: read_request(first + data, LIMITS, REQUEST_RULES),
+        lambda: check_partial_head(first + data, 0, LIMITS),
+    ):
         try:
             read()
         except BadRequest as error:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from gateway.proxy.headers import CALLER
+from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.method_override import effective_method, overriding_methods
-from gateway.proxy.requests import Limits, read_request
+from gateway.proxy.requests import RequestLimits, read_request
 from tests.fakes.gate import scene
 from tests.fakes.upstream import reply
 
-LIMITS = Limits(uri=8192, field=8192, fields=100, head=65536, connections=100)
+LIMITS = RequestLimits(uri=8192, field=8192, fields=100, head=65536, connections=100)
 SPELLINGS = [
     *("X-HTTP-Method-Override", "x-http-method-override", "X_HTTP_METHOD_OVERRIDE", "X-Http_Method-oVERRIDE"),
     *("X-HTTP-Method", "X_HTTP_Method", "X-Method-Override", "X-METHOD_OVERRIDE", "x_method_override"),
@@ -17,7 +17,9 @@ SPELLINGS = [
 
 def overrides(*fields: str, target: str = "/orders/1", removed: tuple[bytes, ...] = ()) -> list[str]:
     head = "\r\n".join([f"GET {target} HTTP/1.1", "Host: gw", *fields])
-    return list(overriding_methods(read_request(head.encode(), LIMITS, CALLER).noted, target, removed=removed))
+    return list(
+        overriding_methods(read_request(head.encode(), LIMITS, REQUEST_RULES).known_fields, target, removed=removed)
+    )
 
 
 @pytest.mark.parametrize("name", SPELLINGS)

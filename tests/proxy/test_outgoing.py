@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.proxy.outgoing import Edits
+from gateway.proxy.outgoing import RequestEdits
 from tests.fakes.gate import scene
 
 FACTS = {
@@ -15,26 +15,26 @@ FACTS = {
 }
 
 
-def edits(**said: object) -> Edits:
+def edits(**said: object) -> RequestEdits:
     whole: dict[str, object] = {"fields": (), "removed": (), "parameters": (), **said}
-    made = Edits.of(**whole)  # type: ignore[arg-type] # a table of cases
+    made = RequestEdits.compile(**whole)  # type: ignore[arg-type] # a table of cases
     assert made is not None
     return made
 
 
 def test_a_route_that_changes_nothing_has_no_edits() -> None:
-    assert Edits.of(fields=(), removed=(), parameters=()) is None
+    assert RequestEdits.compile(fields=(), removed=(), parameters=()) is None
 
 
 def test_what_is_set_takes_the_place_of_the_callers_in_any_spelling() -> None:
     ours = edits(fields=(("X-User", "${client}/${route}"),))
     lines = [b"Accept: */*", b"x-user: root", b"X-USER: root", b"X_User: root", b"X-Users: many"]
-    assert ours.lines(lines, FACTS) == [b"Accept: */*", b"X-Users: many", b"X-User: 10.0.0.9/orders"]
+    assert ours.edit_lines(lines, FACTS) == [b"Accept: */*", b"X-Users: many", b"X-User: 10.0.0.9/orders"]
 
 
 def test_what_is_removed_is_left_out_in_any_spelling() -> None:
     ours = edits(removed=("X-Debug-Level",))
-    assert ours.lines([b"x-debug-level: 1", b"X_DEBUG-level: 1", b"X_Debug_Level: 1", b"X-Debug: 1"], FACTS) == [
+    assert ours.edit_lines([b"x-debug-level: 1", b"X_DEBUG-level: 1", b"X_Debug_Level: 1", b"X-Debug: 1"], FACTS) == [
         b"X-Debug: 1",
     ]
 
@@ -42,13 +42,13 @@ def test_what_is_removed_is_left_out_in_any_spelling() -> None:
 def test_what_is_set_cannot_be_said_by_a_caller_in_a_spelling_that_some_servers_take_for_it() -> None:
     ours = edits(fields=(("X-User-Name", "gateway"),))
     lines = [b"X-User_Name: root", b"X_User-Name: root", b"x_user_name: root"]
-    assert ours.lines(lines, FACTS) == [b"X-User-Name: gateway"]
+    assert ours.edit_lines(lines, FACTS) == [b"X-User-Name: gateway"]
 
 
 def test_every_variable_is_filled() -> None:
     names = ("request_id", "route", "client", "method", "path", "host")
     ours = edits(fields=(("X-All", " ".join(f"${{{name}}}" for name in names)),))
-    assert ours.lines([], FACTS) == [b"X-All: r-1 orders 10.0.0.9 GET /orders/1 gw:8080"]
+    assert ours.edit_lines([], FACTS) == [b"X-All: r-1 orders 10.0.0.9 GET /orders/1 gw:8080"]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_every_variable_is_filled() -> None:
     ],
 )
 def test_a_parameter_is_set_and_the_rest_of_the_query_stays_byte_for_byte(target: str, made: str) -> None:
-    assert edits(parameters=(("integrationInstance", "acme"),)).target(target, FACTS) == made
+    assert edits(parameters=(("integrationInstance", "acme"),)).edit_target(target, FACTS) == made
 
 
 def test_a_value_can_neither_end_the_parameter_nor_the_request_line() -> None:
     ours = edits(parameters=(("a b", "1&x=2 HTTP/1.1\r\n#é${path}"),))
-    assert ours.target("/", FACTS) == "/?a%20b=1%26x%3D2%20HTTP%2F1.1%0D%0A%23%C3%A9%2Forders%2F1"
+    assert ours.edit_target("/", FACTS) == "/?a%20b=1%26x%3D2%20HTTP%2F1.1%0D%0A%23%C3%A9%2Forders%2F1"
 
 
 async def test_on_the_wire() -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import socket
 
-from gateway.proxy.pace import Paced
+from gateway.proxy.pace import FlowControl
 
 
-async def behind(ours: socket.socket) -> tuple[Paced, asyncio.Transport]:
-    transport, paced = await asyncio.get_running_loop().create_connection(Paced, sock=ours)
+async def behind(ours: socket.socket) -> tuple[FlowControl, asyncio.Transport]:
+    transport, paced = await asyncio.get_running_loop().create_connection(FlowControl, sock=ours)
     transport.write(b"x" * 8_000_000)
-    assert paced.is_behind
+    assert paced.write_paused
     return paced, transport
 
 
@@ -17,13 +17,13 @@ async def test_who_takes_nothing_is_told_apart_from_who_takes() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         paced, transport = await behind(ours)
-        assert not await paced.has_taken(transport, 0.02)
-        waiting = asyncio.create_task(paced.has_taken(transport, 10))
+        assert not await paced.wait_writable(transport, 0.02)
+        waiting = asyncio.create_task(paced.wait_writable(transport, 10))
         theirs.settimeout(0)
         while not waiting.done():
             await asyncio.get_running_loop().sock_recv(theirs, 1 << 20)
         assert await waiting
-        assert not paced.is_behind
+        assert not paced.write_paused
         transport.abort()
 
 
@@ -32,6 +32,6 @@ async def test_a_wait_ends_where_no_room_will_ever_come() -> None:
     with theirs:
         paced, transport = await behind(ours)
         asyncio.get_running_loop().call_soon(paced.stop_waiting)
-        assert await paced.has_taken(transport, 10)
-        assert paced.is_behind
+        assert await paced.wait_writable(transport, 10)
+        assert paced.write_paused
         transport.abort()

@@ -6,55 +6,60 @@ from hypothesis import strategies as st
 
 from gateway.capacity import share_files
 from gateway.observe.episodes import QUIET, Episodes
-from gateway.proxy.places import Places, Refusal
+from gateway.proxy.places import ConnectionLimits, RefusalReason
 
 CALLER, OTHER = "192.0.2.1", "192.0.2.2"
 
 
-def entered(places: Places, *addresses: str | None) -> list[Refusal | None]:
-    return [places.enter(address, is_allowed=True) for address in addresses]
+def entered(places: ConnectionLimits, *addresses: str | None) -> list[RefusalReason | None]:
+    return [places.admit(address, is_allowed=True) for address in addresses]
 
 
 def test_one_address_leaves_room_for_others() -> None:
-    places = Places(4, refused=9, address_share=0.5)
-    assert entered(places, CALLER, CALLER, CALLER) == [None, None, Refusal.ADDRESS]
-    assert entered(places, OTHER, OTHER, OTHER) == [None, None, Refusal.LIMIT]
-    assert places.refusals == {Refusal.ADDRESS: 1, Refusal.LIMIT: 1}
+    places = ConnectionLimits(4, refused=9, address_share=0.5)
+    assert entered(places, CALLER, CALLER, CALLER) == [None, None, RefusalReason.ADDRESS]
+    assert entered(places, OTHER, OTHER, OTHER) == [None, None, RefusalReason.LIMIT]
+    assert places.refusals == {RefusalReason.ADDRESS: 1, RefusalReason.LIMIT: 1}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", None])
 def test_callers_of_this_machine_may_hold_all_places(address: str | None) -> None:
-    places = Places(4, refused=9, address_share=0.25)
-    assert entered(places, *[address] * 5) == [None, None, None, None, Refusal.LIMIT]
+    places = ConnectionLimits(4, refused=9, address_share=0.25)
+    assert entered(places, *[address] * 5) == [None, None, None, None, RefusalReason.LIMIT]
 
 
 def test_a_share_of_1_gives_one_address_all_places() -> None:
-    assert entered(Places(3, refused=9, address_share=1.0), *[CALLER] * 4) == [None, None, None, Refusal.LIMIT]
+    assert entered(ConnectionLimits(3, refused=9, address_share=1.0), *[CALLER] * 4) == [
+        None,
+        None,
+        None,
+        RefusalReason.LIMIT,
+    ]
 
 
 def test_the_smallest_share_is_one_connection() -> None:
-    assert entered(Places(3, refused=9, address_share=0.01), CALLER, CALLER) == [None, Refusal.ADDRESS]
+    assert entered(ConnectionLimits(3, refused=9, address_share=0.01), CALLER, CALLER) == [None, RefusalReason.ADDRESS]
 
 
 def test_addresses_of_one_ipv6_network_count_as_one() -> None:
-    places = Places(4, refused=9, address_share=0.25)
-    assert entered(places, "2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1") == [None, Refusal.ADDRESS, None]
-    assert entered(places, "fe80::1%eth0", "fe80::2%eth0") == [None, Refusal.ADDRESS]
+    places = ConnectionLimits(4, refused=9, address_share=0.25)
+    assert entered(places, "2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1") == [None, RefusalReason.ADDRESS, None]
+    assert entered(places, "fe80::1%eth0", "fe80::2%eth0") == [None, RefusalReason.ADDRESS]
 
 
 def test_mapped_ipv4_addresses_are_told_apart() -> None:
-    places = Places(4, refused=9, address_share=0.25)
-    assert entered(places, f"::ffff:{CALLER}", f"::ffff:{OTHER}", CALLER) == [None, None, Refusal.ADDRESS]
+    places = ConnectionLimits(4, refused=9, address_share=0.25)
+    assert entered(places, f"::ffff:{CALLER}", f"::ffff:{OTHER}", CALLER) == [None, None, RefusalReason.ADDRESS]
 
 
 def test_who_leaves_gives_its_place_back() -> None:
-    places = Places(2, refused=1, address_share=0.5)
+    places = ConnectionLimits(2, refused=1, address_share=0.5)
     refusals = entered(places, CALLER, CALLER)
     crowded = [places.is_crowded]
-    refusals += [places.enter(CALLER, is_allowed=False)]
+    refusals += [places.admit(CALLER, is_allowed=False)]
     crowded += [places.is_crowded]
     for refusal in refusals:
-        places.leave(CALLER, refusal)
+        places.release(CALLER, refusal)
     assert [*crowded, places.is_crowded] == [False, True, False]
     assert (places.admitted, places.turned_away) == (0, 0)
     assert entered(places, CALLER) == [None]

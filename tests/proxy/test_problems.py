@@ -16,8 +16,8 @@ from gateway.errors import (
     TokenUnavailable,
 )
 from gateway.proxy.fields import sort_fields
-from gateway.proxy.headers import CALLER
-from gateway.proxy.problems import REASONS, SOAP_11, SOAP_12, problem, soap_of, soap_version, status_of
+from gateway.proxy.headers import REQUEST_RULES
+from gateway.proxy.problems import REASONS, SOAP_11, SOAP_12, build_problem, detect_soap, soap_version, status_of
 
 CONTRACT = {
     "bad-request": (400, "caller"),
@@ -41,7 +41,7 @@ CAUSE = "s3cr3t cause"
 
 
 def told(error: GatewayError, *, soap: str = "") -> tuple[dict[str, str], bytes]:
-    lines, body = problem(error, request_id="id-1", soap=soap)
+    lines, body = build_problem(error, request_id="id-1", soap=soap)
     assert not any(b"\r" in line or b"\n" in line for line in lines)
     fields = dict(line.decode().split(": ", 1) for line in lines)
     assert len(fields) == len(lines)
@@ -126,7 +126,7 @@ def test_the_text_of_a_cause_is_never_told(soap: str) -> None:
 
 
 def test_a_caller_s_request_id_cannot_write_xml() -> None:
-    _, body = problem(NoRoute(), request_id="</requestId><evil/>", soap=SOAP_11)
+    _, body = build_problem(NoRoute(), request_id="</requestId><evil/>", soap=SOAP_11)
     assert b"<evil" not in body
     ET.fromstring(body)
 
@@ -178,8 +178,8 @@ def test_retry_after_is_whole_seconds_and_never_too_few(error: GatewayError, wai
     ],
 )
 def test_a_soap_caller_is_known_by_its_head(lines: list[str], soap: str) -> None:
-    _, noted, _ = sort_fields([line.encode() for line in lines], CALLER)
+    _, noted, _ = sort_fields([line.encode() for line in lines], REQUEST_RULES)
     assert soap_version(noted) == soap
     head = "\r\n".join(["POST /x HTTP/1.1", "Host: gw", *lines, "X-Cut: of"])
-    assert soap_of(head.encode()) == soap
-    assert soap_of(head.replace("\r\n", "\n").encode()) == soap
+    assert detect_soap(head.encode()) == soap
+    assert detect_soap(head.replace("\r\n", "\n").encode()) == soap

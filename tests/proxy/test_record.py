@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from gateway.observe.record import Record
-from gateway.observe.stamp import stamp
+from gateway.observe.stamp import timestamp
 from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import Talk, Upstream, reply
@@ -16,7 +16,7 @@ async def test_a_record_says_what_happened() -> None:
     async with scene(reply(202, b"fine", *ids)) as (gate, _, _):
         await gate.post(b"hello", "X-Request-Id: mine", target="/orders/1?secret=x")
         [record] = gate.records
-        assert stamp(began) <= record.time <= stamp(time.time())
+        assert timestamp(began) <= record.time <= timestamp(time.time())
         assert (record.request_id, record.route, record.credential) == ("mine", "orders", "app")
         assert (record.client, record.method, record.path) == ("127.0.0.1", "POST", "/orders/1")
         assert (record.status, record.upstream_status, record.attempts) == (202, 202, 1)
@@ -68,7 +68,7 @@ async def test_a_record_that_cannot_be_written_leaves_no_request_under_way() -> 
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await asyncio.wait({connection.task})
         assert isinstance(connection.task.exception(), OSError)
-        assert (gate.forward.under_way, gate.forward.idle.is_set(), connection.is_serving) == (0, True, False)
+        assert (gate.forward.in_flight, gate.forward.idle.is_set(), connection.is_serving) == (0, True, False)
 
 
 async def test_a_reply_that_breaks_keeps_its_status_and_names_its_error() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.fields import Malformed
-from gateway.proxy.headers import REPLY
-from gateway.proxy.replies import MAX_INTERIM, ReplyReader
+from gateway.proxy.fields import MalformedMessage
+from gateway.proxy.headers import RESPONSE_RULES
+from gateway.proxy.replies import MAX_INTERIM, ResponseParser
 
 LIMIT = 2048
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -373,11 +373,11 @@ class Seen:
     error: str | None
 
 
-def begun(*, to_head: bool = False) -> ReplyReader:
+def begun(*, to_head: bool = False) -> ResponseParser:
     """A reader that waits for a reply, and has read another one before."""
-    reader = ReplyReader(REPLY, head_limit=LIMIT)
+    reader = ResponseParser(RESPONSE_RULES, head_limit=LIMIT)
     reader.feed(USED)
-    assert (reader.excess, len(reader.body)) == (True, 1)
+    assert (reader.trailing_data, len(reader.body)) == (True, 1)
     reader.begin(to_head=to_head)
     return reader
 
@@ -391,9 +391,9 @@ def read(raw: bytes, cuts: list[int], *, to_head: bool = False) -> Seen:
             if start < stop:
                 reader.feed(raw[start:stop])
         reader.end()
-    except Malformed as broken:
+    except MalformedMessage as broken:
         error = str(broken)
-    return Seen(reader.head, b"".join(reader.body), reader.complete, reader.excess, reader.reusable, error)
+    return Seen(reader.head, b"".join(reader.body), reader.complete, reader.trailing_data, reader.can_keep_alive, error)
 
 
 def test_the_table_is_as_long_as_promised() -> None:
@@ -412,7 +412,7 @@ def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
     assert reader.head.status == case.status
     assert b"".join(reader.body) == case.body
     assert reader.complete
-    assert (reader.excess, reader.reusable) == (case.excess, case.reusable)
+    assert (reader.trailing_data, reader.can_keep_alive) == (case.excess, case.reusable)
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"RFC {case.section}: {case.name}")
@@ -473,9 +473,9 @@ def test_fields_are_sorted_and_keep_their_order_and_spelling() -> None:
     reader = begun()
     reader.feed(b"\r\n".join([b"HTTP/1.1 200 Fine  indeed", *lines, b"", b""]))
     assert reader.head is not None
-    assert reader.head.passed == lines[:4]
-    assert reader.head.noted == {b"date": b"now", b"content-length": b"0"}
-    assert reader.head.held == [(b"location", b"Location: /")]
+    assert reader.head.forwarded_lines == lines[:4]
+    assert reader.head.known_fields == {b"date": b"now", b"content-length": b"0"}
+    assert reader.head.deferred == [(b"location", b"Location: /")]
     assert reader.head.reason == b"Fine  indeed"
 
 
@@ -483,16 +483,16 @@ def test_an_interim_head_leaves_nothing_behind() -> None:
     reader = begun()
     reader.feed(INTERIM + sized(0, b"", line=b"HTTP/1.1 201 Made"))
     assert reader.head is not None
-    assert (reader.head.reason, reader.head.passed, reader.head.held) == (b"Made", [], [])
-    assert reader.head.noted == {b"content-length": b"0"}
+    assert (reader.head.reason, reader.head.forwarded_lines, reader.head.deferred) == (b"Made", [], [])
+    assert reader.head.known_fields == {b"content-length": b"0"}
 
 
 def test_trailers_never_reach_the_fields() -> None:
     reader = begun()
     reader.feed(CHUNKED + b"0\r\nX-Late: 1\r\nSet-Cookie: a=b\r\nDate: late\r\n\r\n")
     assert reader.head is not None
-    assert (reader.head.passed, reader.head.held) == ([], [])
-    assert reader.head.noted == {b"transfer-encoding": b"chunked"}
+    assert (reader.head.forwarded_lines, reader.head.deferred) == ([], [])
+    assert reader.head.known_fields == {b"transfer-encoding": b"chunked"}
 
 
 def test_the_bytes_of_heads_are_counted_and_none_behind_them() -> None:
@@ -514,12 +514,12 @@ def test_the_bytes_of_heads_are_counted_and_none_behind_them() -> None:
     ],
 )  # fmt: skip
 def test_nobody_waits_for_a_head_that_comes_to_no_good_end(raw: bytes) -> None:
-    def feed(reader: ReplyReader, size: int) -> None:
+    def feed(reader: ResponseParser, size: int) -> None:
         for at in range(0, len(raw), size):
             reader.feed(raw[at : at + size])
 
     for size in (len(raw), 1):
-        with pytest.raises(Malformed):
+        with pytest.raises(MalformedMessage):
             feed(begun(), size)
 
 
@@ -529,7 +529,7 @@ def test_what_stands_between_chunks_has_a_limit(endless: bytes) -> None:
     reader.feed(CHUNKED)
     reader.feed(endless[: LIMIT // 2])
     reader.feed(endless[LIMIT // 2 : LIMIT])
-    with pytest.raises(Malformed, match="too much between"):
+    with pytest.raises(MalformedMessage, match="too much between"):
         reader.feed(endless[LIMIT:])
 
 
@@ -539,7 +539,7 @@ def test_many_small_chunks_have_no_limit() -> None:
     for _ in range(LIMIT):
         reader.feed(b"1\r\nx\r\n")
     reader.feed(b"0\r\n\r\n")
-    assert reader.reusable
+    assert reader.can_keep_alive
     assert b"".join(reader.body) == b"x" * LIMIT
 
 
@@ -554,6 +554,6 @@ def test_a_counted_body_is_passed_on_uncopied() -> None:
 def test_bytes_after_completion_are_told_and_not_read() -> None:
     reader = begun()
     reader.feed(sized(0, b""))
-    assert reader.reusable
+    assert reader.can_keep_alive
     reader.feed(sized(4, b"evil"))
-    assert (reader.excess, reader.reusable, reader.body) == (True, False, [])
+    assert (reader.trailing_data, reader.can_keep_alive, reader.body) == (True, False, [])

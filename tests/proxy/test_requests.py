@@ -8,17 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
-from gateway.proxy.fields import Kind, Kinds
-from gateway.proxy.headers import CALLER
-from gateway.proxy.requests import METHOD_AND_VERSION, Limits, RequestHead, check_beginning, read_request
+from gateway.proxy.fields import FieldAction, FieldRules
+from gateway.proxy.headers import REQUEST_RULES
+from gateway.proxy.requests import METHOD_AND_VERSION, RequestHead, RequestLimits, check_partial_head, read_request
 
-LIMITS = Limits(uri=60, field=80, fields=5, head=400, connections=1)
+LIMITS = RequestLimits(uri=60, field=80, fields=5, head=400, connections=1)
 LINE = b"GET /x HTTP/1.1"
 LOOK_BACK = 3  # bytes of what was looked at that a new look begins with, as the server has it
 
 
-def read(*lines: str, first: str = "GET /x HTTP/1.1", limits: Limits = LIMITS) -> RequestHead:
-    return read_request("\r\n".join([first, *lines]).encode("latin-1"), limits, CALLER)
+def read(*lines: str, first: str = "GET /x HTTP/1.1", limits: RequestLimits = LIMITS) -> RequestHead:
+    return read_request("\r\n".join([first, *lines]).encode("latin-1"), limits, REQUEST_RULES)
 
 
 def refusal(act: Callable[[], object]) -> str | None:
@@ -47,8 +47,8 @@ def refusal(act: Callable[[], object]) -> str | None:
 )
 def test_a_request_line_is_taken_as_it_is(line: str, method: str, target: str, *, modern: bool) -> None:
     head = read(first=line)
-    assert (head.method, head.target, head.modern) == (method, target, modern)
-    assert (head.lines, head.noted, head.length, head.chunked, head.fault) == ([], {}, None, False, None)
+    assert (head.method, head.target, head.is_http11) == (method, target, modern)
+    assert (head.lines, head.known_fields, head.length, head.chunked, head.error) == ([], {}, None, False, None)
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_what_is_no_request_line_is_refused(line: str) -> None:
 
 
 def test_fields_are_sorted_by_the_table_that_is_given() -> None:
-    kinds = Kinds({b"a": Kind.NOTE, b"b": Kind.DROP, b"c": Kind.SHOW})
+    kinds = FieldRules({b"a": FieldAction.CONSUME, b"b": FieldAction.DROP, b"c": FieldAction.INSPECT})
     head = read_request(LINE + b"\r\nA: 1\r\nb: 2\r\nC:3\r\nD:  4\r\na: 5", LIMITS, kinds)
-    assert (head.lines, head.noted) == ([b"C:3", b"D:  4"], {b"a": b"1, 5", b"c": b"3"})
+    assert (head.lines, head.known_fields) == ([b"C:3", b"D:  4"], {b"a": b"1, 5", b"c": b"3"})
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_a_field_that_leaves_a_doubt_is_refused(line: str) -> None:
 def test_fields_that_connection_names_stay_behind_but_are_still_known() -> None:
     head = read("Origin: http://a", "X-Mine: 1", "Connection: x-mine, ORIGIN, via", "Via: 1.0 fred")
     assert head.lines == []
-    assert head.noted[b"origin"] == b"http://a"
-    assert b"via" not in head.noted
+    assert head.known_fields[b"origin"] == b"http://a"
+    assert b"via" not in head.known_fields
 
 
 def test_a_head_shows_nothing_of_itself() -> None:
@@ -121,7 +121,7 @@ def test_a_head_shows_nothing_of_itself() -> None:
 )
 def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None, chunked: bool, has_body: bool) -> None:
     head = read(*lines)
-    assert head.fault is None
+    assert head.error is None
     assert (head.length, head.chunked, head.has_body) == (length, chunked, has_body)
 
 
@@ -150,7 +150,7 @@ def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None,
 )  # fmt: skip
 def test_framing_or_an_upgrade_that_leaves_a_doubt_is_a_fault(lines: list[str]) -> None:
     head = read(*lines, first="POST /whose HTTP/1.1")
-    assert isinstance(head.fault, BadRequest)
+    assert isinstance(head.error, BadRequest)
     assert (head.method, head.target) == ("POST", "/whose")
     assert (head.length, head.chunked, head.has_body) == (None, False, False)
 
@@ -158,25 +158,25 @@ def test_framing_or_an_upgrade_that_leaves_a_doubt_is_a_fault(lines: list[str]) 
 @pytest.mark.parametrize("value", ["TLS/1.2", "h2c, TLS/1.2", "HTTP/2.0", "h2c", "", "websockets", "x-websocket/1"])
 def test_any_other_upgrade_is_ignored(value: str) -> None:
     head = read("Connection: Upgrade, HTTP2-Settings", f"Upgrade: {value}", "HTTP2-Settings: AAMA", "A: 1")
-    assert (head.fault, head.lines, head.keeps_alive) == (None, [b"A: 1"], True)
+    assert (head.error, head.lines, head.keeps_alive) == (None, [b"A: 1"], True)
 
 
 def test_http_1_0_knows_no_upgrade() -> None:
-    assert read("Upgrade: websocket", "Connection: upgrade", first="GET / HTTP/1.0").fault is None
+    assert read("Upgrade: websocket", "Connection: upgrade", first="GET / HTTP/1.0").error is None
 
 
 def test_http_1_0_needs_a_length_with_methods_that_have_a_body() -> None:
     for method in ("POST", "PUT", "PATCH"):
-        fault = read(first=f"{method} / HTTP/1.0").fault
+        fault = read(first=f"{method} / HTTP/1.0").error
         assert isinstance(fault, BadRequest)
         assert "Content-Length" in fault.detail
-        assert read("Content-Length: 0", first=f"{method} / HTTP/1.0").fault is None
-        assert read(first=f"{method} / HTTP/1.1").fault is None
+        assert read("Content-Length: 0", first=f"{method} / HTTP/1.0").error is None
+        assert read(first=f"{method} / HTTP/1.1").error is None
 
 
 def test_http_1_0_knows_no_chunks() -> None:
-    assert isinstance(read("Transfer-Encoding: chunked", first="POST / HTTP/1.0").fault, BadRequest)
-    assert read("Content-Length: 5", first="POST / HTTP/1.0").fault is None
+    assert isinstance(read("Transfer-Encoding: chunked", first="POST / HTTP/1.0").error, BadRequest)
+    assert read("Content-Length: 5", first="POST / HTTP/1.0").error is None
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_http_1_0_knows_no_chunks() -> None:
 def test_a_caller_may_wait_for_an_invitation(value: str | None, *, modern: bool, waits: bool) -> None:
     lines = ["Content-Length: 1", *([f"Expect: {value}"] if value else [])]
     head = read(*lines, first=f"POST / HTTP/1.{modern:d}")
-    assert head.fault is None
+    assert head.error is None
     assert head.expects_continue is waits
 
 
 @pytest.mark.parametrize("value", ["200-ok", "", "100-continue, x", "100-continuee"])
 def test_any_other_expectation_fails(value: str) -> None:
-    assert isinstance(read(f"Expect: {value}").fault, ExpectationFailed)
+    assert isinstance(read(f"Expect: {value}").error, ExpectationFailed)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_target_too_long_is_told_before_fields_too_large() -> None:
     ],
 )  # fmt: skip
 def test_a_sound_beginning_is_awaited(window: bytes) -> None:
-    assert refusal(lambda: check_beginning(window, 0, LIMITS)) is None
+    assert refusal(lambda: check_partial_head(window, 0, LIMITS)) is None
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_a_sound_beginning_is_awaited(window: bytes) -> None:
     ],
 )
 def test_what_comes_to_no_good_end_is_not_awaited(window: bytes, error: type[GatewayError]) -> None:
-    assert refusal(lambda: check_beginning(window, 0, LIMITS)) == error.code
+    assert refusal(lambda: check_partial_head(window, 0, LIMITS)) == error.code
     assert outcome(window, list(range(len(window)))) == error.code
 
 
@@ -291,8 +291,8 @@ def outcome(data: bytes, cuts: list[int]) -> str | RequestHead | None:
             window += data[start:stop]
             end = window.find(b"\r\n\r\n", seen)
             if end >= 0:
-                return read_request(window[:end], LIMITS, CALLER)
-            check_beginning(window, seen, LIMITS)
+                return read_request(window[:end], LIMITS, REQUEST_RULES)
+            check_partial_head(window, seen, LIMITS)
             seen = max(0, len(window) - LOOK_BACK)
     except GatewayError as error:
         return error.code
@@ -303,7 +303,16 @@ def verdict(data: bytes, cuts: list[int]) -> object:
     """A head's parts, or whether it was refused: of two faults either may be told first."""
     came = outcome(data, cuts)
     if isinstance(came, RequestHead):
-        return came.method, came.target, came.modern, came.lines, came.noted, came.length, came.chunked, str(came.fault)
+        return (
+            came.method,
+            came.target,
+            came.is_http11,
+            came.lines,
+            came.known_fields,
+            came.length,
+            came.chunked,
+            str(came.error),
+        )
     return None if came is None else "refused"
 
 

@@ -294,7 +294,7 @@ async def test_a_bomb_waits_for_a_caller_that_is_slow_to_take_it() -> None:
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await caller.head()
         [connection] = at.gate.server.connections
-        await until(lambda: connection.is_behind)
+        await until(lambda: connection.write_paused)
         assert connection._transport is not None
         assert connection._transport.get_write_buffer_size() < 2_000_000
         caller.reset()

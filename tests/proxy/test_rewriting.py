@@ -6,22 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.rewriting import Here, Names
-from gateway.proxy.routing import Base
+from gateway.proxy.rewriting import RequestContext, UrlMap
+from gateway.proxy.routing import UpstreamUrl
 
 HOST = "acme.integration.us-phoenix-1.ocp.oraclecloud.com"
 FLOW = "/ic/api/integration/v1/flows/rest/ORDERS/1.0"
-ORDERS = Base.of(f"https://{HOST}{FLOW}/")
-DESIGN = Base.of("https://design.example:8443/ic/api/")
-ROOT = Base.of("https://all.example/ic")
-NAMES = Names.of(
-    [(ORDERS, "/orders"), (DESIGN, "/design/"), (Base.of(f"https://{HOST}{FLOW}/items"), "/items"), (ROOT, "")]
+ORDERS = UpstreamUrl.parse(f"https://{HOST}{FLOW}/")
+DESIGN = UpstreamUrl.parse("https://design.example:8443/ic/api/")
+ROOT = UpstreamUrl.parse("https://all.example/ic")
+NAMES = UrlMap.from_routes(
+    [
+        (ORDERS, "/orders"),
+        (DESIGN, "/design/"),
+        (UpstreamUrl.parse(f"https://{HOST}{FLOW}/items"), "/items"),
+        (ROOT, ""),
+    ]
 )
 GATE = "http://gw:8080"
 
 
-def renamed(url: str, *, own: Base = ORDERS, public: str = GATE, named: str = "") -> str:
-    return NAMES.rename(url, Here(own, public, named))
+def renamed(url: str, *, own: UpstreamUrl = ORDERS, public: str = GATE, named: str = "") -> str:
+    return NAMES.rewrite(url, RequestContext(own, public, named))
 
 
 @pytest.mark.parametrize(
@@ -114,10 +119,15 @@ def test_a_path_never_turns_into_a_host(url: str, public: str, name: str) -> Non
     ("home", "path"), [("/b", "/b/17"), ("/b/", "/b/17"), ("/a", "/a/17"), (None, "/a/17"), ("", "/17")]
 )
 def test_of_routes_that_share_an_upstream_the_one_that_answered_counts(home: str | None, path: str) -> None:
-    names = Names.of([(ORDERS, "/a"), (Base.of(f"https://{HOST}{FLOW}"), "/b"), (DESIGN, "/design")])
-    assert names.rename(f"https://{HOST}{FLOW}/17", Here(ORDERS, "", home=home)) == path
-    assert names.rename("https://design.example:8443/ic/api/x", Here(ORDERS, "", home=home)) == "/design/x"
-    assert names.rename_link(f"<{FLOW}/17>", Here(ORDERS, "", home=home)) == f"<{path}>"
+    names = UrlMap.from_routes(
+        [(ORDERS, "/a"), (UpstreamUrl.parse(f"https://{HOST}{FLOW}"), "/b"), (DESIGN, "/design")]
+    )
+    assert names.rewrite(f"https://{HOST}{FLOW}/17", RequestContext(ORDERS, "", route_path=home)) == path
+    assert (
+        names.rewrite("https://design.example:8443/ic/api/x", RequestContext(ORDERS, "", route_path=home))
+        == "/design/x"
+    )
+    assert names.rewrite_link(f"<{FLOW}/17>", RequestContext(ORDERS, "", route_path=home)) == f"<{path}>"
 
 
 @pytest.mark.parametrize(
@@ -159,14 +169,16 @@ def test_a_public_url_may_have_a_path(url: str, name: str) -> None:
 
 @pytest.mark.parametrize("start", ["https://d.example:443", "http://D.example"])
 def test_what_is_on_the_design_host_belongs_to_the_upstream_s_route(start: str) -> None:
-    api, other = Base.of(f"https://{HOST}/ic/api/"), Base.of("https://d.example/ic/api/own")
-    design = Base.of("https://d.example/ic/api/")
-    names = Names.of([(api, "/api/"), (api, "/again"), (other, "/own")], designs=[(api, design), (ORDERS, design)])
-    assert names.rename(f"{start}/ic/api/x?y", Here(other, GATE)) == f"{GATE}/api/x?y"
-    assert names.rename(f"{start}/ic/api/x", Here(api, GATE, home="/again")) == f"{GATE}/again/x"
-    assert names.rename(f"{start}/ic/api/own/x", Here(api, GATE)) == f"{GATE}/own/x"
-    assert names.rename(f"{start}/ic/apix", Here(api, GATE)) == f"{start}/ic/apix"
-    assert names.rename(f"{start}/ic/api/x", Here(api, "", f"http://{HOST}")) == f"http://{HOST}/ic/api/x"
+    api, other = UpstreamUrl.parse(f"https://{HOST}/ic/api/"), UpstreamUrl.parse("https://d.example/ic/api/own")
+    design = UpstreamUrl.parse("https://d.example/ic/api/")
+    names = UrlMap.from_routes(
+        [(api, "/api/"), (api, "/again"), (other, "/own")], designs=[(api, design), (ORDERS, design)]
+    )
+    assert names.rewrite(f"{start}/ic/api/x?y", RequestContext(other, GATE)) == f"{GATE}/api/x?y"
+    assert names.rewrite(f"{start}/ic/api/x", RequestContext(api, GATE, route_path="/again")) == f"{GATE}/again/x"
+    assert names.rewrite(f"{start}/ic/api/own/x", RequestContext(api, GATE)) == f"{GATE}/own/x"
+    assert names.rewrite(f"{start}/ic/apix", RequestContext(api, GATE)) == f"{start}/ic/apix"
+    assert names.rewrite(f"{start}/ic/api/x", RequestContext(api, "", f"http://{HOST}")) == f"http://{HOST}/ic/api/x"
 
 
 # A caller that has the gateway as its HTTP proxy: OIC's names are right, in its own spelling --------------------------
@@ -216,7 +228,7 @@ def test_other_upstreams_are_named_so_that_a_proxy_s_caller_comes_back(url: str,
     ],
 )
 def test_every_target_of_a_link_is_renamed_and_nothing_else(value: str, name: str) -> None:
-    assert NAMES.rename_link(value, Here(ORDERS, GATE)) == name
+    assert NAMES.rewrite_link(value, RequestContext(ORDERS, GATE)) == name
 
 
 @pytest.mark.parametrize(
@@ -224,8 +236,8 @@ def test_every_target_of_a_link_is_renamed_and_nothing_else(value: str, name: st
 )
 def test_a_flood_is_read_once(flood: str) -> None:
     value = flood * (256 * 1024 // len(flood))
-    assert NAMES.rename_link(value, Here(ORDERS, GATE)) == value
-    assert NAMES.rename(FLOW + value, Here(ORDERS, GATE))
+    assert NAMES.rewrite_link(value, RequestContext(ORDERS, GATE)) == value
+    assert NAMES.rewrite(FLOW + value, RequestContext(ORDERS, GATE))
 
 
 @given(
@@ -235,8 +247,8 @@ def test_a_flood_is_read_once(flood: str) -> None:
 )
 def test_anything_can_be_asked_and_fits_into_a_field(url: str, public: str, named: str) -> None:
     for text in (url, f"https://{HOST}{FLOW}/{url}", f"//{HOST}{url}"):
-        name = NAMES.rename(text, Here(ORDERS, public, named))
-        link = NAMES.rename_link(text, Here(ORDERS, public, named))
+        name = NAMES.rewrite(text, RequestContext(ORDERS, public, named))
+        link = NAMES.rewrite_link(text, RequestContext(ORDERS, public, named))
         assert set(name + link) <= set(text + GATE + named + "/orders/items/design.http:<>")
 
 

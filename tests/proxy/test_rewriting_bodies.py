@@ -6,8 +6,8 @@ from urllib.parse import quote
 import pytest
 from lxml import etree
 
-from gateway.proxy.rewriting import Here, Names, Plan, Rewriter
-from gateway.proxy.routing import Base
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap
+from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.documents import DESIGN, FLOW, GATE, HOST, ORDERS, U, text
 
 
@@ -118,8 +118,8 @@ def test_what_is_not_ours_stays(url: str, kind: str) -> None:
 
 
 # The whole authority counts, whatever ends it in its document. A root upstream: then no path is needed to be ours.
-ROOT = Base.of(f"https://{HOST}/")
-AT_ROOT = Names.of([(ROOT, "/all")])
+ROOT = UpstreamUrl.parse(f"https://{HOST}/")
+AT_ROOT = UrlMap.from_routes([(ROOT, "/all")])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ AT_ROOT = Names.of([(ROOT, "/all")])
     ],
 )
 def test_a_url_of_another_authority_stays(kind: str, start: str) -> None:
-    here = Here(ROOT, GATE, home="/all")
+    here = RequestContext(ROOT, GATE, route_path="/all")
     for body in (
         f'["{start}"]',
         f'{{"a": "see {start}/x"}}',
@@ -154,7 +154,7 @@ def test_a_url_of_another_authority_stays(kind: str, start: str) -> None:
         f"a: {start}\n",
     ):
         assert text(body, kind) == body
-        rewriter = Rewriter(Plan(kind, "", ""), AT_ROOT, here)
+        rewriter = Rewriter(RewritePlan(kind, "", ""), AT_ROOT, here)
         seen = b"".join(b"".join(out) for step in (rewriter.feed([body.encode()]), rewriter.end()) for out in step)
         assert seen.decode() == body
 
@@ -176,9 +176,9 @@ def test_a_quote_ends_a_url_that_is_not_all_of_its_attribute(end: str) -> None:
 def test_a_path_is_renamed_where_a_link_is_promised(name: str) -> None:
     assert text(f'{{"{name}" : "{FLOW}/1"}}') == f'{{"{name}" : "/orders/1"}}'
     assert text(f'{{"{name}":"{FLOW}/1"}}'.replace("/", "\\/")) == f'{{"{name}":"\\/orders\\/1"}}'
-    assert text(f'{{"{name}":"{FLOW}/1"}}', here=Here(ORDERS, "https://gw.example/oic", home="/orders")) == (
-        f'{{"{name}":"/oic/orders/1"}}'
-    )
+    assert text(
+        f'{{"{name}":"{FLOW}/1"}}', here=RequestContext(ORDERS, "https://gw.example/oic", route_path="/orders")
+    ) == (f'{{"{name}":"/oic/orders/1"}}')
     assert text(f'{{"{name}":"{FLOW}/a b"}}') == f'{{"{name}":"{FLOW}/a b"}}'
 
 
@@ -289,5 +289,5 @@ def test_yaml_values_are_renamed_and_keys_stay(body: str, name: str) -> None:
 
 
 def test_a_caller_that_named_oic_itself_gets_oic_s_names_in_its_spelling() -> None:
-    here = Here(ORDERS, "", f"http://{HOST}", "/orders/")
+    here = RequestContext(ORDERS, "", f"http://{HOST}", "/orders/")
     assert text(f'["{U}/1", "{FLOW}"]', here=here) == f'["http://{HOST}{FLOW}/1", "{FLOW}"]'

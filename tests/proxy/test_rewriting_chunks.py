@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.proxy.rewriting import Plan, Rewriter
+from gateway.proxy.rewriting import RewritePlan, Rewriter
 from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten
 
 ATOMS = [
@@ -143,7 +143,7 @@ def test_a_url_without_an_end_is_settled_on_its_bound() -> None:
 
 
 def test_pieces_without_urls_pass_as_the_objects_that_they_are() -> None:
-    rewriter = Rewriter(Plan("json", "utf-8", ""), NAMES, HERE)
+    rewriter = Rewriter(RewritePlan("json", "utf-8", ""), NAMES, HERE)
     pieces = [b'{"a":"' + b"x" * 5000 + b'"}', b"," * 70000, b'["https://x.example/"]']
     for piece in pieces:
         assert next(out for step in rewriter.feed([piece]) for out in step) is piece

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.proxy.fields import Malformed
-from gateway.proxy.rewriting import Plan, Rewriter, begins_readable, plan
+from gateway.proxy.fields import MalformedMessage
+from gateway.proxy.rewriting import RewritePlan, Rewriter, begins_readable, make_plan
 from tests.fakes.documents import ALL, FLOW, GATE, HERE, NAMES, U, rewritten, text
 
 # Content codings ------------------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def test_codings_are_taken_off_in_any_chunking(coding: str, packed: bytes) -> No
     for step in (1, 2, 3, 1000, len(packed)):
         assert rewritten(packed, coding=coding, cuts=range(0, len(packed), step)) == NAMED
     assert rewritten(b"", coding=coding) == b""
-    assert begins_readable(Plan("json", "", coding), packed[:20])
+    assert begins_readable(RewritePlan("json", "", coding), packed[:20])
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
@@ -47,7 +47,7 @@ def test_broken_cut_or_continued_codings_are_malformed(coding: str) -> None:
     more = [packed + b"\x00\x00"] if coding == "deflate" else [packed + b"\x00\x1f", packed + b"\x00x"]
     for body in (packed[:-1], packed[:1], packed[:100], packed + b"x", broken, *more):
         for cuts in ((), range(len(body))):
-            with pytest.raises(Malformed):
+            with pytest.raises(MalformedMessage):
                 rewritten(body, coding=coding, cuts=cuts)
 
 
@@ -60,10 +60,10 @@ def test_what_a_member_of_gzip_is_filled_up_with_counts_for_nothing() -> None:
 
 def test_what_is_not_compressed_is_seen_at_its_beginning() -> None:
     for coding in ("gzip", "deflate"):
-        assert not begins_readable(Plan("json", "", coding), b'{"plain": 1}')
-        assert begins_readable(Plan("json", "", coding), b"")
-    assert begins_readable(Plan("json", "", ""), b"anything")
-    assert not begins_readable(Plan("json", "", "gzip"), b"\x1f\x8c")
+        assert not begins_readable(RewritePlan("json", "", coding), b'{"plain": 1}')
+        assert begins_readable(RewritePlan("json", "", coding), b"")
+    assert begins_readable(RewritePlan("json", "", ""), b"anything")
+    assert not begins_readable(RewritePlan("json", "", "gzip"), b"\x1f\x8c")
 
 
 @pytest.mark.parametrize(("filling", "count"), [(b" ", 80), (b'"/', 1), (b"https://x/ ", 1)])
@@ -71,7 +71,7 @@ def test_a_bomb_stays_small(filling: bytes, count: int) -> None:
     packer = zlib.compressobj(wbits=31)
     block = filling * (256 * 1024 // len(filling))
     packed = b"".join(packer.compress(block) for _ in range(count)) + packer.flush()
-    rewriter = Rewriter(Plan("xml", "utf-8", "gzip"), NAMES, HERE)
+    rewriter = Rewriter(RewritePlan("xml", "utf-8", "gzip"), NAMES, HERE)
     size = largest = 0
     tracemalloc.start()
     try:
@@ -151,15 +151,15 @@ def test_xml_may_declare_its_character_set_itself(declared: str, *, is_read: boo
 @pytest.mark.parametrize(
     ("content_type", "coding", "expected"),
     [
-        (b"application/json", None, Plan("json", "", "")),
-        (b"Application/JSON ; charset=UTF-8", b"", Plan("json", "utf-8", "")),
-        (b'application/problem+json; x=1; charset="utf-16"', b"identity", Plan("json", "utf-16", "")),
-        (b"text/xml;charset=ISO-8859-1", b"gzip", Plan("xml", "iso-8859-1", "gzip")),
-        (b"application/soap+xml", b"X-GZIP", Plan("xml", "", "gzip")),
-        (b"application/wsdl+xml", b"deflate", Plan("xml", "", "deflate")),
-        (b"application/yaml", None, Plan("yaml", "", "")),
-        (b"application/vnd.oai.openapi", None, Plan("yaml", "", "")),
-        (b"application/vnd.oai.openapi+json;version=3.0", None, Plan("json", "", "")),
+        (b"application/json", None, RewritePlan("json", "", "")),
+        (b"Application/JSON ; charset=UTF-8", b"", RewritePlan("json", "utf-8", "")),
+        (b'application/problem+json; x=1; charset="utf-16"', b"identity", RewritePlan("json", "utf-16", "")),
+        (b"text/xml;charset=ISO-8859-1", b"gzip", RewritePlan("xml", "iso-8859-1", "gzip")),
+        (b"application/soap+xml", b"X-GZIP", RewritePlan("xml", "", "gzip")),
+        (b"application/wsdl+xml", b"deflate", RewritePlan("xml", "", "deflate")),
+        (b"application/yaml", None, RewritePlan("yaml", "", "")),
+        (b"application/vnd.oai.openapi", None, RewritePlan("yaml", "", "")),
+        (b"application/vnd.oai.openapi+json;version=3.0", None, RewritePlan("json", "", "")),
         (b"text/html", None, None),
         (b"text/plain", None, None),
         (b"image/svg+xml", None, None),
@@ -177,12 +177,12 @@ def test_xml_may_declare_its_character_set_itself(declared: str, *, is_read: boo
     ],
 )
 def test_a_body_has_a_plan_where_it_can_be_read(
-    content_type: bytes | None, coding: bytes | None, expected: Plan | None
+    content_type: bytes | None, coding: bytes | None, expected: RewritePlan | None
 ) -> None:
-    assert plan(content_type, coding, frozenset({"json", "xml", "yaml"})) == expected
-    assert plan(content_type, coding, frozenset()) is None
+    assert make_plan(content_type, coding, frozenset({"json", "xml", "yaml"})) == expected
+    assert make_plan(content_type, coding, frozenset()) is None
 
 
 def test_html_has_one_where_it_is_asked_for() -> None:
-    assert plan(b"text/html; charset=utf-8", None, ALL) == Plan("html", "utf-8", "")
+    assert make_plan(b"text/html; charset=utf-8", None, ALL) == RewritePlan("html", "utf-8", "")
     assert text(f'<form action="{FLOW}/x"><a href={U}>', "html") == f'<form action="/orders/x"><a href={GATE}/orders>'

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
-from gateway.proxy.rewriting import Here, Names, Plan, Rewriter, plan
-from gateway.proxy.routing import Base
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, make_plan
+from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten, text
 
 SWAGGER = {
@@ -86,8 +86,12 @@ def test_what_swagger_leaves_out_or_says_of_others(members: dict[str, object], r
 
 
 def test_a_base_path_that_swagger_leaves_out_is_added() -> None:
-    names = Names.of([(Base.of(f"https://{HOST}/"), "/all/")])
-    rewriter = Rewriter(Plan("json", "", ""), names, Here(Base.of(f"https://{HOST}/"), "https://gw.example/oic"))
+    names = UrlMap.from_routes([(UpstreamUrl.parse(f"https://{HOST}/"), "/all/")])
+    rewriter = Rewriter(
+        RewritePlan("json", "", ""),
+        names,
+        RequestContext(UpstreamUrl.parse(f"https://{HOST}/"), "https://gw.example/oic"),
+    )
     body = _swagger(host=HOST, schemes=["http"]).encode()
     seen = b"".join(b"".join(out) for step in (rewriter.feed([body]), rewriter.end()) for out in step)
     assert json.loads(seen) == {"swagger": "2.0", "host": "gw.example", "basePath": "/oic/all/", "schemes": ["https"]}
@@ -115,7 +119,7 @@ def test_of_members_that_stand_twice_the_first_counts() -> None:
     assert text(document, "yaml") == document.replace(HOST, "gw:8080").replace("/ic/api", "/api")
 
 
-def pieces_given(plan: Plan, *pieces: str) -> list[str]:
+def pieces_given(plan: RewritePlan, *pieces: str) -> list[str]:
     """What becomes of each piece by the time that it has been fed."""
     rewriter = Rewriter(plan, NAMES, HERE)
     return [b"".join(b"".join(out) for out in rewriter.feed([piece.encode()])).decode() for piece in pieces]
@@ -135,7 +139,7 @@ LINES = [
     "media", ["application/x-ndjson", "application/jsonl", "application/json-seq", "application/json"]
 )
 def test_json_lines_stream_whatever_their_members(media: str) -> None:
-    design = plan(media.encode(), None, frozenset({"json"}))
+    design = make_plan(media.encode(), None, frozenset({"json"}))
     assert design is not None
     given = pieces_given(design, *LINES)
     assert given == [line.replace(U, f"{GATE}/orders") for line in LINES]
@@ -145,7 +149,7 @@ def test_json_lines_stream_whatever_their_members(media: str) -> None:
 
 def test_a_swagger_document_is_given_at_its_end() -> None:
     document = _swagger(basePath=FLOW, info={"a": "}"})
-    first, last = pieces_given(Plan("json", "", ""), document[:-1], document[-1:])
+    first, last = pieces_given(RewritePlan("json", "", ""), document[:-1], document[-1:])
     assert first == '{"swagger":"2.0",'
     assert first + last == _swagger(basePath="/orders", info={"a": "}"})
 
@@ -153,4 +157,4 @@ def test_a_swagger_document_is_given_at_its_end() -> None:
 def test_members_that_are_none_of_swagger_hold_nothing_back() -> None:
     for members in ({"basePath": "books"}, {"schemes": ["red", "blue"]}, {"schemes": "red"}, {"host": "db-1"}):
         document = json.dumps(members)[:-1]
-        assert pieces_given(Plan("json", "", ""), document) == [document]
+        assert pieces_given(RewritePlan("json", "", ""), document) == [document]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.proxy.rewriting import Names, Plan, Rewriter
+from gateway.proxy.rewriting import RewritePlan, Rewriter, UrlMap
 from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten
 
 SIZE = 32 * 1024
@@ -47,7 +47,7 @@ def _steps(rewriter: Rewriter, body: bytes) -> Iterator[list[bytes]]:
 
 
 def counted(kind: str, body: bytes) -> Calls:
-    rewriter = Rewriter(Plan(kind, "utf-8", ""), NAMES, HERE)
+    rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
     with Calls() as calls:
         for _ in _steps(rewriter, body):
             calls.step()
@@ -93,7 +93,7 @@ def test_what_a_byte_costs_has_a_limit(kind: str, first: str, flood: str) -> Non
 
 
 def test_a_long_description_in_yaml_is_not_searched_at_once() -> None:
-    rewriter = Rewriter(Plan("yaml", "utf-8", ""), NAMES, HERE)
+    rewriter = Rewriter(RewritePlan("yaml", "utf-8", ""), NAMES, HERE)
     body = b"swagger: '2.0'\n" + b"host: a\n" * (900 * 1024 // 8)
     with Calls() as calls:
         for start in range(0, len(body), SIZE):
@@ -111,7 +111,7 @@ def test_a_long_description_in_yaml_is_not_searched_at_once() -> None:
 )
 def test_what_follows_the_path_of_a_url_is_not_waited_for(kind: str, mark: str) -> None:
     first = {"json": '{"a":"', "xml": "<a>"}[kind]
-    rewriter = Rewriter(Plan(kind, "utf-8", ""), NAMES, HERE)
+    rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
     body = f"{first}{U}/x{mark}y{'y' * 100}"
     given = b"".join(b"".join(out) for out in rewriter.feed([body.encode()]))
     assert given == body.replace(U, f"{GATE}/orders").encode()
@@ -120,7 +120,7 @@ def test_what_follows_the_path_of_a_url_is_not_waited_for(kind: str, mark: str) 
 def test_the_urls_of_a_query_in_the_head_are_read_once() -> None:
     for count in (100, 800):
         with Calls() as calls:
-            seen = NAMES.rename(f"/x?{CODED * count}", HERE)
+            seen = NAMES.rewrite(f"/x?{CODED * count}", HERE)
         assert seen == f"/x?{quote(f'{GATE}/orders?', safe='') * count}"
         assert calls.total < 600 * count
 
@@ -148,4 +148,4 @@ def test_all_urls_behind_one_opening_are_judged_alike(kind: str, body: str) -> N
 
 
 def test_names_of_no_route_are_none() -> None:
-    assert Names.of([]).rename(f"/x?u={CODED}", HERE) == f"/x?u={CODED}"
+    assert UrlMap.from_routes([]).rewrite(f"/x?u={CODED}", HERE) == f"/x?u={CODED}"

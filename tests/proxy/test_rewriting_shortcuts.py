@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.proxy.rewriting import Plan, is_clear
-from gateway.proxy.routing import Prefixes
+from gateway.proxy.rewriting import RewritePlan, has_no_urls
+from gateway.proxy.routing import PrefixTable
 from tests.fakes.documents import FLOW, GATE, HOST, U, rewritten
 
 AUTHORITIES = [HOST, f"{HOST}:443", f"{HOST}:80", f"{HOST}:", f"{HOST}:8443", HOST.upper(), "other.example:8443", "x.y"]
@@ -53,31 +53,31 @@ def test_more_beginnings_than_are_remembered() -> None:
 )
 def test_a_body_without_urls_is_clear(body: str) -> None:
     for charset in ("", "utf-8", "iso-8859-1"):
-        assert is_clear(Plan("json", charset, ""), [body.encode()])
-        assert is_clear(Plan("json", charset, ""), [body[:3].encode(), body[3:].encode()])
+        assert has_no_urls(RewritePlan("json", charset, ""), [body.encode()])
+        assert has_no_urls(RewritePlan("json", charset, ""), [body[:3].encode(), body[3:].encode()])
 
 
 @pytest.mark.parametrize(
     ("plan", "body"),
     [
-        (Plan("json", "", ""), b'{"a": "https://x"}'),
-        (Plan("json", "", ""), rb'{"a": "https:\/\/x"}'),
-        (Plan("json", "", ""), rb'{"a": "https:\u002f\u002fx"}'),
-        (Plan("json", "", ""), b'{"a": "https%3A%2F%2Fx"}'),
-        (Plan("json", "", ""), b'{"href": "/x"}'),
-        (Plan("json", "", ""), b'{"schemes": ["https"], "swagger": "2.0"}'),
-        (Plan("json", "", ""), "{ }".encode("utf-16")),
-        (Plan("json", "", ""), "{   }".encode("utf-16-le")),
-        (Plan("json", "", ""), "{   }".encode("utf-32-be")),
-        (Plan("json", "utf-16", ""), b"{   }"),
-        (Plan("json", "cp037", ""), b"{   }"),
-        (Plan("json", "", "gzip"), b"{   }"),
-        (Plan("xml", "", ""), b"<a/>"),
-        (Plan("yaml", "", ""), b"a: b"),
+        (RewritePlan("json", "", ""), b'{"a": "https://x"}'),
+        (RewritePlan("json", "", ""), rb'{"a": "https:\/\/x"}'),
+        (RewritePlan("json", "", ""), rb'{"a": "https:\u002f\u002fx"}'),
+        (RewritePlan("json", "", ""), b'{"a": "https%3A%2F%2Fx"}'),
+        (RewritePlan("json", "", ""), b'{"href": "/x"}'),
+        (RewritePlan("json", "", ""), b'{"schemes": ["https"], "swagger": "2.0"}'),
+        (RewritePlan("json", "", ""), "{ }".encode("utf-16")),
+        (RewritePlan("json", "", ""), "{   }".encode("utf-16-le")),
+        (RewritePlan("json", "", ""), "{   }".encode("utf-32-be")),
+        (RewritePlan("json", "utf-16", ""), b"{   }"),
+        (RewritePlan("json", "cp037", ""), b"{   }"),
+        (RewritePlan("json", "", "gzip"), b"{   }"),
+        (RewritePlan("xml", "", ""), b"<a/>"),
+        (RewritePlan("yaml", "", ""), b"a: b"),
     ],
 )
-def test_a_body_that_must_be_read_is_not_clear(plan: Plan, body: bytes) -> None:
-    assert not is_clear(plan, [body])
+def test_a_body_that_must_be_read_is_not_clear(plan: RewritePlan, body: bytes) -> None:
+    assert not has_no_urls(plan, [body])
 
 
 @given(
@@ -86,8 +86,8 @@ def test_a_body_that_must_be_read_is_not_clear(plan: Plan, body: bytes) -> None:
     st.text("/ab", max_size=4).map("/{}".format),
 )
 def test_below_a_stem_all_paths_have_the_same_value(prefixes: list[str], path: str, rest: str) -> None:
-    known = Prefixes((prefix, prefix) for prefix in prefixes)
-    end = known.stem(path)
+    known = PrefixTable((prefix, prefix) for prefix in prefixes)
+    end = known.unbranched_end(path)
     assert end == -1 or path[end] == "/"
     if end >= 0:
         found, below = known.find(path), known.find(path[:end] + rest)
@@ -96,4 +96,4 @@ def test_below_a_stem_all_paths_have_the_same_value(prefixes: list[str], path: s
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'"/"', b"\xff\xfe1"])
 def test_a_body_that_is_too_short_for_a_url_is_clear(body: bytes) -> None:
-    assert is_clear(Plan("json", "", ""), [body])
+    assert has_no_urls(RewritePlan("json", "", ""), [body])

@@ -9,24 +9,24 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, GatewayError, NoRoute
-from gateway.proxy.routing import Base, Origins, Prefixes, Routing, Way, split_absolute
+from gateway.proxy.routing import OriginTable, PrefixTable, RouteMatch, Router, UpstreamUrl, split_absolute
 
 ACME = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
 FLOW = "/ic/api/integration/v1/flows/rest/ORDERS/1.0"
-ROUTING = Routing(
+ROUTING = Router(
     [
-        ("/orders/", Base.of(f"{ACME}{FLOW}/"), "orders"),
-        ("/orders/special", Base.of(f"{ACME}/special"), "special"),
-        ("/bare", Base.of("http://sandbox:8000"), "bare"),
-        ("/v6", Base.of("http://[FD00::1]:8080/six"), "six"),
+        ("/orders/", UpstreamUrl.parse(f"{ACME}{FLOW}/"), "orders"),
+        ("/orders/special", UpstreamUrl.parse(f"{ACME}/special"), "special"),
+        ("/bare", UpstreamUrl.parse("http://sandbox:8000"), "bare"),
+        ("/v6", UpstreamUrl.parse("http://[FD00::1]:8080/six"), "six"),
     ]
 )
-EVERYWHERE = Routing([("", Base.of(f"{ACME}{FLOW}/"), "all")])
+EVERYWHERE = Router([("", UpstreamUrl.parse(f"{ACME}{FLOW}/"), "all")])
 
 
-def verdict(target: str, routing: Routing[str] = ROUTING) -> str:
+def verdict(target: str, routing: Router[str] = ROUTING) -> str:
     try:
-        return routing.find(target).target
+        return routing.resolve_path(target).target
     except GatewayError as error:
         return error.code
 
@@ -51,7 +51,7 @@ def verdict(target: str, routing: Routing[str] = ROUTING) -> str:
     ],
 )
 def test_the_longest_prefix_wins_on_segment_borders(target: str, route: str, upstream: str) -> None:
-    assert ROUTING.find(target) == Way(route, upstream, target.partition("?")[0])
+    assert ROUTING.resolve_path(target) == RouteMatch(route, upstream, target.partition("?")[0])
 
 
 @pytest.mark.parametrize("target", [
@@ -60,7 +60,7 @@ def test_the_longest_prefix_wins_on_segment_borders(target: str, route: str, ups
 ])  # fmt: skip
 def test_what_no_prefix_fits_has_no_route(target: str) -> None:
     with pytest.raises(NoRoute):
-        ROUTING.find(target)
+        ROUTING.resolve_path(target)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_no_prefix_fits_has_no_route(target: str) -> None:
     ],
 )  # fmt: skip
 def test_target_bytes_pass_unchanged(rest: str) -> None:
-    assert ROUTING.find(f"/orders/{rest}").target == f"{FLOW}/{rest}"
+    assert ROUTING.resolve_path(f"/orders/{rest}").target == f"{FLOW}/{rest}"
 
 
 @pytest.mark.parametrize(
@@ -87,19 +87,19 @@ def test_target_bytes_pass_unchanged(rest: str) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("routing", [ROUTING, EVERYWHERE], ids=["prefixed", "root"])
-def test_what_has_two_readings_is_refused(rest: str, routing: Routing[str]) -> None:
+def test_what_has_two_readings_is_refused(rest: str, routing: Router[str]) -> None:
     assert verdict(f"/orders/{rest}", routing) == "bad-request"
 
 
 @pytest.mark.parametrize("target", ["*", "", "?a", "x", "ftp://localhost/x"])
 def test_what_is_no_path_has_no_route_even_where_everything_has_one(target: str) -> None:
     with pytest.raises(NoRoute):
-        EVERYWHERE.find(target)
+        EVERYWHERE.resolve_path(target)
 
 
 def test_a_path_without_a_route_is_refused_first_for_its_dots() -> None:
     with pytest.raises(BadRequest):
-        ROUTING.find("/nowhere/../orders/1")
+        ROUTING.resolve_path("/nowhere/../orders/1")
 
 
 PIECES = st.sampled_from(
@@ -140,10 +140,10 @@ READINGS = {
 @given(rest=PATHS)
 @example(rest="..;/..;/admin")
 @example(rest="%252e%252e%252fconsole.portal")
-def test_no_path_escapes_its_prefix(reading: str, routing: Routing[str], prefix: str, rest: str) -> None:
+def test_no_path_escapes_its_prefix(reading: str, routing: Router[str], prefix: str, rest: str) -> None:
     target = f"{prefix}/{rest}"
     assume(verdict(target, routing) not in {"bad-request", "no-route"})
-    way = routing.find(target)
+    way = routing.resolve_path(target)
     under = (FLOW if way.route != "special" else "/special").encode()
     raw = way.target.partition("?")[0].encode("utf-8", "surrogateescape")
     seen = READINGS[reading](raw)
@@ -154,7 +154,7 @@ def test_no_path_escapes_its_prefix(reading: str, routing: Routing[str], prefix:
 def test_an_accepted_target_keeps_every_byte_behind_its_prefix(rest: str) -> None:
     target = f"/orders/{rest}"
     try:
-        way = ROUTING.find(target)
+        way = ROUTING.resolve_path(target)
     except GatewayError:
         return
     prefix, upstream = ("/orders/special", "/special") if way.route == "special" else ("/orders", FLOW)
@@ -165,7 +165,7 @@ def test_an_accepted_target_keeps_every_byte_behind_its_prefix(rest: str) -> Non
 @given(rest=PATHS, absolute=st.booleans())
 def test_nothing_accepted_can_break_the_request_line(rest: str, *, absolute: bool) -> None:
     try:
-        way = ROUTING.find_absolute(f"{ACME}{FLOW}/{rest}") if absolute else ROUTING.find(f"/orders/{rest}")
+        way = ROUTING.resolve_absolute(f"{ACME}{FLOW}/{rest}") if absolute else ROUTING.resolve_path(f"/orders/{rest}")
     except GatewayError:
         return
     assert way is not None
@@ -179,7 +179,7 @@ SEGMENTS = st.lists(st.sampled_from(["a", "b", "ab", ""]), max_size=4).map(
 
 @given(st.lists(SEGMENTS, unique_by=lambda path: path.rstrip("/"), max_size=6), SEGMENTS)
 def test_prefixes_agree_with_the_definition(prefixes: list[str], path: str) -> None:
-    found = Prefixes((prefix, prefix.rstrip("/")) for prefix in prefixes).find(path)
+    found = PrefixTable((prefix, prefix.rstrip("/")) for prefix in prefixes).find(path)
     fitting = [
         bare for bare in (prefix.rstrip("/") for prefix in prefixes) if path == bare or path.startswith(f"{bare}/")
     ]
@@ -203,9 +203,9 @@ def test_prefixes_agree_with_the_definition(prefixes: list[str], path: str) -> N
     ],
 )
 def test_an_absolute_target_under_an_upstream_belongs_to_its_route(named: str, route: str) -> None:
-    way = ROUTING.find_absolute(f"{named}{FLOW}/17?a=%2f#"[:-1])
+    way = ROUTING.resolve_absolute(f"{named}{FLOW}/17?a=%2f#"[:-1])
     scheme, _, authority = named.partition("://")
-    assert way == Way(route, f"{FLOW}/17?a=%2f", f"{FLOW}/17", named=f"{scheme.lower()}://{authority}")
+    assert way == RouteMatch(route, f"{FLOW}/17?a=%2f", f"{FLOW}/17", proxied_as=f"{scheme.lower()}://{authority}")
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_an_absolute_target_under_an_upstream_belongs_to_its_route(named: str, r
     ],
 )
 def test_an_absolute_target_is_sent_in_origin_form(target: str, sent: str) -> None:
-    way = ROUTING.find_absolute(target)
+    way = ROUTING.resolve_absolute(target)
     assert way is not None
     assert way.target == sent
 
@@ -237,24 +237,24 @@ def test_an_absolute_target_is_sent_in_origin_form(target: str, sent: str) -> No
     ],
 )  # fmt: skip
 def test_an_authority_that_is_no_upstream_is_none_of_ours(target: str) -> None:
-    assert ROUTING.find_absolute(target) is None
+    assert ROUTING.resolve_absolute(target) is None
 
 
 @pytest.mark.parametrize("target", [f"{ACME}/other", f"{ACME}{FLOW}x", ACME, "http://[fd00::1]:8080/sixx"])
 def test_an_upstream_s_path_outside_every_route_has_no_route(target: str) -> None:
     with pytest.raises(NoRoute):
-        ROUTING.find_absolute(target)
+        ROUTING.resolve_absolute(target)
 
 
 @pytest.mark.parametrize("rest", ["/../x", "/%2e%2e/x", "/..;/x", "/a%2fb", "/a\\b", "/a#b", "/x?a#b", "/%252e%252e/"])
 def test_an_absolute_target_is_held_to_the_same_rules(rest: str) -> None:
     with pytest.raises(BadRequest):
-        ROUTING.find_absolute(f"{ACME}{FLOW}{rest}")
+        ROUTING.resolve_absolute(f"{ACME}{FLOW}{rest}")
 
 
 def test_of_routes_that_share_an_upstream_the_first_answers() -> None:
-    shared = Base.of(ACME)
-    way = Routing([("/a", shared, "a"), ("/b", shared, "b")]).find_absolute(f"{ACME}/x")
+    shared = UpstreamUrl.parse(ACME)
+    way = Router([("/a", shared, "a"), ("/b", shared, "b")]).resolve_absolute(f"{ACME}/x")
     assert way is not None
     assert way.route == "a"
 
@@ -283,23 +283,23 @@ def test_an_absolute_target_comes_apart(target: str, parts: tuple[str, str] | No
 @pytest.mark.parametrize(
     ("url", "base", "authority"),
     [
-        ("https://A.Example/x/Y/", Base("https", "a.example", 443, "/x/Y/"), "a.example"),
-        ("https://a:443", Base("https", "a", 443, "/"), "a"),
-        ("http://a:443/", Base("http", "a", 443, "/"), "a:443"),
-        ("https://a:80/", Base("https", "a", 80, "/"), "a:80"),
-        ("HTTP://[FD00::1]:8080/x", Base("http", "fd00::1", 8080, "/x"), "[fd00::1]:8080"),
-        ("http://[::1]", Base("http", "::1", 80, "/"), "[::1]"),
+        ("https://A.Example/x/Y/", UpstreamUrl("https", "a.example", 443, "/x/Y/"), "a.example"),
+        ("https://a:443", UpstreamUrl("https", "a", 443, "/"), "a"),
+        ("http://a:443/", UpstreamUrl("http", "a", 443, "/"), "a:443"),
+        ("https://a:80/", UpstreamUrl("https", "a", 80, "/"), "a:80"),
+        ("HTTP://[FD00::1]:8080/x", UpstreamUrl("http", "fd00::1", 8080, "/x"), "[fd00::1]:8080"),
+        ("http://[::1]", UpstreamUrl("http", "::1", 80, "/"), "[::1]"),
     ],
 )
-def test_an_upstream_url_comes_apart(url: str, base: Base, authority: str) -> None:
-    assert Base.of(url) == base
+def test_an_upstream_url_comes_apart(url: str, base: UpstreamUrl, authority: str) -> None:
+    assert UpstreamUrl.parse(url) == base
     assert base.authority == authority
 
 
 def test_an_origin_is_looked_up_on_both_default_ports() -> None:
-    origins = Origins([(Base.of("https://a/x"), "tls"), (Base.of("http://a/y"), "plain")])
+    origins = OriginTable([(UpstreamUrl.parse("https://a/x"), "tls"), (UpstreamUrl.parse("http://a/y"), "plain")])
     assert origins.find("http", "A", "/x/1") == ("tls", "/1")
     assert origins.find("https", "a:443", "/y/1") == ("plain", "/1")
     assert origins.find("http", "a:443", "/y/1") is None
-    assert origins.knows("http", "a:443")
-    assert not origins.knows("http", "a:8080")
+    assert origins.has_origin("http", "a:443")
+    assert not origins.has_origin("http", "a:8080")

@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from gateway.proxy.body import AHEAD
+from gateway.proxy.body import READ_AHEAD
 from tests.fakes.gate import Scene, scene, until
 from tests.fakes.identity import token
 from tests.fakes.upstream import OK, Request, Talk, reply
@@ -137,7 +137,7 @@ async def test_a_caller_that_hangs_up_within_its_header_leaves_nothing_behind() 
     async with scene() as at:
         caller = await at.gate.caller()
         await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode())
-        await until(lambda: at.gate.forward.under_way == 1)
+        await until(lambda: at.gate.forward.in_flight == 1)
         caller.reset()
         [record] = await at.gate.recorded()
         assert record.error == "caller-gone"
@@ -171,7 +171,7 @@ async def test_a_body_in_two_parts_is_sent_again_without_the_token() -> None:
         head = f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: {len(DIRTY)}\r\n\r\n"
         await caller.say(head.encode() + DIRTY[:half])
         [connection] = at.gate.server.connections
-        await until(lambda: connection._body is not None and connection._body.taken == half)
+        await until(lambda: connection._body is not None and connection._body.bytes_read == half)
         await caller.say(DIRTY[half:])
         assert (await caller.reply())[0] == 200
         assert only(at).body == CLEAN
@@ -259,9 +259,9 @@ async def test_what_the_caller_says_of_its_bytes_is_left_out_when_they_change() 
 @pytest.mark.parametrize(
     ("data", "fields", "space"),
     [
-        (message(f"<x>{'y' * AHEAD}</x>{TOKEN}").encode(), [XML], S11),
-        (message(f"<x>{'y' * 4 * AHEAD}</x>{TOKEN}").encode(), [XML, ACTION], S11),
-        (message(f"<x>{'y' * AHEAD}</x>{TOKEN}", space=S12).encode(), [SOAP_12], S12),
+        (message(f"<x>{'y' * READ_AHEAD}</x>{TOKEN}").encode(), [XML], S11),
+        (message(f"<x>{'y' * 4 * READ_AHEAD}</x>{TOKEN}").encode(), [XML, ACTION], S11),
+        (message(f"<x>{'y' * READ_AHEAD}</x>{TOKEN}", space=S12).encode(), [SOAP_12], S12),
         (b"<!DOCTYPE x>" + DIRTY, [XML, ACTION], S11),
         (b"<!DOCTYPE x>" + DIRTY, [SOAP_12], S12),
         (DIRTY[:300], [XML], S11),

@@ -188,7 +188,7 @@ async def test_a_body_in_two_parts_is_sent_again_from_its_start(*, chunked: bool
         await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
         await caller.say(b"3\r\nabc\r\n" if chunked else b"abc")
         [connection] = at.gate.server.connections
-        await until(lambda: connection._body is not None and connection._body.taken == 3)
+        await until(lambda: connection._body is not None and connection._body.bytes_read == 3)
         assert at.upstream.connections == 0
         await caller.say(b"3\r\ndef\r\n0\r\n\r\n" if chunked else b"def")
         assert (await caller.reply())[0] == 200
@@ -222,7 +222,7 @@ async def test_an_upload_that_outgrows_what_is_kept_during_the_renewal_is_not_se
         body = connection._body
         assert body is not None
         await caller.say(b"1000\r\n%b\r\n" % (b"b" * 4096) if chunked else b"b" * 4096)
-        await until(lambda: body.taken == 4096)
+        await until(lambda: body.bytes_read == 4096)
         await caller.say(b"3\r\nccc\r\n0\r\n\r\n" if chunked else b"ccc")
         minted.set()
         assert (await caller.reply())[::2] == (401, b"who?")

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, CallerGone, GatewayError
-from gateway.proxy.body import CallerBody
-from gateway.proxy.places import Refusal
-from gateway.proxy.requests import Limits, RequestHead
-from gateway.proxy.server import AHEAD, BRIEF, EMPTY, KEEPALIVE, CallerConnection, CallerServer
+from gateway.proxy.body import RequestBody
+from gateway.proxy.places import RefusalReason
+from gateway.proxy.requests import RequestHead, RequestLimits
+from gateway.proxy.server import EMPTY, KEEPALIVE_TIMEOUT, READ_AHEAD, REJECTED_TIMEOUT, CallerConnection, CallerServer
 from tests.fakes.gate import Caller, until
 
-LIMITS = Limits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
+LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
 GET = b"GET /1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 GET_2 = b"GET /2 HTTP/1.1\r\nHost: gw\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -39,15 +39,15 @@ class Walk:
         self.defect: Exception | None = None
         self.strangers: set[str | None] = set()
 
-    def accepts(self, peer: str | None) -> bool:
+    def is_allowed(self, peer: str | None) -> bool:
         return peer not in self.strangers
 
-    async def serve(self, caller: CallerConnection, head: RequestHead, body: CallerBody) -> bool:
+    async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         try:
             pieces = []
-            body.admit(keep=0, limit=None, invite=None)
+            body.configure(keep=0, limit=None, invite=None)
             while self.takes_bodies and not body._ended:
-                pieces += await body._next(5.0)
+                pieces += await body._read_pieces(5.0)
             await self.go_on.wait()
             if self.defect is not None:
                 raise self.defect
@@ -60,9 +60,9 @@ class Walk:
             self.broken.append(error)
             raise
         self.served.append((head.method, head.target, b"".join(pieces)))
-        return self.stays and head.keeps_alive and body.arrived
+        return self.stays and head.keeps_alive and body.is_complete
 
-    def refuse(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
+    def reject(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
         self.refused.append(error)
         caller.write([REFUSED])
 
@@ -99,7 +99,7 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(limits: Limits = LIMITS, *, linger: float = 5.0) -> AsyncIterator[Listener]:
+async def listening(limits: RequestLimits = LIMITS, *, linger: float = 5.0) -> AsyncIterator[Listener]:
     async with asyncio.timeout(10):
         walk = Walk()
         server = CallerServer(walk, limits, linger=linger)
@@ -120,7 +120,7 @@ def overdue(connection: CallerConnection) -> None:
     connection._deadline = 0.0
     assert connection._timer is not None
     connection._timer.cancel()
-    connection._on_time()
+    connection._on_timer()
 
 
 def time_left(connection: CallerConnection) -> float:
@@ -191,7 +191,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
     return [part for part in [*parts, data] if part]
 
 
-@pytest.mark.parametrize("more", [b"ab", b"ab\r\n\r\n", b"ab" + GET, b"ab" * AHEAD])
+@pytest.mark.parametrize("more", [b"ab", b"ab\r\n\r\n", b"ab" + GET, b"ab" * READ_AHEAD])
 async def test_more_may_be_read_before_the_walk_has_had_its_turn(more: bytes) -> None:
     async with listening() as at:
         caller = await at.caller()
@@ -215,10 +215,10 @@ async def test_who_says_too_much_ahead_is_not_read_until_its_turn() -> None:
         at.walk.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
-        count = 8 * AHEAD // len(GET)
+        count = 8 * READ_AHEAD // len(GET)
         flood = asyncio.create_task(caller.say(GET * count))
-        await until(lambda: connection._is_held)
-        assert len(connection._buffer) < 2 * AHEAD + 256 * 1024
+        await until(lambda: connection._reading_paused)
+        assert len(connection._buffer) < 2 * READ_AHEAD + 256 * 1024
         at.walk.go_on.set()
         for _ in range(count + 1):
             assert await caller.head() == OK
@@ -269,7 +269,7 @@ async def test_a_connection_that_stands_idle_is_closed_without_a_word(first: byt
         if first:
             assert await caller.head() == OK
         connection = await at.resting()
-        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
+        assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
         overdue(connection)
         assert await caller.rest() == b""
         assert at.walk.refused == []
@@ -382,11 +382,11 @@ async def test_a_head_has_its_own_time_and_drops_of_it_do_not_put_that_off() -> 
     async with listening() as at:
         caller = await at.caller()
         connection = await at.resting()
-        connection._deadline -= KEEPALIVE - 1  # it has been idle
+        connection._deadline -= KEEPALIVE_TIMEOUT - 1  # it has been idle
         await caller.say(BEGUN[1])
         await at.resting(len(BEGUN[1]))
-        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
-        connection._deadline = due = connection._deadline - KEEPALIVE / 2
+        assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
+        connection._deadline = due = connection._deadline - KEEPALIVE_TIMEOUT / 2
         await caller.say(b"x")
         await at.resting(len(BEGUN[1]) + 1)
         assert connection._deadline == due
@@ -396,7 +396,7 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_others() -> 
     async with listening() as at:
         caller = await at.caller(b"G")
         connection = await at.resting(1)
-        connection._deadline = due = connection._deadline - KEEPALIVE / 2
+        connection._deadline = due = connection._deadline - KEEPALIVE_TIMEOUT / 2
         for count, byte in enumerate((b"E", b"T", b" ", b"/"), 2):
             await caller.say(byte)
             await at.resting(count)
@@ -410,10 +410,10 @@ async def test_a_head_has_its_time_though_its_like_came_byte_by_byte_before() ->
         await caller.say(GET[1:])
         assert await caller.head() == OK
         connection = await at.resting()
-        connection._deadline -= KEEPALIVE - 1
+        connection._deadline -= KEEPALIVE_TIMEOUT - 1
         await caller.say(b"G")
         await at.resting(1)
-        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
+        assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
 
 
 async def test_a_request_under_way_has_all_its_time() -> None:
@@ -427,7 +427,7 @@ async def test_a_request_under_way_has_all_its_time() -> None:
         at.walk.go_on.set()
         assert await caller.head() == OK
         await at.resting()
-        assert time_left(connection) == pytest.approx(KEEPALIVE, abs=5)
+        assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
 
 
 async def test_a_timer_that_runs_down_too_early_is_set_anew() -> None:
@@ -435,7 +435,7 @@ async def test_a_timer_that_runs_down_too_early_is_set_anew() -> None:
         caller = await at.caller()
         connection = await at.resting()
         first = connection._timer
-        connection._on_time()
+        connection._on_timer()
         assert connection._timer is not first
         await caller.say(GET)
         assert await caller.head() == OK
@@ -504,7 +504,7 @@ async def test_a_caller_that_takes_nothing_is_gone() -> None:
         await at.caller(GET)
         connection = await at.connection()
         connection.write([b"x" * 10_000_000])
-        assert connection.is_behind
+        assert connection.write_paused
         drained = asyncio.create_task(connection.drain(0.05))
         await asyncio.wait({drained})
         with pytest.raises(CallerGone) as caught:
@@ -547,7 +547,7 @@ async def test_a_connection_too_many_is_known_as_such() -> None:
         await at.caller()
         await until(lambda: len(at.server.connections) == 2)
         refusals = [connection.refusal for connection in at.server.connections]
-        assert sorted(refusals, key=bool) == [None, Refusal.LIMIT]
+        assert sorted(refusals, key=bool) == [None, RefusalReason.LIMIT]
 
 
 STRANGER = "127.0.0.2"
@@ -566,11 +566,11 @@ async def crowded(*, strangers: int) -> AsyncIterator[Listener]:
 
 async def test_strangers_take_nobodys_place() -> None:
     async with crowded(strangers=2) as at:
-        assert at.server.places.admitted == 0
-        assert {connection.refusal for connection in at.server.connections} == {Refusal.FORBIDDEN}
+        assert at.server.admitted.admitted == 0
+        assert {connection.refusal for connection in at.server.connections} == {RefusalReason.FORBIDDEN}
         caller = await at.caller(GET)
         assert await caller.head() == OK
-        assert at.server.places.admitted == 1
+        assert at.server.admitted.admitted == 1
         [allowed] = [connection for connection in at.server.connections if connection.peer != STRANGER]
         assert allowed.refusal is None
 
@@ -578,13 +578,13 @@ async def test_strangers_take_nobodys_place() -> None:
 async def test_a_place_is_free_again_when_its_caller_has_left() -> None:
     async with crowded(strangers=1) as at:
         first, _ = await at.caller(), await at.caller()
-        await until(lambda: at.server.places.admitted == 2)
+        await until(lambda: at.server.admitted.admitted == 2)
         first.close()
         at.callers[0].close()  # a stranger's end frees no place
         await until(lambda: len(at.server.connections) == 1)
-        assert at.server.places.admitted == 1
+        assert at.server.admitted.admitted == 1
         await at.caller()
-        await until(lambda: at.server.places.admitted == 2)
+        await until(lambda: at.server.admitted.admitted == 2)
         assert not any(connection.refusal for connection in at.server.connections)
 
 
@@ -594,7 +594,7 @@ async def test_who_will_not_be_served_has_little_time(begun: bytes) -> None:
         stranger = at.callers[0]
         await stranger.say(begun)
         connection = await at.resting(len(begun))
-        assert time_left(connection) == pytest.approx(BRIEF, abs=2)
+        assert time_left(connection) == pytest.approx(REJECTED_TIMEOUT, abs=2)
         overdue(connection)
         assert await stranger.rest() == (REFUSED if begun else b"")
 
@@ -605,8 +605,8 @@ async def test_who_comes_as_one_too_many_has_little_time_and_the_others_all_of_i
             await at.caller()
         await until(lambda: len(at.server.connections) == 3)
         left = sorted(time_left(connection) for connection in at.server.connections)
-        assert left == pytest.approx([BRIEF, KEEPALIVE, KEEPALIVE], abs=2)
-        assert [connection.refusal for connection in at.server.connections].count(Refusal.LIMIT) == 1
+        assert left == pytest.approx([REJECTED_TIMEOUT, KEEPALIVE_TIMEOUT, KEEPALIVE_TIMEOUT], abs=2)
+        assert [connection.refusal for connection in at.server.connections].count(RefusalReason.LIMIT) == 1
 
 
 async def test_a_crowd_of_those_who_will_not_be_served_is_not_let_in() -> None:
@@ -622,7 +622,7 @@ async def test_a_crowd_of_strangers_keeps_no_allowed_caller_out() -> None:
         for _ in range(2):
             caller = await at.caller(GET)
             assert await caller.head() == OK
-        assert at.server.places.admitted == 2
+        assert at.server.admitted.admitted == 2
 
 
 async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: Path) -> None:
@@ -648,7 +648,7 @@ async def test_a_stop_closes_who_is_idle_and_cuts_who_is_not() -> None:
         await until(lambda: connection.is_serving)
         idle = await at.caller()
         await until(lambda: len(at.server.connections) == 2)
-        at.server.cut()
+        at.server.abort_all()
         with pytest.raises(ConnectionResetError):
             await busy.reader.read()
         await until(lambda: len(at.server.connections) == 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.proxy.server import AHEAD
+from gateway.proxy.server import READ_AHEAD
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
 from tests.fakes.upstream import Talk, reply
 
@@ -70,7 +70,7 @@ def replies_wait(at: Scene) -> bool:
 
 def callers_wait(at: Scene) -> bool:
     """Some caller is no longer read."""
-    return any(caller._is_held for caller in at.gate.server.connections)
+    return any(caller._reading_paused for caller in at.gate.server.connections)
 
 
 async def most_of(measure: Callable[[], int], has_stopped: Callable[[], bool]) -> int:
@@ -183,7 +183,7 @@ async def test_pipelined_requests_of_a_caller_that_does_not_read_wait() -> None:
     async with scene(*[reply(200, LARGE[:200_000])] * 80) as at:
         caller = await narrow(at.gate)
         await caller.say(GET * 80)
-        await until(lambda: any(caller.is_behind for caller in at.gate.server.connections))
+        await until(lambda: any(caller.write_paused for caller in at.gate.server.connections))
         for _ in range(500):
             await asyncio.sleep(0)
         assert held(at) < BOUND
@@ -198,7 +198,9 @@ async def test_refused_requests_of_a_caller_that_does_not_read_wait() -> None:
     async with scene() as at:
         caller = await narrow(at.gate)
         flood = asyncio.create_task(caller.say(lost * count))
-        assert await most_of(lambda: held(at), lambda: any(one.is_behind for one in at.gate.server.connections)) < BOUND
+        assert (
+            await most_of(lambda: held(at), lambda: any(one.write_paused for one in at.gate.server.connections)) < BOUND
+        )
         answered = -1
         while answered != len(at.gate.records):
             answered = len(at.gate.records)
@@ -216,7 +218,7 @@ async def test_refused_requests_of_a_caller_that_does_not_read_wait() -> None:
 @pytest.mark.parametrize("size", [40, 900])
 async def test_any_number_of_requests_may_be_in_line(size: int) -> None:
     get = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX: %b\r\n\r\n" % (b"x" * size)
-    count = 4 * AHEAD // len(get)
+    count = 4 * READ_AHEAD // len(get)
     async with scene() as at:
         caller = await at.gate.caller()
         flood = asyncio.create_task(caller.say(get * count))
@@ -231,8 +233,8 @@ async def test_a_large_body_behind_many_requests_in_line_arrives_whole() -> None
     post = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     async with scene() as at:
         caller = await at.gate.caller()
-        flood = asyncio.create_task(caller.say(GET * (AHEAD // len(GET)) + post + LARGE + GET))
-        for _ in range(AHEAD // len(GET) + 2):
+        flood = asyncio.create_task(caller.say(GET * (READ_AHEAD // len(GET)) + post + LARGE + GET))
+        for _ in range(READ_AHEAD // len(GET) + 2):
             assert (await caller.reply())[0] == 200
         await flood
         assert at.upstream.requests[-2].body == LARGE

@@ -22,10 +22,10 @@ from cryptography.x509.oid import NameOID
 from gateway.config.part import Tls
 from gateway.errors import UpstreamUnreachable
 from gateway.network.dialing import EgressProxy, Origin
-from gateway.network.tls import RESUMED_FOR, Resumption, TlsTransport
-from gateway.proxy.connection import Connection
+from gateway.network.tls import RESUMED_FOR, TlsSession, TlsTransport
+from gateway.proxy.connection import UpstreamConnection
 from gateway.proxy.dialing import dial
-from gateway.routes import Trust
+from gateway.routes import TlsContexts
 from tests.fakes.upstream import Talk, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -41,7 +41,7 @@ def served(certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
     """The context that production makes."""
-    return Trust().context(Tls(ca=str(certificate)))
+    return TlsContexts().context(Tls(ca=str(certificate)))
 
 
 class App(asyncio.Protocol):
@@ -163,14 +163,14 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 @asynccontextmanager
 async def link(
-    near_context: ssl.SSLContext, far_context: ssl.SSLContext, resumption: Resumption | None = None
+    near_context: ssl.SSLContext, far_context: ssl.SSLContext, resumption: TlsSession | None = None
 ) -> AsyncIterator[tuple[TlsTransport, App, Far]]:
     async with asyncio.timeout(10):
         app = App()
         near, far_sock = pair()
         far = Far(far_sock, far_context)
         transport = TlsTransport(
-            app, near, context=near_context, server_name="127.0.0.1", resumption=resumption or Resumption()
+            app, near, context=near_context, server_name="127.0.0.1", resumption=resumption or TlsSession()
         )
         with far_sock:
             shaking = asyncio.create_task(far.shake())
@@ -227,7 +227,7 @@ async def connected(certificate: Path, serve: Handler) -> AsyncIterator[tuple[Tl
     ):
         app, sock = App(), socket.create_connection(server.sockets[0].getsockname())
         transport = TlsTransport(
-            app, sock, context=trusting(certificate), server_name="127.0.0.1", resumption=Resumption()
+            app, sock, context=trusting(certificate), server_name="127.0.0.1", resumption=TlsSession()
         )
         await asyncio.get_running_loop().create_connection(lambda: transport, sock=sock)
         await transport.opened
@@ -396,24 +396,24 @@ async def test_what_tls_says_to_itself_leaves_a_connection_quiet(certificate: Pa
     near, far_context = trusting(certificate), served(certificate)
     near.post_handshake_auth = far_context.post_handshake_auth = True
     far_context.verify_mode = ssl.CERT_OPTIONAL
-    resumption = Resumption()
+    resumption = TlsSession()
     async with link(near, far_context, resumption) as (transport, app, far):
         loop = asyncio.get_running_loop()
         await far_says(far, app, b"reply")
         before = transport.get_extra_info("ssl_object").session.id
-        assert transport.is_quiet()
+        assert transport.is_idle_clean()
         far.tls.verify_client_post_handshake()
         far.tls.do_handshake()
         far.flush()
         arrived(transport)
-        assert transport.is_quiet()  # the loop had no chance to read it
+        assert transport.is_idle_clean()  # the loop had no chance to read it
         await far.take()
         with pytest.raises(ssl.SSLWantReadError):
             far.tls.read(1)
         far.flush()
-        assert transport.is_quiet()
+        assert transport.is_idle_clean()
         assert (app.told, bytes(app.got)) == (["made"], b"reply")
-        newest = resumption.offer(loop.time())
+        newest = resumption.session(loop.time())
         assert newest is not None
         assert newest.id != before
         transport.write(b"next")
@@ -427,8 +427,8 @@ async def test_a_late_ticket_is_no_reason_to_drop_a_connection_and_a_late_byte_i
     near, far_sock = pair()
     lost = asyncio.Event()
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, near, on_lost=lambda _: lost.set())
-    transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", resumption=Resumption())
+    connection = UpstreamConnection(loop, near, on_lost=lambda _: lost.set())
+    transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", resumption=TlsSession())
     async with asyncio.timeout(10):
         with far_sock:
             far = Far(far_sock, far_context)
@@ -439,10 +439,10 @@ async def test_a_late_ticket_is_no_reason_to_drop_a_connection_and_a_late_byte_i
             far.tls.do_handshake()
             far.flush()
             arrived(transport)
-            assert connection.is_quiet()
+            assert connection.is_idle_clean()
             far.say(b"H")
             arrived(transport)
-            assert not connection.is_quiet()
+            assert not connection.is_idle_clean()
             await lost.wait()
 
 
@@ -451,9 +451,9 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
     near, far_sock = pair()
     lost = asyncio.Event()
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, near, on_lost=lambda _: lost.set())
+    connection = UpstreamConnection(loop, near, on_lost=lambda _: lost.set())
     context = trusting(certificate)
-    transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", resumption=Resumption())
+    transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", resumption=TlsSession())
     async with asyncio.timeout(10):
         with far_sock:
             far = Far(far_sock, served(certificate))
@@ -461,14 +461,14 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
             await loop.create_connection(lambda: transport, sock=near)
             await transport.opened
             await shaking
-            connection.begin([b"GET / HTTP/1.1\r\n\r\n"], to_head=False)
+            connection.start_exchange([b"GET / HTTP/1.1\r\n\r\n"], to_head=False)
             await far.hear()
             far.tls.write(b"HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 2000)
             far.tls.write(b"0\r\n\r\n")
             far.flush()  # two records, read at once
-            assert (await connection.head()).status == 401
+            assert (await connection.read_head()).status == 401
             assert (connection.complete, transport.is_reading()) == (True, False)
-            assert not connection.finish()
+            assert not connection.end_exchange()
             connection.abort()
             await lost.wait()
 
@@ -487,7 +487,7 @@ async def far_says(far: Far, app: App, data: bytes) -> None:
 async def test_what_nobody_asked_for_is_seen_before_the_loop_sees_it(certificate: Path, event: str) -> None:
     async with linked(certificate) as (transport, app, far):
         app.stops_at_first = True
-        assert transport.is_quiet()
+        assert transport.is_idle_clean()
         happen: dict[str, Callable[[], object]] = {
             "data": lambda: far.say(b"H"),
             "end": far.end,
@@ -497,8 +497,8 @@ async def test_what_nobody_asked_for_is_seen_before_the_loop_sees_it(certificate
         }
         happen[event]()
         arrived(transport)
-        assert not transport.is_quiet()
-    assert not transport.is_quiet()
+        assert not transport.is_idle_clean()
+    assert not transport.is_idle_clean()
 
 
 # Resumption ----------------------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ async def test_what_nobody_asked_for_is_seen_before_the_loop_sees_it(certificate
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_the_next_connection_resumes_the_last(certificate: Path, version: ssl.TLSVersion) -> None:
-    near, far_context, resumption = trusting(certificate), served(certificate, version), Resumption()
+    near, far_context, resumption = trusting(certificate), served(certificate, version), TlsSession()
     reused = []
     for _ in range(3):
         async with link(near, far_context, resumption) as (_, app, far):
@@ -543,7 +543,7 @@ async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
 
 
 async def test_a_certificate_is_looked_at_now_and_then(certificate: Path) -> None:
-    near, far_context, resumption = trusting(certificate), served(certificate), Resumption()
+    near, far_context, resumption = trusting(certificate), served(certificate), TlsSession()
     async with link(near, far_context, resumption) as (_, app, far):
         await far_says(far, app, b"reply")
     resumption.verified_at = verified_at = resumption.verified_at - 60
@@ -551,15 +551,15 @@ async def test_a_certificate_is_looked_at_now_and_then(certificate: Path) -> Non
         await far_says(far, app, b"reply")
         assert far.tls.session_reused
         assert resumption.verified_at == verified_at  # no certificate was verified this time
-    assert resumption.offer(verified_at + RESUMED_FOR - 1) is not None
-    assert resumption.offer(verified_at + RESUMED_FOR + 1) is None
+    assert resumption.session(verified_at + RESUMED_FOR - 1) is not None
+    assert resumption.session(verified_at + RESUMED_FOR + 1) is None
     async with link(near, far_context, resumption) as (_, _, far):
         assert not far.tls.session_reused
         assert resumption.verified_at > verified_at
 
 
 async def test_an_upstream_without_tickets_is_spoken_to_in_full(certificate: Path) -> None:
-    near, far_context, resumption = trusting(certificate), served(certificate), Resumption()
+    near, far_context, resumption = trusting(certificate), served(certificate), TlsSession()
     far_context.num_tickets = 0
     for _ in range(2):
         async with link(near, far_context, resumption) as (_, app, far):
@@ -568,7 +568,7 @@ async def test_an_upstream_without_tickets_is_spoken_to_in_full(certificate: Pat
 
 
 async def test_after_a_handshake_that_failed_nothing_is_resumed(certificate: Path) -> None:
-    resumption = Resumption()
+    resumption = TlsSession()
     async with link(trusting(certificate), served(certificate), resumption) as (_, app, far):
         await far_says(far, app, b"reply")
         context = transport_context(app)
@@ -578,7 +578,7 @@ async def test_after_a_handshake_that_failed_nothing_is_resumed(certificate: Pat
         far_sock.close()
         with pytest.raises(ConnectionError):
             await failing.opened
-        assert resumption.offer(asyncio.get_running_loop().time()) is None
+        assert resumption.session(asyncio.get_running_loop().time()) is None
 
 
 def transport_context(app: App) -> ssl.SSLContext:
@@ -698,7 +698,7 @@ async def test_giving_up_at_any_moment_leaves_no_socket_open(certificate: Path) 
     async with asyncio.timeout(10), Upstream(tls=served(certificate)) as peer:
         origin = Origin("127.0.0.1", peer.port, trusting(certificate), None)
         for ticks in range(60):
-            call: asyncio.Task[Connection] = asyncio.create_task(dial(origin, lambda _: None))
+            call: asyncio.Task[UpstreamConnection] = asyncio.create_task(dial(origin, lambda _: None))
             for _ in range(ticks):
                 await asyncio.sleep(0)
             call.cancel()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.errors import Overloaded, UpstreamBroken, UpstreamUnreachable
 from gateway.network.dialing import Origin
 from gateway.proxy import upstream
-from gateway.proxy.connection import Connection
+from gateway.proxy.connection import UpstreamConnection
 from tests.fakes.gate import until
 from tests.fakes.upstream import OK, Talk, Upstream
 
@@ -21,27 +21,29 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 @asynccontextmanager
 async def pool(
     peer: Upstream, *, size: int = 2, idle: float = 60.0, max_age: float = 60.0, within: float = 10.0
-) -> AsyncIterator[upstream.Upstream]:
+) -> AsyncIterator[upstream.ConnectionPool]:
     async with asyncio.timeout(within), peer:
-        made = upstream.Upstream(Origin("127.0.0.1", peer.port, None, None), size=size, idle=idle, max_age=max_age)
+        made = upstream.ConnectionPool(
+            Origin("127.0.0.1", peer.port, None, None), size=size, idle=idle, max_age=max_age
+        )
         try:
             yield made
         finally:
             made.close()
 
 
-async def use(connection: Connection) -> bytes:
+async def use(connection: UpstreamConnection) -> bytes:
     """One exchange."""
-    connection.begin(to_head=False)
+    connection.start_exchange(to_head=False)
     connection.write([GET])
-    await connection.head()
+    await connection.read_head()
     got = b""
-    while pieces := await connection.body(5.0):
+    while pieces := await connection.read_body(5.0):
         got += b"".join(pieces)
     return got
 
 
-async def waiting(made: upstream.Upstream, count: int) -> None:
+async def waiting(made: upstream.ConnectionPool, count: int) -> None:
     await until(lambda: made.counts()["waiting"] == count)
 
 
@@ -51,9 +53,9 @@ async def test_the_last_used_is_taken_first() -> None:
         for connection in (first, second):
             await use(connection)
             made.release(connection)
-        assert made.take() is second
+        assert made.try_acquire() is second
         assert await made.acquire(5) is first
-        assert made.take() is None
+        assert made.try_acquire() is None
         assert made.counts() == {"busy": 2, "idle": 0, "dialing": 0, "waiting": 0}
 
 
@@ -93,7 +95,7 @@ async def test_nobody_overtakes_the_line() -> None:
         await waiting(made, 1)
         await use(held)
         made.release(held)
-        assert made.take() is None
+        assert made.try_acquire() is None
         assert await first is held
 
 
@@ -159,11 +161,11 @@ async def test_what_is_idle_for_too_long_is_closed_and_no_timer_stays() -> None:
         connection = await made.acquire(5)
         await use(connection)
         made.release(connection)
-        assert made._sweeper is not None
+        assert made._expiry_timer is not None
         assert connection._timer is None
         await peer.until(lambda: peer.open == 0)
         assert made.counts()["idle"] == 0
-        assert made._sweeper is None
+        assert made._expiry_timer is None
 
 
 async def test_what_is_old_is_not_used_again() -> None:
@@ -187,7 +189,7 @@ async def test_an_idle_connection_that_closes_makes_room() -> None:
         await use(connection)
         made.release(connection)
         await until(lambda: not made.counts()["idle"])
-        assert made.take() is None
+        assert made.try_acquire() is None
 
 
 async def test_a_closed_pool_keeps_nothing_and_still_serves_who_waits() -> None:
@@ -267,7 +269,7 @@ async def test_one_route_leaves_a_quarter_to_the_others() -> None:
             connection = await made.acquire(5, share=healthy)
             await use(connection)
             made.release(connection)
-        assert made.take(slow) is None
+        assert made.try_acquire(slow) is None
         with pytest.raises(Overloaded) as caught:
             await made.acquire(0.01, share=slow)
         assert "its share of `pool.size` (3 of 4)" in caught.value.reason
@@ -317,12 +319,12 @@ LONG = 100.0  # seconds: longer than anything may be idle or old here
 class Crowd:
     """Callers of a pool that do what they are told, its upstream, and what must hold after each step."""
 
-    def __init__(self, made: upstream.Upstream, peer: Upstream, size: int) -> None:
+    def __init__(self, made: upstream.ConnectionPool, peer: Upstream, size: int) -> None:
         self.pool = made
         self.peer = peer
         self.size = size
-        self.asking: list[asyncio.Task[Connection]] = []
-        self.held: list[Connection] = []
+        self.asking: list[asyncio.Task[UpstreamConnection]] = []
+        self.held: list[UpstreamConnection] = []
         self.is_closed = False
         self.shares = [made.share_of(route) for route in ROUTES]
 
@@ -332,7 +334,7 @@ class Crowd:
 
     async def take(self, number: int) -> None:
         is_anybody_passed_by = self.is_anybody_admissible()
-        connection = self.pool.take(self.shares[number % len(ROUTES)])
+        connection = self.pool.try_acquire(self.shares[number % len(ROUTES)])
         if connection is not None:
             assert not is_anybody_passed_by
             self.held.append(connection)
@@ -375,9 +377,9 @@ class Crowd:
     async def pass_time(self, _: int) -> None:
         for connection in self.pool._idle:
             connection.idle_since -= LONG
-        if self.pool._sweeper is not None:
-            self.pool._sweeper.cancel()
-            self.pool._sweep()
+        if self.pool._expiry_timer is not None:
+            self.pool._expiry_timer.cancel()
+            self.pool._close_expired()
             assert not self.pool._idle
 
     async def close(self, number: int) -> None:

@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from gateway.sandbox import Client, Sandbox
+from gateway.sandbox import RegisteredClient, Sandbox
 
 Answer = tuple[int, Mapping[str, str], bytes]
 Send = Callable[..., Awaitable[Answer]]
@@ -27,10 +27,10 @@ def clock() -> Clock:
 @pytest.fixture
 async def sandbox(clock: Clock) -> AsyncIterator[Sandbox]:
     clients = {
-        "awkward+id": Client(secret="a b+c%2F/:&=ü"),
-        "no-role": Client(secret="s", roles=frozenset()),
-        "no-grant": Client(secret="s", grants=frozenset()),
-        "asleep": Client(secret="s", active=False),
+        "awkward+id": RegisteredClient(secret="a b+c%2F/:&=ü"),
+        "no-role": RegisteredClient(secret="s", roles=frozenset()),
+        "no-grant": RegisteredClient(secret="s", grants=frozenset()),
+        "asleep": RegisteredClient(secret="s", active=False),
     }
     async with Sandbox(clients=clients, now=clock) as sandbox:
         yield sandbox

@@ -3,14 +3,14 @@ from typing import Any
 import pytest
 
 from gateway.sandbox.access import Refusal, refuses
-from gateway.sandbox.clients import Client
+from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
 CLIENTS = {
-    "invoker": Client(secret="s", roles=frozenset({"ServiceInvoker"})),
-    "nothing": Client(secret="s", roles=frozenset()),
-    "as-switched": Client(secret="s"),
+    "invoker": RegisteredClient(secret="s", roles=frozenset({"ServiceInvoker"})),
+    "nothing": RegisteredClient(secret="s", roles=frozenset()),
+    "as-switched": RegisteredClient(secret="s"),
 }
 GOOD: dict[str, Any] = {"exp": 100, "aud": AUDIENCE, "scope": TRIGGER, "client_id": "invoker"}
 

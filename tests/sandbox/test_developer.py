@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.sandbox import API, Client, Sandbox
+from gateway.sandbox import API, RegisteredClient, Sandbox
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 LIST = "/ic/api/integration/v1/integrations"
@@ -43,7 +43,7 @@ async def test_without_a_token_it_answers_not_authenticated(sandbox: Sandbox, se
 
 async def test_a_token_for_triggers_or_a_missing_role_does_not_open_it(sandbox: Sandbox, call: Send) -> None:
     url = sandbox.design_origin + LIST + ONE
-    sandbox.clients["invoker"] = Client(secret="s", roles=frozenset({"ServiceInvoker"}))
+    sandbox.clients["invoker"] = RegisteredClient(secret="s", roles=frozenset({"ServiceInvoker"}))
     assert (await call("GET", url))[0] == 401
     assert (await call("GET", url, token=sandbox.mint("invoker", scope=API)))[0] == 401
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 import jwt
 import pytest
 
-from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, Client, Sandbox
+from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, RegisteredClient, Sandbox
 from gateway.sandbox.clients import thumbprint
 from tests.fakes.keys import pair
 
@@ -26,8 +26,10 @@ PASSWORD = {"grant_type": "password", "username": DEFAULT_USER, "password": DEFA
 @pytest.fixture
 async def sandbox(clock: Callable[[], float]) -> AsyncIterator[Sandbox]:
     clients = {
-        "app": Client(secret="s", grants=GRANTS, redirect_uris=frozenset({BACK}), certificates={"alias": CERTIFICATE}),
-        "page": Client(is_public=True, grants=GRANTS, redirect_uris=frozenset({BACK})),
+        "app": RegisteredClient(
+            secret="s", grants=GRANTS, redirect_uris=frozenset({BACK}), certificates={"alias": CERTIFICATE}
+        ),
+        "page": RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({BACK})),
     }
     async with Sandbox(clients=clients, now=clock) as made:
         yield made
@@ -158,7 +160,7 @@ async def test_a_user_assertion(ask: Any, clock: Any) -> None:
 
 
 async def test_without_tls_there_is_no_certificate(ask: Any, sandbox: Sandbox) -> None:
-    sandbox.clients["app"] = Client(secret="s", grants=frozenset({"tls_client_auth"}))
+    sandbox.clients["app"] = RegisteredClient(secret="s", grants=frozenset({"tls_client_auth"}))
     assert (await ask(grant_type="tls_client_auth"))[1]["error"] == "invalid_client"
 
 

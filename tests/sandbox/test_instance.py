@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from gateway.sandbox import API, OTHER_AUDIENCE, Client, Sandbox
+from gateway.sandbox import API, OTHER_AUDIENCE, RegisteredClient, Sandbox
 from gateway.sandbox.switches import InstanceIds
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
@@ -35,7 +35,7 @@ async def test_a_token_that_was_asked_for_works_until_it_expires(
 
 
 async def test_refused_bearers_run_nothing(sandbox: Sandbox, call: Send, send: Send) -> None:
-    sandbox.clients["no-role"] = Client(secret="s", roles=frozenset())
+    sandbox.clients["no-role"] = RegisteredClient(secret="s", roles=frozenset())
     for token in (
         "forged",
         sandbox.mint(audience=OTHER_AUDIENCE),
@@ -55,7 +55,7 @@ async def test_refused_bearers_run_nothing(sandbox: Sandbox, call: Send, send: S
 async def test_a_role_granted_later_mends_the_401(sandbox: Sandbox, call: Send) -> None:
     token = sandbox.mint("no-role")
     assert (await call("GET", sandbox.upstream("ECHO"), token=token))[0] == 401
-    sandbox.clients["no-role"] = Client(secret="s")
+    sandbox.clients["no-role"] = RegisteredClient(secret="s")
     assert (await call("GET", sandbox.upstream("ECHO"), token=token))[0] == 200
 
 

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.sandbox import DEFAULT_ID, Client, Sandbox
+from gateway.sandbox import DEFAULT_ID, RegisteredClient, Sandbox
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
@@ -52,7 +52,9 @@ async def test_other_paths_are_not_found(sandbox: Sandbox, send: Send) -> None:
 
 
 async def test_the_default_client_can_be_replaced() -> None:
-    async with Sandbox(clients={DEFAULT_ID: Client(secret="mine"), "more": Client(secret="s")}) as sandbox:
+    async with Sandbox(
+        clients={DEFAULT_ID: RegisteredClient(secret="mine"), "more": RegisteredClient(secret="s")}
+    ) as sandbox:
         assert sandbox.client_secret == "mine"
         assert set(sandbox.clients) == {DEFAULT_ID, "more"}
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.signin.answer import LONGEST, NotAnswer, NotSignedIn, page, read_answer, read_pasted
+from gateway.signin.answer import LONGEST, NotSignedIn, UnrelatedRequest, page, read_authorization_response, read_pasted
 
 STATE = "st-4711"
 
 
 def read(query: str) -> str:
-    return read_answer(query, state=STATE, is_issuer=lambda said: said == "https://idcs.example")
+    return read_authorization_response(query, state=STATE, is_issuer=lambda said: said == "https://idcs.example")
 
 
 def paste(text: str) -> str:
@@ -44,7 +44,7 @@ def test_the_code_of_an_answer() -> None:
     ],
 )
 def test_whatever_is_not_the_answer_to_this_question(query: str) -> None:
-    with pytest.raises(NotAnswer) as caught:
+    with pytest.raises(UnrelatedRequest) as caught:
         read(query)
     assert STATE not in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_what_a_person_may_paste(text: str) -> None:
     ],
 )
 def test_what_a_person_may_not_paste(text: str, reason: str) -> None:
-    with pytest.raises(NotAnswer, match=reason) as caught:
+    with pytest.raises(UnrelatedRequest, match=reason) as caught:
         paste(text)
     assert "idcscs" not in str(caught.value)
 
@@ -144,5 +144,5 @@ def test_a_page_is_never_more_than_text(text: str) -> None:
 @given(st.text())
 def test_any_query_is_an_answer_or_none(text: str) -> None:
     for reader in (read, paste):
-        with contextlib.suppress(NotAnswer, NotSignedIn):
+        with contextlib.suppress(UnrelatedRequest, NotSignedIn):
             assert reader(text)

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.model import Credential
 from gateway.oauth.authorization import code_challenge
-from gateway.signin.ask import asked, can_listen
+from gateway.signin.ask import build_authorization_request, can_listen
 
 BACK = "http://127.0.0.1:8400/"
 
@@ -15,7 +15,9 @@ def credential(**more: object) -> Credential:
 
 
 def test_what_is_asked_for() -> None:
-    ask = asked(credential(scope="s offline_access", params={"prompt": "login"}), redirect_uri=BACK)
+    ask = build_authorization_request(
+        credential(scope="s offline_access", params={"prompt": "login"}), redirect_uri=BACK
+    )
     parts = urlsplit(ask.url)
     query = {name: value for name, [value] in parse_qs(parts.query).items()}
     assert (parts.netloc, parts.path) == ("idcs.example", "/oauth2/v1/authorize")
@@ -35,7 +37,7 @@ def test_what_is_asked_for() -> None:
 
 
 def test_each_has_luck_of_its_own() -> None:
-    one, other = (asked(credential(), redirect_uri=BACK) for _ in range(2))
+    one, other = (build_authorization_request(credential(), redirect_uri=BACK) for _ in range(2))
     assert len({one.state, other.state, one.verifier, other.verifier}) == 4
     assert min(map(len, (one.state, one.verifier))) >= 43  # RFC 7636 §4.1
 
@@ -58,7 +60,7 @@ def test_each_has_luck_of_its_own() -> None:
     ],
 )
 def test_who_may_answer(said: str, configured: str | None, *, good: bool) -> None:
-    assert asked(credential(issuer=configured), redirect_uri=BACK).is_issuer(said) is good
+    assert build_authorization_request(credential(issuer=configured), redirect_uri=BACK).is_issuer(said) is good
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from functools import partial
 import aiohttp
 import pytest
 
-from gateway.signin.answer import NotSignedIn, read_answer
+from gateway.signin.answer import NotSignedIn, read_authorization_response
 from gateway.signin.listener import ANY, Listener
 
-READ = partial(read_answer, state="st", is_issuer=lambda _said: False)
+READ = partial(read_authorization_response, state="st", is_issuer=lambda _said: False)
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from pydantic import BaseModel
 
 from gateway.config.load import load
 from gateway.config.model import Config, Credential
-from gateway.config.tree import Tree
+from gateway.config.tree import YamlDocument
 from gateway.errors import ERRORS, GatewayError
-from gateway.mistakes import MISTAKES, Mistake
-from gateway.observe.metrics import METRICS, PREFIX, Row
+from gateway.mistakes import MISTAKES, CatalogEntry
+from gateway.observe.metrics import METRICS, PREFIX, MetricRow
 from gateway.observe.record import FIELDS
 from tests.fakes.process import ROOT, run
 
@@ -69,7 +69,7 @@ def test_every_error_is_told_as_the_code_knows_it(error: type[GatewayError]) -> 
 
 
 @pytest.mark.parametrize(("code", "mistake"), MISTAKES.items(), ids=MISTAKES)
-def test_every_mistake_is_told_as_the_code_knows_it(code: str, mistake: Mistake) -> None:
+def test_every_mistake_is_told_as_the_code_knows_it(code: str, mistake: CatalogEntry) -> None:
     table = OPERATIONS.partition("## The live check")[2].partition("\n## ")[0]
     assert [[cell.strip("| ") for cell in row] for row in rows(table)].count([f"`{code}`", *mistake]) == 1
     assert len(rows(table)) == len(MISTAKES) + 2
@@ -82,7 +82,7 @@ def test_every_field_of_the_record_is_told(field: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "row"), METRICS.items(), ids=METRICS)
-def test_every_metric_is_told_with_its_kind_and_labels(name: str, row: Row) -> None:
+def test_every_metric_is_told_with_its_kind_and_labels(name: str, row: MetricRow) -> None:
     table = OPERATIONS.partition("## Metrics")[2]
     _, kind, labels, help_text = cells(table, name)
     assert kind == row.kind
@@ -90,7 +90,7 @@ def test_every_metric_is_told_with_its_kind_and_labels(name: str, row: Row) -> N
     assert help_text.strip("| ") == row.help
 
 
-def samples() -> dict[str, Row]:
+def samples() -> dict[str, MetricRow]:
     """By the name of a sample, as a query names it: its metric."""
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
     return {name + suffix: row for name, row in METRICS.items() for suffix in suffixes.get(row.kind, ("",))}
@@ -220,7 +220,7 @@ def all_blocks(language: str) -> list[Any]:
 @pytest.mark.parametrize("text", all_blocks("yaml"))
 def test_every_snippet_of_configuration_can_be_pasted(tmp_path: Path, text: str) -> None:
     """A snippet has keys of the file, of a route or of a credential; the rest of the file is made up around it."""
-    snippet = Tree(text).value
+    snippet = YamlDocument(text).value
     if "groups" in snippet:
         return  # rules of Prometheus
     [credential] = {route["credential"] for route in snippet.get("routes", [])} or {"orders-app"}

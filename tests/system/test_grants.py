@@ -16,8 +16,8 @@ from gateway.config.model import Config
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.authorization import authorization_url, code_challenge
 from gateway.observe.metrics import Metrics
-from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, OTHER_AUDIENCE, TRIGGER, Client, Sandbox, User
-from gateway.wiring import Parts
+from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, OTHER_AUDIENCE, TRIGGER, RegisteredClient, Sandbox, User
+from gateway.wiring import Components
 from tests.fakes.keys import pair
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -59,16 +59,18 @@ async def sandbox(folder: Path) -> AsyncIterator[Sandbox]:
     context.load_verify_locations(cadata=pair("ec").certificate)
     certificates = {"alias": pair().certificate, "ec": pair("ec").certificate}
     clients = {
-        "app": Client(secret=SECRET, certificates=certificates, grants=GRANTS, redirect_uris=frozenset({BACK})),
-        "page": Client(is_public=True, grants=GRANTS, redirect_uris=frozenset({BACK})),
+        "app": RegisteredClient(
+            secret=SECRET, certificates=certificates, grants=GRANTS, redirect_uris=frozenset({BACK})
+        ),
+        "page": RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({BACK})),
     }
     async with Sandbox(clients=clients, users={"kim": User(password="p&=w")}, ssl_context=context) as made:
         yield made
 
 
 @pytest.fixture
-async def parts(sandbox: Sandbox) -> AsyncIterator[Parts]:
-    made = Parts(Metrics("test"), environ={"RT": sandbox.mint_refresh("app")})
+async def parts(sandbox: Sandbox) -> AsyncIterator[Components]:
+    made = Components(Metrics("test"), environ={"RT": sandbox.mint_refresh("app")})
     yield made
     await made.close()
 
@@ -86,7 +88,7 @@ def written(folder: Path, sandbox: Sandbox, credential: Mapping[str, Any]) -> Co
     return load(file, environ={"RT": "any", "STATE_KEY": "0123456789abcdef" * 4}).config
 
 
-async def token(parts: Parts, config: Config) -> dict[str, Any]:
+async def token(parts: Components, config: Config) -> dict[str, Any]:
     """The claims of the token that a source gets."""
     source = parts.source("app", config.credentials["app"])
     try:
@@ -141,7 +143,7 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("credential", "how"), WAYS.values(), ids=WAYS)
 async def test_every_client_auth_gets_a_token_for_the_client(
-    folder: Path, sandbox: Sandbox, parts: Parts, *, credential: dict[str, Any], how: str
+    folder: Path, sandbox: Sandbox, parts: Components, *, credential: dict[str, Any], how: str
 ) -> None:
     claims = await token(parts, written(folder, sandbox, credential))
     assert (claims["sub"], claims["sub_type"]) == ("app", "client")
@@ -168,20 +170,22 @@ USERS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("credential", "user"), USERS.values(), ids=USERS)
 async def test_every_users_grant_gets_a_token_for_the_user(
-    folder: Path, sandbox: Sandbox, parts: Parts, *, credential: dict[str, Any], user: str
+    folder: Path, sandbox: Sandbox, parts: Components, *, credential: dict[str, Any], user: str
 ) -> None:
     claims = await token(parts, written(folder, sandbox, credential))
     assert (claims["sub"], claims["sub_type"], claims["client_id"]) == (user, "user", "app")
 
 
-async def test_a_sign_in_of_a_public_client_and_what_comes_of_it(folder: Path, sandbox: Sandbox, parts: Parts) -> None:
+async def test_a_sign_in_of_a_public_client_and_what_comes_of_it(
+    folder: Path, sandbox: Sandbox, parts: Components
+) -> None:
     sandbox.switches.rotate_refresh_tokens = True
     scope = f"{sandbox.scope} offline_access"
     person = {"grant": "authorization_code", "client_auth": "none", "client_id": "page", "redirect_uri": BACK}
     credential = written(folder, sandbox, {**person, "scope": scope}).credentials["app"]
     requests = parts.requests(credential)
     with pytest.raises(TokenRefused) as caught:
-        requests.made()
+        requests.build()
     assert caught.value.reason.startswith("sign-in: ")
     sign_in = authorization_url(
         sandbox.authorize_url,
@@ -192,14 +196,14 @@ async def test_a_sign_in_of_a_public_client_and_what_comes_of_it(folder: Path, s
         scope=scope,
     )
     code = await agreed(sign_in, folder)
-    asked = requests.made("authorization_code", code=code, redirect_uri=BACK, code_verifier="v" * 43)
-    first = (await requests.sent(asked)).refresh_token or ""
-    second = await requests.sent(requests.made(refresh_token=first))
+    asked = requests.build("authorization_code", code=code, redirect_uri=BACK, code_verifier="v" * 43)
+    first = (await requests.send(asked)).refresh_token or ""
+    second = await requests.send(requests.build(refresh_token=first))
     assert second.refresh_token not in {None, first}
     with pytest.raises(TokenRefused, match="identity domain"):  # used twice: the whole sign-in ends
-        await requests.sent(requests.made(refresh_token=first))
+        await requests.send(requests.build(refresh_token=first))
     with pytest.raises(TokenRefused):
-        await requests.sent(requests.made(refresh_token=second.refresh_token or ""))
+        await requests.send(requests.build(refresh_token=second.refresh_token or ""))
 
 
 async def agreed(url: str, folder: Path) -> str:
@@ -212,7 +216,7 @@ async def agreed(url: str, folder: Path) -> str:
         return URL(reply.headers["Location"]).query["code"]
 
 
-async def test_the_wanted_one_of_several_resources(folder: Path, sandbox: Sandbox, parts: Parts) -> None:
+async def test_the_wanted_one_of_several_resources(folder: Path, sandbox: Sandbox, parts: Components) -> None:
     both = [sandbox.scope, OTHER_AUDIENCE + TRIGGER, "urn:opc:resource:multiresourcescope"]
     named = written(folder, sandbox, {**ONE_SECRET, "scope": both, "resource": OTHER_AUDIENCE})
     assert (await token(parts, named))["aud"] == OTHER_AUDIENCE
@@ -245,7 +249,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("credential", "code"), REFUSED.values(), ids=REFUSED)
 async def test_what_the_identity_domain_refuses(
-    folder: Path, sandbox: Sandbox, parts: Parts, *, credential: dict[str, Any], code: str
+    folder: Path, sandbox: Sandbox, parts: Components, *, credential: dict[str, Any], code: str
 ) -> None:
     stranger = pair(name="stranger")
     (folder / "stranger.pem").write_text(stranger.key + stranger.certificate, encoding="utf-8")
@@ -254,28 +258,28 @@ async def test_what_the_identity_domain_refuses(
     assert caught.value.reason.startswith(f"{code}: ")
 
 
-async def test_es256_where_the_server_takes_it(folder: Path, sandbox: Sandbox, parts: Parts) -> None:
+async def test_es256_where_the_server_takes_it(folder: Path, sandbox: Sandbox, parts: Components) -> None:
     sandbox.switches.assertion_algorithms = ("ES256",)
     signing = {"private_key": {"file": "ec.pem"}, "kid": "ec", "algorithm": "ES256"}
     claims = await token(parts, written(folder, sandbox, {"client_auth": "private_key_jwt", "signing": signing}))
     assert claims["sub"] == "app"
 
 
-async def test_changed_files_are_used_at_the_next_request(folder: Path, sandbox: Sandbox, parts: Parts) -> None:
+async def test_changed_files_are_used_at_the_next_request(folder: Path, sandbox: Sandbox, parts: Components) -> None:
     credential = {"client_auth": "tls", "tls": {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}}
     config = written(folder, sandbox, credential)
     requests = parts.requests(config.credentials["app"])
-    await requests.sent(requests.made())
+    await requests.send(requests.build())
     (folder / "key.pem").unlink()
     with pytest.raises(TokenUnavailable) as caught:
-        await requests.sent(requests.made())
+        await requests.send(requests.build())
     assert caught.value.reason.startswith("certificate: ")
     (folder / "key.pem").write_text(pair().key, encoding="utf-8")
-    await requests.sent(requests.made())
+    await requests.send(requests.build())
 
 
 async def test_a_signing_key_that_is_spoilt_is_named_and_not_shown(
-    folder: Path, sandbox: Sandbox, parts: Parts
+    folder: Path, sandbox: Sandbox, parts: Components
 ) -> None:
     config = written(folder, sandbox, {"client_auth": "private_key_jwt", "signing": {**SIGNING, "kid": "alias"}})
     (folder / "key.pem").write_text("hunter2", encoding="utf-8")

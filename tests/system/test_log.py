@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from gateway.observe.record import FIELDS, LONGEST_ID, LONGEST_METHOD, LONGEST_PATH
-from gateway.sandbox import Client, Sandbox
+from gateway.sandbox import RegisteredClient, Sandbox
 from tests.fakes.identity import Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, request
 from tests.fakes.upstream import OK, Talk, Upstream, reply
@@ -168,7 +168,7 @@ def shapes(client_id: str, secret: str) -> list[str]:
 
 
 async def test_no_secret_and_no_token_in_any_byte_at_level_debug(tmp_path: Path) -> None:
-    client = Client(secret=AWKWARD)
+    client = RegisteredClient(secret=AWKWARD)
     issued: list[str] = []
     async with Sandbox(clients={"odd-app": client, "wrong-app": client}) as sandbox:
         document = settings(sandbox, log={"level": "debug"})

@@ -15,8 +15,8 @@ import pytest
 
 from gateway.errors import TokenRefused
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.turns import LEASE
-from gateway.sandbox import Client, Sandbox, Switches
+from gateway.oauth.turns import LEASE_SECONDS
+from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.identity import Identity, token
 from tests.fakes.process import ROOT, Process, gateway, run
 from tests.fakes.redis import RedisServer
@@ -25,17 +25,17 @@ from tests.fakes.upstream import Upstream
 from tests.system.scene import Settings, route, written
 
 STATE_KEY = {"STATE_KEY": "0123456789abcdef" * 4}
-CLIENT = Client(is_public=True, grants=frozenset({"refresh_token"}))
+CLIENT = RegisteredClient(is_public=True, grants=frozenset({"refresh_token"}))
 
 
 class Later(SystemClock):
     """When the lease of one who was killed has ended."""
 
     def monotonic(self) -> float:
-        return SystemClock.monotonic() + LEASE + 1
+        return SystemClock.monotonic() + LEASE_SECONDS + 1
 
     def wall(self) -> float:
-        return SystemClock.wall() + LEASE + 1
+        return SystemClock.wall() + LEASE_SECONDS + 1
 
 
 class Forge:

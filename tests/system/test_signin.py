@@ -14,7 +14,7 @@ import jwt
 import pytest
 from yarl import URL
 
-from gateway.sandbox import Client, Sandbox, Switches
+from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.authlib_server import Client as AuthlibClient
 from tests.fakes.authlib_server import serving
 from tests.fakes.process import LONGEST, Ended, Process, gateway, run
@@ -32,7 +32,7 @@ class Scene:
         self.sandbox = sandbox
         self.port = free_port()
         self.back = f"http://127.0.0.1:{self.port}/back"
-        sandbox.clients["page"] = Client(is_public=True, grants=GRANTS, redirect_uris=frozenset({self.back}))
+        sandbox.clients["page"] = RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({self.back}))
         self._folder = folder
 
     def file(self, name: str = "gateway.yaml", state: Settings | None = None, **more: Any) -> Path:
@@ -184,7 +184,7 @@ async def test_any_free_port_where_none_is_said(scene: Scene) -> None:
     async with login(scene.file(redirect_uri=None)) as (process, url):
         [back] = parse_qs(urlsplit(url).query)["redirect_uri"]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", back)
-        scene.sandbox.clients["page"] = Client(is_public=True, grants=GRANTS, redirect_uris=frozenset({back}))
+        scene.sandbox.clients["page"] = RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({back}))
         assert (await browse(url))[0] == 200
         assert await process.ended() == 0
 
@@ -217,7 +217,7 @@ async def test_an_answer_that_is_pasted(scene: Scene, choose: Any) -> None:
 
 async def test_a_redirect_uri_elsewhere_is_pasted_unasked(scene: Scene) -> None:
     back = "https://gateway.example/back"
-    scene.sandbox.clients["page"] = Client(is_public=True, grants=GRANTS, redirect_uris=frozenset({back}))
+    scene.sandbox.clients["page"] = RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({back}))
     ended = await run("login", "person", "-c", scene.file(redirect_uri=back), **KEY)
     assert (ended.status, "Copy the whole of it" in ended.out) == (69, True)
     assert "nothing was pasted" in ended.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox import Client, Sandbox, User
+from gateway.sandbox import RegisteredClient, Sandbox, User
 from tests.fakes.egress import Egress
 from tests.fakes.identity import Identity
 from tests.fakes.keys import pair
@@ -53,7 +53,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
     context.load_cert_chain(tmp_path / "server.pem")
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=pair().certificate)
-    clients = {"app": Client(secret="s3cret", certificates={"alias": pair().certificate}, grants=GRANTS)}
+    clients = {"app": RegisteredClient(secret="s3cret", certificates={"alias": pair().certificate}, grants=GRANTS)}
     async with Sandbox(clients=clients, users={"kim": User(password="p&=w")}, ssl_context=context) as made:
         yield made
 

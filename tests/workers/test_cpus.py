@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workers.cpus import head_count
+from gateway.workers.cpus import worker_count
 
 CPUS = len(os.sched_getaffinity(0))
 
@@ -15,12 +15,12 @@ CPUS = len(os.sched_getaffinity(0))
 def test_auto_is_what_affinity_and_quota_allow(tmp_path: Path, quota: str, count: int) -> None:
     file = tmp_path / "cpu.max"
     file.write_text(quota, encoding="ascii")
-    assert head_count(0, quota=file) == count
+    assert worker_count(0, quota=file) == count
 
 
 def test_without_a_quota_affinity_decides(tmp_path: Path) -> None:
-    assert head_count(0, quota=tmp_path / "none") == CPUS
+    assert worker_count(0, quota=tmp_path / "none") == CPUS
 
 
 def test_a_number_is_a_number(tmp_path: Path) -> None:
-    assert head_count(7, quota=tmp_path / "none") == 7
+    assert worker_count(7, quota=tmp_path / "none") == 7

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from gateway.workers.wire import Line, NoAnswer, answer_all
+from gateway.workers.wire import Channel, ChannelError, serve_requests
 
 
 @asynccontextmanager
-async def talking(**handlers: Callable[[Any], Awaitable[Any]]) -> AsyncIterator[tuple[Line, asyncio.StreamWriter]]:
+async def talking(**handlers: Callable[[Any], Awaitable[Any]]) -> AsyncIterator[tuple[Channel, asyncio.StreamWriter]]:
     """A line to one that answers by these handlers, and the writer at its end."""
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
-    answering = asyncio.create_task(answer_all(reader, writer, handlers))
-    line = await Line.open(ours)
+    answering = asyncio.create_task(serve_requests(reader, writer, handlers))
+    line = await Channel.open(ours)
     yield line, writer
     line.close()
     await answering
     writer.close()
-    await asyncio.wait({line.over})
+    await asyncio.wait({line.closed})
 
 
 async def echo(argument: Any) -> Any:
@@ -65,7 +65,7 @@ async def test_nobody_waits_longer_than_they_said_and_a_late_answer_harms_nobody
         await gate.wait()
 
     async with talking(wait=wait, echo=echo) as (line, _):
-        with pytest.raises(NoAnswer, match=r"does not answer within 0\.01 s"):
+        with pytest.raises(ChannelError, match=r"does not answer within 0\.01 s"):
             await line.ask("wait", within=0.01)
         gate.set()
         assert await line.ask("echo", 3) == 3
@@ -76,8 +76,8 @@ async def test_one_that_goes_answers_nothing_any_more() -> None:
         asked = asyncio.create_task(line.ask("wait"))
         await asyncio.sleep(0)
         writer.close()
-        with pytest.raises(NoAnswer, match="has gone"):
+        with pytest.raises(ChannelError, match="has gone"):
             await asked
-        await asyncio.wait({line.over})
-        with pytest.raises(NoAnswer, match="has gone"):
+        await asyncio.wait({line.closed})
+        with pytest.raises(ChannelError, match="has gone"):
             await line.ask("wait")

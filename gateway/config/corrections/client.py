@@ -6,7 +6,7 @@ Whatever could be one is therefore refused, and no sentence here shows it.
 
 import re
 
-from gateway.config.corrections.pasted import Corrected, Uncorrectable, bare
+from gateway.config.corrections.pasted import Corrected, InvalidInput, bare
 
 _ID = re.compile(r"[0-9a-fA-F]{32}")
 _WHERE = "copy `Client ID` from the application's OAuth configuration, General Information"
@@ -23,7 +23,7 @@ def refuse_secret(text: str) -> str:
     """
     value = text.strip()
     if _DOMAINS.fullmatch(value) or _MIXED.fullmatch(value):
-        raise Uncorrectable(
+        raise InvalidInput(
             "may be a client secret, which does not belong here; it is not kept, paste what was asked for"
         )
     return text
@@ -36,15 +36,15 @@ def client_id(text: str, *, is_domain: bool = False) -> Corrected:
     """
     pasted = bare(text)
     if pasted.value.lower().startswith("idcscs-") or (is_domain and _DOMAINS.fullmatch(pasted.value)):
-        raise Uncorrectable(f"is the client secret, not the id; it is not kept, {_WHERE}")
+        raise InvalidInput(f"is the client secret, not the id; it is not kept, {_WHERE}")
     together = "".join(pasted.value.split())
     if together == pasted.value:
         if not re.fullmatch(r"[!-~]+", together):
-            raise Uncorrectable(f"has a character that ids do not have; {_WHERE}")
+            raise InvalidInput(f"has a character that ids do not have; {_WHERE}")
         return pasted
     if _ID.fullmatch(together):
         return Corrected(together, (*pasted.changes, "took out the white space within it"))
-    raise Uncorrectable(f"has white space in it, as the name of an application may; {_WHERE}")
+    raise InvalidInput(f"has white space in it, as the name of an application may; {_WHERE}")
 
 
 def secret_file(text: str, *, exists: bool) -> Corrected:
@@ -58,10 +58,10 @@ def secret_file(text: str, *, exists: bool) -> Corrected:
     pasted = bare(text)
     folder, *names = pasted.value.split("/")
     if folder not in _HERE or not names or any(luck.fullmatch(name) for name in names for luck in _LUCK):
-        raise Uncorrectable(
+        raise InvalidInput(
             "names no file that is there; if it is the secret itself, put it into a file and name that, if it is a "
             "file that is still to come, write ./NAME or its whole path"
         )
     if "\x00" in pasted.value or not names[-1]:
-        raise Uncorrectable("names no file; write ./NAME or its whole path")
+        raise InvalidInput("names no file; write ./NAME or its whole path")
     return pasted

@@ -6,7 +6,7 @@ and the regional names beside it. Hosts are kept as they are, and so is the whol
 
 import re
 
-from gateway.config.corrections.pasted import ORACLE_DOMAIN, Corrected, Uncorrectable, Url, bare, read_url
+from gateway.config.corrections.pasted import ORACLE_DOMAIN, Corrected, InvalidInput, PastedUrl, bare, read_url
 
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105 - the path of the endpoint, no secret
 _TENANT = re.compile(r"idcs-[0-9a-f]{32}", re.IGNORECASE)
@@ -48,13 +48,13 @@ def token_url(text: str) -> Corrected:
     return Corrected(f"{url.origin}{path}{query}", (*changes, *said, *left_off))
 
 
-def _refuse_strangers(url: Url) -> None:
+def _refuse_strangers(url: PastedUrl) -> None:
     for hosts, what in _STRANGERS:
         if hosts.fullmatch(url.host):
-            raise Uncorrectable(f"{what}; {_REMEDY}")
+            raise InvalidInput(f"{what}; {_REMEDY}")
 
 
-def _endpoint(url: Url) -> tuple[str, tuple[str, ...]]:
+def _endpoint(url: PastedUrl) -> tuple[str, tuple[str, ...]]:
     """The path of the token endpoint, and what was changed to get there."""
     path = url.path.lower()
     if url.path == TOKEN_PATH:
@@ -67,5 +67,5 @@ def _endpoint(url: Url) -> tuple[str, tuple[str, ...]]:
     if url.is_oracle:
         return TOKEN_PATH, (f"left off the path; the token endpoint of an identity domain is {TOKEN_PATH}",)
     if "/.well-known/" in path:
-        raise Uncorrectable("is a discovery document; open it, and copy what it says of `token_endpoint`")
+        raise InvalidInput("is a discovery document; open it, and copy what it says of `token_endpoint`")
     return url.path, ()

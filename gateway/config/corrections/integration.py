@@ -12,8 +12,8 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from gateway.config.corrections.pasted import (
-    Uncorrectable,
-    Url,
+    InvalidInput,
+    PastedUrl,
     is_identity_domain,
     is_oracle,
     oic_host,
@@ -90,7 +90,7 @@ def integration(text: str) -> Integration:
     if _TRIGGER.fullmatch(path):
         return _trigger(url, path, changes)
     if _FLOW.match(path):
-        raise Uncorrectable(f"ends before the integration's version, as in …/flows/rest/ORDERS/1.0/; {_WHERE}")
+        raise InvalidInput(f"ends before the integration's version, as in …/flows/rest/ORDERS/1.0/; {_WHERE}")
     if _API.fullmatch(path):
         return _api(url, path, changes)
     note = "is no URL as integrations have it (…/flows/rest/CODE/1.0/); it is used as it is"
@@ -124,18 +124,18 @@ def review_upstream(host: str, path: str) -> Iterator[tuple[str, str, Severity]]
         yield "is on the design host, which runs no integrations", _WHERE, "error"
 
 
-def _refuse_consoles(url: Url, path: str) -> None:
+def _refuse_consoles(url: PastedUrl, path: str) -> None:
     is_page = url.is_oracle and _CONSOLE.fullmatch(path)
     if is_page or _PAGES_OF_OTHERS.fullmatch(url.host) or _PAGE.match(path):
-        raise Uncorrectable(f"is a page of the console, not the endpoint of an integration; {_WHERE}")
+        raise InvalidInput(f"is a page of the console, not the endpoint of an integration; {_WHERE}")
     if url.is_oracle and ".identity." in f".{url.host}":
-        raise Uncorrectable(f"is an address of the identity domain, not of an integration; {_WHERE}")
+        raise InvalidInput(f"is an address of the identity domain, not of an integration; {_WHERE}")
 
 
 def _mended(path: str, *, is_oracle: bool) -> tuple[str, tuple[str, ...]]:
     """The path as the loader and OIC take it, and what was changed."""
     if "\\" in path or has_dot_segment(path):
-        raise Uncorrectable("has a backslash, `.` or `..` in its path; write the path out")
+        raise InvalidInput("has a backslash, `.` or `..` in its path; write the path out")
     changes = []
     if is_oracle and "//" in path:
         path = re.sub(r"/{2,}", "/", path)
@@ -163,7 +163,7 @@ def _url_version(version: str) -> str:
     return ".".join(numbers) if len(numbers) == 2 else f"{numbers[0]}.0"
 
 
-def _trigger(url: Url, path: str, changes: tuple[str, ...]) -> Integration:
+def _trigger(url: PastedUrl, path: str, changes: tuple[str, ...]) -> Integration:
     match = _TRIGGER.fullmatch(path)
     assert match is not None
     below = match["below"] or ""
@@ -183,31 +183,29 @@ def _trigger(url: Url, path: str, changes: tuple[str, ...]) -> Integration:
     )
 
 
-def _runtime(url: Url, instance: str) -> tuple[str, tuple[str, ...]]:
+def _runtime(url: PastedUrl, instance: str) -> tuple[str, tuple[str, ...]]:
     """The origin where integrations run: the design host runs none."""
     host = oic_host(url.host)
     if host is None or host.name != _DESIGN:
         return url.origin, ()
     if not _INSTANCE.fullmatch(instance):
-        raise Uncorrectable(f"is on the design host, which runs no integrations; {_WHERE}")
+        raise InvalidInput(f"is on the design host, which runs no integrations; {_WHERE}")
     said = "wrote the instance's own host for the design host, which runs no integrations"
     return f"https://{instance.lower()}.{host.tail}", (said,)
 
 
-def _api(url: Url, path: str, changes: tuple[str, ...]) -> Integration:
+def _api(url: PastedUrl, path: str, changes: tuple[str, ...]) -> Integration:
     names = _names(url)
     instance = dict(names).get(_PARAMETER, "")
     if instance and not _INSTANCE.fullmatch(instance):
-        raise Uncorrectable(f"has an `{_PARAMETER}` that is no name of an instance; copy it from the instance's page")
+        raise InvalidInput(f"has an `{_PARAMETER}` that is no name of an instance; copy it from the instance's page")
     host = oic_host(url.host)
     notes: tuple[str, ...] = ()
     said = list(changes)
     if instance:
         said.append(f"moved `{_PARAMETER}` to the route's `query`, so that callers need not send it")
     elif host and host.name == _DESIGN:
-        raise Uncorrectable(
-            f"says not of which instance; write ?{_PARAMETER}=NAME at its end, with the instance's name"
-        )
+        raise InvalidInput(f"says not of which instance; write ?{_PARAMETER}=NAME at its end, with the instance's name")
     elif host and host.region:
         instance = host.name
         notes = (_SETS,)
@@ -217,11 +215,11 @@ def _api(url: Url, path: str, changes: tuple[str, ...]) -> Integration:
     return Integration(url.origin + path, "api", _last_word(path), instance, changes=tuple(said), notes=notes)
 
 
-def _names(url: Url) -> list[tuple[str, str]]:
+def _names(url: PastedUrl) -> list[tuple[str, str]]:
     return parse_qsl(url.query, keep_blank_values=True)
 
 
-def _left_off(url: Url, names: list[tuple[str, str]]) -> tuple[str, ...]:
+def _left_off(url: PastedUrl, names: list[tuple[str, str]]) -> tuple[str, ...]:
     """What to say of a query and a fragment, which no upstream has. Values are not shown."""
     said = []
     if any(name.lower() == "wsdl" for name, _ in names):

@@ -26,7 +26,7 @@ _UNSEEN = dict.fromkeys(map(ord, UNSEEN))
 _QUOTES = "\"'`<>\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 
 
-class Uncorrectable(ValueError):
+class InvalidInput(ValueError):
     """What was pasted is not what was asked for; the message reads "what is wrong; what to do", without the value."""
 
 
@@ -42,7 +42,7 @@ class Corrected:
 
 
 @dataclass(frozen=True, slots=True)
-class Url:
+class PastedUrl:
     """A URL taken apart: scheme and host in lower case, no port where it is the scheme's own, the path as written."""
 
     scheme: str
@@ -102,22 +102,22 @@ def bare(text: str) -> Corrected:
         (seen != seen.strip(), "took away the white space around it"),
     )
     if not inner:
-        raise Uncorrectable("is empty; write it")
+        raise InvalidInput("is empty; write it")
     return Corrected(inner, tuple(change for is_so, change in found if is_so))
 
 
-def read_url(text: str) -> tuple[Url, tuple[str, ...]]:
+def read_url(text: str) -> tuple[PastedUrl, tuple[str, ...]]:
     """The URL that was pasted, and what was changed in it; its path, query and fragment are left to the caller.
 
     Raises Uncorrectable for what is no http or https URL, and for one with a user or password in it.
     """
     pasted = bare(text)
     if re.search(r"\s", pasted.value):
-        raise Uncorrectable("has white space in it; copy it anew, alone and whole")
+        raise InvalidInput("has white space in it; copy it anew, alone and whole")
     changes = list(pasted.changes)
     whole = _with_scheme(pasted.value, changes)
     parts = _split(whole)
-    url = Url(parts.scheme, parts.hostname or "", parts.port, parts.path, parts.query, "#" in whole)
+    url = PastedUrl(parts.scheme, parts.hostname or "", parts.port, parts.path, parts.query, "#" in whole)
     if url.host not in parts.netloc or parts.scheme != whole[: len(parts.scheme)]:
         changes.append("wrote the host in small letters")
     if url.is_oracle and url.scheme == "http":
@@ -144,7 +144,7 @@ def _with_scheme(text: str, changes: list[str]) -> str:
         changes.append(f"put {scheme}:// before it")
         return f"{scheme}://{rest}"
     if match[1].lower() not in _PORTS:
-        raise Uncorrectable("is not an http or https URL; write it like https://host/path")
+        raise InvalidInput("is not an http or https URL; write it like https://host/path")
     return text
 
 
@@ -154,13 +154,13 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise Uncorrectable("is not a URL; write it like https://host/path") from None
+        raise InvalidInput("is not a URL; write it like https://host/path") from None
     if parts.username is not None or parts.password is not None:
-        raise Uncorrectable("carries a user or password; copy the URL without it")
+        raise InvalidInput("carries a user or password; copy the URL without it")
     if port == 0 or not _is_host(parts.hostname or ""):
-        raise Uncorrectable("names no valid host; write it like https://host/path")
+        raise InvalidInput("names no valid host; write it like https://host/path")
     if not re.fullmatch(r"[!-~]+", text):
-        raise Uncorrectable("has a character that URLs do not have; copy it anew")
+        raise InvalidInput("has a character that URLs do not have; copy it anew")
     return parts
 
 

@@ -9,7 +9,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from gateway.config.corrections.integration import UNKNOWN, Integration
-from gateway.config.corrections.pasted import ORACLE_DOMAIN, Corrected, Uncorrectable, bare, oic_host
+from gateway.config.corrections.pasted import ORACLE_DOMAIN, Corrected, InvalidInput, bare, oic_host
 
 TRIGGER = "urn:opc:resource:consumer::all"
 API = "/ic/api/"
@@ -41,7 +41,7 @@ def scope(text: str, leads: Integration = UNKNOWN) -> Corrected:
     value, changes = _decoded(pasted.value)
     words = value.split()
     if not all(_TOKEN.fullmatch(word) for word in words):
-        raise Uncorrectable(f"has a character that scopes do not have; {_REMEDY}")
+        raise InvalidInput(f"has a character that scopes do not have; {_REMEDY}")
     beside = [word for word in words if _BESIDE.fullmatch(word)]
     resource, joined = _one([word for word in words if word not in beside], leads)
     mended, mends = _mended(resource, leads)
@@ -63,7 +63,7 @@ def _one(words: list[str], leads: Integration) -> tuple[str, tuple[str, ...]]:
     """The one resource of the words, and whether white space within it was taken out."""
     different = list(dict.fromkeys(words))
     if not different:
-        raise Uncorrectable(f"names no resource; {_REMEDY}")
+        raise InvalidInput(f"names no resource; {_REMEDY}")
     if len(different) == 1:
         return different[0], ("left off what stood there twice",) if len(words) > 1 else ()
     together = "".join(different)
@@ -73,7 +73,7 @@ def _one(words: list[str], leads: Integration) -> tuple[str, tuple[str, ...]]:
     if not any(_RESOURCE.match(word) or TRIGGER in word for word in different):
         return " ".join(different), ()
     fitting = f"`{API}` for the developer API" if leads.kind == "api" else f"`{TRIGGER}` for an integration"
-    raise Uncorrectable(
+    raise InvalidInput(
         f"has several resources, and one token is for one of them; keep the one that ends with {fitting}, and give the "
         "others credentials of their own"
     )
@@ -113,7 +113,7 @@ def _ending(match: re.Match[str], leads: Integration, changes: list[str]) -> str
     if not oic_host(match["host"]) or rest.lower().startswith("urn:"):
         return None
     if rest.strip("/"):
-        raise Uncorrectable(f"is a URL of the instance, not a scope; {_REMEDY}")
+        raise InvalidInput(f"is a URL of the instance, not a scope; {_REMEDY}")
     right, use = (API, "for the developer API") if leads.kind == "api" else (TRIGGER, "for integrations")
     changes.append(f"put {right} behind the audience, {use}")
     return right

@@ -58,7 +58,7 @@ WHERE lease.owner = :owner OR lease.until <= :now OR lease.since > :now + 1
 _RELEASE = "DELETE FROM lease WHERE name = ? AND owner = ?"
 
 
-class FileShelf:
+class FileBackend:
     """The file `path`, made for its owner alone where it does not exist; see `Shelf`."""
 
     kind = "file"
@@ -83,7 +83,7 @@ class FileShelf:
         until = None if seconds is None else now + seconds
         await self._run(_WRITE, (name, data, until), is_durable=until is None)
 
-    async def take(self, name: str, data: bytes) -> None:
+    async def delete_if_equal(self, name: str, data: bytes) -> None:
         """See `Shelf`."""
         await self._run(_TAKE, (name, data))
 

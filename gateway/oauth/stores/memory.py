@@ -6,7 +6,7 @@ from cachetools import TLRUCache
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.lifetime import Token, state
-from gateway.oauth.store import Health
+from gateway.oauth.store import StoreHealth
 
 
 class MemoryStore:
@@ -63,9 +63,9 @@ class MemoryStore:
         """See `Store`."""
         self._secrets.pop(key, None)
 
-    def health(self) -> Health:
+    def health(self) -> StoreHealth:
         """Always well."""
-        return Health(ok=True, kind="memory")
+        return StoreHealth(ok=True, kind="memory")
 
     async def close(self) -> None:
         """Nothing."""

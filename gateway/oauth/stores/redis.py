@@ -82,7 +82,7 @@ _TROUBLE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] 
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RedisAddress:
     """Where Redis is: `hosts` (name, port), or the socket `path`. With a `service` the hosts are sentinels that know
     the master of that name; with `is_cluster` they are some of a cluster.
     """
@@ -94,7 +94,7 @@ class Place:
     db: int = 0
 
 
-class RedisShelf:
+class RedisBackend:
     """See `Shelf`. `tls`: whether to speak TLS, trusting the authorities in `ca` (PEM) too, besides the system's.
 
     `limit` bounds in seconds one try to connect, to one host or to several; an answer is waited for `ANSWER` at most,
@@ -106,7 +106,7 @@ class RedisShelf:
 
     def __init__(
         self,
-        place: Place,
+        place: RedisAddress,
         *,
         limit: float,
         login: Login | None = None,
@@ -134,7 +134,7 @@ class RedisShelf:
         """See `Shelf`; as durable as this Redis makes what it acknowledges."""
         await self._told(lambda: self._client.set(name, data, px=None if seconds is None else _ms(seconds)))
 
-    async def take(self, name: str, data: bytes) -> None:
+    async def delete_if_equal(self, name: str, data: bytes) -> None:
         """See `Shelf`."""
         await self._told(lambda: self._client.eval(_TAKE, 1, name, data))
 
@@ -171,7 +171,7 @@ class RedisShelf:
             raise StoreDown(f"Redis: {_why(cause)}") from cause
 
 
-class _Asking(CredentialProvider):
+class _CredentialProvider(CredentialProvider):
     """Reads user and password anew for each connection, in a thread since they may be in a file."""
 
     def __init__(self, login: Login) -> None:
@@ -185,13 +185,13 @@ class _Asking(CredentialProvider):
 
 
 def _client(
-    place: Place, common: dict[str, Any], login: Login | None, sentinel_login: Login | None
+    place: RedisAddress, common: dict[str, Any], login: Login | None, sentinel_login: Login | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """The client, and those of the sentinels."""
     further: dict[str, Any] = {
         "socket_timeout": ANSWER,
         "retry": Retry(NoBackoff(), 1),
-        "credential_provider": _Asking(login) if login else None,
+        "credential_provider": _CredentialProvider(login) if login else None,
     }
     if place.is_cluster:
         nodes = [ClusterNode(host, port) for host, port in place.hosts]
@@ -201,7 +201,7 @@ def _client(
         asking = common | {
             "socket_timeout": common["socket_connect_timeout"],
             "retry": Retry(NoBackoff(), 0),
-            "credential_provider": _Asking(sentinel_login) if sentinel_login else None,
+            "credential_provider": _CredentialProvider(sentinel_login) if sentinel_login else None,
         }
         found = Sentinel(place.hosts, sentinel_kwargs=asking, **common, **further)  # type: ignore[no-untyped-call] # its constructor has no types
         return found.master_for(place.service), tuple(found.sentinels)

@@ -15,7 +15,7 @@ _VERSION = b"\x01"
 _NONCE = 12
 
 
-class Seal:
+class EntryCipher:
     """Seals with the first of `keys` (32 bytes each) and opens with any: a new key goes first until nothing is left
     that the old one sealed.
     """
@@ -25,12 +25,12 @@ class Seal:
             raise ValueError("keys of 32 bytes are needed, one at least")
         self._ciphers = tuple(AESGCM(key) for key in keys)
 
-    def close(self, name: str, plain: bytes) -> bytes:
+    def encrypt(self, name: str, plain: bytes) -> bytes:
         """The sealed entry of that name; never twice the same."""
         nonce = secrets.token_bytes(_NONCE)
         return _VERSION + nonce + self._ciphers[0].encrypt(nonce, plain, name.encode())
 
-    def open(self, name: str, sealed: bytes) -> bytes | None:
+    def decrypt(self, name: str, sealed: bytes) -> bytes | None:
         """What was sealed under this name; None for anything else: tampered with, cut, moved, of an unknown key."""
         nonce, text = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
         if sealed[:1] != _VERSION or len(nonce) != _NONCE:

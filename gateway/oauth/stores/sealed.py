@@ -2,24 +2,26 @@
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.lifetime import Token, state
-from gateway.oauth.store import Health
+from gateway.oauth.store import StoreHealth
 from gateway.oauth.stores.entry import pack, unpack
-from gateway.oauth.stores.seal import Seal
-from gateway.oauth.stores.shelf import Reader, Shelf
+from gateway.oauth.stores.seal import EntryCipher
+from gateway.oauth.stores.shelf import Backend, EntryReporter
 
 VERSION = 1
 """Of names and of what stands under them: releases that do not understand each other share nothing."""
 PREFIX = "oic-gateway"
 
 
-class SealedStore:
+class EncryptedStore:
     """Tokens, leases and refresh tokens on `shelf`, under `PREFIX:1:KIND:KEY`.
 
     Tokens and refresh tokens are sealed. A lease says only who fetches, and until when, and is not. An entry that
     cannot be read is as good as none, and left where it is until it is overwritten: its key may come back.
     """
 
-    def __init__(self, shelf: Shelf, *, seal: Seal, clock: Clock, watch: Reader, prefix: str = PREFIX) -> None:
+    def __init__(
+        self, shelf: Backend, *, seal: EntryCipher, clock: Clock, watch: EntryReporter, prefix: str = PREFIX
+    ) -> None:
         self._shelf = shelf
         self._seal = seal
         self._clock = clock
@@ -36,14 +38,14 @@ class SealedStore:
         name, now, wall = self._name("token", key), self._clock.monotonic(), self._clock.wall()
         seconds = min(token.dead_at - now, token.dead_wall - wall)
         if seconds > 0:
-            await self._shelf.write(name, self._seal.close(name, pack(token, now=now, wall=wall)), seconds=seconds)
+            await self._shelf.write(name, self._seal.encrypt(name, pack(token, now=now, wall=wall)), seconds=seconds)
 
     async def drop(self, key: str, value: str) -> None:
         """See `Store`; no two entries are the same bytes, so comparing the sealed ones is comparing the tokens."""
         name = self._name("token", key)
         token, sealed = await self._token(name)
         if token is not None and token.value == value:
-            await self._shelf.take(name, sealed)
+            await self._shelf.delete_if_equal(name, sealed)
 
     async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
         """See `Store`."""
@@ -62,15 +64,15 @@ class SealedStore:
     async def keep_secret(self, key: str, value: str) -> None:
         """See `Store`."""
         name = self._name("secret", key)
-        await self._shelf.write(name, self._seal.close(name, value.encode()), seconds=None)
+        await self._shelf.write(name, self._seal.encrypt(name, value.encode()), seconds=None)
 
     async def drop_secret(self, key: str) -> None:
         """See `Store`."""
         await self._shelf.remove(self._name("secret", key))
 
-    def health(self) -> Health:
+    def health(self) -> StoreHealth:
         """Well, as far as anyone knows: see `Sharing`."""
-        return Health(ok=True, kind=self._shelf.kind)
+        return StoreHealth(ok=True, kind=self._shelf.kind)
 
     async def check(self) -> None:
         """Returns where the shelf can be read and written; raises StoreDown."""
@@ -100,7 +102,7 @@ class SealedStore:
         sealed = await self._shelf.read(name)
         if sealed is None:
             return None, b""
-        plain = self._seal.open(name, sealed)
+        plain = self._seal.decrypt(name, sealed)
         if plain is None:
             self._tell(name, sealed)
         return plain, sealed

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from gateway.oauth.lifetime import Token
-from gateway.oauth.store import Health, Store, StoreDown
+from gateway.oauth.store import Store, StoreDown, StoreHealth
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.shelf import Reader
+from gateway.oauth.stores.shelf import EntryReporter
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ BEAT = 10.0  # between looks at one that is not asked for anything
 """All in seconds."""
 
 
-class Shared(Store, Protocol):
+class SharedStore(Store, Protocol):
     """A store outside this process."""
 
     async def check(self) -> None:
@@ -35,7 +35,7 @@ class Shared(Store, Protocol):
         ...
 
 
-class Watch(Reader, Protocol):
+class StoreEvents(EntryReporter, Protocol):
     """Is told how the store does; none of it may raise."""
 
     def store_down(self, why: str) -> None:
@@ -47,7 +47,7 @@ class Watch(Reader, Protocol):
         ...
 
 
-class Sharing:
+class FallbackStore:
     """A `Store` that goes on without `shared`; made inside the loop, which it looks after the store in.
 
     No question waits longer than `limit` seconds for the shared store, save those about refresh tokens (`PATIENCE`).
@@ -56,10 +56,10 @@ class Sharing:
 
     def __init__(
         self,
-        shared: Shared,
+        shared: SharedStore,
         *,
         local: MemoryStore,
-        watch: Watch,
+        watch: StoreEvents,
         limit: float = 0.5,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         luck: Callable[[], float] = random.random,
@@ -69,26 +69,26 @@ class Sharing:
         self._watch = watch
         self._limit = limit
         self._pause = pause
-        self._luck = luck
-        self._why = ""
-        self._to_bring = set(local.keys())
-        self._to_drop: dict[str, str] = {}
+        self._random = luck
+        self._down_reason = ""
+        self._pending_puts = set(local.keys())
+        self._pending_drops: dict[str, str] = {}
         self._claimed: set[str] = set()  # leases that only memory knows
         self._contested: set[str] = set()  # of them, those that another gateway turned out to hold
-        self._fell = asyncio.Event()
-        self._keeper = asyncio.create_task(self._look_after(), name="store")
+        self._down_event = asyncio.Event()
+        self._monitor_task = asyncio.create_task(self._monitor(), name="store")
 
     # The store ------------------------------------------------------------------------------------------------------
 
     async def get(self, key: str) -> Token | None:
         """See `Store`; never raises."""
-        if self._why:
+        if self._down_reason:
             return await self._local.get(key)
         try:
-            token = await self._asked(self._shared.get(key))
+            token = await self._ask_shared(self._shared.get(key))
         except StoreDown:
             return await self._local.get(key)
-        if token is None and key in self._to_bring:
+        if token is None and key in self._pending_puts:
             return await self._local.get(key)
         if token is not None:
             await self._local.put(key, token)
@@ -97,23 +97,23 @@ class Sharing:
     async def put(self, key: str, token: Token) -> None:
         """See `Store`; never raises."""
         await self._local.put(key, token)
-        if self._why:
-            self._to_bring.add(key)
+        if self._down_reason:
+            self._pending_puts.add(key)
         else:
-            await self._quietly(self._asked(self._shared.put(key, token)))
+            await self._ignore_down(self._ask_shared(self._shared.put(key, token)))
 
     async def drop(self, key: str, value: str) -> None:
         """See `Store`; never raises."""
         await self._local.drop(key, value)
-        self._to_drop[key] = value
-        if not self._why:
-            await self._quietly(self._unlearn(key, value))
+        self._pending_drops[key] = value
+        if not self._down_reason:
+            await self._ignore_down(self._delete_remote(key, value))
 
     async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
         """See `Store`; never raises. While the store is down, one owner of this process alone."""
-        if not self._why:
+        if not self._down_reason:
             try:
-                won = await self._asked(self._shared.claim(key, owner=owner, seconds=seconds))
+                won = await self._ask_shared(self._shared.claim(key, owner=owner, seconds=seconds))
             except StoreDown:
                 pass
             else:
@@ -128,41 +128,41 @@ class Sharing:
         await self._local.release(key, owner=owner)
         self._claimed.discard(key)
         self._contested.discard(key)
-        if not self._why:
-            await self._quietly(self._asked(self._shared.release(key, owner=owner)))
+        if not self._down_reason:
+            await self._ignore_down(self._ask_shared(self._shared.release(key, owner=owner)))
 
     async def secret(self, key: str) -> str | None:
         """See `Store`. Raises StoreDown where the one that is kept cannot be known, and where a lease that was claimed
         by ourselves alone turned out to be another's: whoever uses a refresh token twice is signed out.
         """
-        if self._why:
-            raise StoreDown(self._why)
+        if self._down_reason:
+            raise StoreDown(self._down_reason)
         if key in self._contested:
             raise StoreDown("another gateway holds the lease")
-        return await self._asked(self._shared.secret(key), limit=PATIENCE)
+        return await self._ask_shared(self._shared.secret(key), limit=PATIENCE)
 
     async def keep_secret(self, key: str, value: str) -> None:
         """See `Store`; tried even where the store was down a moment ago. Raises StoreDown: then it is not kept."""
-        await self._asked(self._shared.keep_secret(key, value), limit=PATIENCE)
+        await self._ask_shared(self._shared.keep_secret(key, value), limit=PATIENCE)
 
     async def drop_secret(self, key: str) -> None:
         """See `Store`; as `keep_secret`."""
-        await self._asked(self._shared.drop_secret(key), limit=PATIENCE)
+        await self._ask_shared(self._shared.drop_secret(key), limit=PATIENCE)
 
-    def health(self) -> Health:
+    def health(self) -> StoreHealth:
         """See `Store`; at most so old as the pause between two looks."""
-        return Health(ok=not self._why, kind=self._shared.health().kind, why=self._why)
+        return StoreHealth(ok=not self._down_reason, kind=self._shared.health().kind, why=self._down_reason)
 
     async def close(self) -> None:
         """See `Store`; whoever still asks is answered from memory."""
-        self._keeper.cancel()
-        await asyncio.wait({self._keeper})
-        self._why = self._why or "closed"
-        await self._quietly(self._asked(self._shared.close(), limit=PATIENCE))
+        self._monitor_task.cancel()
+        await asyncio.wait({self._monitor_task})
+        self._down_reason = self._down_reason or "closed"
+        await self._ignore_down(self._ask_shared(self._shared.close(), limit=PATIENCE))
 
     # Down and up again ----------------------------------------------------------------------------------------------
 
-    async def _asked(self, answer: Awaitable[T], *, limit: float | None = None) -> T:
+    async def _ask_shared(self, answer: Awaitable[T], *, limit: float | None = None) -> T:
         """The shared store's answer, in time. Raises StoreDown, and has everybody go on without it from now on."""
         # A task apart: a client may swallow the cancellation that a time limit around it would be.
         asking = asyncio.ensure_future(answer)
@@ -173,83 +173,85 @@ class Sharing:
             raise
         if not done:
             asking.cancel()
-            asking.add_done_callback(_let_be)
-            self._fall("no answer in time")
+            asking.add_done_callback(_consume_result)
+            self._mark_down("no answer in time")
             raise StoreDown("no answer in time")
         try:
             return asking.result()
         except StoreDown as cause:
-            self._fall(str(cause))
+            self._mark_down(str(cause))
             raise
 
-    def _fall(self, why: str) -> None:
+    def _mark_down(self, why: str) -> None:
         """What the store knew it may have forgotten when it is back: all that memory holds will be brought to it."""
-        if not self._why:
+        if not self._down_reason:
             self._watch.store_down(why)
-            self._to_bring |= set(self._local.keys())
-        self._why = why
-        self._fell.set()
+            self._pending_puts |= set(self._local.keys())
+        self._down_reason = why
+        self._down_event.set()
 
-    async def _look_after(self) -> None:
+    async def _monitor(self) -> None:
         while True:
             try:
-                await self._quietly(self._return())
+                await self._ignore_down(self._resynchronize())
             except Exception as error:  # noqa: BLE001 - a defect in one look must not end all looking
-                self._fall(f"defect: {type(error).__name__}")
-            self._fell.clear()
-            await self._next_look()
+                self._mark_down(f"defect: {type(error).__name__}")
+            self._down_event.clear()
+            await self._wait_next_check()
 
-    async def _next_look(self) -> None:
+    async def _wait_next_check(self) -> None:
         """After the pause of a store that is up, or, from the moment that it falls, of one that is down."""
-        if not self._why:
+        if not self._down_reason:
             beat = asyncio.ensure_future(self._pause(BEAT))
-            fell = asyncio.ensure_future(self._fell.wait())
+            fell = asyncio.ensure_future(self._down_event.wait())
             try:
                 await asyncio.wait({beat, fell}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 beat.cancel()
                 fell.cancel()
-        if self._why:
-            await self._pause(RETRY * (1 + self._luck()))
+        if self._down_reason:
+            await self._pause(RETRY * (1 + self._random()))
 
-    async def _return(self) -> None:
+    async def _resynchronize(self) -> None:
         """Brings everything to the store that it does not know; then, and in the same breath, it is up."""
-        await self._asked(self._shared.check())
+        await self._ask_shared(self._shared.check())
         for key, owner, seconds in self._local.leases():
-            if key in self._claimed and not await self._asked(self._shared.claim(key, owner=owner, seconds=seconds)):
+            if key in self._claimed and not await self._ask_shared(
+                self._shared.claim(key, owner=owner, seconds=seconds)
+            ):
                 self._contested.add(key)
         self._claimed.clear()
-        while self._to_drop or self._to_bring:
-            for key, value in tuple(self._to_drop.items()):
-                await self._unlearn(key, value)
-            for key in tuple(self._to_bring):
-                await self._bring(key)
-        if self._why:
-            self._why = ""
+        while self._pending_drops or self._pending_puts:
+            for key, value in tuple(self._pending_drops.items()):
+                await self._delete_remote(key, value)
+            for key in tuple(self._pending_puts):
+                await self._upload(key)
+        if self._down_reason:
+            self._down_reason = ""
             self._watch.store_up()
 
-    async def _bring(self, key: str) -> None:
+    async def _upload(self, key: str) -> None:
         """What memory holds goes to the store, unless something newer is there."""
         token = await self._local.get(key)
         if token is not None:
-            there = await self._asked(self._shared.get(key))
+            there = await self._ask_shared(self._shared.get(key))
             if there is None or there.obtained_at < token.obtained_at:
-                await self._asked(self._shared.put(key, token))
+                await self._ask_shared(self._shared.put(key, token))
         if await self._local.get(key) is token:  # else another has come meanwhile, and is brought too
-            self._to_bring.discard(key)
+            self._pending_puts.discard(key)
 
-    async def _unlearn(self, key: str, value: str) -> None:
-        await self._asked(self._shared.drop(key, value))
-        if self._to_drop.get(key) == value:
-            del self._to_drop[key]
+    async def _delete_remote(self, key: str, value: str) -> None:
+        await self._ask_shared(self._shared.drop(key, value))
+        if self._pending_drops.get(key) == value:
+            del self._pending_drops[key]
 
-    async def _quietly(self, work: Awaitable[None]) -> None:
+    async def _ignore_down(self, work: Awaitable[None]) -> None:
         """What fails here is done when the store is back."""
         with contextlib.suppress(StoreDown):
             await work
 
 
-def _let_be(asking: "asyncio.Future[Any]") -> None:
+def _consume_result(asking: "asyncio.Future[Any]") -> None:
     """What comes too late says nothing to anybody."""
     if not asking.cancelled():
         asking.exception()

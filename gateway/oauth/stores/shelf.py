@@ -8,7 +8,7 @@ LONGEST_LEASE = 86_400.0
 """Seconds. A lease that lasts longer has no holder: somebody else has taken its end away."""
 
 
-class Shelf(Protocol):
+class Backend(Protocol):
     """Bytes by name, shared by processes. Every method raises StoreDown where the shelf cannot do it."""
 
     kind: str
@@ -24,7 +24,7 @@ class Shelf(Protocol):
         """Writes, to be forgotten after `seconds`. With None it is never forgotten, and durable when this returns."""
         ...
 
-    async def take(self, name: str, data: bytes) -> None:
+    async def delete_if_equal(self, name: str, data: bytes) -> None:
         """Removes what is there if it is exactly `data`, in one step."""
         ...
 
@@ -49,7 +49,7 @@ class Shelf(Protocol):
         ...
 
 
-class Reader(Protocol):
+class EntryReporter(Protocol):
     """Is told of entries that cannot be read."""
 
     def unreadable(self, name: str) -> None:

@@ -6,7 +6,7 @@
 `gateway.mistakes` by its code.
 """
 
-from gateway.oic.diagnosis.finding import Finding, blame, document, skipped
+from gateway.oic.diagnosis.finding import Finding, document, failed, skipped
 from gateway.oic.diagnosis.scopes import of_audience
 
-__all__ = ["Finding", "blame", "document", "of_audience", "skipped"]
+__all__ = ["Finding", "document", "failed", "of_audience", "skipped"]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gateway.foreign import host_of
 from gateway.oic.diagnosis.clocks import compared, is_late
-from gateway.oic.diagnosis.facts import Asked
+from gateway.oic.diagnosis.facts import CredentialProbe
 
 _SIGNED = frozenset({"private_key_jwt", "tls"})
 
@@ -13,35 +13,35 @@ _SIGNED = frozenset({"private_key_jwt", "tls"})
 class Cause(NamedTuple):
     """How likely it is by what else is known (0: not at all), what to say of it, and its row of `gateway.mistakes`."""
 
-    weight: Callable[[Asked], int]
-    words: Callable[[Asked], str]
+    weight: Callable[[CredentialProbe], int]
+    words: Callable[[CredentialProbe], str]
     code: str = "invalid_client"
 
 
-def causes(asked: Asked) -> list[Cause]:
+def causes(asked: CredentialProbe) -> list[Cause]:
     """Those that there may be, the likeliest first."""
     weighed = [(cause.weight(asked), cause) for cause in _CAUSES]
     return [cause for weight, cause in sorted(weighed, key=lambda pair: -pair[0]) if weight]
 
 
-def _is_signed(asked: Asked) -> bool:
+def _is_signed(asked: CredentialProbe) -> bool:
     return asked.shape.client_auth in _SIGNED
 
 
-def _odd_secret(asked: Asked) -> str:
+def _odd_secret(asked: CredentialProbe) -> str:
     return f"the configured secret {next(filter(None, asked.shape.doubts))}"
 
 
-def _odd_id(asked: Asked) -> str:
+def _odd_id(asked: CredentialProbe) -> str:
     return f"the configured client id {asked.shape.client_id_doubt}"
 
 
-def _wrong_secret(asked: Asked) -> str:
+def _wrong_secret(asked: CredentialProbe) -> str:
     several = " (none of those configured is taken)" if len(asked.shape.doubts) > 1 else ""
     return f"the secret is not the application's, or was regenerated{several}"
 
 
-def _other_domain(asked: Asked) -> str:
+def _other_domain(asked: CredentialProbe) -> str:
     return f"the application is in another identity domain than {host_of(asked.shape.token_url)}"
 
 

@@ -1,17 +1,17 @@
 """Compares this machine's clock with an identity domain's."""
 
-from gateway.oic.diagnosis.facts import Asked
+from gateway.oic.diagnosis.facts import CredentialProbe
 
 SKEW = 60.0
 """Seconds that two clocks may differ: identity servers allow about so much, and `Date` has whole seconds."""
 
 
-def is_apart(asked: Asked) -> bool:
+def is_apart(asked: CredentialProbe) -> bool:
     """The clocks differ by more than `SKEW`."""
     return asked.skew is not None and abs(asked.skew) > SKEW
 
 
-def is_late(asked: Asked) -> bool:
+def is_late(asked: CredentialProbe) -> bool:
     """The same where it matters at once: to what is signed here and judged there."""
     return is_apart(asked) and (asked.shape.client_auth == "private_key_jwt" or asked.shape.grant == "jwt_bearer")
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from gateway.foreign import host_of
 from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis.facts import Certificate, Contact
-from gateway.oic.diagnosis.finding import Finding, blame
+from gateway.oic.diagnosis.facts import Certificate, ConnectionProbe
+from gateway.oic.diagnosis.finding import Finding, failed
 
 # How `network.dialing` names the step in the reason of an `upstream-unreachable`, and which row that is; in order,
 # since a failure of the egress proxy may name a later step in its words.
@@ -39,7 +39,7 @@ _PUBLIC = re.compile(
 )
 
 
-def code_of(contact: Contact) -> str:
+def code_of(contact: ConnectionProbe) -> str:
     """The row of `gateway.mistakes` for a connection that failed."""
     if contact.step == "egress proxy":
         return "proxy-login" if "407" in contact.detail else "proxy"
@@ -48,7 +48,7 @@ def code_of(contact: Contact) -> str:
     return _STEPS.get(contact.step, "network")
 
 
-def of_contact(contact: Contact, subject: str, *, seen: str = "") -> Finding:
+def diagnose_connection(contact: ConnectionProbe, subject: str, *, seen: str = "") -> Finding:
     """The finding of a connection, good or bad; `seen` takes the place of the words for one that failed."""
     if not contact.step:
         named = "" if contact.origin in subject else f"{contact.origin} "
@@ -56,10 +56,10 @@ def of_contact(contact: Contact, subject: str, *, seen: str = "") -> Finding:
     seen = f"{seen or f'{contact.origin}: {contact.step}: {contact.detail}{_by(contact)}'}{_shown(contact)}"
     code = code_of(contact)
     if code not in {"tls-trust", "tls-inspection"} or not _is_out_of_time(contact):
-        return blame(code, subject, seen, step="connection")
+        return failed(code, subject, seen, step="connection")
     row, other = MISTAKES[code], MISTAKES["tls-expired"]
     both = {"means": f"{row.means} And it is not valid now: {other.means}", "remedy": f"{row.remedy} {other.remedy}"}
-    return blame(code, subject, seen, step="connection", **both)
+    return failed(code, subject, seen, step="connection", **both)
 
 
 def code_of_reason(reason: str) -> str:
@@ -67,24 +67,24 @@ def code_of_reason(reason: str) -> str:
     return next((code for sign, code in _SIGNS if sign in reason), "network")
 
 
-def _reached(contact: Contact) -> str:
+def _reached(contact: ConnectionProbe) -> str:
     how = [contact.version, f"through the egress proxy {contact.proxy}" if contact.proxy else ""]
     told = ", ".join(filter(None, how))
     return f"reached{f' by {told}' if told else ''}{_shown(contact)}"
 
 
-def _by(contact: Contact) -> str:
+def _by(contact: ConnectionProbe) -> str:
     """Through which egress proxy, where the words of the failure do not say that it was the way."""
     return f" (through the egress proxy {contact.proxy})" if contact.proxy else ""
 
 
-def _is_out_of_time(contact: Contact) -> bool:
+def _is_out_of_time(contact: ConnectionProbe) -> bool:
     """OpenSSL tells one fault of a certificate, the first: an untrusted one may have ended, too."""
     shown = contact.certificate
     return shown is not None and not shown.begins <= contact.now <= shown.ends
 
 
-def _shown(contact: Contact) -> str:
+def _shown(contact: ConnectionProbe) -> str:
     """What the certificate says, for whoever knows which one it should be."""
     shown = contact.certificate
     if shown is None:
@@ -107,7 +107,7 @@ def _day(instant: float) -> str:
     return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _is_inspected(contact: Contact) -> bool:
+def _is_inspected(contact: ConnectionProbe) -> bool:
     """Oracle's own certificates come from public authorities: what is not trusted in their place is another's."""
     if contact.certificate is None:
         return False

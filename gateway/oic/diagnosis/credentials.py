@@ -6,13 +6,13 @@ from typing import Any
 
 from gateway.foreign import read_url
 from gateway.mistakes import MISTAKES
-from gateway.mistakes.ways import WAYS
+from gateway.mistakes.ways import NETWORK_MISTAKES
 from gateway.oic.diagnosis.causes import causes
 from gateway.oic.diagnosis.clocks import compared, is_apart, is_late
-from gateway.oic.diagnosis.contacts import code_of, of_contact
-from gateway.oic.diagnosis.facts import Asked, Discovery
-from gateway.oic.diagnosis.finding import Finding, blame
-from gateway.oic.diagnosis.scopes import fault, mended, of_audience
+from gateway.oic.diagnosis.contacts import code_of, diagnose_connection
+from gateway.oic.diagnosis.facts import CredentialProbe, Discovery
+from gateway.oic.diagnosis.finding import Finding, failed
+from gateway.oic.diagnosis.scopes import corrected, of_audience, scope_error
 
 SHORT = 60.0
 """Seconds: a token that lives for less is renewed all the time."""
@@ -20,12 +20,12 @@ SHORT = 60.0
 _FAILING = re.compile(r"\(5\d\d\)")  # how `oauth.grants` tells the status
 
 # Refusals that say no more than that there was no way to the token endpoint.
-_NO_WAY = frozenset((*WAYS, "waiting", "certificate"))
+_NO_WAY = frozenset((*NETWORK_MISTAKES, "waiting", "certificate"))
 
 # The refusals that what is configured, or what else was seen, explains better.
-_CLOSER: dict[str, Callable[[Asked], str]] = {
+_CLOSER: dict[str, Callable[[CredentialProbe], str]] = {
     "invalid_client": lambda asked: causes(asked)[0].code,
-    "invalid_scope": lambda asked: fault(asked.shape.scope) or "invalid_scope",
+    "invalid_scope": lambda asked: scope_error(asked.shape.scope) or "invalid_scope",
     "invalid_grant": lambda asked: "clock-skew" if is_late(asked) else "invalid_grant",
     "redirect": lambda asked: _elsewhere(asked, "redirect"),
     "unreadable": lambda asked: _elsewhere(asked, "domain-failing" if _FAILING.search(asked.reason) else "unreadable"),
@@ -33,8 +33,8 @@ _CLOSER: dict[str, Callable[[Asked], str]] = {
 
 
 # What is told beside a refusal, by its row.
-_MORE: dict[str, Callable[[Asked], str]] = {
-    "scope-slash": lambda asked: f"`scope` is {asked.shape.scope}, and would be {mended(asked.shape.scope)}",
+_MORE: dict[str, Callable[[CredentialProbe], str]] = {
+    "scope-slash": lambda asked: f"`scope` is {asked.shape.scope}, and would be {corrected(asked.shape.scope)}",
     **dict.fromkeys(
         ("invalid_scope", "scope-form", "scope-several"), lambda asked: f"`scope` is {asked.shape.scope or 'not said'}"
     ),
@@ -43,20 +43,20 @@ _MORE: dict[str, Callable[[Asked], str]] = {
 }
 
 
-def of_credential(asked: Asked) -> list[Finding]:
+def diagnose_credential(asked: CredentialProbe) -> list[Finding]:
     """All that is to be said of a credential, in the order of the steps."""
     subject = f"credential {asked.shape.name}"
     code = asked.reason.partition(":")[0]
     if asked.contact.step and code in _NO_WAY:  # where a token came, the way is open, whatever the look at it says
-        return [of_contact(asked.contact, subject, seen=_one_way(asked))]
-    way = [] if asked.contact.step else [of_contact(asked.contact, subject)]
+        return [diagnose_connection(asked.contact, subject, seen=_one_way(asked))]
+    way = [] if asked.contact.step else [diagnose_connection(asked.contact, subject)]
     found = _of_discovery(asked.discovery, subject)
     if asked.reason:
-        return [*way, *found, of_refusal(asked), *_of_clock(asked, but=asked.reason)]
+        return [*way, *found, diagnose_refusal(asked), *_of_clock(asked, but=asked.reason)]
     return [*way, *found, *_of_token(asked, subject), *_of_claims(asked, subject)]
 
 
-def of_refusal(asked: Asked) -> Finding:
+def diagnose_refusal(asked: CredentialProbe) -> Finding:
     """What a refusal means, by its code and all that is known besides."""
     subject, code = f"credential {asked.shape.name}", asked.reason.partition(":")[0]
     closer = _CLOSER.get(code)
@@ -65,17 +65,17 @@ def of_refusal(asked: Asked) -> Finding:
         return _of_invalid_client(asked, row, subject)
     more = _MORE.get(row)
     seen = asked.reason if more is None else f"{asked.reason}; {more(asked)}"
-    return blame(row if row in MISTAKES else "domain-failing", subject, seen, step="token")
+    return failed(row if row in MISTAKES else "domain-failing", subject, seen, step="token")
 
 
-def _of_invalid_client(asked: Asked, row: str, subject: str) -> Finding:
+def _of_invalid_client(asked: CredentialProbe, row: str, subject: str) -> Finding:
     """One answer, many causes: all are told, the most likely first."""
     listed = "; ".join(f"({number}) {cause.words(asked)}" for number, cause in enumerate(causes(asked), 1))
     means = f"The identity domain does not take this client with this proof. The likeliest cause first: {listed}."
     remedy = MISTAKES["invalid_client"].remedy
     if row != "invalid_client":
         remedy = f"{MISTAKES[row].remedy} {remedy}"
-    return blame(row, subject, asked.reason, step="token", means=means, remedy=remedy)
+    return failed(row, subject, asked.reason, step="token", means=means, remedy=remedy)
 
 
 def _of_discovery(found: Discovery, subject: str) -> list[Finding]:
@@ -88,14 +88,14 @@ def _of_discovery(found: Discovery, subject: str) -> list[Finding]:
     return [Finding(ok=True, subject=subject, seen=seen, step="discovery")]
 
 
-def _of_token(asked: Asked, subject: str) -> list[Finding]:
+def _of_token(asked: CredentialProbe, subject: str) -> list[Finding]:
     seen = f"a token that lives {asked.life:.0f} s"
     if asked.life < SHORT:
-        return [blame("short-lived", subject, seen, step="token")]
+        return [failed("short-lived", subject, seen, step="token")]
     return [Finding(ok=True, subject=subject, seen=seen, step="token")]
 
 
-def _of_claims(asked: Asked, subject: str) -> list[Finding]:
+def _of_claims(asked: CredentialProbe, subject: str) -> list[Finding]:
     claims, shape = asked.claims, asked.shape
     faults = [of_audience(shape.name, shape.scope, audiences(claims)), _of_client(asked, subject), *_of_clock(asked)]
     if bad := [finding for finding in faults if finding is not None]:
@@ -105,19 +105,19 @@ def _of_claims(asked: Asked, subject: str) -> list[Finding]:
     return [Finding(ok=True, subject=subject, seen=f"{seen}{clocks}", step="claims")]
 
 
-def _of_client(asked: Asked, subject: str) -> Finding | None:
+def _of_client(asked: CredentialProbe, subject: str) -> Finding | None:
     said = asked.claims.get("client_id")
     if not isinstance(said, str) or said == asked.shape.client_id:
         return None
     seen = f"the token is for client {said[:64]!a}, the configuration says {asked.shape.client_id}"
-    return blame("client-other", subject, seen, step="claims")
+    return failed("client-other", subject, seen, step="claims")
 
 
-def _of_clock(asked: Asked, *, but: str = "") -> list[Finding]:
+def _of_clock(asked: CredentialProbe, *, but: str = "") -> list[Finding]:
     """Clocks that differ are a finding of their own, unless the refusal `but` was explained by them."""
     if not is_apart(asked) or (but and is_late(asked)):
         return []
-    return [blame("clock-skew", f"credential {asked.shape.name}", compared(asked.skew), step="claims")]
+    return [failed("clock-skew", f"credential {asked.shape.name}", compared(asked.skew), step="claims")]
 
 
 def audiences(claims: Any) -> list[str]:
@@ -126,13 +126,13 @@ def audiences(claims: Any) -> list[str]:
     return [item for item in (said if isinstance(said, list) else [said]) if isinstance(item, str)]
 
 
-def _one_way(asked: Asked) -> str:
+def _one_way(asked: CredentialProbe) -> str:
     """The refusal in its own words, and the step where the connection failed where those do not say it."""
     contact = asked.contact
     return asked.reason if code_of(contact) in asked.reason else f"{asked.reason}; {contact.step}: {contact.detail}"
 
 
-def _elsewhere(asked: Asked, code: str) -> str:
+def _elsewhere(asked: CredentialProbe, code: str) -> str:
     said = asked.discovery.token_endpoint
     return "token-url" if said and _bare(said) != _bare(asked.shape.token_url) else code
 

@@ -17,7 +17,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class ConnectionProbe:
     """How far a connection came.
 
     `step` is the one that failed: `name`, `connect`, `egress proxy`, `TLS`, `time`, `files`; empty where all went well.
@@ -49,7 +49,7 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class CredentialConfig:
     """The configured part of a credential, as far as it tells something; `doubts` says what is suspicious of each
     client secret, without showing it, and is empty for one that looks well.
     """
@@ -65,11 +65,11 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CredentialProbe:
     """What became of a credential: `reason` is the refusal, code and colon first; or empty, and there is a token."""
 
-    shape: Shape
-    contact: Contact
+    shape: CredentialConfig
+    contact: ConnectionProbe
     discovery: Discovery = Discovery()
     reason: str = ""
     life: float = 0.0
@@ -78,7 +78,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ProbeResponse:
     """What an upstream answered; `fields` by lower-case name, `text` the beginning of the body."""
 
     status: int
@@ -87,7 +87,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class RouteProbe:
     """What a harmless request with a token came to.
 
     `reply` is None where there was none, and `error` says why, code and colon first. `bare` is the status that the same
@@ -103,7 +103,7 @@ class Tried:
     target: str
     query: Mapping[str, str] = field(default_factory=dict)
     """What the route sets."""
-    reply: Reply | None = None
+    reply: ProbeResponse | None = None
     error: str = ""
     bare: int = 0
     elsewhere: str = ""

@@ -43,7 +43,7 @@ class Finding:
         return "note" if self.is_note else "ok  " if self.ok else "FAIL"
 
 
-def blame(code: str, subject: str, seen: str, *, step: str = "", means: str = "", remedy: str = "") -> Finding:
+def failed(code: str, subject: str, seen: str, *, step: str = "", means: str = "", remedy: str = "") -> Finding:
     """The finding of a mistake; `means` and `remedy` take the place of what its row says, where more is known."""
     row = MISTAKES[code]
     told = (remedy or row.remedy).replace("login NAME", f"login {subject.partition(' ')[2]}")
@@ -52,7 +52,7 @@ def blame(code: str, subject: str, seen: str, *, step: str = "", means: str = ""
 
 def note(code: str, subject: str, seen: str, *, step: str = "") -> Finding:
     """What is no failure and yet is not known to be well."""
-    return replace(blame(code, subject, seen, step=step), ok=True)
+    return replace(failed(code, subject, seen, step=step), ok=True)
 
 
 def skipped(subject: str, why: str, *, step: str = "") -> Finding:

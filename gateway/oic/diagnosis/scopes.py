@@ -6,7 +6,7 @@ before `urn`. HASH is the instance's primary audience, 32 hexadecimal digits.
 
 import re
 
-from gateway.oic.diagnosis.finding import Finding, blame
+from gateway.oic.diagnosis.finding import Finding, failed
 
 TRIGGER = "urn:opc:resource:consumer::all"
 API = "/ic/api/"
@@ -25,7 +25,7 @@ def resources(scope: str) -> list[str]:
     return [word for word in scope.split() if not _DIRECTIVE.fullmatch(word)]
 
 
-def fault(scope: str) -> str:
+def scope_error(scope: str) -> str:
     """The code of what is wrong with the shape of a scope: `scope-slash`, `scope-several`, `scope-form`; else empty."""
     words = resources(scope)
     if any("/urn:opc:resource:" in word for word in words):
@@ -37,7 +37,7 @@ def fault(scope: str) -> str:
     return ""
 
 
-def mended(scope: str) -> str:
+def corrected(scope: str) -> str:
     """The scope without slashes before `urn`."""
     return re.sub(r"/+urn:opc:resource:", "urn:opc:resource:", scope)
 
@@ -61,7 +61,7 @@ def of_audience(credential: str, scope: str, audiences: list[str]) -> Finding | 
     if not bases or not audiences or any(_fits(audience, bases) for audience in audiences):
         return None
     seen = f"the token is for {', '.join(audiences)}, the scope asks for {', '.join(bases)}"
-    return blame("audience-other", f"credential {credential}", seen, step="claims")
+    return failed("audience-other", f"credential {credential}", seen, step="claims")
 
 
 def _fits(audience: str, bases: list[str]) -> bool:

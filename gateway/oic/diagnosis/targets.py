@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlencode
 
-Kind = Literal["rest", "soap", "developer", "other"]
+TargetKind = Literal["rest", "soap", "developer", "other"]
 
 _REST = re.compile(
     r"(?P<base>.*/(?P<form>v\d+)/flows/rest/(?:project/(?P<project>[^/]+)/)?(?!project(?:/|$))(?P<code>[^/]+)(?:/(?P<version>[^/]+))?)(?:/.*)?"
@@ -24,10 +24,10 @@ FIRST = "1.0"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class OicTarget:
     """What an upstream's path leads to, and the request that is tried; `form` is `v1`, `v2` …, empty where unknown."""
 
-    kind: Kind
+    kind: TargetKind
     method: str
     target: str
     form: str = ""
@@ -47,22 +47,22 @@ class Target:
         return self.kind == "rest" and (self.form == "v1") == bool(self.project)
 
 
-def target_of(path: str, query: Mapping[str, str] | None = None) -> Target:
+def target_of(path: str, query: Mapping[str, str] | None = None) -> OicTarget:
     """The harmless request for an upstream's path, with the parameters that its route sets."""
     given = dict(query or {})
     if found := _REST.fullmatch(path):
         base, form, project, _, version = found.groups(default="")
-        return Target("rest", "GET", _with(f"{base}/metadata", given), form, project, version, base)
+        return OicTarget("rest", "GET", _with(f"{base}/metadata", given), form, project, version, base)
     if found := _SOAP.fullmatch(path):
         more = f"&{_encoded(given)}" if given else ""
         base, _, version = found.groups(default="")
-        return Target("soap", "GET", f"{base}/?wsdl{more}", version=version, base=base)
+        return OicTarget("soap", "GET", f"{base}/?wsdl{more}", version=version, base=base)
     if (found := _DEVELOPER.fullmatch(path)) is not None:
-        return Target("developer", "GET", _with(f"{found['base']}/integrations", {"limit": "1", **given}))
-    return Target("other", "OPTIONS", _with(path, given))
+        return OicTarget("developer", "GET", _with(f"{found['base']}/integrations", {"limit": "1", **given}))
+    return OicTarget("other", "OPTIONS", _with(path, given))
 
 
-def first_version(target: Target) -> str:
+def first_version(target: OicTarget) -> str:
     """The target for the first version of the same integration; empty where that is what was asked for."""
     if target.kind == "other" or not target.base or target.version == FIRST:
         return ""

@@ -15,8 +15,8 @@ Only scheme, authority and the upstream's path are replaced, spelt as they were;
 whole body of JSON that `is_clear` needs none of it.
 """
 
-from gateway.proxy.rewriting.names import Here, Names
-from gateway.proxy.rewriting.plans import Plan, begins_readable, plan
-from gateway.proxy.rewriting.rewriter import Rewriter, is_clear
+from gateway.proxy.rewriting.names import RequestContext, UrlMap
+from gateway.proxy.rewriting.plans import RewritePlan, begins_readable, make_plan
+from gateway.proxy.rewriting.rewriter import Rewriter, has_no_urls
 
-__all__ = ["Here", "Names", "Plan", "Rewriter", "begins_readable", "is_clear", "plan"]
+__all__ = ["RequestContext", "RewritePlan", "Rewriter", "UrlMap", "begins_readable", "has_no_urls", "make_plan"]

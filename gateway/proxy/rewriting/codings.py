@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Iterator
 
-from gateway.proxy.fields import Malformed
+from gateway.proxy.fields import MalformedMessage
 from gateway.proxy.rewriting.plans import windows
 
 MOST_OUT = 64 * 1024  # bytes of a piece that is given
@@ -11,7 +11,7 @@ MOST_IN = 16 * 1024  # bytes taken at a time: what zlib leaves over is copied at
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 
 
-class Inflating:
+class ContentDecoder:
     """Decodes one gzip or deflate body."""
 
     def __init__(self, coding: str) -> None:
@@ -37,7 +37,7 @@ class Inflating:
     def end(self) -> None:
         """Raises Malformed where the coding is cut short; a body without a byte is whole."""
         if self._first or (self._begun and not self._inner.eof):
-            raise Malformed("a compressed body is cut short")
+            raise MalformedMessage("a compressed body is cut short")
 
     def _inflate(self, data: bytes) -> Iterator[bytes]:
         while data:
@@ -48,7 +48,7 @@ class Inflating:
             try:
                 out = self._inner.decompress(data, MOST_OUT)
             except zlib.error:
-                raise Malformed("a compressed body is broken") from None
+                raise MalformedMessage("a compressed body is broken") from None
             # All is taken, but what is ready may be more than was asked for.
             data = self._inner.unused_data or self._inner.unconsumed_tail
             if out:
@@ -63,7 +63,7 @@ class Inflating:
         for gzip(1).
         """
         if not self._is_gzip:
-            raise Malformed("a compressed body goes on behind its end")
+            raise MalformedMessage("a compressed body goes on behind its end")
         data = data.lstrip(b"\0")
         if data:
             self._inner = zlib.decompressobj(GZIP_WINDOW)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
-from gateway.proxy.rewriting.names import Here, Names
+from gateway.proxy.rewriting.names import RequestContext, UrlMap
 
 LIMIT = 1024 * 1024  # bytes of a document within which it is known for a Swagger description
 BACKLOG = 32 * 1024  # quotes and braces that are counted only when there is need
@@ -38,7 +38,7 @@ STEPS = {byte: 1 if byte in b"{[" else -1 for byte in b"{}[]"}
 NO_STRUCTURE = bytes(set(range(256)) - set(b'"{}[]'))
 
 
-class Member(NamedTuple):
+class DescriptionMember(NamedTuple):
     """A member's value as it stands in the text that is held."""
 
     start: int
@@ -92,7 +92,9 @@ class Depth:
         return self._counted
 
 
-def renamed(members: Mapping[str, Member], names: Names, here: Here, *, yaml: bool) -> list[tuple[Member, bytes]]:
+def renamed(
+    members: Mapping[str, DescriptionMember], names: UrlMap, here: RequestContext, *, yaml: bool
+) -> list[tuple[DescriptionMember, bytes]]:
     """Gives what is put in place of the members' values, in the text's order; nothing where they lead to no route."""
     host, base, schemes = (members.get(key) for key in ("host", "basePath", "schemes"))
     said = WORD.search(schemes.raw) if schemes else None
@@ -100,7 +102,7 @@ def renamed(members: Mapping[str, Member], names: Names, here: Here, *, yaml: bo
     path = base.text if base else "/"
     name = None
     if scheme in {None, "http", "https"} and path.startswith("/"):
-        name = names.name(scheme, host.text if host else None, path, here)
+        name = names.replacement(scheme, host.text if host else None, path, here)
     public, _, place = (here.public if name is None else name.head if host else here.public).partition("://")
     if name is None or not place:
         return []
@@ -156,7 +158,7 @@ def _part_of_key(text: bytes) -> re.Match[bytes] | None:
 class Description(ABC):
     """Holds a document back while it may be a Swagger description, and renames where it is one."""
 
-    def __init__(self, names: Names, here: Here) -> None:
+    def __init__(self, names: UrlMap, here: RequestContext) -> None:
         self.changed = False
         self._names = names
         self._here = here
@@ -196,7 +198,7 @@ class Description(ABC):
         held, self._held = self._held, []
         return held
 
-    def _swap(self, members: Mapping[str, Member], *, yaml: bool) -> list[bytes]:
+    def _swap(self, members: Mapping[str, DescriptionMember], *, yaml: bool) -> list[bytes]:
         """Gives what is held with the members' values renamed."""
         swaps = renamed(members, self._names, self._here, yaml=yaml)
         if not swaps:
@@ -214,7 +216,7 @@ class Description(ABC):
 class YamlDescription(Description):
     """YAML in block style, whose top-level keys begin their lines; held back whole. The first of each key counts."""
 
-    def __init__(self, names: Names, here: Here) -> None:
+    def __init__(self, names: UrlMap, here: RequestContext) -> None:
         super().__init__(names, here)
         self._places: dict[bytes, int] = {}
         self._tail = b"\n"
@@ -232,28 +234,30 @@ class YamlDescription(Description):
         if b"swagger" not in self._places:
             return self._release()
         text = b"\n" + b"".join(self._held)
-        members: dict[str, Member] = {}
+        members: dict[str, DescriptionMember] = {}
         for name, place in self._places.items():
             key = YAML_KEY.match(text, place)
             value = YAML_VALUE.match(text, key.end()) if key else None
             if value is not None:
                 raw = value[0]
                 said = raw[1:-1] if raw[:1] in {b'"', b"'"} else raw
-                members[name.decode()] = Member(value.start() - 1, value.end() - 1, raw, said.decode("latin-1"))
+                members[name.decode()] = DescriptionMember(
+                    value.start() - 1, value.end() - 1, raw, said.decode("latin-1")
+                )
         return self._swap(members, yaml=True) if members.pop("swagger", None) else self._release()
 
 
 class JsonDescription(Description):
     """JSON in any superset of ASCII. Until one of the members is met, pieces pass as they are."""
 
-    def __init__(self, names: Names, here: Here) -> None:
+    def __init__(self, names: UrlMap, here: RequestContext) -> None:
         super().__init__(names, here)
         self._depth = Depth()
         self._rest = b""
         self._size = 0
         self._is_swagger = False
         self._noted: set[bytes] = set()
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, DescriptionMember] = {}
 
     def _take(self, piece: bytes) -> list[bytes]:
         text = self._rest + piece
@@ -315,14 +319,14 @@ class JsonDescription(Description):
         elif not self._may_be_ours(key, value[1], text):
             return False
         else:
-            member = Member(value.start(1) + offset, value.end(1) + offset, value[1], text)
+            member = DescriptionMember(value.start(1) + offset, value.end(1) + offset, value[1], text)
             self._members[key] = member
         return True
 
     def _may_be_ours(self, key: str, raw: bytes, text: str) -> bool:
         """False for a value that Swagger has nowhere, or that names a foreign host."""
         if key == "host":
-            return self._names.origins.knows(self._here.own.scheme, text)
+            return self._names.origins.has_origin(self._here.upstream.scheme, text)
         return text.startswith("/") if key == "basePath" else _has_scheme(raw)
 
     def _close(self, text: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from gateway.proxy.rewriting.spelling import (
     CODED_SLASH,
     PATH_ENDS,
     TAIL,
-    Dialect,
+    UrlSyntax,
     hex_pattern,
 )
 
@@ -57,7 +57,7 @@ _PLAIN_SCHEME = rb"(?:(?<=[pPsS]:/)|(?<=[pPsS]:\\/)|(?<=[pPsS]:\\\\/)|(?<=[pPsS]
 _JSON_LETTERS = {letter: rb"(?:[%b]|\\u00(?:%b|%b))" % (_either(letter), *codes) for letter, codes in CODES.items()}
 _JSON_SLASH = rb"\\{0,3}/|\\u002[fF]|" + CODED_SLASH
 
-JSON = Dialect(
+JSON = UrlSyntax(
     find=re.compile(
         _find(
             rb"hH\\/",
@@ -93,7 +93,7 @@ _XML_LETTERS = {
 _XML_SLASH = rb"/|&#(?:0{0,4}47|[xX]0{0,4}2[fF]);|" + CODED_SLASH
 _XML_REF = rb"&(?:amp|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});"
 
-XML = Dialect(
+XML = UrlSyntax(
     find=re.compile(
         _find(
             rb"hH&/",
@@ -131,7 +131,7 @@ _YAML_LETTERS = {
 }
 _YAML_ESCAPE = rb"\\{1,3}/|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
 
-YAML = Dialect(
+YAML = UrlSyntax(
     find=re.compile(
         _find(
             rb"hH\\/",

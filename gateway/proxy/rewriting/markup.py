@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from gateway.proxy.rewriting.dialects import XML
-from gateway.proxy.rewriting.places import BLANK, QUOTES, REACH, WINDOW, Judge, Url, Verdict, may_say
+from gateway.proxy.rewriting.places import BLANK, QUOTES, REACH, WINDOW, ContextAnswer, UrlContext, UrlSpan, may_say
 
 XML_LINKS = frozenset(b"location schemalocation href src".split())
 # Identifiers that only look like addresses (XML Names §3, WSDL 1.1 §2.1.1 and §3.4, WS-Addressing §3).
@@ -21,7 +21,7 @@ CDATA = b"<![CDATA["
 MORE_WORDS = re.compile(rb"""\s++[^\s"'<]""")
 
 
-class InXml(Judge):
+class XmlContext(UrlContext):
     """Text, an attribute, a comment: but not where XML and SOAP keep identifiers."""
 
     dialect = XML
@@ -37,7 +37,7 @@ class InXml(Judge):
         self._name = self._quote = b""
         self._counted = self._words = 0
 
-    def may_refer(self, after: int) -> bool:
+    def may_be_reference(self, after: int) -> bool:
         """The value of an attribute; with a host, an element's text too."""
         text = self.text
         if text[after - 2 : after - 1] == b">":
@@ -47,7 +47,7 @@ class InXml(Judge):
             return False
         return text[after : after + 1] in {b"", b"/", b"&"} or _local(self._name) in self.links
 
-    def says(self, url: Url) -> Verdict:
+    def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Settles one URL by its attribute, or by the element that it is the first text of."""
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
         if self._in_attribute(opened, url.start):
@@ -56,7 +56,7 @@ class InXml(Judge):
             return False if url.is_path else self.ends_at(url, b"<")
         return self._in_element(url.start)
 
-    def says_before(self, start: int) -> Verdict:
+    def says_before(self, start: int) -> ContextAnswer:
         """Settles a URL with its scheme by what stands before it in the text, from a `<` on; None where that is not
         enough.
         """
@@ -119,7 +119,7 @@ class InXml(Judge):
         self._head = head if read is None else read.end()
         return not (self._head < start and text[self._head] == GREATER)
 
-    def _of_attribute(self, url: Url) -> Verdict:
+    def _of_attribute(self, url: UrlSpan) -> ContextAnswer:
         if self._name.startswith(b"xmlns:") or (url.is_ref and url.start != self._value):
             return False
         local = _local(self._name)
@@ -129,7 +129,7 @@ class InXml(Judge):
             verdict = may_say(local, self.links, self.kept, is_path=url.is_path)
         return self.ends_at(url, self._quote) if verdict and url.is_ref else verdict
 
-    def _is_location(self, url: Url) -> Verdict:
+    def _is_location(self, url: UrlSpan) -> ContextAnswer:
         """`xsi:schemaLocation` holds pairs of a namespace and an address (XML Schema 1 §4.3.2), an import's
         one address.
         """
@@ -154,7 +154,7 @@ class InXml(Judge):
         self._counted = start
 
 
-class InHtml(InXml):
+class HtmlContext(XmlContext):
     """The same; `action` is where a form is sent to (HTML §4.10.18.6)."""
 
     links = HTML_LINKS
@@ -162,17 +162,17 @@ class InHtml(InXml):
 
 
 @lru_cache(maxsize=1024)
-def xml_says(before: bytes) -> Verdict:
+def xml_says(before: bytes) -> ContextAnswer:
     """Settles a URL of XML with its scheme by what stands before it, from the last `<` on; None where more of the
     document must be looked at. Some hundred bytes at most: they are remembered.
     """
-    return InXml(before, final=False).says_before(len(before))
+    return XmlContext(before, final=False).says_before(len(before))
 
 
 @lru_cache(maxsize=1024)
-def html_says(before: bytes) -> Verdict:
+def html_says(before: bytes) -> ContextAnswer:
     """The same for HTML."""
-    return InHtml(before, final=False).says_before(len(before))
+    return HtmlContext(before, final=False).says_before(len(before))
 
 
 def _local(name: bytes) -> bytes:

@@ -20,7 +20,7 @@ from gateway.proxy.rewriting.spelling import (
     read_coded,
     write,
 )
-from gateway.proxy.routing import DOT_SEGMENT, Base, Origins, Prefixes
+from gateway.proxy.routing import DOT_SEGMENT, OriginTable, PrefixTable, UpstreamUrl
 
 # A reference that names a path of its own (RFC 3986 §4.2): scheme and authority, or either left out.
 REFERENCE = re.compile(
@@ -39,17 +39,17 @@ NEEDS_PAIR = re.compile(r'["\\]')
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class RequestContext:
     """Where a reply's URLs are read: the view of one request."""
 
-    own: Base
+    upstream: UpstreamUrl
     """The upstream that answered, for references without a host."""
     public: str
     """The gateway as the caller knows it: `http://gw:8080`, or a public URL with a path; no last slash."""
-    named: str = ""
+    proxied_as: str = ""
     """Set when the caller named OIC itself (`http://acme`), with the gateway as its HTTP proxy: then OIC's names are
     right, in the caller's spelling of scheme and port."""
-    home: str | None = None
+    route_path: str | None = None
     """The gateway path of the route that answered: several routes may share its upstream."""
 
     @property
@@ -59,10 +59,10 @@ class Here:
         return slash + path
 
 
-Paths = list[Prefixes[tuple[Base, str]]]
+Paths = list[PrefixTable[tuple[UpstreamUrl, str]]]
 
 
-class Name(NamedTuple):
+class Replacement(NamedTuple):
     """What becomes of a URL: `head` replaces scheme, authority and the first `taken` characters of the path."""
 
     head: str
@@ -70,23 +70,25 @@ class Name(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class UrlMap:
     """The names of all routes, to write a reply's URLs in."""
 
-    origins: Origins[tuple[Base, str]]
+    origins: OriginTable[tuple[UpstreamUrl, str]]
     """Upstream URL prefixes → the upstream and the gateway's path prefix."""
 
     @classmethod
-    def of(cls, routes: Iterable[tuple[Base, str]], *, designs: Iterable[tuple[Base, Base]] = ()) -> "Names":
+    def from_routes(
+        cls, routes: Iterable[tuple[UpstreamUrl, str]], *, designs: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = ()
+    ) -> "UrlMap":
         """Compiles the (upstream, gateway path) pairs of all routes. `designs` are (upstream, the same path on the
         region's design host): what lies under it there is the upstream's too, unless it is a route's own.
         """
         listed = [(base, (base, path.rstrip("/"))) for base, path in routes]
         first = {_place(base): value for base, value in reversed(listed)}
         aliases = [(design, first[_place(base)]) for base, design in designs if _place(base) in first]
-        return cls(Origins(listed + aliases))
+        return cls(OriginTable(listed + aliases))
 
-    def rename(self, url: str, here: Here) -> str:
+    def rewrite(self, url: str, here: RequestContext) -> str:
         """Gives a URL of a reply in the gateway's names, or as it is; so too what is percent-encoded in its query."""
         parts = REFERENCE.fullmatch(url)
         if parts is None:
@@ -95,10 +97,10 @@ class Names:
         if "%" in tail:
             renamed = self._rename_coded(tail.encode("latin-1", "replace"), here)
             url, tail = url.removesuffix(tail) + (renamed or tail), renamed or tail
-        name = self.name(scheme, authority, path, here)
+        name = self.replacement(scheme, authority, path, here)
         return url if name is None else f"{name.head}{path[name.taken :]}{tail}"
 
-    def _rename_coded(self, raw: bytes, here: Here) -> str:
+    def _rename_coded(self, raw: bytes, here: RequestContext) -> str:
         """A query's percent-encoded URLs in the gateway's names; empty where none is ours."""
         out, given, position = "", 0, 0
         while found := CODED_START.search(raw, position):
@@ -106,13 +108,13 @@ class Names:
             level, position = level_of(colon, slash), found.end()
             host = CODED_HOST.match(raw, position)
             known = read_coded(host[0], level).text if host else ""
-            paths = self.at("https" if secure else "http", known, here)
+            paths = self.prefixes_at("https" if secure else "http", known, here)
             run = CODED_PATHS[level - 1].match(raw, position, position + LONGEST) if paths else None
             if run is None:
                 continue
             spelt = read_coded(run[0], level)
             authority, path = parts_of(spelt.text)
-            name = self.name_at(paths, path, here, has_host=True) if authority == known else None
+            name = self.replacement_at(paths, path, here, has_host=True) if authority == known else None
             if name is not None:
                 head = write(name.head, (), level, (colon, slash))
                 out += (raw[given : found.start()] + head).decode("latin-1")
@@ -120,64 +122,72 @@ class Names:
             position += spelt.end(len(authority) + len(path))
         return out and out + raw[given:].decode("latin-1")
 
-    def name(self, scheme: str | None, authority: str | None, path: str, here: Here) -> Name | None:
+    def replacement(
+        self, scheme: str | None, authority: str | None, path: str, here: RequestContext
+    ) -> Replacement | None:
         """Settles a URL that is taken apart, without its query; None where it is nobody's. The scheme or both scheme
         and authority may be missing (RFC 3986 §4.2).
         """
         if authority is None and not path:
             return None
-        return self.name_at(self.at(scheme, authority, here), path, here, has_host=authority is not None)
+        return self.replacement_at(
+            self.prefixes_at(scheme, authority, here), path, here, has_host=authority is not None
+        )
 
-    def at(self, scheme: str | None, authority: str | None, here: Here) -> Paths:
+    def prefixes_at(self, scheme: str | None, authority: str | None, here: RequestContext) -> Paths:
         """Gives what is known at the authority of a URL: the paths of upstreams."""
-        own = here.own
-        return self.origins.at((scheme or own.scheme).lower(), own.authority if authority is None else authority)
+        own = here.upstream
+        return self.origins.prefixes_at(
+            (scheme or own.scheme).lower(), own.authority if authority is None else authority
+        )
 
-    def name_at(self, paths: Paths, path: str, here: Here, *, has_host: bool) -> Name | None:
+    def replacement_at(self, paths: Paths, path: str, here: RequestContext, *, has_host: bool) -> Replacement | None:
         """The same for a URL whose authority has been looked up."""
-        if (here.named and not has_host) or _steps_out(path):
+        if (here.proxied_as and not has_host) or _steps_out(path):
             return None
         found = next((found for at in paths if (found := at.find(path or "/"))), None)
         if found is None:
             return None
         (base, prefix), rest = found
-        own = here.own
-        if here.named:
-            return Name(_as_named(base, own, here.named), 0)
-        if here.home is not None and (base is own or _place(base) == _place(own)):
-            prefix = here.home.rstrip("/")
+        own = here.upstream
+        if here.proxied_as:
+            return Replacement(_as_named(base, own, here.proxied_as), 0)
+        if here.route_path is not None and (base is own or _place(base) == _place(own)):
+            prefix = here.route_path.rstrip("/")
         head = f"{here.public if has_host else here.root}{prefix}"
         if not path or not (prefix or rest):
             head += "/"
         elif (head or rest).startswith("//"):
             # RFC 3986 §4.2: a reference that begins with two slashes would name a host.
             head = f"/.{head}"
-        return Name(head, len(path) - len(rest) if path else 0)
+        return Replacement(head, len(path) - len(rest) if path else 0)
 
-    def name_in_text(self, paths: Paths, path: str, here: Here, *, has_host: bool, is_value: bool) -> Name | None:
+    def name_in_text(
+        self, paths: Paths, path: str, here: RequestContext, *, has_host: bool, is_value: bool
+    ) -> Replacement | None:
         """The same for a URL of a body. In running text, where it is no value, the mark that ends a sentence is no part
         of the URL; a dot segment is not such a mark.
         """
         shorter = path if is_value else path.rstrip(ENDS_OF_SENTENCE)
         if shorter != path and not shorter.endswith("/"):
-            name = self.name_at(paths, shorter, here, has_host=has_host)
+            name = self.replacement_at(paths, shorter, here, has_host=has_host)
             if name is not None:
                 return name
-        return self.name_at(paths, path, here, has_host=has_host)
+        return self.replacement_at(paths, path, here, has_host=has_host)
 
-    def rename_link(self, value: str, here: Here) -> str:
+    def rewrite_link(self, value: str, here: RequestContext) -> str:
         """The same for every target and anchor of a Link field."""
 
         def renamed(found: re.Match[str]) -> str:
             target, parameter, quoted, bare = found.groups()
             if target is not None:
-                return f"<{self.rename(target, here)}>"
+                return f"<{self.rewrite(target, here)}>"
             if parameter is None:
                 return found[0]
             if bare is not None:
-                return f"{parameter}{self.rename(bare, here)}"
+                return f"{parameter}{self.rewrite(bare, here)}"
             url = QUOTED_PAIR.sub(r"\1", quoted)
-            name = self.rename(url, here)
+            name = self.rewrite(url, here)
             return found[0] if name == url else f'{parameter}"{NEEDS_PAIR.sub(_paired, name)}"'
 
         return LINK_TARGET.sub(renamed, value)
@@ -187,7 +197,7 @@ def _paired(character: re.Match[str]) -> str:
     return f"\\{character[0]}"
 
 
-def _as_named(base: Base, own: Base, named: str) -> str:
+def _as_named(base: UpstreamUrl, own: UpstreamUrl, named: str) -> str:
     """The upstream that the caller named in its own spelling; another one by its scheme, so that it comes here too."""
     if (base.host, base.port) == (own.host, own.port):
         return named
@@ -199,5 +209,5 @@ def _steps_out(path: str) -> bool:
     return ("/." in path or "%2" in path) and STEPS_OUT.search(path) is not None
 
 
-def _place(base: Base) -> tuple[str, int, str]:
+def _place(base: UpstreamUrl) -> tuple[str, int, str]:
     return base.host, base.port, base.path.rstrip("/")

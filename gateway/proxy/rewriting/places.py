@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.dialects import JSON, YAML
-from gateway.proxy.rewriting.spelling import LOOK_AHEAD, Dialect, goes_on
+from gateway.proxy.rewriting.spelling import LOOK_AHEAD, UrlSyntax, goes_on
 
 WINDOW = 8 * 1024  # bytes before a URL within which its opening is looked for
 REACH = 8 * 1024  # bytes before an opening that tell what it is
@@ -27,7 +27,7 @@ LINKS = frozenset(b"href url redirect-url location content-location self".split(
 KEPT = frozenset(b"tokenurl authorizationurl refreshurl openidconnecturl".split())
 
 
-class Url(NamedTuple):
+class UrlSpan(NamedTuple):
     """Where a URL is in a text."""
 
     start: int
@@ -41,14 +41,14 @@ class Url(NamedTuple):
     """One slash alone: no host."""
 
 
-Verdict = bool | None
+ContextAnswer = bool | None
 """True: to be renamed; None: more bytes are needed."""
 
 
-class Judge(ABC):
+class UrlContext(ABC):
     """Tells of each URL of a text whether it stands where it is renamed; asked from the beginning to the end."""
 
-    dialect: Dialect
+    dialect: UrlSyntax
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         """`final`: nothing follows the text."""
@@ -57,18 +57,18 @@ class Judge(ABC):
         self._run = (0, -1)
 
     @abstractmethod
-    def may_refer(self, after: int) -> bool:
+    def may_be_reference(self, after: int) -> bool:
         """False where the slash that ends at `after` surely begins no value that is renamed."""
 
     @abstractmethod
-    def says(self, url: Url) -> Verdict:
+    def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Settles one URL."""
 
-    def is_open(self, url: Url) -> bool:
+    def is_open(self, url: UrlSpan) -> bool:
         """More of what may be looked at may still arrive."""
         return not self._final and url.last > len(self.text)
 
-    def end_of(self, url: Url) -> int | None:
+    def end_of(self, url: UrlSpan) -> int | None:
         """The end of all of a URL; None where it may go on."""
         start, end = self._run
         if not start <= url.after <= end:
@@ -81,7 +81,7 @@ class Judge(ABC):
             end = end if cut < 0 else cut
         return None if self.is_open(url) and goes_on(self.text, end) else end
 
-    def ends_at(self, url: Url, end: bytes) -> Verdict:
+    def ends_at(self, url: UrlSpan, end: bytes) -> ContextAnswer:
         """The value is nothing but this URL, as far as may be looked."""
         stop = self.end_of(url)
         return None if stop is None else stop >= url.last or self.text[stop : stop + 1] == end
@@ -98,7 +98,7 @@ INSIDE = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
 
 
-class InJson(Judge):
+class JsonContext(UrlContext):
     """A value or an element, never a member's name."""
 
     dialect = JSON
@@ -112,7 +112,7 @@ class InJson(Judge):
         self._before = b""
         self._inside = 0
 
-    def may_refer(self, after: int) -> bool:
+    def may_be_reference(self, after: int) -> bool:
         """A member's whole value; with a host, any string."""
         text = self.text
         if text[after : after + 1] in {b"", b"/", b"\\"}:
@@ -127,14 +127,14 @@ class InJson(Judge):
         name = before[:-1].rpartition(b'"')[2]
         return name.lower() in LINKS or (b"\\" in name and not name.endswith(b"\\"))
 
-    def says(self, url: Url) -> Verdict:
+    def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Settles one URL by what stands before its string, and the colon that may follow it."""
         quote = url.start - 1 if url.is_ref else self._opening(url.start)
         if quote < url.start - WINDOW or quote < 0:
             return not url.is_ref
         self._enter(quote)
         if self._name is not None:
-            verdict: Verdict = may_say(self._name, LINKS, KEPT, is_path=url.is_path)
+            verdict: ContextAnswer = may_say(self._name, LINKS, KEPT, is_path=url.is_path)
         elif url.is_path or self._before.endswith(b"{"):
             return False
         else:
@@ -172,7 +172,7 @@ class InJson(Judge):
         name = self.text[start + 1 : end] if start >= 0 else b""
         return (_unescaped(name) if b"\\" in name else name).lower()
 
-    def _is_element(self, url: Url) -> Verdict:
+    def _is_element(self, url: UrlSpan) -> ContextAnswer:
         """After a comma comes an element or a name: a colon behind the string tells."""
         text = self.text
         limit = min(url.last, len(text))
@@ -199,12 +199,12 @@ KEYED = re.compile(rb"""(?:\A|[\s{,-])["']?([A-Za-z-]+)["']?[ \t]*:[ \t]+["']?\Z
 ITEM = re.compile(rb"""(?:\A|[\s\[{,])(?:-[ \t]+|[\[,][ \t]*)["']?\Z""")
 
 
-class InYaml(Judge):
+class YamlContext(UrlContext):
     """A value, never a key."""
 
     dialect = YAML
 
-    def may_refer(self, after: int) -> bool:
+    def may_be_reference(self, after: int) -> bool:
         """Behind a key; with a host, an item too."""
         text = self.text
         is_plain = text[after - 1] == SLASH and text[after - 2] != BACKSLASH
@@ -214,7 +214,7 @@ class InYaml(Judge):
             return key in LINKS
         return key is not None or ITEM.search(self._line(start)) is not None
 
-    def says(self, url: Url) -> Verdict:
+    def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Settles one URL by what stands before it on its line, and the colon that may follow it."""
         name = self._key(url.start)
         if url.is_ref and name is None and ITEM.search(self._line(url.start)) is None:

@@ -34,7 +34,7 @@ TEXT = re.compile(rb"[\x09\x0a\x0d\x20-\x7e]{8}")  # what no compressed body beg
 GZIP = b"\x1f\x8b\x08"  # RFC 1952 §2.3.1
 
 
-class Plan(NamedTuple):
+class RewritePlan(NamedTuple):
     """How a body is read."""
 
     kind: str
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def plan(content_type: bytes | None, content_encoding: bytes | None, kinds: frozenset[str]) -> Plan | None:
+def make_plan(content_type: bytes | None, content_encoding: bytes | None, kinds: frozenset[str]) -> RewritePlan | None:
     """Gives the plan, or None where the body passes unchanged: it is none of `kinds`, or in a character set or
     content coding that is not read here (br, zstd, several ones).
     """
@@ -61,10 +61,10 @@ def plan(content_type: bytes | None, content_encoding: bytes | None, kinds: froz
     charset = "" if said is None else (said[1] or said[2] or "").strip().lower()
     if kind not in kinds or (charset and charset_of(charset) is None):
         return None
-    return Plan(kind, charset, coding, parts[2].lower() in LINES)
+    return RewritePlan(kind, charset, coding, parts[2].lower() in LINES)
 
 
-def begins_readable(plan: Plan, first: bytes) -> bool:
+def begins_readable(plan: RewritePlan, first: bytes) -> bool:
     """True when a body that begins so can be what its head says it is; else it passes unchanged, head and all."""
     if plan.coding == "gzip":
         return first[: len(GZIP)] == GZIP[: len(first)]

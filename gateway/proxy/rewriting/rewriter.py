@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.proxy.rewriting.charsets import Transcoding, is_ascii_json, settle
-from gateway.proxy.rewriting.codings import Inflating
+from gateway.proxy.rewriting.codings import ContentDecoder
 from gateway.proxy.rewriting.descriptions import (
     Description,
     JsonDescription,
@@ -12,9 +12,9 @@ from gateway.proxy.rewriting.descriptions import (
     is_description,
 )
 from gateway.proxy.rewriting.dialects import JSON
-from gateway.proxy.rewriting.names import Here, Names
-from gateway.proxy.rewriting.plans import Plan
-from gateway.proxy.rewriting.scanning import Scanner
+from gateway.proxy.rewriting.names import RequestContext, UrlMap
+from gateway.proxy.rewriting.plans import RewritePlan
+from gateway.proxy.rewriting.scanning import UrlScanner
 
 STEP = 16 * 1024
 """Bytes that are searched at a time, if they may hold a URL."""
@@ -27,7 +27,7 @@ SHORTEST = 4
 """Bytes: what is shorter is no URL in quotes."""
 
 
-def is_clear(plan: Plan, pieces: list[bytes]) -> bool:
+def has_no_urls(plan: RewritePlan, pieces: list[bytes]) -> bool:
     """True when a whole body of JSON surely is the same in the gateway's names, as most replies are: it needs no
     Rewriter. A body that this cannot be said of may be the same too.
     """
@@ -36,19 +36,19 @@ def is_clear(plan: Plan, pieces: list[bytes]) -> bool:
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(body) < SHORTEST:
         return True
-    is_plain = is_ascii_json(plan.charset, body) and JSON.has_none(body)
+    is_plain = is_ascii_json(plan.charset, body) and JSON.has_no_urls(body)
     return is_plain and (plan.is_lines or not is_description(body))
 
 
 class Rewriter:
     """Rewrites one body as its plan says. What cannot be read passes as it is, from where it cannot."""
 
-    def __init__(self, plan: Plan, names: Names, here: Here) -> None:
+    def __init__(self, plan: RewritePlan, names: UrlMap, here: RequestContext) -> None:
         self._plan = plan
         self._names = names
         self._here = here
-        self._chain: Chain | None = None
-        self._inflating = Inflating(plan.coding) if plan.coding else None
+        self._chain: Pipeline | None = None
+        self._inflating = ContentDecoder(plan.coding) if plan.coding else None
         self._transcoding: Transcoding | None = None
         self._first: bytes | None = b""
         self._lead = b""
@@ -90,7 +90,7 @@ class Rewriter:
         self._lead = piece
         return True
 
-    def _inflate(self, inflating: Inflating, pieces: list[bytes]) -> Iterator[list[bytes]]:
+    def _inflate(self, inflating: ContentDecoder, pieces: list[bytes]) -> Iterator[list[bytes]]:
         for piece in pieces:
             for block in inflating.feed(piece):
                 yield from self._take(block)
@@ -121,7 +121,7 @@ class Rewriter:
 
     def _rename(self, piece: bytes) -> Iterator[list[bytes]]:
         if self._chain is None:
-            self._chain = Chain(self._plan, self._names, self._here)
+            self._chain = Pipeline(self._plan, self._names, self._here)
             if self._lead:
                 for _ in self._chain.feed(self._lead):  # it has been given already, for there is nothing in it
                     pass
@@ -141,13 +141,13 @@ class Rewriter:
             yield [unreadable]
 
 
-class Chain:
+class Pipeline:
     """A text on its way: a description's members, then every URL."""
 
-    def __init__(self, plan: Plan, names: Names, here: Here) -> None:
+    def __init__(self, plan: RewritePlan, names: UrlMap, here: RequestContext) -> None:
         description = None if plan.is_lines else DESCRIPTIONS.get(plan.kind)
         self._description = description(names, here) if description else None
-        self._scanner = Scanner(plan.kind, names, here)
+        self._scanner = UrlScanner(plan.kind, names, here)
 
     @property
     def changed(self) -> bool:

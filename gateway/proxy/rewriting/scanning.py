@@ -10,16 +10,16 @@ from re import Match, Pattern
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.proxy.rewriting.markup import InHtml, InXml
-from gateway.proxy.rewriting.names import Here, Names, Paths
-from gateway.proxy.rewriting.places import REACH, SLASH, WINDOW, InJson, InYaml, Judge, Url
-from gateway.proxy.rewriting.shortcuts import DELIMITERS, Shortcut
+from gateway.proxy.rewriting.markup import HtmlContext, XmlContext
+from gateway.proxy.rewriting.names import Paths, RequestContext, UrlMap
+from gateway.proxy.rewriting.places import REACH, SLASH, WINDOW, JsonContext, UrlContext, UrlSpan, YamlContext
+from gateway.proxy.rewriting.shortcuts import DELIMITERS, FastPath
 from gateway.proxy.rewriting.spelling import (
     CODED_HOST,
     CODED_PATHS,
     TAIL,
-    Settled,
-    Swap,
+    Edit,
+    UnitRange,
     goes_on,
     level_of,
     parts_of,
@@ -37,10 +37,12 @@ LONGEST_KNOWN = 300  # bytes of such a one
 
 PLAIN_MARKS = (b":", b"/")
 
-KINDS: Mapping[str, type[Judge]] = MappingProxyType({"json": InJson, "xml": InXml, "html": InHtml, "yaml": InYaml})
+KINDS: Mapping[str, type[UrlContext]] = MappingProxyType(
+    {"json": JsonContext, "xml": XmlContext, "html": HtmlContext, "yaml": YamlContext}
+)
 
 
-class Found(NamedTuple):
+class UrlStart(NamedTuple):
     """The beginning of a URL: where it and what follows its slashes begin, and how it is spelt."""
 
     start: int
@@ -55,16 +57,16 @@ class Found(NamedTuple):
         return self.after > self.start
 
 
-class Scanner:
+class UrlScanner:
     """Renames the URLs of one body."""
 
-    def __init__(self, kind: str, names: Names, here: Here) -> None:
+    def __init__(self, kind: str, names: UrlMap, here: RequestContext) -> None:
         """`kind` as in KINDS."""
         self._judge = KINDS[kind]
         self._dialect = self._judge.dialect
         self._names = names
         self._here = here
-        self._shortcut = Shortcut(kind, names, here)
+        self._shortcut = FastPath(kind, names, here)
         self._context = b""
         self._held = b""
         self._known: dict[tuple[str | None, int, bytes], Paths] = {}
@@ -101,7 +103,7 @@ class Scanner:
             yield [piece] if is_whole else self._put(text, start, held, swaps)
             piece = b""
 
-    def _put(self, text: bytes, start: int, end: int, swaps: list[Swap]) -> list[bytes]:
+    def _put(self, text: bytes, start: int, end: int, swaps: list[Edit]) -> list[bytes]:
         pieces: list[bytes] = []
         for swap in swaps:
             pieces += (text[start : swap.start], swap.spelt)
@@ -111,9 +113,9 @@ class Scanner:
         whole = b"".join(pieces)
         return [whole] if whole else []
 
-    def _scan(self, text: bytes, position: int, *, final: bool) -> tuple[list[Swap], int, bool]:
+    def _scan(self, text: bytes, position: int, *, final: bool) -> tuple[list[Edit], int, bool]:
         """Gives what is to be replaced, from where on bytes are held back, and whether that is for another turn."""
-        swaps: list[Swap] = []
+        swaps: list[Edit] = []
         dialect, shortcut, judge = self._dialect, self._shortcut, self._judge(text, final=final)
         search = (dialect.find if dialect.has_escapes(text[position:]) else dialect.plain).search
         left = TURN
@@ -134,13 +136,13 @@ class Scanner:
         tail = None if final else self._dialect.tail.search(text, max(position, len(text) - TAIL))
         return swaps, len(text) if tail is None else tail.start(), False
 
-    def _settle_ref(self, judge: Judge, after: int) -> Settled | None:
+    def _settle_ref(self, judge: UrlContext, after: int) -> UnitRange | None:
         """The same for a slash that begins a value."""
         if judge.text[after - 1] == SLASH and (settled := self._shortcut.settle_ref(judge, after, BOUND)):
             return settled
-        return None if judge.may_refer(after) else (after, None)
+        return None if judge.may_be_reference(after) else (after, None)
 
-    def _settle(self, judge: Judge, met: Match[bytes], *, final: bool) -> Settled | None:
+    def _settle(self, judge: UrlContext, met: Match[bytes], *, final: bool) -> UnitRange | None:
         """Settles one URL; None where bytes are missing."""
         if met.group("colon", "slash") == PLAIN_MARKS and (
             settled := self._shortcut.settle_anywhere(judge, met.start(), met.end(), BOUND)
@@ -163,14 +165,14 @@ class Scanner:
             return None
         return self._rename(judge, found, end, stop, paths)
 
-    def _rename(self, judge: Judge, found: Found, host: int, stop: int, paths: Paths) -> Settled | None:
+    def _rename(self, judge: UrlContext, found: UrlStart, host: int, stop: int, paths: Paths) -> UnitRange | None:
         """Settles one whose authority, up to `host`, is known. Of the rest only the path is read: what follows it may
         be full of URLs.
         """
         text, after = judge.text, found.after
         spelt = read(text[after:stop], self._dialect, found.level)
         authority, path = parts_of(spelt.text)
-        url = Url(
+        url = UrlSpan(
             found.start,
             after + spelt.end(len(authority) + len(path)),
             found.start + BOUND,
@@ -182,39 +184,39 @@ class Scanner:
         if after + spelt.end(len(authority)) == host:
             is_value = text[found.start - 1 : found.start] in DELIMITERS
             name = self._names.name_in_text(paths, path, self._here, has_host=found.has_host, is_value=is_value)
-        verdict = False if name is None else judge.says(url)
+        verdict = False if name is None else judge.should_rewrite(url)
         if verdict is None:
             return None
         if name is None or not verdict:
             return (found.start + 1 if url.is_path else url.after), None
         head = write(name.head, self._dialect.written, found.level, found.marks)
-        return url.after, Swap(found.start, after + spelt.end(len(authority) + name.taken), head)
+        return url.after, Edit(found.start, after + spelt.end(len(authority) + name.taken), head)
 
-    def _host(self, text: bytes, found: Found, last: int) -> tuple[int, Paths]:
+    def _host(self, text: bytes, found: UrlStart, last: int) -> tuple[int, Paths]:
         """Gives the end of the authority, and what is there."""
         if not found.has_host:
             return found.after, self._at(found, b"/")  # which no authority is
         end = _end(CODED_HOST if found.level else self._dialect.host, text, found.after, last)
         return end, self._at(found, text[found.after : end])
 
-    def _begin(self, text: bytes, met: Match[bytes], *, is_open: bool) -> Found | None:
+    def _begin(self, text: bytes, met: Match[bytes], *, is_open: bool) -> UrlStart | None:
         secure, colon, slash, ref = met.groups()
         if ref is None:
             scheme = "https" if secure else "http"
-            return Found(met.start(), met.end(), scheme, level_of(colon, slash), (colon, slash))
+            return UrlStart(met.start(), met.end(), scheme, level_of(colon, slash), (colon, slash))
         if is_open and goes_on(text, met.end()):
             return None
         second = self._dialect.slash.match(text, met.end())
         after = met.start() if second is None else second.end()
-        return Found(met.start(), after, None, 0, (b":", met[0]))
+        return UrlStart(met.start(), after, None, 0, (b":", met[0]))
 
-    def _at(self, found: Found, raw: bytes) -> Paths:
+    def _at(self, found: UrlStart, raw: bytes) -> Paths:
         """What is at the authority of a URL: most of them in a body have one of few."""
         key = (found.scheme, found.level, raw)
         paths = self._known.get(key)
         if paths is None:
             authority = read(raw, self._dialect, found.level).text
-            paths = self._names.at(found.scheme, authority if found.has_host else None, self._here)
+            paths = self._names.prefixes_at(found.scheme, authority if found.has_host else None, self._here)
             if len(self._known) < KNOWN and len(raw) < LONGEST_KNOWN:
                 self._known[key] = paths
         return paths

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from gateway.proxy.rewriting.dialects import JSON, XML, YAML
 from gateway.proxy.rewriting.markup import html_says, xml_says
-from gateway.proxy.rewriting.names import Here, Name, Names, Paths
-from gateway.proxy.rewriting.places import Judge, Url, Verdict
-from gateway.proxy.rewriting.spelling import ENDS_OF_SENTENCE, Dialect, Settled, Swap, write
+from gateway.proxy.rewriting.names import Paths, Replacement, RequestContext, UrlMap
+from gateway.proxy.rewriting.places import ContextAnswer, UrlContext, UrlSpan
+from gateway.proxy.rewriting.spelling import ENDS_OF_SENTENCE, Edit, UnitRange, UrlSyntax, write
 
 KNOWN = 256  # beginnings remembered for one body
 SIZES = 8  # of so many sizes
@@ -63,7 +63,7 @@ JSON_ANYWHERE = re.compile(_ANYWHERE % (_AUTHORITY, b"&"))
 XML_ANYWHERE = re.compile(_ANYWHERE % (_AUTHORITY, b""))
 
 
-class Stem(NamedTuple):
+class PrefixRule(NamedTuple):
     """What becomes of a URL that begins so."""
 
     taken: int
@@ -75,44 +75,44 @@ class Stem(NamedTuple):
 DELIMITERS = frozenset((b'"', b"'", b">"))
 """What stands before a URL that is a value; any other one stands in running text."""
 HOST = 1  # the group of `_REF`
-FOREIGN = Stem(0, None)  # it is at nobody's authority
+FOREIGN = PrefixRule(0, None)  # it is at nobody's authority
 
 
-def _in_common(_: bytes, __: int) -> Verdict:
+def _in_common(_: bytes, __: int) -> ContextAnswer:
     """The pattern says where it stands."""
     return True
 
 
-def _in_tag(says: Callable[[bytes], Verdict], text: bytes, start: int) -> Verdict:
+def _in_tag(says: Callable[[bytes], ContextAnswer], text: bytes, start: int) -> ContextAnswer:
     opened = text.rfind(b"<", max(0, start - LONGEST_BEFORE), start)
     return None if opened < 0 else says(text[opened:start])
 
 
-class Way(NamedTuple):
+class FastPathRule(NamedTuple):
     """What is common in one kind of document."""
 
-    dialect: Dialect
+    dialect: UrlSyntax
     common: re.Pattern[bytes]
     anywhere: re.Pattern[bytes]
     ref: re.Pattern[bytes]
-    says: Callable[[bytes, int], Verdict]
+    says: Callable[[bytes, int], ContextAnswer]
     """Settles a common one."""
 
 
-WAYS: Mapping[str, Way] = MappingProxyType(
+WAYS: Mapping[str, FastPathRule] = MappingProxyType(
     {
-        "json": Way(JSON, JSON_COMMON, JSON_ANYWHERE, JSON_REF, _in_common),
-        "xml": Way(XML, XML_COMMON, XML_ANYWHERE, XML_REF, partial(_in_tag, xml_says)),
-        "html": Way(XML, XML_COMMON, XML_ANYWHERE, XML_REF, partial(_in_tag, html_says)),
-        "yaml": Way(YAML, NOTHING_COMMON, JSON_ANYWHERE, JSON_REF, _in_common),
+        "json": FastPathRule(JSON, JSON_COMMON, JSON_ANYWHERE, JSON_REF, _in_common),
+        "xml": FastPathRule(XML, XML_COMMON, XML_ANYWHERE, XML_REF, partial(_in_tag, xml_says)),
+        "html": FastPathRule(XML, XML_COMMON, XML_ANYWHERE, XML_REF, partial(_in_tag, html_says)),
+        "yaml": FastPathRule(YAML, NOTHING_COMMON, JSON_ANYWHERE, JSON_REF, _in_common),
     }
 )
 
 
-class Shortcut:
+class FastPath:
     """Settles the common URLs of one body."""
 
-    def __init__(self, kind: str, names: Names, here: Here) -> None:
+    def __init__(self, kind: str, names: UrlMap, here: RequestContext) -> None:
         """`kind` as in WAYS."""
         dialect, self._common, self._anywhere, self._ref, self._says = WAYS[kind]
         self._written = dialect.written
@@ -120,13 +120,13 @@ class Shortcut:
         self._here = here
         self._places: dict[bytes, Paths] = {}
         self._ref_places: dict[bytes, Paths] = {}
-        self._ref_names: dict[tuple[bytes, bool], Name | None] = {}
-        self._own = names.at(None, None, here)
-        self._stems: dict[bytes, Stem] = {}
-        self._wholes: dict[bytes, Stem] = {}
+        self._ref_names: dict[tuple[bytes, bool], Replacement | None] = {}
+        self._own = names.prefixes_at(None, None, here)
+        self._stems: dict[bytes, PrefixRule] = {}
+        self._wholes: dict[bytes, PrefixRule] = {}
         self._sizes: list[int] = []
 
-    def settle(self, text: bytes, after: int) -> Settled | None:
+    def settle(self, text: bytes, after: int) -> UnitRange | None:
         """Settles the URL whose two slashes end at `after`; None where it must go the long way."""
         met = self._common.match(text, after)
         if met is None:
@@ -138,9 +138,9 @@ class Shortcut:
         verdict = self._says(text, start)
         if verdict is None:
             return None
-        return met.end(), Swap(start, after + stem.taken, stem.head) if verdict else None
+        return met.end(), Edit(start, after + stem.taken, stem.head) if verdict else None
 
-    def settle_anywhere(self, judge: Judge, start: int, after: int, bound: int) -> Settled | None:
+    def settle_anywhere(self, judge: UrlContext, start: int, after: int, bound: int) -> UnitRange | None:
         """The same for a URL in plain letters from `start` on that stands at any place; the look behind it goes `bound`
         bytes far.
         """
@@ -150,12 +150,12 @@ class Shortcut:
         stem = self._stem(judge.text, after, met, 1)
         if stem is None or stem.head is None:
             return stem and (met.end(1) if stem is FOREIGN else met.end(), None)
-        verdict = judge.says(Url(start, met.end(), start + bound))
+        verdict = judge.should_rewrite(UrlSpan(start, met.end(), start + bound))
         if verdict is None:
             return None
-        return met.end(), Swap(start, after + stem.taken, stem.head) if verdict else None
+        return met.end(), Edit(start, after + stem.taken, stem.head) if verdict else None
 
-    def settle_ref(self, judge: Judge, after: int, bound: int) -> Settled | None:
+    def settle_ref(self, judge: UrlContext, after: int, bound: int) -> UnitRange | None:
         """Settles the value that begins with the slash before `after`, in plain letters, its slashes escaped or not;
         None where it must go the long way.
         """
@@ -167,33 +167,33 @@ class Shortcut:
             return None
         raw = met[met.lastindex or 0]
         if met.lastindex == HOST:
-            return None if self._ref_at(raw) else (met.end() if judge.may_refer(after) else after, None)
+            return None if self._ref_at(raw) else (met.end() if judge.may_be_reference(after) else after, None)
         name = self._ref_name(raw, is_value=opening in DELIMITERS)
-        if name is None or not judge.may_refer(after):
+        if name is None or not judge.may_be_reference(after):
             return after, None
-        verdict = judge.says(Url(start, met.end(), start + bound, is_ref=True, is_path=True))
+        verdict = judge.should_rewrite(UrlSpan(start, met.end(), start + bound, is_ref=True, is_path=True))
         if verdict is None:
             return None
         return (met.end(), self._swap_ref(raw, start, after, name, text)) if verdict else (after, None)
 
-    def _swap_ref(self, raw: bytes, start: int, after: int, name: Name, text: bytes) -> Swap:
+    def _swap_ref(self, raw: bytes, start: int, after: int, name: Replacement, text: bytes) -> Edit:
         """The swap for a path whose first slash, escaped or not, lies between `start` and `after`."""
         slash = text[start:after]
         taken = name.taken
         if slash != b"/":
             taken += raw.replace(slash, b"/").count(b"/", 0, taken)
-        return Swap(start, start + taken, write(name.head, self._written, 0, (b":", slash)))
+        return Edit(start, start + taken, write(name.head, self._written, 0, (b":", slash)))
 
     def _ref_at(self, authority: bytes) -> Paths:
         """What is at the authority of a value that leaves its scheme out."""
         paths = self._ref_places.get(authority)
         if paths is None:
-            paths = self._names.at(None, authority.decode("ascii"), self._here)
+            paths = self._names.prefixes_at(None, authority.decode("ascii"), self._here)
             if len(self._ref_places) < KNOWN:
                 self._ref_places[authority] = paths
         return paths
 
-    def _ref_name(self, raw: bytes, *, is_value: bool) -> Name | None:
+    def _ref_name(self, raw: bytes, *, is_value: bool) -> Replacement | None:
         """What becomes of a value that is a path."""
         key = raw, is_value
         try:
@@ -205,7 +205,7 @@ class Shortcut:
                 self._ref_names[key] = name
             return name
 
-    def _stem(self, text: bytes, after: int, met: re.Match[bytes], authority: int) -> Stem | None:
+    def _stem(self, text: bytes, after: int, met: re.Match[bytes], authority: int) -> PrefixRule | None:
         """What begins the URL, or is all of it; None where that is not enough to name it."""
         path = met[authority + 1]
         if b"/." in path or b"%2" in path:  # it may step out of its prefix
@@ -227,19 +227,19 @@ class Shortcut:
         paths = self._places.get(raw)
         if paths is None:
             scheme = "https" if raw[0] == SECURE else "http"
-            paths = self._names.at(scheme, raw[4:].decode("ascii"), self._here)
+            paths = self._names.prefixes_at(scheme, raw[4:].decode("ascii"), self._here)
             if len(self._places) < KNOWN:
                 self._places[raw] = paths
         return paths
 
-    def _learn(self, text: bytes, after: int, slash: int, path: str, paths: Paths) -> Stem:
+    def _learn(self, text: bytes, after: int, slash: int, path: str, paths: Paths) -> PrefixRule:
         """Names a URL whose path begins at `slash`, and remembers its beginning."""
-        name = self._names.name_at(paths, path, self._here, has_host=True)
+        name = self._names.replacement_at(paths, path, self._here, has_host=True)
         if name is None:
-            stem = Stem(0, None)
+            stem = PrefixRule(0, None)
         else:
-            stem = Stem(slash - after + name.taken, write(name.head, self._written, 0, (b":", b"/")))
-        ends = [at.stem(path) for at in paths]
+            stem = PrefixRule(slash - after + name.taken, write(name.head, self._written, 0, (b":", b"/")))
+        ends = [at.unbranched_end(path) for at in paths]
         # Without a public name a path begins the URL: then what follows counts too.
         if min(ends) >= 0 and self._here.public:
             self._keep(text[after - 4 : slash + max(ends)], stem)
@@ -247,7 +247,7 @@ class Shortcut:
             self._wholes[text[after - 4 : slash + len(path)]] = stem
         return stem
 
-    def _keep(self, raw: bytes, stem: Stem) -> None:
+    def _keep(self, raw: bytes, stem: PrefixRule) -> None:
         size = len(raw) - 4
         if len(self._stems) >= KNOWN or size > LONGEST_KNOWN:
             return

@@ -58,7 +58,7 @@ BASES = {"x": 16, "y": 16, "d": 10}
 TAIL = 120  # bytes that the beginning of a URL, up to its two slashes, has at most
 
 
-class Dialect(NamedTuple):
+class UrlSyntax(NamedTuple):
     """The spellings of one kind of document."""
 
     find: Bytes
@@ -88,7 +88,7 @@ class Dialect(NamedTuple):
 
     def is_clear(self, piece: bytes) -> bool:
         """True when no URL begins or ends in a piece, whatever stands after it."""
-        if piece[0] in self.starts or not self.has_none(piece):
+        if piece[0] in self.starts or not self.has_no_urls(piece):
             return False
         return piece[-1] not in self.tail_ends or self.tail.search(piece, max(0, len(piece) - TAIL)) is None
 
@@ -102,7 +102,7 @@ class Dialect(NamedTuple):
             found = self.find.search(text, found.end(), end + 1)
         return found
 
-    def has_none(self, body: bytes) -> bool:
+    def has_no_urls(self, body: bytes) -> bool:
         """True when no URL begins in a whole body."""
         return (b"/" not in body or self.plain.search(body) is None) and not self.has_escapes(body)
 
@@ -114,7 +114,7 @@ class Dialect(NamedTuple):
         )
 
 
-class Swap(NamedTuple):
+class Edit(NamedTuple):
     """Bytes to put in place of others."""
 
     start: int
@@ -122,11 +122,11 @@ class Swap(NamedTuple):
     spelt: bytes
 
 
-Settled = tuple[int, Swap | None]
+UnitRange = tuple[int, Edit | None]
 """Where the search for URLs goes on, and what is replaced."""
 
 
-class Spelt(NamedTuple):
+class DecodedUrl(NamedTuple):
     """Raw bytes of a URL, read."""
 
     text: str
@@ -151,22 +151,22 @@ class Spelt(NamedTuple):
         return end + count
 
 
-def read(raw: bytes, dialect: Dialect, level: int) -> Spelt:
+def read(raw: bytes, dialect: UrlSyntax, level: int) -> DecodedUrl:
     """Reads what is percent-encoded `level` times, or escaped as the dialect does where it is 0."""
     if level:
         return read_coded(raw, level)
     if dialect.special not in raw:
-        return Spelt(raw.decode("latin-1"), raw, None)
+        return DecodedUrl(raw.decode("latin-1"), raw, None)
     slashes = raw.count(rb"\/")
     if slashes and slashes == raw.count(b"\\") == raw.count(b"/"):
-        return Spelt(raw.replace(rb"\/", b"/").decode("latin-1"), raw, None, 2)
-    return Spelt(dialect.units.sub(_character, raw).decode("latin-1"), raw, dialect.units)
+        return DecodedUrl(raw.replace(rb"\/", b"/").decode("latin-1"), raw, None, 2)
+    return DecodedUrl(dialect.units.sub(_character, raw).decode("latin-1"), raw, dialect.units)
 
 
-def read_coded(raw: bytes, level: int) -> Spelt:
+def read_coded(raw: bytes, level: int) -> DecodedUrl:
     """Reads what is percent-encoded `level` times."""
     units = CODED_UNITS[level - 1]
-    return Spelt(units.sub(_character, raw).decode("latin-1"), raw, units)
+    return DecodedUrl(units.sub(_character, raw).decode("latin-1"), raw, units)
 
 
 def _character(unit: re.Match[bytes]) -> bytes:

@@ -6,13 +6,13 @@ mistakes with that code it is, as in `invalid_client/inactive`. Pure.
 
 from gateway.sandbox.mistakes.credentials import CREDENTIALS
 from gateway.sandbox.mistakes.routes import ROUTES
-from gateway.sandbox.mistakes.row import Mistake
+from gateway.sandbox.mistakes.row import PlayableMistake
 from gateway.sandbox.mistakes.scopes import SCOPES
-from gateway.sandbox.mistakes.ways import WAYS
+from gateway.sandbox.mistakes.ways import NETWORK_MISTAKES
 
-__all__ = ["MISTAKES", "Mistake", "code_of", "listed"]
+__all__ = ["MISTAKES", "PlayableMistake", "code_of", "listed"]
 
-MISTAKES: dict[str, Mistake] = {**CREDENTIALS, **SCOPES, **ROUTES, **WAYS}
+MISTAKES: dict[str, PlayableMistake] = {**CREDENTIALS, **SCOPES, **ROUTES, **NETWORK_MISTAKES}
 
 
 def code_of(name: str) -> str:

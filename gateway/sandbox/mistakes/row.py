@@ -12,7 +12,7 @@ DEVELOPER = "{origin}/ic/api/integration/v1/"
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
+class PlayableMistake:
     """One mistake.
 
     Texts within `credential`, `route`, `file` and `files` may name `{origin}` and `{design}` (of the sandbox),

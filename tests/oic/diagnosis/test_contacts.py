@@ -5,16 +5,18 @@ from dataclasses import replace
 import pytest
 
 from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis.contacts import code_of, code_of_reason, of_contact
-from gateway.oic.diagnosis.facts import Certificate, Contact
+from gateway.oic.diagnosis.contacts import code_of, code_of_reason, diagnose_connection
+from gateway.oic.diagnosis.facts import Certificate, ConnectionProbe
 
 ORIGIN = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com:443"
 GOOD = Certificate("oic", "DigiCert", ("a.example", "b.example"), begins=1e9, ends=2e9)
 NOW = 1.5e9
 
 
-def contact(step: str = "", detail: str = "", origin: str = "https://oic.example:443", **more: object) -> Contact:
-    return Contact(origin, step, detail, now=NOW, **more)  # type: ignore[arg-type] # each test says what it means
+def contact(
+    step: str = "", detail: str = "", origin: str = "https://oic.example:443", **more: object
+) -> ConnectionProbe:
+    return ConnectionProbe(origin, step, detail, now=NOW, **more)  # type: ignore[arg-type] # each test says what it means
 
 
 @pytest.mark.parametrize(
@@ -43,22 +45,22 @@ def contact(step: str = "", detail: str = "", origin: str = "https://oic.example
         ("network", contact("something", "else")),
     ],
 )
-def test_each_step_has_its_explanation(code: str, seen: Contact) -> None:
-    finding = of_contact(seen, f"upstream {seen.origin}")
+def test_each_step_has_its_explanation(code: str, seen: ConnectionProbe) -> None:
+    finding = diagnose_connection(seen, f"upstream {seen.origin}")
     assert (finding.ok, finding.code, finding.step) == (False, code, "connection")
     assert code_of(seen) == code
     assert finding.seen.startswith(f"{seen.origin}: {seen.step}: {seen.detail}")
 
 
 def test_a_failure_behind_an_egress_proxy_names_it() -> None:
-    seen = of_contact(contact("time", "no connection within 5 s", proxy="proxy:3128"), "upstream x").seen
+    seen = diagnose_connection(contact("time", "no connection within 5 s", proxy="proxy:3128"), "upstream x").seen
     assert seen.endswith("(through the egress proxy proxy:3128)")
 
 
 @pytest.mark.parametrize(("begins", "ends", "both"), [(0.0, 9.0, True), (20.0, 30.0, True), (0.0, 30.0, False)])
 def test_an_untrusted_certificate_that_is_not_valid_now_is_told_both(begins: float, ends: float, *, both: bool) -> None:
     shown = Certificate("x", "Somebody", begins=begins, ends=ends)
-    finding = of_contact(replace(contact("TLS", "x", verify=20, certificate=shown), now=10.0), "upstream x")
+    finding = diagnose_connection(replace(contact("TLS", "x", verify=20, certificate=shown), now=10.0), "upstream x")
     assert finding.code == "tls-trust"
     assert (MISTAKES["tls-expired"].means in finding.means) is both
     assert (MISTAKES["tls-expired"].remedy in finding.remedy) is both
@@ -67,12 +69,12 @@ def test_an_untrusted_certificate_that_is_not_valid_now_is_told_both(begins: flo
 
 def test_what_is_known_of_a_good_connection_is_shown() -> None:
     good = contact(version="TLSv1.3", proxy="proxy:3128", certificate=GOOD)
-    assert of_contact(good, "credential app").seen == (
+    assert diagnose_connection(good, "credential app").seen == (
         "https://oic.example:443 reached by TLSv1.3, through the egress proxy proxy:3128; certificate of oic for "
         "a.example, b.example, issued by DigiCert, until 2033-05-18 03:33 UTC"
     )
     assert (
-        of_contact(contact(), "upstream https://oic.example:443").text()
+        diagnose_connection(contact(), "upstream https://oic.example:443").text()
         == "ok   upstream https://oic.example:443: reached"
     )
 
@@ -82,12 +84,12 @@ def test_what_is_known_of_a_good_connection_is_shown() -> None:
 )
 def test_a_certificate_out_of_its_time_says_so(begins: float, ends: float, words: str) -> None:
     seen = contact("TLS", "x", verify=10, certificate=Certificate("a", "b", begins=begins, ends=ends))
-    assert words in of_contact(seen, "upstream x").seen
+    assert words in diagnose_connection(seen, "upstream x").seen
 
 
 def test_of_many_names_a_few_are_shown() -> None:
     many = Certificate("a", "b", tuple(f"n{number}" for number in range(100)), ends=2e9)
-    assert "for n0, n1, n2, n3 …," in of_contact(contact(certificate=many), "upstream x").seen
+    assert "for n0, n1, n2, n3 …," in diagnose_connection(contact(certificate=many), "upstream x").seen
 
 
 @pytest.mark.parametrize("origin", ["https://acme.example:443", "https://connect.name:443"])

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.oic.diagnosis.credentials import audiences, of_credential, of_refusal
-from gateway.oic.diagnosis.facts import Asked, Contact, Discovery, Shape
+from gateway.oic.diagnosis.credentials import audiences, diagnose_credential, diagnose_refusal
+from gateway.oic.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe, Discovery
 from gateway.oic.diagnosis.finding import Finding
 
 ORIGIN = "https://idcs-1.identity.oraclecloud.com:443"
@@ -15,35 +15,37 @@ SCOPE = f"{AUDIENCE}urn:opc:resource:consumer::all"
 REFUSED = "invalid_client: Client authentication failed"
 
 
-def shape(**more: Any) -> Shape:
+def shape(**more: Any) -> CredentialConfig:
     said = {"grant": "client_credentials", "client_auth": "basic", "client_id": "7f0e", "scope": SCOPE, "doubts": ("",)}
-    return Shape("app", token_url=TOKEN_URL, **(said | more))
+    return CredentialConfig("app", token_url=TOKEN_URL, **(said | more))
 
 
-def asked(reason: str = "", *, contact: Contact | None = None, skew: float | None = 0.0, **more: Any) -> Asked:
+def asked(
+    reason: str = "", *, contact: ConnectionProbe | None = None, skew: float | None = 0.0, **more: Any
+) -> CredentialProbe:
     keys: dict[str, Any] = {"life": 3600.0}
     keys |= {key: more.pop(key) for key in ("claims", "life", "discovery") if key in more}
-    return Asked(shape(**more), contact or Contact(ORIGIN), reason=reason, skew=skew, **keys)
+    return CredentialProbe(shape(**more), contact or ConnectionProbe(ORIGIN), reason=reason, skew=skew, **keys)
 
 
-def bad(facts: Asked) -> list[Finding]:
-    return [finding for finding in of_credential(facts) if not finding.ok]
+def bad(facts: CredentialProbe) -> list[Finding]:
+    return [finding for finding in diagnose_credential(facts) if not finding.ok]
 
 
-def means(facts: Asked) -> str:
-    return of_refusal(facts).means
+def means(facts: CredentialProbe) -> str:
+    return diagnose_refusal(facts).means
 
 
 def test_a_good_credential_is_good_in_every_step() -> None:
     claims = {"aud": AUDIENCE, "client_id": "7f0e"}
-    findings = of_credential(asked(claims=claims, discovery=Discovery(200, TOKEN_URL)))
+    findings = diagnose_credential(asked(claims=claims, discovery=Discovery(200, TOKEN_URL)))
     assert [finding.step for finding in findings] == ["connection", "discovery", "token", "claims"]
     assert all(finding.ok for finding in findings)
     assert findings[-1].seen == f"for {AUDIENCE}, the clocks agree"
 
 
 def test_an_opaque_token_is_no_mistake() -> None:
-    assert of_credential(asked())[-1].seen == "an opaque token: it says nothing, the clocks agree"
+    assert diagnose_credential(asked())[-1].seen == "an opaque token: it says nothing, the clocks agree"
 
 
 def test_the_causes_of_invalid_client_stand_in_their_usual_order() -> None:
@@ -57,7 +59,7 @@ def test_the_causes_of_invalid_client_stand_in_their_usual_order() -> None:
     assert [told.index(words) for words in order] == sorted(told.index(words) for words in order)
     assert "idcs-1.identity.oraclecloud.com" in told
     assert "Client type is not Confidential" in told
-    assert of_refusal(asked(REFUSED)).code == "invalid_client"
+    assert diagnose_refusal(asked(REFUSED)).code == "invalid_client"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_the_causes_of_invalid_client_stand_in_their_usual_order() -> None:
     ],
 )
 def test_what_else_is_known_changes_the_order(code: str, first: str, more: dict[str, Any]) -> None:
-    finding = of_refusal(asked(REFUSED, **more))
+    finding = diagnose_refusal(asked(REFUSED, **more))
     assert finding.code == code
     assert f"first: {first}" in finding.means
     assert "the application is not activated" in finding.means, "no cause is left out"
@@ -94,51 +96,51 @@ def test_a_clock_matters_to_a_secret_only_as_a_finding_of_its_own() -> None:
 @pytest.mark.parametrize("skew", [None, 0.0, 59.0, -59.0])
 def test_clocks_that_differ_a_little_are_no_mistake(skew: float | None) -> None:
     assert bad(asked(skew=skew)) == []
-    assert of_refusal(asked("invalid_grant: no", skew=skew, grant="jwt_bearer")).code == "invalid_grant"
+    assert diagnose_refusal(asked("invalid_grant: no", skew=skew, grant="jwt_bearer")).code == "invalid_grant"
 
 
 @pytest.mark.parametrize("code", ["unauthorized_client", "invalid_request", "sign-in", "limited", "secret", "budget"])
 def test_other_refusals_are_explained_by_their_code(code: str) -> None:
-    finding = of_refusal(asked(f"{code}: x"))
+    finding = diagnose_refusal(asked(f"{code}: x"))
     assert (finding.code, finding.seen, finding.step) == (code, f"{code}: x", "token")
 
 
 def test_a_code_that_nobody_knows_is_explained_all_the_same() -> None:
-    assert of_refusal(asked("slow_down: wait (503)")).code == "domain-failing"
-    assert of_refusal(asked("unreadable: the answer is not an OAuth one (503)")).code == "domain-failing"
-    assert of_refusal(asked("unreadable: the answer is not an OAuth one (200)")).code == "unreadable"
+    assert diagnose_refusal(asked("slow_down: wait (503)")).code == "domain-failing"
+    assert diagnose_refusal(asked("unreadable: the answer is not an OAuth one (503)")).code == "domain-failing"
+    assert diagnose_refusal(asked("unreadable: the answer is not an OAuth one (200)")).code == "unreadable"
 
 
 def test_a_scope_that_is_missing_is_said_to_be() -> None:
-    assert of_refusal(asked("invalid_scope: x", scope="")).seen == "invalid_scope: x; `scope` is not said"
+    assert diagnose_refusal(asked("invalid_scope: x", scope="")).seen == "invalid_scope: x; `scope` is not said"
 
 
 def test_a_token_endpoint_that_is_elsewhere_is_named() -> None:
     other = Discovery(200, "https://idcs-1.identity.oraclecloud.com:443/oauth2/v2/token")
-    finding = of_refusal(asked("unreadable: no OAuth answer (404)", discovery=other))
+    finding = diagnose_refusal(asked("unreadable: no OAuth answer (404)", discovery=other))
     assert finding.code == "token-url"
     assert "/oauth2/v2/token" in finding.seen
     same = Discovery(200, TOKEN_URL.replace(".com", ".com:443"))
-    assert of_refusal(asked("unreadable: no OAuth answer (404)", discovery=same)).code == "unreadable"
+    assert diagnose_refusal(asked("unreadable: no OAuth answer (404)", discovery=same)).code == "unreadable"
 
 
 def test_no_way_is_all_that_is_told_where_there_is_none() -> None:
-    facts = asked("connect: no connection (X)", contact=Contact(ORIGIN, "connect", "Connection refused"))
-    [finding] = of_credential(facts)
+    facts = asked("connect: no connection (X)", contact=ConnectionProbe(ORIGIN, "connect", "Connection refused"))
+    [finding] = diagnose_credential(facts)
     assert (finding.code, finding.step, finding.seen) == ("connect", "connection", "connect: no connection (X)")
-    proxied = Contact(ORIGIN, "egress proxy", "the proxy answered 407", proxy="p:1")
-    [finding] = of_credential(asked("proxy: the egress proxy refuses the tunnel (X)", contact=proxied))
+    proxied = ConnectionProbe(ORIGIN, "egress proxy", "the proxy answered 407", proxy="p:1")
+    [finding] = diagnose_credential(asked("proxy: the egress proxy refuses the tunnel (X)", contact=proxied))
     assert finding.code == "proxy-login"
     assert finding.seen.endswith("(X); egress proxy: the proxy answered 407")
 
 
 def test_a_secret_that_cannot_be_read_is_told_even_where_there_is_no_way() -> None:
-    facts = asked("secret: not there", contact=Contact(ORIGIN, "connect", "Connection refused"))
+    facts = asked("secret: not there", contact=ConnectionProbe(ORIGIN, "connect", "Connection refused"))
     assert [finding.code for finding in bad(facts)] == ["secret"]
 
 
 def test_a_token_proves_the_way() -> None:
-    assert bad(asked(contact=Contact(ORIGIN, "time", "no connection within 5 s"))) == []
+    assert bad(asked(contact=ConnectionProbe(ORIGIN, "time", "no connection within 5 s"))) == []
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_token_proves_the_way() -> None:
         ("clock-skew", asked(skew=61.0)),
     ],
 )
-def test_a_token_that_is_no_good_is_a_finding(code: str, facts: Asked) -> None:
+def test_a_token_that_is_no_good_is_a_finding(code: str, facts: CredentialProbe) -> None:
     assert [finding.code for finding in bad(facts)] == [code]
 
 

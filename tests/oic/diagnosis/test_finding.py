@@ -1,5 +1,5 @@
 from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis import Finding, blame, document, skipped
+from gateway.oic.diagnosis import Finding, document, failed, skipped
 from gateway.oic.diagnosis.finding import note
 
 
@@ -12,31 +12,31 @@ def test_a_finding_reads_well_at_a_terminal() -> None:
 
 
 def test_a_finding_shows_its_code_once() -> None:
-    assert blame("allow-list", "route x", "GET answered 403").text().startswith("FAIL route x: allow-list: GET")
+    assert failed("allow-list", "route x", "GET answered 403").text().startswith("FAIL route x: allow-list: GET")
     seen = "invalid_client: Client authentication failed"
-    assert blame("invalid_client", "credential x", seen).text().startswith(f"FAIL credential x: {seen}\n")
-    assert blame("secret-blank", "credential x", seen).text().startswith(f"FAIL credential x: secret-blank: {seen}\n")
+    assert failed("invalid_client", "credential x", seen).text().startswith(f"FAIL credential x: {seen}\n")
+    assert failed("secret-blank", "credential x", seen).text().startswith(f"FAIL credential x: secret-blank: {seen}\n")
 
 
 def test_a_note_is_no_failure() -> None:
     finding = note("unknown-url", "route x", "404")
     assert (finding.ok, finding.is_note) == (True, True)
     assert finding.text().startswith("note route x: unknown-url: 404\n     → ")
-    assert not any(one.is_note for one in (skipped("route x", "no token"), blame("dns", "c", "d")))
+    assert not any(one.is_note for one in (skipped("route x", "no token"), failed("dns", "c", "d")))
 
 
 def test_a_mistake_is_told_by_its_row() -> None:
-    finding = blame("allow-list", "route x", "403", step="request")
+    finding = failed("allow-list", "route x", "403", step="request")
     row = MISTAKES["allow-list"]
     assert (finding.ok, finding.code, finding.means, finding.remedy) == (False, "allow-list", row.means, row.remedy)
     assert (
-        blame("allow-list", "route x", "403", means="Other.", remedy="That.").text().endswith("→ Other.\n     → That.")
+        failed("allow-list", "route x", "403", means="Other.", remedy="That.").text().endswith("→ Other.\n     → That.")
     )
 
 
 def test_a_remedy_names_the_credential() -> None:
-    assert "`oic-gateway login shop`" in blame("sign-in", "credential shop", "sign-in: nobody").remedy
-    assert "NAME-OF-THE-INSTANCE" in blame("developer-instance", "route shop", "400").remedy
+    assert "`oic-gateway login shop`" in failed("sign-in", "credential shop", "sign-in: nobody").remedy
+    assert "NAME-OF-THE-INSTANCE" in failed("developer-instance", "route shop", "400").remedy
 
 
 def test_what_was_left_out_is_no_failure() -> None:
@@ -46,7 +46,7 @@ def test_what_was_left_out_is_no_failure() -> None:
 
 
 def test_the_document_has_one_shape() -> None:
-    told = document([Finding(ok=True, subject="a", seen="b", step="token"), blame("dns", "c", "d")])
+    told = document([Finding(ok=True, subject="a", seen="b", step="token"), failed("dns", "c", "d")])
     assert told["ok"] is False
     assert told["findings"][0] == {
         "ok": True,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.oic.diagnosis.facts import Reply, Tried
+from gateway.oic.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.oic.diagnosis.finding import Finding
-from gateway.oic.diagnosis.routes import code_of_failure, of_tried
+from gateway.oic.diagnosis.routes import code_of_failure, diagnose_route
 from gateway.oic.diagnosis.targets import target_of
 
 HOST = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
@@ -24,8 +24,10 @@ def judged(status: int, path: str = REST, *, text: str = "", bare: int = 0, **mo
     query = more.pop("query", {})
     target = target_of(path, query)
     facts = {"scope": TRIGGER} | more
-    tried = Tried(HOST + path, target.method, target.target, query, Reply(status, fields, text), bare=bare, **facts)
-    return of_tried(tried, "orders", target)
+    tried = RouteProbe(
+        HOST + path, target.method, target.target, query, ProbeResponse(status, fields, text), bare=bare, **facts
+    )
+    return diagnose_route(tried, "orders", target)
 
 
 ID = {"x-oracle-ics-instance-id": "lJrSjUUVEfGXW0tyvl-GZA"}
@@ -122,7 +124,9 @@ def test_a_redirect_s_query_and_other_strange_text_is_not_shown() -> None:
 )
 def test_silence_has_its_explanation(code: str, error: str, bare: int) -> None:
     target = target_of(REST)
-    finding = of_tried(Tried(HOST + REST, target.method, target.target, error=error, bare=bare), "orders", target)
+    finding = diagnose_route(
+        RouteProbe(HOST + REST, target.method, target.target, error=error, bare=bare), "orders", target
+    )
     assert (finding.ok, finding.code, finding.seen) == (False, code, f"GET {target.target}: {error}")
 
 

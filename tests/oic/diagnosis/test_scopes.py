@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.diagnosis.scopes import fault, kind, mended, of_audience, region, resources
+from gateway.oic.diagnosis.scopes import corrected, kind, of_audience, region, resources, scope_error
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com"
 TRIGGER = f"{HASH}:443urn:opc:resource:consumer::all"
@@ -73,12 +73,12 @@ def test_a_token_for_another_resource_is_a_finding(says: str, scope: str, audien
     ],
 )
 def test_the_shape_of_a_scope_tells_what_is_wrong_with_it(scope: str, expected: str) -> None:
-    assert fault(scope) == expected
+    assert scope_error(scope) == expected
 
 
 def test_a_slash_before_urn_can_be_taken_out() -> None:
-    assert mended(f"{HASH}:443//urn:opc:resource:consumer::all offline_access") == f"{TRIGGER} offline_access"
-    assert mended(DEVELOPER) == DEVELOPER
+    assert corrected(f"{HASH}:443//urn:opc:resource:consumer::all offline_access") == f"{TRIGGER} offline_access"
+    assert corrected(DEVELOPER) == DEVELOPER
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,6 @@ def test_a_host_of_oic_3_names_its_region(url: str, expected: str) -> None:
 
 @given(st.text())
 def test_any_text_is_read(scope: str) -> None:
-    assert fault(scope) in {"", "scope-slash", "scope-several", "scope-form"}
-    assert fault(mended(scope)) != "scope-slash"
+    assert scope_error(scope) in {"", "scope-slash", "scope-several", "scope-form"}
+    assert scope_error(corrected(scope)) != "scope-slash"
     assert len(resources(scope)) <= len(scope.split())
