@@ -14,14 +14,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that this file can be run by its name
 
-from gateway.history import tables
-from gateway.history.book import HistoryFile, read
+from gateway.history import sqlite_tables
 from gateway.history.file import FileHistory
+from gateway.history.history_file import HistoryFile, read
+from gateway.history.interface import History, HistoryLimits
 from gateway.history.memory import CALLS, MemoryHistory
-from gateway.history.port import History, HistoryLimits
 from gateway.history.query import HistoryQuery, parse
 from gateway.observe.record import Record, line
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 
 MILLION = 1_000_000
 NOTES = 9_000  # less than the queue holds
@@ -121,7 +121,7 @@ def main() -> None:
             print(f"{name}: {again:.2f} ms, the first time {first_time:.2f} ms ({found} found)")
         with contextlib.closing(sqlite3.connect(path)) as connection:
             began = time.perf_counter()
-            tables.forget(connection, EVERYTHING, round((START + 15) * 1000))
+            sqlite_tables.forget(connection, EVERYTHING, round((START + 15) * 1000))
             print(f"forgetting 1500 calls: {(time.perf_counter() - began) * 1e3:.0f} ms")
     memory = MemoryHistory(HistoryLimits(CALLS, 1e9, 1 << 30))
     microseconds(memory, [spelt(number) for number in range(CALLS)])

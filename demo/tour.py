@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 from demo.screen import Screen
 from demo.stage import HERE, SECRET, SHORT_LIFE, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
-from gateway.output import OutputError, run_with_output
+from gateway.cli.output import OutputError, run_with_output
 
 LONGEST = 28
 """Seconds after which the tour gives up, wherever it is."""

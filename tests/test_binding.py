@@ -4,7 +4,7 @@ import socket
 import threading
 from pathlib import Path
 
-from gateway.binding import UnixSocket
+from gateway.system.bind import UnixSocket
 
 ROUNDS = 60
 STARTERS = 6

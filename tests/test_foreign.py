@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.foreign import host_of, plain_host, read_authority, read_date, read_url
+from gateway.content.foreign_text import host_of, plain_host, read_authority, read_date, read_url
 
 ODD = [
     "http://[",

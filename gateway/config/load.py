@@ -12,14 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.config import words
-from gateway.config.checks import cross_check
+from gateway.config import messages
+from gateway.config.cross_checks import cross_check
+from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted
 from gateway.config.model import Config
-from gateway.config.pointed import pointed_to
-from gateway.config.problem import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted
-from gateway.config.tree import UnreadableYaml, YamlDocument
-from gateway.files import NotRegular, read_file
-from gateway.network.egress import Environment, UnusableProxy
+from gateway.config.references import pointed_to
+from gateway.config.yaml_document import UnreadableYaml, YamlDocument
+from gateway.network.egress_proxy import Environment, UnusableProxy
+from gateway.system.files import NotRegular, read_file
 
 __all__ = ["ConfigProblems", "Loaded", "LocatedIssue", "load", "one_route"]
 
@@ -142,7 +142,7 @@ def _judged(
     try:
         config = Config.model_validate(tree, context={"base": base})
     except ValidationError as error:
-        found += words.config_issues(error)
+        found += messages.config_issues(error)
     found += cross_check(tree)
     if environ is not None:
         found += pointed_to(tree, base=base, environ=environ)

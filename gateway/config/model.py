@@ -15,12 +15,12 @@ from pydantic import (
     Tag,
 )
 
-from gateway.config.history import HistorySettings
-from gateway.config.oci import Oci
-from gateway.config.pace import BudgetSettings, Renew
-from gateway.config.part import Proxy, SecretRef, StrictModel, Tls
-from gateway.config.route import RouteEntry, RouteSettings
-from gateway.config.state import State
+from gateway.config.history_model import HistorySettings
+from gateway.config.oci_model import Oci
+from gateway.config.renewal import BudgetSettings, Renew
+from gateway.config.route_model import RouteEntry, RouteSettings
+from gateway.config.state_model import State
+from gateway.config.strict_model import Proxy, SecretRef, StrictModel, Tls
 from gateway.config.values import (
     Address,
     BaseUrl,

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.config.corrections.client import client_id
-from gateway.config.corrections.domain import TOKEN_PATH, token_url
-from gateway.config.corrections.integration import UNKNOWN, Integration, integration, review_upstream
-from gateway.config.corrections.pasted import Corrected, InvalidInput, is_identity_domain, is_oracle
-from gateway.config.corrections.scope import scope
-from gateway.config.problem import ConfigIssue, Severity, Steps
+from gateway.config.corrections.client_secret import client_id
+from gateway.config.corrections.identity_domain import TOKEN_PATH, token_url
+from gateway.config.corrections.integration_url import UNKNOWN, Integration, integration, review_upstream
+from gateway.config.corrections.pasted_scope import scope
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput, is_identity_domain, is_oracle
+from gateway.config.issue import ConfigIssue, Severity, Steps
 from gateway.config.typography import typographic
 
 _TEXTS = ("audience", "issuer", "redirect_uri", "authorize_url", "revoke_url", "subject", "username")

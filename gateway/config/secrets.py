@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from gateway.config.oci import Oci
-from gateway.config.part import SecretRef, StrictModel
-from gateway.config.problem import SecretProblem
+from gateway.config.issue import SecretProblem
+from gateway.config.oci_model import Oci
+from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.vault import Vault
-from gateway.files import NotRegular, read_file
+from gateway.system.files import NotRegular, read_file
 
 MAX_BYTES = 64 * 1024
 _FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # of the model, where their value is a path

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.config.oci import Oci
-from gateway.config.problem import SecretProblem
-from gateway.files import within_limit
+from gateway.config.issue import SecretProblem
+from gateway.config.oci_model import Oci
+from gateway.system.files import within_limit
 
 AGAIN = 10.0  # seconds: neither a secret that is in doubt nor OCI in trouble is asked more often
 TIMEOUT = (5.0, 10.0)  # seconds: to connect, and between two bytes of the answer

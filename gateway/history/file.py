@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from gateway.history.begun import Begun, begun_of
-from gateway.history.book import HistoryFile, UnusableFile
-from gateway.history.port import HistoryHealth, HistoryLimits, SearchResult
+from gateway.history.begun_calls import Begun, begun_of
+from gateway.history.history_file import HistoryFile, UnusableFile
+from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.query import FIRST, HistoryQuery
-from gateway.history.reading import HistoryReader
+from gateway.history.timed_reads import HistoryReader
 from gateway.observe.log import log_event
 from gateway.observe.record import Record
 

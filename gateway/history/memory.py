@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.history.port import HistoryHealth, HistoryLimits, SearchResult
+from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.query import FIRST, HistoryQuery, filter_lines, newest, spelt, time_of
 from gateway.observe.record import Record
 

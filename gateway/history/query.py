@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gateway.observe.line import json_line
+from gateway.observe.json_line import json_line
 from gateway.observe.record import LONGEST_ID
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 
 FIRST, LAST = 0, (1 << 43) - 2
 """Milliseconds since the epoch: the instants that a query knows; the last one is in the year 2248."""

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from gateway.init.naming import credential_of
+from gateway.init.route_naming import credential_of
 
 # What YAML would read as something other than text, in this version or in its older ones.
 _WORDS = frozenset("null true false yes no on off y n ~".split())

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.config.corrections.client import client_id, refuse_secret
-from gateway.config.corrections.domain import token_url
-from gateway.config.corrections.integration import UNKNOWN, Integration, integration
-from gateway.config.corrections.pasted import Corrected, InvalidInput, is_identity_domain
-from gateway.config.corrections.scope import scope
+from gateway.config.corrections.client_secret import client_id, refuse_secret
+from gateway.config.corrections.identity_domain import token_url
+from gateway.config.corrections.integration_url import UNKNOWN, Integration, integration
+from gateway.config.corrections.pasted_scope import scope
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput, is_identity_domain
+from gateway.init.config_writer import SecretFile, as_written, keep_secret, look
 from gateway.init.draft import Draft
-from gateway.init.naming import name_of, route_name, route_path
-from gateway.init.person import Back, Question, Terminal, show
-from gateway.init.writing import SecretFile, as_written, keep_secret, look
+from gateway.init.route_naming import name_of, route_name, route_path
+from gateway.init.terminal import Back, Question, Terminal, show
 
 _OAUTH = "the domain's Integrated applications, your confidential application, OAuth configuration"
 DOMAIN = Question(

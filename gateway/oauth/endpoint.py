@@ -12,10 +12,10 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.tracing import Trace
 
 from gateway.errors import TokenUnavailable
-from gateway.files import in_thread
-from gateway.network.dialing import CannotConnect, EgressProxy, Origin, Step, connect
+from gateway.network.dial import CannotConnect, EgressProxy, Origin, Step, connect
 from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
 from gateway.oauth.redaction import safe_text
+from gateway.system.files import in_thread
 
 MAX_REPLY = 256 * 1024
 

@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+from gateway.diagnosis.catalog import MISTAKES
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.mistakes import MISTAKES
 
 LONGEST_RETRY_AFTER = 300.0
 

@@ -15,8 +15,8 @@ from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
+from gateway.content.foreign_text import read_date
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.foreign import read_date
 from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.failures import PERMANENT
 from gateway.oauth.redaction import STRUCK, safe_text

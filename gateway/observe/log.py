@@ -12,11 +12,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
-from gateway.observe.line import json_line
-from gateway.observe.mask import mask_start
+from gateway.observe.json_line import json_line
+from gateway.observe.line_writer import LineWriter
 from gateway.observe.record import Record, line, text, visible
-from gateway.observe.stamp import timestamp
-from gateway.observe.writer import LineWriter
+from gateway.observe.secret_mask import mask_start
+from gateway.observe.timestamp import timestamp
 
 __all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "setup")
 

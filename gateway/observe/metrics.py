@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from gateway.observe.exposition import Labels, Value, render_head, render_samples
 from gateway.observe.meters import NO_BLAME, RouteMeter, TokenMeter
-from gateway.observe.turns import encode_chunks, work_in_turns
+from gateway.observe.time_slices import encode_chunks, work_in_turns
 
 __all__ = (
     "CONTENT_TYPE",

@@ -6,8 +6,8 @@ terminal. The names of the fields are the contract with the operators' queries.
 
 import msgspec
 
-from gateway.observe.line import escape_surrogates, json_line
-from gateway.observe.mask import mask, mask_start
+from gateway.observe.json_line import escape_surrogates, json_line
+from gateway.observe.secret_mask import mask, mask_start
 
 FIELDS = (
     *("time", "level", "event", "request_id", "route", "credential", "client", "method", "path", "status"),

@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import accumulate
 from xml.parsers import expat
 
-from gateway.oic.charsets import charset
+from gateway.content.charsets import charset
 
 QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 STRING = re.compile(QUOTED, re.DOTALL)

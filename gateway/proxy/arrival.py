@@ -4,14 +4,14 @@ from collections.abc import Collection
 from typing import TypeVar
 
 from gateway.errors import BadRequest, BodyTooLarge, Draining, Forbidden, MethodNotAllowed, NoRoute, Overloaded
+from gateway.http.connection_limits import RefusalReason
+from gateway.http.request_body import NO_BODY
+from gateway.http.request_head import RequestHead
 from gateway.proxy.admission import Admission
-from gateway.proxy.body import NO_BODY
 from gateway.proxy.exchange import Exchange, new_request_id
 from gateway.proxy.headers import request_id
 from gateway.proxy.method_override import effective_method, overriding_methods
 from gateway.proxy.own_authorities import OwnAuthorities
-from gateway.proxy.places import RefusalReason
-from gateway.proxy.requests import RequestHead
 from gateway.proxy.routing import RouteMatch, Router, split_absolute
 
 R = TypeVar("R")

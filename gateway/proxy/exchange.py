@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from gateway.errors import ERRORS, CallerGone, GatewayError
+from gateway.http.request_body import NO_BODY, RequestBody
+from gateway.http.request_head import RequestHead
+from gateway.http.response_writer import ResponseWriter, date_line
+from gateway.http.server import CallerConnection
 from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
-from gateway.observe.stamp import timestamp
-from gateway.proxy.body import NO_BODY, RequestBody
-from gateway.proxy.delivery import ResponseWriter, date_line
-from gateway.proxy.problems import REASONS, build_problem, soap_version, status_of
-from gateway.proxy.requests import RequestHead
-from gateway.proxy.server import CallerConnection
+from gateway.observe.timestamp import timestamp
+from gateway.proxy.error_response import REASONS, build_problem, soap_version, status_of
 
 log = logging.getLogger("gateway.forward")
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.content.content_coding import peek
 from gateway.errors import (
     BadRequest,
     CallerGone,
@@ -27,31 +28,30 @@ from gateway.errors import (
     UpstreamBroken,
     UpstreamUnreachable,
 )
+from gateway.http.fields import remove_fields
+from gateway.http.pool import ConnectionPool
+from gateway.http.request_body import NO_BODY, RequestBody
+from gateway.http.request_head import RequestHead
+from gateway.http.response_parser import ResponseHead, plain_status
+from gateway.http.server import CallerConnection
+from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.observe.log import log_event
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
-from gateway.oic.codings import peek
-from gateway.oic.instances import BODY_PART, INSTANCE_ID, media_kind, read_ids, salvage_trace
-from gateway.oic.trail import InstanceIdScanner
-from gateway.proxy import attempts
+from gateway.oic.body_id_scanner import InstanceIdScanner
+from gateway.oic.instance_id import BODY_PART, INSTANCE_ID, media_kind, read_ids, salvage_trace
+from gateway.proxy import retry
 from gateway.proxy.admission import check_browser
 from gateway.proxy.arrival import authorize, begin, check_methods, prepare_body, resolve_route
-from gateway.proxy.attempts import RetryDecision, RetryState, RetryStep
-from gateway.proxy.body import NO_BODY, RequestBody
-from gateway.proxy.connection import StaleConnection, UpstreamConnection
-from gateway.proxy.errand import UpstreamRequest, apply_route_edits, redirect
+from gateway.proxy.error_response import detect_soap, soap_expected
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.fields import remove_fields
 from gateway.proxy.headers import EDITED, PSEUDONYM, has_passed, max_forwards, request_head, retry_after
-from gateway.proxy.problems import detect_soap, soap_expected
-from gateway.proxy.replies import ResponseHead, plain_status
-from gateway.proxy.requests import RequestHead
-from gateway.proxy.returning import ResponseRelay
+from gateway.proxy.response import ResponseRelay
+from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
+from gateway.proxy.route_table import GENERAL_METHODS, CachedMatch, Route, RouteTable
 from gateway.proxy.routing import RouteMatch
 from gateway.proxy.screening import SOAP_TRIGGERS, may_carry_soap_credentials, strip_soap_credentials
-from gateway.proxy.server import CallerConnection
-from gateway.proxy.table import GENERAL_METHODS, CachedMatch, Route, RouteTable
-from gateway.proxy.upstream import ConnectionPool
+from gateway.proxy.upstream_request import UpstreamRequest, apply_route_edits, redirect
 
 log = logging.getLogger("gateway.forward")
 
@@ -176,9 +176,9 @@ class Forward:
         errand = UpstreamRequest(exchange, head, table, way, tries, token, route.target, way.target, head.lines)
         if route.edits is not None or exchange.body.bytes_removed or not EDITED.isdisjoint(head.known_fields):
             apply_route_edits(errand)
-        if self._begun is not None and tries.method not in attempts.SAFE_METHODS:
+        if self._begun is not None and tries.method not in retry.SAFE_METHODS:
             self._begun(exchange.record)
-        verdict = attempts.AT_ONCE
+        verdict = retry.AT_ONCE
         while verdict.step is not RetryStep.DELIVER:
             if verdict.pause:
                 await asyncio.sleep(verdict.pause)
@@ -201,7 +201,7 @@ class Forward:
         exchange.id_scanner = None
         connection = None if errand.fresh_connection else upstream.try_acquire(errand.upstream_target.share)
         if connection is None and (connection := await self._acquire_connection(errand)) is None:
-            return RetryDecision(RetryStep.AGAIN, attempts.SHORT_PAUSE * self._random())
+            return RetryDecision(RetryStep.AGAIN, retry.SHORT_PAUSE * self._random())
         errand.fresh_connection = True
         try:
             pump = self._send_request(errand, connection)
@@ -219,10 +219,10 @@ class Forward:
             else:
                 route.meter.record_replay(str(reply.status))
         except StaleConnection as error:
-            if not attempts.can_retry_stale(tries, body_is_whole=exchange.body.is_whole):
+            if not retry.can_retry_stale(tries, body_is_whole=exchange.body.is_whole):
                 raise _primary_error(pump, error) from None
             route.meter.record_replay("stale")
-            return attempts.AT_ONCE
+            return retry.AT_ONCE
         except GatewayError as error:
             if back is None:
                 _note_useless(exchange, connection)
@@ -295,7 +295,7 @@ class Forward:
             place = errand.upstream_target
             return await place.pool.acquire(route.connect_timeout, fresh=errand.fresh_connection, share=place.share)
         except UpstreamUnreachable:
-            if not attempts.can_reconnect(tries, failed_fast=time.monotonic() - began < route.connect_timeout / 2):
+            if not retry.can_reconnect(tries, failed_fast=time.monotonic() - began < route.connect_timeout / 2):
                 raise
             route.meter.record_replay("unreachable")
             return None
@@ -341,14 +341,14 @@ class Forward:
         if exchange.record.instance_id is not None or not ids.reads(kind):
             return
         # Whoever may be asked again must have said all that could forbid it.
-        back.first_pieces = await back.read_at_least(BODY_PART if reply.status in attempts.RETRYABLE_STATUSES else 1)
+        back.first_pieces = await back.read_at_least(BODY_PART if reply.status in retry.RETRYABLE_STATUSES else 1)
         try:
             instance_id = ids.find(
-                noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first_pieces))
+                noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first_pieces), BODY_PART)
             )
         except Exception:  # a flow may have run: the response is delivered, and nothing is sent again
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
-            back.request.retry_state.attempts = attempts.MAX_ATTEMPTS
+            back.request.retry_state.attempts = retry.MAX_ATTEMPTS
             return
         exchange.record.instance_id = instance_id
         if instance_id is None and not back.connection.complete:
@@ -387,13 +387,13 @@ class Forward:
         ):
             raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
         if status == 307 and not has_instance_id and redirect(errand, reply):
-            return attempts.AT_ONCE
+            return retry.AT_ONCE
         route = errand.match.route
         if (has_instance_id or status < 300) and route.source.rejections.is_open:
             route.source.accept(errand.token, route.name)
         if status < 400:
-            return attempts.DELIVER
-        verdict = attempts.decide_after_response(
+            return retry.DELIVER
+        verdict = retry.decide_after_response(
             tries,
             status,
             has_instance_id=has_instance_id,
@@ -417,9 +417,9 @@ class Forward:
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
         if fresh is None or not exchange.body.is_whole:  # the upload went on meanwhile, beyond what is kept
-            return attempts.DELIVER
+            return retry.DELIVER
         errand.token = fresh
-        return attempts.AT_ONCE
+        return retry.AT_ONCE
 
 
 def _ends_here(head: RequestHead) -> bool:

@@ -8,11 +8,11 @@ alone stays behind, what we act on is noted.
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from gateway.foreign import read_date
-from gateway.proxy.fields import FieldAction, FieldRules, connection_options, field_value, remove_fields
+from gateway.content.foreign_text import read_date
+from gateway.http.fields import FieldAction, FieldRules, connection_options, field_value, remove_fields
+from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
+from gateway.http.response_parser import ResponseHead
 from gateway.proxy.method_override import OVERRIDE_FIELDS
-from gateway.proxy.replies import ResponseHead
-from gateway.proxy.requests import METHODS_WITH_BODY, RequestHead
 
 HOP_BY_HOP = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
 # Never from outside to OIC: the caller's own identity, and hop facts that would be believed (WL-Proxy: by WebLogic).

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote_plus
 
-from gateway.proxy.attempts import SAFE_METHODS
+from gateway.proxy.retry import SAFE_METHODS
 
 OVERRIDE_FIELDS = {
     b"x-http-method-override": "X-HTTP-Method-Override",

@@ -6,7 +6,7 @@ Only what names the very listener that it reached is matched by its path.
 
 from collections.abc import Iterable
 
-from gateway.foreign import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
+from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
 
 
 class OwnAuthorities:

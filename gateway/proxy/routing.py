@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.content.foreign_text import AUTHORITY, DEFAULT_PORTS
 from gateway.errors import BadRequest, NoRoute
-from gateway.foreign import AUTHORITY, DEFAULT_PORTS
 
 R = TypeVar("R")
 

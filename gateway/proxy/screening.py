@@ -1,8 +1,8 @@
 """Before step 3 of the walk: what a SOAP caller says of itself within its message stays here."""
 
-from gateway.oic.envelopes import SoapCredentialFilter, may_be_soap
+from gateway.http.request_head import RequestHead
+from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.requests import RequestHead
 
 SOAP_TRIGGERS = "/ic/ws/"
 """In the path of every SOAP trigger of OIC."""

@@ -37,12 +37,12 @@ The SOAP trigger is `/ic/ws/integration/v1/flows/soap/HELLO/1.0/`, its WSDL `?ws
 host, which is the same listener under `localhost`; there it wants a token for `Sandbox.api_scope`.
 """
 
-from gateway.sandbox.big import big
+from gateway.sandbox.big_document import big
 from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_PASSWORD, DEFAULT_SECRET, DEFAULT_USER, RegisteredClient, User
 from gateway.sandbox.flows import pattern, pattern_sha256
 from gateway.sandbox.journal import Call, Journal, TokenCall
-from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
-from gateway.sandbox.server import Sandbox
+from gateway.sandbox.sandbox_server import Sandbox
+from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
 __all__ = [

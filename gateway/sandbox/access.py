@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.clients import DEVELOPER_ROLES, TRIGGER_ROLES, RegisteredClient
-from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
+from gateway.sandbox.scope_check import API, AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
 _ROLES = {TRIGGER: TRIGGER_ROLES, API: DEVELOPER_ROLES}

@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from gateway.sandbox import descriptions
-from gateway.sandbox.arrivals import IncomingRequest
-from gateway.sandbox.big import big
+from gateway.sandbox import api_descriptions
+from gateway.sandbox.big_document import big
 from gateway.sandbox.journal import Call
-from gateway.sandbox.replies import Fields, Hangup, SandboxResponse, fault, json_reply, no_body, not_found
+from gateway.sandbox.request import IncomingRequest
+from gateway.sandbox.responses import Fields, Hangup, SandboxResponse, fault, json_reply, no_body, not_found
 from gateway.sandbox.runs import Run
-from gateway.sandbox.spelling import Spelling
 from gateway.sandbox.switches import Switches
+from gateway.sandbox.url_variants import Spelling
 from gateway.sandbox.validators import wanted_range
 
 # A prime length, so that no buffer size of a power of two hides a lost or repeated piece.
@@ -180,9 +180,9 @@ async def describe(visit: Visit) -> SandboxResponse:
 
 
 _PAGES: dict[str, Callable[[Visit], Any]] = {
-    "/metadata": lambda visit: descriptions.about(visit.run.code, visit.base),
-    "/metadata/swagger": lambda visit: descriptions.swagger(visit.run.code, visit.base, visit.token_url),
-    "/metadata/openapi": lambda visit: descriptions.openapi(visit.run.code, visit.base, visit.token_url),
+    "/metadata": lambda visit: api_descriptions.about(visit.run.code, visit.base),
+    "/metadata/swagger": lambda visit: api_descriptions.swagger(visit.run.code, visit.base, visit.token_url),
+    "/metadata/openapi": lambda visit: api_descriptions.openapi(visit.run.code, visit.base, visit.token_url),
 }
 
 

@@ -8,19 +8,19 @@ from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
 from gateway.sandbox.access import Refusal, Verify, refuses
-from gateway.sandbox.arrivals import IncomingRequest
 from gateway.sandbox.clients import RegisteredClient
-from gateway.sandbox.codings import encoded
-from gateway.sandbox.developer import DeveloperApi, Hosts, unauthenticated
+from gateway.sandbox.developer_api import DeveloperApi, Hosts, unauthenticated
 from gateway.sandbox.flows import FLOWS, Flow, Visit, describe
 from gateway.sandbox.journal import Call, Journal
 from gateway.sandbox.orders import Orders
-from gateway.sandbox.replies import Hangup, SandboxResponse, fault, not_found
+from gateway.sandbox.request import IncomingRequest
+from gateway.sandbox.response_coding import encoded
+from gateway.sandbox.responses import Hangup, SandboxResponse, fault, not_found
 from gateway.sandbox.runs import Run, Runs
-from gateway.sandbox.scopes import API, TRIGGER
+from gateway.sandbox.scope_check import API, TRIGGER
 from gateway.sandbox.soap import answer_soap
-from gateway.sandbox.spelling import Spelling
 from gateway.sandbox.switches import Switches
+from gateway.sandbox.url_variants import Spelling
 from gateway.sandbox.validators import validated
 
 REST_PATH = "/ic/api/integration/v1/flows/rest/{code}/1.0"

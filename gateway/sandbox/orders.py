@@ -4,9 +4,9 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from gateway.sandbox.arrivals import TooLarge
 from gateway.sandbox.flows import Visit
-from gateway.sandbox.replies import Fields, SandboxResponse, fault, json_reply, not_found
+from gateway.sandbox.request import TooLarge
+from gateway.sandbox.responses import Fields, SandboxResponse, fault, json_reply, not_found
 
 _KEPT = 1000
 _FIRST: list[dict[str, Any]] = [

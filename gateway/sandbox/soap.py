@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from gateway.sandbox.arrivals import TooLarge
 from gateway.sandbox.flows import Visit
-from gateway.sandbox.replies import SandboxResponse
+from gateway.sandbox.request import TooLarge
+from gateway.sandbox.responses import SandboxResponse
 from gateway.sandbox.wsdl import HELLO, document
 
 _KEPT = 1 << 16

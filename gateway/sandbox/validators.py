@@ -9,8 +9,8 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from gateway.sandbox.arrivals import IncomingRequest
-from gateway.sandbox.replies import SandboxResponse
+from gateway.sandbox.request import IncomingRequest
+from gateway.sandbox.responses import SandboxResponse
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 

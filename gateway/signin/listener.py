@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.binding import bind_tcp
-from gateway.signin.answer import LONGEST, NotSignedIn, UnrelatedRequest, page
+from gateway.signin.authorization_response import LONGEST, NotSignedIn, UnrelatedRequest, page
+from gateway.system.bind import bind_tcp
 
 ANY = "http://127.0.0.1:0/callback"
 """Where to be sent back to when the credential does not say: any free port (RFC 8252 §7.3)."""

@@ -12,23 +12,28 @@ import jwt
 
 from gateway import __version__
 from gateway.config.model import Config, Credential
+from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.files import in_thread
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.failures import code_of, remedy_for
+from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenResponse
 from gateway.oauth.lifetime import RenewalMargin, lifetime
 from gateway.oauth.redaction import safe_text
-from gateway.oauth.refreshing import encode_stored
+from gateway.oauth.refresh_rotation import encode_stored
 from gateway.oauth.store import Store, StoreDown
-from gateway.oauth.turns import FetchLease
 from gateway.observe.metrics import Metrics
-from gateway.oic.diagnosis import Finding
-from gateway.signin.answer import NotSignedIn, UnrelatedRequest, read_authorization_response, read_pasted
-from gateway.signin.ask import AuthorizationRequest, build_authorization_request, can_listen
+from gateway.signin.authorization_request import AuthorizationRequest, build_authorization_request, can_listen
+from gateway.signin.authorization_response import (
+    NotSignedIn,
+    UnrelatedRequest,
+    read_authorization_response,
+    read_pasted,
+)
 from gateway.signin.listener import ANY, Listener
 from gateway.signin.paste import read_pasted_response
-from gateway.wiring import Components, key_of
+from gateway.system.files import in_thread
+from gateway.wiring.components import Components, key_of
 
 WAIT = 600.0
 """Seconds that a person may take."""

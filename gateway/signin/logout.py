@@ -6,19 +6,19 @@ from functools import partial
 
 from gateway import __version__
 from gateway.config.model import Config, Credential
-from gateway.config.settled import revoke_url_of
+from gateway.config.resolved import revoke_url_of
+from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.files import in_thread
 from gateway.oauth.authorization import revocation
 from gateway.oauth.clock import SystemClock
+from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.redaction import safe_text
-from gateway.oauth.refreshing import decode_stored
+from gateway.oauth.refresh_rotation import decode_stored
 from gateway.oauth.store import Store, StoreDown
-from gateway.oauth.turns import FetchLease
 from gateway.observe.metrics import Metrics
-from gateway.oic.diagnosis import Finding
 from gateway.signin.login import nobody
-from gateway.wiring import Components, key_of
+from gateway.system.files import in_thread
+from gateway.wiring.components import Components, key_of
 
 _REVOKE = "Revoke it in the identity domain by hand, or wait for its end (by default seven days)."
 _STORE = "Bring back the store that `state` names, and run the command again."

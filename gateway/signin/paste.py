@@ -5,7 +5,7 @@ import contextlib
 import os
 import threading
 
-from gateway.signin.answer import LONGEST
+from gateway.signin.authorization_response import LONGEST
 
 
 async def read_pasted_response(descriptor: int = 0) -> str:

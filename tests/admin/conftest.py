@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.admin.address import parse_address
-from gateway.admin.server import AdminServer
-from gateway.history.port import SearchResult
+from gateway.admin.admin_server import AdminServer
+from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 
 READY = {"state": "ready", "credentials": {"a": {"state": "ok"}}}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.admin import instances
-from gateway.history.book import HistoryFile
-from gateway.history.port import NoneKept, SearchResult, Unsearchable
+from gateway.cli import instances
+from gateway.history.history_file import HistoryFile
+from gateway.history.interface import NoneKept, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
 from tests.history.lines import spelt
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.probe import probe
+from gateway.cli.probe import probe
 
 
 async def asked(address: str, wait: float = 5) -> tuple[bool, str]:

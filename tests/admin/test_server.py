@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.history.port import NoneKept, SearchResult, Unsearchable
+from gateway.history.interface import NoneKept, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
 from tests.history.lines import spelt
 
@@ -176,7 +176,7 @@ async def test_a_failing_desk_is_said_in_the_log_and_not_in_the_reply(
     reply = await port.ask("/status")
     assert reply.status == 500
     assert b"the cause" not in reply.body
-    (event,) = [each for each in caplog.records if each.name == "gateway.admin.server"]
+    (event,) = [each for each in caplog.records if each.name == "gateway.admin.admin_server"]
     assert event.exc_info is not None
     assert str(event.exc_info[1]) == "the cause"
     assert (await port.ask("/livez")).status == 200

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import files
+from gateway.system import files
 
 
 @pytest.fixture

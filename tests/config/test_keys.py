@@ -6,7 +6,7 @@ import ssl
 import jwt
 import pytest
 
-from gateway.config.keys import algorithm, certificate, private_key, thumbprint
+from gateway.config.key_files import algorithm, certificate, private_key, thumbprint
 from tests.fakes.keys import pair
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.load import ConfigProblems, Loaded, load, one_route
-from gateway.config.settled import client_secrets
+from gateway.config.resolved import client_secrets
 
 Say = Callable[[str], list[str]]
 

@@ -4,8 +4,8 @@ from typing import get_args
 
 import pytest
 
+from gateway.config.credential_rules import CLIENT_AUTH, GRANTS, needs_of
 from gateway.config.model import Credential
-from gateway.config.needs import CLIENT_AUTH, GRANTS, needs_of
 from gateway.oauth import client_auth, grants
 
 URL = "https://idcs.example/oauth2/v1/token"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.place import RedisUrl, parse_redis_url
+from gateway.config.redis_url import RedisUrl, parse_redis_url
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.pointed import pointed_to
+from gateway.config.references import pointed_to
 from tests.fakes.keys import pair
 
 ENVIRON = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.problem import LocatedIssue, Steps, dotted
+from gateway.config.issue import LocatedIssue, Steps, dotted
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config import model, route, state
-from gateway.config.part import SecretRef, StrictModel
+from gateway.config import model, route_model, state_model
 from gateway.config.reference import reference_text
+from gateway.config.strict_model import SecretRef, StrictModel
 
 
 def test_the_committed_reference_is_the_model_s() -> None:
@@ -25,19 +25,19 @@ def test_every_key_has_its_line() -> None:
         "": model.Config,
         "credentials.NAME.": model.Credential,
         "credentials.NAME.client_secret.": SecretRef,
-        "defaults.": route.RouteSettings,
-        "routes[].": route.RouteEntry,
-        "routes[].timeout.": route.Timeout,
-        "routes[].headers.": route.HeaderSettings,
-        "routes[].query.": route.QuerySettings,
-        "routes[].instance_id[].": route.InstanceIdRule,
+        "defaults.": route_model.RouteSettings,
+        "routes[].": route_model.RouteEntry,
+        "routes[].timeout.": route_model.Timeout,
+        "routes[].headers.": route_model.HeaderSettings,
+        "routes[].query.": route_model.QuerySettings,
+        "routes[].instance_id[].": route_model.InstanceIdRule,
         "routes[].proxy.password.": SecretRef,
         "limits.": model.LimitSettings,
         "pool.": model.Pool,
         "log.": model.LogSettings,
-        "state.": state.State,
-        "state.redis.": state.RedisSettings,
-        "state.redis.sentinel.": state.Login,
+        "state.": state_model.State,
+        "state.redis.": state_model.RedisSettings,
+        "state.redis.sentinel.": state_model.Login,
         "state.keys[].": SecretRef,
     }
     for place, part in places.items():

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gateway.config.corrections.client import client_id
-from gateway.config.corrections.domain import token_url
-from gateway.config.corrections.integration import integration
-from gateway.config.corrections.scope import scope
+from gateway.config.corrections.client_secret import client_id
+from gateway.config.corrections.identity_domain import token_url
+from gateway.config.corrections.integration_url import integration
+from gateway.config.corrections.pasted_scope import scope
 from gateway.config.load import ConfigProblems, load
 
 DOMAIN = "https://idcs-0123456789abcdef0123456789abcdef.identity.oraclecloud.com"

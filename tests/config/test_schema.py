@@ -11,21 +11,23 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import model, route, state
+from gateway.config import model, route_model, state_model
 from gateway.config.load import load
-from gateway.config.part import StrictModel
 from gateway.config.schema import schema, schema_text
-from gateway.config.tree import YamlDocument
+from gateway.config.strict_model import StrictModel
+from gateway.config.yaml_document import YamlDocument
 from gateway.sandbox.clients import DEFAULT_ID
-from gateway.sandbox.scopes import API, AUDIENCE, TRIGGER
+from gateway.sandbox.scope_check import API, AUDIENCE, TRIGGER
 
 FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
 # A `#` right before a key hides an optional key; a `#` before a blank begins a remark.
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
-KINDS = {kind for module in (state, route, model) for kind in vars(module).values() if isinstance(kind, type)}
+KINDS = {
+    kind for module in (state_model, route_model, model) for kind in vars(module).values() if isinstance(kind, type)
+}
 PARTS = [kind for kind in KINDS if issubclass(kind, StrictModel)]
-BESIDE = {(state.State, "path")}  # shown in a remark: what it stands in place of is shown itself
+BESIDE = {(state_model.State, "path")}  # shown in a remark: what it stands in place of is shown itself
 
 
 def test_the_shipped_schema_is_the_model_s() -> None:
@@ -68,7 +70,7 @@ def test_the_example_shows_every_key() -> None:
     shown = set(keys_set(config))
     every = {(part, key) for part in PARTS for key in part.model_fields} - BESIDE
     assert "# state: {path: " in EXAMPLE
-    assert {(part.__name__, key) for part, key in every - shown if part is not route.RouteSettings} == set()
+    assert {(part.__name__, key) for part, key in every - shown if part is not route_model.RouteSettings} == set()
 
 
 def keys_set(part: BaseModel) -> Iterator[tuple[type[BaseModel], str]]:
@@ -130,7 +132,7 @@ def test_the_demo_fits_the_sandbox(tmp_path: Path) -> None:
     config = load(FOLDER / "demo.yaml", environ={"OIC_SANDBOX_SECRET": "any"}).config
     assert {credential.client_id for credential in config.credentials.values()} == {DEFAULT_ID}
     assert [credential.scope for credential in config.credentials.values()] == [AUDIENCE + TRIGGER, AUDIENCE + API]
-    assert {route.path: route.upstream for route in config.routes} == {
+    assert {route_model.path: route_model.upstream for route_model in config.routes} == {
         "/orders/": "http://127.0.0.1:8181/ic/api/integration/v1/flows/rest/ORDERS/1.0/",
         "/async/": "http://127.0.0.1:8181/ic/api/integration/v1/flows/rest/ASYNC/1.0/",
         "/hello/": "http://127.0.0.1:8181/ic/ws/integration/v1/flows/soap/HELLO/1.0/",

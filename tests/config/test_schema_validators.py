@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.sandbox import fitting_config
 from gateway.config.load import ConfigProblems, load
 from gateway.config.schema import schema
-from gateway.config.tree import YamlDocument
+from gateway.config.yaml_document import YamlDocument
 from gateway.sandbox import Sandbox
-from gateway.sandbox.command import fitting_config
 from tests.config.test_schema import EXAMPLE, FOLDER, UNCOVERED
 
 VENV = Path(sys.prefix)

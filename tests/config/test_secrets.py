@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from gateway.config.issue import SecretProblem
 from gateway.config.model import Credential
-from gateway.config.part import SecretRef
-from gateway.config.problem import SecretProblem
 from gateway.config.secrets import MAX_BYTES, Secrets, suspicious
+from gateway.config.strict_model import SecretRef
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gateway.config.model import Config, Credential
-from gateway.config.pace import BudgetSettings
-from gateway.config.part import StrictModel
-from gateway.config.route import RouteSettings, Timeout
-from gateway.config.settled import (
+from gateway.config.renewal import BudgetSettings
+from gateway.config.resolved import (
     CONNECT_TIMEOUT,
     IDLE_TIMEOUT,
     REPLAY_LIMIT,
@@ -21,6 +19,8 @@ from gateway.config.settled import (
     resolve,
     revoke_url_of,
 )
+from gateway.config.route_model import RouteSettings, Timeout
+from gateway.config.strict_model import StrictModel
 from gateway.config.values import Duration, Size
 
 

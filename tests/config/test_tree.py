@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config.problem import Steps
-from gateway.config.tree import MAX_DEPTH, MAX_VALUES, UnreadableYaml, YamlDocument
+from gateway.config.issue import Steps
+from gateway.config.yaml_document import MAX_DEPTH, MAX_VALUES, UnreadableYaml, YamlDocument
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from gateway.config.oci import Oci
-from gateway.config.part import SecretRef
-from gateway.config.problem import SecretProblem
+from gateway.config.issue import SecretProblem
+from gateway.config.oci_model import Oci
 from gateway.config.secrets import Secrets
+from gateway.config.strict_model import SecretRef
 from gateway.config.vault import AGAIN, Vault
 from tests.fakes.keys import pair
 from tests.fakes.vault import FINGERPRINT, TENANCY, USER, FakeVault, Kept, ocid, profile

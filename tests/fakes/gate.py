@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from gateway.config.model import Config
+from gateway.http.pool import ConnectionPool as Pool
+from gateway.http.request_head import RequestLimits
+from gateway.http.server import CallerServer
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
 from gateway.proxy.forward import Forward
-from gateway.proxy.requests import RequestLimits
-from gateway.proxy.server import CallerServer
-from gateway.proxy.table import Route
-from gateway.proxy.upstream import ConnectionPool as Pool
-from gateway.wiring import Components
+from gateway.proxy.headers import REQUEST_RULES
+from gateway.proxy.route_table import Route
+from gateway.wiring.components import Components
 from tests.fakes.identity import Answer, Identity
 from tests.fakes.upstream import Script, Upstream, reset
 
@@ -130,7 +131,9 @@ class Gate:
         self.forward = Forward(self.assembly.table, metrics=self.metrics, sink=self._sink, luck=self._luck)
         limits = self._settings.limits
         self.server = CallerServer(
-            self.forward, RequestLimits(limits.uri, limits.field, limits.fields, limits.head, limits.connections)
+            self.forward,
+            RequestLimits(limits.uri, limits.field, limits.fields, limits.head, limits.connections),
+            REQUEST_RULES,
         )
         self._listener = await loop.create_server(self.server, "127.0.0.1", 0)
         self.port: int = self._listener.sockets[0].getsockname()[1]

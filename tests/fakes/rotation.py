@@ -18,14 +18,14 @@ from typing import Any
 import gateway.oauth
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.oauth.endpoint import TokenEndpoint
+from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import build
-from gateway.oauth.refreshing import RefreshTokenRotation
-from gateway.oauth.requests import TokenRequestBuilder
-from gateway.oauth.source import TokenSource
+from gateway.oauth.refresh_rotation import RefreshTokenRotation
+from gateway.oauth.stores.encrypted import EncryptedStore
+from gateway.oauth.stores.entry_cipher import EntryCipher
 from gateway.oauth.stores.file import FileBackend
-from gateway.oauth.stores.seal import EntryCipher
-from gateway.oauth.stores.sealed import EncryptedStore
-from gateway.oauth.turns import FetchLease
+from gateway.oauth.token_request import TokenRequestBuilder
+from gateway.oauth.token_source import TokenSource
 
 KEY = "person"
 ENGINE = Path(gateway.oauth.__file__).parent

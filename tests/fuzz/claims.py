@@ -10,9 +10,9 @@
 
 import re
 
+from gateway.http.request_head import RequestHead
+from gateway.http.response_parser import ResponseHead
 from gateway.proxy.headers import DEFERRED_RESPONSE, request_head, response_lines
-from gateway.proxy.replies import ResponseHead
-from gateway.proxy.requests import RequestHead
 from tests.fuzz.reference import Other, replies_of, requests_of
 from tests.fuzz.wire import END_OF_HEAD, Conversation, Message, Reply, converse, read_reply, ways_to_cut
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.proxy.body import RequestBody
-from gateway.proxy.requests import RequestHead
-from gateway.proxy.server import CHUNK_OVERHEAD, CallerConnection, CallerServer
+from gateway.http.request_body import RequestBody
+from gateway.http.request_head import RequestHead
+from gateway.http.server import CHUNK_OVERHEAD, CallerConnection, CallerServer
+from gateway.proxy.headers import REQUEST_RULES
 from tests.fuzz.claims import check_replies, check_requests
 from tests.fuzz.thin import thinned
 from tests.fuzz.wire import LIMITS, converse
@@ -98,7 +99,7 @@ class Memory:
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_the_server_makes_of_it_what_the_conversation_does(name: str) -> None:
     data, memory = REQUESTS[name], Memory()
-    server = CallerServer(memory, LIMITS)
+    server = CallerServer(memory, LIMITS, REQUEST_RULES)
     here, there = socket.socketpair()
     with there:
         _, connection = await asyncio.get_running_loop().connect_accepted_socket(server, here)

@@ -9,11 +9,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
-from gateway.proxy.chunks import ChunkedDecoder
-from gateway.proxy.fields import MalformedMessage
-from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
-from gateway.proxy.replies import ResponseHead, ResponseParser
-from gateway.proxy.requests import (
+from gateway.http.chunked import ChunkedDecoder
+from gateway.http.fields import MalformedMessage
+from gateway.http.request_head import (
     RequestHead,
     RequestLimits,
     check_partial_head,
@@ -21,7 +19,9 @@ from gateway.proxy.requests import (
     read_request,
     skip_empty_lines,
 )
-from gateway.proxy.server import EMPTY
+from gateway.http.response_parser import ResponseHead, ResponseParser
+from gateway.http.server import EMPTY
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
 
 LIMITS = RequestLimits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
 OVERHEAD = 40

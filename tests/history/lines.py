@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.history.port import HistoryLimits
+from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery, parse
 from gateway.observe.record import Record, line
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 
 START = 1_769_860_800.0
 """2026-01-31T12:00:00Z."""

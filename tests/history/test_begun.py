@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from gateway.history import tables
-from gateway.history.begun import is_running, process_name
-from gateway.history.book import HistoryFile, read
+from gateway.history import sqlite_tables
+from gateway.history.begun_calls import is_running, process_name
 from gateway.history.file import FileHistory
+from gateway.history.history_file import HistoryFile, read
 from gateway.history.query import HistoryQuery
 from gateway.observe.record import Record
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 from tests.fakes.process import ROOT
 from tests.history.lines import EVERYTHING, START, Turned, spelt
 
@@ -51,7 +51,7 @@ def history(path: Path) -> Iterator[FileHistory]:
 def entries(path: Path) -> list[str]:
     """The request ids of the calls that the file holds as begun."""
     with closing(sqlite3.connect(path)) as connection:
-        return [json.loads(line)["request_id"] for _, line in tables.begun(connection)]
+        return [json.loads(line)["request_id"] for _, line in sqlite_tables.begun(connection)]
 
 
 def until_entries(path: Path, *names: str) -> None:
@@ -94,7 +94,7 @@ def test_a_call_that_never_began_ends_without_a_trace(history: FileHistory, path
 KILLED = """
 import sys
 from gateway.history.file import FileHistory
-from gateway.history.port import Limits
+from gateway.history.interface import Limits
 from gateway.observe.record import Record
 history = FileHistory(sys.argv[1], Limits(None, 1e9, 1 << 40), interval=0.001)
 for number, time in enumerate(sys.argv[2:]):
@@ -127,19 +127,21 @@ def test_lost_calls_go_with_their_time(path: Path) -> None:
     book = HistoryFile(path)
     with closing(book):
         lines = [(number, spelt(number)) for number in range(4)]
-        tables.track(book._connection(), "1 1", ended=(), began=lines)
-        assert len(tables.begun(book._connection())) == 4
+        sqlite_tables.track(book._connection(), "1 1", ended=(), began=lines)
+        assert len(sqlite_tables.begun(book._connection())) == 4
         book.forget(EVERYTHING, round((START + 2) * 1000))
-        assert [line for _, line in tables.begun(book._connection())] == [spelt(2), spelt(3)]
+        assert [line for _, line in sqlite_tables.begun(book._connection())] == [spelt(2), spelt(3)]
 
 
 def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "MOST_BEGUN", 3)
+    monkeypatch.setattr(sqlite_tables, "MOST_BEGUN", 3)
     book = HistoryFile(path)
     with closing(book):
-        tables.track(book._connection(), "1 1", ended=(), began=[(number, spelt(number)) for number in range(10)])
+        sqlite_tables.track(
+            book._connection(), "1 1", ended=(), began=[(number, spelt(number)) for number in range(10)]
+        )
         book.forget(EVERYTHING, 0)
-        assert [line for _, line in tables.begun(book._connection())] == [spelt(7), spelt(8), spelt(9)]
+        assert [line for _, line in sqlite_tables.begun(book._connection())] == [spelt(7), spelt(8), spelt(9)]
 
 
 def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
@@ -167,8 +169,8 @@ exec unshare --map-user=54321 --map-group=54321 -- "$@"
 """
 SIBLING = """
 import os, signal
-from gateway.hardening import forbid_dumps
-from gateway.history.begun import is_running, process_name
+from gateway.system.hardening import forbid_dumps
+from gateway.history.begun_calls import is_running, process_name
 forbid_dumps()
 reading, writing = os.pipe()
 sibling = os.fork()

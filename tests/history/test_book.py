@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.history import tables
-from gateway.history.book import HistoryFile, UnusableFile, read
-from gateway.history.port import HistoryLimits, Unsearchable
+from gateway.history import sqlite_tables
+from gateway.history.history_file import HistoryFile, UnusableFile, read
+from gateway.history.interface import HistoryLimits, Unsearchable
 from gateway.history.query import HistoryQuery
 from tests.history.lines import EVERYTHING, START, spelt
 
@@ -120,7 +120,7 @@ def newer(path: Path) -> None:
     book.append([spelt(1)])
     book.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {tables.VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {sqlite_tables.VERSION + 1}")
 
 
 def folder(path: Path) -> None:

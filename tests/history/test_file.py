@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.history.book import read
 from gateway.history.file import FileHistory
-from gateway.history.port import HistoryLimits, Unsearchable
+from gateway.history.history_file import read
+from gateway.history.interface import HistoryLimits, Unsearchable
 from gateway.history.query import HistoryQuery
 from tests.history.lines import EVERYTHING, START, Turned, asked, spelt
 

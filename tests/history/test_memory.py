@@ -2,8 +2,8 @@ import asyncio
 import json
 import tracemalloc
 
+from gateway.history.interface import HistoryLimits
 from gateway.history.memory import CALLS, OBJECT, STRIDE, MemoryHistory
-from gateway.history.port import HistoryLimits
 from gateway.history.query import HistoryQuery
 from tests.history.lines import EVERYTHING, START, Turned, asked, spelt
 

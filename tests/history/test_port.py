@@ -1,6 +1,6 @@
 import json
 
-from gateway.history.port import SearchResult, document, merged
+from gateway.history.interface import SearchResult, document, merged
 from tests.history.lines import spelt
 
 

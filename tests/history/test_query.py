@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.history.query import LAST, MOST, BadQuery, HistoryQuery, filter_lines, instant, newest, parse, spelt
 from gateway.observe.record import Record, line
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 from tests.history.lines import START, asked
 from tests.history.lines import spelt as call
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.history import tables
-from gateway.history.port import HistoryLimits
+from gateway.history import sqlite_tables
+from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery, filter_lines, newest
 from tests.history.lines import EVERYTHING, START, asked, spelt
 
@@ -26,7 +26,7 @@ SELECT ({MILLI} + i) << 20, 'instance-' || i, 'request-' || i, 'route-' || (i % 
 
 def opened() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.executescript(tables.TABLES)
+    connection.executescript(sqlite_tables.TABLES)
     return connection
 
 
@@ -51,7 +51,7 @@ def number(connection: sqlite3.Connection, question: str, values: Sequence[objec
 
 
 def plan(connection: sqlite3.Connection, query: HistoryQuery) -> str:
-    statement, values = tables.plan(query, lambda *question: number(connection, *question))
+    statement, values = sqlite_tables.plan(query, lambda *question: number(connection, *question))
     return " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
 
 
@@ -86,20 +86,27 @@ def test_what_never_meets_is_known_without_looking_at_a_line(
     million: sqlite3.Connection, given_: dict[str, str]
 ) -> None:
     """Half a million lines would be fetched for it otherwise: only the index may be walked."""
-    statement, values = tables.plan(asked(**given_), lambda *question: number(million, *question))
+    statement, values = sqlite_tables.plan(asked(**given_), lambda *question: number(million, *question))
     steps = [row[1] for row in million.execute(f"EXPLAIN {statement}", values)]
     assert "DeferredSeek" in steps
     began = steps.index("DeferredSeek")
     assert "Column" in steps[began:]
-    assert tables.find(million, asked(**given_)) == []
+    assert sqlite_tables.find(million, asked(**given_)) == []
 
 
 def test_a_million_is_answered_right(million: sqlite3.Connection) -> None:
-    assert tables.find(million, asked(id="instance-777777")) == [b"777777"]
-    assert tables.find(million, asked(id="instance")) == []
-    assert tables.find(million, asked(status="5xx", route="route-3", limit="3")) == [b"995003", b"990003", b"985003"]
-    assert tables.find(million, HistoryQuery(route="route-3", until=MILLI + 500_000, limit=2)) == [b"499993", b"499983"]
-    assert tables.kept(million) == MILLION
+    assert sqlite_tables.find(million, asked(id="instance-777777")) == [b"777777"]
+    assert sqlite_tables.find(million, asked(id="instance")) == []
+    assert sqlite_tables.find(million, asked(status="5xx", route="route-3", limit="3")) == [
+        b"995003",
+        b"990003",
+        b"985003",
+    ]
+    assert sqlite_tables.find(million, HistoryQuery(route="route-3", until=MILLI + 500_000, limit=2)) == [
+        b"499993",
+        b"499983",
+    ]
+    assert sqlite_tables.kept(million) == MILLION
 
 
 VALUES = {"route": st.sampled_from(["a", "b"]), "client": st.sampled_from(["c", "d"])}
@@ -121,50 +128,50 @@ QUERIES = st.builds(
 def test_file_and_memory_answer_alike(calls: list[tuple[int, str, str, int | None]], query: HistoryQuery) -> None:
     lines = [spelt(at, route=route, client=client, status=status) for at, route, client, status in calls]
     with closing(opened()) as connection:
-        tables.append(connection, lines)
-        assert tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
+        sqlite_tables.append(connection, lines)
+        assert sqlite_tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
 
 
 def test_calls_of_one_moment_are_all_kept_in_their_order(empty: sqlite3.Connection) -> None:
     lines = [spelt(1, request_id=str(number)) for number in range(5)]
-    tables.append(empty, lines[:3])
-    tables.append(empty, lines[3:])
-    assert tables.find(empty, HistoryQuery()) == lines[::-1]
-    assert tables.kept(empty) == 5
+    sqlite_tables.append(empty, lines[:3])
+    sqlite_tables.append(empty, lines[3:])
+    assert sqlite_tables.find(empty, HistoryQuery()) == lines[::-1]
+    assert sqlite_tables.kept(empty) == 5
 
 
 def test_a_batch_is_written_whole_or_not_at_all(empty: sqlite3.Connection) -> None:
     empty.execute("CREATE TRIGGER no BEFORE INSERT ON call WHEN NEW.status = 500 BEGIN SELECT raise(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
-        tables.append(empty, [spelt(1), spelt(2, status=500)])
-    assert (tables.kept(empty), tables.find(empty, HistoryQuery())) == (0, [])
-    tables.append(empty, [spelt(1)])
-    assert tables.kept(empty) == 1
+        sqlite_tables.append(empty, [spelt(1), spelt(2, status=500)])
+    assert (sqlite_tables.kept(empty), sqlite_tables.find(empty, HistoryQuery())) == (0, [])
+    sqlite_tables.append(empty, [spelt(1)])
+    assert sqlite_tables.kept(empty) == 1
 
 
 def test_too_many_too_old_and_too_large_go_oldest_first(empty: sqlite3.Connection) -> None:
-    tables.append(empty, [spelt(number) for number in range(100)])
-    assert not tables.forget(empty, EVERYTHING, MILLI)
-    assert tables.kept(empty) == 100
-    tables.forget(empty, EVERYTHING, MILLI + 30_000)
-    assert tables.kept(empty) == 70
-    tables.forget(empty, HistoryLimits(50, 1e9, 1 << 40), MILLI)
-    assert tables.kept(empty) == 50
-    assert tables.find(empty, HistoryQuery(limit=100))[-1] == spelt(50)
-    tables.forget(empty, HistoryLimits(None, 1e9, 1), MILLI)
-    assert tables.kept(empty) == 0
+    sqlite_tables.append(empty, [spelt(number) for number in range(100)])
+    assert not sqlite_tables.forget(empty, EVERYTHING, MILLI)
+    assert sqlite_tables.kept(empty) == 100
+    sqlite_tables.forget(empty, EVERYTHING, MILLI + 30_000)
+    assert sqlite_tables.kept(empty) == 70
+    sqlite_tables.forget(empty, HistoryLimits(50, 1e9, 1 << 40), MILLI)
+    assert sqlite_tables.kept(empty) == 50
+    assert sqlite_tables.find(empty, HistoryQuery(limit=100))[-1] == spelt(50)
+    sqlite_tables.forget(empty, HistoryLimits(None, 1e9, 1), MILLI)
+    assert sqlite_tables.kept(empty) == 0
 
 
 def test_much_is_forgotten_in_parts(empty: sqlite3.Connection) -> None:
-    count = 2 * tables.CHUNK + 10
-    tables.append(empty, [spelt(number) for number in range(count)])
+    count = 2 * sqlite_tables.CHUNK + 10
+    sqlite_tables.append(empty, [spelt(number) for number in range(count)])
     rounds = 0
-    while tables.forget(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
+    while sqlite_tables.forget(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
         rounds += 1
-        assert tables.kept(empty) == count - rounds * tables.CHUNK
-    assert (rounds, tables.kept(empty)) == (2, 5)
+        assert sqlite_tables.kept(empty) == count - rounds * sqlite_tables.CHUNK
+    assert (rounds, sqlite_tables.kept(empty)) == (2, 5)
 
 
 def test_the_names_of_indexes_are_those_that_are_made() -> None:
-    made = set(re.findall(r"INDEX IF NOT EXISTS (\w+)", tables.TABLES))
-    assert made == {index for index, _ in tables._LEADERS.values()}
+    made = set(re.findall(r"INDEX IF NOT EXISTS (\w+)", sqlite_tables.TABLES))
+    assert made == {index for index, _ in sqlite_tables._LEADERS.values()}

@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.config.corrections.client import client_id, secret_file
-from gateway.config.corrections.pasted import InvalidInput
+from gateway.config.corrections.client_secret import client_id, secret_file
+from gateway.config.corrections.pasted_text import InvalidInput
 
 ID = "7f0e6a5c4b3d2e1f0a9b8c7d6e5f4a3b"
 

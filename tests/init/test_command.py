@@ -311,8 +311,8 @@ async def test_nothing_is_asked_by_yes(tmp_path: Path) -> None:
 async def test_writing_a_file_needs_neither_loop_nor_sandbox(tmp_path: Path) -> None:
     ended = await run("init", *flags(tmp_path), tmp_path / "gateway.yaml", **TRACED)
     loaded = imported(ended.err)
-    assert "gateway.init.command" in loaded
-    assert not loaded & {"aiohttp", "gateway.app", "gateway.sandbox", "gateway.live", "uvloop"}
+    assert "gateway.cli.init" in loaded
+    assert not loaded & {"aiohttp", "gateway.server.gateway", "gateway.sandbox", "gateway.checks.run", "uvloop"}
 
 
 LIKELY_SECRETS = (

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from gateway.config.corrections.domain import token_url
-from gateway.config.corrections.pasted import InvalidInput
+from gateway.config.corrections.identity_domain import token_url
+from gateway.config.corrections.pasted_text import InvalidInput
 from gateway.config.values import HttpUrl
 
 TENANT = "idcs-0123456789abcdef0123456789abcdef"

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.tree import YamlDocument
+from gateway.config.yaml_document import YamlDocument
 from gateway.init.draft import Draft, scalar, text_of
 
 DRAFT = Draft(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from gateway.config.corrections.integration import integration
-from gateway.config.corrections.pasted import InvalidInput
+from gateway.config.corrections.integration_url import integration
+from gateway.config.corrections.pasted_text import InvalidInput
 from gateway.config.values import BaseUrl
 
 HOST = "acme-px.integration.us-phoenix-1.ocp.oraclecloud.com"

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.corrections.pasted import InvalidInput
+from gateway.config.corrections.pasted_text import InvalidInput
 from gateway.config.values import NAME_PATTERN
-from gateway.init.naming import credential_of, name_of, route_name, route_path
+from gateway.init.route_naming import credential_of, name_of, route_name, route_path
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.config.corrections.pasted import InvalidInput, bare, is_oracle, oic_host, read_url
+from gateway.config.corrections.pasted_text import InvalidInput, bare, is_oracle, oic_host, read_url
 
 
 @pytest.mark.parametrize(

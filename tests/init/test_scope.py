@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.corrections.integration import Integration, integration
-from gateway.config.corrections.pasted import InvalidInput
-from gateway.config.corrections.scope import API, TRIGGER, scope
+from gateway.config.corrections.integration_url import Integration, integration
+from gateway.config.corrections.pasted_scope import API, TRIGGER, scope
+from gateway.config.corrections.pasted_text import InvalidInput
 
 HASH = "0123456789ABCDEF0123456789ABCDEF"
 TAIL = "integration.us-phoenix-1.ocp.oraclecloud.com"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.corrections.pasted import InvalidInput
-from gateway.config.problem import ConfigProblems
+from gateway.config.corrections.pasted_text import InvalidInput
+from gateway.config.issue import ConfigProblems
+from gateway.init.config_writer import as_written, keep_secret, look, write
 from gateway.init.draft import Draft, text_of
-from gateway.init.writing import as_written, keep_secret, look, write
 from tests.fakes.process import run
 from tests.system.test_read_only import READ_ONLY
 

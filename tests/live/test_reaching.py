@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.live.reaching import check_connection
-from gateway.network.dialing import EgressProxy, Origin
+from gateway.checks.connect import check_connection
+from gateway.network.dial import EgressProxy, Origin
 from tests.fakes.authority import DAY, Authority
 from tests.fakes.egress import Egress
 from tests.fakes.upstream import Upstream

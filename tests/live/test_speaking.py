@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.checks.http_probe import LONGEST, exchange
 from gateway.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.live.speaking import LONGEST, exchange
-from gateway.network.dialing import Origin
+from gateway.network.dial import Origin
 from tests.fakes.upstream import CLOSE, Talk, Upstream, reply
 
 

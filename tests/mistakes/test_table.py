@@ -4,15 +4,15 @@ import re
 
 import pytest
 
-from gateway.mistakes import MISTAKES
+from gateway.diagnosis.catalog import MISTAKES
+from gateway.diagnosis.connections import _SIGNS, _STEPS, _VERIFY
+from gateway.diagnosis.credential_findings import _MORE
+from gateway.diagnosis.invalid_client import _CAUSES
+from gateway.diagnosis.route_findings import _ELSE
+from gateway.diagnosis.route_health import _ELSE as _IN_PASSING
+from gateway.diagnosis.route_health import RouteHealth
 from gateway.oauth.endpoint import _TROUBLE
 from gateway.oauth.failures import FAILURE_KINDS
-from gateway.oic.diagnosis.causes import _CAUSES
-from gateway.oic.diagnosis.contacts import _SIGNS, _STEPS, _VERIFY
-from gateway.oic.diagnosis.credentials import _MORE
-from gateway.oic.diagnosis.routes import _ELSE
-from gateway.oic.trouble import _ELSE as _IN_PASSING
-from gateway.oic.trouble import RouteHealth
 
 
 @pytest.mark.parametrize("code", MISTAKES)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.network.egress import Environment, ProxyUrl, UnusableProxy, is_exempt, read_proxy_url
+from gateway.network.egress_proxy import Environment, ProxyUrl, UnusableProxy, is_exempt, read_proxy_url
 
 URL = "https://oic.example:443/ic/"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.network import loop as loops
-from gateway.network.loop import name_troubles, new_event_loop
+from gateway.network import event_loop as loops
+from gateway.network.event_loop import name_troubles, new_event_loop
 from gateway.network.resolver import Resolver
 
 

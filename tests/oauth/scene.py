@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.oauth.budget import RateLimiter
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import TokenRequest, build, token_key
-from gateway.oauth.source import TokenSource
+from gateway.oauth.rate_limiter import RateLimiter
 from gateway.oauth.store import Store
 from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.token_source import TokenSource
 
 ROUTE = "orders"
 SECRET = "s3cret-horse+battery:staple"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Store
+from gateway.oauth.stores.backend_interface import Backend
+from gateway.oauth.stores.encrypted import EncryptedStore
+from gateway.oauth.stores.entry_cipher import EntryCipher
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.redis import RedisAddress, RedisBackend
-from gateway.oauth.stores.seal import EntryCipher
-from gateway.oauth.stores.sealed import EncryptedStore
-from gateway.oauth.stores.shelf import Backend
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import TokenUnavailable
-from gateway.oauth.budget import PER_MINUTE, PER_SECOND, RateLimiter, SlidingWindow
+from gateway.oauth.rate_limiter import PER_MINUTE, PER_SECOND, RateLimiter, SlidingWindow
 from tests.oauth.scene import Turned
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.network.dialing import EgressProxy
+from gateway.network.dial import EgressProxy
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.failures import remedy_for
 from gateway.oauth.grants import TokenRequest, build

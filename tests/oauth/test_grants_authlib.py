@@ -15,7 +15,7 @@ from gateway.oauth.assertions import claims, head, signed
 from gateway.oauth.authorization import authorization_url, code_challenge
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build
-from gateway.oauth.requests import TokenRequestBuilder
+from gateway.oauth.token_request import TokenRequestBuilder
 from tests.fakes.authlib_server import AUDIENCE, PASSWORD, USER, Client, serving
 from tests.fakes.keys import pair
 

@@ -13,7 +13,7 @@ SCRIPT = """
 import json, sys
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.grants import claims_of, read_reply
-from gateway.observe.mask import mask
+from gateway.observe.secret_mask import mask
 
 def reply(text):
     for document in (

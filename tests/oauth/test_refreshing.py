@@ -8,15 +8,15 @@ from functools import partial
 import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.budget import RateLimiter, SlidingWindow
 from gateway.oauth.endpoint import TokenEndpoint
+from gateway.oauth.fetch_lease import LEASE_SECONDS
 from gateway.oauth.grants import build, token_key
-from gateway.oauth.refreshing import PAUSE, RefreshTokenRotation, run_to_completion
-from gateway.oauth.requests import TokenRequestBuilder
-from gateway.oauth.source import TokenSource
+from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
+from gateway.oauth.refresh_rotation import PAUSE, RefreshTokenRotation, run_to_completion
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.turns import LEASE_SECONDS
+from gateway.oauth.token_request import TokenRequestBuilder
+from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.oauth.scene import Noted, Turned
 from tests.oauth.shelves import Crank

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.grants import TokenRequest, TokenResponse, build
-from gateway.oauth.requests import TokenRequestBuilder
+from gateway.oauth.token_request import TokenRequestBuilder
 
 PLAN = partial(build, "https://idcs.example/token", client_id="orders")
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import jwt
 import pytest
 
-from gateway.config.part import SecretRef
 from gateway.config.secrets import Secrets
+from gateway.config.strict_model import SecretRef
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.budget import RateLimiter, SlidingWindow
 from gateway.oauth.failures import FAILURE_KINDS
 from gateway.oauth.grants import TokenRequest, build, token_key
-from gateway.oauth.source import TokenSource
+from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
 from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.token_source import TokenSource
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
 from tests.oauth.scene import ROUTE, SECRET, Scene, Turned, scene

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.oauth.store import StoreHealth
+from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sharing import FallbackStore
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import Kept, Told, in_file, in_redis, token

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.oauth.lifetime import Token
-from gateway.oauth.stores.entry import pack, unpack
+from gateway.oauth.stores.token_entry import pack, unpack
 
 TOKEN = Token("a.b.c", obtained_at=100.0, stale_at=2000.0, dead_at=3000.0, dead_wall=1_800_002_900.0)
 WALL = 1_800_000_000.0

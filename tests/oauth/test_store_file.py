@@ -14,9 +14,9 @@ import pytest
 
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sharing import FallbackStore
 from tests.fakes.process import ROOT
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import KEY, VALUE, Crank, Told, all_bytes, in_file, modes, rows, tamper, token
@@ -285,8 +285,8 @@ WRITING = """
 import asyncio, os, signal, sys, time
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.stores.file import FileShelf
-from gateway.oauth.stores.seal import Seal
-from gateway.oauth.stores.sealed import SealedStore
+from gateway.oauth.stores.entry_cipher import Seal
+from gateway.oauth.stores.encrypted import SealedStore
 
 def opened():
     clock = SystemClock()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway.oauth.store import StoreDown
+from gateway.oauth.stores.backend_interface import MOST_BYTES
+from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
-from gateway.oauth.stores.sealed import EncryptedStore
-from gateway.oauth.stores.shelf import MOST_BYTES
 from tests.fakes.redis import RedisServer, free_port
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import VALUE, Told, in_redis, sealed, token

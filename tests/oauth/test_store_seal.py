@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gateway.oauth.stores.seal import EntryCipher
+from gateway.oauth.stores.entry_cipher import EntryCipher
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 NAME, PLAIN = "oic-gateway:1:token:abc", b"what nobody may read"

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import StoreDown, StoreHealth
+from gateway.oauth.stores.encrypted import EncryptedStore
+from gateway.oauth.stores.fallback import BEAT, RETRY, FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.stores.sealed import EncryptedStore
-from gateway.oauth.stores.sharing import BEAT, RETRY, FallbackStore
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import Crank, Told, in_file, in_redis, token

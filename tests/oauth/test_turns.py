@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.fetch_lease import LEASE_SECONDS
 from gateway.oauth.grants import token_key
 from gateway.oauth.lifetime import Token
-from gateway.oauth.source import TokenSource
 from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.stores.memory import MemoryStore
-from gateway.oauth.turns import LEASE_SECONDS
+from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.oauth.scene import ROUTE, Scene, Turned, scene
 from tests.oauth.test_source import DEAD, STALE, settle

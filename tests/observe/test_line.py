@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.line import json_line
+from gateway.observe.json_line import json_line
 
 any_text = st.text(st.characters(categories=None))
 values = st.recursive(

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.observe.mask import mask
+from gateway.observe.secret_mask import mask
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 
 
 def test_milliseconds_are_cut_not_rounded() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.observe.writer import LineWriter
+from gateway.observe.line_writer import LineWriter
 
 LINE = b"x" * 999 + b"\n"
 
@@ -160,7 +160,7 @@ def test_closing_the_target_elsewhere_sends_no_line_astray(tmp_path: Path) -> No
 
 SHARING = """
 import sys
-from gateway.observe.writer import LineWriter
+from gateway.observe.line_writer import LineWriter
 writer = LineWriter(1, interval=0.001)
 for _ in range(40):
     writer.write(sys.argv[1].encode() * 9000 + b"\\n")
@@ -194,7 +194,7 @@ sys.stdin.read()
 def test_a_stopped_process_that_holds_the_lock_silences_nobody(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.observe.writer._LOCK_LIMIT", 0.01)
+    monkeypatch.setattr("gateway.observe.line_writer._LOCK_LIMIT", 0.01)
     reader, target = pipe
     with subprocess.Popen(
         [sys.executable, "-c", HOLDING], stdout=target, stdin=subprocess.PIPE, stderr=subprocess.PIPE

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.codings import MEMBERS, peek
-from gateway.oic.instances import BODY_PART
+from gateway.content import content_coding
+from gateway.content.content_coding import MEMBERS
+from gateway.oic.instance_id import BODY_PART
+
+
+def peek(coding: bytes | None, first: bytes) -> bytes:
+    return content_coding.peek(coding, first, BODY_PART)
+
 
 TEXT = b'{"oicInstanceId": "abc"}' + bytes(range(256)) * 100
 

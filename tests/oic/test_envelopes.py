@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.content.content_coding import MEMBERS
+from gateway.content.media_type import HEAD_LIMIT, PARTS
 from gateway.errors import BadRequest
-from gateway.oic.codings import MEMBERS
-from gateway.oic.envelopes import MOST, SoapCredentialFilter, may_be_soap
-from gateway.oic.mime import HEAD_LIMIT, PARTS
-from gateway.oic.security import ELEMENTS, HEADER_LIMIT, TAG_ROOM
-from gateway.proxy.body import READ_AHEAD
+from gateway.http.request_body import READ_AHEAD
+from gateway.oic.soap_credentials import MOST, SoapCredentialFilter, may_be_soap
+from gateway.oic.ws_security import ELEMENTS, HEADER_LIMIT, TAG_ROOM
 
 S11, S12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.oic.instances import read_ids
-from gateway.proxy.fields import sort_fields
+from gateway.http.fields import sort_fields
+from gateway.oic.instance_id import read_ids
 from gateway.proxy.headers import RESPONSE_RULES
 
 ID = b"lJrSjUUVEfGXW0tyvl-GZA"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.instances import (
+from gateway.oic.instance_id import (
     BODY_PART,
     DEFAULT_RULES,
     TRIGGER_RULES,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis.finding import Finding, failed
-from gateway.oic.trouble import RouteHealth
+from gateway.diagnosis.catalog import MISTAKES
+from gateway.diagnosis.finding import Finding, failed
+from gateway.diagnosis.route_health import RouteHealth
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com:443"
 UPSTREAM = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com/ic/"

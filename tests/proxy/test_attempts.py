@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.attempts import (
+from gateway.proxy.retry import (
     AT_ONCE,
     DELIVER,
     MAX_ATTEMPTS,

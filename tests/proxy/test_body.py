@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
-from gateway.network.dialing import Origin
-from gateway.proxy.body import INSPECTED_AT_ONCE, NO_BODY, READ_AHEAD, RequestBody
-from gateway.proxy.chunks import ChunkedDecoder
-from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.dialing import dial
+from gateway.http.chunked import ChunkedDecoder
+from gateway.http.request_body import INSPECTED_AT_ONCE, NO_BODY, READ_AHEAD, RequestBody
+from gateway.http.upstream_connection import UpstreamConnection
+from gateway.http.upstream_dialer import dial
+from gateway.network.dial import Origin
+from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
 from tests.fakes.upstream import Talk, Upstream
 
@@ -366,7 +367,7 @@ async def test_a_caller_held_back_while_it_was_screened_goes_on() -> None:
 @asynccontextmanager
 async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[UpstreamConnection]:
     """A connection on which a request with this framing has begun."""
-    connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None)
+    connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None, RESPONSE_RULES)
     connection.start_exchange(to_head=False)
     connection.write([b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n"])
     yield connection

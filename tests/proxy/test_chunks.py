@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.chunks import ChunkedDecoder
-from gateway.proxy.fields import MalformedMessage
+from gateway.http.chunked import ChunkedDecoder
+from gateway.http.fields import MalformedMessage
 
 LIMIT = 64
 

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import UpstreamBroken, UpstreamTimeout
-from gateway.network.dialing import Origin
-from gateway.proxy.connection import StaleConnection, UpstreamConnection
-from gateway.proxy.dialing import dial
+from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
+from gateway.http.upstream_dialer import dial
+from gateway.network.dial import Origin
+from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
 from tests.fakes.upstream import CLOSE, OK, Script, Talk, Upstream, reply
 
@@ -19,7 +20,7 @@ GET = b"GET / HTTP/1.1\r\n\r\n"
 @asynccontextmanager
 async def connected(*script: Script) -> AsyncIterator[tuple[UpstreamConnection, Upstream]]:
     async with asyncio.timeout(10), Upstream(*script) as peer:
-        connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None)
+        connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None, RESPONSE_RULES)
         yield connection, peer
         connection.abort()
 

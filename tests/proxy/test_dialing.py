@@ -11,9 +11,10 @@ import pytest
 import uvloop
 
 from gateway.errors import UpstreamUnreachable
-from gateway.network.dialing import EgressProxy, Origin, basic
-from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.dialing import dial
+from gateway.http.upstream_connection import UpstreamConnection
+from gateway.http.upstream_dialer import dial
+from gateway.network.dial import EgressProxy, Origin, basic
+from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.egress import Egress
 from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
@@ -28,7 +29,7 @@ async def why(origin: Origin) -> str:
     """The reason of a failure."""
     async with asyncio.timeout(10):
         with pytest.raises(UpstreamUnreachable) as caught:
-            await dial(origin, lost)
+            await dial(origin, lost, RESPONSE_RULES)
     return caught.value.reason
 
 
@@ -91,7 +92,7 @@ async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
             origin = Origin("127.0.0.1", peer.port, ssl.create_default_context(), None)
         else:
             origin = Origin("oic.invalid", 443, None, EgressProxy("127.0.0.1", peer.port))
-        call = asyncio.create_task(dial(origin, lost))
+        call = asyncio.create_task(dial(origin, lost, RESPONSE_RULES))
         await peer.until(lambda: peer.connections == 1)
         call.cancel()
         await asyncio.wait({call})
@@ -101,7 +102,7 @@ async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
 
 async def test_another_address_of_a_name_is_tried() -> None:
     async with asyncio.timeout(10), Upstream() as peer:  # `localhost` may be ::1 first, where nobody listens
-        connection = await dial(Origin("localhost", peer.port, None, None), lost)
+        connection = await dial(Origin("localhost", peer.port, None, None), lost, RESPONSE_RULES)
         connection.abort()
 
 
@@ -166,7 +167,7 @@ def test_a_name_is_asked_for_at_every_dial(kind: type[asyncio.AbstractEventLoop]
         house = House(stack)
         moved = house.second("127.0.0.3")
         for here, there in ((house.live, moved), (moved, house.live), (house.live, moved)):
-            connection = runner.run(dial(house.origin, lost))
+            connection = runner.run(dial(house.origin, lost, RESPONSE_RULES))
             assert (has_caller(here), has_caller(there)) == (True, False)
             runner.run(gone(connection))
 
@@ -186,7 +187,7 @@ def test_dead_addresses_of_a_name_are_passed_over(kind: type[asyncio.AbstractEve
 
         async def reach() -> None:
             async with asyncio.timeout(5):
-                await gone(await dial(house.origin, lost))
+                await gone(await dial(house.origin, lost, RESPONSE_RULES))
 
         runner.run(reach())
         assert has_caller(house.live)
@@ -202,7 +203,7 @@ def test_a_name_without_a_live_address_fails_in_time(kind: type[asyncio.Abstract
         async def give_up() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await dial(house.origin, lost)
+                    await dial(house.origin, lost, RESPONSE_RULES)
 
         before = set(Path("/proc/self/fd").iterdir())
         runner.run(give_up())

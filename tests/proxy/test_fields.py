@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.proxy.fields import (
+from gateway.http.fields import (
     BROKEN,
     LONGEST_REMEMBERED,
     REMEMBERED,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.following import allowed_target
+from gateway.proxy.redirects import allowed_target
 from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.gate import Gate, config, scene
 from tests.fakes.identity import Identity

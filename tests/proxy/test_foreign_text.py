@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.oic.bodies import in_xml
-from gateway.oic.instances import TRIGGER_RULES, InstanceIdRules, read_ids, salvage_trace
+from gateway.oic.instance_id import TRIGGER_RULES, InstanceIdRules, read_ids, salvage_trace
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, make_plan
 from tests.fakes.documents import ALL, FLOW, HERE, HOST, NAMES, ORDERS, U
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proxy.half_close import is_gone
+from gateway.http.half_close import is_gone
 from tests.fakes.gate import scene, until
 from tests.fakes.upstream import OK, Talk
 

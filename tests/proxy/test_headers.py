@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.fields import sort_fields
+from gateway.http.fields import sort_fields
+from gateway.http.request_head import RequestHead, RequestLimits, read_request
+from gateway.http.response_parser import ResponseHead
 from gateway.proxy.headers import (
     REQUEST_RULES,
     RESPONSE_RULES,
@@ -19,8 +21,6 @@ from gateway.proxy.headers import (
     response_lines,
     retry_after,
 )
-from gateway.proxy.replies import ResponseHead
-from gateway.proxy.requests import RequestHead, RequestLimits, read_request
 
 HOST_LINE = b"Host: acme.example"
 LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=1)

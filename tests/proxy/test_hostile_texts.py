@@ -13,25 +13,25 @@ from tests.fakes.process import ROOT
 MOST_SECONDS = 8  # of processor time, for a script that takes two or less
 PRELUDE = """
 from contextlib import suppress
-from gateway.config.corrections.pasted import Uncorrectable, bare
+from gateway.config.corrections.pasted_text import Uncorrectable, bare
 from gateway.errors import GatewayError
-from gateway.foreign import read_authority, read_date, read_url
+from gateway.content.foreign_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
 from gateway.network.tunnel import TunnelRefused, read_answer
-from gateway.oic.instances import DEFAULT_RULES, Rule, Search, salvage_trace
-from gateway.oic.envelopes import Screen
-from gateway.oic.mime import read_media
-from gateway.oic.trouble import RouteTrouble
-from gateway.proxy.chunks import ChunkReader
-from gateway.proxy.fields import Malformed
-from gateway.proxy.following import follow
+from gateway.oic.instance_id import DEFAULT_RULES, Rule, Search, salvage_trace
+from gateway.oic.soap_credentials import Screen
+from gateway.content.media_type import read_media
+from gateway.diagnosis.route_health import RouteTrouble
+from gateway.http.chunked import ChunkReader
+from gateway.http.fields import Malformed
+from gateway.proxy.redirects import follow
 from gateway.proxy.headers import CALLER, REPLY, entity_tags, has_passed, whole_lines
 from gateway.proxy.method_override import overriding_methods
-from gateway.proxy.replies import ReplyReader
-from gateway.proxy.requests import Limits, check_beginning, may_begin_request, read_request
+from gateway.http.response_parser import ReplyReader
+from gateway.http.request_head import Limits, check_beginning, may_begin_request, read_request
 from gateway.proxy.rewriting import Here, Names, Rewriter, plan
 from gateway.proxy.routing import Base, Routing
-from gateway.signin.answer import NotAnswer, NotSignedIn, read_pasted
+from gateway.signin.authorization_response import NotAnswer, NotSignedIn, read_pasted
 
 K = 1024
 BASE = Base.of("https://acme.example/ic/")

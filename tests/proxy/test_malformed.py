@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
+from gateway.http.malformed import explain_malformed_head
+from gateway.http.request_head import RequestLimits, check_partial_head, read_request
 from gateway.proxy.headers import REQUEST_RULES
-from gateway.proxy.malformed import explain_malformed_head
-from gateway.proxy.requests import RequestLimits, check_partial_head, read_request
 from tests.fakes.gate import scene
 
 LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=1)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.http.request_head import RequestLimits, read_request
 from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.method_override import effective_method, overriding_methods
-from gateway.proxy.requests import RequestLimits, read_request
 from tests.fakes.gate import scene
 from tests.fakes.upstream import reply
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.proxy.outgoing import RequestEdits
+from gateway.proxy.request_edits import RequestEdits
 from tests.fakes.gate import scene
 
 FACTS = {

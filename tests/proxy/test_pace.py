@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from gateway.proxy.pace import FlowControl
+from gateway.http.flow_control import FlowControl
 
 
 async def behind(ours: socket.socket) -> tuple[FlowControl, asyncio.Transport]:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.capacity import share_files
+from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.observe.episodes import QUIET, Episodes
-from gateway.proxy.places import ConnectionLimits, RefusalReason
+from gateway.system.descriptor_budget import share_files
 
 CALLER, OTHER = "192.0.2.1", "192.0.2.2"
 

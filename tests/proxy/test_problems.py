@@ -15,9 +15,9 @@ from gateway.errors import (
     NoRoute,
     TokenUnavailable,
 )
-from gateway.proxy.fields import sort_fields
+from gateway.http.fields import sort_fields
+from gateway.proxy.error_response import REASONS, SOAP_11, SOAP_12, build_problem, detect_soap, soap_version, status_of
 from gateway.proxy.headers import REQUEST_RULES
-from gateway.proxy.problems import REASONS, SOAP_11, SOAP_12, build_problem, detect_soap, soap_version, status_of
 
 CONTRACT = {
     "bad-request": (400, "caller"),

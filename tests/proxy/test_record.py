@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from gateway.observe.record import Record
-from gateway.observe.stamp import timestamp
+from gateway.observe.timestamp import timestamp
 from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import Talk, Upstream, reply

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.fields import MalformedMessage
+from gateway.http.fields import MalformedMessage
+from gateway.http.response_parser import MAX_INTERIM, ResponseParser
 from gateway.proxy.headers import RESPONSE_RULES
-from gateway.proxy.replies import MAX_INTERIM, ResponseParser
 
 LIMIT = 2048
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
-from gateway.proxy.fields import FieldAction, FieldRules
+from gateway.http.fields import FieldAction, FieldRules
+from gateway.http.request_head import METHOD_AND_VERSION, RequestHead, RequestLimits, check_partial_head, read_request
 from gateway.proxy.headers import REQUEST_RULES
-from gateway.proxy.requests import METHOD_AND_VERSION, RequestHead, RequestLimits, check_partial_head, read_request
 
 LIMITS = RequestLimits(uri=60, field=80, fields=5, head=400, connections=1)
 LINE = b"GET /x HTTP/1.1"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.proxy.fields import MalformedMessage
+from gateway.http.fields import MalformedMessage
 from gateway.proxy.rewriting import RewritePlan, Rewriter, begins_readable, make_plan
 from tests.fakes.documents import ALL, FLOW, GATE, HERE, NAMES, U, rewritten, text
 

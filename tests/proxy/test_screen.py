@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from gateway.proxy.body import READ_AHEAD
+from gateway.http.request_body import READ_AHEAD
 from tests.fakes.gate import Scene, scene, until
 from tests.fakes.identity import token
 from tests.fakes.upstream import OK, Request, Talk, reply

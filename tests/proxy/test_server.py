@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, CallerGone, GatewayError
-from gateway.proxy.body import RequestBody
-from gateway.proxy.places import RefusalReason
-from gateway.proxy.requests import RequestHead, RequestLimits
-from gateway.proxy.server import EMPTY, KEEPALIVE_TIMEOUT, READ_AHEAD, REJECTED_TIMEOUT, CallerConnection, CallerServer
+from gateway.http.connection_limits import RefusalReason
+from gateway.http.request_body import RequestBody
+from gateway.http.request_head import RequestHead, RequestLimits
+from gateway.http.server import EMPTY, KEEPALIVE_TIMEOUT, READ_AHEAD, REJECTED_TIMEOUT, CallerConnection, CallerServer
+from gateway.proxy.headers import REQUEST_RULES
 from tests.fakes.gate import Caller, until
 
 LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
@@ -102,7 +103,7 @@ class Listener:
 async def listening(limits: RequestLimits = LIMITS, *, linger: float = 5.0) -> AsyncIterator[Listener]:
     async with asyncio.timeout(10):
         walk = Walk()
-        server = CallerServer(walk, limits, linger=linger)
+        server = CallerServer(walk, limits, REQUEST_RULES, linger=linger)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
         at = Listener(walk, server, listener.sockets[0].getsockname()[1])
         try:
@@ -630,7 +631,7 @@ async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: P
         await at.caller()
         assert (await at.connection()).peer == "127.0.0.1"
     async with asyncio.timeout(10):
-        server = CallerServer(Walk(), LIMITS)
+        server = CallerServer(Walk(), LIMITS, REQUEST_RULES)
         listener = await asyncio.get_running_loop().create_unix_server(server, tmp_path / "gw")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(tmp_path / "gw"))

@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.config.part import Tls
+from gateway.config.strict_model import Tls
 from gateway.errors import UpstreamUnreachable
-from gateway.network.dialing import EgressProxy, Origin
+from gateway.http.upstream_connection import UpstreamConnection
+from gateway.http.upstream_dialer import dial
+from gateway.network.dial import EgressProxy, Origin
 from gateway.network.tls import RESUMED_FOR, TlsSession, TlsTransport
-from gateway.proxy.connection import UpstreamConnection
-from gateway.proxy.dialing import dial
-from gateway.routes import TlsContexts
+from gateway.proxy.headers import RESPONSE_RULES
+from gateway.wiring.routes import TlsContexts
 from tests.fakes.upstream import Talk, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -427,7 +428,7 @@ async def test_a_late_ticket_is_no_reason_to_drop_a_connection_and_a_late_byte_i
     near, far_sock = pair()
     lost = asyncio.Event()
     loop = asyncio.get_running_loop()
-    connection = UpstreamConnection(loop, near, on_lost=lambda _: lost.set())
+    connection = UpstreamConnection(loop, near, rules=RESPONSE_RULES, on_lost=lambda _: lost.set())
     transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", resumption=TlsSession())
     async with asyncio.timeout(10):
         with far_sock:
@@ -451,7 +452,7 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
     near, far_sock = pair()
     lost = asyncio.Event()
     loop = asyncio.get_running_loop()
-    connection = UpstreamConnection(loop, near, on_lost=lambda _: lost.set())
+    connection = UpstreamConnection(loop, near, rules=RESPONSE_RULES, on_lost=lambda _: lost.set())
     context = trusting(certificate)
     transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", resumption=TlsSession())
     async with asyncio.timeout(10):
@@ -528,7 +529,7 @@ async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
 
     async def visit(origin: Origin) -> None:
         gone = asyncio.Event()
-        await dial(origin, lambda _: gone.set())
+        await dial(origin, lambda _: gone.set(), RESPONSE_RULES)
         await gone.wait()
 
     async with asyncio.timeout(10), Upstream(*[speak] * 4, tls=served(certificate)) as peer:
@@ -593,7 +594,7 @@ async def why(origin: Origin) -> str:
     """The reason of a failure, without the origin's name."""
     async with asyncio.timeout(10):
         with pytest.raises(UpstreamUnreachable) as caught:
-            await dial(origin, lambda _: None)
+            await dial(origin, lambda _: None, RESPONSE_RULES)
     assert caught.value.reason.startswith(f"{origin.name}: ")
     return caught.value.reason.removeprefix(f"{origin.name}: ")
 
@@ -698,7 +699,7 @@ async def test_giving_up_at_any_moment_leaves_no_socket_open(certificate: Path) 
     async with asyncio.timeout(10), Upstream(tls=served(certificate)) as peer:
         origin = Origin("127.0.0.1", peer.port, trusting(certificate), None)
         for ticks in range(60):
-            call: asyncio.Task[UpstreamConnection] = asyncio.create_task(dial(origin, lambda _: None))
+            call: asyncio.Task[UpstreamConnection] = asyncio.create_task(dial(origin, lambda _: None, RESPONSE_RULES))
             for _ in range(ticks):
                 await asyncio.sleep(0)
             call.cancel()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.proxy import body as bodies
+from gateway.http import request_body as bodies
 from tests.fakes.gate import Caller, Gate, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import Talk, Upstream

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Overloaded, UpstreamBroken, UpstreamUnreachable
-from gateway.network.dialing import Origin
-from gateway.proxy import upstream
-from gateway.proxy.connection import UpstreamConnection
+from gateway.http import pool
+from gateway.http.upstream_connection import UpstreamConnection
+from gateway.network.dial import Origin
+from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
 from tests.fakes.upstream import OK, Talk, Upstream
 
@@ -19,12 +20,12 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @asynccontextmanager
-async def pool(
+async def opened_pool(
     peer: Upstream, *, size: int = 2, idle: float = 60.0, max_age: float = 60.0, within: float = 10.0
-) -> AsyncIterator[upstream.ConnectionPool]:
+) -> AsyncIterator[pool.ConnectionPool]:
     async with asyncio.timeout(within), peer:
-        made = upstream.ConnectionPool(
-            Origin("127.0.0.1", peer.port, None, None), size=size, idle=idle, max_age=max_age
+        made = pool.ConnectionPool(
+            Origin("127.0.0.1", peer.port, None, None), RESPONSE_RULES, size=size, idle=idle, max_age=max_age
         )
         try:
             yield made
@@ -43,12 +44,12 @@ async def use(connection: UpstreamConnection) -> bytes:
     return got
 
 
-async def waiting(made: upstream.ConnectionPool, count: int) -> None:
+async def waiting(made: pool.ConnectionPool, count: int) -> None:
     await until(lambda: made.counts()["waiting"] == count)
 
 
 async def test_the_last_used_is_taken_first() -> None:
-    async with pool(Upstream()) as made:
+    async with opened_pool(Upstream()) as made:
         first, second = await made.acquire(5), await made.acquire(5)
         for connection in (first, second):
             await use(connection)
@@ -60,13 +61,13 @@ async def test_the_last_used_is_taken_first() -> None:
 
 
 async def test_a_connection_that_carried_nothing_is_not_kept() -> None:
-    async with pool(Upstream()) as made:
+    async with opened_pool(Upstream()) as made:
         made.release(await made.acquire(5))
         assert made.counts()["idle"] == 0
 
 
 async def test_who_waits_is_served_in_the_order_of_asking() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         served: list[int] = []
 
@@ -89,7 +90,7 @@ async def test_who_waits_is_served_in_the_order_of_asking() -> None:
 
 
 async def test_nobody_overtakes_the_line() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         first = asyncio.create_task(made.acquire(5))
         await waiting(made, 1)
@@ -101,7 +102,7 @@ async def test_nobody_overtakes_the_line() -> None:
 
 async def test_a_turn_that_comes_as_its_waiter_leaves_is_handed_on() -> None:
     for reusable in (True, False):
-        async with pool(Upstream(), size=1) as made:
+        async with opened_pool(Upstream(), size=1) as made:
             held = await made.acquire(5)
             leaver, stayer = asyncio.create_task(made.acquire(5)), asyncio.create_task(made.acquire(5))
             await waiting(made, 2)
@@ -116,7 +117,7 @@ async def test_a_turn_that_comes_as_its_waiter_leaves_is_handed_on() -> None:
 
 
 async def test_a_connection_lost_on_its_way_to_who_waited_is_replaced() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         waiter = asyncio.create_task(made.acquire(5))
         await waiting(made, 1)
@@ -130,7 +131,7 @@ async def test_a_connection_lost_on_its_way_to_who_waited_is_replaced() -> None:
 
 
 async def test_no_place_in_time_is_overload_and_no_connection_is_unreachable() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         with pytest.raises(Overloaded) as caught:
             await made.acquire(0.01)
@@ -143,7 +144,7 @@ async def test_no_place_in_time_is_overload_and_no_connection_is_unreachable() -
 
 
 async def test_a_dial_that_fails_hands_its_place_on() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         calls = [asyncio.create_task(made.acquire(5)) for _ in range(3)]
         await waiting(made, 3)
@@ -157,7 +158,7 @@ async def test_a_dial_that_fails_hands_its_place_on() -> None:
 
 async def test_what_is_idle_for_too_long_is_closed_and_no_timer_stays() -> None:
     peer = Upstream()
-    async with pool(peer, idle=0.02) as made:
+    async with opened_pool(peer, idle=0.02) as made:
         connection = await made.acquire(5)
         await use(connection)
         made.release(connection)
@@ -170,7 +171,7 @@ async def test_what_is_idle_for_too_long_is_closed_and_no_timer_stays() -> None:
 
 async def test_what_is_old_is_not_used_again() -> None:
     peer = Upstream()
-    async with pool(peer, max_age=0.0) as made:
+    async with opened_pool(peer, max_age=0.0) as made:
         for _ in range(2):
             connection = await made.acquire(5)
             await use(connection)
@@ -184,7 +185,7 @@ async def test_an_idle_connection_that_closes_makes_room() -> None:
         await talk.say(OK)
 
     peer = Upstream(once)
-    async with pool(peer) as made:
+    async with opened_pool(peer) as made:
         connection = await made.acquire(5)
         await use(connection)
         made.release(connection)
@@ -194,7 +195,7 @@ async def test_an_idle_connection_that_closes_makes_room() -> None:
 
 async def test_a_closed_pool_keeps_nothing_and_still_serves_who_waits() -> None:
     peer = Upstream()
-    async with pool(peer, size=1) as made:
+    async with opened_pool(peer, size=1) as made:
         connection = await made.acquire(5)
         waiter = asyncio.create_task(made.acquire(5))
         await waiting(made, 1)
@@ -220,7 +221,7 @@ async def test_an_unasked_byte_ends_an_idle_connection() -> None:
         await talk.reader.read()
 
     peer = Upstream(speak)
-    async with pool(peer) as made:
+    async with opened_pool(peer) as made:
         connection = await made.acquire(5)
         await use(connection)
         made.release(connection)
@@ -232,7 +233,7 @@ async def test_an_unasked_byte_ends_an_idle_connection() -> None:
 async def test_a_second_try_gets_a_new_connection_even_where_others_stand_idle() -> None:
     peer = Upstream()
     for size, left in ((2, 1), (1, 0)):
-        async with pool(peer, size=size) as made:
+        async with opened_pool(peer, size=size) as made:
             first = await made.acquire(5)
             await use(first)
             made.release(first)
@@ -244,7 +245,7 @@ async def test_a_second_try_gets_a_new_connection_even_where_others_stand_idle()
 
 
 async def test_a_second_try_waits_its_turn_like_all_others() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         first = asyncio.create_task(made.acquire(5))
         await waiting(made, 1)
@@ -260,7 +261,7 @@ async def test_a_second_try_waits_its_turn_like_all_others() -> None:
 
 
 async def test_one_route_leaves_a_quarter_to_the_others() -> None:
-    async with pool(Upstream(), size=4) as made:
+    async with opened_pool(Upstream(), size=4) as made:
         slow, healthy = made.share_of("slow"), made.share_of("healthy")
         held = [await made.acquire(5, share=slow) for _ in range(3)]
         waiter = asyncio.create_task(made.acquire(5, share=slow))
@@ -281,7 +282,7 @@ async def test_one_route_leaves_a_quarter_to_the_others() -> None:
 
 
 async def test_a_lone_route_uses_the_whole_pool() -> None:
-    async with pool(Upstream(), size=4) as made:
+    async with opened_pool(Upstream(), size=4) as made:
         share = made.share_of("orders")
         assert made.share_of("orders") is share
         for connection in [await made.acquire(5, share=share) for _ in range(4)]:
@@ -289,12 +290,12 @@ async def test_a_lone_route_uses_the_whole_pool() -> None:
 
 
 async def test_routes_that_wait_are_served_in_turn() -> None:
-    async with pool(Upstream(), size=1) as made:
+    async with opened_pool(Upstream(), size=1) as made:
         first, second = made.share_of("first"), made.share_of("second")
         held = await made.acquire(5, share=first)
         order: list[str] = []
 
-        async def ask(name: str, share: upstream.Share) -> None:
+        async def ask(name: str, share: pool.Share) -> None:
             connection = await made.acquire(5, share=share)
             order.append(name)
             await use(connection)
@@ -319,7 +320,7 @@ LONG = 100.0  # seconds: longer than anything may be idle or old here
 class Crowd:
     """Callers of a pool that do what they are told, its upstream, and what must hold after each step."""
 
-    def __init__(self, made: upstream.ConnectionPool, peer: Upstream, size: int) -> None:
+    def __init__(self, made: pool.ConnectionPool, peer: Upstream, size: int) -> None:
         self.pool = made
         self.peer = peer
         self.size = size
@@ -455,7 +456,7 @@ DOINGS: tuple[Do, ...] = (
 @given(steps=st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 9)), max_size=40), size=st.integers(1, 5))
 async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(steps: list[tuple[Do, int]], size: int) -> None:
     peer = Upstream()
-    async with pool(peer, size=size, within=2.0) as made:
+    async with opened_pool(peer, size=size, within=2.0) as made:
         crowd = Crowd(made, peer, size)
         for do, number in steps:
             await do(crowd, number)

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.sandbox.access import Refusal, refuses
 from gateway.sandbox.clients import RegisteredClient
-from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
+from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
 CLIENTS = {

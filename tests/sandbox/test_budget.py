@@ -1,4 +1,4 @@
-from gateway.sandbox.budget import TokenRateLimit
+from gateway.sandbox.token_limits import TokenRateLimit
 
 
 def admitted(

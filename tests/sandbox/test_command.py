@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.cli.sandbox import add_arguments, parse_listen, run, switches_of
 from gateway.sandbox import DEFAULT_SECRET
-from gateway.sandbox.command import add_arguments, parse_listen, run, switches_of
 
 START = """
 import argparse, sys
-from gateway.sandbox.command import add_arguments, run
+from gateway.cli.sandbox import add_arguments, run
 parser = argparse.ArgumentParser()
 add_arguments(parser)
 sys.exit(run(parser.parse_args()))

@@ -12,7 +12,7 @@ import yaml
 from yarl import URL
 
 from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, Sandbox
-from gateway.sandbox.printing import narrow
+from gateway.sandbox.config_file import narrow
 from tests.fakes.process import Process, run
 
 SECRETS = {"STATE_KEY": "0123456789abcdef" * 4, "PASSWORD": DEFAULT_PASSWORD}

@@ -7,7 +7,7 @@ import yaml
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.descriptions import swagger
+from gateway.sandbox.api_descriptions import swagger
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 FLOWS = ["ORDERS", "PROJORDERS", "ECHO", "BYTES", "BIG", "STATUS", "ASYNC"]

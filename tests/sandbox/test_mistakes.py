@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.cli import main
-from gateway.mistakes import MISTAKES as KNOWN
+from gateway.cli.main import main
+from gateway.diagnosis.catalog import MISTAKES as KNOWN
 from gateway.sandbox import DEFAULT_SECRET
 from gateway.sandbox.mistakes import MISTAKES, code_of, listed
-from gateway.sandbox.playing import CONFIG, played
+from gateway.sandbox.scenario import CONFIG, played
 from tests.fakes.process import ROOT, Process, run
 
 DOCUMENT = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")

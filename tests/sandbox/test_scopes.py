@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.sandbox.scopes import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER, InvalidScope, judge_scope
+from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER, InvalidScope, judge_scope
 
 ONE = AUDIENCE + TRIGGER
 OTHER = OTHER_AUDIENCE + TRIGGER

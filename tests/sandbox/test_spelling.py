@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gateway.sandbox import API, Sandbox
-from gateway.sandbox.spelling import Spelling
 from gateway.sandbox.switches import UrlStyle
+from gateway.sandbox.url_variants import Spelling
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 OIC = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"

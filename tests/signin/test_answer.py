@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.signin.answer import LONGEST, NotSignedIn, UnrelatedRequest, page, read_authorization_response, read_pasted
+from gateway.signin.authorization_response import (
+    LONGEST,
+    NotSignedIn,
+    UnrelatedRequest,
+    page,
+    read_authorization_response,
+    read_pasted,
+)
 
 STATE = "st-4711"
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.model import Credential
 from gateway.oauth.authorization import code_challenge
-from gateway.signin.ask import build_authorization_request, can_listen
+from gateway.signin.authorization_request import build_authorization_request, can_listen
 
 BACK = "http://127.0.0.1:8400/"
 

@@ -8,7 +8,7 @@ from functools import partial
 import aiohttp
 import pytest
 
-from gateway.signin.answer import NotSignedIn, read_authorization_response
+from gateway.signin.authorization_response import NotSignedIn, read_authorization_response
 from gateway.signin.listener import ANY, Listener
 
 READ = partial(read_authorization_response, state="st", is_issuer=lambda _said: False)

@@ -13,10 +13,10 @@ from typing import Self
 
 import pytest
 
+from gateway.checks.run import check
 from gateway.config.load import load
-from gateway.live import check
-from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis import Finding, document
+from gateway.diagnosis import Finding, document
+from gateway.diagnosis.catalog import MISTAKES
 from gateway.sandbox import DEFAULT_SECRET, Sandbox, Switches
 from tests.fakes.authority import DAY, Authority
 from tests.fakes.egress import Egress

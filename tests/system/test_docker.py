@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.cli.sandbox import fitting_config
 from gateway.sandbox import Sandbox
-from gateway.sandbox.command import fitting_config
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -119,7 +119,7 @@ def test_the_wheel_of_the_image_holds_the_whole_gateway(tmp_path: Path) -> None:
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*.py")}
     assert modules == {str(path.relative_to(site)) for path in (site / "gateway").rglob("*.py")}
     environ = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
-    code = "import gateway.cli; print(gateway.__file__); gateway.cli.main(['schema'])"
+    code = "import gateway.cli.main; print(gateway.__file__); gateway.cli.main.main(['schema'])"
     told_by = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert told_by.stdout.startswith(f"{site}/gateway/__init__.py\n{{")
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from gateway.config.load import load
 from gateway.config.model import Config, Credential
-from gateway.config.tree import YamlDocument
+from gateway.config.yaml_document import YamlDocument
+from gateway.diagnosis.catalog import MISTAKES, CatalogEntry
 from gateway.errors import ERRORS, GatewayError
-from gateway.mistakes import MISTAKES, CatalogEntry
 from gateway.observe.metrics import METRICS, PREFIX, MetricRow
 from gateway.observe.record import FIELDS
 from tests.fakes.process import ROOT, run
@@ -264,8 +264,8 @@ def test_every_command_line_can_be_pasted(text: str) -> None:
 
 PARSE = """
 import sys
-from gateway import cli
-cli._parser(sys.argv[1:]).parse_args(cli._plain(sys.argv[1:]))
+from gateway.cli import main
+main._parser(sys.argv[1:]).parse_args(main._plain(sys.argv[1:]))
 """
 
 # In place of `sleep`: waits for what the command before has started, however slow the machine is.

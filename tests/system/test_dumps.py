@@ -14,7 +14,7 @@ from tests.system.test_workers import children
 
 SCRIPT = """
 import ctypes, os
-from gateway.hardening import forbid_dumps
+from gateway.system.hardening import forbid_dumps
 forbid_dumps()
 child = os.fork()
 ended = os.waitpid(child, 0)[1] if child else 0

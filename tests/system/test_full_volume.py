@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.history.volume import Volume
+from gateway.history.free_space import Volume
 from gateway.sandbox import Sandbox
 from tests.fakes.process import LONGEST, ROOT, Process, request, run
 from tests.system.scene import SECRETS, Settings, settings, written

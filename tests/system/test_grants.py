@@ -17,7 +17,7 @@ from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.authorization import authorization_url, code_challenge
 from gateway.observe.metrics import Metrics
 from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, OTHER_AUDIENCE, TRIGGER, RegisteredClient, Sandbox, User
-from gateway.wiring import Components
+from gateway.wiring.components import Components
 from tests.fakes.keys import pair
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.errors import TokenRefused
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.turns import LEASE_SECONDS
+from gateway.oauth.fetch_lease import LEASE_SECONDS
 from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.identity import Identity, token
 from tests.fakes.process import ROOT, Process, gateway, run

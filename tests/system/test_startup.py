@@ -25,12 +25,12 @@ SPARED = {
     "redis": "only where `state` names one",
     "sqlite3": "only where `state` names a file",
     "jwt": "only the token of an identity domain that leaves out `expires_in` is read",
-    "gateway.admin.instances": "a verb's own",
-    "gateway.admin.probe": "a verb's own",
+    "gateway.cli.instances": "a verb's own",
+    "gateway.cli.probe": "a verb's own",
     "gateway.config.reference": "the checks' own",
     "gateway.config.schema": "a verb's own",
     "gateway.init": "a verb's own",
-    "gateway.live": "a verb's own",
+    "gateway.checks.run": "a verb's own",
     "gateway.sandbox": "a verb's own, and as large as the rest",
 }
 
@@ -45,7 +45,7 @@ async def test_serve_imports_nothing_that_it_does_not_use(tmp_path: Path, sandbo
         assert (await process.ask("/readyz"))[0] == 200
         assert (await process.get("/orders/"))[0] == 200
     loaded = imported(bytes(process.err))
-    assert {"gateway.app", "aiohttp", "pydantic"} <= loaded
+    assert {"gateway.server.gateway", "aiohttp", "pydantic"} <= loaded
     assert [name for name in SPARED if name in loaded] == []
 
 
@@ -61,8 +61,8 @@ async def test_serve_imports_nothing_that_it_does_not_use(tmp_path: Path, sandbo
 )
 async def test_a_verb_imports_nothing_of_another(arguments: list[str | Path], spared: list[str]) -> None:
     loaded = imported((await run(*arguments, **TRACED)).err)
-    assert "gateway.cli" in loaded
-    assert [name for name in (*spared, "gateway.app", "gateway.sandbox") if name in loaded] == []
+    assert "gateway.cli.main" in loaded
+    assert [name for name in (*spared, "gateway.server.gateway", "gateway.sandbox") if name in loaded] == []
 
 
 async def test_a_gateway_at_rest_is_small(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from gateway.checks.run import check
 from gateway.config.load import load
-from gateway.live import check
-from gateway.mistakes import MISTAKES
+from gateway.diagnosis.catalog import MISTAKES
 from gateway.sandbox import Sandbox, Switches
 from tests.fakes.process import Process, gateway
 from tests.system.cases import CASES, document_of

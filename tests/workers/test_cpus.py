@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workers.cpus import worker_count
+from gateway.server.workers.cpus import worker_count
 
 CPUS = len(os.sched_getaffinity(0))
 

@@ -1,4 +1,4 @@
-from gateway.workers.crew import restart_delay
+from gateway.server.workers.supervisor import restart_delay
 
 
 def test_the_first_replacement_comes_at_once_and_further_ones_ever_later() -> None:

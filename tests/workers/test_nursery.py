@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import asyncio, os, signal, socket, sys, time
-from gateway.workers.nursery import Nursery
+from gateway.server.workers.fork_server import Nursery
 
 def work(line, listeners):
     said = line.recv(10)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.workers.wire import Channel, ChannelError, serve_requests
+from gateway.server.workers.rpc import Channel, ChannelError, serve_requests
 
 
 @asynccontextmanager

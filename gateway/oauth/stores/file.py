@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import StoreDown
-from gateway.oauth.stores.shelf import LONGEST_LEASE, MOST_BYTES
+from gateway.oauth.stores.backend_interface import LONGEST_LEASE, MOST_BYTES
 
 T = TypeVar("T")
 

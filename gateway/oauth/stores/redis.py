@@ -18,9 +18,9 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
-from gateway.files import in_thread
 from gateway.oauth.store import StoreDown
-from gateway.oauth.stores.shelf import LONGEST_LEASE, MOST_BYTES
+from gateway.oauth.stores.backend_interface import LONGEST_LEASE, MOST_BYTES
+from gateway.system.files import in_thread
 
 T = TypeVar("T")
 Login = Callable[[], tuple[str, str] | tuple[str]]

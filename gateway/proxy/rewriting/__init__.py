@@ -15,8 +15,8 @@ Only scheme, authority and the upstream's path are replaced, spelt as they were;
 whole body of JSON that `is_clear` needs none of it.
 """
 
-from gateway.proxy.rewriting.names import RequestContext, UrlMap
-from gateway.proxy.rewriting.plans import RewritePlan, begins_readable, make_plan
-from gateway.proxy.rewriting.rewriter import Rewriter, has_no_urls
+from gateway.proxy.rewriting.pipeline import Rewriter, has_no_urls
+from gateway.proxy.rewriting.plan import RewritePlan, begins_readable, make_plan
+from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
 
 __all__ = ["RequestContext", "RewritePlan", "Rewriter", "UrlMap", "begins_readable", "has_no_urls", "make_plan"]

@@ -4,11 +4,11 @@ The key is the code that `oic-gateway check --live` finds in that configuration;
 mistakes with that code it is, as in `invalid_client/inactive`. Pure.
 """
 
-from gateway.sandbox.mistakes.credentials import CREDENTIALS
-from gateway.sandbox.mistakes.routes import ROUTES
-from gateway.sandbox.mistakes.row import PlayableMistake
-from gateway.sandbox.mistakes.scopes import SCOPES
-from gateway.sandbox.mistakes.ways import NETWORK_MISTAKES
+from gateway.sandbox.mistakes.credential_scenarios import CREDENTIALS
+from gateway.sandbox.mistakes.network_scenarios import NETWORK_MISTAKES
+from gateway.sandbox.mistakes.route_scenarios import ROUTES
+from gateway.sandbox.mistakes.scenario_row import PlayableMistake
+from gateway.sandbox.mistakes.scope_scenarios import SCOPES
 
 __all__ = ["MISTAKES", "PlayableMistake", "code_of", "listed"]
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis.contacts import code_of, code_of_reason, diagnose_connection
-from gateway.oic.diagnosis.facts import Certificate, ConnectionProbe
+from gateway.diagnosis.catalog import MISTAKES
+from gateway.diagnosis.connections import code_of, code_of_reason, diagnose_connection
+from gateway.diagnosis.facts import Certificate, ConnectionProbe
 
 ORIGIN = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com:443"
 GOOD = Certificate("oic", "DigiCert", ("a.example", "b.example"), begins=1e9, ends=2e9)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.oic.diagnosis.credentials import audiences, diagnose_credential, diagnose_refusal
-from gateway.oic.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe, Discovery
-from gateway.oic.diagnosis.finding import Finding
+from gateway.diagnosis.credential_findings import audiences, diagnose_credential, diagnose_refusal
+from gateway.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe, Discovery
+from gateway.diagnosis.finding import Finding
 
 ORIGIN = "https://idcs-1.identity.oraclecloud.com:443"
 TOKEN_URL = "https://idcs-1.identity.oraclecloud.com/oauth2/v1/token"

@@ -1,6 +1,6 @@
-from gateway.mistakes import MISTAKES
-from gateway.oic.diagnosis import Finding, document, failed, skipped
-from gateway.oic.diagnosis.finding import note
+from gateway.diagnosis import Finding, document, failed, skipped
+from gateway.diagnosis.catalog import MISTAKES
+from gateway.diagnosis.finding import note
 
 
 def test_a_finding_reads_well_at_a_terminal() -> None:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.oic.diagnosis.facts import ProbeResponse, RouteProbe
-from gateway.oic.diagnosis.finding import Finding
-from gateway.oic.diagnosis.routes import code_of_failure, diagnose_route
-from gateway.oic.diagnosis.targets import target_of
+from gateway.diagnosis.facts import ProbeResponse, RouteProbe
+from gateway.diagnosis.finding import Finding
+from gateway.diagnosis.route_findings import code_of_failure, diagnose_route
+from gateway.oic.urls import target_of
 
 HOST = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com:443"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.diagnosis.scopes import corrected, kind, of_audience, region, resources, scope_error
+from gateway.diagnosis.credential_findings import diagnose_audience
+from gateway.oic.scopes import corrected, kind, region, resources, scope_error
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com"
 TRIGGER = f"{HASH}:443urn:opc:resource:consumer::all"
@@ -30,7 +31,7 @@ DEVELOPER = f"{HASH}:443/ic/api/"
     ],
 )
 def test_a_token_for_the_scope_s_resource_is_no_finding(says: str, scope: str, audiences: list[str]) -> None:
-    assert of_audience("app", scope, audiences) is None, says
+    assert diagnose_audience("app", scope, audiences) is None, says
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_a_token_for_the_scope_s_resource_is_no_finding(says: str, scope: str, a
     ],
 )
 def test_a_token_for_another_resource_is_a_finding(says: str, scope: str, audience: str) -> None:
-    finding = of_audience("app", scope, [audience])
+    finding = diagnose_audience("app", scope, [audience])
     assert finding is not None, says
     assert (finding.ok, finding.subject, finding.code) == (False, "credential app", "audience-other")
     assert audience in finding.seen

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.diagnosis.targets import first_version, target_of
+from gateway.oic.urls import first_version, target_of
 
 API = "/ic/api/integration"
 

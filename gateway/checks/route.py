@@ -1,0 +1,109 @@
+"""Tries a route: one harmless request with a fresh token, and, where it is refused, what tells why.
+
+Never runs a flow: `oic.diagnosis.targets` knows which request does no harm. A redirect is looked at, and followed only
+where the gateway itself follows it with the token (`proxy.following`).
+"""
+
+from dataclasses import dataclass, replace
+
+from gateway.checks.http_probe import exchange
+from gateway.config.resolved import ResolvedRoute
+from gateway.diagnosis.facts import ProbeResponse, RouteProbe
+from gateway.errors import GatewayError
+from gateway.oic.urls import FIRST, OicTarget, first_version, target_of
+from gateway.proxy.redirects import allowed_target
+from gateway.proxy.route_table import UpstreamTarget
+
+PATIENCE = 10.0
+"""Seconds for one harmless request: descriptions come at once, or something is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTrial:
+    """What is tried of a route: where, and with what the route changes."""
+
+    route: ResolvedRoute
+    place: UpstreamTarget
+    design: UpstreamTarget | None
+    scope: str
+
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The fields that the route sets; templates are left out: no caller is there to fill them."""
+        return [(name, value) for name, value in self.route.set_headers if "${" not in value]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters that the route sets."""
+        return {name: value for name, value in self.route.set_query if "${" not in value}
+
+    @property
+    def target(self) -> OicTarget:
+        """The harmless request."""
+        return target_of(self.place.base.path, self.query)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Two routes with the same key need asking only once."""
+        design = self.design.base if self.design else None
+        route = self.route
+        return (
+            route.credential,
+            self.place.pool.origin,
+            self.place.base.path,
+            design,
+            route.set_headers,
+            route.set_query,
+        )
+
+
+async def check_route(trial: RouteTrial, token: str, target: OicTarget | None = None) -> RouteProbe:
+    """Asks, for the trial's target or another one below it, and gathers what the answer leaves open."""
+    target, route = target or trial.target, trial.route
+    tried = RouteProbe(route.upstream, target.method, target.target, query=trial.query, scope=trial.scope)
+    reply, error = await _spoken(trial, trial.place, target.method, target.target, bearer=token)
+    if reply is not None and reply.status == 307 and target.kind == "developer":
+        reply, followed = await _followed(trial, reply, token, asked=target.target)
+        tried = replace(tried, followed=followed)
+    tried = replace(tried, reply=reply, error=error)
+    if reply is None or reply.status == 403:
+        bare, _ = await _spoken(trial, trial.place, target.method, target.target)
+        return replace(tried, bare=bare.status if bare is not None else 0)
+    if reply.status == 404 and (other := first_version(target)):
+        found, _ = await _spoken(trial, trial.place, "GET", other, bearer=token)
+        return replace(tried, elsewhere=FIRST if found is not None and found.status == 200 else "")
+    return tried
+
+
+async def _followed(trial: RouteTrial, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
+    """The same request where a 307 leads to, with the token, if the gateway would take it there; another path might run
+    a flow.
+    """
+    places = [place for place in (trial.place, trial.design) if place is not None]
+    bases = [replace(place.base, path="/") for place in places]
+    found = allowed_target(reply.fields.get("location", ""), at=bases[0], places=bases)
+    if found is None or found[1].partition("?")[0] != asked.partition("?")[0]:
+        return reply, ""
+    base, target = found
+    place = places[bases.index(base)]
+    there, _ = await _spoken(trial, place, "GET", target, bearer=token)
+    return (reply, "") if there is None else (there, f"{base.scheme}://{base.authority}")
+
+
+async def _spoken(
+    trial: RouteTrial, place: UpstreamTarget, method: str, target: str, *, bearer: str = ""
+) -> tuple[ProbeResponse | None, str]:
+    within = min(PATIENCE, trial.route.response_timeout)
+    try:
+        reply = await exchange(
+            place.pool.origin,
+            method,
+            target,
+            host=place.base.authority,
+            fields=trial.fields,
+            bearer=bearer,
+            within=within,
+        )
+    except GatewayError as error:
+        return None, f"{error.code}: {error.reason}"
+    return reply, ""

@@ -1,0 +1,55 @@
+"""One token for a person who asks for it."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway import __version__
+from gateway.checks.credential import credential_config, fetch_token
+from gateway.config.model import Config
+from gateway.config.secrets import Secrets
+from gateway.config.vault import Vault
+from gateway.diagnosis.credential_findings import audiences, diagnose_audience, diagnose_refusal
+from gateway.diagnosis.facts import ConnectionProbe, CredentialProbe
+from gateway.diagnosis.finding import Finding
+from gateway.oauth.grants import claims_of
+from gateway.observe.metrics import Metrics
+from gateway.wiring.components import Components
+
+
+@dataclass(frozen=True, slots=True)
+class TokenAnswer:
+    """A token that was got for a person who asked for it, or the finding that tells why there is none."""
+
+    finding: Finding
+    token: str = field(default="", repr=False)
+    claims: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """There is a token, and nothing is to be said against it."""
+        return self.finding.ok
+
+
+async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswer:
+    """Gets one token for the credential of that name: the one that is kept in `state`, or by `force` another one, which
+    takes its place.
+    """
+    parts = Components(Metrics(__version__), environ=os.environ)
+    credential = config.credentials[name]
+    try:
+        parts.configure(config)
+        source = parts.source(name, credential)
+        value, reason, status = await fetch_token(source, source.force_refresh if force else source.get)
+    finally:
+        await parts.close()
+    if reason:
+        shape = credential_config(name, credential, Secrets(os.environ, vault=Vault(config.oci)))
+        return TokenAnswer(
+            diagnose_refusal(CredentialProbe(shape, ConnectionProbe(credential.token_url), reason=reason))
+        )
+    claims, life = claims_of(value), status["expires_in_s"]
+    finding = diagnose_audience(name, credential.scope or "", audiences(claims)) or Finding(
+        ok=True, subject=f"credential {name}", seen=f"a token that lives {life:.0f} s", step="token"
+    )
+    return TokenAnswer(finding, value, {"expires_in_s": life, **claims})

@@ -1,0 +1,231 @@
+"""The `sandbox` verb: serves the imitation until it is told to stop, and prints a configuration that fits."""
+
+import argparse
+import asyncio
+import ipaddress
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from gateway.sandbox.config_file import text, whole
+from gateway.sandbox.mistakes import MISTAKES, listed
+from gateway.sandbox.sandbox_server import Sandbox
+from gateway.sandbox.scenario import CONFIG, SECRET, played, tell_ca, write
+from gateway.sandbox.settings import read_setting
+from gateway.sandbox.switches import InstanceIds, Switches
+
+_UNAVAILABLE = 69
+_BAD_CONFIGURATION = 78
+
+_SAVE = """\
+  export OIC_SANDBOX_SECRET='{secret}'
+then save this as sandbox.yaml, run `oic-gateway serve -c sandbox.yaml`, and try"""
+_SAVED = "Run `oic-gateway serve -c {file}`, and try"
+_TRY = """
+  curl http://127.0.0.1:8080/orders/
+  curl -i -d '{"item":"valve","quantity":3}' http://127.0.0.1:8080/orders/"""
+
+Play = AbstractAsyncContextManager[tuple[Sandbox, str]]
+
+
+class FolderError(Exception):
+    """No folder for the files that the configuration names; the message gives the reason and the remedy."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the verb."""
+    parser.add_argument("--listen", default="127.0.0.1:8181", metavar="HOST:PORT", help="loopback only; port 0: any")
+    parser.add_argument("--token-lifetime", type=_positive, metavar="SECONDS", help="life of a token")
+    parser.add_argument("--token-delay", type=_seconds, metavar="SECONDS", help="the token endpoint is slow")
+    parser.add_argument("--token-budget", type=_positive, metavar="N", help="token requests per minute; more: 429")
+    parser.add_argument("--instance-ids", choices=get_args(InstanceIds), help="form of x-oracle-ics-instance-id")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="any switch of docs/sandbox.md; may be repeated",
+    )
+    parser.add_argument(
+        "--mistake",
+        type=_mistake,
+        action=_Listing,
+        metavar="CODE",
+        help="play this set-up mistake, in the printed configuration too; list: prints all there are",
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the configuration, the secret and all it names are kept"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the verb: 0 after SIGTERM or SIGINT, 69 when address or folder cannot be had, 78 when it is no loopback."""
+    try:
+        host, port = parse_listen(args.listen)
+    except ValueError as error:
+        sys.stderr.write(f"sandbox: {error}\n")
+        return _BAD_CONFIGURATION
+    try:
+        with ExitStack() as stack:
+            make_folder = partial(_make_folder, args.folder, stack)
+            asyncio.run(serve(_play(args, make_folder, host=host, port=port)))
+    except FolderError as error:
+        sys.stderr.write(f"sandbox: {error}\n")
+        return _UNAVAILABLE
+    except OSError as error:
+        reason = error.strerror or error
+        what = f"cannot listen on {args.listen}: {reason}; use another address with --listen"
+        if error.filename:
+            what = f"cannot use {error.filename}: {reason}; name another folder with --folder"
+        sys.stderr.write(f"sandbox: {what}\n")
+        return _UNAVAILABLE
+    return 0
+
+
+def switches_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The switches that the options name; `--set` counts more than an option of its own, the last one most."""
+    named = {
+        "token_lifetime": args.token_lifetime,
+        "token_delay": args.token_delay,
+        "token_budget_per_minute": args.token_budget,
+        "instance_ids": args.instance_ids,
+    }
+    return {name: value for name, value in named.items() if value is not None} | dict(args.set)
+
+
+async def serve(play: Play, *, show: Callable[[str], object] | None = None) -> None:
+    """Serves until SIGTERM or SIGINT; hands the fitting configuration to `show` (default: standard output)."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with play as (_, config):
+        (show or _print)(config)
+        await stopped.wait()
+
+
+def fitting_config(sandbox: Sandbox, *, ca: str = "") -> str:
+    """The YAML of a gateway in front of all of this sandbox, with the secret only in a comment.
+
+    `ca` is the file of the sandbox's authority, if it has one to tell.
+    """
+    document = whole(sandbox, {"env": "OIC_SANDBOX_SECRET"}, ca=ca)
+    return text(sandbox, document, how=_SAVE.format(secret=sandbox.client_secret) + _TRY)
+
+
+def written_config(sandbox: Sandbox, folder: Path) -> str:
+    """The same, which names the file of the secret; both are written into the folder. Raises OSError."""
+    write(folder / SECRET, sandbox.client_secret)
+    document = whole(sandbox, {"file": str(folder / SECRET)}, ca=tell_ca(sandbox, folder))
+    config = text(sandbox, document, how=_SAVED.format(file=folder / CONFIG) + _TRY)
+    write(folder / CONFIG, config)
+    return config
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`; raises ValueError with the remedy unless it is a loopback address."""
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{listen!r} is not HOST:PORT, as 127.0.0.1:8181")
+    if not _is_loopback(host):
+        raise ValueError(f"{host!r} is not a loopback address; the sandbox hands out tokens, use 127.0.0.1 or [::1]")
+    # `localhost` may be two addresses, and is the name of the design host here.
+    return "127.0.0.1" if host == "localhost" else host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 3600:
+        raise ValueError
+    return number
+
+
+class _Listing(argparse.Action):
+    """Keeps the mistake's name; `list` prints all, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: object) -> None:
+        if values == "list":
+            _print(listed())
+            parser.exit()
+        setattr(namespace, self.dest, values)
+
+
+def _make_folder(given: Path | None, stack: ExitStack) -> Path:
+    """The folder of the options, made where it does not exist; else a temporary one, removed by `stack`.
+
+    Raises FolderError where no temporary folder can be made: with a read-only root, say.
+    """
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        return given.resolve()
+    try:
+        return Path(stack.enter_context(TemporaryDirectory(prefix="oic-sandbox-", ignore_cleanup_errors=True)))
+    except OSError as cause:
+        raise FolderError(
+            "cannot make a temporary folder for the files that the printed configuration names: "
+            f"{cause.strerror or cause}; name a writable folder with --folder, or set TMPDIR to one"
+        ) from cause
+
+
+def _play(args: argparse.Namespace, make_folder: Callable[[], Path], *, host: str, port: int) -> Play:
+    switches = switches_of(args)
+    if args.mistake:
+        return played(args.mistake, make_folder(), more=switches, host=host, port=port)
+    sandbox = Sandbox(switches=Switches(**switches), host=host, port=port)
+    return _healthy(sandbox, make_folder, is_kept=args.folder is not None)
+
+
+@asynccontextmanager
+async def _healthy(
+    sandbox: Sandbox, make_folder: Callable[[], Path], *, is_kept: bool
+) -> AsyncIterator[tuple[Sandbox, str]]:
+    """The sandbox, running. A kept folder holds the configuration and its files; without one, files are written only
+    for an authority that the configuration must name, so that a read-only container can run it.
+    """
+    async with sandbox:
+        if is_kept:
+            config = written_config(sandbox, make_folder())
+        else:
+            config = fitting_config(sandbox, ca=tell_ca(sandbox, make_folder()) if sandbox.ca else "")
+        yield sandbox, config
+
+
+def _mistake(name: str) -> str:
+    if name not in {*MISTAKES, "list"}:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are\n{listed()}")
+    return name
+
+
+def _setting(word: str) -> tuple[str, Any]:
+    try:
+        return read_setting(word)
+    except ValueError as cause:
+        raise argparse.ArgumentTypeError(str(cause)) from cause
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

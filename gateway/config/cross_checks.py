@@ -1,0 +1,226 @@
+"""What one key alone cannot show: names that must exist or differ, paths that clash, addresses that need `allow`. Pure.
+
+The checks walk the file's plain values, not the model, so that they speak even while other keys are wrong; whatever
+has not the expected kind is left to the model's own complaint.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.config.credential_rules import needs_of
+from gateway.config.issue import ConfigIssue, Steps, is_plain
+from gateway.config.messages import did_you_mean
+from gateway.config.model import Config
+from gateway.config.review import review
+from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
+from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_url
+
+_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+_PATH_FAULTS = (
+    (re.compile(r"//"), "has an empty segment (`//`)", "write single slashes"),
+    (re.compile(r"%2f", re.IGNORECASE), "has an encoded slash (`%2f`)", "write a plain path"),
+    (re.compile(r"%2e", re.IGNORECASE), "has an encoded dot (`%2e`)", "write the dot itself"),
+    (re.compile(r"%00"), "has an encoded NUL (`%00`)", "take it out"),
+    (re.compile(r"[?#]"), "has a `?` or `#`", "leave off what follows the path"),
+    (re.compile(r"\\"), "has a backslash", "write slashes"),
+    (re.compile(r"[^!-~]"), "has a blank or non-ASCII character", "percent-encode it"),
+    (re.compile(r"%(?![0-9A-Fa-f]{2})"), "has a `%` that encodes nothing", "write %25 for the sign itself"),
+)
+
+
+def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Findings about the file as a whole; `tree` is its plain value."""
+    yield from _addresses(tree)
+    yield from _loops(tree)
+    yield from _references(tree)
+    yield from _repeats(tree)
+    for steps, path in _texts(tree, "path"):
+        yield from _path_faults(steps, path)
+    yield from _clear_text(tree)
+    yield from review(tree)
+    yield from _unkept(tree)
+    for name, credential in _mapping(tree.get("credentials")).items():
+        yield from needs_of(("credentials", name), _mapping(credential))
+
+
+def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    found = {}
+    for key in ("listen", "admin"):
+        text = tree.get(key, Config.model_fields[key].default)
+        if not isinstance(text, str) or not _is_address(text):
+            continue
+        found[key] = split_address(text)
+        if not is_loopback(text) and not tree.get("allow"):
+            what = "can be reached from other machines, but `allow` names no network"
+            yield ConfigIssue((key,), what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
+    if len(found) == 2 and _is_clash(*found.values()):
+        key, other = ("admin", "listen") if "admin" in tree else ("listen", "admin")
+        yield ConfigIssue((key,), f"takes the same address as `{other}`", "give one of them another port")
+
+
+def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """URLs that lead back to the gateway: a request to one would come in again and again."""
+    credentials = _mapping(tree.get("credentials")).items()
+    urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
+    for steps, url in (*_texts(tree, "upstream"), *_texts(tree, "design"), *urls):
+        named = read_url(url) if isinstance(url, str) else None
+        if named is None or named.scheme not in DEFAULT_PORTS:
+            continue
+        where = plain_host(named.host), DEFAULT_PORTS[named.scheme] if named.port is None else named.port
+        remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
+        if key := next((key for key in ("listen", "admin") if _leads_to(where, tree, key)), None):
+            yield ConfigIssue(steps, f"leads to this gateway itself: `{key}` is this address", remedy)
+        elif where in _public_places(tree):
+            what = "leads to this gateway itself, by the name of `public_url` or `hosts`"
+            yield ConfigIssue(steps, what, remedy, severity="warning")
+
+
+def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool:
+    """Whether a host and port are the address of `listen` or `admin`."""
+    text = tree.get(key, Config.model_fields[key].default)
+    if not isinstance(text, str) or text.startswith("unix:") or not _is_address(text):
+        return False
+    host, port = split_address(text)
+    bound = plain_host(host)
+    if port != where[1]:
+        return False
+    return where[0] == bound or (is_loopback_host(where[0]) and (is_loopback_host(bound) or bound in _EVERY_ADDRESS))
+
+
+def _public_places(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
+    """The gateway as its callers know it: `public_url`, and the names of `hosts` with the port of `listen`."""
+    places: set[tuple[str, int]] = set()
+    url = tree.get("public_url")
+    public = read_url(url) if isinstance(url, str) else None
+    if public is not None and public.scheme in DEFAULT_PORTS:
+        places.add((plain_host(public.host), DEFAULT_PORTS[public.scheme] if public.port is None else public.port))
+    listen, hosts = tree.get("listen", Config.model_fields["listen"].default), tree.get("hosts")
+    if isinstance(listen, str) and not listen.startswith("unix:") and _is_address(listen) and isinstance(hosts, list):
+        port = split_address(listen)[1]
+        places |= {(plain_host(host), port) for host in hosts if isinstance(host, str)}
+    return places
+
+
+def _is_address(text: str) -> bool:
+    try:
+        split_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_clash(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    hosts = {"127.0.0.1" if host.lower() == "localhost" else host.lower() for host, _ in (one, other)}
+    if one[1] != other[1]:
+        return False
+    if hosts == {one[0]} and one[0].startswith("/"):
+        return True
+    return one[1] != 0 and (len(hosts) == 1 or bool(hosts & {"0.0.0.0", "::"}))  # noqa: S104 - compared, not bound
+
+
+def _references(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    known = tree.get("credentials")
+    if not isinstance(known, dict):
+        return
+    fallback = _mapping(tree.get("defaults")).get("credential")
+    named = _texts(tree, "credential")
+    if isinstance(fallback, str):
+        named.insert(0, (("defaults", "credential"), fallback))
+    for steps, name in named:
+        if name not in known:
+            yield _unknown_credential(steps, name, known)
+    for index, route in _routes(tree):
+        if route.get("credential") is None and fallback is None:
+            yield ConfigIssue(("routes", index), "has no credential", "add `credential: NAME` here or under `defaults`")
+    used = {name for _, name in named}
+    for name in known:
+        if name not in used:
+            remedy = "take it out, or name it in a route"
+            yield ConfigIssue(("credentials", name), "is not used by any route", remedy, severity="warning")
+
+
+def _unknown_credential(steps: Steps, name: str, known: Mapping[str, Any]) -> ConfigIssue:
+    shown = f"names the credential `{name}`" if is_plain(name) else "names a credential"
+    otherwise = f"the credentials are {', '.join(filter(is_plain, sorted(known)))}"
+    return ConfigIssue(steps, f"{shown} that does not exist", did_you_mean(name, known, otherwise=otherwise))
+
+
+def _repeats(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    for key, remedy in (("name", "give each route its own"), ("path", "merge the routes, or change one path")):
+        first: dict[str, Any] = {}
+        for steps, text in _texts(tree, key):
+            bare = text.rstrip("/") if key == "path" else text
+            if bare in first:
+                yield ConfigIssue(steps, f"is the same as that of routes[{first[bare]}]", remedy)
+            first.setdefault(bare, steps[1])
+
+
+def _path_faults(steps: Steps, path: str) -> Iterator[ConfigIssue]:
+    if has_dot_segment(path):
+        yield ConfigIssue(steps, "has a `.` or `..` segment", "write the path out")
+        return
+    fault = next((row for row in _PATH_FAULTS if row[0].search(path)), None)
+    if fault:
+        yield ConfigIssue(steps, *fault[1:])
+
+
+def _clear_text(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """URLs to which secrets or tokens would go unencrypted over a network, where nobody has said that they may."""
+    credentials = [(("credentials", name), each) for name, each in _mapping(tree.get("credentials")).items()]
+    routes = [(("routes", index), route) for index, route in _routes(tree)]
+    for places, keys, what, where in (
+        (credentials, ("token_url", "authorize_url", "revoke_url"), "the client secret", "credential"),
+        (routes, ("upstream", "design"), "the token", "route"),
+    ):
+        for steps, value in places:
+            settings = _mapping(value)
+            for key in keys:
+                url = settings.get(key)
+                if isinstance(url, str) and _is_clear(url) and settings.get("insecure") is not True:
+                    remedy = f"use https, or set `insecure: true` in the {where} if the network is trusted"
+                    yield ConfigIssue((*steps, key), f"sends {what} unencrypted", remedy)
+
+
+def _is_clear(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and not is_local(parts.hostname or "")
+    except ValueError:
+        return False
+
+
+def _unkept(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Refresh tokens that nothing keeps: `login` is another process, and a server may replace the given one."""
+    if tree.get("state") is not None:
+        return
+    remedy = "add `state: {path: FILE, keys: [{file: KEY}]}`, or one with `redis`"
+    for name, credential in _mapping(tree.get("credentials")).items():
+        grant, steps = _mapping(credential).get("grant"), ("credentials", name, "grant")
+        if grant == "authorization_code":
+            yield ConfigIssue(steps, "needs `state` at the top of the file, where the sign-in is kept", remedy)
+        if grant == "refresh_token":
+            what = (
+                "has no `state` at the top of the file: a refresh token that replaces the given one is lost at a stop"
+            )
+            yield ConfigIssue(steps, what, remedy, severity="warning")
+
+
+def _routes(tree: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    routes = tree.get("routes")
+    return (
+        [(index, route) for index, route in enumerate(routes) if isinstance(route, dict)]
+        if isinstance(routes, list)
+        else []
+    )
+
+
+def _texts(tree: Mapping[str, Any], key: str) -> list[tuple[Steps, str]]:
+    found = ((("routes", index, key), route.get(key)) for index, route in _routes(tree))
+    return [(steps, text) for steps, text in found if isinstance(text, str)]
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

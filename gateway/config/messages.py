@@ -1,0 +1,120 @@
+"""What pydantic found, in a person's words. Pure; no sentence here shows a value of the file."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.config import model, values
+from gateway.config.issue import ConfigIssue, Steps, is_plain, is_secret
+from gateway.config.strict_model import StrictModel
+
+_TAGS = frozenset({"[key]", "[one]", "[several]"})  # pydantic's and the model's own, among the steps of an error
+_EMPTY = ("is empty", "write a value, or leave the key out")
+_QUOTES = ("is a number or a truth value where text is needed", "write it in quotes")
+
+# By pydantic's error type; `{…}` is filled from the error's context.
+_WORDS = {
+    "missing": ("is missing", "add it"),
+    "string_type": ("must be one text", "write a single value"),
+    "literal_error": ("is not a word known here", "write {expected}"),
+    "bool_type": ("must be true or false", "write true or false, without quotes"),
+    "int_type": ("must be a whole number", "write digits only, without quotes or unit"),
+    "float_type": ("must be a number", "write it like 0.2, without quotes or unit"),
+    "list_type": ("must be a list", "write it like [a, b], or one `- a` per line"),
+    "dict_type": ("must hold keys of its own", "write `key: value` lines under it"),
+    "model_type": ("must hold keys of its own", "write `key: value` lines under it"),
+    "greater_than_equal": ("is too small", "write {ge} or more"),
+    "less_than_equal": ("is too large", "write {le} or less"),
+    "too_short": ("has no entry", "write at least one"),
+    "string_too_short": ("is empty", "write it"),
+    "string_too_long": ("is too long", "write at most {max_length} characters"),
+}
+_PATTERNS = {
+    values.NAME_PATTERN: (
+        "is not a name",
+        "use up to 63 letters, digits, `.`, `_`, `-`, beginning with a letter or digit",
+    ),
+    values.PATH_PATTERN: ("does not begin with a slash", "write it like /orders/"),
+    values.VARIABLE_PATTERN: ("is not the name of an environment variable", "write it like ORDERS_SECRET"),
+    values.OCID_PATTERN: ("is not the OCID of a secret", "write it like ocid1.vaultsecret.oc1.phx.…, not the vault's"),
+    values.HOST_PATTERN: ("is not a host name", "write it like gw.example.com, without scheme or port"),
+    values.FIELD_PATTERN: ("is not the name of a header field", "write it like X-Source"),
+    values.VALUE_PATTERN: ("is not the value of a header field", "use printable ASCII, without a blank at either end"),
+    values.POINTER_PATTERN: ("is not a JSON pointer", "write it like /oicInstanceId or /data/0/id"),
+    values.TAG_PATTERN: ("is not the name of an element", "write it without prefix, like oicInstanceId"),
+    values.ORIGIN_PATTERN: ("is not an origin", "write it like https://app.example.com, without a path, or *"),
+}
+
+
+def config_issues(error: ValidationError) -> list[ConfigIssue]:
+    """One finding for each of pydantic's errors."""
+    return [_finding(detail) for detail in error.errors(include_url=False)]
+
+
+def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
+    """The remedy for a misspelt name: the nearest of the known ones, else `otherwise`."""
+    near = difflib.get_close_matches(name[:64], sorted(known), 1)
+    return f"did you mean `{near[0]}`?" if near else otherwise
+
+
+def _finding(detail: ErrorDetails) -> ConfigIssue:
+    steps = tuple(step for step in detail["loc"] if step not in _TAGS)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return _unknown_key(steps)
+    if kind == "missing":
+        return ConfigIssue(steps, *_WORDS[kind])
+    if detail["input"] is None:
+        return ConfigIssue(steps, *_EMPTY)
+    if kind == "string_type" and isinstance(detail["input"], int | float):
+        return ConfigIssue(steps, *_QUOTES)
+    return ConfigIssue(steps, *_sentence(kind, detail.get("ctx", {})))
+
+
+def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
+    if kind == "value_error":
+        what, _, remedy = str(context["error"]).partition("; ")
+        return what, remedy
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[context["pattern"]]
+    what, remedy = _WORDS.get(kind, ("is not valid", "see docs/configuration.md"))
+    return what, remedy.format(**context)
+
+
+def _unknown_key(steps: Steps) -> ConfigIssue:
+    parent, key = steps[:-1], str(steps[-1])
+    if is_secret(parent):
+        return ConfigIssue(
+            parent, "has a key other than `file`, `env` and `oci_vault`", "write {file: /path} or {env: NAME}"
+        )
+    known = _keys_at(parent)
+    if not is_plain(key):
+        return ConfigIssue(steps, "is not a known key", f"the keys here are {', '.join(known)}")
+    return ConfigIssue(
+        steps, "is not a known key", did_you_mean(key, known, otherwise=f"the keys here are {', '.join(known)}")
+    )
+
+
+def _keys_at(steps: Steps) -> list[str]:
+    part: type[StrictModel] | None = model.Config
+    is_entry = False
+    for step in steps:
+        if is_entry or isinstance(step, int):
+            is_entry = False
+            continue
+        annotation = _annotations(part)[str(step)] if part else None
+        part, is_entry = _part_of(annotation), get_origin(annotation) in {dict, list}
+    return sorted(_annotations(part)) if part else []
+
+
+def _annotations(part: type[StrictModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in part.model_fields.items()}
+
+
+def _part_of(annotation: Any) -> type[StrictModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, StrictModel):
+        return annotation
+    return next((part for part in map(_part_of, get_args(annotation)) if part), None)

@@ -1,0 +1,5 @@
+"""What a body is made of: charsets, content codings, media types, and text from outside that is read without raising.
+
+`media_type` reads Content-Type, `content_coding` takes codings off, `charsets` finds the charset of a text.
+`foreign_text` reads URLs, authorities and dates. Pure.
+"""

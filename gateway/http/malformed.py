@@ -1,0 +1,128 @@
+"""Pure: why the beginning of a request is not well-formed HTTP/1.1, in words that its sender can act on.
+
+Fields hold keys, and targets hold them too: a text names a place by line and column, and a field by its name where the
+name is well-formed. It never quotes a value, a target, or a line that is no field.
+"""
+
+import re
+from collections.abc import Iterator
+
+from gateway.http.fields import NAME
+
+LONGEST_NAME = 64  # characters of a field name that is quoted
+VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?", re.IGNORECASE)
+SPOKEN = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
+HTTP2_PREFACE = b"PRI * HTTP/2.0"
+# RFC 8446 §5.1: a record of type handshake, version 3.x. SSLv2: a length with its high bit set, then CLIENT-HELLO (1).
+TLS_HELLO = re.compile(rb"\x16(?:\x03|\Z)|[\x80-\xff].\x01[\x00\x03]", re.DOTALL)
+# The signature of version 2 begins with two empty lines, which are skipped before a request.
+PROXY_PREFACE = re.compile(rb"PROXY |(?:\r\n\r\n)?\x00\r\nQUIT\n")
+NO_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+NOT_ASCII = re.compile(rb"[\x80-\xff]")
+CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20: "a blank"}
+
+
+def explain_malformed_head(head: bytes) -> str:
+    """Gives the first fault of a head, or of the beginning of one, that `read_request` or `check_beginning` rejects."""
+    if TLS_HELLO.match(head) is not None:
+        return "a TLS handshake came, and this port speaks plain HTTP: use http:// in the caller's URL"
+    if PROXY_PREFACE.match(head) is not None:
+        return "a PROXY protocol header came, which this port does not read: switch it off at the balancer"
+    if head.startswith(HTTP2_PREFACE):
+        return "HTTP/2 came without negotiation, and this port speaks HTTP/1.1: switch HTTP/2 off in the caller"
+    lines = head.split(b"\r\n")
+    # A CR at the very end may be half of a line end: it is the fault only where there is no other.
+    lines[-1] = lines[-1].removesuffix(b"\r")
+    if fault := next(_request_line_faults(lines[0]), ""):
+        return f"the request line {fault}"
+    for number, line in enumerate(lines[1:], 1):
+        is_rest = number == len(lines) - 1 and not line
+        if fault := "" if is_rest else next(_field_faults(line, is_first=number == 1), ""):
+            return f"field line {number}{_name_of(line)} {fault}"
+    return "a line ends with a bare CR: lines end with CRLF"
+
+
+def _request_line_faults(line: bytes) -> Iterator[str]:
+    """What is wrong with it, the most telling first."""
+    if fault := _control_fault(line):
+        yield fault
+    if b"\t" in line:
+        yield f"has a tab at column {line.index(9) + 1}: single blanks stand between its parts"
+    if (found := NOT_ASCII.search(line)) is not None:
+        column = found.start() + 1
+        yield f"has a character that is not ASCII (byte 0x{ord(found[0]):02X}) at column {column}: percent-encode it"
+    method, *parts = line.split(b" ")
+    if not method:
+        yield "begins with a blank" if line else "is empty"
+    if NAME.fullmatch(method) is None:
+        yield "does not begin with a method, such as GET or POST"
+    if not parts:
+        yield "has a method and nothing else: METHOD TARGET HTTP/1.1 is needed"
+    elif not parts[-1]:
+        yield "ends with a blank"
+    else:
+        yield from _version_faults(parts[-1], targets=parts[:-1])
+        yield from _target_faults(parts[:-1], column=len(method) + 2)
+
+
+def _version_faults(version: bytes, *, targets: list[bytes]) -> Iterator[str]:
+    if VERSION.fullmatch(version) is None:
+        if not targets:
+            yield "has no version, as HTTP/0.9 had none: HTTP/1.1 must follow the target"
+        yield "does not end with the version HTTP/1.1"
+    elif version not in SPOKEN:
+        yield f"has the version {version.decode('ascii')}: only HTTP/1.1 and HTTP/1.0 are spoken here"
+
+
+def _target_faults(targets: list[bytes], *, column: int) -> Iterator[str]:
+    """`targets`: what stands between method and version, split at its blanks; `column` is where it begins."""
+    if not targets:
+        yield "has no target between method and version"
+    elif len(targets) > 1 and not targets[0]:
+        yield "has more than one blank behind the method"
+    elif len(targets) > 1 and not any(targets[1:]):
+        yield "has more than one blank before the version"
+    elif len(targets) > 1:
+        yield f"has a blank in its target, at column {column + len(targets[0])}: percent-encode it as %20"
+
+
+def _field_faults(line: bytes, *, is_first: bool) -> Iterator[str]:
+    if line[:1] in {b" ", b"\t"}:
+        folded = "" if is_first else ": it continues the line before, and folded lines are not allowed"
+        yield f"begins with a blank{folded}"
+    if fault := _control_fault(line):
+        yield fault
+    name, colon, _ = line.partition(b":")
+    if not colon:
+        yield "has no colon: it may be the rest of the value before it, such as base64 with line breaks"
+    if not name:
+        yield "has no name before its colon"
+    if name != name.rstrip(b" \t"):
+        yield "has a blank between its name and the colon"
+    if (found := NO_NAME.search(name)) is not None:
+        yield f"has {_character(ord(found[0]))} in its name, at column {found.start() + 1}"
+
+
+def _control_fault(line: bytes) -> str:
+    found = CONTROL.search(line)
+    if found is None:
+        return ""
+    where = f"has {_character(line[found.start()])} at column {found.start() + 1}"
+    return f"{where}: lines end with CRLF" if found[0] in b"\r\n" else where
+
+
+def _character(byte: int) -> str:
+    if byte in NAMES:
+        return NAMES[byte]
+    kind = "a control byte" if byte < 0x20 or byte == 0x7F else "a character"
+    return f"{kind} (0x{byte:02X})"
+
+
+def _name_of(line: bytes) -> str:
+    """The name of a field in brackets, where there is one that is well-formed."""
+    name, colon, _ = line.partition(b":")
+    name = name.rstrip(b" \t")
+    if not colon or len(name) > LONGEST_NAME or NAME.fullmatch(name) is None:
+        return ""
+    return f" ({name.decode('ascii')})"

@@ -1,0 +1,27 @@
+"""Dials upstreams: a `Connection` ready for its first exchange, or why there is none; no byte of a request was sent."""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from functools import partial
+
+from gateway.errors import Overloaded, UpstreamUnreachable
+from gateway.http.fields import FieldRules
+from gateway.http.upstream_connection import UpstreamConnection
+from gateway.network.dial import CannotConnect, Origin, connect
+
+
+async def dial(origin: Origin, on_lost: Callable[[UpstreamConnection], None], rules: FieldRules) -> UpstreamConnection:
+    """Opens a connection ready for its first exchange; `rules`: what becomes of each field of a response.
+
+    Raises UpstreamUnreachable with the step that failed, Overloaded where this process has no file descriptor left.
+    """
+    try:
+        return await connect(
+            origin, partial(UpstreamConnection, asyncio.get_running_loop(), rules=rules, on_lost=on_lost)
+        )
+    except CannotConnect as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            raise Overloaded(reason=f"{origin.name}: no file descriptor is free", retry_after=1) from cause
+        raise UpstreamUnreachable(reason=f"{origin.name}: {error}") from cause

@@ -1,0 +1,136 @@
+"""Pure: an error of ours as a reply: an RFC 9457 problem document, or a SOAP Fault for a caller that speaks SOAP.
+
+The texts are the error's own; the text of a cause is never in them.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from html import escape
+
+from gateway.content.media_type import read_media
+from gateway.errors import GatewayError
+from gateway.http.request_head import RequestHead
+
+SOAP_11 = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP_12 = "http://www.w3.org/2003/05/soap-envelope"
+
+FAULT_11 = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<soap:Envelope xmlns:soap="{space}"><soap:Body><soap:Fault><faultcode>soap:{side}</faultcode>'
+    "<faultstring>{detail}</faultstring><detail>{facts}</detail></soap:Fault></soap:Body></soap:Envelope>"
+)
+FAULT_12 = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<soap:Envelope xmlns:soap="{space}"><soap:Body><soap:Fault><soap:Code><soap:Value>soap:{side}</soap:Value>'
+    '</soap:Code><soap:Reason><soap:Text xml:lang="en">{detail}</soap:Text></soap:Reason>'
+    "<soap:Detail>{facts}</soap:Detail></soap:Fault></soap:Body></soap:Envelope>"
+)
+FACTS = (
+    '<problem xmlns="urn:oic-gateway:error"><code>{code}</code><status>{status}</status>'
+    "<requestId>{request_id}</requestId></problem>"
+)
+SOAP_11_WRAPPERS = frozenset({"", "multipart/related", "multipart/mixed"})
+SOAP_FIELDS = frozenset({b"soapaction", b"content-type"})
+REASONS = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    417: "Expectation Failed",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    508: "Loop Detected",
+}
+
+
+def soap_version(fields: Mapping[bytes, bytes], seen: str = "") -> str:
+    """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type (with attachments: by that of
+    the first part), 1.1 by SOAPAction; or as `seen` in its envelope. `fields` by lower-case name. SOAPAction beside the
+    media type of something else says nothing: some clients leave it on their REST calls.
+    """
+    if seen in {SOAP_11, SOAP_12}:
+        return seen
+    media = read_media(fields.get(b"content-type"))
+    if media.is_soap:
+        return SOAP_12
+    is_possible = media.is_xml or media.kind in SOAP_11_WRAPPERS
+    return SOAP_11 if b"soapaction" in fields and is_possible else ""
+
+
+def soap_expected(head: RequestHead | None) -> str:
+    """The SOAP that a trigger of SOAP is called in, before its envelope has been seen: 1.1 where the media type is that
+    of it, whatever SOAPAction says.
+    """
+    media = b"" if head is None else head.known_fields.get(b"content-type", b"")
+    return SOAP_11 if media.lower().startswith(b"text/xml") else ""
+
+
+def detect_soap(head: bytes) -> str:
+    """Gives the same for the beginning of a request whose head could not be read."""
+    fields: dict[bytes, bytes] = {}
+    for line in head.split(b"\n"):
+        name, colon, value = line.partition(b":")
+        name = name.strip().lower()
+        if colon and name in SOAP_FIELDS:
+            fields.setdefault(name, value.strip())
+    return soap_version(fields)
+
+
+def status_of(error: GatewayError, soap: str = "") -> int:
+    """Gives the status of the response that tells a caller of an error. A Fault goes out with 500 (SOAP 1.1 §6.2), in
+    SOAP 1.2 with 400 where the caller is to blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients read no Fault behind another
+    status.
+    """
+    if not soap:
+        return error.status
+    return 400 if soap == SOAP_12 and error.blame == "caller" else 500
+
+
+def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
+    """Gives the field lines (framing left out) and the body that tell a caller of an error; a 503 names a time. Where a
+    Fault has another status than the error, X-Gateway-Error has the error's as a parameter (RFC 9651 §3.1.2).
+    """
+    if soap:
+        media, body = _fault(error, request_id, soap)
+    else:
+        media, body = "application/problem+json", _document(error, request_id)
+    code = error.code if status_of(error, soap) == error.status else f"{error.code}; status={error.status}"
+    lines = [f"Content-Type: {media}", "Cache-Control: no-store", f"X-Gateway-Error: {code}"]
+    if error.allow:
+        lines.append(f"Allow: {', '.join(error.allow)}")
+    wait = 1.0 if error.retry_after is None and error.status == 503 else error.retry_after
+    if wait is not None:
+        lines.append(f"Retry-After: {max(1, math.ceil(wait))}")
+    return [line.encode() for line in lines], body
+
+
+def _document(error: GatewayError, request_id: str) -> bytes:
+    document = {
+        "type": f"urn:oic-gateway:error:{error.code}",
+        "title": error.meaning,
+        "status": error.status,
+        "detail": error.detail,
+        "remedy": error.remedy,
+        "code": error.code,
+        "blame": error.blame,
+        "request_id": request_id,
+    }
+    return json.dumps(document).encode()
+
+
+def _fault(error: GatewayError, request_id: str, space: str) -> tuple[str, bytes]:
+    facts = FACTS.format(code=error.code, status=error.status, request_id=escape(request_id))
+    is_callers = error.blame == "caller"
+    if space == SOAP_12:
+        side, media, fault = "Sender" if is_callers else "Receiver", "application/soap+xml", FAULT_12
+    else:
+        side, media, fault = "Client" if is_callers else "Server", "text/xml", FAULT_11
+    body = fault.format(space=space, side=side, detail=escape(error.detail), facts=facts)
+    return f"{media}; charset=utf-8", body.encode()

@@ -1,0 +1,126 @@
+"""The developer API: integrations and monitoring, on the design host only."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gateway.sandbox.access import Refusal
+from gateway.sandbox.request import IncomingRequest
+from gateway.sandbox.responses import Fields, SandboxResponse, json_reply
+from gateway.sandbox.runs import Run, Runs
+
+_PREFIX = "/ic/api/integration/v1/"
+_HOME = "/ic/integration/home/faces/link?integration="
+_VERSION = "01.00.0000"
+_ID = re.compile(r"(?P<code>[^/|%]+)%7C(?P<version>[^/]+)", re.IGNORECASE)
+_CODE_WISH = re.compile(r"code:'([^']*)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The origins that go into links, as `https://acme.integration.us-phoenix-1.ocp.oraclecloud.com:443`."""
+
+    runtime: str
+    design: str
+
+
+class DeveloperApi:
+    """Lists the integrations and the runs of `runs`; `paths` are those of the triggers, by code."""
+
+    def __init__(self, paths: Mapping[str, str], runs: Runs) -> None:
+        self._triggers = paths
+        self._runs = runs
+        self._paths: dict[str, Callable[[str, IncomingRequest, Hosts], SandboxResponse]] = {
+            _PREFIX + "integrations": self._integrations,
+            _PREFIX + "monitoring/instances": self._instances,
+        }
+
+    def is_mine(self, path: str) -> bool:
+        """Whether the path belongs to the developer API."""
+        return any(_is_below(prefix, path) for prefix in self._paths)
+
+    def answer(self, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+        """Answers a request whose bearer is good; `integrationInstance` is required [C], `limit` and `offset` work."""
+        if arrival.method not in {"GET", "HEAD"}:
+            return _error(405, "MethodNotAllowed", "The method is not allowed.", [("Allow", "GET, HEAD")])
+        if not arrival.query.get("integrationInstance"):
+            return _error(400, "InvalidParameter", "The parameter integrationInstance is required.")
+        prefix = next(prefix for prefix in self._paths if _is_below(prefix, arrival.path))
+        return self._paths[prefix](arrival.path.removeprefix(prefix).strip("/"), arrival, hosts)
+
+    def _integrations(self, rest: str, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+        if not rest:
+            return _page([self._integration(code, hosts) for code in self._triggers], arrival, hosts)
+        match = _ID.fullmatch(rest)
+        if match is None or match["code"] not in self._triggers or match["version"] != _VERSION:
+            return _missing()
+        return json_reply(200, self._integration(match["code"], hosts))
+
+    def _instances(self, rest: str, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+        if rest:
+            run = self._runs.find(rest)
+            return _missing() if run is None else json_reply(200, _instance(run, hosts))
+        wish = _CODE_WISH.search(arrival.query.get("q", ""))
+        return _page([_instance(run, hosts) for run in self._runs.latest(wish[1] if wish else None)], arrival, hosts)
+
+    def _integration(self, code: str, hosts: Hosts) -> dict[str, Any]:
+        name = f"{hosts.design}{_PREFIX}integrations/{code}%7C{_VERSION}"
+        links = [{"rel": "self", "href": name}, {"rel": "canonical", "href": name}]
+        return {
+            "id": f"{code}|{_VERSION}",
+            "code": code,
+            "version": _VERSION,
+            "status": "ACTIVATED",
+            "endPointURI": f"{hosts.runtime}{self._triggers[code]}",
+            "redirect-url": f"{hosts.design}{_HOME}{code}",
+            "links": links,
+        }
+
+
+def unauthenticated(refusal: Refusal) -> SandboxResponse:
+    """The 401 of the developer API, as the real one writes it [C]; its 403 [U]."""
+    if refusal.status == 403:
+        return _error(403, "NotAuthorized", "The user is not authorized to perform this operation.")
+    words = "The required information to complete authentication was not provided."
+    return _error(401, "NotAuthenticated", words, [("WWW-Authenticate", refusal.challenge)])
+
+
+def _is_below(prefix: str, path: str) -> bool:
+    return path == prefix or path.startswith(prefix + "/")
+
+
+def _error(status: int, code: str, message: str, headers: Fields | None = None) -> SandboxResponse:
+    return json_reply(status, {"code": code, "message": message}, headers)
+
+
+def _missing() -> SandboxResponse:
+    return _error(404, "NotFound", "The resource was not found.")
+
+
+def _page(items: list[dict[str, Any]], arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+    first, most = (_count(arrival.query.get(name, "")) for name in ("offset", "limit"))
+    end = len(items) if most is None else (first or 0) + most
+    content = {
+        "items": items[first or 0 : end],
+        "totalResults": len(items),
+        "hasMore": end < len(items),
+        "links": [{"rel": "self", "href": hosts.design + arrival.path}],
+    }
+    return json_reply(200, content)
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _instance(run: Run, hosts: Hosts) -> dict[str, Any]:
+    return {
+        "links": [{"rel": "self", "href": f"{hosts.design}{_PREFIX}monitoring/instances/{run.instance_id}"}],
+        "instanceId": run.instance_id,
+        "integrationId": run.code,
+        "integrationVersion": _VERSION,
+        "status": "COMPLETED" if run.status < 400 else "FAILED",
+        "creationDate": datetime.fromtimestamp(run.began, UTC).isoformat(timespec="milliseconds"),
+    }

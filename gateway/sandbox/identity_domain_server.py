@@ -1,0 +1,301 @@
+"""The identity domain: token, authorization and revocation endpoints, discovery document and signing keys."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from gateway.sandbox.access_tokens import ISSUER, make_claims, write_lifetime
+from gateway.sandbox.assertion_check import Assertions
+from gateway.sandbox.client_check import ClientCredentials, authenticated, presented
+from gateway.sandbox.clients import RegisteredClient, User
+from gateway.sandbox.granting import Allowed, Grants
+from gateway.sandbox.journal import Journal, TokenCall
+from gateway.sandbox.oauth_errors import Refused, invalid_client
+from gateway.sandbox.request import IncomingRequest, TooLarge
+from gateway.sandbox.responses import Fields, Hangup, SandboxResponse, json_reply
+from gateway.sandbox.scope_check import AUDIENCE, TRIGGER, Granted, InvalidScope, judge_scope
+from gateway.sandbox.sign_in_sessions import Sessions
+from gateway.sandbox.signing_key import SigningKey
+from gateway.sandbox.switches import Switches
+from gateway.sandbox.token_limits import TokenRateLimit
+
+TOKEN_PATH = "/oauth2/v1/token"
+AUTHORIZE_PATH = "/oauth2/v1/authorize"
+REVOKE_PATH = "/oauth2/v1/revoke"
+
+_REPEATABLE = frozenset({"resource"})  # RFC 8707 section 2
+_CLIENT_AUTH = ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"]
+_SECRET_PARAMETERS = frozenset(
+    {"client_secret", "client_assertion", "assertion", "password", "refresh_token", "code", "code_verifier", "token"}
+)
+_NO_STORE: Fields = [("Cache-Control", "no-store"), ("Pragma", "no-cache")]
+_UNAVAILABLE = b'{"error":"server_error","error_description":"The service is not available"}'
+_JSON: Fields = [("Content-Type", "application/json")]
+
+# Replies that a gateway must survive: switch → status, header fields, body.
+_FAULTS: dict[str, tuple[int, Fields, bytes]] = {
+    "empty": (200, _JSON, b""),
+    "html": (200, [("Content-Type", "text/html")], b"<!DOCTYPE html><title>Sign in</title><p>Please sign in."),
+    "truncated": (200, _JSON, b'{"access_token":"eyJ4NXQjUzI1NiI6'),
+    "no-token": (200, _JSON, b'{"token_type":"Bearer","expires_in":3600}'),
+    "token-type": (200, _JSON, b'{"access_token":"proof-of-possession","token_type":"DPoP","expires_in":3600}'),
+    "redirect": (302, [("Location", "/ui/v1/signin")], b""),
+    "400": (400, _JSON, b'{"error":"invalid_request","error_description":"The request is not valid"}'),
+    "429": (429, _JSON, b'{"error":"too_many_requests","error_description":"Too many requests"}'),
+    "500": (500, _JSON, _UNAVAILABLE),
+    "503": (503, [("Content-Type", "text/html")], b"<html><h1>Service Unavailable</h1></html>"),
+    **{
+        code: (400, _JSON, f'{{"error":"{code}","error_description":"The request is refused"}}'.encode())
+        for code in ("unsupported_grant_type", "invalid_target", "access_denied")
+    },
+}
+
+
+class IdentityDomain:
+    """Knows the clients, issues and remembers tokens."""
+
+    def __init__(
+        self,
+        clients: dict[str, RegisteredClient],
+        switches: Switches,
+        *,
+        users: Mapping[str, User],
+        key: SigningKey,
+        now: Callable[[], float],
+    ) -> None:
+        self.clients = clients
+        self.signins = Sessions(switches, now=now)
+        self.token_requests: Journal[TokenCall] = Journal()
+        self.origin = ""
+        self._switches = switches
+        self._key = key
+        self._now = now
+        self._users = users
+        self._assertions = Assertions(switches, now=now)
+        self._grants = Grants(users, switches, assertions=self._assertions, signins=self.signins)
+        self._budget = TokenRateLimit()
+        self._live: set[str] = set()
+        self._paths: dict[str, Callable[[IncomingRequest], Awaitable[SandboxResponse]]] = {
+            TOKEN_PATH: self._token,
+            AUTHORIZE_PATH: self._authorize,
+            REVOKE_PATH: self._revoke,
+            "/.well-known/openid-configuration": self._discovery,
+            "/admin/v1/SigningCert/jwk": self._jwks,
+        }
+
+    def is_mine(self, path: str) -> bool:
+        """Whether the path belongs to the identity domain."""
+        return path in self._paths
+
+    async def answer(self, arrival: IncomingRequest) -> SandboxResponse:
+        """Answers one request; raises Hangup when the connection is to be closed in place of an answer."""
+        reply = await self._paths[arrival.path](arrival)
+        reply.headers.append(("X-ORACLE-DMS-ECID", f"{secrets.token_hex(16)},0:1"))
+        return reply
+
+    def verify(self, token: str) -> Mapping[str, Any] | None:
+        """The claims of a token that this domain issued and has not revoked, else None. Expiry is not judged."""
+        claims = self._key.verify(token)
+        return claims if claims is not None and claims.get("jti") in self._live else None
+
+    def mint(
+        self,
+        client_id: str,
+        *,
+        audience: str | list[str] = AUDIENCE,
+        scope: str = TRIGGER,
+        lifetime: int | None = None,
+        user: str = "",
+    ) -> str:
+        """Issues a token without anybody asking; `lifetime` in seconds, by default the switch."""
+        seconds = self._switches.token_lifetime if lifetime is None else lifetime
+        claims = make_claims(client_id, audience, scope=scope, issued=self._now(), lifetime=seconds, user=user)
+        self._live.add(claims["jti"])
+        return self._key.sign(claims)
+
+    def revoke_all(self) -> None:
+        """Refuses every token issued so far from now on."""
+        self._live.clear()
+
+    async def _token(self, arrival: IncomingRequest) -> SandboxResponse:
+        if arrival.method != "POST":
+            return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
+        entry = TokenCall(at=self._now())
+        try:
+            form = await _form(arrival)
+            shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
+        except Refused as refused:
+            self.token_requests.add(entry)
+            return _refusal(refused, entry)
+        entry.client_id, entry.client_auth = shown.client_id, shown.how
+        entry.form = {name: value for name, value in form.items() if name not in _SECRET_PARAMETERS}
+        self.token_requests.add(entry)
+        await self._wait()
+        reply = self._faulty(entry.at) or self._issue(shown, form, entry)
+        entry.status = reply.status
+        return reply
+
+    async def _wait(self) -> None:
+        gate = self._switches.token_gate
+        if gate is not None:
+            await gate.wait()
+        if self._switches.token_delay:
+            await asyncio.sleep(self._switches.token_delay)
+
+    def _faulty(self, arrived: float) -> SandboxResponse | None:
+        switches = self._switches
+        kind: str = switches.token_fault
+        if kind in {"outage", "reset"}:
+            raise Hangup(is_reset=kind == "reset")
+        if not self._budget.admits(
+            arrived, per_second=switches.token_budget_per_second, per_minute=switches.token_budget_per_minute
+        ):
+            kind = "429"
+        if not kind:
+            return None
+        status, headers, body = _FAULTS[kind]
+        retry_after = [("Retry-After", switches.token_retry_after)] if switches.token_retry_after else []
+        return SandboxResponse(status, [*headers, *(retry_after if status in {429, 503} else [])], body)
+
+    def _issue(self, shown: ClientCredentials, form: Mapping[str, str], entry: TokenCall) -> SandboxResponse:
+        try:
+            client = self._authenticated(shown)
+            allowed = self._grants.judge(form, shown, client)
+            granted = judge_scope(allowed.scope, client.scopes)
+        except InvalidScope as refused:
+            return _refusal(Refused("invalid_scope", str(refused)), entry)
+        except Refused as refused:
+            return _refusal(refused, entry)
+        answers = self._answers(shown.client_id, granted, allowed.user)
+        refresh = self._refresh(shown.client_id, allowed)
+        content = {"tokenResponses": answers} if granted.is_multiple else answers[0]
+        return json_reply(200, content | refresh, _NO_STORE)
+
+    def _authenticated(self, shown: ClientCredentials) -> RegisteredClient:
+        if self._switches.application == "inactive":
+            raise invalid_client()
+        return authenticated(shown, self.clients, verified=self._assertions.of_client)
+
+    def _refresh(self, client_id: str, allowed: Allowed) -> dict[str, Any]:
+        if allowed.family is None:
+            return {}
+        token = self.signins.refresh_token(client_id, allowed.user, allowed.scope, family=allowed.family)
+        return {"refresh_token": token}
+
+    def _answers(self, client_id: str, granted: Granted, user: str) -> list[dict[str, Any]]:
+        lifetime = min(self._switches.token_lifetime, granted.expiry or self._switches.token_lifetime)
+        # One token per resource in a multi-resource reply; a bare permission gives one token for all audiences.
+        groups: list[tuple[tuple[str, ...], tuple[str, ...]]]
+        if granted.is_multiple:
+            groups = [((audience,), permissions) for audience, permissions in granted.resources.items()]
+        else:
+            groups = [(tuple(granted.resources), next(iter(granted.resources.values())))]
+        return [
+            self._one(client_id, audiences, scope=" ".join(permissions), lifetime=lifetime, user=user)
+            for audiences, permissions in groups
+        ]
+
+    def _one(
+        self, client_id: str, audiences: tuple[str, ...], *, scope: str, lifetime: int, user: str
+    ) -> dict[str, Any]:
+        is_list = self._switches.audience_as_list or len(audiences) > 1
+        audience = self._switches.token_audience or (list(audiences) if is_list else audiences[0])
+        client_id = self._switches.token_client or client_id
+        token = self.mint(client_id, audience=audience, scope=scope, lifetime=lifetime, user=user)
+        return {
+            "access_token": token,
+            "token_type": "Bearer",
+            **write_lifetime(lifetime, self._switches.expires_in),
+        }
+
+    async def _authorize(self, arrival: IncomingRequest) -> SandboxResponse:
+        """RFC 6749 section 4.1.1. The person who signs in is the one of the switch; no page is shown."""
+        asked = arrival.query
+        client = self.clients.get(asked.get("client_id", ""))
+        redirect_uri = asked.get("redirect_uri", "")
+        is_active = client is not None and client.active and self._switches.application == "active"
+        if client is None or not is_active or not client.takes_back(redirect_uri):
+            # Section 4.1.2.1: never redirected to where nobody has vouched for.
+            return json_reply(400, {"error": "invalid_request", "error_description": "Unknown client or redirect URI"})
+        try:
+            outcome = {"code": self._agreed(asked, client)}
+        except InvalidScope as refused:
+            outcome = {"error": "invalid_scope", "error_description": str(refused)}
+        except Refused as refused:
+            outcome = {"error": refused.error, "error_description": refused.description}
+        state = {"state": asked["state"]} if "state" in asked else {}
+        separator = "&" if "?" in redirect_uri else "?"
+        return SandboxResponse(
+            302, [("Location", f"{redirect_uri}{separator}{urlencode(outcome | state)}"), *_NO_STORE]
+        )
+
+    def _agreed(self, asked: Mapping[str, str], client: RegisteredClient) -> str:
+        if asked.get("response_type") != "code":
+            raise Refused("unsupported_response_type", "The response type is not supported")
+        self._grants.need_ticked("authorization_code", client)
+        challenge = asked.get("code_challenge", "")
+        if (challenge and asked.get("code_challenge_method") != "S256") or (client.is_public and not challenge):
+            raise Refused("invalid_request", "A code challenge of S256 is needed")
+        scope, user = asked.get("scope", ""), self._switches.signed_in
+        judge_scope(scope, client.scopes)
+        if user not in self._users:
+            raise Refused("access_denied", "The user did not sign in")
+        uri = asked["redirect_uri"]
+        return self.signins.code(asked["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
+
+    async def _revoke(self, arrival: IncomingRequest) -> SandboxResponse:
+        """RFC 7009: whatever the token was, the answer is 200 to a client that proves who it is."""
+        if arrival.method != "POST":
+            return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
+        entry = TokenCall(at=self._now())
+        try:
+            form = await _form(arrival)
+            shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
+            self._authenticated(shown)
+        except Refused as refused:
+            return _refusal(refused, entry)
+        self.signins.revoke(form.get("token", ""), shown.client_id)
+        return SandboxResponse(200, [*_NO_STORE])
+
+    async def _discovery(self, _arrival: IncomingRequest) -> SandboxResponse:
+        return json_reply(
+            200,
+            {
+                "issuer": ISSUER,
+                "authorization_endpoint": self.origin + AUTHORIZE_PATH,
+                "token_endpoint": self.origin + TOKEN_PATH,
+                "revocation_endpoint": self.origin + REVOKE_PATH,
+                "jwks_uri": self.origin + "/admin/v1/SigningCert/jwk",
+                "grant_types_supported": self._grants.names(),
+                "token_endpoint_auth_methods_supported": _CLIENT_AUTH,
+                "code_challenge_methods_supported": ["S256"],
+            },
+        )
+
+    async def _jwks(self, _arrival: IncomingRequest) -> SandboxResponse:
+        if not self._switches.jwks_open:
+            return json_reply(401, {"status": "401", "detail": "You are not authorized to access the resource."})
+        return json_reply(200, self._key.jwks())
+
+
+async def _form(arrival: IncomingRequest) -> dict[str, str]:
+    media_type = arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        raise Refused("invalid_request", "The body must be form-urlencoded")
+    try:
+        pairs = parse_qsl((await arrival.read(1 << 16)).decode())
+    except (TooLarge, UnicodeDecodeError) as cause:
+        raise Refused("invalid_request", "The body is not readable") from cause
+    names = [name for name, _ in pairs if name not in _REPEATABLE]
+    if len(set(names)) != len(names):  # RFC 6749 section 3.2
+        raise Refused("invalid_request", "A parameter was sent more than once")
+    return dict(pairs)
+
+
+def _refusal(refused: Refused, entry: TokenCall) -> SandboxResponse:
+    entry.status = refused.status
+    challenge = [("WWW-Authenticate", 'Basic realm="idcs"')] if refused.status == 401 else []
+    content = {"error": refused.error, "error_description": refused.description}
+    return json_reply(refused.status, content, [*_NO_STORE, *challenge])

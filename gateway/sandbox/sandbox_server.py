@@ -1,0 +1,300 @@
+"""The sandbox itself: one listener on loopback that serves the identity domain and the OIC instance."""
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import formatdate
+from types import TracebackType
+from typing import Self
+
+from aiohttp import HttpVersion11, web
+
+from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, RegisteredClient, User, default_clients, default_users
+from gateway.sandbox.identity_domain_server import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, IdentityDomain
+from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
+from gateway.sandbox.journal import Call, Journal, TokenCall
+from gateway.sandbox.refusing_proxy import SandboxEgressProxy
+from gateway.sandbox.request import IncomingRequest
+from gateway.sandbox.responses import Hangup, SandboxResponse, not_found
+from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
+from gateway.sandbox.signing_key import shared_key
+from gateway.sandbox.switches import Switches
+
+_HAS_TYPE = web.ResponseKey("has_type", bool)
+_SHUTDOWN_SECONDS = 0.2  # a request held by a gate must not hold the end of a test
+
+
+class Sandbox:
+    """An identity domain and an OIC instance on one port: `async with Sandbox() as sandbox`.
+
+    `clients` and `users` are known beside the default ones, or in their place under the same name, and may be changed
+    at any time; `now` gives Unix seconds; with `ssl_context` it speaks TLS, and takes client certificates where that
+    context asks for them; by the switch `certificate` it speaks TLS too. `scope` and `api_scope` are the two scopes of
+    the instance, `other_scope` is that of another instance, whose token this one refuses; `token_requests` and `calls`
+    tell what arrived.
+    """
+
+    def __init__(
+        self,
+        *,
+        switches: Switches | None = None,
+        clients: Mapping[str, RegisteredClient] | None = None,
+        users: Mapping[str, User] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        now: Callable[[], float] = time.time,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.switches = switches or Switches()
+        self.clients: dict[str, RegisteredClient] = {**default_clients(), **(clients or {})}
+        self.users: dict[str, User] = {**default_users(), **(users or {})}
+        self.scope = AUDIENCE + TRIGGER
+        self.api_scope = AUDIENCE + API
+        self.other_scope = OTHER_AUDIENCE + TRIGGER
+        self._address = (host, port)
+        self._clock = now
+        self._ssl_context = ssl_context
+        clock, key = self._now, shared_key()
+        self._identity = IdentityDomain(self.clients, self.switches, users=self.users, key=key, now=clock)
+        self._instance = Instance(self.clients, self.switches, verify=self._identity.verify, now=clock)
+        self._runner: web.AppRunner | None = None
+        self._egress: SandboxEgressProxy | None = None
+        self.ca = ""
+        """The authority of its certificate in PEM, as far as the switch `certificate` tells it."""
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as `http://127.0.0.1:8181`."""
+        return self._instance.origin
+
+    @property
+    def design_origin(self) -> str:
+        """The origin of the design host, where the developer API lives."""
+        return self._instance.design_origin()
+
+    @property
+    def token_url(self) -> str:
+        """The URL of the token endpoint."""
+        return self.origin + TOKEN_PATH
+
+    @property
+    def authorize_url(self) -> str:
+        """The URL of the authorization endpoint."""
+        return self.origin + AUTHORIZE_PATH
+
+    @property
+    def revoke_url(self) -> str:
+        """The URL of the revocation endpoint."""
+        return self.origin + REVOKE_PATH
+
+    @property
+    def egress_url(self) -> str:
+        """The URL of the egress proxy of the switch `egress_proxy`; empty where there is none."""
+        return self._egress.url if self._egress is not None else ""
+
+    @property
+    def client_id(self) -> str:
+        """The id of the default client."""
+        return DEFAULT_ID
+
+    @property
+    def client_secret(self) -> str:
+        """The present secret of the default client."""
+        return self.clients[DEFAULT_ID].secret
+
+    @property
+    def token_requests(self) -> Journal[TokenCall]:
+        """What the token endpoint received."""
+        return self._identity.token_requests
+
+    @property
+    def calls(self) -> Journal[Call]:
+        """What the OIC instance received."""
+        return self._instance.calls
+
+    def upstream(self, code: str, *, project: str = "") -> str:
+        """The base URL of a REST trigger, with a slash at its end."""
+        path = PROJECT_PATH if project else REST_PATH
+        return self.origin + path.format(code=code, project=project) + "/"
+
+    def soap_upstream(self, code: str = "HELLO") -> str:
+        """The URL of a SOAP trigger, with a slash at its end."""
+        return self.origin + SOAP_PATH.format(code=code) + "/"
+
+    def mint(
+        self,
+        client_id: str = DEFAULT_ID,
+        *,
+        audience: str | list[str] = AUDIENCE,
+        scope: str = TRIGGER,
+        lifetime: int | None = None,
+    ) -> str:
+        """A signed token without a token request; `lifetime` in seconds, by default the switch."""
+        return self._identity.mint(client_id, audience=audience, scope=scope, lifetime=lifetime)
+
+    def mint_refresh(self, client_id: str = DEFAULT_ID, *, user: str = DEFAULT_USER, scope: str = "") -> str:
+        """A refresh token without a sign-in; `scope` is by default that of the triggers."""
+        return self._identity.signins.refresh_token(client_id, user, scope or f"{self.scope} offline_access")
+
+    def revoke_signins(self) -> None:
+        """Has the identity domain refuse every code and refresh token given so far; access tokens stay good."""
+        self._identity.signins.revoke_all()
+
+    def rotate_secret(self, secret: str, *, client_id: str = DEFAULT_ID) -> None:
+        """Gives a client a new secret; the old one is refused from now on, its tokens stay good."""
+        self.clients[client_id] = replace(self.clients[client_id], secret=secret)
+
+    def revoke_all(self) -> None:
+        """Has the OIC instance refuse every token issued so far with 401."""
+        self._identity.revoke_all()
+
+    async def start(self) -> None:
+        """Listens. Raises OSError when the address cannot be had."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(_bare_head)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            auto_decompress=False,  # the flows see the bytes that were sent
+            max_line_size=1 << 16,
+            max_field_size=1 << 16,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        self._runner = runner
+        host, port = self._address
+        self._prepare_tls()
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=self._ssl_context).start()
+            await self._start_egress(host)
+        except OSError:
+            await self.stop()
+            raise
+        name = f"[{host}]" if ":" in host else host
+        scheme = "http" if self._ssl_context is None else "https"
+        self._instance.origin = self._identity.origin = f"{scheme}://{name}:{runner.addresses[0][1]}"
+        self._instance.token_url = self.token_url
+
+    async def stop(self) -> None:
+        """Closes the listeners and all connections."""
+        if self._egress is not None:
+            self._egress.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _prepare_tls(self) -> None:
+        if self.switches.certificate:
+            from gateway.sandbox.certificates import serving  # noqa: PLC0415 - few want one, and x509 is large
+
+            self._ssl_context, self.ca = serving(self.switches.certificate)
+
+    async def _start_egress(self, host: str) -> None:
+        if self.switches.egress_proxy:
+            self._egress = await SandboxEgressProxy(self.switches.egress_proxy).start(host)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _now(self) -> float:
+        return self._clock() + self.switches.clock_offset
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        date = ("Date", formatdate(self._now(), usegmt=True))
+        try:
+            reply = await self._answer(request)
+            reply.headers.insert(0, date)
+            return await _send(request, reply)
+        except Hangup as hangup:
+            return _hang_up(request, is_reset=hangup.is_reset)
+
+    async def _answer(self, request: web.Request) -> SandboxResponse:
+        target = request.raw_path
+        body = request.content.iter_any()
+        if not target.startswith("/ic/"):
+            shown = _certificate(request)
+            arrival = IncomingRequest(request.method, target, request.headers, request.raw_headers, aiter(body), shown)
+            return await self._identity.answer(arrival) if self._identity.is_mine(arrival.path) else not_found()
+        call = Call(self._now(), request.method, target, request.raw_headers)
+        self._instance.calls.add(call)
+        arrival = IncomingRequest(request.method, target, request.headers, request.raw_headers, call.watch(aiter(body)))
+        reply = await self._instance.answer(arrival, call)
+        call.status = reply.status
+        return reply
+
+
+def _certificate(request: web.Request) -> bytes:
+    tls = request.transport and request.transport.get_extra_info("ssl_object")
+    return (tls.getpeercert(binary_form=True) or b"") if tls else b""
+
+
+async def _bare_head(_request: web.Request, response: web.StreamResponse) -> None:
+    # aiohttp adds both by itself; the head of a real OIC reply has neither unless the flow wrote it.
+    response.headers.pop("Server", None)
+    if not response.get(_HAS_TYPE):
+        response.headers.pop("Content-Type", None)
+
+
+async def _send(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
+    if isinstance(reply.body, bytes):
+        whole = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+        whole[_HAS_TYPE] = _has_type(reply)
+        return whole
+    if reply.ends_by_close:
+        return await _send_until_close(request, reply)
+    is_chunked = reply.length is None and request.version >= HttpVersion11
+    framing = [("Transfer-Encoding", "chunked")] if is_chunked else []
+    response = web.StreamResponse(status=reply.status, headers=[reply.headers[0], *framing, *reply.headers[1:]])
+    response[_HAS_TYPE] = _has_type(reply)
+    response.content_length = reply.length
+    if is_chunked:
+        response.enable_chunked_encoding()
+    await response.prepare(request)
+    if request.method != "HEAD":  # aiohttp would write the body of a stream even then
+        await _pour(reply.body, response)
+    await response.write_eof()
+    return response
+
+
+async def _pour(body: AsyncIterator[bytes], response: web.StreamResponse) -> None:
+    async for piece in body:
+        if piece:
+            await response.write(piece)
+
+
+def _has_type(reply: SandboxResponse) -> bool:
+    return any(name == "Content-Type" for name, _ in reply.headers)
+
+
+async def _send_until_close(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
+    transport = request.transport
+    if transport is not None and not isinstance(reply.body, bytes):
+        fields = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
+        transport.write(f"HTTP/1.1 {reply.status} OK\r\n{fields}\r\n".encode())
+        async for piece in reply.body:
+            transport.write(piece)
+    return _hang_up(request, is_reset=False)
+
+
+def _hang_up(request: web.Request, *, is_reset: bool) -> web.StreamResponse:
+    """Closes the connection. aiohttp wants a response all the same; on a closed connection it is never written."""
+    transport = request.transport
+    if transport is not None:
+        raw = transport.get_extra_info("socket")
+        if is_reset and raw is not None:
+            with suppress(OSError):
+                # Lingering for no time makes the close a reset.
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        transport.close()
+    return web.Response()

@@ -1,0 +1,99 @@
+"""Sign-ins: authorization codes (RFC 6749 section 4.1, PKCE of RFC 7636) and the refresh tokens that come of them."""
+
+import base64
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from gateway.sandbox.oauth_errors import invalid_grant
+from gateway.sandbox.switches import Switches
+
+_CODE_SECONDS = 180  # three minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a person agreed to: for which client, as whom, for which scope; `until` in Unix seconds.
+
+    All that comes of one sign-in has its `family`. `used_at`: when the code or token was first given back.
+    """
+
+    client_id: str
+    user: str
+    scope: str
+    until: float
+    family: str
+    redirect_uri: str = ""
+    challenge: str = field(default="", repr=False)
+    used_at: float | None = None
+
+
+class Sessions:
+    """Remembers codes and refresh tokens."""
+
+    def __init__(self, switches: Switches, *, now: Callable[[], float]) -> None:
+        self._switches = switches
+        self._now = now
+        self._codes: dict[str, Session] = {}
+        self._tokens: dict[str, Session] = {}
+
+    def code(self, client_id: str, user: str, scope: str, *, redirect_uri: str, challenge: str) -> str:
+        """A new authorization code."""
+        value = secrets.token_urlsafe(24)
+        until = self._now() + _CODE_SECONDS
+        self._codes[value] = Session(client_id, user, scope, until, value, redirect_uri, challenge)
+        return value
+
+    def exchanged(self, code: str, client_id: str, *, redirect_uri: str, verifier: str) -> Session:
+        """The sign-in of a code, which then is used up; raises Refused (`invalid_grant`)."""
+        found = self._codes.get(code)
+        if found is None or found.client_id != client_id or found.until <= self._now():
+            raise invalid_grant("The authorization code is not valid")
+        if found.used_at is not None:  # RFC 6749 section 4.1.2: someone has stolen it, or will
+            self._forget(found.family)
+            raise invalid_grant("The authorization code is not valid")
+        if found.redirect_uri != redirect_uri or found.challenge != (_challenge(verifier) if verifier else ""):
+            raise invalid_grant("The redirect URI or the code verifier is not that of the authorization request")
+        self._codes[code] = replace(found, used_at=self._now())
+        return found
+
+    def refresh_token(self, client_id: str, user: str, scope: str, *, family: str = "") -> str:
+        """A new refresh token; of a family of its own, unless it comes of a sign-in."""
+        value = secrets.token_urlsafe(32)
+        until = self._now() + self._switches.refresh_lifetime
+        self._tokens[value] = Session(client_id, user, scope, until, family or value)
+        return value
+
+    def refreshed(self, token: str, client_id: str) -> Session:
+        """The sign-in of a refresh token; with rotation it is used up. Raises Refused (`invalid_grant`).
+
+        A token that was used up already ends its whole family: so do some servers, where two refresh at once.
+        """
+        found = self._tokens.get(token)
+        if found is None or found.client_id != client_id or found.until <= self._now():
+            raise invalid_grant("The refresh token is not valid")
+        if found.used_at is not None and self._now() >= found.used_at + self._switches.refresh_grace:
+            self._forget(found.family)
+            raise invalid_grant("The refresh token was used before")
+        if self._switches.rotate_refresh_tokens and found.used_at is None:
+            self._tokens[token] = replace(found, used_at=self._now())
+        return found
+
+    def revoke(self, token: str, client_id: str) -> None:
+        """Ends the family of a refresh token of that client; of any other token nothing (RFC 7009 section 2.2)."""
+        found = self._tokens.get(token)
+        if found is not None and found.client_id == client_id:
+            self._forget(found.family)
+
+    def revoke_all(self) -> None:
+        """Ends all sign-ins."""
+        self._codes.clear()
+        self._tokens.clear()
+
+    def _forget(self, family: str) -> None:
+        self._tokens = {token: signin for token, signin in self._tokens.items() if signin.family != family}
+
+
+def _challenge(verifier: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()

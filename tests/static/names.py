@@ -1,0 +1,60 @@
+"""Check that names are unique and that each package names its modules; run as `python -m tests.static.names`.
+
+A class name is unique in `gateway/`, so that a search for it finds one thing. A module name is unique too, except the
+names below, which stand in a folder that makes them clear. The docstring of a package names each of its modules.
+"""
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2] / "gateway"
+REPEATED = {"__init__", "__main__", "file", "memory", "redis"}
+"""Names of modules that may stand in several packages."""
+
+
+def classes(root: Path) -> dict[str, list[str]]:
+    """Return for each class name the places (`file:line`) that define it."""
+    places = defaultdict(list)
+    for file in sorted(root.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{file.relative_to(root.parent)}:{node.lineno}")
+    return places
+
+
+def modules(root: Path) -> dict[str, list[str]]:
+    """Return for each module name the files that have it."""
+    places = defaultdict(list)
+    for file in sorted(root.rglob("*.py")):
+        places[file.stem].append(str(file.relative_to(root.parent)))
+    return places
+
+
+def unnamed_modules(root: Path) -> Iterator[str]:
+    """Yield each module that the docstring of its package does not name in backquotes."""
+    for package in sorted(root.rglob("__init__.py")):
+        docstring = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+        words = set(docstring.replace("`", " ` ").replace(".", " . ").split())
+        for file in sorted(package.parent.glob("*.py")):
+            if not file.stem.startswith("__") and file.stem not in words:
+                yield f"{package.relative_to(root.parent)}: the docstring does not name `{file.stem}`"
+
+
+def problems(root: Path) -> list[str]:
+    """Return one line for each name that breaks a rule."""
+    found = [f"class {name} is defined twice: {', '.join(at)}" for name, at in classes(root).items() if len(at) > 1]
+    found += [
+        f"module {name} exists twice: {', '.join(at)}"
+        for name, at in modules(root).items()
+        if len(at) > 1 and name not in REPEATED
+    ]
+    return found + list(unnamed_modules(root))
+
+
+if __name__ == "__main__":
+    lines = problems(ROOT)
+    print(*lines, sep="\n", end="\n" if lines else "")  # noqa: T201 - the output of a command
+    sys.exit(bool(lines))
