@@ -41,7 +41,8 @@ class Edits:
         dropped = frozenset(_blurred(name.encode()) for name in names)
         methods = [value.upper() for name, value in fields if _blurred(name.encode()) in OVERRIDE_FIELDS]
         methods += [value.upper() for name, value in parameters if name.lower() == QUERY_PARAMETER]
-        return cls(fields, parameters, dropped, frozenset(name for name, _ in parameters), tuple(methods))
+        replaced = frozenset(name for name, _ in parameters)
+        return cls(fields, parameters, dropped, replaced, tuple(filter(str.strip, methods)))
 
     def lines(self, lines: list[bytes], facts: Facts) -> list[bytes]:
         """The field lines that go out in place of the caller's `lines`; what is set comes last."""
