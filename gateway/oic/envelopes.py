@@ -14,6 +14,7 @@ from gateway.oic.charsets import Text, Unreadable
 from gateway.oic.codings import SLICE, inflating
 from gateway.oic.mime import Root, is_any_xml, read_media
 from gateway.oic.security import TOKEN, TOO_LARGE, Astray, Envelope, NotMarkup
+from gateway.pieces import coalesce
 
 MOST = 512 * 1024
 """Bytes, as they come, that are looked at and held back at most; twice the header's limit, for UTF-16."""
@@ -94,8 +95,8 @@ class Screen:
         for what cannot be passed on.
         """
         if data:
-            self._held.append(data)
             self._size += len(data)
+            self._held = coalesce(self._held, [data], size=self._size)
         try:
             if not self._look(data, last=last):
                 return False
@@ -111,7 +112,7 @@ class Screen:
         for piece in self._parts(data):
             part = piece[: MOST - self._seen]
             self._seen += len(part)
-            self._plain.append(part)
+            self._plain = coalesce(self._plain, [part], size=self._seen)
             if self._reads(part, last=False):
                 return True
             if len(part) < len(piece):

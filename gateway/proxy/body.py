@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
+from gateway.pieces import coalesce
 from gateway.proxy.chunks import ChunkReader
 from gateway.proxy.connection import Connection
 from gateway.proxy.fields import Malformed
 
 AHEAD = 512 * 1024
 SHOWN = 64 * 1024  # bytes that are looked at in one go
-MANY = 64  # pieces, and bytes of an average one: more that are smaller are joined, since each weighs fifty bytes more
-SMALL = 512
 GRACE = 60.0
 """Seconds that may be spent waiting for any body, however slowly it comes."""
 
@@ -86,7 +85,7 @@ class CallerBody:
                 return b""
             self.arrived = self._framing.ended
         self._unread += sum(map(len, pieces))
-        self._pieces = _gathered(self._pieces, pieces, size=self._unread)
+        self._pieces = coalesce(self._pieces, pieces, size=self._unread)
         if self._unread > AHEAD and not self.arrived:
             self._flow(False)  # noqa: FBT003 - go or stop, in one word
         self._wake()
@@ -231,7 +230,7 @@ class CallerBody:
             self.is_whole = False
             self._kept.clear()
         elif self.is_whole:
-            self._kept = _gathered(self._kept, pieces, size=self.taken)
+            self._kept = coalesce(self._kept, pieces, size=self.taken)
         if is_too_large:
             raise BodyTooLarge
         return pieces
@@ -247,14 +246,6 @@ class CallerBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _gathered(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes]:
-    """All of them, of `size` bytes together or fewer than that: as few pieces as make little more than their bytes."""
-    if len(more) > 1:
-        more = [b"".join(more)]
-    pieces += more
-    return [b"".join(pieces)] if len(pieces) > MANY and size < len(pieces) * SMALL else pieces
 
 
 async def _shown(screening: Screening, data: bytes, *, last: bool) -> bytes | None:
