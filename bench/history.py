@@ -1,6 +1,6 @@
 """What the history costs: a note on the loop, a search among a million calls. `python bench/history.py`, two minutes.
 
-The figures of docs/operations.md ("Finding a run") come from here.
+The figures of docs/history.md come from here.
 """
 
 import asyncio

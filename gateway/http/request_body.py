@@ -1,7 +1,7 @@
 """The caller's body on its way to the upstream: streamed, counted, and kept while it is small enough to send twice.
 
 The caller's connection feeds it as bytes arrive; the walk takes what is there at once, or pumps. Who is ahead of the
-other waits: reading pauses while more than `AHEAD` bytes lie here.
+other waits: reading pauses while more than `READ_AHEAD` bytes lie here.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
@@ -16,14 +17,12 @@ from gateway.http.upstream_connection import UpstreamConnection
 
 READ_AHEAD = 512 * 1024
 INSPECTED_AT_ONCE = 64 * 1024  # bytes that are looked at in one go
-MANY = 64  # pieces, and bytes of an average one: more that are smaller are joined, since each weighs fifty bytes more
-SMALL = 512
 GRACE = 60.0
 """Seconds that may be spent waiting for any body, however slowly it comes."""
 
 
 class BodyInspector(Protocol):
-    """Looks at the beginning of a body before any of it goes out; wants no more of it than `AHEAD` bytes."""
+    """Looks at the beginning of a body before any of it goes out; wants no more of it than `READ_AHEAD` bytes."""
 
     output: list[bytes]
     """Stands for what was fed, once that is settled."""
@@ -98,7 +97,7 @@ class RequestBody:
                 return b""
             self.is_complete = self._framing.ended
         self._unread += sum(map(len, pieces))
-        self._pieces = _gathered(self._pieces, pieces, size=self._unread)
+        self._pieces = coalesce(self._pieces, pieces, size=self._unread)
         if self._unread > READ_AHEAD and not self.is_complete:
             self._flow(False)  # noqa: FBT003 - go or stop, in one word
         self._wake()
@@ -243,7 +242,7 @@ class RequestBody:
             self.is_whole = False
             self._replay_pieces.clear()
         elif self.is_whole:
-            self._replay_pieces = _gathered(self._replay_pieces, pieces, size=self.bytes_read)
+            self._replay_pieces = coalesce(self._replay_pieces, pieces, size=self.bytes_read)
         if is_too_large:
             raise BodyTooLarge
         return pieces
@@ -259,14 +258,6 @@ class RequestBody:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _gathered(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes]:
-    """All of them, of `size` bytes together or fewer than that: as few pieces as make little more than their bytes."""
-    if len(more) > 1:
-        more = [b"".join(more)]
-    pieces += more
-    return [b"".join(pieces)] if len(pieces) > MANY and size < len(pieces) * SMALL else pieces
 
 
 async def _inspect_parts(screening: BodyInspector, data: bytes, *, last: bool) -> bytes | None:

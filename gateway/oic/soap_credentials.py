@@ -12,6 +12,7 @@ from functools import lru_cache
 from gateway.content.charsets import TextDecoder, UnreadableText
 from gateway.content.content_coding import SLICE, inflating
 from gateway.content.media_type import MultipartRoot, is_any_xml, read_media
+from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest
 from gateway.oic.ws_security import TOKEN, TOO_LARGE, NotMarkup, NotSoap, WsSecurityScanner
 
@@ -94,8 +95,8 @@ class SoapCredentialFilter:
         for what cannot be passed on.
         """
         if data:
-            self._held.append(data)
             self._size += len(data)
+            self._held = coalesce(self._held, [data], size=self._size)
         try:
             if not self._look(data, last=last):
                 return False
@@ -111,7 +112,7 @@ class SoapCredentialFilter:
         for piece in self._parts(data):
             part = piece[: MOST - self._seen]
             self._seen += len(part)
-            self._plain.append(part)
+            self._plain = coalesce(self._plain, [part], size=self._seen)
             if self._reads(part, last=False):
                 return True
             if len(part) < len(piece):

@@ -33,13 +33,16 @@ _KNOWN = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split(
 
 def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Collection[bytes] = ()) -> dict[str, str]:
     """Return each method that the request names beside its own, in upper case, with the place that names it. Fields in
-    `removed` do not go out and do not count. Raises ValueError with the name of a field whose value is no method.
+    `removed` do not go out and do not count; an empty field names no method. Raises ValueError with the name of a field
+    whose value is no method.
     """
     found: dict[str, str] = {}
     for key, name in OVERRIDE_FIELDS.items():
         if key in noted and key not in removed:
             for word in noted[key].decode("latin-1").split(","):
                 method = word.strip(" \t")
+                if not method:  # names none: clients set the field always, and leave it empty (RFC 9110 §5.6.1.2)
+                    continue
                 if _METHOD.fullmatch(method) is None:
                     raise ValueError(name)
                 found.setdefault(method.upper(), f"`{name}`")

@@ -43,7 +43,8 @@ class RequestEdits:
         dropped = frozenset(_normalize_name(name.encode()) for name in names)
         methods = [value.upper() for name, value in fields if _normalize_name(name.encode()) in OVERRIDE_FIELDS]
         methods += [value.upper() for name, value in parameters if name.lower() == QUERY_PARAMETER]
-        return cls(fields, parameters, dropped, frozenset(name for name, _ in parameters), tuple(methods))
+        replaced = frozenset(name for name, _ in parameters)
+        return cls(fields, parameters, dropped, replaced, tuple(filter(str.strip, methods)))
 
     def edit_lines(self, lines: list[bytes], facts: TemplateValues) -> list[bytes]:
         """The field lines that go out in place of the caller's `lines`; what is set comes last."""

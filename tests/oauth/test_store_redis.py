@@ -18,7 +18,7 @@ from tests.system.scene import certificate
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
 RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
 ALL_RIGHTS = f"{RIGHTS} +getrange +pttl"
-"""As docs/operations.md asks for them."""
+"""As docs/token-store.md asks for them."""
 
 
 @pytest.fixture

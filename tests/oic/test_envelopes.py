@@ -1,6 +1,7 @@
 """A caller's UsernameToken is cut out of its SOAP message, however that is spelt; all else passes byte for byte."""
 
 import gzip
+import tracemalloc
 import zlib
 
 import pytest
@@ -579,6 +580,20 @@ def test_a_header_byte_by_byte_costs_no_square_of_its_length() -> None:
     data = message(f"<x a='{'y' * 200_000}'/>").encode()
     settled = [screen.feed(data[at : at + 1], last=at + 1 == len(data)) for at in range(len(data) - 40)]
     assert not any(settled[:200_000])
+
+
+@pytest.mark.parametrize("media", [XML, b"application/octet-stream"])
+def test_a_held_body_in_tiny_pieces_weighs_little_more_than_its_bytes(media: bytes) -> None:
+    data = message(f"<x a='{'y' * 60_000}").encode()
+    screen = SoapCredentialFilter(media, soap_action=True, is_soap_route=True)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(data), 2):
+            assert not screen.feed(data[at : at + 2], last=False)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert held < 6 * len(data)
 
 
 # With attachments -----------------------------------------------------------------------------------------------------

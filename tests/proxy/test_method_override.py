@@ -34,11 +34,18 @@ def test_each_of_several_fields_counts() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["", " ", "DE LETE", "DELETE;q=1", '"DELETE"', "GET,", ",", "\xe9", "X" * 65])
+@pytest.mark.parametrize("value", ["DE LETE", "DELETE;q=1", '"DELETE"', "GET, a b", "\xe9", "X" * 65])
 def test_a_value_that_is_no_method_is_refused(value: str) -> None:
     noted = {b"x-http-method-override": value.encode("latin-1")}
     with pytest.raises(ValueError, match="X-HTTP-Method-Override"):
         overriding_methods(noted, "/")
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_an_empty_field_names_no_method(name: str) -> None:
+    for value in ("", " ", "\t", ",", " , "):
+        assert overrides(f"{name}:{value}") == []
+    assert overrides(f"{name}:", f"{name}: DELETE", f"{name}: ,PUT,") == ["DELETE", "PUT"]
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,15 @@ async def test_the_error_names_the_field() -> None:
         assert b"`X-Method-Override`" in body
 
 
+@pytest.mark.parametrize("name", SPELLINGS)
+async def test_an_empty_field_changes_nothing(name: str) -> None:
+    async with scene(reply(502), route={"methods": ["GET"]}) as at:
+        assert (await at.gate.get("/orders/1", f"{name}:"))[0] == 200
+        assert len(at.upstream.requests) == 2
+        assert f"\r\n{name}:\r\n".encode() in at.upstream.requests[0].head
+        assert (await at.gate.get("/orders/1", f"{name}:", f"{name}: DELETE"))[0] == 405
+
+
 async def test_an_allowed_override_goes_on_as_it_came() -> None:
     async with scene(route={"methods": ["POST", "PATCH"]}) as at:
         assert (await at.gate.post(b"{}", "X-HTTP-Method-Override: PATCH"))[0] == 200
@@ -134,6 +150,13 @@ async def test_a_get_that_the_route_overrides_is_not_sent_twice() -> None:
     async with scene(reply(502), route={"query": {"set": {"_method": "delete"}}}) as at:
         assert (await at.gate.get())[0] == 502
         assert len(at.upstream.requests) == 1
+
+
+async def test_an_empty_field_that_the_route_sets_changes_nothing() -> None:
+    edits = {"headers": {"set": {"X-HTTP-Method-Override": ""}}, "query": {"set": {"_method": ""}}}
+    async with scene(reply(502), route=edits) as at:
+        assert (await at.gate.get())[0] == 200
+        assert len(at.upstream.requests) == 2
 
 
 async def test_a_field_that_the_route_removes_is_ignored() -> None:

@@ -1,6 +1,7 @@
 """Swagger and OpenAPI in the gateway's names: they lead to the gateway's routes."""
 
 import json
+import tracemalloc
 
 import pytest
 import yaml
@@ -43,6 +44,22 @@ def test_swagger_s_address_is_renamed_as_a_whole_in_any_order(
     kept["paths"] = {"/x": {"get": {"responses": {"200": {"description": f"at {GATE}/orders/x"}}}}}
     assert seen == kept
     assert list(seen) == order
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+def test_a_held_document_in_tiny_pieces_weighs_little_more_than_its_bytes(kind: str) -> None:
+    data = b'{"basePath": "/a", "b": "' + b"y" * 40_000
+    rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
+    passed = 0
+    tracemalloc.start()
+    try:
+        for at in range(0, len(data), 2):
+            passed += sum(len(piece) for step in rewriter.feed([data[at : at + 2]]) for piece in step)
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert passed < 10
+    assert held < 3 * len(data)
 
 
 @pytest.mark.parametrize("flow", [None, True])

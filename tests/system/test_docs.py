@@ -24,8 +24,10 @@ from gateway.observe.metrics import METRICS, PREFIX, MetricRow
 from gateway.observe.record import FIELDS
 from tests.fakes.process import ROOT, run
 
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+def page(name: str) -> str:
+    """The text of a page of the documentation."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 def rows(text: str) -> list[list[str]]:
@@ -65,25 +67,25 @@ def test_every_configuration_key_is_in_its_reference() -> None:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
 def test_every_error_is_told_as_the_code_knows_it(error: type[GatewayError]) -> None:
     expected = [f"`{error.code}`", str(error.status), error.blame, error.meaning, error.remedy]
-    assert expected in [[cell.strip("| ") for cell in row] for row in rows(OPERATIONS)]
+    assert expected in [[cell.strip("| ") for cell in row] for row in rows(page("errors.md"))]
 
 
 @pytest.mark.parametrize(("code", "mistake"), MISTAKES.items(), ids=MISTAKES)
 def test_every_mistake_is_told_as_the_code_knows_it(code: str, mistake: CatalogEntry) -> None:
-    table = OPERATIONS.partition("## The live check")[2].partition("\n## ")[0]
+    table = page("setup-mistakes.md")
     assert [[cell.strip("| ") for cell in row] for row in rows(table)].count([f"`{code}`", *mistake]) == 1
     assert len(rows(table)) == len(MISTAKES) + 2
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "reason"])
 def test_every_field_of_the_record_is_told(field: str) -> None:
-    table = OPERATIONS.partition("## The record")[2].partition("\n## ")[0]
+    table = page("logging.md").partition("## The record")[2].partition("\n## ")[0]
     assert cells(table, field)[1]
 
 
 @pytest.mark.parametrize(("name", "row"), METRICS.items(), ids=METRICS)
 def test_every_metric_is_told_with_its_kind_and_labels(name: str, row: MetricRow) -> None:
-    table = OPERATIONS.partition("## Metrics")[2]
+    table = page("metrics.md")
     _, kind, labels, help_text = cells(table, name)
     assert kind == row.kind
     assert tuple(re.findall(r"`(\w+)`", labels)) == row.labels
@@ -111,7 +113,7 @@ WORDS = {"workers"}
 
 
 def alerts() -> list[str]:
-    [rules] = re.findall(r"```yaml\n(groups:.*?)```", OPERATIONS, re.DOTALL)
+    [rules] = re.findall(r"```yaml\n(groups:.*?)```", page("metrics.md"), re.DOTALL)
     return [rule["expr"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]]
 
 
@@ -146,7 +148,7 @@ def texts(node: ast.AST) -> set[str]:
 
 
 def test_every_event_is_told() -> None:
-    table = OPERATIONS.partition("## Events")[2].partition("\n## ")[0]
+    table = page("logging.md").partition("## Events")[2].partition("\n## ")[0]
     told = {name for row in rows(table) for name in re.findall(r"`([a-z-]+)`", row[0])}
     found = events()
     assert {"started", "token-failed", "reload-refused", "defect"} <= found

@@ -70,7 +70,7 @@ def test_packages_hold_licence_documents_and_tests(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"gateway", wheel.name.partition("-py3")[0] + ".dist-info"}
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/operations.md"} <= held
+    assert {"LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/running.md"} <= held
     assert {"config/gateway.example.yaml", "config/schema.json", "tests/README.md", "requirements.lock"} <= held
 
 

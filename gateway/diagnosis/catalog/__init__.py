@@ -1,6 +1,6 @@
 """What goes wrong between here and Oracle Integration Cloud, said once: what is seen, what it means, what to do.
 
-The one table that `check --live`, `/status`, the log and docs/operations.md read. Codes with an underscore are those of
+`check --live`, `/status`, the log and docs/setup-mistakes.md read this one table. Codes with an underscore are those of
 OAuth (RFC 6749 §5.2, §4.1.2.1, RFC 8707 §2, OpenID Connect Core §3.1.2.6); all others are ours, and stable. `oauth`
 decides by code alone what is tried again; `oic.diagnosis` decides from all that was seen which mistake it is. Pure.
 

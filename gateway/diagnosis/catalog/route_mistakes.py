@@ -137,7 +137,7 @@ CHECKS = {
     "state": CatalogEntry(
         "the store of `state` cannot be read and written",
         "Without it the gateway goes on by itself: tokens are not shared, sign-ins not kept.",
-        "Mend what is named; docs/operations.md tells what the store needs under Keeping tokens.",
+        "Mend what is named; docs/token-store.md lists what the store needs.",
     ),
     "out-of-time": CatalogEntry(
         "the check took too long",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import NamedTuple
 
+from gateway.content.pieces import coalesce
 from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
 
 LIMIT = 1024 * 1024  # bytes of a document within which it is known for a Swagger description
@@ -73,6 +74,8 @@ class Depth:
             data = (self._escape + data).replace(rb"\\", b"").replace(rb"\"", b"")
             self._escape = b"\\" if data.endswith(b"\\") else b""
         marks = data.translate(None, NO_STRUCTURE)
+        if not marks:
+            return
         self._marks.append(marks)
         self._size += len(marks)
         if self._size > BACKLOG:
@@ -227,7 +230,7 @@ class YamlDescription(Description):
         for key in YAML_KEY.finditer(text):
             self._places.setdefault(key[2], key.start(1) + offset)
         self._tail = text[-TAIL:]
-        self._held.append(piece)
+        self._held = coalesce(self._held, [piece], size=self._seen)
         return []
 
     def _settle(self) -> list[bytes]:
@@ -339,8 +342,8 @@ class JsonDescription(Description):
     def _keep(self, out: list[bytes], text: bytes) -> list[bytes]:
         if not self._members:
             return [*out, text] if text else out
-        self._held.append(text)
         self._size += len(text)
+        self._held = coalesce(self._held, [text], size=self._size)
         return out + self._settle() if self._is_complete else out
 
     @property
