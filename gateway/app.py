@@ -29,7 +29,7 @@ from gateway.oauth.store import Store
 from gateway.observe.log import Log, say
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
-from gateway.observe.turns import work_in_turns
+from gateway.observe.turns import free_in_turns, work_in_turns
 from gateway.proxy.admission import Admission
 from gateway.proxy.backlog import accept_backlog
 from gateway.proxy.forward import Forward
@@ -103,6 +103,9 @@ class Gateway(Desk):
         """
         loaded = await in_thread(partial(self._load, config), owner=self)
         self._next_config, self._next = config, await self._parts.assemble_in_turns(config, loaded)
+        prepared = [*loaded.routes]
+        del loaded
+        await free_in_turns(prepared)
 
     def _load(self, config: Config) -> LoadedFiles:
         """Everything that `prepare` and `adopt` need of files; in a thread."""
@@ -122,6 +125,7 @@ class Gateway(Desk):
         if leaving or before.store is not self._assembly.store:
             self._leaving |= leaving
             self._spawn(self._retire(before.store, leaving))
+        self._spawn(free_in_turns([*before.config.routes, *before.routes]))
 
     async def drain(self) -> int:
         """Takes no new connections from now on, and ends each with its next reply; how many requests are under way."""

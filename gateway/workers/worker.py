@@ -12,6 +12,7 @@ from gateway.config.model import Config
 from gateway.config.route import Route
 from gateway.history.port import Found
 from gateway.history.query import Query
+from gateway.memory import pause_collection, set_aside
 from gateway.observe.log import Log, say, setup
 from gateway.observe.metrics import earned, split_snapshot
 from gateway.observe.turns import short_switches
@@ -98,10 +99,11 @@ class Worker:
         """Keeps some routes of a configuration that is on its way, from this number on; see `send_config`."""
         start, routes = some
         self._routes[start:] = routes
+        set_aside()  # a collection in the midst of many parts would look at all of them in one step
 
     async def _prepare(self, config: Config) -> None:
         routes, self._routes = self._routes, []
-        with short_switches():
+        with short_switches(), pause_collection():
             await self._ready().prepare(config.model_copy(update={"routes": routes}))
 
     async def _adopt(self, _: object) -> None:
