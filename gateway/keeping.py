@@ -4,7 +4,9 @@ The libraries of file and Redis are loaded only here, and only when they are use
 """
 
 import asyncio
+import errno
 import logging
+import ssl
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,10 +27,14 @@ log = logging.getLogger("gateway.store")
 
 @dataclass(frozen=True, slots=True)
 class StoreFiles:
-    """The content of the files that `state` names: the keys that encrypt entries, the authorities (PEM) of Redis."""
+    """What `load_store_files` makes of the files that `state` names: the keys that encrypt entries, the authorities
+    (PEM) of Redis.
+    """
 
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     ca: bytes = b""
+    tls: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
+    """What checks the certificates of Redis; None where it speaks no TLS. It is made of `ca`."""
 
 
 Known = tuple[State, Secrets, StoreFiles]
@@ -43,8 +49,23 @@ def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
         return StoreFiles()
     _import_libraries(state)
     keys = tuple(secrets.sealing_key(ref) for ref in state.keys)
-    tls = state.redis.tls if state.redis is not None else None
-    return StoreFiles(keys, read_file(tls.ca, MAX_BYTES) if tls is not None and tls.ca is not None else b"")
+    if state.redis is None or not read_place(state.redis.url).is_tls:
+        return StoreFiles(keys)
+    path = state.redis.tls.ca if state.redis.tls is not None else None
+    ca = read_file(path, MAX_BYTES) if path is not None else b""
+    return StoreFiles(keys, ca, _tls_context(ca if path is not None else None))
+
+
+def _tls_context(ca: bytes | None) -> ssl.SSLContext:
+    """Return a context that trusts only the authorities in `ca` (PEM), or those of the system. Raises OSError for text
+    that holds none.
+    """
+    try:
+        context = ssl.create_default_context(cadata=None if ca is None else ca.decode("ascii", "ignore") or " ")
+    except ssl.SSLError as cause:
+        raise OSError(errno.EINVAL, "`state.redis.tls.ca` holds no certificates in PEM") from cause
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class Keeping:
@@ -144,20 +165,20 @@ def _sealed(state: State, files: StoreFiles, *, clock: Clock, secrets: Secrets) 
     from gateway.oauth.stores.sealed import PREFIX, SealedStore  # noqa: PLC0415 - and so does this
 
     prefix = PREFIX if state.redis is None else state.redis.prefix
-    shelf = _shelf(state, clock, secrets, ca=files.ca)
+    shelf = _shelf(state, clock, secrets, tls=files.tls)
     return SealedStore(shelf, seal=Seal(files.keys), clock=clock, watch=Watcher(), prefix=prefix)
 
 
-def _shelf(state: State, clock: Clock, secrets: Secrets, *, ca: bytes) -> Shelf:
+def _shelf(state: State, clock: Clock, secrets: Secrets, *, tls: ssl.SSLContext | None) -> Shelf:
     if state.redis is not None:
-        return _redis(state.redis, limit=state.timeout, secrets=secrets, ca=ca)
+        return _redis(state.redis, limit=state.timeout, secrets=secrets, tls=tls)
     from gateway.oauth.stores.file import FileShelf  # noqa: PLC0415 - brings sqlite3
 
     assert state.path is not None
     return FileShelf(state.path, clock=clock)
 
 
-def _redis(redis: Redis, *, limit: float, secrets: Secrets, ca: bytes) -> Shelf:
+def _redis(redis: Redis, *, limit: float, secrets: Secrets, tls: ssl.SSLContext | None) -> Shelf:
     from gateway.oauth.stores.redis import Place, RedisShelf  # noqa: PLC0415 - brings redis
 
     place = read_place(redis.url)
@@ -167,8 +188,7 @@ def _redis(redis: Redis, *, limit: float, secrets: Secrets, ca: bytes) -> Shelf:
         limit=limit,
         login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
-        tls=place.is_tls,
-        ca=ca.decode("ascii", "ignore") or None,
+        tls=tls,
         on_endless_lease=Watcher().endless_lease,
     )
 
