@@ -11,15 +11,15 @@ _NO_STORE = {"state": {"redis": {"url": "redis://{closed}/0"}, "keys": [{"file":
 CREDENTIALS = {
     "invalid_client": Mistake("the secret is wrong", secret=DEFAULT_SECRET[::-1]),
     "invalid_client/inactive": Mistake("the application is not activated", {"application": "inactive"}),
-    "invalid_client/unknown": Mistake("the client id is of no application here", credential={"client_id": "nobody"}),
+    "invalid_client/unknown": Mistake("the client id belongs to no application", credential={"client_id": "nobody"}),
     "secret-blank": Mistake("the secret has a blank at its end", secret=f"{DEFAULT_SECRET} "),
     "secret-blank/newline": Mistake("the secret has two newlines at its end", secret=f"{DEFAULT_SECRET}\n\n"),
-    "secret-blank/quotes": Mistake("the secret stands in quotes", secret=f'"{DEFAULT_SECRET}"'),
+    "secret-blank/quotes": Mistake("the secret is in quotes", secret=f'"{DEFAULT_SECRET}"'),
     "client-id-shape": Mistake(
         "the client id is a URL", credential={"client_id": "https://idcs-5a0db0c5.identity.oraclecloud.com/"}
     ),
     "client-key": Mistake(
-        "a signed assertion by a key whose certificate is not imported",
+        "an assertion signed with a key whose certificate is not imported",
         credential={
             "client_secret": None,
             "client_auth": "private_key_jwt",
@@ -28,9 +28,7 @@ CREDENTIALS = {
         files={"client-key.pem": ""},
     ),
     "unauthorized_client": Mistake("the grant is not ticked", {"allowed_grants": ("authorization_code",)}),
-    "unsupported_grant_type": Mistake(
-        "whoever answers does not know the grant", {"token_fault": "unsupported_grant_type"}
-    ),
+    "unsupported_grant_type": Mistake("the server does not know the grant", {"token_fault": "unsupported_grant_type"}),
     "invalid_grant": Mistake(
         "the user's password is wrong",
         credential={"grant": "password", "username": DEFAULT_USER, "password": {"file": "{folder}/password"}},
@@ -43,12 +41,12 @@ CREDENTIALS = {
         files={**_STATE_KEY, "refresh-token": "used-up"},
     ),
     "sign-in": Mistake(
-        "a person must sign in, and nobody has",
+        "a person must sign in and has not",
         credential={"grant": "authorization_code"},
         file=_STATE,
         files=_STATE_KEY,
     ),
-    "invalid_request": Mistake("the token endpoint misses a parameter", {"token_fault": "400"}),
+    "invalid_request": Mistake("the token request lacks a parameter", {"token_fault": "400"}),
     "invalid_target": Mistake("the resource is unknown", {"token_fault": "invalid_target"}),
     "access_denied": Mistake("a policy of the identity domain refuses", {"token_fault": "access_denied"}),
     "limited": Mistake("the 150 tokens a minute of a Free domain are used up", {"token_budget_per_minute": 0}),
@@ -58,7 +56,7 @@ CREDENTIALS = {
     ),
     "unreadable": Mistake("a sign-in page answers in place of the token endpoint", {"token_fault": "html"}),
     "domain-failing": Mistake("the identity domain answers 503", {"token_fault": "503"}),
-    "token-type": Mistake("the token is for proof of possession, no Bearer token", {"token_fault": "token-type"}),
+    "token-type": Mistake("the token is for proof of possession, not a Bearer token", {"token_fault": "token-type"}),
     "short-lived": Mistake("tokens live for 20 seconds", {"token_lifetime": 20}),
     "audience-other": Mistake(
         "the token's audience is another instance",
@@ -70,9 +68,9 @@ CREDENTIALS = {
     ),
     "clock-skew": Mistake("this machine's clock is ten minutes behind", {"clock_offset": 600.0}),
     "clock-skew/ahead": Mistake("this machine's clock is ten minutes ahead", {"clock_offset": -600.0}),
-    "state": Mistake("the store of `state` is not there", file=_NO_STORE, files=_STATE_KEY),
+    "state": Mistake("the store of `state` does not exist", file=_NO_STORE, files=_STATE_KEY),
     "store": Mistake(
-        "a refresh token whose successor could be lost: the store is not there",
+        "a refresh token without a store: its successor could be lost",
         credential={"grant": "refresh_token", "refresh_token": {"file": "{folder}/refresh-token"}},
         file=_NO_STORE,
         files={**_STATE_KEY, "refresh-token": "any"},
@@ -83,7 +81,7 @@ CREDENTIALS = {
         "the secret is in a variable that is not set", credential={"client_secret": {"env": "OIC_SANDBOX_NO_SECRET"}}
     ),
     "configuration/certificate": Mistake(
-        "the file of `tls.ca` is no certificate",
+        "the file of `tls.ca` is not a certificate",
         {"certificate": "trusted"},
         credential={"tls": {"ca": "{folder}/no-certificate.pem"}},
         files={"no-certificate.pem": "not PEM\n"},

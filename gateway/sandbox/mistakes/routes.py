@@ -8,7 +8,7 @@ _NAMED = {"query": {"set": {"integrationInstance": "demo"}}}
 
 ROUTES = {
     "role-missing": Mistake("the role is not granted: 401 with a good token", {"roles": ()}),
-    "role-missing/403": Mistake("the role is not granted, told by 403", {"roles": (), "role_refusal": 403}),
+    "role-missing/403": Mistake("the role is not granted: 403", {"roles": (), "role_refusal": 403}),
     "role-missing/developer": Mistake(
         "ServiceInvoker alone, for the developer API",
         {"roles": ("ServiceInvoker",)},
@@ -22,17 +22,17 @@ ROUTES = {
     ),
     "allow-list": Mistake("this host is not on the instance's allow-list", {"allowlisted": False}),
     "allow-list/reset": Mistake(
-        "this host is not on the allow-list, told by a reset", {"allowlisted": False, "allowlist_refusal": "reset"}
+        "this host is not on the allow-list: TCP reset", {"allowlisted": False, "allowlist_refusal": "reset"}
     ),
     "not-found": Mistake("no such integration in the project", route={"upstream": f"{PROJECT}/DEMO/NOSUCH/1.0/"}),
-    "unknown-url": Mistake("a URL of which nothing is known: told, but no failure", route={"upstream": "{origin}/ic/"}),
+    "unknown-url": Mistake("a URL of an unknown kind: reported, but not a failure", route={"upstream": "{origin}/ic/"}),
     "classic-url": Mistake(
         "the classic URL of an integration in a project", route={"upstream": f"{REST}/PROJORDERS/1.0/"}
     ),
     "project-url": Mistake("a project's path under /v1/", route={"upstream": f"{REST}/project/DEMO/PROJORDERS/1.0/"}),
     "wrong-version": Mistake("another major version", route={"upstream": f"{REST}/ORDERS/2.0/"}),
     "wrong-version/console": Mistake(
-        "the version as the console writes it", route={"upstream": f"{REST}/ORDERS/01.00.0000/"}
+        "the version in the form of the console", route={"upstream": f"{REST}/ORDERS/01.00.0000/"}
     ),
     "version-missing": Mistake("the version is left out", route={"upstream": f"{REST}/ORDERS/"}),
     "developer-host": Mistake(
@@ -43,12 +43,14 @@ ROUTES = {
         credential=_API,
         route={"upstream": DEVELOPER, "design": "{design}"},
     ),
-    "console-url": Mistake("an address of the console, which wants a sign-in", route={"upstream": "{origin}/ic/home/"}),
+    "console-url": Mistake(
+        "an address of the console, which requires a sign-in", route={"upstream": "{origin}/ic/home/"}
+    ),
     "redirected": Mistake(
         "the instance has moved", {"fault_status": 301, "fault_location": "https://moved.sandbox.invalid/ic/"}
     ),
     "limited-upstream": Mistake("the instance answers 429", {"fault_status": 429}),
     "upstream-failing": Mistake("the instance answers 503, and no flow has run", {"fault_status": 503}),
-    "upstream-timeout": Mistake("no reply in time", {"reply_delay": 30.0}, route={"timeout": {"response": "500ms"}}),
-    "upstream-broken": Mistake("the reply ends before its head", {"cut_replies": True}),
+    "upstream-timeout": Mistake("no response in time", {"reply_delay": 30.0}, route={"timeout": {"response": "500ms"}}),
+    "upstream-broken": Mistake("the response ends before its head", {"cut_replies": True}),
 }
