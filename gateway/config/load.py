@@ -60,6 +60,7 @@ def load(path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = 
     found = [*tree.findings, *(finding for finding in found if finding.steps not in tree.broken)]
     problems = [_problem(finding, str(path), finding.line or tree.line(finding.steps)) for finding in found]
     problems += _proxy_problems(config, environ if check_secrets else None)
+    tree.free()
     return _loaded(config, sorted(problems, key=lambda problem: problem.line))
 
 

@@ -22,13 +22,18 @@ from gateway.http.fields import (
     split_lines,
 )
 from gateway.http.malformed import explain_malformed_head
+from gateway.proxy.method_override import KNOWN_METHODS
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
 LINE_ENDS = 3  # of the last four bytes, those that can be here while the head is not whole
 EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
-# Every registered method is in capitals (RFC 9110 §16.1.1). Text that a body has too much of rarely begins like one.
-BEGINS_REQUEST = re.compile(rb"[A-Z][A-Z-]*(?: |\Z)")
+# Text that a body has too much of may begin with a word in capitals, as every registered method is (RFC 9110 §16.1.1).
+# A word that is no well-known method has to be followed by a target (RFC 9112 §3.2): `/`, `*` or `http:`.
+BEGINS_REQUEST = re.compile(
+    rb"(?:%b) |[A-Z][A-Z-]*(?:\Z| (?:\Z|[/*]|[hH](?:\Z|[tT](?:\Z|[tT](?:\Z|[pP])))))"
+    % "|".join(sorted(KNOWN_METHODS)).encode()
+)
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_AND_VERSION = 64  # bytes that a request line may have beside its target
 

@@ -61,58 +61,71 @@ METRICS: dict[str, MetricRow] = {
     PREFIX + name: row
     for name, row in {
         "requests_total": MetricRow(
-            "counter", ("route", "method", "status", "blame"), "Requests ended, by status class and who is to blame."
+            "counter", ("route", "method", "status", "blame"), "Completed requests, by status class and blame."
         ),
-        "requests_in_flight": MetricRow("gauge", _ROUTE, "Requests begun and not yet ended."),
+        "requests_in_flight": MetricRow("gauge", _ROUTE, "Requests in progress."),
         "request_duration_seconds": MetricRow(
-            "histogram", _ROUTE, "From the request's head to the last byte of its reply, in seconds."
+            "histogram", _ROUTE, "Time from the request head to the last byte of the response, in seconds."
         ),
         "upstream_duration_seconds": MetricRow("histogram", _ROUTE, "Time spent with the upstream, in seconds."),
         "token_wait_seconds": MetricRow("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
-        "request_bytes_total": MetricRow("counter", _ROUTE, "Bytes of request bodies taken from callers."),
-        "response_bytes_total": MetricRow("counter", _ROUTE, "Bytes of response bodies given to callers."),
+        "request_bytes_total": MetricRow("counter", _ROUTE, "Bytes of request bodies received from callers."),
+        "response_bytes_total": MetricRow("counter", _ROUTE, "Bytes of response bodies sent to callers."),
         "replays_total": MetricRow("counter", ("route", "reason"), "Requests sent upstream a second time."),
         "instance_ids_total": MetricRow(
-            "counter", ("route", "result"), "Replies of OIC in which an instance id was found, or was missing."
+            "counter", ("route", "result"), "Responses of OIC with and without an instance id."
         ),
-        "token_requests_total": MetricRow("counter", ("credential", "result"), "Requests to token endpoints ended."),
+        "token_requests_total": MetricRow(
+            "counter", ("credential", "result"), "Completed requests to token endpoints."
+        ),
         "token_fetch_seconds": MetricRow(
             "histogram", _CREDENTIAL, "Duration of a request to a token endpoint, in seconds."
         ),
         "token_expiry_timestamp_seconds": MetricRow(
-            "gauge", _CREDENTIAL, "When the token at hand expires, in seconds since the epoch.", "max"
+            "gauge", _CREDENTIAL, "When the current token expires, in seconds since the epoch.", "max"
         ),
         "token_state": MetricRow(
-            "gauge", ("credential", "state"), "Processes whose token is fresh, stale or dead, or that have none."
+            "gauge", ("credential", "state"), "Processes by the state of their token: fresh, stale, dead or none."
         ),
         "token_failing": MetricRow(
-            "gauge", _CREDENTIAL, "Processes without a live token whose last try failed; 0 where it is only idle."
+            "gauge", _CREDENTIAL, "Processes without a valid token whose last try failed; 0 for an idle credential."
         ),
         "token_obtained_timestamp_seconds": MetricRow(
-            "gauge", _CREDENTIAL, "When the token at hand was got, in seconds since the epoch.", "max"
+            "gauge", _CREDENTIAL, "When the current token was obtained, in seconds since the epoch.", "max"
         ),
         "token_last_error_timestamp_seconds": MetricRow(
-            "gauge", ("credential", "code"), "When the last try failed, unless one has succeeded since.", "max"
+            "gauge",
+            ("credential", "code"),
+            "When the last try failed, if none has succeeded since, in seconds since the epoch.",
+            "max",
         ),
         "token_waiters": MetricRow("gauge", _CREDENTIAL, "Callers that wait for a token."),
-        "token_coalesced_total": MetricRow("counter", _CREDENTIAL, "Callers that waited for a fetch begun by another."),
-        "token_replays_total": MetricRow("counter", _CREDENTIAL, "Callers that got another token for a refused one."),
+        "token_coalesced_total": MetricRow(
+            "counter", _CREDENTIAL, "Callers that waited for a token request of another caller."
+        ),
+        "token_replays_total": MetricRow(
+            "counter", _CREDENTIAL, "Callers that received another token after OIC rejected theirs."
+        ),
         "token_budget_left": MetricRow(
-            "gauge", _CREDENTIAL, "Requests that the token endpoint's budget has left for this minute.", "min"
+            "gauge", _CREDENTIAL, "Token requests left in the budget of this minute.", "min"
         ),
-        "store_up": MetricRow("gauge", (), "Whether tokens are shared as configured: 1, or 0 while on its own.", "min"),
-        "caller_connections": MetricRow("gauge", (), "Connections of callers that hold a place."),
-        "caller_connections_limit": MetricRow("gauge", (), "Connections of callers that may hold a place at once."),
+        "store_up": MetricRow(
+            "gauge", (), "1 if tokens are shared as configured, 0 while the token store is unavailable.", "min"
+        ),
+        "caller_connections": MetricRow("gauge", (), "Connections of callers that count towards the limit."),
+        "caller_connections_limit": MetricRow("gauge", (), "Highest number of connections of callers at once."),
         "connections_refused_total": MetricRow(
-            "counter", ("reason",), "Connections of callers that got no place: limit, address, forbidden."
+            "counter", ("reason",), "Refused connections of callers, by reason: limit, address, forbidden."
         ),
-        "file_shortages_total": MetricRow("counter", (), "Looks, one a second, that found no free file descriptor."),
+        "file_shortages_total": MetricRow("counter", (), "Checks, one a second, that found no free file descriptor."),
         "upstream_connections": MetricRow("gauge", ("origin", "state"), "Connections to upstreams."),
-        "log_lines_lost_total": MetricRow("counter", (), "Log lines dropped because nobody took them in time."),
-        "history_lost_total": MetricRow("counter", (), "Calls that the history could not keep."),
-        "workers": MetricRow("gauge", (), "Processes that serve callers, as many as answer."),
-        "worker_losses_total": MetricRow("counter", (), "Worker processes that ended unasked."),
-        "build_info": MetricRow("gauge", ("version",), "Always 1; the label tells what runs.", "max"),
+        "log_lines_lost_total": MetricRow(
+            "counter", (), "Log lines dropped because standard output was not read in time."
+        ),
+        "history_lost_total": MetricRow("counter", (), "Calls that could not be recorded in the history."),
+        "workers": MetricRow("gauge", (), "Processes that serve callers and respond."),
+        "worker_losses_total": MetricRow("counter", (), "Worker processes that ended unexpectedly."),
+        "build_info": MetricRow("gauge", ("version",), "Always 1; the label contains the version.", "max"),
     }.items()
 }
 

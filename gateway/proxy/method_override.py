@@ -28,7 +28,7 @@ _IN_QUERY = re.compile(
     + r"=([^&;]*)",
     re.IGNORECASE | re.ASCII,
 )
-_KNOWN = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
+KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
 
 
 def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Collection[bytes] = ()) -> dict[str, str]:
@@ -49,7 +49,7 @@ def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Co
     query = target.partition("?")[2]
     for value in _IN_QUERY.findall(query) if query else ():
         method = unquote_plus(value).strip().upper()
-        if method in _KNOWN:
+        if method in KNOWN_METHODS:
             found.setdefault(method, f"`{QUERY_PARAMETER}` in the query")
     return found
 

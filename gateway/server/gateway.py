@@ -31,7 +31,7 @@ from gateway.oauth.token_source import Readiness, TokenSource
 from gateway.observe.log import Log, log_event
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
-from gateway.observe.time_slices import work_in_turns
+from gateway.observe.time_slices import free_in_turns, work_in_turns
 from gateway.proxy.admission import Admission
 from gateway.proxy.forward import Forward
 from gateway.proxy.headers import REQUEST_RULES
@@ -106,6 +106,9 @@ class Gateway(AdminBackend):
         """
         loaded = await in_thread(partial(self._load, config), owner=self)
         self._next_config, self._next_runtime = config, await self._components.assemble_in_turns(config, loaded)
+        prepared = [*loaded.routes]
+        del loaded
+        await free_in_turns(prepared)
 
     def _load(self, config: Config) -> LoadedFiles:
         """Everything that `prepare` and `adopt` need of files; in a thread."""
@@ -125,6 +128,7 @@ class Gateway(AdminBackend):
         if leaving or before.store is not self._runtime.store:
             self._leaving |= leaving
             self._spawn(self._retire(before.store, leaving))
+        self._spawn(free_in_turns([*before.config.routes, *before.routes]))
 
     async def drain(self) -> int:
         """Takes no new connections from now on, and ends each with its next reply; how many requests are under way."""

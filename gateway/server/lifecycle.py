@@ -10,7 +10,7 @@ import resource
 import secrets
 import signal
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.config.load import ConfigProblems, Loaded
 from gateway.config.model import Config
@@ -20,6 +20,7 @@ from gateway.observe.time_slices import short_switches
 from gateway.proxy.headers import PSEUDONYM
 from gateway.system.descriptor_budget import Capacity, share_files
 from gateway.system.files import in_thread
+from gateway.system.gc_tuning import pause_collection
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -126,12 +127,16 @@ async def _stop(service: Service, hurry: asyncio.Event) -> bool:
     return drained
 
 
+def _fixed_settings(config: Config) -> list[Any]:
+    return [getattr(config, key) for key in FIXED]
+
+
 class Reloader:
     """Reads the configuration again; whatever is wrong with it, the old one stays."""
 
     def __init__(self, service: Service, config: Config, read_again: Callable[[], Loaded]) -> None:
         self._service = service
-        self._config = config
+        self._fixed = _fixed_settings(config)
         self._read_again = read_again
 
     async def run(self, again: asyncio.Event) -> None:
@@ -142,15 +147,16 @@ class Reloader:
 
     async def _once(self) -> None:
         try:
-            with short_switches():
+            with short_switches(), pause_collection():
                 config = (await in_thread(self._read_again, owner=self)).config
                 await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
             between = "\n" if isinstance(problem, ConfigProblems) else " "
             log_event(log, logging.ERROR, "reload-refused", f"the configuration stays as it was:{between}{problem}")
             return
-        if any(getattr(config, key) != getattr(self._config, key) for key in FIXED):
+        fixed = _fixed_settings(config)
+        if fixed != self._fixed:
             told = f"{', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
             log_event(log, logging.WARNING, "restart-needed", told)
-        self._config = config
+        self._fixed = fixed
         log_event(log, logging.INFO, "reloaded", "the configuration was read again", routes=len(config.routes))

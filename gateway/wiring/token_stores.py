@@ -4,7 +4,9 @@ The libraries of file and Redis are loaded only here, and only when they are use
 """
 
 import asyncio
+import errno
 import logging
+import ssl
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,10 +27,14 @@ log = logging.getLogger("gateway.store")
 
 @dataclass(frozen=True, slots=True)
 class StoreFiles:
-    """The content of the files that `state` names: the keys that encrypt entries, the authorities (PEM) of Redis."""
+    """What `load_store_files` makes of the files that `state` names: the keys that encrypt entries, the authorities
+    (PEM) of Redis.
+    """
 
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     ca: bytes = b""
+    tls: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
+    """What checks the certificates of Redis; None where it speaks no TLS. It is made of `ca`."""
 
 
 KnownStore = tuple[State, Secrets, StoreFiles]
@@ -43,8 +49,23 @@ def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
         return StoreFiles()
     _import_libraries(state)
     keys = tuple(secrets.sealing_key(ref) for ref in state.keys)
-    tls = state.redis.tls if state.redis is not None else None
-    return StoreFiles(keys, read_file(tls.ca, MAX_BYTES) if tls is not None and tls.ca is not None else b"")
+    if state.redis is None or not parse_redis_url(state.redis.url).is_tls:
+        return StoreFiles(keys)
+    path = state.redis.tls.ca if state.redis.tls is not None else None
+    ca = read_file(path, MAX_BYTES) if path is not None else b""
+    return StoreFiles(keys, ca, _tls_context(ca if path is not None else None))
+
+
+def _tls_context(ca: bytes | None) -> ssl.SSLContext:
+    """Return a context that trusts only the authorities in `ca` (PEM), or those of the system. Raises OSError for text
+    that holds none.
+    """
+    try:
+        context = ssl.create_default_context(cadata=None if ca is None else ca.decode("ascii", "ignore") or " ")
+    except ssl.SSLError as cause:
+        raise OSError(errno.EINVAL, "`state.redis.tls.ca` holds no certificates in PEM") from cause
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class TokenStores:
@@ -144,20 +165,20 @@ def _encrypted(state: State, files: StoreFiles, *, clock: Clock, secrets: Secret
     from gateway.oauth.stores.entry_cipher import EntryCipher  # noqa: PLC0415 - brings cryptography
 
     prefix = PREFIX if state.redis is None else state.redis.prefix
-    shelf = _backend(state, clock, secrets, ca=files.ca)
+    shelf = _backend(state, clock, secrets, tls=files.tls)
     return EncryptedStore(shelf, seal=EntryCipher(files.keys), clock=clock, watch=StoreEventLogger(), prefix=prefix)
 
 
-def _backend(state: State, clock: Clock, secrets: Secrets, *, ca: bytes) -> Backend:
+def _backend(state: State, clock: Clock, secrets: Secrets, *, tls: ssl.SSLContext | None) -> Backend:
     if state.redis is not None:
-        return _redis(state.redis, limit=state.timeout, secrets=secrets, ca=ca)
+        return _redis(state.redis, limit=state.timeout, secrets=secrets, tls=tls)
     from gateway.oauth.stores.file import FileBackend  # noqa: PLC0415 - brings sqlite3
 
     assert state.path is not None
     return FileBackend(state.path, clock=clock)
 
 
-def _redis(redis: RedisSettings, *, limit: float, secrets: Secrets, ca: bytes) -> Backend:
+def _redis(redis: RedisSettings, *, limit: float, secrets: Secrets, tls: ssl.SSLContext | None) -> Backend:
     from gateway.oauth.stores.redis import RedisAddress, RedisBackend  # noqa: PLC0415 - brings redis
 
     place = parse_redis_url(redis.url)
@@ -167,8 +188,7 @@ def _redis(redis: RedisSettings, *, limit: float, secrets: Secrets, ca: bytes) -
         limit=limit,
         login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
-        tls=place.is_tls,
-        ca=ca.decode("ascii", "ignore") or None,
+        tls=tls,
         on_endless_lease=StoreEventLogger().endless_lease,
     )
 

@@ -53,7 +53,7 @@ def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
 def test_defaults_are_written_as_a_file_writes_them() -> None:
     whole = schema()
     assert whole["properties"]["drain"]["default"] == "330s"
-    assert whole["$defs"]["Limits"]["properties"]["uri"]["default"] == "8KiB"
+    assert whole["$defs"]["LimitSettings"]["properties"]["uri"]["default"] == "8KiB"
 
 
 @pytest.mark.parametrize("text", [EXAMPLE, UNCOVERED, (FOLDER / "demo.yaml").read_text(encoding="utf-8")])

@@ -60,5 +60,5 @@ def test_without_a_proof_in_the_request_the_client_is_only_named(method: str) ->
 @pytest.mark.parametrize("method", ["basic", "post", "private_key_jwt"])
 def test_a_proof_shows_nothing_and_names_what_to_hide(method: str) -> None:
     proof = CLIENT_AUTH[method].show("client", "very secret+text")
-    assert repr(proof) == "Proof()"
+    assert repr(proof) == "ClientProof()"
     assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.hidden)

@@ -1,15 +1,20 @@
 """A real Redis: what lies in it, how it is reached, and what happens when it goes."""
 
 import asyncio
+import base64
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from gateway.config.secrets import Secrets
+from gateway.config.state_model import State
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.backend_interface import MOST_BYTES
 from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
+from gateway.wiring.token_stores import load_store_files
 from tests.fakes.redis import RedisServer, free_port
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import VALUE, Told, in_redis, sealed, token
@@ -27,10 +32,18 @@ async def server() -> AsyncIterator[RedisServer]:
         yield running
 
 
-def reached(
-    place: RedisAddress, *, login: Login | None = None, tls: bool = False, ca: Path | None = None
-) -> EncryptedStore:
-    return sealed(RedisBackend(place, limit=2.0, login=login, tls=tls, ca=ca.read_text() if ca else None), Turned())
+def reached(place: RedisAddress, *, login: Login | None = None, tls: ssl.SSLContext | None = None) -> EncryptedStore:
+    return sealed(RedisBackend(place, limit=2.0, login=login, tls=tls), Turned())
+
+
+def trusting(folder: Path, ca: Path | None) -> ssl.SSLContext | None:
+    """The context that the gateway makes for `state.redis.tls`."""
+    key = folder / "key"
+    key.write_text(base64.b64encode(bytes(32)).decode(), encoding="ascii")
+    tls = {} if ca is None else {"tls": {"ca": str(ca)}}
+    document = {"redis": {"url": "rediss://redis.example", **tls}, "keys": [{"file": str(key)}]}
+    state = State.model_validate(document, context={"base": folder})
+    return load_store_files(state, Secrets({})).tls
 
 
 async def works(store: EncryptedStore) -> None:
@@ -183,15 +196,73 @@ async def test_with_tls_of_its_own_authority(tmp_path: Path) -> None:
     server_pem = certificate(tmp_path)
     (tmp_path / "other").mkdir()
     stranger = certificate(tmp_path / "other")
+    trusted = trusting(tmp_path, server_pem)
     async with RedisServer(tls=server_pem) as server:
         place = RedisAddress((("localhost", server.port),))
-        store = reached(place, tls=True, ca=server_pem)
+        store = reached(place, tls=trusted)
         await works(store)
         await store.close()
-        await down(reached(place, tls=True, ca=stranger), "cannot be reached")
-        await down(reached(place, tls=True), "cannot be reached")
+        await down(reached(place, tls=trusting(tmp_path, stranger)), "cannot be reached")
+        await down(reached(place, tls=trusting(tmp_path, None)), "cannot be reached")
         await down(reached(place), "cannot be reached")
-        await down(reached(RedisAddress((("127.0.0.2", server.port),)), tls=True, ca=server_pem), "cannot be reached")
+        await down(reached(RedisAddress((("127.0.0.2", server.port),)), tls=trusted), "cannot be reached")
+
+
+@pytest.fixture
+def system_pem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A certificate that the system trusts."""
+    pem = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    return pem
+
+
+async def test_system_authorities_are_not_trusted_beside_the_configured_one(tmp_path: Path, system_pem: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = trusting(tmp_path, certificate(tmp_path / "other"))
+    sentinel_settings = ("tls-replication yes", "sentinel monitor main 127.0.0.1 1 1")
+    async with (
+        RedisServer(tls=system_pem) as server,
+        RedisServer(*sentinel_settings, tls=system_pem, is_sentinel=True) as sentinel,
+    ):
+        place = RedisAddress((("localhost", server.port),))
+        store = reached(place, tls=trusting(tmp_path, None))
+        await works(store)
+        await store.close()
+        await down(reached(place, tls=other), "cannot be reached")
+        await down(reached(RedisAddress(place.hosts, is_cluster=True), tls=other), "cannot be reached")
+        await down(
+            reached(RedisAddress((("localhost", sentinel.port),), service="main"), tls=other), "no sentinel knows"
+        )
+
+
+async def test_tls_to_a_cluster_and_to_the_master_of_sentinels(tmp_path: Path, system_pem: Path) -> None:
+    trusted = trusting(tmp_path, system_pem)
+    cluster = ("cluster-enabled yes", f"cluster-port {free_port()}", "tls-cluster yes")
+    async with RedisServer(*cluster, tls=system_pem) as node, RedisServer(tls=system_pem) as server:
+        async with node.client() as client:
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await holds(lambda: client.execute_command("CLUSTER", "INFO"), "cluster_state:ok")
+        store = reached(RedisAddress((("127.0.0.1", node.port),), is_cluster=True), tls=trusted)
+        await works(store)
+        await store.close()
+        watched = (f"sentinel monitor main 127.0.0.1 {server.port} 1", "tls-replication yes")
+        async with RedisServer(*watched, tls=system_pem, is_sentinel=True) as sentinel:
+            store = reached(RedisAddress((("127.0.0.1", sentinel.port),), service="main"), tls=trusted)
+            await works(store)
+            await store.close()
+
+
+async def test_no_authorities_are_read_on_the_loop(
+    tmp_path: Path, system_pem: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = trusting(tmp_path, system_pem)
+    made: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", made.append)
+    async with RedisServer(tls=system_pem) as server:
+        store = reached(RedisAddress((("localhost", server.port),)), tls=trusted)
+        await works(store)
+        await store.close()
+    assert made == []
 
 
 async def test_with_a_password_that_is_asked_for_at_each_connection(server: RedisServer) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, make_plan
+from gateway.proxy.rewriting.swagger import LIMIT
 from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten, text
 
@@ -44,6 +45,29 @@ def test_swagger_s_address_is_renamed_as_a_whole_in_any_order(
     kept["paths"] = {"/x": {"get": {"responses": {"200": {"description": f"at {GATE}/orders/x"}}}}}
     assert seen == kept
     assert list(seen) == order
+
+
+@pytest.mark.parametrize(
+    ("kind", "beginning", "held"),
+    [
+        ("json", b'{"basePath": "/a"', LIMIT),
+        ("json", b'{"schemes": ["https"]', LIMIT),
+        ("json", b'{"basePath": "a"', 64),
+        ("json", b'{"schemes": ["soap"]', 64),
+        ("json", b'{"host": "other.example"', 64),
+        ("json", b'{"a": {"basePath": "/a"}', 64),
+        ("json", b'{"swagger": "2.0"', 64),
+        ("yaml", b"a: b\n", LIMIT),
+    ],
+)
+def test_only_what_may_be_a_description_is_held(kind: str, beginning: bytes, held: int) -> None:
+    rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
+    most = behind = 0
+    for piece in (beginning, *[b', "x": "yyyyyyyy"\n' * 100] * 1000):
+        behind += len(piece) - sum(len(part) for step in rewriter.feed([piece]) for part in step)
+        most = max(most, behind)
+    assert held - 2048 < most <= held
+    assert behind <= 64
 
 
 @pytest.mark.parametrize("kind", ["json", "yaml"])

@@ -3,6 +3,7 @@
 The machine's speed says nothing here: what is counted is the calls that are made.
 """
 
+import gzip
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -46,8 +47,8 @@ def _steps(rewriter: Rewriter, body: bytes) -> Iterator[list[bytes]]:
     yield from rewriter.end()
 
 
-def counted(kind: str, body: bytes) -> Calls:
-    rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
+def counted(kind: str, body: bytes, coding: str = "") -> Calls:
+    rewriter = Rewriter(RewritePlan(kind, "utf-8", coding), NAMES, HERE)
     with Calls() as calls:
         for _ in _steps(rewriter, body):
             calls.step()
@@ -90,6 +91,22 @@ def test_what_a_byte_costs_has_a_limit(kind: str, first: str, flood: str) -> Non
     calls = counted(kind, (first + flood * (SIZE // len(flood))).encode())
     assert calls.total < 12 * SIZE
     assert calls.most < TURN
+
+
+@pytest.mark.parametrize("content", [b"", b"/", b"x" * 300])
+def test_many_short_gzip_members_leave_others_their_turn(content: bytes) -> None:
+    member = gzip.compress(content)
+    calls = counted("json", member * (8 * SIZE // len(member)), "gzip")
+    assert calls.most < TURN // 5
+    assert calls.total < 8 * SIZE
+
+
+def test_short_gzip_members_keep_their_order_beside_long_ones() -> None:
+    sizes = [1, 0, 300, 70_000, 2, 600, 0, 0, *[3] * 400, 140_000, 1]
+    contents = [bytes((33 + number % 90,)) * size for number, size in enumerate(sizes)]
+    body = b"".join(map(gzip.compress, contents))
+    for step in (1, 21, 4096, len(body)):
+        assert rewritten(body, coding="gzip", cuts=range(0, len(body), step)) == b"".join(contents)
 
 
 def test_a_long_description_in_yaml_is_not_searched_at_once() -> None:

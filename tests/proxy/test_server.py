@@ -333,7 +333,20 @@ async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: b
         assert await caller.head() == answer
 
 
-TEXTS = [b"}", b'"}\r\n', b"er</a>\r\n\r\n", b"\0", b"Er", b"\xc3\xbc", b"\r\n}"]
+TEXTS = [
+    b"}",
+    b'"}\r\n',
+    b"er</a>\r\n\r\n",
+    b"\0",
+    b"Er",
+    b"\xc3\xbc",
+    b"\r\n}",
+    b"ABC D",
+    b"GETS a",
+    b"OK\r\n",
+    b"A HTML",
+]
+TEXTS += [b"TOTAL EUR 7\r\n\r\n", b"A html>\r\n\r\n"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -360,7 +373,13 @@ async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> 
         assert (at.walk.refused, at.walk.trailing) == ([], [])
 
 
-@pytest.mark.parametrize("more", [b"", b"\r\n", b"\r", b"P", b"POST", b"POST /", b"M-SEARCH * ", GET, b"\n" + GET])
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(b"", b"\r\n", b"\r", b"P", b"POST", b"POST /", b"M-SEARCH * ", GET, b"\n" + GET, b"ABC", b"ABC ", b"ABC /"),
+        *(b"ABC http://a", b"ABC Ht", b"GET a", b"CONNECT a:1 HTTP/1.1\r\n"),
+    ],
+)
 async def test_the_beginning_of_a_request_is_nothing_trailing(more: bytes) -> None:
     async with listening() as at:
         at.walk.go_on.clear()

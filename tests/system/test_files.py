@@ -1,6 +1,7 @@
 """A process that has few file descriptors, or none left: it says so, and its health can be asked."""
 
 import asyncio
+import json
 import re
 import resource
 from collections.abc import AsyncIterator
@@ -11,8 +12,10 @@ import pytest
 
 from gateway.sandbox import Sandbox
 from tests.fakes.gate import Caller
-from tests.fakes.process import Process
-from tests.system.scene import SECRETS, settings, written
+from tests.fakes.identity import Identity, token
+from tests.fakes.process import Process, request
+from tests.fakes.upstream import Upstream, reply
+from tests.system.scene import SECRETS, settings, simple, written
 
 FILES = 100
 
@@ -105,3 +108,24 @@ async def test_without_any_descriptor_it_says_so_and_its_health_answers(tmp_path
             pass
         assert (await gate.get("/orders/"))[0] == 200
         assert len(gate.events("files-exhausted")) == 1
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_without_a_descriptor_for_the_upstream_the_answer_is_overloaded(tmp_path: Path, host: str) -> None:
+    closing = reply(200, b"{}", "Connection: close")
+    async with Identity(token("a")) as identity, Upstream(closing, closing) as upstream:
+        document = simple(identity.url, upstream.url.replace("127.0.0.1", host))
+        async with Process("serve", "-c", written(tmp_path, document), **SECRETS) as gate:
+            await gate.started()
+            caller: Caller = await gate.caller()
+            await caller.say(request("/orders/"))
+            assert (await caller.reply())[0] == 200
+            soft, hard = resource.prlimit(gate.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(gate.pid, resource.RLIMIT_NOFILE, (3, hard))
+            await caller.say(request("/orders/"))
+            status, _, body = await caller.reply()
+            assert (status, json.loads(body)["code"]) == (503, "overloaded")
+            resource.prlimit(gate.pid, resource.RLIMIT_NOFILE, (soft, hard))
+            await caller.say(request("/orders/"))
+            assert (await caller.reply())[0] == 200
+            assert len(upstream.requests) == 2

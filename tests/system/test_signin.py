@@ -160,6 +160,28 @@ async def test_replicas_share_a_sign_in_through_redis(scene: Scene) -> None:
         assert "nobody has signed in" in (await token(file)).err
 
 
+async def test_a_lease_without_an_end_holds_no_sign_in_up(scene: Scene) -> None:
+    async with RedisServer() as server, server.client() as redis:
+        file = scene.file(state={"redis": {"url": server.url}, "keys": [{"env": "STATE_KEY"}], "timeout": "5s"})
+        await signed_in(file)
+        [token] = await redis.keys("*:token:*")
+        lease = token.replace(b":token:", b":lease:")
+        await redis.delete(token)
+        await redis.set(lease, "a process that is gone")
+        async with gateway(file, **KEY) as gate:
+            call = asyncio.create_task(gate.get("/orders/"))
+            await gate.said("store-lease-endless")
+            [told] = gate.events("store-lease-endless")
+            assert (told["level"], told["entry"]) == ("warning", lease.decode())
+            assert await redis.pttl(lease) != -1  # it has an end, or has ended
+            await redis.pexpire(lease, 1)
+            assert (await call)[0] == 200
+            assert await redis.exists(lease) == 0
+            assert len(gate.events("store-lease-endless")) == 1
+    grants = [asked.form["grant_type"] for asked in scene.sandbox.token_requests]
+    assert grants == ["authorization_code", "refresh_token"]
+
+
 async def renewed_by_one_at_a_time(scene: Scene, file: Path) -> None:
     await signed_in(file)
     ended = await asyncio.gather(*(token(file, "--force") for _ in range(4)))

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
@@ -95,7 +96,7 @@ class RedisAddress:
 
 
 class RedisBackend:
-    """See `Shelf`. `tls`: whether to speak TLS, trusting the authorities in `ca` (PEM) too, besides the system's.
+    """See `Backend`. `tls` checks the certificates of RedisSettings and of the sentinels; None: no TLS is spoken.
 
     `limit` bounds in seconds one try to connect, to one host or to several; an answer is waited for `ANSWER` at most,
     and `Sharing` waits less. `login` is for Redis, `sentinel_login` for the sentinels. `on_endless_lease` is called
@@ -111,8 +112,7 @@ class RedisBackend:
         limit: float,
         login: Login | None = None,
         sentinel_login: Login | None = None,
-        tls: bool = False,
-        ca: str | None = None,
+        tls: ssl.SSLContext | None = None,
         on_endless_lease: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._on_endless_lease = on_endless_lease
@@ -120,9 +120,10 @@ class RedisBackend:
         common: dict[str, Any] = {"protocol": 2, "driver_info": None}
         # Of several hosts the first may be the dead one: time must be left to ask another.
         common["socket_connect_timeout"] = limit / max(1, len(place.hosts))
-        if tls:
-            common |= {"ssl": True, "ssl_ca_data": ca, "ssl_min_version": ssl.TLSVersion.TLSv1_2}
         self._client, self._sentinels = _client(place, common, login, sentinel_login)
+        if tls is not None:
+            for client in (self._client, *self._sentinels):
+                _set_tls_context(client, tls)
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def read(self, name: str) -> bytes | None:
@@ -182,6 +183,35 @@ class _CredentialProvider(CredentialProvider):
 
     async def get_credentials_async(self) -> tuple[str, str] | tuple[str]:
         return await in_thread(self._login, owner=self)
+
+
+class _TlsConnection(SSLConnection):
+    """Checks certificates with a ready context. The base class makes one for each connection: it reads the system's
+    authorities on the loop, and trusts them besides those that are configured.
+    """
+
+    def __init__(self, *, tls_context: ssl.SSLContext, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.ssl_context.context = tls_context
+
+
+class _SentinelManagedTlsConnection(SentinelManagedConnection, _TlsConnection):
+    """The same to the master that the sentinels name."""
+
+
+def _set_tls_context(client: Any, context: ssl.SSLContext) -> None:
+    """Have a client that is not connected yet speak TLS. The constructors take no context."""
+    if isinstance(client, RedisCluster):
+        nodes = client.nodes_manager
+        nodes.connection_kwargs |= {"connection_class": _TlsConnection, "tls_context": context}
+        for node in nodes.startup_nodes.values():
+            node.connection_class = _TlsConnection
+            node.connection_kwargs["tls_context"] = context
+        return
+    pool = client.connection_pool
+    is_managed = issubclass(pool.connection_class, SentinelManagedConnection)
+    pool.connection_class = _SentinelManagedTlsConnection if is_managed else _TlsConnection
+    pool.connection_kwargs["tls_context"] = context
 
 
 def _client(

@@ -8,6 +8,9 @@ from gateway.proxy.rewriting.plan import windows
 
 MOST_OUT = 64 * 1024  # bytes of a piece that is given
 MOST_IN = 16 * 1024  # bytes taken at a time: what zlib leaves over is copied at every step
+SHORT = 512  # bytes: what is shorter is given with what follows
+MEMBERS = MOST_OUT // SHORT
+"""How many members of gzip are read before others have their turn: each costs some microseconds, however short."""
 GZIP_WINDOW = zlib.MAX_WBITS | 16
 
 
@@ -21,7 +24,10 @@ class ContentDecoder:
         self._inner = zlib.decompressobj(GZIP_WINDOW)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Gives what a piece holds. Raises Malformed for what is no such coding, or goes on behind its end."""
+        """Gives what a piece holds. Raises Malformed for what is no such coding, or goes on behind its end.
+
+        An empty part is a turn too.
+        """
         if not self._begun:
             self._first += piece
             if len(self._first) < 2:
@@ -40,23 +46,36 @@ class ContentDecoder:
             raise MalformedMessage("a compressed body is cut short")
 
     def _inflate(self, data: bytes) -> Iterator[bytes]:
+        short: list[bytes] = []
+        members = 0
         while data:
             if self._inner.eof:
                 data = self._go_on(data)
                 if not data:
-                    return
+                    break
+                members += 1
+                if members % MEMBERS == 0:
+                    yield b"".join(short)
+                    short.clear()
             try:
                 out = self._inner.decompress(data, MOST_OUT)
             except zlib.error:
                 raise MalformedMessage("a compressed body is broken") from None
             # All is taken, but what is ready may be more than was asked for.
             data = self._inner.unused_data or self._inner.unconsumed_tail
-            if out:
-                yield out
+            if len(out) < SHORT:
+                short.append(out)
+                continue
+            if short:
+                yield b"".join(short)
+                short.clear()
+            yield out
             while len(out) == MOST_OUT and not data and not self._inner.eof:
                 out = self._inner.decompress(b"", MOST_OUT)
                 if out:
                     yield out
+        if short:
+            yield b"".join(short)
 
     def _go_on(self, data: bytes) -> bytes:
         """A gzip body may have several members (RFC 1952 §2.2). What a member is filled up with counts for nothing, as

@@ -93,7 +93,10 @@ class Rewriter:
     def _inflate(self, inflating: ContentDecoder, pieces: list[bytes]) -> Iterator[list[bytes]]:
         for piece in pieces:
             for block in inflating.feed(piece):
-                yield from self._take(block)
+                if block:
+                    yield from self._take(block)
+                else:
+                    yield []
 
     def _take(self, piece: bytes) -> Iterator[list[bytes]]:
         if not piece:

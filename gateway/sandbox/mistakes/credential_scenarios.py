@@ -12,16 +12,16 @@ CREDENTIALS = {
     "invalid_client": PlayableMistake("the secret is wrong", secret=DEFAULT_SECRET[::-1]),
     "invalid_client/inactive": PlayableMistake("the application is not activated", {"application": "inactive"}),
     "invalid_client/unknown": PlayableMistake(
-        "the client id is of no application here", credential={"client_id": "nobody"}
+        "the client id belongs to no application", credential={"client_id": "nobody"}
     ),
     "secret-blank": PlayableMistake("the secret has a blank at its end", secret=f"{DEFAULT_SECRET} "),
     "secret-blank/newline": PlayableMistake("the secret has two newlines at its end", secret=f"{DEFAULT_SECRET}\n\n"),
-    "secret-blank/quotes": PlayableMistake("the secret stands in quotes", secret=f'"{DEFAULT_SECRET}"'),
+    "secret-blank/quotes": PlayableMistake("the secret is in quotes", secret=f'"{DEFAULT_SECRET}"'),
     "client-id-shape": PlayableMistake(
         "the client id is a URL", credential={"client_id": "https://idcs-5a0db0c5.identity.oraclecloud.com/"}
     ),
     "client-key": PlayableMistake(
-        "a signed assertion by a key whose certificate is not imported",
+        "an assertion signed with a key whose certificate is not imported",
         credential={
             "client_secret": None,
             "client_auth": "private_key_jwt",
@@ -31,7 +31,7 @@ CREDENTIALS = {
     ),
     "unauthorized_client": PlayableMistake("the grant is not ticked", {"allowed_grants": ("authorization_code",)}),
     "unsupported_grant_type": PlayableMistake(
-        "whoever answers does not know the grant", {"token_fault": "unsupported_grant_type"}
+        "the server does not know the grant", {"token_fault": "unsupported_grant_type"}
     ),
     "invalid_grant": PlayableMistake(
         "the user's password is wrong",
@@ -45,12 +45,12 @@ CREDENTIALS = {
         files={**_STATE_KEY, "refresh-token": "used-up"},
     ),
     "sign-in": PlayableMistake(
-        "a person must sign in, and nobody has",
+        "a person must sign in and has not",
         credential={"grant": "authorization_code"},
         file=_STATE,
         files=_STATE_KEY,
     ),
-    "invalid_request": PlayableMistake("the token endpoint misses a parameter", {"token_fault": "400"}),
+    "invalid_request": PlayableMistake("the token request lacks a parameter", {"token_fault": "400"}),
     "invalid_target": PlayableMistake("the resource is unknown", {"token_fault": "invalid_target"}),
     "access_denied": PlayableMistake("a policy of the identity domain refuses", {"token_fault": "access_denied"}),
     "limited": PlayableMistake("the 150 tokens a minute of a Free domain are used up", {"token_budget_per_minute": 0}),
@@ -61,7 +61,7 @@ CREDENTIALS = {
     "unreadable": PlayableMistake("a sign-in page answers in place of the token endpoint", {"token_fault": "html"}),
     "domain-failing": PlayableMistake("the identity domain answers 503", {"token_fault": "503"}),
     "token-type": PlayableMistake(
-        "the token is for proof of possession, no Bearer token", {"token_fault": "token-type"}
+        "the token is for proof of possession, not a Bearer token", {"token_fault": "token-type"}
     ),
     "short-lived": PlayableMistake("tokens live for 20 seconds", {"token_lifetime": 20}),
     "audience-other": PlayableMistake(
@@ -74,9 +74,9 @@ CREDENTIALS = {
     ),
     "clock-skew": PlayableMistake("this machine's clock is ten minutes behind", {"clock_offset": 600.0}),
     "clock-skew/ahead": PlayableMistake("this machine's clock is ten minutes ahead", {"clock_offset": -600.0}),
-    "state": PlayableMistake("the store of `state` is not there", file=_NO_STORE, files=_STATE_KEY),
+    "state": PlayableMistake("the store of `state` does not exist", file=_NO_STORE, files=_STATE_KEY),
     "store": PlayableMistake(
-        "a refresh token whose successor could be lost: the store is not there",
+        "a refresh token without a store: its successor could be lost",
         credential={"grant": "refresh_token", "refresh_token": {"file": "{folder}/refresh-token"}},
         file=_NO_STORE,
         files={**_STATE_KEY, "refresh-token": "any"},
@@ -87,7 +87,7 @@ CREDENTIALS = {
         "the secret is in a variable that is not set", credential={"client_secret": {"env": "OIC_SANDBOX_NO_SECRET"}}
     ),
     "configuration/certificate": PlayableMistake(
-        "the file of `tls.ca` is no certificate",
+        "the file of `tls.ca` is not a certificate",
         {"certificate": "trusted"},
         credential={"tls": {"ca": "{folder}/no-certificate.pem"}},
         files={"no-certificate.pem": "not PEM\n"},

@@ -12,24 +12,22 @@ NETWORK_MISTAKES = {
     "timeout": PlayableMistake(
         "the identity domain does not answer in time", {"token_delay": 30.0}, credential={"timeout": "500ms"}
     ),
-    "network": PlayableMistake(
-        "something on the way to the identity domain cuts the connection", {"token_fault": "reset"}
-    ),
-    "broken": PlayableMistake("the identity domain hangs up", {"token_fault": "outage"}),
+    "network": PlayableMistake("the connection to the identity domain breaks", {"token_fault": "reset"}),
+    "broken": PlayableMistake("the identity domain closes the connection", {"token_fault": "outage"}),
     "proxy": PlayableMistake(
         "the egress proxy refuses the tunnel", {"certificate": "trusted", "egress_proxy": "refuses"}
     ),
     "proxy/gone": PlayableMistake(
-        "nobody listens at the egress proxy's address",
+        "no program listens on the egress proxy's port",
         {"certificate": "trusted"},
         credential={"proxy": {"url": "http://{closed}"}},
         route={"proxy": {"url": "http://{closed}"}},
     ),
     "proxy-login": PlayableMistake(
-        "the egress proxy wants a user and a password", {"certificate": "trusted", "egress_proxy": "407"}
+        "the egress proxy requires a user and a password", {"certificate": "trusted", "egress_proxy": "407"}
     ),
     "tls": PlayableMistake(
-        "https to a port that speaks http",
+        "https to a port that uses http",
         credential={"token_url": "https://{host}/oauth2/v1/token"},
         route={"upstream": "https://{host}/ic/api/integration/v1/flows/rest/ORDERS/1.0/"},
     ),

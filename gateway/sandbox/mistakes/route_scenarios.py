@@ -8,7 +8,7 @@ _NAMED = {"query": {"set": {"integrationInstance": "demo"}}}
 
 ROUTES = {
     "role-missing": PlayableMistake("the role is not granted: 401 with a good token", {"roles": ()}),
-    "role-missing/403": PlayableMistake("the role is not granted, told by 403", {"roles": (), "role_refusal": 403}),
+    "role-missing/403": PlayableMistake("the role is not granted: 403", {"roles": (), "role_refusal": 403}),
     "role-missing/developer": PlayableMistake(
         "ServiceInvoker alone, for the developer API",
         {"roles": ("ServiceInvoker",)},
@@ -22,13 +22,13 @@ ROUTES = {
     ),
     "allow-list": PlayableMistake("this host is not on the instance's allow-list", {"allowlisted": False}),
     "allow-list/reset": PlayableMistake(
-        "this host is not on the allow-list, told by a reset", {"allowlisted": False, "allowlist_refusal": "reset"}
+        "this host is not on the allow-list: TCP reset", {"allowlisted": False, "allowlist_refusal": "reset"}
     ),
     "not-found": PlayableMistake(
         "no such integration in the project", route={"upstream": f"{PROJECT}/DEMO/NOSUCH/1.0/"}
     ),
     "unknown-url": PlayableMistake(
-        "a URL of which nothing is known: told, but no failure", route={"upstream": "{origin}/ic/"}
+        "a URL of an unknown kind: reported, but not a failure", route={"upstream": "{origin}/ic/"}
     ),
     "classic-url": PlayableMistake(
         "the classic URL of an integration in a project", route={"upstream": f"{REST}/PROJORDERS/1.0/"}
@@ -38,7 +38,7 @@ ROUTES = {
     ),
     "wrong-version": PlayableMistake("another major version", route={"upstream": f"{REST}/ORDERS/2.0/"}),
     "wrong-version/console": PlayableMistake(
-        "the version as the console writes it", route={"upstream": f"{REST}/ORDERS/01.00.0000/"}
+        "the version in the form of the console", route={"upstream": f"{REST}/ORDERS/01.00.0000/"}
     ),
     "version-missing": PlayableMistake("the version is left out", route={"upstream": f"{REST}/ORDERS/"}),
     "developer-host": PlayableMistake(
@@ -50,7 +50,7 @@ ROUTES = {
         route={"upstream": DEVELOPER, "design": "{design}"},
     ),
     "console-url": PlayableMistake(
-        "an address of the console, which wants a sign-in", route={"upstream": "{origin}/ic/home/"}
+        "an address of the console, which requires a sign-in", route={"upstream": "{origin}/ic/home/"}
     ),
     "redirected": PlayableMistake(
         "the instance has moved", {"fault_status": 301, "fault_location": "https://moved.sandbox.invalid/ic/"}
@@ -58,7 +58,7 @@ ROUTES = {
     "limited-upstream": PlayableMistake("the instance answers 429", {"fault_status": 429}),
     "upstream-failing": PlayableMistake("the instance answers 503, and no flow has run", {"fault_status": 503}),
     "upstream-timeout": PlayableMistake(
-        "no reply in time", {"reply_delay": 30.0}, route={"timeout": {"response": "500ms"}}
+        "no response in time", {"reply_delay": 30.0}, route={"timeout": {"response": "500ms"}}
     ),
-    "upstream-broken": PlayableMistake("the reply ends before its head", {"cut_replies": True}),
+    "upstream-broken": PlayableMistake("the response ends before its head", {"cut_replies": True}),
 }

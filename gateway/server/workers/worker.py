@@ -16,6 +16,7 @@ from gateway.observe.metrics import counters_only, split_snapshot
 from gateway.observe.time_slices import short_switches
 from gateway.server.gateway import Gateway
 from gateway.server.workers.rpc import Handlers, Parts, serve_requests
+from gateway.system.gc_tuning import pause_collection, set_aside
 
 _PART = 200  # routes or credentials
 
@@ -98,10 +99,11 @@ class Worker:
         """Keeps some routes of a configuration that is on its way, from this number on; see `send_config`."""
         start, routes = some
         self._routes[start:] = routes
+        set_aside()  # a collection in the midst of many parts would look at all of them in one step
 
     async def _prepare(self, config: Config) -> None:
         routes, self._routes = self._routes, []
-        with short_switches():
+        with short_switches(), pause_collection():
             await self._ready().prepare(config.model_copy(update={"routes": routes}))
 
     async def _adopt(self, _: object) -> None:
