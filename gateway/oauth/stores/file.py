@@ -29,6 +29,7 @@ PATIENCE = 5.0
 
 _LOG_PAGES = 64  # in the write-ahead log before they go into the file
 _AHEAD = 256 * 1024  # bytes of file and log that the volume gives before they are needed
+_ROOM = 2 * _AHEAD  # bytes that a volume needs for the file, its log and their index
 _OURS = 0x4F49_4347  # "OICG", SQLite's application_id
 _TABLES = f"""
 BEGIN IMMEDIATE;
@@ -237,4 +238,13 @@ def _is_full(cause: Exception) -> bool:
 def _why(path: Path, cause: Exception) -> str:
     """SQLite's own words name tables and conditions, never values."""
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return f"the state file `{path}` cannot be used: {said}"
+    remedy = "; its volume is full: make room" if _has_no_room(path) else ""
+    return f"the state file `{path}` cannot be used: {said}{remedy}"
+
+
+def _has_no_room(path: Path) -> bool:
+    """Whether the volume has less room than SQLite needs to open a file: it then says `disk I/O error`."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path.parent)
+        return found.f_bavail * found.f_frsize < _ROOM
+    return False
