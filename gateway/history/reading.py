@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.files import DaemonThreads
 from gateway.history.book import read
 from gateway.history.port import Found, Limits
 from gateway.history.query import Query
@@ -24,7 +24,7 @@ class Reader:
     def __init__(self, path: str | Path, limits: Limits, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="history-reader")
+        self._threads = DaemonThreads(_THREADS, name="history-reader")
         self.limits = limits
 
     async def find(self, query: Query, *, first: Callable[[], object] = bool) -> Found:

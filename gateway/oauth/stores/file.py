@@ -14,10 +14,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.files import DaemonThreads
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.shelf import LONGEST_LEASE, MOST_BYTES
@@ -67,7 +68,7 @@ class FileShelf:
     def __init__(self, path: str | Path, *, clock: Clock) -> None:
         self._path = Path(path)
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._thread = DaemonThreads(1, name="state")
         self._file: tuple[sqlite3.Connection, tuple[int, int]] | None = None
 
     async def read(self, name: str) -> bytes | None:
@@ -108,7 +109,7 @@ class FileShelf:
     async def close(self) -> None:
         """See `Shelf`."""
         await asyncio.wrap_future(self._thread.submit(self._let_go))
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()
 
     async def _run(
         self, statement: str, values: tuple[object, ...], *, is_durable: bool = False
@@ -120,7 +121,7 @@ class FileShelf:
         return await self._done(work)
 
     async def _done(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.wrap_future(self._thread.submit(self._work, work))
+        return await asyncio.wrap_future(self._thread.submit(partial(self._work, work)))
 
     # In the thread --------------------------------------------------------------------------------------------------
 
