@@ -70,7 +70,7 @@ class MethodNotAllowed(GatewayError):
     code = "method-not-allowed"
     status = 405
     blame = "caller"
-    meaning = "This route does not take this method."
+    meaning = "This route does not allow this method."
     remedy = "Use a method of the `Allow` field, or add it to the route's `methods`."
 
 
@@ -80,8 +80,8 @@ class RequestTimeout(GatewayError):
     code = "request-timeout"
     status = 408
     blame = "caller"
-    meaning = "The request did not come to its end in time."
-    remedy = "Send as many bytes as `Content-Length` names, or the last chunk; look at the network before the gateway."
+    meaning = "The request was not complete in time."
+    remedy = "Send exactly `Content-Length` bytes, or the last chunk; check the network before the gateway."
 
 
 class BodyTooLarge(GatewayError):
@@ -110,8 +110,8 @@ class ExpectationFailed(GatewayError):
     code = "expectation-failed"
     status = 417
     blame = "caller"
-    meaning = "The request asks for an expectation that the gateway does not know."
-    remedy = "Leave the `Expect` field out, or send `100-continue`."
+    meaning = "The gateway does not support this expectation."
+    remedy = "Remove the `Expect` field, or send `100-continue`."
 
 
 class HeadersTooLarge(GatewayError):
@@ -130,8 +130,8 @@ class CallerGone(GatewayError):
     code = "caller-gone"
     status = 499
     blame = "caller"
-    meaning = "The caller closed the connection before its reply was complete."
-    remedy = "Look at the caller's own time limit; OIC may run for five minutes."
+    meaning = "The caller closed the connection before the response was complete."
+    remedy = "Raise the caller's time limit; a run in OIC may take five minutes."
 
 
 class TokenRefused(GatewayError):
@@ -145,7 +145,7 @@ class TokenRefused(GatewayError):
     code = "token-refused"
     status = 502
     blame = "identity"
-    meaning = "The identity domain refuses a token for this route's credential."
+    meaning = "The identity domain permanently refuses a token for this route's credential."
     remedy = "Run `oic-gateway check --live`; `/status` on the admin port shows the identity domain's error code."
 
 
@@ -157,8 +157,8 @@ class TokenUnavailable(GatewayError):
     code = "token-unavailable"
     status = 503
     blame = "identity"
-    meaning = "No token can be had at the moment."
-    remedy = "Try again after `Retry-After`; look at the identity domain and the way to it."
+    meaning = "The gateway cannot get a token at the moment."
+    remedy = "Try again after `Retry-After`; check the identity domain and the network path to it."
 
 
 class UpstreamUnreachable(GatewayError):
@@ -169,7 +169,8 @@ class UpstreamUnreachable(GatewayError):
     blame = "upstream"
     meaning = "The upstream cannot be reached; nothing was sent."
     remedy = (
-        "Check name, port, TLS trust, egress proxy and the instance's allow-list; the record's `reason` says which."
+        "Check name, port, TLS trust, egress proxy and the instance's allow-list; the record's `reason` names the "
+        "cause."
     )
 
 
@@ -179,8 +180,8 @@ class UpstreamTimeout(GatewayError):
     code = "upstream-timeout"
     status = 504
     blame = "upstream"
-    meaning = "The upstream did not answer in time; whether it acted is unknown."
-    remedy = "Look for the run in OIC before trying again; raise `timeout.response` if runs take longer."
+    meaning = "The upstream did not respond in time; the outcome is unknown."
+    remedy = "Look for the run in OIC before you try again; raise `timeout.response` if runs take longer."
 
 
 class UpstreamBroken(GatewayError):
@@ -189,8 +190,8 @@ class UpstreamBroken(GatewayError):
     code = "upstream-broken"
     status = 502
     blame = "upstream"
-    meaning = "The upstream's reply was malformed or ended too soon; whether it acted is unknown."
-    remedy = "Look for the run in OIC before trying again; the record's `reason` says what was wrong."
+    meaning = "The response of the upstream was malformed or truncated; the outcome is unknown."
+    remedy = "Look for the run in OIC before you try again; the record's `reason` contains the cause."
 
 
 class Overloaded(GatewayError):
@@ -199,9 +200,9 @@ class Overloaded(GatewayError):
     code = "overloaded"
     status = 503
     blame = "gateway"
-    meaning = "The gateway is at its limit of connections."
+    meaning = "The gateway has reached its limit of connections."
     remedy = (
-        "Try again after `Retry-After`; raise what `reason` names (`pool.size`, `limits.connections`, "
+        "Try again after `Retry-After`; raise the limit that `reason` names (`pool.size`, `limits.connections`, "
         "`limits.address_share`), or add a replica."
     )
 
@@ -213,7 +214,7 @@ class Draining(GatewayError):
     status = 503
     blame = "gateway"
     meaning = "The gateway is shutting down."
-    remedy = "Try again after `Retry-After`: another replica, or the restarted one, answers."
+    remedy = "Try again after `Retry-After`; another replica or the restarted gateway responds."
 
 
 class LoopDetected(GatewayError):
@@ -223,7 +224,7 @@ class LoopDetected(GatewayError):
     status = 508
     blame = "gateway"
     meaning = "The request has passed this gateway before: the upstream of a route leads back to it."
-    remedy = "Let the `upstream` of the route name OIC, and not this gateway or another one that leads back to it."
+    remedy = "Set the `upstream` of the route to OIC, not to this gateway or another one that leads back to it."
 
 
 class Lost(GatewayError):
@@ -232,8 +233,8 @@ class Lost(GatewayError):
     code = "lost"
     status = 500
     blame = "gateway"
-    meaning = "The process that served the call was killed before the call ended; whether OIC acted is unknown."
-    remedy = "Look for the run in OIC before trying again; the log says when and how the process ended."
+    meaning = "The process was killed before the call ended; the outcome is unknown."
+    remedy = "Look for the run in OIC before you try again; the log contains when and how the process ended."
 
 
 class Internal(GatewayError):
@@ -242,7 +243,7 @@ class Internal(GatewayError):
     code = "internal"
     status = 500
     blame = "gateway"
-    meaning = "The gateway failed; this is a defect of the gateway."
+    meaning = "The gateway failed because of a defect."
     remedy = "Report it with the log line of the same `request_id`."
 
 

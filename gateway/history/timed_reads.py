@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from gateway.history.history_file import read
 from gateway.history.interface import HistoryLimits, SearchResult
 from gateway.history.query import HistoryQuery
+from gateway.system.files import DaemonThreads
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ class HistoryReader:
     def __init__(self, path: str | Path, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="history-reader")
+        self._threads = DaemonThreads(_THREADS, name="history-reader")
         self.limits = limits
 
     async def find(self, query: HistoryQuery, *, first: Callable[[], object] = bool) -> SearchResult:

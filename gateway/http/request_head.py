@@ -22,8 +22,9 @@ from gateway.http.fields import (
     split_lines,
 )
 from gateway.http.malformed import explain_malformed_head
-from gateway.proxy.method_override import KNOWN_METHODS
 
+KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
+"""The methods of RFC 9110 §9.3, and PATCH (RFC 5789)."""
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
 LINE_ENDS = 3  # of the last four bytes, those that can be here while the head is not whole

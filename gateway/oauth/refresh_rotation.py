@@ -58,6 +58,7 @@ class RefreshTokenRotation:
         self._mark = ""
         self._stored_text: str | None = None  # what stands in the store, as last seen
         self._has_looked = False
+        self._is_unread = False  # the store could not be read when a refresh token was last needed
         self._unsaved: _Replacement | None = None
         self._settling = asyncio.Lock()
         self._save_task: asyncio.Task[None] | None = None
@@ -70,10 +71,11 @@ class RefreshTokenRotation:
         mark = "" if self._configured is None else _mark(await in_thread(self._configured, owner=self))
         try:
             await self._flush_unsaved()
+            self._is_unread = True
             self._stored_text = await self._store.secret(self._key)
         except StoreDown as down:
             raise TokenUnavailable(reason=f"store: no refresh token is used while the store is down: {down}") from down
-        self._mark, self._has_looked = mark, True
+        self._mark, self._has_looked, self._is_unread = mark, True, False
         token = decode_stored(self._stored_text, mark=mark)
         return {"refresh_token": token} if token else {}
 
@@ -105,13 +107,14 @@ class RefreshTokenRotation:
         return TokenRefused(reason=f"sign-in: the refresh token is refused ({error.reason})")
 
     async def has_changed(self) -> bool:
-        """Whether another refresh token stands in the store than when it was last looked at."""
+        """Whether the store holds another refresh token than when it was last read, or can be read again."""
         before, has_looked = self._stored_text, self._has_looked
         try:
             self._stored_text, self._has_looked = await self._store.secret(self._key), True
         except StoreDown:
             return False
-        return has_looked and before != self._stored_text
+        is_readable_again, self._is_unread = self._is_unread, False
+        return is_readable_again or (has_looked and before != self._stored_text)
 
     async def close(self) -> None:
         """A last try to keep what could not be kept."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote_plus
 
+from gateway.http.request_head import KNOWN_METHODS
 from gateway.proxy.retry import SAFE_METHODS
 
 OVERRIDE_FIELDS = {
@@ -28,7 +29,6 @@ _IN_QUERY = re.compile(
     + r"=([^&;]*)",
     re.IGNORECASE | re.ASCII,
 )
-KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
 
 
 def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Collection[bytes] = ()) -> dict[str, str]:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -76,6 +77,51 @@ def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
         _abandon(result, owner)
         raise OSError(errno.ETIMEDOUT, f"no answer within {limit:g} s")
     return result.result()
+
+
+class DaemonThreads:
+    """A few threads that work on files in turn. The process does not wait for them at its end, as it does for those of
+    `ThreadPoolExecutor`: a file may hang. They end with this object.
+    """
+
+    def __init__(self, count: int, *, name: str) -> None:
+        self._count = count
+        self._name = name
+        self._threads = 0
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def submit(self, work: Callable[[], T]) -> "Future[T]":
+        """Do `work` in one of the threads."""
+        result: Future[T] = Future()
+
+        def run() -> None:
+            if not result.set_running_or_notify_cancel():
+                return
+            try:
+                result.set_result(work())
+            except BaseException as raised:  # noqa: BLE001 - given to who waits
+                result.set_exception(raised)
+
+        self._queue.put(run)
+        if self._threads < self._count:
+            self._threads += 1
+            threading.Thread(target=_run_queue, args=(self._queue,), name=self._name, daemon=True).start()
+        return result
+
+    def __del__(self) -> None:
+        self.shutdown()
+
+    def shutdown(self) -> None:
+        """Let the threads end after the work that was submitted."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+        self._threads = 0
+
+
+def _run_queue(queue: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (run := queue.get()) is not None:
+        run()
+        del run  # it may hold the owner of the threads
 
 
 def _started(work: Callable[[], T], owner: Hashable) -> "Future[T]":

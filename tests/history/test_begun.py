@@ -94,9 +94,9 @@ def test_a_call_that_never_began_ends_without_a_trace(history: FileHistory, path
 KILLED = """
 import sys
 from gateway.history.file import FileHistory
-from gateway.history.interface import Limits
+from gateway.history.interface import HistoryLimits
 from gateway.observe.record import Record
-history = FileHistory(sys.argv[1], Limits(None, 1e9, 1 << 40), interval=0.001)
+history = FileHistory(sys.argv[1], HistoryLimits(None, 1e9, 1 << 40), interval=0.001)
 for number, time in enumerate(sys.argv[2:]):
     facts = {"request_id": f"request-{number}", "client": f"10.0.0.{number}", "route": "orders", "method": "POST"}
     history.begin(Record(time=time, path="/orders/", **facts))

@@ -131,8 +131,8 @@ def folder(path: Path) -> None:
     ("spoil", "told"),
     [
         (garbage, "file is not a database (DatabaseError); remove it, and another is made"),
-        (somebody_s, "it is another program's database (Foreign); remove it, and another is made"),
-        (newer, "it was made by a newer gateway (Foreign); remove it, and another is made"),
+        (somebody_s, "it is another program's database (ForeignFile); remove it, and another is made"),
+        (newer, "it was made by a newer gateway (ForeignFile); remove it, and another is made"),
         (folder, "(OperationalError)"),
     ],
 )

@@ -1,8 +1,11 @@
 """A proxy's answer to CONNECT: what opens the tunnel, what does not, and where the origin's bytes begin."""
 
+import asyncio
+import contextlib
+
 import pytest
 
-from gateway.network.tunnel import MAX_INTERIM, TunnelRefused, connect_request, read_answer
+from gateway.network.tunnel import LIMIT, MAX_INTERIM, Tunnel, TunnelRefused, connect_request, read_answer
 
 REST = b"the origin's"
 
@@ -58,3 +61,30 @@ def test_interim_answers_without_end_open_no_tunnel() -> None:
     assert read_answer(answer) == len(answer)
     with pytest.raises(TunnelRefused, match="more than 16 interim responses"):
         read_answer(interim + answer)
+
+
+async def test_an_endless_answer_in_short_lines_is_refused() -> None:
+    sent = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\n")
+        with contextlib.suppress(OSError):
+            while sent < 100 * LIMIT:
+                for piece in (b"a", b"\n"):
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                sent += 2
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    loop = asyncio.get_running_loop()
+    transport, tunnel = await loop.create_connection(
+        lambda: Tunnel(connect_request("oic:443", "")), *server.sockets[0].getsockname()
+    )
+    with pytest.raises(TunnelRefused, match="longer than 16 KiB"):
+        await tunnel.opened
+    transport.close()
+    server.close()

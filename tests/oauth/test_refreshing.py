@@ -62,6 +62,7 @@ class Scene:
         self.watch = Noted()
         self.crank = Crank()
         self.budget: RateLimiter | None = None
+        self.luck = 0.0
         self.configured: Callable[[], str] | None = None
         self._stack = AsyncExitStack()
 
@@ -82,7 +83,7 @@ class Scene:
             store=self.store,
             clock=self.clock,
             budget=self.budget,
-            luck=lambda: 0.0,
+            luck=lambda: self.luck,
             token_wait=5.0,
             watch=self.watch,
             patience=float("inf"),
@@ -380,3 +381,25 @@ async def test_a_store_that_cannot_be_asked_has_none_used() -> None:
             await (await it.source()).get()
         assert caught.value.reason == "store: no refresh token is used while the store is down: not reachable"
         assert it.identity.asked == []
+
+
+async def test_a_store_that_is_back_ends_the_wait_within_a_second() -> None:
+    async with scene(token("a")) as it:
+        it.luck = 0.9
+        await it.signed_in("R1")
+        it.store.is_up = False
+        source = await it.source()
+        for _ in range(6):
+            with pytest.raises(TokenUnavailable):
+                await source.get()
+            it.clock.turn(float(str(source.status()["next_try_s"])) + 0.1)
+        with pytest.raises(TokenUnavailable):
+            await source.get()
+        assert float(str(source.status()["next_try_s"])) > 2
+        it.clock.turn(1.0)
+        with pytest.raises(TokenUnavailable):
+            await source.get()
+        it.store.is_up = True
+        it.clock.turn(1.0)
+        assert await source.get() == "a"
+        assert it.used == ["R1"]

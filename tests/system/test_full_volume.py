@@ -4,15 +4,17 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.history.free_space import Volume
-from gateway.sandbox import Sandbox
+from gateway.sandbox import Sandbox, Switches
 from tests.fakes.process import LONGEST, ROOT, Process, request, run
 from tests.system.scene import SECRETS, Settings, settings, written
+from tests.system.test_signin import KEY, Scene, signed_in
 
 SIZE = 3 * 1024 * 1024
 _AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
@@ -88,6 +90,58 @@ async def test_a_full_volume_costs_calls_of_the_history_and_no_token(
         await gate.said("history-up")
         await call_often(gate, 1)
         await until(gate, lambda document: int(str(document["kept"])) >= 1)
+
+
+@contextmanager
+def volume_of_its_own(folder: Path, size: int) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """What runs a command that sees a small volume at this folder, and where the volume is seen from here."""
+    script = f'mount -t tmpfs -o size={size} tmpfs "$1" && echo && exec sleep infinity'
+    holder = subprocess.Popen(
+        ["unshare", "--mount", *_AS_ROOT, "--", "sh", "-c", script, "sh", str(folder)], stdout=subprocess.PIPE
+    )
+    with holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"\n"
+            user = ("--user", "--preserve-credentials") if _AS_ROOT else ()
+            inside = ("nsenter", "--target", str(holder.pid), "--mount", *user, f"--wd={ROOT}", "--")
+            yield inside, Path(f"/proc/{holder.pid}/root{folder}")
+        finally:
+            holder.kill()
+
+
+async def test_a_sign_in_lives_on_a_volume_that_is_full(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    async with Sandbox(switches=Switches(rotate_refresh_tokens=True)) as sandbox:
+        scene = Scene(tmp_path, sandbox)
+        state = {"path": str(volume / "state.db"), "keys": [{"env": "STATE_KEY"}]}
+        file, impatient = scene.file(state=state), scene.file("impatient.yaml", state, token_wait="100ms")
+        with volume_of_its_own(volume, 16 * 1024 * 1024) as (inside, seen):
+            await signed_in(file, under=inside)
+            async with Process("serve", "-c", file, **KEY).under(inside) as gate:
+                await gate.started()
+                await asyncio.gather(*(call_often(gate, 100) for _ in range(5)))
+                for _ in range(3):  # each token uses up the refresh token of the one before
+                    fill(seen)
+                    sandbox.revoke_all()
+                    await asyncio.gather(*(call_often(gate, 20) for _ in range(5)))
+                assert gate.events("store-down") == []
+            grants = [asked.form["grant_type"] for asked in sandbox.token_requests]
+            assert grants == ["authorization_code", *["refresh_token"] * 3]
+            fill(seen)
+            sandbox.revoke_all()
+            async with Process("serve", "-c", impatient, **KEY).under(inside) as gate:
+                await gate.started()
+                [down] = await gate.said("store-down")
+                assert down["message"].endswith("; its volume is full: make room")
+                assert (await gate.get("/orders/"))[0] == 503
+                assert len(sandbox.token_requests) == 4  # none is used whose successor could not be kept
+                (seen / "filler").unlink()
+                await gate.said("store-up")
+                async with asyncio.timeout(LONGEST):
+                    while (await gate.get("/orders/"))[0] != 200:
+                        pass
 
 
 STORE = """

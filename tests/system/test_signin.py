@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,9 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 @asynccontextmanager
-async def login(file: Path, *more: str) -> AsyncIterator[tuple[Process, str]]:
+async def login(file: Path, *more: str, under: Sequence[str] = ()) -> AsyncIterator[tuple[Process, str]]:
     """A `login` that waits, and the address that it shows."""
-    async with Process("login", *more, "-c", file, "person", **KEY) as process:
+    async with Process("login", *more, "-c", file, "person", **KEY).under(under) as process:
         await process.until(lambda: b"Waiting" in process.out)
         [url] = re.findall(r"(?m)^  (http\S+)$", process.told())
         yield process, url
@@ -86,9 +86,9 @@ async def back_from(url: str) -> str:
         return reply.headers["Location"]
 
 
-async def signed_in(file: Path) -> str:
+async def signed_in(file: Path, *, under: Sequence[str] = ()) -> str:
     """Signs in; gives everything that was said."""
-    async with login(file) as (process, url):
+    async with login(file, under=under) as (process, url):
         status, _, address = await browse(url)
         assert (status, await process.ended()) == (200, 0), process.told()
     told = process.told()

@@ -1,5 +1,7 @@
 """Pipes in place of files: named in errors, and never what stops the gateway."""
 
+import asyncio
+import base64
 import os
 import signal
 from pathlib import Path
@@ -67,3 +69,39 @@ async def test_a_secret_that_became_a_pipe_costs_its_credential_alone(tmp_path: 
         secret.write_text(DEFAULT_SECRET, encoding="utf-8")
         while (await gate.get("/orders/"))[0] != 200:
             pass
+
+
+# The interpreter runs this at its start: once the folder has a pipe `hang`, opening a database hangs on it.
+HANGING = """
+import os, sys
+
+def on_event(event, arguments):
+    folder = os.environ["FOLDER"]
+    if event == "sqlite3.connect" and os.path.exists(f"{folder}/hang"):
+        open(f"{folder}/hanging", "w").close()
+        open(f"{folder}/hang").read()
+
+sys.addaudithook(on_event)
+"""
+
+
+@pytest.mark.parametrize(("file", "workers"), [("state", 1), ("history", 1), ("history", 2)])
+async def test_a_stop_does_not_wait_for_a_volume_that_hangs(
+    tmp_path: Path, sandbox: Sandbox, file: str, workers: int
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGING, encoding="ascii")
+    (tmp_path / "key").write_text(base64.b64encode(bytes(32)).decode(), encoding="ascii")
+    path = tmp_path / "state.db"
+    state = {"path": str(path), "keys": [{"file": str(tmp_path / "key")}]}
+    document = written(tmp_path, settings(sandbox, workers=workers, state=state))
+    async with gateway(document, **SECRETS, PYTHONPATH=str(tmp_path), FOLDER=str(tmp_path)) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        os.mkfifo(tmp_path / "hang")
+        if file == "state":
+            path.unlink()  # it is opened again at the next use
+        questions = [asyncio.create_task(gate.ask("/instances")) for _ in range(3 if file == "history" else 0)]
+        while not (tmp_path / "hanging").exists():
+            await gate.ask("/livez")
+        gate.signal(signal.SIGTERM)
+        assert await gate.gone() == 0
+        await asyncio.gather(*questions, return_exceptions=True)

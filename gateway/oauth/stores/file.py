@@ -14,13 +14,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.backend_interface import LONGEST_LEASE, MOST_BYTES
+from gateway.system.files import DaemonThreads
 
 T = TypeVar("T")
 
@@ -29,6 +30,7 @@ PATIENCE = 5.0
 
 _LOG_PAGES = 64  # in the write-ahead log before they go into the file
 _AHEAD = 256 * 1024  # bytes of file and log that the volume gives before they are needed
+_ROOM = 2 * _AHEAD  # bytes that a volume needs for the file, its log and their index
 _OURS = 0x4F49_4347  # "OICG", SQLite's application_id
 _TABLES = f"""
 BEGIN IMMEDIATE;
@@ -66,7 +68,7 @@ class FileBackend:
     def __init__(self, path: str | Path, *, clock: Clock) -> None:
         self._path = Path(path)
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._thread = DaemonThreads(1, name="state")
         self._file: tuple[sqlite3.Connection, tuple[int, int]] | None = None
 
     async def read(self, name: str) -> bytes | None:
@@ -107,7 +109,7 @@ class FileBackend:
     async def close(self) -> None:
         """See `Shelf`."""
         await asyncio.wrap_future(self._thread.submit(self._let_go))
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()
 
     async def _run(
         self, statement: str, values: tuple[object, ...], *, is_durable: bool = False
@@ -119,7 +121,7 @@ class FileBackend:
         return await self._done(work)
 
     async def _done(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await asyncio.wrap_future(self._thread.submit(self._work, work))
+        return await asyncio.wrap_future(self._thread.submit(partial(self._work, work)))
 
     # In the thread --------------------------------------------------------------------------------------------------
 
@@ -237,4 +239,13 @@ def _is_full(cause: Exception) -> bool:
 def _why(path: Path, cause: Exception) -> str:
     """SQLite's own words name tables and conditions, never values."""
     said = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-    return f"the state file `{path}` cannot be used: {said}"
+    remedy = "; its volume is full: make room" if _has_no_room(path) else ""
+    return f"the state file `{path}` cannot be used: {said}{remedy}"
+
+
+def _has_no_room(path: Path) -> bool:
+    """Whether the volume has less room than SQLite needs to open a file: it then says `disk I/O error`."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(path.parent)
+        return found.f_bavail * found.f_frsize < _ROOM
+    return False
