@@ -196,7 +196,7 @@ def _unescaped(name: bytes) -> bytes:
 
 KEY_REACH = 64  # bytes before a value that hold its key, as far as that matters
 KEYED = re.compile(rb"""(?:\A|[\s{,-])["']?([A-Za-z-]+)["']?[ \t]*:[ \t]+["']?\Z""")
-ITEM = re.compile(rb"""(?:\A|[\s\[{,])(?:-[ \t]+|[\[,][ \t]*)["']?\Z""")
+BEFORE_ITEM = b" \t\n\r\f\v[{,"
 
 
 class YamlContext(UrlContext):
@@ -209,15 +209,17 @@ class YamlContext(UrlContext):
         text = self.text
         is_plain = text[after - 1] == SLASH and text[after - 2] != BACKSLASH
         start = after - 1 if is_plain else text.rfind(b"\\", max(0, after - LOOK_AHEAD), after)
-        key = self._key(start)
+        line = self._line(start)
+        key = _key_of(line)
         if text[after : after + 1] not in {b"", b"/", b"\\"}:
             return key in LINKS
-        return key is not None or ITEM.search(self._line(start)) is not None
+        return key is not None or _begins_item(line)
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Settles one URL by what stands before it on its line, and the colon that may follow it."""
-        name = self._key(url.start)
-        if url.is_ref and name is None and ITEM.search(self._line(url.start)) is None:
+        line = self._line(url.start)
+        name = _key_of(line)
+        if url.is_ref and name is None and not _begins_item(line):
             return False
         if not may_say(name or b"", LINKS, KEPT, is_path=url.is_path):
             return False
@@ -234,10 +236,20 @@ class YamlContext(UrlContext):
         low = max(0, start - KEY_REACH)
         return self.text[max(low, self.text.rfind(b"\n", low, start) + 1) : start]
 
-    def _key(self, start: int) -> bytes | None:
-        line = self._line(start)
-        said = line[:-1] if line.endswith(QUOTES) else line
-        if not said.endswith((b" ", b"\t")) or not said.rstrip(b" \t").endswith(b":"):
-            return None
-        key = KEYED.search(line)
-        return None if key is None else key[1].lower()
+
+def _key_of(line: bytes) -> bytes | None:
+    """The key of a value that begins behind a line."""
+    said = line[:-1] if line.endswith(QUOTES) else line
+    if not said.endswith((b" ", b"\t")) or not said.rstrip(b" \t").endswith(b":"):
+        return None
+    key = KEYED.search(line)
+    return None if key is None else key[1].lower()
+
+
+def _begins_item(line: bytes) -> bool:
+    """True where what begins behind a line is an item of a sequence."""
+    said = line[:-1] if line.endswith(QUOTES) else line
+    mark = said.rstrip(b" \t")
+    if not mark.endswith((b"[", b",")) and not (mark.endswith(b"-") and len(mark) < len(said)):
+        return False
+    return len(mark) == 1 or mark[-2] in BEFORE_ITEM
