@@ -203,7 +203,7 @@ async def test_a_refusal_of_one_that_another_has_replaced_is_no_sign_out() -> No
         await it.identity.arrived(1)
         await it.signed_in("R2")
         gate.set()
-        with pytest.raises(TokenUnavailable, match="No token") as caught:
+        with pytest.raises(TokenUnavailable, match="cannot get a token") as caught:
             await asking
         assert caught.value.reason.startswith("superseded: ")
         it.clock.turn(1.0)

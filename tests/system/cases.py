@@ -68,14 +68,14 @@ CASES = {
     ),
     "the grant is not ticked": Case(
         "unauthorized_client",
-        ("not ticked", "Allowed grant types", "Client credentials"),
+        ("not enabled", "Allowed grant types", "Client credentials"),
         {"allowed_grants": ("authorization_code",)},
     ),
     "the secret is wrong": Case(
         "invalid_client", ("(1) the secret is not the application's", "Show secret"), secret="wrong-secret"
     ),
     "the secret has a blank": Case(
-        "secret-blank", ("white space at an end", "Write the secret alone"), secret=f"{DEFAULT_SECRET} "
+        "secret-blank", ("white space at an end", "Write only the secret"), secret=f"{DEFAULT_SECRET} "
     ),
     "the secret has two newlines": Case(
         "secret-blank", ("white space at an end", "newlines"), secret=f"{DEFAULT_SECRET}\n\n"
@@ -106,7 +106,7 @@ CASES = {
     ),
     "another instance's scope": Case(
         "other-instance",
-        ("The scope is of another instance", "Primary audience"),
+        ("The scope belongs to another instance", "Primary audience"),
         change=scope(f"{OTHER_AUDIENCE}{TRIGGER}"),
         subject="route orders",
     ),
@@ -134,7 +134,7 @@ CASES = {
     ),
     "a classic URL for an integration in a project": Case(
         "classic-url",
-        ("lives in a project", "/v2/flows/rest/project/PROJECT/CODE/1.0/"),
+        ("belongs to a project", "/v2/flows/rest/project/PROJECT/CODE/1.0/"),
         change=upstream(f"{REST}/PROJORDERS/1.0/"),
         subject="route orders",
     ),
@@ -152,7 +152,7 @@ CASES = {
     ),
     "a version that was forgotten": Case(
         "version-missing",
-        ("version 1.0 is there", "Write the version behind the code"),
+        ("version 1.0 is there", "Add the version after the code"),
         change=upstream(f"{REST}/ORDERS/"),
         subject="route orders",
     ),
@@ -164,7 +164,7 @@ CASES = {
     ),
     "another adapter's URL": Case(
         "not-found",
-        ("answered 404", "it is not activated"),
+        ("answered 404", "It is not activated"),
         change=upstream("/ic/ws/integration/v1/flows/osc/NONE/1.0/"),
         subject="route orders",
     ),
@@ -173,13 +173,13 @@ CASES = {
     ),
     "the developer API on the runtime host": Case(
         "developer-host",
-        ("the developer API lives on the region's design host", "integrationInstance"),
+        ("The developer API is on the region's design host", "integrationInstance"),
         change=developer(),
         subject="route orders",
     ),
     "the developer API without an instance": Case(
         "developer-instance",
-        ("must be told which one", "query: {set: {integrationInstance:"),
+        ("must name one of them", "query: {set: {integrationInstance:"),
         change=developer(design=design),
         subject="route orders",
     ),
@@ -202,17 +202,17 @@ CASES = {
         subject="route orders",
     ),
     "a Free domain's limit": Case("limited", ("150 a minute", "share a credential"), {"token_fault": "429"}),
-    "an identity domain in trouble": Case("domain-failing", ("tried again",), {"token_fault": "500"}),
-    "an identity domain that hangs up": Case("broken", ("hangs up",), {"token_fault": "outage"}),
+    "an identity domain in trouble": Case("domain-failing", ("the gateway retries",), {"token_fault": "500"}),
+    "an identity domain that hangs up": Case("broken", ("closes the connection",), {"token_fault": "outage"}),
     "a sign-in page in place of the token endpoint": Case(
-        "unreadable", ("Something else answers in its place",), {"token_fault": "html"}
+        "unreadable", ("Something else answers instead",), {"token_fault": "html"}
     ),
     "another path of the identity domain": Case(
         "token-url", ("the token endpoint is http://127.0.0.1:", "/oauth2/v1/token"), change=token_url("/oauth/token")
     ),
     "a token that is gone at once": Case("short-lived", ("Access token expiration",), {"token_lifetime": 20}),
     "an instance in trouble": Case(
-        "upstream-failing", ("no flow has run",), {"fault_status": 503}, subject="route orders"
+        "upstream-failing", ("No flow has run",), {"fault_status": 503}, subject="route orders"
     ),
     "OIC's own limit": Case("limited-upstream", ("Call less often",), {"fault_status": 429}, subject="route orders"),
 }

@@ -155,7 +155,7 @@ CERTIFICATES = {
         is_trusted=False,
     ),
     "an unknown authority": Tls("tls-trust", ("issued by Test Authority", "`tls.ca`"), is_trusted=False),
-    "another name": Tls("tls-name", ("for other.example", "answers for another site"), names=("other.example",)),
+    "another name": Tls("tls-name", ("for other.example", "certificate is for another site"), names=("other.example",)),
     "a certificate that has ended": Tls("tls-expired", ("ended on", "clock"), begins=-3 * DAY, ends=-DAY),
     "a certificate that has not begun": Tls("tls-expired", ("begins only on", "clock"), begins=DAY, ends=3 * DAY),
 }
@@ -222,8 +222,8 @@ def closed_port() -> int:
     ("code", "base", "words"),
     [
         ("dns", "https://oic.invalid", ("does not know it", "DNS")),
-        ("connect", "http://127.0.0.1:{closed}", ("nobody listens there", "allow-list")),
-        ("tls", "https://127.0.0.1:{plain}", ("https against http",)),
+        ("connect", "http://127.0.0.1:{closed}", ("No program listens", "allow-list")),
+        ("tls", "https://127.0.0.1:{plain}", ("https or http",)),
     ],
 )
 async def test_a_way_that_is_closed_is_explained(

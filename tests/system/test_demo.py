@@ -78,7 +78,7 @@ def assert_whole(text: str) -> None:
     seen, meant, remedy = re.findall(r"FAIL .*\n +→ .*\n +→ .*", text)[0].splitlines()
     assert "a token that lives" in seen
     assert "urn:opc:resource:expiry" in meant
-    assert "Ask" in remedy
+    assert "Increase" in remedy
     assert text.count("FAIL") == 1  # and once that is mended the check is content
 
 
