@@ -12,7 +12,7 @@ MOST_SECONDS = 20  # of processor time; a quadratic expression takes minutes for
 SCRIPT = """
 import json, sys
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.grants import claims_of, read_reply
+from gateway.oauth.grants import claims_of, read_token_response
 from gateway.observe.secret_mask import mask
 
 def reply(text):
@@ -24,8 +24,8 @@ def reply(text):
     ):
         try:
             head, body = {"date": text, "retry-after": text}, json.dumps(document).encode()
-            read_reply(400, head, body, now=0.0, hidden=("s3cret-of-ours",), wanted=text[:100])
-            read_reply(200, head, body, now=0.0, wanted=text[:100])
+            read_token_response(400, head, body, now=0.0, hidden=("s3cret-of-ours",), wanted=text[:100])
+            read_token_response(200, head, body, now=0.0, wanted=text[:100])
         except (TokenRefused, TokenUnavailable):
             pass
 

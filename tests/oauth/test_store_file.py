@@ -266,10 +266,10 @@ CLAIMING = """
 import asyncio, json, os, sys
 from pathlib import Path
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.stores.file import FileShelf
+from gateway.oauth.stores.file import FileBackend
 
 async def main():
-    shelf = FileShelf(sys.argv[1], clock=SystemClock())
+    shelf = FileBackend(sys.argv[1], clock=SystemClock())
     owner = str(os.getpid())
     sys.stdin.readline()
     won = [name for name in map(str, range(100)) if await shelf.claim(name, owner=owner, seconds=60)]
@@ -284,13 +284,13 @@ asyncio.run(main())
 WRITING = """
 import asyncio, os, signal, sys, time
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.stores.file import FileShelf
-from gateway.oauth.stores.entry_cipher import Seal
-from gateway.oauth.stores.encrypted import SealedStore
+from gateway.oauth.stores.file import FileBackend
+from gateway.oauth.stores.entry_cipher import EntryCipher
+from gateway.oauth.stores.encrypted import EncryptedStore
 
 def opened():
     clock = SystemClock()
-    return SealedStore(FileShelf(sys.argv[1], clock=clock), seal=Seal([bytes(32)]), clock=clock, watch=None)
+    return EncryptedStore(FileBackend(sys.argv[1], clock=clock), seal=EntryCipher([bytes(32)]), clock=clock, watch=None)
 
 async def write(number, out):
     store = opened()

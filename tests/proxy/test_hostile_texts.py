@@ -13,34 +13,34 @@ from tests.fakes.process import ROOT
 MOST_SECONDS = 8  # of processor time, for a script that takes two or less
 PRELUDE = """
 from contextlib import suppress
-from gateway.config.corrections.pasted_text import Uncorrectable, bare
+from gateway.config.corrections.pasted_text import InvalidInput, bare
 from gateway.errors import GatewayError
 from gateway.content.foreign_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
 from gateway.network.tunnel import TunnelRefused, read_answer
-from gateway.oic.instance_id import DEFAULT_RULES, Rule, Search, salvage_trace
-from gateway.oic.soap_credentials import Screen
+from gateway.oic.instance_id import DEFAULT_RULES, IdRule, InstanceIdRules, salvage_trace
+from gateway.oic.soap_credentials import SoapCredentialFilter
 from gateway.content.media_type import read_media
-from gateway.diagnosis.route_health import RouteTrouble
-from gateway.http.chunked import ChunkReader
-from gateway.http.fields import Malformed
-from gateway.proxy.redirects import follow
-from gateway.proxy.headers import CALLER, REPLY, entity_tags, has_passed, whole_lines
+from gateway.diagnosis.route_health import RouteHealth
+from gateway.http.chunked import ChunkedDecoder
+from gateway.http.fields import MalformedMessage
+from gateway.proxy.redirects import allowed_target
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, entity_tags, has_passed, identity_request
 from gateway.proxy.method_override import overriding_methods
-from gateway.http.response_parser import ReplyReader
-from gateway.http.request_head import Limits, check_beginning, may_begin_request, read_request
-from gateway.proxy.rewriting import Here, Names, Rewriter, plan
-from gateway.proxy.routing import Base, Routing
-from gateway.signin.authorization_response import NotAnswer, NotSignedIn, read_pasted
+from gateway.http.response_parser import ResponseParser
+from gateway.http.request_head import RequestLimits, check_partial_head, may_begin_request, read_request
+from gateway.proxy.rewriting import RequestContext, Rewriter, UrlMap, make_plan
+from gateway.proxy.routing import UpstreamUrl, Router
+from gateway.signin.authorization_response import UnrelatedRequest, NotSignedIn, read_pasted
 
 K = 1024
-BASE = Base.of("https://acme.example/ic/")
-NAMES, HERE = Names.of([(BASE, "/orders/")]), Here(BASE, "http://gw:8080", home="/orders/")
-LIMITS = Limits(uri=8 * K, field=128 * K, fields=100_000, head=128 * K, connections=1)
-FAILURES = (GatewayError, Malformed, TunnelRefused, BadQuery, Uncorrectable, NotAnswer, NotSignedIn, ValueError)
+BASE = UpstreamUrl.parse("https://acme.example/ic/")
+NAMES, HERE = UrlMap.from_routes([(BASE, "/orders/")]), RequestContext(BASE, "http://gw:8080", route_path="/orders/")
+LIMITS = RequestLimits(uri=8 * K, field=128 * K, fields=100_000, head=128 * K, connections=1)
+FAILURES = (GatewayError, MalformedMessage, TunnelRefused, BadQuery, InvalidInput, UnrelatedRequest, NotSignedIn, ValueError)
 
 def rewrite(kind, text):
-    rewriter = Rewriter(plan(kind, None, frozenset({"json", "xml", "yaml", "html"})), NAMES, HERE)
+    rewriter = Rewriter(make_plan(kind, None, frozenset({"json", "xml", "yaml", "html"})), NAMES, HERE)
     for _ in (*rewriter.feed([text]), *rewriter.end()):
         pass
 
@@ -61,12 +61,12 @@ for unit in sys.argv[1:]:
         (b"application/yaml", b"href: ", b""),
     ):
         rewrite(kind, before + text + after)
-    for rename in (NAMES.rename, NAMES.rename_link):
+    for rename in (NAMES.rewrite, NAMES.rewrite_link):
         rename("/x?u=" + text.decode("latin-1"), HERE)
 """
 HEADS = """
 for name in (b"date", b"connection", b"x-oracle-ics-instance-id", b"link"):
-    reader = ReplyReader(REPLY, head_limit=64 * K)
+    reader = ResponseParser(RESPONSE_RULES, head_limit=64 * K)
     line = name + b":\\r\\n"
     reader.feed(b"HTTP/1.1 200 OK\\r\\n" + line * (63 * K // len(line)) + b"\\r\\n")
 for pump in (b" ", b"\\t", b"\\r\\n ", b"\\n ", b",", b"a", b"\\r\\nx-oracle-ics-instance-id:"):
@@ -79,17 +79,17 @@ for pump in (
     text = pump * (100 * K // len(pump))
     for head in (b"GET /%b HTTP/1.1\\r\\nhost: a", b"GET / HTTP/1.1\\r\\nx-http-method: %b\\r\\nhost: a", b"%b"):
         with suppress(*FAILURES):
-            read_request(head % text, LIMITS, CALLER)
+            read_request(head % text, LIMITS, REQUEST_RULES)
     may_begin_request(text)
-    whole_lines([], {b"if-match": text})
+    identity_request([], {b"if-match": text})
     entity_tags(text)
     has_passed(text, "oic-gateway")
     read_media(text)
     short = text[: 64 * K].decode("latin-1")
-    RouteTrouble().answered(404, has_instance_id=False, at=0.0, target=short)
+    RouteHealth().record_response(404, has_instance_id=False, at=0.0, target=short)
     for call in (
-        lambda: Routing([("/orders/", BASE, 1)]).find("/orders/" + short),
-        lambda: follow("/ic/" + short, at=BASE, places=[BASE]),
+        lambda: Router([("/orders/", BASE, 1)]).resolve_path("/orders/" + short),
+        lambda: allowed_target("/ic/" + short, at=BASE, places=[BASE]),
         lambda: overriding_methods({b"x-http-method": text}, "/?" + short),
         lambda: (read_authority(short), read_url(short), read_date(short)),
         lambda: parse([("since", short)], now=0.0),
@@ -104,8 +104,8 @@ with suppress(*FAILURES):
     bare("' " * (256 * K))
 """
 SEARCHES = """
-rules = (*DEFAULT_RULES, Rule("json", "/a/b"), Rule("json", "/a/9999"))
-search = Search.of(rules)
+rules = (*DEFAULT_RULES, IdRule("json", "/a/b"), IdRule("json", "/a/9999"))
+search = InstanceIdRules.compile(rules)
 tops = b'{"oicInstanceId":1,"a":'
 for pump in (
     b'"', b'"\\\\', b'\\\\"', b"{", b"[", b'{"a":', b'"oicInstanceId" ', b'"a":',
@@ -118,12 +118,12 @@ for pump in (
 for field in (b";", b"; ", b";a", b';a="', b';a="\\\\', b";a =", b'"', b"=", b";charset="):
     text = b"text/xml" + field * (64 * K // len(field))
     read_media(text)
-    plan(text, None, frozenset({"xml"}))
+    make_plan(text, None, frozenset({"xml"}))
 for pump in (b"<a>", b"<UsernameToken/>", b"<Security>", b" ", b"<a b='", b"\\n--b\\n", b"\\n--b ", b"&amp;"):
     for media in (b"text/xml", b"multipart/related; boundary=b"):
         for before in (b"", b"<s:Envelope xmlns:s='soap'><s:Header>", b"<s:Envelope xmlns:s='soap'><s:Body/>"):
             with suppress(*FAILURES):
-                Screen(media, soap_action=True).feed(before + pump * (256 * K // len(pump)), last=True)
+                SoapCredentialFilter(media, soap_action=True).feed(before + pump * (256 * K // len(pump)), last=True)
 """
 BYTE_BY_BYTE = """
 def head_beginning():
@@ -131,14 +131,14 @@ def head_beginning():
     def feed(data):
         nonlocal window, size
         seen, window = max(0, len(window) - 3), window + data
-        check_beginning(window, seen, LIMITS)
+        check_partial_head(window, seen, LIMITS)
     return feed
 
 for text in (b"1;" + b"a" * (15 * K), b"1" + b" " * (15 * K), b"0\\r\\n" + b"a: " + b"b" * (15 * K)):
-    feed_bytes(ChunkReader(16 * K).feed, text)
-    feed_bytes(ChunkReader(64 * K).feed, text + text[-1:] * (16 * K))
+    feed_bytes(ChunkedDecoder(16 * K).feed, text)
+    feed_bytes(ChunkedDecoder(64 * K).feed, text + text[-1:] * (16 * K))
 feed_bytes(head_beginning(), b"GET /" + b"a" * (8 * K - 50) + b" HTTP/1.1\\r\\nx: " + b"b" * (16 * K))
-feed_bytes(ReplyReader(REPLY, head_limit=64 * K).collect_broken_head, b"a" * (40 * K))
+feed_bytes(ResponseParser(RESPONSE_RULES, head_limit=64 * K).collect_broken_head, b"a" * (40 * K))
 for text in (b"HTTP/1.1 100\\n\\n" * 1000, b"HTTP/1.1 200 " + b"a" * (8 * K)):
     window = b""
     def read(data):
@@ -146,7 +146,7 @@ for text in (b"HTTP/1.1 100\\n\\n" * 1000, b"HTTP/1.1 200 " + b"a" * (8 * K)):
         window += data
         read_answer(window)
     feed_bytes(read, text)
-screen = Screen(b"text/xml", soap_action=True)
+screen = SoapCredentialFilter(b"text/xml", soap_action=True)
 feed_bytes(lambda data: screen.feed(data, last=False), b"<a b='" + b"x" * (16 * K))
 """
 URL = "http://acme.example/ic/a"

@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import asyncio, os, signal, socket, sys, time
-from gateway.server.workers.fork_server import Nursery
+from gateway.server.workers.fork_server import ForkServer
 
 def work(line, listeners):
     said = line.recv(10)
@@ -20,7 +20,7 @@ async def main(nursery):
     async def bear():
         ours, theirs = socket.socketpair()
         with theirs, socket.socket() as listener:
-            return ours, *await nursery.bear(theirs, [listener])
+            return ours, *await nursery.spawn(theirs, [listener])
     born = await asyncio.gather(*(bear() for _ in range(3)))
     for (ours, pid, end), word in zip(born, (b"leave", b"fail", b"die")):
         ours.send(word)
@@ -35,7 +35,7 @@ async def main(nursery):
     except ProcessLookupError:
         print("gone")
 
-asyncio.run(main(Nursery(work)))
+asyncio.run(main(ForkServer(work)))
 """
 
 
@@ -56,12 +56,12 @@ async def main(nursery):
     await nursery.lost.wait()
     ours, theirs = socket.socketpair()
     try:
-        await nursery.bear(theirs, [ours])
+        await nursery.spawn(theirs, [ours])
     except OSError:
         print("missed")
     await nursery.close()
 
-asyncio.run(main(Nursery(work)))
+asyncio.run(main(ForkServer(work)))
 """
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=20)
