@@ -37,7 +37,9 @@ K = 1024
 BASE = UpstreamUrl.parse("https://acme.example/ic/")
 NAMES, HERE = UrlMap.from_routes([(BASE, "/orders/")]), RequestContext(BASE, "http://gw:8080", route_path="/orders/")
 LIMITS = RequestLimits(uri=8 * K, field=128 * K, fields=100_000, head=128 * K, connections=1)
-FAILURES = (GatewayError, MalformedMessage, TunnelRefused, BadQuery, InvalidInput, UnrelatedRequest, NotSignedIn, ValueError)
+FAILURES = (
+    GatewayError, MalformedMessage, TunnelRefused, BadQuery, InvalidInput, UnrelatedRequest, NotSignedIn, ValueError,
+)
 
 def rewrite(kind, text):
     rewriter = Rewriter(make_plan(kind, None, frozenset({"json", "xml", "yaml", "html"})), NAMES, HERE)
