@@ -1,5 +1,7 @@
-"""A running gateway: `Gateway` serves the callers in this process, `Alone` adds both ports and is all of `serve` where
-one process is enough. What a gateway is made of is put together in `wiring`; several processes are `workers`.
+"""A running gateway: `Gateway` serves callers in this process; `SingleProcess` adds both ports and is all that `serve`
+needs with one process.
+
+`wiring` builds the components of a gateway; `workers` runs several processes.
 """
 
 import asyncio
@@ -51,10 +53,10 @@ BACKLOG = 1024
 
 
 class Gateway(AdminBackend):
-    """What serves the callers in this process, between `open` and `finish`. Raises OSError as `prepare` does."""
+    """Serve callers in this process, from `open` to `finish`. The constructor raises OSError as `prepare` does."""
 
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str], pseudonym: str) -> None:
-        """`pseudonym` is the name in `Via` that all processes of a running gateway share."""
+        """Build all components; `pseudonym` is the name in `Via`, the same in all processes of a gateway."""
         self._config = self._next_config = config
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lambda: records.lost)
@@ -69,13 +71,15 @@ class Gateway(AdminBackend):
             self._runtime.table, metrics=self._metrics, sink=self._finished, begun=self._begun, pseudonym=pseudonym
         )
         limits = config.limits
-        places = ConnectionLimits(capacity.connections, refused=capacity.refused, address_share=limits.address_share)
-        self._shortages = Shortages(capacity, places)
+        connections = ConnectionLimits(
+            capacity.connections, refused=capacity.refused, address_share=limits.address_share
+        )
+        self._shortages = Shortages(capacity, connections)
         self._callers = CallerServer(
             self._pipeline,
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
             REQUEST_RULES,
-            places=places,
+            places=connections,
             on_refused=self._shortages.refused,
         )
         self._sockets: list[socket.socket] = []
@@ -89,7 +93,7 @@ class Gateway(AdminBackend):
         self._leaving: set[TokenSource] = set()
 
     async def open(self, listeners: list[socket.socket], *, address: str) -> None:
-        """Serves the callers that come to bound sockets, closed at `drain`; `address` is what they are called."""
+        """Serve callers on bound sockets, which `drain` closes; `address` is the name of the listener in `/status`."""
         self._address = address
         gc_tuning.tune_gc()
         loop = asyncio.get_running_loop()
@@ -101,9 +105,7 @@ class Gateway(AdminBackend):
         self._runtime.prefetch()
 
     async def prepare(self, config: Config) -> None:
-        """Compiles another configuration; nothing changes before `adopt`. Raises OSError where a file or a secret that
-        it names cannot be used.
-        """
+        """Compile another configuration for `adopt`. Raise OSError if a named file or secret cannot be read."""
         loaded = await in_thread(partial(self._load, config), owner=self)
         self._next_config, self._next_runtime = config, await self._components.assemble_in_turns(config, loaded)
         prepared = [*loaded.routes]
@@ -111,12 +113,12 @@ class Gateway(AdminBackend):
         await free_in_turns(prepared)
 
     def _load(self, config: Config) -> LoadedFiles:
-        """Everything that `prepare` and `adopt` need of files; in a thread."""
+        """Read every file that `prepare` and `adopt` need; blocks, therefore in a thread."""
         import_history(config)
         return self._components.load(config)
 
     def adopt(self) -> None:
-        """Takes on what was prepared last; requests under way end by the old one. What is `FIXED` stays."""
+        """Use the configuration prepared last. Requests in progress keep the old one; `FIXED` keys stay."""
         before, self._runtime, self._config = self._runtime, self._next_runtime, self._next_config
         self._pipeline.table = self._runtime.table
         self._history.apply_config(self._config)
@@ -131,18 +133,18 @@ class Gateway(AdminBackend):
         self._spawn(free_in_turns([*before.config.routes, *before.routes]))
 
     async def drain(self) -> int:
-        """Takes no new connections from now on, and ends each with its next reply; how many requests are under way."""
+        """Accept no more connections; end each after its next response. Return the number of requests in progress."""
         self._pipeline.closing = True
         await accept_backlog(self._sockets)
         for listener in self._listeners:
             listener.close()
         return self._pipeline.in_flight
 
-    async def finish(self, *, hurry: asyncio.Event) -> bool:
-        """After `drain`: waits for the connections to end (`drain`, or until `hurry` is set) and closes all.
-        True when every request could finish.
+    async def finish(self, *, force_stop: asyncio.Event) -> bool:
+        """After `drain`: wait until all connections end (at most `drain` seconds, or until `force_stop` is set), then
+        close everything. Return True if every request could finish.
         """
-        await _wait_first(self._callers.retire(), hurry.wait(), within=self._config.drain)
+        await _wait_first(self._callers.retire(), force_stop.wait(), within=self._config.drain)
         drained = self._pipeline.idle.is_set()
         self._pipeline.draining = True
         self._shortages.stop()
@@ -160,32 +162,32 @@ class Gateway(AdminBackend):
         return drained
 
     def _finished(self, record: Record) -> None:
-        """A request has come to its end, and leaves its line in the log and in the history."""
+        """Write the record of a completed request to the log and the history."""
         self._history.append(self._records.write(record))
         self._history.end(record)
 
     def _begun(self, record: Record) -> None:
-        """A request that may change something is about to be sent."""
+        """Record in the history that a request that may change something is about to be sent."""
         self._history.begin(record)
 
     def _spawn(self, closing: Coroutine[Any, Any, None]) -> None:
-        """Has it done in the background, and before the end."""
+        """Run this in the background; `finish` waits for it."""
         task = asyncio.create_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
     async def _retire(self, store: Store, sources: set[TokenSource]) -> None:
-        """Lets the sources that are no longer used end their fetches, then closes the store if nobody uses it."""
+        """Wait for the fetches of unused token sources, then close the store if it is unused too."""
         for source in sources:
             await source.wait_idle()
             self._leaving.discard(source)
         if store not in {self._runtime.store, self._next_runtime.store}:
             await self._components.retire(store)
 
-    # The desk of the admin port -------------------------------------------------------------------------------------
+    # The backend of the admin port ----------------------------------------------------------------------------------
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Ready only while every credential in use has, or can get, a token."""
+        """Return whether every credential has or can get a token, and the details."""
         if self._pipeline.closing:
             return False, {"state": "draining"}
         sources = self._runtime.sources
@@ -200,59 +202,59 @@ class Gateway(AdminBackend):
         return ready, {"state": state, "credentials": credentials, "store": asdict(health)}
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Whoever answers is alive."""
+        """Return that the process is alive: an answer proves it."""
         return True, {"state": "alive"}
 
     async def metrics(self) -> list[bytes]:
-        """Prometheus text."""
+        """Return Prometheus text."""
         return await self._metrics.text()
 
     async def snapshot(self) -> Snapshot:
-        """All numbers now, for those who sum them up."""
+        """Return all current metric values, to be summed with those of other processes."""
         return await self._metrics.snapshot_in_turns()
 
     async def status(self) -> dict[str, Any]:
-        """Routes and credentials, without secrets; with what is known, or soon found out, of those that fail."""
-        assembly = self._runtime
+        """Return the state of routes and credentials without secrets, including the diagnosis of each that fails."""
+        runtime = self._runtime
         if not self._pipeline.closing:
-            await self._checks.refresh(assembly)
-        routes = await work_in_turns(map(_view_of, assembly.routes))
-        credentials = await work_in_turns((name, self._credential_status(assembly, name)) for name in assembly.sources)
-        connections = {up.origin.name: up.counts() for up in assembly.pools}
+            await self._checks.refresh(runtime)
+        routes = await work_in_turns(map(_route_status, runtime.routes))
+        credentials = await work_in_turns((name, self._credential_status(runtime, name)) for name in runtime.sources)
+        connections = {up.origin.name: up.counts() for up in runtime.pools}
         return {
             "listen": self._address,
             "draining": self._pipeline.closing,
             "requests_under_way": self._pipeline.in_flight,
             "routes": routes,
             "credentials": dict(credentials),
-            "store": asdict(assembly.store.health()),
+            "store": asdict(runtime.store.health()),
             "history": asdict(self._history.health()),
-            "callers": self._shortages.told(),
+            "callers": self._shortages.status(),
             "connections": connections,
             "names": name_troubles(asyncio.get_running_loop()),
         }
 
-    def _credential_status(self, assembly: Runtime, name: str) -> dict[str, Any]:
-        """What a credential says of itself, and what ails it; its last error, in the same words."""
-        source = assembly.sources[name]
-        status, found = source.status(), self._checks.credential_finding(assembly.config, name, source)
-        told = None if found is None else {key: getattr(found, key) for key in ("code", "seen", "means", "remedy")}
+    def _credential_status(self, runtime: Runtime, name: str) -> dict[str, Any]:
+        """Return the status of a credential with its diagnosis; `last_error` has the same texts."""
+        source = runtime.sources[name]
+        status, found = source.status(), self._checks.credential_finding(runtime.config, name, source)
+        problem = None if found is None else {key: getattr(found, key) for key in ("code", "seen", "means", "remedy")}
         error = status["last_error"]
-        if isinstance(error, dict) and told is not None:
-            status["last_error"] = error | told
-        return status | {"trouble": told}
+        if isinstance(error, dict) and problem is not None:
+            status["last_error"] = error | problem
+        return status | {"problem": problem}
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
-        """See `Desk`."""
+        """Return the calls of the history that match."""
         return await self._history.find(query)
 
     async def flush_history(self) -> int:
-        """Waits a moment until all calls so far can be found in the file of the history; how many it has lost."""
+        """Wait briefly until all calls so far are in the history file. Return the number of lost calls."""
         await self._history.flush()
         return self._history.lost
 
     def may_call(self, peer: str | None, host: str) -> str | None:
-        """Why the admin port does not answer this peer, or None."""
+        """Return why the admin port rejects this peer, or None."""
         return why_not(self._runtime.table.admission, peer, host)
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
@@ -265,20 +267,20 @@ class Gateway(AdminBackend):
                 yield upstream.origin.name, state, count
 
 
-def _view_of(route: Route) -> dict[str, Any]:
-    """What `/status` tells of a route."""
+def _route_status(route: Route) -> dict[str, Any]:
+    """Return a route as `/status` shows it."""
     return {
         "name": route.name,
         "path": (route.path or "") + "/",
         "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
         "credential": route.credential,
         "methods": sorted(route.methods),
-        "trouble": route.health.as_status(),
+        "problem": route.health.as_status(),
     }
 
 
 def why_not(admission: Admission, peer: str | None, host: str) -> str | None:
-    """Why the admin port does not answer this peer (None: on a unix socket), in words; None when it may call."""
+    """Return why the admin port rejects this peer (None: on a unix socket), or None if it may call."""
     if not admission.accepts_address(peer):
         return "this address may not call; add its network to `allow`"
     if not admission.accepts_host(host.encode("utf-8", "replace")):
@@ -287,51 +289,51 @@ def why_not(admission: Admission, peer: str | None, host: str) -> str | None:
 
 
 class SingleProcess:
-    """The whole gateway in this one process: a `Service`."""
+    """The whole gateway in this process; implements `Service`."""
 
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
         self._config = config
         self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
         self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call)
-        self._door: ListenSocket | None = None
+        self._listen_socket: ListenSocket | None = None
         self.listen = config.listen
         self.admin = config.admin
 
     async def start(self) -> None:
-        """See `Service`."""
+        """Open both ports."""
         with explain_bind_error(self._config.admin):
             self.admin = await self._admin.start(self._config.admin)
-        self._door = ListenSocket(self._config.listen)
-        self.listen = self._door.address
-        await self._gateway.open(self._door.sockets(), address=self.listen)
+        self._listen_socket = ListenSocket(self._config.listen)
+        self.listen = self._listen_socket.address
+        await self._gateway.open(self._listen_socket.sockets(), address=self.listen)
 
     async def reload(self, config: Config) -> None:
-        """See `Service`; done at once, requests under way end by the old configuration."""
+        """Use another configuration at once; requests in progress end with the old one."""
         await self._gateway.prepare(config)
         self._gateway.adopt()
 
     async def drain(self) -> int:
-        """See `Service`."""
-        if self._door is not None:
-            self._door.close()
+        """Stop listening for callers."""
+        if self._listen_socket is not None:
+            self._listen_socket.close()
         return await self._gateway.drain()
 
-    async def finish(self, *, hurry: asyncio.Event) -> bool:
-        """See `Service`; the admin port tells of the drain until its end."""
-        drained = await self._gateway.finish(hurry=hurry)
+    async def finish(self, *, force_stop: asyncio.Event) -> bool:
+        """Wait for the requests in progress; the admin port answers until the end."""
+        drained = await self._gateway.finish(force_stop=force_stop)
         await self._admin.close()
         return drained
 
 
 async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:
-    """Runs a gateway of one process; exit status as `service.live` says."""
+    """Run a gateway in one process. Return the exit status of `run_until_stopped`."""
     raise_file_limit()
     try:
-        alone = SingleProcess(loaded.config, records, environ=os.environ)
+        service = SingleProcess(loaded.config, records, environ=os.environ)
     except SecretProblem as problem:
         log_event(log, logging.ERROR, "not-started", str(problem))
         return 69
-    return await run_until_stopped(alone, loaded, read_again)
+    return await run_until_stopped(service, loaded, read_again)
 
 
 def _state(answer: Readiness) -> str:

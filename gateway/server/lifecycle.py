@@ -1,7 +1,6 @@
-"""The life of `serve`: start, read the configuration again at SIGHUP, drain at SIGTERM, and tell the log of it.
+"""The life of `serve`: start, reload on SIGHUP, drain on SIGTERM, with the log lines and exit status of each.
 
-It is the same whether one process is the whole gateway (`app.Alone`) or a crew of them (`workers.crew.Crew`): each is a
-`Service`, and whatever an operator sees, messages and exit status, is made here once.
+One process (`SingleProcess`) and several (`Supervisor`) are both a `Service`, so operators see the same messages.
 """
 
 import asyncio
@@ -25,9 +24,9 @@ from gateway.system.gc_tuning import pause_collection
 log = logging.getLogger("gateway.server.gateway")
 
 FIXED = ("workers", "listen", "admin", "limits", "log")
-"""Keys that count only at a start."""
-MOST_FILES = 1 << 20
-"""Where the system sets no limit of open files."""
+"""Keys that take effect only at a start."""
+MAX_FILES = 1 << 20
+"""Open files where the system sets no limit."""
 
 
 class Service(Protocol):
@@ -37,35 +36,35 @@ class Service(Protocol):
     admin: str
 
     async def start(self) -> None:
-        """Opens both ports. Raises OSError, with the address in its words, where one is taken."""
+        """Open both ports. Raise OSError, with the address in its message, if one is in use."""
 
     async def reload(self, config: Config) -> None:
-        """Takes on another configuration, save what is `FIXED`. Raises OSError where a file that it names cannot be
-        used; then nothing has changed.
+        """Use another configuration except for its `FIXED` keys. Raise OSError, and change nothing, if a file that it
+        names cannot be used.
         """
 
     async def drain(self) -> int:
-        """Takes no more requests; how many are under way."""
+        """Accept no more requests. Return how many are in progress."""
 
-    async def finish(self, *, hurry: asyncio.Event) -> bool:
-        """After `drain`: waits for the requests under way (`drain`, or until `hurry` is set) and closes all. True when
-        every one of them could finish. Works after a failed `start` too.
+    async def finish(self, *, force_stop: asyncio.Event) -> bool:
+        """After `drain`: wait for the requests in progress (at most `drain` seconds, or until `force_stop` is set),
+        then close everything. Return True if every one could finish. Works after a failed `start` too.
         """
 
 
 def choose_pseudonym() -> str:
-    """Return a name for this running gateway in `Via`: by it all its workers know a request that has passed one of them
-    before (RFC 9110 §7.6.3).
+    """Return a name for this running gateway in `Via`. Each of its workers recognizes by it a request that has already
+    passed one of them (RFC 9110 §7.6.3).
     """
     return f"{PSEUDONYM}-{secrets.token_hex(8)}"
 
 
 async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callable[[], Loaded]) -> int:
-    """Runs a service until SIGTERM or SIGINT; a second signal hurries. Exit status: 0 after a drained stop, 1 where
-    requests were cut off, 69 where a port is taken.
+    """Run a service until SIGTERM or SIGINT; a second signal stops it at once. Return the exit status: 0 after a
+    drained stop, 1 if requests were cut off, 69 if a port is in use.
     """
-    stop, hurry, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    _listen_to_signals(stop, hurry, again)
+    stop, force_stop, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    _listen_to_signals(stop, force_stop, again)
     for warning in loaded.warnings:
         log_event(log, logging.WARNING, "configuration", str(warning))
     _warn_of_few_files(loaded.config)
@@ -73,9 +72,9 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
         await service.start()
     except OSError as error:
         log_event(log, logging.ERROR, "not-started", error.strerror or str(error))
-        hurry.set()
+        force_stop.set()
         await service.drain()
-        await service.finish(hurry=hurry)
+        await service.finish(force_stop=force_stop)
         return 69
     listen = service.listen
     log_event(log, logging.INFO, "started", f"listening on {listen}", listen=listen, admin=service.admin)
@@ -83,19 +82,21 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
     await stop.wait()
     reloading.cancel()
     await asyncio.wait({reloading})
-    return 0 if await _stop(service, hurry) else 1
+    return 0 if await _stop(service, force_stop) else 1
 
 
 def raise_file_limit() -> None:
-    """A connection is a file: the usual soft limit of 1024 would end the gateway's answers long before `limits` do."""
+    """Raise the soft limit of open files to the hard limit: 1024 descriptors are fewer connections than `limits`
+    allows.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def capacity_of(config: Config) -> Capacity:
-    """How many connections this process has descriptors for."""
+    """Return how many connections the open-file limit of this process allows."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = MOST_FILES if files == resource.RLIM_INFINITY else files
+    files = MAX_FILES if files == resource.RLIM_INFINITY else files
     pools = config.pool.size * count_origins(config)
     return share_files(files, connections=config.limits.connections, pools=pools)
 
@@ -104,25 +105,27 @@ def _warn_of_few_files(config: Config) -> None:
     capacity = capacity_of(config)
     wanted = config.limits.connections
     if capacity.connections < wanted:
-        told = f"the limit of {capacity.files} open files allows {capacity.connections} connections of callers"
+        message = f"the limit of {capacity.files} open files allows {capacity.connections} connections of callers"
         remedy = "Raise it (ulimit -n, LimitNOFILE=), or lower `limits.connections` or `pool.size`"
-        log_event(log, logging.WARNING, "connections-reduced", f"{told}, not {wanted} (`limits.connections`). {remedy}")
+        log_event(
+            log, logging.WARNING, "connections-reduced", f"{message}, not {wanted} (`limits.connections`). {remedy}"
+        )
 
 
-def _listen_to_signals(stop: asyncio.Event, hurry: asyncio.Event, again: asyncio.Event) -> None:
+def _listen_to_signals(stop: asyncio.Event, force_stop: asyncio.Event, again: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def on_stop() -> None:
-        (hurry if stop.is_set() else stop).set()
+        (force_stop if stop.is_set() else stop).set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop)
     loop.add_signal_handler(signal.SIGHUP, again.set)
 
 
-async def _stop(service: Service, hurry: asyncio.Event) -> bool:
+async def _stop(service: Service, force_stop: asyncio.Event) -> bool:
     log_event(log, logging.INFO, "draining", "stopping", under_way=await service.drain())
-    drained = await service.finish(hurry=hurry)
+    drained = await service.finish(force_stop=force_stop)
     log_event(log, logging.INFO if drained else logging.WARNING, "stopped", "stopped", drained=drained)
     return drained
 
@@ -132,7 +135,7 @@ def _fixed_settings(config: Config) -> list[Any]:
 
 
 class Reloader:
-    """Reads the configuration again; whatever is wrong with it, the old one stays."""
+    """Reads the configuration again. If the new one has errors, the old one stays in use."""
 
     def __init__(self, service: Service, config: Config, read_again: Callable[[], Loaded]) -> None:
         self._service = service
@@ -140,10 +143,10 @@ class Reloader:
         self._read_again = read_again
 
     async def run(self, again: asyncio.Event) -> None:
-        """Once for each time that `again` is set, one after the other, until it is cancelled."""
+        """Reload each time `again` is set, one reload after the other, until cancelled."""
         while await again.wait():
             again.clear()
-            await asyncio.wait({asyncio.create_task(self._once())})  # a defect in one is logged, and ends that one only
+            await asyncio.wait({asyncio.create_task(self._once())})  # a defect is logged and ends only this reload
 
     async def _once(self) -> None:
         try:
@@ -152,11 +155,16 @@ class Reloader:
                 await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
             between = "\n" if isinstance(problem, ConfigProblems) else " "
-            log_event(log, logging.ERROR, "reload-refused", f"the configuration stays as it was:{between}{problem}")
+            log_event(
+                log,
+                logging.ERROR,
+                "reload-refused",
+                f"cannot reload the configuration; the old one stays in use:{between}{problem}",
+            )
             return
         fixed = _fixed_settings(config)
         if fixed != self._fixed:
-            told = f"{', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
-            log_event(log, logging.WARNING, "restart-needed", told)
+            message = f"restart the gateway: {', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
+            log_event(log, logging.WARNING, "restart-needed", message)
         self._fixed = fixed
-        log_event(log, logging.INFO, "reloaded", "the configuration was read again", routes=len(config.routes))
+        log_event(log, logging.INFO, "reloaded", "the configuration was reloaded", routes=len(config.routes))

@@ -1,9 +1,8 @@
-"""Where callers come in: the address of the callers' port, held from the start to the stop of the whole gateway.
+"""The address of the callers' port, held from the start to the stop of the gateway.
 
-A name may stand for several addresses, IPv4 and IPv6: each has a socket. One process listens on the sockets that the
-door gives. Several processes each get sockets of their own, bound to the same TCP port (SO_REUSEPORT: the system deals
-new connections out among those that listen); on a unix socket, which cannot be bound twice, all of them listen on the
-same one. The door itself accepts nothing.
+A host name may have several addresses, IPv4 and IPv6; each gets a socket. A single process listens on copies of these
+sockets. Several processes each get their own sockets, bound to the same TCP port with SO_REUSEPORT, so that the kernel
+distributes new connections. A unix socket cannot be bound twice: all processes listen on the same one.
 """
 
 import contextlib
@@ -16,9 +15,9 @@ from gateway.system.bind import UnixSocket, bind_beside, bind_tcp
 
 
 class ListenSocket:
-    """Holds `address`, HOST:PORT or unix:/path, until `close`; for several processes when `is_shared`.
+    """Hold `address`, HOST:PORT or unix:/path, until `close`; `is_shared` allows several processes.
 
-    Raises OSError, with the address in its words, where it is taken or cannot be had.
+    Raise OSError, with the address in its message, if the address is in use or not available.
     """
 
     def __init__(self, address: str, *, is_shared: bool = False) -> None:
@@ -35,18 +34,18 @@ class ListenSocket:
         if self._unix is None:
             self.address = f"{address.rpartition(':')[0]}:{self._sockets[0].getsockname()[1]}"
             for sock in self._sockets if is_shared else ():
-                # Only now: set before, another gateway's port would be shared instead of found taken.
+                # Only after bind: set before it, the port of another gateway would be shared instead of in use.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
     def sockets(self) -> list[socket.socket]:
-        """Bound sockets to listen on, one for each address, the caller's to close. Raises OSError."""
+        """Return bound sockets to listen on, one for each address; the caller closes them. Raise OSError."""
         if not self._is_shared or self._unix is not None:
             return [sock.dup() for sock in self._sockets]
         with explain_bind_error(self.address):
             return [bind_beside(sock) for sock in self._sockets]
 
     def close(self) -> None:
-        """Lets go of the address; the file of a unix socket goes away, unless another process has put its own there."""
+        """Release the address. Remove the file of a unix socket unless another process has replaced it."""
         for sock in self._sockets:
             sock.close()
         if self._unix is not None:
@@ -55,7 +54,7 @@ class ListenSocket:
 
 @contextlib.contextmanager
 def explain_bind_error(address: str) -> Iterator[None]:
-    """Says in an OSError which address it is about; asyncio and the system word theirs differently."""
+    """Add the address to an OSError: asyncio and the system word their errors differently."""
     try:
         yield
     except OSError as error:

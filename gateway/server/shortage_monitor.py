@@ -1,6 +1,6 @@
-"""Reports when places or file descriptors run out: one line in the log for each episode, and numbers that keep count.
+"""Reports a lack of connections or file descriptors: one log line for each episode, and counters.
 
-libuv accepts and closes what it has no descriptor for and tells nobody, so the gateway looks for itself, once a second.
+libuv closes connections that it has no descriptor for without reporting it. Therefore this checks once a second.
 """
 
 import asyncio
@@ -21,59 +21,63 @@ OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOME
 
 
 class Shortages:
-    """Watches the descriptors of this process between `start` and `stop`; `refused` is told of connections.
+    """Watch the descriptors of this process from `start` to `stop`, and the refused connections.
 
-    `found` counts the looks, one a second, that found no descriptor free.
+    `shortages` counts the checks, one a second, that found no free descriptor.
     """
 
-    def __init__(self, capacity: Capacity, places: ConnectionLimits) -> None:
+    def __init__(self, capacity: Capacity, connections: ConnectionLimits) -> None:
         self._capacity = capacity
-        self._places = places
+        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._episodes = Episodes(self._loop.time)
         self._timer: asyncio.TimerHandle | None = None
-        self.found = 0
+        self.shortages = 0
         self.is_short = False
 
     def start(self) -> None:
-        """Looks now, and every second from now on."""
+        """Check now and then every second."""
         self.is_short = not self._has_free()
         self._timer = self._loop.call_later(INTERVAL, self.start)
 
     def stop(self) -> None:
-        """Looks no more."""
+        """Stop checking."""
         if self._timer is not None:
             self._timer.cancel()
 
     def refused(self, refusal: RefusalReason, address: str | None) -> None:
-        """A connection was not admitted. Strangers are counted, not logged: who they are is their requests' record."""
+        """Report a refused connection. A forbidden address is only counted: its requests have records of their own."""
         if refusal is RefusalReason.LIMIT and self._episodes.begins(refusal.value):
-            told = f"all {self._places.limit} places for connections of callers are taken; more get 503 or are closed"
-            log_event(log, logging.WARNING, "connections-full", f"{told}. Raise `limits.connections`, or add a replica")
+            message = f"all {self._connections.limit} connections of callers are in use; more get 503 or are closed"
+            log_event(
+                log, logging.WARNING, "connections-full", f"{message}. Raise `limits.connections`, or add a replica"
+            )
         elif refusal is RefusalReason.ADDRESS and self._episodes.begins(f"{refusal.value} {address}"):
-            told = f"{address} holds its share of connections ({self._places.per_address}); more get 503 or are closed"
+            message = (
+                f"{address} uses its share of connections ({self._connections.per_address}); more get 503 or are closed"
+            )
             remedy = "If many callers share this address, raise `limits.address_share`"
-            log_event(log, logging.WARNING, "address-full", f"{told}. {remedy}", client=address)
+            log_event(log, logging.WARNING, "address-full", f"{message}. {remedy}", client=address)
 
-    def told(self) -> dict[str, object]:
-        """The numbers for `/status`."""
-        places = self._places
+    def status(self) -> dict[str, object]:
+        """Return the numbers for `/status`."""
+        connections = self._connections
         return {
-            "connections": places.admitted,
-            "limit": places.limit,
-            "per_address": places.per_address,
-            "refused": {refusal.value: places.refusals[refusal] for refusal in RefusalReason},
-            "open_files": {"limit": self._capacity.files, "short": self.is_short, "shortages": self.found},
+            "connections": connections.admitted,
+            "limit": connections.limit,
+            "per_address": connections.per_address,
+            "refused": {refusal.value: connections.refusals[refusal] for refusal in RefusalReason},
+            "open_files": {"limit": self._capacity.files, "short": self.is_short, "shortages": self.shortages},
         }
 
     def metrics(self) -> Iterator[tuple[str, tuple[str, ...], int]]:
-        """The numbers for `/metrics`: name, labels, value."""
-        places = self._places
-        yield "caller_connections", (), places.admitted
-        yield "caller_connections_limit", (), places.limit
+        """Yield the numbers for `/metrics`: name, labels, value."""
+        connections = self._connections
+        yield "caller_connections", (), connections.admitted
+        yield "caller_connections_limit", (), connections.limit
         for refusal in RefusalReason:
-            yield "connections_refused_total", (refusal.value,), places.refusals[refusal]
-        yield "file_shortages_total", (), self.found
+            yield "connections_refused_total", (refusal.value,), connections.refusals[refusal]
+        yield "file_shortages_total", (), self.shortages
 
     def _has_free(self) -> bool:
         try:
@@ -81,10 +85,10 @@ class Shortages:
         except OSError as error:
             if error.errno not in OUT_OF_FILES:
                 return True
-            self.found += 1
+            self.shortages += 1
             if self._episodes.begins("files"):
-                told = f"no file descriptor is free ({error.strerror}): new connections are closed without an answer"
+                message = f"no file descriptor is free ({error.strerror}): new connections are closed without an answer"
                 remedy = "Raise the limit of open files (ulimit -n, LimitNOFILE=), or lower `limits.connections`"
-                log_event(log, logging.ERROR, "files-exhausted", f"{told}. {remedy}", limit=self._capacity.files)
+                log_event(log, logging.ERROR, "files-exhausted", f"{message}. {remedy}", limit=self._capacity.files)
             return False
         return True

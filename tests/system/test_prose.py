@@ -97,5 +97,5 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
 
 
 def test_the_word_list_is_found_in_prose_and_not_in_code() -> None:
-    text = "Whoever calls\n\n```sh\nanew\n```\n\n`crew-lost` is anew\n"
+    text = "Whoever calls\n\n```sh\nanew\n```\n\n`supervisor-lost` is anew\n"
     assert WORDS.findall(markdown_prose(text)) == ["Whoever", "anew"]

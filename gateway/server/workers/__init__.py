@@ -1,18 +1,19 @@
 """Several processes as one gateway, for machines with several CPUs (`workers: N`).
 
-The `Crew` is the parent: it starts the workers, watches and replaces them, and answers the admin port for all; no
-request passes it. Each `Worker` is a whole `app.Gateway` on a socket of its own, bound to the one address of callers:
-the system deals connections out, and a worker's end touches no other's calls.
+The `Supervisor` (`supervisor`) is the parent: it starts the workers, watches and replaces them (one `worker_handle`
+each), and answers the admin port for all (`aggregation`). No request passes it. Each `Worker` (`worker`) is a whole
+`Gateway` that listens on the callers' address itself: the kernel distributes the connections, and the end of one worker
+affects no call of another. `cpus` resolves `workers: auto`.
 
-    crew ── line ──► worker      asked: start, prepare, adopt, numbers, status, readiness, drain; see `wire`
-    crew ── line ──► nursery     asked: one worker more; tells of each worker's end
-                     nursery ── fork ──► worker
+    supervisor ── rpc ──────► worker         start, prepare, adopt, snapshot, status, readiness, drain, …
+    supervisor ── socket ───► fork_server    one more worker; reports the exit of each worker
+                              fork_server ── fork ──► worker
 
-The nursery is a process that does nothing but fork. It is made first of all, before there is a loop, a thread or an
-open port, because none of them may live across a fork; a worker is therefore there within milliseconds, with all
-modules loaded and their memory shared. Settings go over the line, never into arguments. When the crew goes, even by
-SIGKILL, every line ends: the workers drain and leave, then the nursery.
+The `fork_server` is a process that only forks. It is created before there is a loop, a thread or an open port, because
+none of them may survive a fork. A worker is therefore ready within milliseconds and shares the memory of all loaded
+modules. Settings go over the socket (`rpc`), never into process arguments. If the supervisor ends, even by SIGKILL, its
+sockets close: the workers drain and end, then the fork server.
 
-Workers and nursery ignore SIGTERM, SIGINT and SIGHUP: a terminal or a service manager sends them to the whole group,
-and the crew alone decides what they mean.
+Workers and fork server ignore SIGTERM, SIGINT and SIGHUP: terminals and service managers send them to the whole process
+group, and only the supervisor acts on them.
 """

@@ -1,7 +1,7 @@
-"""What the admin port of several workers tells: their answers as one.
+"""The admin port of several workers: their answers combined into one.
 
-Each question goes to all of them at the same time. One that does not answer soon is `stuck`, and said to be; nobody
-waits for it. One that has not begun, or takes the place of a lost one, gets no calls yet and is `starting`.
+Each request goes to all workers at the same time. A worker that does not answer in time is reported as `stuck`. A
+worker that does not serve callers yet is `starting`.
 """
 
 import asyncio
@@ -34,134 +34,149 @@ from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import reader_of
 
-SOON = 1.0  # seconds in which a loop that turns has answered
-LONG = 10.0  # seconds in which one that answers has told of thousands of routes
-TOKEN = 60.0  # seconds in which a worker that answers knows whether it can get its tokens
+PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
+REPORT_TIMEOUT = 10.0  # seconds for a report on thousands of routes
+READINESS_TIMEOUT = 60.0  # seconds until a worker knows whether it can get its tokens
 
 
 class AggregatedAdmin(AdminBackend):
-    """Asks `members`, by process id, which the crew keeps up to date as it does the public fields."""
+    """Queries `workers` (by process id), a mapping that the supervisor keeps current, like the public fields."""
 
     def __init__(
-        self, members: Mapping[int, WorkerHandle], config: Config, *, lost_lines: Callable[[], int], nursery: int
+        self,
+        workers: Mapping[int, WorkerHandle],
+        config: Config,
+        *,
+        lost_lines: Callable[[], int],
+        fork_server_pid: int,
     ) -> None:
-        self._members = members
+        self._workers = workers
         self._past: Snapshot = {}
         self._losses = 0
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lost_lines)
-        self.processes = ProcessStats(lambda: (nursery, *members))
+        self.processes = ProcessStats(lambda: (fork_server_pid, *workers))
         self.listen = config.listen
         self.is_open = self.is_draining = False
         self.apply_config(config)
 
     def apply_config(self, config: Config) -> None:
-        """Who may ask is of this configuration from now on."""
+        """Use this configuration to decide who may call."""
         self._admission = Admission(config.allow, hosts_of(config))
         self._reader = reader_of(config)
-        self._keeps_calls = config.history.calls != 0
+        self._has_history = config.history.calls != 0
 
-    def retire_counters(self, member: WorkerHandle) -> None:
-        """A worker has ended unasked; what it had counted stays counted."""
-        self._past = merge((self._past, member.counters))
+    def retire_counters(self, worker: WorkerHandle) -> None:
+        """Keep the counters of a worker that ended unexpectedly."""
+        self._past = merge((self._past, worker.counters))
         self._losses += 1
 
     def may_call(self, peer: str | None, host: str) -> str | None:
-        """Why the admin port does not answer this peer, or None."""
+        """Return why the admin port rejects this peer, or None."""
         return why_not(self._admission, peer, host)
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Alive while the loop of every worker turns."""
+        """Return whether the loop of every worker runs."""
         answers = await self._query_workers("ping")
         stuck = [pid for pid, answer in answers.items() if isinstance(answer, ChannelError)]
         return not stuck, {"state": "stuck", "stuck": stuck} if stuck else {"state": "alive"}
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Ready while each worker that gets calls is, and at least one does; a credential's trouble is the first's."""
+        """Return whether at least one worker is active and all active workers are ready. For each credential, the first
+        worker with a problem counts.
+        """
         if self.is_draining or not self.is_open:
             return False, {"state": "draining" if self.is_draining else "starting"}
-        answers = await self._query_workers("readiness", within=TOKEN)
-        told = [answer for answer in answers.values() if not isinstance(answer, ChannelError)]
-        ready = len(told) == len(answers) > 0 and all(is_ready for is_ready, _ in told)
+        answers = await self._query_workers("readiness", within=READINESS_TIMEOUT)
+        replies = [answer for answer in answers.values() if not isinstance(answer, ChannelError)]
+        ready = len(replies) == len(answers) > 0 and all(is_ready for is_ready, _ in replies)
         credentials: dict[str, Any] = {}
-        for _, document in told:
+        for _, document in replies:
             for name, state in document.get("credentials", {}).items():
                 if credentials.setdefault(name, state)["state"] == "ok":
                     credentials[name] = state
         states = self._states({pid: _readiness(answer) for pid, answer in answers.items()})
-        store = _worst_store(document["store"] for _, document in told if "store" in document)
+        store = _worst_store(document["store"] for _, document in replies if "store" in document)
         state = "unready" if not ready else "ready" if store.get("ok", True) else "degraded"
         return ready, {"state": state, "credentials": credentials, "store": store, "workers": states}
 
     async def metrics(self) -> list[bytes]:
-        """Prometheus text: sums over all workers that there are and were."""
-        answers = await self._query_workers("numbers", within=LONG)
-        told = {pid: join_snapshot(answer) for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
-        for pid, snapshot in told.items():
-            self._members[pid].counters = counters_only(snapshot)
-        # From here on without a pause: a worker that ends is either still a member or already in the past, never both.
-        living = [told.get(pid, member.counters) for pid, member in self._members.items()]
-        return await exposition(merge([*living, self._past, self._own()]), self.processes)
+        """Return Prometheus text: sums over all current and past workers."""
+        answers = await self._query_workers("snapshot", within=REPORT_TIMEOUT)
+        replies = {
+            pid: join_snapshot(answer) for pid, answer in answers.items() if not isinstance(answer, ChannelError)
+        }
+        for pid, snapshot in replies.items():
+            self._workers[pid].counters = counters_only(snapshot)
+        # No await from here on: an ended worker is either still in `_workers` or already in `_past`, never in both.
+        living = [replies.get(pid, worker.counters) for pid, worker in self._workers.items()]
+        return await exposition(merge([*living, self._past, self._own_snapshot()]), self.processes)
 
     async def status(self) -> dict[str, Any]:
-        """Routes, sums, of each credential the worker that is worst off, and each worker by itself."""
-        answers = await self._query_workers("status", within=LONG)
-        told = {pid: join_status(answer) for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
-        documents = list(told.values())
-        states = self._states({pid: "working" if pid in told else "stuck" for pid in answers})
+        """Return the routes, sums, the worst view of each credential, and each worker by itself."""
+        answers = await self._query_workers("status", within=REPORT_TIMEOUT)
+        replies = {pid: join_status(answer) for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
+        documents = list(replies.values())
+        states = self._states({pid: "working" if pid in replies else "stuck" for pid in answers})
         return {
             "listen": self.listen,
             "draining": self.is_draining,
             "requests_under_way": sum(document["requests_under_way"] for document in documents),
             "routes": _worst_problem([document["routes"] for document in documents]),
-            "credentials": _worst(document["credentials"] for document in documents),
-            "callers": _callers([document["callers"] for document in documents]),
-            "connections": _sums(document["connections"] for document in documents),
+            "credentials": _worst_credentials(document["credentials"] for document in documents),
+            "callers": _sum_callers([document["callers"] for document in documents]),
+            "connections": _sum_connections(document["connections"] for document in documents),
             "names": _worst_names(document["names"] for document in documents),
             "store": _worst_store(document["store"] for document in documents),
             "history": _worst_store(document["history"] for document in documents),
-            "workers": [state | _worker_part(told.get(state["pid"])) for state in states],
+            "workers": [state | _worker_details(replies.get(state["pid"])) for state in states],
         }
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
-        """See `Desk`: out of the file that all workers write to, or out of the memory of each."""
-        if not self._keeps_calls:
+        """Search the file that all workers write, or else the memory of each worker."""
+        if not self._has_history:
             raise NoneKept
-        answers = await self._query_workers("instances" if self._reader is None else "settle", query)
-        told = {pid: answer for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
+        answers = await self._query_workers("instances" if self._reader is None else "flush_history", query)
+        replies = {pid: answer for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
         if self._reader is None:
-            found = merged(told.values(), query.limit)
+            found = merged(replies.values(), query.limit)
         else:
-            found = replace(await self._reader.find(query), lost=sum(told.values()))
-        before = self._past.get(PREFIX + "history_lost_total", {}).get((), 0)
-        assert isinstance(before, int)
-        return replace(found, lost=found.lost + before, stuck=tuple(answers.keys() - told.keys()))
+            found = replace(await self._reader.find(query), lost=sum(replies.values()))
+        past_lost = self._past.get(PREFIX + "history_lost_total", {}).get((), 0)
+        assert isinstance(past_lost, int)
+        return replace(found, lost=found.lost + past_lost, stuck=tuple(answers.keys() - replies.keys()))
 
-    async def _query_workers(self, verb: str, argument: object = None, *, within: float = SOON) -> dict[int, Any]:
-        """By process id, of all that serve: the answer, or NoAnswer. One that ends meanwhile is left out."""
-        asked = [member for member in self._members.values() if member.is_active]
-        answers = await asyncio.gather(*(_answer(member, verb, argument, within=within) for member in asked))
+    async def _query_workers(
+        self, verb: str, argument: object = None, *, within: float = PING_TIMEOUT
+    ) -> dict[int, Any]:
+        """Return, by process id, the answer of each active worker or its ChannelError. A worker that ends meanwhile is
+        left out.
+        """
+        active = [worker for worker in self._workers.values() if worker.is_active]
+        answers = await asyncio.gather(*(_ask(worker, verb, argument, within=within) for worker in active))
         return {
-            member.pid: answer
-            for member, answer in zip(asked, answers, strict=True)
-            if member.pid in self._members and not member.channel.closed.done()
+            worker.pid: answer
+            for worker, answer in zip(active, answers, strict=True)
+            if worker.pid in self._workers and not worker.channel.closed.done()
         }
 
     def _states(self, known: Mapping[int, str]) -> list[dict[str, Any]]:
-        return [{"pid": pid, "state": known.get(pid, "starting")} for pid in self._members]
+        return [{"pid": pid, "state": known.get(pid, "starting")} for pid in self._workers]
 
-    def _own(self) -> Snapshot:
-        """The parent's part: it serves nobody."""
+    def _own_snapshot(self) -> Snapshot:
+        """Return the metrics of the supervisor, which serves no callers."""
         own = self._metrics.snapshot()
         return own | {PREFIX + "workers": {(): 0}, PREFIX + "worker_losses_total": {(): self._losses}}
 
 
-async def _answer(member: WorkerHandle, verb: str, argument: object, *, within: float) -> Any:
-    """A worker whose loop does not turn is known soon, however long the answer itself may take."""
+async def _ask(worker: WorkerHandle, verb: str, argument: object, *, within: float) -> Any:
+    """Return the answer or the ChannelError. A ping comes first, so that a stuck worker is found soon even if the
+    answer may take long.
+    """
     try:
-        if within > SOON:
-            await member.channel.ask("ping", within=SOON)
-        return await member.channel.ask(verb, argument, within=within)
+        if within > PING_TIMEOUT:
+            await worker.channel.ask("ping", within=PING_TIMEOUT)
+        return await worker.channel.ask(verb, argument, within=within)
     except ChannelError as error:
         return error
 
@@ -172,8 +187,8 @@ def _readiness(answer: tuple[bool, Any] | ChannelError) -> str:
     return "ready" if answer[0] else "unready"
 
 
-def _worst(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Of each credential the view with an error, else with the least time left."""
+def _worst_credentials(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return, for each credential, the view with an error, else the one with the least time left."""
     worst: dict[str, Any] = {}
     for view in views:
         for name, token in view.items():
@@ -182,35 +197,35 @@ def _worst(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _health(token: dict[str, Any]) -> tuple[bool, bool, float]:
-    return token["last_error"] is None, token["trouble"] is None, token["expires_in_s"] or 0.0
+    return token["last_error"] is None, token["problem"] is None, token["expires_in_s"] or 0.0
 
 
 def _worst_problem(views: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The routes, each with the latest trouble that a worker knows of."""
+    """Return the routes, each with the latest problem that any worker reports."""
     if not views:
         return []
     latest: dict[str, dict[str, Any]] = {}
     for route in itertools.chain.from_iterable(views):
-        if (trouble := route["trouble"]) is not None and trouble["at"] >= latest.get(route["name"], trouble)["at"]:
-            latest[route["name"]] = trouble
-    return [route | {"trouble": latest.get(route["name"])} for route in views[0]]
+        if (problem := route["problem"]) is not None and problem["at"] >= latest.get(route["name"], problem)["at"]:
+            latest[route["name"]] = problem
+    return [route | {"problem": latest.get(route["name"])} for route in views[0]]
 
 
 def _worst_store(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The first worker's view that is not well, else any; empty where nobody has told."""
+    """Return the first view that is not ok, else the first; empty if there is none."""
     return min(views, key=lambda store: bool(store["ok"]), default={})
 
 
 def _worst_names(views: Iterable[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """The names that some worker cannot look up; of each the view of one that has no address for it, if there is."""
+    """Return the host names with failing lookups; for each the view without an address, if there is one."""
     worst: dict[str, dict[str, Any]] = {}
     for view in views:
-        for name, trouble in view.items():
-            worst[name] = max(worst.get(name, trouble), trouble, key=lambda known: known["state"] == "unresolved")
+        for name, problem in view.items():
+            worst[name] = max(worst.get(name, problem), problem, key=lambda known: known["state"] == "unresolved")
     return worst
 
 
-def _sums(views: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+def _sum_connections(views: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
     sums: dict[str, Counter[str]] = {}
     for view in views:
         for origin, counts in view.items():
@@ -218,8 +233,8 @@ def _sums(views: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int
     return {origin: dict(counts) for origin, counts in sums.items()}
 
 
-def _callers(views: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sums, and the files of the worker that is worst off."""
+def _sum_callers(views: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums, and the open files of the worker that is short of them."""
     sums: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     for view in views:
@@ -231,6 +246,6 @@ def _callers(views: list[dict[str, Any]]) -> dict[str, Any]:
     return {**sums, "refused": dict(refused), "open_files": worst}
 
 
-def _worker_part(document: dict[str, Any] | None) -> dict[str, Any]:
-    kept = ("requests_under_way", "credentials", "callers", "connections", "store")
-    return {} if document is None else {key: document[key] for key in kept}
+def _worker_details(document: dict[str, Any] | None) -> dict[str, Any]:
+    keys = ("requests_under_way", "credentials", "callers", "connections", "store")
+    return {} if document is None else {key: document[key] for key in keys}

@@ -1,14 +1,14 @@
-"""How many workers `workers: auto` means."""
+"""The number of workers for `workers: auto`."""
 
 import os
 from pathlib import Path
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""cgroup v2, as seen within a container: `150000 100000` is one and a half CPUs, `max 100000` all of them."""
+"""cgroup v2, as visible inside a container: `150000 100000` means 1.5 CPUs, `max 100000` all."""
 
 
 def worker_count(workers: int, *, quota: Path = _QUOTA) -> int:
-    """The number of workers; 0 (auto) is the CPUs that this process may use: by affinity and container's quota."""
+    """Return the number of workers; 0 (auto) means the CPUs that affinity and the container's quota allow."""
     return workers or min(_affinity(), _quota(quota))
 
 

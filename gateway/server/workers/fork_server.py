@@ -1,7 +1,7 @@
-"""The process that forks workers: made before anything that may not live across a fork, and kept free of it.
+"""The process that forks workers. It is created before anything that must not survive a fork, and stays free of it.
 
-It waits for one thing, the line to the crew: sockets come over it, a worker is forked with them, its process id
-goes back, and at its end once more with the status. When the line ends, it waits for its workers and leaves too.
+It waits for sockets on a channel from the supervisor, forks a worker with them, and reports its process id and later
+its exit status. When the channel closes, it waits for its workers and ends.
 """
 
 import asyncio
@@ -18,25 +18,26 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NoReturn
 
-MOST_SOCKETS = 64
-"""That can be handed to a worker: its line, and one for each address that it listens on."""
+MAX_SOCKETS = 64
+"""Sockets passed to one worker: its channel, and one for each address that it listens on."""
 WorkerMain = Callable[[socket.socket, list[socket.socket]], int]
-"""A worker's whole life, given its end of the line and the sockets to listen on; its exit status."""
+"""Runs a worker with its end of the channel and the sockets to listen on; returns its exit status."""
 ForkedWorker = tuple[int, asyncio.Future[int]]
-"""Its process id; its end: the exit status, or less than zero the signal that killed it."""
+"""Process id, and a future of the exit status or the negated number of the signal."""
 
-_MESSAGE = struct.Struct("ii")  # process id; wait status of one that has ended, `_BORN` of a new one (or why not: < 0)
+# Process id and wait status of an ended worker; process id (or a negated error number) and `_FORKED` of a new one.
+_MESSAGE = struct.Struct("ii")
 _FORKED = -1
 _EX_SOFTWARE = 70
 
 
 class ForkServer:
-    """The crew's view of it. Make it in a process without threads, without a loop; use it within one.
+    """The supervisor's side. Create it in a process without threads and without a loop; use it within a loop.
 
-    `work` is what each worker does. After `open`, `lost` is set when the nursery itself has gone.
+    `main` is what each worker runs. `lost` is set when the fork server itself has ended.
     """
 
-    def __init__(self, work: WorkerMain) -> None:
+    def __init__(self, main: WorkerMain) -> None:
         self._pending: deque[asyncio.Future[ForkedWorker]] = deque()
         self._exits: dict[int, asyncio.Future[int]] = {}
         self.lost = asyncio.Event()
@@ -45,106 +46,108 @@ class ForkServer:
         self.pid = os.fork()
         if not self.pid:
             self._channel.close()
-            _run_child(partial(_serve, theirs, work))
+            _run_child(partial(_serve, theirs, main))
         theirs.close()
         self._channel.setblocking(False)  # noqa: FBT003 - the standard library's
 
     def open(self) -> None:
-        """Begins to hear of births and ends, within the running loop."""
+        """Start to receive messages, in the running loop."""
         asyncio.get_running_loop().add_reader(self._channel, self._on_message)
 
-    async def spawn(self, line: socket.socket, listeners: list[socket.socket]) -> ForkedWorker:
-        """One worker more, with copies of all these sockets. Raises OSError where the system gives none."""
-        socket.send_fds(self._channel, [b"+"], [line.fileno(), *(listener.fileno() for listener in listeners)])
-        birth: asyncio.Future[ForkedWorker] = asyncio.get_running_loop().create_future()
-        self._pending.append(birth)
-        return await birth
+    async def spawn(self, channel: socket.socket, listeners: list[socket.socket]) -> ForkedWorker:
+        """Fork a worker with copies of these sockets. Raise OSError if the system refuses."""
+        socket.send_fds(self._channel, [b"+"], [channel.fileno(), *(listener.fileno() for listener in listeners)])
+        future: asyncio.Future[ForkedWorker] = asyncio.get_running_loop().create_future()
+        self._pending.append(future)
+        return await future
 
     async def close(self) -> None:
-        """Lets the nursery go, and waits until it has gone; its workers must have ended."""
+        """Close the channel and wait until the fork server has ended; its workers must have ended before."""
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
         await asyncio.to_thread(os.waitpid, self.pid, 0)
 
     def _on_message(self) -> None:
         try:
-            news = self._channel.recv(_MESSAGE.size)
+            message = self._channel.recv(_MESSAGE.size)
         except BlockingIOError:
             return
         except ConnectionError:
-            news = b""
-        if not news:
+            message = b""
+        if not message:
             self._on_server_exit()
             return
-        pid, status = _MESSAGE.unpack(news)
+        pid, status = _MESSAGE.unpack(message)
         if status == _FORKED:
             self._on_forked(pid)
         elif pid in self._exits:
             self._exits.pop(pid).set_result(os.waitstatus_to_exitcode(status))
 
     def _on_forked(self, pid: int) -> None:
-        birth = self._pending.popleft()
+        future = self._pending.popleft()
         if pid > 0:
             self._exits[pid] = asyncio.get_running_loop().create_future()
-        if birth.done():  # nobody waits any more: the worker finds its line closed
+        if future.done():  # the caller was cancelled: the worker finds its channel closed
             return
         if pid > 0:
-            birth.set_result((pid, self._exits[pid]))
+            future.set_result((pid, self._exits[pid]))
         else:
-            birth.set_exception(OSError(-pid, os.strerror(-pid)))
+            future.set_exception(OSError(-pid, os.strerror(-pid)))
 
     def _on_server_exit(self) -> None:
         asyncio.get_running_loop().remove_reader(self._channel)
         self.lost.set()
-        for birth in self._pending:
-            if not birth.done():
-                birth.set_exception(OSError("the process that forks workers has gone"))
+        for future in self._pending:
+            if not future.done():
+                future.set_exception(OSError("the fork server has ended"))
 
 
-# In the nursery's process ---------------------------------------------------------------------------------------------
+# In the fork server's process -----------------------------------------------------------------------------------------
 
 
-def _serve(line: socket.socket, work: WorkerMain) -> int:
+def _serve(channel: socket.socket, main: WorkerMain) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, lambda *_: _report_exits(line, os.WNOHANG))
-    while descriptors := socket.recv_fds(line, 1, MOST_SOCKETS)[1]:
-        with _sigchld_blocked():  # a birth is told before its end
-            _send_message(line, _fork(partial(_run_worker, line, descriptors, work)), _FORKED)
+    signal.signal(signal.SIGCHLD, lambda *_: _report_exits(channel, os.WNOHANG))
+    while descriptors := socket.recv_fds(channel, 1, MAX_SOCKETS)[1]:
+        with _sigchld_blocked():  # the start of a worker is reported before its exit
+            _send_message(channel, _fork(partial(_run_worker, channel, descriptors, main)), _FORKED)
         for descriptor in descriptors:
             os.close(descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _report_exits(line, 0)
+    _report_exits(channel, 0)
     return 0
 
 
-def _fork(life: Callable[[], int]) -> int:
-    """The process id of a child that lives this life, or an error number, negated: there may be memory again later."""
+def _fork(main: Callable[[], int]) -> int:
+    """Fork a child that runs `main`. Return its process id, or the negated error number: memory may be free again
+    later.
+    """
     try:
         pid = os.fork()
     except OSError as error:
         return -(error.errno or errno.EAGAIN)
-    return pid or _run_child(life)
+    return pid or _run_child(main)
 
 
-def _run_worker(line: socket.socket, descriptors: list[int], work: WorkerMain) -> int:
-    line.close()
+def _run_worker(channel: socket.socket, descriptors: list[int], main: WorkerMain) -> int:
+    channel.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     ours, *listeners = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-    return work(ours, listeners)
+    return main(ours, listeners)
 
 
-def _report_exits(line: socket.socket, options: int) -> None:
-    """Tells of every worker that has ended; without WNOHANG waits until the last one has."""
+def _report_exits(channel: socket.socket, options: int) -> None:
+    """Report every worker that has ended; without WNOHANG wait for all."""
     with contextlib.suppress(ChildProcessError):
         while (end := os.waitpid(-1, options))[0]:
-            _send_message(line, *end)
+            _send_message(channel, *end)
 
 
-def _send_message(line: socket.socket, pid: int, status: int) -> None:
-    with contextlib.suppress(OSError):  # nobody listens any more
-        line.send(_MESSAGE.pack(pid, status))
+def _send_message(channel: socket.socket, pid: int, status: int) -> None:
+    with contextlib.suppress(OSError):  # the supervisor has ended
+        channel.send(_MESSAGE.pack(pid, status))
 
 
 @contextlib.contextmanager
@@ -156,12 +159,12 @@ def _sigchld_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
-def _run_child(life: Callable[[], int]) -> NoReturn:
-    """A forked process from its first step to its last: it never returns into what its parent was doing."""
+def _run_child(main: Callable[[], int]) -> NoReturn:
+    """Run a forked child from its first step to its last: it never returns into the code of its parent."""
     status = _EX_SOFTWARE
     try:
-        status = life()
-    except BaseException:  # noqa: BLE001 - nobody is above
+        status = main()
+    except BaseException:  # noqa: BLE001 - the outermost frame of this process
         traceback.print_exc()
     finally:
         os._exit(status)

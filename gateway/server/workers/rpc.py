@@ -1,7 +1,7 @@
-"""The line between the crew and one worker: questions one way, answers the other, in any order.
+"""Requests from the supervisor to one worker, and the answers in any order.
 
-Each message is a pickle behind its length. That is safe here and only here: the line is a socketpair that nobody else
-can open, and both ends are this program, forked from one process.
+Each message is a pickle with a length prefix. This is safe only here: the channel is a socketpair that no other process
+can open, and both ends are forked from one process.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from typing import Any, Self
 _LENGTH = 4  # bytes
 
 Handlers = Mapping[str, Callable[[Any], Awaitable[Any]]]
-"""By verb; each takes the question's argument and gives the answer, or raises OSError to refuse."""
+"""By verb: takes the argument and returns the answer, or raises OSError to refuse."""
 
 
 class Parts(list[Any]):
-    """An answer in parts, each of them a message of its own: a large one would hold up the callers of its worker."""
+    """An answer sent as several messages: one large message would delay the worker's callers."""
 
 
 class ChannelError(Exception):
-    """The worker does not answer in time, or has gone."""
+    """The worker does not answer in time, or has ended."""
 
 
 class Channel:
-    """The crew's end. `open` it on one end of a socketpair; questions may overlap. `over` ends when the worker goes."""
+    """The supervisor's end. Requests may overlap. `closed` is done when the worker has closed its end."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -38,51 +38,51 @@ class Channel:
 
     @classmethod
     async def open(cls, end: socket.socket) -> Self:
-        """Takes over the socket."""
+        """Take over one end of a socketpair."""
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     async def ask(self, verb: str, argument: Any = None, *, within: float | None = None) -> Any:
-        """The worker's answer. Raises OSError with its words where it refuses, NoAnswer after `within` seconds or when
-        it goes.
+        """Return the worker's answer. Raise OSError with its message if it refuses, ChannelError after `within` seconds
+        or when it ends.
         """
         if self.closed.done():
-            raise ChannelError("it has gone")
+            raise ChannelError("it has ended")
         number = next(self._numbers)
         answer = self._pending[number] = asyncio.get_running_loop().create_future()
         _send(self._writer, (number, verb, argument))
         try:
             async with asyncio.timeout(within):
-                is_given, value = await answer
+                is_ok, value = await answer
         except TimeoutError:
             raise ChannelError(f"it does not answer within {within:g} s") from None
         finally:
             del self._pending[number]
             parts = self._parts.pop(number, None)
-        if not is_given:
+        if not is_ok:
             raise OSError(value)
         return value if parts is None else parts
 
     def close(self) -> None:
-        """Hangs up, which tells a worker to drain and leave."""
+        """Close the channel, which makes the worker drain and end."""
         self._writer.close()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await _receive(reader)) is not None:
-            number, is_given, value = message
+            number, is_ok, value = message
             if number not in self._pending or self._pending[number].done():
                 continue
-            if is_given is None:
+            if is_ok is None:
                 self._parts.setdefault(number, Parts()).append(value)
             else:
-                self._pending[number].set_result((is_given, value))
+                self._pending[number].set_result((is_ok, value))
         self._writer.close()
         for answer in self._pending.values():
             if not answer.done():
-                answer.set_exception(ChannelError("it has gone"))
+                answer.set_exception(ChannelError("it has ended"))
 
 
 async def serve_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers) -> None:
-    """The worker's end: answers until the crew hangs up, each question in a task of its own."""
+    """Serve the worker's end until the supervisor closes it; each request runs in its own task."""
     tasks: set[asyncio.Task[None]] = set()
     while (message := await _receive(reader)) is not None:
         number, verb, argument = message
@@ -107,14 +107,14 @@ async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any
 
 def _send(writer: asyncio.StreamWriter, message: object) -> None:
     data = pickle.dumps(message)
-    if writer.is_closing():  # a worker leaves while it answers
+    if writer.is_closing():  # a worker ends while it answers
         return
-    with contextlib.suppress(ConnectionError):  # the other end's absence is seen by reading
+    with contextlib.suppress(ConnectionError):  # the reading side notices a closed peer
         writer.write(len(data).to_bytes(_LENGTH, "big") + data)
 
 
 async def _receive(reader: asyncio.StreamReader) -> Any:
-    """The next message, a tuple; None when the other end has gone."""
+    """Return the next message, a tuple; None when the other end has closed."""
     try:
         size = int.from_bytes(await reader.readexactly(_LENGTH), "big")
         return pickle.loads(await reader.readexactly(size))  # noqa: S301 - see the module

@@ -1,7 +1,6 @@
-"""The parent of the workers: starts them, watches them, replaces the lost, and speaks for all of them.
+"""The parent of the workers: starts, watches and replaces them.
 
-It is a `Service`, as one process alone is: signals, reading the configuration and exit status are not its own. What the
-admin port tells is put together in `desk`.
+It is a `Service`, so `lifecycle` handles signals, reloads and the exit status. `aggregation` answers the admin port.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ from gateway.observe.log import Log, log_event, setup
 from gateway.observe.metrics import join_snapshot
 from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSocket, explain_bind_error
-from gateway.server.workers.aggregation import SOON, AggregatedAdmin
+from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
 from gateway.server.workers.fork_server import ForkServer
 from gateway.server.workers.rpc import Channel, ChannelError
 from gateway.server.workers.worker import Run, run_worker, send_config
@@ -32,55 +31,59 @@ from gateway.wiring.history import import_history
 log = logging.getLogger("gateway.server.workers")
 
 POLL = 1.0
-SPARED = 20.0  # times as long as the last answer took
-STEADY = 2.0  # a worker that lived so long is replaced at once
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-START = 10.0  # the longest that a worker may take to listen
-STUCK = 8.0  # a worker that answers nothing for so long is asked once more
+POLL_BACKOFF = 20.0  # the next poll waits this many times as long as the last answer took
+STABLE_AFTER = 2.0  # a worker that ran this long is replaced at once
+MIN_DELAY, MAX_DELAY = 0.1, 10.0
+START_TIMEOUT = 10.0  # until a worker listens
+STUCK_AFTER = 8.0  # a worker that does not answer for this long is asked once more
 LAST_CHANCE = 4.0  # for that answer; then it is killed
-GRACE = 5.0  # beyond `drain`, before a worker that does not leave is killed
-"""All in seconds."""
+EXIT_GRACE = 5.0  # beyond `drain`, before a worker that does not end is killed
+"""Times in seconds."""
 
 
 def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: Run) -> int:
-    """Runs a gateway of `count` workers; exit status as `service.live` says. To be called in a process that has neither
-    threads nor a loop yet.
+    """Run a gateway of `count` workers. Return the exit status of `run_until_stopped`. Call this in a process that has
+    neither threads nor a loop yet.
     """
     raise_file_limit()
-    nursery = ForkServer(partial(run_worker, run=run))
+    fork_server = ForkServer(partial(run_worker, run=run))
     records = setup(loaded.config.log.level, loaded.config.log.format)
     try:
-        return run(_serve(loaded, read_again, records, nursery=nursery, count=count))
+        return run(_serve(loaded, read_again, records, fork_server=fork_server, count=count))
     finally:
         records.close()
 
 
 async def _serve(
-    loaded: Loaded, read_again: Callable[[], Loaded], records: Log, *, nursery: ForkServer, count: int
+    loaded: Loaded, read_again: Callable[[], Loaded], records: Log, *, fork_server: ForkServer, count: int
 ) -> int:
-    return await run_until_stopped(Supervisor(loaded.config, records, nursery=nursery, count=count), loaded, read_again)
+    return await run_until_stopped(
+        Supervisor(loaded.config, records, fork_server=fork_server, count=count), loaded, read_again
+    )
 
 
 def restart_delay(failures: int) -> float:
-    """Seconds before a worker is replaced that died for the `deaths`th time in a row right after its start (0: not so):
-    none at first, then growing.
+    """Return the seconds to wait before replacing a worker, after this many failures in a row right after the start: 0
+    at first, then doubling up to `MAX_DELAY`.
     """
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 2)) if failures > 1 else 0.0
+    return min(MAX_DELAY, MIN_DELAY * 2.0 ** (failures - 2)) if failures > 1 else 0.0
 
 
 class Supervisor:
     """`count` workers as one `Service`."""
 
-    def __init__(self, config: Config, records: Log, *, nursery: ForkServer, count: int) -> None:
+    def __init__(self, config: Config, records: Log, *, fork_server: ForkServer, count: int) -> None:
         self._config = config
         self._count = count
-        self._fork_server = nursery
+        self._fork_server = fork_server
         self._listen_socket: ListenSocket | None = None
         self._workers: dict[int, WorkerHandle] = {}
-        self._changing = asyncio.Lock()  # a worker begins with a configuration before or after it changes
-        self._backend = AggregatedAdmin(self._workers, config, lost_lines=lambda: records.lost, nursery=nursery.pid)
+        self._changing = asyncio.Lock()  # a worker starts before or after a reload, never during one
+        self._backend = AggregatedAdmin(
+            self._workers, config, lost_lines=lambda: records.lost, fork_server_pid=fork_server.pid
+        )
         self._admin = AdminServer(self._backend, may_call=self._backend.may_call)
-        self._keepers: set[asyncio.Task[None]] = set()
+        self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
         self.listen = config.listen
@@ -89,22 +92,22 @@ class Supervisor:
     # A service -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Opens the admin port, then has all workers listen. Raises OSError where a port is taken."""
+        """Open the admin port, then let all workers listen. Raise OSError if a port is in use."""
         self._fork_server.open()
         with explain_bind_error(self._config.admin):
             self.admin = await self._admin.start(self._config.admin)
         self._listen_socket = ListenSocket(self._config.listen, is_shared=True)
         self.listen = self._backend.listen = self._listen_socket.address
-        members = [await self._fork_worker() for _ in range(self._count)]
-        await asyncio.gather(*(self._activate(member) for member in members))
+        workers = [await self._fork_worker() for _ in range(self._count)]
+        await asyncio.gather(*(self._activate(worker) for worker in workers))
         self._backend.is_open = True
-        self._keepers = {asyncio.create_task(self._watch(member)) for member in members}
-        self._keepers.add(asyncio.create_task(self._watch_fork_server()))
+        self._watchers = {asyncio.create_task(self._watch(worker)) for worker in workers}
+        self._watchers.add(asyncio.create_task(self._watch_fork_server()))
 
     async def reload(self, config: Config) -> None:
-        """All workers take on another configuration, or none does."""
+        """Apply another configuration to all workers or to none."""
         fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
-        await in_thread(partial(import_history, fresh), owner=self)  # the desk searches it
+        await in_thread(partial(import_history, fresh), owner=self)  # the admin port searches it
         async with self._changing:
             await send_config(fresh, self._broadcast)
             self._config = fresh
@@ -112,21 +115,21 @@ class Supervisor:
             await self._broadcast("adopt")
 
     async def drain(self) -> int:
-        """The workers stop listening; how many requests they have under way. Nobody is replaced any more."""
+        """Make all workers stop listening. Return their requests in progress. No worker is replaced any more."""
         self._backend.is_draining = True
-        for task in self._keepers:
+        for task in self._watchers:
             task.cancel()
         if self._listen_socket is not None:
             self._listen_socket.close()
-        counts = await asyncio.gather(*(_drain_worker(member) for member in self._workers.values()))
+        counts = await asyncio.gather(*(_drain_worker(worker) for worker in self._workers.values()))
         return sum(counts)
 
-    async def finish(self, *, hurry: asyncio.Event) -> bool:
-        """Waits for the workers to leave; those that do not are killed."""
-        leaving = asyncio.gather(*(member.wait_exit() for member in self._workers.values()))
-        hastening = asyncio.create_task(self._force_stop_all(hurry))
-        statuses = await leaving
-        hastening.cancel()
+    async def finish(self, *, force_stop: asyncio.Event) -> bool:
+        """Wait until all workers have ended; kill those that do not end."""
+        exits = asyncio.gather(*(worker.wait_exit() for worker in self._workers.values()))
+        forcing = asyncio.create_task(self._force_stop_all(force_stop))
+        statuses = await exits
+        forcing.cancel()
         await self._fork_server.close()
         await self._admin.close()
         return not any(statuses) and not self._fork_server.lost.is_set()
@@ -141,137 +144,138 @@ class Supervisor:
             listeners = [stack.enter_context(listener) for listener in self._listen_socket.sockets()]
             pid, end = await self._fork_server.spawn(theirs, listeners)
         now = asyncio.get_running_loop().time()
-        self._workers[pid] = member = WorkerHandle(pid, await Channel.open(ours), end, started_at=now)
-        return member
+        self._workers[pid] = worker = WorkerHandle(pid, await Channel.open(ours), end, started_at=now)
+        return worker
 
-    async def _activate(self, member: WorkerHandle) -> None:
-        """Has it listen, by the configuration of the moment. Raises OSError where it cannot."""
+    async def _activate(self, worker: WorkerHandle) -> None:
+        """Let a worker listen with the current configuration. Raise OSError if it cannot."""
         config = self._config
         try:
-            await member.channel.ask("start", (config, self.listen, self._pseudonym), within=START)
+            await worker.channel.ask("start", (config, self.listen, self._pseudonym), within=START_TIMEOUT)
             async with self._changing:
-                if config is not self._config:  # read again meanwhile
-                    await send_config(self._config, partial(member.channel.ask, within=START))
-                    await member.channel.ask("adopt", within=START)
-                member.is_active = True
+                if config is not self._config:  # reloaded meanwhile
+                    await send_config(self._config, partial(worker.channel.ask, within=START_TIMEOUT))
+                    await worker.channel.ask("adopt", within=START_TIMEOUT)
+                worker.is_active = True
         except ChannelError as error:
-            raise OSError(f"worker {member.pid}: {error}") from error
-        self._spawn(self._poll_counters(member))
-        log_event(log, logging.INFO, "worker-started", "a worker serves callers", pid=member.pid)
+            raise OSError(f"worker {worker.pid}: {error}") from error
+        self._run_in_background(self._poll_counters(worker))
+        log_event(log, logging.INFO, "worker-started", "a worker serves callers", pid=worker.pid)
 
-    async def _watch(self, member: WorkerHandle) -> None:
-        """Keeps one worker's place filled."""
-        deaths = 0
+    async def _watch(self, worker: WorkerHandle) -> None:
+        """Replace one worker each time it ends."""
+        failures = 0
         while True:
-            status = await member.wait_exit()
-            del self._workers[member.pid]
-            self._backend.retire_counters(member)
-            lived = asyncio.get_running_loop().time() - member.started_at
-            deaths = 0 if lived > STEADY else deaths + 1
-            told = "a worker has ended unasked; another takes its place"
+            status = await worker.wait_exit()
+            del self._workers[worker.pid]
+            self._backend.retire_counters(worker)
+            lived = asyncio.get_running_loop().time() - worker.started_at
+            failures = 0 if lived > STABLE_AFTER else failures + 1
+            message = "a worker ended unexpectedly; the gateway starts another"
             ended = f"signal {-status}" if status < 0 else f"exit {status}"
-            log_event(log, logging.ERROR, "worker-lost", told, pid=member.pid, ended=ended, lived_s=round(lived, 1))
-            member = await self._replacement(deaths)
+            log_event(log, logging.ERROR, "worker-lost", message, pid=worker.pid, ended=ended, lived_s=round(lived, 1))
+            worker = await self._replace(failures)
 
-    async def _replacement(self, deaths: int) -> WorkerHandle:
-        """A worker that serves callers, however often it must be tried."""
+    async def _replace(self, failures: int) -> WorkerHandle:
+        """Start a worker; retry until one serves callers."""
         while True:
-            await asyncio.sleep(restart_delay(deaths))
+            await asyncio.sleep(restart_delay(failures))
             try:
                 return await self._start_replacement()
             except OSError as error:
-                deaths += 1
-                told = f"no worker could be started: {error.strerror or error}"
-                log_event(log, logging.ERROR, "worker-not-started", told, next_try_s=restart_delay(deaths))
+                failures += 1
+                message = f"cannot start a worker: {error.strerror or error}"
+                log_event(log, logging.ERROR, "worker-not-started", message, next_try_s=restart_delay(failures))
 
     async def _start_replacement(self) -> WorkerHandle:
-        member = await self._fork_worker()
+        worker = await self._fork_worker()
         try:
-            await self._activate(member)
+            await self._activate(worker)
         except OSError:
-            member.kill()
-            await member.wait_exit()
-            del self._workers[member.pid]
+            worker.kill()
+            await worker.wait_exit()
+            del self._workers[worker.pid]
             raise
-        return member
+        return worker
 
-    async def _poll_counters(self, member: WorkerHandle) -> None:
-        """Knows, about once a second, what the worker has counted: it may be the last that is heard of it. It is asked
-        less often where that is much, since thousands of routes are in use. Kills one that is stuck, since its callers
-        would wait for ever.
+    async def _poll_counters(self, worker: WorkerHandle) -> None:
+        """Read the counters of a worker about once a second, so that few are lost when it ends; less often if the
+        answer is large, as with thousands of routes in use. Kill a worker that does not answer: its callers would wait
+        for ever.
         """
         time, due = asyncio.get_running_loop().time, 0.0
         try:
             while True:
                 await asyncio.sleep(POLL)
-                began = time()
-                if began < due:
-                    await self._heard(member, "ping")
+                asked_at = time()
+                if asked_at < due:
+                    await self._ask_twice(worker, "ping")
                     continue
-                member.counters = join_snapshot(await self._heard(member, "earned"))
-                due = time() + SPARED * (time() - began)
+                worker.counters = join_snapshot(await self._ask_twice(worker, "counters"))
+                due = time() + POLL_BACKOFF * (time() - asked_at)
                 self._backend.processes.look()
         except ChannelError:
-            if member.channel.closed.done():
+            if worker.channel.closed.done():
                 return
-        told = f"a worker has not answered for {STUCK + LAST_CHANCE:g} s and is killed; its calls are lost"
-        log_event(log, logging.ERROR, "worker-stuck", told, pid=member.pid)
-        member.kill()
+        message = f"a worker did not respond for {STUCK_AFTER + LAST_CHANCE:g} s; it is killed and its calls are lost"
+        log_event(log, logging.ERROR, "worker-stuck", message, pid=worker.pid)
+        worker.kill()
 
-    async def _heard(self, member: WorkerHandle, verb: str) -> Any:
-        """What the worker answers. Where this process was stopped too (a suspended machine, a frozen container) no
-        time has passed for the worker: hence the second question.
+    async def _ask_twice(self, worker: WorkerHandle, verb: str) -> Any:
+        """Return the worker's answer; ask again after a timeout. If this process was stopped as well (suspended
+        machine, frozen container), the worker had no time to answer.
         """
         try:
-            return await member.channel.ask(verb, within=STUCK)
+            return await worker.channel.ask(verb, within=STUCK_AFTER)
         except ChannelError:
-            return await member.channel.ask(verb, within=LAST_CHANCE)
+            return await worker.channel.ask(verb, within=LAST_CHANCE)
 
     async def _watch_fork_server(self) -> None:
         await self._fork_server.lost.wait()
-        log_event(log, logging.ERROR, "nursery-lost", "workers can no longer be replaced; stopping, to be started anew")
+        message = "the fork server has ended, so workers cannot be replaced; stopping. Restart the gateway"
+        log_event(log, logging.ERROR, "fork-server-lost", message)
         os.kill(os.getpid(), signal.SIGTERM)
 
     async def _broadcast(self, verb: str, argument: object = None) -> None:
-        """Asks all workers that serve. Raises OSError where one refuses or is stuck; one that ends meanwhile counts
-        not: another, by the configuration of then, takes its place.
+        """Send a request to all active workers. Raise OSError if one refuses or times out. A worker that ends meanwhile
+        is ignored: its replacement starts with the new configuration.
         """
-        members = [member for member in self._workers.values() if member.is_active]
+        workers = [worker for worker in self._workers.values() if worker.is_active]
         answers = await asyncio.gather(
-            *(member.channel.ask(verb, argument, within=START) for member in members), return_exceptions=True
+            *(worker.channel.ask(verb, argument, within=START_TIMEOUT) for worker in workers), return_exceptions=True
         )
-        for member, answer in zip(members, answers, strict=True):
-            if isinstance(answer, ChannelError) and not member.channel.closed.done():
-                raise OSError(f"worker {member.pid}: {answer}")
+        for worker, answer in zip(workers, answers, strict=True):
+            if isinstance(answer, ChannelError) and not worker.channel.closed.done():
+                raise OSError(f"worker {worker.pid}: {answer}")
             if isinstance(answer, BaseException) and not isinstance(answer, ChannelError):
                 raise answer
 
-    async def _force_stop_all(self, hurry: asyncio.Event) -> None:
+    async def _force_stop_all(self, force_stop: asyncio.Event) -> None:
         try:
-            async with asyncio.timeout(self._config.drain + GRACE):
-                await hurry.wait()
+            async with asyncio.timeout(self._config.drain + EXIT_GRACE):
+                await force_stop.wait()
         except TimeoutError:
             pass
-        for member in self._workers.values():
-            self._spawn(_force_stop(member))
-        await asyncio.sleep(GRACE)
-        for member in self._workers.values():
-            member.kill()
+        for worker in self._workers.values():
+            self._run_in_background(_force_stop(worker))
+        await asyncio.sleep(EXIT_GRACE)
+        for worker in self._workers.values():
+            worker.kill()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _drain_worker(member: WorkerHandle) -> int:
+async def _drain_worker(worker: WorkerHandle) -> int:
     try:
-        under_way: int = await member.channel.ask("drain", within=SOON)
+        under_way: int = await worker.channel.ask("drain", within=PING_TIMEOUT)
     except ChannelError:
         return 0
     return under_way
 
 
-async def _force_stop(member: WorkerHandle) -> None:
+async def _force_stop(worker: WorkerHandle) -> None:
     with contextlib.suppress(ChannelError):
-        await member.channel.ask("hurry", within=SOON)
+        await worker.channel.ask("force_stop", within=PING_TIMEOUT)

@@ -1,4 +1,4 @@
-"""One worker: a gateway that opens, changes and drains as the crew says, and by itself when the crew goes."""
+"""One worker process: a gateway that serves the supervisor's requests and drains when the supervisor ends."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from gateway.server.gateway import Gateway
 from gateway.server.workers.rpc import Handlers, Parts, serve_requests
 from gateway.system.gc_tuning import pause_collection, set_aside
 
-_PART = 200  # routes or credentials
+_BATCH = 200  # routes or credentials
 
 Run = Callable[[Coroutine[Any, Any, int]], int]
 """Runs a coroutine on a fresh loop to its end."""
@@ -26,130 +26,135 @@ Run = Callable[[Coroutine[Any, Any, int]], int]
 log = logging.getLogger("gateway.server.workers")
 
 
-def run_worker(line: socket.socket, listeners: list[socket.socket], *, run: Run) -> int:
-    """The whole life of a worker's process; exit status 0 after a drained stop, 1 where requests were cut off."""
-    return run(Worker(listeners).live(line))
+def run_worker(channel: socket.socket, listeners: list[socket.socket], *, run: Run) -> int:
+    """Run a worker to its end. Return exit status 0 after a drained stop, 1 if requests were cut off."""
+    return run(Worker(listeners).serve(channel))
 
 
 class Worker:
-    """Answers the crew's questions: the methods without an underscore in `_handlers`."""
+    """Answers the requests of the supervisor; `_handlers` lists them."""
 
     def __init__(self, listeners: list[socket.socket]) -> None:
         self._listeners = listeners
         self._records: Log | None = None
         self._gateway: Gateway | None = None
         self._routes: list[RouteEntry] = []
-        self._leaving = asyncio.Event()
+        self._draining = asyncio.Event()
         self._force = asyncio.Event()
         self._handlers: Handlers = {
             "ping": self._ping,
             "start": self._start,
-            "routes": self._gather,
+            "routes": self._add_routes,
             "prepare": self._prepare,
             "adopt": self._adopt,
-            "numbers": self._numbers,
-            "earned": self._counters,
+            "snapshot": self._snapshot,
+            "counters": self._counters,
             "status": self._status,
             "instances": self._instances,
-            "settle": self._flush_history,
+            "flush_history": self._flush_history,
             "readiness": self._readiness,
             "drain": self._drain,
-            "hurry": self._force_stop,
+            "force_stop": self._force_stop,
         }
 
-    async def live(self, line: socket.socket) -> int:
-        """Until the crew has it drain, or has gone."""
-        reader, writer = await asyncio.open_unix_connection(sock=line)
-        talk = asyncio.create_task(self._serve_channel(reader, writer))
-        await self._leaving.wait()
-        drained = self._gateway is None or await self._gateway.finish(hurry=self._force)
+    async def serve(self, channel: socket.socket) -> int:
+        """Serve until the supervisor requests a drain or its connection closes. Return the exit status."""
+        reader, writer = await asyncio.open_unix_connection(sock=channel)
+        serving = asyncio.create_task(self._serve_channel(reader, writer))
+        await self._draining.wait()
+        drained = self._gateway is None or await self._gateway.finish(force_stop=self._force)
         if self._records is not None:
             self._records.close()
         writer.close()
-        await talk
+        await serving
         return 0 if drained else 1
 
     async def _serve_channel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await serve_requests(reader, writer, self._handlers)
         finally:
-            if not self._leaving.is_set():
-                log_event(log, logging.ERROR, "crew-lost", "the parent process has gone; draining", pid=os.getpid())
+            if not self._draining.is_set():
+                message = "the parent process has ended; draining"
+                log_event(log, logging.ERROR, "supervisor-lost", message, pid=os.getpid())
                 await self._drain()
 
-    async def _start(self, wanted: tuple[Config, str, str]) -> None:
-        config, address, pseudonym = wanted
+    async def _start(self, arguments: tuple[Config, str, str]) -> None:
+        config, address, pseudonym = arguments
         self._records = setup(config.log.level, config.log.format)
         self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym)
         await self._gateway.open(self._listeners, address=address)
 
     async def _ping(self, _: object) -> None:
-        """Tells that the loop turns."""
+        """Answer, which shows that the loop runs."""
 
     async def _drain(self, _: object = None) -> int:
         try:
             return 0 if self._gateway is None else await self._gateway.drain()
         finally:
-            self._leaving.set()
+            self._draining.set()
 
     async def _force_stop(self, _: object) -> None:
         self._force.set()
 
-    async def _gather(self, some: tuple[int, list[RouteEntry]]) -> None:
-        """Keeps some routes of a configuration that is on its way, from this number on; see `send_config`."""
-        start, routes = some
+    async def _add_routes(self, batch: tuple[int, list[RouteEntry]]) -> None:
+        """Store a batch of routes of the next configuration, from this index on (`send_config`)."""
+        start, routes = batch
         self._routes[start:] = routes
-        set_aside()  # a collection in the midst of many parts would look at all of them in one step
+        set_aside()  # a garbage collection between batches would traverse all of them in one step
 
     async def _prepare(self, config: Config) -> None:
         routes, self._routes = self._routes, []
         with short_switches(), pause_collection():
-            await self._ready().prepare(config.model_copy(update={"routes": routes}))
+            await self._running_gateway().prepare(config.model_copy(update={"routes": routes}))
 
     async def _adopt(self, _: object) -> None:
-        self._ready().adopt()
+        self._running_gateway().adopt()
 
-    async def _numbers(self, _: object) -> Parts:
-        return Parts(split_snapshot(await self._ready().snapshot()))
+    async def _snapshot(self, _: object) -> Parts:
+        return Parts(split_snapshot(await self._running_gateway().snapshot()))
 
     async def _counters(self, _: object) -> Parts:
-        return Parts(split_snapshot(counters_only(await self._ready().snapshot())))
+        return Parts(split_snapshot(counters_only(await self._running_gateway().snapshot())))
 
     async def _status(self, _: object) -> Parts:
-        return split_status(await self._ready().status())
+        return split_status(await self._running_gateway().status())
 
     async def _instances(self, query: HistoryQuery) -> SearchResult:
-        return await self._ready().instances(query)
+        return await self._running_gateway().instances(query)
 
     async def _flush_history(self, _: object) -> int:
-        return await self._ready().flush_history()
+        return await self._running_gateway().flush_history()
 
     async def _readiness(self, _: object) -> tuple[bool, dict[str, Any]]:
-        return await self._ready().readiness()
+        return await self._running_gateway().readiness()
 
-    def _ready(self) -> Gateway:
-        assert self._gateway is not None, "asked before its start"
+    def _running_gateway(self) -> Gateway:
+        assert self._gateway is not None, "request before `start`"
         return self._gateway
 
 
 async def send_config(config: Config, ask: Callable[[str, Any], Awaitable[object]]) -> None:
-    """Has a worker prepare a configuration; the routes go ahead, some at a time, since it serves callers meanwhile."""
-    for start in range(0, len(config.routes), _PART):
-        await ask("routes", (start, config.routes[start : start + _PART]))
+    """Make a worker prepare a configuration. Its routes go ahead in batches, because the worker serves callers
+    meanwhile.
+    """
+    for start in range(0, len(config.routes), _BATCH):
+        await ask("routes", (start, config.routes[start : start + _BATCH]))
     await ask("prepare", config.model_copy(update={"routes": []}))
 
 
 def split_status(document: dict[str, Any]) -> Parts:
-    """A status in parts, the rest first, then some routes and credentials each; see `join_status`."""
+    """Split a status for `join_status`: first everything else, then batches of routes and credentials."""
     routes, credentials = document["routes"], tuple(document["credentials"].items())
     parts = Parts([document | {"routes": [], "credentials": {}}])
-    parts += [{"routes": routes[start : start + _PART]} for start in range(0, len(routes), _PART)]
-    parts += [{"credentials": dict(credentials[start : start + _PART])} for start in range(0, len(credentials), _PART)]
+    parts += [{"routes": routes[start : start + _BATCH]} for start in range(0, len(routes), _BATCH)]
+    parts += [
+        {"credentials": dict(credentials[start : start + _BATCH])} for start in range(0, len(credentials), _BATCH)
+    ]
     return parts
 
 
 def join_status(parts: Parts) -> dict[str, Any]:
-    """The status whose parts these are."""
+    """Join the parts that `split_status` made."""
     document: dict[str, Any] = parts[0]
     for part in parts[1:]:
         document["routes"] += part.get("routes", ())

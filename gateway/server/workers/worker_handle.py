@@ -1,4 +1,4 @@
-"""One worker as the crew knows it."""
+"""One worker as the supervisor knows it."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,14 @@ from gateway.observe.metrics import Snapshot
 from gateway.server.workers.rpc import Channel
 
 UNKNOWN = 1
-"""The exit status of a worker whose end nobody could see."""
+"""The exit status of a worker whose end was not reported."""
 
 
 @dataclass(slots=True, eq=False)
 class WorkerHandle:
-    """`end` comes from the nursery, `born` is the loop's time; `earned` is what it had counted when last asked."""
+    """A worker process. `exit` is set by the fork server, `started_at` is loop time, `counters` are the metrics last
+    read.
+    """
 
     pid: int
     channel: Channel
@@ -25,7 +27,7 @@ class WorkerHandle:
     counters: Snapshot = field(default_factory=dict)
 
     async def wait_exit(self) -> int:
-        """Waits until it has ended: its exit status, or less than zero the signal that killed it."""
+        """Wait until the worker has ended. Return its exit status, or the negated number of the signal."""
         await asyncio.wait({self.channel.closed})
         try:
             async with asyncio.timeout(1.0):
@@ -34,7 +36,7 @@ class WorkerHandle:
             return UNKNOWN
 
     def kill(self) -> None:
-        """Ends it, whatever it does; nothing happens to one that has ended."""
+        """Send SIGKILL; does nothing if the worker has already ended."""
         if not self.exit.done():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)

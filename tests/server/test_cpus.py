@@ -12,15 +12,15 @@ CPUS = len(os.sched_getaffinity(0))
     ("quota", "count"),
     [("100000 100000", 1), ("50000 100000", 1), ("6400000 100000", CPUS), ("max 100000", CPUS), ("", CPUS)],
 )
-def test_auto_is_what_affinity_and_quota_allow(tmp_path: Path, quota: str, count: int) -> None:
+def test_auto_uses_the_cpus_of_affinity_and_quota(tmp_path: Path, quota: str, count: int) -> None:
     file = tmp_path / "cpu.max"
     file.write_text(quota, encoding="ascii")
     assert worker_count(0, quota=file) == count
 
 
-def test_without_a_quota_affinity_decides(tmp_path: Path) -> None:
+def test_auto_without_a_quota_uses_affinity(tmp_path: Path) -> None:
     assert worker_count(0, quota=tmp_path / "none") == CPUS
 
 
-def test_a_number_is_a_number(tmp_path: Path) -> None:
+def test_an_explicit_number_is_used(tmp_path: Path) -> None:
     assert worker_count(7, quota=tmp_path / "none") == 7

@@ -1,0 +1,85 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gateway.server.workers.rpc import Channel, ChannelError, serve_requests
+
+
+@asynccontextmanager
+async def open_channel(
+    **handlers: Callable[[Any], Awaitable[Any]],
+) -> AsyncIterator[tuple[Channel, asyncio.StreamWriter]]:
+    """Yield a channel to these handlers, and the writer of their end."""
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    answering = asyncio.create_task(serve_requests(reader, writer, handlers))
+    channel = await Channel.open(ours)
+    yield channel, writer
+    channel.close()
+    await answering
+    writer.close()
+    await asyncio.wait({channel.closed})
+
+
+async def echo(argument: Any) -> Any:
+    return argument
+
+
+async def test_an_answer_of_any_size_arrives_unchanged() -> None:
+    large = {("a", str(number)): [1.5, number] for number in range(50_000)}
+    async with open_channel(echo=echo) as (channel, _):
+        assert await channel.ask("echo", large) == large
+        assert await channel.ask("echo") is None
+
+
+async def test_answers_come_in_any_order() -> None:
+    gate = asyncio.Event()
+
+    async def wait(argument: Any) -> Any:
+        await gate.wait()
+        return argument
+
+    async with open_channel(wait=wait, echo=echo) as (channel, _):
+        first = asyncio.create_task(channel.ask("wait", 1))
+        assert await channel.ask("echo", 2) == 2
+        assert not first.done()
+        gate.set()
+        assert await first == 1
+
+
+async def test_a_refusal_keeps_its_message() -> None:
+    async def refuse(_: Any) -> None:
+        raise OSError(2, "no such file as that")
+
+    async with open_channel(refuse=refuse) as (channel, _):
+        with pytest.raises(OSError, match="no such file as that"):
+            await channel.ask("refuse")
+
+
+async def test_a_late_answer_is_dropped_after_the_timeout() -> None:
+    gate = asyncio.Event()
+
+    async def wait(_: Any) -> None:
+        await gate.wait()
+
+    async with open_channel(wait=wait, echo=echo) as (channel, _):
+        with pytest.raises(ChannelError, match=r"does not answer within 0\.01 s"):
+            await channel.ask("wait", within=0.01)
+        gate.set()
+        assert await channel.ask("echo", 3) == 3
+
+
+async def test_requests_fail_when_the_worker_ends() -> None:
+    async with open_channel(wait=lambda _: asyncio.Event().wait()) as (channel, writer):
+        asked = asyncio.create_task(channel.ask("wait"))
+        await asyncio.sleep(0)
+        writer.close()
+        with pytest.raises(ChannelError, match="has ended"):
+            await asked
+        await asyncio.wait({channel.closed})
+        with pytest.raises(ChannelError, match="has ended"):
+            await channel.ask("wait")
