@@ -39,7 +39,10 @@ CONTENDERS = {
         tls="PORT/tls",
     ),
     "nginx": Contender(
-        "nginx.conf", NGINX, "a fixed bearer and an access log: the limit, no token is ever got", log="nginx-access.log"
+        "nginx.conf",
+        NGINX,
+        "a fixed bearer token and an access log; fetches no token: the lower limit",
+        log="nginx-access.log",
     ),
     "envoy": Contender(
         "envoy.yaml",
@@ -57,7 +60,7 @@ CONTENDERS = {
     "mitmproxy": Contender(
         "addon.py",
         (peer("mitmdump"), *"--mode reverse:http://127.0.0.1:UPSTREAM --listen-port PORT -s FILE".split()),
-        "`mitmdump` with an addon of one line that sets a fixed bearer; its flow log",
+        "`mitmdump` with an addon of one line that sets a fixed bearer token; its flow log",
         works=frozenset({"plain"}),
     ),
 }

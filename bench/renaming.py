@@ -57,7 +57,7 @@ BODIES = {
 
 
 def renaming(bench: Bench) -> list[Fact]:
-    """50 MB of JSON, and 1 KiB, through a route that renames URLs in bodies and one that does not."""
+    """50 MB of JSON, and 1 KiB, through a route that rewrites URLs in bodies and one that does not."""
     make_bodies(bench.stage)
     with gateway(bench.stage, "renaming", routes=_two_routes(bench.stage)) as running:
         for name in BODIES:

@@ -109,7 +109,7 @@ def about_runs() -> str:
     """A line for each workload and each scale run, as Markdown."""
     works = ([name, work.about] for name, work in WORKLOADS.items())
     runs = ([name, (run.__doc__ or "").splitlines()[0]] for name, run in RUNS.items())
-    return markdown([["name", "what is asked for"], *works, *runs], left=2)
+    return markdown([["name", "requests"], *works, *runs], left=2)
 
 
 def section(results: Results, verdicts: Sequence[Verdict], *, day: date, rounds: int, seconds: float) -> str:

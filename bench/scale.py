@@ -94,7 +94,7 @@ def route(name: str, path: str, upstream: str, **settings: object) -> Config:
 
 
 def routes(bench: Bench) -> list[Fact]:
-    """One route against 10,000, asked for the one in the middle."""
+    """One route compared with 10,000; requests use the one in the middle."""
     upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"
     many = [route(f"r{number}", f"/r{number}/", upstream) for number in range(ROUTES)]
     with ExitStack() as stack:
@@ -112,7 +112,7 @@ def routes(bench: Bench) -> list[Fact]:
 
 
 def renewal(bench: Bench) -> list[Fact]:
-    """The same load with a token that is renewed every second or so, and with one that lasts."""
+    """The same load with a token that is renewed about every second, and with one that lasts."""
     with witness() as seen, ExitStack() as stack:
         running = {}
         for name, life in LIVES.items():
@@ -132,7 +132,7 @@ def renewal(bench: Bench) -> list[Fact]:
 
 
 def idle(bench: Bench) -> list[Fact]:
-    """Memory that 10,000 callers take who asked once and stay connected."""
+    """Memory of 10,000 callers that sent one request and stay connected."""
     with gateway(bench.stage, "idle") as running:
         ask(running.url + "/ic/k1")
         before = rss_mb(running.pid)
@@ -147,7 +147,7 @@ def idle(bench: Bench) -> list[Fact]:
 
 
 def storm(bench: Bench) -> list[Fact]:
-    """1,000 requests that wait at a token's end: the next token request is held until all of them stand in line."""
+    """1,000 requests that wait for a new token: the token request is held until all of them wait."""
     with witness() as seen:
         credentials = {"bench": _credential(f"{seen.url}/token/{STORM_LIFE:g}")}
         with gateway(bench.stage, "storm", credentials=credentials) as running:
@@ -179,7 +179,7 @@ def rest(bench: Bench) -> list[Fact]:
 
 
 def start(bench: Bench) -> list[Fact]:
-    """From the start of the process until the admin port calls it alive, and ready with a token in hand."""
+    """From the start of the process until the admin port reports it alive, and ready with a token."""
     found = [(_start(bench.stage, "/livez"), _start(bench.stage, "/readyz")) for _ in range(STARTS)]
     alive, ready = (statistics.median(column) for column in zip(*found, strict=True))
     return [
@@ -201,7 +201,7 @@ def _start(stage: Stage, path: str) -> float:
 
 
 def stream(bench: Bench) -> list[Fact]:
-    """Memory that 1 GiB takes on its way down, and up."""
+    """Memory that a download and an upload of 1 GiB add."""
     facts = []
     with witness() as seen:
         upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"

@@ -38,11 +38,11 @@ class Workload:
 
 WORKLOADS = {
     "plain": Workload("/k1", "GET 1 KiB of JSON, plain HTTP to the upstream"),
-    "plain-varied": Workload("/k1", "the same with nine fields and a query, no two requests alike", _VARIED),
+    "plain-varied": Workload("/k1", "the same with nine fields and a query; all requests differ", _VARIED),
     "tls": Workload("/k1", "`plain` with TLS to the upstream", way="tls"),
-    "post": Workload("/post", "POST 10 KiB, a word comes back", _POST.format(size=10 * 1024)),
+    "post": Workload("/post", "POST 10 KiB, a short response", _POST.format(size=10 * 1024)),
     "down": Workload("/m1", "GET 1 MiB"),
-    "up": Workload("/post", "POST 1 MiB, a word comes back", _POST.format(size=1024 * 1024)),
+    "up": Workload("/post", "POST 1 MiB, a short response", _POST.format(size=1024 * 1024)),
     "plain-1": Workload("/k1", "`plain` over one connection", connections=1),
     "plain-256": Workload("/k1", "`plain` over 256 connections", connections=256),
     "plain-1000": Workload("/k1", "`plain` over 1,000 connections", connections=1000),

@@ -119,13 +119,13 @@ ROUTES = {
         "Check the instance's state in Developer Services → Integration, and try again.",
     ),
     "upstream-timeout": CatalogEntry(
-        "no reply in time",
+        "no response in time",
         "The request was sent. Its outcome is unknown.",
         "Look for the run in OIC's Observability → Instances before trying again; raise `timeout.response` if runs "
         "take longer.",
     ),
     "upstream-broken": CatalogEntry(
-        "the reply is malformed or ends too soon",
+        "the response is malformed or ends too soon",
         "Something between closes the connection or is not an HTTP server. If the connection closes before any "
         "response, the cause may be the instance's allow-list.",
         f"Check the systems between here and OIC, and the allow-list ({NETWORK}).",
