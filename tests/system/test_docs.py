@@ -1,7 +1,9 @@
-"""The words are true: what the code knows by name, the documents name too; what they show can be used."""
+"""The documentation is true: it lists every key, code, field, metric, event and command, and its examples work."""
 
+import argparse
 import ast
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -15,6 +17,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from gateway.cli import main
 from gateway.config.load import load
 from gateway.config.model import Config, Credential
 from gateway.config.yaml_document import YamlDocument
@@ -22,7 +25,10 @@ from gateway.diagnosis.catalog import MISTAKES, CatalogEntry
 from gateway.errors import ERRORS, GatewayError
 from gateway.observe.metrics import METRICS, PREFIX, MetricRow
 from gateway.observe.record import FIELDS
+from gateway.proxy.error_response import build_problem
 from tests.fakes.process import ROOT, run
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def page(name: str) -> str:
@@ -56,7 +62,7 @@ def parts(annotation: object) -> Iterator[type[BaseModel]]:
         yield from parts(argument)
 
 
-def test_every_configuration_key_is_in_its_reference() -> None:
+def test_each_configuration_key_is_documented() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     found = set(keys(Config))
     assert len(found) > 40
@@ -65,9 +71,15 @@ def test_every_configuration_key_is_in_its_reference() -> None:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
-def test_every_error_is_told_as_the_code_knows_it(error: type[GatewayError]) -> None:
+def test_each_error_code_is_documented(error: type[GatewayError]) -> None:
     expected = [f"`{error.code}`", str(error.status), error.blame, error.meaning, error.remedy]
     assert expected in [[cell.strip("| ") for cell in row] for row in rows(page("errors.md"))]
+
+
+def test_each_member_of_a_problem_document_is_documented() -> None:
+    _, body = build_problem(ERRORS[0](), request_id="1")
+    table = page("errors.md").partition("## Problem documents")[2].partition("\n## ")[0]
+    assert [f"`{member}`" for member in json.loads(body)] == [row[0].strip("| ") for row in rows(table)][2:]
 
 
 @pytest.mark.parametrize(("code", "mistake"), MISTAKES.items(), ids=MISTAKES)
@@ -77,18 +89,18 @@ def test_each_setup_mistake_has_its_own_section(code: str, mistake: CatalogEntry
     assert page("setup-mistakes.md").count(section) == 1, f"docs/setup-mistakes.md lacks this section:\n\n{section}"
 
 
-def test_no_setup_mistake_is_documented_that_does_not_exist() -> None:
+def test_each_documented_setup_mistake_exists() -> None:
     assert set(re.findall(r"(?m)^### `(.+)`$", page("setup-mistakes.md"))) == set(MISTAKES)
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "reason"])
-def test_every_field_of_the_record_is_told(field: str) -> None:
+def test_each_field_of_the_record_is_documented(field: str) -> None:
     table = page("logging.md").partition("## The record")[2].partition("\n## ")[0]
     assert cells(table, field)[1]
 
 
 @pytest.mark.parametrize(("name", "row"), METRICS.items(), ids=METRICS)
-def test_every_metric_is_told_with_its_kind_and_labels(name: str, row: MetricRow) -> None:
+def test_each_metric_is_documented_with_type_and_labels(name: str, row: MetricRow) -> None:
     table = page("metrics.md")
     _, kind, labels, help_text = cells(table, name)
     assert kind == row.kind
@@ -102,7 +114,7 @@ def samples() -> dict[str, MetricRow]:
     return {name + suffix: row for name, row in METRICS.items() for suffix in suffixes.get(row.kind, ("",))}
 
 
-def test_every_metric_that_a_document_names_exists_in_full() -> None:
+def test_each_documented_metric_exists() -> None:
     known = {*samples(), *METRICS}
     bare = {name.removeprefix(PREFIX) for name in known}
     for file in (*documents(), *sorted((ROOT / "config").glob("*.*"))):
@@ -122,7 +134,7 @@ def alerts() -> list[str]:
 
 
 @pytest.mark.parametrize("expression", alerts())
-def test_every_alert_asks_for_samples_and_labels_that_exist(expression: str) -> None:
+def test_each_alert_uses_samples_and_labels_that_exist(expression: str) -> None:
     metrics = re.findall(r"(oic_gateway_\w+)(?:\{(.*?)\})?", expression)
     assert metrics
     for name, matchers in metrics:
@@ -133,7 +145,7 @@ def test_every_alert_asks_for_samples_and_labels_that_exist(expression: str) -> 
 
 
 def events() -> set[str]:
-    """The names that the code gives to its events: the third argument of `say`, and `event` in an `extra`."""
+    """Return the names that the code gives to its events: the third argument of `say`, and `event` in an `extra`."""
     names = {"log"}  # what a library says
     for file in (ROOT / "gateway").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -151,7 +163,7 @@ def texts(node: ast.AST) -> set[str]:
     return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
 
 
-def test_every_event_is_told() -> None:
+def test_each_event_is_documented() -> None:
     table = page("logging.md").partition("## Events")[2].partition("\n## ")[0]
     told = {name for row in rows(table) for name in re.findall(r"`([a-z-]+)`", row[0])}
     found = events()
@@ -164,14 +176,14 @@ def blocks(language: str, file: Path = ROOT / "README.md") -> list[str]:
     return re.findall(rf"(?m)^```{language}\n((?s:.*?))^```", file.read_text(encoding="utf-8"))
 
 
-def test_the_readme_s_configuration_loads() -> None:
+def test_readme_configuration_loads() -> None:
     [text] = [block for block in blocks("yaml") if "routes:" in block]
     assert len(text.strip().splitlines()) <= 10
     config = Config.model_validate(yaml.safe_load(text))
     assert [route.credential for route in config.routes] == list(config.credentials)
 
 
-async def test_the_readme_s_configuration_is_good_to_check(tmp_path: Path) -> None:
+async def test_readme_configuration_passes_check(tmp_path: Path) -> None:
     [text] = [block for block in blocks("yaml") if "routes:" in block]
     secret = tmp_path / "secret"
     secret.write_text("a-secret", encoding="utf-8")
@@ -183,7 +195,7 @@ async def test_the_readme_s_configuration_is_good_to_check(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "gateway.example.yaml"])
-def test_the_files_that_are_shipped_load(name: str) -> None:
+def test_shipped_configurations_load(name: str) -> None:
     loaded = load(ROOT / "config" / name, environ={}, check_secrets=False)
     assert not loaded.warnings
 
@@ -192,8 +204,8 @@ def documents() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("file", documents(), ids=lambda file: file.name)
-def test_every_link_within_leads_somewhere(file: Path) -> None:
+@pytest.mark.parametrize("file", [*documents(), *sorted(ROOT.glob("[CS]*.md"))], ids=lambda file: file.name)
+def test_each_internal_link_has_a_target(file: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", file.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
         found = (file.parent / path) if path else file
@@ -208,11 +220,23 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-def test_every_command_in_the_documents_is_a_verb() -> None:
-    known = {"serve", "check", "token", "login", "logout", "init", "sandbox", "probe", "instances", "schema"}
+def known_commands() -> set[str]:
+    """The commands that the program itself knows."""
+    [commands] = [action for action in main._parser([])._actions if isinstance(action, argparse._SubParsersAction)]
+    return set(commands.choices)
+
+
+def test_each_documented_command_exists() -> None:
+    known = known_commands()
     for file in documents():
         for verb in re.findall(r"oic-gateway ([a-z]+)", "\n".join(re.findall(r"`([^`]+)`", file.read_text()))):
             assert verb in known, (file.name, verb)
+
+
+def test_readme_lists_each_command() -> None:
+    table = README.partition("\n## Commands\n")[2].partition("\n## ")[0].partition("\nAll commands")[0]
+    names = [name for row in rows(table) for name in re.findall(r"`([a-z]+)(?: [A-Z\[\]]+)?`", row[0])]
+    assert sorted(names) == sorted(known_commands())
 
 
 def all_blocks(language: str) -> list[Any]:
@@ -224,7 +248,7 @@ def all_blocks(language: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("text", all_blocks("yaml"))
-def test_every_snippet_of_configuration_can_be_pasted(tmp_path: Path, text: str) -> None:
+def test_each_configuration_example_loads(tmp_path: Path, text: str) -> None:
     """A snippet has keys of the file, of a route or of a credential; the rest of the file is made up around it."""
     snippet = YamlDocument(text).value
     if "groups" in snippet:
@@ -259,7 +283,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("text", all_blocks("sh"))
-def test_every_command_line_can_be_pasted(text: str) -> None:
+def test_each_command_line_example_parses(text: str) -> None:
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
     for words in commands(text):
         done = subprocess.run(
@@ -293,7 +317,7 @@ AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
         (1, "8181", 0, ("FAIL", "ServiceInvoker")),
     ],
 )
-async def test_what_the_sandbox_s_page_shows_runs(
+async def test_sandbox_examples_run(
     tmp_path: Path, number: int, ports: str, status: int, shown: tuple[str, ...]
 ) -> None:
     """In a network of its own, so that its ports are free."""

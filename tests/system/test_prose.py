@@ -41,8 +41,8 @@ def markdown_prose(text: str) -> str:
 
 
 def python_prose(text: str) -> str:
-    """Comments and strings are prose, and names are words too."""
-    return text
+    """The text with names as words: names are prose, as comments and strings are."""
+    return text.replace("_", " ")
 
 
 TEXTS = {".md": markdown_prose, ".py": python_prose}
