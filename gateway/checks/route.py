@@ -81,7 +81,7 @@ async def _followed(trial: RouteTrial, reply: ProbeResponse, token: str, *, aske
     """
     places = [place for place in (trial.place, trial.design) if place is not None]
     bases = [replace(place.base, path="/") for place in places]
-    found = allowed_target(reply.fields.get("location", ""), at=bases[0], places=bases)
+    found = allowed_target(reply.fields.get("location", ""), at=bases[0], bases=bases)
     if found is None or found[1].partition("?")[0] != asked.partition("?")[0]:
         return reply, ""
     base, target = found

@@ -1,7 +1,7 @@
-"""The caller's body on its way to the upstream: streamed, counted, and kept while it is small enough to send twice.
+"""The caller's body on its way to the upstream: streamed, counted, and kept while it is small enough to be replayed.
 
-The caller's connection feeds it as bytes arrive; the walk takes what is there at once, or pumps. Who is ahead of the
-other waits: reading pauses while more than `READ_AHEAD` bytes lie here.
+The caller's connection feeds it as bytes arrive. The request pipeline takes it whole if it is complete, else streams
+it. Each side waits for the other: reading from the caller pauses while more than `READ_AHEAD` bytes are buffered.
 """
 
 import asyncio
@@ -16,53 +16,53 @@ from gateway.http.fields import MalformedMessage
 from gateway.http.upstream_connection import UpstreamConnection
 
 READ_AHEAD = 512 * 1024
-INSPECTED_AT_ONCE = 64 * 1024  # bytes that are looked at in one go
+INSPECTED_AT_ONCE = 64 * 1024
+"""Bytes that are inspected before other tasks get their turn."""
 GRACE = 60.0
-"""Seconds that may be spent waiting for any body, however slowly it comes."""
+"""Seconds of waiting that any body is allowed, however slowly it comes."""
 
 
 class BodyInspector(Protocol):
-    """Looks at the beginning of a body before any of it goes out; wants no more of it than `READ_AHEAD` bytes."""
+    """Inspects the beginning of a body before any of it is sent; needs at most `READ_AHEAD` bytes."""
 
     output: list[bytes]
-    """Stands for what was fed, once that is settled."""
+    """What replaces the bytes that were fed, once `feed` has returned True."""
     removed: int
-    """Bytes that it is shorter."""
+    """The number of bytes that `output` is shorter."""
 
     def feed(self, data: bytes, *, last: bool) -> bool:
-        """Takes more; true once it is settled, with the `last` at the latest. Raises BadRequest for what must stay."""
+        """Inspect more bytes. Return True once no more are needed, with `last` always. Raise BadRequest for a body that
+        must not be sent.
+        """
+
+
+class Reading(Protocol):
+    """The caller's connection, as its body uses it."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the caller."""
+
+    def resume_reading(self) -> None:
+        """Read from the caller again."""
 
 
 class RequestBody:
-    """One request's body. `taken` counts the bytes that the walk took; `is_whole` says that all of them are kept;
-    `arrived` that the caller has sent it all, `broken` that no end of it can be found any more. `removed` counts the
-    bytes that do not go out.
+    """One request's body. `is_complete`: the caller has sent it all; `error`: its framing is malformed; `is_whole`: all
+    of it is kept, so that it can be replayed; `bytes_read` counts what the pipeline took, `bytes_removed` what is not
+    sent.
     """
 
     __slots__ = (
-        *(
-            "_ended",
-            "_flow",
-            "_framing",
-            "_send_continue",
-            "_replay_limit",
-            "_replay_pieces",
-            "_left",
-            "_limit",
-            "_pieces",
-            "_rate",
-            "_unread",
-        ),
-        *("_waited", "_waiter", "is_complete", "error", "chunked", "is_whole", "bytes_removed", "bytes_read"),
+        *("_ended", "_framing", "_left", "_limit", "_pieces", "_rate", "_reading", "_replay_limit", "_replay_pieces"),
+        *("_send_continue", "_unread", "_waited", "_waiter"),
+        *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_whole"),
     )
 
-    def __init__(
-        self, length: int, *, chunks: ChunkedDecoder | None = None, flow: Callable[[bool], None] = lambda _: None
-    ) -> None:
-        """`length` in bytes, or `chunks` to read it by; `flow(False)` asks the caller's connection to pause."""
+    def __init__(self, length: int, *, chunks: ChunkedDecoder | None = None, reading: Reading | None = None) -> None:
+        """`length` in bytes, or `chunks` that decode it; `reading` is paused while too much is buffered."""
         self._left = length
         self._framing = chunks
-        self._flow = flow
+        self._reading = reading
         self._send_continue: Callable[[], None] | None = None
         self._replay_limit = 0
         self._limit: int | None = None
@@ -82,7 +82,7 @@ class RequestBody:
     # The caller's side ----------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Takes what arrived, and gives back what lies behind the body's end."""
+        """Buffer the bytes that arrived. Return those behind the end of the body."""
         if self._framing is None:
             rest = data[self._left :]
             pieces = [data[: self._left] if rest else data]
@@ -98,52 +98,54 @@ class RequestBody:
             self.is_complete = self._framing.ended
         self._unread += sum(map(len, pieces))
         self._pieces = coalesce(self._pieces, pieces, size=self._unread)
-        if self._unread > READ_AHEAD and not self.is_complete:
-            self._flow(False)  # noqa: FBT003 - go or stop, in one word
+        if self._unread > READ_AHEAD and not self.is_complete and self._reading is not None:
+            self._reading.pause_reading()
         self._wake()
         return rest
 
-    # The walk's side ------------------------------------------------------------------------------------------------
+    # The upstream's side --------------------------------------------------------------------------------------------
 
-    def configure(self, *, keep: int, limit: int | None, invite: Callable[[], None] | None, rate: int = 0) -> None:
-        """Settles how many bytes are kept and allowed; `invite` tells a waiting caller to begin (100 Continue); `rate`
-        is the least number of bytes a second, 0 for none.
+    def configure(
+        self, *, replay_limit: int, limit: int | None, send_continue: Callable[[], None] | None, rate: int = 0
+    ) -> None:
+        """Set how many bytes are kept and how many are allowed. `send_continue` asks a waiting caller to begin (100
+        Continue). `rate` is the least number of bytes a second, 0 for none.
         """
-        self._replay_limit = keep
+        self._replay_limit = replay_limit
         self._rate = rate
         self._limit = limit
-        self._send_continue = invite
+        self._send_continue = send_continue
 
-    async def inspect(self, screening: BodyInspector, *, idle: float) -> None:
-        """Has the beginning looked at, as it comes, and puts back what is to go out in its place; before the first byte
-        of the body is taken. Raises what the screening does, and as `pump` for the caller's failures.
+    async def inspect(self, inspector: BodyInspector, *, idle: float) -> None:
+        """Have the beginning of the body inspected as it comes, and replace it by the inspector's output. To be called
+        before any byte is taken. Raise what the inspector raises, and the caller's failures as `stream` does.
         """
         self._invite_caller()
         rest = None
         while rest is None:
             await self._wait_more(idle)
             if self._limit is not None and self._unread > self._limit:
-                self._take()  # too large: says so
+                self._take()  # raises BodyTooLarge
             pieces, self._pieces = self._pieces, []
             try:
-                rest = await _inspect_parts(screening, b"".join(pieces), last=self.is_complete)
+                rest = await _inspect_parts(inspector, b"".join(pieces), last=self.is_complete)
             except BadRequest:
                 self._take()  # counts it
                 raise
         # `_unread` stays: limits and counts are of what the caller sent.
-        self._pieces = [*screening.output, *filter(None, (rest,)), *self._pieces]
-        self.bytes_removed = screening.removed
+        self._pieces = [*inspector.output, *filter(None, (rest,)), *self._pieces]
+        self.bytes_removed = inspector.removed
 
     async def collect(self, *, idle: float) -> None:
-        """Waits until the body is complete, or larger than what is kept, so that a slow caller holds no connection to
-        the upstream meanwhile; not at all where nothing is kept. Raises as `pump` does for the caller's failures.
+        """Wait until the body is complete or above the replay limit: a slow caller then occupies no upstream
+        connection. Do not wait if nothing is kept. Raise the caller's failures as `stream` does.
         """
         if not self._replay_limit:
             return
         self._invite_caller()
         while not self.is_complete:
-            so_far = self.bytes_read + self._unread
-            if so_far > self._replay_limit and (self._limit is None or so_far <= self._limit):
+            received = self.bytes_read + self._unread
+            if received > self._replay_limit and (self._limit is None or received <= self._limit):
                 return
             if self._unread:
                 self._take()
@@ -151,7 +153,7 @@ class RequestBody:
                 await self._wait_more(idle)
 
     def buffered(self) -> list[bytes] | None:
-        """Gives the framed body when all of it is here already, so that head and body leave together; else None."""
+        """Return the framed body if it is complete, so that head and body are sent together; else None."""
         self._check_whole()
         if self._ended:
             return self._framed(self._replay_pieces)
@@ -161,10 +163,10 @@ class RequestBody:
         return self._framed([*earlier, *pieces])
 
     async def stream(self, connection: UpstreamConnection, *, idle: float, response: float) -> None:
-        """Sends what is kept, then the rest as it comes; at the end the reply is due within `response` seconds.
+        """Send what is kept, then the rest as it comes; after the end the response is due within `response` seconds.
 
-        A failure on either side ends the exchange, unless the reply has begun: that one is let finish (RFC 9112 §9.5).
-        Raises BadRequest, BodyTooLarge and RequestTimeout for the caller's.
+        A failure of either side aborts the exchange, unless the response has begun (RFC 9112 §9.5). Raise BadRequest,
+        BodyTooLarge and RequestTimeout for the caller's failures.
         """
         self._check_whole()
         try:
@@ -180,26 +182,26 @@ class RequestBody:
             raise
 
     def _invite_caller(self) -> None:
-        """Once, unless the caller has begun already."""
+        """Send 100 Continue once, unless the caller has begun."""
         if self._send_continue is not None and not self._unread and not self.bytes_read:
             self._send_continue()
         self._send_continue = None
 
     def _check_whole(self) -> None:
-        """What was let go cannot be sent again: better no request than a short one."""
-        assert self.is_whole, "a body that is not whole would go out a second time"
+        """Assert that a body is never sent a second time without its beginning."""
+        assert self.is_whole, "a body that is not whole would be sent a second time"
 
     def _forward(self, connection: UpstreamConnection, pieces: list[bytes]) -> None:
         if parts := self._framed(pieces):
             connection.write(parts)
 
     async def _read_pieces(self, idle: float) -> list[bytes]:
-        """The pieces that have come, at least one, or none at the end."""
+        """Wait for at least one piece. Return all that have come; none at the end of the body."""
         await self._wait_more(idle)
         return self._take()
 
     async def _wait_more(self, idle: float) -> None:
-        """Waits until there are pieces, or no more to come."""
+        """Wait until there are pieces, or the body is complete."""
         loop = asyncio.get_running_loop()
         while not (self._pieces or self.is_complete or self.error):
             self._waiter, began = loop.create_future(), loop.time()
@@ -217,23 +219,23 @@ class RequestBody:
             raise self.error
 
     def _progress(self) -> str:
-        """How much of the body has come."""
+        """Describe how much of the body has come."""
         count = self.bytes_read + self._unread
         return f"after {count} bytes" if self.chunked else f"after {count} of {count + self._left} bytes"
 
     def _time_left(self) -> float:
-        """Seconds that may still be spent waiting for this body. Only waiting counts: while the upstream is the slower
-        side, nothing is read from the caller.
+        """Return the seconds that may still be spent waiting for this body. Only waiting counts: while the upstream is
+        slower, the gateway does not read from the caller.
         """
         if not self._rate:
             return math.inf
         return max(0.0, GRACE + (self.bytes_read + self._unread) / self._rate - self._waited)
 
     def _take(self) -> list[bytes]:
-        """Takes all that is here."""
+        """Take all buffered pieces, and keep them up to the replay limit. Raise BodyTooLarge."""
         pieces, self._pieces = self._pieces, []
-        if self._unread > READ_AHEAD:
-            self._flow(True)  # noqa: FBT003 - as above
+        if self._unread > READ_AHEAD and self._reading is not None:
+            self._reading.resume_reading()
         self.bytes_read += self._unread
         self._unread = 0
         self._ended = self.is_complete
@@ -248,7 +250,7 @@ class RequestBody:
         return pieces
 
     def _framed(self, pieces: list[bytes]) -> list[bytes]:
-        """The pieces as one chunk where the body goes in chunks; with the last chunk once the body has ended."""
+        """Return the pieces as one chunk if the body is chunked, with the last chunk once the body has ended."""
         if not self.chunked:
             return pieces
         size = sum(map(len, pieces))
@@ -260,18 +262,18 @@ class RequestBody:
             self._waiter.set_result(None)
 
 
-async def _inspect_parts(screening: BodyInspector, data: bytes, *, last: bool) -> bytes | None:
-    """Shows it in parts: whatever one costs, others have their turn behind it. Gives what need not be looked at any
-    more; None while that is not settled.
+async def _inspect_parts(inspector: BodyInspector, data: bytes, *, last: bool) -> bytes | None:
+    """Inspect the data in parts, between which other tasks get their turn. Return the bytes that need no inspection;
+    None while more are needed.
     """
     for begin in range(0, len(data) or 1, INSPECTED_AT_ONCE):
         if begin:
             await asyncio.sleep(0)
         end = begin + INSPECTED_AT_ONCE
-        if screening.feed(data[begin:end], last=last and end >= len(data)):
+        if inspector.feed(data[begin:end], last=last and end >= len(data)):
             return data[end:]
     return None
 
 
 NO_BODY = RequestBody(0)
-"""The body of every request that has none; nothing is ever fed to it."""
+"""The body of every request that has none; it is never fed."""

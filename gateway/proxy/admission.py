@@ -27,11 +27,16 @@ class Admission:
         self._allow = tuple(allow)
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
         self._accepts_host = lru_cache(maxsize=1024)(self._check_host)
-        self._accepts_address = lru_cache(maxsize=1024)(self._check_address)
+        self._accepts_address = lru_cache(maxsize=1024)(self._is_caller)
 
     def accepts_address(self, address: str | None) -> bool:
         """True for loopback, a unix socket (None or empty) and the networks of `allow`."""
         return not address or self._accepts_address(address)
+
+    def check_address(self, address: str | None) -> None:
+        """Raise Forbidden for an address that may not call."""
+        if not self.accepts_address(address):
+            raise Forbidden("This address may not call; add its network to `allow`.")
 
     def accepts_host(self, host: bytes) -> bool | None:
         """True for a name of the gateway (`is_accepted_host`), False for a foreign one, None for a malformed one."""
@@ -53,7 +58,7 @@ class Admission:
         if not self.check_host_form(host, required=required):
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 
-    def _check_address(self, address: str) -> bool:
+    def _is_caller(self, address: str) -> bool:
         peer = ipaddress.ip_address(address)
         if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
             peer = peer.ipv4_mapped

@@ -33,6 +33,7 @@ FACTS = (
 SOAP_11_WRAPPERS = frozenset({"", "multipart/related", "multipart/mixed"})
 SOAP_FIELDS = frozenset({b"soapaction", b"content-type"})
 REASONS = {
+    204: "No Content",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",

@@ -1,4 +1,4 @@
-"""One request on its way: what is known of it, how it is refused, and the one record that it leaves."""
+"""State of one request: what each step of the pipeline finds out, the error response, and the one record."""
 
 import logging
 import random
@@ -6,156 +6,228 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from gateway.errors import ERRORS, CallerGone, GatewayError
+from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
+from gateway.http.caller_connection import CallerConnection
+from gateway.http.fields import field_value, remove_fields
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead
+from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import ResponseWriter, date_line
-from gateway.http.server import CallerConnection
 from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from gateway.proxy.error_response import REASONS, build_problem, soap_version, status_of
+from gateway.proxy.headers import DIGESTS, RANGE_AND_CODING, counted_lines, identity_request, max_forwards
+from gateway.proxy.redirects import MAX_REDIRECTS, allowed_target
+from gateway.proxy.request_edits import TemplateValues
+from gateway.proxy.retry import RetryState
+from gateway.proxy.route_table import Route, RouteTable, UpstreamTarget
+from gateway.proxy.routing import RouteMatch
 
 log = logging.getLogger("gateway.forward")
 
 BLAMES = {error.code: error.blame for error in ERRORS}
-# The caller's framing, or what it still wants to send, is in doubt: no further request is read from it.
+# After these statuses the framing of the caller is in doubt, or it still sends: no further request is read from it.
 CLOSING = frozenset({400, 408, 413, 414, 431})
+UNREADABLE = RequestHead("", "", is_http11=True, lines=[], known_fields={})
+"""The head of a request that cannot be read."""
 
 
 class BodyIdScanner(Protocol):
-    """Looks for the instance id in a body that passes; `instance_id` is what it has found."""
+    """Searches a body for the instance id while it streams; `instance_id` is the result so far."""
 
     instance_id: str | None
 
     def feed(self, pieces: Sequence[bytes]) -> None:
-        """The next pieces of the body."""
+        """Search the next pieces of the body."""
 
     def end(self) -> None:
-        """Nothing follows."""
+        """Search what is left at the end of the body."""
 
 
 class Exchange:
-    """The state of one request; lives as long as the request. The walk fills it, each step what it finds out."""
+    """The state of one request. Each pipeline step sets the attributes that it finds out; those that are declared
+    without a value in `__init__` exist from that step on.
+    """
 
     __slots__ = (
-        *(
-            "body",
-            "caller",
-            "response",
-            "head",
-            "host",
-            "explain",
-            "meter",
-            "record",
-            "soap_namespace",
-            "started",
-            "id_scanner",
-        ),
-        "upstream_started",
+        *("body", "caller", "explain", "fresh_connection", "head", "host", "id_scanner", "lines", "match", "meter"),
+        *("record", "redirects", "response", "retry_state", "soap_namespace", "started", "table", "target", "token"),
+        *("upstream_started", "upstream_target"),
     )
 
-    def __init__(self, caller: CallerConnection, head: RequestHead | None, body: RequestBody = NO_BODY) -> None:
-        """`head` is None for what could not be read as a request."""
+    table: RouteTable
+    match: RouteMatch[Route]
+    retry_state: RetryState
+    token: str
+    upstream_target: UpstreamTarget
+    target: str
+    lines: list[bytes]
+
+    def __init__(self, caller: CallerConnection, head: RequestHead, body: RequestBody = NO_BODY) -> None:
         self.caller = caller
         self.head = head
         self.body = body
         self.started = time.monotonic()
         self.upstream_started = 0.0
-        self.host: bytes | None = None  # the gateway as its caller named it
+        self.host: bytes | None = None  # the name of the gateway that the caller used
         self.meter: RouteMeter | None = None
-        self.soap_namespace = ""  # the namespace of the envelope that the caller sent, once it has been seen
-        self.explain: Callable[[], None] | None = None  # what only explains, run behind the delivery
-        self.id_scanner: BodyIdScanner | None = None  # while the instance id is looked for in the reply's body
-        self.response = ResponseWriter(caller, head is None or head.is_http11)
-        self.record = Record(
-            time=timestamp(time.time()), client=caller.peer, method=None if head is None else head.method
-        )
+        self.soap_namespace = ""  # of the caller's envelope, once it is known
+        self.explain: Callable[[], None] | None = None  # updates the route's health, after the response is out
+        self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
+        self.redirects = 0  # followed so far
+        self.fresh_connection = False  # what broke one connection may have closed the other idle ones too
+        self.response = ResponseWriter(caller, head.is_http11)
+        self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 
     @property
     def is_request_over(self) -> bool:
-        """The caller has sent all of the request, and nothing behind it that is no request."""
+        """Return whether the caller has sent the whole request and no trailing bytes."""
         return self.body.is_complete and not self.caller.trailing
 
+    # The request ----------------------------------------------------------------------------------------------------
+
+    def prepare_body(self) -> None:
+        """Set the limits of the body. Raise BodyTooLarge if its Content-Length is above `limits.body` (a chunked body
+        is counted while it is read), BadRequest if its framing is broken already.
+        """
+        body, table = self.body, self.table
+        if body is NO_BODY:
+            return
+        if body.error is not None:
+            raise body.error
+        if table.body_limit is not None and (self.head.length or 0) > table.body_limit:
+            raise BodyTooLarge
+        body.configure(
+            replay_limit=self.match.route.replay_limit,
+            limit=table.body_limit,
+            send_continue=self.response.send_continue if self.head.expects_continue else None,
+            rate=table.body_rate,
+        )
+
+    def edit_request(self) -> None:
+        """Apply to target and field lines what the route, or a shortened body, changes."""
+        route, known = self.match.route, self.head.known_fields
+        if route.rewrite and not RANGE_AND_CODING.isdisjoint(known):
+            self.lines = identity_request(self.lines, known)
+        if self.body.bytes_removed:
+            self.lines = remove_fields(frozenset(DIGESTS), self.lines)
+        if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
+            self.lines = counted_lines(self.lines, hops)
+        if route.edits is not None:
+            values = self._template_values()
+            self.lines = route.edits.edit_lines(self.lines, values)
+            self.target = route.edits.edit_target(self.target, values)
+
+    def follow_redirect(self, response: ResponseHead) -> bool:
+        """Change the target to the Location of a 307 of the developer API. Return False, and change nothing, if the
+        redirect must not be followed.
+        """
+        route = self.match.route
+        if not route.follows(self.target):
+            return False
+        values = (field_value(line) for name, line in response.deferred if name == b"location")
+        targets = {target.base: target for target in route.targets}
+        found = allowed_target(next(values, b"").decode("latin-1"), at=self.upstream_target.base, bases=targets)
+        may_follow = self.retry_state.may_replay and self.body.is_whole and self.redirects < MAX_REDIRECTS
+        if found is None or not may_follow:
+            return False
+        self.redirects += 1
+        self.fresh_connection = False
+        self.upstream_target, self.target = targets[found[0]], found[1]
+        if route.edits is not None:
+            self.target = route.edits.edit_target(self.target, self._template_values())
+        return True
+
+    def _template_values(self) -> TemplateValues:
+        record = self.record
+        return {
+            "request_id": record.request_id or "",
+            "route": self.match.route.name,
+            "client": record.client or "",
+            "method": self.head.method,
+            "path": self.match.path,
+            "host": (self.host or b"").decode("ascii"),
+        }
+
+    # The response ---------------------------------------------------------------------------------------------------
+
     def record_upstream(self, upstream_status: int | None, ids: tuple[str | None, str | None]) -> None:
-        """Remembers what the upstream answered last, and which run it spoke of: instance id and opc-request-id."""
+        """Record the status of the last upstream response and its ids: instance id, opc-request-id."""
         record = self.record
         record.upstream_status = upstream_status
         record.instance_id, record.opc_request_id = ids
 
-    def send_error(self, error: GatewayError, *, silently: bool = False) -> None:
-        """Answers with an error of ours; after a reply has begun, or `silently`, all that is left is to break it
-        visibly.
+    def public_base_url(self) -> str:
+        """Return the gateway's own URL for responses, without a slash at its end: `public_url`, else the host that the
+        caller used, else (HTTP/1.0 without Host) the address that it connected to. Empty for a unix socket.
         """
-        record, delivery, head = self.record, self.response, self.head
-        told = error.detail if error.detail != error.meaning else None
-        record.error, record.reason = error.code, error.reason or told
-        record.request_id = record.request_id or new_request_id()
-        if silently or delivery.started or isinstance(error, CallerGone):
-            record.status = record.status or error.status
-            delivery.abort()
-            return
-        delivery.keep_alive = delivery.keep_alive and error.status not in CLOSING
-        soap = soap_version(head.known_fields, self.soap_namespace) if head is not None else self.soap_namespace
-        record.status = status = status_of(error, soap)
-        lines, body = build_problem(error, request_id=record.request_id, soap=soap)
-        lines += [date_line(time.time()), b"X-Request-Id: %b" % record.request_id.encode()]
-        bodyless = head is not None and head.method == "HEAD"
-        try:
-            delivery.begin(
-                status,
-                REASONS[status].encode(),
-                lines,
-                length=len(body),
-                bodyless=bodyless,
-                body=[] if bodyless else [body],
-                arrived=self.is_request_over,
-            )
-        except CallerGone as gone:
-            record.status, record.error, record.reason = gone.status, gone.code, f"not delivered: {error.code}"
-            delivery.abort()
+        if self.table.public_url:
+            return self.table.public_url
+        host = self.caller.address() if self.host is None else self.host.decode("ascii")
+        return f"http://{host}" if host else ""
 
-    def answer_options(self, allow: Iterable[str]) -> None:
-        """Answer an OPTIONS request that ends at the gateway (RFC 9110 §7.6.2, §9.3.7): 204, with the methods."""
-        record = self.record
-        record.status = 204
-        lines = [f"Allow: {', '.join(allow)}".encode(), date_line(time.time())]
-        lines.append(b"X-Request-Id: %b" % (record.request_id or "").encode())
-        self.response.begin(
-            204, b"No Content", lines, length=None, bodyless=True, body=[], arrived=self.is_request_over
-        )
-
-    def show(self, pieces: Sequence[bytes]) -> None:
-        """Show the trail what passes of the body; a defect in it ends the search, and not the delivery."""
-        trail = self.id_scanner
+    def scan_for_id(self, pieces: Sequence[bytes]) -> None:
+        """Search pieces of the response body for the instance id. A defect ends the search, not the delivery."""
         try:
-            if trail is not None:
-                trail.feed(pieces)
+            if self.id_scanner is not None:
+                self.id_scanner.feed(pieces)
         except Exception:
             self.id_scanner = None
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
 
+    def send_error(self, error: GatewayError, *, silently: bool = False) -> None:
+        """Send the response of a gateway error. If a response has begun, or `silently`, abort the connection: the
+        caller must not take what it has for complete.
+        """
+        record, response, head = self.record, self.response, self.head
+        record.error = error.code
+        record.reason = error.reason or (error.detail if error.detail != error.meaning else None)
+        record.request_id = record.request_id or new_request_id()
+        if silently or response.started or isinstance(error, CallerGone):
+            record.status = record.status or error.status
+            response.abort()
+            return
+        response.keep_alive = response.keep_alive and error.status not in CLOSING
+        soap = soap_version(head.known_fields, self.soap_namespace)
+        record.status = status_of(error, soap)
+        lines, body = build_problem(error, request_id=record.request_id, soap=soap)
+        try:
+            self._send_own_response(record.status, lines, body)
+        except CallerGone as gone:
+            record.status, record.error, record.reason = gone.status, gone.code, f"not delivered: {error.code}"
+            response.abort()
+
+    def answer_options(self, allow: Iterable[str]) -> None:
+        """Answer an OPTIONS request that ends at the gateway (RFC 9110 §7.6.2, §9.3.7): 204, with the methods."""
+        self.record.status = 204
+        self._send_own_response(204, [f"Allow: {', '.join(allow)}".encode()], None)
+
+    def _send_own_response(self, status: int, lines: list[bytes], body: bytes | None) -> None:
+        """Send a response that the gateway makes; `body` is None where none may follow."""
+        is_head = self.head.method == "HEAD"
+        self.response.begin(
+            status,
+            REASONS[status].encode(),
+            [*lines, date_line(time.time()), b"X-Request-Id: %b" % (self.record.request_id or "").encode()],
+            length=None if body is None else len(body),
+            has_no_body=is_head or body is None,
+            body=[] if is_head or body is None else [body],
+            request_over=self.is_request_over,
+        )
+
+    # The record -----------------------------------------------------------------------------------------------------
+
     def run_explanation(self) -> None:
-        """Run what only explains. The response is out: nothing here may harm it, so that a defect is logged."""
+        """Run `explain`. The response is out and must not suffer: a defect is logged."""
         try:
             if self.explain is not None:
                 self.explain()
         except Exception:
             log.exception("cannot explain a response", extra={"event": "defect"})
 
-    def _searched(self) -> str | None:
-        """What the trail has found in the whole body."""
-        try:
-            if self.id_scanner is None:
-                return None
-            self.id_scanner.end()
-        except Exception:
-            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
-            return None
-        return self.id_scanner.instance_id
-
     def finish(self, unrouted: RouteMeter) -> Record:
-        """Counts the request, for its route or as `unrouted`, and gives its record. Once, at the end."""
+        """Count the request for its route, or as `unrouted`, and return its record. Call once, at the end."""
         record, meter = self.record, self.meter
         now = time.monotonic()
         elapsed = now - self.started
@@ -170,7 +242,7 @@ class Exchange:
             meter = unrouted
             meter.begin()
         if self.id_scanner is not None:
-            record.instance_id = self._searched()
+            record.instance_id = self._scanned_id()
         if record.upstream_status is not None:
             meter.record_run(has_id=record.instance_id is not None)
         meter.record(
@@ -185,7 +257,18 @@ class Exchange:
         )
         return record
 
+    def _scanned_id(self) -> str | None:
+        """Return the instance id found in the streamed body."""
+        try:
+            if self.id_scanner is None:
+                return None
+            self.id_scanner.end()
+        except Exception:
+            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
+            return None
+        return self.id_scanner.instance_id
+
 
 def new_request_id() -> str:
-    """A request id for a caller that gave none: 128 random bits in hex."""
+    """Return a new request id: 128 random bits in hex."""
     return f"{random.getrandbits(128):032x}"

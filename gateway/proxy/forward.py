@@ -1,9 +1,8 @@
-"""The walk of a request. Read `_walk` and `_attempt` first: they are the list of the steps, in their order.
+"""The request pipeline. Read `_handle` and `_attempt` first: they list the steps in the order in which they run.
 
-This is the one module that knows the proxy, the tokens and OIC together, with the `table` that it looks up. It
-decides nothing by itself: each step asks a pure module (`routing`, `headers`, `admission`, `attempts`, `following`,
-`oic.instances`) and acts on its answer; the way back is `returning`'s. One request makes exactly one record, whatever
-happens on the way.
+Only this module, with `route_table` and `response`, knows the proxy, the tokens and OIC together. The steps act on the
+answers of pure modules (`routing`, `admission`, `headers`, `retry`, `redirects`). Each request leaves exactly one
+record, whatever happens.
 """
 
 import asyncio
@@ -16,7 +15,6 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.content.content_coding import peek
 from gateway.errors import (
     BadRequest,
     CallerGone,
@@ -25,54 +23,56 @@ from gateway.errors import (
     Internal,
     LoopDetected,
     MethodNotAllowed,
+    Overloaded,
     UpstreamBroken,
     UpstreamUnreachable,
 )
-from gateway.http.fields import remove_fields
+from gateway.http.caller_connection import CallerConnection
+from gateway.http.connection_limits import RefusalReason
 from gateway.http.pool import ConnectionPool
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead
-from gateway.http.response_parser import ResponseHead, plain_status
-from gateway.http.server import CallerConnection
+from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.observe.log import log_event
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
-from gateway.oic.body_id_scanner import InstanceIdScanner
-from gateway.oic.instance_id import BODY_PART, INSTANCE_ID, media_kind, read_ids, salvage_trace
+from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.proxy import retry
 from gateway.proxy.admission import check_browser
-from gateway.proxy.arrival import authorize, begin, check_methods, prepare_body, resolve_route
 from gateway.proxy.error_response import detect_soap, soap_expected
-from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import EDITED, PSEUDONYM, has_passed, max_forwards, request_head, retry_after
-from gateway.proxy.response import ResponseRelay
+from gateway.proxy.exchange import UNREADABLE, Exchange, new_request_id
+from gateway.proxy.headers import EDITED, PSEUDONYM, has_passed, max_forwards, request_head, request_id, retry_after
+from gateway.proxy.method_override import check_methods
+from gateway.proxy.response import ResponseRelay, record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
 from gateway.proxy.route_table import GENERAL_METHODS, CachedMatch, Route, RouteTable
 from gateway.proxy.routing import RouteMatch
-from gateway.proxy.screening import SOAP_TRIGGERS, may_carry_soap_credentials, strip_soap_credentials
-from gateway.proxy.upstream_request import UpstreamRequest, apply_route_edits, redirect
 
 log = logging.getLogger("gateway.forward")
 
 BodyTask = asyncio.Task[None]
 
-# For one hop alone: a caller would take 407 for the gateway's own (RFC 9110 §15.5.8); 426 needs its Upgrade field
-# (§15.5.22), which does not pass.
+SOAP_TRIGGERS = "/ic/ws/"
+"""In the path of every SOAP trigger of OIC."""
+LIMIT_KEYS = {RefusalReason.LIMIT: "connections", RefusalReason.ADDRESS: "address_share"}
+"""The key of `limits` that a refused connection exceeds."""
+# Statuses for one hop only: a caller would take 407 for the gateway's own (RFC 9110 §15.5.8); 426 needs its Upgrade
+# field (§15.5.22), which is not forwarded.
 NEVER_DELIVERED = frozenset({407, 426})
+LOOP_CODE = LoopDetected.code.encode()
 
 
 class RecordSink(Protocol):
     """Takes each finished record."""
 
     def __call__(self, record: Record) -> None:
-        """Writes the record without blocking."""
+        """Write the record without blocking."""
 
 
 class Forward:
-    """Forwards requests by the present table; `closing` ends each connection with its reply, `draining` refuses new
-    requests, `cutting` says that those under way are cut
-    off now. `idle` is set while none is under way.
+    """Forwards requests by the current `table`. `closing`: each connection ends with its response. `draining`: new
+    requests are refused. `aborting`: requests under way are cut off. `idle` is set while no request is under way.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Forward:
         *,
         metrics: Metrics,
         sink: RecordSink,
-        begun: Callable[[Record], None] | None = None,
-        luck: Callable[[], float] = random.random,
+        before_unsafe: Callable[[Record], None] | None = None,
+        random_fraction: Callable[[], float] = random.random,
         pseudonym: str = PSEUDONYM,
     ) -> None:
-        """`begun` is told of each call that may change something, before it is sent. `pseudonym`: the name of this
-        running gateway in `Via`, by which a loop is known.
+        """`before_unsafe` is called before a request is sent that may change something. `random_fraction` in [0, 1)
+        spreads pauses. `pseudonym` names this gateway in `Via`, so that it recognizes loops.
         """
         self.table = table
         self.closing = False
@@ -96,19 +96,19 @@ class Forward:
         self.idle = asyncio.Event()
         self.idle.set()
         self._sink = sink
-        self._begun = begun
-        self._random = luck
+        self._before_unsafe = before_unsafe
+        self._random_fraction = random_fraction
         self._pseudonym = pseudonym
         self._unrouted = metrics.route(UNROUTED)
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
-        """Answers one request: the boundary where every error becomes a reply and a record. True when another may
-        follow on its connection.
+        """Answer one request: every error becomes a response and a record. Return whether another request may follow on
+        the connection.
         """
         exchange = Exchange(caller, head, body)
         self._count_in()
         try:
-            await self._handle(exchange, head)
+            await self._handle(exchange)
         except GatewayError as error:
             exchange.response.keep_alive = exchange.response.keep_alive and not self.closing
             # A request cut off at the end of a drain may have run: a 503 would invite its caller to run it twice.
@@ -117,28 +117,28 @@ class Forward:
             exchange.send_error(Draining() if self.aborting else CallerGone(), silently=True)
             raise
         except Exception as error:
-            log.exception("the walk failed", extra={"event": "defect"})
+            log.exception("the request pipeline failed", extra={"event": "defect"})
             exchange.send_error(Internal(reason=type(error).__name__))
         finally:
             self._count_out(exchange)
         return exchange.response.keep_alive
 
     def is_allowed(self, peer: str | None) -> bool:
-        """Whether this address may call."""
+        """Return whether this address may call."""
         return self.table.admission.accepts_address(peer)
 
-    def reject(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
-        """Answers what could not even be read as a request; `said` is the beginning of it."""
-        exchange = Exchange(caller, None)
-        exchange.soap_namespace = detect_soap(said)
+    def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
+        """Answer a request that cannot be read; `data` is its beginning."""
+        exchange = Exchange(caller, UNREADABLE)
+        exchange.soap_namespace = detect_soap(data)
         self._count_in()
         exchange.send_error(error)
         self._count_out(exchange)
 
-    def note_trailing(self, caller: CallerConnection, count: int) -> None:
-        """Logs bytes that came behind a request too late for its record."""
-        told = "bytes behind the body of a request are no request; the connection ends without an answer"
-        log_event(log, logging.INFO, "trailing-bytes", told, client=caller.peer, bytes=count)
+    def log_trailing(self, caller: CallerConnection, count: int) -> None:
+        """Log bytes that came behind a request after its record was written."""
+        message = "bytes behind the body of a request are not a request; the connection ends without a response"
+        log_event(log, logging.INFO, "trailing-bytes", message, client=caller.peer, bytes=count)
 
     def _count_in(self) -> None:
         if not self.in_flight:
@@ -154,36 +154,35 @@ class Forward:
             if not self.in_flight:
                 self.idle.set()
 
-    # The walk -------------------------------------------------------------------------------------------------------
+    # The pipeline: the steps of a request, then those of an attempt -------------------------------------------------
 
-    async def _handle(self, exchange: Exchange, head: RequestHead) -> None:
-        table = self.table
-        begin(exchange, head, draining=self.draining)
-        if self.closing:
-            exchange.response.keep_alive = False
-        way = self._cached_match(exchange, head, table) or self._match_route(exchange, head, table)
-        if way is None:
+    async def _handle(self, exchange: Exchange) -> None:
+        head = exchange.head
+        self._begin(exchange)
+        match = self._cached_match(exchange) or self._match_route(exchange)
+        if match is None:
             return
-        route = way.route
-        prepare_body(exchange, head, keep=route.replay_limit, limit=table.body_limit, rate=table.body_rate)
-        if exchange.body is not NO_BODY and may_carry_soap_credentials(head, way.target):
-            await strip_soap_credentials(exchange, head, way.target, route.idle_timeout)
-        token = route.source.current() or await self._acquire_token(exchange, route)
+        route = match.route
+        exchange.prepare_body()
+        if exchange.body is not NO_BODY and _may_be_soap(head, match.target):
+            await _strip_soap_credentials(exchange)
+        token = route.source.current() or await self._acquire_token(exchange)
         if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
-            token = route.source.current() or await self._acquire_token(exchange, route)
-        tries = RetryState(way.method or head.method, route.replay, route.idempotent)
-        errand = UpstreamRequest(exchange, head, table, way, tries, token, route.target, way.target, head.lines)
+            token = route.source.current() or await self._acquire_token(exchange)
+        exchange.token, exchange.upstream_target = token, route.target
+        exchange.target, exchange.lines = match.target, head.lines
+        exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
         if route.edits is not None or exchange.body.bytes_removed or not EDITED.isdisjoint(head.known_fields):
-            apply_route_edits(errand)
-        if self._begun is not None and tries.method not in retry.SAFE_METHODS:
-            self._begun(exchange.record)
-        verdict = retry.AT_ONCE
-        while verdict.step is not RetryStep.DELIVER:
-            if verdict.pause:
-                await asyncio.sleep(verdict.pause)
+            exchange.edit_request()
+        if self._before_unsafe is not None and exchange.retry_state.method not in retry.SAFE_METHODS:
+            self._before_unsafe(exchange.record)
+        decision = retry.AT_ONCE
+        while decision.step is not RetryStep.DELIVER:
+            if decision.pause:
+                await asyncio.sleep(decision.pause)
             try:
-                verdict = await self._attempt(errand)
+                decision = await self._attempt(exchange)
             except GatewayError as error:
                 if error.blame == "upstream":
                     exchange.explain = partial(route.health.record_failure, error.code, error.reason, at=time.time())
@@ -191,126 +190,146 @@ class Forward:
         if exchange.caller.write_paused:
             await exchange.caller.drain(route.idle_timeout)
 
-    async def _attempt(self, errand: UpstreamRequest) -> RetryDecision:
-        """Steps 3 to 12 once: delivers the reply, or says what the next attempt needs."""
-        exchange, tries, route = errand.exchange, errand.retry_state, errand.match.route
-        pump = back = None
-        upstream = errand.upstream_target.pool
-        tries.attempts = exchange.record.attempts = tries.attempts + 1
+    async def _attempt(self, exchange: Exchange) -> RetryDecision:
+        """Send the request once and relay the response, or return what the next attempt needs."""
+        upload = relay = None
+        pool, state, meter = exchange.upstream_target.pool, exchange.retry_state, exchange.match.route.meter
+        state.attempts = exchange.record.attempts = state.attempts + 1
         exchange.upstream_started = time.monotonic()
         exchange.id_scanner = None
-        connection = None if errand.fresh_connection else upstream.try_acquire(errand.upstream_target.share)
-        if connection is None and (connection := await self._acquire_connection(errand)) is None:
-            return RetryDecision(RetryStep.AGAIN, retry.SHORT_PAUSE * self._random())
-        errand.fresh_connection = True
+        connection = None if exchange.fresh_connection else pool.try_acquire(exchange.upstream_target.share)
+        if connection is None and (connection := await self._acquire_connection(exchange)) is None:
+            return RetryDecision(RetryStep.AGAIN, retry.SHORT_PAUSE * self._random_fraction())
+        exchange.fresh_connection = True
         try:
-            pump = self._send_request(errand, connection)
-            reply = await connection.read_head()
-            back = ResponseRelay(errand, connection, reply)
-            if not self._read_ids(back):
-                await self._scan_body_for_id(back)
-            verdict = self._decide(errand, reply)
-            if verdict.step is RetryStep.RENEW:
-                verdict = await self._renew_token(errand)
-            if verdict.step is RetryStep.DELIVER:
-                self._accept(back)
-                await back.relay()
+            upload = self._send_request(exchange, connection)
+            response = await connection.read_head()
+            relay = ResponseRelay(exchange, connection, response)
+            if not relay.read_ids():
+                await relay.scan_body_for_id()
+            decision = self._decide(exchange, response)
+            if decision.step is RetryStep.RENEW:
+                decision = await self._renew_token(exchange)
+            if decision.step is RetryStep.DELIVER:
+                if self.closing or self.draining:
+                    exchange.response.keep_alive = False
+                await relay.deliver()
                 exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started) * 1000
             else:
-                route.meter.record_replay(str(reply.status))
+                meter.record_replay(str(response.status))
         except StaleConnection as error:
-            if not retry.can_retry_stale(tries, body_is_whole=exchange.body.is_whole):
-                raise _primary_error(pump, error) from None
-            route.meter.record_replay("stale")
+            if not retry.can_retry_stale(state, body_is_whole=exchange.body.is_whole):
+                raise _primary_error(upload, error) from None
+            meter.record_replay("stale")
             return retry.AT_ONCE
         except GatewayError as error:
-            if back is None:
-                _note_useless(exchange, connection)
-            raise _primary_error(pump, error) from None
+            if relay is None:
+                record_unreadable_response(exchange, connection)
+            raise _primary_error(upload, error) from None
         else:
-            return verdict
+            return decision
         finally:
-            _release_connection(upstream, connection, pump)
+            _release_connection(pool, connection, upload)
 
-    def _cached_match(self, exchange: Exchange, head: RequestHead, table: RouteTable) -> RouteMatch[Route] | None:
-        """Steps 1 and 2 for a caller that says on its connection what it said before: they end as they did then."""
-        settled = exchange.caller.cached_match
-        if not isinstance(settled, CachedMatch) or settled.head is not head or settled.table is not table:
+    # The steps, in the same order -----------------------------------------------------------------------------------
+
+    def _begin(self, exchange: Exchange) -> None:
+        """Record whose request it is. Raise Draining or Overloaded if no request can be served now."""
+        record, caller, head = exchange.record, exchange.caller, exchange.head
+        exchange.table = self.table
+        record.path = head.target.partition("?")[0]
+        record.request_id = request_id(head, new_request_id)
+        if self.draining:
+            raise Draining(retry_after=1)
+        if caller.refusal is not None and caller.refusal in LIMIT_KEYS:
+            raise Overloaded(reason=f"limits.{LIMIT_KEYS[caller.refusal]}", retry_after=1)
+        # After a head with an error nothing more is read: the connection must end.
+        exchange.response.keep_alive = head.error is None and head.keeps_alive and not self.closing
+
+    def _cached_match(self, exchange: Exchange) -> RouteMatch[Route] | None:
+        """Return the match of the last head on this connection if this head and the route table are the same."""
+        cached = exchange.caller.cached_match
+        if (
+            not isinstance(cached, CachedMatch)
+            or cached.head is not exchange.head
+            or cached.table is not exchange.table
+        ):
             return None
-        exchange.host, way = settled.host, settled.match
-        self._record_route(exchange, way)
-        return way
+        exchange.host = cached.host
+        self._record_route(exchange, cached.match)
+        return cached.match
 
-    def _record_route(self, exchange: Exchange, way: RouteMatch[Route]) -> None:
-        record, route = exchange.record, way.route
-        exchange.meter = route.meter
-        route.meter.begin()
-        record.route, record.credential, record.path = route.name, route.credential, way.path
-        if exchange.body is not NO_BODY and SOAP_TRIGGERS in way.target:
-            exchange.soap_namespace = soap_expected(exchange.head)
-
-    def _match_route(self, exchange: Exchange, head: RequestHead, table: RouteTable) -> RouteMatch[Route] | None:
-        """Steps 1 and 2: who may call, then method and raw path to route and target, byte for byte. None where the
-        gateway itself is asked, and has answered.
+    def _match_route(self, exchange: Exchange) -> RouteMatch[Route] | None:
+        """Check who calls, and find route and upstream target. Return None for an OPTIONS request that the gateway has
+        answered itself.
         """
-        method = head.method
-        authorize(exchange, head, table.admission)
-        if (via := head.known_fields.get(b"via")) is not None and has_passed(via, self._pseudonym):
+        head, table, caller = exchange.head, exchange.table, exchange.caller
+        known, method = head.known_fields, head.method
+        table.admission.check_address(caller.peer)
+        if head.error is not None:
+            raise head.error
+        if (via := known.get(b"via")) is not None and has_passed(via, self._pseudonym):
             raise LoopDetected
         if method == "CONNECT":
-            exchange.response.keep_alive = False  # what follows is meant for the tunnel
+            exchange.response.keep_alive = False  # the bytes that follow are meant for the tunnel
             raise MethodNotAllowed(
                 "The gateway opens no tunnels: set the caller's http_proxy, and write OIC's URL with http://.",
                 allow=GENERAL_METHODS,
             )
-        way = resolve_route(exchange, head, table.routing, table.admission, table.own)
-        if way is None:
+        exchange.host, match = table.resolve(head, caller.local_address)
+        if match is None:
             exchange.answer_options(GENERAL_METHODS)
             return None
-        route = way.route
-        self._record_route(exchange, way)
-        check_browser(head.known_fields.get(b"origin"), head.known_fields.get(b"sec-fetch-site"), route.origins)
-        edits = route.edits
+        route, edits = match.route, match.route.edits
+        self._record_route(exchange, match)
+        check_browser(known.get(b"origin"), known.get(b"sec-fetch-site"), route.origins)
         removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
         if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
-            way = msgspec.structs.replace(way, method=effective)
+            exchange.match = match = msgspec.structs.replace(match, method=effective)
         if method == "OPTIONS" and _ends_here(head):
             exchange.answer_options(sorted(route.methods))
             return None
-        exchange.caller.cached_match = CachedMatch(head, table, exchange.host, way)
-        return way
+        caller.cached_match = CachedMatch(head, table, exchange.host, match)
+        return match
 
-    async def _acquire_token(self, exchange: Exchange, route: Route) -> str:
-        """Step 4 where no token is at hand: no token, no request."""
-        began = time.monotonic()
+    def _record_route(self, exchange: Exchange, match: RouteMatch[Route]) -> None:
+        record, route = exchange.record, match.route
+        exchange.match, exchange.meter = match, route.meter
+        route.meter.begin()
+        record.route, record.credential, record.path = route.name, route.credential, match.path
+        if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:
+            exchange.soap_namespace = soap_expected(exchange.head)
+
+    async def _acquire_token(self, exchange: Exchange) -> str:
+        """Wait for a token: without one the request is not sent."""
+        route, began = exchange.match.route, time.monotonic()
         try:
             return await route.source.wait(route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
-    async def _acquire_connection(self, errand: UpstreamRequest) -> UpstreamConnection | None:
-        """Step 6 where no kept connection will do: one, or None where none could be made and another try is due."""
-        route, tries, began = errand.match.route, errand.retry_state, time.monotonic()
+    async def _acquire_connection(self, exchange: Exchange) -> UpstreamConnection | None:
+        """Return a connection that no idle one could serve as; None if it cannot be made and may be tried again."""
+        route, target, began = exchange.match.route, exchange.upstream_target, time.monotonic()
         try:
-            place = errand.upstream_target
-            return await place.pool.acquire(route.connect_timeout, fresh=errand.fresh_connection, share=place.share)
+            return await target.pool.acquire(route.connect_timeout, fresh=exchange.fresh_connection, share=target.share)
         except UpstreamUnreachable:
-            if not retry.can_reconnect(tries, failed_fast=time.monotonic() - began < route.connect_timeout / 2):
+            failed_fast = time.monotonic() - began < route.connect_timeout / 2
+            if not retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast):
                 raise
             route.meter.record_replay("unreachable")
             return None
 
-    def _send_request(self, errand: UpstreamRequest, connection: UpstreamConnection) -> BodyTask | None:
-        """Steps 3, 5 and 6: the head with the bearer last, then the body; a task where the body is still coming."""
-        exchange, head, route = errand.exchange, errand.head, errand.match.route
-        body = exchange.body
+    def _send_request(self, exchange: Exchange, connection: UpstreamConnection) -> BodyTask | None:
+        """Write head and body. Return a task that streams the body if the caller is still sending it."""
+        head, body, route = exchange.head, exchange.body, exchange.match.route
         start = request_head(
             head,
-            errand.target,
-            errand.upstream_target.host_line,
-            lines=errand.lines,
+            exchange.target,
+            exchange.upstream_target.host_line,
+            lines=exchange.lines,
             request_id=exchange.record.request_id or "",
-            bearer=errand.token,
+            bearer=exchange.token,
             removed=body.bytes_removed,
             pseudonym=self._pseudonym,
         )
@@ -319,137 +338,97 @@ class Forward:
             connection.start_exchange([start, *parts], to_head=to_head, within=route.response_timeout)
             return None
         connection.start_exchange([start], to_head=to_head)
-        pump = asyncio.create_task(body.stream(connection, idle=route.idle_timeout, response=route.response_timeout))
-        pump.add_done_callback(_task_error)
-        return pump
+        upload = asyncio.create_task(body.stream(connection, idle=route.idle_timeout, response=route.response_timeout))
+        upload.add_done_callback(_task_error)
+        return upload
 
-    def _read_ids(self, back: ResponseRelay) -> bool:
-        """Step 10: the ids that the reply's head says; whether that settles them."""
-        exchange, reply = back.request.exchange, back.response
-        ids = instance_id, _ = read_ids(reply.known_fields)
-        exchange.record_upstream(reply.status, ids)
-        return instance_id is not None and back.request.match.route.instance_id_rules.header_first
-
-    async def _scan_body_for_id(self, back: ResponseRelay) -> None:
-        """Step 10 where OIC's own field does not settle it: the id by the route's rules. Only the head waits for the
-        first bytes of a body, which would follow it at once.
-        """
-        exchange, route, reply = back.request.exchange, back.request.match.route, back.response
-        ids, noted, passed = route.instance_id_rules, reply.known_fields, reply.forwarded_lines
-        kind = None if reply.has_no_body else media_kind(noted.get(b"content-type"))
-        exchange.record.instance_id = ids.find_in_head(noted, passed, kind)
-        if exchange.record.instance_id is not None or not ids.reads(kind):
-            return
-        # Whoever may be asked again must have said all that could forbid it.
-        back.first_pieces = await back.read_at_least(BODY_PART if reply.status in retry.RETRYABLE_STATUSES else 1)
-        try:
-            instance_id = ids.find(
-                noted, passed, kind, peek(noted.get(b"content-encoding"), b"".join(back.first_pieces), BODY_PART)
-            )
-        except Exception:  # a flow may have run: the response is delivered, and nothing is sent again
-            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
-            back.request.retry_state.attempts = retry.MAX_ATTEMPTS
-            return
-        exchange.record.instance_id = instance_id
-        if instance_id is None and not back.connection.complete:
-            exchange.id_scanner = InstanceIdScanner(ids, noted, passed, kind=kind)
-        elif instance_id is not None and not noted.get(INSTANCE_ID):
-            reply.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), passed)
-            back.extra_lines = [b"%b: %b" % (INSTANCE_ID, instance_id.encode("ascii"))]
-
-    def _accept(self, back: ResponseRelay) -> None:
-        """What the reply that is delivered means for the route and for its caller's connection."""
-        exchange, route, status = back.request.exchange, back.request.match.route, back.response.status
-        if status >= 300 or route.health.is_known:
-            has_id = exchange.record.instance_id is not None
-            lines = (*back.response.forwarded_lines, *(line for _, line in back.response.deferred))
-            exchange.explain = partial(
-                route.health.record_response,
-                status,
-                has_instance_id=has_id,
-                at=time.time(),
-                target=back.request.target,
-                lines=lines,
-            )
-        if self.closing or self.draining:
-            exchange.response.keep_alive = False
-
-    def _decide(self, errand: UpstreamRequest, reply: ResponseHead) -> RetryDecision:
-        """Step 7: what follows from the reply's head."""
-        exchange, tries, status = errand.exchange, errand.retry_state, reply.status
+    def _decide(self, exchange: Exchange, response: ResponseHead) -> RetryDecision:
+        """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
+        status, route = response.status, exchange.match.route
         has_instance_id = exchange.record.instance_id is not None
         if status in NEVER_DELIVERED:
             raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
-        if (
-            status == 508
-            and not has_instance_id
-            and reply.known_fields.get(b"x-gateway-error") == LoopDetected.code.encode()
-        ):
+        if status == 508 and not has_instance_id and response.known_fields.get(b"x-gateway-error") == LOOP_CODE:
             raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
-        if status == 307 and not has_instance_id and redirect(errand, reply):
+        if status == 307 and not has_instance_id and exchange.follow_redirect(response):
             return retry.AT_ONCE
-        route = errand.match.route
         if (has_instance_id or status < 300) and route.source.rejections.is_open:
-            route.source.accept(errand.token, route.name)
+            route.source.accept(exchange.token, route.name)
         if status < 400:
             return retry.DELIVER
-        verdict = retry.decide_after_response(
-            tries,
+        decision = retry.decide_after_response(
+            exchange.retry_state,
             status,
             has_instance_id=has_instance_id,
             body_is_whole=exchange.body.is_whole,
-            retry_after=retry_after(reply.known_fields.get(b"retry-after"), now=time.time()),
-            random_fraction=self._random(),
+            retry_after=retry_after(response.known_fields.get(b"retry-after"), now=time.time()),
+            random_fraction=self._random_fraction(),
         )
-        if status == 401 and not has_instance_id and verdict.step is RetryStep.DELIVER:
-            # This request may not be replayed, or was: the next one must not meet the same refusal.
-            route.source.reject(errand.token, route.name)
-        tries.retried = tries.retried or verdict.step is RetryStep.AGAIN
-        return verdict
+        if status == 401 and not has_instance_id and decision.step is RetryStep.DELIVER:
+            # This request may not be replayed, or was: the next one must not get the same 401.
+            route.source.reject(exchange.token, route.name)
+        if decision.step is RetryStep.AGAIN:
+            exchange.retry_state.retried = True
+        return decision
 
-    async def _renew_token(self, errand: UpstreamRequest) -> RetryDecision:
-        """Step 7 after a 401: a forced renewal; where none is to be had the 401 is delivered as it is."""
-        exchange, route = errand.exchange, errand.match.route
-        errand.retry_state.token_renewed = True
-        began = time.monotonic()
+    async def _renew_token(self, exchange: Exchange) -> RetryDecision:
+        """Force a renewal after a 401. Without a new token the 401 is delivered."""
+        route, began = exchange.match.route, time.monotonic()
+        exchange.retry_state.token_renewed = True
         try:
-            fresh = await route.source.renewed(errand.token, route.name)
+            token = await route.source.renewed(exchange.token, route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
-        if fresh is None or not exchange.body.is_whole:  # the upload went on meanwhile, beyond what is kept
+        if token is None or not exchange.body.is_whole:  # meanwhile the upload may have exceeded the replay limit
             return retry.DELIVER
-        errand.token = fresh
+        exchange.token = token
         return retry.AT_ONCE
 
 
 def _ends_here(head: RequestHead) -> bool:
-    """Whether an OPTIONS request may not be forwarded any more (RFC 9110 §7.6.2). Raises BadRequest."""
+    """Return whether an OPTIONS request must not be forwarded (RFC 9110 §7.6.2). Raise BadRequest."""
     try:
         return max_forwards(head.known_fields) == 0
     except ValueError as error:
         raise BadRequest(f"{error}.") from None
 
 
-def _note_useless(exchange: Exchange, connection: UpstreamConnection) -> None:
-    """Records what a response says that is of no use: a flow ran, even if its head cannot be read."""
-    if (known := connection.response_head) is not None:
-        exchange.record_upstream(known.status, read_ids(known.known_fields))
-    elif raw := connection.unread_head:
-        exchange.record_upstream(plain_status(raw) or exchange.record.upstream_status, salvage_trace(raw))
+def _may_be_soap(head: RequestHead, target: str) -> bool:
+    known = head.known_fields
+    return may_be_soap(
+        known.get(b"content-type"), soap_action=b"soapaction" in known, is_soap_route=SOAP_TRIGGERS in target
+    )
 
 
-def _release_connection(upstream: ConnectionPool, connection: UpstreamConnection, pump: BodyTask | None) -> None:
-    """Step 12: the connection goes back to its pool, or away when either side of the exchange is unfinished."""
-    if pump is not None and (not pump.done() or _task_error(pump) is not None):
-        pump.cancel()
+async def _strip_soap_credentials(exchange: Exchange) -> None:
+    """Remove the caller's own credentials from its SOAP message. Raise BadRequest if they cannot be found,
+    CallerGone.
+    """
+    known, match = exchange.head.known_fields, exchange.match
+    soap_filter = SoapCredentialFilter(
+        known.get(b"content-type"),
+        soap_action=b"soapaction" in known,
+        is_soap_route=SOAP_TRIGGERS in match.target,
+        coding=known.get(b"content-encoding"),
+    )
+    try:
+        await exchange.body.inspect(soap_filter, idle=match.route.idle_timeout)
+    finally:
+        exchange.soap_namespace = soap_filter.space or exchange.soap_namespace
+
+
+def _release_connection(pool: ConnectionPool, connection: UpstreamConnection, upload: BodyTask | None) -> None:
+    """Return the connection to its pool; abort it if the upload is unfinished."""
+    if upload is not None and (not upload.done() or _task_error(upload) is not None):
+        upload.cancel()
         connection.abort()
-    upstream.release(connection)
+    pool.release(connection)
 
 
-def _task_error(pump: BodyTask) -> BaseException | None:
-    return None if pump.cancelled() else pump.exception()
+def _task_error(upload: BodyTask) -> BaseException | None:
+    return None if upload.cancelled() else upload.exception()
 
 
-def _primary_error(pump: BodyTask | None, error: GatewayError) -> BaseException:
-    """A caller's body that broke off broke the exchange too, and is what there is to say."""
-    return error if pump is None or not pump.done() else _task_error(pump) or error
+def _primary_error(upload: BodyTask | None, error: GatewayError) -> BaseException:
+    """Return the error to report: a broken request body causes an upstream error too, and is the reason for it."""
+    return error if upload is None or not upload.done() else _task_error(upload) or error

@@ -116,7 +116,7 @@ def request_head(
 
 
 def response_lines(
-    head: ResponseHead, *, rename: Callable[[bytes, bytes], bytes], kept: Collection[bytes]
+    head: ResponseHead, *, rewrite: Callable[[bytes, bytes], bytes], kept: Collection[bytes]
 ) -> list[bytes]:
     """Gives the lines that pass to the caller; framing and X-Request-Id are left out.
 
@@ -126,7 +126,7 @@ def response_lines(
     lines = [*head.forwarded_lines]
     for key, line in head.deferred:
         if key in URL_FIELDS:
-            lines.append(b"%b: %b" % (line.partition(b":")[0], rename(key, field_value(line))))
+            lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))
         elif key in kept:
             lines.append(line)
     connection = head.known_fields.get(b"connection")

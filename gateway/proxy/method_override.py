@@ -10,7 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from urllib.parse import unquote_plus
 
-from gateway.http.request_head import KNOWN_METHODS
+from gateway.errors import BadRequest, MethodNotAllowed
+from gateway.http.request_head import KNOWN_METHODS, RequestHead
 from gateway.proxy.retry import SAFE_METHODS
 
 OVERRIDE_FIELDS = {
@@ -57,3 +58,23 @@ def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Co
 def effective_method(method: str, overrides: Collection[str]) -> str:
     """Return the method that decides on retries: the first that is not safe, else the request's own."""
     return next((named for named in (method, *overrides) if named not in SAFE_METHODS), method)
+
+
+def check_methods(
+    head: RequestHead, allowed: frozenset[str], *, removed: Collection[bytes] = (), added: Collection[str] = ()
+) -> str:
+    """Return the method that decides on retries. `removed` fields are not forwarded; `added` methods are named by
+    fields and parameters that the route sets. Raise MethodNotAllowed if the route does not take the method, or one that
+    a field or the query names instead; BadRequest for a field whose value is not a method.
+    """
+    allow = tuple(sorted(allowed))
+    if head.method not in allowed:
+        raise MethodNotAllowed(allow=allow)
+    try:
+        overrides = overriding_methods(head.known_fields, head.target, removed=removed)
+    except ValueError as field:
+        raise BadRequest(f"The value of `{field}` is not a method.") from None
+    for method, source in overrides.items():
+        if method not in allowed:
+            raise MethodNotAllowed(f"This route does not take the method that {source} names.", allow=allow)
+    return effective_method(head.method, (*overrides, *added))

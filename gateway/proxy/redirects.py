@@ -18,7 +18,7 @@ VISIBLE = re.compile(r"[!\"$-~]+")  # of a request target: ASCII, no fragment
 LOCATION = re.compile(r"(?:(https?)://([^/?#]*))?(/[^?#]*)(\?[^#]*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
-def allowed_target(location: str, *, at: UpstreamUrl, places: Iterable[UpstreamUrl]) -> tuple[UpstreamUrl, str] | None:
+def allowed_target(location: str, *, at: UpstreamUrl, bases: Iterable[UpstreamUrl]) -> tuple[UpstreamUrl, str] | None:
     """Gives the one of `places` that a 307's Location leads to, and the target there; None where the token must not
     go. `at` is the place that answered, for a reference without a host.
     """
@@ -29,7 +29,7 @@ def allowed_target(location: str, *, at: UpstreamUrl, places: Iterable[UpstreamU
     if path.startswith("//") or AMBIGUOUS.search(path) or VISIBLE.fullmatch(path + query) is None:
         return None
     origin = _origin(scheme.lower(), authority) if scheme else (at.scheme, at.host, at.port)
-    place = next((place for place in places if (place.scheme, place.host, place.port) == origin), None)
+    place = next((place for place in bases if (place.scheme, place.host, place.port) == origin), None)
     if place is None or not _lies_under(place.path, path):
         return None
     return place, path + query

@@ -1,102 +1,157 @@
-"""The way of a reply back to its caller: steps 8, 9 and 11 of the walk.
+"""Relays one upstream response to the caller: instance id, response fields, rewritten body.
 
-A reply whose body may hold URLs of OIC is given in the gateway's names while it streams. One that says a short length
-is taken whole first, so that it keeps what it says of itself (Content-Length, digests) where nothing in
-it is ours, and says its new length where something is. Of any other nothing is said that only its end could prove.
+A body that may contain OIC URLs is rewritten while it streams. A short body with a known length is read whole first:
+if nothing in it is rewritten, its Content-Length and digests stay, else it gets its new length. For streamed bodies,
+header fields that depend on the whole body are left out.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 
 import msgspec
 
+from gateway.content.content_coding import peek
 from gateway.errors import UpstreamBroken
-from gateway.http.fields import MalformedMessage
-from gateway.http.response_parser import ResponseHead
+from gateway.http.fields import MalformedMessage, remove_fields
+from gateway.http.response_parser import ResponseHead, plain_status
 from gateway.http.response_writer import date_line
 from gateway.http.upstream_connection import UpstreamConnection
+from gateway.oic.body_id_scanner import InstanceIdScanner
+from gateway.oic.instance_id import BODY_PART, INSTANCE_ID, media_kind, read_ids, salvage_trace
+from gateway.proxy import retry
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import has_date, modified_body, not_modified, response_lines, weak_lines
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, begins_readable, has_no_urls, make_plan
-from gateway.proxy.upstream_request import UpstreamRequest, public_base_url
+
+log = logging.getLogger("gateway.forward")
 
 BUFFERED_LIMIT = 64 * 1024
-"""Bytes of a body that is taken whole before its head goes out."""
+"""Bytes of a body that is read whole before its head is sent."""
 MAX_DECODED = 1024 * 1024
-"""Bytes that such a body may hold, compressed: more of them stream."""
+"""Decoded bytes of such a body if it is compressed; a larger one is streamed."""
 YIELD_AFTER = 2 * 1024
-"""Bytes of its first part after which others have their turn, as they have after every further part."""
+"""Bytes of its first piece after which other tasks get their turn; they get it after every further piece."""
 NEVER_REWRITTEN = frozenset({206, 304})
-"""A part of a body cannot be renamed: its places are counted in what OIC said (RFC 9110 §14.4). 304 has none."""
+"""The offsets of a partial body count OIC's bytes (RFC 9110 §14.4); 304 has no body."""
 
 
 class ResponseRelay(msgspec.Struct):
-    """One reply on its way; `deliver` once."""
+    """One response on its way to the caller. Call `read_ids`, then maybe `scan_body_for_id`, then `deliver` once."""
 
-    request: UpstreamRequest
+    exchange: Exchange
     connection: UpstreamConnection
     response: ResponseHead
     first_pieces: list[bytes] = []
-    """What has been taken of the body already."""
+    """Pieces of the body that are read already."""
     extra_lines: list[bytes] = []
-    """Further lines of the head."""
+    """Field lines to add to the head."""
     url_context: RequestContext | None = None
-    may_rename: bool = False
-    """Its body may hold URLs of OIC: then its ETag is weak, whatever is found, so that HEAD and GET say the same."""
+    is_rewritable: bool = False
+    """The body may contain OIC URLs. Its ETag is weak, rewritten or not, so that HEAD and GET have the same."""
 
-    async def relay(self) -> None:
-        """Gives the caller head and body. Raises UpstreamBroken, UpstreamTimeout, CallerGone."""
-        reply, connection, kinds = self.response, self.connection, self.request.match.route.rewrite
-        noted, length = reply.known_fields, reply.length
-        self.request.exchange.record.status = reply.status
-        design = None
-        if kinds and reply.status not in NEVER_REWRITTEN:
-            design = make_plan(noted.get(b"content-type"), noted.get(b"content-encoding"), kinds)
-        self.may_rename = design is not None
-        if design is not None and reply.has_no_body:
-            self._send_head([], altered=True, decoded=bool(design.coding), length=None)
-        elif design is None:
+    def read_ids(self) -> bool:
+        """Record the ids in OIC's own header fields. Return whether the route's rules accept that instance id."""
+        ids = instance_id, _ = read_ids(self.response.known_fields)
+        self.exchange.record_upstream(self.response.status, ids)
+        return instance_id is not None and self.exchange.match.route.instance_id_rules.header_first
+
+    async def scan_body_for_id(self) -> None:
+        """Search head and body for the instance id by the route's rules. Only the head waits for the first bytes of the
+        body, which usually follow it at once.
+        """
+        exchange, response = self.exchange, self.response
+        record, rules = exchange.record, exchange.match.route.instance_id_rules
+        known, lines = response.known_fields, response.forwarded_lines
+        kind = None if response.has_no_body else media_kind(known.get(b"content-type"))
+        record.instance_id = rules.find_in_head(known, lines, kind)
+        if record.instance_id is not None or not rules.reads(kind):
+            return
+        # Before a retry all that could forbid it must be read.
+        self.first_pieces = await self._read_at_least(BODY_PART if response.status in retry.RETRYABLE_STATUSES else 1)
+        try:
+            beginning = peek(known.get(b"content-encoding"), b"".join(self.first_pieces), BODY_PART)
+            record.instance_id = rules.find(known, lines, kind, beginning)
+        except Exception:  # a flow may have run: the response is delivered, and the request is not sent again
+            log.exception("cannot search a body for the instance id", extra={"event": "defect"})
+            exchange.retry_state.attempts = retry.MAX_ATTEMPTS
+            return
+        if record.instance_id is None:
+            if not self.connection.complete:
+                exchange.id_scanner = InstanceIdScanner(rules, known, lines, kind=kind)
+        elif not known.get(INSTANCE_ID):
+            response.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), lines)
+            self.extra_lines = [b"%b: %b" % (INSTANCE_ID, record.instance_id.encode("ascii"))]
+
+    async def deliver(self) -> None:
+        """Send head and body to the caller. Raise UpstreamBroken, UpstreamTimeout, CallerGone."""
+        response, connection, route = self.response, self.connection, self.exchange.match.route
+        status, known, length = response.status, response.known_fields, response.length
+        self.exchange.record.status = status
+        if status >= 300 or route.health.is_known:
+            self._defer_explanation()
+        plan = None
+        if route.rewrite and status not in NEVER_REWRITTEN:
+            plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
+        self.is_rewritable = plan is not None
+        if plan is None:
             await self._relay_unchanged(self._take_available())
+        elif response.has_no_body:
+            self._send_head([], modified=True, decoded=bool(plan.coding), length=None)
         else:
             is_short = length is not None and length <= BUFFERED_LIMIT
             pieces = self._take_available()
-            # The usual case, at once: a short reply that came with its head, with nothing in it to be named.
-            if connection.complete and has_no_urls(design, pieces):
-                self._send_head(pieces, altered=not is_short, length=length)
+            # The usual case: the whole body came with its head and contains nothing to rewrite.
+            if connection.complete and has_no_urls(plan, pieces):
+                self._send_head(pieces, modified=not is_short, length=length)
             else:
                 self.first_pieces = pieces
-                await self._relay_rewritten(design, is_short=is_short)
-        self.request.exchange.response.end()
+                await self._relay_rewritten(plan, is_short=is_short)
+        self.exchange.response.end()
+
+    def _defer_explanation(self) -> None:
+        """Have the health of the route updated, once the response is out."""
+        exchange, response = self.exchange, self.response
+        exchange.explain = partial(
+            exchange.match.route.health.record_response,
+            response.status,
+            has_instance_id=exchange.record.instance_id is not None,
+            at=time.time(),
+            target=exchange.target,
+            lines=(*response.forwarded_lines, *(line for _, line in response.deferred)),
+        )
+
+    # The body -------------------------------------------------------------------------------------------------------
 
     async def _relay_unchanged(self, pieces: list[bytes]) -> None:
-        """The body as it is."""
         self._send_head(pieces, length=self.response.length)
-        connection, delivery = self.connection, self.request.exchange.response
-        if connection.complete:  # and all of it was taken
+        connection, idle = self.connection, self.exchange.match.route.idle_timeout
+        if connection.complete:  # and `pieces` are all of it
             return
-        while more := await connection.read_body(self.request.match.route.idle_timeout):
+        while more := await connection.read_body(idle):
             self._send(more)
-            if not connection.complete:  # the upstream need not wait for a caller that is slow to take the rest
-                await delivery.drain(self.request.match.route.idle_timeout)
+            if not connection.complete:  # after its end the upstream need not wait for a slow caller
+                await self.exchange.response.drain(idle)
 
-    async def _relay_rewritten(self, design: RewritePlan, *, is_short: bool) -> None:
-        """The body in the gateway's names."""
+    async def _relay_rewritten(self, plan: RewritePlan, *, is_short: bool) -> None:
         connection = self.connection
-        pieces = await self.read_at_least(self.response.length or 0 if is_short else bool(design.coding))
-        if design.coding and not begins_readable(design, b"".join(pieces[:2])):
-            self.may_rename = False
+        pieces = await self._read_at_least(self.response.length or 0 if is_short else bool(plan.coding))
+        if plan.coding and not begins_readable(plan, b"".join(pieces[:2])):
+            self.is_rewritable = False
             await self._relay_unchanged(pieces)
-        elif connection.complete and has_no_urls(design, pieces):
-            self._send_head(pieces, altered=not is_short, length=self.response.length)
+        elif connection.complete and has_no_urls(plan, pieces):
+            self._send_head(pieces, modified=not is_short, length=self.response.length)
         elif connection.complete and (is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT):
-            await self._send_buffered(design, pieces, is_short=is_short)
+            await self._send_buffered(plan, pieces, is_short=is_short)
         else:
-            await self._stream(design, pieces)
+            await self._stream(plan, pieces)
 
-    async def _send_buffered(self, design: RewritePlan, pieces: list[bytes], *, is_short: bool) -> None:
-        """A body that is all here. One that is not coded as it says passes unchanged: nothing has been said of it."""
-        rewriter = Rewriter(design, self.request.table.url_map, self._request_context())
+    async def _send_buffered(self, plan: RewritePlan, pieces: list[bytes], *, is_short: bool) -> None:
+        """Rewrite and send a whole body. If it does not have the coding that its head names, it passes unchanged."""
+        rewriter = self._make_rewriter(plan)
         parts = _rewrite_all(rewriter, pieces)
         whole: list[bytes] = []
         size = 0
@@ -109,113 +164,125 @@ class ResponseRelay(msgspec.Struct):
                 size += added
             rest = next(parts, None)
         except MalformedMessage:
-            self.may_rename = False
+            self.is_rewritable = False
             await self._relay_unchanged(pieces)
             return
-        decoded, altered = bool(design.coding), bool(design.coding) or rewriter.changed
+        decoded, changed = bool(plan.coding), bool(plan.coding) or rewriter.changed
         length = self.response.length
         if rest is not None:
             await self._send_parts(chain([whole, rest], parts), decoded=decoded)
             return
-        if length is not None and altered:
+        if length is not None and changed:
             length = size
-        self._send_head(whole, altered=altered or not is_short, decoded=decoded, length=length)
+        self._send_head(whole, modified=changed or not is_short, decoded=decoded, length=length)
 
-    async def _stream(self, design: RewritePlan, pieces: list[bytes]) -> None:
-        rewriter = Rewriter(design, self.request.table.url_map, self._request_context())
-        idle, decoded = self.request.match.route.idle_timeout, bool(design.coding)
+    async def _stream(self, plan: RewritePlan, pieces: list[bytes]) -> None:
+        rewriter = self._make_rewriter(plan)
+        idle, decoded = self.exchange.match.route.idle_timeout, bool(plan.coding)
         while pieces or (pieces := await self.connection.read_body(idle)):
             for piece in pieces:
                 await self._send_parts(rewriter.feed([piece]), decoded=decoded)
             pieces = []
         await self._send_parts(rewriter.end(), decoded=decoded)
-        if not self.request.exchange.response.started:
-            self._send_head([], altered=True, decoded=decoded, length=None)
+        if not self.exchange.response.started:
+            self._send_head([], modified=True, decoded=decoded, length=None)
 
     async def _send_parts(self, parts: Iterable[list[bytes]], *, decoded: bool) -> None:
-        """Sends what a few bytes may have become: others have their turn in between, a slow caller is waited for.
-        Raises UpstreamBroken where the content coding is broken.
+        """Send rewritten parts: a few bytes may decode to many. Between them other tasks get their turn, and a slow
+        caller is waited for. Raise UpstreamBroken if the content coding is broken.
         """
-        delivery = self.request.exchange.response
+        response = self.exchange.response
         try:
             for part in parts:
                 if not part:
                     pass
-                elif delivery.started:
+                elif response.started:
                     self._send(part)
-                    await delivery.drain(self.request.match.route.idle_timeout)
+                    await response.drain(self.exchange.match.route.idle_timeout)
                 else:
-                    self._send_head(part, altered=True, decoded=decoded, length=None)
+                    self._send_head(part, modified=True, decoded=decoded, length=None)
                 await asyncio.sleep(0)
         except MalformedMessage as error:
             raise UpstreamBroken(reason=str(error)) from None
 
     def _take_available(self) -> list[bytes]:
-        return (
-            [*self.first_pieces, *self.connection.read_available()]
-            if self.first_pieces
-            else self.connection.read_available()
-        )
+        """Return the pieces that have arrived, those that were read before included."""
+        pieces = self.connection.read_available()
+        return [*self.first_pieces, *pieces] if self.first_pieces else pieces
 
-    async def read_at_least(self, least: int) -> list[bytes]:
-        """At least so many bytes of the body, or all, those that were taken before included."""
+    async def _read_at_least(self, least: int) -> list[bytes]:
+        """Return at least so many bytes of the body, or all, those that were read before included."""
         pieces = self._take_available()
         size = sum(map(len, pieces))
         while size < least and not self.connection.complete:
-            more = await self.connection.read_body(self.request.match.route.idle_timeout)
+            more = await self.connection.read_body(self.exchange.match.route.idle_timeout)
             size += sum(map(len, more))
             pieces += more
         return pieces
 
     def _send(self, pieces: list[bytes]) -> None:
-        if self.request.exchange.id_scanner is not None:
-            self.request.exchange.show(pieces)
-        self.request.exchange.response.send(pieces)
+        if self.exchange.id_scanner is not None:
+            self.exchange.scan_for_id(pieces)
+        self.exchange.response.send(pieces)
+
+    # The head -------------------------------------------------------------------------------------------------------
 
     def _send_head(
-        self, body: list[bytes], *, length: int | None, altered: bool = False, decoded: bool = False
+        self, body: list[bytes], *, length: int | None, modified: bool = False, decoded: bool = False
     ) -> None:
-        """Writes the head with what there is of the body."""
-        reply, exchange = self.response, self.request.exchange
-        lines = response_lines(reply, rename=self._rewrite_field, kept=self.request.match.route.response_fields)
-        if altered:
-            lines = modified_body(lines, reply.known_fields, decoded=decoded)
-        elif self.may_rename and b"etag" in reply.known_fields:
+        """Send the head with the pieces of the body that are ready. `modified`: the body is not OIC's, byte for byte;
+        `decoded`: its content coding is removed.
+        """
+        response, exchange, route = self.response, self.exchange, self.exchange.match.route
+        known = response.known_fields
+        lines = response_lines(response, rewrite=self._rewrite_field, kept=route.response_fields)
+        if modified:
+            lines = modified_body(lines, known, decoded=decoded)
+        elif self.is_rewritable and b"etag" in known:
             lines = weak_lines(lines)
-        elif reply.status == 304 and self.request.match.route.rewrite:
-            lines = not_modified(lines, reply.known_fields, self.request.head.known_fields)
+        elif response.status == 304 and route.rewrite:
+            lines = not_modified(lines, known, exchange.head.known_fields)
             length = None
-        if not has_date(lines, reply.known_fields):
+        if not has_date(lines, known):
             lines.append(date_line(time.time()))
         lines += self.extra_lines
         lines.append(b"X-Request-Id: %b" % (exchange.record.request_id or "").encode())
         if exchange.id_scanner is not None:
-            exchange.show(body)
+            exchange.scan_for_id(body)
         exchange.response.begin(
-            reply.status,
-            reply.reason,
+            response.status,
+            response.reason,
             lines,
             length=length,
-            bodyless=reply.has_no_body,
+            has_no_body=response.has_no_body,
             body=body,
-            arrived=exchange.is_request_over,
+            request_over=exchange.is_request_over,
         )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
-        """Step 9, for the head."""
-        names = self.request.table.url_map
-        rename = names.rewrite_link if name == b"link" else names.rewrite
-        return rename(value.decode("latin-1"), self._request_context()).encode("latin-1")
+        url_map = self.exchange.table.url_map
+        rewrite = url_map.rewrite_link if name == b"link" else url_map.rewrite
+        return rewrite(value.decode("latin-1"), self._request_context()).encode("latin-1")
+
+    def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
+        return Rewriter(plan, self.exchange.table.url_map, self._request_context())
 
     def _request_context(self) -> RequestContext:
-        """Made for the few replies that need it."""
+        """Return the names of this request; made only for the few responses that need it."""
         if self.url_context is None:
-            way, errand = self.request.match, self.request
-            self.url_context = RequestContext(way.route.base, public_base_url(errand), way.proxied_as, way.route.path)
+            match, base_url = self.exchange.match, self.exchange.public_base_url()
+            self.url_context = RequestContext(match.route.base, base_url, match.proxied_as, match.route.path)
         return self.url_context
 
 
+def record_unreadable_response(exchange: Exchange, connection: UpstreamConnection) -> None:
+    """Record the status and ids of a response that cannot be relayed: a flow ran, even if its head is broken."""
+    if (head := connection.response_head) is not None:
+        exchange.record_upstream(head.status, read_ids(head.known_fields))
+    elif raw := connection.unread_head:
+        exchange.record_upstream(plain_status(raw) or exchange.record.upstream_status, salvage_trace(raw))
+
+
 def _rewrite_all(rewriter: Rewriter, pieces: list[bytes]) -> Iterator[list[bytes]]:
-    """A whole body."""
     yield from rewriter.feed(pieces)
     yield from rewriter.end()

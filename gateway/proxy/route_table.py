@@ -1,11 +1,13 @@
-"""What the walk looks up: routes, compiled once at start, and all that holds for every one of them."""
+"""The compiled configuration that the request pipeline looks up: the routes, and what holds for all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
 from gateway.diagnosis.route_health import RouteHealth
+from gateway.errors import BadRequest, NoRoute
 from gateway.http.pool import ConnectionPool, Share
 from gateway.http.request_head import RequestHead
 from gateway.oauth.token_source import TokenSource
@@ -17,25 +19,25 @@ from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.retry import Replay
 from gateway.proxy.rewriting import UrlMap
-from gateway.proxy.routing import RouteMatch, Router, UpstreamUrl
+from gateway.proxy.routing import RouteMatch, Router, UpstreamUrl, split_absolute
 
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class UpstreamTarget(NamedTuple):
-    """An origin that requests of a route go to."""
+    """An origin that a route sends requests to."""
 
     base: UpstreamUrl
     pool: ConnectionPool
     share: Share
-    """What the route uses of the pool."""
+    """The route's share of the pool."""
     host_line: bytes
-    """The Host field, without its end."""
+    """The Host field line, without CRLF."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A configured route, compiled: everything a request needs."""
+    """A compiled route: everything a request needs."""
 
     name: str
     path: str
@@ -49,38 +51,38 @@ class Route:
     replay_limit: int
     origins: frozenset[str]
     response_fields: frozenset[bytes]
-    """Fields of a reply that pass on this route only."""
+    """Deferred response fields that this route forwards, in lower case."""
     rewrite: frozenset[str]
     edits: RequestEdits | None
     instance_id_rules: InstanceIdRules
     source: TokenSource
     target: UpstreamTarget
     design_target: UpstreamTarget | None
-    """Where a 307 of the developer API may lead."""
+    """A further origin that a 307 of the developer API may name."""
     is_developer: bool
-    """The configuration says so of all that lies under the upstream: it names the design host."""
+    """The upstream URL names the design host: every request is one for the developer API."""
     meter: RouteMeter
     health: RouteHealth
-    """What ails it at present."""
+    """The current problem of the route."""
 
     @property
     def base(self) -> UpstreamUrl:
-        """The upstream URL."""
+        """Return the upstream URL."""
         return self.target.base
 
     def follows(self, target: str) -> bool:
-        """Return whether a 307 to a request for this target may be followed: it is one for the developer API."""
+        """Return whether a 307 to a request for this target may be followed: it is for the developer API."""
         return self.is_developer or is_developer_call(target.partition("?")[0])
 
     @property
     def targets(self) -> tuple[UpstreamTarget, ...]:
-        """All origins that requests may go to."""
+        """Return all origins that requests may go to."""
         return (self.target,) if self.design_target is None else (self.target, self.design_target)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
-    """All routes of one configuration; replaced whole when the configuration is read again."""
+    """All routes of one configuration; a reload replaces the whole table."""
 
     routing: Router[Route]
     url_map: UrlMap
@@ -89,11 +91,41 @@ class RouteTable:
     body_limit: int | None
     body_rate: int
     public_url: str
-    """The gateway in its replies; empty: as its caller named it."""
+    """The gateway's URL in responses; empty: the host that the caller used."""
+
+    def resolve(
+        self, head: RequestHead, local_address: Callable[[], tuple[str, int] | None]
+    ) -> tuple[bytes | None, RouteMatch[Route] | None]:
+        """Return the name of the gateway that the caller used and the match of its target. The match is None for
+        OPTIONS on the gateway as a whole. `local_address` is that of the connection (`OwnAuthorities.include`).
+
+        Raise BadRequest, Forbidden for the Host, or NoRoute.
+        """
+        host, target = head.known_fields.get(b"host"), head.target
+        if target[0] == "/":
+            self.admission.check_host(host, required=head.is_http11)
+            return host, self.routing.resolve_path(target)
+        if target == "*" and head.method == "OPTIONS":
+            self.admission.check_host(host, required=head.is_http11)
+            return host, None
+        self.admission.check_host_form(host, required=head.is_http11)
+        absolute = split_absolute(target)
+        if absolute is None:
+            raise BadRequest("The request target is neither a path nor an absolute URL.")
+        if (match := self.routing.resolve_absolute(target)) is not None:
+            return None, match
+        # RFC 9112 §3.2.2: the authority of the target counts, not the Host field. A machine that sets `http_proxy`
+        # sends all its plain HTTP traffic here, so only an authority of this listener may be matched by its path.
+        (scheme, _, rest), (authority, origin_form) = target.partition("://"), absolute
+        if not self.own.include(scheme.lower(), authority, local_address()):
+            raise NoRoute("The target's authority is neither this gateway nor the upstream of a route.")
+        # RFC 9112 §3.2.4: OPTIONS without path and query asks about the server as a whole.
+        is_whole = rest == authority and head.method == "OPTIONS"
+        return authority.encode("ascii"), None if is_whole else self.routing.resolve_path(origin_form)
 
 
 class CachedMatch(msgspec.Struct):
-    """What steps 1 and 2 made of the last head on a connection, while the table is the same."""
+    """The match of the last head on a connection; valid while the table is the same."""
 
     head: RequestHead
     table: RouteTable

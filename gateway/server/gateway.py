@@ -68,7 +68,11 @@ class Gateway(AdminBackend):
         self._metrics.watch_history(lambda: self._history.lost)
         self._checks = BackgroundChecks(self._components)
         self._pipeline = Forward(
-            self._runtime.table, metrics=self._metrics, sink=self._finished, begun=self._begun, pseudonym=pseudonym
+            self._runtime.table,
+            metrics=self._metrics,
+            sink=self._finished,
+            before_unsafe=self._begun,
+            pseudonym=pseudonym,
         )
         limits = config.limits
         connections = ConnectionLimits(
@@ -79,7 +83,7 @@ class Gateway(AdminBackend):
             self._pipeline,
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
             REQUEST_RULES,
-            places=connections,
+            admitted=connections,
             on_refused=self._shortages.refused,
         )
         self._sockets: list[socket.socket] = []

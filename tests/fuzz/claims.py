@@ -137,7 +137,7 @@ def check_same_reply(parted: Reply, whole: Reply) -> None:
 
 def check_reply_head(head: ResponseHead) -> None:
     """Claims 3 and 5: nothing that a caller gets can end a line."""
-    lines = response_lines(head, rename=lambda _, value: value, kept=DEFERRED_RESPONSE)
+    lines = response_lines(head, rewrite=lambda _, value: value, kept=DEFERRED_RESPONSE)
     parts = [head.reason, *lines, *head.known_fields, *head.known_fields.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"
     assert not FRAMING.search(b"\r\n" + b"\r\n".join(lines)), "framing passes"

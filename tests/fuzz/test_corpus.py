@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
+from gateway.http.caller_connection import CHUNK_OVERHEAD, CallerConnection
 from gateway.http.request_body import RequestBody
 from gateway.http.request_head import RequestHead
-from gateway.http.server import CHUNK_OVERHEAD, CallerConnection, CallerServer
+from gateway.http.server import CallerServer
 from gateway.proxy.headers import REQUEST_RULES
 from tests.fuzz.claims import check_replies, check_requests
 from tests.fuzz.thin import thinned
@@ -76,7 +77,7 @@ class Memory:
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         pieces: list[bytes] = []
-        body.configure(keep=0, limit=None, invite=None)
+        body.configure(replay_limit=0, limit=None, send_continue=None)
         try:
             while not body._ended:
                 pieces += await body._read_pieces(5.0)
@@ -86,7 +87,7 @@ class Memory:
         self.served.append((head.method, head.target, b"".join(pieces), fault_of(head)))
         return head.error is None and head.keeps_alive
 
-    def note_trailing(self, caller: CallerConnection, count: int) -> None:
+    def log_trailing(self, caller: CallerConnection, count: int) -> None:
         pass
 
     def is_allowed(self, peer: str | None) -> bool:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
+from gateway.http.caller_connection import EMPTY_LINES_LIMIT
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 from gateway.http.request_head import (
@@ -20,7 +21,6 @@ from gateway.http.request_head import (
     skip_empty_lines,
 )
 from gateway.http.response_parser import ResponseHead, ResponseParser
-from gateway.http.server import EMPTY
 from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
 
 LIMITS = RequestLimits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
@@ -83,7 +83,7 @@ class Conversation:
         if self.messages and self.messages[-1].head.may_trail and not may_begin_request(self._buffer):
             self._is_over = True
             return False
-        if self._skipped > EMPTY:
+        if self._skipped > EMPTY_LINES_LIMIT:
             raise BadRequest
         end = self._buffer.find(END_OF_HEAD, self._seen)
         if end < 0:

@@ -122,7 +122,7 @@ FACTS = st.fixed_dictionaries(
         "has_instance_id": st.booleans(),
         "body_is_whole": st.booleans(),
         "retry_after": st.none() | st.floats(0, 100),
-        "luck": st.floats(0, 1, exclude_max=True),
+        "random_fraction": st.floats(0, 1, exclude_max=True),
     }
 )
 METHODS = st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PURGE"])

@@ -29,7 +29,7 @@ def chunk(piece: bytes) -> bytes:
 def plain(*pieces: bytes, length: int | None = None, keep: int = 10, limit: int | None = None) -> RequestBody:
     """A counted body of which these pieces have arrived."""
     body = RequestBody(sum(map(len, pieces)) if length is None else length)
-    body.configure(keep=keep, limit=limit, invite=None)
+    body.configure(replay_limit=keep, limit=limit, send_continue=None)
     assert [body.feed(piece) for piece in pieces] == [b""] * len(pieces)
     return body
 
@@ -37,7 +37,7 @@ def plain(*pieces: bytes, length: int | None = None, keep: int = 10, limit: int 
 def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | None = None) -> RequestBody:
     """The same in chunks."""
     body = RequestBody(0, chunks=ChunkedDecoder(100))
-    body.configure(keep=keep, limit=limit, invite=None)
+    body.configure(replay_limit=keep, limit=limit, send_continue=None)
     for piece in pieces:
         assert body.feed(chunk(piece)) == b""
     if ended:
@@ -188,27 +188,40 @@ async def test_a_body_that_stops_coming_is_timed_out() -> None:
     assert caught.value.detail == "The body stopped coming after 2 bytes."
 
 
+class Recorder:
+    """A caller's connection that only records how its reading is controlled."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause")
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume")
+
+
 def test_a_caller_ahead_of_the_upstream_is_held_back() -> None:
-    flow: list[bool] = []
-    body = RequestBody(4 * READ_AHEAD, flow=flow.append)
-    body.configure(keep=0, limit=None, invite=None)
+    reading = Recorder()
+    body = RequestBody(4 * READ_AHEAD, reading=reading)
+    body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"x" * READ_AHEAD)
-    assert flow == []
+    assert reading.calls == []
     body.feed(b"x")
-    assert flow == [False]
+    assert reading.calls == ["pause"]
     assert sum(map(len, body._take())) == READ_AHEAD + 1
-    assert flow == [False, True]
+    assert reading.calls == ["pause", "resume"]
     body.feed(b"x" * READ_AHEAD)
     body._take()
-    assert flow == [False, True]
+    assert reading.calls == ["pause", "resume"]
 
 
 def test_nobody_is_held_back_who_has_sent_it_all() -> None:
-    flow: list[bool] = []
-    body = RequestBody(2 * READ_AHEAD, flow=flow.append)
+    reading = Recorder()
+    body = RequestBody(2 * READ_AHEAD, reading=reading)
     body.feed(b"x" * READ_AHEAD)
     body.feed(b"x" * READ_AHEAD)
-    assert False not in flow
+    assert reading.calls.count("pause") == 0
 
 
 @given(
@@ -224,7 +237,7 @@ def test_any_splitting_gives_the_same_body(
     whole = b"".join(pieces)
     wire = (b"".join(map(chunk, pieces)) + END if in_chunks else whole) + behind
     body = RequestBody(len(whole), chunks=ChunkedDecoder(100) if in_chunks else None)
-    body.configure(keep=1000, limit=None, invite=None)
+    body.configure(replay_limit=1000, limit=None, send_continue=None)
     rest = b""
     for cut in [*cuts, len(wire)]:
         if not body.is_complete:
@@ -306,7 +319,7 @@ async def test_screening_waits_as_ever_for_a_caller() -> None:
 async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, invited: int) -> None:
     invitations: list[None] = []
     body = RequestBody(4)
-    body.configure(keep=10, limit=None, invite=lambda: invitations.append(None))
+    body.configure(replay_limit=10, limit=None, send_continue=lambda: invitations.append(None))
     if here:
         body.feed(here)
     screening = asyncio.create_task(body.inspect(Cutter(), idle=5.0))
@@ -323,7 +336,7 @@ async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, i
 
 async def test_others_have_their_turn_between_the_parts_that_are_looked_at() -> None:
     body, cutter, seen = RequestBody(10 * INSPECTED_AT_ONCE), Cutter(), list[int]()
-    body.configure(keep=0, limit=None, invite=None)
+    body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"x" * 3 * INSPECTED_AT_ONCE + b"x#z" + b"y" * 3 * INSPECTED_AT_ONCE)
 
     def look() -> None:
@@ -342,7 +355,7 @@ async def test_others_have_their_turn_between_the_parts_that_are_looked_at() -> 
 
 async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
     body, cutter = RequestBody(2 * INSPECTED_AT_ONCE + 3), Cutter()
-    body.configure(keep=4 * INSPECTED_AT_ONCE, limit=None, invite=None)
+    body.configure(replay_limit=4 * INSPECTED_AT_ONCE, limit=None, send_continue=None)
     body.feed(b"x" * 2 * INSPECTED_AT_ONCE)
     asyncio.get_running_loop().call_soon(body.feed, b"a#b")
     await body.inspect(cutter, idle=5.0)
@@ -351,14 +364,14 @@ async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
 
 
 async def test_a_caller_held_back_while_it_was_screened_goes_on() -> None:
-    flow: list[bool] = []
-    body = RequestBody(2 * READ_AHEAD, flow=flow.append)
-    body.configure(keep=0, limit=None, invite=None)
+    reading = Recorder()
+    body = RequestBody(2 * READ_AHEAD, reading=reading)
+    body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"#" + b"x" * READ_AHEAD)
     await body.inspect(Cutter(), idle=5.0)
-    assert flow == [False]
+    assert reading.calls == ["pause"]
     assert sum(map(len, body._take())) == READ_AHEAD
-    assert flow == [False, True]
+    assert reading.calls == ["pause", "resume"]
 
 
 # On its way -----------------------------------------------------------------------------------------------------------
@@ -399,7 +412,7 @@ async def test_only_who_has_sent_nothing_is_invited_and_once(here: bytes, invite
     invitations: list[None] = []
     async with asyncio.timeout(10), Upstream() as peer:
         body = RequestBody(3)
-        body.configure(keep=10, limit=None, invite=lambda: invitations.append(None))
+        body.configure(replay_limit=10, limit=None, send_continue=lambda: invitations.append(None))
         if here:
             body.feed(here)
         for _ in range(2):

@@ -128,7 +128,7 @@ CASES = [
 async def produce(case: Case, at: Scene) -> Reply:
     got = await case.do(at)
     if case.code == "internal":
-        assert at.gate.troubles == ["gateway.forward: the walk failed"]
+        assert at.gate.troubles == ["gateway.forward: the request pipeline failed"]
         at.gate.troubles.clear()
     return got
 

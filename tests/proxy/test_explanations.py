@@ -36,8 +36,8 @@ async def test_an_explanation_that_fails_is_logged_and_no_more(after: str, monke
         raise LookupError("a defect")
 
     async with scene(reply(404, b"nothing") if after == "reply" else b"no HTTP\r\n\r\n") as at:
-        monkeypatch.setattr(type(at.gate.route.health), "answered", fail)
-        monkeypatch.setattr(type(at.gate.route.health), "failed", fail)
+        monkeypatch.setattr(type(at.gate.route.health), "record_response", fail)
+        monkeypatch.setattr(type(at.gate.route.health), "record_failure", fail)
         status, _, _ = await at.gate.get()
         assert status == (404 if after == "reply" else 502)
         assert at.gate.troubles == ["gateway.forward: cannot explain a response"]

@@ -18,7 +18,7 @@ DES = f"https://{DESIGN.host}"
 
 
 def led(location: str) -> tuple[UpstreamUrl, str] | None:
-    return allowed_target(location, at=RUNTIME, places=[RUNTIME, DESIGN])
+    return allowed_target(location, at=RUNTIME, bases=[RUNTIME, DESIGN])
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def returned(*lines: str, cookies: bool = False, ranges: bool = False) -> list[s
     fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
     got = response_lines(
         ResponseHead(200, b"OK", *fields, length=None, chunked=False, has_no_body=False, keep_alive=True),
-        rename=lambda name, value: b"%b<%b>" % (name, value),
+        rewrite=lambda name, value: b"%b<%b>" % (name, value),
         kept=forwardable_response_fields(cookies=cookies, ranges=ranges),
     )
     assert not any(b"\r" in line or b"\n" in line for line in got)

@@ -91,7 +91,7 @@ for pump in (
     RouteHealth().record_response(404, has_instance_id=False, at=0.0, target=short)
     for call in (
         lambda: Router([("/orders/", BASE, 1)]).resolve_path("/orders/" + short),
-        lambda: allowed_target("/ic/" + short, at=BASE, places=[BASE]),
+        lambda: allowed_target("/ic/" + short, at=BASE, bases=[BASE]),
         lambda: overriding_methods({b"x-http-method": text}, "/?" + short),
         lambda: (read_authority(short), read_url(short), read_date(short)),
         lambda: parse([("since", short)], now=0.0),

@@ -11,10 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, CallerGone, GatewayError
+from gateway.http.caller_connection import (
+    EMPTY_LINES_LIMIT,
+    KEEPALIVE_TIMEOUT,
+    READ_AHEAD,
+    REJECTED_TIMEOUT,
+    CallerConnection,
+)
 from gateway.http.connection_limits import RefusalReason
 from gateway.http.request_body import RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
-from gateway.http.server import EMPTY, KEEPALIVE_TIMEOUT, READ_AHEAD, REJECTED_TIMEOUT, CallerConnection, CallerServer
+from gateway.http.server import CallerServer
 from gateway.proxy.headers import REQUEST_RULES
 from tests.fakes.gate import Caller, until
 
@@ -46,7 +53,7 @@ class Walk:
     async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         try:
             pieces = []
-            body.configure(keep=0, limit=None, invite=None)
+            body.configure(replay_limit=0, limit=None, send_continue=None)
             while self.takes_bodies and not body._ended:
                 pieces += await body._read_pieces(5.0)
             await self.go_on.wait()
@@ -67,7 +74,7 @@ class Walk:
         self.refused.append(error)
         caller.write([REFUSED])
 
-    def note_trailing(self, caller: CallerConnection, count: int) -> None:
+    def log_trailing(self, caller: CallerConnection, count: int) -> None:
         self.trailing.append(count)
 
 
@@ -322,7 +329,7 @@ async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
         assert [target for _, target, _ in at.walk.served] == ["/", "/1"]
 
 
-@pytest.mark.parametrize(("count", "answer"), [(EMPTY // 2, OK), (EMPTY // 2 + 1, REFUSED)])
+@pytest.mark.parametrize(("count", "answer"), [(EMPTY_LINES_LIMIT // 2, OK), (EMPTY_LINES_LIMIT // 2 + 1, REFUSED)])
 async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: bytes) -> None:
     async with listening() as at:
         caller = await at.caller(b"\r\n" * count)

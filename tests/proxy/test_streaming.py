@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.http.server import READ_AHEAD
+from gateway.http.caller_connection import READ_AHEAD
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
 from tests.fakes.upstream import Talk, reply
 
