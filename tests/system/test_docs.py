@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from gateway.errors import ERRORS, GatewayError
 from gateway.observe.metrics import METRICS, PREFIX, MetricRow
 from gateway.observe.record import FIELDS
 from gateway.proxy.error_response import build_problem
+from gateway.proxy.headers import COOKIES, DROPPED, DROPPED_RESPONSE, URL_FIELDS
 from tests.fakes.process import ROOT, run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -91,6 +93,12 @@ def test_each_setup_mistake_has_its_own_section(code: str, mistake: CatalogEntry
 
 def test_each_documented_setup_mistake_exists() -> None:
     assert set(re.findall(r"(?m)^### `(.+)`$", page("setup-mistakes.md"))) == set(MISTAKES)
+
+
+@pytest.mark.parametrize("field", sorted({*DROPPED, *DROPPED_RESPONSE, *COOKIES, *URL_FIELDS}), ids=bytes.decode)
+def test_each_header_field_with_a_rule_is_documented(field: bytes) -> None:
+    documented = re.findall(r"`([A-Za-z0-9*-]+)", page("headers.md"))
+    assert any(fnmatch(field.decode(), name.lower()) for name in documented)
 
 
 @pytest.mark.parametrize("field", [*FIELDS, "reason"])
