@@ -128,7 +128,7 @@ async def test_live_an_identity_domain_that_is_down_is_explained(tmp_path: Path,
     document = settings(sandbox)
     document["credentials"]["app"]["token_url"] = f"http://127.0.0.1:{closed_port()}/oauth2/v1/token"
     await live(
-        written(tmp_path, document), "FAIL credential app: connect:", "way to the identity domain", "ok   upstream"
+        written(tmp_path, document), "FAIL credential app: connect:", "network path to the identity domain", "ok   upstream"
     )
 
 
@@ -136,14 +136,14 @@ async def test_live_an_upstream_that_cannot_be_reached_is_explained(tmp_path: Pa
     document = settings(sandbox)
     document["routes"][0]["upstream"] = f"http://127.0.0.1:{closed_port()}/orders/"
     await live(
-        written(tmp_path, document), "FAIL upstream http://127.0.0.1:", "The port refuses", "ok   credential app"
+        written(tmp_path, document), "FAIL upstream http://127.0.0.1:", "No program listens on the port", "ok   credential app"
     )
 
 
 async def test_live_a_name_that_nobody_knows_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     document["routes"][0]["upstream"] = "https://oic.invalid/orders/"
-    await live(written(tmp_path, document), "FAIL upstream https://oic.invalid:443", "host name is not known here")
+    await live(written(tmp_path, document), "FAIL upstream https://oic.invalid:443", "host name is misspelt")
 
 
 def with_ca(document: Settings, *, credential_ca: Path | None, route_ca: Path | None) -> Settings:

@@ -148,12 +148,12 @@ STORE = """
 import asyncio, sys
 from pathlib import Path
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.stores.file import FileShelf
+from gateway.oauth.stores.file import FileBackend
 from tests.system.test_full_volume import fill
 
 async def main():
     folder = Path(sys.argv[1])
-    shelf = FileShelf(folder / "state.db", clock=SystemClock())
+    shelf = FileBackend(folder / "state.db", clock=SystemClock())
     await shelf.write("first", b"1" * 3000, seconds=None)
     fill(folder)
     for number in range(300):
