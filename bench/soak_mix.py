@@ -323,7 +323,9 @@ def report(result: MixResult) -> list[tuple[str, object, str]]:
 
 async def _neighbour_process() -> None:
     """The other side of `NeighbourProcess`, until its standard input ends."""
-    os.nice(10)  # the neighbours are slow on purpose; on a machine with two CPUs their work must not delay the measuring
+    os.nice(
+        10
+    )  # the neighbours are slow on purpose; on a machine with two CPUs their work must not delay the measuring
     slow, mute = await Upstream().start(), await MuteServer().start()
     print(json.dumps([slow, mute]), flush=True)
     neighbours: Neighbours | None = None

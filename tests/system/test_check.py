@@ -128,7 +128,10 @@ async def test_live_an_identity_domain_that_is_down_is_explained(tmp_path: Path,
     document = settings(sandbox)
     document["credentials"]["app"]["token_url"] = f"http://127.0.0.1:{closed_port()}/oauth2/v1/token"
     await live(
-        written(tmp_path, document), "FAIL credential app: connect:", "network path to the identity domain", "ok   upstream"
+        written(tmp_path, document),
+        "FAIL credential app: connect:",
+        "network path to the identity domain",
+        "ok   upstream",
     )
 
 
@@ -136,7 +139,10 @@ async def test_live_an_upstream_that_cannot_be_reached_is_explained(tmp_path: Pa
     document = settings(sandbox)
     document["routes"][0]["upstream"] = f"http://127.0.0.1:{closed_port()}/orders/"
     await live(
-        written(tmp_path, document), "FAIL upstream http://127.0.0.1:", "No program listens on the port", "ok   credential app"
+        written(tmp_path, document),
+        "FAIL upstream http://127.0.0.1:",
+        "No program listens on the port",
+        "ok   credential app",
     )
 
 
