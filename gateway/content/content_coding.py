@@ -1,4 +1,9 @@
-"""Pure: content codings (RFC 9110 §8.4.1) taken off the beginning of a body, in bounded steps."""
+"""Decode content codings (RFC 9110 §8.4.1) in bounded steps: a decompression bomb is never in memory as a whole.
+
+One decoder serves the URL rewriting, the filter of SOAP credentials and the search for instance ids. It is as tolerant
+as gzip(1) and browsers are: NUL bytes may follow a gzip member, and a `deflate` body may be in the zlib format, in the
+gzip format or bare.
+"""
 
 import re
 import zlib
@@ -6,89 +11,146 @@ from collections.abc import Iterator
 
 from gateway.content.charsets import UnreadableText
 
-SLICE = 64 * 1024
-"""Bytes of a part, at most."""
-TAKEN = 4 * 1024  # bytes that zlib is given at a time: it copies what it leaves
-MEMBERS = 100
-"""Of one gzip body (RFC 1952 §2.2), at most."""
-PLAIN = frozenset({b"", b"identity"})
-TEXT = re.compile(rb"[\t\n\r -~]{8}")  # what is in no coding: a bare one could begin so, but hardly does
-# zlib's windows: the wrapping of gzip; either wrapping, then none at all, as some servers send it.
-WINDOWS = {b"gzip": (31,), b"x-gzip": (31,), b"deflate": (47, -15)}
+MAX_PART = 64 * 1024
+"""Bytes of a decoded part, at most."""
+INPUT_STEP = 16 * 1024  # bytes that zlib is given at a time: it copies what it leaves over at every step
+SHORT_PART = 512  # bytes: a shorter part is joined with the next ones
+MEMBERS_PER_STEP = MAX_PART // SHORT_PART
+"""Members of a gzip body (RFC 1952 §2.2) that are decoded in one step: each takes microseconds, however short it is."""
+CODINGS = {"": "", "identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+GZIP_MAGIC = b"\x1f\x8b\x08"  # RFC 1952 §2.3.1
+GZIP_WINDOW = zlib.MAX_WBITS | 16
+PLAIN_TEXT = re.compile(rb"[\t\n\r -~]{8}")  # a bare deflate body could begin so, but hardly any does
 
 
-class ContentInflater:
-    """Takes a compressed body with `parts`."""
-
-    __slots__ = ("_members", "_window", "_zlib")
-
-    def __init__(self, window: int) -> None:
-        """`window`: one of `WINDOWS`."""
-        self._window = window
-        self._zlib = zlib.decompressobj(window)
-        self._members = 1
-
-    def parts(self, data: bytes) -> Iterator[bytes]:
-        """What that makes of the body, in parts of `SLICE` at most, when asked for the next. Raises Unreadable."""
-        for at in range(0, len(data), TAKEN):
-            rest, part = data[at : at + TAKEN], b""
-            while rest or len(part) == SLICE:
-                if self._zlib.eof:
-                    if not rest:
-                        break
-                    self._next_member()
-                try:
-                    part = self._zlib.decompress(rest, SLICE)
-                except zlib.error as error:
-                    raise UnreadableText("its content coding is broken") from error
-                rest = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
-                yield part
-
-    def _next_member(self) -> None:
-        self._members += 1
-        if self._window != WINDOWS[b"gzip"][0] or self._members > MEMBERS:
-            raise UnreadableText("there is more behind the end of its content coding")
-        self._zlib = zlib.decompressobj(self._window)
+def parse_content_coding(field: bytes | None) -> str | None:
+    """Return `gzip`, `deflate`, or "" for none. None if the field names another coding, or several."""
+    return CODINGS.get((field or b"").decode("latin-1").strip(" \t").lower())
 
 
-def inflating(coding: bytes | None) -> ContentInflater | None:
-    """What undoes this Content-Encoding of a request; None for none. Raises Unreadable for one that is not known."""
-    word = _word(coding)
-    if word in PLAIN:
-        return None
-    if word not in WINDOWS:
-        raise UnreadableText("its content coding is not known")
-    return ContentInflater(WINDOWS[word][0])
+def begins_readable(coding: str, first: bytes) -> bool:
+    """Return whether a body with this beginning can be in the coding that its head declares."""
+    if coding == "gzip":
+        return first[: len(GZIP_MAGIC)] == GZIP_MAGIC[: len(first)]
+    if coding != "deflate" or len(first) < 2:
+        return True
+    return PLAIN_TEXT.match(first) is None and _inflates(first)
 
 
-def peek(content_encoding: bytes | None, first: bytes, limit: int) -> bytes:
-    """The beginning of a body without its coding, `limit` bytes at most, of which `first` is the beginning as it
-    comes, cut anywhere. `first` itself where there is no coding, nothing where it cannot be read. Never raises.
+def decode_beginning(content_encoding: bytes | None, first: bytes, limit: int) -> bytes:
+    """Return the first `limit` bytes of a body without its content coding, as far as `first` contains them.
+
+    Return `first` itself if there is no coding, and no bytes from the place on where it cannot be decoded. Never raise.
     """
-    word = _word(content_encoding)
-    if word in PLAIN:
+    coding = parse_content_coding(content_encoding)
+    if coding == "":
         return first
-    if TEXT.match(first):
+    if coding is None or not begins_readable(coding, first):
         return b""
-    for window in WINDOWS.get(word, ()):
-        if text := _beginning(window, first, limit):
-            return text
-    return b""
-
-
-def _word(coding: bytes | None) -> bytes:
-    return (coding or b"").strip().lower()
-
-
-def _beginning(window: int, first: bytes, limit: int) -> bytes:
-    found: list[bytes] = []
+    parts: list[bytes] = []
     size = 0
     try:
-        for part in ContentInflater(window).parts(first):
-            found.append(part)
+        for part in ContentDecoder(coding).feed(first):
+            parts.append(part)
             size += len(part)
             if size >= limit:
                 break
     except UnreadableText:
-        return b""
-    return b"".join(found)[:limit]
+        pass
+    return b"".join(parts)[:limit]
+
+
+class ContentDecoder:
+    """Decodes one body in pieces."""
+
+    __slots__ = ("_begun", "_coding", "_first", "_is_gzip", "_zlib")
+
+    def __init__(self, coding: str) -> None:
+        """Take `gzip` or `deflate`."""
+        self._coding = coding
+        self._first = b""
+        self._begun = False
+        self._is_gzip = False
+        self._zlib = zlib.decompressobj(GZIP_WINDOW)
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Yield the decoded parts of a piece, at most `MAX_PART` bytes each. An empty part only ends a step.
+
+        Raise UnreadableText if the coding is broken, or if data follows its end.
+        """
+        if not self._begun:
+            self._first += piece
+            if len(self._first) < 2:
+                return
+            self._begun = True
+            piece, self._first = self._first, b""
+            window = GZIP_WINDOW if self._coding == "gzip" else _deflate_window(piece)
+            self._is_gzip = window == GZIP_WINDOW
+            self._zlib = zlib.decompressobj(window)
+        view = memoryview(piece)
+        for start in range(0, len(piece), INPUT_STEP):
+            yield from self._inflate(bytes(view[start : start + INPUT_STEP]))
+
+    def end(self) -> None:
+        """Raise UnreadableText if the body is truncated. A body without any byte is complete."""
+        if self._first or (self._begun and not self._zlib.eof):
+            raise UnreadableText("its content coding is truncated")
+
+    def _inflate(self, data: bytes) -> Iterator[bytes]:
+        short: list[bytes] = []
+        members = 0
+        while data:
+            if self._zlib.eof:
+                data = self._start_member(data)
+                if not data:
+                    break
+                members += 1
+                if members % MEMBERS_PER_STEP == 0:
+                    yield b"".join(short)
+                    short.clear()
+            try:
+                part = self._zlib.decompress(data, MAX_PART)
+            except zlib.error as error:
+                raise UnreadableText("its content coding is broken") from error
+            # zlib has taken all of the data, but it may hold back more output than it was asked for.
+            data = self._zlib.unused_data or self._zlib.unconsumed_tail
+            if len(part) < SHORT_PART:
+                short.append(part)
+                continue
+            if short:
+                yield b"".join(short)
+                short.clear()
+            yield part
+            while len(part) == MAX_PART and not data and not self._zlib.eof:
+                part = self._zlib.decompress(b"", MAX_PART)
+                if part:
+                    yield part
+        if short:
+            yield b"".join(short)
+
+    def _start_member(self, data: bytes) -> bytes:
+        """Start the next member of a gzip body (RFC 1952 §2.2), and return its data without the padding before it."""
+        if not self._is_gzip:
+            raise UnreadableText("data follows the end of its content coding")
+        data = data.lstrip(b"\0")
+        if data:
+            self._zlib = zlib.decompressobj(GZIP_WINDOW)
+        return data
+
+
+def _deflate_window(first: bytes) -> int:
+    """Return zlib's window for a `deflate` body: in the zlib format (RFC 9110 §8.4.1.2), or bare or in the gzip format,
+    as some servers send it.
+    """
+    if first.startswith(GZIP_MAGIC[:2]):
+        return GZIP_WINDOW
+    is_zlib = first[0] & 0x0F == zlib.DEFLATED and int.from_bytes(first[:2], "big") % 31 == 0
+    return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
+
+
+def _inflates(first: bytes) -> bool:
+    try:
+        zlib.decompressobj(_deflate_window(first)).decompress(first, 1024)
+    except zlib.error:
+        return False
+    return True

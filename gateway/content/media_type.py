@@ -25,6 +25,15 @@ PARTS = 1000
 """Parts among which the root has to be."""
 
 
+DOCUMENT_KINDS = {"json": "json", "xml": "xml", "yaml": "yaml"}
+"""By structured syntax suffix (RFC 6839) or subtype."""
+JSON_LINES = frozenset("x-ndjson ndjson jsonl x-jsonl jsonlines x-jsonlines json-seq x-json-stream stream+json".split())
+"""Subtypes of several JSON texts in a row."""
+SUBTYPE_KINDS = DOCUMENT_KINDS | dict.fromkeys(JSON_LINES, "json") | {
+    "x-json": "json", "x-yaml": "yaml", "vnd.oai.openapi": "yaml", "html": "html", "xhtml+xml": "html",
+}  # fmt: skip
+
+
 class MediaType(NamedTuple):
     """A media type in lower case, like `text/xml`, and its parameters by lower-case name."""
 
@@ -35,6 +44,20 @@ class MediaType(NamedTuple):
     def is_xml(self) -> bool:
         """XML of any kind (RFC 7303 §8)."""
         return self.kind in XML_KINDS or self.kind.endswith("+xml")
+
+    @property
+    def document_kind(self) -> str:
+        """`json`, `xml`, `yaml`, `html`, or "" for a body that is not searched for URLs or ids."""
+        main, _, subtype = self.kind.partition("/")
+        suffix_kind = DOCUMENT_KINDS.get(subtype.rpartition("+")[2], "") if "+" in subtype else ""
+        if main in {"application", "text"}:
+            return SUBTYPE_KINDS.get(subtype, suffix_kind)
+        return "" if main == "image" else suffix_kind
+
+    @property
+    def is_json_lines(self) -> bool:
+        """Whether the body is several JSON texts in a row."""
+        return self.kind.partition("/")[2] in JSON_LINES
 
     @property
     def is_multipart(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from gateway.content.charsets import TextDecoder, UnreadableText
-from gateway.content.content_coding import SLICE, inflating
+from gateway.content.content_coding import MAX_PART, ContentDecoder, parse_content_coding
 from gateway.content.media_type import MultipartRoot, is_any_xml, read_media
 from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest
@@ -48,7 +48,7 @@ class SoapCredentialFilter:
     """
 
     __slots__ = (
-        *("_base", "_claims_soap", "_declared", "_envelope", "_has_other_type", "_held", "_inflating", "_is_astray"),
+        *("_base", "_claims_soap", "_declared", "_envelope", "_has_other_type", "_held", "_decoder", "_is_astray"),
         *("_is_related", "_plain", "_root", "_seen", "_size", "_text", "output", "removed"),
     )
 
@@ -73,10 +73,10 @@ class SoapCredentialFilter:
         self._held: list[bytes] = []
         self._plain: list[bytes] = []
         self._size = self._seen = 0  # bytes fed, and looked at
-        try:
-            self._inflating = inflating(coding)
-        except UnreadableText as error:
-            raise BadRequest(f"{UNSEEN}: {error}.") from error
+        known_coding = parse_content_coding(coding)
+        if known_coding is None:
+            raise BadRequest(f"{UNSEEN}: its content coding is not known.")
+        self._decoder = ContentDecoder(known_coding) if known_coding else None
         has_root = media.is_multipart and not self._has_other_type
         self._root = MultipartRoot(media.parameters) if has_root else None
         self._base = 0  # where the XML begins
@@ -123,9 +123,9 @@ class SoapCredentialFilter:
 
     def _parts(self, data: bytes) -> Iterator[bytes]:
         """The data plain, in slices; most bodies are settled by the first."""
-        if self._inflating is not None:
-            return self._inflating.parts(data)
-        return (data[at : at + SLICE] for at in range(0, len(data), SLICE))
+        if self._decoder is not None:
+            return self._decoder.feed(data)
+        return (data[start : start + MAX_PART] for start in range(0, len(data), MAX_PART))
 
     def _reads(self, part: bytes, *, last: bool) -> bool:
         if not self._is_astray:
@@ -170,7 +170,7 @@ class SoapCredentialFilter:
 
     def _read_xml(self, part: bytes, *, last: bool) -> bool:
         text = self._text.feed(part, last=last)
-        broken = self._text.broken
+        broken = self._text.error
         try:
             return self._envelope.feed(text, last=last or bool(broken))
         except UnreadableText as error:
@@ -203,7 +203,7 @@ class SoapCredentialFilter:
         if not cuts:
             self.output = self._held
             return
-        if self._inflating is not None:
+        if self._decoder is not None:
             raise UnreadableText("it is compressed; send it without Content-Encoding")
         data, at = b"".join(self._held), 0
         for begin, end, text in self._edits(data, cuts):
@@ -214,7 +214,7 @@ class SoapCredentialFilter:
 
     def _edits(self, data: bytes, cuts: list[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
         """What takes the place of which bytes, in their order."""
-        places = [self._base + place for place in self._text.origins([place for cut in cuts for place in cut])]
+        places = [self._base + place for place in self._text.original_offsets([place for cut in cuts for place in cut])]
         spans = list(zip(places[::2], places[1::2], strict=True))
         if self._root is not None and self._root.length is not None:
             begin, end = self._root.length

@@ -14,18 +14,18 @@ from itertools import chain
 
 import msgspec
 
-from gateway.content.content_coding import peek
+from gateway.content.charsets import UnreadableText
+from gateway.content.content_coding import begins_readable, decode_beginning
 from gateway.errors import UpstreamBroken
-from gateway.http.fields import MalformedMessage, remove_fields
+from gateway.http.fields import remove_fields
 from gateway.http.response_parser import ResponseHead, plain_status
 from gateway.http.response_writer import date_line
 from gateway.http.upstream_connection import UpstreamConnection
-from gateway.oic.body_id_scanner import InstanceIdScanner
-from gateway.oic.instance_id import BODY_PART, INSTANCE_ID, media_kind, read_ids, salvage_trace
+from gateway.oic.instance_id import BODY_PART, INSTANCE_ID, InstanceIdScanner, media_kind, read_ids, salvage_trace
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import has_date, modified_body, not_modified, response_lines, weak_lines
-from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, begins_readable, has_no_urls, make_plan
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
 
@@ -68,12 +68,12 @@ class ResponseRelay(msgspec.Struct):
         known, lines = response.known_fields, response.forwarded_lines
         kind = None if response.has_no_body else media_kind(known.get(b"content-type"))
         record.instance_id = rules.find_in_head(known, lines, kind)
-        if record.instance_id is not None or not rules.reads(kind):
+        if record.instance_id is not None or not rules.can_find_in_body(kind):
             return
         # Before a retry all that could forbid it must be read.
         self.first_pieces = await self._read_at_least(BODY_PART if response.status in retry.RETRYABLE_STATUSES else 1)
         try:
-            beginning = peek(known.get(b"content-encoding"), b"".join(self.first_pieces), BODY_PART)
+            beginning = decode_beginning(known.get(b"content-encoding"), b"".join(self.first_pieces), BODY_PART)
             record.instance_id = rules.find(known, lines, kind, beginning)
         except Exception:  # a flow may have run: the response is delivered, and the request is not sent again
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
@@ -139,7 +139,7 @@ class ResponseRelay(msgspec.Struct):
     async def _relay_rewritten(self, plan: RewritePlan, *, is_short: bool) -> None:
         connection = self.connection
         pieces = await self._read_at_least(self.response.length or 0 if is_short else bool(plan.coding))
-        if plan.coding and not begins_readable(plan, b"".join(pieces[:2])):
+        if plan.coding and not begins_readable(plan.coding, b"".join(pieces[:2])):
             self.is_rewritable = False
             await self._relay_unchanged(pieces)
         elif connection.complete and has_no_urls(plan, pieces):
@@ -163,7 +163,7 @@ class ResponseRelay(msgspec.Struct):
                 whole += part
                 size += added
             rest = next(parts, None)
-        except MalformedMessage:
+        except UnreadableText:
             self.is_rewritable = False
             await self._relay_unchanged(pieces)
             return
@@ -202,7 +202,7 @@ class ResponseRelay(msgspec.Struct):
                 else:
                     self._send_head(part, modified=True, decoded=decoded, length=None)
                 await asyncio.sleep(0)
-        except MalformedMessage as error:
+        except UnreadableText as error:
             raise UpstreamBroken(reason=str(error)) from None
 
     def _take_available(self) -> list[bytes]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.oic.bodies import in_xml
+from gateway.oic.bodies import find_elements
 from gateway.oic.instance_id import TRIGGER_RULES, InstanceIdRules, read_ids, salvage_trace
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, make_plan
 from tests.fakes.documents import ALL, FLOW, HERE, HOST, NAMES, ORDERS, U
@@ -69,6 +69,6 @@ def test_any_body_can_be_searched_for_an_id(start: str, text: str, kind: str) ->
     body = (start + text).encode("latin-1", "replace")
     for first in (body, body.decode("latin-1").encode("utf-16"), b"\xff\xfe" + body):
         SEARCH.find({}, [], "json" if kind == "json" else "xml", first)
-        list(in_xml(first, "oicInstanceId"))
+        list(find_elements(first, "oicInstanceId"))
         read_ids({b"x-oracle-ics-instance-id": first, b"opc-request-id": first})
         salvage_trace(b"HTTP/1.1 200 OK\r\nx-oracle-ics-instance-id: " + first)

@@ -69,8 +69,6 @@ def test_a_body_without_urls_is_clear(body: str) -> None:
         (RewritePlan("json", "", ""), "{ }".encode("utf-16")),
         (RewritePlan("json", "", ""), "{   }".encode("utf-16-le")),
         (RewritePlan("json", "", ""), "{   }".encode("utf-32-be")),
-        (RewritePlan("json", "utf-16", ""), b"{   }"),
-        (RewritePlan("json", "cp037", ""), b"{   }"),
         (RewritePlan("json", "", "gzip"), b"{   }"),
         (RewritePlan("xml", "", ""), b"<a/>"),
         (RewritePlan("yaml", "", ""), b"a: b"),

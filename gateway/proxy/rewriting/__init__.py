@@ -16,7 +16,7 @@ whole body of JSON that `is_clear` needs none of it.
 """
 
 from gateway.proxy.rewriting.pipeline import Rewriter, has_no_urls
-from gateway.proxy.rewriting.plan import RewritePlan, begins_readable, make_plan
+from gateway.proxy.rewriting.plan import RewritePlan, make_plan
 from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
 
-__all__ = ["RequestContext", "RewritePlan", "Rewriter", "UrlMap", "begins_readable", "has_no_urls", "make_plan"]
+__all__ = ["RequestContext", "RewritePlan", "Rewriter", "UrlMap", "has_no_urls", "make_plan"]

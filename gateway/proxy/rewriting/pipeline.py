@@ -1,9 +1,9 @@
-"""A body on its way: content coding off, character set read, names changed, character set written."""
+"""Rewrite one body: undo its content coding, detect its charset, replace its URLs, restore its charset."""
 
 from collections.abc import Iterator
 
-from gateway.proxy.rewriting.body_charsets import Transcoding, is_ascii_json, settle
-from gateway.proxy.rewriting.body_codings import ContentDecoder
+from gateway.content.charsets import UTF_16, Utf16Transcoder, detect_charset, is_ascii_superset
+from gateway.content.content_coding import ContentDecoder
 from gateway.proxy.rewriting.plan import RewritePlan
 from gateway.proxy.rewriting.scanner import UrlScanner
 from gateway.proxy.rewriting.swagger import (
@@ -17,153 +17,164 @@ from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
 from gateway.proxy.rewriting.url_syntax import JSON
 
 STEP = 16 * 1024
-"""Bytes that are searched at a time, if they may hold a URL."""
+"""Bytes that are searched at a time, if they may contain a URL."""
 SHORT_STEP = 2 * 1024
-"""Bytes that are searched at a time for members of a description, if there may be many."""
+"""Bytes that are searched at a time for members of a Swagger document, if there may be many."""
 DESCRIPTIONS: dict[str, type[Description]] = {"json": JsonDescription, "yaml": YamlDescription}
-
-
-SHORTEST = 4
-"""Bytes: what is shorter is no URL in quotes."""
+MIN_URL = 4
+"""Bytes: a shorter body contains no URL in quotes."""
 
 
 def has_no_urls(plan: RewritePlan, pieces: list[bytes]) -> bool:
-    """True when a whole body of JSON surely is the same in the gateway's names, as most replies are: it needs no
-    Rewriter. A body that this cannot be said of may be the same too.
+    """Return whether a whole body certainly contains nothing to rewrite, as most JSON responses: it needs no Rewriter.
+
+    False means only that the body must be searched.
     """
     if plan.kind != "json" or plan.coding:
         return False
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    if len(body) < SHORTEST:
+    if len(body) < MIN_URL:
         return True
-    is_plain = is_ascii_json(plan.charset, body) and JSON.has_no_urls(body)
+    is_plain = _is_ascii_json(body) and JSON.has_no_urls(body)
     return is_plain and (plan.is_lines or not is_description(body))
 
 
-class Rewriter:
-    """Rewrites one body as its plan says. What cannot be read passes as it is, from where it cannot."""
+def _is_ascii_json(first: bytes) -> bool:
+    """Return whether a JSON text that begins like this is certainly in a superset of ASCII."""
+    return len(first) >= 4 and first[0] < 0x80 and b"\0" not in first[:4]
 
-    def __init__(self, plan: RewritePlan, names: UrlMap, here: RequestContext) -> None:
+
+class Rewriter:
+    """Rewrites one body as its plan describes. Bytes that cannot be read pass unchanged, with all that follow them."""
+
+    def __init__(self, plan: RewritePlan, url_map: UrlMap, context: RequestContext) -> None:
         self._plan = plan
-        self._names = names
-        self._here = here
-        self._chain: Pipeline | None = None
-        self._inflating = ContentDecoder(plan.coding) if plan.coding else None
-        self._transcoding: Transcoding | None = None
-        self._first: bytes | None = b""
-        self._lead = b""
-        self._is_passing = False
+        self._url_map = url_map
+        self._context = context
+        self._pipeline: Pipeline | None = None
+        self._decoder = ContentDecoder(plan.coding) if plan.coding else None
+        self._transcoder: Utf16Transcoder | None = None
+        self._beginning: bytes | None = b""  # None once the charset is known
+        self._passed = b""  # a first piece without URLs, which the pipeline has not read yet
+        self._is_unreadable = False
 
     @property
     def changed(self) -> bool:
-        """The output so far differs from the decoded input."""
-        return self._chain is not None and self._chain.changed
+        """Whether the output so far differs from the decoded input."""
+        return self._pipeline is not None and self._pipeline.changed
 
     def feed(self, pieces: list[bytes]) -> Iterator[list[bytes]]:
-        """Gives what the next pieces become, in steps of bounded size. Raises Malformed for a broken content coding."""
-        if self._inflating is not None:
-            return self._inflate(self._inflating, pieces)
-        if self._first == b"" and len(pieces) == 1 and self._is_clear(pieces[0]):
+        """Yield the output for the next pieces in steps of bounded size; an empty step only lets other calls run.
+
+        Raise UnreadableText if the content coding is broken.
+        """
+        if self._decoder is not None:
+            return self._decode(self._decoder, pieces)
+        if self._beginning == b"" and len(pieces) == 1 and self._is_clear(pieces[0]):
             return iter((pieces,))
-        return (out for piece in pieces for out in self._take(piece))
+        return (out for piece in pieces for out in self._rewrite(piece))
 
     def end(self) -> Iterator[list[bytes]]:
-        """Gives the rest. Raises Malformed where a content coding is cut short."""
-        if self._inflating is not None:
-            self._inflating.end()
-        if self._first:
-            yield from self._begin(b"", final=True)
-        if not self._is_passing and self._transcoding is not None:
-            yield from self._transcode(self._transcoding, b"", final=True)
-        elif not self._is_passing and self._chain is not None:
-            yield from self._chain.end()
+        """Yield the rest. Raise UnreadableText if the content coding is truncated."""
+        if self._decoder is not None:
+            self._decoder.end()
+        if self._beginning:
+            yield from self._begin(b"", last=True)
+        if self._is_unreadable:
+            return
+        if self._transcoder is not None:
+            yield from self._transcode(self._transcoder, b"", last=True)
+        elif self._pipeline is not None:
+            yield from self._pipeline.end()
 
     def _is_clear(self, piece: bytes) -> bool:
-        """True for the whole of a first piece that nothing is to be done with, as most replies are. The rest of the way
-        is made ready only when there is more.
+        """Return whether a first piece passes as it is, as most responses do. The pipeline is then built only if more
+        bytes follow.
         """
-        if not piece or self._plan.kind != "json" or not is_ascii_json(self._plan.charset, piece):
+        if not piece or self._plan.kind != "json" or not _is_ascii_json(piece):
             return False
         if not ((self._plan.is_lines or is_clear_of_members(piece)) and JSON.is_clear(piece)):
             return False
-        self._first = None
-        self._lead = piece
+        self._beginning = None
+        self._passed = piece
         return True
 
-    def _inflate(self, inflating: ContentDecoder, pieces: list[bytes]) -> Iterator[list[bytes]]:
+    def _decode(self, decoder: ContentDecoder, pieces: list[bytes]) -> Iterator[list[bytes]]:
         for piece in pieces:
-            for block in inflating.feed(piece):
-                if block:
-                    yield from self._take(block)
+            for part in decoder.feed(piece):
+                if part:
+                    yield from self._rewrite(part)
                 else:
                     yield []
 
-    def _take(self, piece: bytes) -> Iterator[list[bytes]]:
+    def _rewrite(self, piece: bytes) -> Iterator[list[bytes]]:
         if not piece:
             return iter(())
-        if self._first is not None:
+        if self._beginning is not None:
             return self._begin(piece)
-        if self._is_passing:
+        if self._is_unreadable:
             return iter(([piece],))
-        return self._rename(piece) if self._transcoding is None else self._transcode(self._transcoding, piece)
+        if self._transcoder is not None:
+            return self._transcode(self._transcoder, piece)
+        return self._replace_urls(piece)
 
-    def _begin(self, piece: bytes, *, final: bool = False) -> Iterator[list[bytes]]:
-        """The first bytes tell the character set."""
-        first = (self._first or b"") + piece
-        settled = settle(self._plan.kind, self._plan.charset, first, final=final)
-        if settled is None:
-            self._first = first
-            return iter(())
-        self._first = None
-        (charset,) = settled
+    def _begin(self, piece: bytes, *, last: bool = False) -> Iterator[list[bytes]]:
+        """Detect the charset in the first bytes."""
+        first = (self._beginning or b"") + piece
+        is_markup = self._plan.kind in {"xml", "html"}
+        charset = detect_charset(first, self._plan.charset, last=last, is_markup=is_markup)
         if charset is None:
-            self._is_passing = True
-        elif charset.codec:
-            self._transcoding = Transcoding(charset)
-        return self._take(first)
+            self._beginning = first
+            return iter(())
+        self._beginning = None
+        if charset in UTF_16:
+            self._transcoder = Utf16Transcoder(charset)
+        else:
+            self._is_unreadable = not is_ascii_superset(charset)
+        return self._rewrite(first)
 
-    def _rename(self, piece: bytes) -> Iterator[list[bytes]]:
-        if self._chain is None:
-            self._chain = Pipeline(self._plan, self._names, self._here)
-            if self._lead:
-                for _ in self._chain.feed(self._lead):  # it has been given already, for there is nothing in it
+    def _replace_urls(self, piece: bytes) -> Iterator[list[bytes]]:
+        if self._pipeline is None:
+            self._pipeline = Pipeline(self._plan, self._url_map, self._context)
+            if self._passed:
+                for _ in self._pipeline.feed(self._passed):  # the output has been sent: nothing in it changes
                     pass
-                self._lead = b""
-        return self._chain.feed(piece)
+                self._passed = b""
+        return self._pipeline.feed(piece)
 
-    def _transcode(self, transcoding: Transcoding, piece: bytes, *, final: bool = False) -> Iterator[list[bytes]]:
-        text, unreadable = transcoding.read(piece, final=final)
-        for out in self._rename(text) if text else ():
-            yield [transcoding.write(part) for part in out]
-        if not (unreadable or final):
+    def _transcode(self, transcoder: Utf16Transcoder, piece: bytes, *, last: bool = False) -> Iterator[list[bytes]]:
+        text, unreadable = transcoder.decode(piece, last=last)
+        for out in self._replace_urls(text) if text else ():
+            yield [transcoder.encode(part) for part in out]
+        if not (unreadable or last):
             return
-        self._is_passing = True
-        for out in self._chain.end() if self._chain is not None else ():
-            yield [transcoding.write(part) for part in out]
+        self._is_unreadable = True
+        for out in self._pipeline.end() if self._pipeline is not None else ():
+            yield [transcoder.encode(part) for part in out]
         if unreadable:
             yield [unreadable]
 
 
 class Pipeline:
-    """A text on its way: a description's members, then every URL."""
+    """Rewrites a text: first the members of a Swagger document, then every URL."""
 
-    def __init__(self, plan: RewritePlan, names: UrlMap, here: RequestContext) -> None:
+    def __init__(self, plan: RewritePlan, url_map: UrlMap, context: RequestContext) -> None:
         description = None if plan.is_lines else DESCRIPTIONS.get(plan.kind)
-        self._description = description(names, here) if description else None
-        self._scanner = UrlScanner(plan.kind, names, here)
+        self._description = description(url_map, context) if description else None
+        self._scanner = UrlScanner(plan.kind, url_map, context)
 
     @property
     def changed(self) -> bool:
-        """The output so far differs from the input."""
+        """Whether the output so far differs from the input."""
         return self._scanner.changed or (self._description is not None and self._description.changed)
 
     def feed(self, piece: bytes) -> Iterator[list[bytes]]:
-        """Gives what is settled by one more piece, in steps."""
+        """Yield the output that is decided with this piece, in steps."""
         description = self._description
         if description is None:
             yield from self._scan(piece)
             return
-        # One with many members costs more than its bytes, and may give nothing for long: an empty step is a turn too.
+        # A piece with many members costs more than its bytes, and may have no output: an empty step lets others run.
         step = SHORT_STEP if len(piece) > SHORT_STEP and description.may_be_slow(piece) else len(piece)
         for start in range(0, len(piece), step):
             if start:
@@ -172,13 +183,13 @@ class Pipeline:
                 yield from self._scan(part)
 
     def end(self) -> Iterator[list[bytes]]:
-        """Gives what was held back."""
+        """Yield what was held back."""
         for part in () if self._description is None else self._description.end():
             yield from self._scan(part)
         yield from filter(None, self._scanner.end())
 
     def _scan(self, text: bytes) -> Iterator[list[bytes]]:
-        """Others have their turn between the steps: a text that is not clear is taken in short ones."""
+        """Search a text that may contain URLs in short steps: other calls run in between."""
         if len(text) > STEP and self._scanner.is_clear(text):
             yield self._scanner.skip(text)
             return
