@@ -134,14 +134,14 @@ async def _completed(around: Around, credential: Credential, *, reason: str, ske
 
 
 async def _asked(parts: Components, name: str, credential: Credential) -> tuple[str, str, dict[str, Any]]:
-    source = parts.source(name, credential)
+    source = parts.credentials.token_source(name, credential)
     return await fetch_token(source, source.force_refresh)
 
 
 async def _looked(parts: Components, name: str, credential: Credential) -> tuple[ConnectionProbe, Origin | None]:
     """The way to the token endpoint; the origin too, where it is open."""
     try:
-        origin = await in_thread(partial(parts.token_endpoint_origin, credential), owner=("identity", name))
+        origin = await in_thread(partial(parts.credentials.token_endpoint_origin, credential), owner=("identity", name))
     except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request tells which file
         base = UpstreamUrl.parse(credential.token_url)
         detail = "the files of `tls` or the proxy's password cannot be used"

@@ -45,7 +45,7 @@ async def check(config: Config, *, within: float = WHOLE) -> list[Finding]:
     """
     parts = Components(Metrics(__version__), environ=os.environ)
     try:
-        assembly = parts.assemble(config, parts.load(config))
+        assembly = parts.build_runtime(config, parts.load_files(config))
     except SecretProblem:
         await parts.close()
         raise

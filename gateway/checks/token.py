@@ -39,7 +39,7 @@ async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswe
     credential = config.credentials[name]
     try:
         parts.configure(config)
-        source = parts.source(name, credential)
+        source = parts.credentials.token_source(name, credential)
         value, reason, status = await fetch_token(source, source.force_refresh if force else source.get)
     finally:
         await parts.close()

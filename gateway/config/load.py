@@ -154,7 +154,7 @@ def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) ->
     """An egress proxy of the environment that is needed and cannot be used; named by its variable."""
     if config is None or environ is None:
         return []
-    environment, fallback = Environment.of(environ), config.defaults.proxy
+    environment, fallback = Environment.from_environ(environ), config.defaults.proxy
     urls = [credential.token_url for credential in config.credentials.values() if credential.proxy is None]
     urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]
     try:

@@ -68,7 +68,7 @@ class Environment:
     exempt: str = ""
 
     @classmethod
-    def of(cls, environ: Mapping[str, str]) -> "Environment":
+    def from_environ(cls, environ: Mapping[str, str]) -> "Environment":
         """Read the variables; an empty one is as if it were not set."""
         variable = next((name for name in PROXY_VARIABLES if environ.get(name)), "")
         exempt = next((environ[name] for name in EXEMPT_VARIABLES if environ.get(name)), "")

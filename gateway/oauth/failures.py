@@ -1,8 +1,8 @@
-"""What can go wrong when a token is asked for: what RFC 6749's `error` code decides, and how long to wait. Pure.
+"""Failures of token requests: what RFC 6749's `error` code decides, and how long to wait. Pure.
 
-Permanent is what no second try will change before someone acts: loud, slowly tried again, with what to do. All else,
-codes that are not in the table included, is transient: tried again soon, with full jitter, by the other's
-`Retry-After`. The `reason` of an error begins with its code and a colon.
+A failure is permanent if no retry helps before someone acts: it is retried slowly and shown with a remedy. Every other
+failure, with an unknown code too, is transient: retried soon, with full jitter and the server's `Retry-After`. The
+`reason` of an error begins with its code and a colon.
 """
 
 import json
@@ -16,7 +16,7 @@ LONGEST_RETRY_AFTER = 300.0
 
 
 class FailureKind(NamedTuple):
-    """What a code means for the next try and for an operator, and what that one can do about it."""
+    """The meaning of a code for the next try and for an operator, and the remedy."""
 
     permanent: bool
     means: str
@@ -33,7 +33,7 @@ _TRANSIENT = (
     "timeout dns proxy connect network broken waiting url request"
 ).split()
 
-# No refusal of the identity domain, but not over within seconds either: someone must mend something on this side.
+# No refusal by the identity domain, but not over within seconds either: someone must correct something on this side.
 _LASTING = frozenset("redirect token-type short-lived secret certificate tls-trust url request defect".split())
 
 FAILURE_KINDS: dict[str, FailureKind] = {
@@ -44,7 +44,9 @@ FAILURE_KINDS: dict[str, FailureKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last failed try: no new one before `until` (monotonic). `at` is the time of day, `count` the tries so far."""
+    """The last failed try. No new one starts before `until` (monotonic). `at` is in epoch seconds, `count` counts the
+    tries so far.
+    """
 
     code: str
     reason: str
@@ -56,17 +58,17 @@ class Failure:
 
     @property
     def may_pass(self) -> bool:
-        """Whether the next try may succeed without anybody's doing."""
+        """Return whether the next try may succeed without a correction."""
         return not self.permanent and self.code not in _LASTING
 
     def as_status(self) -> dict[str, object]:
-        """For people who look at `/status`: what was seen → what it means → what to do."""
-        told = {key: value for key, value in asdict(self).items() if key not in {"count", "until"}}
-        trouble = FAILURE_KINDS.get(self.code)
-        return {"seen": self.reason, "means": trouble.means if trouble is not None else "", **told}
+        """Return the failure for `/status`: what was seen, what it means, what to do."""
+        facts = {key: value for key, value in asdict(self).items() if key not in {"count", "until"}}
+        kind = FAILURE_KINDS.get(self.code)
+        return {"seen": self.reason, "means": kind.means if kind is not None else "", **facts}
 
     def to_json(self) -> str:
-        """For others who share the credential; all but `until`, which is of this process's clock."""
+        """Encode the failure for sources that share the credential; all but `until`, a local time."""
         return json.dumps({key: value for key, value in asdict(self).items() if key != "until"})
 
 
@@ -76,15 +78,15 @@ def next_failure(
     *,
     now: float,
     wall: float,
-    luck: float,
+    random_fraction: float,
     name: str = "NAME",
 ) -> Failure:
-    """The failure of the credential `name` that follows `before`, at `now` (monotonic) and `wall` (epoch); `luck` in
-    [0, 1).
+    """Return the failure of the credential `name` that follows `before`, at `now` (monotonic) and `wall` (epoch);
+    `random_fraction` in [0, 1).
     """
     permanent = isinstance(error, TokenRefused)
     count = 1 if before is None else before.count + 1
-    wait = next_try(count, error.retry_after, permanent=permanent, luck=luck)
+    wait = next_try(count, error.retry_after, permanent=permanent, random_fraction=random_fraction)
     return Failure(
         code=code_of(error),
         reason=error.reason,
@@ -97,7 +99,7 @@ def next_failure(
 
 
 def from_json(text: str, *, until: float) -> Failure | None:
-    """The failure that another has `written`; None where it cannot be read, whoever wrote it."""
+    """Return the failure that another source encoded with `to_json`; None for any other text."""
     try:
         document = json.loads(text)
         code, reason, remedy = (str(document[key]) for key in ("code", "reason", "remedy"))
@@ -108,28 +110,29 @@ def from_json(text: str, *, until: float) -> Failure | None:
 
 
 def code_of(error: TokenRefused | TokenUnavailable) -> str:
-    """The code at the beginning of the error's `reason`."""
+    """Return the code at the start of the error's `reason`."""
     return error.reason.partition(":")[0]
 
 
 def remedy_for(error: TokenRefused | TokenUnavailable, name: str = "NAME") -> str:
-    """What an operator can do about it, for the credential `name`."""
-    trouble = FAILURE_KINDS.get(code_of(error))
-    return trouble.remedy.replace("NAME", name) if trouble is not None else error.remedy
+    """Return the remedy, for the credential `name`."""
+    kind = FAILURE_KINDS.get(code_of(error))
+    return kind.remedy.replace("NAME", name) if kind is not None else error.remedy
 
 
-# Seconds: least wait, first ceiling, last ceiling; by whether the error is permanent.
+# Seconds: shortest wait, first ceiling, last ceiling; by whether the error is permanent.
 _BACK_OFF = {False: (0.2, 1.0, 60.0), True: (30.0, 30.0, 300.0)}
 
 
-def next_try(failures: int, retry_after: float | None = None, *, permanent: bool, luck: float) -> float:
-    """Seconds until the next try after `failures` in a row: exponential with full jitter, `luck` in [0, 1).
+def next_try(failures: int, retry_after: float | None = None, *, permanent: bool, random_fraction: float) -> float:
+    """Return the seconds until the next try after `failures` in a row: exponential with full jitter,
+    `random_fraction` in [0, 1).
 
-    `Retry-After` is honoured up to five minutes, with up to a second of jitter: all replicas were told the same.
+    `Retry-After` is honoured up to five minutes, with up to a second of jitter: all replicas got the same value.
     """
     least, first, last = _BACK_OFF[permanent]
     ceiling = min(last, first * 2.0 ** min(failures - 1, 20))
-    wait = least + luck * (ceiling - least)
+    wait = least + random_fraction * (ceiling - least)
     if retry_after is None:
         return wait
-    return max(wait, min(retry_after, LONGEST_RETRY_AFTER) + luck)
+    return max(wait, min(retry_after, LONGEST_RETRY_AFTER) + random_fraction)

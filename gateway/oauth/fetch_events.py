@@ -1,10 +1,10 @@
-"""Those who want to see what a token source does."""
+"""The events of a token source, for observers: the port, and one that ignores them."""
 
 from typing import Protocol
 
 
 class TokenEvents(Protocol):
-    """What observers are told. No call holds a secret or a token; none may raise."""
+    """Observes a token source. No argument holds a secret or a token; no method may raise."""
 
     def fetched(self, result: str, seconds: float) -> None:
         """A token request ended: `ok`, `refused` or `unavailable`, after so many seconds."""
@@ -15,15 +15,15 @@ class TokenEvents(Protocol):
         ...
 
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
-        """A fetch failed; the texts are for operators, who must act where it is permanent."""
+        """A fetch failed. The texts are for operators, who must act if it is permanent."""
         ...
 
-    def unkept(self, why: str) -> None:
-        """A new refresh token cannot be kept for now: should the process end before it is, the sign-in is lost."""
+    def refresh_token_not_stored(self, why: str) -> None:
+        """The store did not accept a new refresh token: if the process ends before it does, the sign-in is lost."""
         ...
 
     def coalesced(self) -> None:
-        """A caller waits for a fetch that another has begun."""
+        """A caller waits for a fetch that another caller has started."""
         ...
 
     def replayed(self) -> None:
@@ -32,22 +32,22 @@ class TokenEvents(Protocol):
 
 
 class NullTokenEvents:
-    """A Watch that looks away."""
+    """Ignores all events."""
 
     def fetched(self, result: str, seconds: float) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def renewed(self, expires_in_s: float) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
-        """Nothing."""
+        """Ignore it."""
 
-    def unkept(self, why: str) -> None:
-        """Nothing."""
+    def refresh_token_not_stored(self, why: str) -> None:
+        """Ignore it."""
 
     def coalesced(self) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def replayed(self) -> None:
-        """Nothing."""
+        """Ignore it."""

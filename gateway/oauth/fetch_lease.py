@@ -1,13 +1,14 @@
-"""Whose turn it is to fetch: a source's dealings with the others who keep the same token in the same store.
+"""The lease under which one source fetches, and what sources that share a token in one store tell each other.
 
-They may be sources of this process, workers of this machine or replicas elsewhere. One holds the lease and fetches;
-the rest look for what comes of it, a token or a failure, and take over when the holder is gone. A store that is down
-(`StoreDown`) never stops a fetch: it is as if nobody else were there.
+They may be sources of this process, workers of this machine or replicas elsewhere. One holds the lease and fetches. The
+others poll for the result, a token or a failure, and take over when the holder is gone. A store that is down
+(`StoreDown`) never stops a fetch: the source then acts as if it were alone.
 """
 
 import asyncio
 import hashlib
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 from uuid import uuid4
@@ -17,17 +18,17 @@ from gateway.oauth.failures import Failure, from_json
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Store, StoreDown
 
-LEASE_SECONDS = 5.0  # prolonged while its holder fetches: others wait no longer for one that was killed
-POLL_PAUSES = (0.02, 0.25)  # seconds between two looks: the first, the longest
+LEASE_SECONDS = 5.0  # extended while its holder fetches: others wait no longer for a holder that was killed
+POLL_PAUSES = (0.02, 0.25)  # seconds between two polls: the first, the longest
 
 Found = TypeVar("Found")
 
 
 class FetchLease:
-    """The place of one source in `store` under `key`, from which all its keys derive; `luck` in [0, 1) is jitter. Only
-    those who prove themselves alike, by `proof`, share a failure: a wrong secret says nothing of another one.
+    """The lease of one source in `store`; all its keys derive from `key`. `random_fraction` in [0, 1) is jitter.
 
-    Whoever waits `patience` seconds for a turn, longer than any fetch may take, goes on without one.
+    Only sources with the same `authentication_hash` share a failure: another secret may work. A source that waits
+    `max_wait` seconds for the lease, longer than any fetch may take, goes on without it.
     """
 
     def __init__(
@@ -36,102 +37,106 @@ class FetchLease:
         key: str,
         *,
         clock: Clock,
-        luck: Callable[[], float],
-        proof: str = "",
-        patience: float = 60.0,
+        random_fraction: Callable[[], float] = random.random,
+        authentication_hash: str = "",
+        max_wait: float = 60.0,
     ) -> None:
         self._store = store
         self._key = key
-        self._failed_key = f"{key}:failed:{proof}" if proof else f"{key}:failed"
+        self._failed_key = f"{key}:failed:{authentication_hash}" if authentication_hash else f"{key}:failed"
         self._clock = clock
-        self._random = luck
-        self._patience = patience
+        self._random = random_fraction
+        self._max_wait = max_wait
         self._owner = uuid4().hex
         self._replacing = ""
-        self._failure_entry = ""  # what stands under the failure's key, as last seen
+        self._failure_entry = ""  # the value under the failure's key, as last read
 
     async def shared_token(self) -> Token | None:
-        """The token that is shared; never a dead one."""
-        return await _or_default(self._store.get(self._key), otherwise=None)
+        """Return the shared token; never a dead one."""
+        return await _or_default(self._store.get(self._key), default=None)
 
     async def publish_token(self, token: Token) -> None:
-        """Shares a token; what failed before it no longer counts."""
-        await _or_default(self._store.put(self._key, token), otherwise=None)
+        """Share a token. Earlier failures no longer count."""
+        await _or_default(self._store.put(self._key, token), default=None)
         if self._failure_entry:
-            await _or_default(self._store.drop(self._failed_key, self._failure_entry), otherwise=None)
+            await _or_default(self._store.drop(self._failed_key, self._failure_entry), default=None)
             self._failure_entry = ""
 
     async def shared_failure(self, *, since: float) -> Failure | None:
-        """The failure that another has met after `since` (monotonic), while it holds off new tries."""
-        note = await _or_default(self._store.get(self._failed_key), otherwise=None)
-        self._failure_entry = "" if note is None else note.value
-        return from_json(note.value, until=note.dead_at) if note is not None and note.obtained_at > since else None
+        """Return the failure of another source after `since` (monotonic), while it holds off new tries."""
+        entry = await _or_default(self._store.get(self._failed_key), default=None)
+        self._failure_entry = "" if entry is None else entry.value
+        if entry is None or entry.obtained_at <= since:
+            return None
+        return from_json(entry.value, until=entry.dead_at)
 
     async def publish_failure(self, failure: Failure) -> None:
-        """Shares a failure for as long as it holds off new tries; what was to replace a token has not come of it."""
+        """Share a failure for as long as it holds off new tries, and end a replacement that has failed."""
         if self._replacing:
-            await _or_default(self._store.release(self._refused_key, owner=self._replacing), otherwise=None)
+            await _or_default(self._store.release(self._refused_key, owner=self._replacing), default=None)
             self._replacing = ""
         now, wall = self._clock.monotonic(), self._clock.wall()
-        end = wall + failure.until - now
+        until, end = failure.until, wall + failure.until - now
         self._failure_entry = failure.to_json()
-        note = Token(self._failure_entry, obtained_at=now, stale_at=failure.until, dead_at=failure.until, dead_wall=end)
-        await _or_default(self._store.put(self._failed_key, note), otherwise=None)
+        entry = Token(self._failure_entry, obtained_at=now, stale_at=until, dead_at=until, dead_wall=end)
+        await _or_default(self._store.put(self._failed_key, entry), default=None)
 
     async def run_exclusive(
-        self, look: Callable[[], Awaitable[Found | None]], fetch: Callable[[], Awaitable[Found]]
+        self, poll: Callable[[], Awaitable[Found | None]], fetch: Callable[[], Awaitable[Found]]
     ) -> Found:
-        """What one `fetch` over all gives; those who do not get the turn take what `look` finds."""
-        until = self._clock.monotonic() + self._patience
+        """Run `fetch` in one source at a time, and return its result. The others return what `poll` finds."""
+        until = self._clock.monotonic() + self._max_wait
         for pause in self._pauses():
             if await self._claim() or self._clock.monotonic() >= until:
                 break
             await asyncio.sleep(pause)
-            if (found := await look()) is not None:
+            if (found := await poll()) is not None:
                 return found
         done = asyncio.Event()
-        holding = asyncio.create_task(self._keep_lease(done), name="lease")
+        extending = asyncio.create_task(self._extend_lease(done), name="lease")
         try:
-            found = await look()
+            found = await poll()
             return await fetch() if found is None else found
         finally:
             done.set()
-            await holding
-            await _or_default(self._store.release(self._key, owner=self._owner), otherwise=None)
+            await extending
+            await _or_default(self._store.release(self._key, owner=self._owner), default=None)
 
-    async def still_held(self) -> bool:
-        """Whether the turn still is this source's: a process that stood still for longer than its lease has lost it."""
+    async def is_held(self) -> bool:
+        """Return whether this source still holds the lease: a process that was stopped for longer has lost it."""
         return await self._claim()
 
     async def try_replace(self, value: str, *, every: float) -> bool:
-        """Drops the token that was refused, if it still is the shared one: at most once in `every` seconds over all."""
-        self._replacing = uuid4().hex  # never the same: the interval is not prolonged, it is for everyone
-        mine = self._store.claim(self._refused_key, owner=self._replacing, seconds=every)
-        if not await _or_default(mine, otherwise=True):
+        """Drop the refused token if it still is the shared one. Return False within `every` seconds of the last such
+        call of any source.
+        """
+        self._replacing = uuid4().hex  # a new owner each time, so that no claim extends the interval
+        claim = self._store.claim(self._refused_key, owner=self._replacing, seconds=every)
+        if not await _or_default(claim, default=True):
             return False
-        await _or_default(self._store.drop(self._key, value), otherwise=None)
+        await _or_default(self._store.drop(self._key, value), default=None)
         return True
 
     async def replaced(self, token: str, *, every: float) -> None:
-        """Another token took the place of the refused one: `accept` of it ends the interval."""
-        await _or_default(self._store.release(self._refused_key, owner=self._replacing), otherwise=None)
-        await _or_default(self._store.claim(self._refused_key, owner=_mark(token), seconds=every), otherwise=True)
+        """Note that `token` replaced the refused one: `accept` of it ends the interval."""
+        await _or_default(self._store.release(self._refused_key, owner=self._replacing), default=None)
+        await _or_default(self._store.claim(self._refused_key, owner=_hash(token), seconds=every), default=True)
 
     async def accept(self, token: str) -> None:
-        """The upstream accepts the token: when it refuses it, it may be replaced at once, by whoever shares it."""
-        await _or_default(self._store.release(self._refused_key, owner=_mark(token)), otherwise=None)
+        """Note that the upstream accepts the token: if it refuses it later, any source may replace it at once."""
+        await _or_default(self._store.release(self._refused_key, owner=_hash(token)), default=None)
 
     async def hold_back(self, token: str, *, until: float) -> None:
-        """The token was refused as the one before it was: none is replaced `until` (monotonic), even if this one is
-        accepted elsewhere. If another token is shared by now, the refusal means nothing.
+        """Note that the token was refused as the one before it: no source replaces one `until` (monotonic), even if
+        this one is accepted elsewhere. If another token is shared by now, the refusal means nothing.
         """
         shared = await self.shared_token()
         if shared is not None and shared.value != token:
             return
         await self.accept(token)
         if (seconds := until - self._clock.monotonic()) > 0:
-            lease = self._store.claim(self._refused_key, owner=uuid4().hex, seconds=seconds)
-            await _or_default(lease, otherwise=True)
+            claim = self._store.claim(self._refused_key, owner=uuid4().hex, seconds=seconds)
+            await _or_default(claim, default=True)
 
     @property
     def _refused_key(self) -> str:
@@ -142,9 +147,9 @@ class FetchLease:
         return (min(longest, first * 1.5**count) * (0.5 + self._random() / 2) for count in itertools.count())
 
     async def _claim(self) -> bool:
-        return await _or_default(self._store.claim(self._key, owner=self._owner, seconds=LEASE_SECONDS), otherwise=True)
+        return await _or_default(self._store.claim(self._key, owner=self._owner, seconds=LEASE_SECONDS), default=True)
 
-    async def _keep_lease(self, done: asyncio.Event) -> None:
+    async def _extend_lease(self, done: asyncio.Event) -> None:
         while not done.is_set():
             try:
                 await asyncio.wait_for(done.wait(), LEASE_SECONDS / 3)
@@ -152,14 +157,14 @@ class FetchLease:
                 await self._claim()
 
 
-def _mark(token: str) -> str:
-    """Stands for a token where it must not be read."""
+def _hash(token: str) -> str:
+    """Identify a token where it must not be read."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
-async def _or_default(asked: Awaitable[Found], *, otherwise: Found) -> Found:
-    """The store's answer, or what it would say if nobody else were there."""
+async def _or_default(answer: Awaitable[Found], *, default: Found) -> Found:
+    """Return the store's answer, or the one of an unshared store if it is down."""
     try:
-        return await asked
+        return await answer
     except StoreDown:
-        return otherwise
+        return default

@@ -150,13 +150,13 @@ def token_key(
     params: Mapping[str, str] | None = None,
     audience: str | None = None,
     resource: Sequence[str] = (),
-    who: str = "",
+    user: str = "",
 ) -> str:
     """The key under which a token is stored: a hash of all that makes two tokens different, never of the route.
 
-    `who` is the user for whom the token speaks, or what stands for one.
+    `user` is the user whom the token represents, or the credential itself.
     """
-    parts = json.dumps([url, client_id, grant, scope, sorted((params or {}).items()), audience, [*resource], who])
+    parts = json.dumps([url, client_id, grant, scope, sorted((params or {}).items()), audience, [*resource], user])
     return hashlib.sha256(parts.encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
 """How long a token lives, and what to do now. Pure: `lifetime` and `decide` are the whole policy.
 
-A token has three states. Fresh: use it. Stale: use it and renew behind. Dead: never send it.
+A token has three states. Fresh: use it. Stale: use it and renew in the background. Dead: never send it.
 """
 
 from dataclasses import dataclass, field
@@ -9,11 +9,13 @@ from typing import Literal
 from gateway.oauth.failures import Failure
 from gateway.oauth.grants import LONGEST_LIFE, TokenResponse
 
-DEFAULT_LIFE = 300.0  # neither expires_in nor a JWT: short, since guessing too long sends dead tokens
-SHORTEST_LIFE = 2.0  # a token that lives for less is dead when it arrives; a back-off follows, so that it cannot spin
-SHORTEST_FRESH = 0.5  # no token is renewed sooner
-MARGIN = 10.0  # dead so long before the end, or a tenth of a short life: a token must not die on the way
-LEAST_MARGIN = 1.0  # of a life under ten seconds: a call is on its way for a moment
+DEFAULT_LIFE = 300.0  # without expires_in and a JWT: short, since too long a guess sends dead tokens
+SHORTEST_LIFE = (
+    2.0  # a token that lives for less is dead when it arrives; a back-off follows, so that fetches do not spin
+)
+SHORTEST_FRESH = 0.5  # no token is renewed earlier
+MARGIN = 10.0  # dead so long before the end, or a tenth of a short life: it must not expire on the way
+LEAST_MARGIN = 1.0  # for a life under ten seconds: a call takes a moment to arrive
 
 TokenState = Literal["none", "fresh", "stale", "dead"]
 DecisionKind = Literal["use", "renew", "fetch", "refuse"]
@@ -21,23 +23,23 @@ DecisionKind = Literal["use", "renew", "fetch", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class RenewalMargin:
-    """When a token becomes stale: while `share` of its life is left, `at_least` so many seconds before its end.
+    """When a token becomes stale: when `share` of its life is left, and `at_least` so many seconds before its end.
 
-    No more than half of a life, so that a short one is used too, and no less than what a renewal may take before the
-    token counts as dead; jitter makes it up to half as long again.
+    The margin is at most half of a life, so that a short one is used too, and at least the time that a renewal may take
+    before the token counts as dead. Jitter makes it up to half as long again.
     """
 
-    share: float = 0.2
-    at_least: float = 60.0
+    share: float
+    at_least: float
 
     def seconds(self, life: float, spread: float) -> float:
-        """Before the end of `life`; `spread` in [0, 1) is the jitter."""
+        """Return the seconds before the end of `life`; `spread` in [0, 1) is the jitter."""
         return min(max(self.share * life, self.at_least, 2 * _margin(life)), life / 2) * (1 + spread / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer value and its times: `*_at` on the monotonic clock, `*_wall` in epoch seconds."""
+    """A bearer value and its times: `*_at` by the monotonic clock, `*_wall` in epoch seconds."""
 
     value: str = field(repr=False)
     obtained_at: float
@@ -48,28 +50,29 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenDecision:
-    """What to do: `use`, `renew` (use and renew behind), `fetch` (and wait), or `refuse` until `until` (monotonic)."""
+    """What to do: `use`, `renew` (use, and renew in the background), `fetch` (and wait), or `refuse` until `until`
+    (monotonic).
+    """
 
     kind: DecisionKind
     until: float = 0.0
 
 
-def lifetime(
-    reply: TokenResponse, now: float, *, wall: float, spread: float, lead: RenewalMargin | None = None
-) -> Token:
-    """The token of a reply asked for at `now` (monotonic) and `wall` (epoch); `spread` in [0, 1) is the jitter.
+def lifetime(response: TokenResponse, now: float, *, wall: float, spread: float, margin: RenewalMargin) -> Token:
+    """Return the token of a response to a request of `now` (monotonic) and `wall` (epoch); `spread` in [0, 1) is the
+    jitter.
 
-    Counted from the asking, not the answer, so that a slow answer cannot lengthen a life. One that lives for less than
-    SHORTEST_LIFE is dead from the beginning.
+    The life starts with the request, not the response, so that a slow response cannot extend it. A token with less
+    than SHORTEST_LIFE is dead from the start.
     """
-    life = min(_life(reply, wall), LONGEST_LIFE)
+    life = min(_life(response, wall), LONGEST_LIFE)
     usable = life - _margin(life) if life >= SHORTEST_LIFE else 0.0
-    stale = min(max(life - (lead or RenewalMargin()).seconds(life, spread), SHORTEST_FRESH), usable - 0.1)
-    return Token(reply.value, obtained_at=now, stale_at=now + stale, dead_at=now + usable, dead_wall=wall + usable)
+    stale = min(max(life - margin.seconds(life, spread), SHORTEST_FRESH), usable - 0.1)
+    return Token(response.value, obtained_at=now, stale_at=now + stale, dead_at=now + usable, dead_wall=wall + usable)
 
 
 def state(token: Token | None, *, now: float, wall: float) -> TokenState:
-    """The token's state; either clock can call it dead: a suspend stops one, a jump moves the other."""
+    """Return the token's state. Either clock can make it dead: a suspend stops one, a jump moves the other."""
     if token is None:
         return "none"
     if now >= token.dead_at or wall >= token.dead_wall:
@@ -77,8 +80,8 @@ def state(token: Token | None, *, now: float, wall: float) -> TokenState:
     return "fresh" if now < token.stale_at else "stale"
 
 
-# By the token's state and whether the last failure still holds off new tries.
-_VERDICTS: dict[tuple[TokenState, bool], DecisionKind] = {
+# By the token's state, and by whether the last failure still holds off new tries.
+_DECISIONS: dict[tuple[TokenState, bool], DecisionKind] = {
     ("fresh", False): "use",
     ("fresh", True): "use",
     ("stale", False): "renew",
@@ -91,9 +94,9 @@ _VERDICTS: dict[tuple[TokenState, bool], DecisionKind] = {
 
 
 def decide(token: Token | None, failure: Failure | None, *, now: float, wall: float) -> TokenDecision:
-    """The verdict for a request that needs a token now."""
+    """Return the decision for a request that needs a token now."""
     held = failure is not None and now < failure.until
-    kind = _VERDICTS[state(token, now=now, wall=wall), held]
+    kind = _DECISIONS[state(token, now=now, wall=wall), held]
     return TokenDecision(kind, until=failure.until if failure is not None and kind == "refuse" else 0.0)
 
 
@@ -101,14 +104,14 @@ def _margin(life: float) -> float:
     return min(MARGIN, max(LEAST_MARGIN, life / 10))
 
 
-def _life(reply: TokenResponse, wall: float) -> float:
-    """The earlier end of what `expires_in` and the JWT say; the JWT's by the identity domain's own clock.
+def _life(response: TokenResponse, wall: float) -> float:
+    """Return the shorter life of `expires_in` and the JWT's `exp`, which counts by the identity domain's clock.
 
-    A clock that is wrong here must neither keep a dead token nor throw a live one away, so `wall` counts only where
-    the reply tells no time and nothing else tells the life. A token may have been issued before this answer, never
-    after it: the later of the two instants is the present.
+    A wrong local clock must neither keep a dead token nor drop a valid one, so `wall` counts only if the response has
+    no time and no `expires_in`. A token may have been issued before the response, never after it: the later of `Date`
+    and `iat` is the present.
     """
-    here = None if reply.expires_in is not None else wall
-    present = max((said for said in (reply.date, reply.claims_iat) if said is not None), default=here)
-    left = None if reply.claims_exp is None or present is None else reply.claims_exp - present
-    return min((life for life in (reply.expires_in, left) if life is not None), default=DEFAULT_LIFE)
+    local = None if response.expires_in is not None else wall
+    present = max((time for time in (response.date, response.claims_iat) if time is not None), default=local)
+    left = None if response.claims_exp is None or present is None else response.claims_exp - present
+    return min((life for life in (response.expires_in, left) if life is not None), default=DEFAULT_LIFE)

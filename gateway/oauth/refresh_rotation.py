@@ -1,11 +1,12 @@
-"""The refresh token of one credential: read from the store for each use, replaced there by the one that comes of it.
+"""The refresh token of one credential: read from the store for each use, and replaced there by its successor.
 
-Many servers rotate: each use gives a new token and ends the old one, and one that is used twice ends the whole sign-in
-(RFC 9700 §4.14.2). So only the holder of the lease uses it (turns), and one that replaces it is durable before anything
-else happens. One that the configuration names is read only.
+Many servers rotate: each use returns a new token and ends the old one, and a second use of the old one ends the whole
+sign-in (RFC 9700 section 4.14.2). So only the holder of the lease uses it (`fetch_lease`), and its successor is durable
+before anything else happens. A refresh token that the configuration names is only read.
 
-A server that has rotated while its answer is lost, or nobody lives to keep it, leaves the old token in the store. It is
-used again: servers take it for a while just for this. One that does not refuses it, and a person must sign in.
+If the server has rotated but the response was lost, or the process died before it stored the successor, the store holds
+the old token. It is used again: servers accept it for a while for this case. A server that does not refuses it, and a
+person must sign in.
 """
 
 import asyncio
@@ -23,22 +24,22 @@ from gateway.system.files import in_thread
 
 T = TypeVar("T")
 
-PAUSE = 1.0  # seconds between two tries to keep what a store that is down could not
+SAVE_INTERVAL = 1.0  # seconds between two tries to save a token while the store is down
 
 
 @dataclass(frozen=True, slots=True)
 class _Replacement:
-    """What is to stand in the store where `before` stands."""
+    """The `text` that is to replace `before` in the store."""
 
     before: str | None = field(repr=False)
     text: str = field(repr=False)
 
 
 class RefreshTokenRotation:
-    """The refresh token that `store` keeps under `key`, the key of the lease too.
+    """The refresh token that `store` holds under `key`, which is the key of the lease too.
 
-    `configured` reads the one that the configuration names: it is used until the first answer replaces it, and again
-    when it changes. Without it a person has to sign in. `pause` is how time is waited for.
+    `configured` reads the refresh token that the configuration names: it is used until the first response replaces it,
+    and again when it changes. Without it a person must sign in. `sleep` is for tests.
     """
 
     def __init__(
@@ -47,42 +48,42 @@ class RefreshTokenRotation:
         *,
         key: str,
         configured: Callable[[], str] | None = None,
-        watch: TokenEvents | None = None,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        events: TokenEvents | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._key = key
         self._configured = configured
-        self._watch = watch or NullTokenEvents()
-        self._pause = pause
+        self._events = events or NullTokenEvents()
+        self._sleep = sleep
         self._mark = ""
-        self._stored_text: str | None = None  # what stands in the store, as last seen
-        self._has_looked = False
+        self._stored_text: str | None = None  # the entry in the store, as last read
+        self._has_read = False
         self._is_unread = False  # the store could not be read when a refresh token was last needed
         self._unsaved: _Replacement | None = None
-        self._settling = asyncio.Lock()
+        self._flushing = asyncio.Lock()
         self._save_task: asyncio.Task[None] | None = None
 
     async def request_values(self) -> dict[str, str]:
-        """What `Requests.made` is given beside what it reads itself; to be asked by the holder of the lease alone.
+        """Return the values for `TokenRequestBuilder.build`; only for the holder of the lease.
 
-        Raises TokenUnavailable where the store cannot tell, and what `configured` raises.
+        Raises TokenUnavailable where the store cannot be read, and what `configured` raises.
         """
-        mark = "" if self._configured is None else _mark(await in_thread(self._configured, owner=self))
+        mark = "" if self._configured is None else _hash(await in_thread(self._configured, owner=self))
         try:
             await self._flush_unsaved()
             self._is_unread = True
             self._stored_text = await self._store.secret(self._key)
         except StoreDown as down:
             raise TokenUnavailable(reason=f"store: no refresh token is used while the store is down: {down}") from down
-        self._mark, self._has_looked, self._is_unread = mark, True, False
+        self._mark, self._has_read, self._is_unread = mark, True, False
         token = decode_stored(self._stored_text, mark=mark)
         return {"refresh_token": token} if token else {}
 
     async def save(self, token: str | None) -> None:
-        """Keeps the one that came with an answer, durably; without one the old one stays (RFC 6749 §6).
+        """Store the refresh token of a response durably; without one the old token stays (RFC 6749 section 6).
 
-        A store that is down does not spoil the answer: the token is kept as soon as it is back.
+        A store that is down does not fail the response: the token is stored as soon as the store is back.
         """
         text = encode_stored(token, mark=self._mark) if token else self._stored_text
         if text is None or text == self._stored_text:
@@ -91,33 +92,33 @@ class RefreshTokenRotation:
         try:
             await self._flush_unsaved()
         except StoreDown as down:
-            self._watch.unkept(str(down))
+            self._events.refresh_token_not_stored(str(down))
             self._save_task = asyncio.create_task(self._retry_save(), name="refresh token")
 
     async def explain_refusal(self, error: TokenRefused) -> TokenRefused | TokenUnavailable:
-        """What a refusal means: another token has taken the place of the refused one, a person must sign in, or what
-        it says itself.
+        """Return what a refusal means: another refresh token has replaced the refused one, a person must sign in, or
+        the refusal itself.
         """
         if code_of(error) != "invalid_grant":
             return error
         if await self.has_changed():
-            return TokenUnavailable(reason="superseded: another refresh token has taken the refused one's place")
+            return TokenUnavailable(reason="superseded: another refresh token has replaced the refused one")
         if self._configured is not None:
             return error
         return TokenRefused(reason=f"sign-in: the refresh token is refused ({error.reason})")
 
     async def has_changed(self) -> bool:
-        """Whether the store holds another refresh token than when it was last read, or can be read again."""
-        before, has_looked = self._stored_text, self._has_looked
+        """Return whether the store holds another refresh token than at the last read, or can be read again."""
+        before, has_read = self._stored_text, self._has_read
         try:
-            self._stored_text, self._has_looked = await self._store.secret(self._key), True
+            self._stored_text, self._has_read = await self._store.secret(self._key), True
         except StoreDown:
             return False
         is_readable_again, self._is_unread = self._is_unread, False
-        return is_readable_again or (has_looked and before != self._stored_text)
+        return is_readable_again or (has_read and before != self._stored_text)
 
     async def close(self) -> None:
-        """A last try to keep what could not be kept."""
+        """Try once more to store a token that the store did not accept."""
         if self._save_task is not None:
             self._save_task.cancel()
             await asyncio.wait({self._save_task})
@@ -126,17 +127,17 @@ class RefreshTokenRotation:
 
     async def _retry_save(self) -> None:
         while self._unsaved is not None:
-            await self._pause(PAUSE)
+            await self._sleep(SAVE_INTERVAL)
             with contextlib.suppress(StoreDown):
                 await self._flush_unsaved()
 
     async def _flush_unsaved(self) -> None:
-        """Keeps what is not kept yet, unless someone has signed in or out meanwhile. Raises StoreDown."""
-        async with self._settling:
+        """Store the unsaved token, unless a person has signed in or out meanwhile. Raises StoreDown."""
+        async with self._flushing:
             new = self._unsaved
             if new is None:
                 return
-            with contextlib.suppress(StoreDown):  # a store that cannot be read may yet be written
+            with contextlib.suppress(StoreDown):  # a store that cannot be read may still accept writes
                 if await self._store.secret(self._key) != new.before:
                     self._unsaved = None
                     return
@@ -145,18 +146,18 @@ class RefreshTokenRotation:
 
 
 def encode_stored(token: str, *, mark: str = "") -> str:
-    """A refresh token as it stands in the store; `mark` stands for the configured one that it comes of."""
+    """Return the store entry of a refresh token; `mark` identifies the configured token from which it stems."""
     return f"{mark} {token}" if mark else token
 
 
 def decode_stored(text: str | None, *, mark: str = "") -> str:
-    """The refresh token that `stored` has written with that `mark`; empty where there is none."""
-    of, _, token = (text or "").rpartition(" ")
-    return token if of == mark else ""
+    """Return the refresh token that `encode_stored` wrote with that `mark`; empty if there is none."""
+    stored_mark, _, token = (text or "").rpartition(" ")
+    return token if stored_mark == mark else ""
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives. Whoever is cancelled meanwhile waits for its end: half a rotation is a sign-in lost."""
+    """Return the result of `work`. A cancelled caller waits for its end: half a rotation loses the sign-in."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -165,9 +166,9 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # nobody is left to hear it
+            task.exception()  # retrieve it: no caller is left
         raise
 
 
-def _mark(configured: str) -> str:
+def _hash(configured: str) -> str:
     return hashlib.sha256(configured.encode("utf-8", "surrogatepass")).hexdigest()

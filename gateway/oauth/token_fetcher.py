@@ -1,11 +1,13 @@
-"""One token request: the secret is read anew, the budget's turn waited for, the answer turned into a token."""
+"""One token request: read the secret, wait for the rate limiter, send, turn the response into a token."""
 
+import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.clock import Clock
-from gateway.oauth.fetch_events import TokenEvents
+from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
+from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenRequest, TokenResponse
 from gateway.oauth.lifetime import SHORTEST_LIFE, RenewalMargin, Token, lifetime, state
 from gateway.oauth.rate_limiter import RateLimiter
@@ -15,10 +17,16 @@ from gateway.system.files import in_thread
 
 
 class TokenFetcher:
-    """How a source asks its token endpoint; the parameters are those of `TokenSource`.
+    """Fetches the tokens of one credential.
 
-    `results` counts what came of it: ok, refused, unavailable. `skew` is how many seconds the identity domain's clock
-    is ahead of this machine's, as the `Date` of its last reply tells. `is_my_turn`: whether the lease still is ours.
+    `request` builds the token request for each fetch, in a thread since it reads the secret; its OSError or ValueError
+    counts as TokenUnavailable. `fingerprint`, called in a thread too, changes when the secret does; `expire` drops
+    cached copies of secrets after a failure, since a copy may be the cause. `endpoint` sends the request and bounds its
+    own time; `limiter` delays it, by at most `max_wait` seconds. `rotation` provides refresh tokens, which only the
+    holder of `lease` uses. `random_fraction` in [0, 1) is jitter.
+
+    `results` counts the outcomes: ok, refused, unavailable. `skew` is how many seconds the identity domain's clock is
+    ahead of this machine's, by the `Date` of its last response.
     """
 
     def __init__(
@@ -26,69 +34,72 @@ class TokenFetcher:
         request: Callable[..., TokenRequest],
         endpoint: Callable[[TokenRequest], Awaitable[TokenResponse]],
         *,
+        lease: FetchLease,
         clock: Clock,
-        budget: RateLimiter | None,
-        fingerprint: Callable[[], Hashable],
-        expire: Callable[[], None],
-        luck: Callable[[], float],
-        lead: RenewalMargin | None,
-        within: float,
-        watch: TokenEvents,
-        refreshing: RefreshTokenRotation | None,
-        is_my_turn: Callable[[], Awaitable[bool]],
+        margin: RenewalMargin,
+        max_wait: float,
+        limiter: RateLimiter | None = None,
+        rotation: RefreshTokenRotation | None = None,
+        fingerprint: Callable[[], Hashable] = str,
+        expire: Callable[[], None] = lambda: None,
+        events: TokenEvents | None = None,
+        random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self._request = request
         self._endpoint = endpoint
+        self._lease = lease
         self._clock = clock
+        self._margin = margin
+        self._max_wait = max_wait
+        self._rotation = rotation
         self._fingerprint = fingerprint
-        self.expire = expire
-        self._random = luck
-        self._lead = lead
-        self._within = within
-        self._watch = watch
-        self._rotation = refreshing
-        self._holds_lease = is_my_turn
         self._last_fingerprint: Hashable = None
-        self.budget = budget
+        self._events = events or NullTokenEvents()
+        self._random = random_fraction
+        self.expire = expire
+        self.limiter = limiter
         self.results: Counter[str] = Counter(ok=0, refused=0, unavailable=0)
         self.skew: float | None = None
 
     async def fetch(self) -> Token:
-        """A live token, asked for now; raises TokenRefused or TokenUnavailable."""
+        """Fetch a valid token. Raises TokenRefused or TokenUnavailable."""
+        if self.limiter is not None:
+            await self.limiter.acquire(within=self._max_wait)
+        if self._rotation is None:
+            return await self._exchange(await self._build_request())
+        # Read the refresh token after all waiting, and never interrupt its use.
+        return await run_to_completion(self._rotate(self._rotation))
+
+    async def has_secret_changed(self) -> bool:
+        """Return whether the secret or the refresh token has changed since it was last read or checked."""
+        before, self._last_fingerprint = self._last_fingerprint, await in_thread(self._fingerprint, owner=self)
+        is_new = self._rotation is not None and await self._rotation.has_changed()
+        return is_new or (before is not None and before != self._last_fingerprint)
+
+    async def close(self) -> None:
+        """Try once more to save a refresh token that the store did not accept; after the last fetch."""
         if self._rotation is not None:
-            return await self._fetch_by_refresh_token(self._rotation)
-        request = await self._build_request()
-        await self._wait_budget()
-        return await self._exchange(request)
+            await self._rotation.close()
 
-    async def _fetch_by_refresh_token(self, refreshing: RefreshTokenRotation) -> Token:
-        """The same by a refresh token, which is read after all waiting, and whose use is never broken off."""
-        await self._wait_budget()
-        return await run_to_completion(self._rotate(refreshing))
-
-    async def _rotate(self, refreshing: RefreshTokenRotation) -> Token:
-        if not await self._holds_lease():
-            raise TokenUnavailable(reason="turn: it is another's by now", retry_after=1.0)
+    async def _rotate(self, rotation: RefreshTokenRotation) -> Token:
+        if not await self._lease.is_held():
+            raise TokenUnavailable(reason="turn: another process holds the lease by now", retry_after=1.0)
         request = await self._build_request()
         try:
             return await self._exchange(request)
         except TokenRefused as error:
-            raise await refreshing.explain_refusal(error) from error
-
-    async def _wait_budget(self) -> None:
-        if self.budget is not None:
-            await self.budget.acquire(within=self._within)
+            raise await rotation.explain_refusal(error) from error
 
     async def _exchange(self, request: TokenRequest) -> Token:
         now, wall = self._clock.monotonic(), self._clock.wall()
         try:
-            reply = await self._send(request)
+            response = await self._send(request)
         except (TokenRefused, TokenUnavailable) as error:
             await self._save_refresh_token(error.successor)
             raise
-        await self._save_refresh_token(reply.refresh_token)
-        self.skew = None if reply.date is None else reply.date - self._clock.wall()
-        token = lifetime(reply, now, wall=wall, spread=self._random(), lead=self._lead)
+        await self._save_refresh_token(response.refresh_token)
+        self.skew = None if response.date is None else response.date - self._clock.wall()
+        token = lifetime(response, now, wall=wall, spread=self._random(), margin=self._margin)
         if token.dead_at <= token.obtained_at:
             raise TokenUnavailable(reason=f"short-lived: the token lives for less than {SHORTEST_LIFE:g} s")
         if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) == "dead":
@@ -99,37 +110,26 @@ class TokenFetcher:
         if self._rotation is not None:
             await self._rotation.save(refresh_token)
 
-    async def has_secret_changed(self) -> bool:
-        """Whether the secret has changed since it was last read or looked at."""
-        before, self._last_fingerprint = self._last_fingerprint, await in_thread(self._fingerprint, owner=self)
-        is_new = self._rotation is not None and await self._rotation.has_changed()
-        return is_new or (before is not None and before != self._last_fingerprint)
-
-    async def close(self) -> None:
-        """After the last token."""
-        if self._rotation is not None:
-            await self._rotation.close()
-
     async def _send(self, request: TokenRequest) -> TokenResponse:
-        began = self._clock.monotonic()
+        started_at = self._clock.monotonic()
         result = "unavailable"
         try:
-            reply = await self._endpoint(request)
+            response = await self._endpoint(request)
             result = "ok"
         except TokenRefused:
             result = "refused"
             raise
         finally:
             self.results[result] += 1
-            self._watch.fetched(result, self._clock.monotonic() - began)
-        return reply
+            self._events.fetched(result, self._clock.monotonic() - started_at)
+        return response
 
     async def _build_request(self) -> TokenRequest:
-        """In a thread, since it reads files; the fingerprint first, so that no change between the two is missed."""
         try:
-            given = {} if self._rotation is None else await self._rotation.request_values()
+            values = {} if self._rotation is None else await self._rotation.request_values()
+            # The fingerprint first, so that no change between the two is missed.
             self._last_fingerprint, request = await in_thread(
-                lambda: (self._fingerprint(), self._request(**given)), owner=self
+                lambda: (self._fingerprint(), self._request(**values)), owner=self
             )
         except UnicodeError as cause:
             raise TokenUnavailable(reason="secret: it cannot be encoded as UTF-8") from cause

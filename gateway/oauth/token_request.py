@@ -1,7 +1,7 @@
-"""The token requests of one credential: made of what its references say now, and sent.
+"""The token requests of one credential: built from the present secrets, and sent.
 
-Of several client secrets the first is used; when the token endpoint refuses it, the next is tried at once. The one
-that worked goes first from then on, until one of them changes: so a secret is rotated without a gap.
+Of several client secrets the first is used; when the token endpoint refuses it, the next is tried at once. The one that
+worked goes first from then on, until one of them changes: so a secret is rotated without a gap.
 """
 
 import hashlib
@@ -18,113 +18,112 @@ from gateway.oauth.grants import GRANTS, TokenRequest, TokenResponse
 ValueReader = Callable[[], str]
 T = TypeVar("T")
 
-# What is asked without a person: after the sign-in only the refresh token is used.
+# The grant of requests without a person: after a sign-in only the refresh token is used.
 _UNATTENDED = {"authorization_code": "refresh_token"}
 
 
 class TokenRequestBuilder:
-    """Makes and sends the token requests of one credential.
+    """Builds and sends the token requests of one credential.
 
-    `plan` is `grants.build` with all that is no secret; `readers` give, by name, what the rows of `grant` and
-    `client_auth` need; `client_secrets` are read in order. A reader raises OSError or ValueError. `turn` is waited for
-    before another secret is tried: that is one more request of the endpoint's budget.
+    `template` is `grants.build` with every value that is no secret; `readers` read, by name, the values that the rows
+    of `grant` and `client_auth` need; `client_secrets` are read in order. A reader raises OSError or ValueError. Before
+    another secret is tried, `acquire` waits for the rate limiter: that is one more request.
     """
 
     def __init__(
         self,
-        plan: Callable[..., TokenRequest],
+        template: Callable[..., TokenRequest],
         *,
         grant: str,
         client_auth: str,
         endpoint: Callable[[TokenRequest], Awaitable[TokenResponse]],
         readers: Mapping[str, ValueReader],
         client_secrets: Sequence[ValueReader] = (),
-        turn: Callable[[], Awaitable[None]] | None = None,
+        acquire: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._plan = plan
+        self._template = template
         self._grant = _UNATTENDED.get(grant, grant)
         self._client_auth = client_auth
         self._endpoint = endpoint
         self._readers = readers
         self._client_secrets = client_secrets
-        self._turn = turn
+        self._acquire = acquire
         self._last_good_secret = ""
 
-    def build(self, grant: str = "", **given: str) -> TokenRequest:
-        """The request of now; to be called in a thread, since it reads files and signs.
+    def build(self, grant: str = "", **values: str) -> TokenRequest:
+        """Return the token request with the present secrets; in a thread, since it reads files and signs.
 
-        `grant` and `given` go before what the credential says: a code with its verifier, a rotated refresh token.
-        Raises OSError or ValueError for what cannot be read, TokenRefused (`sign-in`) where nobody has signed in yet.
+        `grant` and `values` override the credential's own: a code with its verifier, a rotated refresh token. Raises
+        OSError or ValueError for a value that cannot be read, TokenRefused (`sign-in`) before the first sign-in.
         """
         grant = grant or self._grant
-        values = {name: given[name] if name in given else self._read(name) for name in GRANTS[grant].needs}
-        return self.authenticate(partial(self._plan, grant=grant, **values))
+        values = {name: values[name] if name in values else self._read(name) for name in GRANTS[grant].needs}
+        return self.authenticate(partial(self._template, grant=grant, **values))
 
-    def authenticate(self, plan: Callable[..., TokenRequest]) -> TokenRequest:
-        """The request that `plan` makes of `client_auth` and the client's proof of now; raises as `made` does."""
+    def authenticate(self, template: Callable[..., TokenRequest]) -> TokenRequest:
+        """Return the request that `template` makes with `client_auth` and its present proof. Raises as `build`."""
         first, *others = (
-            replace(plan(client_auth=self._client_auth, **proof), secret_id=secret_id)
+            replace(template(client_auth=self._client_auth, **proof), secret_id=secret_id)
             for secret_id, proof in self._proofs()
         )
         return replace(first, fallback=_chain_fallbacks(others))
 
     async def send(self, request: TokenRequest) -> TokenResponse:
-        """The endpoint's answer; raises what it raises, of several secrets for the last one tried."""
+        """Return the endpoint's response. Raises what the endpoint raises, for the last secret tried."""
         return await self.send_with(self._endpoint, request)
 
     async def send_with(self, send: Callable[[TokenRequest], Awaitable[T]], request: TokenRequest) -> T:
-        """The same of another endpoint that knows the client."""
+        """Send to another endpoint at which the client authenticates in the same way. Raises what `send` raises."""
         while True:
             try:
-                reply = await send(request)
+                response = await send(request)
             except TokenRefused as error:
                 if request.fallback is None or code_of(error) not in NEXT_SECRET:
                     raise
                 request = request.fallback
-                if self._turn is not None:
-                    await self._turn()
+                if self._acquire is not None:
+                    await self._acquire()
             else:
                 self._last_good_secret = request.secret_id
-                return reply
+                return response
 
     def _read(self, name: str) -> str:
         if name not in self._readers:
-            raise TokenRefused(reason="sign-in: nobody has signed in yet")
+            raise TokenRefused(reason="sign-in: no person has signed in yet")
         return self._readers[name]()
 
     def _proofs(self) -> list[tuple[str, dict[str, str]]]:
-        """What client authentication needs, with a mark for each secret; the one that worked goes first."""
+        """Return what client authentication needs, with an id for each secret; the one that worked goes first."""
         name = CLIENT_AUTH[self._client_auth].needs
         if name != "client_secret":
             return [("", {name: self._read(name)} if name else {})]
         secrets = _read_all(self._client_secrets)
-        marked = zip(_secret_ids(secrets), ({name: secret} for secret in secrets), strict=True)
-        return sorted(marked, key=lambda proof: proof[0] != self._last_good_secret)
+        proofs = zip(_secret_ids(secrets), ({name: secret} for secret in secrets), strict=True)
+        return sorted(proofs, key=lambda proof: proof[0] != self._last_good_secret)
 
 
 def _chain_fallbacks(requests: Sequence[TokenRequest]) -> TokenRequest | None:
-    """Each with the next one behind it."""
+    """Return the first request, with the others chained as its fallbacks."""
     if not requests:
         return None
     return replace(requests[0], fallback=_chain_fallbacks(requests[1:]))
 
 
 def _read_all(readers: Sequence[ValueReader]) -> list[str]:
-    """The secrets that can be read, one at least; when none can, the first one's error is raised."""
-    found: list[str] = []
+    """Return the secrets that can be read, at least one. Raises the first error if there is none."""
+    values: list[str] = []
     errors: list[OSError | ValueError] = []
     for read in readers:
         try:
-            found.append(read())
+            values.append(read())
         except (OSError, ValueError) as error:
             errors.append(error)
-    if not found:
+    if not values:
         raise errors[0]
-    return found
+    return values
 
 
 def _secret_ids(secrets: Sequence[str]) -> Iterator[str]:
-    """One mark for each secret, another when any of them changes: a hash, so that none is kept."""
-    whole = hashlib.sha256("\0".join(secrets).encode("utf-8", "surrogatepass"))
-    for place in range(len(secrets)):
-        yield f"{whole.hexdigest()}-{place}"
+    """Yield an id for each secret, which changes when any of them does. It is a hash, so that no secret is kept."""
+    digest = hashlib.sha256("\0".join(secrets).encode("utf-8", "surrogatepass")).hexdigest()
+    return (f"{digest}-{index}" for index in range(len(secrets)))

@@ -29,7 +29,8 @@ from gateway.http.request_head import RequestLimits
 from gateway.http.server import CallerServer
 from gateway.network.event_loop import name_troubles, watch_names
 from gateway.oauth.store import Store
-from gateway.oauth.token_source import Readiness, TokenSource
+from gateway.oauth.token_source import TokenSource
+from gateway.oauth.token_status import Readiness
 from gateway.observe.log import Log, log_event
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
@@ -62,7 +63,7 @@ class Gateway(AdminBackend):
         self._metrics.watch_lost(lambda: records.lost)
         capacity = capacity_of(config)
         self._components = Components(self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams))
-        self._runtime = self._next_runtime = self._components.assemble(config, self._components.load(config))
+        self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
         self._records = records
         self._history = CallHistory(config)
         self._metrics.watch_history(lambda: self._history.lost)
@@ -111,7 +112,7 @@ class Gateway(AdminBackend):
     async def prepare(self, config: Config) -> None:
         """Compile another configuration for `adopt`. Raise OSError if a named file or secret cannot be read."""
         loaded = await in_thread(partial(self._load, config), owner=self)
-        self._next_config, self._next_runtime = config, await self._components.assemble_in_turns(config, loaded)
+        self._next_config, self._next_runtime = config, await self._components.build_runtime_in_slices(config, loaded)
         prepared = [*loaded.routes]
         del loaded
         await free_in_turns(prepared)
@@ -119,7 +120,7 @@ class Gateway(AdminBackend):
     def _load(self, config: Config) -> LoadedFiles:
         """Read every file that `prepare` and `adopt` need; blocks, therefore in a thread."""
         import_history(config)
-        return self._components.load(config)
+        return self._components.load_files(config)
 
     def adopt(self) -> None:
         """Use the configuration prepared last. Requests in progress keep the old one; `FIXED` keys stay."""

@@ -1,4 +1,4 @@
-"""One sign-in as it is asked for: where, with which `state`, which PKCE verifier, and where it is to come back to."""
+"""The authorization request of one sign-in (RFC 6749 section 4.1.1), with its `state` and PKCE verifier."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ _PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """A sign-in that was asked for at `origin`; `issuer` is who must answer, where that is configured."""
+    """The request to the authorization endpoint at `origin`; `issuer` is the configured issuer of the response."""
 
     url: str = field(repr=False)
     redirect_uri: str
@@ -23,19 +23,19 @@ class AuthorizationRequest:
     origin: str
     issuer: str | None = None
 
-    def is_issuer(self, said: str) -> bool:
-        """Whether an answer may say so of who it is from: `issuer`, else anyone at the host that was asked."""
+    def is_issuer(self, iss: str) -> bool:
+        """Return whether a response may name this issuer: `issuer`, else any at the authorization endpoint's origin."""
         if self.issuer is not None:
-            return said.rstrip("/") == self.issuer.rstrip("/")
-        return _origin(said) == self.origin
+            return iss.rstrip("/") == self.issuer.rstrip("/")
+        return _origin(iss) == self.origin
 
 
 def build_authorization_request(credential: Credential, *, redirect_uri: str) -> AuthorizationRequest:
-    """A new one; `state` and verifier have 256 bits of luck each (RFC 7636 §7.1)."""
+    """Return a new request; `state` and verifier have 256 random bits each (RFC 7636 section 7.1)."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    where = authorize_url_of(credential)
+    endpoint = authorize_url_of(credential)
     url = authorization_url(
-        where,
+        endpoint,
         client_id=credential.client_id,
         redirect_uri=redirect_uri,
         state=state,
@@ -45,17 +45,17 @@ def build_authorization_request(credential: Credential, *, redirect_uri: str) ->
         resource=tuple(credential.resource or ()),
         params=credential.params,
     )
-    return AuthorizationRequest(url, redirect_uri, state, verifier, _origin(where), credential.issuer)
+    return AuthorizationRequest(url, redirect_uri, state, verifier, _origin(endpoint), credential.issuer)
 
 
 def can_listen(redirect_uri: str) -> bool:
-    """Whether a browser on this machine that is sent there reaches a plain listener of ours."""
+    """Return whether a browser on this machine reaches a plain-HTTP listener of the gateway at this URI."""
     parts = urlsplit(redirect_uri)
     return parts.scheme == "http" and is_local(parts.hostname or "")
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port; empty for what is no such address."""
+    """Return scheme, host and port; empty for any other text."""
     try:
         parts = urlsplit(url)
         port = parts.port or _PORTS.get(parts.scheme)

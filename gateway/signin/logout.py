@@ -1,7 +1,6 @@
-"""The verb `logout`: the refresh token of a sign-in is revoked (RFC 7009), and forgotten in any case."""
+"""The verb `logout`: revoke the refresh token of a sign-in (RFC 7009), and delete it in any case."""
 
 import os
-import random
 from functools import partial
 
 from gateway import __version__
@@ -16,51 +15,54 @@ from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import decode_stored
 from gateway.oauth.store import Store, StoreDown
 from gateway.observe.metrics import Metrics
-from gateway.signin.login import nobody
+from gateway.signin.login import ignore_others
 from gateway.system.files import in_thread
-from gateway.wiring.components import Components, key_of
+from gateway.wiring.components import Components
+from gateway.wiring.credentials import CredentialBuilder, credential_key
 
-_REVOKE = "Revoke it in the identity domain by hand, or wait for its end (by default seven days)."
-_STORE = "Bring back the store that `state` names, and run the command again."
+_REVOKE_REMEDY = "Revoke it in the identity domain, or wait until it expires (by default seven days)."
+_STORE_REMEDY = "Restore the store that `state` names, and run the command again."
 
 
 async def logout(config: Config, name: str) -> Finding:
-    """Signs the credential of that name out. A running gateway uses the access token that it has to its end."""
+    """Sign the credential of that name out. A running gateway uses its present access token until it expires."""
     credential, subject = config.credentials[name], f"credential {name}"
-    parts = Components(Metrics(__version__), environ=os.environ)
+    components = Components(Metrics(__version__), environ=os.environ)
     try:
-        store, key = parts.configure(config), key_of(name, credential)
-        turns = FetchLease(store, key, clock=SystemClock(), luck=random.random)
-        trouble = await turns.run_exclusive(nobody, partial(_signed_out, parts, store, key, credential))
-    except (StoreDown, OSError) as down:
-        return Finding(ok=False, subject=subject, seen=f"nobody was signed out: {down}", remedy=_STORE)
+        store, key = components.configure(config), credential_key(name, credential)
+        sign_out = partial(_sign_out, components.credentials, store, key, credential)
+        problem = await FetchLease(store, key, clock=SystemClock()).run_exclusive(ignore_others, sign_out)
+    except (StoreDown, OSError) as error:
+        return Finding(ok=False, subject=subject, seen=f"cannot sign out: {error}", remedy=_STORE_REMEDY)
     finally:
-        await parts.close()
-    if trouble is None:
-        return Finding(ok=True, subject=subject, seen="nobody was signed in")
-    if trouble:
-        seen = f"signed out here, but the refresh token may still be valid: it was not revoked ({trouble})"
-        return Finding(ok=False, subject=subject, seen=seen, remedy=_REVOKE)
-    return Finding(ok=True, subject=subject, seen="signed out; the refresh token is revoked and forgotten")
+        await components.close()
+    if problem is None:
+        return Finding(ok=True, subject=subject, seen="no person was signed in")
+    if problem:
+        seen = f"signed out here, but the refresh token may still be valid: it was not revoked ({problem})"
+        return Finding(ok=False, subject=subject, seen=seen, remedy=_REVOKE_REMEDY)
+    return Finding(ok=True, subject=subject, seen="signed out; the refresh token is revoked and deleted")
 
 
-async def _signed_out(parts: Components, store: Store, key: str, credential: Credential) -> str | None:
-    """Why the token could not be revoked, empty when it was; None where there was none. Revoked first: whoever is
-    killed in between has a token that is refused, not one that is good and lost.
+async def _sign_out(credentials: CredentialBuilder, store: Store, key: str, credential: Credential) -> str | None:
+    """Return why the token could not be revoked, empty if it was, None if there was none.
+
+    Revoke before deleting: if the process is killed in between, the store holds a token that is refused, and no valid
+    token is lost.
     """
     token = decode_stored(await store.secret(key))
-    trouble = await _revoked(parts, credential, token) if token else None
+    problem = await _revoke(credentials, credential, token) if token else None
     await store.drop_secret(key)
-    if (access := await store.get(key)) is not None:
-        await store.drop(key, access.value)
-    return trouble
+    if (access_token := await store.get(key)) is not None:
+        await store.drop(key, access_token.value)
+    return problem
 
 
-async def _revoked(parts: Components, credential: Credential, token: str) -> str:
-    requests, endpoint = parts.requests(credential), parts.endpoint(credential)
-    plan = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
+async def _revoke(credentials: CredentialBuilder, credential: Credential, token: str) -> str:
+    requests, endpoint = credentials.token_requests(credential), credentials.token_endpoint(credential)
+    template = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
     try:
-        request = await in_thread(partial(requests.authenticate, plan), owner="logout")
+        request = await in_thread(partial(requests.authenticate, template), owner="logout")
         await requests.send_with(endpoint.revoke, request)
     except (TokenRefused, TokenUnavailable) as error:
         return error.reason

@@ -1,38 +1,38 @@
-"""An answer that a person pastes, where no browser can reach the listener."""
+"""Read a response that a person pastes, where no browser can reach the listener."""
 
 import asyncio
 import contextlib
 import os
 import threading
 
-from gateway.signin.authorization_response import LONGEST
+from gateway.signin.authorization_response import MAX_LENGTH
 
 
 async def read_pasted_response(descriptor: int = 0) -> str:
-    """The next line of standard input with its line end; empty at the end of the input.
+    """Return the next line of standard input with its line end; empty at the end of the input.
 
-    A thread reads it, one that nobody waits for: a person who presses Ctrl-C is not asked for the line all the same.
+    A daemon thread reads it, so that Ctrl-C ends the process without waiting for the line.
     """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
-    def take(text: str) -> None:
+    def set_line(text: str) -> None:
         if not line.done():
             line.set_result(text)
 
     def read() -> None:
-        text = _line(descriptor)
+        text = _read_line(descriptor)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(take, text)
+            loop.call_soon_threadsafe(set_line, text)
 
     threading.Thread(target=read, name="paste", daemon=True).start()
     return await line
 
 
-def _line(descriptor: int) -> str:
-    """Read by hand: a buffer of Python's that a thread holds at the end of the process is an error."""
+def _read_line(descriptor: int) -> str:
+    """Read the descriptor itself: a Python buffer that a thread holds when the process ends is an error."""
     text = bytearray()
     with contextlib.suppress(OSError):
-        while len(text) <= LONGEST and not text.endswith(b"\n") and (piece := os.read(descriptor, 1)):
+        while len(text) <= MAX_LENGTH and not text.endswith(b"\n") and (piece := os.read(descriptor, 1)):
             text += piece
     return text.decode("utf-8", "replace")

@@ -36,7 +36,7 @@ class TokenEventReporter:
             expires_in_s=round(expires_in_s, 1),
         )
 
-    def unkept(self, why: str) -> None:
+    def refresh_token_not_stored(self, why: str) -> None:
         """A new refresh token cannot be kept for now."""
         log_event(
             log,

@@ -127,7 +127,7 @@ class Gate:
         logging.getLogger().addHandler(self._ear)
         self.metrics = Metrics("test")
         self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
-        self.assembly = self.parts.assemble(self._settings, self.parts.load(self._settings))
+        self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
         self.forward = Forward(self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._luck)
         limits = self._settings.limits
         self.server = CallerServer(

@@ -25,7 +25,7 @@ from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.entry_cipher import EntryCipher
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.token_request import TokenRequestBuilder
-from gateway.oauth.token_source import TokenSource
+from tests.oauth.scene import token_source
 
 KEY = "person"
 ENGINE = Path(gateway.oauth.__file__).parent
@@ -52,15 +52,8 @@ async def rotated(file: Path, url: str, clock: Clock) -> str:
         endpoint=TokenEndpoint(),
         readers={},
     )
-    source = TokenSource(
-        "person",
-        key=KEY,
-        request=requests.build,
-        endpoint=requests.send,
-        store=store,
-        clock=clock,
-        refreshing=RefreshTokenRotation(store, key=KEY),
-    )
+    rotation = RefreshTokenRotation(store, key=KEY)
+    source = token_source("person", KEY, requests.build, requests.send, store=store, clock=clock, rotation=rotation)
     try:
         return await source.get()
     finally:
@@ -69,7 +62,7 @@ async def rotated(file: Path, url: str, clock: Clock) -> str:
 
 
 class Killer:
-    """A trace function for all threads: ends the process at the `point`th new line after `Turns.once` has begun."""
+    """A trace function for all threads: ends the process at the `point`th new line of `FetchLease.run_exclusive`."""
 
     def __init__(self, point: int, told: int) -> None:
         self._point = point

@@ -44,7 +44,7 @@ def test_what_names_no_proxy_is_refused(text: str) -> None:
 
 
 def test_a_proxys_password_is_in_no_repr() -> None:
-    environment = Environment.of({"HTTPS_PROXY": "http://gate:pass-word@proxy.corp"})
+    environment = Environment.from_environ({"HTTPS_PROXY": "http://gate:pass-word@proxy.corp"})
     assert "pass-word" not in repr(environment) + repr(environment.proxy_for(URL))
 
 
@@ -60,13 +60,13 @@ def test_a_proxys_password_is_in_no_repr() -> None:
     ],
 )
 def test_the_first_variable_that_is_set_counts(environ: dict[str, str], variable: str) -> None:
-    environment = Environment.of(environ)
+    environment = Environment.from_environ(environ)
     assert environment.variable == variable
     assert (environment.proxy_for(URL) is not None) == bool(variable)
 
 
 def test_plain_http_and_exempt_hosts_need_no_proxy() -> None:
-    environment = Environment.of({"HTTPS_PROXY": "socks5://p", "no_proxy": "oic.example"})
+    environment = Environment.from_environ({"HTTPS_PROXY": "socks5://p", "no_proxy": "oic.example"})
     assert environment.proxy_for(URL) is None
     assert environment.proxy_for("http://other.example/") is None
     with pytest.raises(UnusableProxy) as caught:

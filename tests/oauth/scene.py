@@ -1,19 +1,27 @@
-"""A source with all that is about it: a clock that is turned by hand, a real endpoint, a watch that remembers."""
+"""A token source with a manual clock, a real token endpoint, and recorded events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from gateway.config.renewal import Renew
+from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
-from gateway.oauth.grants import TokenRequest, build, token_key
+from gateway.oauth.fetch_events import TokenEvents
+from gateway.oauth.fetch_lease import FetchLease
+from gateway.oauth.grants import TokenRequest, TokenResponse, build, token_key
+from gateway.oauth.lifetime import RenewalMargin
 from gateway.oauth.rate_limiter import RateLimiter
+from gateway.oauth.refresh_rotation import RefreshTokenRotation
 from gateway.oauth.store import Store
 from gateway.oauth.stores.memory import MemoryStore
+from gateway.oauth.token_fetcher import TokenFetcher
 from gateway.oauth.token_source import TokenSource
 
 ROUTE = "orders"
 SECRET = "s3cret-horse+battery:staple"
+MARGIN = RenewalMargin(share=Renew().share, at_least=Renew().at_least)
 
 
 class Turned:
@@ -36,7 +44,7 @@ class Turned:
 
 @dataclass
 class Noted:
-    """A watch that notes everything."""
+    """Records all events of a token source."""
 
     fetches: list[str] = field(default_factory=list)
     renewals: list[float] = field(default_factory=list)
@@ -56,7 +64,7 @@ class Noted:
         self.failures.append((code, reason, remedy))
         self.permanent.append(permanent)
 
-    def unkept(self, why: str) -> None:
+    def refresh_token_not_stored(self, why: str) -> None:
         self.unkept_for.append(why)
 
     def coalesced(self) -> None:
@@ -68,12 +76,59 @@ class Noted:
 
 @dataclass
 class Scene:
-    """The source and what stands about it."""
+    """A token source with its clock, store and recorded events."""
 
     source: TokenSource
     clock: Turned
     watch: Noted
     store: Store
+
+
+def token_source(
+    name: str,
+    key: str,
+    request: Callable[..., TokenRequest],
+    endpoint: Callable[[TokenRequest], Awaitable[TokenResponse]],
+    *,
+    store: Store,
+    clock: Clock,
+    token_wait: float = 5.0,
+    lease_wait: float = 60.0,
+    limiter: RateLimiter | None = None,
+    rotation: RefreshTokenRotation | None = None,
+    fingerprint: Callable[[], Hashable] = str,
+    expire: Callable[[], None] = lambda: None,
+    events: TokenEvents | None = None,
+    random_fraction: Callable[[], float] = lambda: 0.0,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> TokenSource:
+    """Return a token source with the default renewal settings."""
+    lease = FetchLease(store, key, clock=clock, max_wait=lease_wait, random_fraction=random_fraction)
+    fetcher = TokenFetcher(
+        request,
+        endpoint,
+        lease=lease,
+        clock=clock,
+        margin=MARGIN,
+        max_wait=token_wait,
+        limiter=limiter,
+        rotation=rotation,
+        fingerprint=fingerprint,
+        expire=expire,
+        events=events,
+        random_fraction=random_fraction,
+    )
+    return TokenSource(
+        name,
+        lease,
+        fetcher,
+        clock=clock,
+        token_wait=token_wait,
+        min_refresh_interval=Renew().refused_every,
+        events=events,
+        random_fraction=random_fraction,
+        sleep=sleep,
+    )
 
 
 @asynccontextmanager
@@ -82,35 +137,35 @@ async def scene(
     *,
     exchange: float = 5.0,
     token_wait: float = 5.0,
-    luck: float = 0.0,
+    random_fraction: float = 0.0,
     clock: Turned | None = None,
     store: Store | None = None,
     request: Callable[[], TokenRequest] | None = None,
-    budget: RateLimiter | None = None,
+    limiter: RateLimiter | None = None,
     fingerprint: Callable[[], Hashable] = str,
     expire: Callable[[], None] = lambda: None,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[Scene]:
-    """Opens a source for the token endpoint at `url` and closes it."""
+    """Open a source for the token endpoint at `url` and close it."""
     clock = clock or Turned()
     store = store or MemoryStore(clock)
-    watch = Noted()
-    source = TokenSource(
+    events = Noted()
+    source = token_source(
         "orders-app",
-        key=token_key(url, client_id="orders", grant="client_credentials"),
-        request=request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
-        endpoint=TokenEndpoint(timeout=exchange, wall=clock.wall),
+        token_key(url, client_id="orders", grant="client_credentials"),
+        request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
+        TokenEndpoint(timeout=exchange, wall=clock.wall),
         store=store,
         clock=clock,
-        luck=lambda: luck,
-        budget=budget,
+        random_fraction=lambda: random_fraction,
+        limiter=limiter,
         fingerprint=fingerprint,
         expire=expire,
         token_wait=token_wait,
-        watch=watch,
+        events=events,
         sleep=sleep,
     )
     try:
-        yield Scene(source, clock, watch, store)
+        yield Scene(source, clock, events, store)
     finally:
         await source.close()

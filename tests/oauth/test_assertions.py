@@ -7,7 +7,7 @@ import jwt
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
-from gateway.oauth.assertions import claims, head, signed
+from gateway.oauth.assertions import claims, jose_header, sign
 from tests.fakes.keys import pair
 
 NOW = 1_800_000_000.9
@@ -32,7 +32,7 @@ def test_the_claims_are_those_of_rfc_7523() -> None:
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_an_assertion_is_verified_by_the_public_key(kind: str) -> None:
     key = pair(kind).private
-    token = signed(said(), key, algorithm=ALGORITHMS[kind], headers=head(key, kid="alias"))
+    token = sign(said(), key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
     assert jwt.get_unverified_header(token) == {"alg": ALGORITHMS[kind], "typ": "JWT", "kid": "alias"}
     options: jwt.types.Options = {"verify_exp": False, "verify_aud": False, "verify_iat": False}
     assert jwt.decode(token, key.public_key(), algorithms=[ALGORITHMS[kind]], options=options) == said()
@@ -47,12 +47,12 @@ def test_an_assertion_is_verified_by_the_public_key(kind: str) -> None:
     ],
 )
 def test_the_head_says_what_is_given(given: dict[str, str], expected: dict[str, str]) -> None:
-    assert head(pair("ec").private, **given) == expected
+    assert jose_header(pair("ec").private, **given) == expected
 
 
 @pytest.mark.parametrize(("kind", "other"), [("rsa", RSAKey), ("ec", ECKey)])
 def test_without_both_the_head_has_the_thumbprint_of_the_key(kind: str, other: Any) -> None:
-    assert head(pair(kind).private) == {"kid": other.import_key(pair(kind).key).thumbprint()}
+    assert jose_header(pair(kind).private) == {"kid": other.import_key(pair(kind).key).thumbprint()}
 
 
 def test_the_thumbprint_is_the_one_of_rfc_7638() -> None:
@@ -60,4 +60,4 @@ def test_the_thumbprint_is_the_one_of_rfc_7638() -> None:
     numbers = ECKey.import_key(pair("ec").key).as_dict(private=False)
     text = json.dumps({name: numbers[name] for name in ("crv", "kty", "x", "y")}, separators=(",", ":"))
     digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
-    assert head(key) == {"kid": digest}
+    assert jose_header(key) == {"kid": digest}

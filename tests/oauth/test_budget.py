@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.renewal import BudgetSettings
 from gateway.errors import TokenUnavailable
-from gateway.oauth.rate_limiter import PER_MINUTE, PER_SECOND, RateLimiter, SlidingWindow
+from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
 from tests.oauth.scene import Turned
 
 
@@ -22,43 +23,43 @@ def budget(clock: Turned, *, per_second: int = 2, per_minute: int = 5) -> RateLi
 
 
 def test_the_default_is_under_the_limits_of_a_free_identity_domain() -> None:
-    assert (PER_SECOND, PER_MINUTE) < (10, 150)
+    assert (BudgetSettings().per_second, BudgetSettings().per_minute) < (10, 150)
 
 
-def test_a_bucket_counts_by_the_second_and_by_the_minute() -> None:
-    bucket = SlidingWindow(per_second=2, per_minute=3)
+def test_a_window_counts_by_the_second_and_by_the_minute() -> None:
+    window = SlidingWindow(per_second=2, per_minute=3)
     waits = []
     for now in (0.0, 0.5, 0.6, 1.0, 2.0, 60.0):
-        waits.append(bucket.wait(now))
+        waits.append(window.delay(now))
         if not waits[-1]:
-            bucket.take(now)
+            window.count(now)
     assert waits == [0, 0, 0.4, 0, 58, 0]
-    assert bucket.left(60.0) == 0
-    assert bucket.left(60.5) == 1
-    assert bucket.left(999.0) == 3
+    assert window.left(60.0) == 0
+    assert window.left(60.5) == 1
+    assert window.left(999.0) == 3
 
 
 @given(st.integers(1, 9), st.integers(1, 60), st.lists(st.floats(0, 30), max_size=200))
-def test_no_second_and_no_minute_sees_more_than_the_bucket_holds(second: int, minute: int, pauses: list[float]) -> None:
-    bucket, now, taken = SlidingWindow(per_second=second, per_minute=minute), 0.0, list[float]()
+def test_no_second_and_no_minute_sees_more_than_the_window_holds(second: int, minute: int, pauses: list[float]) -> None:
+    window, now, taken = SlidingWindow(per_second=second, per_minute=minute), 0.0, list[float]()
     for pause in pauses:
         now += pause
-        while (wait := bucket.wait(now)) > 0:
+        while (wait := window.delay(now)) > 0:
             now += wait
-        bucket.take(now)
+        window.count(now)
         taken.append(now)
     for width, most in ((1.0, second), (60.0, minute)):
         assert all(later - earlier >= width * 0.999 for earlier, later in zip(taken, taken[most:], strict=False))
 
 
 def test_other_limits_count_what_was_taken() -> None:
-    bucket = SlidingWindow(per_second=9, per_minute=9)
+    window = SlidingWindow(per_second=9, per_minute=9)
     for _ in range(4):
-        bucket.take(0.0)
-    bucket.limit(per_second=4, per_minute=4)
-    assert (bucket.wait(1.0), bucket.left(1.0)) == (59.0, 0)
-    bucket.limit(per_second=5, per_minute=50)
-    assert (bucket.wait(1.0), bucket.left(1.0)) == (0.0, 46)
+        window.count(0.0)
+    window.set_limits(per_second=4, per_minute=4)
+    assert (window.delay(1.0), window.left(1.0)) == (59.0, 0)
+    window.set_limits(per_second=5, per_minute=50)
+    assert (window.delay(1.0), window.left(1.0)) == (0.0, 46)
 
 
 async def test_turns_come_in_order_of_asking() -> None:

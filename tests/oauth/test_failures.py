@@ -21,8 +21,10 @@ NOW, WALL = 1000.0, 1_800_000_000.0
 RFC_6749 = {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
 
 
-def after(error: TokenRefused | TokenUnavailable, before: Failure | None = None, luck: float = 0.0) -> Failure:
-    return next_failure(error, before, now=NOW, wall=WALL, luck=luck)
+def after(
+    error: TokenRefused | TokenUnavailable, before: Failure | None = None, random_fraction: float = 0.0
+) -> Failure:
+    return next_failure(error, before, now=NOW, wall=WALL, random_fraction=random_fraction)
 
 
 def test_all_codes_of_a_token_endpoint_are_in_the_table() -> None:  # RFC 6749 5.2
@@ -51,8 +53,8 @@ def test_a_wrong_secret_is_tried_again_slowly_and_a_timeout_soon() -> None:  # d
 
 def test_failures_in_a_row_are_counted() -> None:
     error = TokenUnavailable(reason="timeout: late")
-    first = after(error, luck=0.5)
-    second = after(error, first, luck=0.5)
+    first = after(error, random_fraction=0.5)
+    second = after(error, first, random_fraction=0.5)
     assert (first.count, second.count) == (1, 2)
     assert second.until - NOW > first.until - NOW
 
@@ -71,18 +73,18 @@ def test_failures_in_a_row_are_counted() -> None:
     ],
 )
 def test_the_back_off_doubles_with_full_jitter(failures: int, *, permanent: bool, least: float, most: float) -> None:
-    assert next_try(failures, permanent=permanent, luck=0.0) == least
-    assert next_try(failures, permanent=permanent, luck=1.0) == pytest.approx(most)
+    assert next_try(failures, permanent=permanent, random_fraction=0.0) == least
+    assert next_try(failures, permanent=permanent, random_fraction=1.0) == pytest.approx(most)
 
 
 @pytest.mark.parametrize(("retry_after", "wait"), [(0.0, 0.5), (20.0, 20.5), (1e9, 300.5)])
 def test_retry_after_is_honoured_within_bounds(retry_after: float, wait: float) -> None:
-    assert next_try(1, retry_after, permanent=False, luck=0.5) == pytest.approx(max(wait, 0.6))
+    assert next_try(1, retry_after, permanent=False, random_fraction=0.5) == pytest.approx(max(wait, 0.6))
 
 
 @given(st.integers(1, 10**6), st.floats(0, math.inf) | st.none(), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_no_wait_is_nothing_or_endless(failures: int, said: float | None, permanent: bool, luck: float) -> None:  # noqa: FBT001 - drawn
-    assert 0.2 <= next_try(failures, said, permanent=permanent, luck=luck) <= 301
+def test_a_wait_is_bounded(failures: int, said: float | None, permanent: bool, jitter: float) -> None:  # noqa: FBT001 - drawn
+    assert 0.2 <= next_try(failures, said, permanent=permanent, random_fraction=jitter) <= 301
 
 
 def test_what_one_has_met_another_can_read() -> None:

@@ -195,7 +195,7 @@ def test_the_key_differs_by_all_that_makes_a_token_and_by_nothing_else() -> None
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, audience="a"),
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, resource=["a"]),
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, resource=["a", "b"]),
-        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, who="a"),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, user="a"),
     }
     assert len(others | {first}) == 11
 

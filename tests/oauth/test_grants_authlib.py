@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from gateway.errors import TokenRefused
-from gateway.oauth.assertions import claims, head, signed
+from gateway.oauth.assertions import claims, jose_header, sign
 from gateway.oauth.authorization import authorization_url, code_challenge
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import build
@@ -38,13 +38,13 @@ def client(way: str, kind: str = "rsa") -> Client:
 
 
 def assertion(subject: str, kind: str = "rsa", *, issuer: str = "orders", age: float = 0.0) -> Callable[[], str]:
-    def sign() -> str:
+    def make() -> str:
         key = pair(kind).private
         now = time.time() - age
         said = claims(issuer, subject, audience=AUDIENCE, now=now, life=60.0, jti=secrets.token_hex(8))
-        return signed(said, key, algorithm=ALGORITHMS[kind], headers=head(key, kid="alias"))
+        return sign(said, key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
 
-    return sign
+    return make
 
 
 def requests(url: str, grant: str, way: str, **readers: Callable[[], str]) -> TokenRequestBuilder:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gateway.oauth.failures import Failure
 from gateway.oauth.grants import LONGEST_LIFE, TokenResponse
 from gateway.oauth.lifetime import DEFAULT_LIFE, RenewalMargin, Token, decide, lifetime, state
+from tests.oauth.scene import MARGIN
 
 NOW, WALL = 1000.0, 1_800_000_000.0
 TOKEN = Token("abc", obtained_at=NOW, stale_at=NOW + 60, dead_at=NOW + 100, dead_wall=WALL + 100)
@@ -16,8 +17,8 @@ def failure(until: float) -> Failure:
     return Failure("timeout", "timeout: late", "wait", permanent=False, count=1, at=WALL, until=until)
 
 
-def made(reply: TokenResponse, spread: float = 0.0, lead: RenewalMargin | None = None) -> Token:
-    return lifetime(reply, NOW, wall=WALL, spread=spread, lead=lead)
+def made(reply: TokenResponse, spread: float = 0.0, margin: RenewalMargin = MARGIN) -> Token:
+    return lifetime(reply, NOW, wall=WALL, spread=spread, margin=margin)
 
 
 def test_an_hour_is_renewed_while_a_fifth_is_left_or_earlier_and_dead_ten_seconds_before_its_end() -> None:
@@ -54,7 +55,7 @@ def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lead", "life", "before_its_end"),
+    ("margin", "life", "before_its_end"),
     [
         (RenewalMargin(share=0.2, at_least=60), 3600, 720),
         (RenewalMargin(share=0.2, at_least=60), 200, 60),
@@ -66,10 +67,10 @@ def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
     ],
 )
 def test_the_lead_is_a_share_or_seconds_whichever_is_more_and_no_more_than_half(
-    lead: RenewalMargin, life: float, before_its_end: float
+    margin: RenewalMargin, life: float, before_its_end: float
 ) -> None:
-    assert made(TokenResponse("a", expires_in=life), lead=lead).stale_at == NOW + life - before_its_end
-    jittered = made(TokenResponse("a", expires_in=life), spread=0.999, lead=lead)
+    assert made(TokenResponse("a", expires_in=life), margin=margin).stale_at == NOW + life - before_its_end
+    jittered = made(TokenResponse("a", expires_in=life), spread=0.999, margin=margin)
     assert NOW + life - 1.5 * before_its_end < jittered.stale_at < NOW + life - before_its_end
 
 
@@ -98,15 +99,15 @@ def test_the_life_is_expires_in_then_the_jwt_then_a_short_default(
 
 
 SECONDS = st.floats(1, 1e11)
-LEADS = st.builds(RenewalMargin, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
+MARGINS = st.builds(RenewalMargin, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
 SPREADS = st.floats(0, 1, exclude_max=True)
 
 
-@given(st.floats(0, math.inf) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, LEADS)
+@given(st.floats(0, math.inf) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, MARGINS)
 def test_no_life_can_spin(
-    expires_in: float | None, exp: float | None, date: float | None, spread: float, lead: RenewalMargin
+    expires_in: float | None, exp: float | None, date: float | None, spread: float, margin: RenewalMargin
 ) -> None:  # defects 4, 5
-    token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), spread, lead)
+    token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), spread, margin)
     assert token.stale_at < token.dead_at
     assert token.stale_at - NOW >= 0.5 or token.dead_at == NOW  # a failure, which is backed off from
     assert token.dead_at - NOW <= LONGEST_LIFE

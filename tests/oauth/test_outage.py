@@ -19,22 +19,24 @@ OUTAGE = 600
 BEGINS = DEAD - 240  # the token lives for four minutes of it
 
 
-def allowed(seconds: float, luck: Callable[[], float]) -> int:
+def allowed(seconds: float, random_fraction: Callable[[], float]) -> int:
     """How often a back-off that is asked every second tries within so many seconds."""
     tries, now = 0, 0.0
     while now < seconds:
         tries += 1
-        now = math.ceil(now + next_try(tries, permanent=False, luck=luck()))
+        now = math.ceil(now + next_try(tries, permanent=False, random_fraction=random_fraction()))
     return tries
 
 
 @pytest.mark.parametrize("sources", [1, 8])
 async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pytest.CaptureFixture[str]) -> None:
-    clock, luck, live, refused, longest = Turned(), 0.5, 0, 0, 0.0
+    clock, random_fraction, live, refused, longest = Turned(), 0.5, 0, 0, 0.0
     store = MemoryStore(clock)
     async with Identity(token("a")) as identity, AsyncExitStack() as stack:
         stages = [
-            await stack.enter_async_context(scene(identity.url, clock=clock, store=store, luck=luck))
+            await stack.enter_async_context(
+                scene(identity.url, clock=clock, store=store, random_fraction=random_fraction)
+            )
             for _ in range(sources)
         ]
         for stage in stages:
@@ -56,7 +58,7 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
                     refused += 1
             clock.turn(1)
         seen = len(identity.asked) - 1
-        most = allowed(OUTAGE, lambda: luck)
+        most = allowed(OUTAGE, lambda: random_fraction)
         with capsys.disabled():
             print(f"\n{sources} sources, {OUTAGE} s down: {seen} token requests, the back-off allows {most}")  # noqa: T201 - the count is asked for
         assert seen <= most + sources - 1

@@ -12,16 +12,16 @@ from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_lease import LEASE_SECONDS
 from gateway.oauth.grants import build, token_key
 from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
-from gateway.oauth.refresh_rotation import PAUSE, RefreshTokenRotation, run_to_completion
+from gateway.oauth.refresh_rotation import SAVE_INTERVAL, RefreshTokenRotation, run_to_completion
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_request import TokenRequestBuilder
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
-from tests.oauth.scene import Noted, Turned
+from tests.oauth.scene import Noted, Turned, token_source
 from tests.oauth.shelves import Crank
 
-KEY = token_key("url", client_id="c", grant="authorization_code", who="person")
+KEY = token_key("url", client_id="c", grant="authorization_code", user="person")
 LIFE = 3600
 
 
@@ -61,8 +61,8 @@ class Scene:
         self.store = Kept(self.clock)
         self.watch = Noted()
         self.crank = Crank()
-        self.budget: RateLimiter | None = None
-        self.luck = 0.0
+        self.limiter: RateLimiter | None = None
+        self.random_fraction = 0.0
         self.configured: Callable[[], str] | None = None
         self._stack = AsyncExitStack()
 
@@ -75,20 +75,19 @@ class Scene:
             endpoint=TokenEndpoint(timeout=5.0, wall=self.clock.wall),
             readers={"refresh_token": self.configured} if self.configured else {},
         )
-        source = TokenSource(
+        source = token_source(
             "person",
-            key=KEY,
-            request=requests.build,
-            endpoint=requests.send,
+            KEY,
+            requests.build,
+            requests.send,
             store=self.store,
             clock=self.clock,
-            budget=self.budget,
-            luck=lambda: self.luck,
-            token_wait=5.0,
-            watch=self.watch,
-            patience=float("inf"),
-            refreshing=RefreshTokenRotation(
-                self.store, key=KEY, configured=self.configured, watch=self.watch, pause=self.crank
+            limiter=self.limiter,
+            random_fraction=lambda: self.random_fraction,
+            events=self.watch,
+            lease_wait=float("inf"),
+            rotation=RefreshTokenRotation(
+                self.store, key=KEY, configured=self.configured, events=self.watch, sleep=self.crank
             ),
         )
         self._stack.push_async_callback(source.close)
@@ -145,7 +144,7 @@ async def test_before_anyone_has_signed_in_nobody_is_asked_and_the_command_is_sa
         source = await it.source()
         with pytest.raises(TokenRefused) as caught:
             await source.get()
-        assert caught.value.reason == "sign-in: nobody has signed in yet"
+        assert caught.value.reason == "sign-in: no person has signed in yet"
         ready = await source.ready()
         assert (ready.ok, ready.code) == (False, "sign-in")
         assert "`oic-gateway login person`" in ready.remedy
@@ -259,9 +258,9 @@ async def test_a_store_that_is_down_afterwards_gets_the_new_one_when_it_is_back(
         gate.set()
         assert await asking == "a"
         assert it.watch.unkept_for == ["not reachable"]
-        await it.crank.reached(PAUSE)
+        await it.crank.reached(SAVE_INTERVAL)
         it.crank.turn()
-        await it.crank.reached(PAUSE, PAUSE)
+        await it.crank.reached(SAVE_INTERVAL, SAVE_INTERVAL)
         it.clock.turn(LIFE)
         with pytest.raises(TokenUnavailable) as caught:  # it is not used: what comes of it could not be kept either
             await source.get()
@@ -346,12 +345,12 @@ async def test_a_process_that_stood_still_has_lost_its_turn() -> None:
             it.clock.turn(LEASE_SECONDS + 1)
             assert await it.store.claim(KEY, owner="another", seconds=LEASE_SECONDS)
 
-        bucket = SlidingWindow(per_second=1, per_minute=9)
-        bucket.take(it.clock.monotonic())
-        it.budget = RateLimiter(bucket, clock=it.clock, sleep=still)
+        window = SlidingWindow(per_second=1, per_minute=9)
+        window.count(it.clock.monotonic())
+        it.limiter = RateLimiter(window, clock=it.clock, sleep=still)
         with pytest.raises(TokenUnavailable) as caught:
             await (await it.source()).get()
-        assert caught.value.reason == "turn: it is another's by now"
+        assert caught.value.reason == "turn: another process holds the lease by now"
         assert it.identity.asked == []
 
 
@@ -385,7 +384,7 @@ async def test_a_store_that_cannot_be_asked_has_none_used() -> None:
 
 async def test_a_store_that_is_back_ends_the_wait_within_a_second() -> None:
     async with scene(token("a")) as it:
-        it.luck = 0.9
+        it.random_fraction = 0.9
         await it.signed_in("R1")
         it.store.is_up = False
         source = await it.source()

@@ -22,7 +22,7 @@ from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
 from tests.oauth.scene import ROUTE, SECRET, Scene, Turned, scene
 
-STALE, DEAD = 2880, 3590  # seconds after which an hour's token is stale, dead, at a luck of 0
+STALE, DEAD = 2880, 3590  # seconds after which an hour's token is stale, dead, at a random_fraction of 0
 
 
 async def settle(source: TokenSource) -> None:
@@ -411,7 +411,7 @@ async def test_a_forced_renewal_waits_no_longer_than_a_caller_may() -> None:
 
 async def test_a_wrong_secret_is_not_retried_without_end() -> None:  # defect 14
     script = [refusal("invalid_client", 401, "Client authentication failed")] * 99
-    async with Identity(*script) as identity, scene(identity.url, luck=0.5) as stage:
+    async with Identity(*script) as identity, scene(identity.url, random_fraction=0.5) as stage:
         for _ in range(600):
             with pytest.raises(TokenRefused) as caught:
                 await stage.source.get()
@@ -421,7 +421,7 @@ async def test_a_wrong_secret_is_not_retried_without_end() -> None:  # defect 14
 
 
 async def test_a_transient_error_is_tried_again_soon() -> None:  # defect 14
-    async with Identity(answer(503)) as identity, scene(identity.url, luck=0.9) as stage:
+    async with Identity(answer(503)) as identity, scene(identity.url, random_fraction=0.9) as stage:
         error = await failing(stage)
         assert error.retry_after == pytest.approx(0.92)
         again = await failing(stage)
@@ -606,7 +606,7 @@ async def test_secret_and_token_are_in_no_log_status_or_repr(caplog: pytest.LogC
             if isinstance(said[0], TokenRefused | TokenUnavailable):
                 seen += [str(said[0]), repr(said[0]), said[0].reason, said[0].detail]
             seen += [repr(stage.source), repr(stage.source._token), repr(readiness), repr(stage.source.status())]
-            seen += [repr(stage.source._failure), repr(stage.source._fetch), repr(stage.watch)]
+            seen += [repr(stage.source._shared.failure), repr(stage.source._fetch), repr(stage.watch)]
             stage.clock.turn(DEAD)
         [basic, *_] = [asked.headers["authorization"].removeprefix("Basic ") for asked in identity.asked]
     assert stage.watch.fetches == ["ok", "refused", "unavailable"]
@@ -647,7 +647,7 @@ async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path,
     look = partial(Secrets({}).fingerprint, ref)
     async with (
         Identity(trouble) as identity,
-        scene(identity.url, request=request, fingerprint=look, luck=0.99) as stage,
+        scene(identity.url, request=request, fingerprint=look, random_fraction=0.99) as stage,
     ):
         for _ in range(3):
             with pytest.raises((TokenRefused, TokenUnavailable)):
@@ -674,7 +674,7 @@ async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(trouble: An
 
     async with (
         Identity(token("a"), trouble) as identity,
-        scene(identity.url, request=request, fingerprint=lambda: copy[0], expire=expire, luck=0.99) as stage,
+        scene(identity.url, request=request, fingerprint=lambda: copy[0], expire=expire, random_fraction=0.99) as stage,
     ):
         await stage.source.get()
         kept[0] = "new"
@@ -706,8 +706,8 @@ async def test_a_secret_that_changes_while_a_stale_token_is_kept_is_tried_behind
 
 async def test_forced_renewals_count_in_the_budget_too() -> None:
     clock = Turned()
-    budget = RateLimiter(SlidingWindow(per_second=9, per_minute=2), clock=clock)
-    async with Identity() as identity, scene(identity.url, clock=clock, budget=budget) as stage:
+    limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=2), clock=clock)
+    async with Identity() as identity, scene(identity.url, clock=clock, limiter=limiter) as stage:
         await stage.source.get()
         assert stage.source.status()["budget_left"] == 1
         assert await stage.source.renewed("token-1", ROUTE) == "token-2"
@@ -725,10 +725,10 @@ async def test_forced_renewals_count_in_the_budget_too() -> None:
 
 async def test_credentials_of_one_endpoint_share_its_budget() -> None:
     clock = Turned()
-    budget = RateLimiter(SlidingWindow(per_second=9, per_minute=3), clock=clock)
+    limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=3), clock=clock)
     async with Identity() as identity, AsyncExitStack() as stack:
         stages = [
-            await stack.enter_async_context(scene(identity.url, clock=clock, budget=budget, token_wait=1))
+            await stack.enter_async_context(scene(identity.url, clock=clock, limiter=limiter, token_wait=1))
             for _ in range(5)
         ]
         said = await asyncio.gather(*(stage.source.get() for stage in stages), return_exceptions=True)

@@ -143,7 +143,7 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
         await gate.get()
         before = gate.assembly
         changed = config(identity.url, second.url + "/other")
-        gate.assembly = gate.parts.assemble(changed, gate.parts.load(changed))
+        gate.assembly = gate.parts.build_runtime(changed, gate.parts.load_files(changed))
         gate.forward.table = gate.assembly.table
         for upstream in before.pools:
             upstream.close()

@@ -26,7 +26,7 @@ from gateway.http.upstream_dialer import dial
 from gateway.network.dial import EgressProxy, Origin
 from gateway.network.tls import RESUMED_FOR, TlsSession, TlsTransport
 from gateway.proxy.headers import RESPONSE_RULES
-from gateway.wiring.routes import TlsContexts
+from gateway.wiring.outbound import TlsContexts
 from tests.fakes.upstream import Talk, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]

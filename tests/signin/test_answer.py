@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.signin.authorization_response import (
-    LONGEST,
+    MAX_LENGTH,
     NotSignedIn,
     UnrelatedRequest,
     page,
@@ -47,7 +47,7 @@ def test_the_code_of_an_answer() -> None:
         f"code=c&state={STATE}&state={STATE}",
         f"code=c&code=d&state={STATE}",
         f"error=access_denied&state=other&code=c&x={STATE}",
-        f"x={'y' * LONGEST}&code=c&state={STATE}",
+        f"x={'y' * MAX_LENGTH}&code=c&state={STATE}",
     ],
 )
 def test_whatever_is_not_the_answer_to_this_question(query: str) -> None:
@@ -59,7 +59,7 @@ def test_whatever_is_not_the_answer_to_this_question(query: str) -> None:
 def test_an_answer_of_another_issuer_is_refused_before_its_code_is_used() -> None:
     with pytest.raises(NotSignedIn) as caught:
         read(f"code=c&state={STATE}&iss=https://evil.example")
-    assert caught.value.seen == "the answer is from another issuer (https://evil.example)"
+    assert caught.value.seen == "the response names another issuer (https://evil.example)"
     assert "`issuer`" in caught.value.remedy
 
 
@@ -111,14 +111,14 @@ def test_what_a_person_may_paste(text: str) -> None:
         ("a\x07bcdefghijklmnopq", "it is neither"),
         ("oic-gateway check -c gateway.yaml", "it is neither"),
         ("idcscs-5f0c1d8e-0000-4000-8000-000000000000", "it is a client secret"),
-        ("http://127.0.0.1/", "it is an address without an answer"),
-        (f"http://127.0.0.1/#code=c&state={STATE}", "it is an address without an answer"),
+        ("http://127.0.0.1/", "it is an address without a response"),
+        (f"http://127.0.0.1/#code=c&state={STATE}", "it is an address without a response"),
         (f"https://idcs.example/authorize?response_type=code&code_challenge=x&state={STATE}", "the address to open"),
         ("?code=c", "it has no `state`"),
         ("code=c", "it has no `state`"),
         ("?code=c&state=other", "its `state` is not that of this sign-in"),
-        (f"http://127.0.0.1/?state={STATE}", "it holds no code"),
-        ("x" * 20000, "it is longer than an answer can be"),
+        (f"http://127.0.0.1/?state={STATE}", "it contains no code"),
+        ("x" * 20000, "it is too long for a response"),
     ],
 )
 def test_what_a_person_may_not_paste(text: str, reason: str) -> None:

@@ -157,7 +157,7 @@ async def test_replicas_share_a_sign_in_through_redis(scene: Scene) -> None:
         file = scene.file(state={"redis": {"url": server.url}, "keys": [{"env": "STATE_KEY"}], "timeout": "5s"})
         await renewed_by_one_at_a_time(scene, file)
         assert (await run("logout", "person", "-c", file, **KEY)).status == 0
-        assert "nobody has signed in" in (await token(file)).err
+        assert "no person has signed in" in (await token(file)).err
 
 
 async def test_a_lease_without_an_end_holds_no_sign_in_up(scene: Scene) -> None:
@@ -274,7 +274,7 @@ async def test_no_refresh_token_is_no_sign_in(scene: Scene) -> None:
         await browse(url)
         assert await process.ended() == 69
         assert "Add `offline_access` to the credential's `scope`" in process.told()
-    assert "nobody has signed in" in (await token(file)).err
+    assert "no person has signed in" in (await token(file)).err
 
 
 async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
@@ -319,9 +319,9 @@ async def test_logout_revokes_and_forgets(scene: Scene) -> None:
         0,
         "ok   credential person: signed out; the refresh token is revoked and forgotten\n",
     )
-    assert (await token(file)).err.startswith("FAIL credential person: sign-in: nobody has signed in yet")
+    assert (await token(file)).err.startswith("FAIL credential person: sign-in: no person has signed in yet")
     again = await run("logout", "person", "-c", file, **KEY)
-    assert (again.status, again.out) == (0, "ok   credential person: nobody was signed in\n")
+    assert (again.status, again.out) == (0, "ok   credential person: no person was signed in\n")
 
 
 async def test_logout_forgets_even_what_cannot_be_revoked(scene: Scene) -> None:
@@ -330,7 +330,7 @@ async def test_logout_forgets_even_what_cannot_be_revoked(scene: Scene) -> None:
     ended = await run("logout", "person", "-c", file, **KEY)
     assert ended.status == 69
     assert "signed out here, but the refresh token may still be valid: it was not revoked (connect:" in ended.err
-    assert "nobody has signed in" in (await token(file)).err
+    assert "no person has signed in" in (await token(file)).err
 
 
 async def test_with_a_server_that_we_did_not_write(tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""How one source obtains a token where others share it: poll the store, else fetch under the lease and publish."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.oauth.clock import Clock
+from gateway.oauth.failures import Failure, next_failure
+from gateway.oauth.fetch_events import TokenEvents
+from gateway.oauth.fetch_lease import FetchLease
+from gateway.oauth.lifetime import Token, state
+from gateway.oauth.rejections import Rejections
+from gateway.oauth.token_fetcher import TokenFetcher
+
+POLL_INTERVAL = 1.0
+"""Seconds between two polls of the store and of the secret's files while new tries are held off."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchReason:
+    """Why a token is fetched: the upstream refused `rejected`; `forced` accepts no token that exists; `shared_only`
+    takes only what others have put into the store, and sends no request.
+    """
+
+    rejected: str = ""
+    forced: bool = False
+    shared_only: bool = False
+
+
+class SharedFetch:
+    """Obtains tokens for the source `name` with `lease` and `fetcher`. `failure` is the last failure, until a token
+    follows; `random_fraction` gives the jitter of the back-off, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        lease: FetchLease,
+        fetcher: TokenFetcher,
+        *,
+        clock: Clock,
+        rejections: Rejections,
+        events: TokenEvents,
+        random_fraction: Callable[[], float] = random.random,
+    ) -> None:
+        self.failure: Failure | None = None
+        self._name = name
+        self._lease = lease
+        self._fetcher = fetcher
+        self._monotonic, self._wall, self._random = clock.monotonic, clock.wall, random_fraction
+        self._rejections = rejections
+        self._events = events
+        self._ignore_failures_before = clock.monotonic()
+
+    def try_again(self) -> None:
+        """Forget the last failure: its cause may have been fixed."""
+        self._fetcher.expire()
+        self.failure = None
+        self._ignore_failures_before = self._monotonic()
+
+    def is_backing_off(self) -> bool:
+        """Return whether the last failure still holds off new tries."""
+        return self.failure is not None and self._monotonic() < self.failure.until
+
+    def next_try(self) -> float | None:
+        """Return the seconds until the next try; None without a failure."""
+        return None if self.failure is None else max(0.0, self.failure.until - self._monotonic())
+
+    async def obtain(self, reason: FetchReason, *, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
+        """Return a new token or a new failure; None if there is nothing new before the back-off ends.
+
+        A stale token in the store is passed to `adopt_stale`: it may serve while it is renewed.
+        """
+        try:
+            result = await self._find_or_fetch(reason, adopt_stale)
+        except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it shows as a failure
+            result = self._record(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
+        if isinstance(result, Failure):
+            self.failure = result
+        elif result is not None:
+            self.failure = None
+            if reason.rejected:
+                self._rejections.note_forced(self._monotonic())
+        return result
+
+    async def _find_or_fetch(self, reason: FetchReason, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
+        async def poll() -> Token | Failure | None:
+            return None if reason.forced else await self._poll_store(reason.rejected, adopt_stale)
+
+        if self.failure is not None:
+            self._fetcher.expire()
+        has_changed = await self._fetcher.has_secret_changed()
+        if has_changed:
+            self._ignore_failures_before = self._monotonic()
+        if (result := await poll()) is not None:
+            return result
+        if reason.shared_only or (self.is_backing_off() and not has_changed):
+            return None
+        return await self._lease.run_exclusive(poll, lambda: self._fetch_and_publish(reason.rejected))
+
+    async def _poll_store(self, rejected: str, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
+        """Return what another source has obtained since: a fresh token, or a new failure."""
+        token = await self._lease.shared_token()
+        if token is not None and token.value != rejected:
+            if state(token, now=self._monotonic(), wall=self._wall()) == "fresh":
+                return token
+            adopt_stale(token)
+        return await self._lease.shared_failure(since=self._ignore_failures_before)
+
+    async def _fetch_and_publish(self, rejected: str) -> Token | Failure | None:
+        """Fetch a token, and publish the result before the lease ends. None if `rejected` may not be replaced now."""
+        interval = self._rejections.interval
+        if rejected and not await self._lease.try_replace(rejected, every=interval):
+            self._rejections.hold(self._monotonic(), POLL_INTERVAL)
+            return None
+        try:
+            token = await self._fetcher.fetch()
+        except (TokenRefused, TokenUnavailable) as error:
+            failure = self._record(error)
+            await self._lease.publish_failure(failure)
+            return failure
+        if rejected:
+            await self._lease.replaced(token.value, every=interval)
+        await self._lease.publish_token(token)
+        return token
+
+    def _record(self, error: TokenRefused | TokenUnavailable) -> Failure:
+        """Report the failure that follows the last one."""
+        failure = next_failure(
+            error,
+            self.failure,
+            now=self._monotonic(),
+            wall=self._wall(),
+            random_fraction=self._random(),
+            name=self._name,
+        )
+        self._events.failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
+        return failure

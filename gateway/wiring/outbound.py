@@ -1,0 +1,91 @@
+"""How the gateway reaches other hosts: TLS contexts by trusted authorities, egress proxies by URL."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from gateway.config.model import ClientTls
+from gateway.config.secrets import Secrets
+from gateway.config.strict_model import Proxy, Tls
+from gateway.network.dial import EgressProxy, basic
+from gateway.network.egress_proxy import Environment, read_proxy_url
+from gateway.system.files import check_regular
+
+ProxyLoader = Callable[[], EgressProxy]
+"""Read the certificates and the password of an egress proxy, in a thread. Raises OSError or ssl.SSLError."""
+
+
+class TlsContexts:
+    """TLS contexts of clients, one for each set of trusted authorities."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str | None, ssl.SSLContext] = {}
+
+    def context(self, tls: Tls | None) -> ssl.SSLContext:
+        """Return a context that trusts the authorities in `ca`, or those of the system. Raises OSError or ssl.SSLError
+        for a file that cannot be used.
+        """
+        ca = tls.ca if tls is not None else None
+        if ca not in self._contexts:
+            self._contexts[ca] = client_tls_context(ca)
+        return self._contexts[ca]
+
+
+def client_tls_context(ca: str | None) -> ssl.SSLContext:
+    """Return a client's context that trusts the authorities in the PEM file `ca`, or those of the system. It requires
+    TLS 1.2, as OIC documents.
+    """
+    if ca is not None:
+        check_regular(ca)
+    context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as in TLS 1.3: a write never has to wait for a read
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def client_certificate_context(tls: ClientTls, password: Callable[[], str]) -> ssl.SSLContext:
+    """Return a client's context that presents the certificate of `tls` (RFC 8705)."""
+    context = client_tls_context(tls.ca)
+    if tls.cert is not None:
+        check_regular(tls.cert)
+        check_regular(tls.key or tls.cert)
+        # Always pass a password: without one, OpenSSL prompts on the terminal.
+        context.load_cert_chain(tls.cert, tls.key, password=password)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSelector:
+    """Selects the egress proxy of a URL: the configured one, else the one that HTTPS_PROXY and NO_PROXY name for it."""
+
+    environment: Environment
+    secrets: Secrets
+
+    def proxy_loader(
+        self, url: str, configured: Proxy | None, tls: Tls | None, contexts: TlsContexts
+    ) -> ProxyLoader | None:
+        """Return what loads the egress proxy for `url`, or None for a direct connection. Opens no file.
+
+        The certificate of an https proxy is verified by the proxy's own `tls`, else by `tls`, that of the host behind
+        the proxy.
+        """
+        if configured is not None:
+            proxy = read_proxy_url(configured.url)
+            password = self.secrets.reader(configured.password) if configured.password is not None else str
+            username, tls = configured.username or "", configured.tls or tls
+        elif (from_environment := self.environment.proxy_for(url)) is not None:
+            proxy, username = from_environment, from_environment.username
+            password = partial(str, from_environment.password)
+        else:
+            return None
+        context = partial(contexts.context, tls) if proxy.is_tls else None
+        return partial(_load_proxy, proxy.host, proxy.port, username, password, context)
+
+
+def _load_proxy(
+    host: str, port: int, username: str, password: Callable[[], str], tls: Callable[[], ssl.SSLContext] | None
+) -> EgressProxy:
+    authorization = basic(username, password()) if username else ""
+    return EgressProxy(host, port, authorization, tls() if tls is not None else None)
