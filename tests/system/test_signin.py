@@ -241,7 +241,7 @@ async def test_a_redirect_uri_elsewhere_is_pasted_unasked(scene: Scene) -> None:
     back = "https://gateway.example/back"
     scene.sandbox.clients["page"] = RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({back}))
     ended = await run("login", "person", "-c", scene.file(redirect_uri=back), **KEY)
-    assert (ended.status, "Copy the whole of it" in ended.out) == (69, True)
+    assert (ended.status, "Copy the whole address" in ended.out) == (69, True)
     assert "nothing was pasted" in ended.err
 
 
@@ -292,7 +292,7 @@ async def test_a_store_that_is_down_is_said_before_anyone_signs_in(scene: Scene)
     for verb in ("login", "logout"):
         ended = await run(verb, "person", "-c", scene.file(state=state), **KEY)
         assert (ended.status, ended.out) == (69, "")
-        assert "Bring back the store" in ended.err
+        assert "Restore the store" in ended.err
 
 
 async def test_who_cannot_sign_in(scene: Scene, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ async def test_logout_revokes_and_forgets(scene: Scene) -> None:
     ended = await run("logout", "person", "-c", file, **KEY)
     assert (ended.status, ended.out) == (
         0,
-        "ok   credential person: signed out; the refresh token is revoked and forgotten\n",
+        "ok   credential person: signed out; the refresh token is revoked and deleted\n",
     )
     assert (await token(file)).err.startswith("FAIL credential person: sign-in: no person has signed in yet")
     again = await run("logout", "person", "-c", file, **KEY)
