@@ -18,7 +18,7 @@ from gateway.history import sqlite_tables
 from gateway.history.file import FileHistory
 from gateway.history.history_file import HistoryFile, read
 from gateway.history.interface import History, HistoryLimits
-from gateway.history.memory import CALLS, MemoryHistory
+from gateway.history.memory import DEFAULT_CALLS, MemoryHistory
 from gateway.history.query import HistoryQuery, parse
 from gateway.observe.record import Record, line
 from gateway.observe.timestamp import timestamp
@@ -45,7 +45,7 @@ QUESTIONS = {
 }
 
 
-def spelt(number: int) -> bytes:
+def time_text(number: int) -> bytes:
     """The line of one of a million calls, of the usual length."""
     record = Record(
         time=timestamp(START + number / 100),
@@ -100,7 +100,7 @@ def milliseconds(path: Path, query: HistoryQuery) -> tuple[float, int]:
 
 
 def main() -> None:
-    lines = [spelt(number) for number in range(NOTES)]
+    lines = [time_text(number) for number in range(NOTES)]
     full = MemoryHistory(EVERYTHING)
     microseconds(full, lines * 2)
     print(f"note, memory, full: {best(lambda: microseconds(full, lines)):.2f} µs")
@@ -110,7 +110,7 @@ def main() -> None:
         book = HistoryFile(path)
         began = time.perf_counter()
         for first in range(0, MILLION, 1000):
-            book.append([spelt(number) for number in range(first, first + 1000)])
+            book.append([time_text(number) for number in range(first, first + 1000)])
         book.close()
         took = (time.perf_counter() - began) / MILLION * 1e6
         print(f"written: {took:.1f} µs a call in the thread, {path.stat().st_size / MILLION:.0f} bytes a call")
@@ -123,8 +123,8 @@ def main() -> None:
             began = time.perf_counter()
             sqlite_tables.forget(connection, EVERYTHING, round((START + 15) * 1000))
             print(f"forgetting 1500 calls: {(time.perf_counter() - began) * 1e3:.0f} ms")
-    memory = MemoryHistory(HistoryLimits(CALLS, 1e9, 1 << 30))
-    microseconds(memory, [spelt(number) for number in range(CALLS)])
+    memory = MemoryHistory(HistoryLimits(DEFAULT_CALLS, 1e9, 1 << 30))
+    microseconds(memory, [time_text(number) for number in range(DEFAULT_CALLS)])
     for name, given in QUESTIONS.items():
         began = time.perf_counter()
         asyncio.run(memory.find(parse(given, now=START)))

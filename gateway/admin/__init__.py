@@ -1,7 +1,8 @@
-"""The admin port: what an operator, an orchestrator and a Prometheus ask, apart from everything that is proxied.
+"""The admin port, for operators, orchestrators and Prometheus; separate from everything that is proxied.
 
-`AdminServer` answers five paths from a `Desk`, which `app` puts up: `/livez` (the loop turns), `/readyz` (tokens can be
-had), `/metrics`, `/status` and `/instances` (the last calls). Whoever may not call is refused before anything is looked
-up, a page in a browser above all. `asking` is the other side, without a loop: `probe` uses it for a container's health
-check, which has no curl, and `instances` for a person who looks for a call.
+The `AdminServer` (`admin_server`, accepting with `acceptor`) answers five paths from an `AdminBackend` (`backend`),
+which `gateway.server` implements: `/livez` (the loop runs), `/readyz` (tokens are available), `/metrics`, `/status`,
+and `/instances` (the last calls). Callers that are not allowed, above all web pages, are rejected before anything is
+looked up. `client` is the other side, without a loop: `probe` uses it for the health check of a container, `instances`
+to search for a call. `address` parses the addresses of both sides.
 """

@@ -1,7 +1,7 @@
-"""Accepts connections even when the process has no file descriptor left, one at a time.
+"""Accepts connections even when the process has no free file descriptor, one at a time.
 
-libuv closes what it has no descriptor for, so a probe that finds the process alive but out of descriptors would look
-like one that finds it dead. A descriptor is kept here for that moment.
+libuv closes connections that it has no descriptor for. A probe could not distinguish a process without descriptors from
+a dead one. One descriptor is reserved here for that moment.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from gateway.observe.log import log_event
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 32  # connections that are accepted before others have their turn
-PAUSE = 0.1  # seconds before another try when nothing could be accepted
+ACCEPT_BATCH = 32  # connections accepted in one step of the loop
+PAUSE = 0.1  # seconds before the next try after a failure
 OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Acceptor:
-    """Gives each connection to a listening socket, which it takes over, a protocol of `factory`, until `close`;
-    `make_room` closes a connection that is not in use.
+    """Connects accepted sockets of `listener`, which it owns, to protocols of `factory`, until `close`. `make_room`
+    closes an unused connection.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Acceptor:
         self._timer: asyncio.TimerHandle | None = None
         self._spare: int | None = None
         self._keep_spare()
-        listener.setblocking(False)  # noqa: FBT003 - the standard library's
+        listener.setblocking(False)  # noqa: FBT003 - the API of the standard library
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accepts no more; may be called again."""
+        """Stop accepting; can be called again."""
         if self._listener.fileno() < 0:
             return
         self._loop.remove_reader(self._listener.fileno())
@@ -53,7 +53,7 @@ class Acceptor:
         self._free_spare()
 
     def _accept(self) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(ACCEPT_BATCH):
             try:
                 accepted, _ = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -73,16 +73,18 @@ class Acceptor:
         try:
             accepted.setblocking(False)  # noqa: FBT003 - as above
             await self._loop.connect_accepted_socket(self._factory, accepted)
-        except OSError:  # it has gone already
+        except OSError:  # already closed
             accepted.close()
         if self._spare is None:
             self._keep_spare()
 
     def _wait(self, error: OSError) -> None:
-        """Tries again soon, with the descriptor of a connection that is not in use."""
+        """Try again soon, with the descriptor of an unused connection."""
         if self._episodes.begins("files"):
-            told = f"the admin port can hardly accept connections: {error.strerror}"
-            log_event(log, logging.ERROR, "admin-files-exhausted", f"{told}. Raise the limit of open files (ulimit -n)")
+            message = f"the admin port accepts only one connection at a time: {error.strerror}"
+            log_event(
+                log, logging.ERROR, "admin-files-exhausted", f"{message}. Raise the limit of open files (ulimit -n)"
+            )
         self._make_room()
         self._loop.remove_reader(self._listener.fileno())
         self._timer = self._loop.call_later(PAUSE, self._resume)

@@ -1,7 +1,7 @@
-"""The admin port's server: five paths, two methods, and nobody's browser.
+"""The server of the admin port: five paths, two methods, no browsers.
 
-Built on aiohttp's low-level server, not on an application: there is no routing to be clever about, and every answer,
-those to malformed requests included, is made here.
+It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, those
+to malformed requests included.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from gateway.observe.time_slices import encode_chunks, work_in_turns
 from gateway.system.bind import UnixSocket, bind_tcp
 
 MayCall = Callable[[str | None, str], str | None]
-"""(peer address or None on a unix socket, Host field) → why not, or None."""
+"""(peer address or None on a unix socket, Host field) → the reason for a rejection, or None."""
 
 _log = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 BACKLOG = 128
 
-_ALWAYS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = json.JSONEncoder(default=str, indent=2)
-_FOREIGN_SITES = frozenset(("cross-site", "same-site"))
+_OTHER_SITES = frozenset(("cross-site", "same-site"))
 _LIMITS: Final[dict[str, Any]] = {
     "max_line_size": 4096,
     "max_field_size": 4096,
@@ -48,16 +48,16 @@ _LIMITS: Final[dict[str, Any]] = {
 
 
 class AdminServer:
-    """Serves `desk` to callers that `may_call` lets through. `start`, then `close`, on one running loop."""
+    """Serves `backend` to callers that `may_call` allows. `start`, then `close`, on one running loop."""
 
-    def __init__(self, desk: AdminBackend, *, may_call: MayCall) -> None:
-        self._desk = desk
+    def __init__(self, backend: AdminBackend, *, may_call: MayCall) -> None:
+        self._backend = backend
         self._may_call = may_call
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._server: _AdminWebServer | None = None
         self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
-        self._answers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
+        self._handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
@@ -66,7 +66,9 @@ class AdminServer:
         }
 
     async def start(self, address: str) -> str:
-        """Listens on `HOST:PORT` (port 0: any) or `unix:/PATH`; the address as bound. OSError when it is taken."""
+        """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`. Return the address as bound. Raise OSError if it is in
+        use.
+        """
         where = parse_address(address)
         self._server = _AdminWebServer(self._handle, **_LIMITS)
         if where.path:
@@ -80,7 +82,7 @@ class AdminServer:
         return address if where.path else _bound_address(where, bound)
 
     async def close(self) -> None:
-        """Stops listening and ends every connection within a second."""
+        """Stop listening and close every connection within a second."""
         if self._poll is not None:
             self._poll.cancel()
         for acceptor in self._acceptors:
@@ -103,63 +105,63 @@ class AdminServer:
         refusal = self._refusal(request)
         if refusal is not None:
             return _problem(403, refusal)
-        answer = self._answers.get(request.rel_url.raw_path)
-        if answer is None:
-            return _problem(404, f"The admin port serves {', '.join(self._answers)} and nothing else.")
+        handler = self._handlers.get(request.rel_url.raw_path)
+        if handler is None:
+            return _problem(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
         if request.method not in {"GET", "HEAD"}:
             return _problem(405, "The admin port is read-only.", Allow="GET, HEAD")
         try:
-            return await answer(request)
+            return await handler(request)
         except Exception as error:  # noqa: BLE001 - the request boundary
             log_event(
                 _log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path
             )
-            return _problem(500, "The gateway failed to answer; the log says why.")
+            return _problem(500, "The gateway failed to answer; see the log.")
 
     def _refusal(self, request: web.BaseRequest) -> str | None:
-        """Why this request is not served: a page in a browser, or a caller that is not let through."""
-        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _FOREIGN_SITES:
-            return "The admin port does not answer pages in a browser."
+        """Return why this request is rejected: a web page sent it, or the caller is not allowed."""
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _OTHER_SITES:
+            return "The admin port rejects requests of web pages."
         hosts = request.headers.getall("Host", [])
         if len(hosts) > 1:
-            return "A request has one Host field."
+            return "The request has more than one Host field."
         return self._may_call(_peer(request), hosts[0] if hosts else "")
 
     async def _livez(self, _: object) -> web.Response:
-        alive, document = await self._desk.liveness()
+        alive, document = await self._backend.liveness()
         return _document(200 if alive else 503, document)
 
     async def _readyz(self, _: object) -> web.Response:
-        """Callers that ask at the same time share one evaluation, and one that leaves cancels it for nobody."""
+        """Answer; simultaneous callers share one evaluation, and none of them cancels it by leaving."""
         if self._poll is None or self._poll.done():
-            self._poll = asyncio.ensure_future(self._desk.readiness())
+            self._poll = asyncio.ensure_future(self._backend.readiness())
         ready, document = await asyncio.shield(self._poll)
         return _document(200 if ready else 503, document)
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await _send(request, await self._desk.metrics(), CONTENT_TYPE)
+        return await _send(request, await self._backend.metrics(), CONTENT_TYPE)
 
     async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
-        chunks = await work_in_turns(encode_chunks(_JSON.iterencode(await self._desk.status())))
+        chunks = await work_in_turns(encode_chunks(_JSON.iterencode(await self._backend.status())))
         return await _send(request, [*chunks, b"\n"], "application/json")
 
     async def _instances(self, request: web.BaseRequest) -> web.Response:
-        """The last calls that have in common what the query says."""
+        """Answer with the calls that match the query."""
         try:
             query = parse(request.rel_url.query.items(), now=time.time())
-            found = await self._desk.instances(query)
+            found = await self._backend.instances(query)
         except BadQuery as error:
             return _problem(400, str(error))
         except NoneKept as error:
             return _problem(404, str(error))
         except Unsearchable as error:
             return _problem(503, str(error))
-        return web.Response(body=document(found), headers={**_ALWAYS, "Content-Type": "application/json"})
+        return web.Response(body=document(found), headers={**_HEADERS, "Content-Type": "application/json"})
 
 
 class _QuietHandler(RequestHandler):
-    """aiohttp's protocol, less the pages it makes for malformed requests, which name its version. `used` is when its
-    last request ended, `is_busy` says that one is under way.
+    """The protocol of aiohttp without its error pages, which name its version. `used` is the end of the last request,
+    `is_busy` is true during one.
     """
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
@@ -174,21 +176,21 @@ class _QuietHandler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A problem document without any detail of the cause; the connection ends with it."""
+        """Send a problem document without details of the cause, and close the connection."""
         del message  # it quotes the request
         log_event(
             _log, logging.DEBUG, "admin-malformed", "request to the admin port is malformed", cause=type(exc).__name__
         )
         if request.writer.output_size > 0:
-            raise ConnectionError("a reply has already begun")
+            raise ConnectionError("a response has already started")
         response = _problem(status, "The request is malformed." if status < 500 else "The gateway failed to answer.")
         response.force_close()
         return response
 
 
 class _AdminWebServer(web.Server):
-    """aiohttp's server with our protocol; unlike its own it does not drop all limits when one is misspelt. It holds at
-    most `MOST_CONNECTIONS`: one more takes the place of the one that has not been used for longest.
+    """The server of aiohttp with our protocol; it does not drop all limits because one is misspelt. It holds at most
+    `MAX_CONNECTIONS`: a further one replaces the one that was unused for the longest time.
     """
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **limits: Any) -> None:
@@ -199,21 +201,21 @@ class _AdminWebServer(web.Server):
         return _QuietHandler(self, loop=self._loop, **self._kwargs)
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """aiohttp: one more."""
+        """Register a connection."""
         super().connection_made(handler, transport)
-        if len(self._open) >= MOST_CONNECTIONS:
+        if len(self._open) >= MAX_CONNECTIONS:
             self.make_room()
         assert isinstance(handler, _QuietHandler)
         self._open.add(handler)
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """aiohttp: one less."""
+        """Unregister a connection."""
         super().connection_lost(handler, exc)
         assert isinstance(handler, _QuietHandler)
         self._open.discard(handler)
 
     def make_room(self) -> None:
-        """Closes the connection that has not been used for longest; one with a request under way only if all have."""
+        """Close the connection that was unused for the longest time; a busy one only if all are busy."""
         if self._open:
             oldest = min(self._open, key=lambda handler: (handler.is_busy, handler.used))
             self._open.discard(oldest)
@@ -222,7 +224,7 @@ class _AdminWebServer(web.Server):
 
 
 def _bound_address(where: AdminAddress, bound: list[socket.socket]) -> str:
-    """The address as bound; a name that stands for several keeps its name."""
+    """Return the address as bound; a name with several addresses stays a name."""
     host, port = bound[0].getsockname()[:2]
     if len(bound) > 1 and where.host:
         host = where.host
@@ -236,9 +238,9 @@ def _peer(request: web.BaseRequest) -> str | None:
 
 
 async def _send(request: web.BaseRequest, chunks: Sequence[bytes], content_type: str) -> web.StreamResponse:
-    """Sends a large body chunk by chunk: callers have their turn in between."""
+    """Send a large body in chunks, between which the loop serves callers."""
     length = sum(map(len, chunks))
-    response = web.StreamResponse(headers={**_ALWAYS, "Content-Type": content_type, "Content-Length": str(length)})
+    response = web.StreamResponse(headers={**_HEADERS, "Content-Type": content_type, "Content-Length": str(length)})
     await response.prepare(request)
     if request.method != "HEAD":
         for chunk in chunks:
@@ -250,7 +252,7 @@ async def _send(request: web.BaseRequest, chunks: Sequence[bytes], content_type:
 
 def _document(status: int, document: dict[str, Any], **headers: str) -> web.Response:
     body = _JSON.encode(document).encode() + b"\n"
-    return web.Response(status=status, body=body, headers={**_ALWAYS, "Content-Type": "application/json", **headers})
+    return web.Response(status=status, body=body, headers={**_HEADERS, "Content-Type": "application/json", **headers})
 
 
 def _problem(status: int, detail: str, **headers: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""What the admin port asks of the running gateway."""
+"""What the admin port needs from the running gateway."""
 
 from typing import Any, Protocol
 
@@ -7,24 +7,24 @@ from gateway.history.query import HistoryQuery
 
 
 class AdminBackend(Protocol):
-    """Answers the admin port's questions; no answer holds a secret. None of them raises in ordinary trouble."""
+    """Answers the requests of the admin port. No answer contains a secret; none raises because of ordinary failures."""
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether requests can be served, and the document that says so.
+        """Return whether requests can be served, and the document.
 
-        The document has `state` (`ready`, `degraded`: ready, but by itself, `unready`, `draining`), `credentials`: name
-        → `state`, and where no token can be had, `error` and `remedy`; and `store`: `kind`, `ok`, `why`. False while
-        draining.
+        The document has `state` (`ready`; `degraded`: ready without the shared store; `unready`; `draining`),
+        `credentials` (name → `state`, and `error` and `remedy` if no token is available) and `store` (`kind`, `ok`,
+        `why`). Not ready while draining.
         """
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every loop that serves callers turns, and the document that says so: `state` (`alive`, `stuck`)."""
+        """Return whether every loop that serves callers runs, and the document with its `state` (`alive`, `stuck`)."""
 
     async def metrics(self) -> list[bytes]:
-        """The Prometheus text exposition of this moment, in chunks."""
+        """Return the current Prometheus text in chunks."""
 
     async def status(self) -> dict[str, Any]:
-        """Routes and credentials with token state, expiry, last error and its remedy."""
+        """Return routes, and credentials with token state, expiry, last error and its remedy."""
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
-        """The newest of the last calls that answer the query. Raises `history.port.Unsearchable`."""
+        """Return the newest calls that match the query. Raise Unsearchable."""

@@ -1,4 +1,4 @@
-"""Asks a gateway's admin port one question. Standard library only, no loop."""
+"""Sends one request to the admin port of a gateway. Standard library only, no loop."""
 
 import http.client
 import json
@@ -9,21 +9,21 @@ from gateway.admin.address import AdminAddress, parse_address, reachable
 
 
 class AdminUnavailable(Exception):
-    """Nobody answers there, or not as HTTP; the text says why."""
+    """The admin port does not answer, or not in HTTP; the text names the cause."""
 
 
-def fetch(address: str, target: str, *, timeout: float, most: int) -> tuple[int, bytes]:
-    """Status and up to `most` bytes of the body of GET `target` at the admin port that listens on `address`.
+def fetch(address: str, target: str, *, timeout: float, limit: int) -> tuple[int, bytes]:
+    """Return status and up to `limit` bytes of the body of GET `target` at the admin port that listens on `address`.
 
-    `address` is what the server was given, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds is for each
-    step of the exchange. Raises NoAnswer.
+    `address` is the configured one, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds applies to each step.
+    Raise AdminUnavailable.
     """
     try:
         connection = _connection(reachable(parse_address(address)), timeout)
         try:
             connection.request("GET", target, headers={"Connection": "close"})
             reply = connection.getresponse()
-            return reply.status, reply.read(most)
+            return reply.status, reply.read(limit)
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -31,7 +31,7 @@ def fetch(address: str, target: str, *, timeout: float, most: int) -> tuple[int,
 
 
 def mapping(body: bytes) -> dict[str, Any]:
-    """The JSON document of an answer, empty when it is none: something else than a gateway may listen there."""
+    """Return the JSON object of a body; empty if it is none, because another program may listen there."""
     try:
         document = json.loads(body)
     except ValueError:
@@ -40,7 +40,7 @@ def mapping(body: bytes) -> dict[str, Any]:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket; the Host field says localhost."""
+    """HTTP over a unix socket; the Host field is localhost."""
 
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from gateway.admin.client import AdminUnavailable, fetch, mapping
 from gateway.history.interface import Unsearchable, document
-from gateway.history.query import USUAL, BadQuery, parse
+from gateway.history.query import DEFAULT_LIMIT, BadQuery, parse
 from gateway.observe.record import visible
 
 FOUND, NOTHING, USAGE, UNAVAILABLE = 0, 1, 2, 69
@@ -42,7 +42,7 @@ _FLAGS = {
     "status": ("--status", "STATUS", "what the caller got: 502, or a class like 5xx"),
     "since": ("--since", "TIME", "from then on: 2026-01-31T12:00:00Z, or how long ago: 1h"),
     "until": ("--until", "TIME", "up to then, in the same forms"),
-    "limit": ("--limit", "NUMBER", f"how many of the newest, default {USUAL}"),
+    "limit": ("--limit", "NUMBER", f"how many of the newest, default {DEFAULT_LIMIT}"),
 }
 
 
@@ -96,7 +96,7 @@ def _asked(address: str, given: Parameters, kept: Callable[[], Kept | None]) -> 
     """The document that answers, and its `text`. Raises NotAsked."""
     try:
         asked = urlencode(given, errors="surrogateescape")  # a shell hands over any bytes
-        status, body = fetch(address, f"/instances?{asked}", timeout=_TIMEOUT, most=_LONGEST)
+        status, body = fetch(address, f"/instances?{asked}", timeout=_TIMEOUT, limit=_LONGEST)
     except AdminUnavailable as error:
         body = _read(given, kept(), otherwise=f"no gateway answers at {error}")
         status = 200

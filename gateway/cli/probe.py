@@ -14,7 +14,7 @@ def probe(address: str, timeout: float = 3.0) -> tuple[bool, str]:
     step of the exchange. Never raises: what cannot be reached is not ready.
     """
     try:
-        status, body = fetch(address, "/readyz", timeout=timeout, most=_LONGEST)
+        status, body = fetch(address, "/readyz", timeout=timeout, limit=_LONGEST)
     except AdminUnavailable as error:
         return False, _row(str(error))
     document = mapping(body)

@@ -1,16 +1,17 @@
-"""The last calls, searchable: which run of OIC a call started, and what became of it.
+"""The last calls, searchable: which run of OIC a call started, and how it ended.
 
-The *record* of each call, as the one line that the log has of it, is *noted* in a `History` (port) and *found* again by
-a `Query` (query, pure): by instance id, request id, route, caller, status or time, newest first. `MemoryHistory`
-(memory) holds the last lines as bytes. `FileHistory` (file) hands them to a thread of its own, which writes them to a
-`Book` (book): an SQLite file whose tables and questions stand in `tables`; whoever may read the file can ask it through
-a `Reader` (reading), the gateway that writes it, the parent of several workers, or a verb after all of them have gone.
+`interface` defines a `History`: it stores the *record* of each call, as the log line of it, and finds records again by
+a `HistoryQuery` (`query`: instance id, request id, route, caller, status, time; newest first). `MemoryHistory`
+(`memory`) keeps the last lines as bytes. `FileHistory` (`file`) queues them for a thread, which writes them to a
+`HistoryFile` (`history_file`): an SQLite file, whose tables and statements are in `sqlite_tables`. Each process that
+can read the file searches it with a `HistoryReader` (`timed_reads`): the gateway that writes it, the parent of several
+workers, or the command line when no gateway runs.
 
-    note ── MemoryHistory
-        └── FileHistory ── queue, thread ── Book ── tables
-    find ── Reader ──────────────────────────┘
+    append ── MemoryHistory
+          └── FileHistory ── queue, thread ── HistoryFile ── sqlite_tables
+    find ──── HistoryReader ──────────────────────┘
 
-A history is worth less than any call: noting one never waits and never fails. What cannot be kept, because the queue or
-the disk is full, is counted in `lost` and said once. For the same reason the file is another than that of `state`,
-beside it: tokens wait for the disk and must not be lost, calls do not wait and may be.
+Before an unsafe call is sent, `begun_calls` describes it, so that it can be found if the process is killed. Appending
+never waits and never fails: if the queue or the disk is full, calls are counted in `lost`, and the log reports it once.
+For the same reason the file is separate from that of `state`, and `free_space` reserves room for tokens on the volume.
 """

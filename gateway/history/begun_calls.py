@@ -1,6 +1,6 @@
-"""Calls that have begun: what a history holds of them in case their process ends before they do.
+"""Calls in progress, as a history stores them in case their process ends first.
 
-A process is known by its id and the moment of its start: another one may have the same id later.
+A process is identified by its id and its start time, because another process may have the same id later.
 """
 
 import os
@@ -14,7 +14,7 @@ _START = 19  # the place of `starttime` in /proc/PID/stat behind the name, which
 
 
 class Begun(NamedTuple):
-    """A call under way, as it is about to be sent."""
+    """A call that is about to be sent."""
 
     time: str
     request_id: str | None
@@ -25,17 +25,17 @@ class Begun(NamedTuple):
     path: str | None
 
     def lost_line(self) -> bytes:
-        """The record of the call, to be shown if no other is ever written."""
+        """Return the record to show if no other one is ever written."""
         return line(Record(**self._asdict(), error=Lost.code, reason=Lost.meaning))
 
 
 def begun_of(record: Record) -> Begun:
-    """What is known of a call whose record is not complete."""
+    """Return what is known of a call whose record is not complete."""
     return Begun(*(getattr(record, name) for name in Begun._fields))
 
 
 def process_name(pid: int) -> str | None:
-    """What tells a process from all others of this machine; None where none has this id."""
+    """Return a name that identifies the process on this machine; None if there is none with this id."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except FileNotFoundError:  # no such process, or no sight of it: see `is_running`
@@ -46,8 +46,8 @@ def process_name(pid: int) -> str | None:
 
 
 def is_running(name: str) -> bool:
-    """Whether the process of this name has not ended. Where /proc hides processes (`hidepid`, `ProtectProc=`), even
-    from their own user if they are not dumpable, only the id is known: a call under way must not be told as lost.
+    """Return whether the process of this name still runs. If /proc hides processes (`hidepid`, `ProtectProc=`), even
+    from their own user if they are not dumpable, only the id is compared: a call in progress must not be shown as lost.
     """
     pid, _, _ = name.partition(" ")
     return process_name(int(pid)) in {name, pid}

@@ -1,10 +1,9 @@
-"""The last calls in a file beside that of `state`: a bounded queue, and a thread of its own that writes.
+"""The last calls in a file beside the file of `state`: a bounded queue, and a thread that writes.
 
-Between the loop and the thread stands no lock (see `observe.writer`, which writes the log in the same way). What cannot
-be written when its turn has come is lost, save where another process holds the file: that passes, and the queue waits.
+Lines that cannot be written are lost, unless another process locks the file: then the queue waits.
 
-Tokens may lie on the same volume. Where it has too little left for them, whoever has filled it, the history gives its
-room back: the file is removed, and another is made when there is room for both.
+Tokens may be on the same volume. If it has too little room left for them, for whatever reason, the history removes its
+file; it makes another when there is room for both.
 """
 
 import itertools
@@ -15,35 +14,31 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from gateway.history.begun_calls import Begun, begun_of
 from gateway.history.history_file import HistoryFile, UnusableFile
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
-from gateway.history.query import FIRST, HistoryQuery
+from gateway.history.query import MIN_TIME, HistoryQuery
 from gateway.history.timed_reads import HistoryReader
+from gateway.observe.line_queue import MAX_LINES, LineQueue
 from gateway.observe.log import log_event
 from gateway.observe.record import Record
 
 log = logging.getLogger("gateway.history")
 
-MAX_LINES = 10_000
-MAX_BYTES = 16 * 1024 * 1024
-INTERVAL = 0.1  # seconds in which calls gather before they are written at once
-BATCH = 250  # lines: one change must fit into a small log
-_FAULT_PAUSE = 1.0  # before the file is tried again
-_AT_REST = 60.0  # without calls, how often what is too old is let go
-LOOK = 1.0  # without calls, how often it is seen whether the volume has room
-_SETTLE = 0.5  # the longest that a search waits for what was noted before it
-_NO_ROOM = "its volume is nearly full, and what is left of it is for tokens; make room, or set a smaller `history.size`"
-_TOO_FAST = "calls come faster than the disk takes them"
-
-Bell = SimpleQueue[threading.Event | None]
-"""Wakes the thread; an event is set when all that was noted before it has been written or lost."""
+INTERVAL = 0.1  # seconds in which calls gather before one write
+BATCH = 250  # lines: one change must fit into a small write-ahead log
+_FAULT_PAUSE = 1.0  # before the next try after an error
+_FORGET_EVERY = 60.0  # without calls
+_ROOM_CHECK = 1.0  # without calls
+_FLUSH_TIMEOUT = 0.5  # the longest that a search waits for calls that were added before it
+"""Times in seconds."""
+_NO_ROOM = "the volume is nearly full and its free space is reserved for tokens; make room or lower `history.size`"
+_TOO_FAST = "calls come faster than the disk can write them"
 
 
 class FileHistory:
-    """See `History`. The file at `path` may be shared with other processes; `clock` gives seconds since the epoch."""
+    """A `History` in the file at `path`, which other processes may share. `clock` returns seconds since the epoch."""
 
     def __init__(
         self,
@@ -54,223 +49,196 @@ class FileHistory:
         max_lines: int = MAX_LINES,
         interval: float = INTERVAL,
     ) -> None:
-        self._book = HistoryFile(path)
+        self._file = HistoryFile(path)
         self._reader = HistoryReader(path, limits, clock=clock)
         self._limits = limits
         self._clock = clock
-        self._max_lines = max_lines
         self._interval = interval
-        self._pending: deque[bytes] = deque()
-        self._under_way: dict[int, tuple[int, Record]] = {}  # by identity; the thread looks, the loop changes
+        self._under_way: dict[int, tuple[int, Record]] = {}  # by identity; only the loop changes it
         self._numbers = itertools.count()
-        self._is_changed = False  # calls have begun or ended since the thread looked
-        self._bell: Bell = SimpleQueue()
-        self._waiting: list[threading.Event] = []
-        self._taken = self._given = 0  # bytes that came and went; each is counted by one thread only
-        self._refused = self._unwritten = 0  # calls lost by the loop's thread, and by our own
-        self._idle = self._closing = self._abandoned = False
-        self._seen = self._before = 0  # calls lost when a batch was last written, and when the trouble began
-        self._trouble = ""
-        self._forgot = 0.0  # when too old calls were last let go, by the monotonic clock
-        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
-        self._thread.start()
+        self._is_changed = False  # calls have begun or ended since the thread wrote them
+        self._flushes: deque[threading.Event] = deque()  # to be set when all earlier lines are written or lost
+        self._unwritten = 0  # calls that the thread lost
+        self._reported = 0  # refused calls when a batch was last written
+        self._lost_before = 0  # calls lost before the current problem
+        self._problem = ""
+        self._forgot_at = 0.0  # when old calls were last deleted, by the monotonic clock
+        self._queue = LineQueue(self._run, name="history", max_lines=max_lines)
+        self._queue.start()
 
     @property
     def lost(self) -> int:
-        """See `History`."""
-        return self._refused + self._unwritten
+        """Number of lost calls."""
+        return self._queue.refused + self._unwritten
 
     def append(self, line: bytes) -> None:
-        """See `History`."""
-        size = len(line)
-        if len(self._pending) >= self._max_lines or self._taken - self._given + size > MAX_BYTES:
-            self._refused += 1
-            return
-        self._pending.append(line)
-        self._taken += size
-        self._ring()
+        """Queue a line."""
+        self._queue.put(line)
 
     def begin(self, record: Record) -> None:
-        """See `History`."""
+        """Queue an entry of a call that is about to be sent."""
         self._under_way[id(record)] = next(self._numbers), record
         self._is_changed = True
-        self._ring()
+        self._queue.wake()
 
     def end(self, record: Record) -> None:
-        """See `History`."""
+        """Remove the entry of an ended call."""
         if self._under_way.pop(id(record), None) is not None:
             self._is_changed = True
-            self._ring()
-
-    def _ring(self) -> None:
-        if self._idle:  # once per batch, not once per call
-            self._idle = False
-            self._bell.put(None)
+            self._queue.wake()
 
     async def find(self, query: HistoryQuery) -> SearchResult:
-        """See `History`."""
-        found = await self._reader.find(query, first=self._settled)
+        """Search the file in a thread."""
+        found = await self._reader.find(query, first=self._flush)
         return SearchResult(found.lines, found.kept, found.where, lost=self.lost)
 
     async def flush(self) -> None:
-        """See `History`."""
-        await self._reader.run(self._settled)
+        """Wait in a thread until earlier lines are written."""
+        await self._reader.run(self._flush)
 
-    def _settled(self) -> None:
-        """Blocks until the thread has had its turn."""
-        if self._thread.is_alive():
-            settled = threading.Event()
-            self._bell.put(settled)
-            settled.wait(_SETTLE)
+    def _flush(self) -> None:
+        """Block until earlier lines are written or lost, at most `_FLUSH_TIMEOUT`."""
+        if self._queue.is_running():
+            flushed = threading.Event()
+            self._flushes.append(flushed)
+            self._queue.interrupt()
+            flushed.wait(_FLUSH_TIMEOUT)
 
     def set_limits(self, limits: HistoryLimits) -> None:
-        """See `History`."""
+        """Use other limits from now on."""
         self._limits = self._reader.limits = limits
 
     def health(self) -> HistoryHealth:
-        """See `History`."""
-        return HistoryHealth("file", ok=not self._trouble, why=self._trouble)
+        """Return the current problem, if any."""
+        return HistoryHealth("file", ok=not self._problem, why=self._problem)
 
     def close(self, timeout: float) -> None:
-        """See `History`; what there is can still be found."""
-        self._max_lines = 0
-        self._closing = True
-        self._bell.put(None)
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            self._abandoned = True
-            self._refused += len(self._pending)
+        """Write the rest within the timeout; the file can still be searched."""
+        self._queue.close(timeout)
 
     # In the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._begin()
-        while not self._closing:
-            self._idle = True
-            if not (self._pending or self._waiting or self._is_changed):  # after `_idle`: a call before has not rung
-                self._wait(LOOK)
-            self._idle = False
+        queue = self._queue
+        self._open()
+        while not queue.closing:
+            queue.wait_for_work(_ROOM_CHECK, has_work=self._has_work)
             if self._is_at_rest():
-                self._have_room()
+                self._ensure_room()
                 continue
-            if not (self._waiting or self._closing):
-                self._wait(_FAULT_PAUSE if self._trouble else self._interval)
-            self._round()
-        self._round()
+            if not (self._flushes or queue.closing):
+                queue.pause(_FAULT_PAUSE if self._problem else self._interval)
+            self._write_all()
+        self._write_all()
         self._track({})
-        self._book.close()
+        self._file.close()
 
-    def _begin(self) -> None:
-        if not self._have_room():
+    def _has_work(self) -> bool:
+        return bool(self._queue.pending or self._flushes or self._is_changed)
+
+    def _open(self) -> None:
+        if not self._ensure_room():
             return
         try:
-            self._book.open()
+            self._file.open()
         except UnusableFile as error:
-            self._tell(str(error))
+            self._set_problem(str(error))
 
     def _is_at_rest(self) -> bool:
-        """Whether there is nothing to do but to see whether the volume has room."""
-        has_work = self._pending or self._waiting or self._is_changed or self._closing
-        return not has_work and time.monotonic() < self._forgot + _AT_REST
+        """Return whether the only work is to check the room on the volume."""
+        is_busy = self._has_work() or self._queue.closing
+        return not is_busy and time.monotonic() < self._forgot_at + _FORGET_EVERY
 
-    def _have_room(self) -> bool:
-        """Whether the volume has room for calls; where it has not, it gets back what the history has of it."""
-        self._book.let_go_of_removed()
-        if self._book.has_room():
+    def _ensure_room(self) -> bool:
+        """Return whether the volume has room for calls; free what the history uses if it has not."""
+        self._file.close_removed()
+        if self._file.has_room():
             return True
-        self._book.empty_log()
-        if self._book.has_room():
+        self._file.truncate_log()
+        if self._file.has_room():
             return True
-        calls = self._book.give_up()
+        calls = self._file.remove_for_room()
         if calls is not None:
             self._unwritten += calls
-            told = "the history was removed: its volume has too little room left for tokens"
-            log_event(log, logging.WARNING, "history-removed", told, lost=calls)
-        if self._book.has_room():
+            message = "the history file was removed: its volume had too little room left for tokens"
+            log_event(log, logging.WARNING, "history-removed", message, lost=calls)
+        if self._file.has_room():
             return True
-        self._tell(_NO_ROOM)
+        self._set_problem(_NO_ROOM)
         return False
 
-    def _wait(self, seconds: float) -> None:
-        """Until the bell rings; notes who rang it to be told."""
-        try:
-            rung = self._bell.get(timeout=seconds)
-            while True:
-                self._waiting += [] if rung is None else [rung]
-                rung = self._bell.get_nowait()
-        except Empty:
-            return
-
-    def _round(self) -> None:
-        """Writes what waits, tells those who wait for it, and lets go of what is too much."""
-        waiting, self._waiting = self._waiting, []
+    def _write_all(self) -> None:
+        """Write what waits, set the events of those that wait for it, and delete calls beyond the limits."""
+        queue = self._queue
+        flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
         is_changed, self._is_changed = self._is_changed, False
-        under_way = dict(self._under_way)  # before the lines: a call that is not in it any more has its line there
-        while self._pending and not self._abandoned and self._write():
+        under_way = dict(self._under_way)  # before the lines: the line of a call that is missing here is in the queue
+        while queue.pending and not queue.abandoned and self._write_batch():
             self._forget()
-        if is_changed and not self._abandoned:
+        if is_changed and not queue.abandoned:
             self._track({number: begun_of(record) for number, record in under_way.values()})
-        for settled in waiting:
-            settled.set()
-        while not (self._pending or self._waiting or self._closing) and self._forget():
-            self._wait(0)
+        for flushed in flushes:
+            flushed.set()
+        while not (queue.pending or self._flushes or queue.closing) and self._forget():
+            pass
 
-    def _write(self) -> bool:
-        """Writes a batch; false when another process holds the file, and the batch goes on waiting."""
-        lines = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH))]
-        if not self._have_room():
+    def _write_batch(self) -> bool:
+        """Write a batch. Return False if another process locks the file: the batch is put back."""
+        pending = self._queue.pending
+        lines = [pending.popleft() for _ in range(min(len(pending), BATCH))]
+        if not self._ensure_room():
             self._lose(lines)
             return True
         try:
-            self._book.append(lines)
+            self._file.append(lines)
         except UnusableFile as error:
-            self._tell(str(error))
-            if error.is_busy and not self._closing:
-                self._pending.extendleft(reversed(lines))
+            self._set_problem(str(error))
+            if error.is_busy and not self._queue.closing:
+                pending.extendleft(reversed(lines))
                 return False
             self._lose(lines)
         else:
-            self._tell(_TOO_FAST if self._refused > self._seen else "")
-            self._seen = self._refused
-            self._given += sum(map(len, lines))
+            self._set_problem(_TOO_FAST if self._queue.refused > self._reported else "")
+            self._reported = self._queue.refused
+            self._queue.release(sum(map(len, lines)))
         return True
 
     def _track(self, under_way: dict[int, Begun]) -> None:
-        """Writes which calls are under way; in trouble, which is told of their lines, later."""
-        if (self._pending and not self._closing) or not self._have_room():
-            self._is_changed = bool(self._pending)
+        """Write which calls are in progress. Postpone it while lines wait, because of a problem that they report."""
+        if (self._queue.pending and not self._queue.closing) or not self._ensure_room():
+            self._is_changed = bool(self._queue.pending)
             return
         try:
-            self._book.track(under_way)
+            self._file.track(under_way)
         except UnusableFile as error:
             self._is_changed = error.is_busy
 
     def _lose(self, lines: list[bytes]) -> None:
         self._unwritten += len(lines)
-        self._seen = self._refused
-        self._given += sum(map(len, lines))
+        self._reported = self._queue.refused
+        self._queue.release(sum(map(len, lines)))
 
     def _forget(self) -> bool:
-        """Lets go of a part of what is too much; whether there is more."""
-        self._forgot = time.monotonic()
-        if not self._have_room():
+        """Delete a part of the calls beyond the limits. Return whether there are more."""
+        self._forgot_at = time.monotonic()
+        if not self._ensure_room():
             return False
         oldest = round((self._clock() - self._limits.keep) * 1000)
-        room = self._book.room()
+        room = self._file.room()
         limits = self._limits if room is None else replace(self._limits, size=min(self._limits.size, room))
         try:
-            return self._book.forget(limits, max(FIRST, oldest))
+            return self._file.forget(limits, max(MIN_TIME, oldest))
         except UnusableFile as error:
             if not error.is_busy:
-                self._tell(str(error))
+                self._set_problem(str(error))
             return False
 
-    def _tell(self, trouble: str) -> None:
-        """Says a trouble once, and once that it is over."""
-        was, self._trouble = self._trouble, trouble
-        if trouble and not was:
-            self._before = self.lost
-            log_event(log, logging.WARNING, "history-down", f"calls are lost to the history, and go on: {trouble}")
-        elif was and not trouble:
-            told = "calls are kept in the history again"
-            log_event(log, logging.INFO, "history-up", told, lost=self.lost - self._before)
+    def _set_problem(self, problem: str) -> None:
+        """Log the beginning and the end of a problem once each."""
+        previous, self._problem = self._problem, problem
+        if problem and not previous:
+            self._lost_before = self.lost
+            log_event(log, logging.WARNING, "history-down", f"calls are not recorded in the history: {problem}")
+        elif previous and not problem:
+            message = "calls are recorded in the history again"
+            log_event(log, logging.INFO, "history-up", message, lost=self.lost - self._lost_before)

@@ -1,56 +1,56 @@
-"""How much of a volume a history may take: tokens lie on the same one, and must always find room."""
+"""How much of a volume a history may use: tokens are on the same volume and must always find room."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 RESERVE = 4 * 1024 * 1024
-"""Bytes that stay free for tokens; of a volume below 16 MiB a quarter."""
+"""Bytes that stay free for tokens; a quarter of a volume below 16 MiB."""
 
 
 class Volume(NamedTuple):
-    """Bytes in all, and those that are free for us."""
+    """Size of a volume and its bytes that are free for this process."""
 
     total: int
     free: int
 
     @property
     def reserve(self) -> int:
-        """What stays free for tokens, and once more what SQLite's write-ahead log of a history may take."""
+        """Bytes that stay free for tokens; the same amount is left for the write-ahead log of the history."""
         return min(RESERVE, self.total // 4)
 
     @property
     def is_short(self) -> bool:
-        """Whether a history must give back what it has."""
+        """Whether the history must free its room."""
         return self.free < self.reserve
 
     @property
-    def can_begin(self) -> bool:
-        """Whether a history may begin."""
-        return self.free >= 2 * self.reserve + self._least
+    def can_start(self) -> bool:
+        """Whether there is room to create a history."""
+        return self.free >= 2 * self.reserve + self._min_room
 
     def room(self, used: int) -> int:
-        """The most that a history may have whose files take `used` bytes now."""
-        return max(self._least, used + self.free - 2 * self.reserve)
+        """Return the maximum size of a history whose files use `used` bytes now."""
+        return max(self._min_room, used + self.free - 2 * self.reserve)
 
     @property
-    def _least(self) -> int:
+    def _min_room(self) -> int:
         return self.reserve // 4
 
 
 def volume_of(path: Path) -> Volume:
-    """The volume that the folder of `path` is on. Raises OSError where there is no such folder."""
-    found = os.statvfs(path.parent)
-    return Volume(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+    """Return the volume of the folder of `path`. Raise OSError if there is no such folder."""
+    stats = os.statvfs(path.parent)
+    return Volume(stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize)
 
 
 def bytes_used(path: Path) -> int:
-    """What the history at `path` takes of its volume, with what SQLite keeps beside it."""
-    return sum(_allocated(path.with_name(path.name + end)) for end in ENDS)
+    """Return the bytes that the history at `path` uses, including the files that SQLite keeps beside it."""
+    return sum(_allocated(path.with_name(path.name + end)) for end in SUFFIXES)
 
 
-ENDS = ("", "-wal", "-shm")
-"""Of the names of an SQLite file and what lies beside it."""
+SUFFIXES = ("", "-wal", "-shm")
+"""Suffixes of an SQLite file and the files beside it."""
 
 
 def _allocated(file: Path) -> int:

@@ -1,4 +1,4 @@
-"""The port of the history: what is asked of one, and what it answers. Pure."""
+"""The interface of a history: its methods and results. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -12,19 +12,19 @@ Where = Literal["memory", "file"]
 
 
 class Unsearchable(Exception):
-    """The history cannot be searched now; the text says why and what to do."""
+    """The history cannot be searched now; the text names the cause and the remedy."""
 
 
 class NoneKept(Unsearchable):
-    """No history is kept at all."""
+    """No history is stored at all."""
 
     def __init__(self) -> None:
-        super().__init__("no calls are kept: `history.calls` is 0; take the key out, and have the file read again")
+        super().__init__("no calls are stored: `history.calls` is 0; remove the key and reload the configuration")
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
-    """How much is kept: the last `calls` (None: as many as fit; 0: none), for `keep` seconds, in `size` bytes."""
+    """The last `calls` (None: as many as fit; 0: none) of the last `keep` seconds, in at most `size` bytes."""
 
     calls: int | None
     keep: float
@@ -33,9 +33,9 @@ class HistoryLimits:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The lines that answer a query, newest first; how many calls are `kept` in all, and how many were `lost`.
+    """The matching lines, newest first, the number of `kept` calls, and of those `lost`.
 
-    `stuck` are process ids of workers that did not answer, whose calls in memory may be missing.
+    `stuck` are process ids of workers that did not respond, whose calls in memory may be missing.
     """
 
     lines: tuple[bytes, ...]
@@ -47,7 +47,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryHealth:
-    """Whether calls are kept as they should be, and why not."""
+    """Whether calls are stored as configured, and if not, why."""
 
     where: Where
     ok: bool = True
@@ -55,50 +55,49 @@ class HistoryHealth:
 
 
 class History(Protocol):
-    """Keeps the last calls. `note` is for the loop's thread."""
+    """Stores the last calls. `append`, `begin` and `end` are called in the loop's thread."""
 
     @property
     def lost(self) -> int:
-        """How many calls it could not keep so far."""
+        """Number of calls that could not be stored."""
 
     def append(self, line: bytes) -> None:
-        """Keeps a record, spelt as its JSON line; never waits, never raises."""
+        """Store a record as its JSON line; never waits, never raises."""
 
     def begin(self, record: Record) -> None:
-        """A call that may change something is about to be sent; its record is not complete. What outlives the process
-        finds it even if the process is killed.
+        """Store that a call is about to be sent that may change something. A history that outlives the process finds it
+        if the process is killed.
         """
 
     def end(self, record: Record) -> None:
-        """The call of the record has ended, and its line was noted."""
+        """Remove the entry of `begin`; the line of the call was appended."""
 
     async def find(self, query: HistoryQuery) -> SearchResult:
-        """The newest calls that answer the query, all included that were noted before. Raises Unsearchable."""
+        """Return the newest matching calls, including all that were appended before. Raise Unsearchable."""
 
     async def flush(self) -> None:
-        """Waits, a moment at most, until what was noted so far can be found by whoever may look for it."""
+        """Wait briefly until every search finds what was appended."""
 
     def set_limits(self, limits: HistoryLimits) -> None:
-        """Keeps so much from now on."""
+        """Use other limits from now on."""
 
     def health(self) -> HistoryHealth:
-        """How it does."""
+        """Return whether calls are stored as configured."""
 
     def close(self, timeout: float) -> None:
-        """Waits up to `timeout` seconds, blocking, until all that was noted is kept; notes no more. What cannot be kept
-        is lost.
-        """
+        """Block up to `timeout` seconds until all appended calls are stored, and accept no more. The rest is lost."""
 
 
 def merged(answers: Iterable[SearchResult], limit: int) -> SearchResult:
-    """The answers of several processes that each keep their own calls, as one."""
-    told = tuple(answers)
-    lines = newest((line for found in told for line in found.lines), limit)
-    return SearchResult(tuple(lines), sum(each.kept for each in told), "memory", lost=sum(each.lost for each in told))
+    """Return the results of several processes, each with calls of its own, as one."""
+    results = tuple(answers)
+    lines = newest((line for result in results for line in result.lines), limit)
+    kept, lost = sum(result.kept for result in results), sum(result.lost for result in results)
+    return SearchResult(tuple(lines), kept, "memory", lost=lost)
 
 
 def document(found: SearchResult) -> bytes:
-    """The answer as JSON: `instances` (records, newest first), `kept`, `where`, `lost`, and `stuck` where there are."""
+    """Return the result as JSON: `instances` (records, newest first), `kept`, `where`, `lost`, and `stuck` if any."""
     facts: dict[str, object] = {"kept": found.kept, "where": found.where, "lost": found.lost}
     facts |= {"stuck": list(found.stuck)} if found.stuck else {}
     return b'{"instances": [' + b",".join(found.lines) + b"],\n " + json.dumps(facts)[1:].encode() + b"\n"

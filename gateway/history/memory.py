@@ -1,4 +1,4 @@
-"""The last calls in memory: their lines as they were written, a few hundred bytes each."""
+"""The last calls in memory: their lines as written, a few hundred bytes each."""
 
 import asyncio
 import time
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
-from gateway.history.query import FIRST, HistoryQuery, filter_lines, newest, spelt, time_of
+from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, newest, time_of, time_text
 from gateway.observe.record import Record
 
-CALLS = 10_000
-"""How many are kept where nothing is said."""
-OBJECT = 48
-"""Bytes that a line costs beside its own."""
-STRIDE = 250
-"""Lines that are searched before others have their turn on the loop: less than half a millisecond."""
+DEFAULT_CALLS = 10_000
+"""Number of calls unless `history.calls` is set."""
+LINE_OVERHEAD = 48
+"""Bytes that a line needs besides its own."""
+SEARCH_STEP = 250
+"""Lines searched in one step of the loop: less than half a millisecond."""
 
 
 class MemoryHistory:
-    """See `History`. Nothing outlives the process; `clock` gives seconds since the epoch."""
+    """A `History` that ends with its process. `clock` returns seconds since the epoch."""
 
     def __init__(self, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -29,54 +29,54 @@ class MemoryHistory:
         self.set_limits(limits)
 
     def append(self, line: bytes) -> None:
-        """See `History`."""
+        """Store a line; drop the oldest ones beyond the limits."""
         self._lines.append(line)
-        self._size += len(line) + OBJECT
-        if self._size > self._most or len(self._lines) > self._calls:
+        self._size += len(line) + LINE_OVERHEAD
+        if self._size > self._max_size or len(self._lines) > self._max_calls:
             self._drop()
 
     def begin(self, record: Record) -> None:
-        """See `History`; nothing outlives the process."""
+        """Do nothing: no entry outlives the process."""
 
     def end(self, record: Record) -> None:
-        """See `History`."""
+        """Do nothing, as `begin`."""
 
     async def find(self, query: HistoryQuery) -> SearchResult:
-        """See `History`; it holds up nobody else on the loop."""
+        """Search in steps, between which the loop does other work."""
         query = replace(query, since=max(query.since, self._forget()))
         lines = tuple(self._lines)
         found: list[bytes] = []
-        for end in range(len(lines), 0, -STRIDE):
-            stride = lines[max(0, end - STRIDE) : end]
-            found = newest((*found, *filter_lines(query, stride[::-1])), query.limit)
+        for end in range(len(lines), 0, -SEARCH_STEP):
+            step = lines[max(0, end - SEARCH_STEP) : end]
+            found = newest((*found, *filter_lines(query, step[::-1])), query.limit)
             await asyncio.sleep(0)
         return SearchResult(tuple(found), len(lines), "memory")
 
     async def flush(self) -> None:
-        """See `History`; it can."""
+        """Return at once: every appended line can be found."""
 
     def set_limits(self, limits: HistoryLimits) -> None:
-        """See `History`."""
-        self._calls = CALLS if limits.calls is None else limits.calls
-        self._keep = limits.keep
-        self._most = limits.size
+        """Use other limits from now on."""
+        self._max_calls = DEFAULT_CALLS if limits.calls is None else limits.calls
+        self._max_age = limits.keep
+        self._max_size = limits.size
         self._drop()
 
     def health(self) -> HistoryHealth:
-        """See `History`."""
+        """Return that it is ok."""
         return HistoryHealth("memory")
 
     def close(self, timeout: float) -> None:
-        """See `History`; what there is can still be found."""
+        """Do nothing; the lines can still be found."""
 
     def _drop(self) -> None:
-        while self._lines and (self._size > self._most or len(self._lines) > self._calls):
-            self._size -= len(self._lines.popleft()) + OBJECT
+        while self._lines and (self._size > self._max_size or len(self._lines) > self._max_calls):
+            self._size -= len(self._lines.popleft()) + LINE_OVERHEAD
 
     def _forget(self) -> int:
-        """Lets go of what is too old; the millisecond from which on calls are shown."""
-        oldest = max(FIRST, round((self._clock() - self._keep) * 1000))
-        first = spelt(oldest)
+        """Drop calls that are too old. Return the first millisecond whose calls are shown."""
+        oldest = max(MIN_TIME, round((self._clock() - self._max_age) * 1000))
+        first = time_text(oldest)
         while self._lines and time_of(self._lines[0]) < first:
-            self._size -= len(self._lines.popleft()) + OBJECT
+            self._size -= len(self._lines.popleft()) + LINE_OVERHEAD
         return oldest

@@ -1,7 +1,7 @@
-"""What is searched for: parameters as a `Query`, and whether a line answers it. Pure.
+"""Search parameters as a `HistoryQuery`, and whether a line matches it. Pure.
 
-Lines are those of the log (`observe.record`), which begin with their time. They are searched as they are: a JSON string
-holds no bare quote, so that `"route":"orders"` stands in a line where the field is that and nowhere else.
+Lines are those of the log (`observe.record`), which begin with their time. They are searched as text: a JSON string
+contains no bare quote, so `"route":"orders"` occurs only in lines where the field has this value.
 """
 
 import difflib
@@ -14,10 +14,10 @@ from gateway.observe.json_line import json_line
 from gateway.observe.record import LONGEST_ID
 from gateway.observe.timestamp import timestamp
 
-FIRST, LAST = 0, (1 << 43) - 2
-"""Milliseconds since the epoch: the instants that a query knows; the last one is in the year 2248."""
-USUAL, MOST = 20, 10_000
-"""How many calls are shown unless it is said, and at most."""
+MIN_TIME, MAX_TIME = 0, (1 << 43) - 2
+"""Milliseconds since the epoch; the maximum is in the year 2248."""
+DEFAULT_LIMIT, MAX_LIMIT = 20, 10_000
+"""Number of calls returned by default, and at most."""
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
@@ -25,13 +25,13 @@ _STATUS = re.compile(r"[1-9](?:[0-9]{2}|xx)")
 
 
 class BadQuery(ValueError):
-    """A parameter is not known, or its value is none; the text names it and what to write."""
+    """A parameter is unknown or its value is not valid; the text names it and what to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """What the calls must have in common; None: anything. `status` is `502` or `5xx`; `since` and `until` count in
-    milliseconds since the epoch and belong to it. The newest `limit` of those calls are the answer.
+    """What a call must match; None: anything. `status` is `502` or `5xx`; `since` and `until` are milliseconds since
+    the epoch, inclusive. The result is the newest `limit` of these calls.
     """
 
     instance_id: str | None = None
@@ -39,32 +39,32 @@ class HistoryQuery:
     route: str | None = None
     client: str | None = None
     status: str | None = None
-    since: int = FIRST
-    until: int = LAST
-    limit: int = USUAL
+    since: int = MIN_TIME
+    until: int = MAX_TIME
+    limit: int = DEFAULT_LIMIT
 
     def texts(self) -> list[tuple[str, str]]:
-        """The fields of the record that must have a certain text."""
+        """Return the fields of the record that must have a certain text."""
         fields = ("instance_id", "request_id", "route", "client")
         return [(field, text) for field in fields if (text := getattr(self, field)) is not None]
 
 
 def parse(given: Iterable[tuple[str, str]], *, now: float) -> HistoryQuery:
-    """The query that these parameters, as in a URL, ask for at `now` (seconds since the epoch).
+    """Return the query of these parameters of a URL at the time `now` (seconds since the epoch).
 
-    `id`, `request_id`, `route`, `client`, `status`, `since`, `until`, `limit`, each at most once. Raises BadQuery.
+    `id`, `request_id`, `route`, `client`, `status`, `since`, `until`, `limit`, each at most once. Raise BadQuery.
     """
     values: dict[str, object] = {}
     for name, text in given:
         field, read = _PARAMETERS.get(name) or _unknown(name)
         if field in values:
-            raise BadQuery(f"`{name}` stands twice; write it once")
+            raise BadQuery(f"`{name}` is given twice; write it once")
         if not text:
-            raise BadQuery(f"`{name}` is empty; write a value, or leave it out")
+            raise BadQuery(f"`{name}` is empty; write a value or leave it out")
         values[field] = read(name, text, now)
     query = HistoryQuery(**values)  # type: ignore[arg-type] # each reader gives what its field is
     if query.since > query.until:
-        raise BadQuery("`since` is later than `until`; exchange them")
+        raise BadQuery("`since` is later than `until`; swap them")
     return query
 
 
@@ -75,26 +75,26 @@ def instant(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def spelt(moment: int) -> bytes:
+def time_text(moment: int) -> bytes:
     """Milliseconds since the epoch as a line begins with them."""
-    return timestamp(moment / 1000 + 0.0001).encode()  # a tenth up: what is cut must not fall below the millisecond
+    return timestamp(moment / 1000 + 0.0001).encode()  # 0.1 ms more: the cut must not fall below the millisecond
 
 
 def time_of(line: bytes) -> bytes:
-    """When the call of the line came; in the order of time."""
+    """Return the arrival time of the call in a line; sorts in the order of time."""
     return line[9:33]  # after `{"time":"`
 
 
 def filter_lines(query: HistoryQuery, lines: Sequence[bytes]) -> Sequence[bytes]:
-    """Those of the lines that answer the query, whatever its `limit`, in the order in which they stand."""
+    """Return the matching lines in their order, whatever the `limit`."""
     for needle in _needles(query):
         lines = [line for line in lines if needle in line]
-    since, until = spelt(query.since), spelt(query.until)
+    since, until = time_text(query.since), time_text(query.until)
     return [line for line in lines if since <= line[9:33] <= until]
 
 
 def newest(lines: Iterable[bytes], limit: int) -> list[bytes]:
-    """The newest of these lines, newest first; of one millisecond those ahead that stand ahead."""
+    """Return the newest lines, newest first; lines of the same millisecond keep their order."""
     return sorted(lines, key=time_of, reverse=True)[:limit]
 
 
@@ -116,38 +116,38 @@ def _id(_: str, text: str, __: float) -> str:
 
 def _status(name: str, text: str, _: float) -> str:
     if not _STATUS.fullmatch(text.lower()):
-        raise BadQuery(f"`{name}` is no status; write one like 502, or a class like 5xx")
+        raise BadQuery(f"`{name}` is not a status; write one like 502, or a class like 5xx")
     return text.lower()
 
 
 def _limit(name: str, text: str, _: float) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST):
-        raise BadQuery(f"`{name}` is no number from 1 to {MOST}; write one, like 50")
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MAX_LIMIT):
+        raise BadQuery(f"`{name}` must be a number from 1 to {MAX_LIMIT}; write one like 50")
     return int(text)
 
 
 def _moment(name: str, text: str, now: float) -> int:
-    """An instant, or a duration back from now."""
+    """Parse a time, or an age relative to `now`."""
     if duration := _DURATION.fullmatch(text):
         moment = round(now * 1000 - float(duration[1]) * _UNITS[duration[2]])
     else:
         moment = _instant(name, text)
-    return min(max(moment, FIRST), LAST)
+    return min(max(moment, MIN_TIME), MAX_TIME)
 
 
 def _instant(name: str, text: str) -> int:
     try:
         return instant(text.replace(" ", "+"))  # what a `+` in a URL may have become
     except ValueError:
-        told = "write one like 2026-01-31T12:00:00Z, or how long ago like 1h (ms, s, m, h, d)"
-        raise BadQuery(f"`{name}` is no time; {told}") from None
+        remedy = "write one like 2026-01-31T12:00:00Z, or an age like 1h (ms, s, m, h, d)"
+        raise BadQuery(f"`{name}` is not a time; {remedy}") from None
 
 
 def _unknown(name: str) -> tuple[str, Callable[[str, str, float], object]]:
     near = difflib.get_close_matches(name[:64], _PARAMETERS, 1)
     shown = f"`{name}`" if name.isprintable() and len(name) <= 64 else "a parameter"
-    remedy = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(_PARAMETERS)}"
-    raise BadQuery(f"{shown} is not known; {remedy}")
+    remedy = f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(_PARAMETERS)}"
+    raise BadQuery(f"{shown} is unknown; {remedy}")
 
 
 _PARAMETERS: dict[str, tuple[str, Callable[[str, str, float], object]]] = {

@@ -1,4 +1,4 @@
-"""Questions to the file of a history while the loop goes on, each within its time."""
+"""Searches of a history file in threads, with a time limit."""
 
 import asyncio
 import time
@@ -13,13 +13,13 @@ from gateway.system.files import DaemonThreads
 
 T = TypeVar("T")
 
-LONGEST = 1.0
-"""Seconds that a search may take."""
-_THREADS = 2  # of its own: the loop's common ones also look up names for calls
+SEARCH_TIMEOUT = 1.0
+"""Maximum seconds of a search."""
+_THREADS = 2  # separate from the default threads of the loop, which also resolve names for calls
 
 
 class HistoryReader:
-    """Finds calls in the file at `path`, whoever writes it; `clock` gives seconds since the epoch."""
+    """Searches the file at `path`, whichever process writes it. `clock` returns seconds since the epoch."""
 
     def __init__(self, path: str | Path, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
@@ -28,8 +28,8 @@ class HistoryReader:
         self.limits = limits
 
     async def find(self, query: HistoryQuery, *, first: Callable[[], object] = bool) -> SearchResult:
-        """The calls, after `first` was called in the thread. Raises Unsearchable."""
-        until = time.monotonic() + LONGEST
+        """Return the calls, after `first` was called in the thread. Raise Unsearchable."""
+        until = time.monotonic() + SEARCH_TIMEOUT
 
         def work() -> SearchResult:
             first()
@@ -38,5 +38,5 @@ class HistoryReader:
         return await self.run(work)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Does this in one of the threads of questions."""
+        """Run this in one of the threads of searches."""
         return await asyncio.wrap_future(self._threads.submit(work))

@@ -1,9 +1,12 @@
-"""What operators see of the gateway: one record per request, events between them, and numbers.
+"""What operators see of the gateway: a record of each request, events, and metrics.
 
-The walk of a request fills a `Record` and adds it to its route's `RouteMeter`. `Log` turns the record into one line and
-hands it to the `LineWriter`, whose own thread writes to stdout: a reader that stalls costs lines, which are counted,
-and never a request. Events (a renewed token, a reload, a library's warning) are ordinary `logging` calls whose handler
-ends in the same writer. `Metrics` keeps plain numbers while requests run and speaks Prometheus only when it is scraped.
+The request pipeline fills a `Record` (`record`, with `secret_mask` and `timestamp`) and adds it to the `RouteMeter` of
+its route (`meters`). `Log` (`log`) turns the record into a line (`json_line`) for the `LineWriter` (`line_writer`),
+whose thread writes to standard output: a slow reader costs lines, which are counted, and delays no request. The bounded
+queue of the thread is `line_queue`; the history uses it too. Events (a renewed token, a reload, a warning of a library)
+are ordinary `logging` calls whose handler uses the same writer; `episodes` limits repeated ones. `Metrics` (`metrics`)
+keeps plain numbers, which `exposition` turns into Prometheus text when it is scraped. `time_slices` runs long work
+without delaying callers.
 
-Nothing here decides anything about a request, and nothing here holds a secret: `mask` is the net below that promise.
+Nothing here decides anything about a request or holds a secret; `secret_mask` is only a second line of defence.
 """

@@ -1,4 +1,4 @@
-"""Tells the beginning of a trouble from its continuation, so that the log has one line for each episode."""
+"""Distinguishes the beginning of a problem from its continuation, so that the log has one line for each episode."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ QUIET = 60.0
 
 
 class Episodes:
-    """Remembers when each kind of trouble occurred last, by the clock `now`."""
+    """Remembers when each kind of problem last occurred, by the clock `now`."""
 
     __slots__ = ("_last", "_now")
 
@@ -16,7 +16,7 @@ class Episodes:
         self._last: dict[str, float] = {}
 
     def begins(self, kind: str) -> bool:
-        """Counts an occurrence; true for the first one and for one that comes after a quiet time."""
+        """Count an occurrence. Return True for the first one and for one after a quiet time."""
         now = self._now()
         last = self._last.get(kind, now - QUIET)
         self._last[kind] = now

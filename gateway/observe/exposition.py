@@ -1,7 +1,7 @@
-"""A snapshot as Prometheus's text format 0.0.4, piece by piece. Pure.
+"""A snapshot in the text format 0.0.4 of Prometheus, piece by piece. Pure.
 
-prometheus-client builds an object for each sample: a second for the series of 3,000 routes in use. Here each series
-costs one text, and whoever serves callers beside it lets them have their turn between two pieces.
+prometheus-client builds an object for each sample, which takes a second for the series of 3,000 routes. Here each
+series is one text, and the caller can yield to the loop between two pieces.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,19 +16,19 @@ _BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
 
 
 def render_head(name: str, kind: str, description: str) -> str:
-    """What stands before the samples of a metric."""
+    """Return the lines before the samples of a metric."""
     return f"# HELP {name} {description}\n# TYPE {name} {kind}\n"
 
 
 def render_samples(name: str, kind: str, labels: Labels, values: Mapping[Labels, Value]) -> Iterator[str]:
-    """The samples of a metric; one piece for each set of label values, which is one line or a whole histogram."""
+    """Yield the samples of a metric; one piece for each set of labels, a line or a whole histogram."""
     render = _renderer(name, kind, labels)
     for key, value in tuple(values.items()):
         yield render(key, value)
 
 
 def _renderer(name: str, kind: str, labels: Labels) -> Callable[[Labels, Value], str]:
-    """What makes the piece of one set of label values."""
+    """Return a function that renders the piece of one set of label values."""
     order = tuple(sorted(range(len(labels)), key=labels.__getitem__))  # as prometheus-client writes them
     names = tuple(labels[at] for at in order)
 

@@ -1,8 +1,7 @@
 """The log: records and events as lines on one stream, JSON for machines or text for a person at a terminal.
 
-Events go through `logging`, so that what a library has to say comes out in the same form. Below `warning` only our own
-events pass, at every level: what libraries write at debug (aiohttp request heads, asyncio call arguments) may hold
-tokens and bodies, and nobody has promised to leave them out.
+Events go through `logging`, so that warnings of libraries have the same form. Below `warning` only events of the
+gateway pass: debug messages of libraries (aiohttp request heads, asyncio call arguments) may contain tokens and bodies.
 """
 
 import logging
@@ -34,12 +33,12 @@ _PLAIN = "\x1b[0m"
 def log_event(
     logger: logging.Logger, level: int, event: str, message: str, /, *, exc: BaseException | None = None, **fields: Any
 ) -> None:
-    """Logs an event of ours: `event` is its stable name, `fields` its facts, `exc` adds the trace. No secrets."""
+    """Log an event of the gateway: `event` is its stable name, `fields` its facts, `exc` adds the trace. No secrets."""
     logger.log(level, message, exc_info=exc, extra={"event": event, "fields": fields})
 
 
 def event_line(event: logging.LogRecord) -> bytes:
-    """An event as one JSON line: `time level event logger message`, then its fields; `trace` when it has one."""
+    """Return an event as one JSON line: `time level event logger message`, its fields, and `trace` if it has one."""
     document: dict[str, Any] = {
         "time": timestamp(event.created),
         "level": event.levelname.lower(),
@@ -54,7 +53,7 @@ def event_line(event: logging.LogRecord) -> bytes:
 
 
 def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
-    """An event as a row for a person, without a line feed at its end; the trace follows on lines of its own."""
+    """Return an event as a row for a person, without a line feed at its end; the trace follows on separate lines."""
     level = f"{event.levelname.lower():<7}"
     if colour and event.levelname in _PAINT:
         level = f"{_PAINT[event.levelname]}{level}{_PLAIN}"
@@ -64,26 +63,26 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
 
 
 class EventHandler(logging.Handler):
-    """Sends our events of every level, and warnings and worse of libraries, through `write` as `form` makes them."""
+    """Sends events of the gateway, and warnings and errors of libraries, to `write` in the given `form`."""
 
     def __init__(self, write: Callable[[bytes], None], form: Callable[[logging.LogRecord], bytes]) -> None:
         super().__init__()
         self._write = write
         self._form = form
-        self.addFilter(_may_pass)
+        self.addFilter(_is_logged)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never blocks: the writer's thread does the writing."""
+        """Queue the event; never blocks."""
         self._write(self._form(record))
 
 
 class Log:
-    """Where all lines go. `write` takes the record of a finished request; events arrive by `logging`.
+    """The destination of all lines. `write` takes the record of a completed request; events arrive through `logging`.
 
-    The level set up filters events only: a request always leaves its line.
+    The configured level filters events only: a request always leaves its line.
     """
 
-    __slots__ = ("_before", "_form", "_handler", "writer")
+    __slots__ = ("_form", "_handler", "_previous_levels", "writer")
 
     def __init__(
         self, writer: LineWriter, *, form: Callable[[Record], bytes], event_form: Callable[[logging.LogRecord], bytes]
@@ -91,37 +90,39 @@ class Log:
         self.writer = writer
         self._form = form
         self._handler = EventHandler(writer.write, event_form)
-        self._before = (logging.root.level, logging.getLogger(OURS).level)
+        self._previous_levels = (logging.root.level, logging.getLogger(OURS).level)
 
     @property
     def lost(self) -> int:
-        """How many lines were dropped because nobody took them."""
+        """Number of lines that were dropped because they were not read."""
         return self.writer.lost
 
     def write(self, record: Record) -> bytes:
-        """Queues the record's line; call it exactly once per request. Gives its JSON line, whatever the form."""
-        shown = self._form(record)
-        self.writer.write(shown)
-        return shown if self._form is line else line(record)
+        """Queue the line of a record, exactly once for each request. Return the JSON line, whatever the form."""
+        output = self._form(record)
+        self.writer.write(output)
+        return output if self._form is line else line(record)
 
     def attach(self, level: str) -> None:
-        """Takes over `logging`: our events from `level` on, libraries' warnings, and `warnings.warn`."""
+        """Take over `logging`: our events from `level` on, warnings of libraries, and `warnings.warn`."""
         logging.root.addHandler(self._handler)
         logging.root.setLevel(logging.WARNING)
         logging.getLogger(OURS).setLevel(level.upper())
         logging.captureWarnings(capture=True)
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Lets go of `logging` and flushes, blocking for at most `timeout` seconds; false when lines were left."""
+        """Release `logging` and flush, blocking for at most `timeout` seconds. Return False if lines were left."""
         logging.root.removeHandler(self._handler)
         logging.captureWarnings(capture=False)
-        logging.root.setLevel(self._before[0])
-        logging.getLogger(OURS).setLevel(self._before[1])
+        logging.root.setLevel(self._previous_levels[0])
+        logging.getLogger(OURS).setLevel(self._previous_levels[1])
         return self.writer.close(timeout)
 
 
 def setup(level: str = "info", form: Form = "auto", stream: TextIO | None = None) -> Log:
-    """This process's log on `stream` (stdout): events from `level` (of `LEVELS`) on; `auto` is text on a terminal."""
+    """Return the log of this process on `stream` (stdout), with events from `level` (of `LEVELS`) on; `auto` is text on
+    a terminal.
+    """
     target = sys.stdout if stream is None else stream
     if form == "json" or (form == "auto" and not target.isatty()):
         log = Log(LineWriter(target), form=line, event_form=event_line)
@@ -136,12 +137,12 @@ def setup(level: str = "info", form: Form = "auto", stream: TextIO | None = None
     return log
 
 
-def _may_pass(event: logging.LogRecord) -> bool:
+def _is_logged(event: logging.LogRecord) -> bool:
     return event.levelno >= logging.WARNING or event.name.partition(".")[0] == OURS
 
 
 def _message(event: logging.LogRecord) -> str:
-    """The message, cut; a library's call whose arguments do not fit its format must not become an error of ours."""
+    """Return the message, cut. A library whose arguments do not fit its format must not cause an error here."""
     try:
         message = event.getMessage()
     except (TypeError, ValueError, KeyError):

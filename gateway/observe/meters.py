@@ -1,15 +1,15 @@
-"""The numbers that a route or a credential keeps while requests run: bare ints and lists, touched by the loop alone.
+"""The counters of a route or a credential: plain integers and lists, changed by the loop only.
 
-Histograms are flat lists: one count per bucket (not cumulative), one for what is longer than all, then the sum.
+Histograms are flat lists: one count for each bucket (not cumulative), one for longer values, then the sum.
 """
 
 from bisect import bisect_left
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-OTHER = "other"  # any other method: a caller must not be able to grow the label set
+OTHER = "other"  # any other method: callers must not be able to add labels
 NO_BLAME = "none"
 
-# Seconds. The far end tells OIC's own limit (300) from our default time limit (330).
+# Seconds. The last two distinguish the time limit of OIC (300) from our default (330).
 BUCKETS = (
     0.001,
     0.0025,
@@ -33,17 +33,27 @@ BUCKETS = (
 
 
 def histogram() -> list[float]:
-    """An empty histogram over `BUCKETS`."""
+    """Return an empty histogram over `BUCKETS`."""
     return [0] * (len(BUCKETS) + 2)
 
 
 class RouteMeter:
-    """The numbers of one route. `begin` and `done` once each per request, `replayed` per second try, `ran` where OIC
-    replied.
+    """The counters of one route. Call `begin` and `record` once for each request, `record_replay` for each second
+    attempt, `record_run` for each response of OIC.
     """
 
     __slots__ = (
-        *("bytes_in", "bytes_out", "duration", "in_flight", "replays", "requests", "runs", "token_wait", "unnamed"),
+        *(
+            "bytes_in",
+            "bytes_out",
+            "duration",
+            "in_flight",
+            "replays",
+            "requests",
+            "with_id",
+            "token_wait",
+            "without_id",
+        ),
         "upstream",
     )
 
@@ -53,10 +63,10 @@ class RouteMeter:
         self.upstream = histogram()
         self.token_wait = histogram()
         self.replays: dict[str, int] = {}
-        self.in_flight = self.bytes_in = self.bytes_out = self.runs = self.unnamed = 0
+        self.in_flight = self.bytes_in = self.bytes_out = self.with_id = self.without_id = 0
 
     def begin(self) -> None:
-        """A request of this route has begun; `done` ends it."""
+        """Count the beginning of a request; `record` ends it."""
         self.in_flight += 1
 
     def record(  # noqa: PLR0917 - keywords would cost a tenth of the whole call
@@ -70,15 +80,15 @@ class RouteMeter:
         bytes_in: int,
         bytes_out: int,
     ) -> None:
-        """A request has ended with `status` (0: none); `blame` is of `gateway.errors`, None when no error of ours.
+        """Count the end of a request with `status` (0: none); `blame` is from `gateway.errors`, or None.
 
-        Times in seconds; `upstream_s` is None when nothing was sent upstream. Bytes are those of the bodies.
+        Times in seconds; `upstream_s` is None if nothing was sent upstream. Bytes are those of the bodies.
         """
         key = (method, status // 100, blame)
         try:
             self.requests[key] += 1
         except KeyError:
-            self._count_anew(*key)
+            self._add_key(*key)
         self.in_flight -= 1
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
@@ -94,24 +104,25 @@ class RouteMeter:
         counts[-1] += token_wait_s
 
     def record_run(self, *, has_id: bool) -> None:
-        """OIC has replied, with the instance id of a run or without one."""
+        """Count a response of OIC with or without an instance id."""
         if has_id:
-            self.runs += 1
+            self.with_id += 1
         else:
-            self.unnamed += 1
+            self.without_id += 1
 
     def record_replay(self, reason: str) -> None:
-        """A request of this route was sent a second time; `reason` is one of a closed set of words."""
+        """Count a request that was sent a second time; `reason` is one of a fixed set of words."""
         self.replays[reason] = self.replays.get(reason, 0) + 1
 
-    def _count_anew(self, method: str, status_class: int, blame: str | None) -> None:
+    def _add_key(self, method: str, status_class: int, blame: str | None) -> None:
         key = (method if method in METHODS else OTHER, status_class, blame)
         self.requests[key] = self.requests.get(key, 0) + 1
 
 
 class TokenMeter:
-    """The numbers of one credential. `expiry` is its token's end in seconds since the epoch, None without a token;
-    `coalesced` callers waited for a fetch that another had begun, `replays` got a token in place of a refused one.
+    """The counters of one credential. `expiry` is the end of its token in seconds since the epoch, None without a
+    token; `coalesced` callers waited for the fetch of another; `replays` callers received a token in place of a
+    rejected one.
     """
 
     __slots__ = ("coalesced", "expiry", "fetch", "replays", "results")
@@ -123,7 +134,7 @@ class TokenMeter:
         self.fetch = histogram()
 
     def fetched(self, result: str, seconds: float) -> None:
-        """A token request has ended after `seconds`; `result` is one of a closed set of words (`ok`, an error code)."""
+        """Count a token request that took `seconds`; `result` is one of a fixed set of words (`ok`, an error code)."""
         self.results[result] = self.results.get(result, 0) + 1
         self.fetch[bisect_left(BUCKETS, seconds)] += 1
         self.fetch[-1] += seconds

@@ -1,9 +1,8 @@
-"""The numbers of the gateway as Prometheus reads them: one table of metrics, one snapshot, one collector.
+"""The metrics of the gateway: one table of metrics, one snapshot, one collector.
 
-prometheus-client's own counters and histograms cost microseconds and a lock each, more than a request's whole budget.
-So `meters` keeps bare numbers, and a snapshot of them becomes text (`exposition`) when `/metrics` is asked for, in
-turns with the callers' requests. Snapshots are plain and can be summed. What a process says of itself is
-prometheus-client's.
+A counter or histogram of prometheus-client costs microseconds and a lock, more than the budget of a request. Therefore
+`meters` keeps plain numbers; when `/metrics` is scraped, `exposition` renders a snapshot in steps. Snapshots are plain
+values that can be summed. The `process_` metrics come from prometheus-client.
 """
 
 import operator
@@ -46,7 +45,7 @@ Snapshot = dict[str, dict[Labels, Value]]
 
 
 class MetricRow(NamedTuple):
-    """One metric: what `/metrics` says of it, and how two processes' values become one."""
+    """One metric: its description in `/metrics`, and how the values of two processes are merged."""
 
     kind: Literal["counter", "gauge", "histogram"]
     labels: Labels
@@ -131,12 +130,12 @@ METRICS: dict[str, MetricRow] = {
 
 
 class Metrics:
-    """All numbers of this process: meters for the hot path, `watch_*` for what others know, `text` for `/metrics`."""
+    """All metrics of this process: meters of the request path, `watch_*` for other values, `text` for `/metrics`."""
 
     __slots__ = (
         "_callers",
         "_connections",
-        "_forgotten",
+        "_history_lost",
         "_lost",
         "_registry",
         "_routes",
@@ -154,99 +153,101 @@ class Metrics:
         self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._lost: Callable[[], int] = int
-        self._forgotten: Callable[[], int] = int
+        self._history_lost: Callable[[], int] = int
         self._store: Callable[[], bool] | None = None
-        self._registry = CollectorRegistry()  # of our own: nothing that a library registers globally gets in
+        self._registry = CollectorRegistry()  # private: nothing that a library registers globally is exported
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
     def route(self, name: str) -> RouteMeter:
-        """The meter of the route `name`, always the same one; `UNROUTED` for requests without a route."""
+        """Return the meter of the route `name`, always the same one; `UNROUTED` for requests without a route."""
         return self._routes.setdefault(name, RouteMeter())
 
     def token(self, name: str) -> TokenMeter:
-        """The meter of the credential `name`, always the same one."""
+        """Return the meter of the credential `name`, always the same one."""
         return self._tokens.setdefault(name, TokenMeter())
 
     def watch_callers(self, read: Callable[[], Iterable[tuple[str, Labels, int]]]) -> None:
-        """`read` gives the connections of callers: a name of `METRICS` without its prefix, labels, the value."""
+        """Register a source of caller connections: name in `METRICS` without its prefix, labels, value."""
         self._callers = read
 
     def watch_connections(self, read: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
-        """`read` gives (origin, state, count) of the upstream connections whenever someone asks."""
+        """Register a source of upstream connections: origin, state, count."""
         self._connections = read
 
     def watch_tokens(self, read: Callable[[], Iterable[tuple[str, Labels, float]]]) -> None:
-        """`read` gives what the sources of tokens know: a name of `METRICS` without its prefix, labels, the value."""
+        """Register a source of token values: name in `METRICS` without its prefix, labels, value."""
         self._sources = read
 
     def watch_lost(self, read: Callable[[], int]) -> None:
-        """`read` gives the number of log lines lost so far."""
+        """Register a source of the number of lost log lines."""
         self._lost = read
 
     def watch_history(self, read: Callable[[], int]) -> None:
-        """`read` gives the number of calls that the history has lost so far."""
-        self._forgotten = read
+        """Register a source of the number of calls lost by the history."""
+        self._history_lost = read
 
     def watch_store(self, read: Callable[[], bool]) -> None:
-        """`read` tells whether the store of tokens does its work."""
+        """Register a source of whether the token store is available."""
         self._store = read
 
     def snapshot(self) -> Snapshot:
-        """All numbers now: metric name → label values → a number, or a histogram as `meters` keeps it."""
-        taken: Snapshot = {name: {} for name in METRICS}
-        for _ in self._collect(taken):
+        """Return all values: metric name → label values → a number, or a histogram as in `meters`."""
+        snapshot: Snapshot = {name: {} for name in METRICS}
+        for _ in self._collect(snapshot):
             pass
-        return taken
+        return snapshot
 
     async def snapshot_in_turns(self) -> Snapshot:
-        """All numbers, taken while callers have their turns; those of one route or credential at one moment."""
-        taken: Snapshot = {name: {} for name in METRICS}
-        await work_in_turns(self._collect(taken))
-        return taken
+        """Return all values, snapshot in steps; those of one route or credential at the same moment."""
+        snapshot: Snapshot = {name: {} for name in METRICS}
+        await work_in_turns(self._collect(snapshot))
+        return snapshot
 
-    def _collect(self, taken: Snapshot) -> Iterator[None]:
-        """Fills the snapshot piece by piece."""
+    def _collect(self, snapshot: Snapshot) -> Iterator[None]:
+        """Fill the snapshot piece by piece."""
         for route, meter in tuple(self._routes.items()):
-            _add_route(taken, route, meter)
+            _add_route(snapshot, route, meter)
             yield
         for credential, token in tuple(self._tokens.items()):
-            _add_token(taken, credential, token)
+            _add_token(snapshot, credential, token)
             yield
         for name, labels, value in self._sources():
-            taken[PREFIX + name][labels] = value
+            snapshot[PREFIX + name][labels] = value
             yield
         for name, labels, value in self._callers():
-            taken[PREFIX + name][labels] = value
+            snapshot[PREFIX + name][labels] = value
         for origin, state, count in self._connections():
-            taken[PREFIX + "upstream_connections"][origin, state] = count
+            snapshot[PREFIX + "upstream_connections"][origin, state] = count
         if self._store is not None:
-            taken[PREFIX + "store_up"][()] = int(self._store())
-        taken[PREFIX + "log_lines_lost_total"][()] = self._lost()
-        taken[PREFIX + "history_lost_total"][()] = self._forgotten()
-        taken[PREFIX + "workers"][()] = 1
-        taken[PREFIX + "worker_losses_total"][()] = 0
-        taken[PREFIX + "build_info"][self._version,] = 1
+            snapshot[PREFIX + "store_up"][()] = int(self._store())
+        snapshot[PREFIX + "log_lines_lost_total"][()] = self._lost()
+        snapshot[PREFIX + "history_lost_total"][()] = self._history_lost()
+        snapshot[PREFIX + "workers"][()] = 1
+        snapshot[PREFIX + "worker_losses_total"][()] = 0
+        snapshot[PREFIX + "build_info"][self._version,] = 1
 
     async def text(self) -> list[bytes]:
-        """The Prometheus text exposition, to be served as `CONTENT_TYPE`; made while callers have their turns."""
+        """Return the Prometheus text, with content type `CONTENT_TYPE`, made in steps."""
         return await _text(await self.snapshot_in_turns(), self._registry)
 
 
 def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """One snapshot of many: numbers and histograms are summed, where the table says so the greatest is kept."""
+    """Merge snapshots: sum numbers and histograms, unless the table names the maximum or minimum."""
     merged: Snapshot = {name: {} for name in METRICS}
     for snapshot in snapshots:
         for name, rows in snapshot.items():
-            into = merged[name]
+            values = merged[name]
             for labels, value in rows.items():
-                into[labels] = _joined(into[labels], value, METRICS[name].merge) if labels in into else value
+                values[labels] = (
+                    _merge_values(values[labels], value, METRICS[name].merge) if labels in values else value
+                )
     return merged
 
 
 def counters_only(snapshot: Snapshot) -> Snapshot:
-    """What must outlive the process that counted it, lest counters run backwards: no gauge, nothing that is zero."""
+    """Return the values that must outlive their process, so that counters never decrease: no gauges, no zeros."""
     return {
         name: {labels: value for labels, value in rows.items() if value}
         for name, rows in snapshot.items()
@@ -255,7 +256,7 @@ def counters_only(snapshot: Snapshot) -> Snapshot:
 
 
 def split_snapshot(snapshot: Snapshot) -> Iterator[Snapshot]:
-    """The snapshot in parts, each of them small enough to be sent without holding up a loop."""
+    """Yield the snapshot in parts, each small enough to be sent in one step of the loop."""
     for name, rows in snapshot.items():
         keys = tuple(rows)
         size = _PART if METRICS[name].kind != "histogram" else _PART // 10
@@ -264,7 +265,7 @@ def split_snapshot(snapshot: Snapshot) -> Iterator[Snapshot]:
 
 
 def join_snapshot(parts: Iterable[Snapshot]) -> Snapshot:
-    """The snapshot whose parts these are."""
+    """Join the parts of `split_snapshot`."""
     whole: Snapshot = {name: {} for name in METRICS}
     for part in parts:
         for name, rows in part.items():
@@ -272,11 +273,11 @@ def join_snapshot(parts: Iterable[Snapshot]) -> Snapshot:
     return whole
 
 
-_PART = 1000  # numbers, or a tenth of it histograms
+_PART = 1000  # numbers, or a tenth as many histograms
 
 
 async def exposition(snapshot: Snapshot, processes: "ProcessStats") -> list[bytes]:
-    """The Prometheus text of several processes: their merged snapshot, and their `process_` numbers."""
+    """Return the Prometheus text of several processes: their merged snapshot and `process_` metrics."""
     registry = CollectorRegistry()
     registry.register(processes)
     PlatformCollector(registry=registry)
@@ -288,28 +289,28 @@ async def _text(snapshot: Snapshot, processes: CollectorRegistry) -> list[bytes]
 
 
 class ProcessStats(Collector):
-    """The `process_` numbers of this process and others as one: sums, save start time and most files, which are ours.
+    """The `process_` metrics of this process and others as one: sums, except start time and most files, which are ours.
 
-    `others` gives the process ids of the moment. The CPU time of one that has ended still counts, as last looked at.
+    `others` returns the current process ids. The CPU time of an ended process still counts, as last read.
     """
 
     def __init__(self, others: Callable[[], Iterable[int]]) -> None:
         self._others = others
-        self._spent: dict[int, float] = {}  # CPU seconds of each process as last seen
-        self._past = 0.0
+        self._cpu_seconds: dict[int, float] = {}  # of each process, as last read
+        self._ended_seconds = 0.0
 
-    def look(self) -> list[dict[str, float]]:
-        """Reads the numbers of each of the others anew."""
-        seen = {pid: {family.name: family.samples[0].value for family in _process(pid)} for pid in self._others()}
-        self._past += sum(spent for pid, spent in self._spent.items() if pid not in seen)
-        self._spent = {pid: numbers.get(_CPU, self._spent.get(pid, 0.0)) for pid, numbers in seen.items()}
-        return list(seen.values())
+    def read_processes(self) -> list[dict[str, float]]:
+        """Read the metrics of each of the other processes."""
+        values = {pid: {family.name: family.samples[0].value for family in _process(pid)} for pid in self._others()}
+        self._ended_seconds += sum(seconds for pid, seconds in self._cpu_seconds.items() if pid not in values)
+        self._cpu_seconds = {pid: numbers.get(_CPU, self._cpu_seconds.get(pid, 0.0)) for pid, numbers in values.items()}
+        return list(values.values())
 
     def collect(self) -> Iterator[Metric]:
-        """prometheus-client: the families."""
-        others = self.look()
+        """Return the metric families (prometheus-client)."""
+        others = self.read_processes()
         sums = {name: sum(numbers.get(name, 0.0) for numbers in others) for name in _SUMMED}
-        sums[_CPU] = self._past + sum(self._spent.values())
+        sums[_CPU] = self._ended_seconds + sum(self._cpu_seconds.values())
         for family in _process("self"):
             value = family.samples[0].value + sums.get(family.name, 0.0)
             kind = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
@@ -321,52 +322,52 @@ _SUMMED = ("process_resident_memory_bytes", "process_virtual_memory_bytes", "pro
 
 
 def _process(pid: int | str) -> Iterable[Metric]:
-    """None of a process that has gone."""
+    """Return the metrics of a process; none if it has ended."""
     return ProcessCollector(pid=lambda: pid, registry=None).collect()
 
 
 def render(snapshot: Snapshot) -> Iterator[str]:
-    """The snapshot as Prometheus text, piece by piece, in the order of `METRICS`."""
+    """Return the snapshot as Prometheus text, piece by piece, in the order of `METRICS`."""
     for name, row in METRICS.items():
         yield render_head(name, row.kind, row.help)
         yield from render_samples(name, row.kind, row.labels, snapshot[name])
 
 
-def _add_route(taken: Snapshot, route: str, meter: RouteMeter) -> None:
-    requests = taken[PREFIX + "requests_total"]
+def _add_route(snapshot: Snapshot, route: str, meter: RouteMeter) -> None:
+    requests = snapshot[PREFIX + "requests_total"]
     for (method, status_class, blame), count in meter.requests.items():
         status = f"{status_class}xx" if status_class else NO_STATUS
         requests[route, method, status, blame or NO_BLAME] = count
     for reason, count in meter.replays.items():
-        taken[PREFIX + "replays_total"][route, reason] = count
-    # A route never used has no series: of thousands of idle routes they would be all that a scrape reads.
+        snapshot[PREFIX + "replays_total"][route, reason] = count
+    # An unused route has no series: thousands of idle routes would fill every scrape.
     if meter.requests or meter.in_flight:
-        taken[PREFIX + "requests_in_flight"][route,] = meter.in_flight
-        taken[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
-        taken[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
-        taken[PREFIX + "instance_ids_total"][route, "found"] = meter.runs
-        taken[PREFIX + "instance_ids_total"][route, "missing"] = meter.unnamed
-        taken[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
-        taken[PREFIX + "upstream_duration_seconds"][route,] = meter.upstream.copy()
-        taken[PREFIX + "token_wait_seconds"][route,] = meter.token_wait.copy()
+        snapshot[PREFIX + "requests_in_flight"][route,] = meter.in_flight
+        snapshot[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
+        snapshot[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
+        snapshot[PREFIX + "instance_ids_total"][route, "found"] = meter.with_id
+        snapshot[PREFIX + "instance_ids_total"][route, "missing"] = meter.without_id
+        snapshot[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
+        snapshot[PREFIX + "upstream_duration_seconds"][route,] = meter.upstream.copy()
+        snapshot[PREFIX + "token_wait_seconds"][route,] = meter.token_wait.copy()
 
 
-def _add_token(taken: Snapshot, credential: str, meter: TokenMeter) -> None:
+def _add_token(snapshot: Snapshot, credential: str, meter: TokenMeter) -> None:
     for result, count in meter.results.items():
-        taken[PREFIX + "token_requests_total"][credential, result] = count
-    taken[PREFIX + "token_fetch_seconds"][credential,] = meter.fetch.copy()
-    taken[PREFIX + "token_coalesced_total"][credential,] = meter.coalesced
-    taken[PREFIX + "token_replays_total"][credential,] = meter.replays
+        snapshot[PREFIX + "token_requests_total"][credential, result] = count
+    snapshot[PREFIX + "token_fetch_seconds"][credential,] = meter.fetch.copy()
+    snapshot[PREFIX + "token_coalesced_total"][credential,] = meter.coalesced
+    snapshot[PREFIX + "token_replays_total"][credential,] = meter.replays
     if meter.expiry is not None:
-        taken[PREFIX + "token_expiry_timestamp_seconds"][credential,] = meter.expiry
+        snapshot[PREFIX + "token_expiry_timestamp_seconds"][credential,] = meter.expiry
 
 
-_MERGED: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
+_MERGE: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
 
 
-def _joined(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Value:
+def _merge_values(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Value:
     if isinstance(left, list) and isinstance(right, list):
         return [one + other for one, other in zip(left, right, strict=True)]
     assert not isinstance(left, list)
     assert not isinstance(right, list)
-    return _MERGED[how](left, right)
+    return _MERGE[how](left, right)

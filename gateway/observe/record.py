@@ -1,7 +1,7 @@
 """The record: what is logged of one request, exactly one line on every exit path.
 
-`Record` is filled along the walk of the request; `line` makes it JSON for machines, `text` a row for a person at a
-terminal. The names of the fields are the contract with the operators' queries.
+The request pipeline fills a `Record`; `line` makes it JSON for machines, `text` a row for a person at a terminal. The
+names of the fields are a contract with the queries of operators.
 """
 
 import msgspec
@@ -17,16 +17,15 @@ FIELDS = (
 
 
 LONGEST_PATH, LONGEST_METHOD, LONGEST_ID, LONGEST_REASON = 1024, 32, 128, 512
-"""Characters that are recorded of what callers, OIC and identity domains choose: such a line goes into a shared pipe in
-one piece (PIPE_BUF)."""
+"""Maximum characters of values that callers, OIC and identity domains choose: a line fits into PIPE_BUF."""
 
 
 class Record(msgspec.Struct):
     """What is known of one request so far; unknown is None.
 
-    `time` is the request's start as `stamp` spells it, `*_ms` are milliseconds, `bytes_*` count bodies, `attempts` are
-    tries upstream, `error` is a code of `gateway.errors`, `reason` is for operators only and left out where there is
-    none. The order is that of the line.
+    `time` is the start of the request as `timestamp` writes it, `*_ms` are milliseconds, `bytes_*` count bodies,
+    `attempts` are attempts upstream, `error` is a code of `gateway.errors`, `reason` is for operators only and left out
+    if there is none. The order is that of the line.
     """
 
     time: str = ""
@@ -53,7 +52,7 @@ class Record(msgspec.Struct):
 
 
 def level(record: Record) -> str:
-    """`error` for a defect of ours, `warning` for any other error or an upstream 5xx, else `info`."""
+    """Return `error` for a defect of the gateway, `warning` for any other error or an upstream 5xx, else `info`."""
     if record.error is not None:
         return "error" if record.error == "internal" else "warning"
     if record.upstream_status is not None and record.upstream_status >= 500:
@@ -62,10 +61,9 @@ def level(record: Record) -> str:
 
 
 def line(record: Record) -> bytes:
-    """The record as one JSON line: all `FIELDS` in their order, null where unknown, `reason` only when set.
+    """Return the record as one JSON line: all `FIELDS` in their order, null if unknown, `reason` only if set.
 
-    It puts level, times and path of the record itself into the form in which they are shown; doing so twice changes
-    nothing.
+    It rounds and cuts the values of the record itself; a second call changes nothing.
     """
     record.level = level(record)
     path, upstream_ms = record.path, record.upstream_ms
@@ -74,7 +72,7 @@ def line(record: Record) -> bytes:
     if path is not None and len(path) > LONGEST_PATH:
         record.path = path[:LONGEST_PATH]
     _cut(record)
-    # Half a microsecond up, then cut: three decimals at half the price of round().
+    # Add half a microsecond and cut: three decimals at half the cost of round().
     record.duration_ms = int(record.duration_ms * 1000 + 0.5) / 1000
     if upstream_ms is not None:
         record.upstream_ms = int(upstream_ms * 1000 + 0.5) / 1000
@@ -85,7 +83,7 @@ def line(record: Record) -> bytes:
 
 
 def _cut(record: Record) -> None:
-    """Cuts the texts of others to their longest; paths, which are cleaned first, are not among them."""
+    """Cut texts of others to their maximum; paths are cleaned and cut separately."""
     method, instance_id, opc_request_id = record.method, record.instance_id, record.opc_request_id
     if method is not None and len(method) > LONGEST_METHOD:
         record.method = method[:LONGEST_METHOD]
@@ -100,7 +98,7 @@ _PLAIN = "\x1b[0m"
 
 
 def text(record: Record, *, colour: bool = False) -> str:
-    """The record as one short aligned row without a line feed; control characters are escaped."""
+    """Return the record as one short aligned row without a line feed; control characters are escaped."""
     _cut(record)
     status = f"{record.status or '-':>3}"
     if colour:
@@ -119,7 +117,7 @@ def text(record: Record, *, colour: bool = False) -> str:
 
 
 def visible(value: str) -> str:
-    """`value` with everything that a terminal would act upon, or that breaks a line, spelt as an escape."""
+    """Return `value` with every character escaped that a terminal interprets or that breaks a line."""
     if value.isprintable():
         return value
     return "".join(
@@ -128,7 +126,7 @@ def visible(value: str) -> str:
 
 
 def _bare(path: str | None) -> str | None:
-    """`path` without its query, and an absolute-form target without its user part: either may hold a secret."""
+    """Return `path` without its query and an absolute-form target without user information: both may be secret."""
     if path is None:
         return None
     if "?" in path:

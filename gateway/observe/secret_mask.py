@@ -1,6 +1,7 @@
-"""The net below the promise that no secret is ever logged: what looks like a credential is struck out of a text.
+"""Masks text that looks like a credential: a second line of defence for the promise that no secret is ever logged.
 
-Our own code hands no secret to a log. This is for texts of others: an exception's message, a library's warning.
+The gateway passes no secret to the log. This is for texts of others: the message of an exception, a warning of a
+library.
 """
 
 import re
@@ -19,23 +20,23 @@ _LOOKS_SECRET = re.compile(
 
 
 def mask(text: str) -> str:
-    """`text` with every bearer, JWT, OAuth secret parameter and URL user part replaced by `***`."""
+    """Return `text` with every bearer, JWT, OAuth secret parameter and URL user part replaced by `***`."""
     if "eyJ" in text:
         text = _DOTTED.sub(_strike_jwt, text)
     return _LOOKS_SECRET.sub(_strike, text)
 
 
 def _strike_jwt(run: re.Match[str]) -> str:
-    """A JWT is base64url of `{"`, then dots (RFC 7519). A search for its beginning and end in one expression would read
-    the rest of the text once for each `eyJ` in it.
+    """Mask a JWT: base64url of `{"`, then dots (RFC 7519). One expression for its beginning and end would read the rest
+    of the text once for each `eyJ` in it.
     """
     before, _, rest = run[0].partition("eyJ")
     return before + STRUCK if "." in rest else run[0]
 
 
 def mask_start(text: str, length: int) -> str:
-    """The first `length` characters of `text`, masked. Costs no more for a longer text."""
-    # Twice as much is masked: a secret that the cut goes through must be recognized first.
+    """Return the first `length` characters of `text`, masked. A longer text costs no more."""
+    # Mask twice as much, so that a secret at the cut is still recognized.
     return mask(text[: 2 * length])[:length]
 
 

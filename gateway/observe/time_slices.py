@@ -1,4 +1,4 @@
-"""Long work on a loop that serves callers, in pieces between which they have their turn."""
+"""Long work on a loop that serves callers, in slices between which the loop runs other tasks."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 TURN = 0.0005
-"""Seconds that a turn of the work takes, more or less one piece. A call waits for several of them on its way."""
+"""Seconds of work between two yields to the loop, plus one piece. A call waits for several of them."""
 CHUNK = 16 * 1024
-"""Bytes of text that are made and sent at once, about as many as a turn makes."""
+"""Bytes of text that are sent at once, about as many as one turn makes."""
 
 
 SWITCH = 0.0005
-"""Seconds after which a thread that computes lets the loop go on, in place of Python's 0.005."""
+"""Seconds after which a computing thread releases the interpreter to the loop; Python's default is 0.005."""
 
 
 @contextlib.contextmanager
 def short_switches() -> Iterator[None]:
-    """While threads compute beside a loop that serves callers."""
+    """Use `SWITCH` while threads compute beside a loop that serves callers."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH)
     try:
@@ -42,7 +42,7 @@ async def free_in_turns(objects: list[Any]) -> None:
 
 
 async def work_in_turns(pieces: Iterable[T]) -> list[T]:
-    """What the iterable gives. Whatever else waits for the loop goes ahead after each `TURN`."""
+    """Return the items of the iterable. After each `TURN` the loop runs other tasks."""
     done = []
     until = time.perf_counter() + TURN
     for piece in pieces:
@@ -54,13 +54,13 @@ async def work_in_turns(pieces: Iterable[T]) -> list[T]:
 
 
 def encode_chunks(pieces: Iterable[str]) -> Iterator[bytes]:
-    """The text in UTF-8, in chunks of `CHUNK` bytes or a piece more."""
-    held: list[str] = []
+    """Yield the text in UTF-8, in chunks of at least `CHUNK` bytes except the last."""
+    buffer: list[str] = []
     size = 0
     for piece in pieces:
-        held.append(piece)
+        buffer.append(piece)
         size += len(piece)
         if size >= CHUNK:
-            yield "".join(held).encode()
-            held, size = [], 0
-    yield "".join(held).encode()
+            yield "".join(buffer).encode()
+            buffer, size = [], 0
+    yield "".join(buffer).encode()

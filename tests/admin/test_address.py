@@ -18,7 +18,7 @@ def test_places(address: str, where: AdminAddress) -> None:
 
 @pytest.mark.parametrize("address", ["", "9090", "host", "host:", "host:http", "host:65536", "host:-1", "host:٣"])
 def test_what_is_no_place(address: str) -> None:
-    with pytest.raises(ValueError, match="is no HOST:PORT"):
+    with pytest.raises(ValueError, match="is not HOST:PORT"):
         parse_address(address)
 
 

@@ -12,7 +12,7 @@ from gateway.cli import instances
 from gateway.history.history_file import HistoryFile
 from gateway.history.interface import NoneKept, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
-from tests.history.lines import spelt
+from tests.history.call_lines import call_line
 
 
 def options(*words: str) -> argparse.Namespace:
@@ -28,15 +28,17 @@ async def ran(address: str, *words: str, kept: instances.Kept | None = None) -> 
 @pytest.fixture
 def file(tmp_path: Path) -> instances.Kept:
     book = HistoryFile(tmp_path / "history")
-    book.append([spelt(number) for number in range(3)])
+    book.append([call_line(number) for number in range(3)])
     book.close()
     return str(tmp_path / "history"), 1e9
 
 
 def test_a_table_is_aligned_below_its_head() -> None:
     records = [
-        json.loads(spelt(1, method="GET", path="/a", duration_ms=1.26, error=None)),
-        json.loads(spelt(2, status=None, route=None, instance_id=None, path="/b/c", duration_ms=330_000.0, error="x")),
+        json.loads(call_line(1, method="GET", path="/a", duration_ms=1.26, error=None)),
+        json.loads(
+            call_line(2, status=None, route=None, instance_id=None, path="/b/c", duration_ms=330_000.0, error="x")
+        ),
     ]
     assert instances.table(records) == [
         "TIME                      STATUS  METHOD  ROUTE   PATH  INSTANCE          MS  ERROR",
@@ -64,7 +66,7 @@ def test_nothing_is_no_table() -> None:
 
 
 def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
-    [_, row] = instances.table([json.loads(spelt(1, path="/\x1b[31m\n" + "x" * 500))])
+    [_, row] = instances.table([json.loads(call_line(1, path="/\x1b[31m\n" + "x" * 500))])
     assert row.isprintable()
     assert "\\x1b[31m\\n" in row
     assert "…" in row
@@ -72,7 +74,7 @@ def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
 
 
 async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    port.desk.found = SearchResult((spelt(1),), 9, "memory", lost=2)
+    port.desk.found = SearchResult((call_line(1),), 9, "memory", lost=2)
     flags = "--request-id r --route o --client ::1 --status 5XX --since 2026-01-31 --until 2026-02-01 --limit 1"
     assert await ran(port.address, "a b&c", *flags.split()) == 0
     [query] = port.desk.queries
@@ -84,10 +86,10 @@ async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[
 
 
 async def test_json_is_the_document_of_the_admin_port(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    port.desk.found = SearchResult((spelt(1),), 9, "memory", stuck=(7,))
+    port.desk.found = SearchResult((call_line(1),), 9, "memory", stuck=(7,))
     assert await ran(port.address, "--json") == 0
     told = capsys.readouterr()
-    document = {"instances": [json.loads(spelt(1))], "kept": 9, "where": "memory", "lost": 0, "stuck": [7]}
+    document = {"instances": [json.loads(call_line(1))], "kept": 9, "where": "memory", "lost": 0, "stuck": [7]}
     assert (json.loads(told.out), told.err) == (document, "")
 
 
@@ -106,10 +108,10 @@ async def test_bytes_that_are_no_text_are_asked_for_as_they_are(port: Any) -> No
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--status", "x"], "--status is no status; write one like 502"),
-        (["--since", "x"], "--since is no time"),
-        (["--since", "1h", "--until", "2h"], "--since is later than --until; exchange them"),
-        (["--limit", "x"], "--limit is no number"),
+        (["--status", "x"], "--status is not a status; write one like 502"),
+        (["--since", "x"], "--since is not a time"),
+        (["--since", "1h", "--until", "2h"], "--since is later than --until; swap them"),
+        (["--limit", "x"], "--limit must be a number"),
         ([""], "ID is empty"),
     ],
 )

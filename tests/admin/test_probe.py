@@ -58,7 +58,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 
 def test_an_address_that_is_none_is_not_ready() -> None:
-    assert probe("nowhere", 5) == (False, "nowhere: 'nowhere' is no HOST:PORT, [IPV6]:PORT or unix:/PATH")
+    assert probe("nowhere", 5) == (False, "nowhere: 'nowhere' is not HOST:PORT, [IPV6]:PORT or unix:/PATH")
 
 
 @pytest.mark.parametrize("raw", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]"])

@@ -16,7 +16,7 @@ from gateway.history.file import FileHistory
 from gateway.history.history_file import read
 from gateway.history.interface import HistoryLimits, Unsearchable
 from gateway.history.query import HistoryQuery
-from tests.history.lines import EVERYTHING, START, Turned, asked, spelt
+from tests.history.call_lines import EVERYTHING, START, Turned, asked, call_line
 
 Opened = Callable[..., FileHistory]
 
@@ -67,7 +67,7 @@ async def until_kept(history: FileHistory, kept: int) -> None:
 async def test_what_is_noted_is_found_at_once(opened: Opened) -> None:
     history = opened(interval=60)
     for number in range(30):
-        history.append(spelt(number))
+        history.append(call_line(number))
         assert await found(history, asked(id=f"instance-{number}")) == [f"request-{number}"]
     answer = await history.find(HistoryQuery())
     assert (len(answer.lines), answer.kept, answer.where, answer.lost) == (20, 30, "file", 0)
@@ -77,7 +77,7 @@ async def test_what_is_noted_is_found_at_once(opened: Opened) -> None:
 def test_it_is_written_without_being_asked(opened: Opened, path: Path) -> None:
     history = opened()
     for number in range(3):
-        history.append(spelt(number))
+        history.append(call_line(number))
         while not path.exists() or count(path) == number:
             time.sleep(0)
         assert count(path) == number + 1
@@ -90,19 +90,19 @@ def count(path: Path) -> int:
 async def test_a_stop_writes_what_waits_and_takes_no_more(opened: Opened, path: Path) -> None:
     history = opened(interval=60)
     for number in range(2500):
-        history.append(spelt(number))
+        history.append(call_line(number))
     history.close(5)
-    history.append(spelt(9999))
+    history.append(call_line(9999))
     assert (count(path), history.lost) == (2500, 1)
     assert len(await found(history)) == 20
 
 
 async def test_it_is_kept_over_a_restart(opened: Opened) -> None:
     first = opened()
-    first.append(spelt(1))
+    first.append(call_line(1))
     first.close(5)
     again = opened()
-    again.append(spelt(2))
+    again.append(call_line(2))
     assert await found(again) == ["request-2", "request-1"]
 
 
@@ -119,23 +119,23 @@ async def test_several_write_one_file(opened: Opened) -> None:
 
 def note_many(history: FileHistory, mark: int) -> None:
     for number in range(500):
-        history.append(spelt(number, request_id=f"{mark}-{number}"))
+        history.append(call_line(number, request_id=f"{mark}-{number}"))
 
 
 async def test_retention_follows_the_clock_and_the_limits(opened: Opened) -> None:
     clock = Turned(START + 100)
     history = opened(HistoryLimits(None, 60.0, 1 << 30), clock=clock)
     for number in range(100):
-        history.append(spelt(number))
+        history.append(call_line(number))
     assert len(await found(history, HistoryQuery(limit=1000))) == 60
     clock.now += 30
     assert len(await found(history, HistoryQuery(limit=1000))) == 30
     history.set_limits(HistoryLimits(5, 60.0, 1 << 30))
-    history.append(spelt(100))
+    history.append(call_line(100))
     await history.flush()
     await until_kept(history, 5)
     clock.now += 1000
-    history.append(spelt(1120))
+    history.append(call_line(1120))
     await until_kept(history, 1)
     assert await found(history) == ["request-1120"]
 
@@ -146,13 +146,13 @@ async def test_more_than_the_queue_holds_is_lost_and_counted(
     history = opened(max_lines=10, interval=60)
     await history.flush()
     for number in range(100):
-        history.append(spelt(number))
+        history.append(call_line(number))
     assert history.lost == 90
     assert len(await found(history)) == 10
     assert told() == [
-        ("history-down", "calls are lost to the history, and go on: calls come faster than the disk takes them")
+        ("history-down", "calls are not recorded in the history: calls come faster than the disk can write them")
     ]
-    history.append(spelt(200))
+    history.append(call_line(200))
     await history.flush()
     assert [event for event, _ in told()] == ["history-down", "history-up"]
 
@@ -163,14 +163,14 @@ async def test_trouble_is_said_once_and_once_that_it_is_over(
     spoil(path)
     history = opened()
     for number in range(3):
-        history.append(spelt(number))
+        history.append(call_line(number))
         with pytest.raises(Unsearchable, match="file is not a database"):
             await found(history)
     assert history.lost == 3
     assert not history.health().ok
     assert "remove it" in history.health().why
     remove(path)
-    history.append(spelt(7))
+    history.append(call_line(7))
     assert await found(history) == ["request-7"]
     assert [event for event, _ in told()] == ["history-down", "history-up"]
     assert history.health().ok
@@ -179,7 +179,7 @@ async def test_trouble_is_said_once_and_once_that_it_is_over(
 
 def test_a_file_without_a_folder_costs_calls_and_nothing_else(tmp_path: Path) -> None:
     history = FileHistory(tmp_path / "none" / "file", EVERYTHING, interval=0.001)
-    history.append(spelt(1))
+    history.append(call_line(1))
     history.close(5)
     assert history.lost == 1
 
@@ -188,13 +188,13 @@ async def test_a_file_that_another_holds_is_waited_for_by_nobody_but_the_queue(
     opened: Opened, path: Path, told: Callable[[], list[tuple[str, str]]]
 ) -> None:
     history = opened()
-    history.append(spelt(1))
+    history.append(call_line(1))
     await history.flush()
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
         for number in range(2, 50):
-            history.append(spelt(number))
+            history.append(call_line(number))
         assert time.monotonic() - began < 0.5
         assert await found(history) == ["request-1"]
         while not told():
@@ -208,11 +208,11 @@ async def test_a_file_that_another_holds_is_waited_for_by_nobody_but_the_queue(
 
 async def test_a_stop_waits_for_no_holder(opened: Opened, path: Path) -> None:
     history = opened()
-    history.append(spelt(1))
+    history.append(call_line(1))
     await history.flush()
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        history.append(spelt(2))
+        history.append(call_line(2))
         began = time.monotonic()
         history.close(0.1)
         assert time.monotonic() - began < 1
@@ -221,10 +221,10 @@ async def test_a_stop_waits_for_no_holder(opened: Opened, path: Path) -> None:
 
 async def test_a_removed_file_is_made_anew(opened: Opened, path: Path) -> None:
     history = opened()
-    history.append(spelt(1))
+    history.append(call_line(1))
     await history.flush()
     remove(path)
-    history.append(spelt(2))
+    history.append(call_line(2))
     assert await found(history) == ["request-2"]
     assert history.lost == 0
 
@@ -232,7 +232,7 @@ async def test_a_removed_file_is_made_anew(opened: Opened, path: Path) -> None:
 async def test_many_questions_at_once_are_all_answered(opened: Opened) -> None:
     history = opened()
     for number in range(100):
-        history.append(spelt(number))
+        history.append(call_line(number))
     await history.flush()
     answers = await asyncio.gather(*(found(history, asked(id=f"instance-{number}")) for number in range(50)))
     assert answers == [[f"request-{number}"] for number in range(50)]

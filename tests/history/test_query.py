@@ -4,11 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.history.query import LAST, MOST, BadQuery, HistoryQuery, filter_lines, instant, newest, parse, spelt
+from gateway.history.query import (
+    MAX_LIMIT,
+    MAX_TIME,
+    BadQuery,
+    HistoryQuery,
+    filter_lines,
+    instant,
+    newest,
+    parse,
+    time_text,
+)
 from gateway.observe.record import Record, line
 from gateway.observe.timestamp import timestamp
-from tests.history.lines import START, asked
-from tests.history.lines import spelt as call
+from tests.history.call_lines import START, asked
+from tests.history.call_lines import call_line as call
 
 MILLI = int(START * 1000)
 AWKWARD = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled_from(
@@ -41,7 +51,7 @@ def test_each_parameter_becomes_what_the_record_calls_it() -> None:
         ("999999999d", 0),
         ("1960-01-01", 0),
         ("0001-01-01T00:00:00+14:00", 0),
-        ("9999-12-31T23:59:59Z", LAST),
+        ("9999-12-31T23:59:59Z", MAX_TIME),
     ],
 )
 def test_times_are_instants_or_durations_back_from_now(text: str, moment: int) -> None:
@@ -52,23 +62,23 @@ def test_times_are_instants_or_durations_back_from_now(text: str, moment: int) -
 @pytest.mark.parametrize(
     ("given_", "told"),
     [
-        ({"statu": "502"}, "`statu` is not known; did you mean `status`?"),
-        ({"order": "x"}, "`order` is not known; there are id, request_id, route"),
-        ({"x\ny": "1"}, "a parameter is not known"),
-        ({"status": "5x"}, "`status` is no status; write one like 502, or a class like 5xx"),
-        ({"status": "099"}, "`status` is no status"),
-        ({"status": "5xx,4xx"}, "`status` is no status"),
-        ({"since": "yesterday"}, "`since` is no time; write one like 2026-01-31T12:00:00Z, or how long ago like 1h"),
-        ({"since": "1"}, "`since` is no time"),
-        ({"until": "-1h"}, "`until` is no time"),
-        ({"until": "1w"}, "`until` is no time"),
+        ({"statu": "502"}, "`statu` is unknown; did you mean `status`?"),
+        ({"order": "x"}, "`order` is unknown; use one of id, request_id, route"),
+        ({"x\ny": "1"}, "a parameter is unknown"),
+        ({"status": "5x"}, "`status` is not a status; write one like 502, or a class like 5xx"),
+        ({"status": "099"}, "`status` is not a status"),
+        ({"status": "5xx,4xx"}, "`status` is not a status"),
+        ({"since": "yesterday"}, "`since` is not a time; write one like 2026-01-31T12:00:00Z, or an age like 1h"),
+        ({"since": "1"}, "`since` is not a time"),
+        ({"until": "-1h"}, "`until` is not a time"),
+        ({"until": "1w"}, "`until` is not a time"),
         ({"since": "1h", "until": "2h"}, "`since` is later than `until`"),
-        ({"limit": "0"}, f"`limit` is no number from 1 to {MOST}"),
-        ({"limit": str(MOST + 1)}, "`limit` is no number"),
-        ({"limit": "-1"}, "`limit` is no number"),
-        ({"limit": "²"}, "`limit` is no number"),
-        ({"limit": "9" * 5000}, "`limit` is no number"),
-        ({"route": ""}, "`route` is empty; write a value, or leave it out"),
+        ({"limit": "0"}, f"`limit` must be a number from 1 to {MAX_LIMIT}"),
+        ({"limit": str(MAX_LIMIT + 1)}, "`limit` must be a number"),
+        ({"limit": "-1"}, "`limit` must be a number"),
+        ({"limit": "²"}, "`limit` must be a number"),
+        ({"limit": "9" * 5000}, "`limit` must be a number"),
+        ({"route": ""}, "`route` is empty; write a value or leave it out"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_remedy(given_: dict[str, str], told: str) -> None:
@@ -83,15 +93,15 @@ def test_an_id_longer_than_recorded_is_searched_as_recorded() -> None:
 
 
 def test_a_parameter_stands_once() -> None:
-    with pytest.raises(BadQuery, match="`id` stands twice"):
+    with pytest.raises(BadQuery, match="`id` is given twice"):
         parse([("id", "a"), ("id", "b")], now=START)
 
 
-@given(st.integers(0, LAST))
+@given(st.integers(0, MAX_TIME))
 def test_an_instant_is_spelt_as_the_log_spells_it(moment: int) -> None:
-    assert spelt(moment) == timestamp(moment / 1000 + 0.0001).encode()
-    assert len(spelt(moment)) == 24
-    assert instant(spelt(moment).decode()) == moment
+    assert time_text(moment) == timestamp(moment / 1000 + 0.0001).encode()
+    assert len(time_text(moment)) == 24
+    assert instant(time_text(moment).decode()) == moment
 
 
 def asked_exactly(field: str, text: str) -> HistoryQuery:

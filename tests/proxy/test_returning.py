@@ -388,7 +388,7 @@ async def test_an_id_in_the_body_is_recorded_and_told_in_the_head(body: bytes, m
         assert fields(head)["x-oracle-ics-instance-id"] == "abc"
         record = at.gate.records[0]
         assert (record.instance_id, record.status) == ("abc", status)
-        assert (at.gate.route.meter.runs, at.gate.route.meter.unnamed) == (1, 0)
+        assert (at.gate.route.meter.with_id, at.gate.route.meter.without_id) == (1, 0)
 
 
 async def test_the_header_goes_before_the_body_and_is_told_once() -> None:
@@ -484,7 +484,7 @@ async def test_the_routes_own_places_count_in_their_order() -> None:
             "lJrSjUUVEfGXW0tyvl-GZA",
             None,
         ]
-        assert (at.gate.route.meter.runs, at.gate.route.meter.unnamed) == (3, 1)
+        assert (at.gate.route.meter.with_id, at.gate.route.meter.without_id) == (3, 1)
 
 
 async def test_the_developer_api_names_other_runs_than_its_own() -> None:

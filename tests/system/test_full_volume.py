@@ -173,7 +173,7 @@ def test_an_entry_is_replaced_on_a_full_volume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "free", "is_short", "can_begin"),
+    ("total", "free", "is_short", "can_start"),
     [
         (1 << 30, 4 << 20, False, False),
         (1 << 30, (4 << 20) - 1, True, False),
@@ -182,6 +182,6 @@ def test_an_entry_is_replaced_on_a_full_volume(tmp_path: Path) -> None:
         (4 << 20, 3 << 20, False, True),
     ],
 )
-def test_the_reserve_is_four_mebibytes_or_a_quarter(total: int, free: int, is_short: bool, can_begin: bool) -> None:  # noqa: FBT001
+def test_the_reserve_is_four_mebibytes_or_a_quarter(total: int, free: int, is_short: bool, can_start: bool) -> None:  # noqa: FBT001
     volume = Volume(total, free)
-    assert (volume.is_short, volume.can_begin) == (is_short, can_begin)
+    assert (volume.is_short, volume.can_start) == (is_short, can_start)

@@ -258,7 +258,7 @@ async def test_a_file_that_is_somebody_else_s_is_left_alone(tmp_path: Path, sand
         await gate.said("history-down")
         await calls(gate, 3)
         status, problem = await gate.ask("/instances")
-        assert (status, "remove it, and another is made" in problem["detail"]) == (503, True)
+        assert (status, "remove it, and the gateway creates another" in problem["detail"]) == (503, True)
         assert await metric(gate, "oic_gateway_history_lost_total") == 3
         assert file_of(tmp_path).read_bytes() == before_it
         ended = await run("instances", "--admin", gate.admin)

@@ -213,7 +213,7 @@ class Supervisor:
                     continue
                 worker.counters = join_snapshot(await self._ask_twice(worker, "counters"))
                 due = time() + POLL_BACKOFF * (time() - asked_at)
-                self._backend.processes.look()
+                self._backend.processes.read_processes()
         except ChannelError:
             if worker.channel.closed.done():
                 return

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.history.interface import NoneKept, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
-from tests.history.lines import spelt
+from tests.history.call_lines import call_line
 
 
 async def test_five_paths(port: Any) -> None:
@@ -55,7 +55,7 @@ async def test_a_query_is_ignored(port: Any) -> None:
 
 
 async def test_instances_are_asked_for_by_parameters(port: Any) -> None:
-    lines = (spelt(2), spelt(1))
+    lines = (call_line(2), call_line(1))
     port.desk.found = SearchResult(lines, 9, "file", lost=1)
     target = "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&status=5xx&since=1970-01-01&limit=3"
     reply = await port.ask(target)
@@ -70,14 +70,14 @@ async def test_instances_are_asked_for_by_parameters(port: Any) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("status=5x", "`status` is no status; write one like 502, or a class like 5xx"),
-        ("statu=502", "`statu` is not known; did you mean `status`?"),
-        ("limit=0", "`limit` is no number from 1 to 10000; write one, like 50"),
-        ("since=yesterday", "`since` is no time; write one like 2026-01-31T12:00:00Z, or how long ago like 1h"),
+        ("status=5x", "`status` is not a status; write one like 502, or a class like 5xx"),
+        ("statu=502", "`statu` is unknown; did you mean `status`?"),
+        ("limit=0", "`limit` must be a number from 1 to 10000; write one like 50"),
+        ("since=yesterday", "`since` is not a time; write one like 2026-01-31T12:00:00Z, or an age like 1h"),
         ("id=", "`id` is empty"),
-        ("id=a&id=b", "`id` stands twice"),
-        ("verbose", "`verbose` is not known"),
-        ("%ff%0d%0aX=1", "a parameter is not known"),
+        ("id=a&id=b", "`id` is given twice"),
+        ("verbose", "`verbose` is unknown"),
+        ("%ff%0d%0aX=1", "a parameter is unknown"),
     ],
 )
 async def test_a_wrong_parameter_is_named_with_its_remedy(port: Any, query: str, told: str) -> None:

@@ -23,7 +23,7 @@ class Turned:
         return self.now
 
 
-def spelt(number: int, **more: Any) -> bytes:
+def call_line(number: int, **more: Any) -> bytes:
     """The line of a call, one each second."""
     facts: dict[str, Any] = {
         "time": timestamp(START + number),

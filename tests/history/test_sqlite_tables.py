@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.history import sqlite_tables
 from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery, filter_lines, newest
-from tests.history.lines import EVERYTHING, START, asked, spelt
+from tests.history.call_lines import EVERYTHING, START, asked, call_line
 
 MILLI = int(START * 1000)
 MILLION = 1_000_000
@@ -126,14 +126,14 @@ QUERIES = st.builds(
 
 @given(CALLS, QUERIES)
 def test_file_and_memory_answer_alike(calls: list[tuple[int, str, str, int | None]], query: HistoryQuery) -> None:
-    lines = [spelt(at, route=route, client=client, status=status) for at, route, client, status in calls]
+    lines = [call_line(at, route=route, client=client, status=status) for at, route, client, status in calls]
     with closing(opened()) as connection:
         sqlite_tables.append(connection, lines)
         assert sqlite_tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
 
 
 def test_calls_of_one_moment_are_all_kept_in_their_order(empty: sqlite3.Connection) -> None:
-    lines = [spelt(1, request_id=str(number)) for number in range(5)]
+    lines = [call_line(1, request_id=str(number)) for number in range(5)]
     sqlite_tables.append(empty, lines[:3])
     sqlite_tables.append(empty, lines[3:])
     assert sqlite_tables.find(empty, HistoryQuery()) == lines[::-1]
@@ -143,28 +143,28 @@ def test_calls_of_one_moment_are_all_kept_in_their_order(empty: sqlite3.Connecti
 def test_a_batch_is_written_whole_or_not_at_all(empty: sqlite3.Connection) -> None:
     empty.execute("CREATE TRIGGER no BEFORE INSERT ON call WHEN NEW.status = 500 BEGIN SELECT raise(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
-        sqlite_tables.append(empty, [spelt(1), spelt(2, status=500)])
+        sqlite_tables.append(empty, [call_line(1), call_line(2, status=500)])
     assert (sqlite_tables.kept(empty), sqlite_tables.find(empty, HistoryQuery())) == (0, [])
-    sqlite_tables.append(empty, [spelt(1)])
+    sqlite_tables.append(empty, [call_line(1)])
     assert sqlite_tables.kept(empty) == 1
 
 
 def test_too_many_too_old_and_too_large_go_oldest_first(empty: sqlite3.Connection) -> None:
-    sqlite_tables.append(empty, [spelt(number) for number in range(100)])
+    sqlite_tables.append(empty, [call_line(number) for number in range(100)])
     assert not sqlite_tables.forget(empty, EVERYTHING, MILLI)
     assert sqlite_tables.kept(empty) == 100
     sqlite_tables.forget(empty, EVERYTHING, MILLI + 30_000)
     assert sqlite_tables.kept(empty) == 70
     sqlite_tables.forget(empty, HistoryLimits(50, 1e9, 1 << 40), MILLI)
     assert sqlite_tables.kept(empty) == 50
-    assert sqlite_tables.find(empty, HistoryQuery(limit=100))[-1] == spelt(50)
+    assert sqlite_tables.find(empty, HistoryQuery(limit=100))[-1] == call_line(50)
     sqlite_tables.forget(empty, HistoryLimits(None, 1e9, 1), MILLI)
     assert sqlite_tables.kept(empty) == 0
 
 
 def test_much_is_forgotten_in_parts(empty: sqlite3.Connection) -> None:
     count = 2 * sqlite_tables.CHUNK + 10
-    sqlite_tables.append(empty, [spelt(number) for number in range(count)])
+    sqlite_tables.append(empty, [call_line(number) for number in range(count)])
     rounds = 0
     while sqlite_tables.forget(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
         rounds += 1
@@ -174,4 +174,4 @@ def test_much_is_forgotten_in_parts(empty: sqlite3.Connection) -> None:
 
 def test_the_names_of_indexes_are_those_that_are_made() -> None:
     made = set(re.findall(r"INDEX IF NOT EXISTS (\w+)", sqlite_tables.TABLES))
-    assert made == {index for index, _ in sqlite_tables._LEADERS.values()}
+    assert made == set(sqlite_tables.INDEXES.values())

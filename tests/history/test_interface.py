@@ -1,11 +1,11 @@
 import json
 
 from gateway.history.interface import SearchResult, document, merged
-from tests.history.lines import spelt
+from tests.history.call_lines import call_line
 
 
 def test_the_document_holds_the_records_as_they_were_written() -> None:
-    lines = tuple(spelt(number, path='/"\n') for number in range(2))
+    lines = tuple(call_line(number, path='/"\n') for number in range(2))
     told = json.loads(document(SearchResult(lines, 7, "file", lost=3)))
     assert told == {"instances": [json.loads(line) for line in lines], "kept": 7, "where": "file", "lost": 3}
 
@@ -24,6 +24,6 @@ def test_who_did_not_answer_is_named() -> None:
 
 
 def test_answers_of_several_are_merged_newest_first() -> None:
-    first = SearchResult((spelt(5), spelt(3), spelt(1)), 30, "memory", lost=1)
-    second = SearchResult((spelt(4), spelt(2)), 20, "memory")
-    assert merged([first, second], 3) == SearchResult((spelt(5), spelt(4), spelt(3)), 50, "memory", lost=1)
+    first = SearchResult((call_line(5), call_line(3), call_line(1)), 30, "memory", lost=1)
+    second = SearchResult((call_line(4), call_line(2)), 20, "memory")
+    assert merged([first, second], 3) == SearchResult((call_line(5), call_line(4), call_line(3)), 50, "memory", lost=1)

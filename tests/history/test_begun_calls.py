@@ -22,7 +22,7 @@ from gateway.history.query import HistoryQuery
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from tests.fakes.process import ROOT
-from tests.history.lines import EVERYTHING, START, Turned, spelt
+from tests.history.call_lines import EVERYTHING, START, Turned, call_line
 
 
 def call(number: int, **more: str) -> Record:
@@ -72,7 +72,7 @@ def test_an_entry_is_there_until_the_call_has_ended(history: FileHistory, path: 
     history.begin(other)
     until_entries(path, "request-1", "request-2")
     assert lost(path) == []
-    history.append(spelt(1))
+    history.append(call_line(1))
     history.end(one)
     until_entries(path, "request-2")
 
@@ -85,7 +85,7 @@ def test_a_stop_leaves_no_entry(history: FileHistory, path: Path) -> None:
 
 
 def test_a_call_that_never_began_ends_without_a_trace(history: FileHistory, path: Path) -> None:
-    history.append(spelt(1))
+    history.append(call_line(1))
     history.end(call(1))
     history.close(5)
     assert entries(path) == []
@@ -126,27 +126,31 @@ def test_calls_of_a_killed_process_are_found_as_lost(path: Path) -> None:
 def test_lost_calls_go_with_their_time(path: Path) -> None:
     book = HistoryFile(path)
     with closing(book):
-        lines = [(number, spelt(number)) for number in range(4)]
+        lines = [(number, call_line(number)) for number in range(4)]
         sqlite_tables.track(book._connection(), "1 1", ended=(), began=lines)
         assert len(sqlite_tables.begun(book._connection())) == 4
         book.forget(EVERYTHING, round((START + 2) * 1000))
-        assert [line for _, line in sqlite_tables.begun(book._connection())] == [spelt(2), spelt(3)]
+        assert [line for _, line in sqlite_tables.begun(book._connection())] == [call_line(2), call_line(3)]
 
 
 def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_tables, "MOST_BEGUN", 3)
+    monkeypatch.setattr(sqlite_tables, "MAX_BEGUN", 3)
     book = HistoryFile(path)
     with closing(book):
         sqlite_tables.track(
-            book._connection(), "1 1", ended=(), began=[(number, spelt(number)) for number in range(10)]
+            book._connection(), "1 1", ended=(), began=[(number, call_line(number)) for number in range(10)]
         )
         book.forget(EVERYTHING, 0)
-        assert [line for _, line in sqlite_tables.begun(book._connection())] == [spelt(7), spelt(8), spelt(9)]
+        assert [line for _, line in sqlite_tables.begun(book._connection())] == [
+            call_line(7),
+            call_line(8),
+            call_line(9),
+        ]
 
 
 def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
     book = HistoryFile(path)
-    book.append([spelt(1)])
+    book.append([call_line(1)])
     book._connection().execute("DROP TABLE begun")
     book.close()
     assert len(read(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1

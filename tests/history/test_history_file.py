@@ -14,7 +14,7 @@ from gateway.history import sqlite_tables
 from gateway.history.history_file import HistoryFile, UnusableFile, read
 from gateway.history.interface import HistoryLimits, Unsearchable
 from gateway.history.query import HistoryQuery
-from tests.history.lines import EVERYTHING, START, spelt
+from tests.history.call_lines import EVERYTHING, START, call_line
 
 MILLI = int(START * 1000)
 
@@ -42,7 +42,7 @@ def found(path: Path, query: HistoryQuery | None = None, *, keep: float = 1e9, u
 def test_it_is_its_owner_s_alone_from_the_first_instant(path: Path, book: HistoryFile) -> None:
     before = os.umask(0)
     try:
-        book.append([spelt(1)])
+        book.append([call_line(1)])
     finally:
         os.umask(before)
     names = ("state.db.history", "state.db.history-wal", "state.db.history-shm")
@@ -58,28 +58,28 @@ def test_one_that_was_opened_to_others_is_closed_to_them(path: Path, book: Histo
 
 
 def test_what_is_written_can_be_read_at_once_and_after_a_restart(path: Path, book: HistoryFile) -> None:
-    book.append([spelt(1)])
-    assert found(path) == [spelt(1)]
+    book.append([call_line(1)])
+    assert found(path) == [call_line(1)]
     book.close()
-    assert found(path) == [spelt(1)]
+    assert found(path) == [call_line(1)]
     again = HistoryFile(path)
-    again.append([spelt(2)])
+    again.append([call_line(2)])
     again.close()
-    assert found(path) == [spelt(2), spelt(1)]
+    assert found(path) == [call_line(2), call_line(1)]
 
 
 def test_several_may_write_and_make_it(path: Path) -> None:
     books = [HistoryFile(path) for _ in range(4)]
     for number, book in enumerate(books):
-        book.append([spelt(number)])
+        book.append([call_line(number)])
     assert len(found(path)) == 4
     for book in books:
         book.close()
 
 
 def test_what_is_too_old_is_not_shown_even_before_it_goes(path: Path, book: HistoryFile) -> None:
-    book.append([spelt(number) for number in range(100)])
-    assert found(path, HistoryQuery(limit=100), keep=10.0) == [spelt(number) for number in range(99, 89, -1)]
+    book.append([call_line(number) for number in range(100)])
+    assert found(path, HistoryQuery(limit=100), keep=10.0) == [call_line(number) for number in range(99, 89, -1)]
 
 
 def test_a_reader_writes_nothing(path: Path) -> None:
@@ -117,7 +117,7 @@ def somebody_s(path: Path) -> None:
 
 def newer(path: Path) -> None:
     book = HistoryFile(path)
-    book.append([spelt(1)])
+    book.append([call_line(1)])
     book.close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {sqlite_tables.VERSION + 1}")
@@ -130,9 +130,9 @@ def folder(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (garbage, "file is not a database (DatabaseError); remove it, and another is made"),
-        (somebody_s, "it is another program's database (ForeignFile); remove it, and another is made"),
-        (newer, "it was made by a newer gateway (ForeignFile); remove it, and another is made"),
+        (garbage, "file is not a database (DatabaseError); remove it, and the gateway creates another"),
+        (somebody_s, "it is the database of another program (ForeignFile); remove it, and the gateway creates another"),
+        (newer, "a newer gateway made it (ForeignFile); remove it, and the gateway creates another"),
         (folder, "(OperationalError)"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_file_of_no_use_is_named_and_left_alone(
 ) -> None:
     spoil(path)
     before = path.read_bytes() if path.is_file() else b""
-    for use in (book.open, lambda: book.append([spelt(1)])):
+    for use in (book.open, lambda: book.append([call_line(1)])):
         with pytest.raises(UnusableFile) as refused:
             use()
         assert str(path) in str(refused.value)
@@ -160,72 +160,72 @@ def test_one_without_a_folder_is_said(tmp_path: Path) -> None:
 
 def test_a_removed_file_is_made_anew_and_never_mixed_with_what_is_left_of_it(path: Path, book: HistoryFile) -> None:
     other = HistoryFile(path)
-    other.append([spelt(0)])
-    book.append([spelt(number) for number in range(1, 500)])
+    other.append([call_line(0)])
+    book.append([call_line(number) for number in range(1, 500)])
     path.unlink()
     assert path.with_name(f"{path.name}-wal").stat().st_size > 0
-    book.append([spelt(1000)])
-    other.append([spelt(1001)])
-    assert found(path) == [spelt(1001), spelt(1000)]
+    book.append([call_line(1000)])
+    other.append([call_line(1001)])
+    assert found(path) == [call_line(1001), call_line(1000)]
     other.close()
-    book.append([spelt(1002)])
-    assert found(path)[0] == spelt(1002)
+    book.append([call_line(1002)])
+    assert found(path)[0] == call_line(1002)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_one_that_was_exchanged_is_used(path: Path, book: HistoryFile, tmp_path: Path) -> None:
     other = HistoryFile(tmp_path / "other")
-    other.append([spelt(7)])
+    other.append([call_line(7)])
     other.close()
-    book.append([spelt(1)])
+    book.append([call_line(1)])
     (tmp_path / "other").rename(path)
     for beside in ("-wal", "-shm"):
         path.with_name(path.name + beside).unlink()
-    book.append([spelt(8)])
-    assert found(path) == [spelt(8), spelt(7)]
+    book.append([call_line(8)])
+    assert found(path) == [call_line(8), call_line(7)]
 
 
 def test_one_that_another_holds_is_busy(path: Path, book: HistoryFile) -> None:
-    book.append([spelt(1)])
+    book.append([call_line(1)])
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         book._connection().execute("PRAGMA busy_timeout = 1")
         with pytest.raises(UnusableFile) as refused:
-            book.append([spelt(2)])
+            book.append([call_line(2)])
         assert refused.value.is_busy
-        assert found(path) == [spelt(1)]
+        assert found(path) == [call_line(1)]
         holder.execute("ROLLBACK")
-    book.append([spelt(2)])
+    book.append([call_line(2)])
     assert len(found(path)) == 2
 
 
 def test_a_full_disk_loses_what_does_not_fit_and_nothing_else(path: Path, book: HistoryFile) -> None:
-    book.append([spelt(1)])
+    book.append([call_line(1)])
     connection = book._connection()
     [pages] = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(UnusableFile, match="database or disk is full"):
-        book.append([spelt(number) for number in range(2, 900)])
-    assert found(path) == [spelt(1)]
+        book.append([call_line(number) for number in range(2, 900)])
+    assert found(path) == [call_line(1)]
     connection.execute("PRAGMA max_page_count = 4294967294")
-    book.append([spelt(2)])
-    assert found(path) == [spelt(2), spelt(1)]
+    book.append([call_line(2)])
+    assert found(path) == [call_line(2), call_line(1)]
 
 
 def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: Path, book: HistoryFile) -> None:
     limits = HistoryLimits(None, 1e9, 1024 * 1024)
     for first in range(0, 10_000, 1000):
-        book.append([spelt(number) for number in range(first, first + 1000)])
+        book.append([call_line(number) for number in range(first, first + 1000)])
         while book.forget(limits, MILLI):
             pass
         assert path.stat().st_size < limits.size * 2
-    assert found(path, HistoryQuery(limit=1)) == [spelt(9999)]
-    assert found(path, HistoryQuery(request_id="request-9500")) == [spelt(9500)]
+    assert found(path, HistoryQuery(limit=1)) == [call_line(9999)]
+    assert found(path, HistoryQuery(request_id="request-9500")) == [call_line(9500)]
     grown = path.stat().st_size
     while book.forget(EVERYTHING, MILLI + 9_999_000):
         pass
-    assert found(path) == [spelt(9999)]
+    assert found(path) == [call_line(9999)]
     while book.forget(HistoryLimits(0, 1e9, 1024), MILLI):
         pass
     book.close()
@@ -237,12 +237,12 @@ def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: P
 def test_a_process_that_is_killed_loses_only_what_it_had_not_written(path: Path, tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:
-        HistoryFile(path).append([spelt(number) for number in range(50)])
+        HistoryFile(path).append([call_line(number) for number in range(50)])
         os.kill(os.getpid(), 9)
     os.waitpid(pid, 0)
     assert len(found(path, HistoryQuery(limit=100))) == 50
     book = HistoryFile(path)
-    book.append([spelt(60)])
+    book.append([call_line(60)])
     assert len(found(path, HistoryQuery(limit=100))) == 51
     book.close()
 
@@ -250,7 +250,7 @@ def test_a_process_that_is_killed_loses_only_what_it_had_not_written(path: Path,
 def test_workers_that_let_go_at_the_same_time_let_go_of_nothing_twice(path: Path) -> None:
     limits = HistoryLimits(10, 1e9, 1 << 40)
     first, books = HistoryFile(path), [HistoryFile(path) for _ in range(4)]
-    first.append([spelt(number) for number in range(500)])
+    first.append([call_line(number) for number in range(500)])
     first.close()
     gate = threading.Barrier(len(books))
 
