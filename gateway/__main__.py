@@ -1,4 +1,4 @@
-"""`python -m gateway VERB`."""
+"""Run a command: `python -m gateway COMMAND`."""
 
 import sys
 

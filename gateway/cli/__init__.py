@@ -1,5 +1,8 @@
-"""The command line: `main` runs the verb, `options` reads a configuration from flags and variables.
+"""The command line: one module per command, with its arguments, exit statuses and `run`.
 
-`init`, `sandbox`, `instances` and `probe` are verbs with flags of their own. `output` writes standard output and
-standard error in any encoding.
+`main` dispatches to them by the table in `commands`, which also makes their parsers. `options` finds the configuration:
+a file, or one route in options and variables. `output` writes standard output and standard error in any encoding.
+
+Commands: `serve`, `check`, `print_token`, `sign_in` (login), `sign_out` (logout), `init`, `sandbox`, `probe`,
+`instances`, `print_schema`, `completion`.
 """

@@ -1,15 +1,14 @@
-"""The `init` verb: writes a first configuration, and offers to check it live."""
+"""The command `init`: write a first configuration, and offer to check it with real requests."""
 
 import argparse
-import asyncio
 import errno
 import os
 import shlex
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
+from gateway.cli.options import DEFAULT_FILE, NoSecret, run_coroutine
 from gateway.config.load import Loaded, one_route
 from gateway.config.model import Config
 from gateway.init.config_writer import write
@@ -17,86 +16,89 @@ from gateway.init.draft import Draft, text_of
 from gateway.init.form import Form, fill
 from gateway.init.terminal import Aborted, Back, Terminal, is_there, show
 
-_DONE, _USAGE, _UNAVAILABLE, _BAD_CONFIGURATION, _INTERRUPTED = 0, 2, 69, 78, 130
+EXAMPLE = "oic-gateway init gateway.yaml"
+EXIT_STATUS = {
+    0: "the file is written; with --live it works",
+    2: "options are missing and there is no terminal, or the command line is wrong",
+    69: "the file is written, but a live check failed",
+    78: "the file is not written",
+    130: "aborted by the user",
+}
+_DONE, _USAGE, _UNAVAILABLE, _BAD_CONFIG, _INTERRUPTED = 0, 2, 69, 78, 130
 
-# Flag, the name of `serve` for the same, shape, meaning. All but the addresses are asked for where nobody says them.
+# Option, name of the same option of `serve`, shape, meaning. Missing values are prompted for, addresses excepted.
 _FLAGS = (
-    ("--domain-url", "--token-url", "URL", "the identity domain, as its console says `Domain URL`"),
+    ("--domain-url", "--token-url", "URL", "the identity domain: `Domain URL` in its console"),
     ("--client-id", "", "ID", "client id of the confidential application"),
-    ("--secret-file", "--client-secret-file", "FILE", "file that holds the client secret"),
+    ("--secret-file", "--client-secret-file", "FILE", "file that contains the client secret"),
     ("--scope", "", "SCOPE", "scope of the token"),
-    ("--url", "--upstream", "URL", "the integration, as its console says `Endpoint URL`"),
-    ("--name", "", "NAME", "name of the route; from the integration's, where omitted"),
-    ("--path", "", "PATH", "where callers find it; from the name, where omitted"),
+    ("--url", "--upstream", "URL", "the integration: `Endpoint URL` in its console"),
+    ("--name", "", "NAME", "name of the route; default: from the name of the integration"),
+    ("--path", "", "PATH", "path of the route for callers; default: from the name"),
 )
-_ADDRESSES = (("--listen", "HOST:PORT", "where callers connect"), ("--admin", "HOST:PORT", "health, metrics, status"))
-
-Work = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Runs a coroutine to its end; gives what it gives."""
-
-
-class _NoSecret(argparse.Action):
-    """Refuses a secret as a flag's value, where every process of the machine could read it; never shows it."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        parser.error("a command line is no place for a secret; put it into a file, and name that by --secret-file")
+_ADDRESSES = (
+    ("--listen", "HOST:PORT", "address for callers"),
+    ("--admin", "HOST:PORT", "address of health, metrics and status"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the verb."""
+    """Declare the arguments."""
     for flag, other, shape, meaning in _FLAGS:
         parser.add_argument(*filter(None, (flag, other)), dest=flag, metavar=shape, help=meaning)
     for flag, shape, meaning in _ADDRESSES:
         parser.add_argument(flag, dest=flag, metavar=shape, help=meaning)
     parser.add_argument(
-        "--allow", metavar="CIDR", action="append", default=[], help="who may call, beside this machine"
+        "--allow", metavar="CIDR", action="append", default=[], help="network of callers, in addition to this machine"
     )
-    parser.add_argument("--secret", "--client-secret", action=_NoSecret, help=argparse.SUPPRESS)
-    parser.add_argument("--force", action="store_true", help="write over the file that is there")
-    parser.add_argument("--yes", action="store_true", help="ask nothing")
-    parser.add_argument("--live", action=argparse.BooleanOptionalAction, help="check it live once it is written")
-    parser.add_argument("file", metavar="FILE", nargs="?", default="gateway.yaml", help="default gateway.yaml")
+    parser.add_argument(
+        "--secret", "--client-secret", action=NoSecret, const="a file and --secret-file", help=argparse.SUPPRESS
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
+    parser.add_argument("--yes", action="store_true", help="do not prompt")
+    parser.add_argument(
+        "--live", action=argparse.BooleanOptionalAction, help="check the written file with real requests"
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", default=DEFAULT_FILE, help=f"default {DEFAULT_FILE}")
 
 
-def run(options: argparse.Namespace, *, work: Work = asyncio.run) -> int:
-    """Runs the verb: 0 written (and found good, where checked), 2 flags are missing and nobody can be asked, 69 written
-    but a live check failed, 78 not written, 130 the person left. Raises ConfigProblems where the loader refuses.
-    """
+def run(options: argparse.Namespace) -> int:
+    """Write the file. Return the exit status. Raise ConfigProblems if the loader rejects the values."""
     given: dict[str, str | None] = {flag: getattr(options, flag) for flag, *_ in _FLAGS}
     person = Terminal() if not options.yes and is_there() else None
     form = Form(given, person)
     if missing := form.missing():
-        why = "with --yes it asks nothing" if options.yes else "there is no terminal to ask on"
-        return _refused(f"oic-gateway init: {why}; say {', '.join(missing)}", _USAGE)
+        reason = "--yes disables prompts" if options.yes else "there is no terminal to prompt on"
+        return _fail(f"oic-gateway init: {reason}; set {', '.join(missing)}", _USAGE)
     addresses = {flag[2:]: getattr(options, flag) for flag, *_ in _ADDRESSES if getattr(options, flag) is not None}
-    _judge(addresses, options.allow)
+    _check_addresses(addresses, options.allow)
     file = Path(options.file)
     try:
         force = _may_replace(file, person, force=options.force)
         draft = fill(form, file, addresses=addresses, allow=options.allow)
         if draft is None:
-            return _refused("\n".join(form.problems), _BAD_CONFIGURATION)
+            return _fail("\n".join(form.problems), _BAD_CONFIG)
         loaded = write(
             text_of(draft), file, environ=os.environ, force=force, secret=Path(file.parent, draft.secret_file).exists()
         )
     except (Back, Aborted, KeyboardInterrupt):
-        return _refused("\nno configuration was written", _INTERRUPTED)
+        return _fail("\nno configuration was written", _INTERRUPTED)
     except FileExistsError:
-        return _refused(f"{file} is there already; --force writes over it", _BAD_CONFIGURATION)
+        return _fail(f"{file} exists; use --force to overwrite it", _BAD_CONFIG)
     except OSError as cause:
-        return _refused(f"{file} cannot be written ({cause.strerror}); name another place", _BAD_CONFIGURATION)
-    _tell(loaded, draft, file)
-    live = _wants_live(person) if options.live is None else options.live
-    return _checked(loaded.config, work) if live else _DONE
+        return _fail(f"cannot write {file}: {cause.strerror}; name another file", _BAD_CONFIG)
+    _show_next_steps(loaded, draft, file)
+    is_live = _wants_live_check(person) if options.live is None else options.live
+    return _check_live(loaded.config) if is_live else _DONE
 
 
-def _judge(addresses: dict[str, str], allow: Sequence[str]) -> None:
-    """Has the loader look at the addresses before anything is asked; raises ConfigProblems, whose places are flags."""
+def _check_addresses(addresses: dict[str, str], allow: Sequence[str]) -> None:
+    """Have the loader check the addresses before the first prompt. Raise ConfigProblems that name the options."""
     one_route(
         upstream="https://oic.example/",
         token_url="https://idcs.example/",  # noqa: S106 - an address
         client_id="none",
-        client_secret_env="NONE",  # noqa: S106 - the name of a variable that nobody reads here
+        client_secret_env="NONE",  # noqa: S106 - the name of a variable that is not read here
         listen=addresses.get("listen"),
         admin=addresses.get("admin"),
         allow=allow,
@@ -104,54 +106,54 @@ def _judge(addresses: dict[str, str], allow: Sequence[str]) -> None:
 
 
 def _may_replace(file: Path, person: Terminal | None, *, force: bool) -> bool:
-    """Whether the person lets an existing file be written over. Raises OSError where nothing can be written there, and
-    FileExistsError where nobody lets it.
+    """Return whether the user allows to overwrite an existing file. Raise OSError if the path cannot be written, and
+    FileExistsError if the user does not allow it.
     """
     if not file.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder")
+        raise FileNotFoundError(errno.ENOENT, "the folder does not exist")
     if file.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not os.path.lexists(file):
         return False
-    if not force and not (person and person.confirm(f"{file} is there already. Write over it?", default=False)):
+    if not force and not (person and person.confirm(f"{file} exists. Overwrite it?", default=False)):
         raise FileExistsError
     return True
 
 
-def _tell(loaded: Loaded, draft: Draft, file: Path) -> None:
+def _show_next_steps(loaded: Loaded, draft: Draft, file: Path) -> None:
     for warning in loaded.warnings:
-        if warning.path != "--secret-file":  # said when it was named
-            print(warning, file=sys.stderr)  # noqa: T201 - a verb speaks to the terminal
+        if warning.path != "--secret-file":  # shown when the file was named
+            sys.stderr.write(f"{warning}\n")
     name, listen = shlex.quote(str(file)), loaded.config.listen
     host, _, port = listen.rpartition(":")
-    to = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
+    target = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
     if listen.startswith("unix:"):
-        to = f"--unix-socket {shlex.quote(listen.removeprefix('unix:'))} http://localhost"
+        target = f"--unix-socket {shlex.quote(listen.removeprefix('unix:'))} http://localhost"
     show(f"wrote {file}; next:")
     show(f"  oic-gateway check --live -c {name}")
     show(f"  oic-gateway serve -c {name}")
-    show(f"  curl {to}{shlex.quote(draft.path)}")
+    show(f"  curl {target}{shlex.quote(draft.path)}")
 
 
-def _checked(config: Config, work: Work) -> int:
-    """Asks identity domain and OIC, as `check --live` does."""
-    from gateway.checks.run import check  # noqa: PLC0415 - brings aiohttp, which writing a file has no need of
+def _check_live(config: Config) -> int:
+    """Check with real requests, as `check --live` does."""
+    from gateway.checks.run import check  # noqa: PLC0415 - brings aiohttp; writing a file does not need it
 
-    findings = work(check(config))
+    findings = run_coroutine(check(config))
     for finding in findings:
         show(finding.text())
     return _DONE if all(finding.ok for finding in findings) else _UNAVAILABLE
 
 
-def _wants_live(person: Terminal | None) -> bool:
+def _wants_live_check(person: Terminal | None) -> bool:
     try:
         return person is not None and person.confirm(
-            "Check it now, with a real token and a real connection?", default=True
+            "Check it now with a real token and a real connection?", default=True
         )
     except (Back, Aborted):
         return False
 
 
-def _refused(told: str, status: int) -> int:
-    print(told, file=sys.stderr)  # noqa: T201 - a verb speaks to the terminal
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"{message}\n")
     return status

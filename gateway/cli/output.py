@@ -1,8 +1,8 @@
-"""Standard output and standard error of the verbs: any encoding, and a reader or a disk that takes no more.
+"""Standard output and standard error of the commands: any encoding, a closed pipe, a full disk.
 
-`run_with_output` runs a verb whose output is prepared. From then on a character that the encoding lacks is spelled
-instead of raising UnicodeEncodeError, and a failed write of standard output raises OutputError, so that nothing that
-handles OSError takes it for a failure of its own.
+`run_with_output` prepares both streams and runs a command. A character that the encoding lacks is then replaced instead
+of raising UnicodeEncodeError. A failed write of standard output raises OutputError, so that code that handles OSError
+does not take it for its own failure.
 """
 
 import codecs
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# Characters of the gateway's own texts. No spelling has a double quotation mark: the text may be JSON.
-_SPELLINGS = {"\u2026": "...", "\u2192": "->", "\u2013": "-", "\u2014": "-", "\u00a7": "section ", "\u25ba": ">"}
-_SPELLINGS |= dict.fromkeys("\u2018\u2019\u201c\u201d", "'")
-_SPELLINGS |= dict.fromkeys("\u2500\u2514\u2518", "-")
-_SPELL = "gateway-spell"
+# Characters of the gateway's own texts. No replacement has a double quotation mark: the text may be JSON.
+_REPLACEMENTS = {"\u2026": "...", "\u2192": "->", "\u2013": "-", "\u2014": "-", "\u00a7": "section ", "\u25ba": ">"}
+_REPLACEMENTS |= dict.fromkeys("\u2018\u2019\u201c\u201d", "'")
+_REPLACEMENTS |= dict.fromkeys("\u2500\u2514\u2518", "-")
+_ERROR_HANDLER = "gateway-replace"
 _IO_ERROR = 74  # sysexits, EX_IOERR
 _READER_GONE = 141  # 128 + SIGPIPE, the status of a program that the signal ends
 _CLOSED = OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 class OutputError(Exception):
-    """Standard output takes no more: its reader is gone, its disk is full, or it was closed from the start."""
+    """Standard output cannot be written: its reader has ended, its disk is full, or it was closed from the start."""
 
     def __init__(self, cause: OSError) -> None:
         super().__init__(f"cannot write to standard output: {cause.strerror or cause}")
@@ -36,7 +36,7 @@ class OutputError(Exception):
 
 
 class _Descriptor(io.FileIO):
-    """A descriptor that is written to until the first failure; what comes later is dropped."""
+    """A descriptor that drops all output after its first failed write."""
 
     def __init__(self, descriptor: int, *, is_quiet: bool, failure: OSError | None) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -45,7 +45,7 @@ class _Descriptor(io.FileIO):
         self._has_failed = False
 
     def write(self, data: "ReadableBuffer", /) -> int:
-        """Raises OutputError for the first failure, unless it is quiet."""
+        """Write. Raise OutputError for the first failure, unless the stream is quiet."""
         if not self._has_failed:
             try:
                 if self._failure is not None:
@@ -59,8 +59,8 @@ class _Descriptor(io.FileIO):
 
 
 def run_with_output(work: Callable[[], int]) -> int:
-    """The exit status of `work`. It is 141 where the reader of standard output is gone, as in `| head`, and 74 with a
-    line on standard error where standard output cannot be written.
+    """Run `work` and return its exit status; 141 if the reader of standard output has ended, as in `| head`; 74 with a
+    line on standard error if standard output cannot be written.
     """
     _prepare_output()
     try:
@@ -76,12 +76,12 @@ def run_with_output(work: Callable[[], int]) -> int:
 
 
 def _prepare_output() -> None:
-    """Makes `sys.stdout` and `sys.stderr` safe to print to. A failed write of standard error is ignored.
+    """Make `sys.stdout` and `sys.stderr` safe to print to. A failed write of standard error is ignored.
 
-    A closed descriptor is opened on the null device: else the next file or socket would get its number, and with it
-    what is printed. Streams that someone else has put in place are left alone.
+    A closed descriptor is opened on the null device: else the next file or socket would get its number, and would
+    receive the output. Streams that other code has replaced stay unchanged.
     """
-    codecs.register_error(_SPELL, _spell)
+    codecs.register_error(_ERROR_HANDLER, _replace)
     for descriptor in range(3):
         _open_if_closed(descriptor)
     if sys.stdout is sys.__stdout__:
@@ -100,21 +100,21 @@ def _open_if_closed(descriptor: int) -> None:
 
 
 def _stream(descriptor: int, old: TextIO | None, *, is_quiet: bool) -> TextIO:
-    """The stream in place of `old`, which is None where the descriptor was closed when Python started."""
+    """Make the replacement of the stream `old`, which is None if the descriptor was closed when Python started."""
     raw = _Descriptor(descriptor, is_quiet=is_quiet, failure=None if old else _CLOSED)
     is_unbuffered = isinstance(old, io.TextIOWrapper) and isinstance(old.buffer, io.RawIOBase)  # PYTHONUNBUFFERED
     return io.TextIOWrapper(
         raw if is_unbuffered else io.BufferedWriter(raw),
         encoding=old.encoding if old else "utf-8",
-        errors=_SPELL,
+        errors=_ERROR_HANDLER,
         line_buffering=raw.isatty() or is_quiet,
         write_through=is_unbuffered,
     )
 
 
-def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Spells what an encoding lacks: a likeness of the gateway's own characters, else the escape of JSON and YAML."""
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks, by ASCII for the gateway's own texts, else by the escape of JSON."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return "".join(_SPELLINGS.get(letter) or json.dumps(letter)[1:-1] for letter in lacking), error.end
+    return "".join(_REPLACEMENTS.get(letter) or json.dumps(letter)[1:-1] for letter in lacking), error.end

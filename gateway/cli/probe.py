@@ -1,38 +1,62 @@
-"""A container's health check: asks a gateway's admin port whether it is ready. Standard library only, no loop."""
+"""The command `probe`: query a gateway's admin port for readiness, as a container's health check does.
 
+It uses the standard library alone and no event loop, since it runs every few seconds.
+"""
+
+import argparse
+import sys
 from typing import Any
 
 from gateway.admin.client import AdminUnavailable, fetch, mapping
+from gateway.cli.options import add_file_arguments, admin_address
 
-_LONGEST = 256 * 1024  # bytes of a readiness document that are read
+EXAMPLE = "oic-gateway probe --admin 127.0.0.1:9090"
+EXIT_STATUS = {0: "ready", 1: "not ready, or no response", 78: ""}
+_MAX_BYTES = 256 * 1024  # of a readiness document
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_file_arguments(parser)
+    parser.add_argument(
+        "--admin", metavar="HOST:PORT", help="admin address, in place of the configuration's (or OIC_GATEWAY_ADMIN)"
+    )
+    parser.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="longest wait, default 5")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one line. Return 0 if the gateway is ready, else 1."""
+    is_ready, line = probe(admin_address(options), options.timeout)
+    sys.stdout.write(f"{line}\n")
+    return 0 if is_ready else 1
 
 
 def probe(address: str, timeout: float = 3.0) -> tuple[bool, str]:
-    """Whether the gateway whose admin port listens on `address` is ready, and one line that says why not.
+    """Return whether the gateway with the admin port at `address` is ready, and one line with the cause if not.
 
-    `address` is what the server was given, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds is for each
-    step of the exchange. Never raises: what cannot be reached is not ready.
+    `address` is that of the configuration, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds applies to
+    each step of the exchange. Never raise: a gateway that cannot be reached is not ready.
     """
     try:
-        status, body = fetch(address, "/readyz", timeout=timeout, limit=_LONGEST)
+        status, body = fetch(address, "/readyz", timeout=timeout, limit=_MAX_BYTES)
     except AdminUnavailable as error:
-        return False, _row(str(error))
+        return False, _printable(str(error))
     document = mapping(body)
-    return status == 200 and "state" in document, _row(_told(status, document))
+    return status == 200 and "state" in document, _printable(_describe(status, document))
 
 
-def _told(status: int, document: dict[str, Any]) -> str:
-    """The document's state, then each credential that has no token and why."""
-    state = str(document.get("state") or document.get("detail") or f"answered {status}, and not as a gateway does")
+def _describe(status: int, document: dict[str, Any]) -> str:
+    """Return the state, then each credential without a token and the cause."""
+    state = document.get("state") or document.get("detail") or f"the response {status} is not that of a gateway"
     credentials = document.get("credentials")
-    troubles = [
+    problems = [
         f"{name}: {facts['error']}"
         for name, facts in (credentials.items() if isinstance(credentials, dict) else ())
         if isinstance(facts, dict) and facts.get("error")
     ]
-    return "; ".join((state, *troubles))
+    return "; ".join((str(state), *problems))
 
 
-def _row(text: str) -> str:
-    """`text` on one line, without what a terminal would act upon."""
+def _printable(text: str) -> str:
+    """Return `text` on one line, without control characters for a terminal."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())

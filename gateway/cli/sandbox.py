@@ -1,4 +1,4 @@
-"""The `sandbox` verb: serves the imitation until it is told to stop, and prints a configuration that fits."""
+"""The command `sandbox`: run the sandbox until a signal stops it, and print a configuration for it."""
 
 import argparse
 import asyncio
@@ -19,8 +19,14 @@ from gateway.sandbox.scenario import CONFIG, SECRET, played, tell_ca, write
 from gateway.sandbox.settings import read_setting
 from gateway.sandbox.switches import InstanceIds, Switches
 
+EXAMPLE = "oic-gateway sandbox --folder sandbox"
+EXIT_STATUS = {
+    0: "stopped by a signal",
+    69: "the address or the folder cannot be used",
+    78: "the address is not a loopback address",
+}
 _UNAVAILABLE = 69
-_BAD_CONFIGURATION = 78
+_BAD_CONFIG = 78
 
 _SAVE = """\
   export OIC_SANDBOX_SECRET='{secret}'
@@ -34,15 +40,19 @@ Play = AbstractAsyncContextManager[tuple[Sandbox, str]]
 
 
 class FolderError(Exception):
-    """No folder for the files that the configuration names; the message gives the reason and the remedy."""
+    """There is no folder for the files that the configuration names; the message has the reason and the remedy."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the verb."""
-    parser.add_argument("--listen", default="127.0.0.1:8181", metavar="HOST:PORT", help="loopback only; port 0: any")
-    parser.add_argument("--token-lifetime", type=_positive, metavar="SECONDS", help="life of a token")
-    parser.add_argument("--token-delay", type=_seconds, metavar="SECONDS", help="the token endpoint is slow")
-    parser.add_argument("--token-budget", type=_positive, metavar="N", help="token requests per minute; more: 429")
+    """Declare the arguments."""
+    parser.add_argument(
+        "--listen", default="127.0.0.1:8181", metavar="HOST:PORT", help="loopback address; port 0: any free port"
+    )
+    parser.add_argument("--token-lifetime", type=_positive, metavar="SECONDS", help="lifetime of a token")
+    parser.add_argument("--token-delay", type=_seconds, metavar="SECONDS", help="delay of the token endpoint")
+    parser.add_argument(
+        "--token-budget", type=_positive, metavar="N", help="token requests per minute; above it, status 429"
+    )
     parser.add_argument("--instance-ids", choices=get_args(InstanceIds), help="form of x-oracle-ics-instance-id")
     parser.add_argument(
         "--set",
@@ -50,27 +60,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_setting,
         metavar="NAME=VALUE",
-        help="any switch of docs/sandbox.md; may be repeated",
+        help="set any switch; may be repeated; an unknown name lists all",
     )
     parser.add_argument(
         "--mistake",
         type=_mistake,
-        action=_Listing,
+        action=_MistakeAction,
         metavar="CODE",
-        help="play this set-up mistake, in the printed configuration too; list: prints all there are",
+        help="imitate this set-up mistake; the printed configuration contains it; list: print all",
     )
     parser.add_argument(
-        "--folder", type=Path, metavar="DIR", help="where the configuration, the secret and all it names are kept"
+        "--folder", type=Path, metavar="DIR", help="folder for the configuration and the files that it names"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the verb: 0 after SIGTERM or SIGINT, 69 when address or folder cannot be had, 78 when it is no loopback."""
+    """Run the sandbox until SIGTERM or SIGINT. Return the exit status."""
     try:
         host, port = parse_listen(args.listen)
     except ValueError as error:
         sys.stderr.write(f"sandbox: {error}\n")
-        return _BAD_CONFIGURATION
+        return _BAD_CONFIG
     try:
         with ExitStack() as stack:
             make_folder = partial(_make_folder, args.folder, stack)
@@ -89,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def switches_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The switches that the options name; `--set` counts more than an option of its own, the last one most."""
+    """Return the switches that the options set; `--set` overrides other options, and the last `--set` wins."""
     named = {
         "token_lifetime": args.token_lifetime,
         "token_delay": args.token_delay,
@@ -100,7 +110,7 @@ def switches_of(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def serve(play: Play, *, show: Callable[[str], object] | None = None) -> None:
-    """Serves until SIGTERM or SIGINT; hands the fitting configuration to `show` (default: standard output)."""
+    """Serve until SIGTERM or SIGINT; pass the configuration to `show` (default: standard output)."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -111,16 +121,16 @@ async def serve(play: Play, *, show: Callable[[str], object] | None = None) -> N
 
 
 def fitting_config(sandbox: Sandbox, *, ca: str = "") -> str:
-    """The YAML of a gateway in front of all of this sandbox, with the secret only in a comment.
+    """Return the YAML of a gateway with all routes of this sandbox, with the secret only in a comment.
 
-    `ca` is the file of the sandbox's authority, if it has one to tell.
+    `ca` is the file of the sandbox's certificate authority, if it has one.
     """
     document = whole(sandbox, {"env": "OIC_SANDBOX_SECRET"}, ca=ca)
     return text(sandbox, document, how=_SAVE.format(secret=sandbox.client_secret) + _TRY)
 
 
 def written_config(sandbox: Sandbox, folder: Path) -> str:
-    """The same, which names the file of the secret; both are written into the folder. Raises OSError."""
+    """Write the configuration and its secret file to the folder; return the YAML. Raise OSError."""
     write(folder / SECRET, sandbox.client_secret)
     document = whole(sandbox, {"file": str(folder / SECRET)}, ca=tell_ca(sandbox, folder))
     config = text(sandbox, document, how=_SAVED.format(file=folder / CONFIG) + _TRY)
@@ -129,14 +139,14 @@ def written_config(sandbox: Sandbox, folder: Path) -> str:
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`; raises ValueError with the remedy unless it is a loopback address."""
+    """Return host and port of `HOST:PORT`. Raise ValueError with the remedy unless it is a loopback address."""
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"{listen!r} is not HOST:PORT, as 127.0.0.1:8181")
+        raise ValueError(f"{listen!r} is not HOST:PORT; write it like 127.0.0.1:8181")
     if not _is_loopback(host):
-        raise ValueError(f"{host!r} is not a loopback address; the sandbox hands out tokens, use 127.0.0.1 or [::1]")
-    # `localhost` may be two addresses, and is the name of the design host here.
+        raise ValueError(f"{host!r} is not a loopback address; the sandbox issues tokens, use 127.0.0.1 or [::1]")
+    # `localhost` may be two addresses, and is the name of the sandbox's design host.
     return "127.0.0.1" if host == "localhost" else host, int(port)
 
 
@@ -163,8 +173,8 @@ def _seconds(text: str) -> float:
     return number
 
 
-class _Listing(argparse.Action):
-    """Keeps the mistake's name; `list` prints all, and ends."""
+class _MistakeAction(argparse.Action):
+    """Store the name of the mistake; `list` prints all names and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: object) -> None:
         if values == "list":
@@ -174,9 +184,9 @@ class _Listing(argparse.Action):
 
 
 def _make_folder(given: Path | None, stack: ExitStack) -> Path:
-    """The folder of the options, made where it does not exist; else a temporary one, removed by `stack`.
+    """Return the folder of the options, created if it does not exist; else a temporary one that `stack` removes.
 
-    Raises FolderError where no temporary folder can be made: with a read-only root, say.
+    Raise FolderError if no temporary folder can be created, for example with a read-only root.
     """
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
@@ -185,7 +195,7 @@ def _make_folder(given: Path | None, stack: ExitStack) -> Path:
         return Path(stack.enter_context(TemporaryDirectory(prefix="oic-sandbox-", ignore_cleanup_errors=True)))
     except OSError as cause:
         raise FolderError(
-            "cannot make a temporary folder for the files that the printed configuration names: "
+            "cannot create a temporary folder for the files that the printed configuration names: "
             f"{cause.strerror or cause}; name a writable folder with --folder, or set TMPDIR to one"
         ) from cause
 
@@ -195,18 +205,18 @@ def _play(args: argparse.Namespace, make_folder: Callable[[], Path], *, host: st
     if args.mistake:
         return played(args.mistake, make_folder(), more=switches, host=host, port=port)
     sandbox = Sandbox(switches=Switches(**switches), host=host, port=port)
-    return _healthy(sandbox, make_folder, is_kept=args.folder is not None)
+    return _healthy(sandbox, make_folder, has_folder=args.folder is not None)
 
 
 @asynccontextmanager
 async def _healthy(
-    sandbox: Sandbox, make_folder: Callable[[], Path], *, is_kept: bool
+    sandbox: Sandbox, make_folder: Callable[[], Path], *, has_folder: bool
 ) -> AsyncIterator[tuple[Sandbox, str]]:
-    """The sandbox, running. A kept folder holds the configuration and its files; without one, files are written only
-    for an authority that the configuration must name, so that a read-only container can run it.
+    """Run the sandbox. A named folder gets the configuration and its files. Without one, only the file of a certificate
+    authority is written, so that a read-only container can run the sandbox.
     """
     async with sandbox:
-        if is_kept:
+        if has_folder:
             config = written_config(sandbox, make_folder())
         else:
             config = fitting_config(sandbox, ca=tell_ca(sandbox, make_folder()) if sandbox.ca else "")
@@ -215,7 +225,7 @@ async def _healthy(
 
 def _mistake(name: str) -> str:
     if name not in {*MISTAKES, "list"}:
-        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are\n{listed()}")
+        raise argparse.ArgumentTypeError(f"there is no mistake {name!r}; the mistakes are\n{listed()}")
     return name
 
 

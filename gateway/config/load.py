@@ -16,7 +16,7 @@ from gateway.config import messages
 from gateway.config.cross_checks import cross_check
 from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted
 from gateway.config.model import Config
-from gateway.config.references import pointed_to
+from gateway.config.references import pointed_to, referenced_variables
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
 from gateway.network.egress_proxy import Environment, UnusableProxy
 from gateway.system.files import NotRegular, read_file
@@ -25,17 +25,18 @@ __all__ = ["ConfigProblems", "Loaded", "LocatedIssue", "load", "one_route"]
 
 MAX_BYTES = 8 * 1024 * 1024
 
-_FLAGS: dict[Steps, str] = {
-    ("listen",): "--listen",
-    ("admin",): "--admin",
-    ("allow",): "--allow",
-    ("credentials", "default", "token_url"): "--token-url",
-    ("credentials", "default", "client_id"): "--client-id",
-    ("credentials", "default", "client_secret", "env"): "--client-secret-env",
-    ("credentials", "default", "client_secret"): "--client-secret-file",
-    ("credentials", "default", "scope"): "--scope",
-    ("routes", 0, "upstream"): "--upstream",
+_SETTINGS: dict[Steps, str] = {
+    ("listen",): "listen",
+    ("admin",): "admin",
+    ("allow",): "allow",
+    ("credentials", "default", "token_url"): "token_url",
+    ("credentials", "default", "client_id"): "client_id",
+    ("credentials", "default", "client_secret", "env"): "client_secret_env",
+    ("credentials", "default", "client_secret"): "client_secret_file",
+    ("credentials", "default", "scope"): "scope",
+    ("routes", 0, "upstream"): "upstream",
 }
+"""The argument of `one_route` that sets a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +47,25 @@ class Loaded:
     warnings: tuple[LocatedIssue, ...] = ()
 
 
-def load(path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = True) -> Loaded:
-    """Reads and judges a file; relative paths in it count from its folder.
+def load(
+    path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = True, unused: Sequence[LocatedIssue] = ()
+) -> Loaded:
+    """Read and check a file; relative paths in it are relative to its folder.
 
-    With `check_secrets` every secret and certificate file that it points to is read once too. Raises ConfigProblems
-    with every problem; nothing else.
+    With `check_secrets`, also read each secret and certificate file once. `unused` are problems of environment
+    variables, with the name as `path`; one that the file references as a secret is no problem. Raise ConfigProblems
+    with every problem, and nothing else.
     """
     try:
         tree = YamlDocument(_text(path))
     except UnreadableYaml as cause:
-        raise ConfigProblems([_problem(cause.finding, str(path), cause.finding.line)]) from None
+        raise ConfigProblems([*unused, _problem(cause.finding, str(path), cause.finding.line)]) from None
     config, found = _judged(tree.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None)
     found = [*tree.findings, *(finding for finding in found if finding.steps not in tree.broken)]
     problems = [_problem(finding, str(path), finding.line or tree.line(finding.steps)) for finding in found]
+    if unused:
+        variables = set(referenced_variables(tree.value))
+        problems += [problem for problem in unused if problem.path not in variables]
     problems += _proxy_problems(config, environ if check_secrets else None)
     tree.free()
     return _loaded(config, sorted(problems, key=lambda problem: problem.line))
@@ -76,10 +83,12 @@ def one_route(
     admin: str | None = None,
     allow: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Config:
-    """The configuration of `serve` without a file: one route `default` at `/` with one credential `default`.
+    """Return the configuration without a file: one route `default` at `/` with one credential `default`.
 
-    The secret is read once too when `environ` is given. Raises ConfigProblems whose paths are flags, like `--upstream`.
+    With `environ`, also read the secret once. Raise ConfigProblems whose paths are the `names` of the arguments, such
+    as an environment variable; by default the option of the same name, such as `--upstream`.
     """
     credential = {"token_url": token_url, "client_id": client_id, "scope": scope}
     secret = {"file": client_secret_file, "env": client_secret_env}
@@ -95,8 +104,8 @@ def one_route(
     if client_secret_file is None and client_secret_env is None:
         found = _instead(found, ConfigIssue(place, "is missing", "name the file that holds the client secret"))
     if client_secret_file is not None and client_secret_env is not None:
-        found = _instead(found, ConfigIssue(place, "stands beside --client-secret-env", "keep one of the two"))
-    problems = [_flag_problem(finding) for finding in found]
+        found = _instead(found, ConfigIssue(place, "is set together with --client-secret-env", "remove one of them"))
+    problems = [_setting_problem(finding, names or {}) for finding in found]
     return _loaded(config, [*problems, *_proxy_problems(config, environ)]).config
 
 
@@ -108,30 +117,28 @@ def _text(path: str | Path) -> str:
     try:
         content = read_file(path, MAX_BYTES + 1)
     except NotRegular:
-        raise UnreadableYaml(0, "is not a regular file", "name a file, no pipe or device, with --config") from None
+        raise UnreadableYaml(0, "is not a regular file", "name a regular file, not a pipe or a device") from None
     except FileNotFoundError:
-        raise UnreadableYaml(0, "does not exist", "make it, or name another with --config") from None
+        raise UnreadableYaml(
+            0, "does not exist", "create it (`oic-gateway init` writes a first one), or name another file"
+        ) from None
     except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
         reason = getattr(cause, "strerror", None) or "not a path"
-        raise UnreadableYaml(
-            0, f"cannot be read ({reason})", "mend its rights, or name another with --config"
-        ) from None
+        raise UnreadableYaml(0, f"cannot be read ({reason})", "change its permissions, or name another file") from None
     if len(content) > MAX_BYTES:
-        raise UnreadableYaml(0, "is larger than 8 MiB", "name the right file, or write less")
+        raise UnreadableYaml(0, "is larger than 8 MiB", "name the right file, or shorten it")
     return _decoded(content)
 
 
 def _decoded(content: bytes) -> str:
     """The text of UTF-8, with a byte order mark or without. Raises Unreadable, which names the likely encoding."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in content[:2]:
-        raise UnreadableYaml(
-            1, "is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it", "save the file as UTF-8"
-        )
+        raise UnreadableYaml(1, "is UTF-16 or UTF-32 text, not UTF-8", "save the file as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         line = content.count(b"\n", 0, cause.start) + 1
-        what = f"is not UTF-8 text: byte 0x{content[cause.start]:02X} is none of it, as in ISO-8859-1 or Windows-1252"
+        what = f"is not UTF-8 text: byte 0x{content[cause.start]:02X} may be ISO-8859-1"
         raise UnreadableYaml(line, what, "save the file as UTF-8") from None
 
 
@@ -170,11 +177,14 @@ def _problem(finding: ConfigIssue, file: str, line: int) -> LocatedIssue:
     return LocatedIssue(file, line, dotted(finding.steps), finding.what, finding.remedy, finding.severity)
 
 
-def _flag_problem(finding: ConfigIssue) -> LocatedIssue:
+def _setting_problem(finding: ConfigIssue, names: Mapping[str, str]) -> LocatedIssue:
     steps = finding.steps
-    while steps and steps not in _FLAGS:
+    while steps and steps not in _SETTINGS:
         steps = steps[:-1]
-    return LocatedIssue("", 0, _FLAGS.get(steps, dotted(finding.steps)), finding.what, finding.remedy, finding.severity)
+    setting = _SETTINGS.get(steps)
+    flag = f"--{setting.replace('_', '-')}" if setting else dotted(finding.steps)
+    name = names.get(setting or "", flag)
+    return LocatedIssue("", 0, name, finding.what, finding.remedy, finding.severity)
 
 
 def _loaded(config: Config | None, problems: list[LocatedIssue]) -> Loaded:

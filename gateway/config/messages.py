@@ -80,7 +80,7 @@ def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
         return what, remedy
     if kind == "string_pattern_mismatch":
         return _PATTERNS[context["pattern"]]
-    what, remedy = _WORDS.get(kind, ("is not valid", "see docs/configuration.md"))
+    what, remedy = _WORDS.get(kind, ("is not valid", "compare it with the output of `oic-gateway schema`"))
     return what, remedy.format(**context)
 
 

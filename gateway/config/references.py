@@ -191,6 +191,18 @@ def _history_room(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:
         yield ConfigIssue(("state", "path"), what, "set a smaller `history.size`, or make room", severity="warning")
 
 
+def referenced_variables(value: Any) -> Iterator[str]:
+    """Yield the environment variables that `{env: NAME}` names anywhere in a plain value."""
+    if isinstance(value, dict):
+        if isinstance(value.get("env"), str):
+            yield value["env"]
+        for inner in value.values():
+            yield from referenced_variables(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from referenced_variables(inner)
+
+
 def _unreadable(steps: Steps, file: Path, cause: OSError) -> ConfigIssue:
     reason = cause.strerror or type(cause).__name__
     return ConfigIssue(steps, f"the file `{file}` cannot be read ({reason})", "mend the path or its rights")

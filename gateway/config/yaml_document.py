@@ -117,14 +117,16 @@ class YamlDocument:
         self._anchored: dict[str, list[Any]] = {}
         self._next()  # the stream's own beginning
         if isinstance(self._next(), yaml.StreamEndEvent):
-            raise UnreadableYaml(1, "is empty", "start from config/gateway.example.yaml")
+            raise UnreadableYaml(1, "is empty", "run `oic-gateway init` to write a first configuration")
         root = self._taken()
         value = self._built(root, ())
         self._next()  # the document's end
         if not isinstance(further := self._next(), yaml.StreamEndEvent):
             raise UnreadableYaml(_line(further), "begins a second document", "keep one; leave `---` out")
         if not isinstance(value, dict):
-            raise UnreadableYaml(_line(root), "does not hold keys and values", "start from config/gateway.example.yaml")
+            raise UnreadableYaml(
+                _line(root), "does not hold keys and values", "run `oic-gateway init` to write a first configuration"
+            )
         self.value = value
 
     def _next(self) -> Any:

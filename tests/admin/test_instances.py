@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import instances
+from gateway.cli.commands import parse
 from gateway.history.history_file import HistoryFile
 from gateway.history.interface import NoneKept, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
@@ -21,12 +22,12 @@ def options(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-async def ran(address: str, *words: str, kept: instances.Kept | None = None) -> int:
-    return await asyncio.to_thread(instances.run, options(*words), address, lambda: kept)
+async def ran(address: str, *words: str, kept: instances.HistoryPlace | None = None) -> int:
+    return await asyncio.to_thread(instances.search, options(*words), address, lambda: kept)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> instances.Kept:
+def file(tmp_path: Path) -> instances.HistoryPlace:
     book = HistoryFile(tmp_path / "history")
     book.append([call_line(number) for number in range(3)])
     book.close()
@@ -47,18 +48,16 @@ def test_a_table_is_aligned_below_its_head() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("words", "read"),
-    [
-        (["instances", "-rSjUUVEfGXW0tyvl-GZAx", "--json"], ["instances", "--json", "--", "-rSjUUVEfGXW0tyvl-GZAx"]),
-        (["instances", "--SjUUVEfGXW0tyvl-GZAx"], ["instances", "--", "--SjUUVEfGXW0tyvl-GZAx"]),
-        (["instances", "--", "-rSjUUVEfGXW0tyvl-GZAx"], ["instances", "--", "-rSjUUVEfGXW0tyvl-GZAx"]),
-        (["instances", "lJrSjUUVEfGXW0tyvl-GZA"], ["instances", "lJrSjUUVEfGXW0tyvl-GZA"]),
-        (["instances", "--request-id", "r", "-c", "gateway.yaml"],) * 2,
-    ],
-)
-def test_an_id_that_begins_with_a_dash_is_no_flag(words: list[str], read: list[str]) -> None:
-    assert instances.id_last(words) == read
+@pytest.mark.parametrize("instance_id", ["-rSjUUVEfGXW0tyvl-GZAx", "--SjUUVEfGXW0tyvl-GZAx", "lJrSjUUVEfGXW0tyvl-GZA"])
+def test_an_instance_id_may_begin_with_a_dash(instance_id: str) -> None:
+    for words in (
+        [instance_id, "gateway.yaml", "--json", "--route", "orders"],
+        ["--route", "orders", instance_id, "--json", "gateway.yaml"],
+        ["--route", "orders", "--json", "-c", "gateway.yaml", "--", instance_id],
+    ):
+        options = parse("instances", words)
+        assert (options.id, options.file or options.config) == (instance_id, "gateway.yaml")
+        assert (options.route, options.json) == ("orders", True)
 
 
 def test_nothing_is_no_table() -> None:
@@ -125,7 +124,7 @@ async def test_a_wrong_flag_is_a_usage_error_and_asks_nobody(
 
 @pytest.mark.parametrize("failure", [NoneKept(), Unsearchable("the file is held")])
 async def test_an_answer_that_is_none_is_told_and_no_file_is_read(
-    port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.Kept
+    port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.HistoryPlace
 ) -> None:
     port.desk.failure = failure
     assert await ran(port.address, kept=file) == 69
@@ -139,7 +138,7 @@ async def test_who_may_not_ask_is_told(port: Any, capsys: pytest.CaptureFixture[
 
 
 async def test_where_nobody_answers_the_file_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.Kept
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.HistoryPlace
 ) -> None:
     nowhere = f"unix:{tmp_path}/none"
     assert await ran(nowhere, "instance-1", kept=file) == 0

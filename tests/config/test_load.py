@@ -68,34 +68,34 @@ def test_a_right_file_becomes_a_configuration_without_warnings(said: Say, right:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", ":1: is empty; start from config/gateway.example.yaml"),
-        (b"# nothing\n", ":1: is empty; start from config/gateway.example.yaml"),
-        (b"\n- a\n", ":2: does not hold keys and values; start from config/gateway.example.yaml"),
+        (b"", ":1: is empty; run `oic-gateway init` to write a first configuration"),
+        (b"# nothing\n", ":1: is empty; run `oic-gateway init` to write a first configuration"),
+        (b"\n- a\n", ":2: does not hold keys and values; run `oic-gateway init` to write a first configuration"),
         (
             b"listen: a\nhosts: [\xfc]\n",
-            ":2: is not UTF-8 text: byte 0xFC is none of it, as in ISO-8859-1 or Windows-1252; save the file as UTF-8",
+            ":2: is not UTF-8 text: byte 0xFC may be ISO-8859-1; save the file as UTF-8",
         ),
         (
             b"# \xe4\nlisten: a\n",
-            ":1: is not UTF-8 text: byte 0xE4 is none of it, as in ISO-8859-1 or Windows-1252; save the file as UTF-8",
+            ":1: is not UTF-8 text: byte 0xE4 may be ISO-8859-1; save the file as UTF-8",
         ),
         (
             "listen: a\n".encode("utf-16"),
-            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+            ":1: is UTF-16 or UTF-32 text, not UTF-8; save the file as UTF-8",
         ),
         (
             "listen: a\n".encode("utf-16-be"),
-            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+            ":1: is UTF-16 or UTF-32 text, not UTF-8; save the file as UTF-8",
         ),
         (
             "listen: a\n".encode("utf-16-le"),
-            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+            ":1: is UTF-16 or UTF-32 text, not UTF-8; save the file as UTF-8",
         ),
         (
             "listen: a\n".encode("utf-32"),
-            ":1: is not UTF-8 text, but UTF-16 or UTF-32, as Windows may save it; save the file as UTF-8",
+            ":1: is UTF-16 or UTF-32 text, not UTF-8; save the file as UTF-8",
         ),
-        (b"#" * (8 * 1024 * 1024 + 1), ": is larger than 8 MiB; name the right file, or write less"),
+        (b"#" * (8 * 1024 * 1024 + 1), ": is larger than 8 MiB; name the right file, or shorten it"),
     ],
 )
 def test_a_file_that_cannot_be_read_as_a_whole_is_one_problem(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -109,9 +109,9 @@ def test_a_file_that_cannot_be_read_as_a_whole_is_one_problem(tmp_path: Path, co
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("none.yaml", "does not exist; make it, or name another with --config"),
-        ("", "is not a regular file; name a file, no pipe or device, with --config"),
-        ("a\0b", "cannot be read (not a path); mend its rights, or name another with --config"),
+        ("none.yaml", "does not exist; create it (`oic-gateway init` writes a first one), or name another file"),
+        ("", "is not a regular file; name a regular file, not a pipe or a device"),
+        ("a\0b", "cannot be read (not a path); change its permissions, or name another file"),
     ],
 )
 def test_a_file_that_is_not_there_is_one_problem(tmp_path: Path, name: str, expected: str) -> None:
@@ -195,7 +195,11 @@ def test_any_bytes_give_a_configuration_or_its_problems(tmp_path: Path, content:
     assert len(said.encode().splitlines()) == len(problems)
 
 
-FLAGS = {"upstream": "https://acme.example/ic/", "token_url": "https://idcs.example/t", "client_id": "an-id"}
+FLAGS: dict[str, Any] = {
+    "upstream": "https://acme.example/ic/",
+    "token_url": "https://idcs.example/t",
+    "client_id": "an-id",
+}
 
 
 def test_flags_make_one_route(tmp_path: Path) -> None:
@@ -241,7 +245,7 @@ def test_flags_make_one_route(tmp_path: Path) -> None:
         ({}, "--client-secret-file: is missing; name the file that holds the client secret"),
         (
             {"client_secret_env": "S", "client_secret_file": "/none"},
-            "--client-secret-file: stands beside --client-secret-env; keep one of the two",
+            "--client-secret-file: is set together with --client-secret-env; remove one of them",
         ),
     ],
 )

@@ -66,7 +66,7 @@ async def test_a_first_file_passes_check(tmp_path: Path) -> None:
     assert "curl http://127.0.0.1:8080/orders/" in ended.out
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     checked = await run("check", "-c", file)
-    assert (checked.status, checked.out, checked.err) == (0, f"{file}: good: 1 route, 1 credential\n", "")
+    assert (checked.status, checked.out, checked.err) == (0, f"{file}: OK: 1 route, 1 credential\n", "")
     config = load(file, environ={}).config
     assert (config.routes[0].name, config.routes[0].path, config.routes[0].upstream) == ("orders", "/orders/", ORDERS)
     assert config.credentials["orders-app"].token_url == f"{IDENTITY}/oauth2/v1/token"
@@ -116,7 +116,7 @@ async def test_the_developer_api_gets_its_instance(tmp_path: Path) -> None:
 async def test_what_is_missing_is_named_all_at_once(tmp_path: Path) -> None:
     ended = await init(tmp_path, client_id=None, scope=None)
     assert (ended.status, ended.out) == (2, "")
-    assert ended.err == "oic-gateway init: there is no terminal to ask on; say --client-id, --scope\n"
+    assert ended.err == "oic-gateway init: there is no terminal to prompt on; set --client-id, --scope\n"
     ended = await run("init", "--yes")
     assert (ended.status, ended.out) == (2, "")
     assert "--domain-url, --client-id, --secret-file, --scope, --url" in ended.err
@@ -177,7 +177,7 @@ async def test_a_file_that_is_there_is_kept_unless_forced(tmp_path: Path) -> Non
     file.write_text("precious")
     ended = await init(tmp_path)
     assert (ended.status, ended.out) == (78, "")
-    assert "--force writes over it" in ended.err
+    assert "exists; use --force to overwrite it" in ended.err
     assert file.read_text() == "precious"
     assert (await init(tmp_path, "--force")).status == 0
     assert (await run("check", "-c", file)).status == 0
@@ -187,7 +187,7 @@ async def test_a_file_that_is_there_is_kept_unless_forced(tmp_path: Path) -> Non
 async def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path, place: str) -> None:
     ended = await run("init", *flags(tmp_path), tmp_path / place)
     assert ended.status == 78
-    assert "cannot be written" in ended.err
+    assert "cannot write" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -243,7 +243,7 @@ async def test_a_person_is_asked_for_everything(tmp_path: Path, sandbox: Sandbox
         await terminal.answers("Client secret (it is not shown): ", sandbox.client_secret)
         await terminal.sees("wrote ./orders.secret")
         await terminal.sees("wrote gateway.yaml")
-        await terminal.answers("Check it now, with a real token and a real connection? [Y/n] ", "")
+        await terminal.answers("Check it now with a real token and a real connection? [Y/n] ", "")
         assert await terminal.ended() == 0, terminal.shown
     assert "ok   credential orders-app" in terminal.shown
     assert sandbox.client_secret not in terminal.shown
@@ -284,7 +284,7 @@ async def test_a_person_may_write_over_a_file(tmp_path: Path) -> None:
     for answer, status in (("", 78), ("perhaps\nn", 78), ("y", 0)):
         file.write_text("precious")
         async with Terminal(tmp_path, "init", *said, "--no-live") as terminal:
-            await terminal.answers("Write over it? [y/N] ", answer)
+            await terminal.answers("Overwrite it? [y/N] ", answer)
             assert await terminal.ended() == status, terminal.shown
         assert (file.read_text() == "precious") == (status == 78)
 
@@ -311,7 +311,7 @@ async def test_nothing_is_asked_by_yes(tmp_path: Path) -> None:
 async def test_writing_a_file_needs_neither_loop_nor_sandbox(tmp_path: Path) -> None:
     ended = await run("init", *flags(tmp_path), tmp_path / "gateway.yaml", **TRACED)
     loaded = imported(ended.err)
-    assert "gateway.cli.init" in loaded
+    assert "gateway.init.form" in loaded
     assert not loaded & {"aiohttp", "gateway.server.gateway", "gateway.sandbox", "gateway.checks.run", "uvloop"}
 
 

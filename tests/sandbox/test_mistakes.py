@@ -161,7 +161,7 @@ async def test_https_with_a_good_certificate_is_for_development(tmp_path: Path) 
         file.write_bytes(bytes(box.out))
         ended = await run("check", "--live", "-c", file, OIC_SANDBOX_SECRET=DEFAULT_SECRET)
     assert (ended.status, ended.err) == (0, "")
-    assert f"{file}: good: 12 routes, 2 credentials" in ended.out
+    assert f"{file}: OK: 12 routes, 2 credentials" in ended.out
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ async def test_a_good_file_is_said_to_be_good(tmp_path: Path, sandbox: Sandbox) 
     file = written(tmp_path, settings(sandbox))
     ended = await run("check", "-c", file, **SECRETS)
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out == f"{file}: good: 9 routes, 1 credential\n"
+    assert ended.out == f"{file}: OK: 9 routes, 1 credential\n"
     assert not sandbox.token_requests
 
 
@@ -75,9 +75,10 @@ async def test_no_file_at_all_is_said(tmp_path: Path) -> None:
     ended = await run("check", "-c", tmp_path / "none.yaml")
     assert ended.status == 78
     assert "none.yaml: does not exist" in ended.err
-    unsaid = await run("check")
-    assert unsaid.status == 78
-    assert "OIC_GATEWAY_CONFIG" in unsaid.err
+    unnamed = await run("check")
+    assert unnamed.status == 78
+    for way in ("`oic-gateway check -c FILE`", "OIC_GATEWAY_CONFIG", "--upstream", "`oic-gateway init`"):
+        assert way in unnamed.err
 
 
 async def test_live_all_is_well(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -89,7 +89,11 @@ async def test_flags_beside_a_file_are_not_silently_dropped(tmp_path: Path, sand
         named = [] if variables else ["-c", str(file)]
         ended = await run("serve", *named, "--listen", "127.0.0.1:0", "--allow", "10.0.0.0/8", **SECRETS, **variables)
         assert (ended.status, ended.out) == (78, "")
-        assert f"--listen, --allow would not count beside {file}" in ended.err
+        lines = ended.err.splitlines()
+        assert lines == [
+            f"--listen: has no effect beside {file}; remove it, or set `listen` in the file",
+            f"--allow: has no effect beside {file}; remove it, or set `allow` in the file",
+        ]
 
 
 async def test_an_open_address_by_flag_needs_allow_too(sandbox: Sandbox, secret_file: Path) -> None:

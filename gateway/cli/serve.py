@@ -1,0 +1,37 @@
+"""The command `serve`: run the gateway until a signal stops it."""
+
+import argparse
+
+from gateway.cli.options import add_config_arguments, read_configuration, run_coroutine
+
+EXAMPLE = "oic-gateway serve gateway.yaml"
+EXIT_STATUS = {
+    0: "stopped; every request was completed",
+    1: "stopped; requests were cut off",
+    69: "an address is in use or not allowed, or a secret of OCI Vault cannot be read",
+    78: "",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_config_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the gateway with a configuration file, or with one route from options and variables."""
+    from gateway.observe.log import setup  # noqa: PLC0415 - completion and help need only the arguments
+    from gateway.server import gateway  # noqa: PLC0415
+    from gateway.server.workers.cpus import worker_count  # noqa: PLC0415
+
+    read = read_configuration(options).read
+    loaded = read()
+    if (count := worker_count(loaded.config.workers)) > 1:
+        from gateway.server.workers import supervisor  # noqa: PLC0415 - one process needs none of it
+
+        return supervisor.serve(loaded, read, count=count, run=run_coroutine)
+    records = setup(loaded.config.log.level, loaded.config.log.format)
+    try:
+        return run_coroutine(gateway.serve(loaded, read, records))
+    finally:
+        records.close()
