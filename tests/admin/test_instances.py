@@ -80,7 +80,7 @@ async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[
     assert query == HistoryQuery("a b&c", "r", "o", "::1", "5xx", 1769817600000, 1769904000000, 1)
     told = capsys.readouterr()
     assert "instance-1" in told.out
-    cut = "there may be older ones: raise --limit, or narrow the search"
+    cut = "there may be older calls: raise --limit, or narrow the search"
     assert told.err == f"1 found; {cut}; 9 calls are kept in memory; 2 were lost\n"
 
 
@@ -149,9 +149,9 @@ async def test_where_nobody_answers_the_file_is_read(
     assert await ran(nowhere, "--json", kept=file) == 0
     capsys.readouterr()
     assert await ran(nowhere, kept=(str(tmp_path / "none"), 1e9)) == 69
-    assert "no gateway answers at unix:" in capsys.readouterr().err
+    assert "no gateway responds at unix:" in capsys.readouterr().err
     assert await ran(nowhere) == 69
-    assert "its calls were kept in memory" in capsys.readouterr().err
+    assert "its history was in memory" in capsys.readouterr().err
 
 
 async def test_a_stranger_on_the_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +162,6 @@ async def test_a_stranger_on_the_port_is_said(capsys: pytest.CaptureFixture[str]
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     assert await ran(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") == 69
-    assert "not as a gateway does" in capsys.readouterr().err
+    assert "is not that of a gateway" in capsys.readouterr().err
     server.close()
     await server.wait_closed()

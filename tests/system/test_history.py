@@ -150,7 +150,7 @@ async def test_the_verb_shows_a_table(tmp_path: Path, sandbox: Sandbox, workers:
         assert (await run("instances", "--admin", gate.admin, "--status", "5x")).status == 2
     ended = await run("instances", "--admin", gate.admin)
     assert (ended.status, ended.out) == (69, "")
-    assert f"no gateway answers at {gate.admin}" in ended.err
+    assert f"no gateway responds at {gate.admin}" in ended.err
 
 
 async def test_a_stop_leaves_nothing_unwritten(tmp_path: Path, sandbox: Sandbox) -> None:
