@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.system.sqlite_file import SUFFIXES
+
 RESERVE = 4 * 1024 * 1024
 """Bytes that stay free for tokens; a quarter of a volume below 16 MiB."""
 
@@ -47,10 +49,6 @@ def volume_of(path: Path) -> Volume:
 def bytes_used(path: Path) -> int:
     """Return the bytes that the history at `path` uses, including the files that SQLite keeps beside it."""
     return sum(_allocated(path.with_name(path.name + end)) for end in SUFFIXES)
-
-
-SUFFIXES = ("", "-wal", "-shm")
-"""Suffixes of an SQLite file and the files beside it."""
 
 
 def _allocated(file: Path) -> int:

@@ -1,6 +1,6 @@
-"""From `state:` to the store that it asks for: memory, a file or a Redis; watched, and kept while nothing changes.
+"""From the setting `state` to a store: memory, a file or Redis; its events go to the log.
 
-The libraries of file and Redis are loaded only here, and only when they are used: they would double the start.
+The libraries of file and Redis are imported only here, and only when they are used: they would double the start time.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from gateway.config.strict_model import SecretRef
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import Store, StoreDown, StoreHealth
 from gateway.oauth.stores.backend_interface import Backend
-from gateway.oauth.stores.fallback import PATIENCE, FallbackStore, SharedStore
+from gateway.oauth.stores.fallback import DURABLE_TIMEOUT, FallbackStore, SharedStore
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.observe.log import log_event
 from gateway.system.files import MAX_BYTES, in_thread, read_file
@@ -27,18 +27,16 @@ log = logging.getLogger("gateway.store")
 
 @dataclass(frozen=True, slots=True)
 class StoreFiles:
-    """What `load_store_files` makes of the files that `state` names: the keys that encrypt entries, the authorities
-    (PEM) of Redis.
-    """
+    """The content of the files that `state` names: the keys that encrypt entries, the authorities (PEM) of Redis."""
 
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     ca: bytes = b""
     tls: ssl.SSLContext | None = field(default=None, compare=False, repr=False)
-    """What checks the certificates of Redis; None where it speaks no TLS. It is made of `ca`."""
+    """Verifies the certificates of Redis with `ca`; None without TLS."""
 
 
-KnownStore = tuple[State, Secrets, StoreFiles]
-"""What a store was made of: settings, where its secrets are, keys and authorities."""
+StoreIdentity = tuple[State, Secrets, StoreFiles]
+"""Settings, secrets and files of a store: stores with equal ones are the same."""
 
 
 def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
@@ -57,89 +55,84 @@ def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
 
 
 def _tls_context(ca: bytes | None) -> ssl.SSLContext:
-    """Return a context that trusts only the authorities in `ca` (PEM), or those of the system. Raises OSError for text
-    that holds none.
+    """Return a context that trusts only the authorities in `ca` (PEM), or those of the system. Raises OSError if `ca`
+    contains none.
     """
     try:
         context = ssl.create_default_context(cadata=None if ca is None else ca.decode("ascii", "ignore") or " ")
     except ssl.SSLError as cause:
-        raise OSError(errno.EINVAL, "`state.redis.tls.ca` holds no certificates in PEM") from cause
+        raise OSError(errno.EINVAL, "`state.redis.tls.ca` contains no certificates in PEM") from cause
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 class TokenStores:
-    """Stores by what they were made of, `memory` behind all of them: tokens are kept when the store changes.
-
-    Made inside the loop.
-    """
+    """The open stores. All share `memory`, so that tokens survive a change of store. Construct it inside the loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._stores: list[tuple[KnownStore, FallbackStore]] = []
+        self._stores: list[tuple[StoreIdentity, FallbackStore]] = []
         self.memory = MemoryStore(clock)
 
     def store(self, state: State | None, secrets: Secrets, files: StoreFiles) -> Store:
-        """The store that the configuration asks for; the same one as long as settings, keys and authorities are.
+        """Return the store for these settings; the same one for equal settings, keys and authorities. Opens no file.
 
-        A store that cannot be reached is no error. Opens no file.
+        A store that cannot be reached is no error.
         """
         if state is None:
             return self.memory
-        known = state, secrets, files
-        for made_of, store in self._stores:
-            if made_of == known:
+        identity = state, secrets, files
+        for known, store in self._stores:
+            if known == identity:
                 return store
         encrypted = _encrypted(state, files, clock=self._clock, secrets=secrets)
-        made = FallbackStore(encrypted, local=self.memory, watch=StoreEventLogger(), limit=state.timeout)
-        self._stores.append((known, made))
-        return made
+        fallback = FallbackStore(encrypted, local=self.memory, events=StoreEventLogger(), timeout=state.timeout)
+        self._stores.append((identity, fallback))
+        return fallback
 
     async def retire(self, store: Store) -> None:
-        """Closes one that is no longer asked for."""
+        """Close a store that is no longer used."""
         self._stores = [(known, other) for known, other in self._stores if other is not store]
         if store is not self.memory:
             await store.close()
 
     async def close(self) -> None:
-        """Closes all."""
+        """Close all stores."""
         for _, store in tuple(self._stores):
             await self.retire(store)
 
 
 class StoreEventLogger:
-    """Tells the log how the store does."""
+    """Logs the events of a store."""
 
     def store_down(self, why: str) -> None:
-        """The gateway goes on by itself."""
-        told = f"tokens are no longer shared, the gateway goes on by itself: {why}"
-        log_event(log, logging.WARNING, "store-down", told)
+        """Log that the gateway continues with tokens in memory."""
+        message = f"token store unavailable; continuing with tokens in memory: {why}"
+        log_event(log, logging.WARNING, "store-down", message)
 
     def store_up(self) -> None:
-        """The store is shared again."""
+        """Log that tokens are shared again."""
         log_event(log, logging.INFO, "store-up", "tokens are shared again")
 
     def unreadable(self, name: str) -> None:
-        """An entry is passed over."""
-        told = (
-            "an entry of the store cannot be read and is passed over; if a key was taken from `state.keys`, put it back"
+        """Log that an entry is ignored."""
+        message = (
+            "an entry of the store cannot be read and is ignored; if a key was removed from `state.keys`, restore it"
         )
-        log_event(log, logging.WARNING, "store-unreadable", told, entry=name)
+        log_event(log, logging.WARNING, "store-unreadable", message, entry=name)
 
     def endless_lease(self, name: str) -> None:
-        """A lease without an end was given one."""
-        message = (
-            "a lease of the store had no end, and was given one; see who changes its keys (PERSIST, a restored dump)"
-        )
+        """Log that a lease without an end got one."""
+        message = "a lease of the store had no end, and got one; check what changes its keys (PERSIST, a restored dump)"
         log_event(log, logging.WARNING, "store-lease-endless", message, entry=name)
 
 
 async def open_store(state: State, *, clock: Clock, secrets: Secrets) -> StoreHealth:
-    """Whether the store can be read and written now. Raises OSError as `load_store_files` does."""
+    """Return whether the store can be read and written now. Raises OSError as `load_store_files`."""
     files = await in_thread(partial(load_store_files, state, secrets), owner="state")
     store = _encrypted(state, files, clock=clock, secrets=secrets)
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DURABLE_TIMEOUT):
             await store.check()
     except StoreDown as down:
         return StoreHealth(ok=False, kind=store.health().kind, why=str(down))
@@ -151,41 +144,42 @@ async def open_store(state: State, *, clock: Clock, secrets: Secrets) -> StoreHe
 
 
 def _import_libraries(state: State) -> None:
-    """Load what `_sealed` imports: importing opens files too."""
-    from gateway.oauth.stores import encrypted  # noqa: F401, PLC0415 - used in `_sealed`
+    """Import the libraries in the thread: an import opens files too."""
+    from gateway.oauth.stores import encrypted  # noqa: F401, PLC0415 - for `_encrypted`
 
     if state.redis is not None:
-        from gateway.oauth.stores import redis  # noqa: F401, PLC0415 - used in `_redis`
+        from gateway.oauth.stores import redis  # noqa: F401, PLC0415 - for `_redis`
     else:
-        from gateway.oauth.stores import file  # noqa: F401, PLC0415 - used in `_shelf`
+        from gateway.oauth.stores import file  # noqa: F401, PLC0415 - for `_backend`
 
 
 def _encrypted(state: State, files: StoreFiles, *, clock: Clock, secrets: Secrets) -> SharedStore:
-    from gateway.oauth.stores.encrypted import PREFIX, EncryptedStore  # noqa: PLC0415 - and so does this
-    from gateway.oauth.stores.entry_cipher import EntryCipher  # noqa: PLC0415 - brings cryptography
+    from gateway.oauth.stores.encrypted import PREFIX, EncryptedStore  # noqa: PLC0415 - imports cryptography
+    from gateway.oauth.stores.entry_cipher import EntryCipher  # noqa: PLC0415 - imports cryptography
 
     prefix = PREFIX if state.redis is None else state.redis.prefix
-    shelf = _backend(state, clock, secrets, tls=files.tls)
-    return EncryptedStore(shelf, seal=EntryCipher(files.keys), clock=clock, watch=StoreEventLogger(), prefix=prefix)
+    backend = _backend(state, clock, secrets, tls=files.tls)
+    cipher, reporter = EntryCipher(files.keys), StoreEventLogger()
+    return EncryptedStore(backend, cipher=cipher, clock=clock, reporter=reporter, prefix=prefix)
 
 
 def _backend(state: State, clock: Clock, secrets: Secrets, *, tls: ssl.SSLContext | None) -> Backend:
     if state.redis is not None:
-        return _redis(state.redis, limit=state.timeout, secrets=secrets, tls=tls)
-    from gateway.oauth.stores.file import FileBackend  # noqa: PLC0415 - brings sqlite3
+        return _redis(state.redis, timeout=state.timeout, secrets=secrets, tls=tls)
+    from gateway.oauth.stores.file import FileBackend  # noqa: PLC0415 - imports sqlite3
 
     assert state.path is not None
     return FileBackend(state.path, clock=clock)
 
 
-def _redis(redis: RedisSettings, *, limit: float, secrets: Secrets, tls: ssl.SSLContext | None) -> Backend:
-    from gateway.oauth.stores.redis import RedisAddress, RedisBackend  # noqa: PLC0415 - brings redis
+def _redis(redis: RedisSettings, *, timeout: float, secrets: Secrets, tls: ssl.SSLContext | None) -> Backend:
+    from gateway.oauth.stores.redis import RedisAddress, RedisBackend  # noqa: PLC0415 - imports redis
 
-    place = parse_redis_url(redis.url)
+    url = parse_redis_url(redis.url)
     sentinel = redis.sentinel
     return RedisBackend(
-        RedisAddress(place.hosts, place.path, service=place.service, is_cluster=place.is_cluster, db=place.db),
-        limit=limit,
+        RedisAddress(url.hosts, url.path, service=url.service, is_cluster=url.is_cluster, db=url.db),
+        connect_timeout=timeout,
         login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
         tls=tls,
@@ -194,6 +188,6 @@ def _redis(redis: RedisSettings, *, limit: float, secrets: Secrets, tls: ssl.SSL
 
 
 def _login(username: str | None, password: SecretRef, secrets: Secrets) -> tuple[str, str] | tuple[str]:
-    """As Redis takes it: the password alone where there is no user. Raises SecretProblem."""
+    """Return user and password; the password alone without a user. Raises SecretProblem."""
     secret = secrets.read(password).get_secret_value()
     return (secret,) if username is None else (username, secret)

@@ -39,7 +39,9 @@ class Loud:
 
 
 def opened(file: Path, clock: Clock) -> EncryptedStore:
-    return EncryptedStore(FileBackend(file, clock=clock), seal=EntryCipher((bytes(32),)), clock=clock, watch=Loud())
+    return EncryptedStore(
+        FileBackend(file, clock=clock), cipher=EntryCipher((bytes(32),)), clock=clock, reporter=Loud()
+    )
 
 
 async def rotated(file: Path, url: str, clock: Clock) -> str:

@@ -127,10 +127,10 @@ def test_lost_calls_go_with_their_time(path: Path) -> None:
     book = HistoryFile(path)
     with closing(book):
         lines = [(number, call_line(number)) for number in range(4)]
-        sqlite_tables.track(book._connection(), "1 1", ended=(), began=lines)
-        assert len(sqlite_tables.begun(book._connection())) == 4
+        sqlite_tables.track(book._database.connection(), "1 1", ended=(), began=lines)
+        assert len(sqlite_tables.begun(book._database.connection())) == 4
         book.forget(EVERYTHING, round((START + 2) * 1000))
-        assert [line for _, line in sqlite_tables.begun(book._connection())] == [call_line(2), call_line(3)]
+        assert [line for _, line in sqlite_tables.begun(book._database.connection())] == [call_line(2), call_line(3)]
 
 
 def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,10 +138,10 @@ def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.
     book = HistoryFile(path)
     with closing(book):
         sqlite_tables.track(
-            book._connection(), "1 1", ended=(), began=[(number, call_line(number)) for number in range(10)]
+            book._database.connection(), "1 1", ended=(), began=[(number, call_line(number)) for number in range(10)]
         )
         book.forget(EVERYTHING, 0)
-        assert [line for _, line in sqlite_tables.begun(book._connection())] == [
+        assert [line for _, line in sqlite_tables.begun(book._database.connection())] == [
             call_line(7),
             call_line(8),
             call_line(9),
@@ -151,7 +151,7 @@ def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.
 def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
     book = HistoryFile(path)
     book.append([call_line(1)])
-    book._connection().execute("DROP TABLE begun")
+    book._database.connection().execute("DROP TABLE begun")
     book.close()
     assert len(read(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
 

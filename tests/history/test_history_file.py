@@ -93,7 +93,7 @@ def test_a_reader_writes_nothing(path: Path) -> None:
 
 def test_a_search_ends_when_its_time_has_come(path: Path, book: HistoryFile) -> None:
     book.open()
-    book._connection().execute(f"""
+    book._database.connection().execute(f"""
         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
         INSERT INTO call (id, route, client, status, line)
         SELECT ({MILLI} + i) << 20, 'route-' || (i % 2), 'client-' || (i % 2), 200, x'' FROM n
@@ -131,8 +131,11 @@ def folder(path: Path) -> None:
     ("spoil", "told"),
     [
         (garbage, "file is not a database (DatabaseError); remove it, and the gateway creates another"),
-        (somebody_s, "it is the database of another program (ForeignFile); remove it, and the gateway creates another"),
-        (newer, "a newer gateway made it (ForeignFile); remove it, and the gateway creates another"),
+        (
+            somebody_s,
+            "it is the database of another program (ForeignDatabase); remove it, and the gateway creates another",
+        ),
+        (newer, "a newer gateway made it (ForeignDatabase); remove it, and the gateway creates another"),
         (folder, "(OperationalError)"),
     ],
 )
@@ -190,7 +193,7 @@ def test_one_that_another_holds_is_busy(path: Path, book: HistoryFile) -> None:
     book.append([call_line(1)])
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        book._connection().execute("PRAGMA busy_timeout = 1")
+        book._database.connection().execute("PRAGMA busy_timeout = 1")
         with pytest.raises(UnusableFile) as refused:
             book.append([call_line(2)])
         assert refused.value.is_busy
@@ -202,7 +205,7 @@ def test_one_that_another_holds_is_busy(path: Path, book: HistoryFile) -> None:
 
 def test_a_full_disk_loses_what_does_not_fit_and_nothing_else(path: Path, book: HistoryFile) -> None:
     book.append([call_line(1)])
-    connection = book._connection()
+    connection = book._database.connection()
     [pages] = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(UnusableFile, match="database or disk is full"):

@@ -67,7 +67,7 @@ def token(value: str, clock: Turned, life: float = 60.0) -> Token:
 def sealed(
     shelf: Backend, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
 ) -> EncryptedStore:
-    return EncryptedStore(shelf, seal=EntryCipher(keys), clock=clock, watch=watch or Told())
+    return EncryptedStore(shelf, cipher=EntryCipher(keys), clock=clock, reporter=watch or Told())
 
 
 def in_file(
@@ -79,7 +79,8 @@ def in_file(
 def in_redis(
     server: RedisServer, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
 ) -> EncryptedStore:
-    return sealed(RedisBackend(RedisAddress((("127.0.0.1", server.port),)), limit=0.5), clock, keys=keys, watch=watch)
+    backend = RedisBackend(RedisAddress((("127.0.0.1", server.port),)), connect_timeout=0.5)
+    return sealed(backend, clock, keys=keys, watch=watch)
 
 
 def rows(path: Path) -> dict[str, bytes]:

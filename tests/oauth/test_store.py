@@ -44,7 +44,7 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     kind: str = request.param
     async with opened(kind.rpartition(" ")[2], tmp_path) as inner:
         if kind.startswith("sharing"):
-            shared = FallbackStore(inner.store, local=MemoryStore(inner.clock), watch=Told(), limit=5.0)  # type: ignore[arg-type] # opened gives no memory here
+            shared = FallbackStore(inner.store, local=MemoryStore(inner.clock), events=Told(), timeout=5.0)  # type: ignore[arg-type] # opened gives no memory here
             inner.store = shared
         yield inner
         assert inner.store.health() == StoreHealth(ok=True, kind=kind.rpartition(" ")[2])

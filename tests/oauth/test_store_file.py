@@ -245,7 +245,7 @@ async def test_a_file_that_another_holds_keeps_nobody_waiting(path: Path) -> Non
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(path, clock)
     await inner.put("key", token("a", clock))
-    store = FallbackStore(inner, local=MemoryStore(clock), watch=told, limit=0.05, pause=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=0.05, sleep=crank)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         found = await store.get("key")
@@ -290,7 +290,8 @@ from gateway.oauth.stores.encrypted import EncryptedStore
 
 def opened():
     clock = SystemClock()
-    return EncryptedStore(FileBackend(sys.argv[1], clock=clock), seal=EntryCipher([bytes(32)]), clock=clock, watch=None)
+    backend = FileBackend(sys.argv[1], clock=clock)
+    return EncryptedStore(backend, cipher=EntryCipher([bytes(32)]), clock=clock, reporter=None)
 
 async def write(number, out):
     store = opened()

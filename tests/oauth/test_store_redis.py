@@ -11,7 +11,7 @@ import pytest
 from gateway.config.secrets import Secrets
 from gateway.config.state_model import State
 from gateway.oauth.store import StoreDown
-from gateway.oauth.stores.backend_interface import MOST_BYTES
+from gateway.oauth.stores.backend_interface import MAX_ENTRY_BYTES
 from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
 from gateway.wiring.token_stores import load_store_files
@@ -33,7 +33,7 @@ async def server() -> AsyncIterator[RedisServer]:
 
 
 def reached(place: RedisAddress, *, login: Login | None = None, tls: ssl.SSLContext | None = None) -> EncryptedStore:
-    return sealed(RedisBackend(place, limit=2.0, login=login, tls=tls), Turned())
+    return sealed(RedisBackend(place, connect_timeout=2.0, login=login, tls=tls), Turned())
 
 
 def trusting(folder: Path, ca: Path | None) -> ssl.SSLContext | None:
@@ -97,7 +97,7 @@ async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other", "x" * (MOST_BYTES + 1)])
+@pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other", "x" * (MAX_ENTRY_BYTES + 1)])
 async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(server: RedisServer, bad: str) -> None:
     clock, told = Turned(), Told()
     store = in_redis(server, clock, watch=told)
@@ -164,7 +164,7 @@ async def test_the_longest_token_is_kept(server: RedisServer) -> None:
 async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: str) -> None:
     seen: list[str] = []
     name = "oic-gateway:1:lease:key"
-    shelf = RedisBackend(RedisAddress((("127.0.0.1", server.port),)), limit=2.0, on_endless_lease=seen.append)
+    shelf = RedisBackend(RedisAddress((("127.0.0.1", server.port),)), connect_timeout=2.0, on_endless_lease=seen.append)
     store = sealed(shelf, Turned())
     async with server.client() as client:
         assert await store.claim("key", owner="gone", seconds=10)
@@ -277,9 +277,9 @@ async def test_with_a_password_that_is_asked_for_at_each_connection(server: Redi
         await works(store)
         await store.close()
         await down(
-            reached(RedisAddress((("127.0.0.1", server.port),)), login=lambda: ("hunter2",)), "refuses user or password"
+            reached(RedisAddress((("127.0.0.1", server.port),)), login=lambda: ("hunter2",)), "user or the password"
         )
-        await down(reached(RedisAddress((("127.0.0.1", server.port),))), "user or password|may not")
+        await down(reached(RedisAddress((("127.0.0.1", server.port),))), "user or the password|lacks a permission")
 
 
 @pytest.mark.parametrize("rights", [RIGHTS, ALL_RIGHTS])
@@ -289,7 +289,7 @@ async def test_with_a_user_who_may_do_no_more_than_is_needed(rights: str) -> Non
         store = reached(place, login=lambda: ("gateway", "hunter2"))
         await works(store)
         await store.close()
-        await down(reached(place, login=lambda: ("gateway", "wrong-hunter2")), "refuses user or password")
+        await down(reached(place, login=lambda: ("gateway", "wrong-hunter2")), "refuses the user or the password")
         async with server.client() as client:
             await client.execute_command("ACL", "SETUSER", "gateway", "-set")
         await down(reached(place, login=lambda: ("gateway", "hunter2")), "it needs GET, SET, DEL and EVAL")
@@ -341,7 +341,9 @@ async def test_the_master_that_the_sentinels_name_also_when_it_changes(server: R
 async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: RedisServer) -> None:
     def found_by(service: str) -> EncryptedStore:
         hosts = (("127.0.0.1", server.port), ("127.0.0.1", sentinel.port))  # the first is no sentinel
-        shelf = RedisBackend(RedisAddress(hosts, service=service), limit=2.0, sentinel_login=lambda: ("hunter2",))
+        shelf = RedisBackend(
+            RedisAddress(hosts, service=service), connect_timeout=2.0, sentinel_login=lambda: ("hunter2",)
+        )
         return sealed(shelf, Turned())
 
     store = found_by("main")
@@ -404,7 +406,7 @@ async def test_no_answer_of_an_abandoned_question_is_given_to_another(server: Re
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        (("replicaof 127.0.0.1 1",), "takes no writes"),
+        (("replicaof 127.0.0.1 1",), "read-only replica"),
         (("maxmemory 1", "maxmemory-policy noeviction"), "memory is full"),
         (("min-replicas-to-write 3",), "refuses the command"),
     ],

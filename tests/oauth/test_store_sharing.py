@@ -10,7 +10,7 @@ import pytest
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import StoreDown, StoreHealth
 from gateway.oauth.stores.encrypted import EncryptedStore
-from gateway.oauth.stores.fallback import BEAT, RETRY, FallbackStore
+from gateway.oauth.stores.fallback import CHECK_INTERVAL, RETRY_INTERVAL, FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.redis import RedisServer
 from tests.oauth.scene import Turned
@@ -50,7 +50,12 @@ async def scene() -> AsyncIterator[Scene]:
     clock, told, crank = Turned(), Told(), Crank()
     async with RedisServer() as server:
         store = FallbackStore(
-            in_redis(server, clock), local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank, luck=lambda: 0.5
+            in_redis(server, clock),
+            local=MemoryStore(clock),
+            events=told,
+            timeout=LIMIT,
+            sleep=crank,
+            random_fraction=lambda: 0.5,
         )
         beside = in_redis(server, clock)
         await beside.check()
@@ -104,16 +109,16 @@ async def test_one_that_does_not_answer_is_waited_for_once_and_not_long(scene: S
 
 
 async def test_it_is_tried_again_at_a_bounded_rate(scene: Scene) -> None:
-    await scene.crank.reached(BEAT)
+    await scene.crank.reached(CHECK_INTERVAL)
     await scene.fall()
     for looks in range(1, 6):
-        await scene.crank.reached(BEAT, *[RETRY * 1.5] * looks)
+        await scene.crank.reached(CHECK_INTERVAL, *[RETRY_INTERVAL * 1.5] * looks)
         scene.crank.turn()
     await scene.told.said("down")
 
 
 async def test_a_store_that_nobody_asks_is_looked_after_too(scene: Scene) -> None:
-    await scene.crank.reached(BEAT)
+    await scene.crank.reached(CHECK_INTERVAL)
     await scene.server.kill()
     scene.crank.turn()
     await scene.told.said("down")
@@ -218,7 +223,7 @@ async def test_one_is_not_given_to_two_gateways_that_both_think_it_is_their_turn
 async def test_a_store_that_is_down_from_the_start_is_no_end(tmp_path: Path) -> None:
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(tmp_path / "later" / "state.db", clock)
-    store = FallbackStore(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
     await store.put("key", token("a", clock))
     await told.said("down")
     (tmp_path / "later").mkdir()
@@ -234,8 +239,8 @@ async def test_what_memory_held_before_is_shared(tmp_path: Path) -> None:
     local = MemoryStore(clock)
     await local.put("key", token("a", clock))
     inner = in_file(tmp_path / "state.db", clock)
-    store = FallbackStore(inner, local=local, watch=Told(), limit=LIMIT, pause=crank)
-    await crank.reached(BEAT)
+    store = FallbackStore(inner, local=local, events=Told(), timeout=LIMIT, sleep=crank)
+    await crank.reached(CHECK_INTERVAL)
     assert value(await inner.get("key")) == "a"
     await store.close()
 
@@ -265,8 +270,8 @@ class Defective(EncryptedStore):
 async def test_a_defect_in_looking_does_not_end_looking(tmp_path: Path) -> None:
     clock, told, crank = Turned(), Told(), Crank()
     whole = in_file(tmp_path / "state.db", clock)
-    inner = Defective(whole._shelf, seal=whole._seal, clock=clock, watch=told)
-    store = FallbackStore(inner, local=MemoryStore(clock), watch=told, limit=LIMIT, pause=crank)
+    inner = Defective(whole._backend, cipher=whole._cipher, clock=clock, reporter=told)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
     await told.said("down")
     assert store.health().why == "defect: ZeroDivisionError"
     inner.mended = True

@@ -1,12 +1,13 @@
-"""The adapters of the `Store` port: where tokens, leases and refresh tokens are kept.
+"""The adapters of the `Store` port: where tokens, leases and refresh tokens are stored.
 
-`MemoryStore` (memory) keeps them in this process. What outlives it or is shared is bytes on a *shelf*: `FileShelf`
-(file) is SQLite for the workers of one machine, `RedisShelf` (redis) is for replicas. A shelf knows names and bytes
-only; `SealedStore` (sealed) makes a store of one: each entry is written in wall time (entry, pure) and sealed under its
-own name (seal). `Sharing` (sharing) stands before it and goes on with memory alone while the shelf cannot be reached.
+`MemoryStore` (`memory`) holds them in this process. A `Backend` (`backend_interface`) outlives the process or is
+shared; it knows only names and bytes: `FileBackend` (`file`) is SQLite for the workers of one machine, `RedisBackend`
+(`redis`) is for replicas. `EncryptedStore` (`encrypted`) makes a store of a backend: it encodes tokens in wall time and
+encrypts each entry under its name (`entry_cipher`). `FallbackStore` (`fallback`) wraps it, and continues with memory
+alone while the backend cannot be reached.
 
-    Sharing ── SealedStore ── FileShelf | RedisShelf
-       └────── MemoryStore
+    FallbackStore ── EncryptedStore ── FileBackend | RedisBackend
+          └───────── MemoryStore
 
-Nothing here is imported before it is used: each shelf brings a large library.
+Nothing here is imported before it is used: each backend imports a large library.
 """

@@ -1,114 +1,171 @@
-"""A `Store` of a shelf: entries sealed under their names, tokens in wall time."""
+"""A `Store` on a backend: each entry is encrypted under its name, and tokens are encoded in wall time.
+
+The monotonic clock of one process means nothing to another, so every time is written in epoch seconds and converted to
+the reader's own clock. An unknown field, which a newer release may add, is ignored; without a known field the entry is
+unreadable, and a token is fetched.
+"""
+
+import json
+from dataclasses import fields
+from typing import Any
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.lifetime import Token, state
 from gateway.oauth.store import StoreHealth
 from gateway.oauth.stores.backend_interface import Backend, EntryReporter
 from gateway.oauth.stores.entry_cipher import EntryCipher
-from gateway.oauth.stores.token_entry import pack, unpack
 
 VERSION = 1
-"""Of names and of what stands under them: releases that do not understand each other share nothing."""
+"""Of names and entries: releases with different versions share nothing."""
 PREFIX = "oic-gateway"
+MAX_SKEW = 60.0
+"""Seconds by which a writer's clock may be ahead. If it is more, one of the two clocks has jumped."""
+
+_TIME_SUFFIXES = ("_at", "_wall")  # of a field's name: a time by the monotonic clock, one by the wall clock
+_MAX_TIME = 1e12  # seconds
 
 
 class EncryptedStore:
-    """Tokens, leases and refresh tokens on `shelf`, under `PREFIX:1:KIND:KEY`.
+    """Tokens, leases and refresh tokens on `backend`, under `PREFIX:1:KIND:KEY`.
 
-    Tokens and refresh tokens are sealed. A lease says only who fetches, and until when, and is not. An entry that
-    cannot be read is as good as none, and left where it is until it is overwritten: its key may come back.
+    Tokens and refresh tokens are encrypted. A lease, which holds only its owner and its end, is not. An entry that
+    cannot be read counts as missing, and stays until it is overwritten: its key may return.
     """
 
     def __init__(
-        self, shelf: Backend, *, seal: EntryCipher, clock: Clock, watch: EntryReporter, prefix: str = PREFIX
+        self, backend: Backend, *, cipher: EntryCipher, clock: Clock, reporter: EntryReporter, prefix: str = PREFIX
     ) -> None:
-        self._shelf = shelf
-        self._seal = seal
+        self._backend = backend
+        self._cipher = cipher
         self._clock = clock
-        self._watch = watch
+        self._reporter = reporter
         self._prefix = f"{prefix}:{VERSION}"
-        self._told: dict[str, bytes] = {}  # by name: the last entry that was said to be unreadable
+        self._reported: dict[str, bytes] = {}  # by name: the last entry that was reported
 
     async def get(self, key: str) -> Token | None:
-        """See `Store`."""
-        return (await self._token(self._name("token", key)))[0]
+        """Return the token under `key`; never a dead one."""
+        return (await self._read_token(self._name("token", key)))[0]
 
     async def put(self, key: str, token: Token) -> None:
-        """See `Store`; a dead token changes nothing."""
+        """Store a token; a dead one changes nothing."""
         name, now, wall = self._name("token", key), self._clock.monotonic(), self._clock.wall()
         seconds = min(token.dead_at - now, token.dead_wall - wall)
         if seconds > 0:
-            await self._shelf.write(name, self._seal.encrypt(name, pack(token, now=now, wall=wall)), seconds=seconds)
+            entry = self._cipher.encrypt(name, encode_token(token, now=now, wall=wall))
+            await self._backend.write(name, entry, seconds=seconds)
 
     async def drop(self, key: str, value: str) -> None:
-        """See `Store`; no two entries are the same bytes, so comparing the sealed ones is comparing the tokens."""
+        """Delete the token under `key` if its value is `value`. No two encrypted entries are equal, so comparing them
+        compares the tokens.
+        """
         name = self._name("token", key)
-        token, sealed = await self._token(name)
+        token, entry = await self._read_token(name)
         if token is not None and token.value == value:
-            await self._shelf.delete_if_equal(name, sealed)
+            await self._backend.delete_if_equal(name, entry)
 
     async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
-        """See `Store`."""
-        return await self._shelf.claim(self._name("lease", key), owner=owner, seconds=seconds)
+        """Claim or extend the lease of `key`."""
+        return await self._backend.claim(self._name("lease", key), owner=owner, seconds=seconds)
 
     async def release(self, key: str, *, owner: str) -> None:
-        """See `Store`."""
-        await self._shelf.release(self._name("lease", key), owner=owner)
+        """Release the lease of `key`."""
+        await self._backend.release(self._name("lease", key), owner=owner)
 
     async def secret(self, key: str) -> str | None:
-        """See `Store`."""
-        name = self._name("secret", key)
-        plain, _ = await self._read(name)
+        """Return the refresh token under `key`."""
+        plain, _ = await self._read(self._name("secret", key))
         return None if plain is None else plain.decode()
 
     async def keep_secret(self, key: str, value: str) -> None:
-        """See `Store`."""
+        """Store a refresh token durably."""
         name = self._name("secret", key)
-        await self._shelf.write(name, self._seal.encrypt(name, value.encode()), seconds=None)
+        await self._backend.write(name, self._cipher.encrypt(name, value.encode()), seconds=None)
 
     async def drop_secret(self, key: str) -> None:
-        """See `Store`."""
-        await self._shelf.remove(self._name("secret", key))
+        """Delete the refresh token under `key`."""
+        await self._backend.remove(self._name("secret", key))
 
     def health(self) -> StoreHealth:
-        """Well, as far as anyone knows: see `Sharing`."""
-        return StoreHealth(ok=True, kind=self._shelf.kind)
+        """Return that the store works; `FallbackStore` knows better."""
+        return StoreHealth(ok=True, kind=self._backend.kind)
 
     async def check(self) -> None:
-        """Returns where the shelf can be read and written; raises StoreDown."""
-        await self._shelf.check(f"{self._prefix}:check")
+        """Return if the backend can be read and written. Raises StoreDown."""
+        await self._backend.check(f"{self._prefix}:check")
 
     async def close(self) -> None:
-        """See `Store`."""
-        await self._shelf.close()
+        """Close the backend."""
+        await self._backend.close()
 
     def _name(self, kind: str, key: str) -> str:
         return f"{self._prefix}:{kind}:{key}"
 
-    async def _token(self, name: str) -> tuple[Token | None, bytes]:
-        """The token, unless it is dead, and the entry that holds it."""
-        plain, sealed = await self._read(name)
+    async def _read_token(self, name: str) -> tuple[Token | None, bytes]:
+        """Return the token, unless it is dead, and its entry."""
+        plain, entry = await self._read(name)
         if plain is None:
-            return None, sealed
+            return None, entry
         now, wall = self._clock.monotonic(), self._clock.wall()
         try:
-            token = unpack(plain, now=now, wall=wall)
+            token = decode_token(plain, now=now, wall=wall)
         except (ValueError, RecursionError):
-            self._tell(name, sealed)
-            return None, sealed
-        return (None if state(token, now=now, wall=wall) == "dead" else token), sealed
+            self._report(name, entry)
+            return None, entry
+        return (None if state(token, now=now, wall=wall) == "dead" else token), entry
 
     async def _read(self, name: str) -> tuple[bytes | None, bytes]:
-        sealed = await self._shelf.read(name)
-        if sealed is None:
+        entry = await self._backend.read(name)
+        if entry is None:
             return None, b""
-        plain = self._seal.decrypt(name, sealed)
+        plain = self._cipher.decrypt(name, entry)
         if plain is None:
-            self._tell(name, sealed)
-        return plain, sealed
+            self._report(name, entry)
+        return plain, entry
 
-    def _tell(self, name: str, sealed: bytes) -> None:
-        """Once for each entry, however often it is asked for."""
-        if self._told.get(name) != sealed:
-            self._told[name] = sealed
-            self._watch.unreadable(name)
+    def _report(self, name: str, entry: bytes) -> None:
+        """Report each unreadable entry once."""
+        if self._reported.get(name) != entry:
+            self._reported[name] = entry
+            self._reporter.unreadable(name)
+
+
+def encode_token(token: Token, *, now: float, wall: float) -> bytes:
+    """Encode a token; `now` (monotonic) and `wall` (epoch) are one moment of the writer's clocks."""
+    values = {field.name: getattr(token, field.name) for field in fields(Token)}
+    return json.dumps({name: _shift(name, value, wall - now) for name, value in values.items()}).encode()
+
+
+def decode_token(data: bytes, *, now: float, wall: float) -> Token:
+    """Decode a token, its times by the reader's clocks. Raises ValueError for data that `encode_token` did not write,
+    and for a token that was obtained in the future.
+
+    A token that seems obtained shortly after `now` comes from a clock that is ahead by at least as much: it counts as
+    obtained now, and ends so much earlier.
+    """
+    document = json.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("not a token")  # noqa: TRY004 - every unreadable entry is a ValueError
+    values = {field.name: _checked(field.name, document.get(field.name)) for field in fields(Token)}
+    skew = max(0.0, values["obtained_at"] - wall)
+    if skew > MAX_SKEW:
+        raise ValueError("obtained in the future")
+    return Token(
+        **{
+            name: value - skew if name.endswith("_wall") else _shift(name, value, now - wall - skew)
+            for name, value in values.items()
+        }
+    )
+
+
+def _shift(name: str, value: Any, seconds: float) -> Any:
+    return value + seconds if name.endswith("_at") else value
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name.endswith(_TIME_SUFFIXES):
+        is_valid = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MAX_TIME
+    else:
+        is_valid = isinstance(value, str)
+    if not is_valid:
+        raise ValueError(f"`{name}` is missing or invalid")
+    return value

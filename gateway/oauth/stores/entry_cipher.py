@@ -1,8 +1,8 @@
-"""Entries sealed with AES-256-GCM (NIST SP 800-38D), each bound to its name.
+"""Encryption of entries with AES-256-GCM (NIST SP 800-38D), each bound to its name.
 
-A sealed entry is one byte of version, a nonce of 96 random bits, ciphertext and tag. The name is the associated data:
-an entry that is moved under another name does not open. A random nonce is good for 2³² entries under one key (SP
-800-38D §8.3); a gateway that writes one a second takes 136 years for them.
+An encrypted entry is one byte of version, a nonce of 96 random bits, ciphertext and tag. The name is the associated
+data: an entry that is moved to another name cannot be decrypted. Random nonces allow 2³² entries under one key (SP
+800-38D section 8.3); at one entry a second that takes 136 years.
 """
 
 import secrets
@@ -16,28 +16,28 @@ _NONCE = 12
 
 
 class EntryCipher:
-    """Seals with the first of `keys` (32 bytes each) and opens with any: a new key goes first until nothing is left
-    that the old one sealed.
+    """Encrypts with the first of `keys` (32 bytes each) and decrypts with any. A new key goes first; the old one stays
+    until no entry needs it.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys or any(len(key) != 32 for key in keys):
-            raise ValueError("keys of 32 bytes are needed, one at least")
+            raise ValueError("at least one key is required, each of 32 bytes")
         self._ciphers = tuple(AESGCM(key) for key in keys)
 
     def encrypt(self, name: str, plain: bytes) -> bytes:
-        """The sealed entry of that name; never twice the same."""
+        """Return the encrypted entry of that name; never the same twice."""
         nonce = secrets.token_bytes(_NONCE)
         return _VERSION + nonce + self._ciphers[0].encrypt(nonce, plain, name.encode())
 
-    def decrypt(self, name: str, sealed: bytes) -> bytes | None:
-        """What was sealed under this name; None for anything else: tampered with, cut, moved, of an unknown key."""
-        nonce, text = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
-        if sealed[:1] != _VERSION or len(nonce) != _NONCE:
+    def decrypt(self, name: str, entry: bytes) -> bytes | None:
+        """Return the plain entry; None if it was altered, truncated, moved, or encrypted with an unknown key."""
+        nonce, ciphertext = entry[1 : 1 + _NONCE], entry[1 + _NONCE :]
+        if entry[:1] != _VERSION or len(nonce) != _NONCE:
             return None
         for cipher in self._ciphers:
             try:
-                return cipher.decrypt(nonce, text, name.encode())
+                return cipher.decrypt(nonce, ciphertext, name.encode())
             except InvalidTag:
                 continue
         return None

@@ -1,11 +1,10 @@
-"""Tokens shared as long as sharing is possible, and a gateway that goes on by itself when it is not.
+"""A store that shares tokens while the shared store answers, and continues with memory alone while it does not.
 
-While the shared store answers, it is asked; memory only remembers what was got. When it does not, the gateway goes on
-with memory alone, at once: only the question that found out has waited, and no more than `limit`. A task of its own
-looks after the store, at a bounded rate; when the store is back, what was got and dropped meanwhile is brought to it,
-and it is asked again.
+While the shared store answers, it is used; memory only caches. When it does not, the gateway continues with memory at
+once: only the call that found out has waited, at most `timeout`. A background task checks the store at a bounded rate;
+when the store is back, the changes made meanwhile are uploaded, and it is used again.
 
-Refresh tokens are never kept by memory: one that is lost signs the gateway out, and one that is used twice may too.
+Memory never holds refresh tokens: one that is lost ends the sign-in, and one that is used twice may too.
 """
 
 import asyncio
@@ -21,9 +20,9 @@ from gateway.oauth.stores.memory import MemoryStore
 
 T = TypeVar("T")
 
-PATIENCE = 5.0  # for what must not be lost
-RETRY = 1.0  # between looks at a store that is down; up to twice that with jitter
-BEAT = 10.0  # between looks at one that is not asked for anything
+DURABLE_TIMEOUT = 5.0  # of operations on refresh tokens
+RETRY_INTERVAL = 1.0  # between checks of a store that is down; up to twice that with jitter
+CHECK_INTERVAL = 10.0  # between checks of a store that is up
 """All in seconds."""
 
 
@@ -31,27 +30,27 @@ class SharedStore(Store, Protocol):
     """A store outside this process."""
 
     async def check(self) -> None:
-        """Returns where the store can be read and written; raises StoreDown."""
+        """Return if the store can be read and written. Raises StoreDown."""
         ...
 
 
 class StoreEvents(EntryReporter, Protocol):
-    """Is told how the store does; none of it may raise."""
+    """Observes the store; no method may raise."""
 
     def store_down(self, why: str) -> None:
-        """The gateway goes on by itself."""
+        """The gateway continues with tokens in memory."""
         ...
 
     def store_up(self) -> None:
-        """The store is shared again."""
+        """Tokens are shared again."""
         ...
 
 
 class FallbackStore:
-    """A `Store` that goes on without `shared`; made inside the loop, which it looks after the store in.
+    """A `Store` that continues with `local` while `shared` is down. Construct it inside the loop that it runs in.
 
-    No question waits longer than `limit` seconds for the shared store, save those about refresh tokens (`PATIENCE`).
-    What `local` holds already is brought to the store first of all.
+    No call waits longer than `timeout` seconds for the shared store, except those for refresh tokens
+    (`DURABLE_TIMEOUT`). The tokens that `local` already holds are uploaded first.
     """
 
     def __init__(
@@ -59,29 +58,27 @@ class FallbackStore:
         shared: SharedStore,
         *,
         local: MemoryStore,
-        watch: StoreEvents,
-        limit: float = 0.5,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        luck: Callable[[], float] = random.random,
+        events: StoreEvents,
+        timeout: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random_fraction: Callable[[], float] = random.random,
     ) -> None:
         self._shared = shared
         self._local = local
-        self._watch = watch
-        self._limit = limit
-        self._pause = pause
-        self._random = luck
+        self._events = events
+        self._timeout = timeout
+        self._sleep = sleep
+        self._random = random_fraction
         self._down_reason = ""
         self._pending_puts = set(local.keys())
         self._pending_drops: dict[str, str] = {}
-        self._claimed: set[str] = set()  # leases that only memory knows
-        self._contested: set[str] = set()  # of them, those that another gateway turned out to hold
+        self._local_leases: set[str] = set()  # leases that only memory holds
+        self._contested: set[str] = set()  # of them, those that another gateway holds too
         self._down_event = asyncio.Event()
         self._monitor_task = asyncio.create_task(self._monitor(), name="store")
 
-    # The store ------------------------------------------------------------------------------------------------------
-
     async def get(self, key: str) -> Token | None:
-        """See `Store`; never raises."""
+        """Return the token under `key`; never raises."""
         if self._down_reason:
             return await self._local.get(key)
         try:
@@ -95,7 +92,7 @@ class FallbackStore:
         return token
 
     async def put(self, key: str, token: Token) -> None:
-        """See `Store`; never raises."""
+        """Store a token; never raises."""
         await self._local.put(key, token)
         if self._down_reason:
             self._pending_puts.add(key)
@@ -103,71 +100,69 @@ class FallbackStore:
             await self._ignore_down(self._ask_shared(self._shared.put(key, token)))
 
     async def drop(self, key: str, value: str) -> None:
-        """See `Store`; never raises."""
+        """Delete the token under `key` if its value is `value`; never raises."""
         await self._local.drop(key, value)
         self._pending_drops[key] = value
         if not self._down_reason:
             await self._ignore_down(self._delete_remote(key, value))
 
     async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
-        """See `Store`; never raises. While the store is down, one owner of this process alone."""
+        """Claim or extend a lease; never raises. While the store is down, only this process sees the lease."""
         if not self._down_reason:
             try:
-                won = await self._ask_shared(self._shared.claim(key, owner=owner, seconds=seconds))
+                is_won = await self._ask_shared(self._shared.claim(key, owner=owner, seconds=seconds))
             except StoreDown:
                 pass
             else:
-                self._claimed.discard(key)
+                self._local_leases.discard(key)
                 self._contested.discard(key)
-                return won
-        self._claimed.add(key)
+                return is_won
+        self._local_leases.add(key)
         return await self._local.claim(key, owner=owner, seconds=seconds)
 
     async def release(self, key: str, *, owner: str) -> None:
-        """See `Store`; never raises. A lease that the store still holds for us has an end."""
+        """Release a lease; never raises. If the store is down, its lease expires."""
         await self._local.release(key, owner=owner)
-        self._claimed.discard(key)
+        self._local_leases.discard(key)
         self._contested.discard(key)
         if not self._down_reason:
             await self._ignore_down(self._ask_shared(self._shared.release(key, owner=owner)))
 
     async def secret(self, key: str) -> str | None:
-        """See `Store`. Raises StoreDown where the one that is kept cannot be known, and where a lease that was claimed
-        by ourselves alone turned out to be another's: whoever uses a refresh token twice is signed out.
+        """Return the refresh token under `key`. Raises StoreDown if it cannot be read, and if another gateway holds the
+        lease that was claimed in memory: a second use of a refresh token ends the sign-in.
         """
         if self._down_reason:
             raise StoreDown(self._down_reason)
         if key in self._contested:
             raise StoreDown("another gateway holds the lease")
-        return await self._ask_shared(self._shared.secret(key), limit=PATIENCE)
+        return await self._ask_shared(self._shared.secret(key), within=DURABLE_TIMEOUT)
 
     async def keep_secret(self, key: str, value: str) -> None:
-        """See `Store`; tried even where the store was down a moment ago. Raises StoreDown: then it is not kept."""
-        await self._ask_shared(self._shared.keep_secret(key, value), limit=PATIENCE)
+        """Store a refresh token durably, even if the store was down a moment ago. Raises StoreDown if that fails."""
+        await self._ask_shared(self._shared.keep_secret(key, value), within=DURABLE_TIMEOUT)
 
     async def drop_secret(self, key: str) -> None:
-        """See `Store`; as `keep_secret`."""
-        await self._ask_shared(self._shared.drop_secret(key), limit=PATIENCE)
+        """Delete the refresh token under `key`. Raises StoreDown."""
+        await self._ask_shared(self._shared.drop_secret(key), within=DURABLE_TIMEOUT)
 
     def health(self) -> StoreHealth:
-        """See `Store`; at most so old as the pause between two looks."""
+        """Return the health of the shared store at its last call or check."""
         return StoreHealth(ok=not self._down_reason, kind=self._shared.health().kind, why=self._down_reason)
 
     async def close(self) -> None:
-        """See `Store`; whoever still asks is answered from memory."""
+        """Close the shared store. Later calls are answered from memory."""
         self._monitor_task.cancel()
         await asyncio.wait({self._monitor_task})
         self._down_reason = self._down_reason or "closed"
-        await self._ignore_down(self._ask_shared(self._shared.close(), limit=PATIENCE))
+        await self._ignore_down(self._ask_shared(self._shared.close(), within=DURABLE_TIMEOUT))
 
-    # Down and up again ----------------------------------------------------------------------------------------------
-
-    async def _ask_shared(self, answer: Awaitable[T], *, limit: float | None = None) -> T:
-        """The shared store's answer, in time. Raises StoreDown, and has everybody go on without it from now on."""
-        # A task apart: a client may swallow the cancellation that a time limit around it would be.
-        asking = asyncio.ensure_future(answer)
+    async def _ask_shared(self, call: Awaitable[T], *, within: float | None = None) -> T:
+        """Return the shared store's answer. Raises StoreDown, and marks the store as down, if there is none in time."""
+        # Its own task: a client may swallow the cancellation of `asyncio.timeout`.
+        asking = asyncio.ensure_future(call)
         try:
-            done, _ = await asyncio.wait({asking}, timeout=self._limit if limit is None else limit)
+            done, _ = await asyncio.wait({asking}, timeout=self._timeout if within is None else within)
         except asyncio.CancelledError:
             asking.cancel()
             raise
@@ -183,9 +178,9 @@ class FallbackStore:
             raise
 
     def _mark_down(self, why: str) -> None:
-        """What the store knew it may have forgotten when it is back: all that memory holds will be brought to it."""
+        """Upload everything that memory holds when the store is back: the store may have lost its content."""
         if not self._down_reason:
-            self._watch.store_down(why)
+            self._events.store_down(why)
             self._pending_puts |= set(self._local.keys())
         self._down_reason = why
         self._down_event.set()
@@ -194,33 +189,33 @@ class FallbackStore:
         while True:
             try:
                 await self._ignore_down(self._resynchronize())
-            except Exception as error:  # noqa: BLE001 - a defect in one look must not end all looking
+            except Exception as error:  # noqa: BLE001 - a defect in one check must not end all checks
                 self._mark_down(f"defect: {type(error).__name__}")
             self._down_event.clear()
             await self._wait_next_check()
 
     async def _wait_next_check(self) -> None:
-        """After the pause of a store that is up, or, from the moment that it falls, of one that is down."""
+        """Wait for CHECK_INTERVAL, or for RETRY_INTERVAL from the moment that the store goes down."""
         if not self._down_reason:
-            beat = asyncio.ensure_future(self._pause(BEAT))
-            fell = asyncio.ensure_future(self._down_event.wait())
+            interval = asyncio.ensure_future(self._sleep(CHECK_INTERVAL))
+            went_down = asyncio.ensure_future(self._down_event.wait())
             try:
-                await asyncio.wait({beat, fell}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({interval, went_down}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                beat.cancel()
-                fell.cancel()
+                interval.cancel()
+                went_down.cancel()
         if self._down_reason:
-            await self._pause(RETRY * (1 + self._random()))
+            await self._sleep(RETRY_INTERVAL * (1 + self._random()))
 
     async def _resynchronize(self) -> None:
-        """Brings everything to the store that it does not know; then, and in the same breath, it is up."""
+        """Upload the changes to the store; in the same step in which nothing is left, the store is up."""
         await self._ask_shared(self._shared.check())
         for key, owner, seconds in self._local.leases():
-            if key in self._claimed and not await self._ask_shared(
+            if key in self._local_leases and not await self._ask_shared(
                 self._shared.claim(key, owner=owner, seconds=seconds)
             ):
                 self._contested.add(key)
-        self._claimed.clear()
+        self._local_leases.clear()
         while self._pending_drops or self._pending_puts:
             for key, value in tuple(self._pending_drops.items()):
                 await self._delete_remote(key, value)
@@ -228,16 +223,16 @@ class FallbackStore:
                 await self._upload(key)
         if self._down_reason:
             self._down_reason = ""
-            self._watch.store_up()
+            self._events.store_up()
 
     async def _upload(self, key: str) -> None:
-        """What memory holds goes to the store, unless something newer is there."""
+        """Upload the token that memory holds, unless the store has a newer one."""
         token = await self._local.get(key)
         if token is not None:
-            there = await self._ask_shared(self._shared.get(key))
-            if there is None or there.obtained_at < token.obtained_at:
+            stored = await self._ask_shared(self._shared.get(key))
+            if stored is None or stored.obtained_at < token.obtained_at:
                 await self._ask_shared(self._shared.put(key, token))
-        if await self._local.get(key) is token:  # else another has come meanwhile, and is brought too
+        if await self._local.get(key) is token:  # else a newer one has arrived meanwhile, and is uploaded too
             self._pending_puts.discard(key)
 
     async def _delete_remote(self, key: str, value: str) -> None:
@@ -246,12 +241,12 @@ class FallbackStore:
             del self._pending_drops[key]
 
     async def _ignore_down(self, work: Awaitable[None]) -> None:
-        """What fails here is done when the store is back."""
+        """Ignore StoreDown: the work is done when the store is back."""
         with contextlib.suppress(StoreDown):
             await work
 
 
 def _consume_result(asking: "asyncio.Future[Any]") -> None:
-    """What comes too late says nothing to anybody."""
+    """Retrieve the error of a call that ended too late."""
     if not asking.cancelled():
         asking.exception()

@@ -1,4 +1,4 @@
-"""A store in this process's memory: the default, and what `Sharing` goes on with alone."""
+"""A store in the memory of this process: the default, and the local store of `FallbackStore`."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from gateway.oauth.store import StoreHealth
 
 
 class MemoryStore:
-    """A `Store` that ends with the process; of more than `size` tokens the least used go first."""
+    """A `Store` that ends with the process. Above `size` tokens, the least recently used are dropped."""
 
     def __init__(self, clock: Clock, *, size: int = 1024) -> None:
         self._clock = clock
@@ -21,24 +21,24 @@ class MemoryStore:
         self._secrets: dict[str, str] = {}
 
     async def get(self, key: str) -> Token | None:
-        """See `Store`; dead by either clock."""
+        """Return the token under `key`, unless it is dead by either clock."""
         token = self._tokens.get(key)
         now, wall = self._clock.monotonic(), self._clock.wall()
         return None if state(token, now=now, wall=wall) == "dead" else token
 
     async def put(self, key: str, token: Token) -> None:
-        """See `Store`; a dead token changes nothing."""
+        """Store a token; a dead one changes nothing."""
         if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) != "dead":
             self._tokens[key] = token
 
     async def drop(self, key: str, value: str) -> None:
-        """See `Store`."""
+        """Delete the token under `key` if its value is `value`."""
         token = self._tokens.get(key)
         if token is not None and token.value == value:
             del self._tokens[key]
 
     async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
-        """See `Store`."""
+        """Claim or extend the lease of `key`."""
         holder, until = self._leases.get(key, (owner, 0.0))
         now = self._clock.monotonic()
         if holder != owner and now < until:
@@ -47,34 +47,34 @@ class MemoryStore:
         return True
 
     async def release(self, key: str, *, owner: str) -> None:
-        """See `Store`."""
+        """Release the lease of `key`."""
         if self._leases.get(key, ("", 0.0))[0] == owner:
             del self._leases[key]
 
     async def secret(self, key: str) -> str | None:
-        """See `Store`."""
+        """Return the refresh token under `key`."""
         return self._secrets.get(key)
 
     async def keep_secret(self, key: str, value: str) -> None:
-        """See `Store`; as durable as the process."""
+        """Store a refresh token, as durable as the process."""
         self._secrets[key] = value
 
     async def drop_secret(self, key: str) -> None:
-        """See `Store`."""
+        """Delete the refresh token under `key`."""
         self._secrets.pop(key, None)
 
     def health(self) -> StoreHealth:
-        """Always well."""
+        """Return that the store works."""
         return StoreHealth(ok=True, kind="memory")
 
     async def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def keys(self) -> Iterable[str]:
-        """Under which there are tokens."""
+        """Return the keys of all tokens."""
         return tuple(self._tokens)
 
     def leases(self) -> Iterable[tuple[str, str, float]]:
-        """Each lease that has not ended: key, owner, seconds left."""
+        """Return each lease that has not ended: key, owner, seconds left."""
         now = self._clock.monotonic()
         return tuple((key, owner, until - now) for key, (owner, until) in self._leases.items() if now < until)
