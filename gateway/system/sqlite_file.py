@@ -114,9 +114,9 @@ def is_own_database(connection: sqlite3.Connection, application_id: int, version
     [owner] = connection.execute("PRAGMA application_id").fetchone()
     [found_version] = connection.execute("PRAGMA user_version").fetchone()
     if owner != application_id and tables:
-        raise ForeignDatabase("it is another program's database")
+        raise ForeignDatabase("it is the database of another program")
     if owner == application_id and found_version > version:
-        raise ForeignDatabase("it was made by a newer gateway")
+        raise ForeignDatabase("a newer gateway made it")
     return bool(owner == application_id)
 
 

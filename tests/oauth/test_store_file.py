@@ -160,7 +160,7 @@ async def test_another_program_s_database_is_left_alone(path: Path) -> None:
         connection.execute("CREATE TABLE theirs (x)")
     before = opened_to_others(path)
     store = in_file(path, Turned())
-    with pytest.raises(StoreDown, match="another program's database"):
+    with pytest.raises(StoreDown, match="the database of another program"):
         await store.check()
     await store.close()
     assert modes(path.parent) == {"state.db": "664"}
