@@ -10,7 +10,7 @@ from gateway.checks.http_probe import exchange
 from gateway.config.resolved import ResolvedRoute
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.errors import GatewayError
-from gateway.oic.urls import FIRST, OicTarget, first_version, target_of
+from gateway.oic.urls import FIRST_VERSION, OicTarget, first_version_target, probe_target
 from gateway.proxy.redirects import allowed_target
 from gateway.proxy.route_table import UpstreamTarget
 
@@ -40,7 +40,7 @@ class RouteTrial:
     @property
     def target(self) -> OicTarget:
         """The harmless request."""
-        return target_of(self.place.base.path, self.query)
+        return probe_target(self.place.base.path, self.query)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -69,9 +69,9 @@ async def check_route(trial: RouteTrial, token: str, target: OicTarget | None = 
     if reply is None or reply.status == 403:
         bare, _ = await _spoken(trial, trial.place, target.method, target.target)
         return replace(tried, bare=bare.status if bare is not None else 0)
-    if reply.status == 404 and (other := first_version(target)):
+    if reply.status == 404 and (other := first_version_target(target)):
         found, _ = await _spoken(trial, trial.place, "GET", other, bearer=token)
-        return replace(tried, elsewhere=FIRST if found is not None and found.status == 200 else "")
+        return replace(tried, elsewhere=FIRST_VERSION if found is not None and found.status == 200 else "")
     return tried
 
 

@@ -15,14 +15,15 @@ from gateway.config.corrections.client_secret import client_id
 from gateway.config.corrections.identity_domain import TOKEN_PATH, token_url
 from gateway.config.corrections.integration_url import UNKNOWN, Integration, integration, review_upstream
 from gateway.config.corrections.pasted_scope import scope
-from gateway.config.corrections.pasted_text import Corrected, InvalidInput, is_identity_domain, is_oracle
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput
 from gateway.config.issue import ConfigIssue, Severity, Steps
 from gateway.config.typography import typographic
+from gateway.oic.scopes import SEVERAL_RESOURCES, has_slash_before_urn
+from gateway.oic.urls import is_identity_domain, is_oracle_host
 
 _TEXTS = ("audience", "issuer", "redirect_uri", "authorize_url", "revoke_url", "subject", "username")
 _PRINTABLE = re.compile(r"[ -~]+")  # RFC 6749 appendix A.1, VSCHAR
 _SCOPE = re.compile(r"[ !#-\[\]-~]+")  # RFC 6749 section 3.3
-_SEVERAL = "urn:opc:resource:multiresourcescope"
 _NO_SCOPE = (
     "is missing: identity domains then give no token that OIC accepts",
     "copy it from the application's OAuth configuration, Resources, in its identity domain",
@@ -80,7 +81,7 @@ def _token_url(steps: Steps, url: str) -> Iterator[ConfigIssue]:
     try:
         meant = token_url(url).value
     except InvalidInput as cause:
-        if is_oracle(_host(url)) or _host(url).endswith("oracle.com"):
+        if is_oracle_host(_host(url)) or _host(url).endswith("oracle.com"):
             yield _finding(steps, cause, "error")
         return
     path = _path(url)
@@ -115,11 +116,11 @@ def _scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: li
         found = typographic(text) or "a character that scopes do not have (RFC 6749 section 3.3)"
         yield ConfigIssue(steps, f"has {found}", "take it out, or copy the scope again")
         return
-    if "/urn:opc:resource" in text:
+    if has_slash_before_urn(text):
         what = "has a slash before `urn`, which identity domains refuse"
         yield ConfigIssue(steps, what, "write …:443urn:opc:resource…", severity="warning")
         return
-    if _SEVERAL in text.split() or credential.get("resource") is not None:
+    if SEVERAL_RESOURCES in text.split() or credential.get("resource") is not None:
         return  # one request for tokens of several resources
     leads = next(filter(None, map(_leads, upstreams)), UNKNOWN)
     yield from _corrected(steps, text, lambda value: scope(value, leads), are_same=_has_same_words)

@@ -12,7 +12,7 @@ from gateway.diagnosis.connections import code_of, diagnose_connection
 from gateway.diagnosis.facts import CredentialProbe, Discovery
 from gateway.diagnosis.finding import Finding, failed
 from gateway.diagnosis.invalid_client import causes
-from gateway.oic.scopes import corrected, scope_error
+from gateway.oic.scopes import scope_error, without_slash_before_urn
 
 SHORT = 60.0
 """Seconds: a token that lives for less is renewed all the time."""
@@ -34,7 +34,9 @@ _CLOSER: dict[str, Callable[[CredentialProbe], str]] = {
 
 # What is told beside a refusal, by its row.
 _MORE: dict[str, Callable[[CredentialProbe], str]] = {
-    "scope-slash": lambda asked: f"`scope` is {asked.shape.scope}, and would be {corrected(asked.shape.scope)}",
+    "scope-slash": lambda asked: (
+        f"`scope` is {asked.shape.scope}, and would be {without_slash_before_urn(asked.shape.scope)}"
+    ),
     **dict.fromkeys(
         ("invalid_scope", "scope-form", "scope-several"), lambda asked: f"`scope` is {asked.shape.scope or 'not said'}"
     ),

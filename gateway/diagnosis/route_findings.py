@@ -9,11 +9,9 @@ from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.connections import code_of_reason
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.diagnosis.finding import Finding, failed, note
-from gateway.oic.scopes import kind, region
-from gateway.oic.urls import FIRST, OicTarget
-
-INSTANCE_ID = "x-oracle-ics-instance-id"
-PARAMETER = "integrationInstance"
+from gateway.oic.instance_id import INSTANCE_ID
+from gateway.oic.scopes import find_region, scope_kind
+from gateway.oic.urls import FIRST_VERSION, INSTANCE_PARAMETER, OicTarget
 
 _UNKNOWN = "unknown-url"
 
@@ -62,7 +60,7 @@ def _of_silence(tried: RouteProbe) -> str:
 
 def diagnose_response(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
     """What a reply means; `tried` and `target` are of the request that it answers."""
-    if INSTANCE_ID in reply.fields or 200 <= reply.status < 300:  # a flow's own answer may have any status
+    if INSTANCE_ID.decode() in reply.fields or 200 <= reply.status < 300:  # a flow's own answer may have any status
         return RouteVerdict("", "" if target.kind != "other" else "OPTIONS tells no more than that it is there")
     if reply.status >= 500 and reply.status != 501:
         return RouteVerdict("upstream-failing")
@@ -74,9 +72,9 @@ def _of_401(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> Route
     challenge = _plain(reply.fields.get("www-authenticate", ""))
     more = f"WWW-Authenticate: {challenge}" if challenge else ""
     asked = {"developer": "trigger", "rest": "api", "soap": "api"}.get(target.kind)
-    if asked is not None and kind(tried.scope) == asked:
+    if asked is not None and scope_kind(tried.scope) == asked:
         return RouteVerdict("scope-kind", f"the scope is {_plain(tried.scope)}")
-    there, here = region(tried.scope), region(tried.upstream)
+    there, here = find_region(tried.scope), find_region(tried.upstream)
     if there and here and there != here:
         return RouteVerdict("other-instance", f"the scope is of {there}, the upstream of {here}")
     if "invalid_token" in challenge:  # RFC 6750 §3.1
@@ -112,7 +110,7 @@ def _of_404(tried: RouteProbe, _reply: ProbeResponse, target: OicTarget) -> Rout
 
 def _is_first(target: OicTarget) -> bool:
     """Of the first major version: others are rare."""
-    return target.version.startswith(f"{FIRST[0]}.")
+    return target.version.startswith(f"{FIRST_VERSION[0]}.")
 
 
 def _of_redirect(_tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
@@ -129,7 +127,7 @@ def _of_redirect(_tried: RouteProbe, reply: ProbeResponse, target: OicTarget) ->
 
 
 def _of_400(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
-    if target.kind == "developer" and (PARAMETER in reply.text or PARAMETER not in tried.query):
+    if target.kind == "developer" and (INSTANCE_PARAMETER in reply.text or INSTANCE_PARAMETER not in tried.query):
         return RouteVerdict("developer-instance")
     return _of_rest(tried, reply, target)
 

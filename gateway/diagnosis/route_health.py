@@ -13,7 +13,7 @@ from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.diagnosis.finding import Finding
 from gateway.diagnosis.route_findings import code_of_failure, diagnose_response, meaning
-from gateway.oic.urls import OicTarget, target_of
+from gateway.oic.urls import OicTarget, probe_target
 
 _ASK = "`oic-gateway check --live` tells which."
 _FIELDS = frozenset(("www-authenticate", "location"))
@@ -64,7 +64,7 @@ class RouteHealth:
             return
         path, _, query = target.partition("?")
         asked = dict(parse_qsl(query, keep_blank_values=True))
-        leads_to = target_of(path)
+        leads_to = probe_target(path)
         reply = ProbeResponse(status, _fields(lines))
         tried = RouteProbe(self._upstream, "", path, asked, reply, scope=self._scope, in_passing=True)
         code, more = diagnose_response(tried, reply, leads_to)

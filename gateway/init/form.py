@@ -15,11 +15,12 @@ from gateway.config.corrections.client_secret import client_id, refuse_secret
 from gateway.config.corrections.identity_domain import token_url
 from gateway.config.corrections.integration_url import UNKNOWN, Integration, integration
 from gateway.config.corrections.pasted_scope import scope
-from gateway.config.corrections.pasted_text import Corrected, InvalidInput, is_identity_domain
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput
 from gateway.init.config_writer import SecretFile, as_written, keep_secret, look
 from gateway.init.draft import Draft
 from gateway.init.route_naming import name_of, route_name, route_path
 from gateway.init.terminal import Back, Question, Terminal, show
+from gateway.oic.urls import is_identity_domain
 
 _OAUTH = "the domain's Integrated applications, your confidential application, OAuth configuration"
 DOMAIN = Question(

@@ -20,13 +20,13 @@ from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.failures import PERMANENT
 from gateway.oauth.redaction import STRUCK, safe_text
+from gateway.oic.scopes import is_directive
 
 LONGEST_LIFE = 366 * 86400.0  # identity domains give at most a year
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,65536}")  # safe in a header; RFC 6750 §2.1 is narrower than what servers send
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECONDS = re.compile(r"[0-9]{1,10}")
-_DIRECTIVE = re.compile(r"urn:opc:resource:(expiry=.*|multiresourcescope)|offline_access|openid|profile|email")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ def _wish(scope: str | None, resource: Sequence[str] = ()) -> str:
 
     Words that only direct the identity domain (its directives, `offline_access`, those of OpenID) are no resource.
     """
-    words = [*resource] or [word for word in (scope or "").split() if not _DIRECTIVE.fullmatch(word)]
+    words = [*resource] or [word for word in (scope or "").split() if not is_directive(word)]
     return words[0] if len(words) == 1 else ""
 
 

@@ -1,7 +1,8 @@
-"""Knows OIC's URLs: what an upstream's path leads to, and which request to it does no harm, since it runs no flow.
+"""Hosts and paths of Oracle Integration Cloud, and a harmless request for an upstream.
 
-A REST trigger has its description under `/metadata`, a SOAP trigger its WSDL under `?wsdl`, as other adapters (`osc`)
-do; the developer API lists integrations; of anything else only OPTIONS is asked (RFC 9110 §9.3.7: safe).
+An instance runs integrations on `NAME.integration.REGION.ocp.oraclecloud.com`; Gen 2 has no region, and custom
+endpoints have any name. The developer API of OIC 3 answers 307 there, to the design host of the region, which requires
+the name of the instance as `integrationInstance`. Ordinary clients drop the token on that redirect.
 """
 
 import re
@@ -10,70 +11,149 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlencode
 
+# Hosts ----------------------------------------------------------------------------------------------------------------
+
+# The realms of Oracle Cloud have domains of their own: commercial, government, sovereign, dedicated.
+ORACLE_DOMAIN = r"oracle(?:gov)?cloud[0-9]*\.(?:com|eu|uk)"
+DESIGN = "design"
+"""The first label of a design host, in place of the name of an instance."""
+_ORACLE = re.compile(rf"(?:.+\.)?{ORACLE_DOMAIN}\Z")
+_IDENTITY = re.compile(rf"[a-z0-9-]+\.(?:[a-z0-9-]+\.)*identity\.(?:[a-z0-9-]+\.)*{ORACLE_DOMAIN}\Z")
+_OIC = re.compile(
+    rf"(?P<name>[a-z0-9_-]+)\.(?P<domain>integration\.(?:(?P<region>[a-z0-9-]+)\.)?ocp\.{ORACLE_DOMAIN})\Z",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OicHost:
+    """Host name of an OIC instance, its design host or an audience: `NAME.integration.REGION.ocp.oraclecloud.com`."""
+
+    name: str
+    domain: str
+    """Everything behind the name, in lower case."""
+    region: str
+    """Empty in Gen 2."""
+
+
+def is_identity_domain(host: str) -> bool:
+    """Return whether a host belongs to an identity domain of Oracle Cloud, in any realm."""
+    return _IDENTITY.match(host.lower()) is not None
+
+
+def is_oracle_host(host: str) -> bool:
+    """Return whether a host belongs to Oracle Cloud, in any realm."""
+    return _ORACLE.match(host.lower()) is not None
+
+
+def parse_oic_host(host: str) -> OicHost | None:
+    """Split the host name of an OIC instance. Return None for any other, also for a custom endpoint."""
+    match = _OIC.match(host)
+    return OicHost(match["name"], match["domain"].lower(), (match["region"] or "").lower()) if match else None
+
+
+def design_host(host: str) -> str | None:
+    """Return the design host of a runtime host's region, None if the name does not contain the region."""
+    runtime = parse_oic_host(host)
+    if runtime is None or not runtime.region or runtime.name.lower() == DESIGN:
+        return None
+    return f"{DESIGN}.{runtime.domain}"
+
+
+# Paths ----------------------------------------------------------------------------------------------------------------
+
+SOAP_TRIGGERS = "/ic/ws/"
+INTEGRATION_API = "/ic/api/integration/"
+FLOWS = r"/ic/(?:api|ws)/integration/v[0-9]+/flows/"
+"""Pattern of the path below which the triggers of all adapters are."""
+PROJECT = r"(?:project/(?P<project>[^/]+)/)?"
+INSTANCE_PARAMETER = "integrationInstance"
+_TRIGGER = re.compile(r"v[0-9]+/flows/")
+
+
+def is_developer_call(path: str) -> bool:
+    """Return whether the path of a request leads to the developer API."""
+    return path.startswith(INTEGRATION_API) and is_developer_upstream(path)
+
+
+def is_developer_upstream(path: str) -> bool:
+    """Return whether requests below the path of an upstream can reach the developer API, and not only triggers."""
+    if not path.startswith(INTEGRATION_API):
+        return INTEGRATION_API.startswith(path if path.endswith("/") else f"{path}/")
+    return _TRIGGER.match(path.removeprefix(INTEGRATION_API)) is None
+
+
+# A harmless request ---------------------------------------------------------------------------------------------------
+
 TargetKind = Literal["rest", "soap", "developer", "other"]
 
 _REST = re.compile(
-    r"(?P<base>.*/(?P<form>v\d+)/flows/rest/(?:project/(?P<project>[^/]+)/)?(?!project(?:/|$))(?P<code>[^/]+)(?:/(?P<version>[^/]+))?)(?:/.*)?"
+    rf"(?P<base>.*/(?P<api>v\d+)/flows/rest/{PROJECT}(?!project(?:/|$))(?P<code>[^/]+)(?:/(?P<version>[^/]+))?)(?:/.*)?"
 )
 _SOAP = re.compile(r"(?P<base>.*/flows/(?:soap|osc)/(?P<code>[^/]+)(?:/(?P<version>[^/]+))?)(?:/.*)?")
-_DEVELOPER = re.compile(r"(?P<base>.*/ic/api/integration/v\d+)(?!/flows/)(?:/.*)?")
+_DEVELOPER = re.compile(rf"(?P<base>.*{INTEGRATION_API}v\d+)(?!/flows/)(?:/.*)?")
 _VERSION = re.compile(r"[0-9]+\.[0-9]+")
 
-FIRST = "1.0"
+FIRST_VERSION = "1.0"
 """The version that almost every integration has."""
 
 
 @dataclass(frozen=True, slots=True)
 class OicTarget:
-    """What an upstream's path leads to, and the request that is tried; `form` is `v1`, `v2` …, empty where unknown."""
+    """The endpoint that an upstream's path leads to, and a request to it that runs no flow."""
 
     kind: TargetKind
     method: str
     target: str
-    form: str = ""
+    api: str = ""
+    """`v1`, `v2` …; empty if it is unknown."""
     project: str = ""
     version: str = ""
     base: str = ""
-    """The path up to the version, or up to the code where the version is left out."""
+    """The path up to the version, or up to the code if there is no version."""
 
     @property
     def has_good_version(self) -> bool:
-        """The version is written as URLs have it, MAJOR.MINOR, or there is none."""
+        """Whether the version is MAJOR.MINOR, as in URLs, or missing."""
         return not self.version or _VERSION.fullmatch(self.version) is not None
 
     @property
     def is_mixed(self) -> bool:
-        """A path of a project without one, or the other way round."""
-        return self.kind == "rest" and (self.form == "v1") == bool(self.project)
+        """Whether the path is that of a project without a project, or the other way round."""
+        return self.kind == "rest" and (self.api == "v1") == bool(self.project)
 
 
-def target_of(path: str, query: Mapping[str, str] | None = None) -> OicTarget:
-    """The harmless request for an upstream's path, with the parameters that its route sets."""
-    given = dict(query or {})
+def probe_target(path: str, query: Mapping[str, str] | None = None) -> OicTarget:
+    """Return the harmless request for an upstream's path, with the parameters that its route sets.
+
+    It reads the `/metadata` of a REST trigger, the WSDL of a SOAP trigger or of another adapter (`osc`), or the list of
+    integrations of the developer API. For any other path it is OPTIONS, which is safe (RFC 9110 §9.3.7).
+    """
+    parameters = dict(query or {})
     if found := _REST.fullmatch(path):
-        base, form, project, _, version = found.groups(default="")
-        return OicTarget("rest", "GET", _with(f"{base}/metadata", given), form, project, version, base)
+        base, api, project, _, version = found.groups(default="")
+        return OicTarget("rest", "GET", _with_query(f"{base}/metadata", parameters), api, project, version, base)
     if found := _SOAP.fullmatch(path):
-        more = f"&{_encoded(given)}" if given else ""
+        more = f"&{_encode(parameters)}" if parameters else ""
         base, _, version = found.groups(default="")
         return OicTarget("soap", "GET", f"{base}/?wsdl{more}", version=version, base=base)
     if (found := _DEVELOPER.fullmatch(path)) is not None:
-        return OicTarget("developer", "GET", _with(f"{found['base']}/integrations", {"limit": "1", **given}))
-    return OicTarget("other", "OPTIONS", _with(path, given))
+        return OicTarget("developer", "GET", _with_query(f"{found['base']}/integrations", {"limit": "1", **parameters}))
+    return OicTarget("other", "OPTIONS", _with_query(path, parameters))
 
 
-def first_version(target: OicTarget) -> str:
-    """The target for the first version of the same integration; empty where that is what was asked for."""
-    if target.kind == "other" or not target.base or target.version == FIRST:
+def first_version_target(target: OicTarget) -> str:
+    """Return the request target for the first version of the same integration; empty if `target` is that one."""
+    if target.kind == "other" or not target.base or target.version == FIRST_VERSION:
         return ""
     parent = target.base.removesuffix(target.version) if target.version else f"{target.base}/"
-    base = f"{parent}{FIRST}"
+    base = f"{parent}{FIRST_VERSION}"
     return f"{base}/metadata" if target.kind == "rest" else f"{base}/?wsdl"
 
 
-def _with(path: str, query: Mapping[str, str]) -> str:
-    return f"{path}?{_encoded(query)}" if query else path
+def _with_query(path: str, query: Mapping[str, str]) -> str:
+    return f"{path}?{_encode(query)}" if query else path
 
 
-def _encoded(query: Mapping[str, str]) -> str:
+def _encode(query: Mapping[str, str]) -> str:
     return urlencode(query, quote_via=quote)

@@ -38,6 +38,7 @@ from gateway.observe.log import log_event
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
+from gateway.oic.urls import SOAP_TRIGGERS
 from gateway.proxy import retry
 from gateway.proxy.admission import check_browser
 from gateway.proxy.error_response import detect_soap, soap_expected
@@ -53,7 +54,6 @@ log = logging.getLogger("gateway.forward")
 
 BodyTask = asyncio.Task[None]
 
-SOAP_TRIGGERS = "/ic/ws/"
 """In the path of every SOAP trigger of OIC."""
 LIMIT_KEYS = {RefusalReason.LIMIT: "connections", RefusalReason.ADDRESS: "address_share"}
 """The key of `limits` that a refused connection exceeds."""

@@ -12,8 +12,8 @@ from gateway.http.pool import ConnectionPool, Share
 from gateway.http.request_head import RequestHead
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.meters import RouteMeter
-from gateway.oic.design_host import is_developer_call
 from gateway.oic.instance_id import InstanceIdRules
+from gateway.oic.urls import is_developer_call
 from gateway.proxy.admission import Admission
 from gateway.proxy.own_authorities import OwnAuthorities
 from gateway.proxy.request_edits import RequestEdits

@@ -10,8 +10,8 @@ from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.network.dial import Origin
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
-from gateway.oic.design_host import design_host, is_developer
 from gateway.oic.instance_id import DEFAULT_RULES, TRIGGER_RULES, IdRule, InstanceIdRules, RulePlace
+from gateway.oic.urls import design_host, is_developer_upstream
 from gateway.proxy.headers import RESPONSE_RULES, forwardable_response_fields
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.route_table import GENERAL_METHODS, Route, UpstreamTarget
@@ -93,7 +93,7 @@ class RouteCompiler:
                 fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query
             ),
             instance_id_rules=_instance_id_rules(
-                route.instance_id, is_developer=is_developer(prepared.upstream.base.path)
+                route.instance_id, is_developer=is_developer_upstream(prepared.upstream.base.path)
             ),
             source=source,
             target=self._target(route, prepared.upstream),
@@ -118,7 +118,7 @@ def _design_url(route: ResolvedRoute, base: UpstreamUrl) -> str | None:
     """Return the design host's URL of the same path: the configured one, else that of OIC 3's developer API."""
     if route.design is not None:
         return f"{route.design}{base.path}"
-    host = design_host(base.host) if is_developer(base.path) else None
+    host = design_host(base.host) if is_developer_upstream(base.path) else None
     return None if host is None else f"{base.scheme}://{host}{base.path}"
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from gateway.config.corrections.pasted_text import InvalidInput, bare, is_oracle, oic_host, read_url
+from gateway.config.corrections.pasted_text import InvalidInput, bare, read_url
+from gateway.oic.urls import is_oracle_host, parse_oic_host
 
 
 @pytest.mark.parametrize(
@@ -93,18 +94,18 @@ def test_hosts_of_oracle() -> None:
         "y.oraclecloud20.com",
         "oraclecloud.com",
     ):
-        assert is_oracle(host), host
+        assert is_oracle_host(host), host
     for host in ("oraclecloud.com.evil.example", "notoraclecloud.com", "oracle.com", "a.example"):
-        assert not is_oracle(host), host
+        assert not is_oracle_host(host), host
 
 
 def test_hosts_of_oic() -> None:
-    third = oic_host("ACME-1.integration.us-phoenix-1.ocp.oraclecloud.com")
+    third = parse_oic_host("ACME-1.integration.us-phoenix-1.ocp.oraclecloud.com")
     assert third is not None
     assert (third.name, third.region) == ("ACME-1", "us-phoenix-1")
-    assert third.tail == "integration.us-phoenix-1.ocp.oraclecloud.com"
-    second = oic_host("acme.integration.ocp.oraclecloud.com")
+    assert third.domain == "integration.us-phoenix-1.ocp.oraclecloud.com"
+    second = parse_oic_host("acme.integration.ocp.oraclecloud.com")
     assert second is not None
     assert (second.name, second.region) == ("acme", "")
-    assert oic_host("api.acme.example") is None
-    assert oic_host("x.y.integration.us-phoenix-1.ocp.oraclecloud.com") is None
+    assert parse_oic_host("api.acme.example") is None
+    assert parse_oic_host("x.y.integration.us-phoenix-1.ocp.oraclecloud.com") is None

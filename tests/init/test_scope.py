@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.corrections.integration_url import Integration, integration
-from gateway.config.corrections.pasted_scope import API, TRIGGER, scope
+from gateway.config.corrections.pasted_scope import scope
 from gateway.config.corrections.pasted_text import InvalidInput
+from gateway.oic.scopes import API_PERMISSION as API
+from gateway.oic.scopes import TRIGGER_PERMISSION as TRIGGER
 
 HASH = "0123456789ABCDEF0123456789ABCDEF"
 TAIL = "integration.us-phoenix-1.ocp.oraclecloud.com"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.diagnosis.credential_findings import diagnose_audience
-from gateway.oic.scopes import corrected, kind, region, resources, scope_error
+from gateway.oic.scopes import find_region, resources, scope_error, scope_kind, without_slash_before_urn
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com"
 TRIGGER = f"{HASH}:443urn:opc:resource:consumer::all"
@@ -78,8 +78,11 @@ def test_the_shape_of_a_scope_tells_what_is_wrong_with_it(scope: str, expected: 
 
 
 def test_a_slash_before_urn_can_be_taken_out() -> None:
-    assert corrected(f"{HASH}:443//urn:opc:resource:consumer::all offline_access") == f"{TRIGGER} offline_access"
-    assert corrected(DEVELOPER) == DEVELOPER
+    assert (
+        without_slash_before_urn(f"{HASH}:443//urn:opc:resource:consumer::all offline_access")
+        == f"{TRIGGER} offline_access"
+    )
+    assert without_slash_before_urn(DEVELOPER) == DEVELOPER
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_a_slash_before_urn_can_be_taken_out() -> None:
     [(TRIGGER, "trigger"), (DEVELOPER, "api"), (f"{TRIGGER} {DEVELOPER}", ""), ("x", ""), ("", "")],
 )
 def test_a_scope_opens_triggers_or_the_developer_api(scope: str, expected: str) -> None:
-    assert kind(scope) == expected
+    assert scope_kind(scope) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,11 +104,11 @@ def test_a_scope_opens_triggers_or_the_developer_api(scope: str, expected: str) 
     ],
 )
 def test_a_host_of_oic_3_names_its_region(url: str, expected: str) -> None:
-    assert region(url) == expected
+    assert find_region(url) == expected
 
 
 @given(st.text())
 def test_any_text_is_read(scope: str) -> None:
     assert scope_error(scope) in {"", "scope-slash", "scope-several", "scope-form"}
-    assert scope_error(corrected(scope)) != "scope-slash"
+    assert scope_error(without_slash_before_urn(scope)) != "scope-slash"
     assert len(resources(scope)) <= len(scope.split())

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oic.urls import first_version, target_of
+from gateway.oic.urls import first_version_target, probe_target
 
 API = "/ic/api/integration"
 
@@ -34,17 +34,17 @@ API = "/ic/api/integration"
     ],
 )
 def test_the_path_tells_what_may_be_asked(path: str, kind: str, target: str) -> None:
-    found = target_of(path)
+    found = probe_target(path)
     assert (found.kind, found.target) == (kind, target)
     assert found.method == ("OPTIONS" if kind == "other" else "GET")
 
 
 def test_the_route_s_parameters_go_along() -> None:
     given = {"integrationInstance": "a b&c"}
-    assert target_of(f"{API}/v1/", given).target == f"{API}/v1/integrations?limit=1&integrationInstance=a%20b%26c"
-    assert target_of("/x", given).target == "/x?integrationInstance=a%20b%26c"
-    assert target_of("/flows/soap/A/1.0/", given).target == "/flows/soap/A/1.0/?wsdl&integrationInstance=a%20b%26c"
-    assert target_of("/v1/flows/rest/A/1.0", given).target.endswith("/metadata?integrationInstance=a%20b%26c")
+    assert probe_target(f"{API}/v1/", given).target == f"{API}/v1/integrations?limit=1&integrationInstance=a%20b%26c"
+    assert probe_target("/x", given).target == "/x?integrationInstance=a%20b%26c"
+    assert probe_target("/flows/soap/A/1.0/", given).target == "/flows/soap/A/1.0/?wsdl&integrationInstance=a%20b%26c"
+    assert probe_target("/v1/flows/rest/A/1.0", given).target.endswith("/metadata?integrationInstance=a%20b%26c")
 
 
 @pytest.mark.parametrize(
@@ -61,23 +61,23 @@ def test_the_route_s_parameters_go_along() -> None:
     ],
 )
 def test_the_form_of_a_path_is_judged(path: str, *, is_mixed: bool, is_good: bool) -> None:
-    found = target_of(path)
+    found = probe_target(path)
     assert (found.is_mixed, found.has_good_version) == (is_mixed, is_good)
 
 
 def test_another_version_may_be_asked_for() -> None:
-    assert first_version(target_of("/v1/flows/rest/A/2.0/x")) == "/v1/flows/rest/A/1.0/metadata"
-    assert first_version(target_of("/flows/soap/A/2.0/")) == "/flows/soap/A/1.0/?wsdl"
-    assert first_version(target_of("/v1/flows/rest/2.0/2.0/")) == "/v1/flows/rest/2.0/1.0/metadata"
-    assert first_version(target_of("/v1/flows/rest/A/")) == "/v1/flows/rest/A/1.0/metadata"
-    assert first_version(target_of("/flows/soap/A")) == "/flows/soap/A/1.0/?wsdl"
+    assert first_version_target(probe_target("/v1/flows/rest/A/2.0/x")) == "/v1/flows/rest/A/1.0/metadata"
+    assert first_version_target(probe_target("/flows/soap/A/2.0/")) == "/flows/soap/A/1.0/?wsdl"
+    assert first_version_target(probe_target("/v1/flows/rest/2.0/2.0/")) == "/v1/flows/rest/2.0/1.0/metadata"
+    assert first_version_target(probe_target("/v1/flows/rest/A/")) == "/v1/flows/rest/A/1.0/metadata"
+    assert first_version_target(probe_target("/flows/soap/A")) == "/flows/soap/A/1.0/?wsdl"
     for path in ("/v1/flows/rest/A/1.0/", "/x", f"{API}/v1/"):
-        assert first_version(target_of(path)) == ""
+        assert first_version_target(probe_target(path)) == ""
 
 
 @given(st.lists(st.sampled_from(["", "ic", "api", "v1", "v2", "flows", "rest", "soap", "project", "A", "1.0"])))
 def test_no_path_runs_a_flow(parts: list[str]) -> None:
-    found = target_of("/" + "/".join(parts))
+    found = probe_target("/" + "/".join(parts))
     assert found.method == "OPTIONS" or found.target.partition("?")[0].endswith(("/metadata", "/integrations", "/"))
     assert (
         found.method == "OPTIONS"

@@ -6,7 +6,8 @@ and the regional names beside it. Hosts are kept as they are, and so is the whol
 
 import re
 
-from gateway.config.corrections.pasted_text import ORACLE_DOMAIN, Corrected, InvalidInput, PastedUrl, bare, read_url
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput, PastedUrl, bare, read_url
+from gateway.oic.urls import ORACLE_DOMAIN
 
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105 - the path of the endpoint, no secret
 _TENANT = re.compile(r"idcs-[0-9a-f]{32}", re.IGNORECASE)

@@ -14,35 +14,39 @@ from urllib.parse import parse_qsl
 from gateway.config.corrections.pasted_text import (
     InvalidInput,
     PastedUrl,
-    is_identity_domain,
-    is_oracle,
-    oic_host,
     read_url,
 )
 from gateway.config.issue import Severity
 from gateway.config.values import has_dot_segment
+from gateway.oic.urls import (
+    DESIGN,
+    FLOWS,
+    INSTANCE_PARAMETER,
+    PROJECT,
+    is_identity_domain,
+    is_oracle_host,
+    parse_oic_host,
+)
 
 Kind = Literal["trigger", "api", "other"]
 
-_DESIGN = "design"
-_PARAMETER = "integrationInstance"
 _SETS = (
-    f"sets `{_PARAMETER}` in the route's `query`: on the runtime host the developer API wants the instance's name, and "
-    "answers by the design host"
+    f"sets `{INSTANCE_PARAMETER}` in the route's `query`: on the runtime host the developer API wants the instance's "
+    "name, and answers by the design host"
 )
 _WHERE = (
     "in Oracle Integration open Design, Integrations (or your project), choose Run in the activated integration's "
     "Actions menu (in Gen 2 its Details icon), and copy `Endpoint URL`"
 )
 
-_FLOW = re.compile(r".*/ic/(?:api|ws)/integration/v[0-9]+/flows/", re.IGNORECASE)
+_FLOW = re.compile(rf".*{FLOWS}", re.IGNORECASE)
 _TRIGGER = re.compile(
-    r"(?P<root>.*/ic/(?:api|ws)/integration/v[0-9]+/flows/[a-z]+/"
-    r"(?:project/(?P<project>[^/]+)/)?(?P<code>[^/]+)/v?[0-9]+(?:\.[0-9]+)*)(?P<below>/.*)?"
+    rf"(?P<root>.*{FLOWS}[a-z]+/{PROJECT}"
+    r"(?P<code>[^/]+)/v?[0-9]+(?:\.[0-9]+)*)(?P<below>/.*)?"
 )
 # As the console and the developer API write code and version.
 _IDENTIFIER = re.compile(
-    r"(?P<flow>.*/ic/(?:api|ws)/integration/v[0-9]+/flows/[a-z]+/(?:project/[^/]+/)?[^/|%]+)"
+    rf"(?P<flow>.*{FLOWS}[a-z]+/{PROJECT}[^/|%]+)"
     r"(?P<mark>/|\||%7[Cc])(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<below>/.*)?"
 )
 _API = re.compile(r"(?:/[^/]+)*/ic/api/.+")
@@ -113,14 +117,14 @@ def review_upstream(host: str, path: str) -> Iterator[tuple[str, str, Severity]]
             yield what, "leave `/metadata` off", "warning"
     elif "|" in path:
         yield "has a bare `|`, which URLs do not have", "write %7C", "warning"
-    if "//" in path and is_oracle(host):
+    if "//" in path and is_oracle_host(host):
         yield "has an empty segment (`//`) in its path", "write single slashes", "warning"
     if host.endswith(".oracle.com") or _PAGE.match(path):
         severity: Severity = "error" if host.endswith(".oracle.com") else "warning"
         yield "is a page of the console, not the endpoint of an integration", _WHERE, severity
     elif is_identity_domain(host):
         yield "is an address of the identity domain, not of an integration", _WHERE, "warning"
-    elif is_flow and host.startswith(f"{_DESIGN}.") and oic_host(host):
+    elif is_flow and host.startswith(f"{DESIGN}.") and parse_oic_host(host):
         yield "is on the design host, which runs no integrations", _WHERE, "error"
 
 
@@ -168,7 +172,7 @@ def _trigger(url: PastedUrl, path: str, changes: tuple[str, ...]) -> Integration
     assert match is not None
     below = match["below"] or ""
     names = _names(url)
-    origin, moved = _runtime(url, dict(names).get(_PARAMETER, ""))
+    origin, moved = _runtime(url, dict(names).get(INSTANCE_PARAMETER, ""))
     said = [*changes, *moved]
     if not below:
         said.append("added the slash at the end")
@@ -185,33 +189,37 @@ def _trigger(url: PastedUrl, path: str, changes: tuple[str, ...]) -> Integration
 
 def _runtime(url: PastedUrl, instance: str) -> tuple[str, tuple[str, ...]]:
     """The origin where integrations run: the design host runs none."""
-    host = oic_host(url.host)
-    if host is None or host.name != _DESIGN:
+    host = parse_oic_host(url.host)
+    if host is None or host.name != DESIGN:
         return url.origin, ()
     if not _INSTANCE.fullmatch(instance):
         raise InvalidInput(f"is on the design host, which runs no integrations; {_WHERE}")
     said = "wrote the instance's own host for the design host, which runs no integrations"
-    return f"https://{instance.lower()}.{host.tail}", (said,)
+    return f"https://{instance.lower()}.{host.domain}", (said,)
 
 
 def _api(url: PastedUrl, path: str, changes: tuple[str, ...]) -> Integration:
     names = _names(url)
-    instance = dict(names).get(_PARAMETER, "")
+    instance = dict(names).get(INSTANCE_PARAMETER, "")
     if instance and not _INSTANCE.fullmatch(instance):
-        raise InvalidInput(f"has an `{_PARAMETER}` that is no name of an instance; copy it from the instance's page")
-    host = oic_host(url.host)
+        raise InvalidInput(
+            f"has an `{INSTANCE_PARAMETER}` that is no name of an instance; copy it from the instance's page"
+        )
+    host = parse_oic_host(url.host)
     notes: tuple[str, ...] = ()
     said = list(changes)
     if instance:
-        said.append(f"moved `{_PARAMETER}` to the route's `query`, so that callers need not send it")
-    elif host and host.name == _DESIGN:
-        raise InvalidInput(f"says not of which instance; write ?{_PARAMETER}=NAME at its end, with the instance's name")
+        said.append(f"moved `{INSTANCE_PARAMETER}` to the route's `query`, so that callers need not send it")
+    elif host and host.name == DESIGN:
+        raise InvalidInput(
+            f"says not of which instance; write ?{INSTANCE_PARAMETER}=NAME at its end, with the instance's name"
+        )
     elif host and host.region:
         instance = host.name
         notes = (_SETS,)
     elif host is None:
-        notes = (f"the developer API of OIC 3 wants `query: {{set: {{{_PARAMETER}: NAME}}}}` in the route",)
-    said += _left_off(url, [(name, value) for name, value in names if name != _PARAMETER])
+        notes = (f"the developer API of OIC 3 wants `query: {{set: {{{INSTANCE_PARAMETER}: NAME}}}}` in the route",)
+    said += _left_off(url, [(name, value) for name, value in names if name != INSTANCE_PARAMETER])
     return Integration(url.origin + path, "api", _last_word(path), instance, changes=tuple(said), notes=notes)
 
 

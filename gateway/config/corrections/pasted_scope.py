@@ -9,10 +9,9 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from gateway.config.corrections.integration_url import UNKNOWN, Integration
-from gateway.config.corrections.pasted_text import ORACLE_DOMAIN, Corrected, InvalidInput, bare, oic_host
-
-TRIGGER = "urn:opc:resource:consumer::all"
-API = "/ic/api/"
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput, bare
+from gateway.oic.scopes import API_PERMISSION, AUDIENCE_HASH, TRIGGER_PERMISSION, is_directive
+from gateway.oic.urls import ORACLE_DOMAIN, parse_oic_host
 
 _REMEDY = "copy one from the application's OAuth configuration, Resources, in its identity domain"
 _RESOURCE = re.compile(
@@ -20,15 +19,20 @@ _RESOURCE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TOKEN = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 section 3.3
-_HASH = re.compile(r"[0-9A-F]{32}", re.IGNORECASE)
-# Words beside a scope that name no resource (Oracle's own, and those of OpenID Connect).
-_BESIDE = re.compile(r"urn:opc:resource:(?:expiry=.*|multiresourcescope)|offline_access|openid|profile|email")
 
 # By what follows host and port: what is to stand there, and what to say of the change.
 _ENDINGS = (
-    (re.compile(r"/+urn:opc:resource:consumer::?all/?"), TRIGGER, "took out the slash before `urn`, which is refused"),
-    (re.compile(r"/*urn:opc:resource:consumer(?:::?(?:all)?)?/?"), TRIGGER, f"wrote the ending {TRIGGER} out"),
-    (re.compile(r"/*ic(?:/api)?/?"), API, f"wrote the ending {API} out"),
+    (
+        re.compile(r"/+urn:opc:resource:consumer::?all/?"),
+        TRIGGER_PERMISSION,
+        "took out the slash before `urn`, which is refused",
+    ),
+    (
+        re.compile(r"/*urn:opc:resource:consumer(?:::?(?:all)?)?/?"),
+        TRIGGER_PERMISSION,
+        f"wrote the ending {TRIGGER_PERMISSION} out",
+    ),
+    (re.compile(r"/*ic(?:/api)?/?"), API_PERMISSION, f"wrote the ending {API_PERMISSION} out"),
 )
 
 
@@ -42,7 +46,7 @@ def scope(text: str, leads: Integration = UNKNOWN) -> Corrected:
     words = value.split()
     if not all(_TOKEN.fullmatch(word) for word in words):
         raise InvalidInput(f"has a character that scopes do not have; {_REMEDY}")
-    beside = [word for word in words if _BESIDE.fullmatch(word)]
+    beside = [word for word in words if is_directive(word)]
     resource, joined = _one([word for word in words if word not in beside], leads)
     mended, mends = _mended(resource, leads)
     whole = " ".join([mended, *dict.fromkeys(beside)])
@@ -70,9 +74,13 @@ def _one(words: list[str], leads: Integration) -> tuple[str, tuple[str, ...]]:
     is_split = not any(_is_whole(word) for word in different[:-1]) and together.count("://") < 2
     if is_split and _is_whole(together):
         return together, ("took out the white space within it",)
-    if not any(_RESOURCE.match(word) or TRIGGER in word for word in different):
+    if not any(_RESOURCE.match(word) or TRIGGER_PERMISSION in word for word in different):
         return " ".join(different), ()
-    fitting = f"`{API}` for the developer API" if leads.kind == "api" else f"`{TRIGGER}` for an integration"
+    fitting = (
+        f"`{API_PERMISSION}` for the developer API"
+        if leads.kind == "api"
+        else f"`{TRIGGER_PERMISSION}` for an integration"
+    )
     raise InvalidInput(
         f"has several resources, and one token is for one of them; keep the one that ends with {fitting}, and give the "
         "others credentials of their own"
@@ -87,9 +95,9 @@ def _is_whole(text: str) -> bool:
 
 def _mended(word: str, leads: Integration) -> tuple[str, tuple[str, ...]]:
     changes: list[str] = []
-    host = oic_host(urlsplit(leads.upstream).hostname or "")
-    if _HASH.fullmatch(word) and host:
-        word = f"https://{word}.{host.tail}:443"
+    host = parse_oic_host(urlsplit(leads.upstream).hostname or "")
+    if AUDIENCE_HASH.fullmatch(word) and host:
+        word = f"https://{word}.{host.domain}:443"
         changes.append("put the instance's domain behind the audience alone")
     match = _RESOURCE.fullmatch(word)
     if match is None:
@@ -104,17 +112,19 @@ def _mended(word: str, leads: Integration) -> tuple[str, tuple[str, ...]]:
 def _ending(match: re.Match[str], leads: Integration, changes: list[str]) -> str | None:
     """The permission; None for one that is not OIC's, whose audience is left alone too."""
     rest = match["rest"]
-    if rest in {TRIGGER, API}:
+    if rest in {TRIGGER_PERMISSION, API_PERMISSION}:
         return rest
     for ending, right, change in _ENDINGS:
         if ending.fullmatch(rest.lower()):
             changes.append(change)
             return right
-    if not oic_host(match["host"]) or rest.lower().startswith("urn:"):
+    if not parse_oic_host(match["host"]) or rest.lower().startswith("urn:"):
         return None
     if rest.strip("/"):
         raise InvalidInput(f"is a URL of the instance, not a scope; {_REMEDY}")
-    right, use = (API, "for the developer API") if leads.kind == "api" else (TRIGGER, "for integrations")
+    right, use = (
+        (API_PERMISSION, "for the developer API") if leads.kind == "api" else (TRIGGER_PERMISSION, "for integrations")
+    )
     changes.append(f"put {right} behind the audience, {use}")
     return right
 
@@ -122,7 +132,7 @@ def _ending(match: re.Match[str], leads: Integration, changes: list[str]) -> str
 def _audience(match: re.Match[str], changes: list[str]) -> str:
     written = match["host"]
     label, _, tail = written.partition(".")
-    host = f"{label.upper() if _HASH.fullmatch(label) else label}.{tail.lower()}"
+    host = f"{label.upper() if AUDIENCE_HASH.fullmatch(label) else label}.{tail.lower()}"
     if host != written:
         changes.append("wrote the audience in capitals and its domain in small letters, as identity domains do")
     if match["scheme"] != "https":
@@ -134,15 +144,18 @@ def _audience(match: re.Match[str], changes: list[str]) -> str:
 
 def _notes(word: str, leads: Integration) -> tuple[str, ...]:
     match = _RESOURCE.fullmatch(word)
-    host = oic_host(match["host"]) if match else None
+    host = parse_oic_host(match["host"]) if match else None
     if match is None or host is None:
         return ()
     notes = []
-    where = oic_host(urlsplit(leads.upstream).hostname or "")
-    if not _HASH.fullmatch(host.name):
+    where = parse_oic_host(urlsplit(leads.upstream).hostname or "")
+    if not AUDIENCE_HASH.fullmatch(host.name):
         notes.append("an audience is 32 hex digits, not the name of the instance; " + _REMEDY)
-    elif where and where.tail != host.tail:
+    elif where and where.domain != host.domain:
         notes.append("the audience is of another region than the integration; " + _REMEDY)
-    if match["rest"] == API and leads.kind == "trigger":
-        notes.append(f"{API} opens the developer API only; an integration wants the scope that ends with {TRIGGER}")
+    if match["rest"] == API_PERMISSION and leads.kind == "trigger":
+        notes.append(
+            f"{API_PERMISSION} opens the developer API only; an integration wants the scope that ends with "
+            f"{TRIGGER_PERMISSION}"
+        )
     return tuple(notes)

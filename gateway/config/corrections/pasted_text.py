@@ -10,14 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.typography import UNSEEN
 from gateway.config.values import HOST_PATTERN, is_local
-
-# Realms of Oracle Cloud have domains of their own: commercial, government, sovereign, dedicated.
-ORACLE_DOMAIN = r"oracle(?:gov)?cloud[0-9]*\.(?:com|eu|uk)"
-_ORACLE = re.compile(rf"(?:.+\.)?{ORACLE_DOMAIN}\Z")
-_IDENTITY = re.compile(rf"[a-z0-9-]+\.(?:[a-z0-9-]+\.)*identity\.(?:[a-z0-9-]+\.)*{ORACLE_DOMAIN}\Z")
-_OIC = re.compile(
-    rf"(?P<name>[a-z0-9_-]+)\.(?P<tail>integration\.(?:(?P<region>[a-z0-9-]+)\.)?ocp\.{ORACLE_DOMAIN})\Z", re.IGNORECASE
-)
+from gateway.oic.urls import is_oracle_host
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORTS = {"https": 443, "http": 80}
@@ -55,38 +48,13 @@ class PastedUrl:
     @property
     def is_oracle(self) -> bool:
         """True for a host of Oracle Cloud, in any realm."""
-        return is_oracle(self.host)
+        return is_oracle_host(self.host)
 
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port is None else f":{self.port}")
-
-
-@dataclass(frozen=True, slots=True)
-class OicHost:
-    """`NAME.integration.REGION.ocp.oraclecloud.com`; Gen 2 has no region. `tail` is all but the name."""
-
-    name: str
-    tail: str
-    region: str
-
-
-def is_identity_domain(host: str) -> bool:
-    """True for a host of an identity domain of Oracle Cloud, in any realm."""
-    return _IDENTITY.match(host.lower()) is not None
-
-
-def is_oracle(host: str) -> bool:
-    """True for a host of Oracle Cloud, in any realm."""
-    return _ORACLE.match(host.lower()) is not None
-
-
-def oic_host(host: str) -> OicHost | None:
-    """The parts of an OIC instance's own host name; None for any other, custom endpoints too."""
-    match = _OIC.match(host)
-    return OicHost(match["name"], match["tail"].lower(), (match["region"] or "").lower()) if match else None
 
 
 def bare(text: str) -> Corrected:

@@ -7,7 +7,7 @@ import pytest
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.diagnosis.finding import Finding
 from gateway.diagnosis.route_findings import code_of_failure, diagnose_route
-from gateway.oic.urls import target_of
+from gateway.oic.urls import probe_target
 
 HOST = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com:443"
@@ -22,7 +22,7 @@ REST, SOAP, API = (
 def judged(status: int, path: str = REST, *, text: str = "", bare: int = 0, **more: Any) -> Finding:
     fields = {key.replace("_", "-"): value for key, value in more.pop("fields", {}).items()}
     query = more.pop("query", {})
-    target = target_of(path, query)
+    target = probe_target(path, query)
     facts = {"scope": TRIGGER} | more
     tried = RouteProbe(
         HOST + path, target.method, target.target, query, ProbeResponse(status, fields, text), bare=bare, **facts
@@ -123,7 +123,7 @@ def test_a_redirect_s_query_and_other_strange_text_is_not_shown() -> None:
     ],
 )
 def test_silence_has_its_explanation(code: str, error: str, bare: int) -> None:
-    target = target_of(REST)
+    target = probe_target(REST)
     finding = diagnose_route(
         RouteProbe(HOST + REST, target.method, target.target, error=error, bare=bare), "orders", target
     )
