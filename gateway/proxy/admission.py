@@ -1,7 +1,7 @@
 """Pure: who may call. Address, Host and browser origin, since nobody authenticates to the gateway.
 
-A page in a browser must not be able to drive the gateway, by DNS rebinding either: a Host is accepted only when no
-public name server can make it ours (see `is_accepted_host`).
+A web page must not be able to use the gateway, not even by DNS rebinding: a Host is accepted only if no public name
+server can point it at this machine.
 """
 
 import ipaddress
@@ -14,14 +14,14 @@ from gateway.errors import BadRequest, Forbidden
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
-# RFC 9110 §7.2: a host and a port; of the names that RFC 3986 §3.2.2 allows, those that a name server could answer.
+# RFC 9110 §7.2: a host and a port. Of the names that RFC 3986 §3.2.2 allows, those that DNS can resolve.
 HOST = re.compile(r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9_~-][A-Za-z0-9._~-]*))(?::[0-9]{0,5})?")
 LONGEST_HOST = 260
 OWN_SITES = frozenset({b"same-origin", b"none"})
 
 
 class Admission:
-    """Who may call this gateway: compiled from `allow` and `hosts`."""
+    """The callers and the host names that are accepted, compiled from `allow` and `hosts`."""
 
     def __init__(self, allow: Iterable[Network], hosts: Iterable[str]) -> None:
         self._allow = tuple(allow)
@@ -30,7 +30,7 @@ class Admission:
         self._accepts_address = lru_cache(maxsize=1024)(self._is_caller)
 
     def accepts_address(self, address: str | None) -> bool:
-        """True for loopback, a unix socket (None or empty) and the networks of `allow`."""
+        """Return True for loopback, a unix socket (None or empty) and the networks of `allow`."""
         return not address or self._accepts_address(address)
 
     def check_address(self, address: str | None) -> None:
@@ -39,11 +39,13 @@ class Admission:
             raise Forbidden("This address may not call; add its network to `allow`.")
 
     def accepts_host(self, host: bytes) -> bool | None:
-        """True for a name of the gateway (`is_accepted_host`), False for a foreign one, None for a malformed one."""
+        """Return True for a name that `is_accepted_host`, False for another one, None for a malformed one."""
         return self._accepts_host(host) if len(host) <= LONGEST_HOST else None
 
     def check_host_form(self, host: bytes | None, *, required: bool) -> bool | None:
-        """What `accepts_host` says. Raises BadRequest for a missing, repeated or malformed Host (RFC 9112 §3.2)."""
+        """Return whether the Host is accepted. Raise BadRequest for a missing, repeated or malformed one (RFC 9112
+        §3.2).
+        """
         if host is None:
             if required:
                 raise BadRequest("The Host field is missing.")
@@ -54,7 +56,7 @@ class Admission:
         return accepted
 
     def check_host(self, host: bytes | None, *, required: bool) -> None:
-        """Raises BadRequest as `check_host_form` does, Forbidden for a foreign Host."""
+        """Raise BadRequest as `check_host_form` does, Forbidden for a Host that is not accepted."""
         if not self.check_host_form(host, required=required):
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 
@@ -65,28 +67,28 @@ class Admission:
         return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)
 
     def _check_host(self, host: bytes) -> bool | None:
-        parts = HOST.fullmatch(host.decode("latin-1"))
-        if parts is None or (parts[1] and not _is_address(parts[1])):
+        match = HOST.fullmatch(host.decode("latin-1"))
+        if match is None or (match[1] and not _is_address(match[1])):
             return None
-        return parts[2] is None or is_accepted_host(parts[2].lower().rstrip("."), self._hosts)
+        return match[2] is None or is_accepted_host(match[2].lower().rstrip("."), self._hosts)
 
 
 def is_accepted_host(name: str, listed: frozenset[str]) -> bool:
-    """True for an IPv4 address, a name of one label, a name under a private suffix, or a listed one: names that nobody
-    outside can point at this machine. `name` in lower case.
+    """Return True for an IPv4 address, a name of one label, a name under a private suffix, or a listed one: names that
+    no one outside can point at this machine. `name` is in lower case.
     """
     return "." not in name or name in listed or name.endswith(PRIVATE_SUFFIXES) or _is_address(name)
 
 
 def check_browser(origin: bytes | None, fetch_site: bytes | None, origins: frozenset[str]) -> None:
-    """Raises Forbidden for a request that a page made (Fetch standard: Origin, Sec-Fetch-Site), unless the route
-    lists the origin.
+    """Raise Forbidden for a request that a web page made (Fetch standard: Origin, Sec-Fetch-Site), unless the route
+    lists its origin.
     """
     if origin is None and (fetch_site is None or fetch_site.lower() in OWN_SITES):
         return
     if "*" in origins or (origin is not None and origin.decode("latin-1") in origins):
         return
-    raise Forbidden("Requests that a browser page makes are refused; add the page's origin to the route's `origins`.")
+    raise Forbidden("Requests sent by web pages are rejected; add the page's origin to the route's `origins`.")
 
 
 def _is_address(text: str) -> bool:

@@ -1,6 +1,6 @@
-"""Pure: an error of ours as a reply: an RFC 9457 problem document, or a SOAP Fault for a caller that speaks SOAP.
+"""Pure: the response of a gateway error: an RFC 9457 problem document, or a Fault for a SOAP caller.
 
-The texts are the error's own; the text of a cause is never in them.
+Its texts are those of the error class; the text of a cause is never part of it.
 """
 
 import json
@@ -51,13 +51,13 @@ REASONS = {
 }
 
 
-def soap_version(fields: Mapping[bytes, bytes], seen: str = "") -> str:
-    """Gives the SOAP namespace that a request speaks, or "": SOAP 1.2 by its media type (with attachments: by that of
-    the first part), 1.1 by SOAPAction; or as `seen` in its envelope. `fields` by lower-case name. SOAPAction beside the
-    media type of something else says nothing: some clients leave it on their REST calls.
+def soap_version(fields: Mapping[bytes, bytes], namespace: str = "") -> str:
+    """Return the SOAP namespace of a request, or "": `namespace` if its envelope is known, SOAP 1.2 by its media type
+    (with attachments: that of the first part), 1.1 by SOAPAction. `fields` by lower-case name. SOAPAction beside
+    another media type is ignored: some clients send it with their REST calls too.
     """
-    if seen in {SOAP_11, SOAP_12}:
-        return seen
+    if namespace in {SOAP_11, SOAP_12}:
+        return namespace
     media = read_media(fields.get(b"content-type"))
     if media.is_soap:
         return SOAP_12
@@ -65,16 +65,14 @@ def soap_version(fields: Mapping[bytes, bytes], seen: str = "") -> str:
     return SOAP_11 if b"soapaction" in fields and is_possible else ""
 
 
-def soap_expected(head: RequestHead | None) -> str:
-    """The SOAP that a trigger of SOAP is called in, before its envelope has been seen: 1.1 where the media type is that
-    of it, whatever SOAPAction says.
-    """
-    media = b"" if head is None else head.known_fields.get(b"content-type", b"")
+def soap_expected(head: RequestHead) -> str:
+    """Return the SOAP namespace to expect at a SOAP trigger before the envelope is read: that of 1.1 for `text/xml`."""
+    media = head.known_fields.get(b"content-type", b"")
     return SOAP_11 if media.lower().startswith(b"text/xml") else ""
 
 
 def detect_soap(head: bytes) -> str:
-    """Gives the same for the beginning of a request whose head could not be read."""
+    """Return the SOAP namespace of a request by the beginning of its unreadable head, or ""."""
     fields: dict[bytes, bytes] = {}
     for line in head.split(b"\n"):
         name, colon, value = line.partition(b":")
@@ -85,9 +83,8 @@ def detect_soap(head: bytes) -> str:
 
 
 def status_of(error: GatewayError, soap: str = "") -> int:
-    """Gives the status of the response that tells a caller of an error. A Fault goes out with 500 (SOAP 1.1 §6.2), in
-    SOAP 1.2 with 400 where the caller is to blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients read no Fault behind another
-    status.
+    """Return the status of an error's response. A Fault has 500 (SOAP 1.1 §6.2), in SOAP 1.2 400 if the caller is to
+    blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients ignore Faults of any other status.
     """
     if not soap:
         return error.status
@@ -95,7 +92,7 @@ def status_of(error: GatewayError, soap: str = "") -> int:
 
 
 def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
-    """Gives the field lines (framing left out) and the body that tell a caller of an error; a 503 names a time. Where a
+    """Return the field lines (without framing) and the body of an error's response. A 503 always has Retry-After. If a
     Fault has another status than the error, X-Gateway-Error has the error's as a parameter (RFC 9651 §3.1.2).
     """
     if soap:
@@ -128,10 +125,10 @@ def _document(error: GatewayError, request_id: str) -> bytes:
 
 def _fault(error: GatewayError, request_id: str, space: str) -> tuple[str, bytes]:
     facts = FACTS.format(code=error.code, status=error.status, request_id=escape(request_id))
-    is_callers = error.blame == "caller"
+    is_sender = error.blame == "caller"
     if space == SOAP_12:
-        side, media, fault = "Sender" if is_callers else "Receiver", "application/soap+xml", FAULT_12
+        side, media, fault = "Sender" if is_sender else "Receiver", "application/soap+xml", FAULT_12
     else:
-        side, media, fault = "Client" if is_callers else "Server", "text/xml", FAULT_11
+        side, media, fault = "Client" if is_sender else "Server", "text/xml", FAULT_11
     body = fault.format(space=space, side=side, detail=escape(error.detail), facts=facts)
     return f"{media}; charset=utf-8", body.encode()

@@ -16,7 +16,6 @@ from typing import Protocol
 import msgspec
 
 from gateway.errors import (
-    BadRequest,
     CallerGone,
     Draining,
     GatewayError,
@@ -286,7 +285,7 @@ class Forward:
         removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
         if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
             exchange.match = match = msgspec.structs.replace(match, method=effective)
-        if method == "OPTIONS" and _ends_here(head):
+        if method == "OPTIONS" and max_forwards(known) == 0:  # RFC 9110 §7.6.2
             exchange.answer_options(sorted(route.methods))
             return None
         caller.cached_match = CachedMatch(head, table, exchange.host, match)
@@ -383,14 +382,6 @@ class Forward:
             return retry.DELIVER
         exchange.token = token
         return retry.AT_ONCE
-
-
-def _ends_here(head: RequestHead) -> bool:
-    """Return whether an OPTIONS request must not be forwarded (RFC 9110 §7.6.2). Raise BadRequest."""
-    try:
-        return max_forwards(head.known_fields) == 0
-    except ValueError as error:
-        raise BadRequest(f"{error}.") from None
 
 
 def _may_be_soap(head: RequestHead, target: str) -> bool:

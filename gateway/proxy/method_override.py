@@ -1,9 +1,9 @@
-"""Pure: the methods that a request asks a server to take in place of its own.
+"""Pure: the methods that a request names in place of its own, by a field or in its query.
 
-OIC's API honours `X-HTTP-Method-Override`; the other two fields are its siblings (Microsoft's and IBM's). Servers that
-turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`, so that every such spelling counts. Whether OIC
-honours the query parameter `_method`, as some frameworks do, is not known: it counts where its value is a method. What
-is counted can only restrict: each named method must be allowed, and safe to be sent twice.
+OIC's API honours `X-HTTP-Method-Override`; the other two fields are its equivalents (Microsoft's and IBM's). Servers
+that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`, so both spellings count. Whether OIC honours
+the query parameter `_method`, as some frameworks do, is not known: it counts if its value is a method. An override can
+only restrict: each named method must be allowed, and safe for a retry.
 """
 
 import re
@@ -19,7 +19,7 @@ OVERRIDE_FIELDS = {
     b"x-http-method": "X-HTTP-Method",
     b"x-method-override": "X-Method-Override",
 }
-"""By lower-case name, as they are usually written."""
+"""The usual spelling by lower-case name."""
 QUERY_PARAMETER = "_method"
 
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
@@ -32,17 +32,17 @@ _IN_QUERY = re.compile(
 )
 
 
-def overriding_methods(noted: Mapping[bytes, bytes], target: str, *, removed: Collection[bytes] = ()) -> dict[str, str]:
-    """Return each method that the request names beside its own, in upper case, with the place that names it. Fields in
-    `removed` do not go out and do not count; an empty field names no method. Raises ValueError with the name of a field
-    whose value is no method.
+def overriding_methods(known: Mapping[bytes, bytes], target: str, *, removed: Collection[bytes] = ()) -> dict[str, str]:
+    """Return each method that the request names beside its own, in upper case, with the field or parameter that names
+    it. Fields in `removed` are not forwarded and do not count; an empty field names no method. Raise ValueError with
+    the name of a field whose value is not a method.
     """
     found: dict[str, str] = {}
     for key, name in OVERRIDE_FIELDS.items():
-        if key in noted and key not in removed:
-            for word in noted[key].decode("latin-1").split(","):
+        if key in known and key not in removed:
+            for word in known[key].decode("latin-1").split(","):
                 method = word.strip(" \t")
-                if not method:  # names none: clients set the field always, and leave it empty (RFC 9110 §5.6.1.2)
+                if not method:  # some clients always send the field, often empty (RFC 9110 §5.6.1.2)
                     continue
                 if _METHOD.fullmatch(method) is None:
                     raise ValueError(name)

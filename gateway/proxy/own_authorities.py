@@ -1,7 +1,7 @@
-"""Pure: does the authority of an absolute-form target name this gateway?
+"""Pure: whether the authority of an absolute-form target names this gateway.
 
-A caller that can only set an HTTP proxy sends all its plain HTTP traffic here, for whatever host (RFC 9112 §3.2.2).
-Only what names the very listener that it reached is matched by its path.
+A caller that can only set an HTTP proxy sends all its plain HTTP traffic here, for any host (RFC 9112 §3.2.2). Only a
+target that names the listener it reached is matched by its path.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ class OwnAuthorities:
     """The authorities of one gateway, compiled from `listen`, `hosts` and `public_url`."""
 
     def __init__(self, listen: str, *, hosts: Iterable[str], public_url: str | None) -> None:
-        """`listen` as it is configured: `HOST:PORT` or `unix:/path`."""
+        """`listen` is the configured value: `HOST:PORT` or `unix:/path`."""
         is_path = listen.startswith("unix:")
         self._bound = "" if is_path else plain_host(listen.rpartition(":")[0].strip("[]"))
         self._hosts = frozenset(map(plain_host, hosts))
@@ -46,5 +46,5 @@ class OwnAuthorities:
 
 
 def _is_same(port: int, public: int, *, default: int) -> bool:
-    """Callers of plain HTTP name an https URL as http: the default ports of both schemes are one."""
+    """Compare ports. Callers of plain HTTP name an https URL as http: the default ports of both schemes are equal."""
     return port == public or (port == default and public in DEFAULT_PORTS.values())
