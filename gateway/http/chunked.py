@@ -1,6 +1,6 @@
-"""Pure: a chunked body taken apart (RFC 9112 §7.1), by the same strict grammar for callers and upstreams.
+"""Pure: decodes a chunked body (RFC 9112 §7.1), by the same strict grammar for callers and upstreams.
 
-Extensions and trailer fields are checked, counted against a limit, and left out (RFC 9112 §7.1.1, RFC 9110 §6.5.1).
+Extensions and trailer fields are checked, counted against a limit, and dropped (RFC 9112 §7.1.1, RFC 9110 §6.5.1).
 """
 
 import re
@@ -11,13 +11,13 @@ from gateway.http.fields import CONTROL, NAME, MalformedMessage
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
 SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
 WHOLE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
-SHORT_LINE = 16  # bytes, one more than the digits of a size: what follows is a blank or an extension
+SIZE_LENGTH = 16  # bytes, one more than the digits of a size: a blank or an extension follows
 CRLF = b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
 
 
 class ChunkState(Enum):
-    """What comes next."""
+    """The next part of a chunked body."""
 
     SIZE = "size"
     DATA = "data"
@@ -27,12 +27,12 @@ class ChunkState(Enum):
 
 
 class ChunkedDecoder:
-    """Takes bytes with `feed`, however they are split; `ended` says that the last chunk and its end have come."""
+    """Decodes bytes with `feed`, however they are split, until `ended`."""
 
     __slots__ = ("_left", "_limit", "_line", "_overhead", "_state")
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes that extensions and trailers of one body may have in all."""
+        """`limit`: bytes of all extensions and trailers of one body."""
         self._limit = limit
         self._state = ChunkState.SIZE
         self._line = b""
@@ -45,37 +45,41 @@ class ChunkedDecoder:
         return self._state is ChunkState.END
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Gives the pieces of the body in `data`, and what lies behind its end. Raises Malformed."""
+        """Return the pieces of the body in `data`, and the bytes behind its end. Raise MalformedMessage."""
         pieces: list[bytes] = []
-        at, size = 0, len(data)  # what is read already is not copied away: that would cost the square of many chunks
-        while at < size and self._state is not ChunkState.END:
-            if self._state is ChunkState.SIZE and (found := None if self._line else WHOLE.match(data, at)) is not None:
-                # A chunk that is all here, and most are: the price of thousands of small ones must be low.
-                begin, end = found.end(), found.end() + int(found[1], 16)
+        # An offset, since removing each chunk from `data` would cost quadratic time.
+        offset, size = 0, len(data)
+        while offset < size and self._state is not ChunkState.END:
+            if (
+                self._state is ChunkState.SIZE
+                and (found := None if self._line else WHOLE.match(data, offset)) is not None
+            ):
+                # A complete chunk, as most are: the cost of thousands of small ones must be low.
+                begin, end = match.end(), match.end() + int(match[1], 16)
                 if end > begin and data[end : end + 2] == CRLF:
                     pieces.append(data[begin:end])
-                    at = end + 2
+                    offset = end + 2
                     continue
             if self._state is ChunkState.DATA:
-                end = min(at + self._left, size)
-                pieces.append(data[at:end])
-                self._left -= end - at
-                at = end
+                end = min(offset + self._left, size)
+                pieces.append(data[offset:end])
+                self._left -= end - offset
+                offset = end
                 if not self._left:
                     self._state = ChunkState.DATA_END
             else:
-                at = self._feed_line(data, at)
-        return pieces, data[at:]
+                offset = self._feed_line(data, offset)
+        return pieces, data[offset:]
 
-    def _feed_line(self, data: bytes, at: int) -> int:
-        """Reads from `at` up to the end of a line, and gives where that is."""
-        end = data.find(b"\n", at) + 1
+    def _feed_line(self, data: bytes, offset: int) -> int:
+        """Read up to the end of a line. Return the offset behind it."""
+        end = data.find(b"\n", offset) + 1
         if not end:
             before = self._line
-            self._line += data[at:]
+            self._line += data[offset:]
             self._check_partial(before)
             return len(data)
-        line, self._line = self._line + data[at:end], b""
+        line, self._line = self._line + data[offset:end], b""
         if self._state is ChunkState.SIZE:
             self._on_size(line)
         elif self._state is ChunkState.TRAILER:
@@ -87,17 +91,15 @@ class ChunkedDecoder:
         return end
 
     def _check_partial(self, before: bytes) -> None:
-        """Finds a line that can come to no good end, so that nobody waits for it; its beginning `before` was looked at
-        before.
-        """
+        """Reject a partial line that can no longer become valid; its beginning `before` was checked before."""
         line = self._line.removesuffix(b"\r")
         if self._state is ChunkState.DATA_END and not CRLF.startswith(self._line):
             raise MalformedMessage("a chunk is longer than its size")
         if self._state is ChunkState.SIZE:
-            # Of a long beginning only its last byte matters, and whether an extension has begun: a line that comes byte
-            # by byte must not be read from its beginning with each.
+            # Of a long beginning only the last byte matters, and whether an extension has begun: a line that comes byte
+            # by byte must not be matched from its beginning each time.
             short = before
-            if len(before) > SHORT_LINE:
+            if len(before) > SIZE_LENGTH:
                 short = (b"0;" if b";" in before else b"0 ") + before[-1:]
             if SIZE_SO_FAR.fullmatch(short + self._line[len(before) :]) is None:
                 raise MalformedMessage("a chunk's size is malformed")
@@ -119,8 +121,8 @@ class ChunkedDecoder:
             return
         self._count(len(line))
         name, colon, value = line[:-2].partition(b":")
-        is_sound = line.endswith(CRLF) and colon and NAME.fullmatch(name) and b"\r" not in value
-        if not is_sound or CONTROL.search(value):
+        is_valid = line.endswith(CRLF) and colon and NAME.fullmatch(name) and b"\r" not in value
+        if not is_valid or CONTROL.search(value):
             raise MalformedMessage("a trailer field is malformed")
 
     def _count(self, size: int) -> None:

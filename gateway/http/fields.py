@@ -1,7 +1,7 @@
-"""Pure: the fields of a head, taken apart by one strict grammar for both sides (RFC 9110 §5, RFC 9112 §5).
+"""Pure: the fields of a head, parsed by one strict grammar for both sides (RFC 9110 §5, RFC 9112 §5).
 
-A field that means nothing to us passes on as the line that it came as, byte for byte. What has two readings somewhere
-is no HTTP here: control bytes, a line feed or a carriage return alone, a folded line, a blank before the colon.
+A field that the gateway does not act on is forwarded as its line, byte for byte. Lines that other parsers read in
+different ways are malformed: control bytes, a bare LF or CR, a folded line, a blank before the colon.
 """
 
 import re
@@ -11,34 +11,34 @@ from functools import lru_cache
 from typing import NamedTuple
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# In the beginning of a head: what no end makes good.
+# Bytes that make the beginning of a head malformed, whatever follows.
 BROKEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 VISIBLE = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))  # RFC 9110 §5.5
 CRLF = b"\r\n"
 NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-REMEMBERED = 4096  # spellings of names: callers must not be able to fill the memory
-LONGEST_REMEMBERED = 64  # bytes of a name or a list
+CACHED_NAMES = 4096  # spellings of names; bounded, since callers choose them
+CACHED_LENGTH = 64  # bytes of a name or a list that is cached
 PER_CONNECTION = frozenset({b"close", b"keep-alive"})
 
 
 class MalformedMessage(Exception):
-    """The bytes are not clean HTTP/1; the text says how, for the log."""
+    """The bytes are not well-formed HTTP/1; the text is the reason, for the log."""
 
 
 class FieldAction(Enum):
-    """What becomes of a field."""
+    """How a field is treated."""
 
     DROP = "drop"
-    CONSUME = "note"
-    """We act on it; it does not pass."""
-    INSPECT = "show"
-    """We look at it, and it passes."""
-    DEFER = "hold"
-    """Whether and how it passes is settled later."""
+    CONSUME = "consume"
+    """The gateway acts on it; it is not forwarded."""
+    INSPECT = "inspect"
+    """The gateway reads it; it is forwarded."""
+    DEFER = "defer"
+    """A later step decides whether and how it is forwarded."""
 
 
 class FieldRule(NamedTuple):
-    """What becomes of a field, as the sorting asks for it."""
+    """How `sort_fields` treats a field."""
 
     key: bytes
     is_forwarded: bool
@@ -47,15 +47,15 @@ class FieldRule(NamedTuple):
 
 
 class FieldRules(dict[bytes, FieldRule | None]):
-    """From a name as it is spelt to what becomes of it; None for the many that just pass. Spellings are remembered.
-    Raises Malformed for what is no name.
+    """Maps a field name, as spelled, to its rule; to None if it is only forwarded. Spellings are cached. Raise
+    MalformedMessage for an invalid name.
     """
 
     def __init__(
         self, table: Mapping[bytes, FieldAction], *, dropped: tuple[bytes, ...] = (), alike: Collection[bytes] = ()
     ) -> None:
-        """`table` by lower-case name; `dropped` are prefixes of names that never pass, and with them no name that is
-        one of the table's when its `_` are taken for `-`; those in `alike` are noted in such a spelling too.
+        """`table` by lower-case name. `dropped` are prefixes of names that are never forwarded; if there are any, names
+        with `_` for `-` are treated as those with `-`: dropped, or with names of `alike` read.
         """
         super().__init__()
         self._table = table
@@ -63,92 +63,94 @@ class FieldRules(dict[bytes, FieldRule | None]):
         self._alike = frozenset(alike)
 
     def __missing__(self, name: bytes) -> FieldRule | None:
-        """Settles a spelling that is new."""
+        """Find the rule of a new spelling."""
         if NAME.fullmatch(name) is None:
             raise MalformedMessage("a field's name is malformed")
         key = name.lower()
-        kind = self._table.get(key)
-        if kind is None and self._dropped:
+        action = self._table.get(key)
+        if action is None and self._dropped:
             # Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
             plain = key.replace(b"_", b"-")
-            is_ours = plain != key and self._table.get(plain) in {FieldAction.DROP, FieldAction.CONSUME}
-            kind = FieldAction.DROP if is_ours or plain.startswith(self._dropped) else None
+            is_disguised = plain != key and self._table.get(plain) in {FieldAction.DROP, FieldAction.CONSUME}
+            action = FieldAction.DROP if is_disguised or plain.startswith(self._dropped) else None
             if plain in self._alike:
-                key, kind = plain, self._table[plain]
-        is_noted = kind in {FieldAction.CONSUME, FieldAction.INSPECT}
-        entry = (
-            None if kind is None else FieldRule(key, kind is FieldAction.INSPECT, is_noted, kind is FieldAction.DEFER)
-        )
-        if len(self) < REMEMBERED and len(name) <= LONGEST_REMEMBERED:
-            self[name] = entry
-        return entry
+                key, action = plain, self._table[plain]
+        rule = None
+        if action is not None:
+            is_known = action in {FieldAction.CONSUME, FieldAction.INSPECT}
+            rule = FieldRule(key, action is FieldAction.INSPECT, is_known, action is FieldAction.DEFER)
+        if len(self) < CACHED_NAMES and len(name) <= CACHED_LENGTH:
+            self[name] = rule
+        return rule
 
 
 ForwardedLines = list[bytes]
-"""Lines without their CRLF, in order."""
+"""Lines without CRLF, in order."""
 KnownFields = dict[bytes, bytes]
-"""Values by lower-case name, for NOTE and SHOW; repeated ones joined with a comma (RFC 9110 §5.2)."""
+"""Values of CONSUME and INSPECT fields by lower-case name; repeated ones joined with a comma (RFC 9110 §5.2)."""
 DeferredFields = list[tuple[bytes, bytes]]
-"""(lower-case name, line) of HOLD, in order."""
+"""(lower-case name, line) of DEFER fields, in order."""
 
 
 def split_lines(block: bytes) -> list[bytes]:
-    """Splits a head, without its last two line ends, into lines. Raises Malformed for control bytes and line ends that
-    are not CRLF (RFC 9112 §2.2: a bare CR has no meaning of its own).
+    """Split a head, given without its last two line ends, into lines. Raise MalformedMessage for control bytes and for
+    line ends that are not CRLF (RFC 9112 §2.2).
     """
     lines = block.split(CRLF)
-    # What is left without all that is visible must be the line ends that it was split at, and nothing else.
+    # Without visible characters, only the line ends that it was split at may be left.
     if block.translate(None, VISIBLE) != CRLF * (len(lines) - 1):
         raise MalformedMessage("a control byte, or a line end that is not CRLF")
     return lines
 
 
-def sort_fields(lines: Iterable[bytes], kinds: FieldRules) -> tuple[ForwardedLines, KnownFields, DeferredFields]:
-    """Sorts the field lines of a head. Raises Malformed."""
-    passed: ForwardedLines = []
-    noted: KnownFields = {}
-    held: DeferredFields = []
+def sort_fields(lines: Iterable[bytes], rules: FieldRules) -> tuple[ForwardedLines, KnownFields, DeferredFields]:
+    """Sort the field lines of a head. Raise MalformedMessage."""
+    forwarded: ForwardedLines = []
+    known: KnownFields = {}
+    deferred: DeferredFields = []
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon:
             raise MalformedMessage("a field has no colon")
-        entry = kinds[name]
-        if entry is None:
-            passed.append(line)
+        rule = rules[name]
+        if rule is None:
+            forwarded.append(line)
             continue
-        key, passes, is_noted, is_held = entry
-        if passes:
-            passed.append(line)
-        if is_noted:
+        key, is_forwarded, is_known, is_deferred = rule
+        if is_forwarded:
+            forwarded.append(line)
+        if is_known:
             value = value.strip(b" \t")
-            noted[key] = b"%b, %b" % (noted[key], value) if key in noted else value
-        elif is_held:
-            held.append((key, line))
-    return passed, noted, held
+            known[key] = b"%b, %b" % (known[key], value) if key in known else value
+        elif is_deferred:
+            deferred.append((key, line))
+    return forwarded, known, deferred
 
 
 def is_length(value: bytes) -> bool:
-    """True for a Content-Length that is one number of a size that can be (RFC 9110 §8.6)."""
+    """Return whether a Content-Length is one number of a possible size (RFC 9110 §8.6)."""
     return len(value) < 19 and value.isdigit()
 
 
 def field_value(line: bytes) -> bytes:
-    """The value of a field line, without white space around it."""
+    """Return the value of a field line, without surrounding white space."""
     return line.partition(b":")[2].strip(b" \t")
 
 
-def remove_fields(named: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
-    """The lines whose names, in lower case, are not among `named`."""
-    return [line for line in lines if line.partition(b":")[0].lower() not in named]
+def remove_fields(names: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
+    """Return the lines of fields that are not among `names` (in lower case)."""
+    return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
 def options_of(value: bytes) -> frozenset[bytes]:
-    """The members of a comma-separated list, in lower case."""
-    return _remembered(value) if len(value) <= LONGEST_REMEMBERED else _members(value)
+    """Return the members of a comma-separated list, in lower case."""
+    return _cached_members(value) if len(value) <= CACHED_LENGTH else _members(value)
 
 
 def connection_options(connection: bytes) -> frozenset[bytes]:
-    """The fields that a Connection field names (RFC 9110 §7.6.1), in lower case, beside its usual options."""
+    """Return the fields that a Connection field names (RFC 9110 §7.6.1), in lower case, without `close`,
+    `keep-alive`.
+    """
     return options_of(connection) - PER_CONNECTION
 
 
@@ -156,4 +158,4 @@ def _members(value: bytes) -> frozenset[bytes]:
     return frozenset(option.strip(b" \t") for option in value.lower().split(b","))
 
 
-_remembered = lru_cache(maxsize=1024)(_members)
+_cached_members = lru_cache(maxsize=1024)(_members)

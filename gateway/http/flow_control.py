@@ -1,10 +1,10 @@
-"""Whoever sends goes no faster than the other side takes: what connections of callers and of upstreams share."""
+"""Backpressure of connections: a sender waits while the other side does not read."""
 
 import asyncio
 
 
 class FlowControl(asyncio.Protocol):
-    """A protocol that knows when its other side `is_behind`, and can wait for it."""
+    """A protocol that can wait while `write_paused`."""
 
     __slots__ = ("_drained", "write_paused")
 
@@ -13,21 +13,21 @@ class FlowControl(asyncio.Protocol):
         self.write_paused = False
 
     def pause_writing(self) -> None:
-        """asyncio: the other side is slower than we are."""
+        """asyncio: the write buffer is full."""
         self.write_paused = True
 
     def resume_writing(self) -> None:
-        """asyncio: it takes more."""
+        """asyncio: the write buffer has room again."""
         self.write_paused = False
         self.stop_waiting()
 
     def stop_waiting(self) -> None:
-        """Ends a wait: for room, or because none will ever come."""
+        """End a wait, also because the connection is lost."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     async def wait_writable(self, transport: asyncio.Transport, within: float) -> bool:
-        """Waits for room; false where not a byte was taken in so many seconds."""
+        """Wait for room. Return False if the other side read no byte in `within` seconds."""
         left = transport.get_write_buffer_size()
         self._drained = asyncio.get_running_loop().create_future()
         try:

@@ -1,7 +1,7 @@
-"""Pure: why the beginning of a request is not well-formed HTTP/1.1, in words that its sender can act on.
+"""Pure: explains why the beginning of a request is not well-formed HTTP/1.1, so that its sender can correct it.
 
-Fields hold keys, and targets hold them too: a text names a place by line and column, and a field by its name where the
-name is well-formed. It never quotes a value, a target, or a line that is no field.
+Fields and targets may contain secrets: a text gives line and column, and the name of a field if it is well-formed. It
+never quotes a value, a target, or a line that is not a field.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from gateway.http.fields import NAME
 
-LONGEST_NAME = 64  # characters of a field name that is quoted
+QUOTED_NAME_LIMIT = 64  # characters of a field name that is quoted
 VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?", re.IGNORECASE)
-SPOKEN = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
+SUPPORTED_VERSIONS = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 HTTP2_PREFACE = b"PRI * HTTP/2.0"
 # RFC 8446 §5.1: a record of type handshake, version 3.x. SSLv2: a length with its high bit set, then CLIENT-HELLO (1).
 TLS_HELLO = re.compile(rb"\x16(?:\x03|\Z)|[\x80-\xff].\x01[\x00\x03]", re.DOTALL)
-# The signature of version 2 begins with two empty lines, which are skipped before a request.
+# The signature of version 2 begins with two empty lines, which the parser skips.
 PROXY_PREFACE = re.compile(rb"PROXY |(?:\r\n\r\n)?\x00\r\nQUIT\n")
 NO_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -24,7 +24,7 @@ NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20:
 
 
 def explain_malformed_head(head: bytes) -> str:
-    """Gives the first fault of a head, or of the beginning of one, that `read_request` or `check_beginning` rejects."""
+    """Return the first fault of a head that `read_request` or `check_partial_head` rejects."""
     if TLS_HELLO.match(head) is not None:
         return "a TLS handshake came, and this port speaks plain HTTP: use http:// in the caller's URL"
     if PROXY_PREFACE.match(head) is not None:
@@ -32,7 +32,7 @@ def explain_malformed_head(head: bytes) -> str:
     if head.startswith(HTTP2_PREFACE):
         return "HTTP/2 came without negotiation, and this port speaks HTTP/1.1: switch HTTP/2 off in the caller"
     lines = head.split(b"\r\n")
-    # A CR at the very end may be half of a line end: it is the fault only where there is no other.
+    # A CR at the very end may be half of a line end: it is the fault only if there is no other.
     lines[-1] = lines[-1].removesuffix(b"\r")
     if fault := next(_request_line_faults(lines[0]), ""):
         return f"the request line {fault}"
@@ -44,14 +44,14 @@ def explain_malformed_head(head: bytes) -> str:
 
 
 def _request_line_faults(line: bytes) -> Iterator[str]:
-    """What is wrong with it, the most telling first."""
+    """Return the faults of a request line, the most helpful first."""
     if fault := _control_fault(line):
         yield fault
     if b"\t" in line:
-        yield f"has a tab at column {line.index(9) + 1}: single blanks stand between its parts"
-    if (found := NOT_ASCII.search(line)) is not None:
-        column = found.start() + 1
-        yield f"has a character that is not ASCII (byte 0x{ord(found[0]):02X}) at column {column}: percent-encode it"
+        yield f"has a tab at column {line.index(9) + 1}: separate its parts by single blanks"
+    if (match := NOT_ASCII.search(line)) is not None:
+        column = match.start() + 1
+        yield f"has a character that is not ASCII (byte 0x{ord(match[0]):02X}) at column {column}: percent-encode it"
     method, *parts = line.split(b" ")
     if not method:
         yield "begins with a blank" if line else "is empty"
@@ -71,12 +71,12 @@ def _version_faults(version: bytes, *, targets: list[bytes]) -> Iterator[str]:
         if not targets:
             yield "has no version, as HTTP/0.9 had none: HTTP/1.1 must follow the target"
         yield "does not end with the version HTTP/1.1"
-    elif version not in SPOKEN:
-        yield f"has the version {version.decode('ascii')}: only HTTP/1.1 and HTTP/1.0 are spoken here"
+    elif version not in SUPPORTED_VERSIONS:
+        yield f"has the version {version.decode('ascii')}: only HTTP/1.1 and HTTP/1.0 are supported"
 
 
 def _target_faults(targets: list[bytes], *, column: int) -> Iterator[str]:
-    """`targets`: what stands between method and version, split at its blanks; `column` is where it begins."""
+    """`targets`: the text between method and version, split at blanks; `column`: its beginning."""
     if not targets:
         yield "has no target between method and version"
     elif len(targets) > 1 and not targets[0]:
@@ -100,16 +100,16 @@ def _field_faults(line: bytes, *, is_first: bool) -> Iterator[str]:
         yield "has no name before its colon"
     if name != name.rstrip(b" \t"):
         yield "has a blank between its name and the colon"
-    if (found := NO_NAME.search(name)) is not None:
-        yield f"has {_character(ord(found[0]))} in its name, at column {found.start() + 1}"
+    if (match := NO_NAME.search(name)) is not None:
+        yield f"has {_character(ord(match[0]))} in its name, at column {match.start() + 1}"
 
 
 def _control_fault(line: bytes) -> str:
-    found = CONTROL.search(line)
-    if found is None:
+    match = CONTROL.search(line)
+    if match is None:
         return ""
-    where = f"has {_character(line[found.start()])} at column {found.start() + 1}"
-    return f"{where}: lines end with CRLF" if found[0] in b"\r\n" else where
+    fault = f"has {_character(line[match.start()])} at column {match.start() + 1}"
+    return f"{fault}: lines end with CRLF" if match[0] in b"\r\n" else fault
 
 
 def _character(byte: int) -> str:
@@ -120,9 +120,9 @@ def _character(byte: int) -> str:
 
 
 def _name_of(line: bytes) -> str:
-    """The name of a field in brackets, where there is one that is well-formed."""
+    """Return the name of a field in parentheses if it is well-formed, else ""."""
     name, colon, _ = line.partition(b":")
     name = name.rstrip(b" \t")
-    if not colon or len(name) > LONGEST_NAME or NAME.fullmatch(name) is None:
+    if not colon or len(name) > QUOTED_NAME_LIMIT or NAME.fullmatch(name) is None:
         return ""
     return f" ({name.decode('ascii')})"

@@ -1,8 +1,7 @@
-"""The connections to one origin: bounded, reused last-in first-out, watched before reuse, waited for in turn, shared by
-its routes.
+"""The connections to one origin: bounded, reused last-in first-out, checked before reuse, shared by its routes.
 
-`take` gives an idle connection at once where there is one; `acquire` waits for a free place and dials. Every connection
-that was given out comes back through `release`, whatever became of it.
+`try_acquire` returns an idle connection or None; `acquire` waits in line and dials. Every acquired connection must be
+returned by `release`, whatever its state.
 """
 
 import asyncio
@@ -17,32 +16,32 @@ from gateway.network.dial import Origin
 
 
 class ConnectionBudget:
-    """Bounds the connections of all pools together, as there are file descriptors for them. A pool that needs one more
-    than that has another pool close one that is idle.
+    """Bounds the connections of all pools together, by the file descriptors there are. A pool that needs one more has
+    another pool close an idle one.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._pools: WeakSet[ConnectionPool] = WeakSet()
-        self._most = 0
+        self._total_size = 0
 
     def join(self, pool: "ConnectionPool") -> None:
-        """Counts a pool's connections from now on."""
+        """Count the connections of a pool from now on."""
         self._pools.add(pool)
-        self._most = sum(pool.size for pool in self._pools)
+        self._total_size = sum(pool.size for pool in self._pools)
 
     def make_room(self) -> None:
-        """To be called before a connection is made, which is counted already."""
-        if self._most <= self._size:
+        """Close idle connections above the budget. Call before dialing; the new connection is counted already."""
+        if self._total_size <= self._size:
             return
-        over = sum(pool.total for pool in self._pools) - self._size
+        excess = sum(pool.total for pool in self._pools) - self._size
         for pool in self._pools:
-            while over > 0 and pool.close_oldest():
-                over -= 1
+            while excess > 0 and pool.close_oldest():
+                excess -= 1
 
 
 class Share:
-    """What one route uses of a pool: `in_use` connections, and who waits for one, in the order of asking."""
+    """One route's use of a pool: the number of connections `in_use`, and its waiters, first come first served."""
 
     __slots__ = ("in_use", "waiters")
 
@@ -55,8 +54,8 @@ class ConnectionPool:
     """A pool for one origin: at most `size` connections, none idle for longer than `idle` or older than `max_age`
     seconds.
 
-    Routes to the origin share it: where there are several, none uses the last quarter of it, so that one whose calls
-    all hang leaves room for the others.
+    Routes to the origin share it. If there are several, each may use three quarters of it: a route whose calls all hang
+    leaves room for the others.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class ConnectionPool:
         max_age: float,
         budget: ConnectionBudget | None = None,
     ) -> None:
-        """`rules`: what becomes of each field of a response."""
+        """`rules` say how each response field is treated."""
         self.origin = origin
         self._rules = rules
         self.size = size
@@ -82,22 +81,22 @@ class ConnectionPool:
         self._busy: dict[UpstreamConnection, Share] = {}
         self._dialing = 0
         self._shares: dict[str, Share] = {}
-        self._most = size
+        self._share_limit = size
         self._line: deque[Share] = deque()
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._whole = Share()
+        self._default_share = Share()
 
     def share_of(self, route: str) -> Share:
-        """What `route` uses of the pool; to be asked for before the first request."""
+        """Return the share of `route`. Call before its first request."""
         if route not in self._shares:
             self._shares[route] = Share()
-            self._most = self.size - self.size // 4 if len(self._shares) > 1 else self.size
+            self._share_limit = self.size - self.size // 4 if len(self._shares) > 1 else self.size
         return self._shares[route]
 
     def counts(self) -> dict[str, int]:
-        """Connections by state, for metrics: busy, idle, dialing; and callers waiting."""
+        """Return the number of connections by state (busy, idle, dialing), and of waiting requests."""
         return {
             "busy": len(self._busy),
             "idle": len(self._idle),
@@ -106,11 +105,11 @@ class ConnectionPool:
         }
 
     def try_acquire(self, share: Share | None = None) -> UpstreamConnection | None:
-        """Gives an idle connection that is known to be alive, or None. Never waits, and passes nobody by: a connection
-        is idle only while no one is in line whose route may have it.
+        """Return an idle connection that is alive, or None. No waiter is passed over: a connection is idle only while
+        no route in line may have it.
         """
-        share = share or self._whole
-        if share.in_use >= self._most:
+        share = share or self._default_share
+        if share.in_use >= self._share_limit:
             return None
         while self._idle:
             connection = self._idle.pop()
@@ -122,11 +121,11 @@ class ConnectionPool:
         return None
 
     async def acquire(self, within: float, *, fresh: bool = False, share: Share | None = None) -> UpstreamConnection:
-        """Gives a connection within so many seconds: to each route in the order of asking, to several routes in turn;
-        `fresh`: a new one where nobody is in line. Raises Overloaded where no place came free, and UpstreamUnreachable
-        where none could be made.
+        """Return a connection within `within` seconds. A route's requests wait first come first served, routes take
+        turns. `fresh`: dial if nothing is in line. Raise Overloaded if no connection became free, UpstreamUnreachable
+        if none could be made.
         """
-        share = share or self._whole
+        share = share or self._default_share
         is_in_line = True
         try:
             async with asyncio.timeout(within):
@@ -137,11 +136,11 @@ class ConnectionPool:
                 return await self._dial(share)
         except TimeoutError:
             if is_in_line:
-                raise Overloaded(reason=f"{self.origin.name}: {self._why_full(share)}", retry_after=1) from None
+                raise Overloaded(reason=f"{self.origin.name}: {self._full_reason(share)}", retry_after=1) from None
             raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Takes a connection back: kept where another exchange may follow, dropped otherwise."""
+        """Return a connection: it stays open if another exchange may follow, else it is aborted."""
         if connection.end_exchange():
             self._put_back(connection)
         else:
@@ -150,7 +149,7 @@ class ConnectionPool:
             self._grant_waiters()
 
     def close(self) -> None:
-        """Drops the idle connections; busy ones are dropped as they come back."""
+        """Abort the idle connections; busy ones are aborted when they are released."""
         self._closed = True
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
@@ -160,11 +159,11 @@ class ConnectionPool:
 
     @property
     def total(self) -> int:
-        """Connections that there are, or soon will be."""
+        """The number of open and dialing connections."""
         return len(self._busy) + len(self._idle) + self._dialing
 
     def close_oldest(self) -> bool:
-        """Closes the connection that has been idle for longest; false where none is idle."""
+        """Close the connection that has been idle for longest. Return False if none is idle."""
         if self._idle:
             self._idle.popleft().abort()
             return True
@@ -173,14 +172,14 @@ class ConnectionPool:
     def _has_room(self) -> bool:
         return self.total < self.size
 
-    def _why_full(self, share: Share) -> str:
-        if share.in_use >= self._most < self.size:
-            return f"the route uses its share of `pool.size` ({self._most} of {self.size})"
+    def _full_reason(self, share: Share) -> str:
+        if share.in_use >= self._share_limit < self.size:
+            return f"the route uses its share of `pool.size` ({self._share_limit} of {self.size})"
         return f"all {self.size} connections are busy (`pool.size`)"
 
     async def _wait_turn(self, share: Share, *, fresh: bool) -> UpstreamConnection | None:
-        """Waits in line for an idle connection, or for None: a counted place to dial in."""
-        if not share.waiters and share.in_use < self._most:
+        """Wait in line. Return an idle connection, or None if the caller may dial; its dialing is counted already."""
+        if not share.waiters and share.in_use < self._share_limit:
             if not fresh and (connection := self.try_acquire(share)) is not None:
                 return connection
             if fresh and self._idle and not self._has_room():
@@ -197,14 +196,14 @@ class ConnectionPool:
         except asyncio.CancelledError:
             self._leave_queue(turn, share)
             raise
-        if granted is not None and not granted.is_idle_clean():  # it was lost on the way here
+        if granted is not None and not granted.is_idle_clean():  # lost before this task ran
             self._drop(granted)
             self._begin_dialing(share)
             return None
         return granted
 
     def _leave_queue(self, turn: "asyncio.Future[UpstreamConnection | None]", share: Share) -> None:
-        """Leaves the line. A turn that had already come is handed on."""
+        """Leave the line. Pass on a turn that was already granted."""
         if turn.cancelled():
             if turn in share.waiters:
                 share.waiters.remove(turn)
@@ -219,11 +218,11 @@ class ConnectionPool:
         self._grant_waiters()
 
     def _grant_waiters(self) -> None:
-        """Gives what is free to those in line: to each route that may have more, in turn."""
+        """Grant free connections to the waiters: routes below their share take turns."""
         blocked = 0
         while blocked < len(self._line) and (self._idle or self._has_room()):
             share = self._line.popleft()
-            if share.in_use >= self._most:
+            if share.in_use >= self._share_limit:
                 self._line.append(share)
                 blocked += 1
                 continue
@@ -247,7 +246,7 @@ class ConnectionPool:
         share.in_use -= 1
 
     async def _dial(self, share: Share) -> UpstreamConnection:
-        """Dials in a place that was counted beforehand."""
+        """Dial; `_begin_dialing` has counted it."""
         if self._budget is not None:
             self._budget.make_room()
         try:
@@ -265,29 +264,31 @@ class ConnectionPool:
         if self._closed:
             self._drop(connection)
             return
-        self._leave(connection)
+        self._forget(connection)
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._expiry_timer is None:
             self._expiry_timer = self._loop.call_later(self._idle_limit, self._close_expired)
 
     def _drop(self, connection: UpstreamConnection) -> None:
-        self._leave(connection)
+        self._forget(connection)
         connection.abort()
 
-    def _leave(self, connection: UpstreamConnection) -> None:
+    def _forget(self, connection: UpstreamConnection) -> None:
         share = self._busy.pop(connection, None)
         if share is not None:
             share.in_use -= 1
 
     def _on_lost(self, connection: UpstreamConnection) -> None:
-        """An idle connection that the upstream closed makes room; a busy one is its user's to bring back."""
+        """Remove an idle connection that the upstream closed. A busy one is removed by `release`."""
         if connection in self._idle:
             self._idle.remove(connection)
             self._grant_waiters()
 
     def _close_expired(self) -> None:
-        """Closes what has been idle for too long: the oldest stand first, since the last returned is taken first."""
+        """Close connections that are idle for too long. The longest idle come first, since the last returned
+        is reused.
+        """
         self._expiry_timer = None
         while self._idle and self._loop.time() - self._idle[0].idle_since >= self._idle_limit:
             self._idle.popleft().abort()

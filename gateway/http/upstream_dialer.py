@@ -1,4 +1,4 @@
-"""Dials upstreams: a `Connection` ready for its first exchange, or why there is none; no byte of a request was sent."""
+"""Dials upstreams. Its errors are safe to retry: no byte of a request was sent."""
 
 import asyncio
 import errno
@@ -12,9 +12,9 @@ from gateway.network.dial import CannotConnect, Origin, connect
 
 
 async def dial(origin: Origin, on_lost: Callable[[UpstreamConnection], None], rules: FieldRules) -> UpstreamConnection:
-    """Opens a connection ready for its first exchange; `rules`: what becomes of each field of a response.
+    """Return a connection ready for its first exchange. `rules` say how each response field is treated.
 
-    Raises UpstreamUnreachable with the step that failed, Overloaded where this process has no file descriptor left.
+    Raise UpstreamUnreachable with the step that failed, Overloaded if this process has no file descriptor left.
     """
     try:
         return await connect(

@@ -109,11 +109,9 @@ def request_head(
     hops = "" if via is None else f"{via.decode('latin-1')}, "
     version = "1.1" if head.is_http11 else "1.0"
     via_line = f"Via: {hops}{version} {pseudonym}"
-    added = f"{framing}{via_line}\r\nX-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
+    tail = f"{framing}{via_line}\r\nX-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
     line = f"{head.method} {target} HTTP/1.1"
-    return b"\r\n".join(
-        [line.encode("ascii"), host, *(head.lines if lines is None else lines), added.encode("latin-1")]
-    )
+    return b"\r\n".join([line.encode("ascii"), host, *(head.lines if lines is None else lines), tail.encode("latin-1")])
 
 
 def response_lines(

@@ -148,8 +148,8 @@ def test_other_answers_are_none(status: int) -> None:
         ("upstream-unreachable", "https://x:443: name: not known", "dns"),
         ("upstream-unreachable", "https://x:443: TLS: the certificate is not trusted: x", "tls-trust"),
         ("upstream-unreachable", "https://x:443: no connection within 5 s", "timeout"),
-        ("upstream-timeout", "no reply in time", "upstream-timeout"),
-        ("upstream-broken", "the connection ended before a reply", "upstream-broken"),
+        ("upstream-timeout", "no response in time", "upstream-timeout"),
+        ("upstream-broken", "the connection ended before a response", "upstream-broken"),
     ],
 )
 def test_no_answer_is_a_trouble_by_its_step(code: str, reason: str, expected: str) -> None:

@@ -33,7 +33,7 @@ HEADS = {
     "another protocol": b"ICY 200 OK\r\n" + LINE + END,
     "no status line": LINE + END,
     "blank lines before it": b"\r\n\r\n" + START + LINE + END,
-    "an unasked 101": b"HTTP/1.1 101 Switching Protocols\r\n" + LINE + b"\r\n",
+    "an unexpected 101": b"HTTP/1.1 101 Switching Protocols\r\n" + LINE + b"\r\n",
     "a field over the limit": START + LINE + b"X-A: " + b"a" * 70_000 + b"\r\n" + END,
     "the same id twice": START + LINE + LINE.upper().replace(ID.upper().encode(), ID.encode()) + b"X-A: \0\r\n" + END,
 }
@@ -41,7 +41,7 @@ STATUSES = {
     "a status of two digits": None,
     "another protocol": None,
     "no status line": None,
-    "an unasked 101": 101,
+    "an unexpected 101": 101,
 }
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 

@@ -238,7 +238,7 @@ async def test_what_nobody_took_does_not_rest_with_an_idle_connection() -> None:
         await connection.read_head()
         await until(lambda: connection.complete)
         assert connection.end_exchange()
-        assert connection._reader.body == []
+        assert connection._parser.body == []
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ async def test_a_connection_that_said_too_much_carries_no_other_exchange(behind:
         await asked(connection)
         await connection.read_head()
         assert await connection.read_body(5.0) == [b"ok"]
-        await until(lambda: connection._reader.trailing_data)
+        await until(lambda: connection._parser.trailing_data)
         assert not connection.end_exchange()
 
 

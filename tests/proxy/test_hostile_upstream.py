@@ -196,7 +196,7 @@ async def test_silence_in_a_body_breaks_the_callers_connection() -> None:
         caller = await begun(gate)
         assert b"0\r\n\r\n" not in await caller.rest()
         [record] = await gate.recorded()
-        assert (record.error, record.reason) == ("upstream-timeout", "silence within the reply")
+        assert (record.error, record.reason) == ("upstream-timeout", "silence within the response")
         await upstream.until(lambda: upstream.open == 0)
 
 

@@ -235,7 +235,7 @@ GOOD: list[Case] = [
 ]
 
 BAD: list[Bad] = [
-    Bad("nothing", "9112 8", b"", "before a reply"),
+    Bad("nothing", "9112 8", b"", "before a response"),
     Bad("half a status line", "9112 8", b"HTTP/1.1 2", "cut off"),
     Bad("half a head", "9112 8", b"HTTP/1.1 200 OK\r\nA: b\r\n", "cut off"),
     Bad("only interim replies", "9110 15.2", INTERIM, "cut off"),
@@ -296,8 +296,8 @@ BAD: list[Bad] = [
         "a line feed in a chunk extension", "9112 7.1.1", CHUNKED + b'5;a="\n"\r\nhello\r\n0\r\n\r\n', "a chunk's size"
     ),
     Bad("a broken trailer", "9112 7.1.2", CHUNKED + b"0\r\nX y\r\n\r\n", "trailer"),
-    Bad("an unasked 101", "9110 7.8", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw", "101"),
-    Bad("an unasked 101 without an Upgrade", "9110 15.2.2", b"HTTP/1.1 101 S\r\n\r\n", "101"),
+    Bad("an unexpected 101", "9110 7.8", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw", "101"),
+    Bad("an unexpected 101 without an Upgrade", "9110 15.2.2", b"HTTP/1.1 101 S\r\n\r\n", "101"),
     Bad("a flood of interim replies", "9110 15.2", INTERIM * (MAX_INTERIM + 1) + sized(0, b""), "too many interim"),
     Bad(
         "a body behind an interim reply",

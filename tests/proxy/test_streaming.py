@@ -49,7 +49,7 @@ def held(at: Scene) -> int:
     """The bytes of bodies that the gateway holds itself."""
     total = 0
     for connection in at.gate.pool._busy:
-        total += sum(map(len, connection._reader.body))
+        total += sum(map(len, connection._parser.body))
         total += connection._transport.get_write_buffer_size() if connection._transport else 0
     for caller in at.gate.server.connections:
         total += caller._transport.get_write_buffer_size() if caller._transport else 0
@@ -60,7 +60,7 @@ def held(at: Scene) -> int:
 
 def pieces(at: Scene) -> int:
     """The pieces of replies that the gateway holds."""
-    return sum(len(connection._reader.body) for connection in at.gate.pool._busy)
+    return sum(len(connection._parser.body) for connection in at.gate.pool._busy)
 
 
 def replies_wait(at: Scene) -> bool:

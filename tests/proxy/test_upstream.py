@@ -342,7 +342,7 @@ class Crowd:
 
     def is_anybody_admissible(self) -> bool:
         """Whether someone waits whose route may have one more connection."""
-        return any(share.waiters and share.in_use < self.pool._most for share in self.shares)
+        return any(share.waiters and share.in_use < self.pool._share_limit for share in self.shares)
 
     async def leave(self, number: int) -> None:
         if self.asking:
@@ -422,7 +422,7 @@ class Crowd:
         assert set(self.held) <= set(self.pool._busy)
         assert not set(self.pool._busy) & set(self.pool._idle)
         assert not (counts["idle"] and self.is_anybody_admissible())
-        assert all(0 <= share.in_use <= self.pool._most for share in self.shares)
+        assert all(0 <= share.in_use <= self.pool._share_limit for share in self.shares)
 
     async def disperse(self) -> None:
         """Everyone who still asks gets a connection, once those who hold one bring it back."""

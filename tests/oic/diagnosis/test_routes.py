@@ -115,7 +115,7 @@ def test_a_redirect_s_query_and_other_strange_text_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("code", "error", "bare"),
     [
-        ("allow-list", "upstream-broken: the connection ended before a reply", 0),
+        ("allow-list", "upstream-broken: the connection ended before a response", 0),
         ("upstream-broken", "upstream-broken: the head was cut off", 401),
         ("upstream-timeout", "upstream-timeout: no reply within 10 s", 0),
         ("dns", f"upstream-unreachable: {HOST}:443: name: not known", 0),
