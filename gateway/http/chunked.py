@@ -50,10 +50,8 @@ class ChunkedDecoder:
         # An offset, since removing each chunk from `data` would cost quadratic time.
         offset, size = 0, len(data)
         while offset < size and self._state is not ChunkState.END:
-            if (
-                self._state is ChunkState.SIZE
-                and (found := None if self._line else WHOLE.match(data, offset)) is not None
-            ):
+            match = None if self._line or self._state is not ChunkState.SIZE else WHOLE.match(data, offset)
+            if match is not None:
                 # A complete chunk, as most are: the cost of thousands of small ones must be low.
                 begin, end = match.end(), match.end() + int(match[1], 16)
                 if end > begin and data[end : end + 2] == CRLF:

@@ -166,12 +166,8 @@ def _find_error(method: str, known: dict[bytes, bytes], *, is_http11: bool) -> G
         return BadRequest("Content-Length is not one number.")
     # Upgrade may be ignored (RFC 9110 §7.8): some clients offer TLS or h2c with every request. A WebSocket client has
     # no use for another response.
-    upgrade = known.get(b"upgrade")
-    if (
-        upgrade is not None
-        and is_http11
-        and any(name.partition(b"/")[0] == b"websocket" for name in options_of(upgrade))
-    ):
+    upgrade = known.get(b"upgrade") if is_http11 else None
+    if upgrade is not None and any(name.partition(b"/")[0] == b"websocket" for name in options_of(upgrade)):
         return BadRequest("The gateway does not speak WebSocket; send the request without the Upgrade field.")
     expect = known.get(b"expect")
     return ExpectationFailed() if expect is not None and expect.lower() != b"100-continue" else None

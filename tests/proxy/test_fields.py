@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from gateway.http.fields import (
     BROKEN,
-    LONGEST_REMEMBERED,
-    REMEMBERED,
+    CACHED_LENGTH,
+    CACHED_NAMES,
     FieldAction,
     FieldRules,
     MalformedMessage,
-    _remembered,
+    _cached_members,
     connection_options,
     field_value,
     is_length,
@@ -173,13 +173,13 @@ def test_every_field_goes_its_one_way_and_in_order(names: list[bytes]) -> None:
 
 def test_callers_cannot_fill_the_memory_with_names() -> None:
     known = kinds()
-    for number in range(REMEMBERED + 100):
+    for number in range(CACHED_NAMES + 100):
         assert known[b"x-%d" % number] is None
-    assert len(known) == REMEMBERED
+    assert len(known) == CACHED_NAMES
     assert known[b"y"] is None
     assert (known[b"X-dROP"] or (b"",))[0] == b"x-drop"
     fresh = kinds()
-    assert fresh[b"x" * (LONGEST_REMEMBERED + 1)] is None
+    assert fresh[b"x" * (CACHED_LENGTH + 1)] is None
     assert len(fresh) == 0
     with pytest.raises(MalformedMessage):
         fresh[b"("]
@@ -187,10 +187,10 @@ def test_callers_cannot_fill_the_memory_with_names() -> None:
 
 
 def test_callers_cannot_fill_the_memory_with_lists() -> None:
-    options_of(b"x" * LONGEST_REMEMBERED)
-    before = _remembered.cache_info()
-    assert len(options_of(b"a," * LONGEST_REMEMBERED)) == len(connection_options(b"a," * LONGEST_REMEMBERED)) == 2
-    assert _remembered.cache_info() == before
+    options_of(b"x" * CACHED_LENGTH)
+    before = _cached_members.cache_info()
+    assert len(options_of(b"a," * CACHED_LENGTH)) == len(connection_options(b"a," * CACHED_LENGTH)) == 2
+    assert _cached_members.cache_info() == before
 
 
 # Values and lists -----------------------------------------------------------------------------------------------------
@@ -229,9 +229,9 @@ def test_lines_are_left_out_by_name_in_any_case() -> None:
         (b"", {b""}, {b""}),
         (b"a,,b", {b"a", b"", b"b"}, {b"a", b"", b"b"}),
         (
-            b"x" * LONGEST_REMEMBERED + b", X-A",
-            {b"x" * LONGEST_REMEMBERED, b"x-a"},
-            {b"x" * LONGEST_REMEMBERED, b"x-a"},
+            b"x" * CACHED_LENGTH + b", X-A",
+            {b"x" * CACHED_LENGTH, b"x-a"},
+            {b"x" * CACHED_LENGTH, b"x-a"},
         ),
     ],
 )
