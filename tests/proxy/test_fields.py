@@ -25,9 +25,9 @@ from gateway.http.fields import (
 
 TABLE = {
     b"x-drop": FieldAction.DROP,
-    b"x-note": FieldAction.CONSUME,
-    b"x-show": FieldAction.INSPECT,
-    b"x-hold": FieldAction.DEFER,
+    b"x-consume": FieldAction.CONSUME,
+    b"x-inspect": FieldAction.INSPECT,
+    b"x-defer": FieldAction.DEFER,
 }
 TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 §5.6.2
 
@@ -103,11 +103,19 @@ def test_what_is_broken_at_its_beginning_no_end_makes_good(beginning: bytes, end
 
 
 def test_a_field_is_sorted_by_its_kind() -> None:
-    lines = [b"X-Drop: 1", b"x-note: 2 ", b"X-SHOW:\t3", b"x-HOLD:4", b"X-Pass:  5  ", b"Secret-x: 6", b"secret: 7"]
+    lines = [
+        b"X-Drop: 1",
+        b"x-consume: 2 ",
+        b"X-INSPECT:\t3",
+        b"x-HOLD:4",
+        b"X-Pass:  5  ",
+        b"Secret-x: 6",
+        b"secret: 7",
+    ]
     assert sort(*lines) == (
-        [b"X-SHOW:\t3", b"X-Pass:  5  ", b"secret: 7"],
-        {b"x-note": b"2", b"x-show": b"3"},
-        [(b"x-hold", b"x-HOLD:4")],
+        [b"X-INSPECT:\t3", b"X-Pass:  5  ", b"secret: 7"],
+        {b"x-consume": b"2", b"x-inspect": b"3"},
+        [(b"x-defer", b"x-HOLD:4")],
     )
 
 
@@ -123,13 +131,13 @@ def test_a_field_is_sorted_by_its_kind() -> None:
     ],
 )
 def test_repeated_fields_are_noted_as_one_list(values: list[bytes], noted: bytes) -> None:
-    lines = [name + b": " + value for name, value in zip([b"X-Note", b"x-note", b"X-NOTE"], values, strict=False)]
-    assert sort(*lines)[1] == {b"x-note": noted}
+    lines = [name + b": " + value for name, value in zip([b"X-Consume", b"x-consume", b"X-NOTE"], values, strict=False)]
+    assert sort(*lines)[1] == {b"x-consume": noted}
 
 
 def test_repeated_fields_are_held_and_passed_apart() -> None:
-    lines = [b"X-Hold: 1", b"X-A: 1", b"x-hold: 2", b"X-A: 2"]
-    assert sort(*lines) == ([b"X-A: 1", b"X-A: 2"], {}, [(b"x-hold", b"X-Hold: 1"), (b"x-hold", b"x-hold: 2")])
+    lines = [b"X-Defer: 1", b"X-A: 1", b"x-defer: 2", b"X-A: 2"]
+    assert sort(*lines) == ([b"X-A: 1", b"X-A: 2"], {}, [(b"x-defer", b"X-Defer: 1"), (b"x-defer", b"x-defer: 2")])
 
 
 @pytest.mark.parametrize(
@@ -137,7 +145,7 @@ def test_repeated_fields_are_held_and_passed_apart() -> None:
     [
         b"", b"X", b" ", b": x", b"X : x", b"X\t: x", b" X: x", b"\tX: x", b" folded", b" folded: not", b"caf\xe9: x",
         b"X Y: x", b"X,Y: x", b"X;Y: x", b"X/Y: x", b"(X): x", b"X@Y: x", b"[X]: x", b'"X": x', b"X=Y: x",
-        b"X-Drop : x", b"X-Note : x", b"secret-(: x", b"X?: x", b"{X}: x", b"<X>: x", b"X\\Y: x",
+        b"X-Drop : x", b"X-Consume : x", b"secret-(: x", b"X?: x", b"{X}: x", b"<X>: x", b"X\\Y: x",
     ],
 )  # fmt: skip
 def test_what_has_no_name_is_malformed(line: bytes) -> None:
@@ -156,7 +164,11 @@ def test_a_name_is_a_token(name: bytes) -> None:
         sort(name + b":x")
 
 
-@given(st.lists(st.sampled_from([b"X-Drop", b"x-note", b"X-SHOW", b"X-Hold", b"X-a", b"x-A", b"Secret-a"]), max_size=9))
+@given(
+    st.lists(
+        st.sampled_from([b"X-Drop", b"x-consume", b"X-INSPECT", b"X-Defer", b"X-a", b"x-A", b"Secret-a"]), max_size=9
+    )
+)
 def test_every_field_goes_its_one_way_and_in_order(names: list[bytes]) -> None:
     lines = [b"%b: %d" % (name, at) for at, name in enumerate(names)]
     passed, noted, held = sort(*lines)
@@ -167,7 +179,7 @@ def test_every_field_goes_its_one_way_and_in_order(names: list[bytes]) -> None:
     others = [line for line in lines if line.lower().startswith(b"x-a:")]
     assert passed == [line for line in lines if line in where[FieldAction.INSPECT] or line in others]
     assert [line for _, line in held] == where[FieldAction.DEFER]
-    for kind, key in ((FieldAction.CONSUME, b"x-note"), (FieldAction.INSPECT, b"x-show")):
+    for kind, key in ((FieldAction.CONSUME, b"x-consume"), (FieldAction.INSPECT, b"x-inspect")):
         assert noted.get(key, b"") == b", ".join(map(field_value, where[kind]))
 
 
