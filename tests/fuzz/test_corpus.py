@@ -69,7 +69,7 @@ def test_the_claims_hold_of_anything_like_it_that_upstreams_say(data: st.DataObj
 
 
 class Memory:
-    """A walk that only remembers."""
+    """A handler that only remembers."""
 
     def __init__(self) -> None:
         self.served: list[Served] = []
@@ -93,7 +93,7 @@ class Memory:
     def is_allowed(self, peer: str | None) -> bool:
         return True
 
-    def reject(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
+    def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         self.refused = error.code
 
 

@@ -1,6 +1,6 @@
 """The readers of both sides, fed as the connections feed them: what comes of bytes however they are split.
 
-`Conversation` mirrors what `server.CallerConnection` does with a caller's bytes, without the walk; `test_corpus` holds
+`Conversation` mirrors what `CallerConnection` does with a caller's bytes, without the handler; `test_corpus` holds
 it against the real one.
 """
 

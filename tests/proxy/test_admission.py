@@ -38,7 +38,7 @@ def test_loopback_may_always_call_and_the_networks_of_allow(address: str | None,
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1", "192.168.0.1", "::ffff:10.0.0.1"])
-def test_without_allow_nobody_else_may_call(address: str) -> None:
+def test_without_allow_only_local_callers_may_call(address: str) -> None:
     assert not CLOSED.accepts_address(address)
 
 
@@ -63,7 +63,7 @@ def verdict(host: str | None, admission: Admission = OPEN, *, required: bool = T
         ("listed", "GW.Example.COM:8080"), ("listed", "gw.example.com."), ("listed", "other.example"),
     ],
 )  # fmt: skip
-def test_a_host_that_nobody_outside_can_make_ours_is_accepted(rule: str, host: str) -> None:
+def test_a_host_that_public_dns_cannot_point_here_is_accepted(rule: str, host: str) -> None:
     assert verdict(host) == "ok", rule
 
 
@@ -75,7 +75,7 @@ def test_a_host_that_nobody_outside_can_make_ours_is_accepted(rule: str, host: s
         "evil.locals", "evilinternal.example", "127.1", "0x7f.0.0.1", "127.0.0.01", "a.b", "1.2.3.4.5", "256.0.0.1",
     ],
 )  # fmt: skip
-def test_a_host_that_a_name_server_could_make_ours_is_foreign(host: str) -> None:
+def test_a_host_that_public_dns_could_point_here_is_rejected(host: str) -> None:
     assert verdict(host) == "forbidden"
 
 

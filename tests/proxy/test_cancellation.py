@@ -1,4 +1,4 @@
-"""Callers that leave, at every point of the walk: nothing of them stays, and nobody else feels it."""
+"""Callers that leave, at every step of the pipeline: nothing of them stays, and no other caller is affected."""
 
 import asyncio
 import socket
@@ -208,7 +208,7 @@ async def test_during_a_renewal(leave: Leave) -> None:
 
 
 @pytest.mark.parametrize("what", ["after a reply", "after a failure"])
-async def test_during_a_pause_before_a_second_try(leave: Leave, what: str) -> None:
+async def test_during_a_pause_before_a_retry(leave: Leave, what: str) -> None:
     script, route = [reply(503, b"", "Retry-After: 9")], {}
     if what == "after a failure":
         with socket.create_server(("127.0.0.1", 0)) as taken:

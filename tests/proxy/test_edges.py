@@ -10,7 +10,7 @@ GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n"
 SMUGGLED = b"DELETE /orders/SMUGGLED HTTP/1.1\r\nHost: gw\r\n\r\n"
 
 
-async def test_what_stands_behind_an_ignored_upgrade_is_read_by_its_own_framing() -> None:
+async def test_bytes_after_an_ignored_upgrade_have_their_own_framing() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         inner = b"POST /orders/2 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED)
@@ -22,7 +22,7 @@ async def test_what_stands_behind_an_ignored_upgrade_is_read_by_its_own_framing(
         assert [request.body for request in upstream.requests] == [b"", SMUGGLED]
 
 
-async def test_the_preface_of_h2c_behind_an_ignored_upgrade_is_no_request() -> None:
+async def test_an_h2c_preface_after_an_ignored_upgrade_is_no_request() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(GET + H2C + b"\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED)
@@ -70,7 +70,7 @@ async def test_a_reply_goes_on_when_its_caller_stops_uploading() -> None:
         assert (await gate.recorded())[0].error is None
 
 
-async def test_a_malformed_host_is_refused_beside_an_absolute_target_too() -> None:
+async def test_a_malformed_host_is_rejected_with_an_absolute_target() -> None:
     async with scene() as (gate, upstream, _):
         head = f"GET {upstream.url}/ic/x/1 HTTP/1.1\r\nHost: a b\r\n\r\n".encode()
         assert (await gate.call(head))[0] == 400

@@ -227,7 +227,7 @@ async def test_errors_to_head_have_no_body() -> None:
         assert (await caller.reply())[0] == 404
 
 
-async def test_a_refusal_keeps_the_connection_unless_a_body_is_still_to_come() -> None:
+async def test_an_error_keeps_the_connection_if_the_body_is_read() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
         await caller.say(b"POST /nope HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
@@ -268,7 +268,7 @@ async def test_a_caller_whose_body_stops_coming_can_read_so() -> None:
         await upstream.until(lambda: upstream.open == 0)
 
 
-async def test_waiting_in_line_ends_with_the_connection_that_comes_free() -> None:
+async def test_a_waiter_gets_the_connection_that_becomes_free() -> None:
     free = asyncio.Event()
 
     async def later(talk: Talk) -> None:
@@ -293,7 +293,7 @@ async def test_waiting_in_line_ends_with_the_connection_that_comes_free() -> Non
     ],
 )
 @pytest.mark.parametrize("excess", ["target", "field"])
-async def test_a_soap_caller_gets_a_fault_for_a_head_that_cannot_be_read(line: str, space: str, excess: str) -> None:
+async def test_a_soap_caller_gets_a_fault_for_a_malformed_head(line: str, space: str, excess: str) -> None:
     target, field = ("x" * 9000, "1") if excess == "target" else ("x", "1" * 17_000)
     async with scene() as at:
         status, head, body = await at.gate.call(
@@ -308,7 +308,7 @@ async def test_a_soap_caller_gets_a_fault_for_a_head_that_cannot_be_read(line: s
 @pytest.mark.parametrize(
     ("base", "media"), [("/ic/ws/integration/v1/flows/soap/X/1.0", "text/xml"), ("/ic/x", "application/problem+json")]
 )
-async def test_a_trigger_of_soap_answers_xml_with_a_fault_whatever_its_caller_leaves_out(base: str, media: str) -> None:
+async def test_a_soap_trigger_answers_xml_with_a_fault(base: str, media: str) -> None:
     async with scene(base=base, route={"methods": ["GET"]}) as at:
         status, head, _ = await at.gate.post(b"<x/>", "Content-Type: text/xml; charset=utf-8")
         assert status == (500 if media == "text/xml" else 405)

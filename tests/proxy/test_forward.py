@@ -1,4 +1,4 @@
-"""The walk of an ordinary request, seen on both wires."""
+"""The pipeline of an ordinary request, seen on both wires."""
 
 import asyncio
 
@@ -64,7 +64,7 @@ async def test_a_reply_without_a_date_gets_one() -> None:
         assert head.count(b"\r\nDate: ") == 1
 
 
-async def test_the_callers_request_id_passes_both_ways_and_a_bad_one_is_replaced() -> None:
+async def test_a_valid_request_id_passes_and_another_is_replaced() -> None:
     async with scene() as (gate, upstream, _):
         for given in ("mine-1", "two words", "x" * 129):
             _, head, _ = await gate.get("/orders/1", f"X-Request-Id: {given}")
@@ -153,7 +153,7 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
         assert len(identity.asked) == 1
 
 
-async def test_requests_under_way_end_while_draining_and_say_close() -> None:
+async def test_requests_under_way_end_with_close_while_draining() -> None:
     gone_on = asyncio.Event()
 
     async def slow(talk: Talk) -> None:
@@ -186,7 +186,7 @@ async def test_idle_callers_are_closed_at_a_drain() -> None:
         assert await caller.rest() == b""
 
 
-async def test_a_gateway_with_nothing_to_do_has_no_task_but_its_listener() -> None:
+async def test_an_idle_gateway_has_only_the_task_of_its_listener() -> None:
     async with Identity() as identity, Upstream() as upstream:
         before = asyncio.all_tasks()
         async with Gate(config(identity.url, upstream.url)) as gate:

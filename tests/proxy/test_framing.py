@@ -59,7 +59,7 @@ async def test_chunks_of_a_reply_arrive_as_one_body() -> None:
         assert upstream.connections == 1
 
 
-async def test_a_reply_that_ends_with_its_connection_is_chunked_to_the_caller() -> None:
+async def test_a_close_delimited_response_is_chunked_to_the_caller() -> None:
     async def until_the_end(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 200 OK\r\n\r\nall of ")
@@ -81,7 +81,7 @@ async def test_a_reply_that_ends_with_its_connection_is_chunked_to_the_caller() 
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", True),
     ],
 )
-async def test_a_connection_is_kept_as_the_upstream_says(said: bytes, *, kept: bool) -> None:
+async def test_a_connection_is_kept_if_the_upstream_keeps_it(said: bytes, *, kept: bool) -> None:
     async with scene(said) as (gate, _, _):
         assert (await gate.get())[2] == b"hi"
         await gate.recorded()
@@ -168,13 +168,13 @@ async def test_a_waiting_caller_is_invited_once_the_way_is_open() -> None:
         assert upstream.requests[0].field("Expect") is None
 
 
-async def test_nobody_is_invited_who_did_not_wait() -> None:
+async def test_no_100_continue_without_expect() -> None:
     async with scene() as (gate, _, _):
         assert (await gate.post(b"hi", "Expect: 100-continue"))[0] == 200
 
 
 @pytest.mark.parametrize("target", ["/nope", "/orders/../1"])
-async def test_nobody_is_invited_to_a_refusal(target: str) -> None:
+async def test_no_100_continue_before_an_error(target: str) -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(
@@ -197,7 +197,7 @@ async def test_a_refusal_after_the_invitation_is_a_reply_of_its_own() -> None:
         assert (await caller.reply())[0] == 413
 
 
-async def test_a_second_try_does_not_invite_again() -> None:
+async def test_a_retry_sends_no_second_100_continue() -> None:
     async with scene(reply(401)) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")

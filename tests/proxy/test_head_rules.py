@@ -63,7 +63,7 @@ async def test_a_response_field_named_by_connection_stays_away() -> None:
             assert "1970" not in fields(head)["date"]
 
 
-async def test_a_304_on_a_rewriting_route_says_nothing_of_oics_bytes() -> None:
+async def test_a_304_on_a_rewriting_route_has_no_digests() -> None:
     lines = ('ETag: "v1"', "Content-Length: 9", "Content-Digest: x", "Content-MD5: y", "Content-Encoding: gzip")
     async with scene(reply(304, b"", *lines, length=False)) as at:
         _, head, _ = await at.gate.get()
@@ -78,7 +78,7 @@ async def test_a_304_on_a_rewriting_route_says_nothing_of_oics_bytes() -> None:
 @pytest.mark.parametrize("is_ours", [True, False])
 @pytest.mark.parametrize("coding", ["", "gzip"])
 @pytest.mark.parametrize("tag", ['"v1"', 'W/"v1"'])
-async def test_head_and_get_say_the_same(coding: str, tag: str, *, is_ours: bool) -> None:
+async def test_head_and_get_have_the_same_fields(coding: str, tag: str, *, is_ours: bool) -> None:
     async with scene() as at:
         url = f"{at.upstream.url}{at.gate.route.base.path}/1" if is_ours else "https://elsewhere.example/1"
         body = f'{{"href": "{url}"}}'.encode()

@@ -212,7 +212,7 @@ def test_a_request_id_is_one_visible_word(given: list[str], taken: str) -> None:
     assert request_id(read(*[f"X-Request-Id: {value}" for value in given]), lambda: "fresh") == taken
 
 
-def test_what_the_caller_identifies_itself_by_is_not_even_looked_at() -> None:
+def test_the_callers_credentials_are_not_even_read() -> None:
     head = read("Authorization: Basic c2VjcmV0", "Cookie: s=secret", "X-Api-Key: secret")
     assert not {b"authorization", b"cookie"} & set(head.known_fields)
 
@@ -293,7 +293,7 @@ def test_what_is_not_for_the_caller_stays_behind(line: str) -> None:
     assert returned(line.upper(), "X-Mine: 1") == ["X-Mine: 1"]
 
 
-def test_cookies_pass_apart_and_in_order_where_the_route_keeps_them() -> None:
+def test_kept_cookies_pass_separately_and_in_order() -> None:
     lines = ["Set-Cookie: a=1; Path=/", "X-A: 1", "set-cookie: b=2"]
     assert returned(*lines, cookies=True) == ["X-A: 1", "Set-Cookie: a=1; Path=/", "set-cookie: b=2"]
 

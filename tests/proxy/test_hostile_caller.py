@@ -128,7 +128,7 @@ async def test_what_is_just_not_too_large_passes() -> None:
         assert upstream.requests[0].field("X-125") == "1"
 
 
-async def test_equal_limits_still_tell_target_and_field_apart() -> None:
+async def test_equal_limits_still_distinguish_target_and_field() -> None:
     async with scene(limits={"uri": "8KiB", "field": "8KiB"}) as (gate, _, _):
         assert (await gate.get("/orders/" + "x" * 9000))[0] == 414
         assert (await gate.get("/orders/1", "X: " + "x" * 9000))[0] == 431
@@ -156,7 +156,7 @@ async def test_an_unknown_method_is_no_breach_of_http() -> None:
         assert len(upstream.requests) == 1
 
 
-async def test_behind_a_failed_expectation_nothing_is_read_and_nobody_waits() -> None:
+async def test_nothing_is_read_after_a_failed_expectation() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(HEAD + b"Expect: a-miracle\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED)
@@ -165,7 +165,7 @@ async def test_behind_a_failed_expectation_nothing_is_read_and_nobody_waits() ->
         assert upstream.connections == 0
 
 
-async def test_a_bad_chunk_of_a_request_in_line_is_told_when_its_turn_comes() -> None:
+async def test_a_bad_chunk_of_a_pipelined_request_fails_in_its_turn() -> None:
     go_on = asyncio.Event()
 
     async def slow(talk: Talk) -> None:
@@ -195,7 +195,7 @@ async def gate_has_read(gate: Gate) -> None:
     gate.records.clear()
 
 
-async def test_garbage_behind_a_request_is_told_after_its_reply() -> None:
+async def test_garbage_behind_a_request_fails_after_its_response() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")

@@ -78,7 +78,7 @@ async def test_a_head_that_cannot_be_trusted_is_a_502(parts: tuple[bytes, ...]) 
 @pytest.mark.parametrize(
     "head", [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nX: a\0b", b"HTTP/1.1 200 OK\rX", b"<html>"]
 )
-async def test_nobody_waits_for_the_end_of_a_broken_head(head: bytes) -> None:
+async def test_the_rest_of_a_malformed_head_is_not_awaited(head: bytes) -> None:
     async with scene(said(head)) as (gate, upstream, _):  # the connection stays open
         assert (await gate.get())[0] == 502
         assert gate.records[0].error == "upstream-broken"
@@ -204,14 +204,14 @@ async def test_silence_in_a_body_breaks_the_callers_connection() -> None:
 
 
 @pytest.mark.parametrize("first", [reply(200, b"mine"), CHUNKS + b"4\r\nmine\r\n0\r\n\r\n"], ids=["length", "chunks"])
-async def test_bytes_behind_a_reply_reach_nobody(first: bytes) -> None:
+async def test_bytes_behind_a_response_reach_no_caller(first: bytes) -> None:
     async with scene(said(first + POISON)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
         assert (await gate.get())[2] == b"ok"
         assert upstream.connections == 2
 
 
-async def test_bytes_behind_a_reply_to_head_reach_nobody() -> None:
+async def test_bytes_behind_a_response_to_head_reach_no_caller() -> None:
     async with scene(said(LENGTH + b"a body all the same")) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
@@ -221,7 +221,7 @@ async def test_bytes_behind_a_reply_to_head_reach_nobody() -> None:
         assert upstream.connections == 2
 
 
-async def test_bytes_on_an_idle_connection_reach_nobody() -> None:
+async def test_bytes_on_an_idle_connection_reach_no_caller() -> None:
     idle = asyncio.Event()
 
     async def speak_unasked(talk: Talk) -> None:
@@ -237,7 +237,7 @@ async def test_bytes_on_an_idle_connection_reach_nobody() -> None:
         assert (await gate.get())[2] == b"ok"
 
 
-async def test_bytes_that_wait_in_the_kernel_at_reuse_reach_nobody() -> None:
+async def test_bytes_in_the_kernel_at_reuse_reach_no_caller() -> None:
     talks: list[Talk] = []
 
     async def keep(talk: Talk) -> None:
@@ -258,7 +258,7 @@ async def test_bytes_that_wait_in_the_kernel_at_reuse_reach_nobody() -> None:
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
-async def test_a_reply_before_the_body_was_read_is_delivered_and_ends_both_connections(framing: str) -> None:
+async def test_an_early_response_ends_both_connections(framing: str) -> None:
     async def refuse(talk: Talk) -> None:
         await talk.head()
         await talk.say(reply(413, b"too much"))
@@ -274,7 +274,7 @@ async def test_a_reply_before_the_body_was_read_is_delivered_and_ends_both_conne
         assert gate.pool.counts()["idle"] == 0
 
 
-async def test_a_reply_and_a_close_in_the_middle_of_an_upload_do_not_hang() -> None:
+async def test_a_response_and_a_close_during_an_upload_do_not_hang() -> None:
     async def refuse(talk: Talk) -> None:
         await talk.head()
         await talk.say(reply(413, b"too much", "Connection: close"))
@@ -317,7 +317,7 @@ async def test_an_upstream_that_stops_reading_is_a_504() -> None:
         gone.set()
 
 
-async def test_an_upstream_that_half_closes_in_the_middle_of_an_upload_is_a_502_at_once() -> None:
+async def test_a_half_close_during_an_upload_is_a_502_at_once() -> None:
     jammed, gone = asyncio.Event(), asyncio.Event()
 
     async def half(talk: Talk) -> None:

@@ -65,7 +65,7 @@ async def test_a_body_with_a_length_goes_through() -> None:
         assert upstream.requests[0].body == b"hello"
 
 
-async def test_nobody_is_invited() -> None:
+async def test_http10_gets_no_100_continue() -> None:
     async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"POST /orders/1 HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")

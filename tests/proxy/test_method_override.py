@@ -172,7 +172,7 @@ async def test_an_idempotent_route_still_repeats_it() -> None:
         assert len(at.upstream.requests) == 2
 
 
-async def test_a_remembered_head_keeps_its_verdict() -> None:
+async def test_a_cached_head_keeps_its_decision() -> None:
     async with scene(*[reply(502)] * 2) as at:
         caller = await at.gate.caller()
         for _ in range(2):

@@ -10,7 +10,7 @@ from tests.fakes.identity import Identity
 from tests.fakes.upstream import Talk, Upstream, reply
 
 
-async def test_a_record_says_what_happened() -> None:
+async def test_a_record_describes_the_request() -> None:
     began = time.time()
     ids = ("x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA", "opc-request-id: A/B/C")
     async with scene(reply(202, b"fine", *ids)) as (gate, _, _):
@@ -59,7 +59,7 @@ class Full(Gate):
         raise OSError("no space left")
 
 
-async def test_a_record_that_cannot_be_written_leaves_no_request_under_way() -> None:
+async def test_a_failed_record_leaves_no_request_under_way() -> None:
     async with Identity() as identity, Upstream() as upstream, Full(config(identity.url, upstream.url + "/x")) as gate:
         caller = await gate.caller()
         await until(lambda: len(gate.server.connections) == 1)
@@ -71,7 +71,7 @@ async def test_a_record_that_cannot_be_written_leaves_no_request_under_way() -> 
         assert (gate.forward.in_flight, gate.forward.idle.is_set(), connection.is_serving) == (0, True, False)
 
 
-async def test_a_reply_that_breaks_keeps_its_status_and_names_its_error() -> None:
+async def test_a_broken_response_has_status_and_error_in_its_record() -> None:
     async def cut(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")

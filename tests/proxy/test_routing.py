@@ -92,7 +92,7 @@ def test_what_has_two_readings_is_refused(rest: str, routing: Router[str]) -> No
 
 
 @pytest.mark.parametrize("target", ["*", "", "?a", "x", "ftp://localhost/x"])
-def test_what_is_no_path_has_no_route_even_where_everything_has_one(target: str) -> None:
+def test_a_target_that_is_no_path_has_no_route(target: str) -> None:
     with pytest.raises(NoRoute):
         EVERYWHERE.resolve_path(target)
 
@@ -202,7 +202,7 @@ def test_prefixes_agree_with_the_definition(prefixes: list[str], path: str) -> N
         (f"http://{ACME[8:]}:", "orders"),
     ],
 )
-def test_an_absolute_target_under_an_upstream_belongs_to_its_route(named: str, route: str) -> None:
+def test_an_absolute_target_under_an_upstream_has_its_route(named: str, route: str) -> None:
     way = ROUTING.resolve_absolute(f"{named}{FLOW}/17?a=%2f#"[:-1])
     scheme, _, authority = named.partition("://")
     assert way == RouteMatch(route, f"{FLOW}/17?a=%2f", f"{FLOW}/17", proxied_as=f"{scheme.lower()}://{authority}")
@@ -236,7 +236,7 @@ def test_an_absolute_target_is_sent_in_origin_form(target: str, sent: str) -> No
         "ftp://sandbox:8000/x", "http\u017f://sandbox:8000/x", "sandbox:8000", "//sandbox:8000/x", "/x", "*", "",
     ],
 )  # fmt: skip
-def test_an_authority_that_is_no_upstream_is_none_of_ours(target: str) -> None:
+def test_an_authority_that_is_no_upstream_has_no_route(target: str) -> None:
     assert ROUTING.resolve_absolute(target) is None
 
 

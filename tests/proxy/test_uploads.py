@@ -55,7 +55,7 @@ async def test_a_body_larger_than_what_is_kept_streams() -> None:
         assert (await caller.reply())[0] == 200
 
 
-async def test_a_waiting_caller_is_invited_before_a_connection_is_taken() -> None:
+async def test_100_continue_is_sent_before_a_connection_is_acquired() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(HEAD.format("/orders/1", "Content-Length: 2\r\nExpect: 100-continue").encode())

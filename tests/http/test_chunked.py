@@ -139,7 +139,7 @@ def test_what_can_be_read_in_two_ways_is_malformed(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"5\r\nhelloX", b"5\r\nhello\rX", b"z", b"5 x", b"5\rx", b"5;\0", b" "])
-def test_nobody_waits_for_a_line_that_comes_to_no_good_end(raw: bytes) -> None:
+def test_a_partial_line_that_cannot_become_valid_is_rejected(raw: bytes) -> None:
     assert read(raw, []) is None
 
 
@@ -203,7 +203,7 @@ def test_a_small_chunk_that_is_all_here_is_cheap() -> None:
 
 @pytest.mark.parametrize("size", [b"00000002", b"000000002", b"2;", b"2 ;a"])
 @pytest.mark.parametrize("end", [b"\r\n", b"\rX", b"X\n", b"XX", b"\n\n"])
-def test_a_chunk_that_is_all_here_is_read_as_strictly_as_one_in_parts(size: bytes, end: bytes) -> None:
+def test_a_whole_chunk_is_read_as_strictly_as_one_in_parts(size: bytes, end: bytes) -> None:
     raw = size + b"\r\nhi" + end + b"1\r\n!\r\n0\r\n\r\n"
     assert read(raw, []) == read(raw, bytewise(raw)) == ((b"hi!", b"", True) if end == b"\r\n" else None)
 

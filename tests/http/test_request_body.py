@@ -156,7 +156,7 @@ def weight(pieces: list[bytes]) -> int:
 
 
 @pytest.mark.parametrize("behind", [b"zz\r\n", b"1;\0\r\nx\r\n"])
-async def test_a_broken_body_is_told_to_who_takes_it(behind: bytes) -> None:
+async def test_a_malformed_body_raises_when_it_is_read(behind: bytes) -> None:
     broken = chunked(b"ab", ended=False)
     assert broken.feed(behind) == b""
     assert broken.buffered() is None
@@ -201,7 +201,7 @@ class Recorder:
         self.calls.append("resume")
 
 
-def test_a_caller_ahead_of_the_upstream_is_held_back() -> None:
+def test_reading_pauses_while_the_upstream_is_slower() -> None:
     reading = Recorder()
     body = RequestBody(4 * READ_AHEAD, reading=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
@@ -216,7 +216,7 @@ def test_a_caller_ahead_of_the_upstream_is_held_back() -> None:
     assert reading.calls == ["pause", "resume"]
 
 
-def test_nobody_is_held_back_who_has_sent_it_all() -> None:
+def test_reading_never_pauses_after_the_whole_body() -> None:
     reading = Recorder()
     body = RequestBody(2 * READ_AHEAD, reading=reading)
     body.feed(b"x" * READ_AHEAD)
@@ -269,7 +269,7 @@ class Cutter:
 
 
 @pytest.mark.parametrize("in_chunks", [True, False])
-async def test_a_screened_body_goes_on_without_what_was_cut(*, in_chunks: bool) -> None:
+async def test_an_inspected_body_is_sent_without_the_removed_part(*, in_chunks: bool) -> None:
     body = chunked(b"ab", ended=False) if in_chunks else plain(b"ab", length=6)
     cutter = Cutter()
     screening = asyncio.create_task(body.inspect(cutter, idle=5.0))
@@ -303,7 +303,7 @@ async def test_a_refused_body_is_counted_too() -> None:
     assert body.bytes_read == 4
 
 
-async def test_screening_waits_as_ever_for_a_caller() -> None:
+async def test_an_inspection_waits_for_a_slow_caller() -> None:
     with pytest.raises(RequestTimeout):
         await plain(b"ab", length=3).inspect(Cutter(), idle=0.01)
     broken = chunked(b"ab", ended=False)
@@ -316,7 +316,7 @@ async def test_screening_waits_as_ever_for_a_caller() -> None:
 
 
 @pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
-async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, invited: int) -> None:
+async def test_100_continue_is_sent_once_with_an_inspection(here: bytes, invited: int) -> None:
     invitations: list[None] = []
     body = RequestBody(4)
     body.configure(replay_limit=10, limit=None, send_continue=lambda: invitations.append(None))
@@ -334,7 +334,7 @@ async def test_who_is_invited_to_be_screened_is_not_invited_again(here: bytes, i
     assert len(invitations) == invited
 
 
-async def test_others_have_their_turn_between_the_parts_that_are_looked_at() -> None:
+async def test_other_tasks_run_between_the_inspected_parts() -> None:
     body, cutter, seen = RequestBody(10 * INSPECTED_AT_ONCE), Cutter(), list[int]()
     body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"x" * 3 * INSPECTED_AT_ONCE + b"x#z" + b"y" * 3 * INSPECTED_AT_ONCE)
@@ -363,7 +363,7 @@ async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
     assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTED_AT_ONCE + b"ab"
 
 
-async def test_a_caller_held_back_while_it_was_screened_goes_on() -> None:
+async def test_reading_resumes_after_an_inspection() -> None:
     reading = Recorder()
     body = RequestBody(2 * READ_AHEAD, reading=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
@@ -424,7 +424,7 @@ async def test_only_who_has_sent_nothing_is_invited_and_once(here: bytes, invite
     assert len(invitations) == invited
 
 
-async def test_a_broken_body_breaks_the_exchange_unless_its_reply_has_begun() -> None:
+async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:
     async def early(talk: Talk) -> None:
         await talk.head()
         await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")

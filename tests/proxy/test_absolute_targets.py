@@ -25,7 +25,7 @@ async def test_locations_stay_in_the_callers_names() -> None:
 
 
 @pytest.mark.parametrize("path", ["/other/1", "/ic/xx", "/ic", "/"])
-async def test_what_lies_beside_a_routes_upstream_is_nobodys(path: str) -> None:
+async def test_a_target_beside_a_routes_upstream_has_no_route(path: str) -> None:
     async with scene() as (gate, upstream, _):
         assert (await gate.get(f"{upstream.url}{path}"))[0] == 404
         assert upstream.connections == 0

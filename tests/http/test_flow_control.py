@@ -13,7 +13,7 @@ async def behind(ours: socket.socket) -> tuple[FlowControl, asyncio.Transport]:
     return paced, transport
 
 
-async def test_who_takes_nothing_is_told_apart_from_who_takes() -> None:
+async def test_a_peer_that_reads_nothing_is_detected() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         paced, transport = await behind(ours)

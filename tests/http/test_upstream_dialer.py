@@ -257,7 +257,7 @@ async def test_an_idle_connection_in_two_layers_of_tls_is_watched(certificate: P
         assert [record.attempts for record in gate.records] == [1, 1]
 
 
-async def test_a_proxy_that_speaks_tls_unasked_is_named(certificate: Path) -> None:
+async def test_a_proxy_that_answers_in_tls_is_named(certificate: Path) -> None:
     async with Egress(tls=served(certificate)) as egress:
         reason = await why(Origin("oic.invalid", 443, None, EgressProxy("127.0.0.1", egress.port)))
     assert reason.startswith("http://oic.invalid:443: egress proxy: the proxy")

@@ -26,7 +26,7 @@ def test_a_route_that_changes_nothing_has_no_edits() -> None:
     assert RequestEdits.compile(fields=(), removed=(), parameters=()) is None
 
 
-def test_what_is_set_takes_the_place_of_the_callers_in_any_spelling() -> None:
+def test_a_set_field_replaces_the_callers_in_any_case() -> None:
     ours = edits(fields=(("X-User", "${client}/${route}"),))
     lines = [b"Accept: */*", b"x-user: root", b"X-USER: root", b"X_User: root", b"X-Users: many"]
     assert ours.edit_lines(lines, FACTS) == [b"Accept: */*", b"X-Users: many", b"X-User: 10.0.0.9/orders"]
@@ -39,7 +39,7 @@ def test_what_is_removed_is_left_out_in_any_spelling() -> None:
     ]
 
 
-def test_what_is_set_cannot_be_said_by_a_caller_in_a_spelling_that_some_servers_take_for_it() -> None:
+def test_a_set_field_replaces_the_callers_with_underscores() -> None:
     ours = edits(fields=(("X-User-Name", "gateway"),))
     lines = [b"X-User_Name: root", b"X_User-Name: root", b"x_user_name: root"]
     assert ours.edit_lines(lines, FACTS) == [b"X-User-Name: gateway"]
@@ -66,11 +66,11 @@ def test_every_variable_is_filled() -> None:
         ("/a?x=?&y=/", "/a?x=?&y=/&integrationInstance=acme"),
     ],
 )
-def test_a_parameter_is_set_and_the_rest_of_the_query_stays_byte_for_byte(target: str, made: str) -> None:
+def test_a_set_parameter_leaves_the_rest_of_the_query_unchanged(target: str, made: str) -> None:
     assert edits(parameters=(("integrationInstance", "acme"),)).edit_target(target, FACTS) == made
 
 
-def test_a_value_can_neither_end_the_parameter_nor_the_request_line() -> None:
+def test_a_value_cannot_end_the_parameter_or_the_request_line() -> None:
     ours = edits(parameters=(("a b", "1&x=2 HTTP/1.1\r\n#é${path}"),))
     assert ours.edit_target("/", FACTS) == "/?a%20b=1%26x%3D2%20HTTP%2F1.1%0D%0A%23%C3%A9%2Forders%2F1"
 
@@ -94,7 +94,7 @@ async def test_on_the_wire() -> None:
         assert at.gate.records[0].path == "/orders/1"
 
 
-async def test_a_head_that_repeats_itself_is_edited_each_time_for_its_own_request() -> None:
+async def test_a_cached_head_is_edited_for_each_request() -> None:
     async with scene(route={"headers": {"set": {"X-Id": "${request_id}"}}}) as at:
         caller = await at.gate.caller()
         for _ in range(3):

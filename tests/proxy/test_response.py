@@ -44,7 +44,7 @@ def chunked(body: bytes, *lines: str) -> bytes:
     return head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
 
 
-async def test_a_short_body_says_its_new_length_and_no_more_than_is_true() -> None:
+async def test_a_short_rewritten_body_gets_its_new_length() -> None:
     async with scene() as at:
         at.upstream.script = [reply(200, links(at), JSON, *TAGS)]
         _, head, body = await at.gate.get()
@@ -56,7 +56,7 @@ async def test_a_short_body_says_its_new_length_and_no_more_than_is_true() -> No
         assert at.gate.records[0].bytes_out == len(named())
 
 
-async def test_a_short_body_in_which_nothing_is_ours_keeps_all_that_it_says_of_itself() -> None:
+async def test_a_short_unchanged_body_keeps_length_and_digests() -> None:
     foreign = b'{"href": "https://elsewhere.example/ic/x/1"}'
     async with scene(reply(200, foreign, JSON, *TAGS)) as at:
         _, head, body = await at.gate.get()
@@ -66,7 +66,7 @@ async def test_a_short_body_in_which_nothing_is_ours_keeps_all_that_it_says_of_i
         assert fields(head)["content-length"] == str(len(foreign))
 
 
-async def test_other_media_keep_all_that_they_say_whatever_is_in_them() -> None:
+async def test_other_media_types_keep_all_their_fields() -> None:
     async with scene() as at:
         for media in ("text/plain", "application/octet-stream", "text/html"):
             at.upstream.script = [reply(200, links(at), f"Content-Type: {media}", *TAGS)]
@@ -116,7 +116,7 @@ async def test_a_long_body_streams_without_a_length() -> None:
         assert fields(head)["transfer-encoding"] == "chunked"
 
 
-async def test_a_caller_of_http_10_gets_a_long_body_until_the_end_of_the_connection() -> None:
+async def test_an_http10_caller_gets_a_close_delimited_long_body() -> None:
     async with scene() as at:
         at.upstream.script = [reply(200, links(at, 3000), JSON)]
         _, head, body = await at.gate.call(b"GET /orders/1 HTTP/1.0\r\nHost: localhost\r\n\r\n")
@@ -141,7 +141,7 @@ async def test_the_beginning_of_a_body_does_not_wait_for_its_end() -> None:
         assert await caller.reader.readexactly(12) == b"2\r\n3]\r\n0\r\n\r\n"
 
 
-async def test_head_tells_nothing_that_only_the_body_could_prove() -> None:
+async def test_head_leaves_out_fields_that_depend_on_the_body() -> None:
     async with scene(reply(200, b"", JSON, "Content-Length: 99", *TAGS, length=False)) as at:
         caller = await at.gate.caller()
         await caller.say(
@@ -183,7 +183,7 @@ async def test_if_match_reaches_oic_with_the_etag_that_oic_gave(theirs: str, our
         assert at.upstream.requests[0].field("If-Match") == ours
 
 
-async def test_a_part_that_nobody_asked_for_passes_as_it_is() -> None:
+async def test_an_unexpected_206_passes_unchanged() -> None:
     async with scene() as at:
         at.upstream.script = [reply(206, links(at), JSON, "Content-Range: bytes 0-9/99", *TAGS)]
         status, head, body = await at.gate.get()
@@ -241,7 +241,7 @@ async def test_a_body_that_cannot_be_read_passes_unchanged(coding: str) -> None:
         assert fields(head)["etag"] == '"v1"'
 
 
-async def test_a_body_that_is_not_packed_as_it_says_passes_unchanged() -> None:
+async def test_a_body_with_a_wrong_content_coding_passes_unchanged() -> None:
     async with scene() as at:
         at.upstream.script = [reply(200, links(at), JSON, "Content-Encoding: gzip", *TAGS)]
         _, head, body = await at.gate.get()
@@ -263,7 +263,7 @@ async def test_a_short_packed_body_that_is_broken_passes_unchanged() -> None:
             assert said["x-oracle-ics-instance-id"] == "lJrSjUUVEfGXW0tyvl-GZA"
 
 
-async def test_a_long_packed_body_that_breaks_off_is_never_made_to_look_whole() -> None:
+async def test_a_truncated_compressed_body_stays_truncated() -> None:
     async with scene() as at:
         noise = json.dumps([hashlib.sha256(b"%d" % number).hexdigest() for number in range(4000)]).encode()
         packed = gzip.compress(noise)
@@ -301,7 +301,7 @@ async def test_a_bomb_waits_for_a_caller_that_is_slow_to_take_it() -> None:
         assert (await at.gate.recorded())[0].error == "caller-gone"
 
 
-async def test_a_broken_short_body_is_a_502_since_nothing_was_said_of_it_yet() -> None:
+async def test_a_broken_short_body_is_a_502() -> None:
     async def break_off(talk: Talk) -> None:
         await talk.request()
         await talk.say(f"HTTP/1.1 200 OK\r\n{JSON}\r\n{ID}\r\nContent-Length: 100\r\n\r\n[1,2".encode())
@@ -313,7 +313,7 @@ async def test_a_broken_short_body_is_a_502_since_nothing_was_said_of_it_yet() -
         assert at.gate.records[0].instance_id == "lJrSjUUVEfGXW0tyvl-GZA"
 
 
-async def test_an_id_of_the_body_is_recorded_though_the_rest_never_comes() -> None:
+async def test_an_id_in_a_truncated_body_is_recorded() -> None:
     async def break_off(talk: Talk) -> None:
         await talk.request()
         body = b'{"oicInstanceId": "abc", "more": ['
@@ -351,7 +351,7 @@ async def test_links_to_other_routes_lead_to_those_routes() -> None:
             assert json.loads(got) == ["http://localhost/else/1", f"{first.upstream.url}/ic/x/2", f"{HOME}/3"]
 
 
-async def test_a_caller_that_names_nobody_is_told_the_address_that_it_came_to() -> None:
+async def test_without_host_urls_have_the_address_of_the_connection() -> None:
     async with scene() as at:
         at.upstream.script = [reply(200, links(at), JSON)]
         _, _, body = await at.gate.call(b"GET /orders/1 HTTP/1.0\r\n\r\n")
@@ -380,7 +380,7 @@ async def test_the_host_of_the_public_url_is_a_name_of_the_gateway() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 202, 400, 500])
-async def test_an_id_in_the_body_is_recorded_and_told_in_the_head(body: bytes, media: str, status: int) -> None:
+async def test_an_id_in_the_body_is_recorded_and_sent_in_the_head(body: bytes, media: str, status: int) -> None:
     path = "/ic/api/integration/v1/flows/rest/X/1.0"
     async with scene(chunked(body, f"Content-Type: {media}").replace(b" 200 ", b" %d " % status), base=path) as at:
         _, head, got = await at.gate.get()
@@ -391,14 +391,14 @@ async def test_an_id_in_the_body_is_recorded_and_told_in_the_head(body: bytes, m
         assert (at.gate.route.meter.with_id, at.gate.route.meter.without_id) == (1, 0)
 
 
-async def test_the_header_goes_before_the_body_and_is_told_once() -> None:
+async def test_an_id_in_the_header_precedes_one_in_the_body() -> None:
     async with scene(reply(200, b'{"oicInstanceId": "body"}', JSON, ID)) as at:
         _, head, _ = await at.gate.get()
         assert head.lower().count(b"x-oracle-ics-instance-id") == 1
         assert at.gate.records[0].instance_id == "lJrSjUUVEfGXW0tyvl-GZA"
 
 
-async def test_an_id_that_comes_late_is_recorded_though_the_head_is_out() -> None:
+async def test_an_id_late_in_the_body_is_recorded() -> None:
     async def slowly(talk: Talk) -> None:
         await talk.request()
         await talk.say(
@@ -440,7 +440,7 @@ async def test_a_run_that_only_its_body_names_is_never_repeated(status: int, way
         assert at.gate.records[0].instance_id == "abc"
 
 
-async def test_what_a_given_up_reply_said_is_not_told_of_the_next() -> None:
+async def test_the_id_of_a_dropped_response_is_not_kept() -> None:
     first = reply(503, b'{"why": "busy"}', JSON, "Retry-After: 0")
     async with scene(
         first, reply(200, b"", JSON, ID, "Transfer-Encoding: chunked", length=False) + b"nonsense\r\n"

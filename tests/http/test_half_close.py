@@ -102,7 +102,7 @@ def reset(sock: socket.socket) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "mapped", "unix"])
 @pytest.mark.parametrize(("leave", "gone"), [(close, True), (end, False), (reset, True)])
-def test_the_system_tells_who_is_gone(tmp_path: Path, address: str, leave: object, *, gone: bool) -> None:
+def test_the_kernel_reports_a_peer_that_is_gone(tmp_path: Path, address: str, leave: object, *, gone: bool) -> None:
     if address == "unix":
         server, caller = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
         server.bind(str(tmp_path / "gw"))
@@ -123,7 +123,7 @@ def test_the_system_tells_who_is_gone(tmp_path: Path, address: str, leave: objec
         assert is_gone(accepted, was_held=False)[0] is gone
 
 
-async def test_a_request_whose_body_can_come_no_more_is_given_up_at_once() -> None:
+async def test_a_half_close_within_a_body_ends_the_request() -> None:
     go_on = asyncio.Event()
 
     async def slow(talk: Talk) -> None:

@@ -89,7 +89,7 @@ def test_a_field_that_leaves_a_doubt_is_refused(line: str) -> None:
         read("A: 1", line, "B: 2")
 
 
-def test_fields_that_connection_names_stay_behind_but_are_still_known() -> None:
+def test_fields_that_connection_names_are_known_but_not_sent() -> None:
     head = read("Origin: http://a", "X-Mine: 1", "Connection: x-mine, ORIGIN, via", "Via: 1.0 fred")
     assert head.lines == []
     assert head.known_fields[b"origin"] == b"http://a"
@@ -213,7 +213,7 @@ def test_any_other_expectation_fails(value: str) -> None:
         ("1.0", ["x"], False),
     ],
 )
-def test_the_caller_says_whether_the_connection_stays(version: str, connection: list[str], *, kept: bool) -> None:
+def test_the_caller_decides_whether_the_connection_stays(version: str, connection: list[str], *, kept: bool) -> None:
     assert read(*[f"Connection: {value}" for value in connection], first=f"GET / HTTP/{version}").keeps_alive is kept
 
 
@@ -240,7 +240,7 @@ def test_each_limit_is_the_most_that_passes(lines: list[str], first: str, error:
     assert refusal(lambda: read(*lines, first=first)) == (error.code if error else None)
 
 
-def test_a_target_too_long_is_told_before_fields_too_large() -> None:
+def test_a_too_long_target_is_reported_before_too_large_fields() -> None:
     with pytest.raises(UriTooLong):
         read("X: " + "x" * 78, first="GET /" + "x" * 60 + " HTTP/1.1")
 

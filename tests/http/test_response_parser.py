@@ -513,7 +513,7 @@ def test_the_bytes_of_heads_are_counted_and_none_behind_them() -> None:
         INTERIM + b"HTTP/1.1 200 OK\n", b"HTTP/1.1 200 OK\r\n\n",
     ],
 )  # fmt: skip
-def test_nobody_waits_for_a_head_that_comes_to_no_good_end(raw: bytes) -> None:
+def test_a_partial_head_that_cannot_become_valid_is_rejected(raw: bytes) -> None:
     def feed(reader: ResponseParser, size: int) -> None:
         for at in range(0, len(raw), size):
             reader.feed(raw[at : at + size])
@@ -524,7 +524,7 @@ def test_nobody_waits_for_a_head_that_comes_to_no_good_end(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("endless", [b"2;" + b"a" * LIMIT, b"0\r\nX: " + b"a" * LIMIT, b"0\r\n" + b"A: b\r\n" * LIMIT])
-def test_what_stands_between_chunks_has_a_limit(endless: bytes) -> None:
+def test_bytes_between_chunks_have_a_limit(endless: bytes) -> None:
     reader = begun()
     reader.feed(CHUNKED)
     reader.feed(endless[: LIMIT // 2])
@@ -551,7 +551,7 @@ def test_a_counted_body_is_passed_on_uncopied() -> None:
     assert reader.body[0] is piece
 
 
-def test_bytes_after_completion_are_told_and_not_read() -> None:
+def test_bytes_after_completion_are_reported_and_not_read() -> None:
     reader = begun()
     reader.feed(sized(0, b""))
     assert reader.can_keep_alive

@@ -107,7 +107,7 @@ async def test_it_may_come_in_any_pieces(size: int, *, chunked: bool) -> None:
         assert at.gate.records[0].bytes_in == len(DIRTY)
 
 
-async def test_a_slow_caller_is_waited_for_and_nothing_leaves_before_its_header_is_read() -> None:
+async def test_nothing_is_sent_before_the_soap_header_is_read() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
         await caller.say(
@@ -133,7 +133,7 @@ async def test_a_caller_that_stops_within_its_header_is_timed_out() -> None:
         assert at.upstream.connections == 0
 
 
-async def test_a_caller_that_hangs_up_within_its_header_leaves_nothing_behind() -> None:
+async def test_a_caller_that_leaves_within_its_header_is_cleaned_up() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
         await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode())
@@ -177,7 +177,7 @@ async def test_a_body_in_two_parts_is_sent_again_without_the_token() -> None:
         assert only(at).body == CLEAN
 
 
-async def test_a_body_over_the_replay_limit_streams_and_is_not_sent_again() -> None:
+async def test_a_body_over_the_replay_limit_is_streamed_once() -> None:
     async with scene(UNAUTHORIZED, route={"replay_limit": "1KiB"}) as at:
         large = "x" * 100_000
         assert (await at.gate.post(message(TOKEN, body=large).encode(), XML))[0] == 401
@@ -210,7 +210,7 @@ async def test_a_large_body_streams_behind_its_header() -> None:
         assert at.gate.records[0].bytes_in == len(first + last) + 40 * 65536
 
 
-async def test_who_waits_for_100_continue_is_told_to_begin() -> None:
+async def test_a_caller_that_expects_100_continue_gets_it() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
         fields = f"{XML}\r\nExpect: 100-continue\r\nContent-Length: {len(DIRTY)}"
@@ -244,7 +244,7 @@ async def test_soap_with_attachments() -> None:
         assert only(at).body == body(CLEAN)
 
 
-async def test_what_the_caller_says_of_its_bytes_is_left_out_when_they_change() -> None:
+async def test_request_digests_are_removed_if_the_body_changes() -> None:
     digests = ["Content-MD5: AAAA", "Digest: sha-256=AAAA", "Content-Digest: sha-256=:AAAA:", "repr-digest: x"]
     for data, kept in ((DIRTY, False), (CLEAN, True)):
         async with scene() as at:
@@ -329,7 +329,7 @@ async def test_a_compressed_message_that_hides_its_header_is_refused(coding: str
         assert at.upstream.connections == 0
 
 
-async def test_a_soap_trigger_gets_no_credentials_whatever_the_body_is_called() -> None:
+async def test_a_soap_trigger_gets_no_credentials_for_any_media_type() -> None:
     base = "/ic/ws/integration/v1/flows/soap/HELLO/1.0"
     for fields in ([], ["Content-Type: text/plain"], ["Content-Type: application/octet-stream"], ["Content-Type: a/b"]):
         async with scene(base=base) as at:
@@ -364,7 +364,7 @@ async def test_a_second_member_of_a_gzip_body_hides_no_token() -> None:
             assert at.upstream.connections == 0
 
 
-async def test_a_root_part_with_an_odd_length_is_an_error_of_its_caller() -> None:
+async def test_a_root_part_of_odd_length_is_a_bad_request() -> None:
     for length in (b"\r\n %d" % len(DIRTY), b"0" * 5000 + b"%d" % len(DIRTY)):
         async with scene() as at:
             data = b"--b\r\nContent-Type: text/xml\r\nContent-Length: %b\r\n\r\n%b\r\n--b--" % (length, DIRTY)

@@ -133,9 +133,7 @@ SAID = st.lists(st.tuples(st.sampled_from([200, 401, 429, 500, 502, 503, 504]), 
 
 
 @given(tries=st.builds(RetryState, METHODS, REPLAYS, st.booleans()), said=SAID)
-def test_whatever_an_upstream_says_a_request_ends_soon(
-    tries: RetryState, said: list[tuple[int, dict[str, Any]]]
-) -> None:
+def test_every_sequence_of_responses_ends_soon(tries: RetryState, said: list[tuple[int, dict[str, Any]]]) -> None:
     rejected = paused = 0
     for status, facts in said:
         tries.attempts += 1
@@ -182,13 +180,11 @@ def test_a_connection_that_failed_at_once_is_tried_once_more(attempts: int, *, h
         (RetryState("GET", "any", idempotent=False, attempts=MAX_ATTEMPTS), True, False),
     ],
 )
-def test_a_stale_connection_is_followed_only_by_what_may_run_twice(
-    tries: RetryState, *, whole: bool, again: bool
-) -> None:
+def test_after_a_stale_connection_only_safe_methods_are_retried(tries: RetryState, *, whole: bool, again: bool) -> None:
     assert can_retry_stale(tries, body_is_whole=whole) is again
 
 
-def test_luck_spreads_the_pauses() -> None:
+def test_a_random_fraction_spreads_the_pauses() -> None:
     def pause(luck: float) -> float:
         tries = RetryState("GET", "any", idempotent=False, attempts=1)
         return decide_after_response(

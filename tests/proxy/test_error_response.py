@@ -58,7 +58,7 @@ def test_every_status_that_is_answered_has_a_reason() -> None:
 
 
 @pytest.mark.parametrize("error", ANSWERED, ids=lambda error: error.code)
-def test_a_problem_document_tells_what_happened_and_what_to_do(error: type[GatewayError]) -> None:
+def test_a_problem_document_has_error_and_remedy(error: type[GatewayError]) -> None:
     fields, body = told(error("It is so.", reason=CAUSE))
     assert fields["Content-Type"] == "application/problem+json"
     assert fields["Cache-Control"] == "no-store"
@@ -117,7 +117,7 @@ def test_a_fault_keeps_retry_after(soap: str) -> None:
 
 
 @pytest.mark.parametrize("soap", ["", SOAP_11, SOAP_12])
-def test_the_text_of_a_cause_is_never_told(soap: str) -> None:
+def test_the_text_of_a_cause_is_never_sent(soap: str) -> None:
     error = BadRequest(reason=CAUSE)
     error.__cause__ = ValueError(CAUSE)
     fields, body = told(error, soap=soap)

@@ -1,4 +1,6 @@
-"""One connection of a caller: its requests in turn, its times, its end. Real sockets; the walk is a few lines here."""
+"""One connection of a caller: its requests in turn, its times, its end. Real sockets; the handler is a few
+lines here.
+"""
 
 import asyncio
 import socket
@@ -32,7 +34,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 REFUSED = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Walk:
+class Handler:
     """Answers every request, once it has its body and `go_on` is set, and says `stays`; remembers what it was given."""
 
     def __init__(self) -> None:
@@ -70,7 +72,7 @@ class Walk:
         self.served.append((head.method, head.target, b"".join(pieces)))
         return self.stays and head.keeps_alive and body.is_complete
 
-    def reject(self, caller: CallerConnection, error: GatewayError, said: bytes) -> None:
+    def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         self.refused.append(error)
         caller.write([REFUSED])
 
@@ -81,8 +83,8 @@ class Walk:
 class Listener:
     """A server on a port of its own, and what talks to it."""
 
-    def __init__(self, walk: Walk, server: CallerServer, port: int) -> None:
-        self.walk = walk
+    def __init__(self, handler: Handler, server: CallerServer, port: int) -> None:
+        self.handler = handler
         self.server = server
         self.port = port
         self.callers: list[Caller] = []
@@ -109,10 +111,10 @@ class Listener:
 @asynccontextmanager
 async def listening(limits: RequestLimits = LIMITS, *, linger: float = 5.0) -> AsyncIterator[Listener]:
     async with asyncio.timeout(10):
-        walk = Walk()
-        server = CallerServer(walk, limits, REQUEST_RULES, linger=linger)
+        handler = Handler()
+        server = CallerServer(handler, limits, REQUEST_RULES, linger=linger)
         listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-        at = Listener(walk, server, listener.sockets[0].getsockname()[1])
+        at = Listener(handler, server, listener.sockets[0].getsockname()[1])
         try:
             yield at
         finally:
@@ -140,13 +142,13 @@ def time_left(connection: CallerConnection) -> float:
 
 async def test_requests_are_served_one_after_the_other() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         caller = await at.caller(GET + GET_2)
         await until(lambda: any(connection.is_serving for connection in at.server.connections))
-        assert at.walk.served == []
-        at.walk.go_on.set()
+        assert at.handler.served == []
+        at.handler.go_on.set()
         assert await caller.head() + await caller.head() == OK * 2
-        assert at.walk.served == [("GET", "/1", b""), ("GET", "/2", b"")]
+        assert at.handler.served == [("GET", "/1", b""), ("GET", "/2", b"")]
 
 
 PIECES = st.sampled_from(
@@ -175,11 +177,9 @@ LAST = st.sampled_from(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(PIECES, max_size=6).map(b"".join), LAST, st.lists(st.integers(1, 60), max_size=12))
-async def test_any_splitting_of_what_a_caller_says_is_served_the_same(
-    said: bytes, last: bytes, cuts: list[int]
-) -> None:
+async def test_requests_are_served_the_same_however_bytes_are_split(data: bytes, last: bytes, cuts: list[int]) -> None:
     outcomes = []
-    for parts in ([said + last], split(said + last, cuts)):
+    for parts in ([data + last], split(data + last, cuts)):
         async with listening() as at:
             caller = await at.caller()
             for part in parts:
@@ -187,7 +187,7 @@ async def test_any_splitting_of_what_a_caller_says_is_served_the_same(
                 for _ in range(3):
                     await asyncio.sleep(0)
             answers = await caller.rest()
-            outcomes.append((answers, at.walk.served, len(at.walk.refused), len(at.walk.broken)))
+            outcomes.append((answers, at.handler.served, len(at.handler.refused), len(at.handler.broken)))
     assert outcomes[0] == outcomes[1]
 
 
@@ -200,14 +200,14 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("more", [b"ab", b"ab\r\n\r\n", b"ab" + GET, b"ab" * READ_AHEAD])
-async def test_more_may_be_read_before_the_walk_has_had_its_turn(more: bytes) -> None:
+async def test_more_bytes_may_arrive_before_the_task_runs(more: bytes) -> None:
     async with listening() as at:
         caller = await at.caller()
         connection = await at.resting()
         connection.data_received(b"POST /1 HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(more))
         connection.data_received(more)
         assert await caller.head() == OK
-        assert at.walk.served == [("POST", "/1", more)]
+        assert at.handler.served == [("POST", "/1", more)]
 
 
 async def test_a_head_like_the_one_before_is_not_taken_for_it() -> None:
@@ -215,52 +215,52 @@ async def test_a_head_like_the_one_before_is_not_taken_for_it() -> None:
     async with listening() as at:
         caller = await at.caller(heads[0] + heads[0] + heads[1] + heads[2] + heads[0])
         assert [await caller.head() for _ in range(5)] == [OK] * 5
-        assert [target for _, target, _ in at.walk.served] == ["/1", "/1", "/1", "/2", "/1"]
+        assert [target for _, target, _ in at.handler.served] == ["/1", "/1", "/1", "/2", "/1"]
 
 
-async def test_who_says_too_much_ahead_is_not_read_until_its_turn() -> None:
+async def test_reading_pauses_while_many_requests_are_pipelined() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
         count = 8 * READ_AHEAD // len(GET)
         flood = asyncio.create_task(caller.say(GET * count))
         await until(lambda: connection._reading_paused)
         assert len(connection._buffer) < 2 * READ_AHEAD + 256 * 1024
-        at.walk.go_on.set()
+        at.handler.go_on.set()
         for _ in range(count + 1):
             assert await caller.head() == OK
         await flood
-        assert len(at.walk.served) == count + 1
+        assert len(at.handler.served) == count + 1
 
 
-async def test_broken_requests_are_refused_once_and_nothing_is_read_behind_them() -> None:
+async def test_nothing_is_read_after_a_malformed_request() -> None:
     async with listening() as at:
         caller = await at.caller(b"GET / HTTP/9.9\r\n\r\n" + GET)
         assert await caller.rest() == REFUSED
-        assert ([type(error) for error in at.walk.refused], at.walk.served) == ([BadRequest], [])
+        assert ([type(error) for error in at.handler.refused], at.handler.served) == ([BadRequest], [])
 
 
-async def test_who_says_much_at_once_lets_the_others_in_between() -> None:
+async def test_pipelined_requests_let_other_connections_run() -> None:
     async with listening() as at:
         many, one = await at.caller(), await at.caller()
         await until(lambda: [connection._waiter is not None for connection in at.server.connections] == [True, True])
         many.writer.write(GET * 1000)
         one.writer.write(GET_2)
-        await until(lambda: ("GET", "/2", b"") in at.walk.served)
-        assert len(at.walk.served) < 100
+        await until(lambda: ("GET", "/2", b"") in at.handler.served)
+        assert len(at.handler.served) < 100
         for _ in range(1000):
             assert await many.head() == OK
 
 
-async def test_a_defect_of_the_walk_leaves_nobody_in_service() -> None:
+async def test_a_defect_of_the_handler_ends_the_connection() -> None:
     async with listening() as at:
-        at.walk.defect = RuntimeError("a defect")
+        at.handler.defect = RuntimeError("a defect")
         caller = await at.caller(GET)
         connection = await at.connection()
         assert connection.task is not None
         await asyncio.wait({connection.task})
-        assert connection.task.exception() is at.walk.defect
+        assert connection.task.exception() is at.handler.defect
         assert not connection.is_serving
         overdue(connection)
         assert await caller.rest() == b""
@@ -271,7 +271,7 @@ async def test_a_defect_of_the_walk_leaves_nobody_in_service() -> None:
 
 
 @pytest.mark.parametrize("first", [b"", GET, b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd"])
-async def test_a_connection_that_stands_idle_is_closed_without_a_word(first: bytes) -> None:
+async def test_an_idle_connection_is_closed_without_a_response(first: bytes) -> None:
     async with listening() as at:
         caller = await at.caller(first)
         if first:
@@ -280,7 +280,7 @@ async def test_a_connection_that_stands_idle_is_closed_without_a_word(first: byt
         assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
         overdue(connection)
         assert await caller.rest() == b""
-        assert at.walk.refused == []
+        assert at.handler.refused == []
 
 
 BEGUN = [b"G", b"GET /or", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nHo", b"GET / HTTP/1.1\r\nHost: g\r\n\r"]
@@ -292,7 +292,7 @@ async def test_a_head_that_does_not_come_to_its_end_is_refused(begun: bytes) -> 
         caller = await at.caller(begun)
         overdue(await at.resting(len(begun)))
         assert await caller.rest() == REFUSED
-        [error] = at.walk.refused
+        [error] = at.handler.refused
         assert (error.code, error.status) == ("request-timeout", 408)
 
 
@@ -314,7 +314,7 @@ async def test_empty_lines_alone_are_never_answered(first: bytes, lines: bytes) 
         assert connection._deadline == due
         overdue(connection)
         assert await caller.rest() == b""
-        assert at.walk.refused == []
+        assert at.handler.refused == []
 
 
 async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
@@ -326,7 +326,7 @@ async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
         await until(lambda: connection._skipped == 4)
         await caller.say(GET)
         assert await caller.head() == OK
-        assert [target for _, target, _ in at.walk.served] == ["/", "/1"]
+        assert [target for _, target, _ in at.handler.served] == ["/", "/1"]
 
 
 @pytest.mark.parametrize(("count", "answer"), [(EMPTY_LINES_LIMIT // 2, OK), (EMPTY_LINES_LIMIT // 2 + 1, REFUSED)])
@@ -335,7 +335,7 @@ async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: b
         caller = await at.caller(b"\r\n" * count)
         connection = await at.connection()
         await until(lambda: connection._skipped == 2 * count)
-        assert (at.walk.refused, connection._buffer) == ([], b"")
+        assert (at.handler.refused, connection._buffer) == ([], b"")
         await caller.say(GET)
         assert await caller.head() == answer
 
@@ -364,20 +364,20 @@ async def test_bytes_behind_a_body_end_the_connection_unanswered(text: bytes) ->
         await at.resting()
         await caller.say(text)
         assert await caller.rest() == b""
-        assert (at.walk.refused, at.walk.trailing) == ([], [len(text.lstrip(b"\r\n"))])
+        assert (at.handler.refused, at.handler.trailing) == ([], [len(text.lstrip(b"\r\n"))])
 
 
 @pytest.mark.parametrize("text", TEXTS)
 async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         caller = await at.caller(POST + text)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
         assert connection.trailing == len(text)
-        at.walk.go_on.set()
+        at.handler.go_on.set()
         assert await caller.rest() == OK
-        assert (at.walk.refused, at.walk.trailing) == ([], [])
+        assert (at.handler.refused, at.handler.trailing) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> 
 )
 async def test_the_beginning_of_a_request_is_nothing_trailing(more: bytes) -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         await at.caller(POST + more)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
@@ -402,10 +402,10 @@ async def test_a_word_behind_a_body_times_out_unanswered() -> None:
         assert await caller.head() == OK
         overdue(await at.resting(2))
         assert await caller.rest() == b""
-        assert at.walk.refused == []
+        assert at.handler.refused == []
 
 
-async def test_a_head_has_its_own_time_and_drops_of_it_do_not_put_that_off() -> None:
+async def test_the_time_limit_of_a_head_runs_from_its_first_byte() -> None:
     async with listening() as at:
         caller = await at.caller()
         connection = await at.resting()
@@ -419,7 +419,7 @@ async def test_a_head_has_its_own_time_and_drops_of_it_do_not_put_that_off() -> 
         assert connection._deadline == due
 
 
-async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_others() -> None:
+async def test_a_head_sent_byte_by_byte_gets_no_extra_time() -> None:
     async with listening() as at:
         caller = await at.caller(b"G")
         connection = await at.resting(1)
@@ -430,7 +430,7 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time_than_others() -> 
             assert connection._deadline == due
 
 
-async def test_a_head_has_its_time_though_its_like_came_byte_by_byte_before() -> None:
+async def test_a_repeated_head_gets_its_full_time_limit() -> None:
     async with listening() as at:
         caller = await at.caller(b"G")
         await at.resting(1)
@@ -445,19 +445,19 @@ async def test_a_head_has_its_time_though_its_like_came_byte_by_byte_before() ->
 
 async def test_a_request_under_way_has_all_its_time() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
         overdue(connection)
         assert connection._timer is not None
-        at.walk.go_on.set()
+        at.handler.go_on.set()
         assert await caller.head() == OK
         await at.resting()
         assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
 
 
-async def test_a_timer_that_runs_down_too_early_is_set_anew() -> None:
+async def test_a_timer_that_expires_too_early_is_set_again() -> None:
     async with listening() as at:
         caller = await at.caller()
         connection = await at.resting()
@@ -472,27 +472,27 @@ async def test_a_timer_that_runs_down_too_early_is_set_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"\0", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", b"GET / HTTP/1.1\r\nExpect: x\r\n\r\n"]
+    "data", [b"\0", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", b"GET / HTTP/1.1\r\nExpect: x\r\n\r\n"]
 )
-async def test_a_caller_that_may_still_send_gets_its_reply_and_then_some_time(said: bytes) -> None:
+async def test_a_caller_that_may_still_send_gets_a_lingering_close(data: bytes) -> None:
     async with listening() as at:
-        at.walk.takes_bodies = at.walk.stays = False
-        caller = await at.caller(said)
+        at.handler.takes_bodies = at.handler.stays = False
+        caller = await at.caller(data)
         assert await caller.rest() in {OK, REFUSED}  # our side has ended ...
         connection = await at.connection()
         assert connection._transport is not None  # ... and his has not
         await caller.say(b"more of it" * 100)
         caller.close()
         await until(lambda: not at.server.connections)
-        assert len(at.walk.served) + len(at.walk.refused) == 1
+        assert len(at.handler.served) + len(at.handler.refused) == 1
 
 
-async def test_a_caller_that_stays_after_its_refusal_is_closed_in_the_end() -> None:
+async def test_a_lingering_connection_is_closed_in_the_end() -> None:
     async with listening(linger=0.05) as at:
         caller = await at.caller(b"\0")
         assert await caller.rest() == REFUSED
         await until(lambda: not at.server.connections)
-        assert len(at.walk.refused) == 1
+        assert len(at.handler.refused) == 1
 
 
 async def test_a_caller_from_whom_nothing_can_come_is_closed_at_once() -> None:
@@ -503,22 +503,22 @@ async def test_a_caller_from_whom_nothing_can_come_is_closed_at_once() -> None:
 
 
 @pytest.mark.parametrize("leave", [Caller.close, Caller.reset], ids=["close", "reset"])
-@pytest.mark.parametrize("said", [b"", BEGUN[1], GET, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"])
-async def test_who_leaves_takes_all_of_it_along(said: bytes, leave: object) -> None:
+@pytest.mark.parametrize("data", [b"", BEGUN[1], GET, b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"])
+async def test_who_leaves_takes_all_of_it_along(data: bytes, leave: object) -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
-        caller = await at.caller(said)
+        at.handler.go_on.clear()
+        caller = await at.caller(data)
         connection = await at.connection()
         task = connection.task
         assert task is not None
-        await until(lambda: connection.is_serving if b"\r\n\r\n" in said else len(connection._buffer) == len(said))
+        await until(lambda: connection.is_serving if b"\r\n\r\n" in data else len(connection._buffer) == len(data))
         assert callable(leave)
         leave(caller)
         await until(lambda: not at.server.connections)
         await asyncio.wait({task})
         assert task.cancelled()
-        assert (at.walk.served, at.walk.refused) == ([], [])
-        assert len(at.walk.broken) == (b"\r\n\r\n" in said)
+        assert (at.handler.served, at.handler.refused) == ([], [])
+        assert len(at.handler.broken) == (b"\r\n\r\n" in data)
         with pytest.raises(CallerGone):
             connection.write([OK])
         connection.abort()
@@ -527,7 +527,7 @@ async def test_who_leaves_takes_all_of_it_along(said: bytes, leave: object) -> N
 
 async def test_a_caller_that_takes_nothing_is_gone() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         await at.caller(GET)
         connection = await at.connection()
         connection.write([b"x" * 10_000_000])
@@ -558,7 +558,7 @@ async def test_a_caller_that_never_takes_its_last_bytes_is_dropped() -> None:
 
 async def test_a_caller_that_takes_its_time_is_waited_for() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
         connection.write([b"x" * 5_000_000, b"y" * 5_000_000])
@@ -584,14 +584,14 @@ STRANGER = "127.0.0.2"
 async def crowded(*, strangers: int) -> AsyncIterator[Listener]:
     """Two places, room for two without one, and so many strangers that came one after the other."""
     async with listening(LIMITS.__class__(8192, 16_384, 128, 131_072, connections=2)) as at:
-        at.walk.strangers = {STRANGER}
+        at.handler.strangers = {STRANGER}
         for count in range(strangers):
             await at.caller(address=STRANGER)
             await until(lambda count=count: len(at.server.connections) == count + 1)  # type: ignore[misc] # of no type
         yield at
 
 
-async def test_strangers_take_nobodys_place() -> None:
+async def test_refused_addresses_do_not_count_against_the_limit() -> None:
     async with crowded(strangers=2) as at:
         assert at.server.admitted.admitted == 0
         assert {connection.refusal for connection in at.server.connections} == {RefusalReason.FORBIDDEN}
@@ -626,7 +626,7 @@ async def test_who_will_not_be_served_has_little_time(begun: bytes) -> None:
         assert await stranger.rest() == (REFUSED if begun else b"")
 
 
-async def test_who_comes_as_one_too_many_has_little_time_and_the_others_all_of_it() -> None:
+async def test_a_connection_over_the_limit_has_a_short_time_limit() -> None:
     async with crowded(strangers=0) as at:
         for _ in range(3):
             await at.caller()
@@ -657,7 +657,7 @@ async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: P
         await at.caller()
         assert (await at.connection()).peer == "127.0.0.1"
     async with asyncio.timeout(10):
-        server = CallerServer(Walk(), LIMITS, REQUEST_RULES)
+        server = CallerServer(Handler(), LIMITS, REQUEST_RULES)
         listener = await asyncio.get_running_loop().create_unix_server(server, tmp_path / "gw")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(tmp_path / "gw"))
@@ -669,7 +669,7 @@ async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: P
 
 async def test_a_stop_closes_who_is_idle_and_cuts_who_is_not() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         busy = await at.caller(GET)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
@@ -686,18 +686,18 @@ async def test_a_stop_closes_who_is_idle_and_cuts_who_is_not() -> None:
 
 async def test_who_is_served_is_not_idle() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
         at.server.close_idle()
-        at.walk.go_on.set()
+        at.handler.go_on.set()
         assert await caller.head() == OK
 
 
-async def test_a_shutdown_leaves_nobody() -> None:
+async def test_a_shutdown_leaves_no_connection() -> None:
     async with listening() as at:
-        at.walk.go_on.clear()
+        at.handler.go_on.clear()
         callers = [await at.caller(data) for data in (b"", GET, BEGUN[1], b"\0")]
         await until(lambda: len(at.server.connections) == 4)
         tasks = [connection.task for connection in at.server.connections if connection.task]

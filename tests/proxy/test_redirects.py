@@ -71,7 +71,7 @@ def test_it_is_not_followed_to(location: str) -> None:
 
 
 @given(st.text(max_size=60), st.sampled_from([DES, RUN, "https://", "//", ""]))
-def test_whatever_it_says_the_token_stays_at_its_places(rest: str, start: str) -> None:
+def test_a_location_never_leads_the_token_elsewhere(rest: str, start: str) -> None:
     found = led(start + rest)
     assert found is None or (found[0] in {RUNTIME, DESIGN} and found[1].startswith(API.rstrip("/")))
 
@@ -191,7 +191,7 @@ async def test_a_route_may_forbid_it_as_any_second_sending(replay: str, method: 
         assert status == (307 if sent == 1 else 200)
 
 
-async def test_a_401_of_the_design_host_is_renewed_and_asked_again_there() -> None:
+async def test_a_401_of_the_design_host_is_retried_there() -> None:
     async with Identity() as identity, Upstream(reply(401), OK) as design, Upstream() as runtime:
         runtime.script = [to(f"{design.url}{API}integrations")]
         async with Gate(config(identity.url, runtime.url + API, route={"design": design.url})) as gate:

@@ -36,7 +36,7 @@ def is_timed(connection: UpstreamConnection) -> bool:
     return connection._deadline is not None and connection._timer is not None
 
 
-async def test_an_exchange_leaves_nothing_due_and_a_reusable_connection() -> None:
+async def test_a_clean_exchange_leaves_a_reusable_connection() -> None:
     async with connected() as (connection, _):
         for count in (1, 2):
             await asked(connection)
@@ -65,7 +65,7 @@ async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
         await peer.until(lambda: peer.open == 0)
 
 
-async def test_a_kept_connection_that_closes_is_stale_and_a_new_one_broken() -> None:
+async def test_only_a_reused_connection_can_be_stale() -> None:
     async with connected(OK, CLOSE) as (connection, _):
         await asked(connection)
         await connection.read_head()
@@ -81,7 +81,7 @@ async def test_a_kept_connection_that_closes_is_stale_and_a_new_one_broken() -> 
         assert not isinstance(caught.value, StaleConnection)
 
 
-async def test_a_connection_lost_before_its_exchange_is_told_in_it() -> None:
+async def test_a_connection_lost_before_its_exchange_fails_in_it() -> None:
     async def leave(talk: Talk) -> None:
         pass
 
@@ -113,7 +113,7 @@ async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
             await connection.drain(5.0)
 
 
-async def test_pieces_that_arrived_are_given_before_the_break_is_told() -> None:
+async def test_pieces_that_arrived_are_read_before_the_error() -> None:
     async def cut(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
@@ -132,7 +132,7 @@ async def test_pieces_that_arrived_are_given_before_the_break_is_told() -> None:
         assert not connection.end_exchange()
 
 
-async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read() -> None:
+async def test_reading_pauses_until_the_body_is_read() -> None:
     total = 4 * 1024 * 1024
     async with connected(reply(200, b"x" * total)) as (connection, _):
         await asked(connection)
@@ -146,7 +146,7 @@ async def test_a_connection_that_is_not_read_stops_reading_and_goes_on_when_read
         assert connection.end_exchange()
 
 
-async def test_a_reply_that_is_whole_but_unread_does_not_keep_reading_paused() -> None:
+async def test_a_complete_unread_response_does_not_pause_reading() -> None:
     async with connected(reply(200, b"x" * 600_000), OK) as (connection, _):
         await asked(connection)
         await connection.read_head()
@@ -173,7 +173,7 @@ async def test_silence_between_pieces_is_a_timeout() -> None:
         assert connection._timer is None
 
 
-async def test_a_timer_that_outlives_what_it_was_set_for_harms_nobody() -> None:
+async def test_a_timer_that_outlives_its_purpose_does_no_harm() -> None:
     async def slow(talk: Talk) -> None:
         for _ in range(2):
             await talk.request()
@@ -199,7 +199,7 @@ async def test_a_timer_that_outlives_what_it_was_set_for_harms_nobody() -> None:
         assert (await connection.read_head()).status == 200
 
 
-async def test_what_is_due_sooner_is_not_kept_waiting_by_what_was_due_later() -> None:
+async def test_an_earlier_deadline_replaces_a_later_timer() -> None:
     async def pause(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
@@ -232,7 +232,7 @@ async def test_what_has_arrived_is_given_without_waiting() -> None:
         assert connection.end_exchange()
 
 
-async def test_what_nobody_took_does_not_rest_with_an_idle_connection() -> None:
+async def test_an_idle_connection_keeps_no_unread_body() -> None:
     async with connected(reply(401, b"x" * 100)) as (connection, _):
         await asked(connection)
         await connection.read_head()
@@ -250,7 +250,7 @@ async def test_what_nobody_took_does_not_rest_with_an_idle_connection() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX",
     ],
 )
-async def test_what_breaks_http_is_told_at_once_though_the_connection_stays_open(said: bytes) -> None:
+async def test_malformed_bytes_fail_at_once_on_an_open_connection(said: bytes) -> None:
     async def speak(talk: Talk) -> None:
         await talk.request()
         await talk.say(said)
@@ -265,7 +265,7 @@ async def test_what_breaks_http_is_told_at_once_though_the_connection_stays_open
 
 
 @pytest.mark.parametrize("behind", [b"x", b"\r\n", OK])
-async def test_a_connection_that_said_too_much_carries_no_other_exchange(behind: bytes) -> None:
+async def test_a_connection_with_trailing_data_is_not_reused(behind: bytes) -> None:
     async with connected(OK + behind) as (connection, _):
         await asked(connection)
         await connection.read_head()

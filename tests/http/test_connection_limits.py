@@ -47,7 +47,7 @@ def test_addresses_of_one_ipv6_network_count_as_one() -> None:
     assert entered(places, "fe80::1%eth0", "fe80::2%eth0") == [None, RefusalReason.ADDRESS]
 
 
-def test_mapped_ipv4_addresses_are_told_apart() -> None:
+def test_mapped_ipv4_addresses_are_counted_separately() -> None:
     places = ConnectionLimits(4, refused=9, address_share=0.25)
     assert entered(places, f"::ffff:{CALLER}", f"::ffff:{OTHER}", CALLER) == [None, None, RefusalReason.ADDRESS]
 
@@ -80,7 +80,7 @@ def test_enough_files_change_nothing() -> None:
     assert capacity.upstreams > 256
 
 
-def test_an_episode_is_told_once() -> None:
+def test_an_episode_is_logged_once() -> None:
     now = 0.0
     episodes = Episodes(lambda: now)
     assert [episodes.begins("full"), episodes.begins("full"), episodes.begins("other")] == [True, False, True]

@@ -22,7 +22,7 @@ def bearers(at: Scene) -> list[str | None]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
-async def test_a_401_gets_one_fresh_token_and_one_replay_whatever_the_method(method: str) -> None:
+async def test_a_401_gets_one_new_token_and_one_retry_for_any_method(method: str) -> None:
     async with scene(UNAUTHORIZED) as at:
         caller = await at.gate.caller()
         await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
@@ -74,7 +74,7 @@ async def test_all_who_wait_for_a_renewal_share_it() -> None:
         assert bearers(at) == ["Bearer old"] * 5 + ["Bearer new"] * 5
 
 
-async def test_a_late_401_for_an_older_token_takes_the_newer_without_a_fetch() -> None:
+async def test_a_late_401_for_an_older_token_uses_the_newer_one() -> None:
     late = asyncio.Event()
 
     async def slow(talk: Talk) -> None:
@@ -94,7 +94,7 @@ async def test_a_late_401_for_an_older_token_takes_the_newer_without_a_fetch() -
         assert len(at.identity.asked) == 2
 
 
-async def test_a_renewal_that_fails_delivers_the_401_and_keeps_the_token() -> None:
+async def test_a_failed_renewal_delivers_the_401_and_keeps_the_token() -> None:
     async with scene(UNAUTHORIZED, tokens=(token("only"), MUTE)) as at:
         status, _, body = await at.gate.get()
         assert (status, body) == (401, b"who?")
@@ -200,9 +200,7 @@ async def test_a_body_in_two_parts_is_sent_again_from_its_start(*, chunked: bool
 @pytest.mark.parametrize(
     ("chunked", "limit"), [(True, None), (False, None), (True, "2KiB")], ids=["chunked", "counted", "over the limit"]
 )
-async def test_an_upload_that_outgrows_what_is_kept_during_the_renewal_is_not_sent_again(
-    *, chunked: bool, limit: str | None
-) -> None:
+async def test_an_upload_that_exceeds_the_replay_limit_is_not_retried(*, chunked: bool, limit: str | None) -> None:
     async def refuse_early(talk: Talk) -> None:
         await talk.head()
         await talk.say(UNAUTHORIZED)
@@ -269,7 +267,7 @@ async def test_a_stale_connection_costs_safe_methods_nothing(
         assert at.gate.route.meter.replays == ({"stale": 1} if status == 200 else {})
 
 
-async def test_a_new_connection_that_closes_without_a_word_is_no_stale_one() -> None:
+async def test_a_new_connection_that_closes_is_not_stale() -> None:
     async with scene(CLOSE) as at:
         assert (await at.gate.get())[0] == 502
         assert len(at.upstream.requests) == 1
@@ -327,7 +325,7 @@ SOON = "Retry-After: 0"
         (reply(502), "PUT", {"idempotent": True, "replay": "never"}, 1),
     ],
 )
-async def test_passing_trouble_is_waited_out_where_repeating_does_no_harm(
+async def test_a_temporary_failure_is_retried_for_safe_methods(
     said: bytes, method: str, route: dict[str, object], tries: int
 ) -> None:
     async with scene(said, route=route) as at:
@@ -364,7 +362,7 @@ async def test_the_first_reply_of_two_leaves_nothing_behind() -> None:
 # A connection that cannot be made ------------------------------------------------------------------------------------
 
 
-async def test_a_connection_that_fails_once_is_tried_once_more_even_for_post() -> None:
+async def test_a_failed_connection_is_dialed_again_even_for_post() -> None:
     refused = asyncio.Event()
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused

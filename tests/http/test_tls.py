@@ -253,7 +253,7 @@ async def pour(transport: TlsTransport, app: App, total: int, piece: int) -> str
     return digest.hexdigest()
 
 
-async def test_ten_megabytes_both_ways_past_a_slow_peer_in_bounded_memory(certificate: Path) -> None:
+async def test_ten_megabytes_pass_a_slow_peer_in_bounded_memory(certificate: Path) -> None:
     total, reads, jammed = 10 * MIB, asyncio.Event(), asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -322,7 +322,7 @@ async def test_an_application_that_stops_hears_no_more(certificate: Path) -> Non
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_clean_end_is_told_and_answered(certificate: Path, version: ssl.TLSVersion) -> None:
+async def test_a_clean_end_is_reported_and_answered(certificate: Path, version: ssl.TLSVersion) -> None:
     async with linked(certificate, version) as (transport, app, far):
         far.tls.write(b"last words")
         far.end()
@@ -363,7 +363,7 @@ async def test_a_reset_and_a_broken_record_are_errors(certificate: Path) -> None
 
 
 @pytest.mark.parametrize("way", [TlsTransport.close, TlsTransport.abort])
-async def test_who_closes_says_so(certificate: Path, way: Callable[[TlsTransport], None]) -> None:
+async def test_a_close_sends_close_notify(certificate: Path, way: Callable[[TlsTransport], None]) -> None:
     async with linked(certificate) as (transport, app, far):
         transport.write(b"bye")
         way(transport)
@@ -392,7 +392,7 @@ async def test_closing_sends_what_was_written(certificate: Path) -> None:
 # Idle connections ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_tls_says_to_itself_leaves_a_connection_quiet(certificate: Path) -> None:
+async def test_tls_records_without_data_leave_a_connection_clean(certificate: Path) -> None:
     """A certificate asked for after the handshake wants an answer, and brings new tickets late."""
     near, far_context = trusting(certificate), served(certificate)
     near.post_handshake_auth = far_context.post_handshake_auth = True
@@ -421,7 +421,7 @@ async def test_what_tls_says_to_itself_leaves_a_connection_quiet(certificate: Pa
         assert await far.hear() == b"next"
 
 
-async def test_a_late_ticket_is_no_reason_to_drop_a_connection_and_a_late_byte_is(certificate: Path) -> None:
+async def test_a_late_ticket_keeps_a_connection_unlike_a_late_byte(certificate: Path) -> None:
     near_context, far_context = trusting(certificate), served(certificate)
     near_context.post_handshake_auth = far_context.post_handshake_auth = True
     far_context.verify_mode = ssl.CERT_OPTIONAL
@@ -485,7 +485,7 @@ async def far_says(far: Far, app: App, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("event", ["data", "end", "cut", "reset", "broken"])
-async def test_what_nobody_asked_for_is_seen_before_the_loop_sees_it(certificate: Path, event: str) -> None:
+async def test_unexpected_bytes_are_seen_before_the_loop_reads_them(certificate: Path, event: str) -> None:
     async with linked(certificate) as (transport, app, far):
         app.stops_at_first = True
         assert transport.is_idle_clean()
@@ -645,7 +645,7 @@ def signed(path: Path, *, address: str, until: dt.timedelta) -> Path:
     return path
 
 
-async def test_a_certificate_that_does_not_fit_is_refused_in_plain_words(tmp_path: Path, certificate: Path) -> None:
+async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, certificate: Path) -> None:
     expired = signed(tmp_path / "expired.pem", address="127.0.0.1", until=dt.timedelta(days=-1))
     elsewhere = signed(tmp_path / "elsewhere.pem", address="127.0.0.2", until=dt.timedelta(days=1))
     unknown = signed(tmp_path / "unknown.pem", address="127.0.0.1", until=dt.timedelta(days=1))
@@ -679,7 +679,7 @@ async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, told: s
         await peer.until(lambda: peer.open == 0)
 
 
-async def test_a_name_that_no_certificate_can_carry_leaves_no_socket_open(certificate: Path) -> None:
+async def test_an_impossible_server_name_leaves_no_socket_open(certificate: Path) -> None:
     async def tunnel(talk: Talk) -> None:
         await talk.head()
         await talk.say(b"HTTP/1.1 200 Fine\r\n\r\n")

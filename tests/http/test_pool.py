@@ -89,7 +89,7 @@ async def test_who_waits_is_served_in_the_order_of_asking() -> None:
         assert served == [0, 1, 3, 4]
 
 
-async def test_nobody_overtakes_the_line() -> None:
+async def test_waiters_are_served_in_order() -> None:
     async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         first = asyncio.create_task(made.acquire(5))
@@ -130,7 +130,7 @@ async def test_a_connection_lost_on_its_way_to_who_waited_is_replaced() -> None:
         assert made.counts() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
 
 
-async def test_no_place_in_time_is_overload_and_no_connection_is_unreachable() -> None:
+async def test_a_full_pool_is_overload_and_a_failed_dial_unreachable() -> None:
     async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         with pytest.raises(Overloaded) as caught:
@@ -210,7 +210,7 @@ async def test_a_closed_pool_keeps_nothing_and_still_serves_who_waits() -> None:
         await peer.until(lambda: peer.open == 0)
 
 
-async def test_an_unasked_byte_ends_an_idle_connection() -> None:
+async def test_an_unexpected_byte_ends_an_idle_connection() -> None:
     idle = asyncio.Event()
 
     async def speak(talk: Talk) -> None:
@@ -230,7 +230,7 @@ async def test_an_unasked_byte_ends_an_idle_connection() -> None:
         assert made.counts()["idle"] == 0
 
 
-async def test_a_second_try_gets_a_new_connection_even_where_others_stand_idle() -> None:
+async def test_a_retry_gets_a_new_connection_even_if_others_are_idle() -> None:
     peer = Upstream()
     for size, left in ((2, 1), (1, 0)):
         async with opened_pool(peer, size=size) as made:
@@ -244,7 +244,7 @@ async def test_a_second_try_gets_a_new_connection_even_where_others_stand_idle()
             made.release(fresh)
 
 
-async def test_a_second_try_waits_its_turn_like_all_others() -> None:
+async def test_a_retry_waits_in_line() -> None:
     async with opened_pool(Upstream(), size=1) as made:
         held = await made.acquire(5)
         first = asyncio.create_task(made.acquire(5))
@@ -454,7 +454,7 @@ DOINGS: tuple[Do, ...] = (
 
 @settings(max_examples=100, deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 9)), max_size=40), size=st.integers(1, 5))
-async def test_whatever_happens_the_bound_holds_and_nobody_is_forgotten(steps: list[tuple[Do, int]], size: int) -> None:
+async def test_the_bound_holds_and_every_waiter_is_served(steps: list[tuple[Do, int]], size: int) -> None:
     peer = Upstream()
     async with opened_pool(peer, size=size, within=2.0) as made:
         crowd = Crowd(made, peer, size)

@@ -78,7 +78,7 @@ def test_no_line_end_but_crlf_passes(block: bytes) -> None:
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\t", b"\0", b"\r\n", b":"])).map(b"".join))
 @example(b"\r\n\r\n")
-def test_lines_are_all_of_the_head_and_hold_nothing_that_ends_one(block: bytes) -> None:
+def test_split_lines_join_to_the_same_head(block: bytes) -> None:
     is_sound = re.fullmatch(rb"(?:[\t -~\x80-\xff]|\r\n)*", block) is not None
     try:
         lines = split_lines(block)
@@ -107,7 +107,7 @@ def test_a_field_is_sorted_by_its_kind() -> None:
         b"X-Drop: 1",
         b"x-consume: 2 ",
         b"X-INSPECT:\t3",
-        b"x-HOLD:4",
+        b"x-DEFER:4",
         b"X-Pass:  5  ",
         b"Secret-x: 6",
         b"secret: 7",
@@ -115,7 +115,7 @@ def test_a_field_is_sorted_by_its_kind() -> None:
     assert sort(*lines) == (
         [b"X-INSPECT:\t3", b"X-Pass:  5  ", b"secret: 7"],
         {b"x-consume": b"2", b"x-inspect": b"3"},
-        [(b"x-defer", b"x-HOLD:4")],
+        [(b"x-defer", b"x-DEFER:4")],
     )
 
 
@@ -130,8 +130,10 @@ def test_a_field_is_sorted_by_its_kind() -> None:
         ([b"a:b"], b"a:b"),
     ],
 )
-def test_repeated_fields_are_noted_as_one_list(values: list[bytes], noted: bytes) -> None:
-    lines = [name + b": " + value for name, value in zip([b"X-Consume", b"x-consume", b"X-NOTE"], values, strict=False)]
+def test_repeated_fields_become_one_list(values: list[bytes], noted: bytes) -> None:
+    lines = [
+        name + b": " + value for name, value in zip([b"X-Consume", b"x-consume", b"X-CONSUME"], values, strict=False)
+    ]
     assert sort(*lines)[1] == {b"x-consume": noted}
 
 
@@ -221,7 +223,7 @@ def test_anything_else_is_no_length(value: bytes) -> None:
     assert not is_length(value)
 
 
-def test_a_value_is_what_stands_behind_the_colon() -> None:
+def test_a_value_is_the_text_behind_the_colon() -> None:
     assert [field_value(line) for line in (b"A: b", b"A:b:c ", b"A:\t \t", b"A:")] == [b"b", b"b:c", b"", b""]
 
 
