@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from gateway.content.foreign_text import split_host_port
+
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1", "": "127.0.0.1"}  # noqa: S104 - never bound
 
 
@@ -17,10 +19,10 @@ def parse_address(address: str) -> AdminAddress:
     """Parse `127.0.0.1:9090`, `[::1]:9090`, `:9090` or `unix:/run/admin.sock`. Raise ValueError for anything else."""
     if address.startswith("unix:"):
         return AdminAddress("", 0, address.removeprefix("unix:"))
-    host, colon, port = address.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    host_port = split_host_port(address)
+    if host_port is None:
         raise ValueError(f"{address!r} is not HOST:PORT, [IPV6]:PORT or unix:/PATH")
-    return AdminAddress(host.removeprefix("[").removesuffix("]"), int(port))
+    return AdminAddress(*host_port)
 
 
 def reachable(where: AdminAddress) -> AdminAddress:

@@ -9,6 +9,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from gateway.content.foreign_text import printable_line
 from gateway.diagnosis.facts import Certificate, ConnectionProbe
 from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection
@@ -122,7 +123,7 @@ def _names(read: x509.Certificate) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """A stranger wrote it: one line of printable ASCII, bounded."""
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)[:120]
+    return printable_line(text, 120)
 
 
 def _lost(_: UpstreamConnection) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
+from gateway.content.foreign_text import split_host_port
 from gateway.sandbox.config_file import text, whole
 from gateway.sandbox.mistakes import MISTAKES, listed
 from gateway.sandbox.sandbox_server import Sandbox
@@ -140,14 +141,14 @@ def written_config(sandbox: Sandbox, folder: Path) -> str:
 
 def parse_listen(listen: str) -> tuple[str, int]:
     """Return host and port of `HOST:PORT`. Raise ValueError with the remedy unless it is a loopback address."""
-    host, _, port = listen.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    host_port = split_host_port(listen)
+    if host_port is None:
         raise ValueError(f"{listen!r} is not HOST:PORT; write it like 127.0.0.1:8181")
+    host, port = host_port
     if not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address; the sandbox issues tokens, use 127.0.0.1 or [::1]")
     # `localhost` may be two addresses, and is the name of the sandbox's design host.
-    return "127.0.0.1" if host == "localhost" else host, int(port)
+    return "127.0.0.1" if host == "localhost" else host, port
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from gateway.config.typography import typographic
+from gateway.content.foreign_text import is_loopback_host, plain_host, split_host_port
 from gateway.network.egress_proxy import read_proxy_url
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -113,10 +114,10 @@ def split_address(value: str) -> tuple[str, int]:
     """Gives host and port of `HOST:PORT` or `[v6]:PORT`, or `(path, 0)` of `unix:/path`; ValueError with a remedy."""
     if value.startswith("unix:/"):
         return value.removeprefix("unix:"), 0
-    host, _, port = value.rpartition(":")
-    if not _is_host(host) or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+    host_port = split_host_port(value)
+    if host_port is None or not _is_host(value.rpartition(":")[0]):
         raise ValueError("is not an address; write HOST:PORT, like 127.0.0.1:8080, or unix:/path")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host_port
 
 
 def is_loopback(address: str) -> bool:
@@ -127,12 +128,7 @@ def is_loopback(address: str) -> bool:
 
 def is_local(host: str) -> bool:
     """True when the bare host name or address means this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_host(plain_host(host))
 
 
 def _is_host(host: str) -> bool:

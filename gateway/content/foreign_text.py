@@ -15,6 +15,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?")
 """Of a lower-case authority without user information: IPv6 address, name or IPv4 address, port."""
+_PORT = re.compile(r"[0-9]{1,5}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class ForeignUrl(NamedTuple):
@@ -61,6 +64,16 @@ def read_authority(text: str) -> HostPort | None:
     return HostPort(plain_host(parts[2]), port)
 
 
+def split_host_port(text: str) -> tuple[str, int] | None:
+    """Split a listen address `HOST:PORT` or `[IPV6]:PORT`, the host without brackets and possibly empty; None unless
+    the port is a number up to 65535.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
+        return None
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def plain_host(host: str) -> str:
     """Write a host so that equal hosts are equal texts: lower case, no dot at the end of a name, an IPv6 address in its
     short form without a zone, an IPv4 address mapped into IPv6 as IPv4 (RFC 4291 §2.5.5.2).
@@ -93,3 +106,18 @@ def read_date(text: str) -> datetime | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return aware
+
+
+def read_retry_after(text: str, *, now: float) -> float | None:
+    """Read the seconds of a Retry-After field (RFC 9110 §10.2.3), a number or a date, at `now` in epoch seconds; None
+    for anything else.
+    """
+    if seconds := _SECONDS.fullmatch(text.strip()):
+        return float(seconds[0])
+    date = read_date(text)
+    return None if date is None else max(0.0, date.timestamp() - now)
+
+
+def printable_line(text: str, limit: int) -> str:
+    """Return the first `limit` characters of a text as one line of printable ASCII; any other character becomes `?`."""
+    return _UNPRINTABLE.sub("?", text[:limit])

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.content.foreign_text import read_url
+from gateway.content.foreign_text import printable_line, read_url
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.connections import code_of_reason
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
@@ -16,7 +16,6 @@ from gateway.oic.urls import FIRST_VERSION, INSTANCE_PARAMETER, OicTarget
 _UNKNOWN = "unknown-url"
 
 _SIGN_IN = re.compile(r"/oauth2/v1/authorize|/ui/v1/|sign-?in|log-?in|/ic/home|/sso", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class RouteVerdict(NamedTuple):
@@ -171,4 +170,4 @@ def _short(target: str) -> str:
 
 def _plain(text: str) -> str:
     """A foreign text, fit for a terminal."""
-    return _UNPRINTABLE.sub("?", text)[:200]
+    return printable_line(text, 200)

@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
-from gateway.content.foreign_text import read_date
+from gateway.content.foreign_text import read_date, read_retry_after
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.failures import PERMANENT
@@ -26,7 +26,6 @@ LONGEST_LIFE = 366 * 86400.0  # identity domains give at most a year
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,65536}")  # safe in a header; RFC 6750 §2.1 is narrower than what servers send
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SECONDS = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ def read_token_response(
     fields = {name.lower(): value for name, value in headers.items()}
     document = _document(body)
     date = _date(fields.get("date", ""))
-    wait = _retry_after(fields.get("retry-after", ""), now=now if date is None else date)
+    wait = read_retry_after(fields.get("retry-after", ""), now=now if date is None else date)
     if document.get("error") or not 200 <= status < 300:  # some servers write an empty `error` beside a good token
         _fail(status, document, wait=wait, hidden=tuple(hidden))
     refresh_token = _refresh_token(document)
@@ -221,7 +220,7 @@ def read_revocation(status: int, headers: Mapping[str, str], body: bytes, *, hid
     """Returns where the token is revoked or was none (RFC 7009 §2.2), else raises as `read_reply` does."""
     if status != 200:
         fields = {name.lower(): value for name, value in headers.items()}
-        wait = _retry_after(fields.get("retry-after", ""), now=_date(fields.get("date", "")) or 0.0)
+        wait = read_retry_after(fields.get("retry-after", ""), now=_date(fields.get("date", "")) or 0.0)
         _fail(status, _document(body), wait=wait, hidden=tuple(hidden))
 
 
@@ -324,11 +323,3 @@ def _epoch(value: object) -> float | None:
 def _date(text: str) -> float | None:
     when = read_date(text)
     return None if when is None else when.timestamp()
-
-
-def _retry_after(text: str, *, now: float) -> float | None:
-    """Seconds of `Retry-After` (RFC 9110 §10.2.3), delta or date; None where it cannot be read."""
-    if delta := _SECONDS.fullmatch(text.strip()):
-        return float(delta[0])
-    date = _date(text)
-    return None if date is None else max(0.0, date - now)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import AnyStr, Generic
 from urllib.parse import unquote
 
+from gateway.content.foreign_text import printable_line
+
 STRUCK = "***"
 WITHHELD = "(not shown: it repeats a part of a secret)"
 MOST_READ = 1000
@@ -41,8 +43,7 @@ def safe_text(text: str, *, hidden: Iterable[str] = (), limit: int = 200) -> str
     for view in _views(text) if secrets else ():
         if view.casefold() in folded or _alphanumeric(view) in spread or b"\n".join(_decoded(view)) in decoded:
             return WITHHELD
-    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in strike_jwts(text))
-    return plain[:limit]
+    return printable_line(strike_jwts(text), limit)
 
 
 def strike_jwts(text: str) -> str:

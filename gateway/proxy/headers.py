@@ -7,7 +7,7 @@ parsers of `http` sort the fields by them in one pass. All other fields are forw
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from gateway.content.foreign_text import read_date
+from gateway.content.foreign_text import read_retry_after
 from gateway.errors import BadRequest
 from gateway.http.fields import FieldAction, FieldRules, connection_options, field_value, remove_fields
 from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
@@ -235,9 +235,4 @@ def retry_after(value: bytes | None, *, now: float) -> float | None:
     """Return the seconds to wait by a Retry-After, a number or a date (RFC 9110 §10.2.3); None if it is missing or
     malformed. `now` is in epoch seconds.
     """
-    if value is None:
-        return None
-    if value.isdigit() and len(value) < 10:
-        return float(value)
-    date = read_date(value.decode("latin-1"))
-    return None if date is None else max(0.0, date.timestamp() - now)
+    return None if value is None else read_retry_after(value.decode("latin-1"), now=now)

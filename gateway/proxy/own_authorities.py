@@ -6,7 +6,14 @@ target that names the listener it reached is matched by its path.
 
 from collections.abc import Iterable
 
-from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
+from gateway.content.foreign_text import (
+    DEFAULT_PORTS,
+    is_loopback_host,
+    plain_host,
+    read_authority,
+    read_url,
+    split_host_port,
+)
 
 
 class OwnAuthorities:
@@ -14,8 +21,8 @@ class OwnAuthorities:
 
     def __init__(self, listen: str, *, hosts: Iterable[str], public_url: str | None) -> None:
         """`listen` is the configured value: `HOST:PORT` or `unix:/path`."""
-        is_path = listen.startswith("unix:")
-        self._bound = "" if is_path else plain_host(listen.rpartition(":")[0].strip("[]"))
+        host_port = None if listen.startswith("unix:") else split_host_port(listen)
+        self._bound = "" if host_port is None else plain_host(host_port[0])
         self._hosts = frozenset(map(plain_host, hosts))
         public = read_url(public_url) if public_url else None
         self._public: tuple[str, int] | None = None

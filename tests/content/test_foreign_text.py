@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.content.foreign_text import host_of, plain_host, read_authority, read_date, read_url
+from gateway.content.foreign_text import (
+    host_of,
+    plain_host,
+    printable_line,
+    read_authority,
+    read_date,
+    read_retry_after,
+    read_url,
+    split_host_port,
+)
 
 ODD = [
     "http://[",
@@ -49,3 +58,27 @@ def test_a_date_without_a_zone_is_utc() -> None:
         date = read_date(text)
         assert date is not None
         assert date.timestamp() == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("[::1]:0", ("::1", 0)),
+        (":9090", ("", 9090)),
+        ("host:65536", None),
+        ("host:٣", None),
+        ("host", None),
+    ],
+)
+def test_a_listen_address_is_split_at_its_last_colon(text: str, expected: tuple[str, int] | None) -> None:
+    assert split_host_port(text) == expected
+
+
+def test_a_printable_line_has_no_control_characters() -> None:
+    assert printable_line("a\r\n\x1bé b", 5) == "a????"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("7", 7.0), (" 7 ", 7.0), ("-7", None), ("7.5", None), ("1" * 10, None)])
+def test_retry_after_is_a_number_of_seconds(text: str, seconds: float | None) -> None:
+    assert read_retry_after(text, now=0.0) == seconds
