@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 from gateway.content.foreign_text import split_host_port
-from gateway.sandbox.config_file import text, whole
-from gateway.sandbox.mistakes import MISTAKES, listed
+from gateway.sandbox.config_file import full_config, render
+from gateway.sandbox.mistakes import MISTAKES, list_mistakes
 from gateway.sandbox.sandbox_server import Sandbox
-from gateway.sandbox.scenario import CONFIG, SECRET, played, tell_ca, write
-from gateway.sandbox.settings import read_setting
-from gateway.sandbox.switches import InstanceIds, Switches
+from gateway.sandbox.scenario import CONFIG, SECRET, play, write_ca, write_private
+from gateway.sandbox.switches import InstanceIds, Switches, read_setting
 
 EXAMPLE = "oic-gateway sandbox --folder sandbox"
 EXIT_STATUS = {
@@ -126,16 +125,16 @@ def fitting_config(sandbox: Sandbox, *, ca: str = "") -> str:
 
     `ca` is the file of the sandbox's certificate authority, if it has one.
     """
-    document = whole(sandbox, {"env": "OIC_SANDBOX_SECRET"}, ca=ca)
-    return text(sandbox, document, how=_SAVE.format(secret=sandbox.client_secret) + _TRY)
+    document = full_config(sandbox, {"env": "OIC_SANDBOX_SECRET"}, ca=ca)
+    return render(sandbox, document, how=_SAVE.format(secret=sandbox.client_secret) + _TRY)
 
 
 def written_config(sandbox: Sandbox, folder: Path) -> str:
     """Write the configuration and its secret file to the folder; return the YAML. Raise OSError."""
-    write(folder / SECRET, sandbox.client_secret)
-    document = whole(sandbox, {"file": str(folder / SECRET)}, ca=tell_ca(sandbox, folder))
-    config = text(sandbox, document, how=_SAVED.format(file=folder / CONFIG) + _TRY)
-    write(folder / CONFIG, config)
+    write_private(folder / SECRET, sandbox.client_secret)
+    document = full_config(sandbox, {"file": str(folder / SECRET)}, ca=write_ca(sandbox, folder))
+    config = render(sandbox, document, how=_SAVED.format(file=folder / CONFIG) + _TRY)
+    write_private(folder / CONFIG, config)
     return config
 
 
@@ -179,7 +178,7 @@ class _MistakeAction(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: object) -> None:
         if values == "list":
-            _print(listed())
+            _print(list_mistakes())
             parser.exit()
         setattr(namespace, self.dest, values)
 
@@ -204,7 +203,7 @@ def _make_folder(given: Path | None, stack: ExitStack) -> Path:
 def _play(args: argparse.Namespace, make_folder: Callable[[], Path], *, host: str, port: int) -> Play:
     switches = switches_of(args)
     if args.mistake:
-        return played(args.mistake, make_folder(), more=switches, host=host, port=port)
+        return play(args.mistake, make_folder(), more=switches, host=host, port=port)
     sandbox = Sandbox(switches=Switches(**switches), host=host, port=port)
     return _healthy(sandbox, make_folder, has_folder=args.folder is not None)
 
@@ -220,13 +219,13 @@ async def _healthy(
         if has_folder:
             config = written_config(sandbox, make_folder())
         else:
-            config = fitting_config(sandbox, ca=tell_ca(sandbox, make_folder()) if sandbox.ca else "")
+            config = fitting_config(sandbox, ca=write_ca(sandbox, make_folder()) if sandbox.ca else "")
         yield sandbox, config
 
 
 def _mistake(name: str) -> str:
     if name not in {*MISTAKES, "list"}:
-        raise argparse.ArgumentTypeError(f"there is no mistake {name!r}; the mistakes are\n{listed()}")
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are\n{list_mistakes()}")
     return name
 
 

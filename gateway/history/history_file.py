@@ -103,7 +103,7 @@ class HistoryFile:
         """Return whether the volume has enough room for tokens and, before the file exists, for a history too."""
         try:
             volume = volume_of(self._path)
-        except OSError:  # whoever uses the file is told
+        except OSError:  # reported by the next use of the file
             return True
         return not volume.is_short if self._path.exists() else volume.can_start
 

@@ -200,7 +200,7 @@ class Metrics:
         return snapshot
 
     async def snapshot_in_turns(self) -> Snapshot:
-        """Return all values, snapshot in steps; those of one route or credential at the same moment."""
+        """Return all values, taken in steps; those of one route or credential at the same moment."""
         snapshot: Snapshot = {name: {} for name in METRICS}
         await work_in_turns(self._collect(snapshot))
         return snapshot

@@ -1,6 +1,6 @@
-"""Access: whether OIC takes a bearer. Pure.
+"""Whether OIC accepts a bearer token. Pure.
 
-A missing role is answered with 401 though the token is valid: so does the real thing [C]; with 403 by a switch [U].
+A missing role is answered with 401 although the token is valid, as the real service does [C]; with a switch, 403 [U].
 """
 
 from collections.abc import Callable, Mapping
@@ -18,13 +18,13 @@ Verify = Callable[[str], Mapping[str, Any] | None]
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a bearer is not taken: the status, and the `WWW-Authenticate` challenge of a 401 (RFC 6750 section 3)."""
+    """Why a bearer is refused: the status, and the `WWW-Authenticate` challenge of a 401 (RFC 6750 section 3)."""
 
     status: int = 401
     challenge: str = 'Bearer realm="OIC"'
 
 
-def refuses(
+def find_refusal(
     authorization: str | None,
     *,
     permission: str,
@@ -33,9 +33,9 @@ def refuses(
     switches: Switches,
     now: float,
 ) -> Refusal | None:
-    """The refusal of a bearer, or None when it is good.
+    """Return the refusal of a bearer, or None if it is accepted.
 
-    `permission` is the one that the token's scope must hold; `now` in Unix seconds.
+    The token's scope must contain `permission`; `now` is Unix seconds.
     """
     scheme, _, token = (authorization or "").partition(" ")
     if switches.refuse_bearers or scheme.lower() != "bearer":
@@ -45,7 +45,7 @@ def refuses(
         return _invalid("The token is not valid")
     if claims["exp"] <= now:
         return _invalid("The token has expired")
-    if AUDIENCE not in _listed(claims["aud"]) or permission not in claims["scope"].split():
+    if AUDIENCE not in _as_list(claims["aud"]) or permission not in claims["scope"].split():
         return _invalid("The token is for another resource")
     client = clients.get(claims["client_id"])
     if client is None:
@@ -58,5 +58,5 @@ def _invalid(description: str) -> Refusal:
     return Refusal(challenge=f'Bearer realm="OIC", error="invalid_token", error_description="{description}"')
 
 
-def _listed(audience: str | list[str]) -> list[str]:
+def _as_list(audience: str | list[str]) -> list[str]:
     return [audience] if isinstance(audience, str) else audience

@@ -1,4 +1,4 @@
-"""Descriptions: Swagger 2.0 and OpenAPI 3 of a REST trigger, which name OIC's own address [C] [their shape I]. Pure."""
+"""Swagger 2.0 and OpenAPI 3 documents of a REST trigger, which contain the address of OIC [C] [their form I]. Pure."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,13 +21,15 @@ _SECURITY = [{"oauth": [_SCOPE]}]
 
 
 def about(code: str, base: str) -> Document:
-    """The page `/metadata`: where the other two are."""
+    """Return the page `/metadata`, which links to the other two."""
     links = [{"rel": kind, "href": f"{base}/metadata/{kind}"} for kind in ("swagger", "openapi")]
     return {"code": code, "version": "1.0", "endpoint-url": f"{base}/", "links": links}
 
 
 def swagger(code: str, base: str, token_url: str) -> Document:
-    """Swagger 2.0; its `host` names the port even where it is the scheme's own [C2 of OIC's URLs]."""
+    """Return Swagger 2.0; its `host` contains the port even if it is the default port of the scheme [C2 of OIC's
+    URLs].
+    """
     parts = urlsplit(base)
     port = "" if parts.port else {"https": ":443", "http": ":80"}[parts.scheme]
     flow = {"type": "oauth2", "flow": "application", "tokenUrl": token_url, "scopes": {_SCOPE: "All triggers"}}
@@ -46,7 +48,7 @@ def swagger(code: str, base: str, token_url: str) -> Document:
 
 
 def openapi(code: str, base: str, token_url: str) -> Document:
-    """OpenAPI 3.0."""
+    """Return OpenAPI 3.0."""
     flow = {"tokenUrl": token_url, "scopes": {_SCOPE: "All triggers"}}
     scheme = {"type": "oauth2", "flows": {"clientCredentials": flow}}
     return {

@@ -1,4 +1,4 @@
-"""Certificates made on the fly, so that the sandbox speaks HTTPS: good ones, and those of set-up mistakes."""
+"""Certificates made at the start for HTTPS: valid ones, and those of set-up mistakes."""
 
 import os
 import ssl
@@ -26,47 +26,47 @@ _SIGNS = {
 
 
 class CertificateKind(NamedTuple):
-    """What is special about a certificate; `is_told`: its authority is given to whoever is to trust it."""
+    """The properties of a certificate; `is_published`: the client receives its authority."""
 
     issuer: str = "OIC Sandbox Authority"
     names: tuple[str, ...] = _OWN_NAMES
-    begins: timedelta = -_DAY
-    ends: timedelta = 30 * _DAY
-    is_told: bool = True
+    valid_from: timedelta = -_DAY
+    valid_until: timedelta = 30 * _DAY
+    is_published: bool = True
 
 
 KINDS = {
     "trusted": CertificateKind(),
-    "untrusted": CertificateKind(is_told=False),
-    "inspection": CertificateKind(issuer="Sandbox TLS Inspection", is_told=False),
-    "expired": CertificateKind(begins=-30 * _DAY, ends=-_DAY),
+    "untrusted": CertificateKind(is_published=False),
+    "inspection": CertificateKind(issuer="Sandbox TLS Inspection", is_published=False),
+    "expired": CertificateKind(valid_from=-30 * _DAY, valid_until=-_DAY),
     "wrong-name": CertificateKind(names=("another.sandbox.invalid",)),
 }
 """By the value of the switch `certificate`."""
 
 
-def serving(kind: str) -> tuple[ssl.SSLContext, str]:
-    """The context of a server with a certificate of that kind, and its authority in PEM: empty where it is not told."""
-    special, authority, key = KINDS[kind], _made_key(), _made_key()
-    root = _begun(special.issuer, authority, special.issuer, begins=-31 * _DAY, ends=31 * _DAY)
+def server_context(kind: str) -> tuple[ssl.SSLContext, str]:
+    """Return a server context with a certificate of that kind, and its authority in PEM, empty if not published."""
+    special, authority, key = KINDS[kind], _new_key(), _new_key()
+    root = _builder(special.issuer, authority, special.issuer, begins=-31 * _DAY, ends=31 * _DAY)
     root = root.add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
     root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     root = root.add_extension(x509.KeyUsage(**_SIGNS), critical=True)
-    leaf = _begun("OIC sandbox", key, special.issuer, begins=special.begins, ends=special.ends)
+    leaf = _builder("OIC sandbox", key, special.issuer, begins=special.valid_from, ends=special.valid_until)
     leaf = leaf.add_extension(x509.SubjectAlternativeName(list(map(_general, special.names))), critical=False)
     leaf = leaf.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
     )
-    context = _context(_pem_of(key) + _signed(leaf, authority))
-    return context, _signed(root, authority) if special.is_told else ""
+    context = _context(_pem_of(key) + _sign(leaf, authority))
+    return context, _sign(root, authority) if special.is_published else ""
 
 
 def private_key() -> str:
-    """A new private key on P-256, in PEM (PKCS #8), not encrypted."""
-    return _pem_of(_made_key())
+    """Return a new private key on P-256, in PEM (PKCS #8), not encrypted."""
+    return _pem_of(_new_key())
 
 
-def _made_key() -> ec.EllipticCurvePrivateKey:
+def _new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -75,7 +75,7 @@ def _pem_of(key: ec.EllipticCurvePrivateKey) -> str:
     return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
 
 
-def _begun(
+def _builder(
     subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, *, begins: timedelta, ends: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
@@ -84,7 +84,7 @@ def _begun(
     return builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
 
 
-def _signed(builder: x509.CertificateBuilder, authority: ec.EllipticCurvePrivateKey) -> str:
+def _sign(builder: x509.CertificateBuilder, authority: ec.EllipticCurvePrivateKey) -> str:
     return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
@@ -108,8 +108,8 @@ def _context(pem: str) -> ssl.SSLContext:
 
 @contextmanager
 def _file_of(content: bytes) -> Iterator[str]:
-    """A file for as long as `ssl` reads it, which reads certificates from files only: in memory where the system has
-    such files (memfd_create(2)), since a container may have no writable folder.
+    """Provide a file while `ssl` reads it, since it reads certificates only from files. It is in memory if the
+    system has such files (memfd_create(2)), because a container may have no writable folder.
     """
     if sys.platform == "linux":
         with os.fdopen(os.memfd_create("server.pem"), "wb", buffering=0) as memory:

@@ -1,7 +1,7 @@
-"""Client authentication at the token endpoint: what a client shows, and whether it proves who it is. Pure.
+"""Client authentication at the token endpoint. Pure, except for the assertions that were used.
 
 HTTP Basic and secrets in the form (RFC 6749 section 2.3.1), signed assertions (RFC 7523), client certificates (RFC
-8705), and public clients, which show only their name.
+8705), and public clients, which send only their id.
 """
 
 import base64
@@ -9,12 +9,18 @@ import binascii
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import unquote_plus
 
-from gateway.sandbox.clients import RegisteredClient
-from gateway.sandbox.oauth_errors import Refused, invalid_client
+import jwt
+from cryptography.x509 import load_pem_x509_certificate
 
-# The parameter of each way that needs one; whoever sends two of them is refused.
+from gateway.sandbox.access_tokens import ISSUER
+from gateway.sandbox.clients import RegisteredClient
+from gateway.sandbox.oauth_errors import Refused, invalid_client, invalid_grant
+from gateway.sandbox.switches import Switches
+
+# The parameter of each method that has one; a request with two of them is refused.
 _PARAMETERS = {"client_secret": "post", "client_assertion": "private_key_jwt"}
 
 Verified = Callable[[str, str, RegisteredClient], object]
@@ -22,20 +28,20 @@ Verified = Callable[[str, str, RegisteredClient], object]
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What a client presented; `how` is `basic`, `post`, `private_key_jwt`, `tls` or `none`.
+    """What a client sent; `method` is `basic`, `post`, `private_key_jwt`, `tls` or `none`.
 
-    `proof` is the secret or the assertion; `certificate` the DER bytes of the connection's client certificate, which
-    may come with any of them.
+    `proof` is the secret or the assertion; `certificate` is the client certificate of the connection in DER, which may
+    accompany any of them.
     """
 
     client_id: str = ""
     proof: str = field(default="", repr=False)
-    how: str = "none"
+    method: str = "none"
     certificate: bytes = field(default=b"", repr=False)
 
 
-def presented(authorization: str | None, form: Mapping[str, str], certificate: bytes = b"") -> ClientCredentials:
-    """Reads what the client presented; raises Refused when it is ambiguous or not readable."""
+def read_credentials(authorization: str | None, form: Mapping[str, str], certificate: bytes = b"") -> ClientCredentials:
+    """Return what the client sent. Raise Refused if it is ambiguous or unreadable."""
     names = [name for name in _PARAMETERS if name in form]
     if len(names) + (authorization is not None) > 1:
         raise Refused("invalid_request", "More than one client authentication method was used")
@@ -44,39 +50,39 @@ def presented(authorization: str | None, form: Mapping[str, str], certificate: b
         return _basic(authorization, certificate)
     if names:
         return ClientCredentials(client_id, form[names[0]], _PARAMETERS[names[0]], certificate)
-    return ClientCredentials(client_id, how="tls" if certificate else "none", certificate=certificate)
+    return ClientCredentials(client_id, method="tls" if certificate else "none", certificate=certificate)
 
 
-def authenticated(
-    shown: ClientCredentials, clients: Mapping[str, RegisteredClient], *, verified: Verified
+def authenticate(
+    credentials: ClientCredentials, clients: Mapping[str, RegisteredClient], *, verified: Verified
 ) -> RegisteredClient:
-    """The client that proved who it is; raises Refused (`invalid_client`) otherwise.
+    """Return the client that proved its identity. Raise Refused (`invalid_client`) otherwise.
 
-    `verified` judges an assertion by which a client speaks for itself; it raises Refused.
+    `verified` checks the assertion of a client for itself; it raises Refused.
     """
-    client = clients.get(shown.client_id)
+    client = clients.get(credentials.client_id)
     if client is None or not client.active:
         raise invalid_client()
-    if shown.how == "private_key_jwt":
-        verified(shown.proof, shown.client_id, client)
-    elif not _WAYS[shown.how](shown, client):
+    if credentials.method == "private_key_jwt":
+        verified(credentials.proof, credentials.client_id, client)
+    elif not _PROOFS[credentials.method](credentials, client):
         raise invalid_client()
     return client
 
 
-def _has_secret(shown: ClientCredentials, client: RegisteredClient) -> bool:
-    return bool(shown.proof) and hmac.compare_digest(shown.proof.encode(), client.secret.encode())
+def _has_secret(credentials: ClientCredentials, client: RegisteredClient) -> bool:
+    return bool(credentials.proof) and hmac.compare_digest(credentials.proof.encode(), client.secret.encode())
 
 
-def _has_certificate(shown: ClientCredentials, client: RegisteredClient) -> bool:
-    return client.has_certificate(shown.certificate)
+def _has_certificate(credentials: ClientCredentials, client: RegisteredClient) -> bool:
+    return client.has_certificate(credentials.certificate)
 
 
-def _is_public(_shown: ClientCredentials, client: RegisteredClient) -> bool:
+def _is_public(_credentials: ClientCredentials, client: RegisteredClient) -> bool:
     return client.is_public
 
 
-_WAYS: dict[str, Callable[[ClientCredentials, RegisteredClient], bool]] = {
+_PROOFS: dict[str, Callable[[ClientCredentials, RegisteredClient], bool]] = {
     "basic": _has_secret,
     "post": _has_secret,
     "tls": _has_certificate,
@@ -96,3 +102,53 @@ def _basic(authorization: str, certificate: bytes) -> ClientCredentials:
         raise invalid_client()
     # RFC 6749 section 2.3.1: both were form-urlencoded before they were joined.
     return ClientCredentials(unquote_plus(client_id), unquote_plus(secret), "basic", certificate)
+
+
+_UNTIMED: jwt.types.Options = {
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_aud": False,
+    "require": ["iss", "sub", "aud", "exp"],
+}
+
+
+class Assertions:
+    """Verifies assertions with the certificates of their client; accepts each only once."""
+
+    def __init__(self, switches: Switches, *, now: Callable[[], float]) -> None:
+        self._switches = switches
+        self._now = now
+        self._used: set[str] = set()
+
+    def check_client(self, assertion: str, client_id: str, client: RegisteredClient) -> None:
+        """Verify the assertion of a client for itself. Raise Refused (`invalid_client`)."""
+        if self._claims(assertion, client_id, client, wrong=invalid_client())["sub"] != client_id:
+            raise invalid_client()
+
+    def read_user(self, assertion: str, client_id: str, client: RegisteredClient) -> str:
+        """Return the user of a user assertion. Raise Refused (`invalid_grant`)."""
+        wrong = invalid_grant("The user assertion is not valid")
+        return str(self._claims(assertion, client_id, client, wrong=wrong)["sub"])
+
+    def _claims(self, assertion: str, client_id: str, client: RegisteredClient, *, wrong: Refused) -> Mapping[str, Any]:
+        claims = self._verified(assertion, client, wrong=wrong)
+        audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        if claims["iss"] != client_id or ISSUER not in audience or not claims["exp"] > self._now():
+            raise wrong
+        jti = claims.get("jti")
+        if jti is not None and jti in self._used:
+            raise wrong
+        self._used.add(str(jti))
+        return claims
+
+    def _verified(self, assertion: str, client: RegisteredClient, *, wrong: Refused) -> Mapping[str, Any]:
+        try:
+            head = jwt.get_unverified_header(assertion)
+            pem = client.certificate(kid=head.get("kid"), x5t=head.get("x5t"))
+            if pem is None:
+                raise wrong
+            key: Any = load_pem_x509_certificate(pem.encode()).public_key()
+            return jwt.decode(assertion, key, algorithms=list(self._switches.assertion_algorithms), options=_UNTIMED)
+        except jwt.PyJWTError as cause:
+            raise wrong from cause

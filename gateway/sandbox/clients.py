@@ -1,4 +1,4 @@
-"""Clients: the applications that the identity domain knows, their roles on the OIC instance; and the users."""
+"""The applications that the identity domain knows, their roles on the OIC instance, and the users."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ class RegisteredClient:
     """One application.
 
     Attributes:
-        secret: the client secret; may hold any character; empty: nobody can use one.
+        secret: the client secret; may contain any character; empty: the client has none.
         roles: application roles granted on the OIC instance, in place of those of the switch; empty: every call is
             refused.
         scopes: the scopes the application may ask for, written in full; empty: all the domain knows.
@@ -46,21 +46,21 @@ class RegisteredClient:
     active: bool = True
     certificates: Mapping[str, str] = field(default_factory=dict, repr=False)
     redirect_uris: frozenset[str] = frozenset()
-    takes_loopback: bool = False
+    allows_loopback: bool = False
     is_public: bool = False
 
-    def takes_back(self, redirect_uri: str) -> bool:
-        """True where a sign-in may come back to that URL."""
+    def allows_redirect(self, redirect_uri: str) -> bool:
+        """Return whether a sign-in may return to that URL."""
         if redirect_uri in self.redirect_uris:
             return True
-        return self.takes_loopback and _LOOPBACK.fullmatch(redirect_uri) is not None
+        return self.allows_loopback and _LOOPBACK.fullmatch(redirect_uri) is not None
 
     def has_certificate(self, der: bytes) -> bool:
-        """True when the certificate, in DER, is one of the imported ones."""
+        """Return whether the certificate, in DER, is an imported one."""
         return any(ssl.PEM_cert_to_DER_cert(pem) == der for pem in self.certificates.values())
 
     def certificate(self, *, kid: str | None, x5t: str | None) -> str | None:
-        """The imported certificate of that alias, else that of that thumbprint (RFC 7515 section 4.1.7)."""
+        """Return the imported certificate of that alias, else of that thumbprint (RFC 7515 section 4.1.7)."""
         found = self.certificates.get(kid) if kid else None
         if found is not None or not x5t:
             return found
@@ -69,22 +69,22 @@ class RegisteredClient:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person whom the identity domain knows."""
+    """A person that the identity domain knows."""
 
     password: str = field(repr=False)
 
 
 def thumbprint(pem: str) -> str:
-    """The `x5t` of a certificate in PEM: SHA-1 over its DER, base64url."""
+    """Return the `x5t` of a certificate in PEM: SHA-1 of its DER, base64url."""
     digest = hashlib.sha1(ssl.PEM_cert_to_DER_cert(pem), usedforsecurity=False).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def default_clients() -> dict[str, RegisteredClient]:
-    """The one client every sandbox knows: with the grants that need no certificate."""
-    return {DEFAULT_ID: RegisteredClient(secret=DEFAULT_SECRET, grants=_DEFAULT_GRANTS, takes_loopback=True)}
+    """Return the default client, with the grants that need no certificate."""
+    return {DEFAULT_ID: RegisteredClient(secret=DEFAULT_SECRET, grants=_DEFAULT_GRANTS, allows_loopback=True)}
 
 
 def default_users() -> dict[str, User]:
-    """The one user every sandbox knows."""
+    """Return the default user."""
     return {DEFAULT_USER: User(password=DEFAULT_PASSWORD)}

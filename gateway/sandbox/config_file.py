@@ -1,4 +1,4 @@
-"""The configuration of a gateway in front of a sandbox, as a document and as the YAML that is printed."""
+"""The configuration of a gateway for a sandbox, as a document and as the YAML that is printed."""
 
 import textwrap
 from typing import Any
@@ -11,9 +11,9 @@ from gateway.sandbox.sandbox_server import Sandbox
 Document = dict[str, Any]
 
 UNKNOWN = "oic-sandbox.invalid"
-"""The host name of the switch `unknown_host`: nobody resolves it (RFC 6761 section 6.4)."""
+"""The host name of the switch `unknown_host`: it never resolves (RFC 6761 section 6.4)."""
 
-# What the printed configuration says of each trigger.
+# The comment of each trigger in the printed configuration.
 _TRIGGERS = {
     "ORDERS": "GET list, GET /ID, POST creates",
     "ECHO": "JSON of what arrived; /body: the body itself",
@@ -25,17 +25,17 @@ _TRIGGERS = {
     "DROP": "/before, /reset, /mid, /chunked, /close",
     "BIG": "/N: JSON of about N MiB; ?links=0",
 }
-_SAID = {code.lower(): words for code, words in _TRIGGERS.items()} | {
+_COMMENTS = {code.lower(): words for code, words in _TRIGGERS.items()} | {
     "project": "an integration in a project",
     "developer": "GET integrations, monitoring/instances",
     "hello": "SOAP; ?wsdl",
 }
 
 
-def whole(sandbox: Sandbox, secret: Document, *, ca: str = "") -> Document:
-    """A route for each trigger, `/hello/` for the SOAP trigger, `/project/` for the one in a project, `/developer/`.
+def full_config(sandbox: Sandbox, secret: Document, *, ca: str = "") -> Document:
+    """Return a route for each trigger, `/hello/` for SOAP, `/project/` for the one in a project, and `/developer/`.
 
-    `secret` refers to the client secret; `ca` is the file of the sandbox's authority, if it has one to tell.
+    `secret` refers to the client secret; `ca` is the file of the sandbox's authority, if it is published.
     """
     credentials = {
         "sandbox": _credential(sandbox, sandbox.scope, secret),
@@ -50,25 +50,27 @@ def whole(sandbox: Sandbox, secret: Document, *, ca: str = "") -> Document:
         "credential": "sandbox-api",
     }
     routes = [_route(name, upstream) for name, upstream in upstreams.items()]
-    return _led(sandbox, credentials, [*routes, developer, _route("hello", sandbox.soap_upstream())], ca=ca)
+    return _build(sandbox, credentials, [*routes, developer, _route("hello", sandbox.soap_upstream())], ca=ca)
 
 
-def narrow(sandbox: Sandbox, secret: Document, *, ca: str = "") -> Document:
-    """One credential and one route, `/orders/`: as little as it takes for one mistake to show alone."""
+def minimal_config(sandbox: Sandbox, secret: Document, *, ca: str = "") -> Document:
+    """Return one credential and one route, `/orders/`, so that one mistake shows alone."""
     credentials = {"sandbox": _credential(sandbox, sandbox.scope, secret)}
-    return _led(sandbox, credentials, [_route("orders", sandbox.upstream("ORDERS"))], ca=ca)
+    return _build(sandbox, credentials, [_route("orders", sandbox.upstream("ORDERS"))], ca=ca)
 
 
-def text(sandbox: Sandbox, document: Document, *, how: str) -> str:
-    """The document as YAML, below a comment whose first line ends with the sandbox's origin; `how` are more lines."""
+def render(sandbox: Sandbox, document: Document, *, how: str) -> str:
+    """Return the document as YAML, after a comment whose first line ends with the sandbox's origin; `how` adds
+    lines.
+    """
     lead = f"An imitation of an identity domain and of an OIC instance is at {sandbox.origin}\n{how}"
     head = {key: value for key, value in document.items() if key != "routes"}
-    routes = textwrap.indent("".join(map(_listed, document["routes"])), "  ")
+    routes = textwrap.indent("".join(map(_render_route, document["routes"])), "  ")
     return f"{textwrap.indent(lead, '# ', lambda _: True)}\n{_yaml(head)}routes:\n{routes}"
 
 
-def _led(sandbox: Sandbox, credentials: Document, routes: list[Document], *, ca: str) -> Document:
-    """The whole document, with the way that the switches say: authority, egress proxy, host name."""
+def _build(sandbox: Sandbox, credentials: Document, routes: list[Document], *, ca: str) -> Document:
+    """Return the document with the authority, egress proxy and host name that the switches require."""
     way = {"tls": {"ca": ca}} if ca else {}
     if sandbox.egress_url:
         way["proxy"] = {"url": sandbox.egress_url}
@@ -79,19 +81,19 @@ def _led(sandbox: Sandbox, credentials: Document, routes: list[Document], *, ca:
         **({"defaults": way} if way else {}),
         "routes": routes,
     }
-    return renamed(document, sandbox.origin) if sandbox.switches.unknown_host else document
+    return replace_host(document, sandbox.origin) if sandbox.switches.unknown_host else document
 
 
-def renamed(value: Any, origin: str) -> Any:
-    """The same value, with a host that nobody knows in place of the origin's. It is no loopback host: `insecure` says
-    that plain HTTP is meant.
+def replace_host(value: Any, origin: str) -> Any:
+    """Return the value with an unknown host in place of the origin's. It is not a loopback host, so plain HTTP needs
+    `insecure`.
     """
     if isinstance(value, dict):
-        named = {key: renamed(item, origin) for key, item in value.items()}
+        named = {key: replace_host(item, origin) for key, item in value.items()}
         is_insecure = origin.startswith("http:") and not named.keys().isdisjoint(("token_url", "upstream"))
         return named | {"insecure": True} if is_insecure else named
     if isinstance(value, list):
-        return [renamed(item, origin) for item in value]
+        return [replace_host(item, origin) for item in value]
     parts = urlsplit(origin)
     unknown = f"{parts.scheme}://{UNKNOWN}:{parts.port}"
     return value.replace(origin, unknown) if isinstance(value, str) else value
@@ -112,14 +114,14 @@ def _route(name: str, upstream: str) -> Document:
     return {"name": name, "path": f"/{name}/", "upstream": upstream, "credential": "sandbox"}
 
 
-def _listed(route: Document) -> str:
-    """A route as an item of YAML, with what is to be said of it."""
+def _render_route(route: Document) -> str:
+    """Return a route as a YAML item with its comment."""
     first, _, rest = _yaml([route]).partition("\n")
-    return f"{first}  # {_SAID[route['name']]}\n{rest}"
+    return f"{first}  # {_COMMENTS[route['name']]}\n{rest}"
 
 
 def _yaml(value: Any) -> str:
-    # What stands twice is written twice, not as an alias.
+    # Repeated values are written out, not as aliases.
     class Plain(yaml.SafeDumper):
         def ignore_aliases(self, _data: object) -> bool:
             return True

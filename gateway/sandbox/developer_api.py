@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.sandbox.access import Refusal
-from gateway.sandbox.request import IncomingRequest
-from gateway.sandbox.responses import Fields, SandboxResponse, json_reply
+from gateway.sandbox.http_messages import Fields, IncomingRequest, SandboxResponse, json_response
 from gateway.sandbox.runs import Run, Runs
 
 _PREFIX = "/ic/api/integration/v1/"
@@ -20,14 +19,14 @@ _CODE_WISH = re.compile(r"code:'([^']*)'")
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The origins that go into links, as `https://acme.integration.us-phoenix-1.ocp.oraclecloud.com:443`."""
+    """The origins in links, like `https://acme.integration.us-phoenix-1.ocp.oraclecloud.com:443`."""
 
     runtime: str
     design: str
 
 
 class DeveloperApi:
-    """Lists the integrations and the runs of `runs`; `paths` are those of the triggers, by code."""
+    """Lists the integrations and `runs`; `paths` are those of the triggers, by code."""
 
     def __init__(self, paths: Mapping[str, str], runs: Runs) -> None:
         self._triggers = paths
@@ -37,33 +36,33 @@ class DeveloperApi:
             _PREFIX + "monitoring/instances": self._instances,
         }
 
-    def is_mine(self, path: str) -> bool:
-        """Whether the path belongs to the developer API."""
+    def handles(self, path: str) -> bool:
+        """Return whether the path belongs to the developer API."""
         return any(_is_below(prefix, path) for prefix in self._paths)
 
-    def answer(self, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
-        """Answers a request whose bearer is good; `integrationInstance` is required [C], `limit` and `offset` work."""
-        if arrival.method not in {"GET", "HEAD"}:
+    def answer(self, request: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+        """Answer an authorized request; `integrationInstance` is required [C], `limit` and `offset` work."""
+        if request.method not in {"GET", "HEAD"}:
             return _error(405, "MethodNotAllowed", "The method is not allowed.", [("Allow", "GET, HEAD")])
-        if not arrival.query.get("integrationInstance"):
+        if not request.query.get("integrationInstance"):
             return _error(400, "InvalidParameter", "The parameter integrationInstance is required.")
-        prefix = next(prefix for prefix in self._paths if _is_below(prefix, arrival.path))
-        return self._paths[prefix](arrival.path.removeprefix(prefix).strip("/"), arrival, hosts)
+        prefix = next(prefix for prefix in self._paths if _is_below(prefix, request.path))
+        return self._paths[prefix](request.path.removeprefix(prefix).strip("/"), request, hosts)
 
-    def _integrations(self, rest: str, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+    def _integrations(self, rest: str, request: IncomingRequest, hosts: Hosts) -> SandboxResponse:
         if not rest:
-            return _page([self._integration(code, hosts) for code in self._triggers], arrival, hosts)
+            return _page([self._integration(code, hosts) for code in self._triggers], request, hosts)
         match = _ID.fullmatch(rest)
         if match is None or match["code"] not in self._triggers or match["version"] != _VERSION:
-            return _missing()
-        return json_reply(200, self._integration(match["code"], hosts))
+            return _not_found()
+        return json_response(200, self._integration(match["code"], hosts))
 
-    def _instances(self, rest: str, arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+    def _instances(self, rest: str, request: IncomingRequest, hosts: Hosts) -> SandboxResponse:
         if rest:
             run = self._runs.find(rest)
-            return _missing() if run is None else json_reply(200, _instance(run, hosts))
-        wish = _CODE_WISH.search(arrival.query.get("q", ""))
-        return _page([_instance(run, hosts) for run in self._runs.latest(wish[1] if wish else None)], arrival, hosts)
+            return _not_found() if run is None else json_response(200, _instance(run, hosts))
+        wish = _CODE_WISH.search(request.query.get("q", ""))
+        return _page([_instance(run, hosts) for run in self._runs.latest(wish[1] if wish else None)], request, hosts)
 
     def _integration(self, code: str, hosts: Hosts) -> dict[str, Any]:
         name = f"{hosts.design}{_PREFIX}integrations/{code}%7C{_VERSION}"
@@ -80,7 +79,7 @@ class DeveloperApi:
 
 
 def unauthenticated(refusal: Refusal) -> SandboxResponse:
-    """The 401 of the developer API, as the real one writes it [C]; its 403 [U]."""
+    """Return the 401 of the developer API as the real service writes it [C], or its 403 [U]."""
     if refusal.status == 403:
         return _error(403, "NotAuthorized", "The user is not authorized to perform this operation.")
     words = "The required information to complete authentication was not provided."
@@ -92,23 +91,23 @@ def _is_below(prefix: str, path: str) -> bool:
 
 
 def _error(status: int, code: str, message: str, headers: Fields | None = None) -> SandboxResponse:
-    return json_reply(status, {"code": code, "message": message}, headers)
+    return json_response(status, {"code": code, "message": message}, headers)
 
 
-def _missing() -> SandboxResponse:
+def _not_found() -> SandboxResponse:
     return _error(404, "NotFound", "The resource was not found.")
 
 
-def _page(items: list[dict[str, Any]], arrival: IncomingRequest, hosts: Hosts) -> SandboxResponse:
-    first, most = (_count(arrival.query.get(name, "")) for name in ("offset", "limit"))
+def _page(items: list[dict[str, Any]], request: IncomingRequest, hosts: Hosts) -> SandboxResponse:
+    first, most = (_count(request.query.get(name, "")) for name in ("offset", "limit"))
     end = len(items) if most is None else (first or 0) + most
     content = {
         "items": items[first or 0 : end],
         "totalResults": len(items),
         "hasMore": end < len(items),
-        "links": [{"rel": "self", "href": hosts.design + arrival.path}],
+        "links": [{"rel": "self", "href": hosts.design + request.path}],
     }
-    return json_reply(200, content)
+    return json_response(200, content)
 
 
 def _count(text: str) -> int | None:
@@ -122,5 +121,5 @@ def _instance(run: Run, hosts: Hosts) -> dict[str, Any]:
         "integrationId": run.code,
         "integrationVersion": _VERSION,
         "status": "COMPLETED" if run.status < 400 else "FAILED",
-        "creationDate": datetime.fromtimestamp(run.began, UTC).isoformat(timespec="milliseconds"),
+        "creationDate": datetime.fromtimestamp(run.started_at, UTC).isoformat(timespec="milliseconds"),
     }

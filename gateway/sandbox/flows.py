@@ -3,21 +3,72 @@
 import asyncio
 import functools
 import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from gateway.sandbox import api_descriptions
-from gateway.sandbox.big_document import big
+from gateway.sandbox.http_messages import (
+    Fields,
+    Hangup,
+    IncomingRequest,
+    SandboxResponse,
+    fault,
+    json_response,
+    no_body,
+    not_found,
+)
 from gateway.sandbox.journal import Call
-from gateway.sandbox.request import IncomingRequest
-from gateway.sandbox.responses import Fields, Hangup, SandboxResponse, fault, json_reply, no_body, not_found
+from gateway.sandbox.response_variants import UrlVariant, requested_range
 from gateway.sandbox.runs import Run
 from gateway.sandbox.switches import Switches
-from gateway.sandbox.url_variants import Spelling
-from gateway.sandbox.validators import wanted_range
+
+_ITEMS = 128
+_TEXT = "Flow meter DN 80, flanged, with certificate; see drawing 4/7 \\ rev. é. " * 3
+
+
+def big(
+    mebibytes: int, base: str, *, has_links: bool = True, rewrite: Callable[[str], str] | None = None
+) -> Iterator[bytes]:
+    """Yield one JSON object `{"items": […], "count": N}` of about that size, always the same for the same arguments.
+
+    It is never built as a whole. Each item has four links: below `base`, at another integration of its origin, at
+    another host, and at a host whose name begins like that of `base`; none without `has_links`. `rewrite` changes the
+    text of a piece before it is encoded.
+    """
+    text = _block(base, has_links=has_links)
+    block = (rewrite(text) if rewrite else text).encode()
+    count = max(1, (mebibytes << 20) // len(block))
+    yield b'{"items":['
+    for _ in range(count - 1):
+        yield block
+    yield block.removesuffix(b",")
+    yield b'],"count":%d}' % (count * _ITEMS)
+
+
+@functools.lru_cache(maxsize=16)
+def _block(base: str, *, has_links: bool) -> str:
+    items = (_item(number, base, has_links=has_links) for number in range(_ITEMS))
+    return "".join(f"{json.dumps(item, ensure_ascii=False)}," for item in items)
+
+
+def _item(number: int, base: str, *, has_links: bool) -> dict[str, Any]:
+    parts = urlsplit(base)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    stranger = f"{parts.scheme}://{parts.hostname}.example:{parts.port or 443}"
+    links = {
+        "self": f"{base}/items/{number}",
+        "order": f"{origin}/ic/api/integration/v1/flows/rest/ORDERS/1.0/{1001 + number}",
+        "supplier": f"https://supplier.example/items/{number}?unit=%2Fdn80",
+        "mirror": f"{stranger}/ic/api/integration/v1/flows/rest/ORDERS/1.0/{1001 + number}",
+    }
+    item = {"id": number, "item": _TEXT, "quantity": number * 3, "price": 17.25, "isActive": number % 2 == 0}
+    return item | ({"links": [{"rel": rel, "href": href} for rel, href in links.items()]} if has_links else {})
+
 
 # A prime length, so that no buffer size of a power of two hides a lost or repeated piece.
 _BLOCK = hashlib.shake_256(b"oic-gateway sandbox").digest(65521)
@@ -25,23 +76,23 @@ _BLOCK = hashlib.shake_256(b"oic-gateway sandbox").digest(65521)
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request to one flow: `rest` is the raw path behind the version, `base` the absolute URL up to it.
+    """One request to one flow: `rest` is the raw path after the version, `base` the absolute URL up to it.
 
-    `token_url` is that of the identity domain, `spelling` how URLs are written in bodies that stream.
+    `token_url` is that of the identity domain; `url_variant` writes the URLs in streamed bodies.
     """
 
-    arrival: IncomingRequest
+    request: IncomingRequest
     call: Call
     run: Run
     rest: str
     base: str
     token_url: str
-    spelling: Spelling
+    url_variant: UrlVariant
     switches: Switches
 
     @property
-    def told_id(self) -> str:
-        """The instance id as a body may tell it; empty where it is told nowhere."""
+    def body_instance_id(self) -> str:
+        """Return the instance id for the body; empty if the switch shows it nowhere."""
         return "" if self.switches.instance_ids == "none" else self.run.instance_id
 
 
@@ -49,13 +100,13 @@ Flow = Callable[[Visit], Awaitable[SandboxResponse]]
 
 
 def pattern(length: int) -> bytes:
-    """The bytes that BYTES answers."""
+    """Return the bytes that BYTES sends."""
     return b"".join(_pieces(length))
 
 
 @functools.lru_cache
 def pattern_sha256(length: int) -> str:
-    """SHA-256 of `pattern(length)` in hex, without building it."""
+    """Return the SHA-256 of `pattern(length)` in hex, without building it."""
     digest = hashlib.sha256()
     for piece in _pieces(length):
         digest.update(piece)
@@ -63,39 +114,39 @@ def pattern_sha256(length: int) -> str:
 
 
 async def echo(visit: Visit) -> SandboxResponse:
-    """JSON of what arrived; under `/body` the body itself, with its content type and its framing."""
-    arrival = visit.arrival
+    """Return JSON of what arrived; under `/body` the body itself, with its content type and framing."""
+    request = visit.request
     if visit.rest.startswith("/body"):
-        length = None if "Transfer-Encoding" in arrival.headers else int(arrival.headers.get("Content-Length", "0"))
-        media_type = arrival.headers.get("Content-Type", "application/octet-stream")
-        return SandboxResponse(200, [("Content-Type", media_type)], arrival.body, length=length)
-    await arrival.drain()
+        length = None if "Transfer-Encoding" in request.headers else int(request.headers.get("Content-Length", "0"))
+        media_type = request.headers.get("Content-Type", "application/octet-stream")
+        return SandboxResponse(200, [("Content-Type", media_type)], request.body, length=length)
+    await request.drain()
     content = {
-        "method": arrival.method,
-        "target": arrival.target,
-        "headers": [[name.decode("latin-1"), _shown(name, value)] for name, value in arrival.fields],
+        "method": request.method,
+        "target": request.target,
+        "headers": [[name.decode("latin-1"), _shown(name, value)] for name, value in request.fields],
         "body": {"length": visit.call.body_length, "sha256": visit.call.body_sha256},
     }
-    return json_reply(200, content)
+    return json_response(200, content)
 
 
-async def accept(visit: Visit) -> SandboxResponse:
-    """The reply of an asynchronous flow: accepted, empty, chunked."""
-    await visit.arrival.drain()
+async def accept_asynchronously(visit: Visit) -> SandboxResponse:
+    """Return the response of an asynchronous flow: accepted, empty, chunked."""
+    await visit.request.drain()
     return SandboxResponse(202, [], no_body())
 
 
 async def send_bytes(visit: Visit) -> SandboxResponse:
-    """`/N`: N bytes, with Content-Length or, with `?chunked=1`, in chunks; one range of them where it is asked for."""
-    await visit.arrival.drain()
+    """Send N bytes for `/N`, with Content-Length or, with `?chunked=1`, in chunks; one range of them if requested."""
+    await visit.request.drain()
     length = _number(visit.rest)
     if length is None:
         return fault(400, "BYTES/1.0/N wants a number of bytes.")
-    is_chunked = visit.arrival.query.get("chunked") == "1"
+    is_chunked = visit.request.query.get("chunked") == "1"
     tag = f'"bytes-{length}"'
     headers = [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes"), ("ETag", tag)]
-    is_reading = visit.arrival.method in {"GET", "HEAD"}
-    wanted = wanted_range(visit.arrival.headers, length, tag) if is_reading else None
+    is_reading = visit.request.method in {"GET", "HEAD"}
+    wanted = requested_range(visit.request.headers, length, tag) if is_reading else None
     if wanted is None:
         return SandboxResponse(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
     if not wanted:
@@ -106,48 +157,50 @@ async def send_bytes(visit: Visit) -> SandboxResponse:
 
 
 async def send_big(visit: Visit) -> SandboxResponse:
-    """`/N`: a JSON document of about N MiB, streamed; `?links=0` without links."""
-    await visit.arrival.drain()
+    """Send a JSON document of about N MiB for `/N`; `?links=0` without links."""
+    await visit.request.drain()
     number = _number(visit.rest)
     if number is None:
         return fault(400, "BIG/1.0/N wants a number of MiB.")
-    has_links = visit.arrival.query.get("links") != "0"
-    pieces = big(number, visit.base, has_links=has_links, spell=lambda text: visit.spelling.text(text, "json"))
+    has_links = visit.request.query.get("links") != "0"
+    pieces = big(number, visit.base, has_links=has_links, rewrite=lambda text: visit.url_variant.rewrite(text, "json"))
     return SandboxResponse(200, [("Content-Type", "application/json")], _stream(pieces))
 
 
-async def be_slow(visit: Visit) -> SandboxResponse:
-    """`/SECONDS`: the head comes that late; with `switches.slow_gate`, when that opens."""
-    await visit.arrival.drain()
+async def answer_late(visit: Visit) -> SandboxResponse:
+    """Send the head after `/SECONDS`, or when `switches.slow_gate` opens."""
+    await visit.request.drain()
     gate = visit.switches.slow_gate
     try:
         seconds = float(visit.rest.strip("/") or 1)
     except ValueError:
         return fault(400, "SLOW/1.0/SECONDS wants a number of seconds.")
     await (asyncio.sleep(seconds) if gate is None else gate.wait())
-    return json_reply(200, {"waited": seconds})
+    return json_response(200, {"waited": seconds})
 
 
-async def give_status(visit: Visit) -> SandboxResponse:
-    """`/CODE`: that status as a flow's business answer; `?id=0`, `?retry_after=N`, `?location=URL` vary it."""
-    await visit.arrival.drain()
+async def send_status(visit: Visit) -> SandboxResponse:
+    """Send the status of `/CODE` as the business response of a flow; `?id=0`, `?retry_after=N`, `?location=URL` vary
+    it.
+    """
+    await visit.request.drain()
     status = _number(visit.rest)
     if status is None or not 200 <= status <= 999:
         return fault(400, "STATUS/1.0/CODE wants a status of 200 to 999.")
-    query = visit.arrival.query
+    query = visit.request.query
     names = {"retry_after": "Retry-After", "location": "Location"}
     headers = [(name, query[key]) for key, name in names.items() if key in query]
-    reply = fault(status, "The flow answered this status.", headers)
-    reply.has_instance_id = query.get("id") != "0"
-    return reply
+    response = fault(status, "The flow answered this status.", headers)
+    response.has_instance_id = query.get("id") != "0"
+    return response
 
 
-async def drop(visit: Visit) -> SandboxResponse:
-    """The connection dies: `/before` the reply, by `/reset`, in the `/mid` of a sized or a `/chunked` body.
+async def drop_connection(visit: Visit) -> SandboxResponse:
+    """End the connection: `/before` the response, by `/reset`, in the `/mid` of a sized or a `/chunked` body.
 
-    `/close` is no fault: a whole body that the end of the connection ends (RFC 9112 section 6.3).
+    `/close` is no fault: a complete body that the end of the connection delimits (RFC 9112 section 6.3).
     """
-    await visit.arrival.drain()
+    await visit.request.drain()
     how = visit.rest.strip("/")
     headers: Fields = [("Content-Type", "application/octet-stream")]
     if how == "mid":
@@ -159,24 +212,24 @@ async def drop(visit: Visit) -> SandboxResponse:
     raise Hangup(is_reset=how == "reset")
 
 
-async def take_upload(visit: Visit) -> SandboxResponse:
-    """Takes a body of any size without keeping it; replies its length and SHA-256."""
-    await visit.arrival.drain()
-    return json_reply(200, {"length": visit.call.body_length, "sha256": visit.call.body_sha256})
+async def hash_upload(visit: Visit) -> SandboxResponse:
+    """Read a body of any size without storing it. Return its length and SHA-256."""
+    await visit.request.drain()
+    return json_response(200, {"length": visit.call.body_length, "sha256": visit.call.body_sha256})
 
 
 async def describe(visit: Visit) -> SandboxResponse:
-    """`/metadata`, `/metadata/swagger`, `/metadata/openapi` (with `.yaml` too): they name OIC's own address."""
-    await visit.arrival.drain()
+    """Return `/metadata`, `/metadata/swagger` or `/metadata/openapi` (also as `.yaml`), with the address of OIC."""
+    await visit.request.drain()
     make = _PAGES.get(visit.rest.removesuffix(".yaml"))
     if make is None:
         return not_found()
-    reply = json_reply(200, make(visit))
+    response = json_response(200, make(visit))
     if visit.rest.endswith(".yaml"):
         text = yaml.safe_dump(make(visit), sort_keys=False, width=1000)
-        reply = SandboxResponse(200, [("Content-Type", "application/yaml")], text.encode())
-    reply.has_validators = True
-    return reply
+        response = SandboxResponse(200, [("Content-Type", "application/yaml")], text.encode())
+    response.has_validators = True
+    return response
 
 
 _PAGES: dict[str, Callable[[Visit], Any]] = {
@@ -188,12 +241,12 @@ _PAGES: dict[str, Callable[[Visit], Any]] = {
 
 FLOWS: dict[str, Flow] = {
     "ECHO": echo,
-    "ASYNC": accept,
+    "ASYNC": accept_asynchronously,
     "BYTES": send_bytes,
-    "SLOW": be_slow,
-    "STATUS": give_status,
-    "DROP": drop,
-    "UPLOAD": take_upload,
+    "SLOW": answer_late,
+    "STATUS": send_status,
+    "DROP": drop_connection,
+    "UPLOAD": hash_upload,
     "BIG": send_big,
 }
 

@@ -6,20 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from gateway.sandbox.access_tokens import ISSUER, make_claims, write_lifetime
-from gateway.sandbox.assertion_check import Assertions
-from gateway.sandbox.client_check import ClientCredentials, authenticated, presented
+from gateway.sandbox.access_tokens import ISSUER, SigningKey, make_claims, write_lifetime
+from gateway.sandbox.client_check import Assertions, ClientCredentials, authenticate, read_credentials
 from gateway.sandbox.clients import RegisteredClient, User
-from gateway.sandbox.granting import Allowed, Grants
+from gateway.sandbox.granting import Authorization, Grants, TokenRateLimit
+from gateway.sandbox.http_messages import Fields, Hangup, IncomingRequest, SandboxResponse, TooLarge, json_response
 from gateway.sandbox.journal import Journal, TokenCall
 from gateway.sandbox.oauth_errors import Refused, invalid_client
-from gateway.sandbox.request import IncomingRequest, TooLarge
-from gateway.sandbox.responses import Fields, Hangup, SandboxResponse, json_reply
 from gateway.sandbox.scope_check import AUDIENCE, TRIGGER, Granted, InvalidScope, judge_scope
 from gateway.sandbox.sign_in_sessions import Sessions
-from gateway.sandbox.signing_key import SigningKey
 from gateway.sandbox.switches import Switches
-from gateway.sandbox.token_limits import TokenRateLimit
 
 TOKEN_PATH = "/oauth2/v1/token"
 AUTHORIZE_PATH = "/oauth2/v1/authorize"
@@ -54,7 +50,7 @@ _FAULTS: dict[str, tuple[int, Fields, bytes]] = {
 
 
 class IdentityDomain:
-    """Knows the clients, issues and remembers tokens."""
+    """Knows the clients; issues and remembers tokens."""
 
     def __init__(
         self,
@@ -85,18 +81,18 @@ class IdentityDomain:
             "/admin/v1/SigningCert/jwk": self._jwks,
         }
 
-    def is_mine(self, path: str) -> bool:
-        """Whether the path belongs to the identity domain."""
+    def handles(self, path: str) -> bool:
+        """Return whether the path belongs to the identity domain."""
         return path in self._paths
 
-    async def answer(self, arrival: IncomingRequest) -> SandboxResponse:
-        """Answers one request; raises Hangup when the connection is to be closed in place of an answer."""
-        reply = await self._paths[arrival.path](arrival)
-        reply.headers.append(("X-ORACLE-DMS-ECID", f"{secrets.token_hex(16)},0:1"))
-        return reply
+    async def answer(self, request: IncomingRequest) -> SandboxResponse:
+        """Answer one request. Raise Hangup if the connection must be closed without a response."""
+        response = await self._paths[request.path](request)
+        response.headers.append(("X-ORACLE-DMS-ECID", f"{secrets.token_hex(16)},0:1"))
+        return response
 
     def verify(self, token: str) -> Mapping[str, Any] | None:
-        """The claims of a token that this domain issued and has not revoked, else None. Expiry is not judged."""
+        """Return the claims of an issued token that was not revoked, else None. Expiry is not checked."""
         claims = self._key.verify(token)
         return claims if claims is not None and claims.get("jti") in self._live else None
 
@@ -109,33 +105,35 @@ class IdentityDomain:
         lifetime: int | None = None,
         user: str = "",
     ) -> str:
-        """Issues a token without anybody asking; `lifetime` in seconds, by default the switch."""
+        """Issue a token without a request; `lifetime` in seconds, by default the switch."""
         seconds = self._switches.token_lifetime if lifetime is None else lifetime
         claims = make_claims(client_id, audience, scope=scope, issued=self._now(), lifetime=seconds, user=user)
         self._live.add(claims["jti"])
         return self._key.sign(claims)
 
     def revoke_all(self) -> None:
-        """Refuses every token issued so far from now on."""
+        """Refuse every token issued so far."""
         self._live.clear()
 
-    async def _token(self, arrival: IncomingRequest) -> SandboxResponse:
-        if arrival.method != "POST":
-            return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
+    async def _token(self, request: IncomingRequest) -> SandboxResponse:
+        if request.method != "POST":
+            return json_response(
+                405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")]
+            )
         entry = TokenCall(at=self._now())
         try:
-            form = await _form(arrival)
-            shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
+            form = await _form(request)
+            credentials = read_credentials(request.headers.get("Authorization"), form, request.certificate)
         except Refused as refused:
             self.token_requests.add(entry)
             return _refusal(refused, entry)
-        entry.client_id, entry.client_auth = shown.client_id, shown.how
+        entry.client_id, entry.client_auth = credentials.client_id, credentials.method
         entry.form = {name: value for name, value in form.items() if name not in _SECRET_PARAMETERS}
         self.token_requests.add(entry)
         await self._wait()
-        reply = self._faulty(entry.at) or self._issue(shown, form, entry)
-        entry.status = reply.status
-        return reply
+        response = self._faulty(entry.at) or self._issue(credentials, form, entry)
+        entry.status = response.status
+        return response
 
     async def _wait(self) -> None:
         gate = self._switches.token_gate
@@ -159,34 +157,34 @@ class IdentityDomain:
         retry_after = [("Retry-After", switches.token_retry_after)] if switches.token_retry_after else []
         return SandboxResponse(status, [*headers, *(retry_after if status in {429, 503} else [])], body)
 
-    def _issue(self, shown: ClientCredentials, form: Mapping[str, str], entry: TokenCall) -> SandboxResponse:
+    def _issue(self, credentials: ClientCredentials, form: Mapping[str, str], entry: TokenCall) -> SandboxResponse:
         try:
-            client = self._authenticated(shown)
-            allowed = self._grants.judge(form, shown, client)
+            client = self._authenticated(credentials)
+            allowed = self._grants.authorize(form, credentials, client)
             granted = judge_scope(allowed.scope, client.scopes)
         except InvalidScope as refused:
             return _refusal(Refused("invalid_scope", str(refused)), entry)
         except Refused as refused:
             return _refusal(refused, entry)
-        answers = self._answers(shown.client_id, granted, allowed.user)
-        refresh = self._refresh(shown.client_id, allowed)
+        answers = self._answers(credentials.client_id, granted, allowed.user)
+        refresh = self._refresh(credentials.client_id, allowed)
         content = {"tokenResponses": answers} if granted.is_multiple else answers[0]
-        return json_reply(200, content | refresh, _NO_STORE)
+        return json_response(200, content | refresh, _NO_STORE)
 
-    def _authenticated(self, shown: ClientCredentials) -> RegisteredClient:
+    def _authenticated(self, credentials: ClientCredentials) -> RegisteredClient:
         if self._switches.application == "inactive":
             raise invalid_client()
-        return authenticated(shown, self.clients, verified=self._assertions.of_client)
+        return authenticate(credentials, self.clients, verified=self._assertions.check_client)
 
-    def _refresh(self, client_id: str, allowed: Allowed) -> dict[str, Any]:
+    def _refresh(self, client_id: str, allowed: Authorization) -> dict[str, Any]:
         if allowed.family is None:
             return {}
-        token = self.signins.refresh_token(client_id, allowed.user, allowed.scope, family=allowed.family)
+        token = self.signins.create_refresh_token(client_id, allowed.user, allowed.scope, family=allowed.family)
         return {"refresh_token": token}
 
     def _answers(self, client_id: str, granted: Granted, user: str) -> list[dict[str, Any]]:
         lifetime = min(self._switches.token_lifetime, granted.expiry or self._switches.token_lifetime)
-        # One token per resource in a multi-resource reply; a bare permission gives one token for all audiences.
+        # One token per resource in a multi-resource response; a bare permission gives one token for all audiences.
         groups: list[tuple[tuple[str, ...], tuple[str, ...]]]
         if granted.is_multiple:
             groups = [((audience,), permissions) for audience, permissions in granted.resources.items()]
@@ -210,15 +208,17 @@ class IdentityDomain:
             **write_lifetime(lifetime, self._switches.expires_in),
         }
 
-    async def _authorize(self, arrival: IncomingRequest) -> SandboxResponse:
-        """RFC 6749 section 4.1.1. The person who signs in is the one of the switch; no page is shown."""
-        asked = arrival.query
+    async def _authorize(self, request: IncomingRequest) -> SandboxResponse:
+        """Answer RFC 6749 section 4.1.1. The switch names the user; no page is shown."""
+        asked = request.query
         client = self.clients.get(asked.get("client_id", ""))
         redirect_uri = asked.get("redirect_uri", "")
         is_active = client is not None and client.active and self._switches.application == "active"
-        if client is None or not is_active or not client.takes_back(redirect_uri):
-            # Section 4.1.2.1: never redirected to where nobody has vouched for.
-            return json_reply(400, {"error": "invalid_request", "error_description": "Unknown client or redirect URI"})
+        if client is None or not is_active or not client.allows_redirect(redirect_uri):
+            # Section 4.1.2.1: never redirect to a URL that is not registered.
+            return json_response(
+                400, {"error": "invalid_request", "error_description": "Unknown client or redirect URI"}
+            )
         try:
             outcome = {"code": self._agreed(asked, client)}
         except InvalidScope as refused:
@@ -234,7 +234,7 @@ class IdentityDomain:
     def _agreed(self, asked: Mapping[str, str], client: RegisteredClient) -> str:
         if asked.get("response_type") != "code":
             raise Refused("unsupported_response_type", "The response type is not supported")
-        self._grants.need_ticked("authorization_code", client)
+        self._grants.require_enabled("authorization_code", client)
         challenge = asked.get("code_challenge", "")
         if (challenge and asked.get("code_challenge_method") != "S256") or (client.is_public and not challenge):
             raise Refused("invalid_request", "A code challenge of S256 is needed")
@@ -243,24 +243,26 @@ class IdentityDomain:
         if user not in self._users:
             raise Refused("access_denied", "The user did not sign in")
         uri = asked["redirect_uri"]
-        return self.signins.code(asked["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
+        return self.signins.create_code(asked["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
 
-    async def _revoke(self, arrival: IncomingRequest) -> SandboxResponse:
-        """RFC 7009: whatever the token was, the answer is 200 to a client that proves who it is."""
-        if arrival.method != "POST":
-            return json_reply(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
+    async def _revoke(self, request: IncomingRequest) -> SandboxResponse:
+        """Answer 200 to an authenticated client, whatever the token was (RFC 7009)."""
+        if request.method != "POST":
+            return json_response(
+                405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")]
+            )
         entry = TokenCall(at=self._now())
         try:
-            form = await _form(arrival)
-            shown = presented(arrival.headers.get("Authorization"), form, arrival.certificate)
-            self._authenticated(shown)
+            form = await _form(request)
+            credentials = read_credentials(request.headers.get("Authorization"), form, request.certificate)
+            self._authenticated(credentials)
         except Refused as refused:
             return _refusal(refused, entry)
-        self.signins.revoke(form.get("token", ""), shown.client_id)
+        self.signins.revoke(form.get("token", ""), credentials.client_id)
         return SandboxResponse(200, [*_NO_STORE])
 
     async def _discovery(self, _arrival: IncomingRequest) -> SandboxResponse:
-        return json_reply(
+        return json_response(
             200,
             {
                 "issuer": ISSUER,
@@ -276,16 +278,16 @@ class IdentityDomain:
 
     async def _jwks(self, _arrival: IncomingRequest) -> SandboxResponse:
         if not self._switches.jwks_open:
-            return json_reply(401, {"status": "401", "detail": "You are not authorized to access the resource."})
-        return json_reply(200, self._key.jwks())
+            return json_response(401, {"status": "401", "detail": "You are not authorized to access the resource."})
+        return json_response(200, self._key.jwks())
 
 
-async def _form(arrival: IncomingRequest) -> dict[str, str]:
-    media_type = arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+async def _form(request: IncomingRequest) -> dict[str, str]:
+    media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise Refused("invalid_request", "The body must be form-urlencoded")
     try:
-        pairs = parse_qsl((await arrival.read(1 << 16)).decode())
+        pairs = parse_qsl((await request.read(1 << 16)).decode())
     except (TooLarge, UnicodeDecodeError) as cause:
         raise Refused("invalid_request", "The body is not readable") from cause
     names = [name for name, _ in pairs if name not in _REPEATABLE]
@@ -294,8 +296,12 @@ async def _form(arrival: IncomingRequest) -> dict[str, str]:
     return dict(pairs)
 
 
+def _post_only() -> SandboxResponse:
+    return json_response(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
+
+
 def _refusal(refused: Refused, entry: TokenCall) -> SandboxResponse:
     entry.status = refused.status
     challenge = [("WWW-Authenticate", 'Basic realm="idcs"')] if refused.status == 401 else []
     content = {"error": refused.error, "error_description": refused.description}
-    return json_reply(refused.status, content, [*_NO_STORE, *challenge])
+    return json_response(refused.status, content, [*_NO_STORE, *challenge])

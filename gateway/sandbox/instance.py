@@ -1,4 +1,4 @@
-"""The OIC instance: verifies the bearer, starts a run, hands the request to its flow."""
+"""The OIC instance: verifies the bearer, starts a run, passes the request to its flow."""
 
 import asyncio
 import re
@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
-from gateway.sandbox.access import Refusal, Verify, refuses
+from gateway.sandbox.access import Refusal, Verify, find_refusal
 from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.developer_api import DeveloperApi, Hosts, unauthenticated
 from gateway.sandbox.flows import FLOWS, Flow, Visit, describe
+from gateway.sandbox.http_messages import Hangup, IncomingRequest, SandboxResponse, fault, not_found
 from gateway.sandbox.journal import Call, Journal
 from gateway.sandbox.orders import Orders
-from gateway.sandbox.request import IncomingRequest
-from gateway.sandbox.response_coding import encoded
-from gateway.sandbox.responses import Hangup, SandboxResponse, fault, not_found
+from gateway.sandbox.response_variants import UrlVariant, add_validators, apply_content_coding
 from gateway.sandbox.runs import Run, Runs
 from gateway.sandbox.scope_check import API, TRIGGER
 from gateway.sandbox.soap import answer_soap
 from gateway.sandbox.switches import Switches
-from gateway.sandbox.url_variants import Spelling
-from gateway.sandbox.validators import validated
 
 REST_PATH = "/ic/api/integration/v1/flows/rest/{code}/1.0"
 PROJECT_PATH = "/ic/api/integration/v2/flows/rest/project/{project}/{code}/1.0"
@@ -34,14 +31,14 @@ _TRIGGER = re.compile(
     r"|ws/integration/v1/flows/soap"
     r")/(?P<code>[^/]+)/1\.0(?P<rest>/.*)?"
 )
-# Integrations that live in a project, and so answer under no other URL.
+# Integrations in a project, which answer under no other URL.
 _PROJECTS = {"PROJORDERS": "DEMO"}
-_HOME = "/ic/home/"  # the console: whoever has no session is sent to sign in
+_HOME = "/ic/home/"  # the console: redirects to the sign-in without a session
 _SECURITY = ("Strict-Transport-Security", "max-age=15768000; includeSubDomains")
 
 
 class Instance:
-    """One OIC instance. `calls` is its journal; `origin` and the domain's `token_url` are set once it listens."""
+    """One OIC instance. `calls` is its journal; `origin` and the domain's `token_url` are set when it listens."""
 
     def __init__(
         self, clients: Mapping[str, RegisteredClient], switches: Switches, *, verify: Verify, now: Callable[[], float]
@@ -58,33 +55,33 @@ class Instance:
         self._developer = DeveloperApi({code: self._path(code) for code in (*self._rest, *self._soap)}, self._runs)
 
     def design_origin(self) -> str:
-        """The origin of the design host: the switch, or the same listener under `localhost`."""
+        """Return the origin of the design host: the switch, or the same listener under `localhost`."""
         parts = urlsplit(self.origin)
         return self._switches.design_origin or f"{parts.scheme}://localhost:{parts.port}"
 
-    async def answer(self, arrival: IncomingRequest, call: Call) -> SandboxResponse:
-        """Answers one request; raises Hangup when the connection is to be closed in place of an answer."""
+    async def answer(self, request: IncomingRequest, call: Call) -> SandboxResponse:
+        """Answer one request. Raise Hangup if the connection must be closed without a response."""
         if self._switches.drops > 0:
             self._switches.drops -= 1
             raise Hangup
         if not self._switches.allowlisted:
             return self._not_allowed()
-        if arrival.path.startswith(_HOME):
+        if request.path.startswith(_HOME):
             return SandboxResponse(302, [("Location", f"{urljoin(self.token_url, 'authorize')}?response_type=code")])
-        is_developer = self._developer.is_mine(arrival.path)
-        reply = self._answer_developer(arrival) if is_developer else await self._answer_trigger(arrival, call)
+        is_developer = self._developer.handles(request.path)
+        response = self._answer_developer(request) if is_developer else await self._answer_trigger(request, call)
         trace = "/".join(secrets.token_hex(16).upper() for _ in range(3))
-        reply.headers += [_SECURITY, ("opc-request-id", trace)]
-        return reply
+        response.headers += [_SECURITY, ("opc-request-id", trace)]
+        return response
 
-    def _answer_developer(self, arrival: IncomingRequest) -> SandboxResponse:
+    def _answer_developer(self, request: IncomingRequest) -> SandboxResponse:
         design = self.design_origin()
-        if arrival.headers.get("Host", "").lower() != urlsplit(design).netloc.lower():
-            return SandboxResponse(307, [("Location", design + arrival.target)])
-        refusal = self._refusal(arrival, API)
+        if request.headers.get("Host", "").lower() != urlsplit(design).netloc.lower():
+            return SandboxResponse(307, [("Location", design + request.target)])
+        refusal = self._refusal(request, API)
         if refusal is not None:
             return unauthenticated(refusal)
-        return self._written(self._developer.answer(arrival, self._hosts()), arrival)
+        return self._apply_variants(self._developer.answer(request, self._hosts()), request)
 
     def _not_allowed(self) -> SandboxResponse:
         if self._switches.allowlist_refusal == "reset":
@@ -92,8 +89,8 @@ class Instance:
         words = b"<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1></body></html>"
         return SandboxResponse(403, [("Content-Type", "text/html")], words)
 
-    async def _answer_trigger(self, arrival: IncomingRequest, call: Call) -> SandboxResponse:
-        refusal = self._refusal(arrival, TRIGGER)
+    async def _answer_trigger(self, request: IncomingRequest, call: Call) -> SandboxResponse:
+        refusal = self._refusal(request, TRIGGER)
         if refusal is not None:
             challenge = [("WWW-Authenticate", refusal.challenge)] if refusal.status == 401 else []
             return fault(refusal.status, HTTPStatus(refusal.status).phrase, challenge)
@@ -104,11 +101,11 @@ class Instance:
             await asyncio.sleep(switches.reply_delay)
         if switches.fault_status:
             return self._fault()
-        match = _TRIGGER.fullmatch(arrival.path)
+        match = _TRIGGER.fullmatch(request.path)
         flow = None if match is None else self._flow(match)
         if match is None or flow is None:
             return not_found()
-        return await self._run(flow, match, arrival=arrival, call=call)
+        return await self._run(flow, match, request=request, call=call)
 
     def _fault(self) -> SandboxResponse:
         switches = self._switches
@@ -122,36 +119,39 @@ class Instance:
         is_about = flows is self._rest and (match["rest"] or "").startswith("/metadata")
         return describe if is_about and match["code"] in flows else flows.get(match["code"])
 
-    async def _run(self, flow: Flow, match: re.Match[str], *, arrival: IncomingRequest, call: Call) -> SandboxResponse:
-        run = self._begun(flow, match["code"], arrival=arrival, at=call.at)
+    async def _run(self, flow: Flow, match: re.Match[str], *, request: IncomingRequest, call: Call) -> SandboxResponse:
+        run = self._begin_run(flow, match["code"], request=request, at=call.at)
         base = f"{self._hosts().runtime}/ic/{match['kind']}/{match['code']}/1.0"
-        visit = Visit(arrival, call, run, match["rest"] or "", base, self.token_url, self._spelling(), self._switches)
-        reply = self._written(await flow(visit), arrival)
-        run.status = reply.status
-        if reply.has_instance_id:
-            call.instance_id = visit.told_id
+        visit = Visit(
+            request, call, run, match["rest"] or "", base, self.token_url, self._url_variant(), self._switches
+        )
+        response = self._apply_variants(await flow(visit), request)
+        run.status = response.status
+        if response.has_instance_id:
+            call.instance_id = visit.body_instance_id
         if call.instance_id and self._switches.instance_ids != "body":
-            reply.headers.append(("x-oracle-ics-instance-id", run.instance_id))
-        reply.headers.append(("oic-virtualservice", "true"))
-        return reply
+            response.headers.append(("x-oracle-ics-instance-id", run.instance_id))
+        response.headers.append(("oic-virtualservice", "true"))
+        return response
 
-    def _begun(self, flow: Flow, code: str, *, arrival: IncomingRequest, at: float) -> Run:
-        """What describes an integration runs none: no id, and nothing for the monitoring."""
-        if flow is describe or (flow is answer_soap and arrival.method == "GET"):
+    def _begin_run(self, flow: Flow, code: str, *, request: IncomingRequest, at: float) -> Run:
+        """Start a run. A description of an integration starts none: no id, nothing in the monitoring."""
+        if flow is describe or (flow is answer_soap and request.method == "GET"):
             return Run("", code, at)
         return self._runs.begin(code, at, self._switches.instance_ids)
 
-    def _written(self, reply: SandboxResponse, arrival: IncomingRequest) -> SandboxResponse:
-        """What was answered, as the switches have it written: URLs, then the coding, then what vouches for both."""
-        coded = encoded(self._spelling().reply(reply), arrival.headers.get("Accept-Encoding"), self._switches)
-        return validated(coded, arrival)
+    def _apply_variants(self, response: SandboxResponse, request: IncomingRequest) -> SandboxResponse:
+        """Apply the switches to a response: URLs, then the coding, then validators of both."""
+        response = self._url_variant().rewrite_response(response)
+        coded = apply_content_coding(response, request.headers.get("Accept-Encoding"), self._switches)
+        return add_validators(coded, request)
 
     def _hosts(self) -> Hosts:
         return Hosts(self._switches.runtime_origin or self.origin, self.design_origin())
 
-    def _spelling(self) -> Spelling:
+    def _url_variant(self) -> UrlVariant:
         hosts = self._hosts()
-        return Spelling(self._switches.url_style, (hosts.runtime, hosts.design))
+        return UrlVariant(self._switches.url_style, (hosts.runtime, hosts.design))
 
     def _path(self, code: str) -> str:
         if code in self._soap:
@@ -159,9 +159,9 @@ class Instance:
         project = _PROJECTS.get(code)
         return (PROJECT_PATH if project else REST_PATH).format(code=code, project=project) + "/"
 
-    def _refusal(self, arrival: IncomingRequest, permission: str) -> Refusal | None:
-        return refuses(
-            arrival.headers.get("Authorization"),
+    def _refusal(self, request: IncomingRequest, permission: str) -> Refusal | None:
+        return find_refusal(
+            request.headers.get("Authorization"),
             permission=permission,
             verify=self._verify,
             clients=self._clients,

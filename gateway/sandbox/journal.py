@@ -1,4 +1,4 @@
-"""Journal: what arrived at the sandbox, for tests and for the curious."""
+"""What arrived at the sandbox, for tests."""
 
 import asyncio
 import hashlib
@@ -11,7 +11,7 @@ Entry = TypeVar("Entry")
 
 
 class Journal(Generic[Entry]):
-    """The last entries in order of arrival, and the number of all there ever were (`total`)."""
+    """The last entries in order of request, and the number of all entries so far (`total`)."""
 
     def __init__(self, limit: int = 10_000) -> None:
         self._entries: deque[Entry] = deque(maxlen=limit)
@@ -19,19 +19,19 @@ class Journal(Generic[Entry]):
         self.total = 0
 
     def add(self, entry: Entry) -> None:
-        """Appends an entry and wakes whoever waits for it."""
+        """Append an entry and wake the waiters."""
         self._entries.append(entry)
         self.total += 1
         self._arrived.set()
         self._arrived = asyncio.Event()
 
     async def reached(self, total: int) -> None:
-        """Returns once `total` entries have arrived since the start."""
+        """Wait until `total` entries have arrived since the start."""
         while self.total < total:
             await self._arrived.wait()
 
     def clear(self) -> None:
-        """Forgets all entries; `total` starts at 0 again."""
+        """Remove all entries; `total` starts at 0 again."""
         self._entries.clear()
         self.total = 0
 
@@ -79,25 +79,25 @@ class Call:
     body_complete: bool = False
     instance_id: str = ""
     status: int = 0
-    keeps: int = field(default=0, repr=False)
+    body_start_limit: int = field(default=0, repr=False)
     body_start: bytes = field(default=b"", repr=False)
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, repr=False)
 
     @property
     def body_sha256(self) -> str:
-        """SHA-256 of the body read so far, in hex."""
+        """Return the SHA-256 of the body read so far, in hex."""
         return self._hash.hexdigest()
 
     def header(self, name: str) -> str | None:
-        """The value of the first field of that name, in any case; None when there is none."""
+        """Return the value of the first field of that name, in any case; None if there is none."""
         wanted = name.lower().encode()
         return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), None)
 
     async def watch(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Passes the body on chunk by chunk, counting and hashing it."""
+        """Pass the body on chunk by chunk, counting and hashing it."""
         async for chunk in body:
             self.body_length += len(chunk)
             self._hash.update(chunk)
-            self.body_start += chunk[: self.keeps - len(self.body_start)] if self.keeps else b""
+            self.body_start += chunk[: self.body_start_limit - len(self.body_start)] if self.body_start_limit else b""
             yield chunk
         self.body_complete = True

@@ -1,4 +1,4 @@
-"""An egress proxy that opens no tunnel: it wants a password, or refuses (RFC 9110 sections 9.3.6, 15.5.8)."""
+"""An egress proxy that opens no tunnel: it requires a password, or refuses (RFC 9110 sections 9.3.6, 15.5.8)."""
 
 import asyncio
 from contextlib import suppress
@@ -14,7 +14,7 @@ _ANSWERS = {
 
 
 class SandboxEgressProxy:
-    """Answers whatever it is asked with one refusal, and hangs up."""
+    """Answers every request with one refusal and closes the connection."""
 
     def __init__(self, kind: str) -> None:
         self._answer = _ANSWERS[kind].encode()
@@ -22,14 +22,14 @@ class SandboxEgressProxy:
         self.url = ""
 
     async def start(self, host: str) -> Self:
-        """Listens on any port of that address; from here on `url` is known."""
+        """Listen on any port of that address and set `url`."""
         self._server = await asyncio.start_server(self._refuse, host, 0, limit=_LONGEST_HEAD)
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         return self
 
     def stop(self) -> None:
-        """Closes the listener."""
+        """Close the listener."""
         if self._server is not None:
             self._server.close()
 

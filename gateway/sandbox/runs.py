@@ -1,7 +1,7 @@
-"""Runs: instance ids and what became of each run, for the monitoring API.
+"""Instance ids, and how each run ended, for the monitoring API.
 
-An OIC 3 id is a version-1 UUID in base64url without padding (22 characters) whose time is that of the reply's `Date`;
-Gen 2 ids are decimal numbers.
+An OIC 3 id is a version-1 UUID in base64url without padding (22 characters) with the time of the response's `Date`; Gen
+2 ids are decimal numbers.
 """
 
 import base64
@@ -18,19 +18,19 @@ _TICKS = 10_000_000
 
 @dataclass(slots=True)
 class Run:
-    """One run of a flow: its id, the integration's code, when it began (Unix seconds), the status it answered.
+    """One run of a flow: its id, the integration's code, its start (Unix seconds), the status of its response.
 
-    Where nothing runs, as for a description, the id is empty.
+    If nothing runs, as for a description, the id is empty.
     """
 
     instance_id: str
     code: str
-    began: float
+    started_at: float
     status: int = 0
 
 
 class Runs:
-    """Makes instance ids and keeps the last runs."""
+    """Makes instance ids and stores the last runs."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
@@ -41,7 +41,7 @@ class Runs:
         self._serial = 100_000
 
     def begin(self, code: str, now: float, kind: InstanceIds) -> Run:
-        """Starts a run at `now` (Unix seconds). An id of kind `none` is made too, and only not shown in the header."""
+        """Start a run at `now` (Unix seconds). An id of kind `none` exists too; it is only not shown in the header."""
         run = Run(self._decimal() if kind == "decimal" else self._uuid(now), code, now)
         self._runs[run.instance_id] = run
         if len(self._runs) > self._limit:
@@ -49,11 +49,11 @@ class Runs:
         return run
 
     def find(self, instance_id: str) -> Run | None:
-        """The run of that id, if it is still kept."""
+        """Return the run of that id, if it is still stored."""
         return self._runs.get(instance_id)
 
     def latest(self, code: str | None = None) -> list[Run]:
-        """The kept runs, newest first; only those of `code` if given."""
+        """Return the stored runs, newest first; only those of `code` if given."""
         return [run for run in reversed(self._runs.values()) if code in (None, run.code)]
 
     def _decimal(self) -> str:

@@ -1,4 +1,4 @@
-"""The sandbox itself: one listener on loopback that serves the identity domain and the OIC instance."""
+"""The sandbox: one listener on loopback that serves the identity domain and the OIC instance."""
 
 import socket
 import ssl
@@ -13,15 +13,14 @@ from typing import Self
 
 from aiohttp import HttpVersion11, web
 
+from gateway.sandbox.access_tokens import shared_key
 from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, RegisteredClient, User, default_clients, default_users
+from gateway.sandbox.http_messages import Hangup, IncomingRequest, SandboxResponse, not_found
 from gateway.sandbox.identity_domain_server import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, IdentityDomain
 from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
 from gateway.sandbox.journal import Call, Journal, TokenCall
 from gateway.sandbox.refusing_proxy import SandboxEgressProxy
-from gateway.sandbox.request import IncomingRequest
-from gateway.sandbox.responses import Hangup, SandboxResponse, not_found
 from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
-from gateway.sandbox.signing_key import shared_key
 from gateway.sandbox.switches import Switches
 
 _HAS_TYPE = web.ResponseKey("has_type", bool)
@@ -31,11 +30,10 @@ _SHUTDOWN_SECONDS = 0.2  # a request held by a gate must not hold the end of a t
 class Sandbox:
     """An identity domain and an OIC instance on one port: `async with Sandbox() as sandbox`.
 
-    `clients` and `users` are known beside the default ones, or in their place under the same name, and may be changed
-    at any time; `now` gives Unix seconds; with `ssl_context` it speaks TLS, and takes client certificates where that
-    context asks for them; by the switch `certificate` it speaks TLS too. `scope` and `api_scope` are the two scopes of
-    the instance, `other_scope` is that of another instance, whose token this one refuses; `token_requests` and `calls`
-    tell what arrived.
+    `clients` and `users` are added to the default ones, or replace those of the same name, and may be changed at any
+    time; `now` returns Unix seconds; with `ssl_context`, or the switch `certificate`, it uses TLS and accepts client
+    certificates that the context requests. `scope` and `api_scope` are the two scopes of the instance, `other_scope` is
+    that of another instance, whose token this one refuses; `token_requests` and `calls` record what arrived.
     """
 
     def __init__(
@@ -68,61 +66,61 @@ class Sandbox:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, as `http://127.0.0.1:8181`."""
+        """Return scheme, host and port, like `http://127.0.0.1:8181`."""
         return self._instance.origin
 
     @property
     def design_origin(self) -> str:
-        """The origin of the design host, where the developer API lives."""
+        """Return the origin of the design host, which serves the developer API."""
         return self._instance.design_origin()
 
     @property
     def token_url(self) -> str:
-        """The URL of the token endpoint."""
+        """Return the URL of the token endpoint."""
         return self.origin + TOKEN_PATH
 
     @property
     def authorize_url(self) -> str:
-        """The URL of the authorization endpoint."""
+        """Return the URL of the authorization endpoint."""
         return self.origin + AUTHORIZE_PATH
 
     @property
     def revoke_url(self) -> str:
-        """The URL of the revocation endpoint."""
+        """Return the URL of the revocation endpoint."""
         return self.origin + REVOKE_PATH
 
     @property
     def egress_url(self) -> str:
-        """The URL of the egress proxy of the switch `egress_proxy`; empty where there is none."""
+        """Return the URL of the egress proxy of the switch `egress_proxy`; empty without one."""
         return self._egress.url if self._egress is not None else ""
 
     @property
     def client_id(self) -> str:
-        """The id of the default client."""
+        """Return the id of the default client."""
         return DEFAULT_ID
 
     @property
     def client_secret(self) -> str:
-        """The present secret of the default client."""
+        """Return the current secret of the default client."""
         return self.clients[DEFAULT_ID].secret
 
     @property
     def token_requests(self) -> Journal[TokenCall]:
-        """What the token endpoint received."""
+        """Return what the token endpoint received."""
         return self._identity.token_requests
 
     @property
     def calls(self) -> Journal[Call]:
-        """What the OIC instance received."""
+        """Return what the OIC instance received."""
         return self._instance.calls
 
     def upstream(self, code: str, *, project: str = "") -> str:
-        """The base URL of a REST trigger, with a slash at its end."""
+        """Return the base URL of a REST trigger, with a slash at its end."""
         path = PROJECT_PATH if project else REST_PATH
         return self.origin + path.format(code=code, project=project) + "/"
 
     def soap_upstream(self, code: str = "HELLO") -> str:
-        """The URL of a SOAP trigger, with a slash at its end."""
+        """Return the URL of a SOAP trigger, with a slash at its end."""
         return self.origin + SOAP_PATH.format(code=code) + "/"
 
     def mint(
@@ -133,30 +131,30 @@ class Sandbox:
         scope: str = TRIGGER,
         lifetime: int | None = None,
     ) -> str:
-        """A signed token without a token request; `lifetime` in seconds, by default the switch."""
+        """Return a signed token without a token request; `lifetime` in seconds, by default the switch."""
         return self._identity.mint(client_id, audience=audience, scope=scope, lifetime=lifetime)
 
     def mint_refresh(self, client_id: str = DEFAULT_ID, *, user: str = DEFAULT_USER, scope: str = "") -> str:
-        """A refresh token without a sign-in; `scope` is by default that of the triggers."""
-        return self._identity.signins.refresh_token(client_id, user, scope or f"{self.scope} offline_access")
+        """Return a refresh token without a sign-in; `scope` is by default that of the triggers."""
+        return self._identity.signins.create_refresh_token(client_id, user, scope or f"{self.scope} offline_access")
 
     def revoke_signins(self) -> None:
-        """Has the identity domain refuse every code and refresh token given so far; access tokens stay good."""
+        """Refuse every code and refresh token issued so far; access tokens stay valid."""
         self._identity.signins.revoke_all()
 
     def rotate_secret(self, secret: str, *, client_id: str = DEFAULT_ID) -> None:
-        """Gives a client a new secret; the old one is refused from now on, its tokens stay good."""
+        """Give a client a new secret; the old one is refused from now on, its tokens stay valid."""
         self.clients[client_id] = replace(self.clients[client_id], secret=secret)
 
     def revoke_all(self) -> None:
-        """Has the OIC instance refuse every token issued so far with 401."""
+        """Make the OIC instance refuse every token issued so far with 401."""
         self._identity.revoke_all()
 
     async def start(self) -> None:
-        """Listens. Raises OSError when the address cannot be had."""
+        """Listen. Raise OSError if the address is not available."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
-        app.on_response_prepare.append(_bare_head)
+        app.on_response_prepare.append(_remove_default_fields)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -181,7 +179,7 @@ class Sandbox:
         self._instance.token_url = self.token_url
 
     async def stop(self) -> None:
-        """Closes the listeners and all connections."""
+        """Close the listeners and all connections."""
         if self._egress is not None:
             self._egress.stop()
         if self._runner is not None:
@@ -189,9 +187,9 @@ class Sandbox:
 
     def _prepare_tls(self) -> None:
         if self.switches.certificate:
-            from gateway.sandbox.certificates import serving  # noqa: PLC0415 - few want one, and x509 is large
+            from gateway.sandbox.certificates import server_context  # noqa: PLC0415 - few want one, and x509 is large
 
-            self._ssl_context, self.ca = serving(self.switches.certificate)
+            self._ssl_context, self.ca = server_context(self.switches.certificate)
 
     async def _start_egress(self, host: str) -> None:
         if self.switches.egress_proxy:
@@ -222,15 +220,23 @@ class Sandbox:
         target = request.raw_path
         body = request.content.iter_any()
         if not target.startswith("/ic/"):
-            shown = _certificate(request)
-            arrival = IncomingRequest(request.method, target, request.headers, request.raw_headers, aiter(body), shown)
-            return await self._identity.answer(arrival) if self._identity.is_mine(arrival.path) else not_found()
+            certificate = _certificate(request)
+            incoming = IncomingRequest(
+                request.method, target, request.headers, request.raw_headers, aiter(body), certificate
+            )
+            return await self._identity.answer(incoming) if self._identity.handles(incoming.path) else not_found()
         call = Call(self._now(), request.method, target, request.raw_headers)
         self._instance.calls.add(call)
-        arrival = IncomingRequest(request.method, target, request.headers, request.raw_headers, call.watch(aiter(body)))
-        reply = await self._instance.answer(arrival, call)
+        incoming = IncomingRequest(
+            request.method, target, request.headers, request.raw_headers, call.watch(aiter(body))
+        )
+        reply = await self._instance.answer(incoming, call)
         call.status = reply.status
         return reply
+
+
+def _incoming(request: web.Request, body: AsyncIterator[bytes], certificate: bytes = b"") -> IncomingRequest:
+    return IncomingRequest(request.method, request.raw_path, request.headers, request.raw_headers, body, certificate)
 
 
 def _certificate(request: web.Request) -> bytes:
@@ -238,7 +244,7 @@ def _certificate(request: web.Request) -> bytes:
     return (tls.getpeercert(binary_form=True) or b"") if tls else b""
 
 
-async def _bare_head(_request: web.Request, response: web.StreamResponse) -> None:
+async def _remove_default_fields(_request: web.Request, response: web.StreamResponse) -> None:
     # aiohttp adds both by itself; the head of a real OIC reply has neither unless the flow wrote it.
     response.headers.pop("Server", None)
     if not response.get(_HAS_TYPE):
@@ -261,12 +267,12 @@ async def _send(request: web.Request, reply: SandboxResponse) -> web.StreamRespo
         response.enable_chunked_encoding()
     await response.prepare(request)
     if request.method != "HEAD":  # aiohttp would write the body of a stream even then
-        await _pour(reply.body, response)
+        await _write_stream(reply.body, response)
     await response.write_eof()
     return response
 
 
-async def _pour(body: AsyncIterator[bytes], response: web.StreamResponse) -> None:
+async def _write_stream(body: AsyncIterator[bytes], response: web.StreamResponse) -> None:
     async for piece in body:
         if piece:
             await response.write(piece)
@@ -287,7 +293,7 @@ async def _send_until_close(request: web.Request, reply: SandboxResponse) -> web
 
 
 def _hang_up(request: web.Request, *, is_reset: bool) -> web.StreamResponse:
-    """Closes the connection. aiohttp wants a response all the same; on a closed connection it is never written."""
+    """Close the connection. aiohttp requires a response, but never writes it to a closed connection."""
     transport = request.transport
     if transport is not None:
         raw = transport.get_extra_info("socket")

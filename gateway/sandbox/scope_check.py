@@ -1,4 +1,4 @@
-"""Scopes: which scope strings an identity domain accepts, and what a token for them says. Pure.
+"""Which scopes an identity domain accepts, and what a token for them contains. Pure.
 
 A scope is an audience and a permission written together **without a slash**: `https://HASH….com:443` followed by
 `urn:opc:resource:consumer::all` (triggers) or `/ic/api/` (developer API).
@@ -21,7 +21,7 @@ _OFFLINE = "offline_access"
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What the scope asked for: permissions by audience, the shortened lifetime in seconds, the shape of the reply."""
+    """The result of a scope: permissions by audience, the shortened lifetime in seconds, the form of the response."""
 
     resources: dict[str, tuple[str, ...]]
     expiry: int | None = None
@@ -29,13 +29,13 @@ class Granted:
 
 
 class InvalidScope(ValueError):
-    """The scope is refused as `invalid_scope` (RFC 6749 section 5.2); the message says why."""
+    """The scope is refused as `invalid_scope` (RFC 6749 section 5.2); the message names the cause."""
 
 
 def judge_scope(scope: str, allowed: Collection[str] = ()) -> Granted:
-    """Reads the `scope` parameter; `allowed` holds the client's scopes, empty for all.
+    """Parse the `scope` parameter; `allowed` are the client's scopes, empty for all.
 
-    Raises InvalidScope for what a real domain refuses.
+    Raise InvalidScope for everything that a real domain refuses.
     """
     words = scope.split()
     directives = [word for word in words if word.startswith(_EXPIRY) or word in {_MULTIPLE, _OFFLINE}]

@@ -1,4 +1,4 @@
-"""Sign-ins: authorization codes (RFC 6749 section 4.1, PKCE of RFC 7636) and the refresh tokens that come of them."""
+"""Authorization codes (RFC 6749 section 4.1, PKCE of RFC 7636) and the refresh tokens that they yield."""
 
 import base64
 import hashlib
@@ -14,9 +14,9 @@ _CODE_SECONDS = 180  # three minutes
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a person agreed to: for which client, as whom, for which scope; `until` in Unix seconds.
+    """The consent of a person: for which client, user and scope; `until` in Unix seconds.
 
-    All that comes of one sign-in has its `family`. `used_at`: when the code or token was first given back.
+    All codes and tokens of one sign-in have its `family`. `used_at`: when the code or token was first used.
     """
 
     client_id: str
@@ -30,7 +30,7 @@ class Session:
 
 
 class Sessions:
-    """Remembers codes and refresh tokens."""
+    """Stores codes and refresh tokens."""
 
     def __init__(self, switches: Switches, *, now: Callable[[], float]) -> None:
         self._switches = switches
@@ -38,15 +38,15 @@ class Sessions:
         self._codes: dict[str, Session] = {}
         self._tokens: dict[str, Session] = {}
 
-    def code(self, client_id: str, user: str, scope: str, *, redirect_uri: str, challenge: str) -> str:
-        """A new authorization code."""
+    def create_code(self, client_id: str, user: str, scope: str, *, redirect_uri: str, challenge: str) -> str:
+        """Return a new authorization code."""
         value = secrets.token_urlsafe(24)
         until = self._now() + _CODE_SECONDS
         self._codes[value] = Session(client_id, user, scope, until, value, redirect_uri, challenge)
         return value
 
-    def exchanged(self, code: str, client_id: str, *, redirect_uri: str, verifier: str) -> Session:
-        """The sign-in of a code, which then is used up; raises Refused (`invalid_grant`)."""
+    def exchange_code(self, code: str, client_id: str, *, redirect_uri: str, verifier: str) -> Session:
+        """Use up a code. Return its session; raise Refused (`invalid_grant`)."""
         found = self._codes.get(code)
         if found is None or found.client_id != client_id or found.until <= self._now():
             raise invalid_grant("The authorization code is not valid")
@@ -58,17 +58,17 @@ class Sessions:
         self._codes[code] = replace(found, used_at=self._now())
         return found
 
-    def refresh_token(self, client_id: str, user: str, scope: str, *, family: str = "") -> str:
-        """A new refresh token; of a family of its own, unless it comes of a sign-in."""
+    def create_refresh_token(self, client_id: str, user: str, scope: str, *, family: str = "") -> str:
+        """Return a new refresh token, with a new family unless one is given."""
         value = secrets.token_urlsafe(32)
         until = self._now() + self._switches.refresh_lifetime
         self._tokens[value] = Session(client_id, user, scope, until, family or value)
         return value
 
-    def refreshed(self, token: str, client_id: str) -> Session:
-        """The sign-in of a refresh token; with rotation it is used up. Raises Refused (`invalid_grant`).
+    def use_refresh_token(self, token: str, client_id: str) -> Session:
+        """Return the session of a refresh token; with rotation it is used up. Raise Refused (`invalid_grant`).
 
-        A token that was used up already ends its whole family: so do some servers, where two refresh at once.
+        A token that was already used ends its whole family, as some servers do if two processes refresh at once.
         """
         found = self._tokens.get(token)
         if found is None or found.client_id != client_id or found.until <= self._now():
@@ -81,13 +81,13 @@ class Sessions:
         return found
 
     def revoke(self, token: str, client_id: str) -> None:
-        """Ends the family of a refresh token of that client; of any other token nothing (RFC 7009 section 2.2)."""
+        """End the family of a refresh token of that client; ignore any other token (RFC 7009 section 2.2)."""
         found = self._tokens.get(token)
         if found is not None and found.client_id == client_id:
             self._forget(found.family)
 
     def revoke_all(self) -> None:
-        """Ends all sign-ins."""
+        """End all sign-ins."""
         self._codes.clear()
         self._tokens.clear()
 

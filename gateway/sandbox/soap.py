@@ -1,6 +1,7 @@
-"""The SOAP trigger HELLO: one operation, SOAP 1.1 and 1.2, described by its WSDL.
+"""The SOAP trigger HELLO: one operation, SOAP 1.1 and 1.2, with its WSDL in one document or split by `wsdl:import`.
 
-The name `FAULT` gets a fault of the flow (500) with the instance id in its detail.
+The WSDL is document/literal with ports for both versions and an imported schema; all contain the address of OIC [C].
+The name `FAULT` causes a fault of the flow (500) with the instance id in its detail.
 """
 
 from dataclasses import dataclass, field
@@ -8,9 +9,89 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from gateway.sandbox.flows import Visit
-from gateway.sandbox.request import TooLarge
-from gateway.sandbox.responses import SandboxResponse
-from gateway.sandbox.wsdl import HELLO, document
+from gateway.sandbox.http_messages import SandboxResponse, TooLarge
+
+HELLO = "http://sandbox.example/hello"
+
+_HEAD = """<?xml version="1.0" encoding="UTF-8"?>
+<wsdl:definitions name="HELLO" targetNamespace="{hello}" xmlns:tns="{hello}"
+    xmlns:wsdl="http://schemas.xmlsoap.org/wsdl/" xmlns:soap="http://schemas.xmlsoap.org/wsdl/soap/"
+    xmlns:soap12="http://schemas.xmlsoap.org/wsdl/soap12/" xmlns:xsd="http://www.w3.org/2001/XMLSchema">
+"""
+
+_ABSTRACT = """\
+  <wsdl:types>
+    <xsd:schema><xsd:import namespace="{hello}" schemaLocation="{address}?xsd=hello.xsd"/></xsd:schema>
+  </wsdl:types>
+  <wsdl:message name="request"><wsdl:part name="parameters" element="tns:hello"/></wsdl:message>
+  <wsdl:message name="response"><wsdl:part name="parameters" element="tns:helloResponse"/></wsdl:message>
+  <wsdl:message name="fault"><wsdl:part name="fault" element="tns:helloFault"/></wsdl:message>
+  <wsdl:portType name="Hello">
+    <wsdl:operation name="hello">
+      <wsdl:input message="tns:request"/><wsdl:output message="tns:response"/>
+      <wsdl:fault name="fault" message="tns:fault"/>
+    </wsdl:operation>
+  </wsdl:portType>
+"""
+
+_IMPORT = """\
+  <wsdl:import namespace="{hello}" location="{address}?wsdl=abstract.wsdl"/>
+"""
+
+_BINDING = """\
+  <wsdl:binding name="HelloBinding{version}" type="tns:Hello">
+    <{soap}:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>
+    <wsdl:operation name="hello">
+      <{soap}:operation soapAction="hello"/>
+      <wsdl:input><{soap}:body use="literal"/></wsdl:input><wsdl:output><{soap}:body use="literal"/></wsdl:output>
+      <wsdl:fault name="fault"><{soap}:fault name="fault" use="literal"/></wsdl:fault>
+    </wsdl:operation>
+  </wsdl:binding>
+"""
+
+_SERVICE = """\
+  <wsdl:service name="HelloService">
+    <wsdl:port name="HelloPort" binding="tns:HelloBinding"><soap:address location="{address}"/></wsdl:port>
+    <wsdl:port name="HelloPort12" binding="tns:HelloBinding12"><soap12:address location="{address}"/></wsdl:port>
+  </wsdl:service>
+"""
+
+_TAIL = "</wsdl:definitions>\n"
+
+_SCHEMA = """<?xml version="1.0" encoding="UTF-8"?>
+<xsd:schema targetNamespace="{hello}" elementFormDefault="qualified" xmlns:xsd="http://www.w3.org/2001/XMLSchema">
+  <xsd:element name="hello"><xsd:complexType><xsd:sequence>
+    <xsd:element name="name" type="xsd:string"/>
+  </xsd:sequence></xsd:complexType></xsd:element>
+  <xsd:element name="helloResponse"><xsd:complexType><xsd:sequence>
+    <xsd:element name="greeting" type="xsd:string"/>
+    <xsd:element name="oicInstanceId" type="xsd:string" minOccurs="0"/>
+  </xsd:sequence></xsd:complexType></xsd:element>
+  <xsd:element name="helloFault"><xsd:complexType><xsd:sequence>
+    <xsd:element name="reason" type="xsd:string"/>
+    <xsd:element name="oicInstanceId" type="xsd:string" minOccurs="0"/>
+  </xsd:sequence></xsd:complexType></xsd:element>
+</xsd:schema>
+"""
+
+_CONCRETE = _BINDING.replace("{soap}", "soap").replace("{version}", "") + (
+    _BINDING.replace("{soap}", "soap12").replace("{version}", "12") + _SERVICE + _TAIL
+)
+
+# The query that asks for a document, in lower case → the document.
+_DOCUMENTS = {
+    "wsdl": _HEAD + _ABSTRACT + _CONCRETE,
+    "wsdl=split": _HEAD + _IMPORT + _CONCRETE,
+    "wsdl=abstract.wsdl": _HEAD + _ABSTRACT + _TAIL,
+    "xsd=hello.xsd": _SCHEMA,
+}
+
+
+def wsdl_document(query: str, address: str) -> str | None:
+    """Return the document that a raw query requests, with that address; None for any other query."""
+    text = _DOCUMENTS.get(query.lower())
+    return text and text.format(hello=HELLO, address=address)
+
 
 _KEPT = 1 << 16
 _ENVELOPES = {
@@ -20,23 +101,23 @@ _ENVELOPES = {
 
 
 async def answer_soap(visit: Visit) -> SandboxResponse:
-    """WSDL and schema on GET, the operation on POST; a fault for what is not understood.
+    """Return WSDL and schema on GET, run the operation on POST; a fault for anything else.
 
-    The first 64 KiB of a request stay in its journal entry, so that it can be seen what a gateway let through.
+    The journal entry holds the first 64 KiB of a request, to show what a gateway passed on.
     """
-    visit.call.keeps = _KEPT
-    if visit.arrival.method == "GET":
+    visit.call.body_start_limit = _KEPT
+    if visit.request.method == "GET":
         return _document(visit)
-    media_type = visit.arrival.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if visit.arrival.method != "POST":
+    media_type = visit.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if visit.request.method != "POST":
         return SandboxResponse(405, [("Allow", "GET, POST")])
     if media_type not in _ENVELOPES:
         return SandboxResponse(415)
     try:
-        name = _read_name(await visit.arrival.read(), _ENVELOPES[media_type])
+        name = _read_name(await visit.request.read(), _ENVELOPES[media_type])
     except (expat.ExpatError, TooLarge, _NotHello) as cause:
         return _fault(media_type, f"The request is not understood: {cause}")
-    instance_id = f"<h:oicInstanceId>{visit.told_id}</h:oicInstanceId>" if visit.told_id else ""
+    instance_id = f"<h:oicInstanceId>{visit.body_instance_id}</h:oicInstanceId>" if visit.body_instance_id else ""
     if name == "FAULT":
         reason = "The flow ended in a fault."
         detail = f'<h:helloFault xmlns:h="{HELLO}"><h:reason>{reason}</h:reason>{instance_id}</h:helloFault>'
@@ -46,19 +127,19 @@ async def answer_soap(visit: Visit) -> SandboxResponse:
 
 
 def _document(visit: Visit) -> SandboxResponse:
-    text = document(visit.arrival.target.partition("?")[2], f"{visit.base}/")
+    text = wsdl_document(visit.request.target.partition("?")[2], f"{visit.base}/")
     if text is None:
         return SandboxResponse(405, [("Allow", "POST")])
     return SandboxResponse(200, [("Content-Type", "text/xml; charset=UTF-8")], text.encode(), has_validators=True)
 
 
 class _NotHello(Exception):
-    """The document is XML, but not a call of the operation."""
+    """The document is XML, but not a request of the operation."""
 
 
 @dataclass(slots=True)
 class _SoapReading:
-    """The way through the document: open elements, and the text of the one that is wanted."""
+    """The position in the document: open elements, and the text of the wanted one."""
 
     wanted: list[str]
     path: list[str] = field(default_factory=list)
@@ -96,17 +177,17 @@ def _read_name(document: bytes, namespace: str) -> str:
 
 
 def _fault(media_type: str, reason: str, detail: str = "") -> SandboxResponse:
-    """A fault of the caller's making, or, with a detail, of the flow's."""
+    """Return a fault of the caller or, with a detail, of the flow."""
     text = escape(reason)
     if media_type == "text/xml":
         whose = "Server" if detail else "Client"
-        told = f"<detail>{detail}</detail>" if detail else ""
-        body = f"<e:Fault><faultcode>e:{whose}</faultcode><faultstring>{text}</faultstring>{told}</e:Fault>"
+        detail_element = f"<detail>{detail}</detail>" if detail else ""
+        body = f"<e:Fault><faultcode>e:{whose}</faultcode><faultstring>{text}</faultstring>{detail_element}</e:Fault>"
         return _envelope(500, media_type, body)  # SOAP 1.1 section 6.2
     whose, status = ("Receiver", 500) if detail else ("Sender", 400)  # SOAP 1.2 part 2 section 7.5.2.2
     code = f"<e:Code><e:Value>e:{whose}</e:Value></e:Code>"
-    told = f"<e:Detail>{detail}</e:Detail>" if detail else ""
-    body = f'<e:Fault>{code}<e:Reason><e:Text xml:lang="en">{text}</e:Text></e:Reason>{told}</e:Fault>'
+    detail_element = f"<e:Detail>{detail}</e:Detail>" if detail else ""
+    body = f'<e:Fault>{code}<e:Reason><e:Text xml:lang="en">{text}</e:Text></e:Reason>{detail_element}</e:Fault>'
     return _envelope(status, media_type, body)
 
 

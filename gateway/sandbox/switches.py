@@ -1,12 +1,16 @@
-"""Switches: what the sandbox does differently from a healthy identity domain and OIC instance.
+"""Switches: how the sandbox differs from a healthy identity domain and OIC instance.
 
-Change any of them while the sandbox runs; the next request sees it. `settings` reads them from words. Marks: [C] the
-switch plays what is confirmed of the real thing, [U] a variant that is not: a gateway must live with both.
+A switch can be changed while the sandbox runs; the next request sees it. Every switch except those that hold an event
+of a test (`token_gate`, `slow_gate`) can be written as `NAME=VALUE`. Marks: [C] the behaviour is confirmed for the real
+service, [U] it is not: a gateway must handle both.
 """
 
 import asyncio
-from dataclasses import dataclass
-from typing import Literal, get_args
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gateway.sandbox.clients import DEFAULT_USER
 
@@ -50,29 +54,29 @@ EgressProxy = Literal["", "407", "refuses"]
 
 @dataclass(slots=True)
 class Switches:
-    """All switches; the defaults imitate what is confirmed of the real thing.
+    """All switches; the defaults imitate what is confirmed for the real services.
 
     Attributes (both):
         clock_offset: seconds by which the clock of both is ahead: `Date`, `iat`, `exp`, ids, and when things expire.
 
-    Attributes (the way to both; read at the start):
-        certificate: HTTPS with a certificate made on the fly; of all but `untrusted` and `inspection` the printed
+    Attributes (connections to both; read at the start):
+        certificate: HTTPS with a new certificate; of all but `untrusted` and `inspection` the printed
             configuration names the authority (`tls: {ca: …}`); empty: plain HTTP.
-        egress_proxy: the printed configuration names an egress proxy: one that wants a password (`407`), or
+        egress_proxy: the printed configuration names an egress proxy that requires a password (`407`) or
             opens no tunnel.
-        unknown_host: the printed configuration says a host name under `.invalid` (RFC 6761 section 6.4).
+        unknown_host: the printed configuration contains a host name under `.invalid` (RFC 6761 section 6.4).
 
     Attributes (identity domain):
-        application: `inactive`: no application is activated, `invalid_client` for all [C; its very words U].
-        allowed_grants: the grants ticked; another one: 401 `unauthorized_client` [C; the status U]. A client may have
-            fewer of its own.
+        application: `inactive`: no application is activated, `invalid_client` for all [C; the exact text U].
+        allowed_grants: the grants that are enabled; another one: 401 `unauthorized_client` [C; the status U]. A client
+            may have fewer.
         token_lifetime: seconds a token lives, before `urn:opc:resource:expiry=N` shortens it [C].
-        expires_in: how the reply writes the lifetime; all but `int` [U].
+        expires_in: how the response writes the lifetime; all but `int` [U].
         audience_as_list: the claim `aud` is a list even for one audience [C].
-        token_fault: what the token endpoint answers in place of a token; "outage" hangs up, "reset"
+        token_fault: what the token endpoint answers in place of a token; "outage" closes the connection, "reset"
             by a TCP reset [U].
-        token_audience: the claim `aud` in place of the scope's own; empty: the scope's.
-        token_client: the claim `client_id` in place of the client's own; empty: the client's.
+        token_audience: the claim `aud` in place of that of the scope; empty: the scope's.
+        token_client: the claim `client_id` in place of that of the client; empty: the client's.
         token_retry_after: value of `Retry-After` on 429 and 503 of the token endpoint; empty: left out [U].
         token_gate: the token endpoint answers once this is set.
         token_delay: seconds the token endpoint takes.
@@ -80,9 +84,9 @@ class Switches:
             domain has 10 and 150].
         jwks_open: the signing key is published (a real domain answers 401 unless opened [C]).
         assertion_algorithms: how assertions may be signed (a real domain takes RS256 only [C]).
-        signed_in: the user who signs in at the authorization endpoint; empty: nobody does, `access_denied`.
+        signed_in: the user who signs in at the authorization endpoint; empty: no sign-in, `access_denied`.
         rotate_refresh_tokens: each use of a refresh token gives a new one; used twice, its whole sign-in ends [U].
-        refresh_grace: seconds for which a used refresh token is taken again, since its answer may have been lost [U].
+        refresh_grace: seconds for which a used refresh token is accepted again: its response may have been lost [U].
         refresh_lifetime: seconds a refresh token lives [C].
 
     Attributes (OIC instance):
@@ -96,17 +100,17 @@ class Switches:
         fault_status: this status without an instance id for every trigger; 0: off.
         fault_retry_after: value of `Retry-After` beside `fault_status`; empty: left out.
         fault_location: value of `Location` beside `fault_status`; empty: left out.
-        reply_delay: seconds every reply of a trigger takes.
-        cut_replies: the connection closes in place of the reply of a trigger, once the token is found good.
-        drops: this many of the next OIC requests are hung up on without an answer.
+        reply_delay: seconds that every response of a trigger takes.
+        cut_replies: the connection closes in place of the response of a trigger, after the token was accepted.
+        drops: the connections of this many OIC requests are closed without a response.
         slow_gate: SLOW answers once this is set, whatever its seconds.
-        runtime_origin: origin that the runtime host believes to have; empty: that of the listener.
+        runtime_origin: origin that the runtime host uses for itself; empty: that of the listener.
         design_origin: origin of the design host; empty: the same listener under `localhost`.
-        url_style: how it spells its own URLs in bodies, `Location`, `Content-Location` and `Link`: with the port even
-            where it is the scheme's own, `http` for `https` and the other way round, in upper case, with slashes
-            escaped in JSON, with characters of XML by number, within the query of another's [C; which when U].
-        content_coding: bodies of text are sent in this coding where `Accept-Encoding` allows it [U].
-        content_coding_forced: and where it does not, too [U].
+        url_style: how it writes its own URLs in bodies, `Location`, `Content-Location` and `Link`: with the port even
+            if it is the default, `http` for `https` and vice versa, in upper case, with slashes
+            escaped in JSON, with character references in XML, within the query of another URL [C; which when U].
+        content_coding: text bodies are sent in this coding if `Accept-Encoding` allows it [U].
+        content_coding_forced: even if it does not [U].
     """
 
     clock_offset: float = 0.0
@@ -153,3 +157,89 @@ class Switches:
     url_style: UrlStyle = "plain"
     content_coding: ContentCoding = ""
     content_coding_forced: bool = False
+
+
+_FLAGS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One switch as it is written: its name, its possible values, its default, and the function that reads a value."""
+
+    name: str
+    values: str
+    default: str
+    read: Callable[[str], Any]
+
+
+def read_setting(word: str) -> tuple[str, Any]:
+    """Return name and typed value of a switch written `NAME=VALUE`. Raise ValueError with all possibilities."""
+    name, equals, value = word.partition("=")
+    known = settings()
+    if not equals or name not in known:
+        listed = "\n".join(f"  {one.name}={one.values}" for one in known.values())
+        raise ValueError(f"{word!r} is not NAME=VALUE of a switch; there are\n{listed}")
+    try:
+        return name, known[name].read(value)
+    except (ValueError, KeyError) as cause:
+        raise ValueError(f"{name} cannot be {value!r}; it takes {known[name].values}") from cause
+
+
+def settings() -> dict[str, Setting]:
+    """Return all switches that can be written, by name."""
+    hints = get_type_hints(Switches)
+    kinds = [(field.name, _value_kind(hints[field.name]), field.default) for field in fields(Switches)]
+    return {name: Setting(name, kind[0], _format_default(default), kind[1]) for name, kind, default in kinds if kind}
+
+
+_Kind = tuple[str, Callable[[str], Any]]
+
+
+def _value_kind(hint: Any) -> _Kind | None:
+    """Return the possible values of a type and its reader; None for what cannot be written."""
+    if get_origin(hint) is Literal:
+        choices = {str(choice): choice for choice in get_args(hint)}
+        return ", ".join(choice or "(nothing)" for choice in choices), choices.__getitem__
+    if get_origin(hint) is tuple:
+        return _several(_value_kind(get_args(hint)[0]))
+    if isinstance(hint, UnionType):
+        return _optional(_value_kind(get_args(hint)[0]))
+    return _KINDS.get(hint)
+
+
+def _several(one: _Kind | None) -> _Kind | None:
+    return one and (f"several of {one[0]}", lambda text: tuple(one[1](word) for word in text.split(",") if word))
+
+
+def _optional(one: _Kind | None) -> _Kind | None:
+    return one and (f"{one[0]}, (nothing)", lambda text: one[1](text) if text else None)
+
+
+def _format_default(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    if isinstance(default, bool):
+        return str(default).lower()
+    return "" if default is None else str(default)
+
+
+def _read_int(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _read_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+_KINDS: dict[Any, _Kind] = {
+    bool: ("true, false", _FLAGS.__getitem__),
+    int: ("a whole number", _read_int),
+    float: ("a number", _read_float),
+    str: ("text", str),
+}

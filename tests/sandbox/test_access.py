@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox.access import Refusal, refuses
+from gateway.sandbox.access import Refusal, find_refusal
 from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
@@ -22,7 +22,7 @@ def judged(
     authorization: str | None = "Bearer t",
     switches: Switches | None = None,
 ) -> str:
-    refusal = refuses(
+    refusal = find_refusal(
         authorization,
         permission=permission,
         verify=lambda _token: claims,

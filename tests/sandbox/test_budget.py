@@ -1,4 +1,4 @@
-from gateway.sandbox.token_limits import TokenRateLimit
+from gateway.sandbox.granting import TokenRateLimit
 
 
 def admitted(

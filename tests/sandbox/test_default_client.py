@@ -12,7 +12,7 @@ import yaml
 from yarl import URL
 
 from gateway.sandbox import DEFAULT_PASSWORD, DEFAULT_USER, Sandbox
-from gateway.sandbox.config_file import narrow
+from gateway.sandbox.config_file import minimal_config
 from tests.fakes.process import Process, run
 
 SECRETS = {"STATE_KEY": "0123456789abcdef" * 4, "PASSWORD": DEFAULT_PASSWORD}
@@ -28,7 +28,7 @@ def configured(folder: Path, sandbox: Sandbox, **more: Any) -> Path:
     """The printed configuration, narrow, with more keys of the credential."""
     secret = folder / "secret"
     secret.write_text(sandbox.client_secret, encoding="utf-8")
-    document = narrow(sandbox, {"file": str(secret)})
+    document = minimal_config(sandbox, {"file": str(secret)})
     credential = document["credentials"]["sandbox"]
     credential |= {"scope": f"{sandbox.scope} offline_access", **more}
     document |= {"state": {"path": str(folder / "state.db"), "keys": [{"env": "STATE_KEY"}]}}

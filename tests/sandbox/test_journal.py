@@ -30,7 +30,7 @@ async def test_a_call_keeps_as_much_as_it_is_told() -> None:
             yield piece
 
     for keeps, kept in ((0, b""), (2, b"ab"), (3, b"abc"), (4, b"abcd"), (9, b"abcdefghi"), (99, b"abcdefghi")):
-        call = Call(0.0, "POST", "/", (), keeps=keeps)
+        call = Call(0.0, "POST", "/", (), body_start_limit=keeps)
         assert b"".join([piece async for piece in call.watch(body())]) == b"abcdefghi"
         assert call.body_start == kept
         assert b"abc" not in repr(call).encode()

@@ -1,6 +1,6 @@
 import jwt
 
-from gateway.sandbox.signing_key import SigningKey, shared_key
+from gateway.sandbox.access_tokens import SigningKey, shared_key
 
 
 def test_a_key_reads_what_it_signed_and_nothing_else() -> None:

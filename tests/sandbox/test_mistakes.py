@@ -15,8 +15,8 @@ import yaml
 from gateway.cli.main import main
 from gateway.diagnosis.catalog import MISTAKES as KNOWN
 from gateway.sandbox import DEFAULT_SECRET
-from gateway.sandbox.mistakes import MISTAKES, code_of, listed
-from gateway.sandbox.scenario import CONFIG, played
+from gateway.sandbox.mistakes import MISTAKES, code_of, list_mistakes
+from gateway.sandbox.scenario import CONFIG, play
 from tests.fakes.process import ROOT, Process, run
 
 DOCUMENT = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ MADE = {
     "application not activated": ["invalid_client/inactive"],
     "grant not ticked": ["unauthorized_client"],
     "wrong secret": ["invalid_client"],
-    "secret with white space or a trailing newline": ["secret-blank", "secret-blank/newline"],
+    "secret with white space or a trailing newline": ["secret-blank", "secret-blank/quotes"],
     "scope with a slash before urn": ["scope-slash"],
     "scope of another instance": ["other-instance"],
     "several resources at once": ["scope-several", "several-resources"],
@@ -51,7 +51,7 @@ MADE = {
     "classic URL for a project integration": ["classic-url"],
     "wrong major version": ["wrong-version"],
     "developer API on the runtime host, without integrationInstance": ["developer-host", "developer-instance"],
-    "clock skew": ["clock-skew", "clock-skew/ahead"],
+    "clock skew": ["clock-skew"],
     "certificate chain, TLS inspection proxy": ["tls-trust", "tls-inspection", "tls-name", "tls-expired"],
     "DNS": ["dns"],
     "egress proxy": ["proxy", "proxy-login"],
@@ -62,7 +62,7 @@ MADE = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 async def test_the_check_finds_the_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    async with played(name, tmp_path) as (_, config):
+    async with play(name, tmp_path) as (_, config):
         assert (tmp_path / CONFIG).read_text(encoding="utf-8") == config
         words = ["check", "--live", "--json", "-c", str(tmp_path / CONFIG)]
         status = await asyncio.to_thread(main, words)
@@ -78,7 +78,7 @@ async def test_the_check_finds_the_mistake(tmp_path: Path, capsys: pytest.Captur
 async def test_the_same_configuration_is_good_without_the_mistake(tmp_path: Path, name: str) -> None:
     """What is wrong is the mistake alone: with its switches back at their defaults the check finds nothing."""
     healthy = {"roles": ("ServiceInvoker",), "certificate": "trusted", "unknown_host": False}
-    async with played(name, tmp_path, more=healthy):
+    async with play(name, tmp_path, more=healthy):
         assert await asyncio.to_thread(main, ["check", "--live", "--json", "-c", str(tmp_path / CONFIG)]) == 0
 
 
@@ -100,13 +100,13 @@ def test_a_code_alone_is_one_of_its_mistakes() -> None:
 def test_the_document_lists_every_mistake_as_it_is_played() -> None:
     table = DOCUMENT.partition("| mistake | what is played |")[2].partition("\n#")[0]
     rows = re.findall(r"(?m)^\| `([^`]+)` \| ([^|]+) \|$", table)
-    assert rows == [(name, row.plays) for name, row in MISTAKES.items()]
+    assert rows == [(name, row.summary) for name, row in MISTAKES.items()]
 
 
 # The verb -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["secret-blank/newline", "tls-expired"])
+@pytest.mark.parametrize("name", ["secret-blank/quotes", "tls-expired"])
 async def test_the_verb_plays_it_with_all_its_files(name: str) -> None:
     async with playing("--mistake", name) as (_, file, _):
         assert {stat.S_IMODE(one.stat().st_mode) for one in file.parent.iterdir()} == {0o600}
@@ -138,15 +138,15 @@ async def test_a_switch_counts_more_than_the_mistake() -> None:
 
 async def test_list_prints_all_with_a_line_each() -> None:
     ended = await run("sandbox", "--mistake", "list")
-    assert (ended.status, ended.out, ended.err) == (0, listed(), "")
+    assert (ended.status, ended.out, ended.err) == (0, list_mistakes(), "")
     lines = [re.split(r" {2,}", line) for line in ended.out.splitlines()]
-    assert lines == [[name, row.plays] for name, row in MISTAKES.items()]
+    assert lines == [[name, row.summary] for name, row in MISTAKES.items()]
 
 
 async def test_an_unknown_one_is_answered_with_the_list() -> None:
     ended = await run("sandbox", "--mistake", "role-mising")
     assert (ended.status, ended.out) == (2, "")
-    assert f"there is no 'role-mising'; there are\n{listed()}" in ended.err
+    assert f"there is no 'role-mising'; there are\n{list_mistakes()}" in ended.err
 
 
 async def test_https_with_a_good_certificate_is_for_development(tmp_path: Path) -> None:

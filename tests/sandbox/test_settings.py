@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.sandbox.flows import FLOWS
-from gateway.sandbox.settings import read_setting, settings
-from gateway.sandbox.switches import Switches
+from gateway.sandbox.switches import Switches, read_setting, settings
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 

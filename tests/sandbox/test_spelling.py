@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gateway.sandbox import API, Sandbox
+from gateway.sandbox.response_variants import UrlVariant
 from gateway.sandbox.switches import UrlStyle
-from gateway.sandbox.url_variants import Spelling
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 OIC = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
@@ -17,7 +17,7 @@ DESIGN = "https://design.integration.us-phoenix-1.ocp.oraclecloud.com:443"
 
 
 def spelled(style: UrlStyle, text: str, kind: str = "json") -> str:
-    return Spelling(style, (OIC, DESIGN)).text(text, kind)
+    return UrlVariant(style, (OIC, DESIGN)).rewrite(text, kind)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import pytest
 
 from gateway.sandbox import Sandbox, pattern
-from gateway.sandbox.validators import wanted_range
+from gateway.sandbox.response_variants import requested_range
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 FLOWS = "/ic/api/integration/v1/flows/rest"
@@ -57,14 +57,14 @@ async def test_a_condition_holds_back_no_other_answer(sandbox: Sandbox, call: Se
     ],
 )
 def test_one_range_is_read(written: str, wanted: range | None) -> None:
-    assert wanted_range({"Range": written}, 100, '"t"') == wanted
-    assert wanted_range({"Range": written, "If-Range": '"old"'}, 100, '"t"') is None
-    assert wanted_range({"Range": written, "If-Range": '"t"'}, 100, '"t"') == wanted
+    assert requested_range({"Range": written}, 100, '"t"') == wanted
+    assert requested_range({"Range": written, "If-Range": '"old"'}, 100, '"t"') is None
+    assert requested_range({"Range": written, "If-Range": '"t"'}, 100, '"t"') == wanted
 
 
 @pytest.mark.parametrize("written", ["bytes=100-", "bytes=-0", "bytes=100-200"])
 def test_a_range_behind_the_end_is_empty(written: str) -> None:
-    wanted = wanted_range({"Range": written}, 100, '"t"')
+    wanted = requested_range({"Range": written}, 100, '"t"')
     assert wanted is not None
     assert not wanted
 
