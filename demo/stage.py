@@ -21,6 +21,9 @@ TOKEN_LIFE = 6
 SHORT_LIFE = f" urn:opc:resource:expiry={TOKEN_LIFE}"
 """What the scope says for that."""
 
+TIME_LIMIT = 60
+"""Seconds after which a wait has hung. It says nothing of speed: a busy machine may take long."""
+
 _SANDBOX, _DESIGN = "http://127.0.0.1:8181", "http://localhost:8181"
 _LISTEN, _ADMIN = "listen: 127.0.0.1:8080", "admin: 127.0.0.1:9090"
 _SCOPE = "urn:opc:resource:consumer::all"
@@ -89,7 +92,7 @@ class Stage:
         self, target: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None, is_1_0: bool = False
     ) -> Answer:
         """Calls the gateway as a system without OAuth does: GET, or POST of a body."""
-        connection = (_Http10 if is_1_0 else http.client.HTTPConnection)(self.listen, timeout=15)
+        connection = (_Http10 if is_1_0 else http.client.HTTPConnection)(self.listen, timeout=TIME_LIMIT)
         try:
             connection.request("POST" if body is not None else "GET", target, body, dict(headers or {}))
             reply = connection.getresponse()
@@ -101,7 +104,7 @@ class Stage:
 
     def status(self) -> Any:
         """What the admin port tells of routes and credentials."""
-        connection = http.client.HTTPConnection(self.admin, timeout=5)
+        connection = http.client.HTTPConnection(self.admin, timeout=TIME_LIMIT)
         try:
             connection.request("GET", "/status")
             return json.loads(connection.getresponse().read())
@@ -179,14 +182,14 @@ class Log:
         with self._news:
             return [event for event in self._events if event["event"] == name]
 
-    def wait(self, meaning: str, wanted: Callable[[Event], bool], *, seconds: float = 10) -> Event:
+    def wait(self, meaning: str, wanted: Callable[[Event], bool]) -> Event:
         """The first event that is wanted, waiting for it; raises NotAsItShouldBe with its meaning when none comes."""
 
         def found() -> Event | None:
             return next((event for event in self._events if wanted(event)), None)
 
         with self._news:
-            self._news.wait_for(lambda: found() or not self._is_open, seconds)
+            self._news.wait_for(lambda: found() or not self._is_open, TIME_LIMIT)
             event = found()
         if event is None:
             raise NotAsItShouldBe(f"the log does not show that {meaning}")
@@ -194,7 +197,7 @@ class Log:
 
     def close(self) -> None:
         """Reads what is left, once the process has ended."""
-        self._reader.join(timeout=5)
+        self._reader.join(timeout=TIME_LIMIT)
 
     def _read(self, pipe: IO[str]) -> None:
         for line in pipe:
@@ -228,6 +231,6 @@ def _pipe(process: subprocess.Popen[str]) -> IO[str]:
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.wait(timeout=5)
+        process.wait(timeout=10)
     except subprocess.TimeoutExpired:
         process.kill()

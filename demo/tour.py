@@ -15,11 +15,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from demo.screen import Screen
-from demo.stage import HERE, SECRET, SHORT_LIFE, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
+from demo.stage import HERE, SECRET, SHORT_LIFE, TIME_LIMIT, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
 from gateway.cli.output import OutputError, run_with_output
-
-LONGEST = 28
-"""Seconds after which the tour gives up, wherever it is."""
 
 _HELLO = HERE / "hello.xml"
 _ORDER = '{"item":"valve","quantity":3}'
@@ -142,10 +139,8 @@ def renewal(stage: Stage, screen: Screen) -> None:
     """Renewal: tokens live seconds here, calls go on"""
     screen.command(f"while curl -sf {_url(stage, '/orders/')}; do sleep 0.1; done")
     before = len(stage.log.events("token-renewed"))
-    until = time.monotonic() + 2 * TOKEN_LIFE
     calls = 0
     while len(stage.log.events("token-renewed")) == before:
-        _expect(time.monotonic() < until, f"no token was renewed in {2 * TOKEN_LIFE} s")
         _ran(stage.call("/orders/"), 200)
         calls += 1
         time.sleep(0.1)
@@ -185,7 +180,7 @@ def stay(_: Stage, screen: Screen) -> None:
     try:
         signal.pause()
     except KeyboardInterrupt:
-        signal.alarm(LONGEST)
+        signal.alarm(2 * TIME_LIMIT)
     screen.good("on to the end")
 
 
@@ -229,7 +224,7 @@ def main() -> int:
     pause = (stay,) if "--stay" in sys.argv[1:] else ()
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(LONGEST)
+    signal.alarm(2 * TIME_LIMIT)
     screen = Screen()
     screen.title("oic-gateway: plain HTTP in, OAuth 2.0 out")
     try:
@@ -288,7 +283,7 @@ def _expect(is_so: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a s
 
 
 def _until(is_so: Callable[[], bool], meaning: str) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + TIME_LIMIT
     while not is_so():
         _expect(time.monotonic() < until, f"it is not seen that {meaning}")
         time.sleep(0.02)
@@ -312,7 +307,7 @@ def _interrupted(*_: Any) -> None:
 
 
 def _too_long(*_: Any) -> None:
-    raise NotAsItShouldBe(f"the tour takes longer than {LONGEST} s")
+    raise NotAsItShouldBe(f"the tour takes longer than {2 * TIME_LIMIT} s")
 
 
 if __name__ == "__main__":

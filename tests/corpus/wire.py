@@ -13,8 +13,8 @@ from typing import Self, cast
 
 from tests.corpus.cases import Step
 from tests.corpus.message import END, Malformed, Reply, Request, reply, request
+from tests.fakes.waiting import TIME_LIMIT
 
-LONGEST = 5.0  # seconds that anything here may take: a hang is a failure
 Wait = Callable[[bytes], Awaitable[None]]
 RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
@@ -35,7 +35,7 @@ class Change:
     async def until(self, state: Callable[[], bool], what: str) -> None:
         """Waits for the state; AssertionError, naming `what`, where it does not come."""
         try:
-            async with asyncio.timeout(LONGEST):
+            async with asyncio.timeout(TIME_LIMIT):
                 while not state():
                     waiter = asyncio.get_running_loop().create_future()
                     self._waiters.append(waiter)
@@ -201,7 +201,7 @@ class Witness:
         """Waits until the script has been played to its end."""
         for connection in self.connections:
             if connection.played is not None:
-                async with asyncio.timeout(LONGEST):
+                async with asyncio.timeout(TIME_LIMIT):
                     await connection.played
 
     def _answer(self, connection: Arrival, asked: Request) -> None:

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-LONGEST = 15.0  # seconds that one request may take
+from tests.fakes.waiting import TIME_LIMIT
+
 PORTAL = "https://portal.example/open"
 DEPTH = 3  # spellings within one another
 
@@ -34,7 +35,7 @@ class Confined(requests.Session):
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
         """As it is, but never without a limit of time."""
-        return super().request(*arguments, **{**options, "timeout": LONGEST})
+        return super().request(*arguments, **{**options, "timeout": TIME_LIMIT})
 
     def heard(self) -> bytes:
         """All that was read so far: heads and bodies, as they came but for their chunks."""

@@ -24,9 +24,9 @@ from gateway.proxy.route_table import Route
 from gateway.wiring.components import Components
 from tests.fakes.identity import Answer, Identity
 from tests.fakes.upstream import Script, Upstream, reset
+from tests.fakes.waiting import TIME_LIMIT
 
 SECRET = "s3cr3t-of-the-tests"
-LONGEST = 10.0  # seconds that a test may take: a hang is a failure
 
 
 def config(token_url: str, upstream: str, **settings: Any) -> Config:
@@ -115,7 +115,7 @@ class Gate:
         self._callers: list[Caller] = []
         self._change = asyncio.Condition()
         self._woken: set[asyncio.Task[None]] = set()
-        self._limit = asyncio.timeout(LONGEST)
+        self._limit = asyncio.timeout(TIME_LIMIT)
         self._ear = Ear()
         self.records: list[Record] = []
         self.troubles = self._ear.heard

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs
 
+from tests.fakes.waiting import TIME_LIMIT
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -86,7 +88,7 @@ class Identity:
 
     async def arrived(self, count: int) -> None:
         """Waits until `count` requests have arrived in all."""
-        async with asyncio.timeout(5), self._arrival:
+        async with asyncio.timeout(TIME_LIMIT), self._arrival:
             await self._arrival.wait_for(lambda: len(self.asked) >= count)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.fakes.gate import Caller
+from tests.fakes.waiting import TIME_LIMIT
 
 ROOT = Path(__file__).parents[2]
-LONGEST = 20.0  # seconds that anything here may take
 KEPT_VARIABLES = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
 
 Document = dict[str, Any]
@@ -40,7 +40,7 @@ async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: st
     """Runs `python -m gateway` with these arguments to its end; `under` is a command that runs it."""
     process = await _start(arguments, variables, out=PIPE, under=under)
     try:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             out, err = await process.communicate()
     except TimeoutError:
         process.kill()
@@ -142,7 +142,7 @@ class Process:
     async def until(self, state: Callable[[], bool]) -> None:
         """Waits until what it has said makes this so."""
         try:
-            async with asyncio.timeout(LONGEST), self._change:
+            async with asyncio.timeout(TIME_LIMIT), self._change:
                 await self._change.wait_for(state)
         except TimeoutError:
             raise AssertionError(f"not said: {self.told()}") from None
@@ -152,7 +152,7 @@ class Process:
 
     async def ended(self) -> int:
         """Waits for its end and for its last byte; gives the exit status, and sees that no child is left."""
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             status = await self._process.wait()
             await asyncio.gather(*self._readers)
         assert not self._is_group_alive(), "a child process was left behind"
@@ -160,7 +160,7 @@ class Process:
 
     async def gone(self) -> int:
         """Waits until its last process has ended, and with it the last byte, whoever their parent is by then."""
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             await asyncio.gather(*self._readers)
             return await self._process.wait()
 
@@ -178,7 +178,7 @@ class Process:
     async def call(self, data: bytes, *, address: str = "") -> Reply:
         """Says bytes on a connection of their own and reads one reply."""
         caller = await self.caller(address)
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             await caller.say(data)
             reply = await caller.reply()
         caller.close()
@@ -191,9 +191,16 @@ class Process:
         return await self.call(request(target, f"Content-Length: {len(body)}", *fields, method="POST") + body)
 
     async def ask(self, path: str) -> tuple[int, Document]:
-        """Asks the admin port: status and document."""
+        """Ask the admin port; return status and document."""
         status, _, body = await self.get(path, address=self.admin)
         return status, json.loads(body)
+
+    async def until_answer(self, path: str, condition: Callable[[Document], bool]) -> Document:
+        """Ask the admin port until its document meets the condition; return the document."""
+        async with asyncio.timeout(TIME_LIMIT):
+            while not condition(document := (await self.ask(path))[1]):
+                pass
+            return document
 
     # Behind it ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-LONGEST = 10.0  # seconds that it may take to start
+from tests.fakes.waiting import TIME_LIMIT
+
 READY = (b"Ready to accept connections", b"Sentinel ID is")
 
 
@@ -73,7 +74,7 @@ class RedisServer:
         )
         assert self._process.stdout is not None
         said = b""
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             while not any(word in said for word in READY):
                 line = await self._process.stdout.readline()
                 assert line, said.decode(errors="replace")

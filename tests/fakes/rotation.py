@@ -1,8 +1,8 @@
 """One rotation of a refresh token in a process of its own, which is killed at a line that it passes.
 
-As a program it is told on standard input what to do, a line each: a state file, a token endpoint, a number. It forks
-a process that gets a token by its refresh token, and kills itself with SIGKILL when it has come to that many different
-lines of the engine, counted from its turn on. It says the line, or `end` when there are no more.
+As a program it reads one line for each attempt: a state file, a token endpoint, the number of a point. It forks
+a process that gets a token by its refresh token, and that kills itself with SIGKILL at that point (`Killer`). It prints
+the line, or `end` when there are no more.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from tests.oauth.scene import token_source
 
 KEY = "person"
 ENGINE = Path(gateway.oauth.__file__).parent
+EVERY_LINE = {"fetch_lease.py", "refresh_rotation.py", "file.py"}
 
 
 class Loud:
@@ -64,12 +65,19 @@ async def rotated(file: Path, url: str, clock: Clock) -> str:
 
 
 class Killer:
-    """A trace function for all threads: ends the process at the `point`th new line of `FetchLease.run_exclusive`."""
+    """A trace function for all threads: kills the process at the `point`th of the points, counted from the lease on.
+
+    A point is a line that is passed for the first time: each line of the modules that hold the lease, rotate and write
+    to the file; of all other modules only the first line after a change of module. Between two of these lines the
+    other modules only compute.
+    """
 
     def __init__(self, point: int, told: int) -> None:
         self._point = point
         self._told = told
         self._seen: set[tuple[str, int]] = set()
+        self._points = 0
+        self._module = ""
         self._is_armed = False
         self._alone = threading.Lock()
 
@@ -80,11 +88,17 @@ class Killer:
         self._is_armed = self._is_armed or frame.f_code is FetchLease.run_exclusive.__code__
         if event == "line" and self._is_armed:
             with self._alone:
-                self._seen.add((name, frame.f_lineno))
-                if len(self._seen) == self._point:
-                    os.write(self._told, f"{Path(name).name}:{frame.f_lineno}\n".encode())
-                    os.kill(os.getpid(), signal.SIGKILL)
+                self._pass(Path(name).name, frame.f_lineno)
         return self
+
+    def _pass(self, module: str, line: int) -> None:
+        if (module, line) not in self._seen and (module in EVERY_LINE or module != self._module):
+            self._points += 1
+            if self._points == self._point:
+                os.write(self._told, f"{module}:{line}\n".encode())
+                os.kill(os.getpid(), signal.SIGKILL)
+        self._seen.add((module, line))
+        self._module = module
 
 
 def attempt(file: Path, url: str, point: int) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.fakes.process import KEPT_VARIABLES, LONGEST, ROOT
+from tests.fakes.process import KEPT_VARIABLES, ROOT
+from tests.fakes.waiting import TIME_LIMIT
 
 _WIDE = struct.pack("HHHH", 50, 400, 0, 0)
 
@@ -58,7 +59,7 @@ class Terminal:
     async def sees(self, text: str) -> None:
         """Waits until the screen shows this, below what was waited for before."""
         try:
-            async with asyncio.timeout(LONGEST):
+            async with asyncio.timeout(TIME_LIMIT):
                 while (found := self.shown.find(text, self._read_to)) < 0:
                     self._change.clear()
                     await self._change.wait()
@@ -81,7 +82,7 @@ class Terminal:
 
     async def ended(self) -> int:
         """Waits for the end; gives the exit status, and `shown` is whole."""
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             status = await self._process.wait()
         self._take()
         return status

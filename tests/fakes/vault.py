@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.fakes.keys import pair
+from tests.fakes.waiting import TIME_LIMIT
 
 TENANCY = "ocid1.tenancy.oc1..tests"
 USER = "ocid1.user.oc1..tests"
@@ -87,7 +88,7 @@ class FakeVault:
         self.asked.append(name)
         if not self.pause.is_set():
             self.paused.set()
-            self.pause.wait(10)
+            self.pause.wait(TIME_LIMIT)
         if not self._is_signed(path, fields):
             return _error(401, "NotAuthenticated")
         if self.trouble is not None:

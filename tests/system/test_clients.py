@@ -16,6 +16,7 @@ from gateway.sandbox import Sandbox, pattern, pattern_sha256
 from tests.fakes.identity import Identity
 from tests.fakes.process import Process, gateway, request
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, before, simple, written
 
 TWO_MIB = pattern(2 * 1024 * 1024)
@@ -154,7 +155,7 @@ async def test_a_soap_caller_gets_a_wsdl_and_a_fault(gate: Process, sandbox: San
 
 async def test_http_client_reuses_its_connection(gate: Process, sandbox: Sandbox) -> None:
     def talk() -> list[bytes]:
-        connection = http.client.HTTPConnection(gate.listen, timeout=15)
+        connection = http.client.HTTPConnection(gate.listen, timeout=TIME_LIMIT)
         connection.connect()
         first, answers = connection.sock, []
         for method, target, body in (
@@ -178,7 +179,7 @@ async def test_urllib_through_http_proxy(gate: Process, sandbox: Sandbox) -> Non
     handler = urllib.request.ProxyHandler({"http": f"http://{gate.listen}"})
 
     def read() -> bytes:
-        with urllib.request.build_opener(handler).open(f"{sandbox.upstream('BYTES')}5000", timeout=15) as reply:
+        with urllib.request.build_opener(handler).open(f"{sandbox.upstream('BYTES')}5000", timeout=TIME_LIMIT) as reply:
             return bytes(reply.read())
 
     assert await asyncio.to_thread(read) == pattern(5000)
@@ -188,7 +189,7 @@ async def test_a_socket_that_closes_its_writing_half_gets_its_response(gate: Pro
     def talk() -> bytes:
         host, port = gate.listen.split(":")
         received = b""
-        with socket.create_connection((host, int(port)), timeout=15) as sock:
+        with socket.create_connection((host, int(port)), timeout=TIME_LIMIT) as sock:
             sock.sendall(request("/bytes/10"))
             sock.shutdown(socket.SHUT_WR)
             while data := sock.recv(65536):

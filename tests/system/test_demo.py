@@ -17,6 +17,7 @@ from demo.screen import Screen
 from demo.stage import SECRET, NotAsItShouldBe, Stage
 from demo.tour import STEPS, check, get, soap, tour
 from gateway.sandbox import DEFAULT_SECRET
+from tests.fakes.waiting import TIME_LIMIT
 
 ROOT = Path(__file__).parents[2]
 MARK = "OIC_DEMO_MARK"
@@ -56,7 +57,7 @@ def left_behind(mark: str) -> list[str]:
 
 def test_the_tour_ends_well_and_leaves_nothing_behind() -> None:
     with touring() as (process, mark):
-        text, _ = process.communicate(timeout=60)
+        text, _ = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 0, text
     headings = [step.__doc__.strip() for step in STEPS if step.__doc__]
     assert [line for line in headings if line not in text] == []
@@ -100,7 +101,7 @@ def test_an_interrupted_tour_stops_both_processes(number: signal.Signals, status
         assert len(left_behind(mark)) == 3  # the tour, the sandbox, the gateway
         process.send_signal(number)
         text = process.stdout.read()
-        assert process.wait(timeout=20) == status, text
+        assert process.wait(timeout=TIME_LIMIT) == status, text
     assert "Traceback" not in text
     assert left_behind(mark) == []
 

@@ -15,6 +15,7 @@ from tests.fakes.gate import Caller
 from tests.fakes.identity import Identity, token
 from tests.fakes.process import Process, request
 from tests.fakes.upstream import Upstream, reply
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, settings, simple, written
 
 FILES = 100
@@ -76,7 +77,7 @@ async def test_idle_admin_connections_take_nobody_a_place(tmp_path: Path, sandbo
 
 
 async def test_many_origins_share_what_upstreams_may_use(tmp_path: Path, sandbox: Sandbox) -> None:
-    async with asyncio.timeout(20), Sandbox() as other, Sandbox() as third:
+    async with asyncio.timeout(TIME_LIMIT), Sandbox() as other, Sandbox() as third:
         routes = [
             {"name": f"r{number}", "path": f"/r{number}/", "upstream": one.upstream("ORDERS"), "credential": "app"}
             for number, one in enumerate((sandbox, other, third))

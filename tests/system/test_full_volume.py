@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import pytest
 
 from gateway.history.free_space import Volume
 from gateway.sandbox import Sandbox, Switches
-from tests.fakes.process import LONGEST, ROOT, Process, request, run
+from tests.fakes.process import ROOT, Process, request, run
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, Settings, settings, written
 from tests.system.test_signin import KEY, Scene, signed_in
 
@@ -39,15 +40,8 @@ async def call_often(gate: Process, count: int) -> None:
     caller = await gate.caller()
     for _ in range(count):
         await caller.say(request("/orders/"))
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             assert (await caller.reply())[0] == 200
-
-
-async def until(gate: Process, state: Callable[[dict[str, object]], bool], path: str = "/instances") -> None:
-    """Until the admin port's answer is so."""
-    async with asyncio.timeout(LONGEST):
-        while not state((await gate.ask(path))[1]):
-            pass
 
 
 def fill(folder: Path) -> Path:
@@ -75,7 +69,7 @@ async def test_a_full_volume_costs_calls_of_the_history_and_no_token(
         await gate.started()
         seen = Path(f"/proc/{gate.pid}/root{volume}")
         await asyncio.gather(*(call_often(gate, 500) for _ in range(5)))
-        await until(gate, lambda document: 0 < int(str(document["kept"])) < 2500)
+        await gate.until_answer("/instances", lambda document: 0 < int(str(document["kept"])) < 2500)
         assert gate.events("history-removed") == []
         filler = fill(seen)
         await gate.said("history-removed")
@@ -89,7 +83,7 @@ async def test_a_full_volume_costs_calls_of_the_history_and_no_token(
         await call_often(gate, 1)
         await gate.said("history-up")
         await call_often(gate, 1)
-        await until(gate, lambda document: int(str(document["kept"])) >= 1)
+        await gate.until_answer("/instances", lambda document: int(str(document["kept"])) >= 1)
 
 
 @contextmanager
@@ -139,7 +133,7 @@ async def test_a_sign_in_lives_on_a_volume_that_is_full(tmp_path: Path) -> None:
                 assert len(sandbox.token_requests) == 4  # none is used whose successor could not be kept
                 (seen / "filler").unlink()
                 await gate.said("store-up")
-                async with asyncio.timeout(LONGEST):
+                async with asyncio.timeout(TIME_LIMIT):
                     while (await gate.get("/orders/"))[0] != 200:
                         pass
 

@@ -16,6 +16,7 @@ from gateway.sandbox import RegisteredClient, Sandbox
 from tests.fakes.identity import Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, request
 from tests.fakes.upstream import OK, Talk, Upstream, reply
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, before, between, settings, simple, written
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -142,7 +143,7 @@ class Screen:
     async def until(self, sign: str) -> str:
         """Waits for a whole row that holds the sign; gives it."""
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIME_LIMIT):
             while True:
                 rows = [row for row in self.text.split("\r\n")[:-1] if sign in row]
                 if rows:
@@ -218,9 +219,7 @@ async def test_a_token_endpoint_that_quotes_the_secret_and_the_token_back_gets_n
     async with Identity(*quoting) as identity, Upstream(reply(500, b"opaque-token-of-the-tests")) as upstream:
         file = written(tmp_path, simple(identity.url, upstream.url, log={"level": "debug"}))
         async with gateway(file, **SECRETS) as gate:
-            async with asyncio.timeout(20):
-                while (await gate.ask("/readyz"))[0] != 200:
-                    pass
+            await gate.until_answer("/readyz", lambda ready: ready["state"] == "ready")
             assert (await gate.get("/orders/1"))[0] == 500
             await gate.recorded()
             status = json.dumps((await gate.ask("/status"))[1])
@@ -264,7 +263,7 @@ async def test_a_reader_that_is_gone_never_stops_requests(tmp_path: Path, sandbo
         os.close(ours)
         for _ in range(5):
             assert (await gate.get("/orders/"))[0] == 200
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             while b"log_lines_lost_total 0.0" in (await gate.get("/metrics", address=gate.admin))[2]:
                 assert (await gate.get("/orders/"))[0] == 200
 

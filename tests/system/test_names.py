@@ -11,6 +11,7 @@ import pytest
 from gateway.sandbox import Sandbox
 from tests.fakes.nameserver import NameServer
 from tests.fakes.process import Process, request
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, certificate, credential, route, tls_server, written
 
 NAMES = ("identity.test", "healthy.test", "hanging.test")
@@ -48,7 +49,7 @@ async def test_a_name_that_hangs_delays_no_other_call_or_token(tmp_path: Path, w
     async with (
         NameServer(ADDRESSES, silent=("hanging.test",)) as names,
         named(tmp_path, names, workers=workers) as gate,
-        asyncio.timeout(20),
+        asyncio.timeout(TIME_LIMIT),
     ):
         for n in range(2):
             await (await gate.caller()).say(request(f"/hanging{n}/"))
@@ -68,7 +69,7 @@ async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: P
     async with (
         NameServer(ADDRESSES) as names,
         named(tmp_path, names) as gate,
-        asyncio.timeout(20),
+        asyncio.timeout(TIME_LIMIT),
     ):
         assert (await gate.get("/orders0/"))[0] == 200
         _, status = await gate.ask("/status")
@@ -98,7 +99,7 @@ async def test_stale_addresses_begin_and_end_with_an_event(tmp_path: Path) -> No
     async with (
         NameServer(ADDRESSES) as names,
         named(tmp_path, names) as gate,
-        asyncio.timeout(20),
+        asyncio.timeout(TIME_LIMIT),
     ):
         assert (await gate.get("/orders0/"))[0] == 200
         names.is_failing = True

@@ -7,6 +7,7 @@ from gateway.sandbox import Sandbox, Switches
 from tests.fakes.identity import CLOSE, Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, Settings, between, settings, simple, written
 
 
@@ -52,9 +53,7 @@ async def test_down_at_the_start_up_later(tmp_path: Path) -> None:  # defects 9,
 
 async def until_ready(gate: Process) -> None:
     """Asks until the gateway is ready: its asking is what has the token tried again."""
-    async with asyncio.timeout(20):
-        while (await gate.ask("/readyz"))[0] != 200:
-            pass
+    await gate.until_answer("/readyz", lambda ready: ready["state"] == "ready")
 
 
 async def test_a_port_that_nobody_serves_at_the_start(tmp_path: Path, sandbox: Sandbox) -> None:  # defect 10
@@ -127,7 +126,7 @@ async def test_a_dead_token_is_never_sent(tmp_path: Path) -> None:  # defect 2
     ):
         assert (await gate.get("/orders/1"))[0] == 200
         identity.script = [refusal("server_error", 503)] * 50
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             while (await gate.get("/orders/1"))[0] == 200:  # until the short life is over
                 pass
         seen = len(upstream.requests)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox import Sandbox
-from tests.fakes.process import LONGEST, ROOT, Process, gateway, run
+from tests.fakes.process import ROOT, Process, gateway, run
 from tests.fakes.terminal import Terminal
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, settings, written
 
 ENCODINGS = ("ascii", "iso-8859-1", "cp1252", "utf-8")
@@ -144,7 +145,7 @@ async def test_serve_runs_without_standard_streams(tmp_path: Path, sandbox: Sand
     document = settings(sandbox, admin=f"unix:{tmp_path}/admin", workers=workers)
     none = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
     async with Process("serve", "-c", written(tmp_path, document), **SECRETS).under(none):
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             while (await run("probe", "--admin", f"unix:{tmp_path}/admin")).status:
                 pass  # its socket is not there yet
 

@@ -9,6 +9,7 @@ from gateway.sandbox import Sandbox
 from tests.fakes.identity import Identity, answer
 from tests.fakes.process import gateway, request
 from tests.fakes.upstream import Talk, Upstream, reply
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, between, settings, simple, written
 
 
@@ -64,7 +65,7 @@ async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:  # defect 
         between(tmp_path, identity, upstream, defaults=streaming) as gate,
     ):
         caller = await gate.caller()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             await caller.say(request("/orders/1", "Content-Length: 10", method="POST") + b"begin")
             assert await got.get() == b"begin"
             await caller.head()

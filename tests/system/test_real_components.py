@@ -36,6 +36,7 @@ from tests.fakes.egress import Egress
 from tests.fakes.gate import scene
 from tests.fakes.process import Process, gateway
 from tests.fakes.upstream import reply
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, Settings, certificate, credential, route, settings, tls_server, written
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,7 +74,9 @@ class World(NamedTuple):
     def direct(self, url: str) -> requests.Response:
         """What OIC says to a client with a token that reaches it."""
         bearer = {"Authorization": f"Bearer {self.sandbox.mint()}", "Accept-Encoding": "identity"}
-        found = requests.get(url.replace(OIC, self.sandbox.origin), headers=bearer, verify=str(self.pem), timeout=15)
+        found = requests.get(
+            url.replace(OIC, self.sandbox.origin), headers=bearer, verify=str(self.pem), timeout=TIME_LIMIT
+        )
         assert found.status_code == 200
         return found
 

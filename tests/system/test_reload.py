@@ -112,9 +112,7 @@ async def test_a_stale_token_outlives_a_reload_while_the_identity_domain_is_down
         between(tmp_path, identity, upstream) as gate,
     ):
         assert (await gate.get("/orders/1"))[0] == 200
-        async with asyncio.timeout(10):
-            while (await gate.ask("/status"))[1]["credentials"]["app"]["state"] != "stale":
-                pass
+        await gate.until_answer("/status", lambda status: status["credentials"]["app"]["state"] == "stale")
         await reloaded(gate)
         assert (await gate.get("/orders/1"))[0] == 200
         assert upstream.requests[-1].field("Authorization") == "Bearer stale"

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tests.fakes.identity import Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, run
 from tests.fakes.redis import RedisServer
 from tests.fakes.upstream import Upstream
+from tests.fakes.waiting import wait_until
 from tests.system.scene import SECRETS, credential, simple, written
 
 KEY = {"STATE_KEY": "0123456789abcdef" * 4}
@@ -48,12 +49,6 @@ async def tokens(gates: list[Process]) -> list[dict[str, Any]]:
     return [worker["credentials"]["app"] for status in told for worker in status.get("workers", [status])]
 
 
-async def until(state: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await state():
-            pass
-
-
 def bearers(upstream: Upstream) -> set[str | None]:
     return {request.field("authorization") for request in upstream.requests}
 
@@ -74,13 +69,13 @@ async def test_a_thousand_callers_of_eight_workers_at_a_tokens_end_make_one_toke
         async def ended() -> bool:
             return {str(worker["state"]) for worker in await tokens(gates)} <= {"dead", "none"}
 
-        await until(ended)
+        await wait_until(ended)
         calls = [asyncio.create_task(gates[number % 2].get("/orders/")) for number in range(1000)]
 
         async def all_wait() -> bool:
             return sum(int(worker["waiters"]) for worker in await tokens(gates)) == 1000
 
-        await until(all_wait)
+        await wait_until(all_wait)
         gate.set()
         assert {(await call)[0] for call in calls} == {200}
         assert bearers(upstream) == {"Bearer a", "Bearer b"}
@@ -104,7 +99,7 @@ async def test_a_gateway_that_is_killed_while_it_fetches_is_waited_for_no_longer
         async def waits() -> bool:
             return [worker["waiters"] for worker in await tokens([second])] == [1]
 
-        await until(waits)
+        await wait_until(waits)
         os.kill(first.pid, signal.SIGKILL)
         await first.gone()
         await asyncio.gather(lost, return_exceptions=True)

@@ -17,8 +17,9 @@ from yarl import URL
 from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.authlib_server import Client as AuthlibClient
 from tests.fakes.authlib_server import serving
-from tests.fakes.process import LONGEST, Ended, Process, gateway, run
+from tests.fakes.process import Ended, Process, gateway, run
 from tests.fakes.redis import RedisServer, free_port
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import Settings, route, written
 
 KEY = {"STATE_KEY": "0123456789abcdef" * 4}
@@ -108,7 +109,7 @@ async def paste(file: Path, choose: Any, *more: str) -> Ended:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    async with asyncio.timeout(LONGEST):
+    async with asyncio.timeout(TIME_LIMIT):
         out = await process.stdout.readuntil(b"paste it here")
         [url] = re.findall(r"(?m)^  (http\S+)$", out.decode())
         process.stdin.write(choose(await back_from(url)).encode())
@@ -138,7 +139,7 @@ async def test_a_running_gateway_says_that_a_sign_in_is_needed_and_notices_it(sc
 
         told = await signed_in(file)
         assert "ok   credential person: signed in as jdoe" in told
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(TIME_LIMIT):
             while (await gate.get("/orders/"))[0] != 200:  # it looks once a second
                 pass
         assert (await gate.ask("/readyz"))[1]["credentials"]["person"] == {"state": "ok"}

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.sandbox import DEFAULT_SECRET, pattern_sha256
 from tests.fakes.process import Process, gateway, request
+from tests.fakes.waiting import TIME_LIMIT
 
 GIB = 1024**3
 PIECE = hashlib.shake_256(b"a piece of the upload").digest(256 * 1024)
@@ -39,7 +40,7 @@ async def warm(gate: Process) -> Process:
 
 def connect(gate: Process) -> socket.socket:
     host, port = gate.listen.split(":")
-    return socket.create_connection((host, int(port)), timeout=60)
+    return socket.create_connection((host, int(port)), timeout=TIME_LIMIT)
 
 
 def download(gate: Process, target: str) -> tuple[bytes, str]:

@@ -17,6 +17,7 @@ from tests.fakes.process import Process, gateway, run
 from tests.fakes.redis import RedisServer
 from tests.fakes.upstream import Upstream
 from tests.fakes.vault import FakeVault, ocid, profile
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, Settings, settings, simple, written
 
 KEY = "0123456789abcdef" * 4
@@ -220,7 +221,7 @@ async def test_reading_again_waits_for_the_vault_beside_the_calls(
             oci.pause.clear()
             written(tmp_path, document | {"defaults": {"proxy": proxy}, **at(oci)})
             gate.signal(signal.SIGHUP)
-            await asyncio.to_thread(oci.paused.wait, 10)
+            await asyncio.to_thread(oci.paused.wait, TIME_LIMIT)
             assert (await gate.get("/orders/"))[0] == 200
             oci.pause.set()
             await gate.said("reloaded")
@@ -239,8 +240,8 @@ async def test_a_vault_that_hangs_harms_only_its_own_credentials(
             ref = {"file": str(tmp_path / "secret")} if n < 8 else {"oci_vault": ocid(name)}
             document["credentials"][name] = app | {"client_secret": ref, "prefetch": n >= 8, "params": {"n": name}}
             document["routes"].append(route | {"name": name, "path": f"/{name}/", "credential": name})
-        async with gateway(written(tmp_path, document), **known) as gate, asyncio.timeout(15):
-            assert await asyncio.to_thread(oci.paused.wait, 10)
+        async with gateway(written(tmp_path, document), **known) as gate, asyncio.timeout(TIME_LIMIT):
+            assert await asyncio.to_thread(oci.paused.wait, TIME_LIMIT)
             for n in range(8):
                 assert (await gate.get(f"/file{n}/"))[0] == 200
             gate.signal(signal.SIGHUP)

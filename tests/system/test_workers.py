@@ -215,10 +215,12 @@ async def test_readiness_covers_all_workers(tmp_path: Path) -> None:
         Upstream() as upstream,
         between(tmp_path, identity, upstream, workers=2) as gate,
     ):
-        status, document = await gate.ask("/readyz")
-        assert (status, document["state"]) == (503, "unready")
+        document = await gate.until_answer(
+            "/readyz", lambda ready: sorted(worker["state"] for worker in ready["workers"]) == ["ready", "unready"]
+        )
+        assert document["state"] == "unready"
         assert document["credentials"]["app"]["code"] == "invalid_client"
-        assert sorted(worker["state"] for worker in document["workers"]) == ["ready", "unready"]
+        assert (await gate.ask("/readyz"))[0] == 503
         _, view = await gate.ask("/status")
         assert view["credentials"]["app"]["last_error"]["code"] == "invalid_client"
         ended = await run("probe", "--admin", gate.admin)
