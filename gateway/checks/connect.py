@@ -1,4 +1,4 @@
-"""Looks at the way to an origin: name, TCP, egress proxy, TLS; with the certificate, whether it is good or not."""
+"""Check the connection to an origin: name, TCP, egress proxy, TLS. Read the certificate even if it is not valid."""
 
 import asyncio
 import ssl
@@ -21,14 +21,14 @@ NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 
 
 class NonVerifyingContext(ssl.SSLContext):
-    """A context that takes any certificate, to look at it; not a byte of HTTP is said over what it opens."""
+    """A context that accepts any certificate, to read it; no HTTP is sent over its connections."""
 
     def __new__(cls) -> Self:
-        """For a client."""
-        made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-        return made
+        """Make a context of a client."""
+        context = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
 
     def __init__(self) -> None:
         self.opened: SSLObject | None = None
@@ -41,13 +41,13 @@ class NonVerifyingContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: SSLSession | None = None,
     ) -> SSLObject:
-        """As every context does; and keeps what it made."""
+        """Wrap, and store the object, which has the certificate."""
         self.opened = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
         return self.opened
 
 
 async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
-    """Connects to the origin as a request would, and says how far that came within so many seconds."""
+    """Connect to the origin as a request would. `within` is the time limit in seconds."""
     step, detail, verify = "", "", 0
     try:
         async with asyncio.timeout(within):
@@ -55,12 +55,12 @@ async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
     except TimeoutError:
         step, detail = "time", f"no connection within {within:g} s"
     except UpstreamUnreachable as error:
-        step, detail = _parted(error.reason, origin)
+        step, detail = _split_reason(error.reason, origin)
         cause = error.__cause__
         verify = cause.verify_code if isinstance(cause, ssl.SSLCertVerificationError) else 0
     version, certificate = "", None
     if origin.tls is not None and step in {"", "TLS"}:
-        version, certificate = await _look(origin, within=within)
+        version, certificate = await _read_certificate(origin, within=within)
     via = origin.proxy
     return ConnectionProbe(
         origin.name,
@@ -74,21 +74,21 @@ async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
     )
 
 
-def _parted(reason: str, origin: Origin) -> tuple[str, str]:
-    """Step and detail of a reason of `proxy.dialing`."""
+def _split_reason(reason: str, origin: Origin) -> tuple[str, str]:
+    """Return step and detail of a reason of `http.upstream_dialer`."""
     step, _, detail = reason.removeprefix(f"{origin.name}: ").partition(": ")
     return (step, detail) if detail else ("connect", step)
 
 
-async def _look(origin: Origin, *, within: float) -> tuple[str, Certificate | None]:
-    """The version of TLS and the certificate, of a connection of its own."""
-    looking = NonVerifyingContext()
+async def _read_certificate(origin: Origin, *, within: float) -> tuple[str, Certificate | None]:
+    """Return the version of TLS and the certificate, from another connection."""
+    context = NonVerifyingContext()
     try:
         async with asyncio.timeout(within):
-            (await dial(Origin(origin.host, origin.port, looking, origin.proxy), _lost, RESPONSE_RULES)).abort()
+            (await dial(Origin(origin.host, origin.port, context, origin.proxy), _lost, RESPONSE_RULES)).abort()
     except (UpstreamUnreachable, TimeoutError):
         return "", None
-    opened = looking.opened
+    opened = context.opened
     der = opened.getpeercert(binary_form=True) if opened is not None else None
     return (opened.version() or "" if opened is not None else ""), _read(der) if der else None
 
@@ -103,14 +103,14 @@ def _read(der: bytes) -> Certificate | None:
             begins=read.not_valid_before_utc.timestamp(),
             ends=read.not_valid_after_utc.timestamp(),
         )
-    except ValueError:  # a certificate that OpenSSL takes and cryptography does not
+    except ValueError:  # OpenSSL accepts the certificate, cryptography does not
         return None
 
 
 def _name(name: x509.Name) -> str:
-    """Common name and organization, as far as there are any."""
+    """Return common name and organization, if there are any."""
     parts = [str(found[0].value) for oid in NAMES if (found := name.get_attributes_for_oid(oid))]
-    return _plain(", ".join(dict.fromkeys(parts)) or name.rfc4514_string() or "nobody")
+    return _plain(", ".join(dict.fromkeys(parts)) or name.rfc4514_string() or "no name")
 
 
 def _names(read: x509.Certificate) -> tuple[str, ...]:
@@ -122,9 +122,9 @@ def _names(read: x509.Certificate) -> tuple[str, ...]:
 
 
 def _plain(text: str) -> str:
-    """A stranger wrote it: one line of printable ASCII, bounded."""
+    """Return foreign text as one short line of printable ASCII."""
     return printable_line(text, 120)
 
 
 def _lost(_: UpstreamConnection) -> None:
-    """It was only looked at."""
+    """Ignore the end of the connection."""

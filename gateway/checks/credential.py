@@ -1,4 +1,4 @@
-"""Asks a credential's identity domain: is there a way, what does it publish, does it give a token, what is in it."""
+"""Check a credential: connection to the identity domain, discovery document, token, claims."""
 
 import asyncio
 import json
@@ -26,8 +26,8 @@ from gateway.proxy.routing import UpstreamUrl
 from gateway.system.files import in_thread
 from gateway.wiring.components import Components
 
-UNASKED = frozenset(("secret", "certificate", "sign-in", "store", "turn", "budget"))
-"""Failures on this side: the identity domain was not asked, and has nothing to tell of them."""
+LOCAL_FAILURES = frozenset(("secret", "certificate", "sign-in", "store", "turn", "budget"))
+"""Codes of failures before the token request was sent."""
 DISCOVERY = "/.well-known/openid-configuration"  # OpenID Connect Discovery §4
 
 _URL = re.compile(r"https?://[!-~]{1,500}")
@@ -35,33 +35,33 @@ _URL = re.compile(r"https?://[!-~]{1,500}")
 
 @dataclass(frozen=True, slots=True)
 class CredentialAnswer:
-    """What became of a credential; `token` is empty where there is none."""
+    """The facts about a credential; `token` is empty if there is none."""
 
     asked: CredentialProbe
     token: str = field(default="", repr=False)
 
 
-async def check_credential(parts: Components, config: Config, name: str, *, secrets: Secrets) -> CredentialAnswer:
-    """Gets a new token for a credential, once, and looks at the way and at what else its identity domain says."""
+async def check_credential(components: Components, config: Config, name: str, *, secrets: Secrets) -> CredentialAnswer:
+    """Get a new token for a credential; check its connection and its discovery document."""
     credential = config.credentials[name]
     around, (token, reason, status) = await asyncio.gather(
-        _around(parts, name, credential, secrets=secrets), _asked(parts, name, credential)
+        _around(components, name, credential, secrets=secrets), _fetch(components, name, credential)
     )
-    asked = await _completed(around, credential, reason=reason, skew=status["clock_skew_s"])
+    asked = await _with_discovery(around, credential, reason=reason, skew=status["clock_skew_s"])
     return CredentialAnswer(replace(asked, life=status["expires_in_s"] or 0.0, claims=claims_of(token)), token)
 
 
 async def ask_around(
-    parts: Components, config: Config, name: str, *, secrets: Secrets, reason: str, skew: Any
+    components: Components, config: Config, name: str, *, secrets: Secrets, reason: str, skew: Any
 ) -> CredentialProbe:
-    """The same for a credential that was refused for a known reason: all but the token is asked for."""
+    """Return the facts about a credential that failed for a known `reason`, without a token request."""
     credential = config.credentials[name]
-    around = await _around(parts, name, credential, secrets=secrets)
-    return await _completed(around, credential, reason=reason, skew=skew)
+    around = await _around(components, name, credential, secrets=secrets)
+    return await _with_discovery(around, credential, reason=reason, skew=skew)
 
 
 async def fetch_token(source: TokenSource, get: Callable[[], Awaitable[str]]) -> tuple[str, str, dict[str, Any]]:
-    """Token, or why there is none; and the source's status; closes the source."""
+    """Return a token, or the reason why there is none, and the status of the source. Close the source."""
     token = reason = ""
     try:
         token = await get()
@@ -73,7 +73,7 @@ async def fetch_token(source: TokenSource, get: Callable[[], Awaitable[str]]) ->
 
 
 def credential_config(name: str, credential: Credential, secrets: Secrets) -> CredentialConfig:
-    """What the configured values look like; reads the secrets, shows none."""
+    """Describe the configured values; read the secrets, but do not show them."""
     return CredentialConfig(
         name,
         grant=credential.grant,
@@ -91,7 +91,7 @@ def _doubts(credential: Credential, secrets: Secrets) -> list[str]:
     for ref in client_secrets(credential):
         try:
             secret = secrets.read(ref)
-        except OSError:  # what cannot be read is told by whoever asks for the token
+        except OSError:  # the token request reports a secret that cannot be read
             continue
         found.append(_doubt(secret, credential.client_id))
     return found
@@ -99,10 +99,10 @@ def _doubts(credential: Credential, secrets: Secrets) -> list[str]:
 
 def _doubt(secret: SecretStr, client_id: str) -> str:
     value = secret.get_secret_value()
-    if said := suspicious(secret):
-        return said
+    if doubt := suspicious(secret):
+        return doubt
     if value[:1] in {'"', "'"} and value[-1:] == value[:1]:
-        return "stands in quotes, which are sent as a part of it"
+        return "is in quotes, which are sent as a part of it"
     return "is the client id" if value == client_id else ""
 
 
@@ -115,34 +115,40 @@ def _odd(client_id: str) -> str:
 Around = tuple[CredentialConfig, ConnectionProbe, Origin | None]
 
 
-async def _around(parts: Components, name: str, credential: Credential, *, secrets: Secrets) -> Around:
-    """What can be known of a credential without asking for a token."""
+async def _around(components: Components, name: str, credential: Credential, *, secrets: Secrets) -> Around:
+    """Return what can be found out about a credential without a token request."""
     shape, (contact, origin) = await asyncio.gather(
         in_thread(partial(credential_config, name, credential, secrets), owner=("shape", name)),
-        _looked(parts, name, credential),
+        _check_connection(components, name, credential),
     )
     return shape, contact, origin
 
 
-async def _completed(around: Around, credential: Credential, *, reason: str, skew: float | None) -> CredentialProbe:
-    """With what the identity domain publishes, where the way is open and the failure is not on this side."""
+async def _with_discovery(
+    around: Around, credential: Credential, *, reason: str, skew: float | None
+) -> CredentialProbe:
+    """Add the discovery document, if the connection works and the token request was sent."""
     shape, contact, origin = around
     discovery = Discovery()
-    if origin is not None and reason.partition(":")[0] not in UNASKED:
-        discovery = await _discovered(origin, UpstreamUrl.parse(credential.token_url), within=credential.timeout)
+    if origin is not None and reason.partition(":")[0] not in LOCAL_FAILURES:
+        discovery = await _discover(origin, UpstreamUrl.parse(credential.token_url), within=credential.timeout)
     return CredentialProbe(shape, contact, discovery, reason, skew=discovery.skew if skew is None else skew)
 
 
-async def _asked(parts: Components, name: str, credential: Credential) -> tuple[str, str, dict[str, Any]]:
-    source = parts.credentials.token_source(name, credential)
+async def _fetch(components: Components, name: str, credential: Credential) -> tuple[str, str, dict[str, Any]]:
+    source = components.credentials.token_source(name, credential)
     return await fetch_token(source, source.force_refresh)
 
 
-async def _looked(parts: Components, name: str, credential: Credential) -> tuple[ConnectionProbe, Origin | None]:
-    """The way to the token endpoint; the origin too, where it is open."""
+async def _check_connection(
+    components: Components, name: str, credential: Credential
+) -> tuple[ConnectionProbe, Origin | None]:
+    """Check the connection to the token endpoint; return its origin, too, if the connection works."""
     try:
-        origin = await in_thread(partial(parts.credentials.token_endpoint_origin, credential), owner=("identity", name))
-    except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request tells which file
+        origin = await in_thread(
+            partial(components.credentials.token_endpoint_origin, credential), owner=("identity", name)
+        )
+    except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request names the file
         base = UpstreamUrl.parse(credential.token_url)
         detail = "the files of `tls` or the proxy's password cannot be used"
         return ConnectionProbe(f"{base.scheme}://{base.authority}", step="files", detail=detail), None
@@ -150,7 +156,7 @@ async def _looked(parts: Components, name: str, credential: Credential) -> tuple
     return contact, None if contact.step else origin
 
 
-async def _discovered(origin: Origin, base: UpstreamUrl, *, within: float) -> Discovery:
+async def _discover(origin: Origin, base: UpstreamUrl, *, within: float) -> Discovery:
     began = time.time()
     try:
         reply = await exchange(origin, "GET", DISCOVERY, host=base.authority, within=within)
@@ -164,14 +170,14 @@ def _token_endpoint(reply: ProbeResponse) -> str:
         document = json.loads(reply.text) if reply.status == 200 else {}
     except (ValueError, RecursionError):
         return ""
-    said = document.get("token_endpoint") if isinstance(document, dict) else None
-    if not isinstance(said, str) or _URL.fullmatch(said) is None:
+    endpoint = document.get("token_endpoint") if isinstance(document, dict) else None
+    if not isinstance(endpoint, str) or _URL.fullmatch(endpoint) is None:
         return ""
-    url = read_url(said)
-    return said if url is not None and url.path else ""
+    url = read_url(endpoint)
+    return endpoint if url is not None and url.path else ""
 
 
 def _skew(reply: ProbeResponse, now: float) -> float | None:
-    """Seconds that the other's clock is ahead, by the `Date` of its answer, which leaves out fractions."""
+    """Return by how many seconds the other clock is ahead, from the `Date` of the response, which has whole seconds."""
     date = read_date(reply.fields.get("date", ""))
     return None if date is None else date.timestamp() + 0.5 - now

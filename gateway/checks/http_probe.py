@@ -1,4 +1,4 @@
-"""One GET or OPTIONS on a connection of its own: no redirect is followed, no cookie kept, no second try made."""
+"""Send one GET or OPTIONS on a new connection, without redirects, cookies and retries."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,8 +11,8 @@ from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 
-LONGEST = 64 * 1024
-"""Bytes of a body that are read: enough to know what answers."""
+MAX_BYTES = 64 * 1024
+"""Bytes of a body that are read: enough to recognize the server."""
 
 
 async def exchange(
@@ -25,9 +25,9 @@ async def exchange(
     bearer: str = "",
     within: float,
 ) -> ProbeResponse:
-    """The reply, its body cut after 64 KiB. Raises UpstreamUnreachable, UpstreamTimeout or UpstreamBroken.
+    """Return the response, its body limited to 64 KiB. Raise UpstreamUnreachable, UpstreamTimeout or UpstreamBroken.
 
-    `host` is the value of the Host field; `bearer` goes in where there is one.
+    `host` is the value of the Host field, `bearer` an optional token.
     """
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "User-Agent: oic-gateway", "Accept: */*"]
     lines += ["Accept-Encoding: identity", "Connection: close", *(f"{name}: {value}" for name, value in fields)]
@@ -38,29 +38,29 @@ async def exchange(
         async with asyncio.timeout(within):
             connection = await dial(origin, _lost, RESPONSE_RULES)
             try:
-                return await _exchanged(connection, head, within=within)
+                return await _read_response(connection, head, within=within)
             finally:
                 connection.abort()
     except TimeoutError:
-        raise UpstreamTimeout(reason=f"no reply within {within:g} s") from None
+        raise UpstreamTimeout(reason=f"no response within {within:g} s") from None
 
 
-async def _exchanged(connection: UpstreamConnection, head: bytes, *, within: float) -> ProbeResponse:
+async def _read_response(connection: UpstreamConnection, head: bytes, *, within: float) -> ProbeResponse:
     connection.start_exchange([head], to_head=False, within=within)
     reply = await connection.read_head()
     body = bytearray()
-    while not connection.complete and len(body) < LONGEST:
+    while not connection.complete and len(body) < MAX_BYTES:
         body += b"".join(await connection.read_body(within))
     body += b"".join(connection.read_available())
-    return ProbeResponse(reply.status, dict(_fields(reply)), bytes(body[:LONGEST]).decode("utf-8", "replace"))
+    return ProbeResponse(reply.status, dict(_fields(reply)), bytes(body[:MAX_BYTES]).decode("utf-8", "replace"))
 
 
 def _fields(reply: ResponseHead) -> Iterable[tuple[str, str]]:
-    """By lower-case name; of a field that is said twice, the last."""
+    """Yield the fields by lower-case name; of a repeated field the last counts."""
     for line in (*reply.forwarded_lines, *(line for _, line in reply.deferred)):
         name, _, value = line.decode("latin-1").partition(":")
         yield name.strip().lower(), value.strip()
 
 
 def _lost(_: UpstreamConnection) -> None:
-    """Whoever waits for the reply is told by the connection itself."""
+    """Ignore the end of the connection: reading the response reports it."""

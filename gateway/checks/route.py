@@ -1,7 +1,7 @@
-"""Tries a route: one harmless request with a fresh token, and, where it is refused, what tells why.
+"""Check a route: one harmless request with a token; if it fails, further requests that show the cause.
 
-Never runs a flow: `oic.diagnosis.targets` knows which request does no harm. A redirect is looked at, and followed only
-where the gateway itself follows it with the token (`proxy.following`).
+No flow runs: `oic.urls` has the harmless request for each kind of URL. A redirect is followed only if the gateway
+itself would follow it with the token (`proxy.redirects`).
 """
 
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ from gateway.oic.urls import FIRST_VERSION, OicTarget, first_version_target, pro
 from gateway.proxy.redirects import allowed_target
 from gateway.proxy.route_table import UpstreamTarget
 
-PATIENCE = 10.0
-"""Seconds for one harmless request: descriptions come at once, or something is wrong."""
+TIMEOUT = 10.0
+"""Seconds for one harmless request: descriptions of integrations arrive quickly."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTrial:
-    """What is tried of a route: where, and with what the route changes."""
+    """A route to check: its targets and the fields and parameters that it sets."""
 
     route: ResolvedRoute
     place: UpstreamTarget
@@ -29,7 +29,7 @@ class RouteTrial:
 
     @property
     def fields(self) -> list[tuple[str, str]]:
-        """The fields that the route sets; templates are left out: no caller is there to fill them."""
+        """The fields that the route sets, without templates: they need a caller."""
         return [(name, value) for name, value in self.route.set_headers if "${" not in value]
 
     @property
@@ -44,7 +44,7 @@ class RouteTrial:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Two routes with the same key need asking only once."""
+        """Routes with the same key need only one check."""
         design = self.design.base if self.design else None
         route = self.route
         return (
@@ -58,26 +58,26 @@ class RouteTrial:
 
 
 async def check_route(trial: RouteTrial, token: str, target: OicTarget | None = None) -> RouteProbe:
-    """Asks, for the trial's target or another one below it, and gathers what the answer leaves open."""
+    """Send the request for the target of the trial, or for `target`; send more requests if the cause is unclear."""
     target, route = target or trial.target, trial.route
     tried = RouteProbe(route.upstream, target.method, target.target, query=trial.query, scope=trial.scope)
-    reply, error = await _spoken(trial, trial.place, target.method, target.target, bearer=token)
+    reply, error = await _send(trial, trial.place, target.method, target.target, bearer=token)
     if reply is not None and reply.status == 307 and target.kind == "developer":
-        reply, followed = await _followed(trial, reply, token, asked=target.target)
+        reply, followed = await _follow(trial, reply, token, asked=target.target)
         tried = replace(tried, followed=followed)
     tried = replace(tried, reply=reply, error=error)
     if reply is None or reply.status == 403:
-        bare, _ = await _spoken(trial, trial.place, target.method, target.target)
+        bare, _ = await _send(trial, trial.place, target.method, target.target)
         return replace(tried, bare=bare.status if bare is not None else 0)
     if reply.status == 404 and (other := first_version_target(target)):
-        found, _ = await _spoken(trial, trial.place, "GET", other, bearer=token)
+        found, _ = await _send(trial, trial.place, "GET", other, bearer=token)
         return replace(tried, elsewhere=FIRST_VERSION if found is not None and found.status == 200 else "")
     return tried
 
 
-async def _followed(trial: RouteTrial, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
-    """The same request where a 307 leads to, with the token, if the gateway would take it there; another path might run
-    a flow.
+async def _follow(trial: RouteTrial, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
+    """Follow a 307 with the token if the gateway would follow it. Another path than the requested one is not followed:
+    it might run a flow.
     """
     places = [place for place in (trial.place, trial.design) if place is not None]
     bases = [replace(place.base, path="/") for place in places]
@@ -86,14 +86,14 @@ async def _followed(trial: RouteTrial, reply: ProbeResponse, token: str, *, aske
         return reply, ""
     base, target = found
     place = places[bases.index(base)]
-    there, _ = await _spoken(trial, place, "GET", target, bearer=token)
+    there, _ = await _send(trial, place, "GET", target, bearer=token)
     return (reply, "") if there is None else (there, f"{base.scheme}://{base.authority}")
 
 
-async def _spoken(
+async def _send(
     trial: RouteTrial, place: UpstreamTarget, method: str, target: str, *, bearer: str = ""
 ) -> tuple[ProbeResponse | None, str]:
-    within = min(PATIENCE, trial.route.response_timeout)
+    within = min(TIMEOUT, trial.route.response_timeout)
     try:
         reply = await exchange(
             place.pool.origin,

@@ -1,6 +1,7 @@
-"""Goes through a configuration: every credential once, every upstream once, every route, the store; all at once.
+"""Check a configuration: each credential and each upstream once, each route, the store; concurrently.
 
-Bounded: so many requests to upstreams at a time, and so long in all. What is not done by then is a finding too.
+The number of concurrent requests to upstreams and the total time are limited. A check that does not end in time is a
+finding, too.
 """
 
 import asyncio
@@ -28,52 +29,52 @@ from gateway.network.dial import Origin
 from gateway.oauth.clock import SystemClock
 from gateway.observe.metrics import Metrics
 from gateway.wiring.components import Components, Runtime
-from gateway.wiring.token_stores import open_store as reach_store
+from gateway.wiring.token_stores import open_store
 
-WHOLE = 90.0
-"""Seconds that a check takes at most."""
+TIMEOUT = 90.0
+"""Seconds for the whole check."""
 AT_ONCE = 16
-"""Connections to upstreams at a time: enough to be quick, too few to be taken for an attack."""
+"""Concurrent connections to upstreams: quick, and too few to look like an attack."""
 
 T = TypeVar("T")
 Findings = Coroutine[Any, Any, list[Finding]]
 
 
-async def check(config: Config, *, within: float = WHOLE) -> list[Finding]:
-    """Findings in the file's order: credentials, upstreams, routes, the store. Raises SecretProblem for a secret that
-    is needed before anything can be asked.
+async def check(config: Config, *, within: float = TIMEOUT) -> list[Finding]:
+    """Return the findings in the order of the file: credentials, upstreams, routes, store. Raise SecretProblem if a
+    secret that every check needs cannot be read.
     """
-    parts = Components(Metrics(__version__), environ=os.environ)
+    components = Components(Metrics(__version__), environ=os.environ)
     try:
-        assembly = parts.build_runtime(config, parts.load_files(config))
+        runtime = components.build_runtime(config, components.load_files(config))
     except SecretProblem:
-        await parts.close()
+        await components.close()
         raise
     except OSError as error:  # ssl.SSLError is one
-        await parts.close()
+        await components.close()
         return [_unusable(error)]
     try:
-        return await _LiveCheck(parts, assembly).findings(within=within)
+        return await _LiveCheck(components, runtime).findings(within=within)
     finally:
-        await parts.close()
+        await components.close()
 
 
 def _unusable(error: OSError) -> Finding:
-    told = (
+    seen = (
         f"{error.filename}: {error.strerror}" if error.filename else error.strerror or "a file of `tls` cannot be used"
     )
-    return failed("certificate", "configuration", told, step="configuration")
+    return failed("certificate", "configuration", seen, step="configuration")
 
 
 class _LiveCheck:
-    """One run. What several steps need is a task that each of them waits for."""
+    """One run. A result that several steps need is a task that each of them awaits."""
 
-    def __init__(self, parts: Components, assembly: Runtime) -> None:
-        self._parts = parts
-        self._config = assembly.config
-        self._assembly = assembly
-        self._secrets = Secrets(os.environ, vault=Vault(assembly.config.oci))
-        self._room = asyncio.Semaphore(AT_ONCE)
+    def __init__(self, components: Components, runtime: Runtime) -> None:
+        self._components = components
+        self._config = runtime.config
+        self._runtime = runtime
+        self._secrets = Secrets(os.environ, vault=Vault(runtime.config.oci))
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._contacts: dict[Origin, asyncio.Task[ConnectionProbe]] = {}
         self._answers: dict[str, asyncio.Task[CredentialAnswer]] = {}
         self._tried: dict[tuple[object, ...], asyncio.Task[RouteProbe]] = {}
@@ -82,28 +83,28 @@ class _LiveCheck:
         steps = [(subject, asyncio.create_task(step)) for subject, step in self._steps()]
         _, late = await asyncio.wait([task for _, task in steps], timeout=within)
         if late:
-            await _cancelled([*late, *self._contacts.values(), *self._answers.values(), *self._tried.values()])
+            await _cancel_all([*late, *self._contacts.values(), *self._answers.values(), *self._tried.values()])
         seen = f"no result within {within:g} s"
         found = ([failed("out-of-time", subject, seen)] if task in late else task.result() for subject, task in steps)
         return [finding for findings in found for finding in findings]
 
     def _steps(self) -> Iterable[tuple[str, Findings]]:
-        config, assembly = self._config, self._assembly
+        config, runtime = self._config, self._runtime
         for name in config.credentials:
             self._answers[name] = asyncio.create_task(
-                check_credential(self._parts, config, name, secrets=self._secrets)
+                check_credential(self._components, config, name, secrets=self._secrets)
             )
             yield f"credential {name}", self._credential(name)
-        patience = max(route.connect_timeout for route in assembly.routes)
-        for upstream in assembly.pools:
+        timeout = max(route.connect_timeout for route in runtime.routes)
+        for upstream in runtime.pools:
             origin = upstream.origin
             self._contacts[origin] = asyncio.create_task(
-                self._in_turn(partial(check_connection, origin, within=patience))
+                self._limited(partial(check_connection, origin, within=timeout))
             )
             yield f"upstream {origin.name}", self._upstream(origin)
-        for settled, route in zip(resolve(config), assembly.routes, strict=True):
-            scope = config.credentials[settled.credential].scope or ""
-            yield f"route {route.name}", self._route(RouteTrial(settled, route.target, route.design_target, scope))
+        for resolved, route in zip(resolve(config), runtime.routes, strict=True):
+            scope = config.credentials[resolved.credential].scope or ""
+            yield f"route {route.name}", self._route(RouteTrial(resolved, route.target, route.design_target, scope))
         if config.state is not None:
             yield "state", self._store(config.state)
 
@@ -116,28 +117,28 @@ class _LiveCheck:
     async def _route(self, trial: RouteTrial) -> list[Finding]:
         subject, step = f"route {trial.route.name}", "request"
         if not (token := (await self._answers[trial.route.credential]).token):
-            return [skipped(subject, f"no token of {trial.route.credential}", step=step)]
+            return [skipped(subject, f"credential {trial.route.credential} has no token", step=step)]
         origin = trial.place.pool.origin
         if (await self._contacts[origin]).step:
-            return [skipped(subject, f"{origin.name} is not reached", step=step)]
+            return [skipped(subject, f"{origin.name} cannot be reached", step=step)]
         if trial.key not in self._tried:
-            self._tried[trial.key] = asyncio.create_task(self._in_turn(partial(check_route, trial, token)))
+            self._tried[trial.key] = asyncio.create_task(self._limited(partial(check_route, trial, token)))
         return [diagnose_route(await self._tried[trial.key], trial.route.name, trial.target)]
 
     async def _store(self, state: State) -> list[Finding]:
-        health = await reach_store(state, clock=SystemClock(), secrets=self._secrets)
+        health = await open_store(state, clock=SystemClock(), secrets=self._secrets)
         subject = f"state ({health.kind})"
         if health.ok:
             return [Finding(ok=True, subject=subject, seen="can be read and written", step="store")]
         return [failed("state", subject, health.why, step="store")]
 
-    async def _in_turn(self, work: Callable[[], Awaitable[T]]) -> T:
-        async with self._room:
+    async def _limited(self, work: Callable[[], Awaitable[T]]) -> T:
+        async with self._slots:
             return await work()
 
 
-async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Ends them all, and waits until they have."""
+async def _cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks, and wait until they have ended."""
     ending = list(tasks)
     for task in ending:
         task.cancel()

@@ -1,4 +1,4 @@
-"""One token for a person who asks for it."""
+"""Get one token for the command `token`."""
 
 import os
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from gateway.wiring.components import Components
 
 @dataclass(frozen=True, slots=True)
 class TokenAnswer:
-    """A token that was got for a person who asked for it, or the finding that tells why there is none."""
+    """A token, or the finding with the cause why there is none."""
 
     finding: Finding
     token: str = field(default="", repr=False)
@@ -27,22 +27,20 @@ class TokenAnswer:
 
     @property
     def ok(self) -> bool:
-        """There is a token, and nothing is to be said against it."""
+        """Whether there is a token without a problem."""
         return self.finding.ok
 
 
 async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswer:
-    """Gets one token for the credential of that name: the one that is kept in `state`, or by `force` another one, which
-    takes its place.
-    """
-    parts = Components(Metrics(__version__), environ=os.environ)
+    """Get a token for a credential: the stored one, or with `force` a new one, which replaces the stored one."""
+    components = Components(Metrics(__version__), environ=os.environ)
     credential = config.credentials[name]
     try:
-        parts.configure(config)
-        source = parts.credentials.token_source(name, credential)
+        components.configure(config)
+        source = components.credentials.token_source(name, credential)
         value, reason, status = await fetch_token(source, source.force_refresh if force else source.get)
     finally:
-        await parts.close()
+        await components.close()
     if reason:
         shape = credential_config(name, credential, Secrets(os.environ, vault=Vault(config.oci)))
         return TokenAnswer(
@@ -50,6 +48,6 @@ async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswe
         )
     claims, life = claims_of(value), status["expires_in_s"]
     finding = diagnose_audience(name, credential.scope or "", audiences(claims)) or Finding(
-        ok=True, subject=f"credential {name}", seen=f"a token that lives {life:.0f} s", step="token"
+        ok=True, subject=f"credential {name}", seen=f"a token with a lifetime of {life:.0f} s", step="token"
     )
     return TokenAnswer(finding, value, {"expires_in_s": life, **claims})

@@ -5,7 +5,7 @@ these classes and says what is wrong in a person's words; `wiring` compiles them
 raised here reads "what is wrong; what to do" and never shows the value.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,11 +13,9 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    model_validator,
 )
 
-from gateway.config.history_model import HistorySettings
-from gateway.config.oci_model import Oci
-from gateway.config.renewal import BudgetSettings, Renew
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.state_model import State
 from gateway.config.strict_model import Proxy, SecretRef, StrictModel, Tls
@@ -108,6 +106,27 @@ def _unreserved(value: dict[str, str]) -> dict[str, str]:
     if taken := sorted(RESERVED_PARAMS & set(value)):
         raise ValueError(f"must not set {', '.join(taken)}; OAuth itself uses it, use the key of that name if any")
     return value
+
+
+class Renew(StrictModel):
+    """When a token is renewed; each is jittered by up to half as long again, and never more than half of a life."""
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    """Renewed while this share of its life is left."""
+    at_least: Duration = 60.0
+    """Renewed at least so long before its end."""
+    refused_every: Duration = 30.0
+    """Shortest time between two renewals that are forced because the upstream refuses the token, unless it accepted the
+    token of the first one."""
+
+
+class BudgetSettings(StrictModel):
+    """How often the token endpoint may be asked, by each process."""
+
+    per_second: Annotated[int, Field(ge=1, le=10_000)] = 8
+    """Most token requests in a second. A Free identity domain takes 10."""
+    per_minute: Annotated[int, Field(ge=1, le=100_000)] = 120
+    """Most token requests in a minute. A Free identity domain takes 150."""
 
 
 class Credential(StrictModel):
@@ -222,6 +241,45 @@ class LogSettings(StrictModel):
     """Least severe event that is written; records of requests are always written."""
     format: Literal["auto", "json", "text"] = "auto"
     """`json` lines, readable `text`, or `auto`: text on a terminal."""
+
+
+def _room(value: int) -> int:
+    if value < 1024**2:
+        raise ValueError("must be 1MiB or more; write it like 256MiB")
+    return value
+
+
+class HistorySettings(StrictModel):
+    """The last calls, which `oic-gateway instances` searches: kept in memory, by each worker for itself, or with
+    `state.path` in a file beside it, `PATH.history`. The oldest go first.
+    """
+
+    calls: Annotated[int, Field(ge=0)] | None = None
+    """Most calls that are kept; 0: none. Omitted: 10000 in memory, in a file as many as `size` takes."""
+    keep: Duration = 7 * 86400.0
+    """Longest time that a call is kept."""
+    size: Annotated[Size, AfterValidator(_room)] = 256 * 1024**2
+    """Most room that calls take, in memory or in the file; at least 1MiB."""
+
+
+class Oci(StrictModel):
+    """How secrets are read from OCI Vault; only where a secret is one of it (`oci_vault`)."""
+
+    auth: Literal["instance_principal", "resource_principal", "config_file"] = "instance_principal"
+    """Who the gateway is to OCI: the instance that it runs on, its resource (a container instance, a function, a pod),
+    or the user of a profile in OCI's configuration file (`~/.oci/config`, or what `OCI_CONFIG_FILE` names)."""
+    profile: Text | None = None
+    """Profile of `auth: config_file`; omitted: DEFAULT."""
+    refresh: Duration = 300.0
+    """So long a secret is used without asking OCI again; after a failure it is asked for at once."""
+    endpoint: BaseUrl | None = None
+    """Where secrets are asked for, in place of the public address in the secret's region."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.profile is not None and self.auth != "config_file":
+            raise ValueError("has a `profile`, which only `auth: config_file` uses; write that, or take it out")
+        return self
 
 
 class Config(StrictModel):

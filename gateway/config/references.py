@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.config import vault
-from gateway.config.history_model import HistorySettings
 from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps
+from gateway.config.model import HistorySettings
 from gateway.config.secrets import Secrets, exposure, suspicious
 from gateway.config.state_model import State
 from gateway.config.strict_model import SecretRef

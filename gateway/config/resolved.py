@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.config.model import Config, Credential
-from gateway.config.renewal import BudgetSettings
+from gateway.config.model import BudgetSettings, Config, Credential
 from gateway.config.route_model import HeaderSettings, IdLocation, RouteEntry, RouteSettings, Timeout
 from gateway.config.strict_model import Proxy, SecretRef, Tls
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from gateway.config.issue import SecretProblem
-from gateway.config.oci_model import Oci
+from gateway.config.model import Oci
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.vault import Vault
 from gateway.system.files import NotRegular, read_file

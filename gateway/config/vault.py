@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config.issue import SecretProblem
-from gateway.config.oci_model import Oci
+from gateway.config.model import Oci
 from gateway.system.files import within_limit
 
 AGAIN = 10.0  # seconds: neither a secret that is in doubt nor OCI in trouble is asked more often

@@ -1,9 +1,9 @@
-"""From what was seen to what it means and what to do, for the mistakes that people make when they set OIC up. Pure.
+"""From the results of probes to their meaning and remedy, for the mistakes that people make in setting up OIC. Pure.
 
-*Facts* are frozen values that others gathered: how far a connection came (`Contact`), what became of a credential
-(`Asked`), what an upstream answered to a harmless request (`Tried`). `contacts`, `credentials` and `routes` judge them,
-`scopes` reads scopes and audiences, `targets` knows OIC's URLs. What comes out are `Finding`s: each names a row of
-`gateway.diagnosis.catalog` by its code.
+`facts` are frozen results: of a connection (`ConnectionProbe`), a credential (`CredentialProbe`), a request to an
+upstream (`RouteProbe`). `gateway.checks` gathers them. `connections`, `credential_findings` and `route_findings` turn
+them into a `Finding` (`finding`), which names an entry of the `catalog` by its code. `route_health` is the current
+problem of a route, from callers' requests.
 """
 
 from gateway.diagnosis.finding import Finding, document, failed, skipped

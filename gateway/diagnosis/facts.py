@@ -1,4 +1,4 @@
-"""What was gathered, as values: no secret, no token."""
+"""Results of probes as frozen values, without secrets and tokens."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a server's certificate says; instants in epoch seconds."""
+    """Contents of a server's certificate; times in epoch seconds."""
 
     subject: str
     issuer: str
@@ -18,11 +18,11 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionProbe:
-    """How far a connection came.
+    """Result of a connection attempt.
 
-    `step` is the one that failed: `name`, `connect`, `egress proxy`, `TLS`, `time`, `files`; empty where all went well.
-    `detail` says how, in words for operators. `verify` is OpenSSL's number for what is wrong with the certificate, 0
-    for anything else; `certificate` is shown whether it is good or not. `now` is the time of day here.
+    `step` is the step that failed: `name`, `connect`, `egress proxy`, `TLS`, `time`, `files`; empty after success.
+    `detail` is the cause for operators. `verify` is OpenSSL's error number for the certificate, else 0. `certificate`
+    is that of the server, valid or not. `now` is the local time in epoch seconds.
     """
 
     origin: str
@@ -39,8 +39,8 @@ class ConnectionProbe:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What /.well-known/openid-configuration answered: status 0 where nothing did. `skew` is how many seconds the
-    identity domain's clock is ahead of this one, by the `Date` of the answer.
+    """Response of /.well-known/openid-configuration; status 0 without a response. `skew` is by how many seconds the
+    identity domain's clock is ahead of the local one, from the `Date` of the response.
     """
 
     status: int = 0
@@ -50,8 +50,8 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class CredentialConfig:
-    """The configured part of a credential, as far as it tells something; `doubts` says what is suspicious of each
-    client secret, without showing it, and is empty for one that looks well.
+    """Configuration of a credential. `doubts` describes what is suspicious about each client secret, without the secret
+    itself; it is empty for a plausible secret.
     """
 
     name: str
@@ -66,7 +66,7 @@ class CredentialConfig:
 
 @dataclass(frozen=True, slots=True)
 class CredentialProbe:
-    """What became of a credential: `reason` is the refusal, code and colon first; or empty, and there is a token."""
+    """Result of a token request: `reason` is the refusal, `CODE: text`; empty if there is a token."""
 
     shape: CredentialConfig
     contact: ConnectionProbe
@@ -79,7 +79,7 @@ class CredentialProbe:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResponse:
-    """What an upstream answered; `fields` by lower-case name, `text` the beginning of the body."""
+    """Response of an upstream; `fields` by lower-case name, `text` is the start of the body."""
 
     status: int
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -88,13 +88,12 @@ class ProbeResponse:
 
 @dataclass(frozen=True, slots=True)
 class RouteProbe:
-    """What a harmless request with a token came to.
+    """Result of a harmless request with a token.
 
-    `reply` is None where there was none, and `error` says why, code and colon first. `bare` is the status that the same
-    request got without a token, 0 where it was not asked or not answered. `elsewhere` is a version of the integration
-    that does answer, empty where none was found. `followed` is the origin that a 307 was followed to, where `reply`
-    comes from; empty: none was. `in_passing`: the request was a caller's, and nothing was asked again: neither `bare`
-    nor `elsewhere` is known.
+    `reply` is None without a response; then `error` is the cause, `CODE: text`. `bare` is the status of the same
+    request without a token, 0 if it was not sent or got no response. `elsewhere` is a version of the integration that
+    exists, empty if none was found. `followed` is the origin of `reply` if a 307 was followed, else empty. `in_passing`
+    is true for a caller's own request: then `bare` and `elsewhere` are unknown.
     """
 
     upstream: str
@@ -102,7 +101,7 @@ class RouteProbe:
     method: str
     target: str
     query: Mapping[str, str] = field(default_factory=dict)
-    """What the route sets."""
+    """Query parameters that the route sets."""
     reply: ProbeResponse | None = None
     error: str = ""
     bare: int = 0

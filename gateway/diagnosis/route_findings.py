@@ -1,4 +1,4 @@
-"""Judges what an upstream answered to a harmless request that carried a fresh token."""
+"""Diagnose the response of an upstream to a request with a valid token."""
 
 import re
 from collections.abc import Callable
@@ -19,20 +19,20 @@ _SIGN_IN = re.compile(r"/oauth2/v1/authorize|/ui/v1/|sign-?in|log-?in|/ic/home|/
 
 
 class RouteVerdict(NamedTuple):
-    """A row of `gateway.diagnosis.catalog`, or empty where all is well; and more of what was seen."""
+    """A catalog code, empty after success, and details of the response."""
 
     code: str
     more: str = ""
 
 
 def diagnose_route(tried: RouteProbe, route: str, target: OicTarget) -> Finding:
-    """What a reply, or its absence, means for a route."""
+    """Return the finding for a response, or for its absence."""
     subject = f"route {route}"
     asked = f"{tried.method} {_short(tried.target)}"
     if tried.reply is None:
         code = _of_silence(tried)
         return failed(code, subject, f"{asked}: {tried.error}", step="request")
-    there = f"307 to {tried.followed}, and there " if tried.followed else ""
+    there = f"307 to {tried.followed}, which answered " if tried.followed else ""
     seen = f"{asked} answered {there}{tried.reply.status}"
     code, more = diagnose_response(tried, tried.reply, target)
     seen = f"{seen}; {more}" if more else seen
@@ -44,7 +44,7 @@ def diagnose_route(tried: RouteProbe, route: str, target: OicTarget) -> Finding:
 
 
 def code_of_failure(error: str) -> str:
-    """The row for an error of ours, code and colon first."""
+    """Return the catalog code for an error of the gateway, `CODE: text`."""
     code, _, reason = error.partition(": ")
     if code == "upstream-unreachable":
         return code_of_reason(reason)
@@ -52,19 +52,19 @@ def code_of_failure(error: str) -> str:
 
 
 def _of_silence(tried: RouteProbe) -> str:
-    """Hung up on with a token and without one, behind a connection that was made: an allow-list does so."""
+    """Return the catalog code without a response. An allow-list closes the connection, with a token or without."""
     code = code_of_failure(tried.error)
     return "allow-list" if code == "upstream-broken" and not tried.bare else code
 
 
 def diagnose_response(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
-    """What a reply means; `tried` and `target` are of the request that it answers."""
-    if INSTANCE_ID.decode() in reply.fields or 200 <= reply.status < 300:  # a flow's own answer may have any status
-        return RouteVerdict("", "" if target.kind != "other" else "OPTIONS tells no more than that it is there")
+    """Return the meaning of a response to the request `tried` for `target`."""
+    if INSTANCE_ID.decode() in reply.fields or 200 <= reply.status < 300:  # the response of a flow may have any status
+        return RouteVerdict("", "" if target.kind != "other" else "OPTIONS only proves that the server responds")
     if reply.status >= 500 and reply.status != 501:
         return RouteVerdict("upstream-failing")
-    judge = _JUDGES.get(reply.status) or (_of_redirect if 300 <= reply.status < 400 else _of_rest)
-    return judge(tried, reply, target)
+    diagnose = _BY_STATUS.get(reply.status) or (_of_redirect if 300 <= reply.status < 400 else _of_rest)
+    return diagnose(tried, reply, target)
 
 
 def _of_401(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
@@ -82,7 +82,7 @@ def _of_401(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> Route
 
 
 def _of_403(tried: RouteProbe, _reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
-    """Who is not let in at all is told so before being asked for a token."""
+    """Return the meaning of a 403: an allow-list rejects a request without a token, too."""
     if tried.bare == 403:
         return RouteVerdict("allow-list", "403 without a token, too")
     if tried.in_passing and target.kind != "other":
@@ -94,11 +94,11 @@ def _of_403(tried: RouteProbe, _reply: ProbeResponse, target: OicTarget) -> Rout
 def _of_404(tried: RouteProbe, _reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
     if target.kind == "other":
         return RouteVerdict("not-found" if tried.in_passing else _UNKNOWN)
-    there = f"version {tried.elsewhere} is there" if tried.elsewhere else ""
+    other = f"version {tried.elsewhere} exists" if tried.elsewhere else ""
     if target.kind in {"rest", "soap"} and not target.version:
-        return RouteVerdict("version-missing", there)
-    if there:
-        return RouteVerdict("wrong-version", there)
+        return RouteVerdict("version-missing", other)
+    if other:
+        return RouteVerdict("wrong-version", other)
     if target.is_mixed:
         return RouteVerdict("project-url")
     if not target.has_good_version or (target.version and not _is_first(target) and not tried.in_passing):
@@ -108,7 +108,7 @@ def _of_404(tried: RouteProbe, _reply: ProbeResponse, target: OicTarget) -> Rout
 
 
 def _is_first(target: OicTarget) -> bool:
-    """Of the first major version: others are rare."""
+    """Return whether the version is 1.x; others are rare."""
     return target.version.startswith(f"{FIRST_VERSION[0]}.")
 
 
@@ -132,7 +132,7 @@ def _of_400(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> Route
 
 
 def _of_415(tried: RouteProbe, reply: ProbeResponse, target: OicTarget) -> RouteVerdict:
-    """A caller's body has the wrong type; what the check asks has none."""
+    """Return the meaning of a 415: a caller's body has the wrong type; the request of the check has no body."""
     return RouteVerdict("media-type") if tried.in_passing else _of_rest(tried, reply, target)
 
 
@@ -141,11 +141,11 @@ def _of_429(_tried: RouteProbe, _reply: ProbeResponse, _target: OicTarget) -> Ro
 
 
 def _of_rest(_tried: RouteProbe, _reply: ProbeResponse, _target: OicTarget) -> RouteVerdict:
-    """400, 405, 415 and the like: whoever says so has taken the token."""
-    return RouteVerdict("", "which is an answer, if none to this question")
+    """Return success for 400, 405, 415 and the like: the server has accepted the token."""
+    return RouteVerdict("", "the server accepted the token")
 
 
-_JUDGES: dict[int, Callable[[RouteProbe, ProbeResponse, OicTarget], RouteVerdict]] = {
+_BY_STATUS: dict[int, Callable[[RouteProbe, ProbeResponse, OicTarget], RouteVerdict]] = {
     400: _of_400,
     401: _of_401,
     403: _of_403,
@@ -154,13 +154,13 @@ _JUDGES: dict[int, Callable[[RouteProbe, ProbeResponse, OicTarget], RouteVerdict
     429: _of_429,
 }
 
-# What else it may be, where one answer has several causes.
-_ELSE = {"role-missing": "other-instance", "classic-url": "wrong-version"}
+# The second cause of a response that has several.
+_SECOND_CAUSE = {"role-missing": "other-instance", "classic-url": "wrong-version"}
 
 
 def meaning(code: str) -> str:
-    """What a row says, and what else it may be; empty where the row says all."""
-    other = _ELSE.get(code)
+    """Return the meanings of both causes; empty if the code has one cause."""
+    other = _SECOND_CAUSE.get(code)
     return f"{MISTAKES[code].means} Otherwise: {MISTAKES[other].means}" if other else ""
 
 
@@ -169,5 +169,5 @@ def _short(target: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A foreign text, fit for a terminal."""
+    """Return text of another system in printable ASCII, for a terminal."""
     return printable_line(text, 200)

@@ -1,9 +1,9 @@
-"""What ails a route at run time: the last thing that its upstream did that was no success, until one succeeds.
+"""The current problem of a route: the last failure of its upstream, until a request succeeds. Pure.
 
-Judged as `check --live` judges, by `diagnosis.routes`, but in passing: nothing is asked a second time here. Where an
-answer has several causes that only asking tells apart, the code is one that names them in their order; whoever has
-asked hands what came out to `found`. Pure: who asks brings the time. What a flow answers of its own will, which its
-instance id tells, is never a trouble: it shows that all is well with the way, the token and the role.
+Callers' requests are diagnosed as in `check --live` (`route_findings`), without further requests. If a response has
+several causes that only a check can distinguish, the code covers all of them; a background check then reports its
+finding with `record_finding`. A response with an instance id is never a problem: it comes from a flow, and proves that
+network, token and role work.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,18 +15,18 @@ from gateway.diagnosis.finding import Finding
 from gateway.diagnosis.route_findings import code_of_failure, diagnose_response, meaning
 from gateway.oic.urls import OicTarget, probe_target
 
-_ASK = "`oic-gateway check --live` tells which."
+_ASK = "`oic-gateway check --live` finds the cause."
 _FIELDS = frozenset(("www-authenticate", "location"))
 
-# What else a caller's request may show.
-_ELSE = {
-    "not-found": f"Or what the caller asks for is no resource of the integration. {_ASK}",
+# Added to the meaning of a code that comes from a caller's request.
+_ADDED = {
+    "not-found": f"Or the integration has no such resource. {_ASK}",
     "upstream-broken": _ASK,
 }
 
 
 class RouteHealth:
-    """The trouble of one route; `is_known` while there is one: a success need not be told while there is none."""
+    """The problem of one route; `is_known` while there is one. Without one, successes need not be recorded."""
 
     __slots__ = (
         "_at",
@@ -43,13 +43,13 @@ class RouteHealth:
     )
 
     def __init__(self, upstream: str = "", scope: str = "") -> None:
-        """The configured URL, and the scope of the credential."""
+        """Take the configured URL of the upstream and the scope of the credential."""
         self._upstream, self._scope = upstream, scope
         self.is_known = False
         self.status = 0
-        """What the upstream answered; 0: nothing."""
+        """Status of the response; 0: no response."""
         self.target: OicTarget | None = None
-        """What was asked of it; None where nothing is known of such URLs, or no answer came."""
+        """Target of the request; None for other URLs than OIC's, or without a response."""
         self._code = self._seen = ""
         self._at = self._since = 0.0
         self._count = 0
@@ -58,7 +58,7 @@ class RouteHealth:
     def record_response(
         self, status: int, *, has_instance_id: bool, at: float, target: str = "/", lines: Iterable[bytes] = ()
     ) -> None:
-        """The upstream's last word to a request for `target`: status and field lines; `at` in epoch seconds."""
+        """Record the response to a request for `target`: status and field lines; `at` in epoch seconds."""
         if has_instance_id or status < 300 or status == 304:
             self.is_known = False
             return
@@ -69,23 +69,23 @@ class RouteHealth:
         tried = RouteProbe(self._upstream, "", path, asked, reply, scope=self._scope, in_passing=True)
         code, more = diagnose_response(tried, reply, leads_to)
         if code:
-            seen = f"the upstream answers {status} without an instance id"
+            seen = f"the upstream responds {status} without an instance id"
             self._keep(code, f"{seen}; {more}" if more else seen, at, status=status)
             self.target = None if leads_to.kind == "other" else leads_to
 
     def record_failure(self, code: str, reason: str, *, at: float) -> None:
-        """There was no answer: the code of our error, and its reason for operators."""
+        """Record a request without a response: error code and reason."""
         self._keep(code_of_failure(f"{code}: {reason}"), reason or code, at, status=0)
         self.target = None
 
     def record_finding(self, finding: Finding, status: int) -> None:
-        """What came of asking again, with which answer: if that fails alike, it tells why."""
+        """Record the finding of a background check and the status of its response. It counts if it failed alike."""
         if self.is_known and (finding.ok or status == self.status):
             self._found = finding
 
     def as_status(self) -> dict[str, object] | None:
-        """For `/status`: the code of the mistake, what was seen, what it means and what to do; how often in a row,
-        since when and when last (epoch seconds).
+        """Return the problem for `/status`: code, result, meaning, remedy; count of failures in a row, first and last
+        time in epoch seconds.
         """
         if not self.is_known:
             return None
@@ -94,11 +94,11 @@ class RouteHealth:
     def _judged(self) -> Mapping[str, object]:
         found = self._found
         if found is not None and not found.ok:
-            seen = f"{self._seen}; asked again: {found.seen}"
+            seen = f"{self._seen}; checked again: {found.seen}"
             return {"code": found.code, "seen": seen, "means": found.means, "remedy": found.remedy}
         row = MISTAKES[self._code]
-        means = meaning(self._code) or " ".join(filter(None, (row.means, _ELSE.get(self._code))))
-        seen = self._seen if found is None else f"{self._seen}; a harmless request is answered well: {found.seen}"
+        means = meaning(self._code) or " ".join(filter(None, (row.means, _ADDED.get(self._code))))
+        seen = self._seen if found is None else f"{self._seen}; a harmless request succeeds: {found.seen}"
         return {"code": self._code, "seen": seen, "means": means, "remedy": row.remedy}
 
     def _keep(self, code: str, seen: str, at: float, *, status: int) -> None:
@@ -110,6 +110,6 @@ class RouteHealth:
 
 
 def _fields(lines: Iterable[bytes]) -> dict[str, str]:
-    """Those that are judged, by lower-case name."""
+    """Return the fields that the diagnosis uses, by lower-case name."""
     pairs = (line.decode("latin-1").partition(":") for line in lines)
     return {key: value.strip() for name, _, value in pairs if (key := name.strip().lower()) in _FIELDS}

@@ -8,8 +8,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.config.model import Config, Credential
-from gateway.config.oci_model import Oci
+from gateway.config.model import Config, Credential, Oci
 from gateway.config.resolved import hosts_of, resolve
 from gateway.config.secrets import Secrets
 from gateway.config.vault import Vault

@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gateway.config.model import Config, Credential
-from gateway.config.renewal import BudgetSettings
+from gateway.config.model import BudgetSettings, Config, Credential
 from gateway.config.resolved import (
     CONNECT_TIMEOUT,
     IDLE_TIMEOUT,

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.config.issue import SecretProblem
-from gateway.config.oci_model import Oci
+from gateway.config.model import Oci
 from gateway.config.secrets import Secrets
 from gateway.config.strict_model import SecretRef
 from gateway.config.vault import AGAIN, Vault

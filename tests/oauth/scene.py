@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.config.renewal import Renew
+from gateway.config.model import Renew
 from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_events import TokenEvents

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.renewal import BudgetSettings
+from gateway.config.model import BudgetSettings
 from gateway.errors import TokenUnavailable
 from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
 from tests.oauth.scene import Turned

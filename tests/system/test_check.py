@@ -84,7 +84,7 @@ async def test_no_file_at_all_is_said(tmp_path: Path) -> None:
 async def test_live_all_is_well(tmp_path: Path, sandbox: Sandbox) -> None:
     ended = await run("check", "--live", "-c", written(tmp_path, settings(sandbox)), **SECRETS)
     assert ended.status == 0, ended.out + ended.err
-    assert "ok   credential app: a token that lives" in ended.out
+    assert "ok   credential app: a token with a lifetime of" in ended.out
     assert f"ok   upstream {sandbox.origin}: reached" in ended.out
     assert "ok   route orders: GET /ic/api/integration/v1/flows/rest/ORDERS/1.0/metadata answered 200" in ended.out
     assert len(sandbox.token_requests) == 1

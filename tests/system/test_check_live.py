@@ -156,8 +156,8 @@ CERTIFICATES = {
     ),
     "an unknown authority": Tls("tls-trust", ("issued by Test Authority", "`tls.ca`"), is_trusted=False),
     "another name": Tls("tls-name", ("for other.example", "certificate is for another site"), names=("other.example",)),
-    "a certificate that has ended": Tls("tls-expired", ("ended on", "clock"), begins=-3 * DAY, ends=-DAY),
-    "a certificate that has not begun": Tls("tls-expired", ("begins only on", "clock"), begins=DAY, ends=3 * DAY),
+    "a certificate that has ended": Tls("tls-expired", ("expired on", "clock"), begins=-3 * DAY, ends=-DAY),
+    "a certificate that has not begun": Tls("tls-expired", ("not valid before", "clock"), begins=DAY, ends=3 * DAY),
 }
 
 
@@ -188,7 +188,7 @@ async def test_a_certificate_with_two_faults_is_told_both(tmp_path: Path) -> Non
         failures = [finding for finding in await found(tmp_path, document_of(tmp_path, sandbox)) if not finding.ok]
     assert [finding.code for finding in failures] == ["tls-trust", "tls-trust"]
     for finding in failures:
-        assert "ended on" in finding.seen
+        assert "expired on" in finding.seen
         for row in (MISTAKES["tls-trust"], MISTAKES["tls-expired"]):
             assert row.means in finding.means
             assert row.remedy in finding.remedy

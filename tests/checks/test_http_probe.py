@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.checks.http_probe import LONGEST, exchange
+from gateway.checks.http_probe import MAX_BYTES, exchange
 from gateway.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.network.dial import Origin
 from tests.fakes.upstream import CLOSE, Talk, Upstream, reply
@@ -44,7 +44,7 @@ async def test_without_a_token_there_is_no_authorization() -> None:
 async def test_a_long_body_is_cut() -> None:
     async with Upstream(reply(200, b"x" * 1_000_000)) as upstream:
         answer = await exchange(origin(upstream), "GET", "/", host="x", within=5)
-    assert answer.text == "x" * LONGEST
+    assert answer.text == "x" * MAX_BYTES
 
 
 async def test_bytes_that_are_no_text_are_no_error() -> None:

@@ -46,7 +46,7 @@ def test_a_refusal_is_a_trouble_but_a_flow_s_own_answer_is_none(status: int, cod
     assert told is not None
     assert told == {
         "code": code,
-        "seen": f"the upstream answers {status} without an instance id",
+        "seen": f"the upstream responds {status} without an instance id",
         "means": MISTAKES[code].means,
         "remedy": MISTAKES[code].remedy,
         "count": 1,
@@ -114,7 +114,7 @@ def test_what_came_of_asking_again_is_told_while_it_fails_alike() -> None:
     assert told is not None
     row = MISTAKES["allow-list"]
     assert (told["code"], told["means"], told["remedy"]) == ("allow-list", row.means, row.remedy)
-    assert told["seen"] == "the upstream answers 403 without an instance id; asked again: GET /x answered"
+    assert told["seen"] == "the upstream responds 403 without an instance id; checked again: GET /x answered"
     trouble.record_response(403, has_instance_id=False, at=2.0, target=REST)
     assert code_of(trouble) == "allow-list"
     trouble.record_response(404, has_instance_id=False, at=3.0, target=REST)
@@ -131,7 +131,7 @@ def test_another_failure_than_that_of_the_callers_explains_nothing() -> None:
     told = trouble.as_status()
     assert told is not None
     assert told["code"] == "role-or-allow-list"
-    assert "a harmless request is answered well: GET /x answered 200" in str(told["seen"])
+    assert "a harmless request succeeds: GET /x answered 200" in str(told["seen"])
     trouble.record_response(200, has_instance_id=False, at=2.0)
     trouble.record_finding(found("allow-list"), 403)
     assert trouble.as_status() is None

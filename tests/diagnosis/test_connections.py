@@ -80,7 +80,7 @@ def test_what_is_known_of_a_good_connection_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("begins", "ends", "words"), [(0, 1, "ended on 1970-01-01"), (2e9, 3e9, "begins only on 2033")]
+    ("begins", "ends", "words"), [(0, 1, "expired on 1970-01-01"), (2e9, 3e9, "not valid before 2033")]
 )
 def test_a_certificate_out_of_its_time_says_so(begins: float, ends: float, words: str) -> None:
     seen = contact("TLS", "x", verify=10, certificate=Certificate("a", "b", begins=begins, ends=ends))

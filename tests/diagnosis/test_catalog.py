@@ -6,11 +6,9 @@ import pytest
 
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.connections import _SIGNS, _STEPS, _VERIFY
-from gateway.diagnosis.credential_findings import _MORE
-from gateway.diagnosis.invalid_client import _CAUSES
-from gateway.diagnosis.route_findings import _ELSE
-from gateway.diagnosis.route_health import _ELSE as _IN_PASSING
-from gateway.diagnosis.route_health import RouteHealth
+from gateway.diagnosis.credential_findings import _CAUSES, _DETAILS
+from gateway.diagnosis.route_findings import _SECOND_CAUSE
+from gateway.diagnosis.route_health import _ADDED, RouteHealth
 from gateway.oauth.endpoint import _TROUBLE
 from gateway.oauth.failures import FAILURE_KINDS
 
@@ -32,7 +30,15 @@ def test_no_two_codes_say_the_same() -> None:
 
 
 def test_whoever_names_a_code_names_a_row() -> None:
-    named = {*FAILURE_KINDS, *_VERIFY.values(), *_STEPS.values(), *_MORE, *_IN_PASSING, *_ELSE, *_ELSE.values()}
+    named = {
+        *FAILURE_KINDS,
+        *_VERIFY.values(),
+        *_STEPS.values(),
+        *_DETAILS,
+        *_ADDED,
+        *_SECOND_CAUSE,
+        *_SECOND_CAUSE.values(),
+    }
     named |= {code for _, code in _SIGNS} | {cause.code for cause in _CAUSES} | {code for _, code, _ in _TROUBLE}
     assert named <= set(MISTAKES)
 

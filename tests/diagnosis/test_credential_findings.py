@@ -45,7 +45,7 @@ def test_a_good_credential_is_good_in_every_step() -> None:
 
 
 def test_an_opaque_token_is_no_mistake() -> None:
-    assert diagnose_credential(asked())[-1].seen == "an opaque token: it says nothing, the clocks agree"
+    assert diagnose_credential(asked())[-1].seen == "an opaque token, no claims, the clocks agree"
 
 
 def test_the_causes_of_invalid_client_stand_in_their_usual_order() -> None:
@@ -112,7 +112,7 @@ def test_a_code_that_nobody_knows_is_explained_all_the_same() -> None:
 
 
 def test_a_scope_that_is_missing_is_said_to_be() -> None:
-    assert diagnose_refusal(asked("invalid_scope: x", scope="")).seen == "invalid_scope: x; `scope` is not said"
+    assert diagnose_refusal(asked("invalid_scope: x", scope="")).seen == "invalid_scope: x; `scope` is not set"
 
 
 def test_a_token_endpoint_that_is_elsewhere_is_named() -> None:
