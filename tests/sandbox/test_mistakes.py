@@ -146,7 +146,7 @@ async def test_list_prints_all_with_a_line_each() -> None:
 async def test_an_unknown_one_is_answered_with_the_list() -> None:
     ended = await run("sandbox", "--mistake", "role-mising")
     assert (ended.status, ended.out) == (2, "")
-    assert f"there is no 'role-mising'; there are\n{list_mistakes()}" in ended.err
+    assert f"there is no mistake 'role-mising'; the mistakes are\n{list_mistakes()}" in ended.err
 
 
 async def test_https_with_a_good_certificate_is_for_development(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ CASES = {
     ),
     "a slash before urn": Case(
         "scope-slash",
-        ("without a slash before `urn`", f"would be {AUDIENCE}{TRIGGER}"),
+        ("without a slash before `urn`", f"should be {AUDIENCE}{TRIGGER}"),
         change=scope(f"{AUDIENCE}/{TRIGGER}"),
     ),
     "several resources": Case(
@@ -146,19 +146,19 @@ CASES = {
     ),
     "another major version": Case(
         "wrong-version",
-        ("version 1.0 is there", "major version"),
+        ("version 1.0 exists", "major version"),
         change=upstream(f"{REST}/ORDERS/2.0/"),
         subject="route orders",
     ),
     "a version that was forgotten": Case(
         "version-missing",
-        ("version 1.0 is there", "Add the version after the code"),
+        ("version 1.0 exists", "Add the version after the code"),
         change=upstream(f"{REST}/ORDERS/"),
         subject="route orders",
     ),
     "a SOAP trigger's version that was forgotten": Case(
         "version-missing",
-        ("version 1.0 is there",),
+        ("version 1.0 exists",),
         change=upstream("/ic/ws/integration/v1/flows/soap/HELLO/"),
         subject="route orders",
     ),

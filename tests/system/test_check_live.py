@@ -86,7 +86,7 @@ async def test_routes_of_a_credential_that_fails_are_not_tried(tmp_path: Path, s
     findings = await found(tmp_path, document_of(tmp_path, sandbox, secret="another"))
     [finding] = [finding for finding in findings if finding.subject == "route orders"]
     assert (finding.ok, finding.code) == (True, "not-tried")
-    assert finding.text() == "skip route orders: not tried: no token of app"
+    assert finding.text() == "skip route orders: not tried: credential app has no token"
     assert not sandbox.calls
 
 
@@ -244,7 +244,7 @@ async def test_a_way_that_is_closed_is_explained(
     for finding in bad:
         assert [word for word in words if word not in finding.text()] == []
     [skipped] = [finding.seen for finding in findings if finding.subject == "route far"]
-    assert skipped.endswith("is not reached")
+    assert skipped.endswith("cannot be reached")
 
 
 @pytest.mark.parametrize(
