@@ -1,19 +1,22 @@
-"""The way of a token: from a client's id and secret to the bearer value that a request carries.
+"""Obtains OAuth tokens: from a client's id and secret to the bearer value of a request.
 
-A `TokenSource` (source) owns one credential's token. A request asks it; `decide` (lifetime, pure) says use, use and
-renew behind, fetch and wait, or refuse until. Sources that share a store, in workers and replicas, get their `Turns`
-(turns): one fetches, the others take what comes of it. To fetch, `Asking` (asking) waits for a turn of the endpoint's
-`Budget` (budget) and has the credential's `Requests` (requests) make one afresh, of secrets read anew and assertions
-signed anew (assertions); grants and client_auth are its tables, one row per grant and per way to authenticate, pure. It
-goes to the `TokenEndpoint` (endpoint, the one place that does HTTP), whose `TokenReply` is read by `read_reply`
-(grants) and becomes a `Token` with a lifetime (lifetime). The token is put into the `Store` (store) under a key that
-never names a route, so routes, reloads and later replicas share it.
+A `TokenSource` (`token_source`) holds the token of one credential. For each request, `decide` (`lifetime`, pure)
+returns: use it, use it and renew it in the background, fetch and wait, or refuse until a time. `rejections` (pure)
+decides whether a 401 of the upstream forces another token; `token_status` (pure) makes the facts for `/status`.
 
-A person signs in at the address that authorization (pure) makes. The refresh token that comes of it is used, and
-replaced by its successor, by `Refreshing` (refreshing).
+To obtain a token, `SharedFetch` (`shared_fetch`) polls the `Store` (`store`) for what another worker or replica has
+obtained, else fetches under a `FetchLease` (`fetch_lease`). `TokenFetcher` (`token_fetcher`) waits for the endpoint's
+`RateLimiter` (`rate_limiter`), and lets the credential's `TokenRequestBuilder` (`token_request`) build the request from
+the present secrets and newly signed `assertions`. `grants` and `client_auth` are its tables (pure): one row per grant,
+one per method of client authentication. `TokenEndpoint` (`endpoint`, the only module that does HTTP) sends it;
+`read_token_response` (`grants`) reads the response, which becomes a `Token` with a lifetime. Store keys never name a
+route, so that routes, reloads and replicas share tokens. The adapters of the store are in `stores`.
 
-What goes wrong is `TokenRefused` (someone must act) or `TokenUnavailable` (tried again), told apart by RFC 6749's
-`error` code alone. The `reason` of both begins with a short code and a colon; a table (failures, pure) knows by it when
-to try again and what to do. This package knows nothing of proxying, configuration, logs or metrics: those who want to
-see pass a `Watch` (watch).
+A person signs in at the URL that `authorization` (pure) builds. `RefreshTokenRotation` (`refresh_rotation`) uses the
+refresh token and replaces it by its successor.
+
+Errors are `TokenRefused` (someone must act) or `TokenUnavailable` (retried), distinguished by RFC 6749's `error` code
+alone. The `reason` of both begins with a short code and a colon; `failures` (pure) has by code when to retry and the
+remedy, and `redaction` (pure) removes secrets from foreign texts. Time comes from a `Clock` (`clock`). The package does
+not know proxying, configuration, logs or metrics: observers implement `TokenEvents` (`fetch_events`).
 """

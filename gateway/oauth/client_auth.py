@@ -1,7 +1,7 @@
-"""How a client shows who it is to the token endpoint: one row per way. Pure.
+"""Client authentication at the token endpoint, one row per method. Pure.
 
-A client certificate (RFC 8705 §2) is shown by the TLS connection itself; the form then only names the client, as that
-of a public client does (RFC 6749 §3.2.1).
+A client certificate (RFC 8705 §2) is presented by the TLS connection; the form then only names the client, as for a
+public client (RFC 6749 §3.2.1).
 """
 
 import base64
@@ -11,13 +11,13 @@ from urllib.parse import quote, quote_plus
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-# Codes after which the next of several client secrets is tried at once: only a wrong secret is another secret's turn.
+# Codes after which the next of several client secrets is tried at once: another secret helps only a wrong one.
 NEXT_SECRET = frozenset({"invalid_client"})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientProof:
-    """What client authentication adds to a token request; `hidden` are the texts that must never be shown."""
+    """What client authentication adds to a token request; `hidden` are texts that must never be shown."""
 
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     form: dict[str, str] = field(default_factory=dict, repr=False)
@@ -26,39 +26,39 @@ class ClientProof:
 
 @dataclass(frozen=True, slots=True)
 class ClientAuth:
-    """One way: `show` makes the proof from the client id and the value named by `needs` (empty: of nothing)."""
+    """One method: `prove` makes the proof from the client id and the value that `needs` names (empty: no value)."""
 
-    show: Callable[[str, str], ClientProof]
+    prove: Callable[[str, str], ClientProof]
     needs: str = ""
 
 
 def basic(client_id: str, client_secret: str) -> ClientProof:
-    """HTTP Basic. Id and secret are form-urlencoded first (RFC 6749 §2.3.1, appendix B), then base64.
+    """Return an HTTP Basic proof: id and secret form-urlencoded (RFC 6749 §2.3.1, appendix B), then base64.
 
-    A blank becomes `%20`, not `+`: form decoders take both, and servers that only undo percent-encoding take no `+`.
+    A blank becomes `%20`, not `+`: form decoders accept both, servers that only decode percent-encoding reject `+`.
     """
     pair = base64.b64encode(f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}".encode()).decode()
     return ClientProof(headers={"Authorization": f"Basic {pair}"}, hidden=(*redactions(client_secret), pair))
 
 
 def post(client_id: str, client_secret: str) -> ClientProof:
-    """Id and secret in the form (RFC 6749 §2.3.1)."""
+    """Return a proof with id and secret in the form (RFC 6749 §2.3.1)."""
     return ClientProof(form={"client_id": client_id, "client_secret": client_secret}, hidden=redactions(client_secret))
 
 
 def private_key_jwt(client_id: str, assertion: str) -> ClientProof:
-    """A signed assertion in the form (RFC 7523 §2.2); the id beside it is optional (RFC 7521 §4.2), and harmless."""
+    """Return a proof with a signed assertion in the form (RFC 7523 §2.2), and the optional id (RFC 7521 §4.2)."""
     form = {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
     return ClientProof(form=form, hidden=redactions(assertion))
 
 
-def named(client_id: str, _nothing: str) -> ClientProof:
-    """Only the id in the form: the connection's certificate proves it (RFC 8705 §2), or nothing does."""
+def client_id_only(client_id: str, _nothing: str) -> ClientProof:
+    """Return a form with the id only: the certificate of the connection proves it (RFC 8705 §2), or nothing does."""
     return ClientProof(form={"client_id": client_id})
 
 
 def redactions(secret: str) -> tuple[str, ...]:
-    """All the ways in which a server may quote the secret back."""
+    """Return the encodings in which a server may quote the secret."""
     return secret, quote(secret, safe=""), quote_plus(secret)
 
 
@@ -66,6 +66,6 @@ CLIENT_AUTH = {
     "basic": ClientAuth(basic, "client_secret"),
     "post": ClientAuth(post, "client_secret"),
     "private_key_jwt": ClientAuth(private_key_jwt, "client_assertion"),
-    "tls": ClientAuth(named),
-    "none": ClientAuth(named),
+    "tls": ClientAuth(client_id_only),
+    "none": ClientAuth(client_id_only),
 }

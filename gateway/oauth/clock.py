@@ -1,33 +1,32 @@
-"""The two clocks by which a token lives: time passed, suspended time included, and the time of day."""
+"""The two clocks of token lives: monotonic, including suspended time, and the time of day."""
 
 import time
 from functools import partial
 from typing import Protocol
 
-# CLOCK_MONOTONIC stands still on Linux while the machine sleeps; a token grows old all the same.
-_SLEEPLESS = getattr(time, "CLOCK_BOOTTIME", None)
+# On Linux CLOCK_MONOTONIC stops while the machine sleeps; the life of a token goes on.
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Clock(Protocol):
-    """Two readings in seconds; tests turn one by hand."""
+    """Two readings in seconds; tests provide a manual clock."""
 
     def monotonic(self) -> float:
-        """Seconds since some start; never steps back, and counts the time that the machine was suspended."""
+        """Return seconds since some start; never steps back, and includes the time that the machine was suspended."""
         ...
 
     def wall(self) -> float:
-        """Seconds since the epoch; may jump."""
+        """Return seconds since the epoch; may jump."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks. Where no clock counts suspended time, the wall clock catches it (`Token.dead_wall`).
+    """The machine's clocks. If no clock counts suspended time, the wall clock covers it (`Token.dead_wall`).
 
-    `monotonic` gives seconds since boot, suspended time included where the system can tell; `wall` seconds since the
-    epoch. Both are the system's own functions: each request reads both, and a method about them would cost more.
+    Both are functions of the standard library, without a method around them: each request reads both.
     """
 
     __slots__ = ()
 
-    monotonic = staticmethod(time.monotonic if _SLEEPLESS is None else partial(time.clock_gettime, _SLEEPLESS))
+    monotonic = staticmethod(time.monotonic if _BOOT_CLOCK is None else partial(time.clock_gettime, _BOOT_CLOCK))
     wall = staticmethod(time.time)

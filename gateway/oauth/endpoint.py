@@ -1,4 +1,4 @@
-"""The HTTP call to a token endpoint. Nothing of it is reused, followed or remembered; strangers' errors end here."""
+"""The HTTP call to a token endpoint: no connection reuse, no redirects, no cookies. Translates errors of aiohttp."""
 
 import asyncio
 import socket
@@ -17,12 +17,12 @@ from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, r
 from gateway.oauth.redaction import safe_text
 from gateway.system.files import in_thread
 
-MAX_REPLY = 256 * 1024
+MAX_RESPONSE = 256 * 1024
 
 T = TypeVar("T")
 
-# First match wins. Texts are ours: those of most aiohttp errors may quote the reply, and so a token.
-_TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
+# The first match wins. Most texts of aiohttp are not shown: they may quote the response, and so a token.
+_ERROR_REASONS: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ConnectionTimeoutError, "timeout", "no connection in time"),
     (TimeoutError, "timeout", "no complete answer in time"),
     (aiohttp.InvalidURL, "url", "`token_url` is not a usable URL"),
@@ -34,7 +34,7 @@ _TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientError, "broken", "the exchange failed"),
     (ValueError, "request", "the request cannot be sent"),
 )
-_KINDS: tuple[type[Exception], ...] = (CannotConnect, *(kind for kind, _, _ in _TROUBLE))
+_TRANSLATED: tuple[type[Exception], ...] = (CannotConnect, *(error for error, _, _ in _ERROR_REASONS))
 _STEPS: dict[Step, tuple[str, str]] = {
     "name": ("dns", "the host name does not resolve"),
     "connect": ("connect", "no connection"),
@@ -44,7 +44,8 @@ _STEPS: dict[Step, tuple[str, str]] = {
 
 
 class _Connector(aiohttp.BaseConnector):
-    """Connects as routes do: aiohttp would look names up by itself, and cannot speak TLS to a proxy on every loop.
+    """Connects with `network.dial`, as routes do: aiohttp would resolve names itself, and cannot use TLS to a proxy on
+    every event loop.
 
     No connection is used twice: a POST on one that the identity domain is closing fails, and may not be repeated.
     """
@@ -60,11 +61,11 @@ class _Connector(aiohttp.BaseConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> ResponseHandler:
-        del traces, timeout  # the caller of this bounds it
+        del traces, timeout  # the caller bounds the time
         host, port, proxy = req.url.raw_host or "", req.url.port or 0, self._proxy
         if proxy is None or self._tls is not None:
             return await connect(Origin(host, port, self._tls, proxy), self._handler)
-        try:  # plain http is not tunnelled: the proxy gets the request itself, with the whole URL in it
+        try:  # plain http needs no tunnel: the proxy gets the request, with the absolute URL
             return await connect(Origin(proxy.host, proxy.port, proxy.tls, None), self._handler)
         except CannotConnect as error:
             raise CannotConnect(error.step, error.why, is_proxy=True) from error.__cause__
@@ -74,11 +75,11 @@ class _Connector(aiohttp.BaseConnector):
 
 
 class TokenEndpoint:
-    """Sends token requests: awaited with a TokenRequest, gives a TokenReply or raises TokenRefused/TokenUnavailable.
+    """Sends token requests.
 
     `timeout` (seconds) bounds the whole exchange, `connect_timeout` its connection. `tls`, called in a thread for each
-    exchange since it may read files, gives the context that checks the certificate and shows ours (RFC 8705); None:
-    the system's authorities. `proxy`, called likewise, gives the egress proxy with the password of now.
+    exchange since it may read files, returns the context that verifies the server's certificate and presents the
+    client's (RFC 8705). `proxy`, called likewise, returns the egress proxy with its present password.
     """
 
     def __init__(
@@ -96,28 +97,30 @@ class TokenEndpoint:
         self._wall = wall
 
     async def __call__(self, request: TokenRequest) -> TokenResponse:
-        """One exchange: no redirect is followed, so the secret reaches no other host; at most 256 KiB are read."""
-        status, headers, body = await self._posted(request)
+        """Send one request and return its token; follow no redirect, so that the secret reaches no other host. Raises
+        TokenRefused or TokenUnavailable.
+        """
+        status, headers, body = await self._post(request)
         return read_token_response(
             status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted
         )
 
     async def revoke(self, request: TokenRequest) -> None:
-        """The same for a `grants.revocation`; returns when the token is revoked."""
-        status, headers, body = await self._posted(request)
+        """Send a revocation (`authorization.revocation`). Raises as a token request does."""
+        status, headers, body = await self._post(request)
         read_revocation(status, headers, body, hidden=request.hidden)
 
-    async def _posted(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
+    async def _post(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
         is_tls = request.url.lower().startswith("https:")
         tls = await self._read("certificate", self._tls) if is_tls else None
         proxy = await self._read("secret", self._proxy) if self._proxy is not None else None
         try:
             return await self._exchange(request, tls, proxy)
-        except _KINDS as cause:
+        except _TRANSLATED as cause:
             raise TokenUnavailable(reason=_reason(cause)) from cause
 
     async def _read(self, code: str, read: Callable[[], T]) -> T:
-        """What is read in a thread, since it may be in files; `code` is that of a failure."""
+        """Return what `read` reads from files, in a thread. Raises TokenUnavailable with `code`."""
         try:
             return await in_thread(read, owner=self)
         except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError
@@ -126,10 +129,10 @@ class TokenEndpoint:
     async def _exchange(
         self, request: TokenRequest, tls: ssl.SSLContext | None, proxy: EgressProxy | None
     ) -> tuple[int, dict[str, str], bytes]:
-        """No cookie is kept, no variable of the environment is read."""
-        headers, whole_url = dict(request.headers), None
+        """Exchange one request and response, without cookies and without the environment's proxy variables."""
+        headers, proxy_url = dict(request.headers), None
         if proxy is not None and tls is None:
-            whole_url = f"http://{proxy.authority}"  # has aiohttp write the whole URL into the request
+            proxy_url = f"http://{proxy.authority}"  # makes aiohttp send the absolute URL
             headers |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
         connector, cookies = _Connector(tls, proxy), aiohttp.DummyCookieJar()
         async with (
@@ -140,30 +143,30 @@ class TokenEndpoint:
                 headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,
-                proxy=whole_url,
-            ) as reply,
+                proxy=proxy_url,
+            ) as response,
         ):
-            return reply.status, dict(reply.headers), await _bounded(reply)
+            return response.status, dict(response.headers), await _read_body(response)
 
 
-async def _bounded(reply: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
-    async for chunk in reply.content.iter_any():
+    async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_REPLY:
+        if len(body) > MAX_RESPONSE:
             raise TokenUnavailable(reason="unreadable: the answer is longer than 256 KiB")
     return bytes(body)
 
 
 def _reason(cause: Exception) -> str:
     if isinstance(cause, CannotConnect):
-        return _unconnected(cause)
-    code, text = next((code, text) for kind, code, text in _TROUBLE if isinstance(cause, kind))
+        return _connect_reason(cause)
+    code, text = next((code, text) for kind, code, text in _ERROR_REASONS if isinstance(cause, kind))
     detail = cause.strerror or "" if isinstance(cause, aiohttp.ClientOSError) else ""
     return f"{code}: {text} ({safe_text(detail)})" if detail else f"{code}: {text}"
 
 
-def _unconnected(error: CannotConnect) -> str:
+def _connect_reason(error: CannotConnect) -> str:
     code, text = _STEPS[error.step]
     cause, detail = error.__cause__, error.why
     if isinstance(cause, ssl.SSLCertVerificationError) and not error.is_proxy:

@@ -9,7 +9,7 @@ from gateway.diagnosis.connections import _SIGNS, _STEPS, _VERIFY
 from gateway.diagnosis.credential_findings import _CAUSES, _DETAILS
 from gateway.diagnosis.route_findings import _SECOND_CAUSE
 from gateway.diagnosis.route_health import _ADDED, RouteHealth
-from gateway.oauth.endpoint import _TROUBLE
+from gateway.oauth.endpoint import _ERROR_REASONS
 from gateway.oauth.failures import FAILURE_KINDS
 
 
@@ -39,7 +39,7 @@ def test_whoever_names_a_code_names_a_row() -> None:
         *_SECOND_CAUSE,
         *_SECOND_CAUSE.values(),
     }
-    named |= {code for _, code in _SIGNS} | {cause.code for cause in _CAUSES} | {code for _, code, _ in _TROUBLE}
+    named |= {code for _, code in _SIGNS} | {cause.code for cause in _CAUSES} | {code for _, code, _ in _ERROR_REASONS}
     assert named <= set(MISTAKES)
 
 

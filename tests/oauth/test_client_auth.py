@@ -54,11 +54,11 @@ def test_an_assertion_goes_into_the_form_with_its_type() -> None:
 def test_without_a_proof_in_the_request_the_client_is_only_named(method: str) -> None:
     row = CLIENT_AUTH[method]
     assert row.needs == ""
-    assert (row.show("orders", "").form, row.show("orders", "").headers) == ({"client_id": "orders"}, {})
+    assert (row.prove("orders", "").form, row.show("orders", "").headers) == ({"client_id": "orders"}, {})
 
 
 @pytest.mark.parametrize("method", ["basic", "post", "private_key_jwt"])
 def test_a_proof_shows_nothing_and_names_what_to_hide(method: str) -> None:
-    proof = CLIENT_AUTH[method].show("client", "very secret+text")
+    proof = CLIENT_AUTH[method].prove("client", "very secret+text")
     assert repr(proof) == "ClientProof()"
     assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.hidden)

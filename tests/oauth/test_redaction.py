@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from gateway.oauth.client_auth import redactions
-from gateway.oauth.redaction import MOST_READ, WITHHELD, safe_text
+from gateway.oauth.redaction import MAX_LENGTH, WITHHELD, safe_text
 
 SECRET = "k9$Qv+7/rT<x&Zu\"2mW'ü!pL"
 
@@ -85,7 +85,7 @@ def test_a_short_secret_is_struck_out() -> None:
 
 
 def test_a_secret_that_is_cut_by_the_bound_is_not_shown() -> None:
-    assert "k9$Q" not in safe_text("*" * (MOST_READ - 9) + SECRET, hidden=(SECRET,), limit=MOST_READ)
+    assert "k9$Q" not in safe_text("*" * (MAX_LENGTH - 9) + SECRET, hidden=(SECRET,), limit=MAX_LENGTH)
 
 
 @pytest.mark.parametrize(
