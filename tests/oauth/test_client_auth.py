@@ -54,7 +54,7 @@ def test_an_assertion_goes_into_the_form_with_its_type() -> None:
 def test_without_a_proof_in_the_request_the_client_is_only_named(method: str) -> None:
     row = CLIENT_AUTH[method]
     assert row.needs == ""
-    assert (row.prove("orders", "").form, row.show("orders", "").headers) == ({"client_id": "orders"}, {})
+    assert (row.prove("orders", "").form, row.prove("orders", "").headers) == ({"client_id": "orders"}, {})
 
 
 @pytest.mark.parametrize("method", ["basic", "post", "private_key_jwt"])
