@@ -1,4 +1,4 @@
-"""Pure: who may call. Address, Host and browser origin, since nobody authenticates to the gateway.
+"""Pure: who may call. Address, Host and browser origin, since callers do not authenticate to the gateway.
 
 A web page must not be able to use the gateway, not even by DNS rebinding: a Host is accepted only if no public name
 server can point it at this machine.

@@ -65,6 +65,32 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
+def self_signed(
+    path: Path, *, address: str = "127.0.0.1", ends: dt.timedelta = DAY, is_ca: bool = False, name: str = "upstream"
+) -> Path:
+    """Write key and self-signed certificate of an address, valid until so far from now, to one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - 9 * DAY)
+        .not_valid_after(now + ends)
+        .add_extension(x509.SubjectAlternativeName([_general(address)]), critical=False)
+    )
+    if is_ca:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + _pem(builder.sign(key, hashes.SHA256())))
+    return path
+
+
 def _general(name: str) -> x509.GeneralName:
     return x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,22 @@ POST = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi"
 OLD = b"GET /orders/1 HTTP/1.0\r\n\r\n"
 
 
-@pytest.mark.parametrize("message", [GET, POST, OLD])
-@pytest.mark.parametrize("is_watched", [False, True])
-async def test_a_caller_that_has_ended_its_side_gets_its_response(message: bytes, *, is_watched: bool) -> None:
-    go_on = asyncio.Event()
+def answer_after(go_on: asyncio.Event) -> Callable[[Talk], Awaitable[None]]:
+    """A script that answers one request once `go_on` is set."""
 
-    async def slow(talk: Talk) -> None:
+    async def answer(talk: Talk) -> None:
         await talk.request()
         await go_on.wait()
         await talk.say(OK)
 
-    async with scene(slow) as (gate, upstream, _):
+    return answer
+
+
+@pytest.mark.parametrize("message", [GET, POST, OLD])
+@pytest.mark.parametrize("is_watched", [False, True])
+async def test_a_caller_that_has_ended_its_side_gets_its_response(message: bytes, *, is_watched: bool) -> None:
+    go_on = asyncio.Event()
+    async with scene(answer_after(go_on)) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(message)
         caller.writer.write_eof()
@@ -125,13 +131,7 @@ def test_the_kernel_reports_a_peer_that_is_gone(tmp_path: Path, address: str, le
 
 async def test_a_half_close_within_a_body_ends_the_request() -> None:
     go_on = asyncio.Event()
-
-    async def slow(talk: Talk) -> None:
-        await talk.request()
-        await go_on.wait()
-        await talk.say(OK)
-
-    async with scene(slow) as (gate, upstream, _):
+    async with scene(answer_after(go_on)) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(GET + POST.replace(b"Length: 2", b"Length: 20"))
         caller.writer.write_eof()

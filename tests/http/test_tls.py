@@ -1,7 +1,6 @@
 """TLS to an upstream: bytes and back-pressure, ends and cuts, tickets, resumption, and handshakes that fail."""
 
 import asyncio
-import datetime as dt
 import gc
 import hashlib
 import select
@@ -10,14 +9,9 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.config.strict_model import Tls
 from gateway.errors import UpstreamUnreachable
@@ -27,6 +21,7 @@ from gateway.network.dial import EgressProxy, Origin
 from gateway.network.tls import RESUMED_FOR, TlsSession, TlsTransport
 from gateway.proxy.headers import RESPONSE_RULES
 from gateway.wiring.outbound import TlsContexts
+from tests.fakes.authority import DAY, self_signed
 from tests.fakes.upstream import Talk, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -622,33 +617,10 @@ async def test_an_upstream_of_yesterday_is_refused(certificate: Path) -> None:
     assert caught.value.reason == "TLSV1_ALERT_PROTOCOL_VERSION"
 
 
-def signed(path: Path, *, address: str, until: dt.timedelta) -> Path:
-    """Key and self-signed certificate of an address, good until so long from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=9))
-        .not_valid_after(now + until)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
-    return path
-
-
 async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, certificate: Path) -> None:
-    expired = signed(tmp_path / "expired.pem", address="127.0.0.1", until=dt.timedelta(days=-1))
-    elsewhere = signed(tmp_path / "elsewhere.pem", address="127.0.0.2", until=dt.timedelta(days=1))
-    unknown = signed(tmp_path / "unknown.pem", address="127.0.0.1", until=dt.timedelta(days=1))
+    expired = self_signed(tmp_path / "expired.pem", ends=-DAY)
+    elsewhere = self_signed(tmp_path / "elsewhere.pem", address="127.0.0.2")
+    unknown = self_signed(tmp_path / "unknown.pem")
     for shown, trusted, told in (
         (expired, expired, "certificate has expired"),
         (elsewhere, elsewhere, "IP address mismatch, certificate is not valid for '127.0.0.1'."),
