@@ -1,6 +1,6 @@
-"""What a body is made of: charsets, content codings, media types, and text from outside that is read without raising.
+"""Read bodies and texts from outside. Pure, and used by all other packages.
 
-`media_type` reads Content-Type, `content_coding` takes codings off, `charsets` finds the charset of a text,
-`pieces` joins small pieces.
-`foreign_text` reads URLs, authorities and dates. Pure.
+`media_type` reads Content-Type and the root part of multipart bodies, `content_coding` decodes gzip and deflate,
+`charsets` detects the charset of a text and converts it, `foreign_text` reads URLs, authorities and dates without
+raising, `pieces` joins small pieces that wait in memory.
 """

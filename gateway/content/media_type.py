@@ -1,5 +1,5 @@
-"""Pure: media types with their parameters (RFC 9110 §8.3), and the root part of a multipart body (RFC 2387), which is
-where SOAP with attachments and MTOM have their envelope.
+"""Read media types (RFC 9110 §8.3), and find the root part of a multipart body (RFC 2387), which contains the envelope
+of SOAP with attachments and MTOM.
 """
 
 import re
@@ -20,9 +20,9 @@ FIELDS = {
     for name in ("content-id", "content-type", "content-transfer-encoding", "content-length")
 }
 HEAD_LIMIT = 8 * 1024
-"""Bytes of a part's head."""
+"""Bytes of the head of a part, at most."""
 PARTS = 1000
-"""Parts among which the root has to be."""
+"""Parts in which the root part is searched."""
 
 
 DOCUMENT_KINDS = {"json": "json", "xml": "xml", "yaml": "yaml"}
@@ -35,14 +35,14 @@ SUBTYPE_KINDS = DOCUMENT_KINDS | dict.fromkeys(JSON_LINES, "json") | {
 
 
 class MediaType(NamedTuple):
-    """A media type in lower case, like `text/xml`, and its parameters by lower-case name."""
+    """A media type in lower case, such as `text/xml`, and its parameters by lower-case name."""
 
     kind: str
     parameters: dict[str, str]
 
     @property
     def is_xml(self) -> bool:
-        """XML of any kind (RFC 7303 §8)."""
+        """Whether it is XML of any kind (RFC 7303 §8)."""
         return self.kind in XML_KINDS or self.kind.endswith("+xml")
 
     @property
@@ -61,19 +61,19 @@ class MediaType(NamedTuple):
 
     @property
     def is_multipart(self) -> bool:
-        """Parts, the first or the one that `start` names is the root."""
+        """Whether the body has parts. The root part is the first one, or the one that `start` names."""
         return self.kind.startswith("multipart/")
 
     @property
     def is_soap(self) -> bool:
-        """It says by itself that it is SOAP 1.2, here or in what it wraps (RFC 3902, XOP §5)."""
+        """Whether it declares SOAP 1.2, for itself or for the part that it wraps (RFC 3902, XOP §5)."""
         words = (self.kind, *(self.parameters.get(name, "").lower() for name in ("type", "start-info")))
         return any("application/soap+xml" in word for word in words)
 
 
 def read_media(field: bytes | None) -> MediaType:
-    """Reads a Content-Type; of none, or of none that can be read, an empty one. A parameter that is said twice in
-    different words is none: readers differ in which of them they take.
+    """Read a Content-Type. A missing or unreadable one is empty. A parameter with two different values is empty too:
+    readers do not agree on which one counts.
     """
     text = (field or b"").decode("latin-1")
     kind = _kind(text)
@@ -85,22 +85,22 @@ def read_media(field: bytes | None) -> MediaType:
 
 
 def is_any_xml(field: bytes | None) -> bool:
-    """Whether this Content-Type, or any of several that are joined with commas, is XML: readers differ in which of them
-    they take.
+    """Return whether a Content-Type, or one of several joined with commas, is XML: readers do not agree on which one
+    counts.
     """
     text = (field or b"").decode("latin-1")
     return any(MediaType(_kind(member), {}).is_xml for member in text.split(","))
 
 
 def _kind(text: str) -> str:
-    """Type and subtype in lower case; a blank ends them too, where a semicolon is missing."""
+    """Return type and subtype in lower case. A blank ends them too, if the semicolon is missing."""
     found = KIND.match(text)
     return found[1].lower() if found else ""
 
 
 class MultipartRoot:
-    """Looks for the root part in what it is fed. `at` is where the part's content begins; of the part's own head,
-    `media`, `coding` (Content-Transfer-Encoding in lower case) and where the value of a Content-Length stands.
+    """Searches a body for its root part. Once it is `found`, `start` is the offset of its content; `media`, `coding`
+    (Content-Transfer-Encoding in lower case) and `length` (the range of the Content-Length's value) are of its head.
     """
 
     __slots__ = (
@@ -108,32 +108,33 @@ class MultipartRoot:
         "_delimiter",
         "_head",
         "_parts",
-        "_seen",
-        "_start",
-        "at",
+        "_position",
+        "_root_id",
         "coding",
         "found",
         "length",
         "media",
+        "start",
     )
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
-        """`parameters` of the multipart's media type: without `start` the root is the first part."""
+        """Take the parameters of the multipart media type. Without `start` the root is the first part."""
         boundary = parameters.get("boundary", "").encode("latin-1")
         self._delimiter = re.compile(rb"\n--%b[ \t]*+\r?\n" % re.escape(boundary))
-        self._start = parameters.get("start", "").strip("<> ")
-        self._buffer = bytearray(b"\n")  # every line, the first too, stands behind one
-        self._seen = self._parts = 0
-        self._head: int | None = None  # where the head begins that is looked at
+        self._root_id = parameters.get("start", "").strip("<> ")
+        self._buffer = bytearray(b"\n")  # one before every line, also the first
+        self._position = self._parts = 0
+        self._head: int | None = None  # offset of the head of the current part
         self.found = False
-        self.at = 0
+        self.start = 0
         self.media = MediaType("", {})
         self.coding = ""
         self.length: tuple[int, int] | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Takes more of the body; true once the root is found. Raises Unreadable for a head too large, or of which
-        readers could make different things.
+        """Search more of the body, and return whether the root part is found.
+
+        Raise UnreadableText if the head of a part is too large or ambiguous.
         """
         self._buffer += data
         if b"\n" not in data:  # no line has ended
@@ -146,35 +147,35 @@ class MultipartRoot:
         return False
 
     def _step(self) -> bool:
-        """Finds the next delimiter, or the end of the head behind it; false where it has not come yet."""
+        """Find the next delimiter, or the end of the head behind it. Return False if it has not arrived yet."""
         if self._head is None:
-            delimiter = self._delimiter.search(self._buffer, self._seen)
+            delimiter = self._delimiter.search(self._buffer, self._position)
             if delimiter is None:
-                self._seen = self._buffer.rindex(b"\n")
+                self._position = self._buffer.rindex(b"\n")
                 return False
-            self._seen, self._head = delimiter.end() - 1, delimiter.end()
+            self._position, self._head = delimiter.end() - 1, delimiter.end()
             self._parts += 1
             if self._parts > PARTS:
                 raise UnreadableText(f"its root part is not among the first {PARTS}")
-        end = HEAD_END.search(self._buffer, self._seen)
+        end = HEAD_END.search(self._buffer, self._position)
         if end is None:
             self._check_head(len(self._buffer))
-            self._seen = max(self._seen, len(self._buffer) - 2)
+            self._position = max(self._position, len(self._buffer) - 2)
             return False
         self._check_head(end.start())
-        self._take(self._head, end.start() + 1)
-        self.at = end.end() - 1  # the buffer has a byte of its own
-        self._seen, self._head = end.end() - 1, None
+        self._read_head(self._head, end.start() + 1)
+        self.start = end.end() - 1  # the buffer has one byte more than the body
+        self._position, self._head = end.end() - 1, None
         return True
 
     def _check_head(self, end: int) -> None:
         if self._head is not None and end - self._head > HEAD_LIMIT:
             raise UnreadableText("the head of a part of it is larger than 8 KiB")
 
-    def _take(self, begin: int, end: int) -> None:
-        """Reads a part's head: whether that is the root."""
+    def _read_head(self, begin: int, end: int) -> None:
+        """Read the head of a part, which may be the root."""
         head = bytes(self._buffer[begin:end])
-        if self._start and _field(head, "content-id")[0].decode("latin-1").strip("<> ") != self._start:
+        if self._root_id and _field(head, "content-id")[0].decode("latin-1").strip("<> ") != self._root_id:
             return
         self.found = True
         self.media = read_media(_field(head, "content-type")[0])
@@ -184,7 +185,7 @@ class MultipartRoot:
 
 
 def _field(head: bytes, name: str) -> tuple[bytes, int]:
-    """A field's value, unfolded (RFC 5322 §2.2.3), and where it stands; an empty one where there is none."""
+    """Return the unfolded value of a field (RFC 5322 §2.2.3) and its offset; b"" if there is none."""
     found = [*FIELDS[name].finditer(head)]
     if len(found) > 1:
         raise UnreadableText(f"a part of it has two of {name}")

@@ -1,15 +1,15 @@
-"""Pure: bytes that wait in memory in the pieces in which they came.
+"""Join small pieces of a body that wait in memory.
 
-A peer may send a byte at a time, and each piece is an object of some fifty bytes beside its content.
+A peer may send single bytes, and each piece is an object that needs fifty bytes beside its content.
 """
 
-MANY = 64  # pieces, and bytes of an average one: more that are smaller are joined
-SMALL = 512
+MANY = 64  # pieces; more of them are joined if they are small on average
+SMALL = 512  # bytes
 
 
 def coalesce(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes]:
-    """Return `pieces` with `more` added, `size` bytes together at most, in as few pieces as weigh little more than
-    their bytes. Changes `pieces`.
+    """Return `pieces` with `more` added, `size` bytes in total at most, joined so that they need little more memory
+    than their bytes. Change `pieces`.
     """
     if len(more) > 1:
         more = [b"".join(more)]

@@ -1,5 +1,7 @@
-"""What is known of Oracle Integration Cloud: where a reply tells which run it came from (`instances`), and which
-credentials of a SOAP caller are not for it (`envelopes`).
+"""Facts about Oracle Integration Cloud. Pure: nothing here acts.
 
-Facts only; `proxy.forward` asks, nothing here acts.
+`urls` and `scopes` contain the grammar of OIC's hosts, paths and scopes, which configuration, diagnosis and checks use.
+`instance_id` finds the id of a run in a response, in bodies with the scanners of `bodies`. `soap_credentials` removes
+the credentials of a SOAP caller from a request, which `ws_security` finds in the message. The request pipeline calls
+both for each call.
 """

@@ -162,8 +162,8 @@ class SoapCredentialFilter:
                 if last:
                     self._miss()
                 return False
-            self._base = root.at
-            part = part[root.at - known :]
+            self._base = root.start
+            part = part[root.start - known :]
             if self._enter(root):
                 return True
         return self._read_xml(part, last=last)

@@ -139,9 +139,10 @@ def test_of_routes_that_share_an_upstream_the_one_that_answered_counts(home: str
         ),
         (f"{FLOW}?to={quote(f'https://{HOST}{FLOW}')}#%", f"/orders?to={quote(f'{GATE}/orders')}#%"),
         (
-            f"/x?a={quote(quote(f'HTTP://{HOST}{FLOW}/', safe=''), safe='')}&{quote(f'https://{HOST}{FLOW}', safe='')}",
-            f"/x?a={quote(quote(f'{GATE}/orders/', safe=''), safe='')}&{quote(f'{GATE}/orders', safe='')}",
+            f"/x?a={quote(f'HTTP://{HOST}{FLOW}/', safe='')}&{quote(f'https://{HOST}{FLOW}', safe='')}",
+            f"/x?a={quote(f'{GATE}/orders/', safe='')}&{quote(f'{GATE}/orders', safe='')}",
         ),
+        (f"/x?a={quote(quote(f'https://{HOST}'))}", f"/x?a={quote(quote(f'https://{HOST}'))}"),
         (f"/x?a={quote(f'https://{HOST}{FLOW}x', safe='')}", f"/x?a={quote(f'https://{HOST}{FLOW}x', safe='')}"),
         (f"/x?a={quote(f'https://u@{HOST}{FLOW}', safe='')}", f"/x?a={quote(f'https://u@{HOST}{FLOW}', safe='')}"),
     ],

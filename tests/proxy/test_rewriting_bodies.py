@@ -38,7 +38,7 @@ SPELLINGS = [
     (f"https://x.example/?u={quote(U + '/a')}&v", f"https://x.example/?u={quote(GATE + '/orders/a')}&v"),
     (
         f"https://x.example/?u={quote(quote(U + '/a', safe=''), safe='')}",
-        f"https://x.example/?u={quote(quote(GATE + '/orders/a', safe=''), safe='')}",
+        f"https://x.example/?u={quote(quote(U + '/a', safe=''), safe='')}",
     ),
 ]
 

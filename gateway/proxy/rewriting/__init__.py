@@ -1,18 +1,19 @@
-"""Pure: URLs of OIC in the gateway's own names, in a reply's head and in its body. Bytes in, bytes out.
+"""Rewrite URLs of OIC in responses to URLs of the gateway. Pure: bytes in, bytes out.
 
-`names` knows the upstreams of all routes and gives one URL its name, as one request's `Here` sees the gateway: that is
-all a head needs. A body that can be read has a plan (`plans`), and a `rewriter` that leads it through:
+A `UrlMap` (`url_map`) knows the upstreams of all routes. It maps one URL for the `RequestContext` of one request: that
+is enough for a response head. A body has a `RewritePlan` (`plan`) if it can be read; a `Rewriter` (`pipeline`) passes
+it through these steps:
 
-    codings        gzip and deflate off, in pieces of bounded size
-    charsets       which character set it is; UTF-16, UTF-32 and EBCDIC into UTF-8 and back
-    descriptions   Swagger's host, basePath and schemes, which only together are an address
-    scanning       every URL, found and settled within a window: any chunking gives the same output
-      dialects     how JSON, XML and YAML spell one (`spelling`: what a dialect is)
-      places       where one stands: a member's value, an attribute (`markup`); or a name, a namespace, which stay
-      shortcuts    the commonest ones at a fifth of the price
+    `content.content_coding`  undo gzip and deflate, in parts of bounded size
+    `content.charsets`        detect the charset; convert UTF-16 to UTF-8 and back
+    `swagger`                 replace host, basePath and schemes of a Swagger document, which are one URL together
+    `scanner`                 find every URL and decide it within a window: the chunking does not change the output
+        `url_syntax`          the URL syntax of JSON, XML and YAML, in terms of `decoded_url`
+        `contexts`            whether a URL in JSON or YAML is rewritten, or is a name; for XML and HTML `xml_context`
+        `fast_path`           the most frequent URLs at a fifth of the cost
 
-Only scheme, authority and the upstream's path are replaced, spelt as they were; all other bytes stay as they are. A
-whole body of JSON that `is_clear` needs none of it.
+Only scheme, authority and the upstream's path are replaced, in the same encoding; all other bytes pass unchanged. A
+whole JSON body that `has_no_urls` needs none of these steps.
 """
 
 from gateway.proxy.rewriting.pipeline import Rewriter, has_no_urls

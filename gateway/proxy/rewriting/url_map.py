@@ -1,8 +1,8 @@
-"""One URL in the gateway's names: what `Location`, `Content-Location` and `Link` say (RFC 9110 §10.2.2, §8.7,
-RFC 8288), and what a body's URLs are asked about.
+"""Map URLs of OIC to URLs of the gateway: one URL of a body, or the fields `Location`, `Content-Location` and `Link`
+(RFC 9110 §10.2.2, §8.7, RFC 8288).
 
-A URL under the upstream of any route becomes that route's path; whatever else it says passes unchanged. OIC writes its
-URLs with and without `:443`, as http or https, in any letter case: all mean the same upstream.
+A URL under the upstream of a route becomes a URL under the path of that route; the rest of it passes unchanged. OIC
+writes its URLs with and without `:443`, as http or https, in any letter case: all of them mean the same upstream.
 """
 
 import re
@@ -12,24 +12,23 @@ from typing import NamedTuple
 
 from gateway.proxy.rewriting.decoded_url import (
     CODED_HOST,
-    CODED_PATHS,
+    CODED_PATH,
     CODED_START,
-    ENDS_OF_SENTENCE,
-    level_of,
-    parts_of,
-    read_coded,
-    write,
+    SENTENCE_ENDS,
+    decode_percent,
+    encode_head,
+    split_url,
 )
 from gateway.proxy.routing import DOT_SEGMENT, OriginTable, PrefixTable, UpstreamUrl
 
-# A reference that names a path of its own (RFC 3986 §4.2): scheme and authority, or either left out.
+# A reference with a path of its own (RFC 3986 §4.2): scheme and authority, or without one or both of them.
 REFERENCE = re.compile(
     r"(?:(?:(https?):)?//([^/?#]*))?((?:/[^?#]*)?)((?:[?#].*)?)", re.IGNORECASE | re.ASCII | re.DOTALL
 )
-LONGEST = 8 * 1024  # bytes of a URL inside a query; what is longer counts as ended
-STEPS_OUT = re.compile(DOT_SEGMENT, re.IGNORECASE | re.ASCII)
-# Quoted strings are stepped over: a `<` in a parameter begins no target (RFC 8288 §3). Each byte is read once.
-# The parameter `anchor` holds a reference too (§3.2).
+MAX_CODED_URL = 8 * 1024  # bytes after which a URL inside a query counts as ended
+DOT_SEGMENTS = re.compile(DOT_SEGMENT, re.IGNORECASE | re.ASCII)
+# Quoted strings are skipped: a `<` in a parameter begins no target (RFC 8288 §3). Each byte is read once.
+# The parameter `anchor` contains a reference too (§3.2).
 LINK_TARGET = re.compile(
     r'<([^<>]*)>|(;[ \t]*anchor[ \t]*=[ \t]*)(?:"((?:[^"\\]|\\.)*+)"|([^;,"\s]+))|"(?:[^"\\]|\\.)*+"?',
     re.DOTALL | re.IGNORECASE | re.ASCII,
@@ -40,21 +39,21 @@ NEEDS_PAIR = re.compile(r'["\\]')
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Where a reply's URLs are read: the view of one request."""
+    """The request whose response is rewritten."""
 
     upstream: UpstreamUrl
     """The upstream that answered, for references without a host."""
     public: str
-    """The gateway as the caller knows it: `http://gw:8080`, or a public URL with a path; no last slash."""
+    """The gateway's URL for the caller, without a final slash: `http://gw:8080`, or `public_url` with its path."""
     proxied_as: str = ""
-    """Set when the caller named OIC itself (`http://acme`), with the gateway as its HTTP proxy: then OIC's names are
-    right, in the caller's spelling of scheme and port."""
+    """Scheme and authority of OIC as the caller wrote them (`http://acme`) if it uses the gateway as its HTTP proxy:
+    then URLs keep OIC's authority."""
     route_path: str | None = None
-    """The gateway path of the route that answered: several routes may share its upstream."""
+    """The path of the route that answered: several routes may share its upstream."""
 
     @property
     def root(self) -> str:
-        """The path of `public`: where the gateway's own paths begin."""
+        """The path of `public`, below which the paths of routes are."""
         _, slash, path = self.public.partition("://")[2].partition("/")
         return slash + path
 
@@ -63,7 +62,7 @@ Paths = list[PrefixTable[tuple[UpstreamUrl, str]]]
 
 
 class Replacement(NamedTuple):
-    """What becomes of a URL: `head` replaces scheme, authority and the first `taken` characters of the path."""
+    """The new beginning of a URL: `head` replaces scheme, authority and the first `taken` characters of the path."""
 
     head: str
     taken: int
@@ -71,143 +70,151 @@ class Replacement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UrlMap:
-    """The names of all routes, to write a reply's URLs in."""
+    """The upstreams of all routes, and the gateway's paths for them."""
 
     origins: OriginTable[tuple[UpstreamUrl, str]]
-    """Upstream URL prefixes → the upstream and the gateway's path prefix."""
+    """URL prefix of an upstream → the upstream and the path of its route."""
 
     @classmethod
     def from_routes(
         cls, routes: Iterable[tuple[UpstreamUrl, str]], *, designs: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = ()
     ) -> "UrlMap":
-        """Compiles the (upstream, gateway path) pairs of all routes. `designs` are (upstream, the same path on the
-        region's design host): what lies under it there is the upstream's too, unless it is a route's own.
-        """
-        listed = [(base, (base, path.rstrip("/"))) for base, path in routes]
-        first = {_place(base): value for base, value in reversed(listed)}
-        aliases = [(design, first[_place(base)]) for base, design in designs if _place(base) in first]
-        return cls(OriginTable(listed + aliases))
+        """Compile the (upstream, route path) pairs of all routes.
 
-    def rewrite(self, url: str, here: RequestContext) -> str:
-        """Gives a URL of a reply in the gateway's names, or as it is; so too what is percent-encoded in its query."""
+        `designs` are pairs of an upstream and the same path on its design host. A URL under the latter belongs to the
+        route of the upstream, unless a route has it as its own upstream.
+        """
+        pairs = [(base, (base, path.rstrip("/"))) for base, path in routes]
+        first = {_key(base): value for base, value in reversed(pairs)}
+        aliases = [(design, first[_key(base)]) for base, design in designs if _key(base) in first]
+        return cls(OriginTable(pairs + aliases))
+
+    def rewrite(self, url: str, context: RequestContext) -> str:
+        """Return the gateway's URL for a URL of a response head. URLs that are percent-encoded in its query are
+        rewritten too.
+        """
         parts = REFERENCE.fullmatch(url)
         if parts is None:
             return url
         scheme, authority, path, tail = parts.groups()
         if "%" in tail:
-            renamed = self._rename_coded(tail.encode("latin-1", "replace"), here)
-            url, tail = url.removesuffix(tail) + (renamed or tail), renamed or tail
-        name = self.replacement(scheme, authority, path, here)
-        return url if name is None else f"{name.head}{path[name.taken :]}{tail}"
+            new_tail = self._rewrite_coded(tail.encode("latin-1", "replace"), context) or tail
+            url, tail = url.removesuffix(tail) + new_tail, new_tail
+        replacement = self.replacement(scheme, authority, path, context)
+        return url if replacement is None else f"{replacement.head}{path[replacement.taken :]}{tail}"
 
-    def _rename_coded(self, raw: bytes, here: RequestContext) -> str:
-        """A query's percent-encoded URLs in the gateway's names; empty where none is ours."""
-        out, given, position = "", 0, 0
+    def _rewrite_coded(self, raw: bytes, context: RequestContext) -> str:
+        """Return a query with its percent-encoded URLs rewritten; empty if there are none of our upstreams."""
+        out, copied, position = "", 0, 0
         while found := CODED_START.search(raw, position):
             secure, colon, slash = found.groups()
-            level, position = level_of(colon, slash), found.end()
+            position = found.end()
             host = CODED_HOST.match(raw, position)
-            known = read_coded(host[0], level).text if host else ""
-            paths = self.prefixes_at("https" if secure else "http", known, here)
-            run = CODED_PATHS[level - 1].match(raw, position, position + LONGEST) if paths else None
+            host_text = decode_percent(host[0]).text if host else ""
+            paths = self.paths_at("https" if secure else "http", host_text, context)
+            run = CODED_PATH.match(raw, position, position + MAX_CODED_URL) if paths else None
             if run is None:
                 continue
-            spelt = read_coded(run[0], level)
-            authority, path = parts_of(spelt.text)
-            name = self.replacement_at(paths, path, here, has_host=True) if authority == known else None
-            if name is not None:
-                head = write(name.head, (), level, (colon, slash))
-                out += (raw[given : found.start()] + head).decode("latin-1")
-                given = position + spelt.end(len(authority) + name.taken)
-            position += spelt.end(len(authority) + len(path))
-        return out and out + raw[given:].decode("latin-1")
+            decoded = decode_percent(run[0])
+            authority, path = split_url(decoded.text)
+            replacement = None
+            if authority == host_text:
+                replacement = self.replacement_at(paths, path, context, has_host=True)
+            if replacement is not None:
+                head = encode_head(replacement.head, (), (colon, slash), is_coded=True)
+                out += (raw[copied : found.start()] + head).decode("latin-1")
+                copied = position + decoded.raw_size(len(authority) + replacement.taken)
+            position += decoded.raw_size(len(authority) + len(path))
+        return out and out + raw[copied:].decode("latin-1")
 
     def replacement(
-        self, scheme: str | None, authority: str | None, path: str, here: RequestContext
+        self, scheme: str | None, authority: str | None, path: str, context: RequestContext
     ) -> Replacement | None:
-        """Settles a URL that is taken apart, without its query; None where it is nobody's. The scheme or both scheme
-        and authority may be missing (RFC 3986 §4.2).
+        """Return the replacement for a URL without its query, None if it is under no upstream. The scheme, or scheme
+        and authority, may be missing (RFC 3986 §4.2).
         """
         if authority is None and not path:
             return None
-        return self.replacement_at(
-            self.prefixes_at(scheme, authority, here), path, here, has_host=authority is not None
-        )
+        paths = self.paths_at(scheme, authority, context)
+        return self.replacement_at(paths, path, context, has_host=authority is not None)
 
-    def prefixes_at(self, scheme: str | None, authority: str | None, here: RequestContext) -> Paths:
-        """Gives what is known at the authority of a URL: the paths of upstreams."""
-        own = here.upstream
+    def paths_at(self, scheme: str | None, authority: str | None, context: RequestContext) -> Paths:
+        """Return the upstream paths at the authority of a URL."""
+        own = context.upstream
         return self.origins.prefixes_at(
             (scheme or own.scheme).lower(), own.authority if authority is None else authority
         )
 
-    def replacement_at(self, paths: Paths, path: str, here: RequestContext, *, has_host: bool) -> Replacement | None:
-        """The same for a URL whose authority has been looked up."""
-        if (here.proxied_as and not has_host) or _steps_out(path):
+    def replacement_at(self, paths: Paths, path: str, context: RequestContext, *, has_host: bool) -> Replacement | None:
+        """Return the replacement for a URL with `paths` at its authority."""
+        if (context.proxied_as and not has_host) or _has_dot_segment(path):
             return None
-        found = next((found for at in paths if (found := at.find(path or "/"))), None)
+        found = next((found for table in paths if (found := table.find(path or "/"))), None)
         if found is None:
             return None
         (base, prefix), rest = found
-        own = here.upstream
-        if here.proxied_as:
-            return Replacement(_as_named(base, own, here.proxied_as), 0)
-        if here.route_path is not None and (base is own or _place(base) == _place(own)):
-            prefix = here.route_path.rstrip("/")
-        head = f"{here.public if has_host else here.root}{prefix}"
+        own = context.upstream
+        if context.proxied_as:
+            return Replacement(_proxied_origin(base, own, context.proxied_as), 0)
+        if context.route_path is not None and (base is own or _key(base) == _key(own)):
+            prefix = context.route_path.rstrip("/")
+        head = f"{context.public if has_host else context.root}{prefix}"
         if not path or not (prefix or rest):
             head += "/"
         elif (head or rest).startswith("//"):
-            # RFC 3986 §4.2: a reference that begins with two slashes would name a host.
+            # A reference that begins with two slashes would name a host (RFC 3986 §4.2).
             head = f"/.{head}"
         return Replacement(head, len(path) - len(rest) if path else 0)
 
-    def name_in_text(
-        self, paths: Paths, path: str, here: RequestContext, *, has_host: bool, is_value: bool
+    def replacement_in_text(
+        self, paths: Paths, path: str, context: RequestContext, *, has_host: bool, is_value: bool
     ) -> Replacement | None:
-        """The same for a URL of a body. In running text, where it is no value, the mark that ends a sentence is no part
-        of the URL; a dot segment is not such a mark.
+        """Return the replacement for a URL of a body with `paths` at its authority.
+
+        In running text, unlike in a value, a mark that ends a sentence is not part of the URL; a dot segment is.
         """
-        shorter = path if is_value else path.rstrip(ENDS_OF_SENTENCE)
+        shorter = path if is_value else path.rstrip(SENTENCE_ENDS)
         if shorter != path and not shorter.endswith("/"):
-            name = self.replacement_at(paths, shorter, here, has_host=has_host)
-            if name is not None:
-                return name
-        return self.replacement_at(paths, path, here, has_host=has_host)
+            replacement = self.replacement_at(paths, shorter, context, has_host=has_host)
+            if replacement is not None:
+                return replacement
+        return self.replacement_at(paths, path, context, has_host=has_host)
 
-    def rewrite_link(self, value: str, here: RequestContext) -> str:
-        """The same for every target and anchor of a Link field."""
+    def rewrite_link(self, value: str, context: RequestContext) -> str:
+        """Return a Link field with all of its targets and anchors rewritten."""
 
-        def renamed(found: re.Match[str]) -> str:
-            target, parameter, quoted, bare = found.groups()
+        def rewrite_match(match: re.Match[str]) -> str:
+            target, parameter, quoted, bare = match.groups()
             if target is not None:
-                return f"<{self.rewrite(target, here)}>"
+                return f"<{self.rewrite(target, context)}>"
             if parameter is None:
-                return found[0]
+                return match[0]
             if bare is not None:
-                return f"{parameter}{self.rewrite(bare, here)}"
+                return f"{parameter}{self.rewrite(bare, context)}"
             url = QUOTED_PAIR.sub(r"\1", quoted)
-            name = self.rewrite(url, here)
-            return found[0] if name == url else f'{parameter}"{NEEDS_PAIR.sub(_paired, name)}"'
+            new_url = self.rewrite(url, context)
+            return match[0] if new_url == url else f'{parameter}"{NEEDS_PAIR.sub(_quote_pair, new_url)}"'
 
-        return LINK_TARGET.sub(renamed, value)
-
-
-def _paired(character: re.Match[str]) -> str:
-    return f"\\{character[0]}"
+        return LINK_TARGET.sub(rewrite_match, value)
 
 
-def _as_named(base: UpstreamUrl, own: UpstreamUrl, named: str) -> str:
-    """The upstream that the caller named in its own spelling; another one by its scheme, so that it comes here too."""
+def _quote_pair(match: re.Match[str]) -> str:
+    return f"\\{match[0]}"
+
+
+def _proxied_origin(base: UpstreamUrl, own: UpstreamUrl, proxied_as: str) -> str:
+    """Return scheme and authority for a caller that uses the gateway as its proxy: its own spelling for the upstream
+    that it named, and its scheme for any other one, so that the next request reaches the gateway too.
+    """
     if (base.host, base.port) == (own.host, own.port):
-        return named
-    return f"{named.partition('://')[0]}://{base.authority}"
+        return proxied_as
+    return f"{proxied_as.partition('://')[0]}://{base.authority}"
 
 
-def _steps_out(path: str) -> bool:
-    """A dot segment begins with a dot behind a slash, or with an escape of either."""
-    return ("/." in path or "%2" in path) and STEPS_OUT.search(path) is not None
+def _has_dot_segment(path: str) -> bool:
+    # A dot segment begins with a dot behind a slash, or with an escape of either.
+    return ("/." in path or "%2" in path) and DOT_SEGMENTS.search(path) is not None
 
 
-def _place(base: UpstreamUrl) -> tuple[str, int, str]:
+def _key(base: UpstreamUrl) -> tuple[str, int, str]:
     return base.host, base.port, base.path.rstrip("/")

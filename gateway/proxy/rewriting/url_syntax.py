@@ -1,4 +1,4 @@
-"""The spellings of JSON (RFC 8259 §7), XML (XML 1.0 §4.1) and YAML (YAML 1.2 §5.7)."""
+"""The URL syntax of JSON (RFC 8259 §7), XML (XML 1.0 §4.1) and YAML (YAML 1.2 §5.7)."""
 
 import re
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from gateway.proxy.rewriting.decoded_url import (
     BYTE_PATH_ENDS,
     CODED_COLON,
     CODED_SLASH,
+    MAX_START,
     PATH_ENDS,
-    TAIL,
     UrlSyntax,
     hex_pattern,
 )
@@ -21,8 +21,8 @@ NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
 def _find(
     first: bytes, starts: bytes, letters: Mapping[bytes, bytes], marks: tuple[bytes, bytes], refs: bytes
 ) -> bytes:
-    """A pattern that begins with one set of bytes, for only such a one is searched for quickly: what stands there is
-    told by looking back. `starts` ends the spellings of `h`.
+    """Return the pattern for the beginning of a URL. It begins with a set of bytes, because only such a pattern is
+    searched quickly, and looks back for what these bytes end: `starts` matches the end of an `h`.
     """
     colon, slash = (b"(?:%b)" % mark for mark in marks)
     rest = b"%b%b%b(?P<s>%b)?(?P<colon>%b)(?P<slash>%b)%b" % (
@@ -32,7 +32,7 @@ def _find(
 
 
 def _tail(first: bytes, alphabet: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"[%b][%b]{0,%d}\Z" % (first, alphabet, TAIL))
+    return re.compile(rb"[%b][%b]{0,%d}\Z" % (first, alphabet, MAX_START))
 
 
 def _ends(alphabet: str) -> frozenset[int]:
@@ -43,15 +43,15 @@ def _either(letter: bytes) -> bytes:
     return letter + letter.upper()
 
 
-CODED = re.compile(rb"%(?:25){0,2}(?:2[fF]|3[aA])")
+CODED = re.compile(rb"%(?:2[fF]|3[aA])")
 HEX = "0123456789abcdefABCDEF"
 NO_URL = rb'"\x00-\x20<>'
-# No part of a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
+# Not in a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
 NO_PATH = NO_URL + rb"?#\x85\xa0"
 _UNICODE_ENDS = hex_pattern(PATH_ENDS, 4)
 _REF_ENDS = b"0*(?:%b)|[xX]0*(?:%b)" % ("|".join(map(str, PATH_ENDS)).encode(), hex_pattern(PATH_ENDS, 1))
 
-# The second slash behind a scheme; its first one has been met.
+# The second slash behind a scheme, whose first slash has been matched.
 _PLAIN_SCHEME = rb"(?:(?<=[pPsS]:/)|(?<=[pPsS]:\\/)|(?<=[pPsS]:\\\\/)|(?<=[pPsS]:\\\\\\/))\\{0,3}/"
 
 _JSON_LETTERS = {letter: rb"(?:[%b]|\\u00(?:%b|%b))" % (_either(letter), *codes) for letter, codes in CODES.items()}
@@ -82,8 +82,8 @@ JSON = UrlSyntax(
     host=re.compile(rb"(?:[^%b\\/?#]|\\u(?!002[fF]|003[fF]|0023)[0-9a-fA-F]{4})*+" % NO_URL),
     run=re.compile(rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u[0-9a-fA-F]{4})[^%b\\]*+)*+" % (NO_URL, NO_URL)),
     units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\{1,3}(?P<slash>/)"),
-    special=b"\\",
-    written=(('"', '\\"'), ("\\", "\\\\")),
+    escape_start=b"\\",
+    to_escape=(('"', '\\"'), ("\\", "\\\\")),
 )
 
 _XML_LETTERS = {
@@ -122,13 +122,15 @@ XML = UrlSyntax(
     ),
     run=re.compile(rb"[^%b&]*+(?:%b[^%b&]*+)*+" % (NO_URL, _XML_REF, NO_URL)),
     units=re.compile(rb"&#[xX](?P<x>[0-9a-fA-F]{1,6});|&#(?P<d>[0-9]{1,7});|(?P<amp>&)amp;"),
-    special=b"&",
-    written=(("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")),
+    escape_start=b"&",
+    to_escape=(("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")),
 )
 
 _YAML_LETTERS = {
     letter: rb"(?:[%b]|\\(?:u00|x)(?:%b|%b))" % (_either(letter), *codes) for letter, codes in CODES.items()
 }
+# A character before a bracket or a comma that begins no item of a sequence: `contexts.BEFORE_ITEM` are the others.
+_NO_ITEM = rb"[^ \t\n\r\f\v\[{,]"
 _YAML_ESCAPE = rb"\\{1,3}/|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
 
 YAML = UrlSyntax(
@@ -142,8 +144,9 @@ YAML = UrlSyntax(
         )
     ),
     plain=re.compile(
-        rb"""/(?:(?:(?<=[:\-,\[ \t][ \t]/)|(?<=[ \t\[,]["']/)"""
-        rb"""|(?<=[\[,]/)(?=/(?!["/<> ])|\\|\Z)|(?<="\\/))(?P<ref>)|%b)""" % _PLAIN_SCHEME
+        rb"""/(?:(?:(?<=[:\-,\[ \t][ \t]/)|(?<=[ \t]["']/)|(?<=[\[,]["']/)(?<!%b[\[,]["']/)"""
+        rb"""|(?<=[\[,]/)(?<!%b[\[,]/)(?=/(?!["/<> ])|\\|\Z)|(?<="\\/))(?P<ref>)|%b)"""
+        % (_NO_ITEM, _NO_ITEM, _PLAIN_SCHEME)
     ),
     escapes=(re.compile(rb"\\(?:u00|x)(?:2[fF]|3[aA]|[46]8|[57][034])"), CODED),
     starts=_ends("/\\\"'[, \t"),
@@ -159,6 +162,6 @@ YAML = UrlSyntax(
     ),
     run=re.compile(rb"[^%b\\]*+(?:(?:%b)[^%b\\]*+)*+" % (NO_URL, _YAML_ESCAPE, NO_URL)),
     units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\x(?P<y>[0-9a-fA-F]{2})|\\{1,3}(?P<slash>/)"),
-    special=b"\\",
-    written=(('"', '\\"'), ("\\", "\\\\")),
+    escape_start=b"\\",
+    to_escape=(('"', '\\"'), ("\\", "\\\\")),
 )

@@ -1,32 +1,41 @@
-"""Where in XML (XML 1.0) and HTML a URL stands: as `places` says."""
+"""Decide by its context whether a URL in XML (XML 1.0) or HTML is rewritten."""
 
 import re
 from functools import lru_cache
 
-from gateway.proxy.rewriting.contexts import BLANK, QUOTES, REACH, WINDOW, ContextAnswer, UrlContext, UrlSpan, may_say
+from gateway.proxy.rewriting.contexts import (
+    BLANK,
+    QUOTES,
+    REACH,
+    WINDOW,
+    ContextAnswer,
+    UrlContext,
+    UrlSpan,
+    is_rewritten_name,
+)
 from gateway.proxy.rewriting.url_syntax import XML
 
-XML_LINKS = frozenset(b"location schemalocation href src".split())
-# Identifiers that only look like addresses (XML Names §3, WSDL 1.1 §2.1.1 and §3.4, WS-Addressing §3).
-XML_KEPT = frozenset(b"targetnamespace namespace soapaction action xmlns".split())
-HTML_LINKS = frozenset(b"href src action".split())
-HTML_KEPT = frozenset({b"xmlns"})
+XML_LINK_NAMES = frozenset(b"location schemalocation href src".split())
+# Identifiers that only look like URLs (XML Names §3, WSDL 1.1 §2.1.1 and §3.4, WS-Addressing §3).
+XML_KEPT_NAMES = frozenset(b"targetnamespace namespace soapaction action xmlns".split())
+HTML_LINK_NAMES = frozenset(b"href src action".split())
+HTML_KEPT_NAMES = frozenset({b"xmlns"})
 GREATER = 0x3E
 
 TAG = re.compile(rb"""<([^\s<>/!?="']++)""")
 ATTRIBUTES = re.compile(rb"""(?:\s++[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+""")
 OPENING = re.compile(rb"""\s++([^\s<>="']++)\s*+=\s*+(["'])""")
-HEAD = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+""")
+TAG_REST = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+""")
 CDATA = b"<![CDATA["
-MORE_WORDS = re.compile(rb"""\s++[^\s"'<]""")
+NEXT_WORD = re.compile(rb"""\s++[^\s"'<]""")
 
 
 class XmlContext(UrlContext):
-    """Text, an attribute, a comment: but not where XML and SOAP keep identifiers."""
+    """Rewrites URLs in text, attributes and comments, but not the identifiers of XML and SOAP."""
 
-    dialect = XML
-    links = XML_LINKS
-    kept = XML_KEPT
+    syntax = XML
+    links = XML_LINK_NAMES
+    kept = XML_KEPT_NAMES
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         super().__init__(text, final=final)
@@ -38,37 +47,35 @@ class XmlContext(UrlContext):
         self._counted = self._words = 0
 
     def may_be_reference(self, after: int) -> bool:
-        """The value of an attribute; with a host, an element's text too."""
+        """Accept the value of an attribute; if it may have a host, the text of an element too."""
         text = self.text
         if text[after - 2 : after - 1] == b">":
             return True
         opened = text.rfind(b"<", max(0, after - WINDOW), after)
         if opened < 0 or not self._in_attribute(opened, after - 1):
             return False
-        return text[after : after + 1] in {b"", b"/", b"&"} or _local(self._name) in self.links
+        return text[after : after + 1] in {b"", b"/", b"&"} or _local_name(self._name) in self.links
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
-        """Settles one URL by its attribute, or by the element that it is the first text of."""
+        """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
         if self._in_attribute(opened, url.start):
-            return self._of_attribute(url)
+            return self._decide_attribute(url)
         if url.is_ref:
-            return False if url.is_path else self.ends_at(url, b"<")
+            return False if url.is_path else self.is_whole_value(url, b"<")
         return self._in_element(url.start)
 
-    def says_before(self, start: int) -> ContextAnswer:
-        """Settles a URL with its scheme by what stands before it in the text, from a `<` on; None where that is not
-        enough.
-        """
+    def decide_by_tag(self, start: int) -> ContextAnswer:
+        """Decide a URL with a scheme by the text before it, which begins with a `<`; None if that is not enough."""
         if not self._in_attribute(0, start):
             return None if self.text.startswith(CDATA) else self._in_element(start)
         if self._name.startswith(b"xmlns:"):
             return False
-        local = _local(self._name)
+        local = _local_name(self._name)
         return None if local == b"schemalocation" else local not in self.kept
 
     def _in_attribute(self, opened: int, start: int) -> bool:
-        """True inside the value of an attribute, of which `_name`, `_quote` and `_value` tell."""
+        """Return whether a position is in the value of an attribute, and set `_name`, `_quote` and `_value` to it."""
         text = self.text
         if opened != self._opened:
             self._enter(opened)
@@ -84,7 +91,7 @@ class XmlContext(UrlContext):
             self._name, self._quote, self._value = opening[1].lower(), opening[2], opening.end()
             self._counted, self._words = opening.end(), 0
         elif self._is_quoted(start):
-            self._attributes = -1  # what stands before a quote is no attribute, and no more of the text makes it one
+            self._attributes = -1  # the text before the quote is no attribute, and more text does not make it one
         return opening is not None
 
     def _is_quoted(self, start: int) -> bool:
@@ -93,55 +100,55 @@ class XmlContext(UrlContext):
     def _enter(self, opened: int) -> None:
         tag = None if opened < 0 else TAG.match(self.text, opened)
         self._opened, self._value = opened, -1
-        self._tag = b"" if tag is None else _local(tag[1])
+        self._tag = b"" if tag is None else _local_name(tag[1])
         self._attributes = self._head = -1 if tag is None else tag.end()
         if opened >= 0 and self.text.startswith(CDATA, opened):
             self._tag = self._tag_before(opened)
 
     def _tag_before(self, opened: int) -> bytes:
-        """The element that a CDATA section is in, if that is its first text."""
+        """Return the element of a CDATA section that is its first text."""
         before = self.text.rfind(b"<", max(0, opened - REACH), opened)
         tag = None if before < 0 else TAG.match(self.text, before, opened)
-        head = None if tag is None else HEAD.match(self.text, tag.end(), opened)
+        head = None if tag is None else TAG_REST.match(self.text, tag.end(), opened)
         is_closed = head is not None and head.end() < opened and self.text[head.end()] == GREATER
-        return b"" if tag is None or not is_closed else _local(tag[1])
+        return b"" if tag is None or not is_closed else _local_name(tag[1])
 
     def _in_element(self, start: int) -> bool:
         if self._tag != b"action" or self._tag not in self.kept:
             return True
-        if self._head < 0:  # of a CDATA section
+        if self._head < 0:  # in a CDATA section
             return False
         text, head = self.text, self._head
         quote = text[head : head + 1]
         if quote in QUOTES and text.find(quote, head + 1, start) < 0:
             return True
-        read = HEAD.match(text, head, start)
+        read = TAG_REST.match(text, head, start)
         self._head = head if read is None else read.end()
         return not (self._head < start and text[self._head] == GREATER)
 
-    def _of_attribute(self, url: UrlSpan) -> ContextAnswer:
+    def _decide_attribute(self, url: UrlSpan) -> ContextAnswer:
         if self._name.startswith(b"xmlns:") or (url.is_ref and url.start != self._value):
             return False
-        local = _local(self._name)
+        local = _local_name(self._name)
         if local == b"schemalocation" and not url.is_path:
-            verdict = self._is_location(url)
+            answer = self._is_schema_address(url)
         else:
-            verdict = may_say(local, self.links, self.kept, is_path=url.is_path)
-        return self.ends_at(url, self._quote) if verdict and url.is_ref else verdict
+            answer = is_rewritten_name(local, self.links, self.kept, is_path=url.is_path)
+        return self.is_whole_value(url, self._quote) if answer and url.is_ref else answer
 
-    def _is_location(self, url: UrlSpan) -> ContextAnswer:
-        """`xsi:schemaLocation` holds pairs of a namespace and an address (XML Schema 1 §4.3.2), an import's
-        one address.
+    def _is_schema_address(self, url: UrlSpan) -> ContextAnswer:
+        """Return whether a URL in `schemaLocation` is an address: every second word of `xsi:schemaLocation`, behind its
+        namespace (XML Schema 1 §4.3.2), or the single word of an import.
         """
         self._count_words(url.start)
         if self._words % 2 == 1:
             return True
         if b":" in self._name or self._words:
             return False
-        text, stop = self.text, self.end_of(url)
+        text, stop = self.text, self.find_end(url)
         if stop is None:
             return None
-        if MORE_WORDS.match(text, stop, min(url.last, len(text))):
+        if NEXT_WORD.match(text, stop, min(url.last, len(text))):
             return False
         return None if self.is_open(url) and not text[stop : url.last].strip(BLANK) else True
 
@@ -149,31 +156,31 @@ class XmlContext(UrlContext):
         text, counted = self.text, self._counted
         words = len(text[counted:start].split())
         if words and counted > self._value and not (text[counted - 1 : counted].isspace() or text[counted] in BLANK):
-            words -= 1  # the first one goes on
+            words -= 1  # the first one continues a word
         self._words += words
         self._counted = start
 
 
 class HtmlContext(XmlContext):
-    """The same; `action` is where a form is sent to (HTML §4.10.18.6)."""
+    """Rewrites URLs in HTML: `action` is the target of a form (HTML §4.10.18.6)."""
 
-    links = HTML_LINKS
-    kept = HTML_KEPT
+    links = HTML_LINK_NAMES
+    kept = HTML_KEPT_NAMES
 
 
 @lru_cache(maxsize=1024)
-def xml_says(before: bytes) -> ContextAnswer:
-    """Settles a URL of XML with its scheme by what stands before it, from the last `<` on; None where more of the
-    document must be looked at. Some hundred bytes at most: they are remembered.
+def decide_by_xml_tag(before: bytes) -> ContextAnswer:
+    """Decide a URL of XML with a scheme by the text before it, from the last `<` on: some hundred bytes, which are
+    cached. None if more of the document is needed.
     """
-    return XmlContext(before, final=False).says_before(len(before))
+    return XmlContext(before, final=False).decide_by_tag(len(before))
 
 
 @lru_cache(maxsize=1024)
-def html_says(before: bytes) -> ContextAnswer:
-    """The same for HTML."""
-    return HtmlContext(before, final=False).says_before(len(before))
+def decide_by_html_tag(before: bytes) -> ContextAnswer:
+    """Decide a URL of HTML with a scheme by the text before it, from the last `<` on."""
+    return HtmlContext(before, final=False).decide_by_tag(len(before))
 
 
-def _local(name: bytes) -> bytes:
+def _local_name(name: bytes) -> bytes:
     return name.rpartition(b":")[2].lower()
