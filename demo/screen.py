@@ -1,4 +1,4 @@
-"""What the terminal shows of the tour: a heading per step, the command to repeat it, and what came of it."""
+"""The terminal output of the tour: for each step a heading, the command to repeat it, and the result."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ BOLD, DIM, GREEN, RED, CYAN = "1", "2", "32", "31", "36"
 
 
 class Screen:
-    """Writes to `out`, by default standard output; plain where that is no terminal, or where NO_COLOR is set
+    """Writes to `out`, by default standard output; without colours if it is no terminal or NO_COLOR is set
     (no-color.org).
     """
 
@@ -19,31 +19,31 @@ class Screen:
         self._good, self._bad = ("✓", "✗") if is_unicode else ("ok", "FAILED")
 
     def title(self, text: str) -> None:
-        """The first line."""
+        """Print the first line."""
         self._write(self._paint(text, BOLD))
 
     def step(self, number: int, text: str) -> None:
-        """Begins a step."""
+        """Print the heading of a step."""
         self._write(f"\n{self._paint(f'{number:2}', CYAN)} {self._paint(text, BOLD)}")
 
     def command(self, line: str) -> None:
-        """The command line that repeats the step by hand."""
+        """Print the command that repeats the step by hand."""
         self._write(self._paint(f"   $ {line}", DIM))
 
     def show(self, line: str) -> None:
-        """Something that came back."""
+        """Print a part of the result."""
         self._write(f"     {line}")
 
     def good(self, text: str) -> None:
-        """What was verified."""
+        """Print what was verified."""
         self._write(f"   {self._paint(self._good, GREEN)} {text}")
 
     def bad(self, text: str) -> None:
-        """What is not as it should be."""
+        """Print what failed."""
         self._write(f"   {self._paint(self._bad, RED)} {text}")
 
     def end(self, text: str) -> None:
-        """The last line."""
+        """Print the last line."""
         self._write(f"\n{text}")
 
     def _paint(self, text: str, colour: str) -> str:

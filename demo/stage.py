@@ -1,4 +1,4 @@
-"""The stage of the tour: sandbox and gateway as real processes on free ports of loopback, and calls to them."""
+"""The processes of the tour: sandbox and gateway on free ports of loopback, and calls to them."""
 
 import http.client
 import json
@@ -17,12 +17,12 @@ HERE = Path(__file__).parent
 CONFIG = HERE.parent / "config" / "demo.yaml"
 SECRET = HERE / "sandbox-secret"
 TOKEN_LIFE = 6
-"""Seconds that the tour's configuration has its tokens live: short, so that a renewal is seen."""
+"""Seconds that tokens live in the tour: short, to show a renewal."""
 SHORT_LIFE = f" urn:opc:resource:expiry={TOKEN_LIFE}"
-"""What the scope says for that."""
+"""The part of the scope that requests it."""
 
 TIME_LIMIT = 60
-"""Seconds after which a wait has hung. It says nothing of speed: a busy machine may take long."""
+"""Seconds after which a wait counts as hung; no measure of speed, because a busy machine may take long."""
 
 _SANDBOX, _DESIGN = "http://127.0.0.1:8181", "http://localhost:8181"
 _LISTEN, _ADMIN = "listen: 127.0.0.1:8080", "admin: 127.0.0.1:9090"
@@ -36,13 +36,13 @@ _SLOW = """\
 Event = dict[str, Any]
 
 
-class NotAsItShouldBe(Exception):
-    """A step of the tour saw something else than it says."""
+class StepFailed(Exception):
+    """A step of the tour had another result than expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller got."""
+    """The response that a caller received."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -50,17 +50,17 @@ class Answer:
 
     @property
     def instance_id(self) -> str:
-        """OIC's id of the run; empty where none came."""
+        """Return OIC's id of the run; empty without one."""
         return self.headers.get("x-oracle-ics-instance-id", "")
 
     @property
     def content(self) -> Any:
-        """The body, read as JSON."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
 
 class Stage:
-    """Sandbox and gateway, running between `with` and its end; nothing is left behind, whatever happens."""
+    """Sandbox and gateway, running within `with`; both always end with it."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -91,19 +91,19 @@ class Stage:
     def call(
         self, target: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None, is_1_0: bool = False
     ) -> Answer:
-        """Calls the gateway as a system without OAuth does: GET, or POST of a body."""
+        """Call the gateway as a system without OAuth does: GET, or POST with a body."""
         connection = (_Http10 if is_1_0 else http.client.HTTPConnection)(self.listen, timeout=TIME_LIMIT)
         try:
             connection.request("POST" if body is not None else "GET", target, body, dict(headers or {}))
             reply = connection.getresponse()
             return Answer(reply.status, reply.headers, reply.read())
         except (OSError, http.client.HTTPException) as cause:
-            raise NotAsItShouldBe(f"{target} got no reply: {cause!r}") from cause
+            raise StepFailed(f"{target} got no response: {cause!r}") from cause
         finally:
             connection.close()
 
     def status(self) -> Any:
-        """What the admin port tells of routes and credentials."""
+        """Return `/status` of the admin port."""
         connection = http.client.HTTPConnection(self.admin, timeout=TIME_LIMIT)
         try:
             connection.request("GET", "/status")
@@ -112,7 +112,7 @@ class Stage:
             connection.close()
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Runs another verb with the gateway's configuration: its exit status and what it printed."""
+        """Run another verb with the gateway's configuration. Return its exit status and output."""
         done = subprocess.run(
             [sys.executable, "-m", "gateway", *arguments, "--config", str(self.config)],
             env=self._environ,
@@ -124,21 +124,21 @@ class Stage:
         )
         return done.returncode, done.stdout + done.stderr
 
-    def mend(self) -> None:
-        """Takes the short life of tokens out of the file; the gateway that runs is not told."""
+    def remove_short_life(self) -> None:
+        """Remove the short token life from the file; the running gateway does not reload it."""
         text = self.config.read_text(encoding="utf-8")
         self.config.write_text(text.replace(SHORT_LIFE, ""), encoding="utf-8")
 
     def terminate(self) -> None:
-        """Asks the gateway to stop, as an init system does."""
+        """Send SIGTERM to the gateway, as an init system does."""
         self._gateway.terminate()
 
     def exit_status(self) -> int:
-        """Waits until the gateway has stopped."""
+        """Wait until the gateway has ended. Return its exit status."""
         return self._gateway.wait()
 
     def _configure(self, listen: str, admin: str) -> None:
-        """Writes config/demo.yaml with these addresses, short-lived tokens, a slow route to stop in the midst of."""
+        """Write config/demo.yaml with these addresses, short-lived tokens, and a slow route for the stop."""
         text = f"{CONFIG.read_text(encoding='utf-8').rstrip()}\n{_SLOW.format(sandbox=_SANDBOX)}"
         text = text.replace(_LISTEN, f"listen: {listen}").replace(_ADMIN, f"admin: {admin}")
         text = text.replace(_SCOPE, _SCOPE + SHORT_LIFE)
@@ -161,70 +161,70 @@ class Stage:
 
 
 class _Http10(http.client.HTTPConnection):
-    """A caller of the last century: no kept connection, no chunks, no Host."""
+    """A client for HTTP/1.0: no persistent connection, no chunks, no Host."""
 
     _http_vsn = 10
     _http_vsn_str = "HTTP/1.0"
 
 
 class Log:
-    """The gateway's standard output: one JSON event per line, kept as it comes."""
+    """The standard output of the gateway: one JSON event a line."""
 
     def __init__(self, pipe: IO[str]) -> None:
         self._events: list[Event] = []
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._is_open = True
         self._reader = threading.Thread(target=self._read, args=(pipe,), daemon=True)
         self._reader.start()
 
     def events(self, name: str) -> list[Event]:
-        """The events of that name so far."""
-        with self._news:
+        """Return the events of that name so far."""
+        with self._changed:
             return [event for event in self._events if event["event"] == name]
 
     def wait(self, meaning: str, wanted: Callable[[Event], bool]) -> Event:
-        """The first event that is wanted, waiting for it; raises NotAsItShouldBe with its meaning when none comes."""
+        """Wait for an event that matches and return it. Raise StepFailed with its meaning if none comes."""
 
         def found() -> Event | None:
             return next((event for event in self._events if wanted(event)), None)
 
-        with self._news:
-            self._news.wait_for(lambda: found() or not self._is_open, TIME_LIMIT)
+        with self._changed:
+            self._changed.wait_for(lambda: found() or not self._is_open, TIME_LIMIT)
             event = found()
         if event is None:
-            raise NotAsItShouldBe(f"the log does not show that {meaning}")
+            raise StepFailed(f"the log does not show that {meaning}")
         return event
 
     def close(self) -> None:
-        """Reads what is left, once the process has ended."""
+        """Read the rest after the process has ended."""
         self._reader.join(timeout=TIME_LIMIT)
 
     def _read(self, pipe: IO[str]) -> None:
         for line in pipe:
-            with self._news:
+            with self._changed:
                 self._events.append(json.loads(line))
-                self._news.notify_all()
-        with self._news:
+                self._changed.notify_all()
+        with self._changed:
             self._is_open = False
-            self._news.notify_all()
+            self._changed.notify_all()
 
 
 def _environ() -> dict[str, str]:
-    """The environment of both processes: ours, less settings of another gateway, plus the sandbox's secret."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("OIC_GATEWAY_")}
-    return {**ours, "OIC_SANDBOX_SECRET": SECRET.read_text(encoding="utf-8").strip()}
+    """Return the environment of both processes: ours without settings of another gateway, plus the sandbox's secret."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OIC_GATEWAY_")}
+    return {**environ, "OIC_SANDBOX_SECRET": SECRET.read_text(encoding="utf-8").strip()}
 
 
 def _origin(box: subprocess.Popen[str]) -> str:
-    """The first line that the sandbox prints ends with its origin."""
+    """Return the origin, which ends the first line that the sandbox prints."""
     line = _pipe(box).readline()
     if "http://" not in line:
-        raise NotAsItShouldBe("the sandbox did not start; its own words are above")
+        raise StepFailed("the sandbox did not start; see its output above")
     return line.split()[-1]
 
 
 def _pipe(process: subprocess.Popen[str]) -> IO[str]:
-    assert process.stdout is not None  # it was asked for
+    assert process.stdout is not None  # opened as a pipe
     return process.stdout
 
 

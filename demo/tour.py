@@ -1,6 +1,6 @@
-"""The tour: each step shows one thing, prints the command to repeat it, and verifies what came back.
+"""The tour: each step shows one thing, prints the command to repeat it, and verifies the result.
 
-Exit status: 0 when all is as it should be, 1 with the name of the step that is not, 130 after Ctrl-C.
+Exit status: 0 if every step succeeds, 1 with the name of the step that fails, 130 after Ctrl-C.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from demo.screen import Screen
-from demo.stage import HERE, SECRET, SHORT_LIFE, TIME_LIMIT, TOKEN_LIFE, Answer, Event, NotAsItShouldBe, Stage
+from demo.stage import HERE, SECRET, SHORT_LIFE, TIME_LIMIT, TOKEN_LIFE, Answer, Event, Stage, StepFailed
 from gateway.cli.output import OutputError, run_with_output
 
 _HELLO = HERE / "hello.xml"
@@ -29,7 +29,7 @@ Step = Callable[[Stage, Screen], None]
 
 
 def get(stage: Stage, screen: Screen) -> None:
-    """GET without any credentials"""
+    """GET without credentials"""
     screen.command(f"curl -i {_url(stage, '/orders/')}")
     answer = stage.call("/orders/")
     _ran(answer, 200)
@@ -37,20 +37,20 @@ def get(stage: Stage, screen: Screen) -> None:
 
 
 def post(stage: Stage, screen: Screen) -> None:
-    """POST without any credentials, and the way to what it made"""
+    """POST without credentials; the Location points to the gateway"""
     screen.command(f"curl -i -H 'Content-Type: application/json' -d '{_ORDER}' {_url(stage, '/orders/')}")
     answer = stage.call("/orders/", _ORDER.encode(), headers=_JSON)
     _ran(answer, 201)
     where = answer.headers["Location"]
-    _expect(where.startswith(_url(stage, "/orders/")), f"Location {where} is not in the gateway's name")
+    _expect(where.startswith(_url(stage, "/orders/")), f"Location {where} is not a URL of the gateway")
     screen.good(f"201, instance {answer.instance_id}")
     made = stage.call(where.removeprefix(_url(stage, "")))
     _ran(made, 200)
-    screen.good(f"Location {where} is the gateway's own name for it: 200, instance {made.instance_id}")
+    screen.good(f"Location {where} is a URL of the gateway: 200, instance {made.instance_id}")
 
 
 def http10(stage: Stage, screen: Screen) -> None:
-    """The same for a caller of the last century: HTTP/1.0"""
+    """The same for an HTTP/1.0 caller"""
     screen.command(f"curl -i --http1.0 {_url(stage, '/orders/')}")
     answer = stage.call("/orders/", is_1_0=True)
     _ran(answer, 200)
@@ -59,7 +59,7 @@ def http10(stage: Stage, screen: Screen) -> None:
 
 
 def asynchronous(stage: Stage, screen: Screen) -> None:
-    """An asynchronous integration: accepted at once, to be found by its instance id"""
+    """An asynchronous integration: accepted at once, found later by its instance id"""
     screen.command(f"curl -i -H 'Content-Type: application/json' -d '{_ORDER}' {_url(stage, '/async/')}")
     answer = stage.call("/async/", _ORDER.encode(), headers=_JSON)
     _ran(answer, 202)
@@ -68,37 +68,37 @@ def asynchronous(stage: Stage, screen: Screen) -> None:
 
 
 def soap(stage: Stage, screen: Screen) -> None:
-    """A SOAP integration: its WSDL, and a call to the address that stands there"""
+    """A SOAP integration: its WSDL, and a call to the address in it"""
     screen.command(f"curl '{_url(stage, '/hello/?wsdl')}'")
     wsdl = stage.call("/hello/?wsdl")
     _expect(wsdl.status == 200, f"the status is {wsdl.status}, not 200")
     for sign in (stage.sandbox.removeprefix("http://127.0.0.1"), "/ic/"):
-        _expect(sign.encode() not in wsdl.body, f"the WSDL says {sign}, as only OIC's own addresses do")
+        _expect(sign.encode() not in wsdl.body, f"the WSDL contains {sign}, a part of an address of OIC")
     address = next(ET.fromstring(wsdl.body).iter(_ADDRESS)).get("location", "")
-    _expect(address.startswith(_url(stage, "/hello/")), f"soap:address {address} is not in the gateway's name")
-    screen.good(f"soap:address is {address}, and there is no sign of OIC's own")
+    _expect(address.startswith(_url(stage, "/hello/")), f"soap:address {address} is not a URL of the gateway")
+    screen.good(f"soap:address is {address}, and no address of OIC is left")
     screen.command(f"curl -i -H 'Content-Type: text/xml' -d @demo/{_HELLO.name} {address}")
     answer = stage.call(address.removeprefix(_url(stage, "")), _HELLO.read_bytes(), headers=_XML)
     _ran(answer, 200)
     _expect(b"Hello, legacy" in answer.body, "the greeting is missing in the envelope")
-    screen.good(f"200, an envelope that says Hello, legacy; instance {answer.instance_id}")
+    screen.good(f"200, an envelope with the greeting Hello, legacy; instance {answer.instance_id}")
 
 
 def problem(stage: Stage, screen: Screen) -> None:
-    """A path that leads nowhere: errors say what to do"""
+    """An unknown path: the error names the remedy"""
     screen.command(f"curl -i {_url(stage, '/invoices/')}")
     answer = stage.call("/invoices/")
     _expect(answer.status == 404, f"the status is {answer.status}, not 404")
     kind = answer.headers["Content-Type"]
     _expect(kind == "application/problem+json", f"the Content-Type is {kind}")
-    _expect(answer.headers["X-Gateway-Error"] == "no-route", "X-Gateway-Error does not say no-route")
+    _expect(answer.headers["X-Gateway-Error"] == "no-route", "X-Gateway-Error is not no-route")
     for key in ("detail", "remedy", "blame"):
         screen.show(f"{key:7} {answer.content[key]}")
     screen.good("404, a problem document; X-Gateway-Error: no-route")
 
 
 def records(stage: Stage, screen: Screen) -> None:
-    """What the log says of all that: one line per call, with OIC's instance id"""
+    """The log: one line for each call, with OIC's instance id"""
     screen.command("oic-gateway serve ... | jq -c 'select(.event == \"request\")'")
     stage.log.wait("a call was refused as no-route", lambda event: event.get("error") == "no-route")
     lines = stage.log.events("request")
@@ -106,12 +106,15 @@ def records(stage: Stage, screen: Screen) -> None:
         screen.show(_row(line))
     ran = [line for line in lines if line["instance_id"]]
     _expect(len(lines) == 8, f"there are {len(lines)} records of 8 calls")
-    _expect(len(ran) == 6, f"{len(ran)} records have an instance id, not 6: the WSDL runs nothing, and one was refused")
+    _expect(
+        len(ran) == 6,
+        f"{len(ran)} of 8 records have an instance id, not 6 (no WSDL, no rejected call)",
+    )
     screen.good(f"{len(lines)} calls, {len(lines)} lines, {len(ran)} instance ids")
 
 
 def find(stage: Stage, screen: Screen) -> None:
-    """Find a run: whose call was it, and what became of that"""
+    """Find a run: which call started it, and its result"""
     run = next(line for line in stage.log.events("request") if line["route"] == "async")
     screen.command(f"{_verb()} instances {run['instance_id']} -c {stage.config}")
     code, text = stage.run("instances", run["instance_id"])
@@ -120,12 +123,12 @@ def find(stage: Stage, screen: Screen) -> None:
         screen.show(row)
     _expect(code == 0, f"the exit status is {code}")
     found = [row for row in rows if run["instance_id"] in row]
-    _expect(len(found) == 1 and run["time"] in found[0], "that call is not what was found")
+    _expect(len(found) == 1 and run["time"] in found[0], "another call was found")
     screen.good(f"one call: that of {run['time'][11:23]}, accepted with {run['status']}")
 
 
 def status(stage: Stage, screen: Screen) -> None:
-    """How the token is"""
+    """The state of the token"""
     screen.command(f"curl http://{stage.admin}/status")
     credential = stage.status()["credentials"]["sandbox"]
     _expect(credential["state"] in {"fresh", "stale"}, f"the token is {credential['state']}")
@@ -136,7 +139,7 @@ def status(stage: Stage, screen: Screen) -> None:
 
 
 def renewal(stage: Stage, screen: Screen) -> None:
-    """Renewal: tokens live seconds here, calls go on"""
+    """Renewal: tokens live for seconds here, and calls continue"""
     screen.command(f"while curl -sf {_url(stage, '/orders/')}; do sleep 0.1; done")
     before = len(stage.log.events("token-renewed"))
     calls = 0
@@ -150,23 +153,23 @@ def renewal(stage: Stage, screen: Screen) -> None:
 
 
 def mistake(stage: Stage, screen: Screen) -> None:
-    """Check a configuration, really asking: what is amiss is explained"""
+    """Check the configuration with real requests: problems are explained"""
     screen.command(_checking(stage))
     code, text = stage.run("check", "--live")
-    told = text.strip().splitlines()
-    amiss = [number for number, line in enumerate(told) if line.startswith("FAIL")]
-    for number in amiss:
-        for line in told[number : number + 3]:  # what was seen, what it means, what to do
+    output = text.strip().splitlines()
+    failed = [number for number, line in enumerate(output) if line.startswith("FAIL")]
+    for number in failed:
+        for line in output[number : number + 3]:  # what was seen, what it means, what to do
             screen.show(line)
     _expect(code == _UNAVAILABLE, f"the exit status is {code}, not {_UNAVAILABLE}")
-    _expect(len(amiss) == 1 and "lives" in told[amiss[0]], "the short life of tokens is not what is found amiss")
-    screen.good(f"exit status {_UNAVAILABLE}: tokens that live {TOKEN_LIFE} s are good for this tour only")
+    _expect(len(failed) == 1 and "lives" in output[failed[0]], "the check did not find the short life of tokens")
+    screen.good(f"exit status {_UNAVAILABLE}: tokens that live {TOKEN_LIFE} s are only for this tour")
 
 
 def check(stage: Stage, screen: Screen) -> None:
-    """Do what it says, and check again"""
+    """Follow the remedy and check again"""
     screen.command(f"sed -i 's/{SHORT_LIFE}//' {stage.config}; {_checking(stage)}")
-    stage.mend()
+    stage.remove_short_life()
     code, text = stage.run("check", "--live")
     for line in text.strip().splitlines():
         screen.show(line)
@@ -175,26 +178,26 @@ def check(stage: Stage, screen: Screen) -> None:
 
 
 def stay(_: Stage, screen: Screen) -> None:
-    """Your turn: repeat what you like; Ctrl-C goes on"""
+    """Your turn: repeat any step; press Ctrl-C to continue"""
     signal.alarm(0)
     try:
         signal.pause()
     except KeyboardInterrupt:
         signal.alarm(2 * TIME_LIMIT)
-    screen.good("on to the end")
+    screen.good("continuing")
 
 
 def stop(stage: Stage, screen: Screen) -> None:
-    """Stop: a call under way is brought to its end"""
+    """Stop: a call in progress is completed"""
     screen.command(f"curl -i {_url(stage, '/slow/1')} & sleep 0.5; kill -TERM GATEWAY; wait")
-    answers: list[Answer | NotAsItShouldBe] = []
+    answers: list[Answer | StepFailed] = []
     caller = threading.Thread(target=_keep, args=(lambda: stage.call("/slow/1"), answers), daemon=True)
     caller.start()
     _until(lambda: stage.status()["requests_under_way"] == 1, "the slow call is under way")
     stage.terminate()
     caller.join()
     answer = answers[0]
-    if isinstance(answer, NotAsItShouldBe):
+    if isinstance(answer, StepFailed):
         raise answer
     _ran(answer, 200)
     code = stage.exit_status()
@@ -220,7 +223,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def main() -> int:
-    """Takes the tour on the terminal; with `--stay` it waits before the last step."""
+    """Run the tour on the terminal; with `--stay` it waits before the last step."""
     pause = (stay,) if "--stay" in sys.argv[1:] else ()
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGALRM, _too_long)
@@ -232,8 +235,8 @@ def main() -> int:
             screen.show(f"sandbox  {stage.sandbox}   imitates an identity domain and an OIC instance")
             screen.show(f"gateway  http://{stage.listen}   gets the tokens and calls OIC for you")
             return tour((*STEPS, *pause, stop), stage, screen)
-    except NotAsItShouldBe as trouble:
-        screen.bad(f"the stage is not set: {trouble}")
+    except StepFailed as error:
+        screen.bad(f"cannot start the processes: {error}")
         return 1
     except KeyboardInterrupt:
         screen.end("Interrupted; nothing is left running.")
@@ -241,7 +244,7 @@ def main() -> int:
 
 
 def tour(steps: Iterable[Step], stage: Stage, screen: Screen) -> int:
-    """Takes the steps in order, until one is not as it should be: 0, or 1 after naming it."""
+    """Run the steps in order until one fails. Return 0, or 1 after naming it."""
     for number, step in enumerate(steps, 1):
         what = (step.__doc__ or step.__name__).strip()
         screen.step(number, what)
@@ -249,11 +252,11 @@ def tour(steps: Iterable[Step], stage: Stage, screen: Screen) -> int:
             step(stage, screen)
         except OutputError:
             raise
-        except Exception as trouble:  # noqa: BLE001 - whatever a step stumbles over, the step is named
-            screen.bad(str(trouble) if isinstance(trouble, NotAsItShouldBe) else repr(trouble))
-            screen.end(f"Step {number}, `{what}`, is not as it should be.")
+        except Exception as error:  # noqa: BLE001 - any failure of a step is reported with its name
+            screen.bad(str(error) if isinstance(error, StepFailed) else repr(error))
+            screen.end(f"Step {number} failed: {what}")
             return 1
-    screen.end("All is as it should be. `make demo ARGS=--stay` waits before the end, to repeat the steps by hand.")
+    screen.end("Every step succeeded. `make demo ARGS=--stay` waits before the end, to repeat the steps by hand.")
     return 0
 
 
@@ -262,7 +265,7 @@ def _url(stage: Stage, target: str) -> str:
 
 
 def _verb() -> str:
-    """`oic-gateway` beside this Python, as a person here would write it."""
+    """Return the path of `oic-gateway` beside this Python, as a person would type it."""
     return os.path.relpath(Path(sys.executable).with_name("oic-gateway"))
 
 
@@ -271,29 +274,29 @@ def _checking(stage: Stage) -> str:
 
 
 def _ran(answer: Answer, wanted: int) -> None:
-    """The reply has that status and tells which run of OIC it comes from."""
-    told = answer.body[:300].decode(errors="replace")
-    _expect(answer.status == wanted, f"the status is {answer.status}, not {wanted}: {told}")
-    _expect(bool(answer.instance_id), "the reply has no instance id")
+    """Verify the status of a response and that it has an instance id."""
+    output = answer.body[:300].decode(errors="replace")
+    _expect(answer.status == wanted, f"the status is {answer.status}, not {wanted}: {output}")
+    _expect(bool(answer.instance_id), "the response has no instance id")
 
 
-def _expect(is_so: bool, otherwise: str) -> None:  # noqa: FBT001 - reads as a sentence
-    if not is_so:
-        raise NotAsItShouldBe(otherwise)
+def _expect(condition: bool, failure: str) -> None:  # noqa: FBT001 - reads as a sentence
+    if not condition:
+        raise StepFailed(failure)
 
 
-def _until(is_so: Callable[[], bool], meaning: str) -> None:
+def _until(condition: Callable[[], bool], meaning: str) -> None:
     until = time.monotonic() + TIME_LIMIT
-    while not is_so():
-        _expect(time.monotonic() < until, f"it is not seen that {meaning}")
+    while not condition():
+        _expect(time.monotonic() < until, f"timeout: not true that {meaning}")
         time.sleep(0.02)
 
 
-def _keep(call: Callable[[], Answer], answers: list[Answer | NotAsItShouldBe]) -> None:
+def _keep(call: Callable[[], Answer], answers: list[Answer | StepFailed]) -> None:
     try:
         answers.append(call())
-    except NotAsItShouldBe as trouble:
-        answers.append(trouble)
+    except StepFailed as error:
+        answers.append(error)
 
 
 def _row(line: Event) -> str:
@@ -307,7 +310,7 @@ def _interrupted(*_: Any) -> None:
 
 
 def _too_long(*_: Any) -> None:
-    raise NotAsItShouldBe(f"the tour takes longer than {2 * TIME_LIMIT} s")
+    raise StepFailed(f"the tour takes longer than {2 * TIME_LIMIT} s")
 
 
 if __name__ == "__main__":

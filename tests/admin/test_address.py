@@ -26,9 +26,9 @@ def test_what_is_no_place(address: str) -> None:
     ("address", "host"),
     [("0.0.0.0:1", "127.0.0.1"), ("[::]:1", "::1"), (":1", "127.0.0.1"), ("10.0.0.7:1", "10.0.0.7")],
 )
-def test_all_addresses_are_asked_at_loopback(address: str, host: str) -> None:
+def test_a_wildcard_address_is_reached_at_loopback(address: str, host: str) -> None:
     assert reachable(parse_address(address)) == AdminAddress(host, 1)
 
 
-def test_a_socket_file_is_asked_where_it_is() -> None:
+def test_a_socket_file_is_reached_by_its_path() -> None:
     assert reachable(parse_address("unix:/a")).path == "/a"

@@ -30,13 +30,13 @@ async def test_five_paths(port: Any) -> None:
         {"state": "draining"},
     ],
 )
-async def test_not_ready_is_503_and_says_why(port: Any, document: dict[str, Any]) -> None:
+async def test_not_ready_is_503_with_the_cause(port: Any, document: dict[str, Any]) -> None:
     port.desk.answer = (False, document)
     reply = await port.ask("/readyz")
     assert (reply.status, reply.json) == (503, document)
 
 
-async def test_a_loop_that_does_not_turn_is_said(port: Any) -> None:
+async def test_a_stuck_loop_is_reported(port: Any) -> None:
     port.desk.alive = False
     reply = await port.ask("/livez")
     assert (reply.status, reply.json) == (503, {"state": "stuck"})
@@ -54,7 +54,7 @@ async def test_a_query_is_ignored(port: Any) -> None:
     assert (await port.ask("/livez?verbose")).status == 200
 
 
-async def test_instances_are_asked_for_by_parameters(port: Any) -> None:
+async def test_instances_are_searched_by_parameters(port: Any) -> None:
     lines = (call_line(2), call_line(1))
     port.desk.found = SearchResult(lines, 9, "file", lost=1)
     target = "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&status=5xx&since=1970-01-01&limit=3"
@@ -116,7 +116,7 @@ async def test_the_port_is_read_only(port: Any, method: str) -> None:
     assert reply.head["Allow"] == "GET, HEAD"
 
 
-async def test_the_caller_is_judged_by_address_and_host(port: Any) -> None:
+async def test_a_caller_is_checked_by_address_and_host(port: Any) -> None:
     port.refused = "this Host is not a name of the gateway"
     reply = await port.ask("/livez", "Host: evil.example")
     assert reply.status == 403
@@ -140,7 +140,7 @@ async def test_an_operator_may_type_the_address_into_a_browser(port: Any) -> Non
     assert (await port.ask("/status", "Host: localhost", "Sec-Fetch-Site: none")).status == 200
 
 
-async def test_two_hosts_are_never_judged(port: Any) -> None:
+async def test_two_host_fields_are_rejected(port: Any) -> None:
     reply = await port.ask("/livez", "Host: localhost", "Host: evil.example")
     assert reply.status in {400, 403}
     assert port.seen == []
@@ -169,9 +169,7 @@ async def test_a_malformed_request_gets_a_problem_without_a_version(port: Any) -
     assert b"abcdefgh" not in reply.body
 
 
-async def test_a_failing_desk_is_said_in_the_log_and_not_in_the_reply(
-    port: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failure_is_described_in_the_log_only(port: Any, caplog: pytest.LogCaptureFixture) -> None:
     port.desk.failure = RuntimeError("the cause")
     reply = await port.ask("/status")
     assert reply.status == 500
@@ -193,7 +191,7 @@ async def test_polls_at_the_same_time_share_one_evaluation(port: Any) -> None:
     assert port.desk.asked == 2
 
 
-async def test_a_poll_that_leaves_cancels_it_for_nobody(port: Any) -> None:
+async def test_a_poll_that_leaves_cancels_no_other(port: Any) -> None:
     port.desk.open.clear()
     leaver = asyncio.create_task(port.ask("/readyz"))
     await port.arrived(1)
@@ -219,7 +217,7 @@ async def test_a_unix_socket_has_no_peer_address(unix_port: Any) -> None:
     assert unix_port.seen == [(None, "localhost")]
 
 
-async def test_the_address_says_the_port_that_was_chosen(port: Any) -> None:
+async def test_the_address_contains_the_chosen_port(port: Any) -> None:
     host, _, number = port.address.rpartition(":")
     assert host == "127.0.0.1"
     assert int(number) > 0

@@ -72,7 +72,7 @@ def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
     assert len(row) < 200
 
 
-async def test_every_flag_is_asked_for(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_every_flag_becomes_a_parameter(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
     port.desk.found = SearchResult((call_line(1),), 9, "memory", lost=2)
     flags = "--request-id r --route o --client ::1 --status 5XX --since 2026-01-31 --until 2026-02-01 --limit 1"
     assert await ran(port.address, "a b&c", *flags.split()) == 0
@@ -92,14 +92,14 @@ async def test_json_is_the_document_of_the_admin_port(port: Any, capsys: pytest.
     assert (json.loads(told.out), told.err) == (document, "")
 
 
-async def test_nothing_found_is_said_and_is_status_one(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_nothing_found_is_reported_with_status_one(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert await ran(port.address, "none") == 1
     assert capsys.readouterr() == ("", "nothing matches; 0 calls are kept in memory\n")
     assert await ran(port.address, "none", "--json") == 1
     assert json.loads(capsys.readouterr().out)["instances"] == []
 
 
-async def test_bytes_that_are_no_text_are_asked_for_as_they_are(port: Any) -> None:
+async def test_bytes_that_are_not_text_are_sent_unchanged(port: Any) -> None:
     """What a shell hands over for $'\\xff'."""
     assert await ran(port.address, "\udcff") in {1, 2}
 
@@ -114,7 +114,7 @@ async def test_bytes_that_are_no_text_are_asked_for_as_they_are(port: Any) -> No
         ([""], "ID is empty"),
     ],
 )
-async def test_a_wrong_flag_is_a_usage_error_and_asks_nobody(
+async def test_a_wrong_flag_is_a_usage_error_without_a_request(
     port: Any, capsys: pytest.CaptureFixture[str], words: list[str], told: str
 ) -> None:
     assert await ran(port.address, *words) == 2
@@ -123,7 +123,7 @@ async def test_a_wrong_flag_is_a_usage_error_and_asks_nobody(
 
 
 @pytest.mark.parametrize("failure", [NoneKept(), Unsearchable("the file is held")])
-async def test_an_answer_that_is_none_is_told_and_no_file_is_read(
+async def test_an_invalid_response_is_reported_and_no_file_read(
     port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.HistoryPlace
 ) -> None:
     port.desk.failure = failure
@@ -131,13 +131,13 @@ async def test_an_answer_that_is_none_is_told_and_no_file_is_read(
     assert capsys.readouterr() == ("", f"{failure}\n")
 
 
-async def test_who_may_not_ask_is_told(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_caller_that_is_not_allowed_is_reported(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
     port.refused = "this address may not call"
     assert await ran(port.address) == 69
     assert capsys.readouterr().err == "this address may not call\n"
 
 
-async def test_where_nobody_answers_the_file_is_read(
+async def test_without_a_gateway_the_file_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.HistoryPlace
 ) -> None:
     nowhere = f"unix:{tmp_path}/none"
@@ -154,7 +154,7 @@ async def test_where_nobody_answers_the_file_is_read(
     assert "its history was in memory" in capsys.readouterr().err
 
 
-async def test_a_stranger_on_the_port_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_another_program_on_the_port_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]")
         writer.close()

@@ -16,7 +16,7 @@ async def test_ready(port: Any) -> None:
     assert await asked(port.address) == (True, "ready")
 
 
-async def test_a_server_on_all_addresses_is_asked_at_loopback(port: Any) -> None:
+async def test_a_server_on_all_addresses_is_reached_at_loopback(port: Any) -> None:
     number = port.address.rpartition(":")[2]
     assert await asked(f"0.0.0.0:{number}") == (True, "ready")
     assert port.seen == [("127.0.0.1", f"127.0.0.1:{number}")]
@@ -27,7 +27,7 @@ async def test_a_unix_socket(unix_port: Any) -> None:
     assert unix_port.seen == [(None, "localhost")]
 
 
-async def test_not_ready_says_which_credential_and_why(port: Any) -> None:
+async def test_not_ready_names_the_credential_and_the_cause(port: Any) -> None:
     port.desk.answer = (
         False,
         {"state": "unready", "credentials": {"a": {"state": "ok"}, "b": {"state": "no-token", "error": "no scope"}}},
@@ -35,7 +35,7 @@ async def test_not_ready_says_which_credential_and_why(port: Any) -> None:
     assert await asked(port.address) == (False, "unready; b: no scope")
 
 
-async def test_refused_says_why(port: Any) -> None:
+async def test_a_rejection_names_the_cause(port: Any) -> None:
     port.refused = "this address may not call"
     assert await asked(port.address) == (False, "this address may not call")
 
@@ -48,7 +48,7 @@ async def test_a_gateway_that_hangs_is_not_ready(port: Any) -> None:
     port.desk.open.set()
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_server(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         ready, answer = probe(f"127.0.0.1:{taken.getsockname()[1]}", 5)
@@ -57,7 +57,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert not probe(f"unix:{tmp_path}/none.sock", 5)[0]
 
 
-def test_an_address_that_is_none_is_not_ready() -> None:
+def test_an_invalid_address_is_not_ready() -> None:
     assert probe("nowhere", 5) == (False, "nowhere: 'nowhere' is not HOST:PORT, [IPV6]:PORT or unix:/PATH")
 
 

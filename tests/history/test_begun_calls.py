@@ -133,7 +133,7 @@ def test_lost_calls_go_with_their_time(path: Path) -> None:
         assert [line for _, line in sqlite_tables.begun(book._database.connection())] == [call_line(2), call_line(3)]
 
 
-def test_a_bounded_number_of_lost_calls_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_lost_calls_is_limited(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_tables, "MAX_BEGUN", 3)
     book = HistoryFile(path)
     with closing(book):

@@ -64,7 +64,7 @@ async def until_kept(history: FileHistory, kept: int) -> None:
             pass
 
 
-async def test_what_is_noted_is_found_at_once(opened: Opened) -> None:
+async def test_an_appended_call_is_found_at_once(opened: Opened) -> None:
     history = opened(interval=60)
     for number in range(30):
         history.append(call_line(number))
@@ -74,7 +74,7 @@ async def test_what_is_noted_is_found_at_once(opened: Opened) -> None:
     assert history.health().ok
 
 
-def test_it_is_written_without_being_asked(opened: Opened, path: Path) -> None:
+def test_calls_are_written_without_a_search(opened: Opened, path: Path) -> None:
     history = opened()
     for number in range(3):
         history.append(call_line(number))
@@ -87,7 +87,7 @@ def count(path: Path) -> int:
     return read(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 5).kept
 
 
-async def test_a_stop_writes_what_waits_and_takes_no_more(opened: Opened, path: Path) -> None:
+async def test_a_stop_writes_queued_calls_and_accepts_no_more(opened: Opened, path: Path) -> None:
     history = opened(interval=60)
     for number in range(2500):
         history.append(call_line(number))
@@ -97,7 +97,7 @@ async def test_a_stop_writes_what_waits_and_takes_no_more(opened: Opened, path: 
     assert len(await found(history)) == 20
 
 
-async def test_it_is_kept_over_a_restart(opened: Opened) -> None:
+async def test_calls_survive_a_restart(opened: Opened) -> None:
     first = opened()
     first.append(call_line(1))
     first.close(5)
@@ -140,7 +140,7 @@ async def test_retention_follows_the_clock_and_the_limits(opened: Opened) -> Non
     assert await found(history) == ["request-1120"]
 
 
-async def test_more_than_the_queue_holds_is_lost_and_counted(
+async def test_calls_beyond_the_queue_are_lost_and_counted(
     opened: Opened, told: Callable[[], list[tuple[str, str]]]
 ) -> None:
     history = opened(max_lines=10, interval=60)
@@ -157,7 +157,7 @@ async def test_more_than_the_queue_holds_is_lost_and_counted(
     assert [event for event, _ in told()] == ["history-down", "history-up"]
 
 
-async def test_trouble_is_said_once_and_once_that_it_is_over(
+async def test_the_start_and_end_of_a_problem_are_logged_once(
     opened: Opened, path: Path, told: Callable[[], list[tuple[str, str]]]
 ) -> None:
     spoil(path)
@@ -184,7 +184,7 @@ def test_a_file_without_a_folder_costs_calls_and_nothing_else(tmp_path: Path) ->
     assert history.lost == 1
 
 
-async def test_a_file_that_another_holds_is_waited_for_by_nobody_but_the_queue(
+async def test_only_the_queue_waits_for_a_locked_file(
     opened: Opened, path: Path, told: Callable[[], list[tuple[str, str]]]
 ) -> None:
     history = opened()
@@ -206,7 +206,7 @@ async def test_a_file_that_another_holds_is_waited_for_by_nobody_but_the_queue(
     assert [event for event, _ in told()] == ["history-down", "history-up"]
 
 
-async def test_a_stop_waits_for_no_holder(opened: Opened, path: Path) -> None:
+async def test_a_stop_does_not_wait_for_a_lock(opened: Opened, path: Path) -> None:
     history = opened()
     history.append(call_line(1))
     await history.flush()
@@ -219,7 +219,7 @@ async def test_a_stop_waits_for_no_holder(opened: Opened, path: Path) -> None:
         holder.execute("ROLLBACK")
 
 
-async def test_a_removed_file_is_made_anew(opened: Opened, path: Path) -> None:
+async def test_a_removed_file_is_created_again(opened: Opened, path: Path) -> None:
     history = opened()
     history.append(call_line(1))
     await history.flush()

@@ -77,7 +77,7 @@ def test_several_may_write_and_make_it(path: Path) -> None:
         book.close()
 
 
-def test_what_is_too_old_is_not_shown_even_before_it_goes(path: Path, book: HistoryFile) -> None:
+def test_old_calls_are_hidden_before_they_are_deleted(path: Path, book: HistoryFile) -> None:
     book.append([call_line(number) for number in range(100)])
     assert found(path, HistoryQuery(limit=100), keep=10.0) == [call_line(number) for number in range(99, 89, -1)]
 
@@ -156,12 +156,12 @@ def test_a_file_of_no_use_is_named_and_left_alone(
     assert (path.read_bytes() if path.is_file() else b"") == before
 
 
-def test_one_without_a_folder_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match="No such file or directory"):
         HistoryFile(tmp_path / "nowhere" / "file").open()
 
 
-def test_a_removed_file_is_made_anew_and_never_mixed_with_what_is_left_of_it(path: Path, book: HistoryFile) -> None:
+def test_a_removed_file_is_not_mixed_with_its_old_log(path: Path, book: HistoryFile) -> None:
     other = HistoryFile(path)
     other.append([call_line(0)])
     book.append([call_line(number) for number in range(1, 500)])
@@ -216,7 +216,7 @@ def test_a_full_disk_loses_what_does_not_fit_and_nothing_else(path: Path, book: 
     assert found(path) == [call_line(2), call_line(1)]
 
 
-def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: Path, book: HistoryFile) -> None:
+def test_the_file_keeps_its_size_limit_and_shrinks(path: Path, book: HistoryFile) -> None:
     limits = HistoryLimits(None, 1e9, 1024 * 1024)
     for first in range(0, 10_000, 1000):
         book.append([call_line(number) for number in range(first, first + 1000)])
@@ -237,7 +237,7 @@ def test_the_file_grows_no_larger_than_allowed_and_becomes_smaller_again(path: P
     assert size < 2 * 1024 * 1024
 
 
-def test_a_process_that_is_killed_loses_only_what_it_had_not_written(path: Path, tmp_path: Path) -> None:
+def test_a_killed_process_loses_only_unwritten_calls(path: Path, tmp_path: Path) -> None:
     pid = os.fork()
     if not pid:
         HistoryFile(path).append([call_line(number) for number in range(50)])
@@ -250,7 +250,7 @@ def test_a_process_that_is_killed_loses_only_what_it_had_not_written(path: Path,
     book.close()
 
 
-def test_workers_that_let_go_at_the_same_time_let_go_of_nothing_twice(path: Path) -> None:
+def test_concurrent_deletions_count_each_call_once(path: Path) -> None:
     limits = HistoryLimits(10, 1e9, 1 << 40)
     first, books = HistoryFile(path), [HistoryFile(path) for _ in range(4)]
     first.append([call_line(number) for number in range(500)])

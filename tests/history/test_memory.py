@@ -40,7 +40,7 @@ async def test_more_than_a_stride_is_searched_whole() -> None:
     assert len(await found(history, HistoryQuery(limit=10_000))) == 3 * SEARCH_STEP + 7
 
 
-async def test_only_so_many_are_kept() -> None:
+async def test_the_number_of_calls_is_limited() -> None:
     history = filled(50, HistoryLimits(7, 1e9, 1 << 30))
     assert await found(history, HistoryQuery(limit=100)) == [f"request-{number}" for number in range(49, 42, -1)]
     assert (await history.find(HistoryQuery())).kept == 7

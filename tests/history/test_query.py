@@ -26,7 +26,7 @@ AWKWARD = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled
 )
 
 
-def test_nothing_asked_is_the_newest_twenty() -> None:
+def test_an_empty_query_finds_the_newest_twenty() -> None:
     assert parse([], now=START) == HistoryQuery(limit=20)
 
 
@@ -81,7 +81,7 @@ def test_times_are_instants_or_durations_back_from_now(text: str, moment: int) -
         ({"route": ""}, "`route` is empty; write a value or leave it out"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_remedy(given_: dict[str, str], told: str) -> None:
+def test_a_wrong_parameter_is_reported_with_its_remedy(given_: dict[str, str], told: str) -> None:
     with pytest.raises(BadQuery) as refused:
         asked(**given_)
     assert str(refused.value).startswith(told)
@@ -98,7 +98,7 @@ def test_a_parameter_stands_once() -> None:
 
 
 @given(st.integers(0, MAX_TIME))
-def test_an_instant_is_spelt_as_the_log_spells_it(moment: int) -> None:
+def test_an_instant_has_the_form_of_the_log(moment: int) -> None:
     assert time_text(moment) == timestamp(moment / 1000 + 0.0001).encode()
     assert len(time_text(moment)) == 24
     assert instant(time_text(moment).decode()) == moment
@@ -109,7 +109,7 @@ def asked_exactly(field: str, text: str) -> HistoryQuery:
 
 
 @given(AWKWARD, AWKWARD, AWKWARD)
-def test_a_line_is_found_by_what_its_fields_are_and_by_nothing_else(route: str, request_id: str, path: str) -> None:
+def test_a_line_is_found_only_by_its_field_values(route: str, request_id: str, path: str) -> None:
     written = line(Record(time=timestamp(START), route=route, request_id=request_id, path=f"/{path}"))
     document: dict[str, str] = json.loads(written)
     for field in ("route", "request_id"):
@@ -121,7 +121,7 @@ def test_a_line_is_found_by_what_its_fields_are_and_by_nothing_else(route: str, 
 @pytest.mark.parametrize(
     ("status", "found"), [("502", [502]), ("5xx", [500, 502, 599]), ("2xx", [200]), ("404", []), ("4xx", [499])]
 )
-def test_a_status_is_exact_or_a_class_and_never_that_of_the_upstream(status: str, found: list[int]) -> None:
+def test_a_status_is_exact_or_a_class_of_the_response(status: str, found: list[int]) -> None:
     lines = [call(code, status=code, upstream_status=404) for code in (200, 499, 500, 502, 599)]
     assert [json.loads(each)["status"] for each in filter_lines(HistoryQuery(status=status), lines)] == found
 
@@ -132,7 +132,7 @@ def test_both_ends_of_a_span_belong_to_it() -> None:
     assert list(filter_lines(HistoryQuery(since=MILLI + 1001, until=MILLI + 2999), lines)) == lines[2:3]
 
 
-def test_a_call_without_a_value_has_none_of_them() -> None:
+def test_a_call_without_a_value_never_matches_one() -> None:
     lines = [call(1, instance_id=None, route=None, status=None)]
     for query in (
         HistoryQuery(instance_id="null"),
@@ -143,6 +143,6 @@ def test_a_call_without_a_value_has_none_of_them() -> None:
         assert list(filter_lines(query, lines)) == []
 
 
-def test_the_newest_stand_first_and_of_one_moment_those_that_stood_first() -> None:
+def test_newest_first_and_equal_times_keep_their_order() -> None:
     lines = [call(1), call(3), call(2), call(3, route="a"), call(0)]
     assert newest(lines, 3) == [lines[1], lines[3], lines[2]]

@@ -70,21 +70,19 @@ def plan(connection: sqlite3.Connection, query: HistoryQuery) -> str:
         ({"route": "route-3", "id": "instance-777777"}, "by_instance (instance_id=? AND rowid>? AND rowid<?)"),
     ],
 )
-def test_a_search_in_a_million_is_led_by_the_rarest_value(
+def test_a_search_uses_the_index_of_the_rarest_value(
     million: sqlite3.Connection, given_: dict[str, str], index: str
 ) -> None:
     assert plan(million, asked(START + 2000, **given_)) == f"SEARCH call USING INDEX {index}"
 
 
-def test_without_a_value_the_newest_are_read_off_the_end(million: sqlite3.Connection) -> None:
+def test_without_a_value_the_newest_rows_are_read(million: sqlite3.Connection) -> None:
     for query in (HistoryQuery(), HistoryQuery(since=MILLI + 5)):
         assert plan(million, query) == "SEARCH call USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
 
 
 @pytest.mark.parametrize("given_", [{"route": "route-3", "client": "10.0.0.7"}, {"route": "route-3", "status": "404"}])
-def test_what_never_meets_is_known_without_looking_at_a_line(
-    million: sqlite3.Connection, given_: dict[str, str]
-) -> None:
+def test_a_search_without_matches_reads_only_an_index(million: sqlite3.Connection, given_: dict[str, str]) -> None:
     """Half a million lines would be fetched for it otherwise: only the index may be walked."""
     statement, values = sqlite_tables.plan(asked(**given_), lambda *question: number(million, *question))
     steps = [row[1] for row in million.execute(f"EXPLAIN {statement}", values)]
@@ -94,7 +92,7 @@ def test_what_never_meets_is_known_without_looking_at_a_line(
     assert sqlite_tables.find(million, asked(**given_)) == []
 
 
-def test_a_million_is_answered_right(million: sqlite3.Connection) -> None:
+def test_a_million_calls_are_searched_correctly(million: sqlite3.Connection) -> None:
     assert sqlite_tables.find(million, asked(id="instance-777777")) == [b"777777"]
     assert sqlite_tables.find(million, asked(id="instance")) == []
     assert sqlite_tables.find(million, asked(status="5xx", route="route-3", limit="3")) == [
@@ -125,14 +123,16 @@ QUERIES = st.builds(
 
 
 @given(CALLS, QUERIES)
-def test_file_and_memory_answer_alike(calls: list[tuple[int, str, str, int | None]], query: HistoryQuery) -> None:
+def test_file_and_memory_find_the_same_calls(
+    calls: list[tuple[int, str, str, int | None]], query: HistoryQuery
+) -> None:
     lines = [call_line(at, route=route, client=client, status=status) for at, route, client, status in calls]
     with closing(opened()) as connection:
         sqlite_tables.append(connection, lines)
         assert sqlite_tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
 
 
-def test_calls_of_one_moment_are_all_kept_in_their_order(empty: sqlite3.Connection) -> None:
+def test_calls_of_one_moment_keep_their_order(empty: sqlite3.Connection) -> None:
     lines = [call_line(1, request_id=str(number)) for number in range(5)]
     sqlite_tables.append(empty, lines[:3])
     sqlite_tables.append(empty, lines[3:])
@@ -140,7 +140,7 @@ def test_calls_of_one_moment_are_all_kept_in_their_order(empty: sqlite3.Connecti
     assert sqlite_tables.kept(empty) == 5
 
 
-def test_a_batch_is_written_whole_or_not_at_all(empty: sqlite3.Connection) -> None:
+def test_a_batch_is_written_completely_or_not_at_all(empty: sqlite3.Connection) -> None:
     empty.execute("CREATE TRIGGER no BEFORE INSERT ON call WHEN NEW.status = 500 BEGIN SELECT raise(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
         sqlite_tables.append(empty, [call_line(1), call_line(2, status=500)])
@@ -149,7 +149,7 @@ def test_a_batch_is_written_whole_or_not_at_all(empty: sqlite3.Connection) -> No
     assert sqlite_tables.kept(empty) == 1
 
 
-def test_too_many_too_old_and_too_large_go_oldest_first(empty: sqlite3.Connection) -> None:
+def test_the_oldest_calls_beyond_a_limit_are_deleted(empty: sqlite3.Connection) -> None:
     sqlite_tables.append(empty, [call_line(number) for number in range(100)])
     assert not sqlite_tables.forget(empty, EVERYTHING, MILLI)
     assert sqlite_tables.kept(empty) == 100
@@ -162,7 +162,7 @@ def test_too_many_too_old_and_too_large_go_oldest_first(empty: sqlite3.Connectio
     assert sqlite_tables.kept(empty) == 0
 
 
-def test_much_is_forgotten_in_parts(empty: sqlite3.Connection) -> None:
+def test_many_calls_are_deleted_in_parts(empty: sqlite3.Connection) -> None:
     count = 2 * sqlite_tables.CHUNK + 10
     sqlite_tables.append(empty, [call_line(number) for number in range(count)])
     rounds = 0
@@ -172,6 +172,6 @@ def test_much_is_forgotten_in_parts(empty: sqlite3.Connection) -> None:
     assert (rounds, sqlite_tables.kept(empty)) == (2, 5)
 
 
-def test_the_names_of_indexes_are_those_that_are_made() -> None:
+def test_every_index_that_is_used_exists() -> None:
     made = set(re.findall(r"INDEX IF NOT EXISTS (\w+)", sqlite_tables.TABLES))
     assert made == set(sqlite_tables.INDEXES.values())

@@ -31,5 +31,5 @@ def test_a_terminal_gets_no_orders_from_a_line() -> None:
     assert json_line({"path": "/\x1b]0;x\x07\x9b2J\u2028"}) == b'{"path":"/\\u001b]0;x\\u0007\\u009b2J\\u2028"}\n'
 
 
-def test_bytes_that_are_not_utf8_are_spelt_out() -> None:
+def test_bytes_that_are_not_utf8_are_escaped() -> None:
     assert json.loads(json_line({"path": "/\udcff"})) == {"path": "/\\udcff"}

@@ -37,7 +37,7 @@ def write_many(writer: LineWriter, mark: bytes) -> None:
         writer.write(mark * 50 + b"\n")
 
 
-def test_lines_come_out_in_order_without_being_asked(pipe: tuple[int, int]) -> None:
+def test_lines_are_written_in_order(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     writer = LineWriter(target, interval=0.001)
     writer.write(b"one\n")
@@ -48,7 +48,7 @@ def test_lines_come_out_in_order_without_being_asked(pipe: tuple[int, int]) -> N
     assert writer.lost == 0
 
 
-def test_close_writes_what_waits_and_takes_no_more(tmp_path: Path) -> None:
+def test_close_writes_queued_lines_and_accepts_no_more(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as stream:
         writer = LineWriter(stream, interval=60)
         for number in range(500):
@@ -73,7 +73,7 @@ def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
     assert len(lines) + writer.lost == 3000
 
 
-def test_a_stalled_reader_stalls_neither_writing_nor_closing(pipe: tuple[int, int]) -> None:
+def test_a_stalled_reader_blocks_neither_write_nor_close(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     writer = LineWriter(target, interval=0.001, max_lines=300)
     began = time.monotonic()
@@ -96,7 +96,7 @@ def test_no_more_bytes_wait_than_allowed(pipe: tuple[int, int]) -> None:
     assert writer.close(5)
 
 
-def test_a_slow_reader_of_a_nonblocking_pipe_gets_every_byte_once(pipe: tuple[int, int]) -> None:
+def test_a_slow_reader_gets_every_byte_once(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     os.set_blocking(target, False)
     writer = LineWriter(target, interval=0.001)
@@ -138,7 +138,7 @@ def test_a_new_reader_of_a_named_pipe_begins_at_a_line(tmp_path: Path) -> None:
     os.close(second)
 
 
-def test_a_full_disk_holds_up_nothing() -> None:
+def test_a_full_disk_delays_nothing() -> None:
     with Path("/dev/full").open("wb", buffering=0) as full:
         writer = LineWriter(full, interval=0.001)
         writer.write(LINE)
@@ -191,9 +191,7 @@ sys.stdin.read()
 """
 
 
-def test_a_stopped_process_that_holds_the_lock_silences_nobody(
-    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_lock_holder_does_not_block_others(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.observe.line_writer._LOCK_LIMIT", 0.01)
     reader, target = pipe
     with subprocess.Popen(

@@ -78,7 +78,7 @@ def value(text: bytes, sample: str, **labels: str) -> float:
     return found
 
 
-def test_every_row_of_the_table_is_served_with_its_kind_help_and_labels() -> None:
+def test_every_metric_has_its_kind_help_and_labels() -> None:
     served = parsed(text_of(used()))
     for name, row in METRICS.items():
         family = served[name.removesuffix("_total") if row.kind == "counter" else name]
@@ -112,7 +112,7 @@ def test_values() -> None:
     assert value(text, "build_info", version="1.2.3") == 1
 
 
-def test_the_process_tells_of_itself_and_of_nothing_else() -> None:
+def test_process_metrics_describe_only_this_process() -> None:
     names = {name for name in parsed(text_of(used())) if not name.startswith(PREFIX)}
     assert {"process_resident_memory_bytes", "process_cpu_seconds", "python_gc_collections", "python_info"} <= names
     assert all(name.startswith(("process_", "python_")) for name in names)
@@ -144,7 +144,7 @@ def test_a_snapshot_is_whole_again_after_its_parts_were_sent() -> None:
     assert join_snapshot(parts) == snapshot
 
 
-async def test_others_have_their_turn_while_thousands_of_routes_are_told() -> None:
+async def test_a_scrape_of_thousands_of_routes_yields_to_the_loop() -> None:
     metrics = Metrics("1")
     for number in range(3000):
         metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
@@ -157,7 +157,7 @@ async def test_others_have_their_turn_while_thousands_of_routes_are_told() -> No
     assert turns > 20
 
 
-def test_what_the_sources_know_is_asked_at_each_scrape() -> None:
+def test_token_sources_are_read_at_each_scrape() -> None:
     metrics = used()
     left = [7.0, 6.0]
     metrics.watch_tokens(lambda: [("token_budget_left", ("orders-app",), left.pop(0))])
@@ -165,7 +165,7 @@ def test_what_the_sources_know_is_asked_at_each_scrape() -> None:
     assert value(text_of(metrics), "token_budget_left", credential="orders-app") == 6
 
 
-def test_a_request_that_ended_without_a_status_says_so() -> None:
+def test_a_request_without_a_status_has_status_none() -> None:
     metrics = Metrics("1")
     metrics.route("a").record("GET", 0, "caller", 0.0, None, 0.0, 0, 0)
     assert value(text_of(metrics), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
@@ -191,7 +191,7 @@ def test_a_snapshot_is_a_copy() -> None:
     assert before == used().snapshot()
 
 
-def test_what_a_process_has_earned_outlives_it_and_nothing_else_does() -> None:
+def test_only_counters_outlive_their_process() -> None:
     metrics = used()
     metrics.route("idle")
     kept = counters_only(metrics.snapshot())
@@ -203,7 +203,7 @@ def test_what_a_process_has_earned_outlives_it_and_nothing_else_does() -> None:
     assert merged[PREFIX + "requests_in_flight"] == {}
 
 
-def test_processes_are_summed_and_the_time_of_those_that_ended_still_counts() -> None:
+def test_cpu_time_of_ended_processes_still_counts() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "print(sum(range(2_000_000)), flush=True); input()"], **PIPES
     ) as other:

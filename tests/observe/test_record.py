@@ -41,7 +41,7 @@ any_text = st.text(st.characters(categories=None), max_size=30)
 TEXTS = [each.name for each in msgspec.structs.fields(Record) if each.type == str | None]
 
 
-def test_a_full_record_says_all_in_the_contracts_order() -> None:
+def test_a_full_record_has_all_fields_in_order() -> None:
     document = json.loads(line(FULL))
     assert tuple(document) == FIELDS
     assert document == {
@@ -111,7 +111,7 @@ def test_path_holds_neither_query_nor_user(target: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["/", "http://joe:pw@host/"])
-def test_a_long_path_is_cut_so_that_a_line_goes_into_a_pipe_in_one_piece(start: str) -> None:
+def test_a_long_path_is_cut_to_fit_into_a_pipe_write(start: str) -> None:
     written = line(msgspec.structs.replace(FULL, path=start + "a" * 8000 + "?secret"))
     path = json.loads(written)["path"]
     assert len(path) == LONGEST_PATH
@@ -147,7 +147,7 @@ def test_every_foreign_text_is_cut_to_its_longest() -> None:
     assert len(text(msgspec.structs.replace(LONG))) <= select.PIPE_BUF
 
 
-def test_a_secret_that_the_cut_goes_through_is_masked() -> None:
+def test_a_secret_at_the_cut_is_masked() -> None:
     reason = "x" * (LONGEST_REASON - 20) + " Bearer " + "s3cr3t" * 20
     document = json.loads(line(Record(error="upstream-broken", reason=reason)))
     assert "s3cr3t" not in document["reason"]
@@ -163,7 +163,7 @@ def test_any_text_in_any_field_is_one_valid_line(values: dict[str, str | None]) 
     assert text(record).isprintable()
 
 
-def test_text_is_short_and_coloured_only_when_asked() -> None:
+def test_text_is_short_and_coloured_on_request() -> None:
     assert text(FULL) == (
         "22:13:20.123 202 POST       12.3 ms  orders           /orders/7  instance=lJrSjUUVEfGXW0tyvl-GZA"
     )

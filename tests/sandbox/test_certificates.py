@@ -44,7 +44,7 @@ async def test_another_is_wrong_in_one_thing_only(kind: Certificate, wrong: int)
 
 
 @pytest.mark.parametrize("kind", ["untrusted", "inspection"])
-async def test_the_authority_of_an_untrusted_one_is_not_told(kind: Certificate) -> None:
+async def test_the_authority_of_an_untrusted_one_is_not_published(kind: Certificate) -> None:
     async with Sandbox(switches=Switches(certificate=kind)) as sandbox:
         assert sandbox.ca == ""
         assert await handshake(sandbox) in NOT_TRUSTED

@@ -49,7 +49,7 @@ async def test_a_client_of_http_1_0_gets_no_chunks(sandbox: Sandbox) -> None:
     assert body == b""
 
 
-async def test_echo_tells_what_arrived(sandbox: Sandbox, call: Send) -> None:
+async def test_echo_returns_what_arrived(sandbox: Sandbox, call: Send) -> None:
     _, _, body = await call("PATCH", sandbox.upstream("ECHO") + "a%7Cb?c=%20d", data=b"xyz", headers={"X-A": "1"})
     told = json.loads(body)
     assert told["method"] == "PATCH"

@@ -164,7 +164,7 @@ async def test_without_tls_there_is_no_certificate(ask: Any, sandbox: Sandbox) -
     assert (await ask(grant_type="tls_client_auth"))[1]["error"] == "invalid_client"
 
 
-async def test_a_public_client_only_says_its_name(ask: Any) -> None:
+async def test_a_public_client_only_sends_its_id(ask: Any) -> None:
     form = {**PASSWORD, "client_secret": None}
     assert (await ask(**form, client_id="page"))[0] == 200
     assert (await ask(**form))[1]["error"] == "invalid_client"
@@ -259,13 +259,13 @@ async def test_a_wrong_sign_in_comes_back_with_the_error(more: dict[str, str], e
     assert "code" not in back
 
 
-async def test_nobody_signs_in(agree: Any, sandbox: Sandbox) -> None:
+async def test_without_a_sign_in_access_is_denied(agree: Any, sandbox: Sandbox) -> None:
     sandbox.switches.signed_in = ""
     assert (await agree())["error"] == "access_denied"
 
 
 @pytest.mark.parametrize("more", [{"client_id": "nobody"}, {"redirect_uri": "https://evil.example/"}])
-async def test_nobody_is_sent_where_no_one_has_vouched_for(more: dict[str, str], agree: Any) -> None:
+async def test_an_unregistered_redirect_uri_is_never_used(more: dict[str, str], agree: Any) -> None:
     assert await agree(**more) == {"status": "400"}
 
 

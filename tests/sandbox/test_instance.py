@@ -23,9 +23,7 @@ async def test_a_good_bearer_runs_a_flow(sandbox: Sandbox, call: Send) -> None:
     assert headers["Strict-Transport-Security"] == "max-age=15768000; includeSubDomains"
 
 
-async def test_a_token_that_was_asked_for_works_until_it_expires(
-    sandbox: Sandbox, ask: Send, call: Send, clock: Any
-) -> None:
+async def test_an_issued_token_works_until_it_expires(sandbox: Sandbox, ask: Send, call: Send, clock: Any) -> None:
     token = json.loads((await ask())[2])["access_token"]
     assert (await call("GET", sandbox.upstream("ECHO"), token=token))[0] == 200
     clock.time += 3600
@@ -52,7 +50,7 @@ async def test_refused_bearers_run_nothing(sandbox: Sandbox, call: Send, send: S
     assert (await send("GET", sandbox.upstream("ECHO")))[0] == 401
 
 
-async def test_a_role_granted_later_mends_the_401(sandbox: Sandbox, call: Send) -> None:
+async def test_a_role_granted_later_ends_the_401(sandbox: Sandbox, call: Send) -> None:
     token = sandbox.mint("no-role")
     assert (await call("GET", sandbox.upstream("ECHO"), token=token))[0] == 401
     sandbox.clients["no-role"] = RegisteredClient(secret="s")
@@ -149,7 +147,7 @@ async def test_an_id_may_stand_in_the_body_alone(sandbox: Sandbox, call: Send) -
 
 
 @pytest.mark.parametrize("kind", ["uuid", "decimal", "body"])
-async def test_what_describes_an_integration_runs_none(kind: InstanceIds, sandbox: Sandbox, call: Send) -> None:
+async def test_a_description_starts_no_run(kind: InstanceIds, sandbox: Sandbox, call: Send) -> None:
     sandbox.switches.instance_ids = kind
     rest, soap = sandbox.upstream("ORDERS"), sandbox.soap_upstream()
     for url in (rest + "metadata", rest + "metadata/swagger", rest + "metadata/openapi.yaml", soap + "?wsdl"):

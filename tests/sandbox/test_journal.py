@@ -24,7 +24,7 @@ async def test_a_waiter_wakes_at_its_number() -> None:
     await waiting
 
 
-async def test_a_call_keeps_as_much_as_it_is_told() -> None:
+async def test_a_call_stores_the_start_of_its_body() -> None:
     async def body() -> AsyncIterator[bytes]:
         for piece in (b"abc", b"def", b"ghi"):
             yield piece

@@ -31,7 +31,7 @@ def test_generation_2_ids_are_numbers() -> None:
     assert int(second) == int(first) + 1
 
 
-def test_the_last_runs_are_kept_and_found() -> None:
+def test_the_last_runs_are_stored_and_found() -> None:
     runs = Runs(limit=2)
     ids = [runs.begin(code, NOW, "uuid").instance_id for code in ("A", "B", "A")]
     assert runs.find(ids[0]) is None

@@ -1,4 +1,4 @@
-"""The tour of a newcomer: it ends well, it names what is not as it should be, it leaves nothing behind."""
+"""The tour: it succeeds, names a failed step, and leaves no process behind."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from demo.screen import Screen
-from demo.stage import SECRET, NotAsItShouldBe, Stage
+from demo.stage import SECRET, Stage, StepFailed
 from demo.tour import STEPS, check, get, soap, tour
 from gateway.sandbox import DEFAULT_SECRET
 from tests.fakes.waiting import TIME_LIMIT
@@ -55,7 +55,7 @@ def left_behind(mark: str) -> list[str]:
     return found
 
 
-def test_the_tour_ends_well_and_leaves_nothing_behind() -> None:
+def test_the_tour_succeeds_and_leaves_no_process() -> None:
     with touring() as (process, mark):
         text, _ = process.communicate(timeout=TIME_LIMIT)
     assert process.returncode == 0, text
@@ -83,13 +83,13 @@ def assert_whole(text: str) -> None:
     assert text.count("FAIL") == 1  # and once that is mended the check is content
 
 
-def test_a_wsdl_with_a_sign_of_oic_is_seen() -> None:
+def test_an_address_of_oic_in_the_wsdl_fails_the_step() -> None:
     out = io.StringIO()
     with Stage() as stage:
         # As if the gateway's own port were the sandbox's: then the WSDL is full of it.
         stage.sandbox = stage.sandbox.rpartition(":")[0] + stage.listen[stage.listen.rindex(":") :]
         assert tour((soap,), stage, Screen(out)) == 1
-    assert "as only OIC's own addresses do" in out.getvalue()
+    assert "a part of an address of OIC" in out.getvalue()
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])
@@ -106,10 +106,10 @@ def test_an_interrupted_tour_stops_both_processes(number: signal.Signals, status
     assert left_behind(mark) == []
 
 
-def test_a_step_that_is_not_as_it_should_be_is_named() -> None:
+def test_a_failed_step_is_named() -> None:
     def wrong(_stage: Stage, _screen: Screen) -> None:
         """A step that sees something else"""
-        raise NotAsItShouldBe("the status is 500, not 200")
+        raise StepFailed("the status is 500, not 200")
 
     def stumbling(_stage: Stage, _screen: Screen) -> None:
         """A step that stumbles"""
@@ -119,17 +119,17 @@ def test_a_step_that_is_not_as_it_should_be_is_named() -> None:
         for step in (wrong, stumbling):
             out = io.StringIO()
             assert tour((get, step, check), stage, Screen(out)) == 1
-            assert f"Step 2, `{step.__doc__}`, is not as it should be." in out.getvalue()
+            assert f"Step 2 failed: {step.__doc__}" in out.getvalue()
             assert str(check.__doc__) not in out.getvalue()
 
 
-def test_a_gateway_that_is_gone_fails_the_step() -> None:
+def test_a_stopped_gateway_fails_the_step() -> None:
     out = io.StringIO()
     with Stage() as stage:
         stage.terminate()
         assert stage.exit_status() == 0
         assert tour((get,), stage, Screen(out)) == 1
-    assert "/orders/ got no reply" in out.getvalue()
+    assert "/orders/ got no response" in out.getvalue()
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,5 +147,5 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatc
     assert plain.getvalue() == "   ok it is\n"
 
 
-def test_the_written_secret_is_the_sandboxes() -> None:
+def test_the_demo_secret_is_that_of_the_sandbox() -> None:
     assert SECRET.read_text().strip() == DEFAULT_SECRET

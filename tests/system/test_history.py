@@ -199,7 +199,7 @@ async def test_unsafe_calls_of_a_killed_worker_are_found_as_lost(tmp_path: Path,
     assert (ended.status, "lost" in ended.out) == (0, True)
 
 
-async def test_a_killed_worker_s_memory_goes_with_it(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_calls_in_memory_end_with_their_worker(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, workers=2) as gate:
         await calls(gate, 20)
         for worker in (await gate.ask("/status"))[1]["workers"]:
@@ -210,7 +210,7 @@ async def test_a_killed_worker_s_memory_goes_with_it(tmp_path: Path, sandbox: Sa
         assert (await asked(gate))["kept"] == 1
 
 
-async def test_a_stuck_worker_is_named_and_held_up_by_nobody(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_stuck_worker_is_named_and_delays_nothing(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, workers=2) as gate:
         await calls(gate, 10)
         pid = (await gate.ask("/status"))[1]["workers"][0]["pid"]
@@ -329,7 +329,7 @@ async def test_limits_hold(tmp_path: Path, sandbox: Sandbox) -> None:
         ]
 
 
-async def test_what_is_shown_to_a_person_is_kept_for_machines(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_terminal_gateway_still_stores_json_records(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, log={"format": "json"}) as gate:
         await calls(gate, 1)
     document = settings(sandbox, log={"format": "text"}, admin=f"unix:{tmp_path}/admin", listen=f"unix:{tmp_path}/gate")
@@ -349,7 +349,7 @@ async def test_a_state_in_redis_keeps_calls_in_memory(tmp_path: Path, sandbox: S
         assert (await asked(gate))["where"] == "memory"
 
 
-async def test_queries_are_never_kept(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_query_strings_are_never_stored(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox, **kept(tmp_path, in_file=True))
     document["routes"] = [route("orders", sandbox.upstream("ORDERS"))]
     async with gateway(written(tmp_path, document), **SECRETS) as gate:

@@ -55,7 +55,7 @@ async def test_a_living_gateway_keeps_its_socket(tmp_path: Path, sandbox: Sandbo
     assert not path.exists()
 
 
-async def test_a_living_admin_socket_is_kept(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_an_admin_socket_in_use_is_not_removed(tmp_path: Path, sandbox: Sandbox) -> None:
     path = tmp_path / "admin.sock"
     async with before(tmp_path, sandbox, admin=f"unix:{path}") as gate:
         assert "another process listens" in await refusal(tmp_path, sandbox, admin=f"unix:{path}")

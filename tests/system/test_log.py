@@ -95,7 +95,7 @@ async def test_exactly_one_record_on_every_exit_path(tmp_path: Path, sandbox: Sa
     assert not gate.err
 
 
-async def test_a_record_tells_the_whole_call(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_record_describes_the_whole_call(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         status, head, body = await gate.post("/echo/x?a=1", b"hello", "X-Request-Id: from-the-caller")
         [record] = await gate.recorded()
@@ -115,7 +115,7 @@ async def test_a_record_tells_the_whole_call(tmp_path: Path, sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize("form", ["auto", "json"])
-async def test_a_terminal_gets_readable_rows_unless_told_otherwise(tmp_path: Path, sandbox: Sandbox, form: str) -> None:
+async def test_a_terminal_gets_readable_rows_by_default(tmp_path: Path, sandbox: Sandbox, form: str) -> None:
     ours, theirs = pty.openpty()
     try:
         file = written(tmp_path, settings(sandbox, log={"format": form}))
@@ -209,7 +209,7 @@ async def test_no_secret_and_no_token_in_any_byte_at_level_debug(tmp_path: Path)
         assert text not in told
 
 
-async def test_a_token_endpoint_that_quotes_the_secret_and_the_token_back_gets_nobody_to_tell(tmp_path: Path) -> None:
+async def test_secrets_quoted_by_a_token_endpoint_are_not_logged(tmp_path: Path) -> None:
     secret = SECRETS["APP_SECRET"]
     quoting = [
         refusal("temporarily_unavailable", 503, f"the secret {secret} of eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"),
@@ -286,7 +286,7 @@ async def test_long_foreign_texts_break_no_line_of_another_worker(tmp_path: Path
     assert gate.out.count(b"\n") == len(gate.lines)
 
 
-async def test_an_unasked_informational_reply_is_no_second_record(tmp_path: Path) -> None:
+async def test_an_informational_response_is_no_second_record(tmp_path: Path) -> None:
     async def hints(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)

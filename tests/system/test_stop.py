@@ -84,7 +84,7 @@ async def test_an_upload_in_progress_completes(tmp_path: Path, sandbox: Sandbox)
         assert await gate.ended() == 0
 
 
-async def test_a_request_behind_another_is_told_by_its_reply_to_come_elsewhere(
+async def test_a_pipelined_request_is_closed_by_the_response_before(
     tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event
 ) -> None:
     async with before(tmp_path, sandbox, defaults=STREAMED) as gate:

@@ -47,7 +47,7 @@ async def test_calls_in_the_accept_queue_are_answered(tmp_path: Path, sandbox: S
         assert await gate.ended() == 0
 
 
-async def test_a_kept_connection_is_served_once_more_and_closed(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_an_idle_connection_gets_one_more_response(tmp_path: Path, sandbox: Sandbox) -> None:
     sandbox.switches.slow_gate = asyncio.Event()
     async with before(tmp_path, sandbox) as gate:
         slow = asyncio.create_task(gate.get("/slow/1"))
@@ -68,7 +68,7 @@ async def test_a_kept_connection_is_served_once_more_and_closed(tmp_path: Path, 
         assert [record["status"] for record in gate.records] == [200, 200, 200]
 
 
-async def test_a_refusal_during_a_stop_says_close(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_rejection_during_a_stop_closes_the_connection(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         kept = await gate.caller()
         await kept.say(request("/nope"))

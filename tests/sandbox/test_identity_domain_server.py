@@ -254,7 +254,7 @@ async def test_the_budget_answers_429_until_the_window_has_passed(sandbox: Sandb
     assert (await ask())[0] == 200
 
 
-async def test_a_gate_holds_the_answer_after_the_arrival_is_noted(sandbox: Sandbox, ask: Send) -> None:
+async def test_a_gate_delays_the_response_of_a_recorded_request(sandbox: Sandbox, ask: Send) -> None:
     gate = sandbox.switches.token_gate = asyncio.Event()
     asking = asyncio.ensure_future(ask())
     await sandbox.token_requests.reached(1)

@@ -64,7 +64,7 @@ def test_a_bad_value_is_answered_with_what_it_takes(word: str, takes: str) -> No
         read_setting(word)
 
 
-def test_all_but_the_gates_can_be_written_and_each_reads_its_default() -> None:
+def test_every_switch_but_the_gates_can_be_written() -> None:
     defaults = {field.name: field.default for field in fields(Switches)}
     gates = {name for name in defaults if name.endswith("_gate")}
     assert len(gates) == 2

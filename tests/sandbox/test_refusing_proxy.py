@@ -14,7 +14,7 @@ async def test_it_opens_no_tunnel(kind: EgressProxy, status: bytes) -> None:
         assert (b'Proxy-Authenticate: Basic realm="sandbox"\r\n' in said) == (kind == "407")  # RFC 9110 section 11.7.1
 
 
-async def test_whoever_leaves_early_leaves_no_trace() -> None:
+async def test_an_early_disconnect_leaves_no_error() -> None:
     async with Sandbox(switches=Switches(egress_proxy="407")) as sandbox:
         assert await asked(sandbox, b"CONNECT 127") == b""
         assert (await asked(sandbox, b"GET / HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 407 ")
