@@ -1,6 +1,6 @@
-"""The way to another host: names, addresses, egress proxies, TLS.
+"""Connections to other hosts: names, addresses, egress proxies, TLS. Routes, token requests and checks use the same.
 
-`dialing` makes a connection to an `Origin`: it looks the name up, connects (`resolver`, `loop`), opens a CONNECT tunnel
-where an egress proxy stands between (`tunnel`), and speaks TLS (`tls`). `egress` (pure) reads proxy URLs and decides
-from HTTPS_PROXY and NO_PROXY which URL goes through which proxy. Routes, token requests and the checks use the same.
+`dial` connects to an `Origin`: it resolves the name (`resolver`, through the loop of `event_loop`), connects, opens a
+CONNECT tunnel if an egress proxy is configured (`tunnel`), and does TLS (`tls`). `egress_proxy` (pure) reads proxy
+URLs, and decides from HTTPS_PROXY and NO_PROXY which URL uses which proxy.
 """

@@ -1,6 +1,6 @@
-"""Makes connections: name, TCP (Happy Eyeballs, RFC 8305), egress proxy (CONNECT), TLS to each of them.
+"""Connects: name resolution, TCP (Happy Eyeballs, RFC 8305), egress proxy (CONNECT), TLS.
 
-A failure here means that not a byte was sent to the origin: it is always `CannotConnect`, with the step that failed.
+A failure here means that no byte of a request was sent: it is always `CannotConnect`, with the step that failed.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ Step = Literal["name", "connect", "tunnel", "TLS"]
 
 @dataclass(frozen=True, slots=True)
 class EgressProxy:
-    """The proxy that a connection goes through; `authorization` is the ready field value, or empty. With `tls` it is
-    spoken to in TLS.
+    """An egress proxy; `authorization` is the value of Proxy-Authorization, or empty. With `tls` the connection to it
+    uses TLS.
     """
 
     host: str
@@ -37,13 +37,13 @@ class EgressProxy:
 
     @property
     def authority(self) -> str:
-        """host:port."""
+        """Return `host:port`."""
         return authority_of(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a server is, and how it is reached: all that makes two connections interchangeable."""
+    """A server and how to reach it. Connections to equal origins are interchangeable."""
 
     host: str
     port: int
@@ -53,36 +53,36 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        """host:port."""
+        """Return `host:port`."""
         return authority_of(self.host, self.port)
 
     @property
     def name(self) -> str:
-        """For logs and metrics: scheme://host:port."""
+        """Return `scheme://host:port`, for logs and metrics."""
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
 
 class CannotConnect(Exception):
-    """There is no connection: the `step` that failed, at the egress proxy where `is_proxy`, and `why`.
+    """A connection failed: the `step`, at the egress proxy if `is_proxy`, and `why`.
 
     Its text is like `egress proxy: connect: Connection refused`.
     """
 
     def __init__(self, step: Step, why: str, *, is_proxy: bool) -> None:
-        named = "" if step == "tunnel" else f"{step}: "
-        super().__init__(f"{'egress proxy: ' if is_proxy else ''}{named}{why}")
+        prefix = "" if step == "tunnel" else f"{step}: "
+        super().__init__(f"{'egress proxy: ' if is_proxy else ''}{prefix}{why}")
         self.step = step
         self.why = why
         self.is_proxy = is_proxy
 
 
 def authority_of(host: str, port: int) -> str:
-    """host:port, an IPv6 address in brackets."""
+    """Return `host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def basic(username: str, password: str) -> str:
-    """The value of a Proxy-Authorization field (RFC 7617)."""
+    """Return the value of a Proxy-Authorization field (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
@@ -91,9 +91,11 @@ async def connect(origin: Origin, make_protocol: Callable[[socket.socket], P]) -
     via = origin.proxy or origin
     is_proxy = origin.proxy is not None
     with _step("name", is_proxy=is_proxy):
-        found = await asyncio.get_running_loop().getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
+        addresses = await asyncio.get_running_loop().getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
     with _step("connect", is_proxy=is_proxy):
-        sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1)
+        sock = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1
+        )
     transports: list[asyncio.BaseTransport] = []
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -105,7 +107,7 @@ async def connect(origin: Origin, make_protocol: Callable[[socket.socket], P]) -
     except BaseException:
         for transport in transports:
             transport.abort()  # type: ignore[attr-defined] # each is a Transport
-        sock.close()  # for the case that the loop has not taken it yet
+        sock.close()  # if the loop does not own it yet
         raise
     return app
 
@@ -113,7 +115,7 @@ async def connect(origin: Origin, make_protocol: Callable[[socket.socket], P]) -
 async def _start(
     app: asyncio.Protocol, sock: socket.socket, origin: Origin, transports: list[asyncio.BaseTransport]
 ) -> None:
-    """Give the socket to the loop and `app` its transport."""
+    """Create the transport of `app` on the socket."""
     loop = asyncio.get_running_loop()
     with _step("TLS" if origin.tls else "connect", is_proxy=False):
         tls = _tls(app, sock, origin)
@@ -130,7 +132,7 @@ async def _start_in_tunnel(
     proxy: EgressProxy,
     transports: list[asyncio.BaseTransport],
 ) -> None:
-    """Open a tunnel through the proxy, and give `app` a transport in it."""
+    """Open a tunnel through the proxy, and create the transport of `app` in it."""
     tunnel = Tunnel(connect_request(origin.authority, proxy.authorization))
     with _step("TLS" if proxy.tls else "connect", is_proxy=True):
         outer = _tls(tunnel, sock, proxy)
@@ -148,7 +150,7 @@ async def _start_in_tunnel(
 
 
 def _tls(app: asyncio.Protocol, sock: socket.socket, peer: Origin | EgressProxy) -> TlsTransport | None:
-    """TLS for `app`, where the peer speaks it. Raises UnicodeError for a name that no certificate can carry."""
+    """Return TLS for `app` if the peer uses it. Raises UnicodeError for a name that no certificate can contain."""
     if peer.tls is None:
         return None
     name = peer.host.rstrip(".")  # certificates name hosts without the final dot
@@ -157,16 +159,16 @@ def _tls(app: asyncio.Protocol, sock: socket.socket, peer: Origin | EgressProxy)
 
 @contextmanager
 def _step(step: Step, *, is_proxy: bool) -> Iterator[None]:
-    """Name the step that failed; ssl.SSLError is an OSError."""
+    """Translate an error into CannotConnect with this step; ssl.SSLError is an OSError."""
     try:
         yield
     except (OSError, UnicodeError) as error:
-        raise CannotConnect(step, _plain(error), is_proxy=is_proxy) from error
+        raise CannotConnect(step, _error_text(error), is_proxy=is_proxy) from error
 
 
-def _plain(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return error.reason or "the handshake was broken off"
-    return str(error) or "it was broken off"
+        return error.reason or "the handshake was interrupted"
+    return str(error) or "it was interrupted"

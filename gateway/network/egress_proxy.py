@@ -1,4 +1,4 @@
-"""Egress proxies: what a proxy's URL means, and what the environment decides for a URL, as curl reads it. Pure."""
+"""Egress proxies: reads proxy URLs, and selects the proxy of a URL by the environment, as curl does. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import unquote, urlsplit
 
 PORTS = {"http": 3128, "https": 443}
-"""By the scheme of a proxy's URL: the port, where it names none."""
+"""The default port, by the scheme of a proxy's URL."""
 PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 """The first that is not empty names the proxy of https URLs."""
 EXEMPT_VARIABLES = ("no_proxy", "NO_PROXY")
@@ -19,7 +19,7 @@ _DECIMAL = re.compile(r"[0-9]{1,3}")
 
 
 class UnusableProxy(ValueError):
-    """A proxy that cannot be used: `what` is wrong with it, and the `remedy`; nothing here shows the URL."""
+    """A proxy that cannot be used: `what` is wrong, and the `remedy`; neither shows the URL."""
 
     def __init__(self, what: str, remedy: str, *, variable: str = "") -> None:
         super().__init__(f"{what}; {remedy}")
@@ -30,7 +30,7 @@ class UnusableProxy(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProxyUrl:
-    """Where a proxy listens, whether it speaks TLS, and who the gateway is to it."""
+    """Address of a proxy, whether it uses TLS, and the gateway's login."""
 
     host: str
     port: int
@@ -41,13 +41,13 @@ class ProxyUrl:
 
 def read_proxy_url(text: str) -> ProxyUrl:
     """Read a proxy's URL; one without a scheme is http, user and password are percent-encoded. Raises UnusableProxy."""
-    named = _SCHEME.match(text)
-    scheme = named[1].lower() if named else "http"
+    match = _SCHEME.match(text)
+    scheme = match[1].lower() if match else "http"
     if scheme not in PORTS:
         raise UnusableProxy(f"names a proxy of the kind `{scheme}`", "name an http:// or https:// proxy")
     malformed = UnusableProxy("is not the URL of a proxy", "write it like http://proxy.corp:3128")
     try:
-        parts = urlsplit(text if named else f"http://{text}")
+        parts = urlsplit(text if match else f"http://{text}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
         raise malformed from None
@@ -61,7 +61,7 @@ def read_proxy_url(text: str) -> ProxyUrl:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the environment says of proxies: `variable` names the one that counts, and `url` is its value."""
+    """The proxy settings of the environment: `variable` is the one that applies, and `url` its value."""
 
     variable: str = ""
     url: str = field(default="", repr=False)
@@ -69,13 +69,13 @@ class Environment:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Environment":
-        """Read the variables; an empty one is as if it were not set."""
+        """Read the variables; an empty one counts as not set."""
         variable = next((name for name in PROXY_VARIABLES if environ.get(name)), "")
         exempt = next((environ[name] for name in EXEMPT_VARIABLES if environ.get(name)), "")
         return cls(variable, environ.get(variable, ""), exempt)
 
     def proxy_for(self, url: str) -> ProxyUrl | None:
-        """The proxy for a URL; None where there is none: for plain http, and for what NO_PROXY exempts.
+        """Return the proxy for a URL; None for plain http, and for hosts that NO_PROXY exempts.
 
         Raises UnusableProxy with the variable's name.
         """
@@ -89,33 +89,33 @@ class Environment:
 
 
 def is_exempt(host: str, no_proxy: str) -> bool:
-    """Whether NO_PROXY exempts the host (a name, or an address without brackets) from the proxy.
+    """Return whether NO_PROXY exempts the host (a name, or an address without brackets) from the proxy.
 
-    The rules are those of curl (lib/noproxy.c): entries between commas or blanks; `*` alone exempts all; a name
-    exempts itself and what is below it, with or without a dot before or behind it; an address exempts itself, one with
-    `/BITS` its network. An entry with a port, brackets or another wildcard matches nothing.
+    The rules are those of curl (lib/noproxy.c): commas or blanks separate entries; `*` alone exempts all; a name
+    exempts itself and its subdomains, with or without a leading or trailing dot; an address exempts itself, with `/BITS` its
+    network. An entry with a port, brackets or another wildcard matches nothing.
     """
     if not host or no_proxy == "*":
         return bool(host)
     entries = filter(None, _SEPARATORS.split(no_proxy))
     address = _address(host)
     if address is not None:
-        return any(_holds(entry, address) for entry in entries)
+        return any(_contains(entry, address) for entry in entries)
     name = host.removesuffix(".").lower()
-    return any(_covers(entry.lower(), name) for entry in entries)
+    return any(_matches_name(entry.lower(), name) for entry in entries)
 
 
-def _covers(entry: str, name: str) -> bool:
+def _matches_name(entry: str, name: str) -> bool:
     bare = entry.removesuffix(".").removeprefix(".")
     return name == bare or name.endswith(f".{bare}")
 
 
-def _holds(entry: str, address: IPv4Address | IPv6Address) -> bool:
+def _contains(entry: str, address: IPv4Address | IPv6Address) -> bool:
     text, slash, suffix = entry.partition("/")
     network = _address(text)
     if network is None or network.version != address.version or (slash and not _DECIMAL.fullmatch(suffix)):
         return False
-    bits = int(suffix or 0) or network.max_prefixlen  # curl takes /0 for the address itself
+    bits = int(suffix or 0) or network.max_prefixlen  # curl reads /0 as the address itself
     if bits > network.max_prefixlen:
         return False
     shift = network.max_prefixlen - bits

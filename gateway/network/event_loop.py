@@ -1,7 +1,7 @@
-"""The event loop of every verb: uvloop where it exists, with names looked up by `Resolver`.
+"""The event loop of every verb: uvloop if available, with names resolved by `Resolver`.
 
-Both loops look names up in a few threads that all share (uvloop in two, and even for addresses): one name that hangs
-would hold up whatever dials. Libraries dial through the loop, so this is the place to change it once for all of them.
+Both loops resolve names in a few shared threads (uvloop in two, even for addresses): one name that hangs would delay
+every connection. Libraries connect through the loop, so the loop is the one place to change it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from gateway.network.resolver import AddressInfo, Resolver, StaleServing
 
 
 class _ResolvingLoop:
-    """What an event loop does with names; the loop itself is the other base class."""
+    """Resolves the names of an event loop, which is the other base class."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _ResolvingLoop:
         proto: int = 0,
         flags: int = 0,
     ) -> list[AddressInfo]:
-        """As asyncio's."""
+        """Resolve a name, with the signature of asyncio."""
         return await self.resolver.resolve(host, port, (family, type, proto, flags))
 
     async def create_connection(
@@ -51,11 +51,11 @@ class _ResolvingLoop:
         flags: int = 0,
         **options: Any,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """As asyncio's: uvloop's own would look a name up by itself."""
+        """Connect, with the signature of asyncio: uvloop would resolve the name itself."""
         if host is not None and sock is None:
-            found = await self.resolver.resolve(host, port, (family, socket.SOCK_STREAM, proto, flags))
+            addresses = await self.resolver.resolve(host, port, (family, socket.SOCK_STREAM, proto, flags))
             sock = await aiohappyeyeballs.start_connection(
-                found,
+                addresses,
                 local_addr_infos=aiohappyeyeballs.addr_to_addr_infos(local_addr),
                 happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
                 interleave=1,
@@ -63,36 +63,36 @@ class _ResolvingLoop:
             if ssl and server_hostname is None:
                 server_hostname = host
         try:
-            made: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(  # type: ignore[misc] # of the loop
+            connection: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(  # type: ignore[misc] # of the loop
                 protocol_factory, sock=sock, ssl=ssl, server_hostname=server_hostname, **options
             )
         except BaseException:
             if host is not None and sock is not None:
                 sock.close()
             raise
-        return made
+        return connection
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop whose names are looked up by its own `resolver`."""
-    return _kind()()
+    """Return a loop with its own `resolver`."""
+    return _loop_class()()
 
 
 def name_troubles(loop: asyncio.AbstractEventLoop) -> dict[str, dict[str, object]]:
-    """See `Resolver.troubles`; empty for a loop that is not of `new_event_loop`."""
+    """Return `Resolver.troubles`; empty for a loop that `new_event_loop` did not make."""
     resolver = getattr(loop, "resolver", None)
     return resolver.troubles() if isinstance(resolver, Resolver) else {}
 
 
 def watch_names(loop: asyncio.AbstractEventLoop, report: Callable[[StaleServing], None]) -> None:
-    """Has `report` called as `Resolver` does; never for a loop that is not of `new_event_loop`."""
+    """Set `Resolver.report`; does nothing for a loop that `new_event_loop` did not make."""
     resolver = getattr(loop, "resolver", None)
     if isinstance(resolver, Resolver):
         resolver.report = report
 
 
 @cache
-def _kind() -> Callable[[], asyncio.AbstractEventLoop]:
+def _loop_class() -> Callable[[], asyncio.AbstractEventLoop]:
     base: type[asyncio.AbstractEventLoop]
     try:
         import uvloop  # noqa: PLC0415 - not on every platform

@@ -35,23 +35,23 @@ class TlsSession:
         self.verified_at = 0.0
 
     def session(self, now: float) -> ssl.SSLSession | None:
-        """The session to resume, if there is one. `now` and `verified_at` are the loop's time."""
+        """Return the session to resume, if any. `now` and `verified_at` are the loop's time."""
         if now - self.verified_at >= RESUMED_FOR:
             self.forget()
         return self._newest.session if self._newest is not None else self._session
 
     def remember(self, tls: ssl.SSLObject, *, verified_at: float) -> None:
-        """A connection was opened: its session is the one to resume from now on."""
+        """Note a new connection: its session is the one to resume."""
         self._newest = tls
         self.verified_at = verified_at
 
     def release(self, tls: ssl.SSLObject) -> None:
-        """A connection ended: keeps its session, if it is the newest, and lets all the rest of it go."""
+        """Keep the session of a connection that ended, if it is the newest, and drop the connection's other state."""
         if self._newest is tls:
             self._newest, self._session = None, tls.session
 
     def forget(self) -> None:
-        """The next handshake is a full one."""
+        """Forget the session: the next handshake is a full one."""
         self._newest = self._session = None
 
 
@@ -89,12 +89,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._error: Exception | None = None
         self._is_open = self._is_closing = self._is_lost = False
         self.opened: asyncio.Future[None] = loop.create_future()
-        """Done with the handshake; an OSError (ssl.SSLError is one) tells why there is none."""
+        """Done with the handshake, or an OSError with the cause (ssl.SSLError is one)."""
 
-    # Called by the connection: its transport ------------------------------------------------------------------------
+    # Transport of `app` ---------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypts and sends. What is written to a closing transport is dropped, as with every transport."""
+        """Encrypt and send. Data for a closing transport is dropped, as with every transport."""
         if len(data) <= SLICE:
             self._encrypt(data)
             return
@@ -103,7 +103,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._encrypt(view[start : start + SLICE])
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Sends parts together where they are small, without joining them where they are not."""
+        """Send small parts joined, large ones separately."""
         parts = list(list_of_data)
         if sum(map(len, parts)) <= SLICE:
             self._encrypt(b"".join(parts))
@@ -112,20 +112,20 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self.write(part)
 
     def close(self) -> None:
-        """Says close_notify, and closes once all is sent."""
+        """Send close_notify, and close when all is sent."""
         if not self._is_closing:
             self._detach()
             self._raw.close()
 
     def abort(self) -> None:
-        """Closes without waiting; close_notify goes out if there is room for it at once (RFC 8446 §6.1)."""
+        """Close at once; send close_notify if the socket accepts it (RFC 8446 §6.1)."""
         if not self._is_closing:
             self._detach()
         if not self._is_lost:
             self._raw.abort()
 
     def is_closing(self) -> bool:
-        """True once either side has begun to close."""
+        """Return whether either side has begun to close."""
         return self._is_closing or self._raw.is_closing()
 
     def is_idle_clean(self) -> bool:
@@ -151,54 +151,54 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return False
 
     def pause_reading(self) -> None:
-        """Stops reading from the socket."""
+        """Stop reading from the socket."""
         self._raw.pause_reading()
 
     def resume_reading(self) -> None:
-        """Reads again."""
+        """Resume reading from the socket."""
         self._raw.resume_reading()
 
     def is_reading(self) -> bool:
-        """True while the socket is read."""
+        """Return whether the socket is read."""
         return self._raw.is_reading()
 
     def get_write_buffer_size(self) -> int:
-        """Encrypted bytes that are not sent yet."""
+        """Return the number of encrypted bytes that are not sent yet."""
         return self._raw.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Low and high water of encrypted bytes."""
+        """Return low and high water marks in encrypted bytes."""
         return self._raw.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """As with every transport, in encrypted bytes."""
+        """Set the water marks in encrypted bytes."""
         self._raw.set_write_buffer_limits(high, low)
 
     def can_write_eof(self) -> bool:
-        """False: TLS has no half-closed state that servers honour."""
+        """Return False: TLS has no half-closed state that servers honour."""
         return False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Give the connection to another protocol: a tunnel is open, and the origin's bytes follow."""
+        """Pass the connection to another protocol: a tunnel is open, and the origin's bytes follow."""
         self._app = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol that has the connection."""
+        """Return the protocol of the connection."""
         return self._app
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`ssl_object`, and all that the TCP transport knows."""
+        """Return `ssl_object`, or what the TCP transport returns."""
         return self._tls if name == "ssl_object" else self._raw.get_extra_info(name, default)
 
-    # Called by the TCP transport: its protocol ----------------------------------------------------------------------
+    # Protocol of the TCP transport ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: TCP is there; the handshake begins."""
+        """Start the handshake (asyncio)."""
         self._raw = cast(asyncio.Transport, transport)
         self._handshake()
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: encrypted bytes."""
+        """Decrypt bytes (asyncio)."""
         if len(data) <= SLICE:
             self._receive(data)
         else:
@@ -208,29 +208,29 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._flush()
 
     def eof_received(self) -> None:
-        """asyncio: TCP ended before TLS did: anyone on the way can do that (RFC 8446 §6.1)."""
+        """Fail: TCP ended before TLS, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
         if self._is_open:
             self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "TLS ended without close_notify"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: TCP is gone."""
+        """End the connection (asyncio)."""
         self._is_closing = self._is_lost = True
         error = self._error or exc
         if self._is_open:
             self._resumption.release(self._tls)
             self._app.connection_lost(error)
             return
-        self._resumption.forget()  # whatever it failed for, the next handshake is plain
+        self._resumption.forget()  # whatever the cause, the next handshake is a full one
         if not self.opened.done():
             self.opened.set_exception(error or ConnectionResetError("the connection ended within the handshake"))
-            self.opened.exception()  # who waited for it may have left
+            self.opened.exception()  # retrieve it: the waiter may have left
 
     def pause_writing(self) -> None:
-        """asyncio: the upstream is slower than we are."""
+        """Pause the protocol: the upstream reads slowly (asyncio)."""
         self._app.pause_writing()
 
     def resume_writing(self) -> None:
-        """asyncio: the upstream takes more."""
+        """Resume the protocol (asyncio)."""
         self._app.resume_writing()
 
     # Inside ---------------------------------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
-"""A tunnel through an egress proxy (RFC 9110 section 9.3.6): asks for it, reads the answer, hands it over."""
+"""A tunnel through an egress proxy (RFC 9110 section 9.3.6): sends CONNECT, reads the response, hands it over."""
 
 import asyncio
 import re
 from typing import cast
 
 LIMIT = 16 * 1024
-"""Bytes of the proxy's answer, interim responses included."""
+"""Bytes of the proxy's response, including interim responses."""
 
 MAX_INTERIM = 16
-"""Interim responses before the answer. With every piece that arrives the answer is read from its beginning."""
+"""Interim responses before the final one. Each arriving piece makes the parser start again at the first byte."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] ([1-9][0-9]{2})(?: [^\n]*+)?\r?\n")
 _BEGINNING = b"HTTP/1."
@@ -16,11 +16,11 @@ _END = re.compile(rb"\n\r?\n")
 
 
 class TunnelRefused(ConnectionError):
-    """The proxy opens no tunnel."""
+    """The proxy refuses to open the tunnel."""
 
 
 def connect_request(authority: str, authorization: str) -> bytes:
-    """The request for a tunnel to host:port; `authorization` is the Proxy-Authorization field's value, or empty."""
+    """Return the request for a tunnel to host:port; `authorization` is the value of Proxy-Authorization, or empty."""
     lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if authorization:
         lines.append(f"Proxy-Authorization: {authorization}")
@@ -28,7 +28,7 @@ def connect_request(authority: str, authorization: str) -> bytes:
 
 
 def read_answer(data: bytes) -> int | None:
-    """Where the head of a proxy's answer that opens the tunnel ends; None while it is not complete.
+    """Return the end of the response head that opens the tunnel; None while it is incomplete.
 
     Interim responses are skipped, a line may end in a bare LF (RFC 9112 section 2.2). Raises TunnelRefused.
     """
@@ -50,21 +50,21 @@ def read_answer(data: bytes) -> int | None:
 
 
 def _check_beginning(data: bytes) -> None:
-    """Raises TunnelRefused for what can no longer become a status line."""
+    """Raise TunnelRefused for data that can no longer become a status line."""
     if b"\n" in data or not _BEGINNING.startswith(data[: len(_BEGINNING)]):
         hint = "; it speaks TLS: write `https://` in its URL" if data.startswith((b"\x15\x03", b"\x16\x03")) else ""
         raise TunnelRefused(f"the proxy answered no HTTP{hint}")
 
 
 def _refusal(status: str) -> str:
-    told = f"the proxy answered {status}"
+    reason = f"the proxy answered {status}"
     if status == "407":
-        told += ": set `proxy.username` and `proxy.password`, or user and password in the URL of HTTPS_PROXY"
-    return told
+        reason += ": set `proxy.username` and `proxy.password`, or user and password in the URL of HTTPS_PROXY"
+    return reason
 
 
 class Tunnel(asyncio.Protocol):
-    """The protocol of the connection to the proxy until the tunnel is open. `hand_over` gives it to the next one."""
+    """The protocol of the connection to the proxy until the tunnel is open. `hand_over` passes it to the next one."""
 
     def __init__(self, request: bytes) -> None:
         self._request = request
@@ -72,10 +72,10 @@ class Tunnel(asyncio.Protocol):
         self._data = b""
         self._end = 0
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the proxy has opened the tunnel; an OSError tells why there is none."""
+        """Done when the proxy has opened the tunnel, or an OSError with the cause."""
 
     def hand_over(self, protocol: asyncio.Protocol) -> None:
-        """Once `opened`: `protocol` has the connection from now on, and every byte behind the proxy's answer."""
+        """Once `opened`: pass the connection to `protocol`, with every byte after the proxy's response."""
         transport = self._transport
         if transport is None or transport.is_closing():
             raise TunnelRefused("the proxy closed the tunnel as soon as it was open")
@@ -87,12 +87,12 @@ class Tunnel(asyncio.Protocol):
             transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: the proxy is reached."""
+        """Send the request (asyncio)."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: the proxy's answer; what follows it is the origin's, and kept for the next protocol."""
+        """Read the proxy's response (asyncio); keep the origin's bytes after it for the next protocol."""
         is_inside_line = len(self._data) > len(_BEGINNING) and b"\n" not in data
         self._data += data
         if self.opened.done():
@@ -111,7 +111,7 @@ class Tunnel(asyncio.Protocol):
             self._fail(TunnelRefused(f"the proxy's answer is longer than {LIMIT // 1024} KiB"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: the connection to the proxy is gone."""
+        """Fail the tunnel (asyncio)."""
         self._transport = None
         error = exc if isinstance(exc, OSError) else TunnelRefused("the proxy's answer was cut off")
         self._fail(error)
@@ -119,4 +119,4 @@ class Tunnel(asyncio.Protocol):
     def _fail(self, error: OSError) -> None:
         if not self.opened.done():
             self.opened.set_exception(error)
-            self.opened.exception()  # who waited for it may have left
+            self.opened.exception()  # retrieve it: the waiter may have left

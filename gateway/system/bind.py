@@ -1,6 +1,6 @@
-"""Binds the addresses that the gateway listens on: all addresses of a name, and unix sockets that nobody else uses.
+"""Binds listening sockets: all addresses of a name, and unix sockets that no other process uses.
 
-Nothing is ever removed but a socket that this process has bound, or one on which nobody listens any more.
+It removes only a socket that this process has bound, or one on which no process listens any more.
 """
 
 import contextlib
@@ -17,21 +17,22 @@ from collections.abc import Iterator
 
 ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))  # a family or an address that this machine does not have
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-TRIES = 10  # ports that are tried, where one must be free for several addresses
+TRIES = 10  # attempts to find a port that is free at several addresses
 SO_ATTACH_FILTER = 26  # Linux
 # Classic BPF over the TCP header: of the flags (byte 13) SYN without ACK drops a packet, anything else passes.
 NO_SYN = struct.pack(
     "HBBIHBBIHBBIHBBIHBBI", 0x30, 0, 0, 13, 0x54, 0, 0, 0x12, 0x15, 0, 1, 0x02, 6, 0, 0, 0, 6, 0, 0, 2**32 - 1
 )
-PROBE = 1.0  # seconds that another process has to take a connection
-TURN = 5.0  # seconds that others may take to bind in the same folder
+PROBE = 1.0  # seconds for another process to accept a connection
+LOCK_TIMEOUT = 5.0  # seconds that other processes may hold the lock of the folder
 PAUSE = 0.01
 
 
 def bind_tcp(host: str, port: int) -> list[socket.socket]:
-    """Binds every address that a host name or address stands for (empty: all of the machine) to one port; port 0
-    chooses one. `localhost` is 127.0.0.1 and ::1, whatever the resolver knows of it (RFC 6761 §6.3). Addresses of a
-    family that the machine lacks are left out. Raises OSError where none is left, or one cannot be had.
+    """Bind every address of a host (empty: all of the machine) to one port; port 0 chooses one.
+
+    `localhost` is 127.0.0.1 and ::1, whatever the resolver returns (RFC 6761 §6.3). Addresses of a family that the
+    machine lacks are skipped. Raises OSError if none is left, or if one cannot be bound.
     """
     addresses = _resolve(host, port)
     for _ in range(TRIES if port == 0 and len(addresses) > 1 else 0):  # the port may be taken at one of them
@@ -41,15 +42,15 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
 
 
 class UnixSocket:
-    """Listens on a path until `close`, which removes the file if it is still its own; `socket` listens already, so that
-    another process cannot take it for a dead one. Raises OSError where something is there that is in use, or no socket.
+    """Listens on a path until `close`, which removes the file if it is still the same. `socket` already listens, so that
+    no other process takes it for a dead one. Raises OSError if the path is in use, or is no socket.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with _alone_in(os.path.dirname(path) or "."):  # noqa: PTH120 - a socket's address, not a path of ours
+            with _folder_lock(os.path.dirname(path) or "."):  # noqa: PTH120 - a socket's address
                 self._bind()
                 self._identity = _identity(path)
                 self.socket.listen()
@@ -58,7 +59,7 @@ class UnixSocket:
             raise
 
     def close(self) -> None:
-        """Removes the file, unless another process has put its own there."""
+        """Close the socket, and remove the file unless another process has replaced it."""
         self.socket.close()
         if self._identity is not None and _identity(self._path) == self._identity:
             _unlink(self._path)
@@ -75,20 +76,20 @@ class UnixSocket:
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
-    """The family and socket address of each address of the host."""
+    """Return family and socket address of each address of the host."""
     if host.lower() == "localhost":
         return [(family, (address, port)) for family, address in LOOPBACK]
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((int(family), where) for family, _, _, _, where in found))
+    addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in addresses))
 
 
 def _bind_all(addresses: list[tuple[int, tuple[object, ...]]], port: int) -> list[socket.socket]:
     bound: list[socket.socket] = []
     absent: OSError | None = None
     try:
-        for family, where in addresses:
+        for family, address in addresses:
             try:
-                bound.append(_bind_one(family, (where[0], port, *where[2:]), is_one_of_many=len(addresses) > 1))
+                bound.append(_bind_one(family, (address[0], port, *address[2:]), is_one_of_many=len(addresses) > 1))
             except OSError as error:
                 if error.errno not in ABSENT:
                     raise
@@ -104,22 +105,22 @@ def _bind_all(addresses: list[tuple[int, tuple[object, ...]]], port: int) -> lis
     return bound
 
 
-def _bind_one(family: int, where: tuple[object, ...], *, is_one_of_many: bool) -> socket.socket:
+def _bind_one(family: int, address: tuple[object, ...], *, is_one_of_many: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if is_one_of_many and family == socket.AF_INET6:  # the IPv4 addresses have sockets of their own
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(where)
+        sock.bind(address)
     except OSError as error:
         sock.close()
         reason = (error.strerror or str(error)).lower()
-        raise OSError(error.errno, f"cannot bind {where[0]}, port {where[1]}: {reason}") from error
+        raise OSError(error.errno, f"cannot bind {address[0]}, port {address[1]}: {reason}") from error
     return sock
 
 
 def bind_beside(holder: socket.socket) -> socket.socket:
-    """Binds one more socket to where the holder is (SO_REUSEPORT, which the holder must have set)."""
+    """Bind another socket to the holder's address (SO_REUSEPORT, which the holder must have set)."""
     sock = socket.socket(holder.family, holder.type, holder.proto)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -135,8 +136,8 @@ def bind_beside(holder: socket.socket) -> socket.socket:
 
 
 def stop_handshakes(listener: socket.socket) -> None:
-    """Has the system ignore new connections, where it can: those whose handshake has begun can still be accepted. A
-    client repeats its SYN after a second; by then nobody listens, and it is refused without a doubt.
+    """Make the system ignore new connections, where it can; connections whose handshake has begun can still be accepted.
+    A client repeats its SYN after a second: by then the socket is closed, and the connection is refused.
     """
     program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
     with contextlib.suppress(OSError):
@@ -146,13 +147,13 @@ def stop_handshakes(listener: socket.socket) -> None:
 
 
 def is_local_only(listener: socket.socket) -> bool:
-    """Only this machine can reach the socket."""
+    """Return whether only this machine can reach the socket."""
     name = listener.getsockname()
     return not isinstance(name, tuple) or name[0] == "::1" or str(name[0]).startswith("127.")
 
 
 def are_readable(descriptors: list[int]) -> set[int]:
-    """Those of the descriptors where something waits: a connection to be accepted, bytes, or the end."""
+    """Return the descriptors that are readable: a connection to accept, bytes, or the end."""
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
@@ -160,10 +161,12 @@ def are_readable(descriptors: list[int]) -> set[int]:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: str) -> Iterator[None]:
-    """Lets one process at a time bind sockets in a folder. Of two that find the same dead socket, one would remove what
-    the other has just bound: until it listens it refuses connections as a dead one does, and it may have got the number
-    of the dead one's inode. Without the lock where the folder cannot be locked. Raises OSError where others hold it.
+def _folder_lock(folder: str) -> Iterator[None]:
+    """Let one process at a time bind sockets in a folder. Raises OSError if another process holds the lock.
+
+    Without the lock, of two processes that find the same dead socket, one would remove what the other has just bound:
+    until that one listens, it refuses connections as a dead one does, and it may have the dead one's inode number. A
+    folder that cannot be locked is used without the lock.
     """
     descriptor = -1
     with contextlib.suppress(OSError):
@@ -178,13 +181,13 @@ def _alone_in(folder: str) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    until = time.monotonic() + TURN
+    until = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= until:
-                raise OSError(f"another process has locked its folder for {TURN:g} s") from None
+                raise OSError(f"another process has locked its folder for {LOCK_TIMEOUT:g} s") from None
             time.sleep(PAUSE)
         except OSError:  # not every file system has locks
             return
@@ -193,9 +196,9 @@ def _lock(descriptor: int) -> None:
 
 
 def _remove_dead(path: str) -> None:
-    """Removes the socket of a process that has ended without removing it. Raises OSError for anything else."""
-    found = _identity(path)
-    if found is None:  # removed meanwhile
+    """Remove the socket of a process that has ended without removing it. Raises OSError for anything else."""
+    identity = _identity(path)
+    if identity is None:  # removed meanwhile
         return
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         raise OSError("a file that is not a socket has this name, and is left alone")
@@ -209,19 +212,19 @@ def _remove_dead(path: str) -> None:
             raise OSError(f"another process may listen on this socket ({error.strerror or error})") from error
         else:
             raise OSError("another process listens on this socket")
-    if _identity(path) == found:
+    if _identity(path) == identity:
         _unlink(path)
 
 
 def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of what has this name, itself where it is a link; None where nothing has."""
+    """Return device and inode of the file or link with this name; None if there is none."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _unlink(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108 - a socket's address, not a path of ours
+        os.unlink(path)  # noqa: PTH108 - a socket's address

@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 RESERVE = 128
-"""Descriptors for tokens, stores, the log, the admin port, files and libraries; half of a limit that is small."""
+"""Descriptors for tokens, stores, the log, the admin port, files and libraries; half of a small limit."""
 ANSWERED_PER_REFUSED = 8
-"""For so many connections that are served, one more is held to be told why it is not served."""
+"""For each group of so many served connections, one more gets an error response."""
 
 
 class Capacity(NamedTuple):
-    """How the `files` of one process are shared: `connections` of callers that are served, `refused` connections that
-    are only told why they are not, and `upstreams`, the connections to all upstreams together.
+    """The shares of the `files` of one process: `connections` of served callers, `refused` connections that only get an
+    error response, and `upstreams`, the connections to all upstreams together.
     """
 
     files: int
@@ -20,9 +20,9 @@ class Capacity(NamedTuple):
 
 
 def share_files(files: int, *, connections: int, pools: int) -> Capacity:
-    """Shares a limit of open files: `connections` is the configured number, `pools` what all pools may hold at most.
+    """Divide a limit of open files: `connections` is the configured number, `pools` the most that all pools may hold.
 
-    Upstreams get what they may use, but no more than half: a caller needs at most one connection to an upstream.
+    Upstreams get at most half: a caller needs at most one connection to an upstream.
     """
     free = max(4, files - min(RESERVE, files // 2))
     callers = free - min(pools, free // 2)

@@ -1,8 +1,8 @@
-"""Reads files that may not answer: only regular ones, and in a thread that nobody waits for longer than a limit.
+"""Reads files that may hang: only regular ones, in a thread, with a time limit.
 
-A pipe gives its bytes only once and blocks who opens it; a mount whose server has gone blocks for ever, beyond the
-reach of signals. Neither may stop the loop, a stop of the gateway, or the reading of other files. The common threads of
-the loop would not do: they are few, and the process waits for them at its end.
+A pipe returns its bytes only once and blocks on open; a mount whose server is gone blocks for ever, and ignores
+signals. Neither may block the loop, a stop of the gateway, or the reading of other files. The loop's own threads do not
+fit: they are few, and the process waits for them at its end.
 """
 
 import errno
@@ -20,22 +20,22 @@ T = TypeVar("T")
 MAX_BYTES = 8 * 1024 * 1024
 """Most bytes of a file of certificates: those of a whole system are a quarter of a MiB."""
 WITHIN = 30.0
-"""Seconds that reading may take."""
-MOST_ABANDONED = 4
-"""Threads of one owner that may hang; when so many do, nothing more is read for it until one of them ends."""
+"""Seconds that a read may take."""
+MAX_ABANDONED = 4
+"""Hanging threads of one owner: at this number, nothing more is read for it until one of them ends."""
 _abandoned: dict[Hashable, set[Future[Any]]] = {}
 _lock = threading.Lock()
 
 
 class NotRegular(OSError):
-    """What is named is a pipe, a device, a folder or a socket."""
+    """The file is a pipe, a device, a folder or a socket."""
 
     def __init__(self) -> None:
         super().__init__(errno.EINVAL, "not a regular file")
 
 
 def read_file(path: str | Path, limit: int) -> bytes:
-    """The content of a regular file, up to `limit` bytes. Raises NotRegular, and OSError as `open` does."""
+    """Return the content of a regular file, up to `limit` bytes. Raises NotRegular, and OSError as `open` does."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe opens at once
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -45,19 +45,19 @@ def read_file(path: str | Path, limit: int) -> bytes:
 
 
 def check_regular(path: str | Path) -> None:
-    """Raises NotRegular, and OSError where the file cannot be opened: to be called before a library opens it."""
+    """Check a file before a library opens it. Raises NotRegular, and OSError if it cannot be opened."""
     read_file(path, 0)
 
 
 async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = WITHIN) -> T:
-    """Does `work` in a thread of its own and gives its result. Raises TimeoutError, which is an OSError, where it takes
-    too long: the thread is left behind then, and does not keep the process from ending.
+    """Run `work` in its own thread and return its result. Raises TimeoutError, which is an OSError, if it takes too
+    long: the thread is then abandoned, and does not keep the process from ending.
 
-    Threads that hang count for `owner`, so that what hangs for one harms no other.
+    Hanging threads count for `owner`, so that one owner's files do not block another.
     """
     import asyncio  # noqa: PLC0415 - verbs that only read a file need no loop
 
-    result = _started(work, owner)
+    result = _start(work, owner)
     waiting = asyncio.wrap_future(result)
     try:
         await asyncio.wait({waiting}, timeout=within)
@@ -70,8 +70,8 @@ async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = W
 
 
 def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
-    """Does the same as `in_thread` for a caller that is a thread itself."""
-    result = _started(work, owner)
+    """Run `work` as `in_thread` does, for a caller that is a thread itself."""
+    result = _start(work, owner)
     wait((result,), timeout=limit)
     if not result.done():
         _abandon(result, owner)
@@ -80,8 +80,8 @@ def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
 
 
 class DaemonThreads:
-    """A few threads that work on files in turn. The process does not wait for them at its end, as it does for those of
-    `ThreadPoolExecutor`: a file may hang. They end with this object.
+    """A few threads that work on files in turn, and end with this object. At its end the process does not wait for them,
+    as it does for those of `ThreadPoolExecutor`: a file may hang.
     """
 
     def __init__(self, count: int, *, name: str) -> None:
@@ -124,16 +124,16 @@ def _run_queue(queue: "SimpleQueue[Callable[[], None] | None]") -> None:
         del run  # it may hold the owner of the threads
 
 
-def _started(work: Callable[[], T], owner: Hashable) -> "Future[T]":
+def _start(work: Callable[[], T], owner: Hashable) -> "Future[T]":
     with _lock:
         for known, results in tuple(_abandoned.items()):
             results.difference_update([result for result in results if result.done()])
             if not results:
                 del _abandoned[known]
-        if len(_abandoned.get(owner, ())) >= MOST_ABANDONED:
-            raise OSError(errno.ETIMEDOUT, f"{MOST_ABANDONED} earlier attempts still hang")
+        if len(_abandoned.get(owner, ())) >= MAX_ABANDONED:
+            raise OSError(errno.ETIMEDOUT, f"{MAX_ABANDONED} earlier attempts still hang")
     result: Future[T] = Future()
-    result.set_running_or_notify_cancel()  # from now on nobody can cancel it
+    result.set_running_or_notify_cancel()  # so that it cannot be cancelled
 
     def run() -> None:
         try:

@@ -1,20 +1,20 @@
-"""What memory needs before a process serves: fewer collections, and fewer pages given back and fetched again."""
+"""Tunes memory management before a process serves: fewer garbage collections, fewer pages returned to the system."""
 
 import contextlib
 import gc
 from collections.abc import Iterator
 
 GC_THRESHOLD = (50_000, 20, 50)
-"""A request leaves no cycles behind: the collector is for the rest, and need not look after every 700 objects."""
-KEPT = 31 * 1024 * 1024
+"""A request leaves no reference cycles: collecting after every 700 objects is not needed."""
+TRIM_BLOCK = 31 * 1024 * 1024
 
 
 @contextlib.contextmanager
 def pause_collection() -> Iterator[None]:
     """Keep the garbage collector off while a configuration is read beside callers.
 
-    A collection looks at all new objects in one step, with every thread stopped: a quarter of a second for 10,000
-    routes. Reference counts free what is replaced. What is alive at the end is set aside, as at the start.
+    A collection examines all new objects in one step, with every thread stopped: a quarter of a second for 10,000
+    routes. Reference counts free what is replaced. Objects that are alive at the end are exempted, as at the start.
     """
     gc.disable()
     try:
@@ -25,16 +25,16 @@ def pause_collection() -> Iterator[None]:
 
 
 def set_aside() -> None:
-    """Exempt what is alive from collections; takes the same time however much it is."""
+    """Exempt the live objects from collections, in constant time."""
     gc.freeze()
 
 
 def tune_gc() -> None:
-    """Call once, when all that lives as long as the process has been made."""
+    """Tune the collector; call once, when all long-lived objects exist."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-    # glibc hands memory at the heap's end back to the system from 128 KiB on, and every page that comes again costs a
-    # fault: they were half the price of a streamed MiB. Once a larger block has come and gone it keeps twice that much
-    # (mallopt(3), M_MMAP_THRESHOLD).
-    _ = bytes(KEPT)  # asked for with calloc: not a page of it is touched
+    # glibc returns free memory above 128 KiB at the heap's end to the system, and each page costs a fault when it is used
+    # again: half the cost of a streamed MiB. After a larger block was freed, glibc keeps twice its size (mallopt(3),
+    # M_MMAP_THRESHOLD).
+    _ = bytes(TRIM_BLOCK)  # allocated with calloc: no page is touched

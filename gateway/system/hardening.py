@@ -1,4 +1,4 @@
-"""What a process that holds secrets forbids itself."""
+"""Protects a process that holds secrets: no core dumps, no access to its memory."""
 
 import ctypes
 import resource
@@ -8,10 +8,10 @@ _PR_SET_DUMPABLE = 4  # Linux, prctl(2)
 
 
 def forbid_dumps() -> None:
-    """No core dump of this process, nor of one that it forks: client secrets and tokens would stand in it.
+    """Forbid core dumps of this process and of its forks: they would contain client secrets and tokens.
 
     On Linux no other process of the same user may read its memory either. A limit alone is not enough there: the kernel
-    ignores it where core dumps go to a program (`core_pattern`). What the system does not let us forbid stays as it is.
+    ignores it if core dumps go to a program (`core_pattern`). Restrictions that the system refuses are skipped.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

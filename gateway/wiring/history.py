@@ -1,4 +1,4 @@
-"""From `history:` and `state:` to the history that they ask for: memory or a file, exchanged when that changes."""
+"""From the settings `history` and `state` to the call history: in memory or in a file, replaced when that changes."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,46 +15,46 @@ if TYPE_CHECKING:
     from gateway.history.timed_reads import HistoryReader
 
 FLUSH = 2.0
-"""Seconds that a stop waits for what is not written yet."""
+"""Seconds that a stop waits for unwritten calls."""
 
 
-def place_of(config: Config) -> str | None:
-    """The file that calls are kept in; None: in memory. It is none of the tokens', which must not wait for it."""
+def history_path(config: Config) -> str | None:
+    """Return the history's file; None: in memory. It is not the file of tokens, which must not wait for it."""
     if config.state is None or config.state.path is None or config.history.calls == 0:
         return None
     return f"{config.state.path}.history"
 
 
 def limits_of(config: Config) -> HistoryLimits:
-    """How much is kept."""
+    """Return the limits of the history."""
     return HistoryLimits(config.history.calls, config.history.keep, config.history.size)
 
 
 def file_of(config: Config) -> tuple[str, float] | None:
-    """The file that calls are kept in, if any, and for how many seconds."""
-    place = place_of(config)
-    return None if place is None else (place, config.history.keep)
+    """Return the history's file, if any, and for how many seconds calls stay in it."""
+    path = history_path(config)
+    return None if path is None else (path, config.history.keep)
 
 
 def reader_of(config: Config) -> "HistoryReader | None":
-    """Asks the file, for those that write nothing into it; None where calls are kept in memory."""
-    place = place_of(config)
-    if place is None:
+    """Return a reader of the file for processes that do not write it; None for a history in memory."""
+    path = history_path(config)
+    if path is None:
         return None
-    from gateway.history.timed_reads import HistoryReader  # noqa: PLC0415 - brings sqlite3
+    from gateway.history.timed_reads import HistoryReader  # noqa: PLC0415 - imports sqlite3
 
-    return HistoryReader(place, limits_of(config))
+    return HistoryReader(path, limits_of(config))
 
 
 def import_history(config: Config) -> None:
-    """Import what the configured history needs, which opens files; in a thread where callers are served."""
-    if place_of(config) is not None:
-        from gateway.history import file  # noqa: F401, PLC0415 - brings sqlite3
+    """Import the libraries of the configured history, which opens files; in a thread where callers are served."""
+    if history_path(config) is not None:
+        from gateway.history import file  # noqa: F401, PLC0415 - imports sqlite3
 
 
 class CallHistory:
-    """The history of this process as the configuration of the moment wants it. `note`, `begin` and `end` are those of
-    the history itself.
+    """The history of this process by the present configuration. `append`, `begin` and `end` are those of the history
+    itself.
     """
 
     append: Callable[[bytes], None]
@@ -67,44 +67,44 @@ class CallHistory:
         self._open(config)
 
     def apply_config(self, config: Config) -> None:
-        """Keeps calls as this configuration says; what is kept stays, unless it is to be kept elsewhere."""
-        if place_of(config) == self._place:
+        """Apply a configuration. Stored calls stay, unless the place changes."""
+        if history_path(config) == self._path:
             self._limits = limits_of(config)
             self._history.set_limits(self._limits)
             return
-        leaving = self._history
-        self._past += leaving.lost
+        old = self._history
+        self._past += old.lost
         self._open(config)
-        closing = asyncio.create_task(self._close_old(leaving, counted=leaving.lost))
+        closing = asyncio.create_task(self._close_old(old, counted=old.lost))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
     async def find(self, query: HistoryQuery) -> SearchResult:
-        """See `History`; and Unsearchable where none are kept."""
+        """Return the calls that match the query. Raises NoneKept without a history, and Unsearchable."""
         if self._limits.calls == 0:
             raise NoneKept
         return replace(await self._history.find(query), lost=self.lost)
 
     async def flush(self) -> None:
-        """Waits a moment until what was noted so far can be found by others too."""
+        """Wait briefly until other processes can find the calls so far."""
         await self._history.flush()
 
     @property
     def lost(self) -> int:
-        """How many calls could not be kept so far, in whichever place."""
+        """Return how many calls could not be stored so far, in any place."""
         return self._past + self._history.lost
 
     def health(self) -> HistoryHealth:
-        """How it does."""
+        """Return the health of the history."""
         return self._history.health()
 
     async def close(self) -> None:
-        """Writes what is not written yet, for at most `FLUSH` seconds."""
+        """Write the unwritten calls, for at most `FLUSH` seconds."""
         await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH), *self._closing)
 
     def _open(self, config: Config) -> None:
-        self._place, self._limits = place_of(config), limits_of(config)
-        self._history = _opened(self._place, self._limits)
+        self._path, self._limits = history_path(config), limits_of(config)
+        self._history = _open_history(self._path, self._limits)
         self.append, self.begin, self.end = self._history.append, self._history.begin, self._history.end
 
     async def _close_old(self, history: History, *, counted: int) -> None:
@@ -112,9 +112,9 @@ class CallHistory:
         self._past += history.lost - counted
 
 
-def _opened(place: str | None, limits: HistoryLimits) -> History:
-    if place is None:
+def _open_history(path: str | None, limits: HistoryLimits) -> History:
+    if path is None:
         return MemoryHistory(limits)
-    from gateway.history.file import FileHistory  # noqa: PLC0415 - brings sqlite3
+    from gateway.history.file import FileHistory  # noqa: PLC0415 - imports sqlite3
 
-    return FileHistory(place, limits)
+    return FileHistory(path, limits)

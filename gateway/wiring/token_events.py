@@ -1,4 +1,4 @@
-"""What token sources and the resolver of names report, passed on to the metrics and the log."""
+"""Reports the events of token sources and of the name resolver to the metrics and the log."""
 
 import logging
 import time
@@ -14,18 +14,18 @@ names_log = logging.getLogger("gateway.names")
 
 
 class TokenEventReporter:
-    """Watches one credential's source."""
+    """Reports the events of one credential's source."""
 
     def __init__(self, credential: str, metrics: Metrics) -> None:
         self._credential = credential
         self._meter = metrics.token(credential)
 
     def fetched(self, result: str, seconds: float) -> None:
-        """A token request ended."""
+        """Count a token request."""
         self._meter.fetched(result, seconds)
 
     def renewed(self, expires_in_s: float) -> None:
-        """A new token is there."""
+        """Log a new token."""
         self._meter.expiry = time.time() + expires_in_s
         log_event(
             log,
@@ -37,25 +37,25 @@ class TokenEventReporter:
         )
 
     def refresh_token_not_stored(self, why: str) -> None:
-        """A new refresh token cannot be kept for now."""
+        """Log that the store did not accept a new refresh token."""
         log_event(
             log,
             logging.ERROR,
             "refresh-token-unkept",
-            f"the new refresh token of {self._credential} cannot be kept, and is tried again each second: {why}",
+            f"the store did not accept the new refresh token of {self._credential}; retrying every second: {why}",
             credential=self._credential,
         )
 
     def coalesced(self) -> None:
-        """A caller waits for another's fetch."""
+        """Count a caller that waits for another's fetch."""
         self._meter.coalesced += 1
 
     def replayed(self) -> None:
-        """A caller got another token for its refused one."""
+        """Count a call whose refused token was replaced."""
         self._meter.replays += 1
 
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
-        """A token request failed; an error where someone must act."""
+        """Log a failed token request; as an error if someone must act."""
         log_event(
             log,
             logging.ERROR if permanent else logging.WARNING,
@@ -68,20 +68,18 @@ class TokenEventReporter:
 
 
 def log_stale_serving(change: StaleServing) -> None:
-    """Logs that the last good addresses of a name serve, or that it can be looked up again."""
+    """Log that the last good addresses of a name are used, or that the name can be resolved again."""
     name, addresses = change.name, change.addresses
     if change.error:
-        message = f"cannot look up {name}: {change.error}; its last good addresses serve. Check the name servers"
+        message = f"cannot resolve {name}: {change.error}; its last good addresses are used. Check the name servers"
         log_event(names_log, logging.WARNING, "name-stale", message, name=name, addresses=addresses)
     else:
-        answer = (
-            "can be looked up again" if addresses else "does not exist any more, its last good addresses are dropped"
-        )
-        log_event(names_log, logging.INFO, "name-resolved", f"{name} {answer}", name=name, addresses=addresses)
+        message = "can be resolved again" if addresses else "no longer exists; its last good addresses are dropped"
+        log_event(names_log, logging.INFO, "name-resolved", f"{name} {message}", name=name, addresses=addresses)
 
 
 def gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
-    """What a source's `status` says in numbers, for `Metrics.watch_tokens`."""
+    """Yield the numbers of a source's `status`, for `Metrics.watch_tokens`."""
     yield "token_state", (credential, status["state"]), 1
     is_failing = status["last_error"] is not None and status["state"] in {"dead", "none"}
     yield "token_failing", (credential,), int(is_failing)

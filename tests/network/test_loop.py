@@ -18,10 +18,10 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """Runs a coroutine on the loop, made on uvloop and on Python's own."""
     if request.param == "asyncio":
         monkeypatch.setitem(sys.modules, "uvloop", None)
-    loops._kind.cache_clear()
+    loops._loop_class.cache_clear()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         yield runner.run
-    loops._kind.cache_clear()
+    loops._loop_class.cache_clear()
 
 
 async def said(host: str, port: int) -> bytes:

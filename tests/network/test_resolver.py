@@ -12,15 +12,15 @@ import pytest
 from gateway.network import resolver
 from gateway.network.resolver import (
     FRESH,
-    KEPT,
+    MAX_LOOKUP_WAIT,
+    MAX_STALE,
     NAMES,
     OVERDUE,
-    PATIENCE,
     QUIET,
+    SHOWN,
     SLOW,
     SLOW_THREADS,
     THREADS,
-    TOLD,
     Resolver,
     StaleServing,
 )
@@ -142,7 +142,7 @@ async def test_slow_names_leave_places_to_the_others(house: House) -> None:
         house.hanging[name].set()
     assert await asyncio.gather(*first, late) == ["10.0.0.1"] * (THREADS + 1)
     house.hang(*names)
-    house.now += FRESH + KEPT
+    house.now += FRESH + MAX_STALE
     again = [asyncio.create_task(house.get(name)) for name in names]
     await house.begun(THREADS + 1 + SLOW_THREADS)
     assert await house.get("b") == "10.0.0.1"
@@ -153,14 +153,14 @@ async def test_slow_names_leave_places_to_the_others(house: House) -> None:
 
 
 async def test_the_last_good_answer_serves_while_a_lookup_hangs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "PATIENCE", 0.01)
+    monkeypatch.setattr(resolver, "MAX_LOOKUP_WAIT", 0.01)
     house.addresses["a"] = "10.0.0.1"
     await house.get("a")
     assert house.resolver.troubles() == {}
     house.hang("a")
     house.now += FRESH
     assert await house.get("a") == "10.0.0.1"
-    house.now += PATIENCE + SLOW
+    house.now += MAX_LOOKUP_WAIT + SLOW
     assert await house.get("a") == "10.0.0.1"
     assert house.asked["a"] == 2
     assert house.resolver.troubles() == {
@@ -186,12 +186,12 @@ async def test_the_last_good_answer_serves_while_lookups_fail_and_not_for_ever(h
     house.now += FRESH
     assert await house.get("a") == "10.0.0.1"
     assert house.resolver.troubles()["a"]["state"] == "stale"
-    house.now += KEPT
+    house.now += MAX_STALE
     with pytest.raises(socket.gaierror, match="Temporary failure"):
         await house.get("a")
     trouble = house.resolver.troubles()["a"]
     assert (trouble["state"], trouble["addresses"]) == ("unresolved", [])
-    house.now += TOLD + 1
+    house.now += SHOWN + 1
     assert house.resolver.troubles() == {}
 
 
@@ -259,7 +259,7 @@ async def test_stale_serving_is_reported_once_and_so_is_its_end(house: House) ->
 
 
 async def test_a_lookup_that_hangs_is_reported_once_slow(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver, "PATIENCE", 0.0)
+    monkeypatch.setattr(resolver, "MAX_LOOKUP_WAIT", 0.0)
     house.addresses["a"] = "10.0.0.1"
     await house.get("a")
     house.hang("a")

@@ -111,5 +111,5 @@ async def test_stale_addresses_begin_and_end_with_an_event(tmp_path: Path) -> No
             assert (await gate.get("/orders0/"))[0] == 200
         [stale], [resolved] = gate.events("name-stale"), gate.events("name-resolved")
         assert (stale["level"], stale["name"], stale["addresses"]) == ("warning", "healthy.test", ["127.0.0.1"])
-        assert "Temporary failure in name resolution; its last good addresses serve" in stale["message"]
+        assert "Temporary failure in name resolution; its last good addresses are used" in stale["message"]
         assert (resolved["level"], resolved["name"], resolved["addresses"]) == ("info", "healthy.test", ["127.0.0.1"])
