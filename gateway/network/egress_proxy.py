@@ -92,8 +92,8 @@ def is_exempt(host: str, no_proxy: str) -> bool:
     """Return whether NO_PROXY exempts the host (a name, or an address without brackets) from the proxy.
 
     The rules are those of curl (lib/noproxy.c): commas or blanks separate entries; `*` alone exempts all; a name
-    exempts itself and its subdomains, with or without a leading or trailing dot; an address exempts itself, with `/BITS` its
-    network. An entry with a port, brackets or another wildcard matches nothing.
+    exempts itself and its subdomains, with or without a leading or trailing dot; an address exempts itself, with
+    `/BITS` its network. An entry with a port, brackets or another wildcard matches nothing.
     """
     if not host or no_proxy == "*":
         return bool(host)

@@ -42,8 +42,8 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
 
 
 class UnixSocket:
-    """Listens on a path until `close`, which removes the file if it is still the same. `socket` already listens, so that
-    no other process takes it for a dead one. Raises OSError if the path is in use, or is no socket.
+    """Listens on a path until `close`, which removes the file if it is still the same. `socket` already listens, so
+    that no other process takes it for a dead one. Raises OSError if the path is in use, or is no socket.
     """
 
     def __init__(self, path: str) -> None:
@@ -136,8 +136,8 @@ def bind_beside(holder: socket.socket) -> socket.socket:
 
 
 def stop_handshakes(listener: socket.socket) -> None:
-    """Make the system ignore new connections, where it can; connections whose handshake has begun can still be accepted.
-    A client repeats its SYN after a second: by then the socket is closed, and the connection is refused.
+    """Make the system ignore new connections, if it can; connections whose handshake has begun can still be accepted. A
+    client repeats its SYN after a second: by then the socket is closed, and the connection is refused.
     """
     program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
     with contextlib.suppress(OSError):

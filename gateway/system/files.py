@@ -80,7 +80,7 @@ def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
 
 
 class DaemonThreads:
-    """A few threads that work on files in turn, and end with this object. At its end the process does not wait for them,
+    """A few threads that work on files in turn, and end with this object. At its end the process waits for none,
     as it does for those of `ThreadPoolExecutor`: a file may hang.
     """
 

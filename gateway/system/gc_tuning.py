@@ -34,7 +34,7 @@ def tune_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
-    # glibc returns free memory above 128 KiB at the heap's end to the system, and each page costs a fault when it is used
-    # again: half the cost of a streamed MiB. After a larger block was freed, glibc keeps twice its size (mallopt(3),
-    # M_MMAP_THRESHOLD).
+    # glibc returns free memory above 128 KiB at the heap's end to the system, and each page costs a fault when it is
+    # used again: half the cost of a streamed MiB. After a larger block was freed, glibc keeps twice its size (see
+    # mallopt(3), M_MMAP_THRESHOLD).
     _ = bytes(TRIM_BLOCK)  # allocated with calloc: no page is touched

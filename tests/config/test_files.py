@@ -52,7 +52,7 @@ def test_a_thread_may_leave_another_behind() -> None:
 
 async def test_readers_that_hang_do_not_pile_up_and_harm_no_other() -> None:
     released = threading.Event()
-    hanging = [files.in_thread(released.wait, owner="a", within=0.01) for _ in range(files.MOST_ABANDONED)]
+    hanging = [files.in_thread(released.wait, owner="a", within=0.01) for _ in range(files.MAX_ABANDONED)]
     for answer in await asyncio.gather(*hanging, return_exceptions=True):
         assert isinstance(answer, TimeoutError)
     with pytest.raises(TimeoutError, match="still hang"):
