@@ -35,7 +35,9 @@ REFUSED = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Handler:
-    """Answers every request, once it has its body and `go_on` is set, and says `stays`; remembers what it was given."""
+    """Answers every request, once it has its body and `go_on` is set, returns `stays`, and records what it
+    was given.
+    """
 
     def __init__(self) -> None:
         self.served: list[tuple[str, str, bytes]] = []

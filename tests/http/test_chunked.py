@@ -69,7 +69,7 @@ BAD = {
     "two CR behind a size": b"5\r\r\nhello\r\n",
     "a bare LF behind a chunk": b"5\r\nhello\n0\r\n\r\n",
     "a bare CR behind a chunk": b"5\r\nhello\r0\r\n\r\n",
-    "a chunk longer than it says": b"5\r\nhelloX\r\n0\r\n\r\n",
+    "a chunk longer than its size": b"5\r\nhelloX\r\n0\r\n\r\n",
     "no end of a chunk": b"5\r\nhello0\r\n\r\n",
     "a line feed in an extension": b'5;a="\n"\r\nhello\r\n',
     "a CR in an extension": b"5;a\rb\r\nhello\r\n",

@@ -1,4 +1,4 @@
-"""Waiting for the other side: it ends when there is room, and tells when not a byte was taken."""
+"""Waiting for the other side: it ends when there is room, and detects a side that reads nothing."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What a caller is told of a head that is not well-formed: which byte, in which part, and never a value."""
+"""The explanation of a malformed head: which byte, in which part, and never a value."""
 
 import pytest
 from hypothesis import given

@@ -318,7 +318,7 @@ LONG = 100.0  # seconds: longer than anything may be idle or old here
 
 
 class Crowd:
-    """Callers of a pool that do what they are told, its upstream, and what must hold after each step."""
+    """Callers of a pool that follow a script, its upstream, and the invariants after each step."""
 
     def __init__(self, made: pool.ConnectionPool, peer: Upstream, size: int) -> None:
         self.pool = made

@@ -1,4 +1,4 @@
-"""The caller's body: fed as it arrives, counted, framed anew, and kept while it is small."""
+"""The caller's body: fed as it arrives, counted, framed again, and kept while it is small."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A caller's head, read strictly: what is served, what is refused and told whose it was, and what is no head at all."""
+"""A caller's head, read strictly: what is served, what is rejected with its method and path, and what is malformed."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -300,7 +300,7 @@ def outcome(data: bytes, cuts: list[int]) -> str | RequestHead | None:
 
 
 def verdict(data: bytes, cuts: list[int]) -> object:
-    """A head's parts, or whether it was refused: of two faults either may be told first."""
+    """A head's parts, or whether it was refused: of two faults either may be reported first."""
     came = outcome(data, cuts)
     if isinstance(came, RequestHead):
         return (

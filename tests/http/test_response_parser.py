@@ -218,7 +218,7 @@ GOOD: list[Case] = [
         sized(5, b"", line=b"HTTP/1.1 100 C") + sized(2, b"hi"),
         body=b"hi",
     ),
-    Case("a status of nobody's making", "9110 15", sized(0, b"", line=b"HTTP/1.1 599 X"), status=599),
+    Case("an unregistered status", "9110 15", sized(0, b"", line=b"HTTP/1.1 599 X"), status=599),
     Case("no reason phrase", "9112 4", sized(0, b"", line=b"HTTP/1.1 200 ")),
     Case("no reason phrase and no blank before it", "9112 4", sized(0, b"", line=b"HTTP/1.1 200")),
     Case("a reason phrase in Latin-1", "9112 4", sized(0, b"", line=b"HTTP/1.1 200 \xc9t\xe9")),
@@ -291,7 +291,7 @@ BAD: list[Bad] = [
     Bad("a chunk size beyond 64 bits", "9112 7.1", CHUNKED + b"FFFFFFFFFFFFFFFFF\r\n", "a chunk's size"),
     Bad("a bare LF behind a chunk size", "9112 7.1", CHUNKED + b"5\nhello\r\n0\r\n\r\n", "a chunk's size"),
     Bad("a bare LF behind a chunk", "9112 7.1", CHUNKED + b"5\r\nhello\n0\r\n\r\n", "longer than its size"),
-    Bad("a chunk longer than it says", "9112 7.1", CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n", "longer than its size"),
+    Bad("a chunk longer than its size", "9112 7.1", CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n", "longer than its size"),
     Bad(
         "a line feed in a chunk extension", "9112 7.1.1", CHUNKED + b'5;a="\n"\r\nhello\r\n0\r\n\r\n', "a chunk's size"
     ),

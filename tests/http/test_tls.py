@@ -41,10 +41,10 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 
 
 class App(asyncio.Protocol):
-    """What stands on the transport: it remembers what it was told, in order."""
+    """The protocol above the transport: it records its events in order."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.events: list[str] = []
         self.got = bytearray()
         self.error: Exception | None = None
         self.stops_at_first = False
@@ -55,7 +55,7 @@ class App(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, TlsTransport)
         self.transport = transport
-        self.told.append("made")
+        self.events.append("made")
 
     def data_received(self, data: bytes) -> None:
         assert type(data) is bytes
@@ -65,11 +65,11 @@ class App(asyncio.Protocol):
             self.transport.abort()
 
     def eof_received(self) -> None:
-        self.told.append("end")
+        self.events.append("end")
         self._change.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.told.append("lost")
+        self.events.append("lost")
         self.error = exc
         self._change.set()
 
@@ -88,7 +88,7 @@ class App(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        return self.told[-1:] == ["lost"]
+        return self.events[-1:] == ["lost"]
 
 
 class Far:
@@ -100,7 +100,7 @@ class Far:
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
 
     async def shake(self) -> None:
-        """The handshake; where it fails, the other side is told why."""
+        """The handshake; if it fails, the other side gets an alert."""
         while True:
             try:
                 self.tls.do_handshake()
@@ -280,7 +280,7 @@ async def test_ten_megabytes_pass_a_slow_peer_in_bounded_memory(certificate: Pat
         await app.until(lambda: len(app.got) == total)
         assert hashlib.sha256(app.got).hexdigest() == digest
         await app.until(lambda: app.is_lost)
-        assert (app.told, app.error) == (["made", "end", "lost"], None)
+        assert (app.events, app.error) == (["made", "end", "lost"], None)
 
 
 @pytest.mark.parametrize("piece", [8, 16 * 1024, MIB])
@@ -310,7 +310,7 @@ async def test_an_application_that_stops_hears_no_more(certificate: Path) -> Non
         far.flush()
         await app.until(lambda: app.is_lost)
         assert bytes(app.got) == b"first"
-        assert (app.told, app.error) == (["made", "lost"], None)
+        assert (app.events, app.error) == (["made", "lost"], None)
 
 
 # Ends ----------------------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ async def test_a_clean_end_is_reported_and_answered(certificate: Path, version: 
         far.tls.write(b"last words")
         far.end()
         await app.until(lambda: app.is_lost)
-        assert (bytes(app.got), app.told, app.error) == (b"last words", ["made", "end", "lost"], None)
+        assert (bytes(app.got), app.events, app.error) == (b"last words", ["made", "end", "lost"], None)
         assert transport.is_closing()
         with suppress(ssl.SSLWantReadError):
             far.tls.unwrap()
@@ -336,7 +336,7 @@ async def test_a_cut_is_an_error_and_no_end(certificate: Path, version: ssl.TLSV
         far.say(b"half")
         far.sock.shutdown(socket.SHUT_WR)
         await app.until(lambda: app.is_lost)
-        assert (bytes(app.got), app.told) == (b"half", ["made", "lost"])
+        assert (bytes(app.got), app.events) == (b"half", ["made", "lost"])
         assert isinstance(app.error, ssl.SSLEOFError)
         assert str(app.error) == "TLS ended without close_notify"
 
@@ -345,15 +345,15 @@ async def test_a_reset_and_a_broken_record_are_errors(certificate: Path) -> None
     async with linked(certificate) as (_, app, far):
         far.reset()
         await app.until(lambda: app.is_lost)
-        assert app.told == ["made", "lost"]
+        assert app.events == ["made", "lost"]
         assert isinstance(app.error, ConnectionResetError)
     async with linked(certificate) as (_, app, far):
         far.sock.send(b"\x17\x03\x03\x00\x20" + b"?" * 32)
         await app.until(lambda: app.is_lost)
-        assert app.told == ["made", "lost"]
+        assert app.events == ["made", "lost"]
         assert isinstance(app.error, ssl.SSLError)
         assert app.error.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
-        with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):  # the upstream is told
+        with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):  # the upstream gets an alert
             await far.hear()
 
 
@@ -369,7 +369,7 @@ async def test_a_close_sends_close_notify(certificate: Path, way: Callable[[TlsT
         assert await far.hear() == b"bye"
         assert await far.hear() == b""
         await app.until(lambda: app.is_lost)
-        assert (app.told, app.error) == (["made", "lost"], None)
+        assert (app.events, app.error) == (["made", "lost"], None)
 
 
 async def test_closing_sends_what_was_written(certificate: Path) -> None:
@@ -408,7 +408,7 @@ async def test_tls_records_without_data_leave_a_connection_clean(certificate: Pa
             far.tls.read(1)
         far.flush()
         assert transport.is_idle_clean()
-        assert (app.told, bytes(app.got)) == (["made"], b"reply")
+        assert (app.events, bytes(app.got)) == (["made"], b"reply")
         newest = resumption.session(loop.time())
         assert newest is not None
         assert newest.id != before
@@ -519,7 +519,7 @@ async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
 
     async def speak(talk: Talk) -> None:
         reused.append(talk.writer.get_extra_info("ssl_object").session_reused)
-        await talk.say(b"unasked")  # which ends the connection
+        await talk.say(b"unexpected")  # which ends the connection
         await talk.reader.read()
 
     async def visit(origin: Origin) -> None:
@@ -621,18 +621,18 @@ async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, ce
     expired = self_signed(tmp_path / "expired.pem", ends=-DAY)
     elsewhere = self_signed(tmp_path / "elsewhere.pem", address="127.0.0.2")
     unknown = self_signed(tmp_path / "unknown.pem")
-    for shown, trusted, told in (
+    for shown, trusted, reason_text in (
         (expired, expired, "certificate has expired"),
         (elsewhere, elsewhere, "IP address mismatch, certificate is not valid for '127.0.0.1'."),
         (unknown, certificate, "self-signed certificate"),
     ):
         async with Upstream(tls=served(shown)) as peer:
             reason = await why(Origin("127.0.0.1", peer.port, trusting(trusted), None))
-            assert reason == f"TLS: the certificate is not trusted: {told}"
+            assert reason == f"TLS: the certificate is not trusted: {reason_text}"
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reason_text"),
     [
         (b"", "the connection ended within the handshake"),
         (b"\x16\x03\x03\x40\x00\x02", "the connection ended within the handshake"),
@@ -641,13 +641,13 @@ async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, ce
         (bytes(range(256)) * 400, "WRONG_VERSION_NUMBER"),
     ],
 )
-async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, told: str) -> None:
+async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, reason_text: str) -> None:
     async def speak(talk: Talk) -> None:
         await talk.reader.read(65536)
         await talk.say(answer)
 
     async with Upstream(speak) as peer:
-        assert await why(Origin("127.0.0.1", peer.port, trusting(certificate), None)) == f"TLS: {told}"
+        assert await why(Origin("127.0.0.1", peer.port, trusting(certificate), None)) == f"TLS: {reason_text}"
         await peer.until(lambda: peer.open == 0)
 
 

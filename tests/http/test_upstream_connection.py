@@ -242,7 +242,7 @@ async def test_an_idle_connection_keeps_no_unread_body() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "data",
     [
         b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
         b"HTTP/1.1 200 OK\r\nA: \0",
@@ -250,10 +250,10 @@ async def test_an_idle_connection_keeps_no_unread_body() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX",
     ],
 )
-async def test_malformed_bytes_fail_at_once_on_an_open_connection(said: bytes) -> None:
+async def test_malformed_bytes_fail_at_once_on_an_open_connection(data: bytes) -> None:
     async def speak(talk: Talk) -> None:
         await talk.request()
-        await talk.say(said)
+        await talk.say(data)
         await talk.reader.read()
 
     async with connected(speak) as (connection, _):

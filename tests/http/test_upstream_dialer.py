@@ -1,4 +1,4 @@
-"""Making connections: names, TCP, egress proxies, TLS, and what is said when one of them fails."""
+"""Making connections: names, TCP, egress proxies, TLS, and the reason when one of them fails."""
 
 import asyncio
 import socket
@@ -101,7 +101,7 @@ async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
 
 
 async def test_another_address_of_a_name_is_tried() -> None:
-    async with asyncio.timeout(10), Upstream() as peer:  # `localhost` may be ::1 first, where nobody listens
+    async with asyncio.timeout(10), Upstream() as peer:  # `localhost` may be ::1 first, where no server listens
         connection = await dial(Origin("localhost", peer.port, None, None), lost, RESPONSE_RULES)
         connection.abort()
 
@@ -125,7 +125,7 @@ def resolving(kind: type[asyncio.AbstractEventLoop], *answers: list[str]) -> asy
 
 
 class House:
-    """Three addresses with one port in common: what stands at each is the test's to say."""
+    """Three addresses with one port in common: the test decides what listens at each."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -285,7 +285,7 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reason_text"),
     [
         (
             b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
@@ -298,7 +298,7 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, "the proxy answered 403"),
     ],
 )
-async def test_a_proxy_that_refuses_is_named(answer: bytes, told: str) -> None:
+async def test_a_proxy_that_refuses_is_named(answer: bytes, reason_text: str) -> None:
     async def say(talk: Talk) -> None:
         await talk.head()
         await talk.say(answer)
@@ -307,7 +307,7 @@ async def test_a_proxy_that_refuses_is_named(answer: bytes, told: str) -> None:
         assert (await gate.get())[0] == 502
         [record] = gate.records
         assert record.error == "upstream-unreachable"
-        assert record.reason == f"http://127.0.0.1:{upstream.port}: egress proxy: {told}"
+        assert record.reason == f"http://127.0.0.1:{upstream.port}: egress proxy: {reason_text}"
         assert upstream.connections == 0
 
 

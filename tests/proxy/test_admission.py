@@ -115,7 +115,7 @@ APP = frozenset({"https://app.example"})
 
 
 @pytest.mark.parametrize(
-    ("says", "origin", "fetch_site", "origins", "accepted"),
+    ("title", "origin", "fetch_site", "origins", "accepted"),
     [
         ("no browser", None, None, frozenset(), True),
         ("typed into the address bar", None, "none", frozenset(), True),
@@ -143,7 +143,7 @@ APP = frozenset({"https://app.example"})
     ],
 )
 def test_a_page_in_a_browser_cannot_drive_the_gateway(
-    says: str, origin: str | None, fetch_site: str | None, origins: frozenset[str], *, accepted: bool
+    title: str, origin: str | None, fetch_site: str | None, origins: frozenset[str], *, accepted: bool
 ) -> None:
     page, site = (None if word is None else word.encode() for word in (origin, fetch_site))
     if accepted:

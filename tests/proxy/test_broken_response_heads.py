@@ -47,7 +47,7 @@ GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 
 
 def say(head: bytes, *, size: int, close: bool) -> Script:
-    """After one request, says the head in pieces, then closes or stays silent."""
+    """After one request, sends the head in pieces, then closes or stays silent."""
 
     async def script(talk: Talk) -> None:
         await talk.request()

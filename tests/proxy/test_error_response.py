@@ -40,7 +40,7 @@ ANSWERED = [error for error in ERRORS if error is not CallerGone]
 CAUSE = "s3cr3t cause"
 
 
-def told(error: GatewayError, *, soap: str = "") -> tuple[dict[str, str], bytes]:
+def response_of(error: GatewayError, *, soap: str = "") -> tuple[dict[str, str], bytes]:
     lines, body = build_problem(error, request_id="id-1", soap=soap)
     assert not any(b"\r" in line or b"\n" in line for line in lines)
     fields = dict(line.decode().split(": ", 1) for line in lines)
@@ -59,7 +59,7 @@ def test_every_status_that_is_answered_has_a_reason() -> None:
 
 @pytest.mark.parametrize("error", ANSWERED, ids=lambda error: error.code)
 def test_a_problem_document_has_error_and_remedy(error: type[GatewayError]) -> None:
-    fields, body = told(error("It is so.", reason=CAUSE))
+    fields, body = response_of(error("It is so.", reason=CAUSE))
     assert fields["Content-Type"] == "application/problem+json"
     assert fields["Cache-Control"] == "no-store"
     assert fields["X-Gateway-Error"] == error.code
@@ -86,7 +86,7 @@ def test_a_problem_document_has_error_and_remedy(error: type[GatewayError]) -> N
 def test_a_soap_caller_gets_a_fault_of_its_version(
     error: type[GatewayError], soap: str, media: str, sides: tuple[str, str]
 ) -> None:
-    fields, body = told(error('5 < 6 & "so"', reason=CAUSE), soap=soap)
+    fields, body = response_of(error('5 < 6 & "so"', reason=CAUSE), soap=soap)
     assert fields["Content-Type"] == media
     sent = status_of(error(), soap)
     assert sent == (400 if (soap, error.blame) == (SOAP_12, "caller") else 500)
@@ -112,15 +112,15 @@ def test_a_problem_document_has_the_status_of_its_error(error: type[GatewayError
 
 @pytest.mark.parametrize("soap", [SOAP_11, SOAP_12])
 def test_a_fault_keeps_retry_after(soap: str) -> None:
-    assert told(Draining(retry_after=3), soap=soap)[0]["Retry-After"] == "3"
-    assert told(Draining(), soap=soap)[0]["Retry-After"] == "1"
+    assert response_of(Draining(retry_after=3), soap=soap)[0]["Retry-After"] == "3"
+    assert response_of(Draining(), soap=soap)[0]["Retry-After"] == "1"
 
 
 @pytest.mark.parametrize("soap", ["", SOAP_11, SOAP_12])
 def test_the_text_of_a_cause_is_never_sent(soap: str) -> None:
     error = BadRequest(reason=CAUSE)
     error.__cause__ = ValueError(CAUSE)
-    fields, body = told(error, soap=soap)
+    fields, body = response_of(error, soap=soap)
     assert CAUSE not in str(fields)
     assert CAUSE.encode() not in body
 
@@ -132,8 +132,8 @@ def test_a_caller_s_request_id_cannot_write_xml() -> None:
 
 
 def test_a_refused_method_names_those_allowed() -> None:
-    assert told(MethodNotAllowed(allow=("GET", "HEAD")))[0]["Allow"] == "GET, HEAD"
-    assert "Allow" not in told(NoRoute())[0]
+    assert response_of(MethodNotAllowed(allow=("GET", "HEAD")))[0]["Allow"] == "GET, HEAD"
+    assert "Allow" not in response_of(NoRoute())[0]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_refused_method_names_those_allowed() -> None:
     ],
 )
 def test_retry_after_is_whole_seconds_and_never_too_few(error: GatewayError, wait: str | None) -> None:
-    assert told(error)[0].get("Retry-After") == wait
+    assert response_of(error)[0].get("Retry-After") == wait
 
 
 @pytest.mark.parametrize(

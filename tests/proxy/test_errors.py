@@ -144,8 +144,8 @@ def check_reply(case: Case, got: Reply, gate: Gate) -> None:
     assert "Content-Type: application/problem+json" in lines
     assert set(case.fields) <= set(lines)
     assert sum(line.startswith("Date: ") for line in lines) == 1
-    told = next(line.removeprefix("X-Request-Id: ") for line in lines if line.startswith("X-Request-Id: "))
-    assert document["request_id"] == told == gate.records[0].request_id
+    sent_id = next(line.removeprefix("X-Request-Id: ") for line in lines if line.startswith("X-Request-Id: "))
+    assert document["request_id"] == sent_id == gate.records[0].request_id
     facts = {"code": case.code, "status": expected.status, "blame": expected.blame, "title": expected.meaning}
     assert document | facts == document
     assert document["remedy"]

@@ -33,7 +33,7 @@ async def test_raw_bytes_in_fields_pass_unchanged() -> None:
 
 
 async def test_a_reply_comes_back_field_for_field() -> None:
-    said = reply(
+    response = reply(
         207,
         b"\x00\xff",
         "X-A: 1",
@@ -47,7 +47,7 @@ async def test_a_reply_comes_back_field_for_field() -> None:
         "opc-request-id: A/B/C",
         "X-ORACLE-ICS-INSTANCE-ID: 42",
     )
-    async with scene(said) as (gate, _, _):
+    async with scene(response) as (gate, _, _):
         status, head, body = await gate.get("/orders/1", "X-Request-Id: mine-7")
         assert (status, body) == (207, b"\x00\xff")
         assert head.decode() == (
@@ -68,9 +68,9 @@ async def test_a_valid_request_id_passes_and_another_is_replaced() -> None:
     async with scene() as (gate, upstream, _):
         for given in ("mine-1", "two words", "x" * 129):
             _, head, _ = await gate.get("/orders/1", f"X-Request-Id: {given}")
-            told = head.split(b"X-Request-Id: ")[1].split(b"\r\n")[0].decode()
-            assert upstream.requests[-1].field("X-Request-Id") == told == gate.records[-1].request_id
-            assert (told == given) is (given == "mine-1")
+            sent_id = head.split(b"X-Request-Id: ")[1].split(b"\r\n")[0].decode()
+            assert upstream.requests[-1].field("X-Request-Id") == sent_id == gate.records[-1].request_id
+            assert (sent_id == given) is (given == "mine-1")
 
 
 async def test_locations_come_back_in_the_gateways_names() -> None:

@@ -74,22 +74,22 @@ async def test_a_close_delimited_response_is_chunked_to_the_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("response", "kept"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", True),
     ],
 )
-async def test_a_connection_is_kept_if_the_upstream_keeps_it(said: bytes, *, kept: bool) -> None:
-    async with scene(said) as (gate, _, _):
+async def test_a_connection_is_kept_if_the_upstream_keeps_it(response: bytes, *, kept: bool) -> None:
+    async with scene(response) as (gate, _, _):
         assert (await gate.get())[2] == b"hi"
         await gate.recorded()
         assert gate.pool.counts()["idle"] == kept
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("response", "expected"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"\r\nContent-Length: 1000\r\n"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
@@ -97,12 +97,12 @@ async def test_a_connection_is_kept_if_the_upstream_keeps_it(said: bytes, *, kep
     ],
     ids=["length", "chunked", "unknown"],
 )
-async def test_head_has_no_body_whatever_its_fields_say(said: bytes, told: bytes) -> None:
-    async with scene(said, reply(200, b"next")) as (gate, upstream, _):
+async def test_head_has_no_body_whatever_its_fields_say(response: bytes, expected: bytes) -> None:
+    async with scene(response, reply(200, b"next")) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         head = await caller.head()
-        assert told in head
+        assert expected in head
         assert b"Transfer-Encoding" not in head
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert (await caller.reply())[2] == b"next"
@@ -111,7 +111,7 @@ async def test_head_has_no_body_whatever_its_fields_say(said: bytes, told: bytes
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("response", "expected"),
     [
         (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         (b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", b""),
@@ -120,13 +120,13 @@ async def test_head_has_no_body_whatever_its_fields_say(said: bytes, told: bytes
         (b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", b""),
     ],
 )
-async def test_204_and_304_have_no_body(said: bytes, told: bytes) -> None:
-    async with scene(said) as (gate, _, _):
+async def test_204_and_304_have_no_body(response: bytes, expected: bytes) -> None:
+    async with scene(response) as (gate, _, _):
         caller = await gate.caller()
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         head = await caller.head()
-        assert told in head
-        assert (b"Content-Length" in head) is bool(told)
+        assert expected in head
+        assert (b"Content-Length" in head) is bool(expected)
         assert b"Transfer-Encoding" not in head
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert (await caller.reply())[2] == b"ok"
@@ -139,8 +139,8 @@ async def test_a_304_keeps_its_length_where_nothing_is_rewritten() -> None:
 
 
 async def test_interim_replies_are_swallowed() -> None:
-    said = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
-    async with scene(said + OK) as (gate, _, _):
+    response = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
+    async with scene(response + OK) as (gate, _, _):
         status, head, body = await gate.get()
         assert (status, body) == (200, b"ok")
         assert b"Link" not in head

@@ -112,7 +112,7 @@ async def test_what_binds_a_caller_to_oics_origin_stays_away(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "told"),
+    ("link", "expected"),
     [
         ('<{up}/1>; rel="next"; anchor="{up}/2"', '<{gw}/1>; rel="next"; anchor="{gw}/2"'),
         ('<{up}/1>;ANCHOR = "{up}/2#x"', '<{gw}/1>;ANCHOR = "{gw}/2#x"'),
@@ -124,12 +124,12 @@ async def test_what_binds_a_caller_to_oics_origin_stays_away(name: str) -> None:
         ('<{up}/1>; anchor="{up}/2", <{up}/3>', '<{gw}/1>; anchor="{gw}/2", <{gw}/3>'),
     ],
 )
-async def test_the_anchor_of_a_link_is_rewritten_as_its_target(link: str, told: str) -> None:
+async def test_the_anchor_of_a_link_is_rewritten_as_its_target(link: str, expected: str) -> None:
     async with scene() as at:
         names = {"up": f"{at.upstream.url}/ic/x", "gw": "http://localhost/orders"}
         at.upstream.script = [reply(200, b"", f"Link: {link.format(**names)}")]
         _, head, _ = await at.gate.get()
-        assert fields(head)["link"] == told.format(**names)
+        assert fields(head)["link"] == expected.format(**names)
 
 
 # Via and Max-Forwards -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Callers that break HTTP, by mistake or to slip a second request past somebody: told once, and never heard again."""
+"""Callers that break HTTP, by mistake or to smuggle a request: one error response, then nothing more is read."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Upstreams that break HTTP, stop, or say what nobody asked for: no caller gets another's bytes, a broken transfer is
+"""Upstreams that break HTTP, stop, or send unexpected bytes: no caller gets another's bytes, a broken transfer is
 seen to be broken, and a connection that saw trouble is never used again.
 """
 
@@ -19,8 +19,8 @@ POISON = reply(200, b"another caller's")
 QUICK = {"timeout": {"response": "100ms", "idle": "100ms"}}
 
 
-def said(*parts: bytes, then: Callable[[Talk], Awaitable[object]] | None = None) -> Script:
-    """After one request, says these bytes, then waits for the gateway to close, or does `then`."""
+def answer_with(*parts: bytes, then: Callable[[Talk], Awaitable[object]] | None = None) -> Script:
+    """After one request, sends these bytes, then waits for the gateway to close, or does `then`."""
 
     async def script(talk: Talk) -> None:
         await talk.request()
@@ -56,7 +56,7 @@ BROKEN_HEADS = {
     "coding behind nothing": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",),
     "folded field": (b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",),
     "NUL": (b"HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 0\r\n\r\n",),
-    "unasked 101": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxxx",),
+    "unexpected 101": (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nxxx",),
     "flood of fields": (b"HTTP/1.1 200 OK\r\n", *[b"X: " + b"x" * 60_000 + b"\r\n"] * 8),
     "one endless field": (b"HTTP/1.1 200 OK\r\nX: ", *[b"x" * 60_000] * 8),
     "flood of 1xx": (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 50,),
@@ -65,7 +65,7 @@ BROKEN_HEADS = {
 
 @pytest.mark.parametrize("parts", BROKEN_HEADS.values(), ids=BROKEN_HEADS.keys())
 async def test_a_head_that_cannot_be_trusted_is_a_502(parts: tuple[bytes, ...]) -> None:
-    async with scene(said(*parts, then=hang_up)) as (gate, upstream, _):
+    async with scene(answer_with(*parts, then=hang_up)) as (gate, upstream, _):
         status, _, _ = await gate.get()
         assert status == 502
         [record] = gate.records
@@ -79,7 +79,7 @@ async def test_a_head_that_cannot_be_trusted_is_a_502(parts: tuple[bytes, ...]) 
     "head", [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nX: a\0b", b"HTTP/1.1 200 OK\rX", b"<html>"]
 )
 async def test_the_rest_of_a_malformed_head_is_not_awaited(head: bytes) -> None:
-    async with scene(said(head)) as (gate, upstream, _):  # the connection stays open
+    async with scene(answer_with(head)) as (gate, upstream, _):  # the connection stays open
         assert (await gate.get())[0] == 502
         assert gate.records[0].error == "upstream-broken"
         await upstream.until(lambda: upstream.open == 0)
@@ -106,7 +106,7 @@ async def test_a_head_flood_is_cut_off_while_it_flows() -> None:
     "parts", [(b"",), (b"HTTP/1.1 200",), (b"HTTP/1.1 103 Early\r\n\r\n" * 3,)], ids=["none", "half", "1xx"]
 )
 async def test_silence_before_a_reply_is_a_504(parts: tuple[bytes, ...]) -> None:
-    async with scene(said(*parts), route=QUICK) as (gate, upstream, _):
+    async with scene(answer_with(*parts), route=QUICK) as (gate, upstream, _):
         assert (await gate.get())[0] == 504
         assert gate.records[0].error == "upstream-timeout"
         await upstream.until(lambda: upstream.open == 0)
@@ -157,7 +157,7 @@ async def test_a_body_that_breaks_off_breaks_the_callers_connection(
         await seen.wait()
         await end(talk)
 
-    async with scene(said(part, then=once_seen)) as (gate, upstream, _):
+    async with scene(answer_with(part, then=once_seen)) as (gate, upstream, _):
         caller = await begun(gate)
         seen.set()
         assert b"0\r\n\r\n" not in await caller.rest()
@@ -176,7 +176,7 @@ async def test_garbage_between_chunks_breaks_the_callers_connection(garbage: byt
         await talk.say(garbage)
         await talk.reader.read()
 
-    async with scene(said(CHUNKS + b"5\r\nbegun\r\n", then=once_seen)) as (gate, upstream, _):
+    async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n", then=once_seen)) as (gate, upstream, _):
         caller = await begun(gate)
         seen.set()
         rest = await caller.rest()
@@ -187,12 +187,12 @@ async def test_garbage_between_chunks_breaks_the_callers_connection(garbage: byt
 
 
 async def test_a_break_that_is_known_at_once_is_still_a_502() -> None:
-    async with scene(said(CHUNKS + b"5\r\nbegun\r\nzz\r\n")) as (gate, _, _):
+    async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\nzz\r\n")) as (gate, _, _):
         assert (await gate.get())[0] == 502
 
 
 async def test_silence_in_a_body_breaks_the_callers_connection() -> None:
-    async with scene(said(CHUNKS + b"5\r\nbegun\r\n"), route=QUICK) as (gate, upstream, _):
+    async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n"), route=QUICK) as (gate, upstream, _):
         caller = await begun(gate)
         assert b"0\r\n\r\n" not in await caller.rest()
         [record] = await gate.recorded()
@@ -200,19 +200,19 @@ async def test_silence_in_a_body_breaks_the_callers_connection() -> None:
         await upstream.until(lambda: upstream.open == 0)
 
 
-# Bytes that nobody asked for -----------------------------------------------------------------------------------------
+# Unexpected bytes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("first", [reply(200, b"mine"), CHUNKS + b"4\r\nmine\r\n0\r\n\r\n"], ids=["length", "chunks"])
 async def test_bytes_behind_a_response_reach_no_caller(first: bytes) -> None:
-    async with scene(said(first + POISON)) as (gate, upstream, _):
+    async with scene(answer_with(first + POISON)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
         assert (await gate.get())[2] == b"ok"
         assert upstream.connections == 2
 
 
 async def test_bytes_behind_a_response_to_head_reach_no_caller() -> None:
-    async with scene(said(LENGTH + b"a body all the same")) as (gate, upstream, _):
+    async with scene(answer_with(LENGTH + b"a body all the same")) as (gate, upstream, _):
         caller = await gate.caller()
         await caller.say(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await caller.head()
@@ -224,12 +224,12 @@ async def test_bytes_behind_a_response_to_head_reach_no_caller() -> None:
 async def test_bytes_on_an_idle_connection_reach_no_caller() -> None:
     idle = asyncio.Event()
 
-    async def speak_unasked(talk: Talk) -> None:
+    async def speak_unexpectedly(talk: Talk) -> None:
         await idle.wait()
         await talk.say(POISON)
         await talk.reader.read()
 
-    async with scene(said(reply(200, b"mine"), then=speak_unasked)) as (gate, upstream, _):
+    async with scene(answer_with(reply(200, b"mine"), then=speak_unexpectedly)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
         idle.set()
         await upstream.until(lambda: upstream.open == 0)
@@ -244,7 +244,7 @@ async def test_bytes_in_the_kernel_at_reuse_reach_no_caller() -> None:
         talks.append(talk)
         await talk.reader.read()
 
-    async with scene(said(reply(200, b"mine"), then=keep)) as (gate, upstream, _):
+    async with scene(answer_with(reply(200, b"mine"), then=keep)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
         assert gate.pool.counts()["idle"] == 1
         # Written and, in the same breath of the loop, asked for: the gateway has had no chance to read.

@@ -15,8 +15,8 @@ FACTS = {
 }
 
 
-def edits(**said: object) -> RequestEdits:
-    whole: dict[str, object] = {"fields": (), "removed": (), "parameters": (), **said}
+def edits(**settings: object) -> RequestEdits:
+    whole: dict[str, object] = {"fields": (), "removed": (), "parameters": (), **settings}
     made = RequestEdits.compile(**whole)  # type: ignore[arg-type] # a table of cases
     assert made is not None
     return made

@@ -49,10 +49,10 @@ async def test_a_short_rewritten_body_gets_its_new_length() -> None:
         at.upstream.script = [reply(200, links(at), JSON, *TAGS)]
         _, head, body = await at.gate.get()
         assert body == named()
-        said = fields(head)
-        assert said["content-length"] == str(len(named()))
-        assert said["etag"] == 'W/"v1"'
-        assert said.keys().isdisjoint({"content-digest", "digest", "content-md5", "repr-digest", "accept-ranges"})
+        sent = fields(head)
+        assert sent["content-length"] == str(len(named()))
+        assert sent["etag"] == 'W/"v1"'
+        assert sent.keys().isdisjoint({"content-digest", "digest", "content-md5", "repr-digest", "accept-ranges"})
         assert at.gate.records[0].bytes_out == len(named())
 
 
@@ -102,10 +102,10 @@ async def test_a_chunked_body_is_renamed_whatever_its_chunks() -> None:
         at.upstream.script = [chunked(links(at, 500), JSON, *TAGS)]
         _, head, body = await at.gate.get()
         assert body == named(500)
-        said = fields(head)
-        assert said["transfer-encoding"] == "chunked"
-        assert said["etag"] == 'W/"v1"'
-        assert "digest" not in said
+        sent = fields(head)
+        assert sent["transfer-encoding"] == "chunked"
+        assert sent["etag"] == 'W/"v1"'
+        assert "digest" not in sent
 
 
 async def test_a_long_body_streams_without_a_length() -> None:
@@ -147,9 +147,9 @@ async def test_head_leaves_out_fields_that_depend_on_the_body() -> None:
         await caller.say(
             b"HEAD /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /orders/2 HTTP/1.1\r\nHost: localhost\r\n\r\n"
         )
-        said = fields(await caller.head())
-        assert said.keys().isdisjoint({"content-length", "transfer-encoding", "digest"})
-        assert said["etag"] == 'W/"v1"'
+        sent = fields(await caller.head())
+        assert sent.keys().isdisjoint({"content-length", "transfer-encoding", "digest"})
+        assert sent["etag"] == 'W/"v1"'
         assert (await caller.reply())[0] == 200
 
 
@@ -159,12 +159,12 @@ async def test_a_body_is_asked_for_plain_and_whole() -> None:
             "/orders/1", "Accept-Encoding: gzip, br", "Range: bytes=0-9", 'If-Range: "v1"', 'If-None-Match: W/"v1"'
         )
         await at.gate.get()
-        asked, bare = at.upstream.requests
-        assert asked.field("Accept-Encoding") == "identity"
-        assert asked.field("Range") is None
-        assert asked.field("If-Range") is None
-        assert asked.field("If-None-Match") == 'W/"v1"'
-        assert bare.field("Accept-Encoding") is None, "what a caller does not ask for is not asked for in its name"
+        conditional, bare = at.upstream.requests
+        assert conditional.field("Accept-Encoding") == "identity"
+        assert conditional.field("Range") is None
+        assert conditional.field("If-Range") is None
+        assert conditional.field("If-None-Match") == 'W/"v1"'
+        assert bare.field("Accept-Encoding") is None, "no field is added for the caller"
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ async def test_an_unexpected_206_passes_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"), [('W/"v1"', 'W/"v1"'), ('"v1"', '"v1"'), ('"v0", W/"v1"', 'W/"v1"'), ("*", '"v1"')]
+    ("if_none_match", "expected"), [('W/"v1"', 'W/"v1"'), ('"v1"', '"v1"'), ('"v0", W/"v1"', 'W/"v1"'), ("*", '"v1"')]
 )
-async def test_a_304_confirms_the_etag_that_the_caller_was_given(asked: str, told: str) -> None:
+async def test_a_304_confirms_the_etag_that_the_caller_was_given(if_none_match: str, expected: str) -> None:
     async with scene(reply(304, b"", JSON, 'ETag: "v1"', length=False)) as at:
-        status, head, _ = await at.gate.get("/orders/1", f"If-None-Match: {asked}")
+        status, head, _ = await at.gate.get("/orders/1", f"If-None-Match: {if_none_match}")
         assert status == 304
-        assert fields(head)["etag"] == told
-        assert at.upstream.requests[0].field("If-None-Match") == asked
+        assert fields(head)["etag"] == expected
+        assert at.upstream.requests[0].field("If-None-Match") == if_none_match
 
 
 # Content codings ----------------------------------------------------------------------------------------------------
@@ -225,10 +225,10 @@ async def test_a_packed_body_is_given_plain(coding: str, pack: object, count: in
         at.upstream.script = [frame(packed, JSON, f"Content-Encoding: {coding}", *TAGS)]  # type: ignore[operator]
         _, head, body = await at.gate.get()
         assert body == named(count)
-        said = fields(head)
-        assert said.keys().isdisjoint({"content-encoding", "digest"})
-        assert said.get("content-length") in {None, str(len(body))}
-        assert said["etag"] == 'W/"v1"'
+        sent = fields(head)
+        assert sent.keys().isdisjoint({"content-encoding", "digest"})
+        assert sent.get("content-length") in {None, str(len(body))}
+        assert sent["etag"] == 'W/"v1"'
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, gzip", "unheard-of"])
@@ -250,17 +250,17 @@ async def test_a_body_with_a_wrong_content_coding_passes_unchanged() -> None:
 
 
 async def test_a_short_packed_body_that_is_broken_passes_unchanged() -> None:
-    """Nothing has been said of it yet, and the run that it tells of has been."""
+    """No head is sent yet, and the instance id of its head is recorded."""
     async with scene() as at:
         packed = gzip.compress(links(at, 50))
         for broken in (packed[:-4], packed[:-8] + bytes(8), packed + b"more", packed[:20] + b"!" + packed[21:]):
             at.upstream.script = [reply(201, broken, JSON, "Content-Encoding: gzip", ID, *TAGS)]
             status, head, body = await at.gate.get()
             assert (status, body) == (201, broken), packed
-            said = fields(head)
-            assert said["content-encoding"] == "gzip"
-            assert said["etag"] == '"v1"'
-            assert said["x-oracle-ics-instance-id"] == "lJrSjUUVEfGXW0tyvl-GZA"
+            sent = fields(head)
+            assert sent["content-encoding"] == "gzip"
+            assert sent["etag"] == '"v1"'
+            assert sent["x-oracle-ics-instance-id"] == "lJrSjUUVEfGXW0tyvl-GZA"
 
 
 async def test_a_truncated_compressed_body_stays_truncated() -> None:

@@ -305,7 +305,7 @@ SOON = "Retry-After: 0"
 
 
 @pytest.mark.parametrize(
-    ("said", "method", "route", "tries"),
+    ("response", "method", "route", "tries"),
     [
         (reply(503, b"", SOON), "GET", {}, 2),
         (reply(429, b"", SOON), "GET", {}, 2),
@@ -326,9 +326,9 @@ SOON = "Retry-After: 0"
     ],
 )
 async def test_a_temporary_failure_is_retried_for_safe_methods(
-    said: bytes, method: str, route: dict[str, object], tries: int
+    response: bytes, method: str, route: dict[str, object], tries: int
 ) -> None:
-    async with scene(said, route=route) as at:
+    async with scene(response, route=route) as at:
         caller = await at.gate.caller()
         await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
         head = await caller.head()
@@ -385,7 +385,7 @@ async def test_a_failed_connection_is_dialed_again_even_for_post() -> None:
 
 async def test_a_way_that_is_silent_is_not_tried_again() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first, socket.socket() as second:
-        for filler in (first, second):  # the line of a server that accepts nobody is full
+        for filler in (first, second):  # the accept queue of a server that accepts nothing is full
             filler.settimeout(0)
             filler.connect_ex(full.getsockname())
         elsewhere = {"upstream": f"http://127.0.0.1:{full.getsockname()[1]}/x", "timeout": {"connect": "50ms"}}

@@ -28,7 +28,7 @@ from gateway.proxy.retry import (
 class Row:
     """One reply, and what follows. Left out: the facts of a first try of a GET on a route without settings."""
 
-    says: str
+    title: str
     status: int
     follows: RetryDecision
     method: str = "GET"
@@ -61,7 +61,7 @@ TABLE = [
     Row("401 after a renewal", 401, DELIVER, renewed=True, attempts=2),
     Row("401 after a wait", 401, RENEW, replied=True, attempts=2),
     Row("401 at the last attempt", 401, DELIVER, attempts=MAX_ATTEMPTS),
-    Row("401 says nothing of a time", 401, RENEW, retry_after=5),
+    Row("401 ignores Retry-After", 401, RENEW, retry_after=5),
     Row("403 is an answer", 403, DELIVER),
     # `replay` narrows.
     Row("safe: GET", 401, RENEW, replay="safe"),
@@ -103,7 +103,7 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.says)
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.title)
 def test_a_reply_and_what_follows(row: Row) -> None:
     tries = RetryState(row.method, row.replay, row.idempotent, row.attempts, row.replied, row.renewed)
     verdict = decide_after_response(
@@ -132,10 +132,10 @@ REPLAYS: st.SearchStrategy[Replay] = st.sampled_from(["any", "safe", "never"])
 SAID = st.lists(st.tuples(st.sampled_from([200, 401, 429, 500, 502, 503, 504]), FACTS), min_size=8, max_size=12)
 
 
-@given(tries=st.builds(RetryState, METHODS, REPLAYS, st.booleans()), said=SAID)
-def test_every_sequence_of_responses_ends_soon(tries: RetryState, said: list[tuple[int, dict[str, Any]]]) -> None:
+@given(tries=st.builds(RetryState, METHODS, REPLAYS, st.booleans()), responses=SAID)
+def test_every_sequence_of_responses_ends_soon(tries: RetryState, responses: list[tuple[int, dict[str, Any]]]) -> None:
     rejected = paused = 0
-    for status, facts in said:
+    for status, facts in responses:
         tries.attempts += 1
         verdict = decide_after_response(tries, status, **facts)
         if verdict.step is RetryStep.DELIVER:
@@ -185,10 +185,10 @@ def test_after_a_stale_connection_only_safe_methods_are_retried(tries: RetryStat
 
 
 def test_a_random_fraction_spreads_the_pauses() -> None:
-    def pause(luck: float) -> float:
+    def pause(fraction: float) -> float:
         tries = RetryState("GET", "any", idempotent=False, attempts=1)
         return decide_after_response(
-            tries, 502, has_instance_id=False, body_is_whole=True, retry_after=None, random_fraction=luck
+            tries, 502, has_instance_id=False, body_is_whole=True, retry_after=None, random_fraction=fraction
         ).pause
 
     assert (pause(0.0), pause(0.25)) == (0.0, SHORT_PAUSE / 4)

@@ -249,8 +249,8 @@ async def test_request_digests_are_removed_if_the_body_changes() -> None:
     for data, kept in ((DIRTY, False), (CLEAN, True)):
         async with scene() as at:
             assert (await at.gate.post(data, XML, *digests))[0] == 200
-            told = [name for name, _ in only(at).fields if "digest" in name.lower() or "md5" in name.lower()]
-            assert len(told) == (4 if kept else 0)
+            forwarded = [name for name, _ in only(at).fields if "digest" in name.lower() or "md5" in name.lower()]
+            assert len(forwarded) == (4 if kept else 0)
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Large bodies: they arrive whole, and whoever is slow slows the other end instead of filling memory."""
+"""Large bodies: they arrive whole, and a slow side slows the other one instead of filling memory."""
 
 import asyncio
 import socket
@@ -23,8 +23,8 @@ def chunked(body: bytes, size: int) -> bytes:
 @pytest.mark.parametrize("size", [1, 700, 100_000])
 async def test_a_large_reply_arrives_whole_however_it_is_chunked(size: int) -> None:
     body = LARGE if size > 1 else LARGE[:50_000]
-    said = reply(200, b"", "Transfer-Encoding: chunked", length=False) + chunked(body, size)
-    async with scene(said, reply(200, LARGE)) as (gate, upstream, _):
+    response = reply(200, b"", "Transfer-Encoding: chunked", length=False) + chunked(body, size)
+    async with scene(response, reply(200, LARGE)) as (gate, upstream, _):
         assert (await gate.get())[2] == body
         assert (await gate.get())[2] == LARGE
         assert [record.bytes_out for record in gate.records] == [len(body), len(LARGE)]
