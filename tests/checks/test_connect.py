@@ -7,7 +7,8 @@ import pytest
 
 from gateway.checks.connect import check_connection
 from gateway.network.dial import EgressProxy, Origin
-from tests.fakes.authority import DAY, Authority
+from tests.fakes.authority import Authority
+from tests.fakes.certificates import DAY
 from tests.fakes.egress import Egress
 from tests.fakes.upstream import Upstream
 

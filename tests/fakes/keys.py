@@ -1,23 +1,20 @@
-"""Keys and certificates for tests: made once for each process, since RSA keys take their time."""
+"""Pairs of key and certificate, made once for each process: an RSA key takes long to make."""
 
-import datetime as dt
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+
+from tests.fakes.certificates import PrivateKey, sign
 
 
 @dataclass(frozen=True)
 class Pair:
     """A private key with its own self-signed certificate; it is good for 127.0.0.1 and as an authority."""
 
-    private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    private: PrivateKey
     certificate: str
 
     @property
@@ -38,20 +35,7 @@ def pair(kind: str = "rsa", name: str = "client") -> Pair:
 @functools.cache
 def _pair(kind: str, name: str) -> Pair:
     private = _MAKERS[kind]()
-    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{kind} {name}")])
-    day, now = dt.timedelta(days=1), dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(named)
-        .issuer_name(named)
-        .public_key(private.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(private, hashes.SHA256())
-    )
+    certificate = sign(f"{kind} {name}", private, ("127.0.0.1",), is_ca=True)
     return Pair(private, certificate.public_bytes(Encoding.PEM).decode())
 
 
@@ -59,7 +43,7 @@ def _rsa(size: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=size)
 
 
-_MAKERS: dict[str, Callable[[], rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey]] = {
+_MAKERS: dict[str, Callable[[], PrivateKey]] = {
     "rsa": lambda: _rsa(2048),
     "short": lambda: _rsa(1024),
     "ec": lambda: ec.generate_private_key(ec.SECP256R1()),

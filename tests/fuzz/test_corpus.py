@@ -37,12 +37,12 @@ def test_the_corpus_is_there_and_small() -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_claims_hold_of_what_callers_say(name: str) -> None:
+def test_claims_hold_for_the_corpus_of_requests(name: str) -> None:
     check_requests(REQUESTS[name])
 
 
 @pytest.mark.parametrize("name", REPLIES)
-def test_the_claims_hold_of_what_upstreams_say(name: str) -> None:
+def test_claims_hold_for_the_corpus_of_responses(name: str) -> None:
     check_replies(REPLIES[name])
 
 
@@ -59,12 +59,12 @@ def damaged(data: st.DataObject, inputs: dict[str, bytes]) -> bytes:
 
 
 @given(st.data())
-def test_the_claims_hold_of_anything_like_it_that_callers_say(data: st.DataObject) -> None:
+def test_claims_hold_for_mutated_requests(data: st.DataObject) -> None:
     check_requests(damaged(data, REQUESTS))
 
 
 @given(st.data())
-def test_the_claims_hold_of_anything_like_it_that_upstreams_say(data: st.DataObject) -> None:
+def test_claims_hold_for_mutated_responses(data: st.DataObject) -> None:
     check_replies(damaged(data, REPLIES))
 
 
@@ -98,7 +98,7 @@ class Memory:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-async def test_the_server_makes_of_it_what_the_conversation_does(name: str) -> None:
+async def test_server_and_reference_parser_agree(name: str) -> None:
     data, memory = REQUESTS[name], Memory()
     server = CallerServer(memory, LIMITS, REQUEST_RULES)
     here, there = socket.socketpair()

@@ -21,7 +21,7 @@ from gateway.network.dial import EgressProxy, Origin
 from gateway.network.tls import RESUMED_FOR, TlsSession, TlsTransport
 from gateway.proxy.headers import RESPONSE_RULES
 from gateway.wiring.outbound import TlsContexts
-from tests.fakes.authority import DAY, self_signed
+from tests.fakes.certificates import DAY, self_signed
 from tests.fakes.upstream import Talk, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -619,7 +619,7 @@ async def test_an_upstream_of_yesterday_is_refused(certificate: Path) -> None:
 
 async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, certificate: Path) -> None:
     expired = self_signed(tmp_path / "expired.pem", ends=-DAY)
-    elsewhere = self_signed(tmp_path / "elsewhere.pem", address="127.0.0.2")
+    elsewhere = self_signed(tmp_path / "elsewhere.pem", "127.0.0.2")
     unknown = self_signed(tmp_path / "unknown.pem")
     for shown, trusted, reason_text in (
         (expired, expired, "certificate has expired"),

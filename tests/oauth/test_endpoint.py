@@ -1,20 +1,14 @@
 import asyncio
 import contextlib
-import datetime as dt
 import gzip
 import json
 import ssl
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.network.dial import EgressProxy
@@ -22,6 +16,7 @@ from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.failures import remedy_for
 from gateway.oauth.grants import TokenRequest, build
 from tests.fakes.authlib_server import Client, serving
+from tests.fakes.certificates import server_pem
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
 
 SECRET = "s3cret-horse+battery:staple"
@@ -183,28 +178,7 @@ async def test_the_cause_is_kept() -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "identity")])
-    day = dt.timedelta(days=1)
-    now = dt.datetime.now(dt.UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path_factory.mktemp("tls") / "identity.pem"
-    path.write_bytes(secret + signed.public_bytes(serialization.Encoding.PEM))
-    return path
+    return server_pem(tmp_path_factory.mktemp("tls"))
 
 
 async def test_an_untrusted_certificate_gets_no_secret_and_a_trusted_one_does(certificate: Path) -> None:

@@ -15,10 +15,10 @@ from gateway.oauth.stores.backend_interface import MAX_ENTRY_BYTES
 from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
 from gateway.wiring.token_stores import load_store_files
+from tests.fakes.certificates import server_pem
 from tests.fakes.redis import RedisServer, free_port
 from tests.oauth.scene import Turned
 from tests.oauth.shelves import VALUE, Told, in_redis, sealed, token
-from tests.system.scene import certificate
 
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
 RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
@@ -193,11 +193,11 @@ async def test_over_a_socket_in_another_database(server: RedisServer) -> None:
 
 
 async def test_with_tls_of_its_own_authority(tmp_path: Path) -> None:
-    server_pem = certificate(tmp_path)
+    own = server_pem(tmp_path)
     (tmp_path / "other").mkdir()
-    stranger = certificate(tmp_path / "other")
-    trusted = trusting(tmp_path, server_pem)
-    async with RedisServer(tls=server_pem) as server:
+    stranger = server_pem(tmp_path / "other")
+    trusted = trusting(tmp_path, own)
+    async with RedisServer(tls=own) as server:
         place = RedisAddress((("localhost", server.port),))
         store = reached(place, tls=trusted)
         await works(store)
@@ -211,14 +211,14 @@ async def test_with_tls_of_its_own_authority(tmp_path: Path) -> None:
 @pytest.fixture
 def system_pem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A certificate that the system trusts."""
-    pem = certificate(tmp_path)
+    pem = server_pem(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     return pem
 
 
 async def test_system_authorities_are_not_trusted_beside_the_configured_one(tmp_path: Path, system_pem: Path) -> None:
     (tmp_path / "other").mkdir()
-    other = trusting(tmp_path, certificate(tmp_path / "other"))
+    other = trusting(tmp_path, server_pem(tmp_path / "other"))
     sentinel_settings = ("tls-replication yes", "sentinel monitor main 127.0.0.1 1 1")
     async with (
         RedisServer(tls=system_pem) as server,

@@ -1,17 +1,13 @@
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.sandbox import DEFAULT_ID, RegisteredClient, Sandbox
+from tests.fakes.certificates import server_pem
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 
@@ -19,17 +15,7 @@ Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate of its own making for 127.0.0.1 and localhost, with its key, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sandbox")])
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
-    builder = x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
-    builder = builder.not_valid_before(start).not_valid_after(start + dt.timedelta(days=2))
-    made = builder.add_extension(x509.SubjectAlternativeName(names), critical=False).sign(key, hashes.SHA256())
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = tmp_path / "sandbox.pem"
-    path.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    return path
+    return server_pem(tmp_path)
 
 
 async def test_it_speaks_tls(certificate: Path, send: Send) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox import Sandbox
+from tests.fakes.certificates import server_context, server_pem
 from tests.fakes.process import run
-from tests.system.scene import SECRETS, Settings, certificate, credential, settings, tls_server, written
+from tests.system.scene import SECRETS, Settings, credential, settings, written
 
 SIX_MISTAKES = """\
 listen: 0.0.0.0:8080
@@ -168,8 +169,8 @@ def with_ca(document: Settings, *, credential_ca: Path | None, route_ca: Path | 
 async def test_live_a_certificate_that_is_not_trusted_is_explained(
     tmp_path: Path, *, trusts_identity: bool, trusts_upstream: bool, sign: str
 ) -> None:
-    pem = certificate(tmp_path)
-    async with Sandbox(ssl_context=tls_server(pem)) as sandbox:
+    pem = server_pem(tmp_path)
+    async with Sandbox(ssl_context=server_context(pem)) as sandbox:
         document = with_ca(
             settings(sandbox),
             credential_ca=pem if trusts_identity else None,

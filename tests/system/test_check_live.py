@@ -18,7 +18,8 @@ from gateway.config.load import load
 from gateway.diagnosis import Finding, document
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.sandbox import DEFAULT_SECRET, Sandbox, Switches
-from tests.fakes.authority import DAY, Authority
+from tests.fakes.authority import Authority
+from tests.fakes.certificates import DAY
 from tests.fakes.egress import Egress
 from tests.fakes.identity import Identity
 from tests.fakes.process import ROOT, run

@@ -106,7 +106,7 @@ async def test_curl_that_is_refused_is_not_invited_to_send(gate: Process, tmp_pa
     assert not sandbox.calls
 
 
-async def test_curl_posts_a_form_and_gets_a_location_in_the_gateways_names(gate: Process) -> None:
+async def test_curl_form_post_gets_a_location_at_the_gateway(gate: Process) -> None:
     out, told = await curl("-v", "-d", '{"item":"valve","quantity":3}', url(gate, "/orders/"))
     order = json.loads(out)["id"]
     assert f"< Location: {url(gate, f'/orders/{order}')}" in told
@@ -127,7 +127,7 @@ async def test_curl_cannot_use_it_as_a_proxy_to_elsewhere(gate: Process, sandbox
     assert not sandbox.token_requests
 
 
-async def test_an_https_upstream_is_found_by_its_http_url_through_the_proxy(tmp_path: Path) -> None:
+async def test_http_url_of_an_https_upstream_works_through_the_proxy(tmp_path: Path) -> None:
     """A caller of plain HTTP names OIC as `http://host/…`: its own URL with another scheme."""
     async with Identity() as identity:
         document = simple(identity.url, "https://oic.invalid/ic/api/integration/v1/flows/rest/ORDERS/1.0/")
@@ -203,7 +203,7 @@ async def test_a_socket_that_closes_its_writing_half_gets_its_response(gate: Pro
     assert (record["status"], record["error"]) == (200, None)
 
 
-async def test_a_socket_that_closes_its_writing_half_after_a_reply_ends_quietly(gate: Process) -> None:
+async def test_half_close_after_a_response_ends_quietly(gate: Process) -> None:
     caller = await gate.caller()
     await caller.say(request("/bytes/50000"))
     assert (await caller.reply())[2] == pattern(50_000)

@@ -23,12 +23,12 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sta
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=attrgetter("name"))
-async def test_what_a_caller_sends(running: Stage, case: RequestCase) -> None:
+async def test_corpus_of_requests(running: Stage, case: RequestCase) -> None:
     await running.request(case)
 
 
 @pytest.mark.parametrize("case", REPLIES, ids=attrgetter("name"))
-async def test_what_an_upstream_answers(running: Stage, case: ReplyCase) -> None:
+async def test_corpus_of_responses(running: Stage, case: ReplyCase) -> None:
     await running.reply(case)
 
 

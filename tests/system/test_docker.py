@@ -92,7 +92,7 @@ def test_base_images_are_pinned_by_digest() -> None:
         assert re.fullmatch(r"python:[\w.-]+@sha256:[0-9a-f]{64}", arguments[base.removeprefix("${").removesuffix("}")])
 
 
-def test_the_last_stage_can_install_nothing_and_runs_as_nobody() -> None:
+def test_final_image_has_no_installer_and_runs_unprivileged() -> None:
     words = instructions()
     last = max(index for index, (word, _) in enumerate(words) if word == "FROM")
     runs = [rest for word, rest in words[last:] if word == "RUN"]
@@ -155,7 +155,7 @@ async def test_the_composition_is_good_and_calls_the_sandbox(tmp_path: Path) -> 
         assert yaml.safe_load(text)["credentials"]["orders-app"]["scope"] in fitting_config(sandbox)
 
 
-def test_the_legacy_system_calls_a_route_by_a_name_that_is_let_in() -> None:
+def test_a_caller_in_the_network_uses_an_allowed_host_name() -> None:
     content = composition()
     line = " ".join(content["services"]["legacy"]["command"])
     called = re.search(r"http://(\w+):(\d+)(/\w+/)", line)

@@ -13,8 +13,9 @@ from typing import Self
 import pytest
 
 from gateway.sandbox import Sandbox
+from tests.fakes.certificates import server_context, server_pem
 from tests.fakes.process import gateway, run
-from tests.system.scene import SECRETS, Settings, certificate, settings, tls_server, written
+from tests.system.scene import SECRETS, Settings, settings, written
 
 
 class Tunnels:
@@ -81,8 +82,8 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @asynccontextmanager
 async def beyond(folder: Path) -> AsyncIterator[tuple[Sandbox, Settings]]:
     """A sandbox that speaks TLS, and a configuration that names it `oic.invalid`: only a proxy can find it."""
-    pem = certificate(folder, "oic.invalid")
-    async with Sandbox(ssl_context=tls_server(pem)) as sandbox:
+    pem = server_pem(folder, "oic.invalid")
+    async with Sandbox(ssl_context=server_context(pem)) as sandbox:
         document = settings(sandbox)
         named = {"ca": str(pem)}
         document["credentials"]["app"] |= {"tls": named, "token_url": elsewhere(sandbox.token_url)}
@@ -133,7 +134,7 @@ async def test_a_proxy_without_a_scheme_is_understood(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("configured", [False, True])
 async def test_an_https_proxy_gets_its_password_inside_tls(tmp_path: Path, *, configured: bool) -> None:
-    async with beyond(tmp_path) as (sandbox, document), Tunnels(tls=tls_server(tmp_path / "server.pem")) as proxy:
+    async with beyond(tmp_path) as (sandbox, document), Tunnels(tls=server_context(tmp_path / "server.pem")) as proxy:
         variables = {"HTTPS_PROXY": f"https://gate:pass%2Fword@{proxy.address}", **SECRETS}
         if configured:
             way = {"url": f"https://{proxy.address}", "username": "gate", "password": {"env": "PROXY_PASSWORD"}}
@@ -155,7 +156,7 @@ async def test_an_https_proxy_gets_its_password_inside_tls(tmp_path: Path, *, co
 async def test_a_proxy_whose_certificate_is_not_trusted_learns_nothing(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    async with beyond(tmp_path) as (sandbox, document), Tunnels(tls=tls_server(certificate(other))) as proxy:
+    async with beyond(tmp_path) as (sandbox, document), Tunnels(tls=server_context(server_pem(other))) as proxy:
         variables = {"HTTPS_PROXY": f"https://gate:word@{proxy.address}", **SECRETS}
         async with gateway(written(tmp_path, document), **variables) as gate:
             assert (await gate.get("/orders/"))[0] == 503
@@ -184,7 +185,7 @@ async def test_a_proxy_of_another_kind_is_refused_at_the_start(tmp_path: Path, n
         assert exempt.status == 0
 
 
-async def test_a_configured_proxy_of_another_kind_is_named_with_its_line(tmp_path: Path) -> None:
+async def test_an_unsupported_proxy_scheme_is_reported_with_its_line(tmp_path: Path) -> None:
     async with beyond(tmp_path) as (_, document):
         document["defaults"]["proxy"] = {"url": "socks5://proxy.corp:1080"}
         ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
@@ -202,8 +203,8 @@ async def test_interim_answers_and_bare_line_feeds_open_the_tunnel(tmp_path: Pat
 
 
 async def test_no_proxy_is_honoured(tmp_path: Path) -> None:
-    pem = certificate(tmp_path, "oic.invalid")
-    async with Sandbox(ssl_context=tls_server(pem)) as sandbox, Tunnels() as proxy:
+    pem = server_pem(tmp_path, "oic.invalid")
+    async with Sandbox(ssl_context=server_context(pem)) as sandbox, Tunnels() as proxy:
         document = settings(sandbox, defaults={"tls": {"ca": str(pem)}})
         document["credentials"]["app"]["tls"] = {"ca": str(pem)}
         for no_proxy in ("*", "localhost 127.0.0.1", "127.0.0.0/8"):
@@ -234,7 +235,7 @@ async def test_the_file_s_proxy_wins_over_the_environment(tmp_path: Path) -> Non
         assert not other.heads
 
 
-async def test_a_proxy_that_refuses_is_named_and_told_no_secret(tmp_path: Path) -> None:
+async def test_a_refusing_proxy_is_reported_and_gets_no_secret(tmp_path: Path) -> None:
     async with beyond(tmp_path) as (sandbox, document):
         async with Tunnels(answer=b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as proxy:
             proxied = {"HTTPS_PROXY": f"http://{proxy.address}"}
@@ -251,8 +252,8 @@ async def test_a_proxy_that_refuses_is_named_and_told_no_secret(tmp_path: Path) 
 
 
 async def test_a_certificate_that_is_not_trusted_gets_no_token(tmp_path: Path) -> None:
-    pem = certificate(tmp_path, "oic.invalid")
-    async with Sandbox(ssl_context=tls_server(pem)) as oic, Sandbox() as identity:
+    pem = server_pem(tmp_path, "oic.invalid")
+    async with Sandbox(ssl_context=server_context(pem)) as oic, Sandbox() as identity:
         document = settings(oic)
         document["credentials"]["app"]["token_url"] = identity.token_url
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
@@ -264,8 +265,8 @@ async def test_a_certificate_that_is_not_trusted_gets_no_token(tmp_path: Path) -
 
 
 async def test_a_certificate_of_another_name_gets_no_token(tmp_path: Path, sandbox: Sandbox) -> None:
-    pem = certificate(tmp_path, "other.invalid")
-    async with Sandbox(ssl_context=tls_server(pem)) as oic, Tunnels() as proxy:
+    pem = server_pem(tmp_path, "other.invalid")
+    async with Sandbox(ssl_context=server_context(pem)) as oic, Tunnels() as proxy:
         document = settings(oic, defaults={"tls": {"ca": str(pem)}})
         document["credentials"]["app"]["token_url"] = sandbox.token_url
         for one in document["routes"]:

@@ -68,7 +68,7 @@ async def test_idle_callers_leave_descriptors_for_the_rest(tmp_path: Path, sandb
         assert gate.events("files-exhausted") == []
 
 
-async def test_idle_admin_connections_take_nobody_a_place(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_idle_admin_connections_leave_room_for_callers(tmp_path: Path, sandbox: Sandbox) -> None:
     async with with_few_files(tmp_path, sandbox) as gate:
         await idle_callers(gate, 2 * FILES, gate.admin)
         assert (await gate.ask("/livez"))[0] == 200
@@ -90,7 +90,7 @@ async def test_many_origins_share_what_upstreams_may_use(tmp_path: Path, sandbox
             assert gate.events("files-exhausted") == []
 
 
-async def test_without_any_descriptor_it_says_so_and_its_health_answers(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_without_descriptors_an_event_is_logged_and_health_works(tmp_path: Path, sandbox: Sandbox) -> None:
     async with with_few_files(tmp_path, sandbox) as gate:
         held: Caller = await gate.caller()
         lowered = open_files(gate)
@@ -112,7 +112,7 @@ async def test_without_any_descriptor_it_says_so_and_its_health_answers(tmp_path
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_without_a_descriptor_for_the_upstream_the_answer_is_overloaded(tmp_path: Path, host: str) -> None:
+async def test_without_a_descriptor_for_the_upstream_calls_get_503(tmp_path: Path, host: str) -> None:
     closing = reply(200, b"{}", "Connection: close")
     async with Identity(token("a")) as identity, Upstream(closing, closing) as upstream:
         document = simple(identity.url, upstream.url.replace("127.0.0.1", host))

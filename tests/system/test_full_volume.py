@@ -58,9 +58,7 @@ def fill(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_full_volume_costs_calls_of_the_history_and_no_token(
-    tmp_path: Path, sandbox: Sandbox, workers: int
-) -> None:
+async def test_a_full_volume_drops_history_and_no_token(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     file, volume = on_volume(tmp_path, sandbox, workers)
     checked = await run("check", "-c", file, under=with_volume(volume), **SECRETS)
     assert checked.status == 0
@@ -104,7 +102,7 @@ def volume_of_its_own(folder: Path, size: int) -> Iterator[tuple[tuple[str, ...]
             holder.kill()
 
 
-async def test_a_sign_in_lives_on_a_volume_that_is_full(tmp_path: Path) -> None:
+async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
     async with Sandbox(switches=Switches(rotate_refresh_tokens=True)) as sandbox:

@@ -176,7 +176,7 @@ async def test_every_users_grant_gets_a_token_for_the_user(
     assert (claims["sub"], claims["sub_type"], claims["client_id"]) == (user, "user", "app")
 
 
-async def test_a_sign_in_of_a_public_client_and_what_comes_of_it(
+async def test_a_public_client_signs_in_and_rotates_its_token(
     folder: Path, sandbox: Sandbox, parts: Components
 ) -> None:
     sandbox.switches.rotate_refresh_tokens = True
@@ -216,7 +216,7 @@ async def agreed(url: str, folder: Path) -> str:
         return URL(reply.headers["Location"]).query["code"]
 
 
-async def test_the_wanted_one_of_several_resources(folder: Path, sandbox: Sandbox, parts: Components) -> None:
+async def test_resource_selects_one_of_several_resources(folder: Path, sandbox: Sandbox, parts: Components) -> None:
     both = [sandbox.scope, OTHER_AUDIENCE + TRIGGER, "urn:opc:resource:multiresourcescope"]
     named = written(folder, sandbox, {**ONE_SECRET, "scope": both, "resource": OTHER_AUDIENCE})
     assert (await token(parts, named))["aud"] == OTHER_AUDIENCE
@@ -248,7 +248,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("credential", "code"), REFUSED.values(), ids=REFUSED)
-async def test_what_the_identity_domain_refuses(
+async def test_credentials_that_the_identity_domain_rejects(
     folder: Path, sandbox: Sandbox, parts: Components, *, credential: dict[str, Any], code: str
 ) -> None:
     stranger = pair(name="stranger")
@@ -278,7 +278,7 @@ async def test_changed_files_are_used_at_the_next_request(folder: Path, sandbox:
     await requests.send(requests.build())
 
 
-async def test_a_signing_key_that_is_spoilt_is_named_and_not_shown(
+async def test_an_invalid_signing_key_is_reported_without_its_content(
     folder: Path, sandbox: Sandbox, parts: Components
 ) -> None:
     config = written(folder, sandbox, {"client_auth": "private_key_jwt", "signing": {**SIGNING, "kid": "alias"}})

@@ -46,7 +46,7 @@ async def test_a_symbolic_link_is_left_alone(tmp_path: Path, sandbox: Sandbox, k
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_living_gateway_keeps_its_socket(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+async def test_the_socket_of_a_running_gateway_is_not_taken(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     path = tmp_path / "gw.sock"
     async with before(tmp_path, sandbox, listen=f"unix:{path}", workers=workers) as gate:
         told = await refusal(tmp_path, sandbox, listen=f"unix:{path}", workers=workers)

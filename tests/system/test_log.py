@@ -227,7 +227,7 @@ async def test_secrets_quoted_by_a_token_endpoint_are_not_logged(tmp_path: Path)
         assert unwanted not in gate.told() + status
 
 
-async def test_a_reader_that_stalls_never_stalls_requests(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_stalled_log_reader_does_not_stall_requests(tmp_path: Path, sandbox: Sandbox) -> None:
     ours, theirs = os.pipe()
     try:
         file = written(tmp_path, settings(sandbox))
@@ -253,7 +253,7 @@ def drain(descriptor: int) -> None:
         lines += os.read(descriptor, 65536).count(b"\n")
 
 
-async def test_a_reader_that_is_gone_never_stops_requests(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_closed_log_reader_does_not_stop_requests(tmp_path: Path, sandbox: Sandbox) -> None:
     ours, theirs = os.pipe()
     file = written(tmp_path, settings(sandbox))
     async with Process("serve", "-c", file, **SECRETS).to(theirs) as gate:

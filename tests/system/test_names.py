@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import Sandbox
+from tests.fakes.certificates import server_context, server_pem
 from tests.fakes.nameserver import NameServer
 from tests.fakes.process import Process, request
 from tests.fakes.waiting import TIME_LIMIT
-from tests.system.scene import SECRETS, certificate, credential, route, tls_server, written
+from tests.system.scene import SECRETS, credential, route, written
 
 NAMES = ("identity.test", "healthy.test", "hanging.test")
 ADDRESSES = dict.fromkeys(NAMES, "127.0.0.1")
@@ -21,8 +22,8 @@ ADDRESSES = dict.fromkeys(NAMES, "127.0.0.1")
 @asynccontextmanager
 async def named(folder: Path, names: NameServer, **more: Any) -> AsyncIterator[Process]:
     """Routes to `healthy.test`, each with a credential of its own at `identity.test`, and one to `hanging.test`."""
-    pem = certificate(folder, *NAMES)
-    async with Sandbox(ssl_context=tls_server(pem)) as sandbox:
+    pem = server_pem(folder, *NAMES)
+    async with Sandbox(ssl_context=server_context(pem)) as sandbox:
         token_url = sandbox.token_url.replace("127.0.0.1", "identity.test")
         identity = credential(token_url, tls={"ca": str(pem)}, scope=sandbox.scope)
         healthy = sandbox.upstream("ORDERS").replace("127.0.0.1", "healthy.test")

@@ -23,7 +23,7 @@ def field(head: bytes, name: bytes) -> bytes:
     return value
 
 
-async def test_down_at_the_start_up_later(tmp_path: Path) -> None:  # defects 9, 10, 12
+async def test_down_at_the_start_up_later(tmp_path: Path) -> None:
     async with (
         Sandbox(switches=Switches(token_fault="outage")) as sandbox,
         gateway(written(tmp_path, hasty(settings(sandbox))), **SECRETS) as gate,
@@ -56,7 +56,7 @@ async def until_ready(gate: Process) -> None:
     await gate.until_answer("/readyz", lambda ready: ready["state"] == "ready")
 
 
-async def test_a_port_that_nobody_serves_at_the_start(tmp_path: Path, sandbox: Sandbox) -> None:  # defect 10
+async def test_a_refused_connection_to_the_token_endpoint_at_start(tmp_path: Path, sandbox: Sandbox) -> None:
     document = hasty(settings(sandbox))
     await sandbox.stop()
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
@@ -67,7 +67,7 @@ async def test_a_port_that_nobody_serves_at_the_start(tmp_path: Path, sandbox: S
         assert failed["remedy"]
 
 
-async def test_a_refused_token_is_a_502_that_says_who_must_act(tmp_path: Path, sandbox: Sandbox) -> None:  # 9, 14
+async def test_a_rejected_client_gets_502_token_refused(tmp_path: Path, sandbox: Sandbox) -> None:
     async with gateway(written(tmp_path, settings(sandbox)), APP_SECRET="wrong-secret") as gate:
         for _ in range(5):
             status, head, _ = await gate.get("/orders/")
@@ -80,7 +80,7 @@ async def test_a_refused_token_is_a_502_that_says_who_must_act(tmp_path: Path, s
         assert "wrong-secret" not in gate.told()
 
 
-async def test_a_secret_that_is_mended_in_its_file_needs_no_restart(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_corrected_secret_file_needs_no_restart(tmp_path: Path, sandbox: Sandbox) -> None:
     file = tmp_path / "secret"
     file.write_text("old-secret", encoding="utf-8")
     sandbox.rotate_secret("old-secret")
@@ -96,7 +96,7 @@ async def test_a_secret_that_is_mended_in_its_file_needs_no_restart(tmp_path: Pa
         assert renewed["attempts"] == 2
 
 
-async def test_nonsense_from_the_token_endpoint_is_outlived(tmp_path: Path) -> None:  # defects 1, 3
+async def test_invalid_token_responses_do_not_end_renewal(tmp_path: Path) -> None:
     nonsense = (answer(200), CLOSE)
     async with Identity(*nonsense) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
         await until_ready(gate)
@@ -104,7 +104,7 @@ async def test_nonsense_from_the_token_endpoint_is_outlived(tmp_path: Path) -> N
         assert len(await gate.said("token-failed", len(nonsense))) == len(nonsense)
 
 
-async def test_calls_go_on_by_a_live_token_while_the_identity_domain_is_down(tmp_path: Path) -> None:  # 2, 13
+async def test_a_live_token_serves_while_the_identity_domain_is_down(tmp_path: Path) -> None:
     async with (
         Identity(token("first", 3600), refusal("server_error", 503)) as identity,
         Upstream() as upstream,
@@ -118,7 +118,7 @@ async def test_calls_go_on_by_a_live_token_while_the_identity_domain_is_down(tmp
         assert (await gate.ask("/readyz"))[0] == 200
 
 
-async def test_a_dead_token_is_never_sent(tmp_path: Path) -> None:  # defect 2
+async def test_a_dead_token_is_never_sent(tmp_path: Path) -> None:
     async with (
         Identity(token("short", 3)) as identity,
         Upstream() as upstream,

@@ -113,7 +113,7 @@ def test_the_demo_runs_in_any_encoding() -> None:
 
 @pytest.mark.parametrize(("words", "has_file"), PRINTING)
 @pytest.mark.parametrize("under", [FULL, CLOSED], ids=["full", "closed"])
-async def test_output_that_cannot_be_written_is_told(
+async def test_output_that_cannot_be_written_is_an_error(
     file: Path, words: tuple[str, ...], under: tuple[str, ...], *, has_file: bool
 ) -> None:
     ended = await run(*words_of(words, file, has_file=has_file), under=under, **SECRETS)
@@ -123,7 +123,7 @@ async def test_output_that_cannot_be_written_is_told(
 
 
 @pytest.mark.parametrize(("words", "has_file"), PRINTING)
-async def test_a_reader_that_is_gone_ends_a_verb_quietly(file: Path, words: tuple[str, ...], *, has_file: bool) -> None:
+async def test_a_closed_pipe_ends_a_command_quietly(file: Path, words: tuple[str, ...], *, has_file: bool) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     try:
@@ -135,7 +135,7 @@ async def test_a_reader_that_is_gone_ends_a_verb_quietly(file: Path, words: tupl
 
 
 @pytest.mark.parametrize("under", [SILENT, MUTE], ids=["closed", "full"])
-async def test_errors_that_cannot_be_written_change_no_status(under: tuple[str, ...]) -> None:
+async def test_unwritable_errors_leave_the_exit_status(under: tuple[str, ...]) -> None:
     assert (await run("check", "-c", "/nowhere", under=under)).status == 78
     assert (await run("serv", under=under)).status == 2
 

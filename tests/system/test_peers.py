@@ -13,7 +13,7 @@ from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, between, settings, simple, written
 
 
-async def test_the_token_follows_no_redirect_of_the_upstream(tmp_path: Path) -> None:  # defect 11
+async def test_the_token_follows_no_redirect_of_the_upstream(tmp_path: Path) -> None:
     async with Identity() as identity, Upstream() as elsewhere:
         there = f"http://localhost:{elsewhere.port}/stolen"
         async with (
@@ -27,7 +27,7 @@ async def test_the_token_follows_no_redirect_of_the_upstream(tmp_path: Path) -> 
         assert elsewhere.connections == 0
 
 
-async def test_the_secret_follows_no_redirect_of_the_token_endpoint(tmp_path: Path) -> None:  # defect 11
+async def test_the_secret_follows_no_redirect_of_the_token_endpoint(tmp_path: Path) -> None:
     async with Identity() as elsewhere, Upstream() as upstream:
         async with (
             Identity(answer(307, location=elsewhere.url), answer(302, location=elsewhere.url)) as identity,
@@ -40,7 +40,7 @@ async def test_the_secret_follows_no_redirect_of_the_token_endpoint(tmp_path: Pa
         assert not upstream.requests
 
 
-async def test_repeated_query_keys_and_fields_keep_their_order(tmp_path: Path) -> None:  # defect 12
+async def test_repeated_query_keys_and_fields_keep_their_order(tmp_path: Path) -> None:
     async with Identity() as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
         assert (await gate.get("/orders/1?a=2&b=&a=1&a=2&c", "X-A: 2", "X-B: x", "X-A: 1"))[0] == 200
     [seen] = upstream.requests
@@ -48,7 +48,7 @@ async def test_repeated_query_keys_and_fields_keep_their_order(tmp_path: Path) -
     assert [row for row in seen.fields if row[0] in {"X-A", "X-B"}] == [("X-A", "2"), ("X-B", "x"), ("X-A", "1")]
 
 
-async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:  # defect 12
+async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:
     got = asyncio.Queue[bytes]()
 
     async def converse(talk: Talk) -> None:
@@ -75,7 +75,7 @@ async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:  # defect 
             assert await caller.reader.readexactly(5) == b"after"
 
 
-async def test_no_text_of_a_cause_reaches_a_caller(tmp_path: Path) -> None:  # defect 17
+async def test_no_text_of_a_cause_reaches_a_caller(tmp_path: Path) -> None:
     async with Identity() as identity, Upstream(b"SSH-2.0-OpenSSH_9\r\n") as upstream:
         document = simple(identity.url, upstream.url)
         nowhere = {"name": "nowhere", "path": "/nowhere/", "credential": "app", "upstream": "https://oic.invalid:81/"}
@@ -91,7 +91,7 @@ async def test_no_text_of_a_cause_reaches_a_caller(tmp_path: Path) -> None:  # d
             assert "oic.invalid:81: name:" in unknown["reason"]
 
 
-async def test_forwarded_fields_and_user_agents_change_nothing(tmp_path: Path, sandbox: Sandbox) -> None:  # defect 18
+async def test_forwarded_fields_and_user_agents_change_nothing(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     document["routes"][1]["methods"] = ["GET"]
     trusted = (
@@ -110,7 +110,7 @@ async def test_forwarded_fields_and_user_agents_change_nothing(tmp_path: Path, s
         assert b"Forwarded" not in body
 
 
-async def test_bytes_on_an_idle_connection_are_nobodys_reply(tmp_path: Path) -> None:
+async def test_bytes_on_an_idle_connection_are_no_response(tmp_path: Path) -> None:
     """Seen on a naive proxy: what an upstream says unasked is served to the next caller."""
     said = asyncio.Event()
 
@@ -130,7 +130,7 @@ async def test_bytes_on_an_idle_connection_are_nobodys_reply(tmp_path: Path) -> 
         assert upstream.connections == 2
 
 
-async def test_cookies_of_one_caller_are_not_anothers(tmp_path: Path) -> None:
+async def test_cookies_are_not_shared_between_callers(tmp_path: Path) -> None:
     async with (
         Identity() as identity,
         Upstream(reply(200, b"", "Set-Cookie: id=of-the-first")) as upstream,

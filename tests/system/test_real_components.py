@@ -31,13 +31,14 @@ from zeep.wsse.username import UsernameToken
 
 from gateway.sandbox import Sandbox, Switches, big
 from gateway.sandbox.switches import ContentCoding, InstanceIds, UrlStyle
+from tests.fakes.certificates import server_context, server_pem
 from tests.fakes.confined import Balancer, Confined, names, target
 from tests.fakes.egress import Egress
 from tests.fakes.gate import scene
 from tests.fakes.process import Process, gateway
 from tests.fakes.upstream import reply
 from tests.fakes.waiting import TIME_LIMIT
-from tests.system.scene import SECRETS, Settings, certificate, credential, route, settings, tls_server, written
+from tests.system.scene import SECRETS, Settings, credential, route, settings, written
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -107,8 +108,8 @@ def real(sandbox: Sandbox, pem: Path) -> Settings:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("real")
-    pem = certificate(folder, ACME, DESIGN, DOMAIN)
-    async with Sandbox(switches=Switches(), ssl_context=tls_server(pem)) as sandbox:
+    pem = server_pem(folder, ACME, DESIGN, DOMAIN)
+    async with Sandbox(switches=Switches(), ssl_context=server_context(pem)) as sandbox:
         file = written(folder, real(sandbox, pem))
         async with (
             Egress(to=urlsplit(sandbox.origin).port) as egress,
@@ -199,7 +200,9 @@ async def test_the_run_of_every_call_is_known(instance_ids: InstanceIds, world: 
 
 
 @pytest.mark.parametrize("use_digest", [False, True])
-async def test_what_a_soap_client_says_of_itself_stays_here(use_digest: bool, world: World, caller: Confined) -> None:  # noqa: FBT001 - a case
+async def test_soap_credentials_of_the_caller_are_not_forwarded(
+    world: World, caller: Confined, *, use_digest: bool
+) -> None:
     caller.auth = ("legacy", "pass-of-basic")
     wsse = UsernameToken("erp-user", "pass-of-wsse", use_digest=use_digest)  # type: ignore[no-untyped-call] # as above
     await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?wsdl", wsse=wsse)
@@ -511,7 +514,7 @@ def forget_peak(gate: Process) -> int:
 
 
 @pytest.mark.parametrize(("mebibytes", "coding"), [(50, ""), (8, "gzip")])
-async def test_a_large_body_is_renamed_in_flight_with_flat_memory(
+async def test_a_large_body_is_rewritten_with_constant_memory(
     mebibytes: int, coding: ContentCoding, tmp_path: Path
 ) -> None:
     async with Sandbox(switches=Switches(content_coding=coding, content_coding_forced=True)) as sandbox:

@@ -18,7 +18,7 @@ async def reloaded(gate: Process, count: int = 1) -> None:
     await gate.said("reloaded", count)
 
 
-async def test_a_new_route_works_and_an_old_one_goes(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_reload_adds_and_removes_routes(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         assert (await gate.get("/bestellungen/"))[0] == 404
@@ -30,7 +30,7 @@ async def test_a_new_route_works_and_an_old_one_goes(tmp_path: Path, sandbox: Sa
         assert gate.events("reloaded")[0]["routes"] == 1
 
 
-async def test_a_bad_file_changes_nothing_and_is_told(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_an_invalid_file_changes_nothing_and_is_logged(tmp_path: Path, sandbox: Sandbox) -> None:
     file = written(tmp_path, settings(sandbox))
     async with gateway(file, **SECRETS) as gate:
         file.write_text("routes: []\nlisten: nowhere\n", encoding="utf-8")
@@ -66,7 +66,7 @@ async def test_requests_under_way_survive(tmp_path: Path, sandbox: Sandbox) -> N
         assert sorted(record["status"] for record in await gate.recorded(2)) == [200, 200]
 
 
-async def test_tokens_are_kept(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_reload_reuses_tokens(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         assert (await gate.get("/orders/"))[0] == 200
         await reloaded(gate)
@@ -88,7 +88,7 @@ async def test_another_scope_is_another_token(tmp_path: Path, sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize("more", [{"limits": {"fields": 64}}, {"log": {"level": "debug"}}, {"admin": "[::1]:0"}])
-async def test_what_needs_a_restart_is_told(tmp_path: Path, sandbox: Sandbox, more: Settings) -> None:
+async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, sandbox: Sandbox, more: Settings) -> None:
     async with before(tmp_path, sandbox) as gate:
         written(tmp_path, settings(sandbox, **more))
         await reloaded(gate)
@@ -97,7 +97,7 @@ async def test_what_needs_a_restart_is_told(tmp_path: Path, sandbox: Sandbox, mo
         assert (await gate.get("/orders/"))[0] == 200
 
 
-async def test_what_counts_at_once_needs_no_restart(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_other_settings_apply_without_a_restart(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         written(tmp_path, settings(sandbox, hosts=["gw.example.com"], pool={"size": 3}, drain="5s"))
         await reloaded(gate)
@@ -105,7 +105,7 @@ async def test_what_counts_at_once_needs_no_restart(tmp_path: Path, sandbox: San
         assert not gate.events("restart-needed")
 
 
-async def test_a_stale_token_outlives_a_reload_while_the_identity_domain_is_down(tmp_path: Path) -> None:
+async def test_a_stale_token_survives_a_reload_during_an_outage(tmp_path: Path) -> None:
     async with (
         Identity(token("stale", 4), *[refusal("server_error", 503)] * 50) as identity,
         Upstream() as upstream,

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import DEFAULT_SECRET, Sandbox
+from tests.fakes.certificates import server_pem
 from tests.fakes.process import gateway
-from tests.system.scene import SECRETS, certificate, route, settings, written
+from tests.system.scene import SECRETS, route, settings, written
 
 # The interpreter runs this at its start. OpenSSL opens files without an audit event: its calls are recorded instead.
 RECORDER = """
@@ -40,7 +41,7 @@ def enriched(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
     """A configuration that also names a file of every kind: secret, key, authorities, certificate."""
     (folder / "key").write_text(base64.b64encode(bytes(32)).decode(), encoding="utf-8")
     (folder / "secret").write_text(DEFAULT_SECRET, encoding="utf-8")
-    pem = str(certificate(folder))
+    pem = str(server_pem(folder))
     secret = {"file": str(folder / "secret")}
     proxy = {"url": "https://proxy.example:3129", "username": "gw", "password": secret, "tls": {"ca": pem}}
     far = {"credential": "far", "proxy": proxy, "tls": {"ca": pem}}

@@ -143,7 +143,7 @@ async def refused(file: Path) -> Ended:
     return ended
 
 
-async def test_an_open_address_without_allow_is_refused_with_the_remedy(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_an_open_address_without_allow_is_an_error(tmp_path: Path, sandbox: Sandbox) -> None:
     ended = await refused(written(tmp_path, settings(sandbox, listen="0.0.0.0:0")))
     assert "gateway.yaml:2: listen: " in ended.err
     assert "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1" in ended.err
@@ -156,7 +156,7 @@ async def test_an_open_address_with_allow_serves(tmp_path: Path, sandbox: Sandbo
         assert (await gate.get("/orders/", address=f"127.0.0.1:{port}"))[0] == 200
 
 
-async def test_a_missing_secret_variable_is_no_empty_secret(tmp_path: Path, sandbox: Sandbox) -> None:  # defect 19
+async def test_an_unset_or_empty_secret_variable_stops_the_start(tmp_path: Path, sandbox: Sandbox) -> None:
     for variables in ({}, {"APP_SECRET": ""}):
         ended = await run("serve", "-c", written(tmp_path, settings(sandbox)), **variables)
         assert ended.status == 78
@@ -205,7 +205,7 @@ async def test_the_admin_paths_are_not_among_the_proxied_ones(tmp_path: Path, sa
         assert (await gate.get("/orders/", address=gate.admin))[0] == 404
 
 
-async def test_status_and_metrics_tell_of_the_calls_and_hold_no_secret(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_status_and_metrics_count_calls_and_hide_secrets(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         await gate.get("/orders/")
         await gate.recorded()

@@ -46,7 +46,7 @@ def fresh(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_make_alone_tells_every_verb_in_a_line() -> None:
+def test_make_lists_every_target_in_a_line() -> None:
     lines = make().stdout.splitlines()
     assert {line.split()[1] for line in lines} == VERBS
     assert all(len(line) <= 120 and re.fullmatch(r"  make [\w-]+ +\w.+", line) for line in lines)
@@ -57,14 +57,14 @@ def test_the_documents_name_only_verbs_that_exist() -> None:
     assert set(re.findall(r"\bmake ([a-z]+)\b(?=[ `\n]*(?:#|`|$))", text, flags=re.MULTILINE)) <= VERBS
 
 
-def test_too_old_a_python_is_told_in_a_line(fresh: Path) -> None:
+def test_an_old_python_is_reported_in_a_line(fresh: Path) -> None:
     done = make("test", "PYTHON=", cwd=fresh)
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed: apt-get install python3 python3-venv" in done.stderr
     assert not (fresh / ".venv").exists()
 
 
-def test_a_python_that_makes_no_environments_is_told_in_a_line(fresh: Path) -> None:
+def test_a_python_without_ensurepip_is_reported_in_a_line(fresh: Path) -> None:
     # As Debian's without python3-venv: no ensurepip.
     python = fresh / "python-without-ensurepip"
     python.write_text(
@@ -78,7 +78,7 @@ def test_a_python_that_makes_no_environments_is_told_in_a_line(fresh: Path) -> N
     assert not (fresh / ".venv").exists()
 
 
-def test_nothing_is_made_anew_when_nothing_changed(fresh: Path) -> None:
+def test_make_installs_only_after_a_change(fresh: Path) -> None:
     stamps = {".runtime": "requirements.lock", ".installed": "requirements-dev.lock", ".oci": "requirements-oci.lock"}
     (fresh / ".venv").mkdir()
     for stamp, lock in stamps.items():
@@ -107,7 +107,7 @@ def test_locks_are_hashed_and_name_no_host() -> None:
         )
 
 
-def test_the_locks_agree_and_hold_what_the_project_asks_for() -> None:
+def test_the_locks_agree_and_contain_every_dependency() -> None:
     build, dev, docs, oci, run = (pins(lock) for lock in LOCKS)
     assert run.items() <= dev.items()
     assert run.items() <= oci.items()

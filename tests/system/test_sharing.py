@@ -53,9 +53,7 @@ def bearers(upstream: Upstream) -> set[str | None]:
     return {request.field("authorization") for request in upstream.requests}
 
 
-async def test_a_thousand_callers_of_eight_workers_at_a_tokens_end_make_one_token_request(
-    tmp_path: Path, state: dict[str, Any]
-) -> None:
+async def test_expiry_with_1000_callers_costs_one_token_request(tmp_path: Path, state: dict[str, Any]) -> None:
     gate = asyncio.Event()
     async with (
         Identity(token("a", LIFE), token("b").behind(gate)) as identity,
@@ -84,9 +82,7 @@ async def test_a_thousand_callers_of_eight_workers_at_a_tokens_end_make_one_toke
         assert sum(worker["fetches"]["ok"] for worker in await tokens(gates)) == 2
 
 
-async def test_a_gateway_that_is_killed_while_it_fetches_is_waited_for_no_longer_than_its_lease(
-    tmp_path: Path, state: dict[str, Any]
-) -> None:
+async def test_the_lease_of_a_killed_gateway_expires(tmp_path: Path, state: dict[str, Any]) -> None:
     async with (
         Identity(token("a").behind(asyncio.Event()), token("b")) as identity,
         Upstream() as upstream,
@@ -108,7 +104,7 @@ async def test_a_gateway_that_is_killed_while_it_fetches_is_waited_for_no_longer
     assert len(identity.asked) == 2
 
 
-async def test_a_refusal_by_the_identity_domain_is_met_once_by_all(tmp_path: Path, state: dict[str, Any]) -> None:
+async def test_all_workers_share_the_back_off_after_a_rejection(tmp_path: Path, state: dict[str, Any]) -> None:
     async with (
         Identity(answer(503), *[refusal("invalid_client", 401)] * 50) as identity,
         Upstream() as upstream,
@@ -138,7 +134,7 @@ async def test_a_token_that_oic_refuses_is_replaced_once_for_all(tmp_path: Path,
         assert len(identity.asked) == 2
 
 
-async def test_another_token_by_hand_takes_the_kept_one_s_place(tmp_path: Path, state: dict[str, Any]) -> None:
+async def test_token_force_replaces_the_stored_token(tmp_path: Path, state: dict[str, Any]) -> None:
     async with Identity() as identity, Upstream() as upstream:
         app = credential(identity.url)
         file = written(tmp_path, simple(identity.url, upstream.url, state=state, credentials={"app": app}))

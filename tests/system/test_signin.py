@@ -122,7 +122,7 @@ async def token(file: Path, *more: str) -> Ended:
     return await run("token", *more, "person", "-c", file, **KEY)
 
 
-async def test_a_running_gateway_says_that_a_sign_in_is_needed_and_notices_it(scene: Scene) -> None:
+async def test_a_running_gateway_reports_and_notices_a_sign_in(scene: Scene) -> None:
     file = scene.file()
     async with gateway(file, **KEY) as gate:
         assert (await gate.get("/orders/"))[0] == 502
@@ -148,7 +148,7 @@ async def test_a_running_gateway_says_that_a_sign_in_is_needed_and_notices_it(sc
     assert [asked.form["grant_type"] for asked in scene.sandbox.token_requests] == ["authorization_code"]
 
 
-async def test_what_was_signed_in_for_is_renewed_unattended_by_one_at_a_time(scene: Scene) -> None:
+async def test_a_sign_in_is_renewed_by_one_process_at_a_time(scene: Scene) -> None:
     """The sandbox ends the whole sign-in when one refresh token is used twice."""
     await renewed_by_one_at_a_time(scene, scene.file())
 
@@ -203,7 +203,7 @@ async def test_the_answer_to_another_question_is_passed_over(scene: Scene) -> No
         assert await process.ended() == 0
 
 
-async def test_any_free_port_where_none_is_said(scene: Scene) -> None:
+async def test_a_redirect_uri_without_a_port_gets_a_free_one(scene: Scene) -> None:
     async with login(scene.file(redirect_uri=None)) as (process, url):
         [back] = parse_qs(urlsplit(url).query)["redirect_uri"]
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/callback", back)
@@ -238,7 +238,7 @@ async def test_an_answer_that_is_pasted(scene: Scene, choose: Any) -> None:
     assert (await token(file)).status == 0
 
 
-async def test_a_redirect_uri_elsewhere_is_pasted_unasked(scene: Scene) -> None:
+async def test_a_remote_redirect_uri_implies_paste(scene: Scene) -> None:
     back = "https://gateway.example/back"
     scene.sandbox.clients["page"] = RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({back}))
     ended = await run("login", "person", "-c", scene.file(redirect_uri=back), **KEY)
@@ -259,7 +259,7 @@ async def test_a_code_of_someone_else_s_sign_in_is_of_no_use(scene: Scene) -> No
     assert stolen not in ended.out + ended.err
 
 
-async def test_a_person_who_says_no(scene: Scene) -> None:
+async def test_a_denied_sign_in_is_reported(scene: Scene) -> None:
     scene.sandbox.switches.signed_in = ""
     async with login(scene.file()) as (process, url):
         status, text, _ = await browse(url)
@@ -278,7 +278,7 @@ async def test_no_refresh_token_is_no_sign_in(scene: Scene) -> None:
     assert "no person has signed in" in (await token(file)).err
 
 
-async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
+async def test_a_port_in_use_is_reported(scene: Scene) -> None:
     async with login(scene.file()) as (process, url):
         ended = await run("login", "person", "-c", scene.file("same.yaml"), **KEY)
         assert ended.status == 69
@@ -288,7 +288,7 @@ async def test_a_port_that_is_taken_is_said(scene: Scene) -> None:
         assert await process.ended() == 0
 
 
-async def test_a_store_that_is_down_is_said_before_anyone_signs_in(scene: Scene) -> None:
+async def test_a_store_that_is_down_is_reported_before_the_sign_in(scene: Scene) -> None:
     state = {"redis": {"url": f"redis://127.0.0.1:{free_port()}"}, "keys": [{"env": "STATE_KEY"}]}
     for verb in ("login", "logout"):
         ended = await run(verb, "person", "-c", scene.file(state=state), **KEY)
@@ -325,7 +325,7 @@ async def test_logout_revokes_and_forgets(scene: Scene) -> None:
     assert (again.status, again.out) == (0, "ok   credential person: no person was signed in\n")
 
 
-async def test_logout_forgets_even_what_cannot_be_revoked(scene: Scene) -> None:
+async def test_logout_deletes_a_token_that_cannot_be_revoked(scene: Scene) -> None:
     file = scene.file(revoke_url=f"http://127.0.0.1:{free_port()}/revoke")
     await signed_in(file)
     ended = await run("logout", "person", "-c", file, **KEY)

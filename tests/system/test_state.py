@@ -79,7 +79,7 @@ async def ready(gate: Process) -> Document:
     return document
 
 
-async def test_a_token_is_kept_over_a_restart_and_is_nobody_else_s(place: Place) -> None:
+async def test_a_token_survives_a_restart_for_its_credential_only(place: Place) -> None:
     for _ in range(2):
         async with place.gateway(state=place.in_file()) as gate:
             assert (await gate.get(TARGET))[0] == 200
@@ -89,7 +89,7 @@ async def test_a_token_is_kept_over_a_restart_and_is_nobody_else_s(place: Place)
     assert len(place.identity.asked) == 1
 
 
-async def test_memory_is_told_as_what_it_is(place: Place) -> None:
+async def test_status_names_the_memory_store(place: Place) -> None:
     async with place.gateway() as gate:
         assert (await gate.ask("/status"))[1]["store"] == {"ok": True, "kind": "memory", "why": ""}
         assert (await ready(gate))["state"] == "ready"
@@ -128,7 +128,7 @@ async def test_a_store_that_goes_and_comes_back(place: Place, server: RedisServe
 
 
 @pytest.mark.parametrize("trouble", ["killed", "paused"])
-async def test_a_store_that_is_down_at_the_start_keeps_nobody_from_work(
+async def test_a_store_that_is_down_at_start_does_not_stop_calls(
     place: Place, server: RedisServer, trouble: str
 ) -> None:
     if trouble == "paused":
@@ -142,9 +142,7 @@ async def test_a_store_that_is_down_at_the_start_keeps_nobody_from_work(
         assert (await ready(gate))["state"] == "degraded"
 
 
-async def test_store_and_keys_change_without_a_restart_and_without_another_token(
-    place: Place, server: RedisServer
-) -> None:
+async def test_a_reload_changes_store_and_keys_and_reuses_the_token(place: Place, server: RedisServer) -> None:
     async def reload(count: int) -> None:
         gate.signal(signal.SIGHUP)
         await gate.said("reloaded", count)
@@ -178,7 +176,7 @@ async def test_check_live_tries_the_store(place: Place, server: RedisServer) -> 
     assert "FAIL state (redis): state: Redis: it cannot be reached" in checked.out
 
 
-async def test_a_key_that_is_none_is_said_before_the_start(place: Place) -> None:
+async def test_an_invalid_state_key_stops_the_start(place: Place) -> None:
     place.change_key("short")
     ended = await run("serve", "-c", place.written(state=place.in_file()), **SECRETS)
     assert ended.status == 78

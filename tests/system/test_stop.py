@@ -105,7 +105,7 @@ async def test_a_pipelined_request_is_closed_by_the_response_before(
         assert sandbox.calls.total == 2
 
 
-async def test_a_second_signal_hurries_and_breaks_visibly(tmp_path: Path) -> None:
+async def test_a_second_signal_truncates_responses_visibly(tmp_path: Path) -> None:
     async def half(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
@@ -127,7 +127,7 @@ async def test_a_second_signal_hurries_and_breaks_visibly(tmp_path: Path) -> Non
         assert record["error"] == "draining"
 
 
-async def test_a_hurried_stop_leaves_no_reply_that_looks_whole(tmp_path: Path) -> None:
+async def test_a_forced_stop_resets_a_response_without_length(tmp_path: Path) -> None:
     async def endless(talk: Talk) -> None:
         await talk.request()
         await talk.say(b"HTTP/1.1 200 OK\r\n\r\nhalf")

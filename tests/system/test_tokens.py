@@ -51,7 +51,7 @@ async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, co
             assert len(await gate.recorded(count + 1)) == count + 1
 
 
-async def test_renewal_happens_behind_and_nobody_waits_for_it(tmp_path: Path) -> None:  # defects 15, 16
+async def test_calls_do_not_wait_for_a_renewal(tmp_path: Path) -> None:
     held = asyncio.Event()
     async with (
         Identity(token("first", 4), token("second").behind(held)) as identity,
@@ -71,7 +71,7 @@ async def test_renewal_happens_behind_and_nobody_waits_for_it(tmp_path: Path) ->
         assert len(identity.asked) == 2
 
 
-async def test_tokens_of_a_short_life_are_neither_sent_dead_nor_fetched_in_a_loop(tmp_path: Path) -> None:  # 2, 4
+async def test_a_short_lived_token_causes_no_loop_and_is_not_sent_dead(tmp_path: Path) -> None:
     script = [token(f"t{number}", 2) for number in range(50)]
     born: list[float] = []
     async with Identity(*script) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
@@ -101,7 +101,7 @@ async def test_a_token_that_oic_holds_for_expired_is_replaced_once(tmp_path: Pat
         assert len(sandbox.token_requests) == 2
 
 
-async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -> None:  # defect 7
+async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -> None:
     arrived, held = asyncio.Event(), asyncio.Event()
 
     async with Identity() as identity, Upstream() as upstream:
@@ -129,7 +129,7 @@ async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -
         assert len(identity.asked) == 2
 
 
-async def test_a_storm_of_401_wipes_no_token_and_makes_no_loop(tmp_path: Path, sandbox: Sandbox) -> None:  # 13
+async def test_many_401_responses_cause_one_token_request(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         assert (await gate.get("/orders/"))[0] == 200
         sandbox.switches.refuse_bearers = True
@@ -142,7 +142,7 @@ async def test_a_storm_of_401_wipes_no_token_and_makes_no_loop(tmp_path: Path, s
         assert len(sandbox.token_requests) == 2
 
 
-async def test_a_slow_identity_domain_keeps_callers_waiting_not_failing(tmp_path: Path) -> None:  # defect 6
+async def test_callers_wait_for_a_slow_identity_domain(tmp_path: Path) -> None:
     held = asyncio.Event()
     async with (
         Identity(token("late").behind(held)) as identity,
@@ -166,7 +166,7 @@ async def test_a_caller_waits_no_longer_than_token_wait(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("expires_in", [None, "3600", 3600.5, ""])
-async def test_an_odd_expires_in_is_neither_endless_nor_none(tmp_path: Path, expires_in: object) -> None:  # 5, 16
+async def test_an_invalid_expires_in_gets_a_usable_lifetime(tmp_path: Path, expires_in: object) -> None:
     async with (
         Identity(token("odd", expires_in)) as identity,
         Upstream() as upstream,
@@ -179,7 +179,7 @@ async def test_an_odd_expires_in_is_neither_endless_nor_none(tmp_path: Path, exp
         assert 100 < status["credentials"]["app"]["expires_in_s"] < 3600
 
 
-async def test_scope_and_parameters_leave_each_other_alone(tmp_path: Path) -> None:  # defect 8
+async def test_scope_and_parameters_leave_each_other_alone(tmp_path: Path) -> None:
     async with Identity() as identity, Upstream() as upstream:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"] |= {"scope": ["one", "two"], "params": {"audience": "https://oic.example"}}
@@ -222,7 +222,7 @@ async def test_an_oauth_server_that_we_did_not_write(tmp_path: Path, ours: str, 
 
 
 @pytest.mark.parametrize("nonsense", [Answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"), Answer(b"\x16\x03")])
-async def test_half_an_answer_is_no_token(tmp_path: Path, nonsense: Answer) -> None:  # defects 1, 9
+async def test_an_incomplete_token_response_is_no_token(tmp_path: Path, nonsense: Answer) -> None:
     async with Identity(*[nonsense] * 50) as identity, Upstream() as upstream:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"]["token_wait"] = "100ms"
@@ -245,9 +245,7 @@ async def test_a_token_is_got_before_anyone_asks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("trouble", "status"), [(refusal("invalid_client", 401), 502), (answer(429, retry_after="250"), 503)]
 )
-async def test_a_changed_secret_file_is_used_at_once_and_without_a_restart(
-    tmp_path: Path, trouble: Answer, status: int
-) -> None:  # defect 14
+async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, trouble: Answer, status: int) -> None:
     secret = tmp_path / "secret"
     secret.write_text("wrong\n", encoding="utf-8")
     async with Identity(trouble) as identity, Upstream() as upstream:
@@ -267,7 +265,7 @@ async def test_a_changed_secret_file_is_used_at_once_and_without_a_restart(
     assert [asked.form["client_secret"] for asked in identity.asked if asked.form] == [["wrong"], ["right"]]
 
 
-async def test_status_and_metrics_tell_the_tokens_story(tmp_path: Path) -> None:
+async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
     held = asyncio.Event()
     down = answer(503, retry_after="60")
     async with Identity(down, token("first").behind(held)) as identity, Upstream(REFUSED) as upstream:
@@ -303,7 +301,7 @@ async def test_status_and_metrics_tell_the_tokens_story(tmp_path: Path) -> None:
             assert "token_last_error_timestamp_seconds{" not in text
 
 
-async def test_metrics_tell_an_idle_credential_from_a_failing_one(tmp_path: Path) -> None:
+async def test_metrics_distinguish_idle_and_failing_credentials(tmp_path: Path) -> None:
     refused = refusal("invalid_client", 401)
     async with (
         Identity(token("first", 3), refused) as identity,

@@ -42,7 +42,7 @@ async def test_a_pipe_as_secret_or_certificate_ends_the_start(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_pipe_at_a_reload_stops_nothing(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+async def test_a_pipe_as_configuration_fails_only_the_reload(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     file = written(tmp_path, settings(sandbox, workers=workers))
     async with gateway(file, **SECRETS) as gate:
         file.unlink()
@@ -53,7 +53,7 @@ async def test_a_pipe_at_a_reload_stops_nothing(tmp_path: Path, sandbox: Sandbox
         assert (await gate.get("/orders/"))[0] == 200
 
 
-async def test_a_secret_that_became_a_pipe_costs_its_credential_alone(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_pipe_as_secret_fails_only_its_credential(tmp_path: Path, sandbox: Sandbox) -> None:
     secret = tmp_path / "secret"
     secret.write_text(DEFAULT_SECRET, encoding="utf-8")
     document = settings(sandbox)

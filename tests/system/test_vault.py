@@ -149,7 +149,7 @@ async def test_a_changed_secret_is_used_without_a_restart(
     assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["new"]]
 
 
-async def test_another_way_to_oci_counts_for_all_credentials(
+async def test_changed_oci_settings_apply_to_all_credentials(
     tmp_path: Path, oci: FakeVault, known: dict[str, str]
 ) -> None:
     oci.keep("secret", "hunter2")
@@ -164,9 +164,7 @@ async def test_another_way_to_oci_counts_for_all_credentials(
             assert (await gate.get("/orders/"))[0] == 200
 
 
-async def test_a_secret_that_is_refused_is_said_by_name_and_nothing_else_stops(
-    tmp_path: Path, oci: FakeVault, known: dict[str, str]
-) -> None:
+async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVault, known: dict[str, str]) -> None:
     async with Identity() as identity, Upstream() as upstream:
         file = written(tmp_path, simplest(oci, identity, upstream))
         ended = await run("check", "--live", "-c", file, **known)
@@ -182,7 +180,7 @@ async def test_a_secret_that_is_refused_is_said_by_name_and_nothing_else_stops(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_without_what_is_needed_at_the_start_there_is_none(
+async def test_a_missing_state_key_stops_the_start(
     tmp_path: Path, oci: FakeVault, known: dict[str, str], workers: int
 ) -> None:
     async with Identity() as identity, Upstream() as upstream:
@@ -203,7 +201,7 @@ async def test_without_what_is_needed_at_the_start_there_is_none(
     assert not gate.events("log")
 
 
-async def test_reading_again_waits_for_the_vault_beside_the_calls(
+async def test_a_reload_waits_for_the_vault_without_blocking_calls(
     tmp_path: Path, oci: FakeVault, known: dict[str, str]
 ) -> None:
     async with Identity() as identity, Upstream() as upstream:
@@ -227,7 +225,7 @@ async def test_reading_again_waits_for_the_vault_beside_the_calls(
             await gate.said("reloaded")
 
 
-async def test_a_vault_that_hangs_harms_only_its_own_credentials(
+async def test_a_hanging_vault_affects_only_its_credentials(
     tmp_path: Path, oci: FakeVault, known: dict[str, str]
 ) -> None:
     oci.trickles = True
@@ -252,7 +250,7 @@ async def test_a_vault_that_hangs_harms_only_its_own_credentials(
 
 
 @pytest.mark.parametrize("verb", ["check", "serve"])
-async def test_without_the_package_it_is_said_at_once_what_to_install(
+async def test_a_missing_oci_package_is_reported_with_the_remedy(
     tmp_path: Path, sandbox: Sandbox, oci: FakeVault, verb: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['oci'] = None\n", encoding="ascii")
@@ -273,14 +271,14 @@ async def test_without_the_package_it_is_said_at_once_what_to_install(
         ({"refresh": 300}, "oci.refresh: needs a number with a unit"),
     ],
 )
-async def test_a_mistake_in_how_oci_is_asked_is_named(tmp_path: Path, oci: Settings, said: str) -> None:
+async def test_a_mistake_in_the_oci_settings_is_reported(tmp_path: Path, oci: Settings, said: str) -> None:
     document = simple("https://idcs.example/token", "https://oic.example/", oci=oci)
     ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
     assert ended.status == 78
     assert said in ended.err
 
 
-async def test_an_ocid_of_something_else_is_named(tmp_path: Path) -> None:
+async def test_an_ocid_of_another_resource_is_reported(tmp_path: Path) -> None:
     document = simple("https://idcs.example/token", "https://oic.example/")
     document["credentials"]["app"]["client_secret"] = {"oci_vault": "ocid1.vault.oc1.phx.aaaa"}
     ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
