@@ -10,7 +10,7 @@ from tests.fakes.process import ROOT
 
 # A root is a file, or a folder that is searched for the suffixes of `TEXTS`.
 ROOTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs")
-EXCEPTIONS = {"docs/architecture.md", "docs/configuration.md"}
+EXCEPTIONS = {"docs/configuration.md"}
 
 # By word: the plain word to use in its place.
 BANNED = {
