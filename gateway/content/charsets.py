@@ -203,7 +203,7 @@ class TextDecoder:
         else:
             text, unreadable = _decode_readable(self._decoder, data, last=last)
             if unreadable:
-                self.error = f"its beginning is no text in {self._charset}"
+                self.error = f"its beginning is not text in {self._charset}"
         encoded = text.encode("utf-8", "surrogatepass")
         self._raw += data
         self._utf8 += encoded

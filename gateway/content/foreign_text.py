@@ -1,7 +1,7 @@
-"""Pure: text from outside, read without raising: URLs, authorities and dates of callers, OIC and identity domains.
+"""Read URLs, authorities and dates of callers, OIC and identity domains without raising.
 
-The standard library's readers raise ValueError, IndexError or OverflowError for some of what the wire allows, partly
-only when an attribute is read (`urlsplit("http://[")`, `.port`). What could not be read is None here.
+The parsers of the standard library raise ValueError, IndexError or OverflowError for some texts that HTTP allows, some
+of them only when an attribute is read (`urlsplit("http://[")`, `.port`). These functions return None instead.
 """
 
 import ipaddress
@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._~-]+))(?::([0-9]{0,5}))?")
-"""Of a lower-case authority without user information: IPv6 address, name or IPv4 address, port."""
+"""A lower-case authority without user information: IPv6 address, name or IPv4 address, port."""
 _PORT = re.compile(r"[0-9]{1,5}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class ForeignUrl(NamedTuple):
-    """A URL or a relative reference; parts that it does not have are empty, `port` is None without one."""
+    """A URL or a relative reference. Missing parts are empty, a missing `port` is None."""
 
     scheme: str
     authority: str
@@ -32,7 +32,7 @@ class ForeignUrl(NamedTuple):
 
 
 def read_url(text: str) -> ForeignUrl | None:
-    """Take a URL or a relative reference apart (RFC 3986 §4.1); None where it is neither."""
+    """Split a URL or a relative reference (RFC 3986 §4.1). Return None for any other text."""
     try:
         parts = urlsplit(text)
         return ForeignUrl(parts.scheme, parts.netloc, parts.hostname or "", parts.port, parts.path, parts.query)
@@ -41,7 +41,7 @@ def read_url(text: str) -> ForeignUrl | None:
 
 
 def host_of(text: str) -> str:
-    """Return the host that a URL names in lower case; empty where there is none."""
+    """Return the host of a URL in lower case, or ""."""
     url = read_url(text)
     return "" if url is None else url.host
 

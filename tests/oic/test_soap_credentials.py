@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.content.media_type import HEAD_LIMIT, PARTS
 from gateway.errors import BadRequest
 from gateway.http.request_body import READ_AHEAD
-from gateway.oic.soap_credentials import MOST, SoapCredentialFilter, may_be_soap
+from gateway.oic.soap_credentials import MAX_SEARCHED, SoapCredentialFilter, may_be_soap
 from gateway.oic.ws_security import ELEMENTS, HEADER_LIMIT, TAG_ROOM
 
 S11, S12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
@@ -207,7 +207,7 @@ def test_bytes_behind_the_header_may_be_any(coding: str, *, soap_action: bool) -
 def test_bytes_in_the_header_that_are_no_text_are_refused(place: str, *, soap_action: bool) -> None:
     for coding in ("shift_jis", "big5", "euc-jp", "utf-8"):
         data = message(place).encode().replace(b"*", b"\x81\xff")
-        word = "no XML" if coding == "utf-8" else "no text in"
+        word = "not XML" if coding == "utf-8" else "not text in"
         assert word in refused(data, f"text/xml; charset={coding}".encode(), soap_action=soap_action)
 
 
@@ -348,19 +348,19 @@ def test_an_envelope_of_no_namespace_counts_where_the_request_says_soap() -> Non
 @pytest.mark.parametrize(
     ("data", "word"),
     [
-        ("not xml", "no XML"),
-        ("{}", "no XML"),
-        (" ", "no XML"),
-        ("<", "no XML"),
-        (message(security(TOKEN))[:300], "no XML"),
-        (message("<x>"), "no XML"),
-        (message("&secret;"), "no XML"),
-        (message("\0"), "no XML"),
-        (message(security(TOKEN)).replace("xmlns:s", "xmlns:s='' xmlns:s"), "no XML"),
+        ("not xml", "not XML"),
+        ("{}", "not XML"),
+        (" ", "not XML"),
+        ("<", "not XML"),
+        (message(security(TOKEN))[:300], "not XML"),
+        (message("<x>"), "not XML"),
+        (message("&secret;"), "not XML"),
+        (message("\0"), "not XML"),
+        (message(security(TOKEN)).replace("xmlns:s", "xmlns:s='' xmlns:s"), "not XML"),
         (message(security(TOKEN), start="<!DOCTYPE x>"), "DOCTYPE"),
         (message(security(TOKEN), start="<!DOCTYPE s:Envelope [<!ENTITY t 'x'>]>"), "DOCTYPE"),
-        (message(security(TOKEN)).encode("utf-16")[:-200], "no XML"),
-        (b"\xff\xfe" + message("x").encode("utf-16-le")[:200] + b"\0\xd8\0\xd8" * 2, "no text in utf-16-le"),
+        (message(security(TOKEN)).encode("utf-16")[:-200], "not XML"),
+        (b"\xff\xfe" + message("x").encode("utf-16-le")[:200] + b"\0\xd8\0\xd8" * 2, "not text in utf-16-le"),
     ],
 )
 def test_soap_that_cannot_be_read_goes_nowhere(data: str | bytes, word: str) -> None:
@@ -452,22 +452,22 @@ def test_a_header_has_its_limit() -> None:
     most = message("<x>" + "y" * (HEADER_LIMIT - empty) + "</x>")
     assert passed(most) == most.encode()
     assert "larger than 256 KiB" in refused(most.replace("yy", "yyy", 1))
-    assert "larger than 256 KiB" in refused(message(f"<x a='{'y' * MOST}'/>"))
-    assert "larger than 256 KiB" in refused(message(f"<!--{'y' * MOST}-->"), b"application/soap+xml")
+    assert "larger than 256 KiB" in refused(message(f"<x a='{'y' * MAX_SEARCHED}'/>"))
+    assert "larger than 256 KiB" in refused(message(f"<!--{'y' * MAX_SEARCHED}-->"), b"application/soap+xml")
     most = most.replace("y" * 100, "", 1)
     assert passed(most.encode("utf-16")) == most.encode("utf-16")
 
 
 def test_a_header_too_large_is_refused_before_its_end() -> None:
     screen = SoapCredentialFilter(XML, soap_action=True)
-    data = message("<x>" + "y" * MOST).encode()
+    data = message("<x>" + "y" * MAX_SEARCHED).encode()
     assert not screen.feed(data[:HEADER_LIMIT], last=False)
     with pytest.raises(BadRequest, match="larger than 256 KiB"):
         screen.feed(data[HEADER_LIMIT : HEADER_LIMIT + TAG_ROOM], last=False)
 
 
 def test_who_holds_back_never_waits_for_what_is_not_read() -> None:
-    assert MOST <= READ_AHEAD
+    assert MAX_SEARCHED <= READ_AHEAD
 
 
 # What is not read as XML, and may be SOAP to others -------------------------------------------------------------------
@@ -499,9 +499,9 @@ def test_the_word_is_found_in_ebcdic() -> None:
 
 def test_what_cannot_be_read_is_held_no_longer_than_a_header() -> None:
     screen = SoapCredentialFilter(b"text/plain", soap_action=False)
-    assert not screen.feed(b"x" * MOST, last=False)
+    assert not screen.feed(b"x" * MAX_SEARCHED, last=False)
     assert screen.feed(b"UsernameToken", last=False)
-    assert b"".join(screen.output) == b"x" * MOST + b"UsernameToken"
+    assert b"".join(screen.output) == b"x" * MAX_SEARCHED + b"UsernameToken"
 
 
 @pytest.mark.parametrize("media", [XML, b"application/soap+xml"])
@@ -665,7 +665,7 @@ def test_only_a_plain_length_can_be_kept_right(said: str) -> None:
     if said == "{} ":
         assert passed(body(security(TOKEN)), RELATED) == body("")
     else:
-        assert "no plain number" in refused(body(security(TOKEN)), RELATED)
+        assert "not a plain number" in refused(body(security(TOKEN)), RELATED)
 
 
 @pytest.mark.parametrize(
@@ -699,7 +699,7 @@ def test_what_is_said_twice_is_said_by_none() -> None:
     assert passed(data, RELATED + b"; boundary=b-1") == related(root(""))
     assert "two of content-type" in refused(related(root("", head=PART + "content-type: text/plain\r\n")), RELATED)
     latin = message(f"<x>é</x>{security(TOKEN)}", body="<s:Body/>").encode("latin-1")
-    assert "no XML" in refused(latin, b"text/xml; charset=latin-1; charset=utf-7")
+    assert "not XML" in refused(latin, b"text/xml; charset=latin-1; charset=utf-7")
 
 
 @pytest.mark.parametrize(
@@ -714,9 +714,9 @@ def test_what_is_said_twice_is_said_by_none() -> None:
         (
             related(b"Content-Type: text/xml\r\n\r\n<s:Env"),
             RELATED.replace(b"text/xml", b"application/soap+xml"),
-            "no XML",
+            "not XML",
         ),
-        (FILE * (MOST // len(FILE) + 1), RELATED, "256 KiB"),
+        (FILE * (MAX_SEARCHED // len(FILE) + 1), RELATED, "256 KiB"),
     ],
 )
 def test_a_root_that_cannot_be_read_goes_nowhere(data: bytes, media: bytes, word: str) -> None:
@@ -757,7 +757,7 @@ def test_compressed_bytes_that_are_not_are_refused() -> None:
 
 def test_a_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(message("<x>" + " " * 50_000_000).encode(), 9)
-    assert len(bomb) < MOST
+    assert len(bomb) < MAX_SEARCHED
     assert "256 KiB" in refused(bomb, coding=b"gzip")
 
 

@@ -277,7 +277,7 @@ async def test_what_cannot_be_read_is_answered_by_a_fault(data: bytes, fields: l
         code = b"bad-request" if space == S12 else b"bad-request; status=400"
         assert b"\r\nX-Gateway-Error: %b\r\n" % code in head
         assert f'Envelope xmlns:soap="{space}"'.encode() in body
-        assert b"credentials in its header could not be kept back" in body
+        assert b"credentials in its header could not be removed" in body
         assert at.upstream.connections == 0
         assert len(at.identity.asked) == 0
         [record] = at.gate.records

@@ -1,9 +1,8 @@
-"""Swagger 2.0 says where an API is in three members: `host`, `basePath` and `schemes`. They are renamed together, so
-that they lead to the gateway's route, or not at all.
+"""Replace `host`, `basePath` and `schemes` of a Swagger 2.0 document, which are one URL together: all or none of them.
 
-Only a document whose top-level members say `swagger` is meant, wherever that stands: from the first of the three on the
-document is held back, up to its end or to LIMIT bytes of it. What follows the end of a JSON text is another one. A
-larger document gets the names of its URLs alone. Members that are written twice count as the first.
+A Swagger document has a top-level member `swagger`, at any position: from the first of the three members on, the
+document is held back up to its end or to LIMIT bytes. The bytes behind the end of a JSON text are another text. In a
+larger document only complete URLs are replaced. The first of several members with the same name counts.
 """
 
 import json
@@ -16,17 +15,17 @@ from typing import NamedTuple
 from gateway.content.pieces import coalesce
 from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
 
-LIMIT = 1024 * 1024  # bytes of a document within which it is known for a Swagger description
-BACKLOG = 32 * 1024  # quotes and braces that are counted only when there is need
+LIMIT = 1024 * 1024  # bytes of a document in which its members are searched
+BACKLOG = 32 * 1024  # quotes and braces that are not counted before that is necessary
 LONGEST_VALUE = 2048
 TAIL = 48
 
 SWAGGER = b'"swagger"'
 KEYS = (b'"host"', b'"basePath"', b'"schemes"', SWAGGER)
-BEGINNINGS = tuple((key[:5], key) for key in KEYS)  # up to five bytes are found three times as fast
+BEGINNINGS = tuple((key[:5], key) for key in KEYS)  # five bytes are found three times as fast as longer ones
 KEY_ENDS = b'abcdefghijklmnopqrstuvwxyzP" \t\r\n'
 KEY = re.compile(rb'"(?<!\\")(swagger|host|basePath|schemes)"[ \t\r\n]{0,16}:')
-PART_OF_KEY = re.compile(rb'\\?"[a-zA-Z]{0,8}(?:"[ \t\r\n]{0,16})?\Z')
+KEY_PREFIX = re.compile(rb'\\?"[a-zA-Z]{0,8}(?:"[ \t\r\n]{0,16})?\Z')
 VALUE = re.compile(rb'(?s)[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\[\]{}]*+\])')
 YAML_KEY = re.compile(rb"""\n(["']?)(swagger|host|basePath|schemes)\1[ \t]{0,16}:[ \t]*+""")
 YAML_VALUE = re.compile(
@@ -40,7 +39,7 @@ NO_STRUCTURE = bytes(set(range(256)) - set(b'"{}[]'))
 
 
 class DescriptionMember(NamedTuple):
-    """A member's value as it stands in the text that is held."""
+    """A member's value in the held text."""
 
     start: int
     stop: int
@@ -49,7 +48,7 @@ class DescriptionMember(NamedTuple):
 
 
 class Depth:
-    """Counts braces and brackets outside of strings."""
+    """Counts open braces and brackets outside of strings."""
 
     def __init__(self) -> None:
         self._counted = 0
@@ -60,16 +59,16 @@ class Depth:
 
     @property
     def has_ended(self) -> bool:
-        """The text that was open when `watch` was called has ended, as far as has been counted."""
+        """Whether the text that was open at the call of `watch` has ended, as far as it has been counted."""
         return self._lowest is not None and self._lowest < 1
 
     def watch(self) -> None:
-        """Looks for the end of the text from here on."""
+        """Detect the end of the text from here on."""
         if self._lowest is None:
             self._lowest = self.count()
 
     def add(self, data: bytes) -> None:
-        """Goes on over the next bytes of a JSON text."""
+        """Add the next bytes of a JSON text."""
         if self._escape or b"\\" in data:
             data = (self._escape + data).replace(rb"\\", b"").replace(rb"\"", b"")
             self._escape = b"\\" if data.endswith(b"\\") else b""
@@ -82,8 +81,8 @@ class Depth:
             self.count()
 
     def count(self) -> int:
-        """Gives how many are open."""
-        # Two quotes with no brace between them are dropped: what is inside of a string stays inside of one.
+        """Return how many are open."""
+        # Two quotes without a brace between them are removed: this does not change which braces are inside of strings.
         parts = b"".join(self._marks).replace(b'""', b"").split(b'"')
         outside = b"".join(parts[::2])
         if self._lowest is not None:
@@ -95,43 +94,43 @@ class Depth:
         return self._counted
 
 
-def renamed(
-    members: Mapping[str, DescriptionMember], names: UrlMap, here: RequestContext, *, yaml: bool
+def replace_members(
+    members: Mapping[str, DescriptionMember], url_map: UrlMap, context: RequestContext, *, yaml: bool
 ) -> list[tuple[DescriptionMember, bytes]]:
-    """Gives what is put in place of the members' values, in the text's order; nothing where they lead to no route."""
+    """Return the new values of the members, in the order of the text; none if they lead to no route."""
     host, base, schemes = (members.get(key) for key in ("host", "basePath", "schemes"))
-    said = WORD.search(schemes.raw) if schemes else None
-    scheme = said[0].decode() if said else None
+    word = WORD.search(schemes.raw) if schemes else None
+    scheme = word[0].decode() if word else None
     path = base.text if base else "/"
     name = None
     if scheme in {None, "http", "https"} and path.startswith("/"):
-        name = names.replacement(scheme, host.text if host else None, path, here)
-    public, _, place = (here.public if name is None else name.head if host else here.public).partition("://")
+        name = url_map.replacement(scheme, host.text if host else None, path, context)
+    public, _, place = (context.public if name is None else name.head if host else context.public).partition("://")
     if name is None or not place:
         return []
     authority, slash, prefix = place.partition("/")
     root = (slash + prefix if host else name.head) + path[name.taken :]
     root = root if root.startswith("/") else f"/{root}"
-    swaps = []
+    edits = []
     if host:
         extra = "" if base or root == "/" else ("\nbasePath: %s" if yaml else ',"basePath":"%s"') % root
-        swaps.append((host, _like(host.raw, authority) + extra.encode("latin-1")))
+        edits.append((host, _quote_like(host.raw, authority) + extra.encode("latin-1")))
     if base:
-        swaps.append((base, _like(base.raw, root)))
+        edits.append((base, _quote_like(base.raw, root)))
     if schemes:
-        swaps.append((schemes, _first_word(schemes.raw, public.encode("latin-1"))))
-    return sorted(swaps)
+        edits.append((schemes, _replace_words(schemes.raw, public.encode("latin-1"))))
+    return sorted(edits)
 
 
-def _like(raw: bytes, text: str) -> bytes:
-    """Writes a text between the same quotes, and with escaped slashes if it had them."""
+def _quote_like(raw: bytes, text: str) -> bytes:
+    """Write a text with the quotes and the escaped slashes of the old one."""
     quote = raw[:1] if raw[:1] in {b'"', b"'"} else b""
     spelt = text.encode("latin-1")
     return b"%b%b%b" % (quote, spelt.replace(b"/", rb"\/") if rb"\/" in raw else spelt, quote)
 
 
-def _first_word(raw: bytes, word: bytes) -> bytes:
-    """The list with one word in it, written as its first one was."""
+def _replace_words(raw: bytes, word: bytes) -> bytes:
+    """Return the list with a single word, in the form of its first one."""
     words = [(found.start(), found.end()) for found in WORD.finditer(raw)]
     if not words:
         return raw
@@ -140,75 +139,75 @@ def _first_word(raw: bytes, word: bytes) -> bytes:
 
 
 def is_description(body: bytes) -> bool:
-    """False when a whole body of JSON surely is no Swagger description."""
+    """Return False if a whole JSON body is certainly no Swagger document."""
     return SWAGGER in body
 
 
 def is_clear_of_members(piece: bytes) -> bool:
-    """True when no member of a description begins in a piece of JSON, whatever stands after it."""
-    return not _has_members(piece) and _part_of_key(piece) is None
+    """Return whether no member of a Swagger document begins in a piece of JSON, whatever follows."""
+    return not _has_members(piece) and _key_prefix(piece) is None
 
 
 def _has_members(text: bytes) -> bool:
     return any(beginning in text and key in text for beginning, key in BEGINNINGS)
 
 
-def _part_of_key(text: bytes) -> re.Match[bytes] | None:
-    """The end of a text, where it may become a member's name."""
-    return PART_OF_KEY.search(text, max(0, len(text) - TAIL)) if text[-1:] in KEY_ENDS else None
+def _key_prefix(text: bytes) -> re.Match[bytes] | None:
+    """Match the end of a text that may become a member's name."""
+    return KEY_PREFIX.search(text, max(0, len(text) - TAIL)) if text[-1:] in KEY_ENDS else None
 
 
 class Description(ABC):
-    """Holds a document back while it may be a Swagger description, and renames where it is one."""
+    """Holds a document back while it may be a Swagger document, and replaces its members if it is one."""
 
-    def __init__(self, names: UrlMap, here: RequestContext) -> None:
+    def __init__(self, url_map: UrlMap, context: RequestContext) -> None:
         self.changed = False
-        self._names = names
-        self._here = here
-        self._seen = 0
-        self._is_over = False
+        self._url_map = url_map
+        self._context = context
+        self._size_read = 0
+        self._is_done = False
         self._held: list[bytes] = []
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Gives what is settled by one more piece."""
-        if self._is_over:
+        """Return the output that is decided with this piece."""
+        if self._is_done:
             return [piece]
-        room = LIMIT - self._seen
-        self._seen += len(piece)
+        room = LIMIT - self._size_read
+        self._size_read += len(piece)
         if len(piece) <= room:
-            return self._take(piece)
-        out = self._take(piece[:room]) if room else []
+            return self._read_piece(piece)
+        out = self._read_piece(piece[:room]) if room else []
         return [*out, *self._release(), piece[room:]]
 
     def end(self) -> list[bytes]:
-        """Gives what was held back."""
-        return [] if self._is_over else self._settle()
+        """Return what was held back."""
+        return [] if self._is_done else self._finish()
 
     def may_be_slow(self, piece: bytes) -> bool:
-        """Whether a piece may cost much more than its bytes."""
-        return not self._is_over and _has_members(piece)
+        """Return whether a piece may cost much more than its bytes."""
+        return not self._is_done and _has_members(piece)
 
     @abstractmethod
-    def _take(self, piece: bytes) -> list[bytes]:
-        """Gives what a piece within the limit settles."""
+    def _read_piece(self, piece: bytes) -> list[bytes]:
+        """Return the output that is decided with a piece within the limit."""
 
     @abstractmethod
-    def _settle(self) -> list[bytes]:
-        """Gives what is held back at the end."""
+    def _finish(self) -> list[bytes]:
+        """Return what is held back, at the end of the document."""
 
     def _release(self) -> list[bytes]:
-        self._is_over = True
+        self._is_done = True
         held, self._held = self._held, []
         return held
 
-    def _swap(self, members: Mapping[str, DescriptionMember], *, yaml: bool) -> list[bytes]:
-        """Gives what is held with the members' values renamed."""
-        swaps = renamed(members, self._names, self._here, yaml=yaml)
-        if not swaps:
+    def _replace(self, members: Mapping[str, DescriptionMember], *, yaml: bool) -> list[bytes]:
+        """Return the held text with the new values of the members."""
+        edits = replace_members(members, self._url_map, self._context, yaml=yaml)
+        if not edits:
             return self._release()
         text, position = b"".join(self._release()), 0
         out: list[bytes] = []
-        for member, spelt in swaps:
+        for member, spelt in edits:
             out += (text[position : member.start], spelt)
             position = member.stop
         whole = b"".join((*out, text[position:]))
@@ -217,23 +216,23 @@ class Description(ABC):
 
 
 class YamlDescription(Description):
-    """YAML in block style, whose top-level keys begin their lines; held back whole. The first of each key counts."""
+    """A YAML document in block style: its top-level keys begin their lines. It is held back as a whole."""
 
-    def __init__(self, names: UrlMap, here: RequestContext) -> None:
-        super().__init__(names, here)
+    def __init__(self, url_map: UrlMap, context: RequestContext) -> None:
+        super().__init__(url_map, context)
         self._places: dict[bytes, int] = {}
         self._tail = b"\n"
 
-    def _take(self, piece: bytes) -> list[bytes]:
+    def _read_piece(self, piece: bytes) -> list[bytes]:
         text = self._tail + piece
-        offset = self._seen - len(text)
+        offset = self._size_read - len(text)
         for key in YAML_KEY.finditer(text):
             self._places.setdefault(key[2], key.start(1) + offset)
         self._tail = text[-TAIL:]
-        self._held = coalesce(self._held, [piece], size=self._seen)
+        self._held = coalesce(self._held, [piece], size=self._size_read)
         return []
 
-    def _settle(self) -> list[bytes]:
+    def _finish(self) -> list[bytes]:
         if b"swagger" not in self._places:
             return self._release()
         text = b"\n" + b"".join(self._held)
@@ -243,30 +242,30 @@ class YamlDescription(Description):
             value = YAML_VALUE.match(text, key.end()) if key else None
             if value is not None:
                 raw = value[0]
-                said = raw[1:-1] if raw[:1] in {b'"', b"'"} else raw
+                text_value = raw[1:-1] if raw[:1] in {b'"', b"'"} else raw
                 members[name.decode()] = DescriptionMember(
-                    value.start() - 1, value.end() - 1, raw, said.decode("latin-1")
+                    value.start() - 1, value.end() - 1, raw, text_value.decode("latin-1")
                 )
-        return self._swap(members, yaml=True) if members.pop("swagger", None) else self._release()
+        return self._replace(members, yaml=True) if members.pop("swagger", None) else self._release()
 
 
 class JsonDescription(Description):
-    """JSON in any superset of ASCII. Until one of the members is met, pieces pass as they are."""
+    """A JSON document in a superset of ASCII. Pieces pass as they are up to the first of the members."""
 
-    def __init__(self, names: UrlMap, here: RequestContext) -> None:
-        super().__init__(names, here)
+    def __init__(self, url_map: UrlMap, context: RequestContext) -> None:
+        super().__init__(url_map, context)
         self._depth = Depth()
         self._rest = b""
         self._size = 0
         self._is_swagger = False
-        self._noted: set[bytes] = set()
+        self._known: set[bytes] = set()
         self._members: dict[str, DescriptionMember] = {}
 
-    def _take(self, piece: bytes) -> list[bytes]:
+    def _read_piece(self, piece: bytes) -> list[bytes]:
         text = self._rest + piece
         if self._members or _has_members(text):
             return self._read(text)
-        part = _part_of_key(text)
+        part = _key_prefix(text)
         cut = len(text) if part is None else part.start()
         self._rest = text[cut:]
         given = text[:cut]
@@ -274,12 +273,12 @@ class JsonDescription(Description):
         return [given] if given else []
 
     def _read(self, text: bytes) -> list[bytes]:
-        """Goes through what is neither given nor held yet; keeps the end of it that may be part of a member."""
+        """Read the text that is neither output nor held yet. Keep its end if that may be part of a member."""
         out: list[bytes] = []
         start = counted = position = 0
         cut, self._rest = None, b""
         while cut is None and (key := KEY.search(text, position)):
-            if key[1] in self._noted:  # what is written twice counts as the first
+            if key[1] in self._known:  # the first one counts
                 position = key.end()
                 continue
             self._depth.add(text[counted : key.start()])
@@ -296,26 +295,26 @@ class JsonDescription(Description):
                 continue
             if not self._members and key[1] != b"swagger":
                 out, start = [text[: key.start()]], key.start()
-            if value is None or not self._note(key[1].decode(), value, self._size - start):
+            if value is None or not self._add_member(key[1].decode(), value, self._size - start):
                 return [*out, *self._release(), text[start:]]
             position = value.end()
             if self._is_complete:
                 cut = len(text)
         if cut is None:
-            part = PART_OF_KEY.search(text, max(position, len(text) - TAIL))
+            part = KEY_PREFIX.search(text, max(position, len(text) - TAIL))
             cut = len(text) if part is None else part.start()
         self._depth.add(text[counted:cut])
         self._rest = text[cut:]
-        if self._noted:
+        if self._known:
             self._depth.count()
             if self._depth.has_ended:
                 return [*out, *self._close(text[start:cut])]
         return self._keep(out, text[start:cut])
 
-    def _note(self, key: str, value: re.Match[bytes], offset: int) -> bool:
-        """False where the document is none that is ours."""
-        text = _loaded(value[1])
-        self._noted.add(key.encode())
+    def _add_member(self, key: str, value: re.Match[bytes], offset: int) -> bool:
+        """Note a member. Return False if the document is not a Swagger document of OIC."""
+        text = _parse_string(value[1])
+        self._known.add(key.encode())
         self._depth.watch()
         if key == "swagger":
             self._is_swagger = True
@@ -327,31 +326,31 @@ class JsonDescription(Description):
         return True
 
     def _may_be_ours(self, key: str, raw: bytes, text: str) -> bool:
-        """False for a value that Swagger has nowhere, or that names a foreign host."""
+        """Return False for a value that Swagger does not permit, or that contains another host than OIC's."""
         if key == "host":
-            return self._names.origins.has_origin(self._here.upstream.scheme, text)
+            return self._url_map.origins.has_origin(self._context.upstream.scheme, text)
         return text.startswith("/") if key == "basePath" else _has_scheme(raw)
 
     def _close(self, text: bytes) -> list[bytes]:
-        """The text has ended: what follows is another one."""
+        """End the text: further bytes are another one."""
         if not self._members:
             return [text, *self._release()] if text else self._release()
         self._held.append(text)
-        return self._settle()
+        return self._finish()
 
     def _keep(self, out: list[bytes], text: bytes) -> list[bytes]:
         if not self._members:
             return [*out, text] if text else out
         self._size += len(text)
         self._held = coalesce(self._held, [text], size=self._size)
-        return out + self._settle() if self._is_complete else out
+        return out + self._finish() if self._is_complete else out
 
     @property
     def _is_complete(self) -> bool:
         return self._is_swagger and len(self._members) == len(KEYS) - 1
 
-    def _settle(self) -> list[bytes]:
-        return self._swap(self._members, yaml=False) if self._is_swagger else self._release()
+    def _finish(self) -> list[bytes]:
+        return self._replace(self._members, yaml=False) if self._is_swagger else self._release()
 
     def _release(self) -> list[bytes]:
         rest, self._rest = self._rest, b""
@@ -360,15 +359,15 @@ class JsonDescription(Description):
 
 
 def _has_scheme(raw: bytes) -> bool:
-    """False where a list begins with what is no scheme of Swagger."""
+    """Return False if a list does not begin with a scheme of Swagger."""
     first = WORD.search(raw)
     return first is None or first[0] in SCHEMES
 
 
-def _loaded(raw: bytes) -> str:
-    """The text of a JSON string; empty for what is none."""
+def _parse_string(raw: bytes) -> str:
+    """Return the text of a JSON string, "" for any other value."""
     try:
-        said = json.loads(raw)
+        value = json.loads(raw)
     except ValueError:
         return ""
-    return said if isinstance(said, str) else ""
+    return value if isinstance(value, str) else ""
