@@ -1,8 +1,8 @@
-"""TLS over a connection that is already made: OpenSSL works on memory, the loop's own transport carries what it makes.
+"""TLS over an open connection: OpenSSL works in memory, and the loop's own transport carries its records.
 
-Unlike the loops' own TLS it tells a clean end from a cut: `eof_received` means that the upstream said close_notify,
-`connection_lost` with an error that it did not. It takes session tickets for what they are on an idle connection,
-resumes the origin's last session, and reads a large reply at half the price; small exchanges cost the same.
+Unlike the loops' own TLS it distinguishes a clean end from a truncation: `eof_received` means that the upstream sent
+close_notify, `connection_lost` with an error that it did not. It accepts session tickets on an idle connection, resumes
+the origin's last session, and reads a large response at half the cost; small exchanges cost the same.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from typing import Any, cast
 
 DONTWAIT = int(socket.MSG_DONTWAIT)
 RECORD = 16 * 1024
-"""Bytes that one record can hold (RFC 8446 §5.1): a read of so many leaves no rest of it in OpenSSL."""
+"""Bytes that one record can hold (RFC 8446 §5.1): a read of so many leaves nothing of it in OpenSSL."""
 SLICE = 64 * 1024
-"""Bytes that OpenSSL gets at once: its memory buffers grow with what they hold and never shrink."""
+"""Bytes that OpenSSL gets at once: its memory buffers grow with their content and never shrink."""
 RESUMED_FOR = 3600.0
-"""Seconds for which sessions follow each other after a certificate was verified. Every resumption brings a new ticket:
-without an end to it no certificate might ever be looked at again (RFC 8446 §4.6.1)."""
+"""Seconds for which sessions are resumed after a certificate was verified. Every resumption brings a new ticket:
+without a limit no certificate might be verified again (RFC 8446 §4.6.1)."""
 
 
 class TlsSession:
-    """What the next handshake with one origin, in one context, may take up: the session of its newest connection.
+    """The session that the next handshake with one origin resumes: that of its newest connection in one context.
 
-    The session is read when it is asked for: that costs a fifth of a handshake, and the newest ticket counts, which may
-    come late.
+    The session is read only when it is needed: that costs a fifth of a handshake, and the newest ticket counts, which
+    may arrive late.
     """
 
     def __init__(self) -> None:
@@ -56,11 +56,11 @@ class TlsSession:
 
 
 class TlsTransport(asyncio.Transport, asyncio.Protocol):
-    """The protocol of a TCP transport, and the transport of `app`, which hears of nothing before the handshake is done.
+    """The protocol of a TCP transport, and the transport of `app`, which is called only after the handshake.
 
-    It keeps nothing back: what is written goes encrypted to the TCP transport at once, its back-pressure is passed on;
-    what arrives is decrypted at once, so that after `pause_reading` comes what is already here (256 KiB at most).
-    Renegotiation is not spoken: the context must refuse it, so that no write has to wait for a read.
+    It buffers nothing: written data goes encrypted to the TCP transport at once, whose back-pressure is passed on;
+    arriving data is decrypted at once, so that `app` may get up to 256 KiB after `pause_reading`. The context must
+    refuse renegotiation, so that no write has to wait for a read.
     """
 
     def __init__(
@@ -129,14 +129,12 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         return self._is_closing or self._raw.is_closing()
 
     def is_idle_clean(self) -> bool:
-        """True while the idle connection is alive and nothing came that nobody asked for.
+        """Return whether the idle connection is alive and no unexpected data has arrived.
 
-        Reads what waits in the socket, so that a session ticket or a new key (RFC 8446 §4.6) is no reason to give up a
-        connection. One system call where nothing waits.
+        Reads the socket, so that a session ticket or a new key (RFC 8446 §4.6) does not discard the connection. Costs
+        one system call if nothing has arrived.
         """
-        if isinstance(
-            self._raw, TlsTransport
-        ):  # the connection to an egress proxy: what waits in the socket is its own
+        if isinstance(self._raw, TlsTransport):  # the connection to an egress proxy reads the socket
             return self._raw.is_idle_clean() and not self.is_closing()
         while not self.is_closing():
             try:
@@ -233,7 +231,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """Resume the protocol (asyncio)."""
         self._app.resume_writing()
 
-    # Inside ---------------------------------------------------------------------------------------------------------
+    # Private --------------------------------------------------------------------------------------------------------
 
     def _handshake(self) -> None:
         try:

@@ -7,27 +7,27 @@ class TokenEvents(Protocol):
     """Observes a token source. No argument holds a secret or a token; no method may raise."""
 
     def fetched(self, result: str, seconds: float) -> None:
-        """A token request ended: `ok`, `refused` or `unavailable`, after so many seconds."""
+        """Report the end of a token request: `ok`, `refused` or `unavailable`, after so many seconds."""
         ...
 
     def renewed(self, expires_in_s: float) -> None:
-        """A new token is in place, usable for so many seconds."""
+        """Report a new token, usable for so many seconds."""
         ...
 
     def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
-        """A fetch failed. The texts are for operators, who must act if it is permanent."""
+        """Report a failed fetch. The texts are for operators, who must act if it is permanent."""
         ...
 
     def refresh_token_not_stored(self, why: str) -> None:
-        """The store did not accept a new refresh token: if the process ends before it does, the sign-in is lost."""
+        """Report a new refresh token that the store did not accept: the sign-in is lost if the process ends now."""
         ...
 
     def coalesced(self) -> None:
-        """A caller waits for a fetch that another caller has started."""
+        """Report a caller that waits for a fetch of another caller."""
         ...
 
     def replayed(self) -> None:
-        """A caller whose token was refused got another one."""
+        """Report a caller that got another token for its refused one."""
         ...
 
 

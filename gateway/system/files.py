@@ -80,8 +80,8 @@ def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
 
 
 class DaemonThreads:
-    """A few threads that work on files in turn, and end with this object. At its end the process waits for none,
-    as it does for those of `ThreadPoolExecutor`: a file may hang.
+    """A few threads that work on files in turn, and end with this object. At its end the process waits for none of
+    them, unlike for those of `ThreadPoolExecutor`: a file may hang.
     """
 
     def __init__(self, count: int, *, name: str) -> None:

@@ -28,7 +28,7 @@ OPEN = [
 
 
 @pytest.mark.parametrize("answer", OPEN)
-def test_a_tunnel_opens_whatever_the_line_ends_and_interim_answers(answer: bytes) -> None:
+def test_a_tunnel_opens_with_any_line_ends_and_interim_responses(answer: bytes) -> None:
     assert read_answer(answer) == len(answer)
     assert read_answer(answer + REST) == len(answer)
     for end in range(len(answer)):

@@ -3,7 +3,7 @@ import time
 from gateway.oauth.clock import SystemClock
 
 
-def test_time_passes_on_both_clocks_and_the_wall_shows_the_time_of_day() -> None:
+def test_both_clocks_advance_and_the_wall_is_the_time_of_day() -> None:
     clock = SystemClock()
     first = clock.monotonic()
     assert clock.monotonic() >= first

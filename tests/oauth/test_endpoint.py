@@ -60,7 +60,7 @@ async def test_what_goes_over_the_wire_is_the_request_and_no_more() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_neither_secret_nor_token_follows_a_redirect(status: int) -> None:  # defect 11
+async def test_neither_secret_nor_token_follows_a_redirect(status: int) -> None:
     async with Identity() as elsewhere, Identity(answer(status, location=elsewhere.url)) as identity:
         said = await reason_of(TokenEndpoint(), request(identity.url))
     assert said.startswith("redirect:")
@@ -133,7 +133,7 @@ async def test_the_connection_has_a_bound_of_its_own() -> None:
     assert reason.startswith("timeout: no connection in time")
 
 
-async def test_files_of_tls_that_cannot_be_used_are_named_and_nothing_is_sent() -> None:
+async def test_an_unusable_tls_file_is_named_and_nothing_is_sent() -> None:
     async with Identity() as identity:
         endpoint = TokenEndpoint(tls=partial(ssl.create_default_context, cafile="/nowhere/ca.pem"))
         with pytest.raises(TokenUnavailable) as caught:
@@ -181,7 +181,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return server_pem(tmp_path_factory.mktemp("tls"))
 
 
-async def test_an_untrusted_certificate_gets_no_secret_and_a_trusted_one_does(certificate: Path) -> None:
+async def test_only_a_trusted_certificate_gets_the_secret(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     async with Identity(tls=server) as identity:
@@ -241,7 +241,7 @@ class Tunnel:
             await writer.wait_closed()
 
 
-async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(certificate: Path) -> None:
+async def test_a_tunnel_separates_proxy_and_identity_domain_secrets(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     async with Identity(tls=server) as identity:
@@ -262,7 +262,7 @@ async def test_through_a_tunnel_the_proxy_and_the_domain_see_only_their_own(cert
     assert "authorization" in asked.headers
 
 
-async def test_a_tunnel_refused_is_the_proxys_fault_and_shows_it_no_secret() -> None:
+async def test_a_refused_tunnel_names_the_proxy_and_shows_no_secret() -> None:
     async with Identity(answer(407)) as proxy:
         through = TokenEndpoint(proxy=lambda: EgressProxy("127.0.0.1", port_of(proxy.url), PROXY_LOGIN))
         reason = await reason_of(through, request("https://idcs.example/token"))

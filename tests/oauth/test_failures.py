@@ -45,7 +45,7 @@ def test_a_code_that_nobody_knows_has_the_error_s_own_remedy() -> None:
     assert (code_of(error), remedy_for(error)) == ("slow_down", TokenUnavailable.remedy)
 
 
-def test_a_wrong_secret_is_tried_again_slowly_and_a_timeout_soon() -> None:  # defect 14
+def test_a_wrong_secret_is_tried_again_slowly_and_a_timeout_soon() -> None:
     wrong, late = after(TokenRefused(reason="invalid_client: no")), after(TokenUnavailable(reason="timeout: late"))
     assert (wrong.permanent, wrong.until) == (True, NOW + 30)
     assert (late.permanent, late.until) == (False, NOW + 0.2)

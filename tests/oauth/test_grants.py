@@ -61,7 +61,7 @@ def test_without_a_scope_none_is_sent() -> None:
 
 
 @pytest.mark.parametrize("name", ["scope", "client_secret", "grant_type"])
-def test_scope_and_params_never_overwrite_each_other(name: str) -> None:  # defect 8
+def test_scope_and_params_never_overwrite_each_other(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         build(URL, client_id="a", client_secret="b", client_auth="post", scope="s", params={name: "other"})
 
@@ -121,7 +121,7 @@ def test_every_grant_with_every_client_auth_byte_for_byte(
         assert secret in request.hidden
 
 
-def test_audience_and_each_resource_come_after_the_scope_and_params_last() -> None:
+def test_the_form_has_scope_audience_resources_params_in_order() -> None:
     request = build(
         URL,
         client_id="a",
@@ -144,7 +144,7 @@ def test_audience_and_resource_are_not_said_twice(name: str) -> None:
 
 
 @pytest.mark.parametrize(("grant", "values", "head"), [row for row in GRANT_BODIES if row[1]])
-def test_an_empty_value_is_never_sent(grant: str, values: dict[str, str], head: bytes) -> None:  # defect 19
+def test_an_empty_value_is_never_sent(grant: str, values: dict[str, str], head: bytes) -> None:
     for name in values:
         with pytest.raises(ValueError, match=f"the {name.replace('_', ' ')} is empty"):
             token_form(grant, **(values | {name: ""}))
@@ -161,7 +161,7 @@ def test_the_two_forms_of_a_sign_in() -> None:
     assert refresh_form("r", scope="s") == {"grant_type": "refresh_token", "refresh_token": "r", "scope": "s"}
 
 
-def test_scope_leaves_audience_alone() -> None:  # defect 8
+def test_scope_leaves_audience_alone() -> None:
     body = build(URL, client_id="a", client_secret="b", scope="s", params={"audience": "x", "resource": "y"}).body
     assert parse_qs(body.decode()) | {"grant_type": [""]} == {
         "grant_type": [""],
@@ -172,7 +172,7 @@ def test_scope_leaves_audience_alone() -> None:  # defect 8
 
 
 @pytest.mark.parametrize(("client_id", "secret"), [("", "b"), ("a", "")])
-def test_an_empty_secret_is_never_sent(client_id: str, secret: str) -> None:  # defect 19
+def test_an_empty_secret_is_never_sent(client_id: str, secret: str) -> None:
     with pytest.raises(ValueError, match="empty"):
         build(URL, client_id=client_id, client_secret=secret)
 
@@ -182,7 +182,7 @@ def test_a_request_shows_only_its_url() -> None:
     assert repr(request) == f"TokenRequest(url='{URL}')"
 
 
-def test_the_key_differs_by_all_that_makes_a_token_and_by_nothing_else() -> None:
+def test_the_key_depends_on_all_that_distinguishes_tokens() -> None:
     first = token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"})
     assert first == token_key(URL, client_id="a", grant="g", scope="s", params={"y": "2", "x": "1"})
     others = {
@@ -234,7 +234,7 @@ def test_a_token_and_its_life_are_read() -> None:
         (10**12, LONGEST_LIFE),
     ],
 )
-def test_every_expires_in_is_settled(value: object, seconds: float | None) -> None:  # defect 5
+def test_every_expires_in_is_settled(value: object, seconds: float | None) -> None:
     assert said({"access_token": "abc", "expires_in": value}).expires_in == seconds
 
 
@@ -312,7 +312,7 @@ def test_an_odd_exp_says_nothing(exp: object) -> None:
 
 @pytest.mark.parametrize("code", sorted(PERMANENT))
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
-def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int) -> None:  # defect 14
+def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int) -> None:
     with pytest.raises(TokenRefused) as caught:
         said({"error": code, "error_description": "because"}, status)
     assert caught.value.reason == f"{code}: because"
@@ -358,7 +358,7 @@ def test_anything_else_is_tried_again(status: int, body: object, code: str) -> N
     ],
 )
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 407, 502])
-def test_what_cannot_be_read_is_never_a_refusal(body: bytes, status: int) -> None:  # defect 1
+def test_what_cannot_be_read_is_never_a_refusal(body: bytes, status: int) -> None:
     with pytest.raises(TokenUnavailable):
         read_token_response(status, {}, body, now=NOW)
 

@@ -21,14 +21,14 @@ def made(reply: TokenResponse, spread: float = 0.0, margin: RenewalMargin = MARG
     return lifetime(reply, NOW, wall=WALL, spread=spread, margin=margin)
 
 
-def test_an_hour_is_renewed_while_a_fifth_is_left_or_earlier_and_dead_ten_seconds_before_its_end() -> None:
+def test_a_token_of_an_hour_is_renewed_when_a_fifth_is_left() -> None:
     token = made(TokenResponse("abc", expires_in=3600.0))
     assert (token.stale_at, token.dead_at, token.dead_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
     assert made(TokenResponse("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 2700
     assert token.obtained_at == NOW
 
 
-def test_a_short_life_has_short_margins() -> None:  # defect 4
+def test_a_short_life_has_short_margins() -> None:
     token = made(TokenResponse("abc", expires_in=5.0))
     assert (token.stale_at, token.dead_at) == (NOW + 2.5, NOW + 4.0)
 
@@ -66,7 +66,7 @@ def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
         (RenewalMargin(share=0.0, at_least=9000), 3600, 1800),
     ],
 )
-def test_the_lead_is_a_share_or_seconds_whichever_is_more_and_no_more_than_half(
+def test_the_renewal_margin_is_at_most_half_of_the_life(
     margin: RenewalMargin, life: float, before_its_end: float
 ) -> None:
     assert made(TokenResponse("a", expires_in=life), margin=margin).stale_at == NOW + life - before_its_end
@@ -92,9 +92,7 @@ def test_the_lead_is_a_share_or_seconds_whichever_is_more_and_no_more_than_half(
         (TokenResponse("a", claims_exp=WALL + 10 * LONGEST_LIFE), LONGEST_LIFE),
     ],
 )
-def test_the_life_is_expires_in_then_the_jwt_then_a_short_default(
-    reply: TokenResponse, life: float
-) -> None:  # defects 5, 16
+def test_the_life_is_expires_in_else_the_jwt_else_a_default(reply: TokenResponse, life: float) -> None:
     assert made(reply).dead_at == pytest.approx(NOW + life - min(10, life / 10))
 
 
@@ -106,7 +104,7 @@ SPREADS = st.floats(0, 1, exclude_max=True)
 @given(st.floats(0, math.inf) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, MARGINS)
 def test_no_life_can_spin(
     expires_in: float | None, exp: float | None, date: float | None, spread: float, margin: RenewalMargin
-) -> None:  # defects 4, 5
+) -> None:
     token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), spread, margin)
     assert token.stale_at < token.dead_at
     assert token.stale_at - NOW >= 0.5 or token.dead_at == NOW  # a failure, which is backed off from
@@ -122,7 +120,7 @@ def test_no_life_can_spin(
 )
 def test_a_dead_token_is_never_used_whatever_the_clocks_do(
     expires_in: float | None, life: float, off: float, later: float, jump: float
-) -> None:  # defect 20
+) -> None:
     true = WALL + off  # the identity domain's clock
     reply = TokenResponse("a", expires_in=expires_in, claims_exp=true + life, date=true)
     token = made(reply)
@@ -140,7 +138,7 @@ def test_a_clock_that_is_wrong_throws_no_live_token_away(life: float, off: float
 
 
 @given(st.floats(0, 7200), st.floats(-7200, 7200))
-def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift: float) -> None:  # defect 20
+def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift: float) -> None:
     token = made(TokenResponse("a", expires_in=3600.0))
     stopped = decide(token, None, now=NOW + 1, wall=WALL + 1 + slept)
     counted = decide(token, None, now=NOW + 1 + slept, wall=WALL + 1 + drift)
@@ -187,7 +185,7 @@ def test_the_verdict_is_a_table(token: Token | None, later: float, *, held: bool
 
 
 @given(st.floats(0, 300), st.floats(-300, 300), st.booleans())
-def test_a_dead_token_is_never_used(later: float, wall_later: float, failing: bool) -> None:  # defect 2 # noqa: FBT001 - drawn
+def test_a_dead_token_is_never_used(later: float, wall_later: float, failing: bool) -> None:  # noqa: FBT001 - drawn
     now, wall = NOW + later, WALL + wall_later
     verdict = decide(TOKEN, failure(now + 5) if failing else None, now=now, wall=wall)
     dead = now >= TOKEN.dead_at or wall >= TOKEN.dead_wall

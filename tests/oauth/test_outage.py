@@ -13,7 +13,7 @@ from gateway.oauth.failures import next_try
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.identity import Identity, answer, token
 from tests.oauth.scene import Turned, scene
-from tests.oauth.test_source import DEAD, settle
+from tests.oauth.test_token_source import DEAD, settle
 
 OUTAGE = 600
 BEGINS = DEAD - 240  # the token lives for four minutes of it
@@ -49,7 +49,7 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
                 await settle(stage.source)
             for one in said:
                 if second < DEAD - BEGINS:
-                    assert one == "a", second  # defect 2: served while it lives, never after
+                    assert one == "a", second
                     live += 1
                 else:
                     assert isinstance(one, TokenUnavailable), second
@@ -76,5 +76,5 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_back_off_of_ten_minutes_is_few_tries_whatever_the_luck(seed: int) -> None:
+def test_ten_minutes_of_back_off_are_few_tries_with_any_jitter(seed: int) -> None:
     assert allowed(OUTAGE, Random(seed).random) < 45

@@ -12,8 +12,8 @@ from gateway.oauth.store import StoreHealth
 from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.redis import RedisServer
+from tests.oauth.backends import Kept, Told, in_file, in_redis, token
 from tests.oauth.scene import Turned
-from tests.oauth.shelves import Kept, Told, in_file, in_redis, token
 
 KINDS = ("memory", "file", "redis")
 

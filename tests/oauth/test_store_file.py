@@ -18,8 +18,8 @@ from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.process import ROOT
+from tests.oauth.backends import KEY, VALUE, Crank, Told, all_bytes, in_file, modes, rows, tamper, token
 from tests.oauth.scene import Turned
-from tests.oauth.shelves import KEY, VALUE, Crank, Told, all_bytes, in_file, modes, rows, tamper, token
 
 OTHER_KEY = bytes(32)
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
@@ -109,7 +109,7 @@ async def test_what_is_dead_is_taken_out(path: Path) -> None:
 @pytest.mark.parametrize(
     "bad", [b"", b"\x01", b"\x01" + bytes(60), bytes(2**24), "text", 17, "cut", "other", "changed"]
 )
-async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(path: Path, bad: object) -> None:
+async def test_an_unreadable_entry_is_reported_once(path: Path, bad: object) -> None:
     clock, told = Turned(), Told()
     store = in_file(path, clock, watch=told)
     for key in ("key", "other"):
@@ -269,12 +269,12 @@ from gateway.oauth.clock import SystemClock
 from gateway.oauth.stores.file import FileBackend
 
 async def main():
-    shelf = FileBackend(sys.argv[1], clock=SystemClock())
+    backend = FileBackend(sys.argv[1], clock=SystemClock())
     owner = str(os.getpid())
     sys.stdin.readline()
-    won = [name for name in map(str, range(100)) if await shelf.claim(name, owner=owner, seconds=60)]
+    won = [name for name in map(str, range(100)) if await backend.claim(name, owner=owner, seconds=60)]
     print(json.dumps(won))
-    await shelf.close()
+    await backend.close()
 
 asyncio.run(main())
 """
@@ -364,10 +364,10 @@ def test_a_killed_writer_loses_no_refresh_token_that_was_kept(path: Path) -> Non
     assert modes(path.parent) == {"state.db": "600"}
 
 
-async def test_who_opens_a_new_file_at_the_same_moment_takes_it_for_nobody_elses(tmp_path: Path) -> None:
+async def test_a_new_file_can_be_opened_by_several_at_once(tmp_path: Path) -> None:
     """As the workers of one gateway do. The moment is short: it is tried often."""
     for number in range(60):
-        shelves = [FileBackend(str(tmp_path / f"{number}.db"), clock=SystemClock()) for _ in range(3)]
-        assert await asyncio.gather(*(shelf.read("key") for shelf in shelves)) == [None] * 3
-        for shelf in shelves:
-            await shelf.close()
+        backends = [FileBackend(str(tmp_path / f"{number}.db"), clock=SystemClock()) for _ in range(3)]
+        assert await asyncio.gather(*(backend.read("key") for backend in backends)) == [None] * 3
+        for backend in backends:
+            await backend.close()

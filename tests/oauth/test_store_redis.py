@@ -17,8 +17,8 @@ from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
 from gateway.wiring.token_stores import load_store_files
 from tests.fakes.certificates import server_pem
 from tests.fakes.redis import RedisServer, free_port
+from tests.oauth.backends import VALUE, Told, in_redis, sealed, token
 from tests.oauth.scene import Turned
-from tests.oauth.shelves import VALUE, Told, in_redis, sealed, token
 
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
 RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
@@ -98,7 +98,7 @@ async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other", "x" * (MAX_ENTRY_BYTES + 1)])
-async def test_an_unreadable_entry_is_told_once_and_nothing_else_is_lost(server: RedisServer, bad: str) -> None:
+async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: str) -> None:
     clock, told = Turned(), Told()
     store = in_redis(server, clock, watch=told)
     for key in ("key", "other"):
@@ -164,8 +164,10 @@ async def test_the_longest_token_is_kept(server: RedisServer) -> None:
 async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: str) -> None:
     seen: list[str] = []
     name = "oic-gateway:1:lease:key"
-    shelf = RedisBackend(RedisAddress((("127.0.0.1", server.port),)), connect_timeout=2.0, on_endless_lease=seen.append)
-    store = sealed(shelf, Turned())
+    backend = RedisBackend(
+        RedisAddress((("127.0.0.1", server.port),)), connect_timeout=2.0, on_endless_lease=seen.append
+    )
+    store = sealed(backend, Turned())
     async with server.client() as client:
         assert await store.claim("key", owner="gone", seconds=10)
         await (client.persist(name) if end == "none" else client.expire(name, 10 * 86400))
@@ -216,7 +218,7 @@ def system_pem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return pem
 
 
-async def test_system_authorities_are_not_trusted_beside_the_configured_one(tmp_path: Path, system_pem: Path) -> None:
+async def test_a_configured_authority_replaces_those_of_the_system(tmp_path: Path, system_pem: Path) -> None:
     (tmp_path / "other").mkdir()
     other = trusting(tmp_path, server_pem(tmp_path / "other"))
     sentinel_settings = ("tls-replication yes", "sentinel monitor main 127.0.0.1 1 1")
@@ -341,10 +343,10 @@ async def test_the_master_that_the_sentinels_name_also_when_it_changes(server: R
 async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: RedisServer) -> None:
     def found_by(service: str) -> EncryptedStore:
         hosts = (("127.0.0.1", server.port), ("127.0.0.1", sentinel.port))  # the first is no sentinel
-        shelf = RedisBackend(
+        backend = RedisBackend(
             RedisAddress(hosts, service=service), connect_timeout=2.0, sentinel_login=lambda: ("hunter2",)
         )
-        return sealed(shelf, Turned())
+        return sealed(backend, Turned())
 
     store = found_by("main")
     await works(store)
@@ -427,7 +429,7 @@ async def test_something_else_that_listens_there_is_no_redis() -> None:
         await down(reached(RedisAddress((("127.0.0.1", port),))), "exchange failed|cannot be reached")
 
 
-async def test_acknowledged_refresh_tokens_survive_where_redis_writes_them_down() -> None:
+async def test_acknowledged_refresh_tokens_survive_with_redis_on_disk() -> None:
     async with RedisServer("appendonly yes", "appendfsync always") as server:
         store = in_redis(server, Turned())
         await store.keep_secret("key", VALUE)

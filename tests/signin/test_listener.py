@@ -71,7 +71,7 @@ async def test_an_error_ends_the_waiting_and_is_escaped(listener: Listener, sess
         await waiting
 
 
-async def test_nobody_waits_for_ever(listener: Listener) -> None:
+async def test_the_wait_for_the_browser_is_bounded(listener: Listener) -> None:
     await listener.start(ANY)
     with pytest.raises(TimeoutError):
         await listener.answer(within=0.01)

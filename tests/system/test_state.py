@@ -13,7 +13,7 @@ from tests.fakes.identity import Identity
 from tests.fakes.process import Document, Process, gateway, run
 from tests.fakes.redis import RedisServer
 from tests.fakes.upstream import Upstream
-from tests.oauth.shelves import all_bytes, modes
+from tests.oauth.backends import all_bytes, modes
 from tests.system.scene import SECRETS, credential, simple, written
 
 KEY, OTHER_KEY = "0123456789abcdef" * 4, "fedcba9876543210" * 4

@@ -55,5 +55,5 @@ class EntryReporter(Protocol):
     """Reports entries that cannot be read."""
 
     def unreadable(self, name: str) -> None:
-        """The entry of this name is ignored: altered, truncated, moved, or encrypted with an unknown key."""
+        """Report an ignored entry: altered, truncated, moved, or encrypted with an unknown key."""
         ...

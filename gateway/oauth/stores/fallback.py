@@ -38,11 +38,11 @@ class StoreEvents(EntryReporter, Protocol):
     """Observes the store; no method may raise."""
 
     def store_down(self, why: str) -> None:
-        """The gateway continues with tokens in memory."""
+        """Report that the gateway continues with tokens in memory."""
         ...
 
     def store_up(self) -> None:
-        """Tokens are shared again."""
+        """Report that tokens are shared again."""
         ...
 
 

@@ -36,7 +36,7 @@ def test_what_is_asked_for() -> None:
         assert secret not in repr(ask)
 
 
-def test_each_has_luck_of_its_own() -> None:
+def test_each_request_has_its_own_state_and_verifier() -> None:
     one, other = (build_authorization_request(credential(), redirect_uri=BACK) for _ in range(2))
     assert len({one.state, other.state, one.verifier, other.verifier}) == 4
     assert min(map(len, (one.state, one.verifier))) >= 43  # RFC 7636 §4.1

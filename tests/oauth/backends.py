@@ -65,9 +65,9 @@ def token(value: str, clock: Turned, life: float = 60.0) -> Token:
 
 
 def sealed(
-    shelf: Backend, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+    backend: Backend, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
 ) -> EncryptedStore:
-    return EncryptedStore(shelf, cipher=EntryCipher(keys), clock=clock, reporter=watch or Told())
+    return EncryptedStore(backend, cipher=EntryCipher(keys), clock=clock, reporter=watch or Told())
 
 
 def in_file(

@@ -13,8 +13,8 @@ from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.fallback import CHECK_INTERVAL, RETRY_INTERVAL, FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.redis import RedisServer
+from tests.oauth.backends import Crank, Told, in_file, in_redis, token
 from tests.oauth.scene import Turned
-from tests.oauth.shelves import Crank, Told, in_file, in_redis, token
 
 LIMIT = 0.2
 
@@ -87,7 +87,7 @@ async def test_it_goes_on_with_what_it_has(scene: Scene) -> None:
     await scene.told.said("down")
 
 
-async def test_one_that_does_not_answer_is_waited_for_once_and_not_long(scene: Scene) -> None:
+async def test_a_silent_store_is_waited_for_once(scene: Scene) -> None:
     await scene.store.put("key", token("a", scene.clock))
     loop = asyncio.get_running_loop()
     scene.server.pause()
@@ -200,7 +200,7 @@ async def test_keeping_one_is_tried_even_while_the_store_is_down(scene: Scene) -
     await scene.returned()
 
 
-async def test_one_is_not_given_to_two_gateways_that_both_think_it_is_their_turn(scene: Scene) -> None:
+async def test_a_refresh_token_is_not_given_to_two_gateways(scene: Scene) -> None:
     """Used twice, a refresh token signs the gateway out at some identity servers."""
     await scene.fall()
     assert await scene.store.claim("key", owner="ours", seconds=10)

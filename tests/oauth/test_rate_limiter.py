@@ -22,7 +22,7 @@ def budget(clock: Turned, *, per_second: int = 2, per_minute: int = 5) -> RateLi
     return RateLimiter(SlidingWindow(per_second=per_second, per_minute=per_minute), clock=clock, sleep=sleeper(clock))
 
 
-def test_the_default_is_under_the_limits_of_a_free_identity_domain() -> None:
+def test_the_default_limits_fit_a_free_identity_domain() -> None:
     assert (BudgetSettings().per_second, BudgetSettings().per_minute) < (10, 150)
 
 
@@ -74,7 +74,7 @@ async def test_turns_come_in_order_of_asking() -> None:
     assert order == [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 60), (6, 60)]
 
 
-async def test_whoever_would_wait_too_long_is_told_at_once_when_to_come_again() -> None:
+async def test_too_long_a_wait_is_refused_at_once_with_retry_after() -> None:
     clock = Turned()
     shared = budget(clock)
     for _ in range(5):
@@ -88,7 +88,7 @@ async def test_whoever_would_wait_too_long_is_told_at_once_when_to_come_again() 
     await shared.acquire(within=10)
 
 
-async def test_one_who_leaves_the_queue_takes_nothing_and_holds_up_nobody() -> None:
+async def test_a_cancelled_waiter_uses_no_slot_and_delays_no_other() -> None:
     clock, gate = Turned(), asyncio.Event()
 
     async def sleep(seconds: float) -> None:

@@ -65,7 +65,7 @@ async def test_the_one_that_worked_goes_first_until_one_changes() -> None:
     assert endpoint.asked == ["3", "3"]
 
 
-async def test_when_the_one_that_worked_is_withdrawn_the_others_are_tried() -> None:
+async def test_other_secrets_are_tried_when_the_last_good_is_gone() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"new": "1", "old": "2"})
     await asks.send(asks.build())
@@ -132,7 +132,7 @@ def form_of(request: TokenRequest) -> dict[str, list[str]]:
     return parse_qs(request.body.decode())
 
 
-def test_readers_are_asked_anew_for_each_request_and_only_for_what_is_needed() -> None:
+def test_each_request_reads_only_the_values_it_needs() -> None:
     held = {"assertion": "u-1", "client_assertion": "c-1"}
     asks = TokenRequestBuilder(
         PLAN,

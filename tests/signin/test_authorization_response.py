@@ -56,7 +56,7 @@ def test_whatever_is_not_the_answer_to_this_question(query: str) -> None:
     assert STATE not in str(caught.value)
 
 
-def test_an_answer_of_another_issuer_is_refused_before_its_code_is_used() -> None:
+def test_a_response_of_another_issuer_is_refused() -> None:
     with pytest.raises(NotSignedIn) as caught:
         read(f"code=c&state={STATE}&iss=https://evil.example")
     assert caught.value.seen == "the response names another issuer (https://evil.example)"

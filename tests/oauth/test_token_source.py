@@ -47,7 +47,7 @@ async def test_a_token_is_fetched_once_and_used_until_it_is_stale() -> None:
     assert len(identity.asked) == 1
 
 
-async def test_a_stale_token_is_given_at_once_and_renewed_behind() -> None:  # defect 15
+async def test_a_stale_token_is_used_and_renewed_in_the_background() -> None:
     gate = asyncio.Event()
     async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url) as stage:
         await stage.source.get()
@@ -92,7 +92,7 @@ async def test_a_caller_that_leaves_cancels_nothing() -> None:
     assert len(identity.asked) == 1
 
 
-async def test_when_all_callers_leave_the_token_comes_all_the_same() -> None:
+async def test_a_fetch_continues_when_all_callers_leave() -> None:
     gate = asyncio.Event()
     async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
         only = asyncio.create_task(stage.source.get())
@@ -105,7 +105,7 @@ async def test_when_all_callers_leave_the_token_comes_all_the_same() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [answer(200), answer(200, b"{"), answer(200, b"<html>"), CLOSE])
-async def test_nonsense_does_not_end_renewal_for_ever(nonsense: Answer) -> None:  # defect 1
+async def test_nonsense_does_not_end_renewal_for_ever(nonsense: Answer) -> None:
     async with Identity(token("a"), nonsense, nonsense) as identity, scene(identity.url) as stage:
         await stage.source.get()
         stage.clock.turn(STALE)
@@ -119,7 +119,7 @@ async def test_nonsense_does_not_end_renewal_for_ever(nonsense: Answer) -> None:
     assert len(identity.asked) == 4
 
 
-async def test_a_dead_token_is_never_sent_while_the_identity_domain_is_down() -> None:  # defect 2
+async def test_a_dead_token_is_never_sent_during_an_outage() -> None:
     async with Identity(token("a"), *[answer(503)] * 9) as identity, scene(identity.url) as stage:
         await stage.source.get()
         stage.clock.turn(DEAD)
@@ -141,7 +141,7 @@ async def test_a_failed_renewal_never_harms_a_live_token() -> None:
     assert len(identity.asked) == 2
 
 
-async def test_renewal_outlives_its_errors_and_readiness_tells_of_them() -> None:  # defect 3
+async def test_renewal_outlives_its_errors_and_readiness_tells_of_them() -> None:
     async with Identity(answer(500), answer(500)) as identity, scene(identity.url) as stage:
         for _ in range(2):
             readiness = await stage.source.ready()
@@ -152,7 +152,7 @@ async def test_renewal_outlives_its_errors_and_readiness_tells_of_them() -> None
         assert (await stage.source.ready()).ok
 
 
-async def test_even_a_defect_of_our_own_does_not_end_renewal() -> None:  # defect 3
+async def test_even_a_defect_of_our_own_does_not_end_renewal() -> None:
     broken = [True]
 
     def request() -> TokenRequest:
@@ -168,7 +168,7 @@ async def test_even_a_defect_of_our_own_does_not_end_renewal() -> None:  # defec
 
 
 @pytest.mark.parametrize("expires_in", [2, 3, 5, 9])
-async def test_a_short_life_does_not_make_a_hot_loop(expires_in: float) -> None:  # defect 4
+async def test_a_short_life_does_not_make_a_hot_loop(expires_in: float) -> None:
     script = [token(f"t{number}", expires_in) for number in range(50)]
     async with Identity(*script) as identity, scene(identity.url) as stage:
         for _ in range(100):
@@ -190,7 +190,7 @@ async def test_a_token_without_a_life_is_a_failure(expires_in: float) -> None:
 
 
 @pytest.mark.parametrize("expires_in", [None, "", "soon", True])
-async def test_a_missing_life_is_neither_endless_nor_none(expires_in: object) -> None:  # defects 5, 16
+async def test_a_missing_life_is_neither_endless_nor_none(expires_in: object) -> None:
     async with Identity(token("a", expires_in)) as identity, scene(identity.url) as stage:
         await stage.source.get()
         stage.clock.turn(200)
@@ -199,7 +199,7 @@ async def test_a_missing_life_is_neither_endless_nor_none(expires_in: object) ->
         assert await stage.source.get() == "token-1"
 
 
-async def test_a_slow_identity_domain_keeps_callers_waiting_not_failing() -> None:  # defect 6
+async def test_callers_wait_for_a_slow_identity_domain() -> None:
     gate = asyncio.Event()
     async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
         waiting = asyncio.create_task(stage.source.get())
@@ -209,7 +209,7 @@ async def test_a_slow_identity_domain_keeps_callers_waiting_not_failing() -> Non
         assert await waiting == "a"
 
 
-async def test_a_caller_waits_no_longer_than_it_may_and_the_fetch_goes_on() -> None:  # defect 6
+async def test_a_fetch_continues_after_a_caller_times_out() -> None:
     gate = asyncio.Event()
     async with Identity(token("a").behind(gate)) as identity, scene(identity.url, token_wait=0.02) as stage:
         error = await failing(stage)
@@ -221,7 +221,7 @@ async def test_a_caller_waits_no_longer_than_it_may_and_the_fetch_goes_on() -> N
     assert len(identity.asked) == 1
 
 
-async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:  # defect 7
+async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
         assert await stage.source.renewed("token-1", ROUTE) == "token-2"
@@ -230,14 +230,14 @@ async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:  # def
     assert len(identity.asked) == 2
 
 
-async def test_without_a_token_get_raises() -> None:  # defect 9
+async def test_without_a_token_get_raises() -> None:
     async with Identity(refusal("invalid_scope")) as identity, scene(identity.url) as stage:
         with pytest.raises(TokenRefused):
             await stage.source.get()
         assert stage.source.current() is None
 
 
-async def test_an_identity_domain_that_is_down_at_the_start_is_waited_out() -> None:  # defect 10
+async def test_an_outage_at_the_start_is_waited_out() -> None:
     async with Identity() as gone:
         pass
     clock = Turned()
@@ -320,7 +320,7 @@ async def test_all_who_wait_share_the_next_try() -> None:
         assert slept
 
 
-async def test_a_storm_of_401_costs_one_token_request_per_hold() -> None:  # defect 13
+async def test_a_storm_of_401_costs_one_token_request_per_hold() -> None:
     async def call(stage: Scene) -> None:
         sent = stage.source.current() or await stage.source.get()
         if (again := await stage.source.renewed(sent, ROUTE)) is not None:
@@ -342,7 +342,7 @@ async def test_many_401_at_once_share_one_forced_renewal() -> None:
     assert len(identity.asked) == 2
 
 
-async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:  # defect 13
+async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:
     async with Identity(token("a"), token("a")) as identity, scene(identity.url) as stage:
         await stage.source.get()
         assert await stage.source.renewed("a", ROUTE) == "a"
@@ -361,7 +361,7 @@ async def test_a_fruitless_report_on_an_old_token_means_nothing() -> None:
         assert await stage.source.renewed("token-2", ROUTE) == "token-3"
 
 
-async def test_a_refused_token_is_replaced_at_most_once_per_interval() -> None:  # defect 13
+async def test_a_refused_token_is_replaced_at_most_once_per_interval() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
         assert await stage.source.renewed("token-1", ROUTE) == "token-2"
@@ -385,7 +385,7 @@ async def test_late_fruitless_reports_do_not_lengthen_the_hold() -> None:
         assert await stage.source.renewed("token-2", ROUTE) == "token-3"
 
 
-async def test_a_forced_renewal_that_fails_leaves_the_token_and_is_not_repeated_at_once() -> None:
+async def test_a_failed_forced_renewal_keeps_the_token() -> None:
     async with Identity(token("a"), answer(429, retry_after="20")) as identity, scene(identity.url) as stage:
         await stage.source.get()
         assert await stage.source.renewed("a", ROUTE) is None
@@ -409,7 +409,7 @@ async def test_a_forced_renewal_waits_no_longer_than_a_caller_may() -> None:
         assert stage.source.current() == "b"
 
 
-async def test_a_wrong_secret_is_not_retried_without_end() -> None:  # defect 14
+async def test_a_wrong_secret_is_not_retried_without_end() -> None:
     script = [refusal("invalid_client", 401, "Client authentication failed")] * 99
     async with Identity(*script) as identity, scene(identity.url, random_fraction=0.5) as stage:
         for _ in range(600):
@@ -420,7 +420,7 @@ async def test_a_wrong_secret_is_not_retried_without_end() -> None:  # defect 14
         assert len(identity.asked) <= 8
 
 
-async def test_a_transient_error_is_tried_again_soon() -> None:  # defect 14
+async def test_a_transient_error_is_tried_again_soon() -> None:
     async with Identity(answer(503)) as identity, scene(identity.url, random_fraction=0.9) as stage:
         error = await failing(stage)
         assert error.retry_after == pytest.approx(0.92)
@@ -441,7 +441,7 @@ async def test_retry_after_is_honoured() -> None:
         assert await stage.source.get() == "token-1"
 
 
-async def test_the_secret_is_read_anew_each_time_and_never_in_the_loop() -> None:  # defect 16
+async def test_the_secret_is_read_anew_each_time_and_never_in_the_loop() -> None:
     secrets = ["old-secret", "new-secret"]
     threads: set[int] = set()
 
@@ -465,7 +465,7 @@ async def test_the_secret_is_read_anew_each_time_and_never_in_the_loop() -> None
         (UnicodeEncodeError("utf-8", "hunter2", 0, 1, "x"), "secret: it cannot be encoded as UTF-8"),
     ],
 )
-async def test_a_missing_secret_asks_nobody_and_heals(problem: Exception, reason: str) -> None:  # defect 19
+async def test_a_missing_secret_asks_nobody_and_heals(problem: Exception, reason: str) -> None:
     problems = [problem]
 
     def request() -> TokenRequest:
@@ -481,7 +481,7 @@ async def test_a_missing_secret_asks_nobody_and_heals(problem: Exception, reason
 
 
 @pytest.mark.parametrize("clock", ["passed", "time"])
-async def test_a_suspend_or_a_clock_jump_leaves_no_dead_token_in_use(clock: str) -> None:  # defect 20
+async def test_a_suspend_or_a_clock_jump_leaves_no_dead_token_in_use(clock: str) -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
         setattr(stage.clock, clock, getattr(stage.clock, clock) + 3600)
@@ -489,7 +489,7 @@ async def test_a_suspend_or_a_clock_jump_leaves_no_dead_token_in_use(clock: str)
         assert await stage.source.get() == "token-2"
 
 
-async def test_a_clock_that_is_set_back_does_not_lengthen_a_life() -> None:  # defect 20
+async def test_a_clock_that_is_set_back_does_not_lengthen_a_life() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get()
         stage.clock.time -= 86400
@@ -689,7 +689,7 @@ async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(trouble: An
     assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["old"], ["new"], ["newest"]]
 
 
-async def test_a_secret_that_changes_while_a_stale_token_is_kept_is_tried_behind() -> None:
+async def test_a_changed_secret_is_tried_behind_a_stale_token() -> None:
     secret = ["old"]
     script = (token("a"), refusal("invalid_client", 401))
     async with Identity(*script) as identity, scene(identity.url, fingerprint=lambda: secret[0]) as stage:
@@ -704,7 +704,7 @@ async def test_a_secret_that_changes_while_a_stale_token_is_kept_is_tried_behind
         assert stage.source.current() == "token-1"
 
 
-async def test_forced_renewals_count_in_the_budget_too() -> None:
+async def test_forced_renewals_count_in_the_rate_limit() -> None:
     clock = Turned()
     limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=2), clock=clock)
     async with Identity() as identity, scene(identity.url, clock=clock, limiter=limiter) as stage:
@@ -723,7 +723,7 @@ async def test_forced_renewals_count_in_the_budget_too() -> None:
     assert len(identity.asked) == 3
 
 
-async def test_credentials_of_one_endpoint_share_its_budget() -> None:
+async def test_credentials_of_one_endpoint_share_its_rate_limit() -> None:
     clock = Turned()
     limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=3), clock=clock)
     async with Identity() as identity, AsyncExitStack() as stack:
@@ -764,7 +764,7 @@ async def test_another_token_can_be_had_though_a_good_one_is_kept() -> None:
 
 
 @pytest.mark.parametrize("off", [-86400.0, -3.0, 0.0, 3.0, 86400.0])
-async def test_a_wrong_clock_here_neither_keeps_a_dead_token_nor_loses_a_live_one(off: float) -> None:  # defect 20
+async def test_a_wrong_local_clock_does_not_change_the_life(off: float) -> None:
     clock = Turned()
     true = clock.time + off
     value = jwt.encode({"exp": true + 600, "iat": true}, "k" * 32)
@@ -779,7 +779,7 @@ async def test_a_wrong_clock_here_neither_keeps_a_dead_token_nor_loses_a_live_on
         assert await stage.source.get() == "token-1"
 
 
-async def test_where_expires_in_and_the_token_disagree_the_earlier_end_counts() -> None:
+async def test_the_earlier_of_expires_in_and_exp_counts() -> None:
     clock = Turned()
     value = jwt.encode({"exp": clock.time + 600, "iat": clock.time}, "k" * 32)
     async with Identity(token(value, 3600)) as identity, scene(identity.url, clock=clock) as stage:

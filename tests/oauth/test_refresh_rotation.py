@@ -18,8 +18,8 @@ from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_request import TokenRequestBuilder
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
+from tests.oauth.backends import Crank
 from tests.oauth.scene import Noted, Turned, token_source
-from tests.oauth.shelves import Crank
 
 KEY = token_key("url", client_id="c", grant="authorization_code", user="person")
 LIFE = 3600
@@ -139,7 +139,7 @@ async def test_an_answer_without_a_new_one_leaves_the_old_one() -> None:
         assert (it.used, it.store.kept, await it.held()) == (["R1", "R1"], [], "R1")
 
 
-async def test_before_anyone_has_signed_in_nobody_is_asked_and_the_command_is_said() -> None:
+async def test_before_a_sign_in_the_error_names_the_command() -> None:
     async with scene() as it:
         source = await it.source()
         with pytest.raises(TokenRefused) as caught:
@@ -153,7 +153,7 @@ async def test_before_anyone_has_signed_in_nobody_is_asked_and_the_command_is_sa
         assert it.identity.asked == []
 
 
-async def test_a_refused_one_asks_for_a_sign_in_that_is_noticed_within_a_second() -> None:
+async def test_a_new_sign_in_is_noticed_within_a_second() -> None:
     async with scene(refusal("invalid_grant"), token("b")) as it:
         await it.signed_in("R1")
         source = await it.source()
@@ -169,7 +169,7 @@ async def test_a_refused_one_asks_for_a_sign_in_that_is_noticed_within_a_second(
         assert (await source.ready()).code == ""
 
 
-async def test_a_refused_one_is_tried_no_sooner_than_a_permanent_failure_allows() -> None:
+async def test_a_refused_refresh_token_is_retried_slowly() -> None:
     async with scene(*[refusal("invalid_grant")] * 9) as it:
         await it.signed_in("R1")
         source = await it.source()
@@ -180,7 +180,7 @@ async def test_a_refused_one_is_tried_no_sooner_than_a_permanent_failure_allows(
         assert it.used == ["R1"]
 
 
-async def test_a_sign_in_that_is_needed_shows_while_the_last_token_lives() -> None:
+async def test_a_needed_sign_in_shows_while_the_token_is_valid() -> None:
     async with scene(token("a", LIFE), refusal("invalid_grant")) as it:
         await it.signed_in("R1")
         source = await it.source()
@@ -193,7 +193,7 @@ async def test_a_sign_in_that_is_needed_shows_while_the_last_token_lives() -> No
         assert "login person" in ready.remedy
 
 
-async def test_a_refusal_of_one_that_another_has_replaced_is_no_sign_out() -> None:
+async def test_a_refusal_of_a_replaced_refresh_token_is_temporary() -> None:
     gate = asyncio.Event()
     async with scene(refusal("invalid_grant").behind(gate), token("b")) as it:
         await it.signed_in("R1")
@@ -210,7 +210,7 @@ async def test_a_refusal_of_one_that_another_has_replaced_is_no_sign_out() -> No
         assert it.used == ["R1", "R2"]
 
 
-async def test_one_that_is_given_is_used_until_it_is_replaced_and_again_when_it_changes() -> None:
+async def test_a_configured_refresh_token_is_used_until_replaced() -> None:
     given = {"now": "G1"}
     script = (token("a", LIFE, refresh_token="R2"), token("b", LIFE, refresh_token="R3"), token("c", LIFE))
     async with scene(*script) as it:
@@ -223,7 +223,7 @@ async def test_one_that_is_given_is_used_until_it_is_replaced_and_again_when_it_
         assert it.used == ["G1", "R2", "G2"]
 
 
-async def test_one_that_is_given_and_refused_is_not_a_matter_of_signing_in() -> None:
+async def test_a_refused_configured_refresh_token_needs_no_sign_in() -> None:
     async with scene(refusal("invalid_grant")) as it:
         it.configured = lambda: "G1"
         source = await it.source()
@@ -247,7 +247,7 @@ async def test_many_workers_use_each_one_once() -> None:
         assert await it.held() == f"R{rounds + 1}"
 
 
-async def test_a_store_that_is_down_afterwards_gets_the_new_one_when_it_is_back() -> None:
+async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
     gate = asyncio.Event()
     async with scene(token("a", LIFE, refresh_token="R2").behind(gate), token("b")) as it:
         await it.signed_in("R1")
@@ -318,7 +318,7 @@ async def test_a_stop_waits_for_the_answer_and_keeps_it() -> None:
         assert await it.store.claim(KEY, owner="another", seconds=1.0) is True
 
 
-async def test_what_may_not_be_cut_is_not_however_often_it_is_cancelled() -> None:
+async def test_work_runs_to_completion_however_often_cancelled() -> None:
     gate, done = asyncio.Event(), []
 
     async def work() -> None:
@@ -337,7 +337,7 @@ async def test_what_may_not_be_cut_is_not_however_often_it_is_cancelled() -> Non
     assert done == [True]
 
 
-async def test_a_process_that_stood_still_has_lost_its_turn() -> None:
+async def test_a_stopped_process_has_lost_its_lease() -> None:
     async with scene() as it:
         await it.signed_in("R1")
 

@@ -10,7 +10,7 @@ OLD, NEW = os.urandom(32), os.urandom(32)
 NAME, PLAIN = "oic-gateway:1:token:abc", b"what nobody may read"
 
 
-def test_what_was_sealed_opens_and_is_not_readable() -> None:
+def test_an_encrypted_entry_decrypts_and_is_not_readable() -> None:
     seal = EntryCipher([NEW])
     sealed = seal.encrypt(NAME, PLAIN)
     assert PLAIN not in sealed
@@ -46,7 +46,7 @@ def test_nothing_cut_or_lengthened_opens() -> None:
     assert seal.decrypt(NAME, PLAIN * 9) is None
 
 
-def test_the_first_key_seals_and_all_open() -> None:
+def test_the_first_key_encrypts_and_all_decrypt() -> None:
     both = EntryCipher([NEW, OLD])
     assert both.decrypt(NAME, EntryCipher([OLD]).encrypt(NAME, PLAIN)) == PLAIN
     assert EntryCipher([NEW]).decrypt(NAME, both.encrypt(NAME, PLAIN)) == PLAIN

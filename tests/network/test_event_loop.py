@@ -32,7 +32,7 @@ async def said(host: str, port: int) -> bytes:
     return greeting
 
 
-def test_names_and_addresses_are_dialled_without_the_loops_own_lookup(run: Callable[[Any], Any]) -> None:
+def test_the_loop_connects_without_its_own_name_lookup(run: Callable[[Any], Any]) -> None:
     asked: list[str] = []
 
     def look_up(host: str, *_: Any) -> list[Any]:

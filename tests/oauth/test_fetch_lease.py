@@ -15,7 +15,7 @@ from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.oauth.scene import ROUTE, Scene, Turned, scene
-from tests.oauth.test_source import DEAD, STALE, settle
+from tests.oauth.test_token_source import DEAD, STALE, settle
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ class Busy(MemoryStore):
 
 
 @pytest.mark.parametrize("sources", [1, 8, 25])
-async def test_a_thousand_callers_at_a_tokens_end_cost_one_request_over_all_sources(sources: int) -> None:
+async def test_a_thousand_callers_over_all_sources_cost_one_request(sources: int) -> None:
     gate, clock = asyncio.Event(), Turned()
     script = (token("a"), token("b").behind(gate))
     async with Identity(*script) as identity, several(identity.url, sources, clock) as stages:
@@ -99,7 +99,7 @@ async def test_a_thousand_callers_at_a_tokens_end_cost_one_request_over_all_sour
     assert len(identity.asked) == 2
 
 
-async def test_a_stale_token_is_renewed_once_over_all_sources_and_nobody_waits() -> None:
+async def test_a_stale_token_is_renewed_once_over_all_sources() -> None:
     gate, clock = asyncio.Event(), Turned()
     script = (token("a"), token("b").behind(gate))
     async with Identity(*script) as identity, several(identity.url, 4, clock) as stages:
@@ -129,9 +129,7 @@ async def test_a_stale_token_of_another_is_better_than_none() -> None:
     [(answer(503), TokenUnavailable, 1), (refusal("invalid_client", 401), TokenRefused, 30)],
     ids=["transient", "permanent"],
 )
-async def test_a_failure_is_met_once_over_all_sources(
-    trouble: Answer, kind: type[Exception], waits: float
-) -> None:  # defect 14
+async def test_a_failure_is_met_once_over_all_sources(trouble: Answer, kind: type[Exception], waits: float) -> None:
     clock = Turned()
     async with Identity(*[trouble] * 9) as identity, several(identity.url, 5, clock) as stages:
         for tries in (1, 2, 3):
@@ -154,7 +152,7 @@ async def test_a_source_that_has_not_tried_yet_tries_for_itself() -> None:
     assert len(identity.asked) == 2
 
 
-async def test_what_has_failed_before_a_success_says_nothing_afterwards() -> None:
+async def test_a_success_clears_earlier_failures() -> None:
     clock = Turned()
     async with Identity(answer(429, retry_after="250")) as identity, several(identity.url, 2, clock) as (first, second):
         await asyncio.gather(first.source.get(), return_exceptions=True)
@@ -166,7 +164,7 @@ async def test_what_has_failed_before_a_success_says_nothing_afterwards() -> Non
         assert await second.source.get() == "token-2"
 
 
-async def test_one_who_died_fetching_is_waited_for_no_longer_than_its_lease() -> None:
+async def test_a_dead_holder_is_waited_for_until_its_lease_ends() -> None:
     clock = Turned()
     store = Busy(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
@@ -207,7 +205,7 @@ async def test_a_lease_that_never_ends_is_not_waited_for_for_ever() -> None:
         assert not await store.claim(key(identity), owner="other", seconds=1)
 
 
-async def test_a_caller_waits_no_longer_than_it_may_for_another_s_fetch() -> None:
+async def test_a_wait_for_the_fetch_of_another_source_is_bounded() -> None:
     clock = Turned()
     store = MemoryStore(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store, token_wait=0.05) as stage:
@@ -238,7 +236,7 @@ async def test_nothing_is_left_held_after_a_fetch_whatever_came_of_it() -> None:
         assert not list(store.leases())
 
 
-async def test_a_refused_token_is_replaced_once_per_interval_over_all_sources() -> None:  # defects 7, 13
+async def test_a_refused_token_is_replaced_once_per_interval() -> None:
     clock = Turned()
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
@@ -271,7 +269,7 @@ async def test_an_accepted_token_may_be_replaced_at_once_by_any_source() -> None
     assert len(identity.asked) == 6
 
 
-async def test_a_route_that_refuses_each_token_costs_one_renewal_per_interval() -> None:
+async def test_a_route_that_refuses_all_costs_one_renewal_per_interval() -> None:
     """Beside a route that accepts every token, whatever the order of the two."""
     clock = Turned()
     async with Identity() as identity, several(identity.url, 3, clock) as stages:
@@ -287,7 +285,7 @@ async def test_a_route_that_refuses_each_token_costs_one_renewal_per_interval() 
             clock.turn(1)
 
 
-async def test_a_refused_token_is_dropped_only_if_it_is_the_present_one() -> None:  # defect 7
+async def test_only_the_present_token_is_dropped_when_refused() -> None:
     clock = Turned()
     async with Identity() as identity, several(identity.url, 2, clock) as (first, second):
         await first.source.get()
@@ -301,7 +299,7 @@ async def test_a_refused_token_is_dropped_only_if_it_is_the_present_one() -> Non
     assert len(identity.asked) == 2
 
 
-async def test_a_storm_of_401_over_all_sources_costs_one_token_request_per_interval() -> None:  # defect 13
+async def test_many_401_cost_one_token_request_per_interval() -> None:
     async def call(stage: Scene) -> None:
         sent = stage.source.current() or await stage.source.get()
         if (again := await stage.source.renewed(sent, ROUTE)) is not None:
@@ -318,7 +316,7 @@ async def test_a_storm_of_401_over_all_sources_costs_one_token_request_per_inter
     assert len(identity.asked) <= 1 + 3
 
 
-async def test_a_forced_renewal_that_failed_is_tried_again_after_its_back_off() -> None:
+async def test_a_failed_forced_renewal_is_retried_after_its_back_off() -> None:
     clock = Turned()
     script = (token("a"), answer(503))
     async with Identity(*script) as identity, several(identity.url, 2, clock) as (first, second):
