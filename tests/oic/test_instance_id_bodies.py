@@ -75,7 +75,7 @@ def test_the_first_rule_that_finds_something_wins(
     assert search.needs_body is (search.can_find_in_body("json") or search.can_find_in_body("xml"))
 
 
-def test_early_says_what_all_rules_would_say() -> None:
+def test_the_head_decides_like_all_rules_together() -> None:
     for said in ("header x-id|json /a", "json /a|header x-id", "header x-id"):
         search = rules(*said.split("|"))
         for kind in ("json", "xml", None):
@@ -423,5 +423,5 @@ def test_xml_cut_anywhere_gives_the_id_or_none(coding: str) -> None:
         (None, None),
     ],
 )
-def test_the_media_type_tells_how_a_body_is_searched(content_type: bytes | None, kind: str | None) -> None:
+def test_the_media_type_decides_how_a_body_is_searched(content_type: bytes | None, kind: str | None) -> None:
     assert media_kind(content_type) == kind

@@ -73,7 +73,7 @@ def test_a_token_for_another_resource_is_a_finding(says: str, scope: str, audien
         ("urn:opc:idm:__myscopes__", "scope-form"),
     ],
 )
-def test_the_shape_of_a_scope_tells_what_is_wrong_with_it(scope: str, expected: str) -> None:
+def test_the_form_of_a_scope_shows_its_mistake(scope: str, expected: str) -> None:
     assert scope_error(scope) == expected
 
 

@@ -129,7 +129,7 @@ CODINGS = "utf-8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-32-be cp037 cp5
 
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("media", [b"text/xml", b"text/xml; charset=utf-8", b"text/xml; charset=nonsense"])
-def test_what_the_bytes_look_like_tells_their_charset(coding: str, media: bytes) -> None:
+def test_the_bytes_decide_the_charset(coding: str, media: bytes) -> None:
     start = '<?xml version="1.0" encoding="cp500"?>' if coding == "cp500" else '<?xml version="1.0"?>\n'
     header = f"<x>Zoé</x>{security(TOKEN.replace('anna', 'Zoë'))}<y/>"
     data = message(header, start=start).encode(coding)
@@ -156,7 +156,7 @@ def test_what_the_bytes_look_like_tells_their_charset(coding: str, media: bytes)
     ],
 )
 @pytest.mark.parametrize("where", ["media", "declaration", "both", "against"])
-def test_charsets_of_old_are_read_as_they_say(coding: str, text: str, where: str) -> None:
+def test_legacy_charsets_are_read_as_declared(coding: str, text: str, where: str) -> None:
     real = {"windows-31j": "ascii", "utf-16": "ascii"}.get(coding, coding)  # said, but not so
     other = "utf-16" if where == "against" else coding
     start = f"<?xml version='1.0' encoding='{other}' ?>" if where != "media" else ""
@@ -211,7 +211,7 @@ def test_bytes_in_the_header_that_are_no_text_are_refused(place: str, *, soap_ac
         assert word in refused(data, f"text/xml; charset={coding}".encode(), soap_action=soap_action)
 
 
-def test_what_cannot_be_told_apart_from_its_bytes_is_refused() -> None:
+def test_an_ambiguous_stateful_encoding_is_rejected() -> None:
     media = b"text/xml;charset=iso-2022-jp"
     data = message(f"<x>表</x>{security(TOKEN)}", body="<s:Body/></s:Envelope>").encode("iso2022_jp")
     assert passed(data, media) == message("<x>表</x>", body="<s:Body/></s:Envelope>").encode("iso2022_jp")
@@ -287,13 +287,13 @@ def test_other_xml_passes_as_it_is(data: str | bytes) -> None:
     assert (screen.removed, screen.space) == (0, "")
 
 
-def test_other_xml_is_settled_by_its_root() -> None:
+def test_other_xml_is_decided_by_its_root() -> None:
     screen = SoapCredentialFilter(XML, soap_action=False)
     assert screen.feed(b"<order><line>", last=False)
     assert screen.output == [b"<order><line>"]
 
 
-def test_a_message_is_settled_at_its_body_and_passes_uncopied() -> None:
+def test_a_message_is_decided_at_its_body_and_not_copied() -> None:
     screen = SoapCredentialFilter(XML, soap_action=True)
     first, second = message("<x/>").encode().split(b"<s:Body>")
     assert not screen.feed(first, last=False)
@@ -331,12 +331,12 @@ def test_blanks_before_the_declaration_are_forgiven(blank: str, coding: str) -> 
 
 
 @pytest.mark.parametrize("data", ["", "<order/>", "<order attribute='&quot;'>"])
-def test_what_says_it_is_soap_and_has_another_root_has_no_header(data: str) -> None:
+def test_declared_soap_with_another_root_has_no_header(data: str) -> None:
     assert passed(data, None, soap_action=True) == data.encode()
     assert passed(data, b"application/soap+xml") == data.encode()
 
 
-def test_an_envelope_of_no_namespace_counts_where_the_request_says_soap() -> None:
+def test_an_envelope_without_namespace_counts_in_declared_soap() -> None:
     bare = f"<Envelope><Header><Security><UsernameToken>{SECRET}</UsernameToken></Security></Header><Body/></Envelope>"
     left = "<Envelope><Header></Header><Body/></Envelope>"
     assert passed(bare, None, soap_action=True) == left.encode()
@@ -408,7 +408,7 @@ def test_a_body_without_markup_passes_beside_a_soap_action(data: bytes, media: b
     "start", ["", "<?xml version='1.0'?>", "<!-- one -->", "<!DOCTYPE", " \n\t", "  <?xml version='1.0'?>"]
 )
 @pytest.mark.parametrize("media", [b"text/plain", b"application/json, text/csv", None])
-def test_an_envelope_is_cut_beside_a_soap_action_whatever_its_type(
+def test_a_token_is_cut_with_a_soap_action_of_any_type(
     coding: str, start: str, media: bytes | None
 ) -> None:
     data, clean = (message(header, start=start).encode(coding) for header in (security(TOKEN), ""))
@@ -440,7 +440,7 @@ def test_a_doctype_is_refused_before_any_envelope(start: str) -> None:
         assert "DOCTYPE" in refused(message(security(TOKEN), start=start, space="&n;"))
 
 
-def test_an_envelope_that_breaks_off_is_refused_whatever_the_request_says() -> None:
+def test_a_truncated_envelope_is_always_rejected() -> None:
     whole = message(security(TOKEN))
     for end in range(whole.index(">") + 1, whole.index("<s:Body>") + 7):
         with pytest.raises(BadRequest):
@@ -505,7 +505,7 @@ def test_what_cannot_be_read_is_held_no_longer_than_a_header() -> None:
 
 
 @pytest.mark.parametrize("media", [XML, b"application/soap+xml"])
-def test_a_header_behind_the_body_is_refused_as_far_as_it_is_seen(media: bytes) -> None:
+def test_a_header_behind_the_searched_body_is_rejected(media: bytes) -> None:
     behind = f"<s:Header>{security(TOKEN)}</s:Header></s:Envelope>".replace("w:", "")
     for body in ("<s:Body/>", "<s:Body><a/><!-- > --><b>c</b></s:Body>"):
         assert "behind its Body" in _at_once(message(security(TOKEN), body=body + behind), media)
@@ -582,7 +582,7 @@ def test_a_header_byte_by_byte_costs_no_square_of_its_length() -> None:
 
 
 @pytest.mark.parametrize("media", [XML, b"application/octet-stream"])
-def test_a_held_body_in_tiny_pieces_weighs_little_more_than_its_bytes(media: bytes) -> None:
+def test_a_held_body_in_tiny_pieces_needs_little_memory(media: bytes) -> None:
     data = message(f"<x a='{'y' * 60_000}").encode()
     screen = SoapCredentialFilter(media, soap_action=True, is_soap_route=True)
     tracemalloc.start()
@@ -679,7 +679,7 @@ def test_only_a_plain_length_can_be_kept_right(said: str) -> None:
         (b"multipart/form-data; boundary=b-1", b"Content-Disposition: form-data; name=x\r\n\r\nx"),
     ],
 )
-def test_a_root_that_does_not_say_what_it_is_must_not_have_the_word(media: bytes, part: bytes) -> None:
+def test_an_undeclared_root_must_not_contain_the_word(media: bytes, part: bytes) -> None:
     assert "UsernameToken" in refused(related(part + message(security(TOKEN)).encode()), media)
     clean = related(part + message("").encode())
     assert passed(clean, media) == clean
@@ -693,7 +693,7 @@ def test_mixed_parts_have_their_root_too() -> None:
     assert screen.feed(data[:60], last=False)  # JSON is none, and streams
 
 
-def test_what_is_said_twice_is_said_by_none() -> None:
+def test_a_parameter_with_two_values_is_ignored() -> None:
     data = related(root(security(TOKEN)))
     assert "not found" in refused(data, RELATED + b"; boundary=c")
     assert passed(data, RELATED + b"; boundary=b-1") == related(root(""))

@@ -33,7 +33,7 @@ API = "/ic/api/integration"
         ("/", "other", "/"),
     ],
 )
-def test_the_path_tells_what_may_be_asked(path: str, kind: str, target: str) -> None:
+def test_the_path_decides_the_harmless_request(path: str, kind: str, target: str) -> None:
     found = probe_target(path)
     assert (found.kind, found.target) == (kind, target)
     assert found.method == ("OPTIONS" if kind == "other" else "GET")

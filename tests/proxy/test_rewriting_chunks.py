@@ -88,7 +88,7 @@ LONG = ["x" * 4000, "y" * 8100, " " * 4100, '\\"' * 70, '"a":"b",' * 900, "<b c=
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from([*ATOMS, *LONG]), max_size=14).map("".join).map(str.encode), KINDS, st.data())
-def test_any_chunking_gives_the_same_output_at_the_borders_of_window_and_bound(
+def test_chunking_changes_nothing_at_the_window_limits(
     body: bytes, kind: str, data: st.DataObject
 ) -> None:
     whole = rewritten(body, kind)
@@ -133,7 +133,7 @@ def test_an_escape_later_on_changes_nothing_before_it(start: str, kind: str) -> 
             assert rewritten(f"{start}{between}{U}{escape}".encode(), kind) == whole + escape.encode()
 
 
-def test_a_url_without_an_end_is_settled_on_its_bound() -> None:
+def test_a_url_without_an_end_is_decided_at_the_limit() -> None:
     for size in (100, 8100, 8191, 8192, 8193, 20000):
         body = f'["{U}/{"x" * size}", "{U}/{"x" * size}/.."]'.encode()
         whole = rewritten(body)

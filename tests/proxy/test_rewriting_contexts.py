@@ -44,7 +44,7 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize(("url", "name"), SPELLINGS)
-def test_every_spelling_is_renamed_in_every_kind_of_document(url: str, name: str) -> None:
+def test_every_encoding_is_rewritten_in_every_kind_of_document(url: str, name: str) -> None:
     assert text(f'{{"a": "{url}"}}') == f'{{"a": "{name}"}}'
     slashed = f'{{"a": "{url}"}}'.replace("/", "\\/")
     assert text(slashed) == f'{{"a": "{name}"}}'.replace("/", "\\/")
@@ -173,7 +173,7 @@ def test_a_quote_ends_a_url_that_is_not_all_of_its_attribute(end: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["href", "url", "redirect-url", "location", "self", "Location"])
-def test_a_path_is_renamed_where_a_link_is_promised(name: str) -> None:
+def test_a_path_is_rewritten_as_the_value_of_a_link_name(name: str) -> None:
     assert text(f'{{"{name}" : "{FLOW}/1"}}') == f'{{"{name}" : "/orders/1"}}'
     assert text(f'{{"{name}":"{FLOW}/1"}}'.replace("/", "\\/")) == f'{{"{name}":"\\/orders\\/1"}}'
     assert text(
@@ -207,7 +207,7 @@ def test_a_member_s_name_may_be_written_with_escapes() -> None:
     assert text(rf'{{"tokenUr\u006":"{U}"}}') == rf'{{"tokenUr\u006":"{GATE}/orders"}}'
 
 
-def test_every_value_of_json_is_renamed() -> None:
+def test_every_value_of_json_is_rewritten() -> None:
     seen = text(json.dumps({"a": [U, U + "/1"], "b": {U: U}, "c": U, "d": f"//{HOST}{FLOW}"}))
     assert json.loads(seen) == {
         "a": [f"{GATE}/orders", f"{GATE}/orders/1"],
@@ -264,7 +264,7 @@ def test_an_action_is_an_identifier(action: str, said: str) -> None:
     assert text(body, "xml") == f"<e><{action}>{said}</x><To>{said.replace(U, GATE + '/orders')}</To></e>"
 
 
-def test_an_import_without_prefix_that_lists_pairs_keeps_its_namespaces() -> None:
+def test_namespaces_in_pairs_of_an_import_stay() -> None:
     assert text(f'<a schemaLocation="{U} {U}"/>', "xml") == f'<a schemaLocation="{U} {GATE}/orders"/>'
     assert text(f"<a schemaLocation='{U} '/>", "xml") == f"<a schemaLocation='{GATE}/orders '/>"
 
@@ -284,10 +284,10 @@ def test_an_import_without_prefix_that_lists_pairs_keeps_its_namespaces() -> Non
         (f"tokenUrl: {U}\n", f"tokenUrl: {U}\n"),
     ],
 )
-def test_yaml_values_are_renamed_and_keys_stay(body: str, name: str) -> None:
+def test_yaml_values_are_rewritten_and_keys_stay(body: str, name: str) -> None:
     assert text(body, "yaml") == name
 
 
-def test_a_caller_that_named_oic_itself_gets_oic_s_names_in_its_spelling() -> None:
+def test_a_proxy_caller_gets_urls_of_oic_as_it_wrote_them() -> None:
     here = RequestContext(ORDERS, "", f"http://{HOST}", "/orders/")
     assert text(f'["{U}/1", "{FLOW}"]', here=here) == f'["http://{HOST}{FLOW}/1", "{FLOW}"]'

@@ -63,7 +63,7 @@ def test_every_spelling_of_an_upstream_means_its_route(start: str, rest: str, pa
         (f"{FLOW}/items", "/items"),
     ],
 )
-def test_a_path_alone_is_the_answering_upstream_s_and_stays_without_a_host(url: str, path: str) -> None:
+def test_a_bare_path_belongs_to_the_answering_upstream(url: str, path: str) -> None:
     assert renamed(url) == path
 
 
@@ -118,7 +118,7 @@ def test_a_path_never_turns_into_a_host(url: str, public: str, name: str) -> Non
 @pytest.mark.parametrize(
     ("home", "path"), [("/b", "/b/17"), ("/b/", "/b/17"), ("/a", "/a/17"), (None, "/a/17"), ("", "/17")]
 )
-def test_of_routes_that_share_an_upstream_the_one_that_answered_counts(home: str | None, path: str) -> None:
+def test_the_answering_route_wins_among_routes_of_an_upstream(home: str | None, path: str) -> None:
     names = UrlMap.from_routes(
         [(ORDERS, "/a"), (UpstreamUrl.parse(f"https://{HOST}{FLOW}"), "/b"), (DESIGN, "/design")]
     )
@@ -147,7 +147,7 @@ def test_of_routes_that_share_an_upstream_the_one_that_answered_counts(home: str
         (f"/x?a={quote(f'https://u@{HOST}{FLOW}', safe='')}", f"/x?a={quote(f'https://u@{HOST}{FLOW}', safe='')}"),
     ],
 )
-def test_a_url_that_is_percent_encoded_in_a_query_is_renamed(url: str, name: str) -> None:
+def test_a_percent_encoded_url_in_a_query_is_rewritten(url: str, name: str) -> None:
     assert renamed(url) == name
 
 
@@ -169,7 +169,7 @@ def test_a_public_url_may_have_a_path(url: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("start", ["https://d.example:443", "http://D.example"])
-def test_what_is_on_the_design_host_belongs_to_the_upstream_s_route(start: str) -> None:
+def test_urls_of_the_design_host_belong_to_the_upstreams_route(start: str) -> None:
     api, other = UpstreamUrl.parse(f"https://{HOST}/ic/api/"), UpstreamUrl.parse("https://d.example/ic/api/own")
     design = UpstreamUrl.parse("https://d.example/ic/api/")
     names = UrlMap.from_routes(
@@ -189,7 +189,7 @@ def test_what_is_on_the_design_host_belongs_to_the_upstream_s_route(start: str) 
     "named", [f"http://{HOST}", f"http://{HOST.upper()}:443", f"http://{HOST}:80", f"https://{HOST}"]
 )
 @pytest.mark.parametrize("start", [f"https://{HOST}:443", f"http://{HOST}", f"//{HOST.upper()}"])
-def test_the_upstream_that_a_proxy_s_caller_named_keeps_its_spelling(named: str, start: str) -> None:
+def test_a_proxy_callers_own_upstream_keeps_its_spelling(named: str, start: str) -> None:
     assert renamed(f"{start}{FLOW}/17?a#b", public="", named=named) == f"{named}{FLOW}/17?a#b"
 
 
@@ -204,7 +204,7 @@ def test_the_upstream_that_a_proxy_s_caller_named_keeps_its_spelling(named: str,
         ("17", "17"),
     ],
 )
-def test_other_upstreams_are_named_so_that_a_proxy_s_caller_comes_back(url: str, name: str) -> None:
+def test_other_upstreams_lead_a_proxy_caller_back(url: str, name: str) -> None:
     assert renamed(url, public="", named=f"http://{HOST}") == name
 
 
@@ -228,7 +228,7 @@ def test_other_upstreams_are_named_so_that_a_proxy_s_caller_comes_back(url: str,
         ("<https://elsewhere.example/x>; rel=help", "<https://elsewhere.example/x>; rel=help"),
     ],
 )
-def test_every_target_of_a_link_is_renamed_and_nothing_else(value: str, name: str) -> None:
+def test_only_the_targets_of_a_link_field_are_rewritten(value: str, name: str) -> None:
     assert NAMES.rewrite_link(value, RequestContext(ORDERS, GATE)) == name
 
 
@@ -254,7 +254,7 @@ def test_anything_can_be_asked_and_fits_into_a_field(url: str, public: str, name
 
 
 @given(st.text("ab/%7C;=", max_size=20), st.sampled_from(["", "?a=/..", "#x"]))
-def test_a_renamed_url_leads_back_to_where_it_pointed(rest: str, tail: str) -> None:
+def test_a_rewritten_url_leads_back_to_its_target(rest: str, tail: str) -> None:
     name = renamed(f"https://{HOST}{FLOW}/items/{rest}{tail}", public="")
     assert name == f"/items/{rest}{tail}"
 

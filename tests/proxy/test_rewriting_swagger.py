@@ -33,7 +33,7 @@ OPENAPI = {
 
 @settings(max_examples=40, deadline=None)
 @given(st.permutations(list(SWAGGER)), st.sampled_from([None, 2]), st.lists(st.integers(0, 700), max_size=8))
-def test_swagger_s_address_is_renamed_as_a_whole_in_any_order(
+def test_swagger_members_are_replaced_together_in_any_order(
     order: list[str], indent: int | None, cuts: list[int]
 ) -> None:
     body = json.dumps({key: SWAGGER[key] for key in order}, indent=indent)
@@ -71,7 +71,7 @@ def test_only_what_may_be_a_description_is_held(kind: str, beginning: bytes, hel
 
 
 @pytest.mark.parametrize("kind", ["json", "yaml"])
-def test_a_held_document_in_tiny_pieces_weighs_little_more_than_its_bytes(kind: str) -> None:
+def test_a_held_document_in_tiny_pieces_needs_little_memory(kind: str) -> None:
     data = b'{"basePath": "/a", "b": "' + b"y" * 40_000
     rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
     passed = 0
@@ -87,7 +87,7 @@ def test_a_held_document_in_tiny_pieces_weighs_little_more_than_its_bytes(kind: 
 
 
 @pytest.mark.parametrize("flow", [None, True])
-def test_swagger_and_openapi_in_yaml_are_renamed(*, flow: bool | None) -> None:
+def test_swagger_and_openapi_in_yaml_are_rewritten(*, flow: bool | None) -> None:
     body = yaml.safe_dump(SWAGGER, sort_keys=False, default_flow_style=flow)
     seen = yaml.safe_load(text(body, "yaml"))
     if flow is None:
@@ -98,7 +98,7 @@ def test_swagger_and_openapi_in_yaml_are_renamed(*, flow: bool | None) -> None:
     assert document == {**OPENAPI, "servers": [{"url": f"{GATE}/orders"}, {"url": "/orders/"}]}
 
 
-def test_openapi_s_servers_are_renamed_and_its_paths_stay() -> None:
+def test_servers_of_openapi_are_rewritten_and_paths_stay() -> None:
     seen = json.loads(text(json.dumps(OPENAPI)))
     OpenAPIV30SpecValidator(seen).validate()
     assert seen == {**OPENAPI, "servers": [{"url": f"{GATE}/orders"}, {"url": "/orders/"}]}
@@ -121,7 +121,7 @@ def _swagger(**members: object) -> str:
         ({"host": {"a": "}"}, "basePath": FLOW}, {"host": {"a": "}"}, "basePath": FLOW}),
     ],
 )
-def test_what_swagger_leaves_out_or_says_of_others(members: dict[str, object], renamed: dict[str, object]) -> None:
+def test_swagger_without_members_or_of_another_host(members: dict[str, object], renamed: dict[str, object]) -> None:
     assert text(_swagger(**members)) == _swagger(**renamed)
     assert text(json.dumps(members)) == json.dumps(members)
 
@@ -138,7 +138,7 @@ def test_a_base_path_that_swagger_leaves_out_is_added() -> None:
     assert json.loads(seen) == {"swagger": "2.0", "host": "gw.example", "basePath": "/oic/all/", "schemes": ["https"]}
 
 
-def test_a_description_that_is_too_large_gets_names_for_its_urls_alone() -> None:
+def test_in_a_large_swagger_document_only_urls_are_replaced() -> None:
     body = _swagger(host=HOST, x="y" * (1 << 20), basePath=FLOW, at=U).encode()
     for size in (1 << 21, 65536, 4093):
         seen = rewritten(body, cuts=range(0, len(body), size))
