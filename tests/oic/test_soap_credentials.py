@@ -408,9 +408,7 @@ def test_a_body_without_markup_passes_beside_a_soap_action(data: bytes, media: b
     "start", ["", "<?xml version='1.0'?>", "<!-- one -->", "<!DOCTYPE", " \n\t", "  <?xml version='1.0'?>"]
 )
 @pytest.mark.parametrize("media", [b"text/plain", b"application/json, text/csv", None])
-def test_a_token_is_cut_with_a_soap_action_of_any_type(
-    coding: str, start: str, media: bytes | None
-) -> None:
+def test_a_token_is_cut_with_a_soap_action_of_any_type(coding: str, start: str, media: bytes | None) -> None:
     data, clean = (message(header, start=start).encode(coding) for header in (security(TOKEN), ""))
     if start == "<!DOCTYPE":
         data = message(security(TOKEN), start="<!DOCTYPE x>").encode(coding)

@@ -88,9 +88,7 @@ LONG = ["x" * 4000, "y" * 8100, " " * 4100, '\\"' * 70, '"a":"b",' * 900, "<b c=
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from([*ATOMS, *LONG]), max_size=14).map("".join).map(str.encode), KINDS, st.data())
-def test_chunking_changes_nothing_at_the_window_limits(
-    body: bytes, kind: str, data: st.DataObject
-) -> None:
+def test_chunking_changes_nothing_at_the_window_limits(body: bytes, kind: str, data: st.DataObject) -> None:
     whole = rewritten(body, kind)
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=10))
     assert rewritten(body, kind, cuts=cuts) == whole
