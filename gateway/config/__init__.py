@@ -1,9 +1,12 @@
-"""What the operator writes, and how it becomes something the gateway can use.
+"""The configuration file, from YAML to a checked `Config`.
 
-The *model* (`model`, its single *values* in `values`) is the shape of the file, described once. `load` turns a file, or
-the flags of `serve`, into a `Config`, or says every *problem* (`problem`) at once: the text becomes a *tree* of plain
-values with their lines (`tree`), the model judges each key (`words` says it in a person's words), `checks` judges what
-one key alone cannot show, and what the file points to is read once (`secrets`, certificates), save what OCI keeps: its
-`vault` is asked when a secret is needed. `settled` then works `defaults` into each route. `schema` and `reference`
-write down the model for editors and for people.
+`load` reads a file, or one route from options, and raises every `ConfigIssue` (`issue`) at once. It parses the text to
+plain values with lines (`yaml_document`), validates them with the model, checks them across keys and reads the
+references.
+
+* Model: `model`, `route_model`, `state_model`, of `strict_model` and the types in `values`; `messages` for its errors.
+* Checks across keys: `cross_checks`, `credential_rules`, `redis_url`; `review` finds values that cannot work, by the
+  rules of the package `corrections` and `typography`.
+* References: `references` reads each once; `secrets`, `vault` (OCI Vault) and `key_files` read them.
+* Uses: `resolved` applies `defaults` to each route; `schema` and `reference` describe the model for editors and people.
 """

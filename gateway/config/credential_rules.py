@@ -1,7 +1,7 @@
-"""What a grant and a way to authenticate need of a credential's other keys, and which keys make no sense beside them.
+"""Keys of a credential that each grant and each `client_auth` requires, and keys that have no use with them. Pure.
 
-Tables, one row per grant and per `client_auth`, and the checks that read them. Pure: they walk the file's plain values,
-and leave whatever has not the expected kind to the model's own complaint.
+Tables with one row for each grant and each `client_auth`, and checks of the plain values of the file. The model itself
+reports values of the wrong type.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.config.issue import ConfigIssue, Steps
 
-# Keys that each needs; `tls.cert` stands under `tls`.
+# Required keys; `tls.cert` is `cert` under `tls`.
 GRANTS: dict[str, tuple[str, ...]] = {
     "client_credentials": (),
     "authorization_code": (),
@@ -25,9 +25,9 @@ CLIENT_AUTH: dict[str, tuple[str, ...]] = {
     "tls": ("tls.cert",),
     "none": (),
 }
-_BESIDE = ("authorize_url", "revoke_url")  # told from `token_url` where they are left out
-# Keys that a grant may have beside those it needs.
-_MAY: dict[str, tuple[str, ...]] = {"authorization_code": ("redirect_uri", "issuer", *_BESIDE)}
+_DERIVED = ("authorize_url", "revoke_url")  # derived from `token_url` if omitted
+# Optional keys of a grant.
+_OPTIONAL: dict[str, tuple[str, ...]] = {"authorization_code": ("redirect_uri", "issuer", *_DERIVED)}
 
 _REMEDIES = {
     "client_secret": "add `client_secret: {file: PATH}` or `{env: NAME}`",
@@ -37,44 +37,44 @@ _REMEDIES = {
     "password": "add `password: {file: PATH}` or `{env: NAME}`",
 }
 
-# Pairs that no identity domain takes: grant, client_auth, what is wrong, what to do.
+# Pairs that no identity domain accepts: grant, client_auth, problem, remedy.
 _CLASHES = (
     ("client_credentials", "none", "is only for clients that can authenticate (RFC 6749 §4.4)", "choose `client_auth`"),
     *(
-        ("tls_client_auth", way, "shows the client certificate in place of a secret", "write `client_auth: tls`")
-        for way in CLIENT_AUTH
-        if way != "tls"
+        ("tls_client_auth", client_auth, "uses the client certificate instead of a secret", "set `client_auth: tls`")
+        for client_auth in CLIENT_AUTH
+        if client_auth != "tls"
     ),
 )
 
-# Keys of one part that are nothing without another: part, key, the other.
-_LONELY = (
+# Keys that require another key: parent, key, the other key.
+_DEPENDENT = (
     ("tls", "key", "cert"),
     ("tls", "key_password", "cert"),
 )
 
 
 def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Findings about one credential, which stands at `steps`."""
+    """Yield issues of the credential at `steps`."""
     grant = credential.get("grant", "client_credentials")
-    way = credential.get("client_auth", "basic")
-    if isinstance(grant, str) and isinstance(way, str) and grant in GRANTS and way in CLIENT_AUTH:
-        yield from _clashing(steps, grant, way)
-        yield from _missing(steps, credential, grant=grant, way=way)
-        yield from _useless(steps, credential, grant=grant, way=way)
+    client_auth = credential.get("client_auth", "basic")
+    if isinstance(grant, str) and isinstance(client_auth, str) and grant in GRANTS and client_auth in CLIENT_AUTH:
+        yield from _clashing(steps, grant, client_auth)
+        yield from _missing(steps, credential, grant=grant, client_auth=client_auth)
+        yield from _useless(steps, credential, grant=grant, client_auth=client_auth)
         yield from _addresses(steps, credential, grant=grant)
     yield from _parts(steps, credential)
 
 
-def _clashing(steps: Steps, grant: str, way: str) -> Iterator[ConfigIssue]:
+def _clashing(steps: Steps, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
     for one, other, what, remedy in _CLASHES:
-        if (one, other) == (grant, way):
+        if (one, other) == (grant, client_auth):
             yield ConfigIssue((*steps, "grant"), what, remedy)
 
 
-def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: str) -> Iterator[ConfigIssue]:
-    is_clash = any((grant, way) == clash[:2] for clash in _CLASHES)  # another `client_auth` needs other keys
-    needed = {} if is_clash else dict.fromkeys(CLIENT_AUTH[way], f"`client_auth: {way}`")
+def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
+    is_clash = any((grant, client_auth) == clash[:2] for clash in _CLASHES)  # another `client_auth` requires other keys
+    needed = {} if is_clash else dict.fromkeys(CLIENT_AUTH[client_auth], f"`client_auth: {client_auth}`")
     needed |= dict.fromkeys(GRANTS[grant], f"`grant: {grant}`")
     for key, reason in needed.items():
         if not _has(credential, key):
@@ -82,16 +82,16 @@ def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: st
             yield ConfigIssue(place, f"is missing, {reason} needs it", _remedy(key))
 
 
-def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, way: str) -> Iterator[ConfigIssue]:
-    """Only keys of this table are judged; a secret or a user that nobody sends is a mistake, never a wish."""
-    used = {*GRANTS[grant], *CLIENT_AUTH[way], *_MAY.get(grant, ())}
-    users = {key: f"`grant: {name}`" for name, keys in (*GRANTS.items(), *_MAY.items()) for key in keys}
+def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
+    """Yield issues of keys in the tables that this grant and `client_auth` do not use."""
+    used = {*GRANTS[grant], *CLIENT_AUTH[client_auth], *_OPTIONAL.get(grant, ())}
+    users = {key: f"`grant: {name}`" for name, keys in (*GRANTS.items(), *_OPTIONAL.items()) for key in keys}
     users |= {key: f"`client_auth: {name}`" for name, keys in reversed(CLIENT_AUTH.items()) for key in keys}
     for key, user in users.items():
-        # A certificate may be shown beside any grant and proof: a proxy on the way may ask for it.
+        # A client certificate may be used with any grant: a proxy on the way may require it.
         if key != "tls.cert" and key not in used and _has(credential, key):
-            what = f"is not used by `grant: {grant}` with `client_auth: {way}`"
-            yield ConfigIssue((*steps, key), what, f"take it out, or write {user}")
+            what = f"is not used by `grant: {grant}` with `client_auth: {client_auth}`"
+            yield ConfigIssue((*steps, key), what, f"remove it, or set {user}")
 
 
 def _addresses(steps: Steps, credential: Mapping[str, Any], *, grant: str) -> Iterator[ConfigIssue]:
@@ -99,22 +99,22 @@ def _addresses(steps: Steps, credential: Mapping[str, Any], *, grant: str) -> It
     if not isinstance(url, str):
         return
     if _has(credential, "tls.cert") and url.lower().startswith("http:"):
-        yield ConfigIssue((*steps, "tls", "cert"), "is never shown without TLS", "write https in `token_url`")
+        yield ConfigIssue((*steps, "tls", "cert"), "has no effect without TLS", "use https in `token_url`")
     if grant == "authorization_code" and not url.endswith("/token"):
-        for key in _BESIDE:
+        for key in _DERIVED:
             if not _has(credential, key):
-                what = "is missing, and cannot be told from a `token_url` that does not end in /token"
+                what = "is missing, and cannot be derived from a `token_url` that does not end in /token"
                 yield ConfigIssue((*steps, key), what, "add it")
 
 
 def _parts(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    for part, key, other in _LONELY:
+    for part, key, other in _DEPENDENT:
         if _has(credential, f"{part}.{key}") and not _has(credential, f"{part}.{other}"):
-            yield ConfigIssue((*steps, part, key), f"is nothing without `{other}`", f"add `{other}`, or take it out")
+            yield ConfigIssue((*steps, part, key), f"requires `{other}`", f"add `{other}`, or remove this key")
     params = credential.get("params")
     for key in ("audience", "resource"):
         if isinstance(params, dict) and key in params and _has(credential, key):
-            yield ConfigIssue((*steps, "params", key), f"stands beside `{key}`", "keep one of the two")
+            yield ConfigIssue((*steps, "params", key), f"is set together with `{key}`", "remove one of them")
 
 
 def _remedy(key: str) -> str:
@@ -122,7 +122,7 @@ def _remedy(key: str) -> str:
 
 
 def _has(credential: Mapping[str, Any], key: str) -> bool:
-    """True when the key is written, whatever its value; `a.b` is `b` of the mapping `a`."""
+    """Return whether the key has a value; `a.b` is `b` of the mapping `a`."""
     part, _, inner = key.rpartition(".")
     mapping = credential.get(part) if part else credential
     return isinstance(mapping, Mapping) and mapping.get(inner) is not None

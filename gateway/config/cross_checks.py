@@ -1,7 +1,7 @@
-"""What one key alone cannot show: names that must exist or differ, paths that clash, addresses that need `allow`. Pure.
+"""Checks across keys: names that must exist or differ, paths that clash, addresses that require `allow`. Pure.
 
-The checks walk the file's plain values, not the model, so that they speak even while other keys are wrong; whatever
-has not the expected kind is left to the model's own complaint.
+The checks use the plain values of the file, not the model, so that they work even if other keys are wrong. The model
+itself reports values of the wrong type.
 """
 
 import re
@@ -23,16 +23,16 @@ _PATH_FAULTS = (
     (re.compile(r"//"), "has an empty segment (`//`)", "write single slashes"),
     (re.compile(r"%2f", re.IGNORECASE), "has an encoded slash (`%2f`)", "write a plain path"),
     (re.compile(r"%2e", re.IGNORECASE), "has an encoded dot (`%2e`)", "write the dot itself"),
-    (re.compile(r"%00"), "has an encoded NUL (`%00`)", "take it out"),
-    (re.compile(r"[?#]"), "has a `?` or `#`", "leave off what follows the path"),
+    (re.compile(r"%00"), "has an encoded NUL (`%00`)", "remove it"),
+    (re.compile(r"[?#]"), "has a `?` or `#`", "remove what follows the path"),
     (re.compile(r"\\"), "has a backslash", "write slashes"),
-    (re.compile(r"[^!-~]"), "has a blank or non-ASCII character", "percent-encode it"),
-    (re.compile(r"%(?![0-9A-Fa-f]{2})"), "has a `%` that encodes nothing", "write %25 for the sign itself"),
+    (re.compile(r"[^!-~]"), "has a space or non-ASCII character", "percent-encode it"),
+    (re.compile(r"%(?![0-9A-Fa-f]{2})"), "has a `%` without two hex digits", "write %25 for a percent sign"),
 )
 
 
 def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Findings about the file as a whole; `tree` is its plain value."""
+    """Yield issues of the whole file; `tree` is its plain value."""
     yield from _addresses(tree)
     yield from _loops(tree)
     yield from _references(tree)
@@ -41,7 +41,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         yield from _path_faults(steps, path)
     yield from _clear_text(tree)
     yield from review(tree)
-    yield from _unkept(tree)
+    yield from _unstored_refresh_tokens(tree)
     for name, credential in _mapping(tree.get("credentials")).items():
         yield from needs_of(("credentials", name), _mapping(credential))
 
@@ -58,11 +58,11 @@ def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
             yield ConfigIssue((key,), what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
     if len(found) == 2 and _is_clash(*found.values()):
         key, other = ("admin", "listen") if "admin" in tree else ("listen", "admin")
-        yield ConfigIssue((key,), f"takes the same address as `{other}`", "give one of them another port")
+        yield ConfigIssue((key,), f"is the same address as `{other}`", "change one of the ports")
 
 
 def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """URLs that lead back to the gateway: a request to one would come in again and again."""
+    """Yield issues of URLs that lead back to the gateway: a request to one would loop."""
     credentials = _mapping(tree.get("credentials")).items()
     urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
     for steps, url in (*_texts(tree, "upstream"), *_texts(tree, "design"), *urls):
@@ -79,7 +79,7 @@ def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
 
 
 def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool:
-    """Whether a host and port are the address of `listen` or `admin`."""
+    """Return whether a host and port are the address of `listen` or `admin`."""
     text = tree.get(key, Config.model_fields[key].default)
     if not isinstance(text, str) or text.startswith("unix:") or not _is_address(text):
         return False
@@ -91,7 +91,7 @@ def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool
 
 
 def _public_places(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """The gateway as its callers know it: `public_url`, and the names of `hosts` with the port of `listen`."""
+    """Return host and port of `public_url`, and the names of `hosts` with the port of `listen`."""
     places: set[tuple[str, int]] = set()
     url = tree.get("public_url")
     public = read_url(url) if isinstance(url, str) else None
@@ -138,7 +138,7 @@ def _references(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     used = {name for _, name in named}
     for name in known:
         if name not in used:
-            remedy = "take it out, or name it in a route"
+            remedy = "remove it, or use it in a route"
             yield ConfigIssue(("credentials", name), "is not used by any route", remedy, severity="warning")
 
 
@@ -149,7 +149,7 @@ def _unknown_credential(steps: Steps, name: str, known: Mapping[str, Any]) -> Co
 
 
 def _repeats(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    for key, remedy in (("name", "give each route its own"), ("path", "merge the routes, or change one path")):
+    for key, remedy in (("name", "rename one route"), ("path", "merge the routes, or change one path")):
         first: dict[str, Any] = {}
         for steps, text in _texts(tree, key):
             bare = text.rstrip("/") if key == "path" else text
@@ -160,7 +160,7 @@ def _repeats(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
 
 def _path_faults(steps: Steps, path: str) -> Iterator[ConfigIssue]:
     if has_dot_segment(path):
-        yield ConfigIssue(steps, "has a `.` or `..` segment", "write the path out")
+        yield ConfigIssue(steps, "has a `.` or `..` segment", "write the resolved path")
         return
     fault = next((row for row in _PATH_FAULTS if row[0].search(path)), None)
     if fault:
@@ -168,7 +168,7 @@ def _path_faults(steps: Steps, path: str) -> Iterator[ConfigIssue]:
 
 
 def _clear_text(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """URLs to which secrets or tokens would go unencrypted over a network, where nobody has said that they may."""
+    """Yield issues of URLs to which secrets or tokens would be sent unencrypted without `insecure`."""
     credentials = [(("credentials", name), each) for name, each in _mapping(tree.get("credentials")).items()]
     routes = [(("routes", index), route) for index, route in _routes(tree)]
     for places, keys, what, where in (
@@ -192,19 +192,17 @@ def _is_clear(url: str) -> bool:
         return False
 
 
-def _unkept(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Refresh tokens that nothing keeps: `login` is another process, and a server may replace the given one."""
+def _unstored_refresh_tokens(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Yield issues of refresh tokens without a store: `login` is another process, and a server may rotate the token."""
     if tree.get("state") is not None:
         return
     remedy = "add `state: {path: FILE, keys: [{file: KEY}]}`, or one with `redis`"
     for name, credential in _mapping(tree.get("credentials")).items():
         grant, steps = _mapping(credential).get("grant"), ("credentials", name, "grant")
         if grant == "authorization_code":
-            yield ConfigIssue(steps, "needs `state` at the top of the file, where the sign-in is kept", remedy)
+            yield ConfigIssue(steps, "requires `state` at the top level of the file, which stores the sign-in", remedy)
         if grant == "refresh_token":
-            what = (
-                "has no `state` at the top of the file: a refresh token that replaces the given one is lost at a stop"
-            )
+            what = "requires `state` at the top level: a rotated refresh token is lost when the gateway stops"
             yield ConfigIssue(steps, what, remedy, severity="warning")
 
 

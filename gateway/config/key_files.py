@@ -1,7 +1,7 @@
-"""Private keys and certificates that the file points to: read, and judged whether they fit each other. Pure.
+"""Parse private keys and certificates, and check that they belong together. Pure.
 
-Imported only where a credential signs assertions: cryptography is large, and most credentials never need it. Each
-ValueError reads "what is wrong; what to do" and quotes nothing of a key.
+Imported only if a credential signs assertions: cryptography is large. The message of a ValueError is "problem; remedy"
+and contains nothing of a key.
 """
 
 import base64
@@ -17,38 +17,38 @@ PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey
 
 SHORTEST_RSA = 2048  # RFC 7518 §3.3
 
-# By whether the password itself is what is wrong (TypeError), and whether one was given.
-_UNREAD = {
+# By: the password is the problem (TypeError), a password is set.
+_KEY_PROBLEMS = {
     (True, False): "is encrypted; name its password in `key_password`",
-    (True, True): "is not encrypted; take `key_password` out",
+    (True, True): "is not encrypted; remove `key_password`",
     (False, False): "is not a PEM private key; write it with its BEGIN and END lines",
-    (False, True): "is not a PEM private key, or `key_password` is wrong; mend one of the two",
+    (False, True): "is not a PEM private key, or `key_password` is wrong; correct one of them",
 }
 
 
 def private_key(pem: str, *, password: str | None = None) -> PrivateKey:
-    """The key of a PEM text: RSA of 2048 bits or more, or EC P-256; ValueError for any other."""
+    """Return the private key of a PEM text: RSA of 2048 bits or more, or EC P-256. Raise ValueError for any other."""
     try:
         key = load_pem_private_key(pem.encode(), password.encode() if password else None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as cause:
-        raise ValueError(_UNREAD[isinstance(cause, TypeError), bool(password)]) from None
+        raise ValueError(_KEY_PROBLEMS[isinstance(cause, TypeError), bool(password)]) from None
     if isinstance(key, RSAPrivateKey) and key.key_size >= SHORTEST_RSA:
         return key
     if isinstance(key, EllipticCurvePrivateKey) and key.curve.name == "secp256r1":
         return key
-    raise ValueError("is neither RSA of 2048 bits or more nor EC P-256; make such a key")
+    raise ValueError("is neither RSA of 2048 bits or more nor EC P-256; create such a key")
 
 
 def algorithm(key: PrivateKey, *, wanted: str | None = None) -> str:
-    """RS256 or ES256 (RFC 7518 §3.1), as the key asks; ValueError when the other one is wanted."""
+    """Return the algorithm of the key, RS256 or ES256 (RFC 7518 §3.1). Raise ValueError if the other one is wanted."""
     own = "RS256" if isinstance(key, RSAPrivateKey) else "ES256"
     if wanted not in {None, own}:
-        raise ValueError(f"signs {own} only; write `algorithm: {own}`, or leave it out")
+        raise ValueError(f"signs {own} only; write `algorithm: {own}`, or remove it")
     return own
 
 
 def certificate(pem: bytes, *, key: PrivateKey | None = None) -> Certificate:
-    """The first certificate of PEM bytes; ValueError when there is none, or it is not that of `key`."""
+    """Return the first certificate of PEM bytes. Raise ValueError without one, or if it is not that of `key`."""
     try:
         found = load_pem_x509_certificate(pem)
     except ValueError:
@@ -59,6 +59,6 @@ def certificate(pem: bytes, *, key: PrivateKey | None = None) -> Certificate:
 
 
 def thumbprint(found: Certificate) -> str:
-    """The `x5t` of RFC 7515 §4.1.7: SHA-1 over the DER, base64url."""
+    """Return `x5t` (RFC 7515 §4.1.7): SHA-1 of the DER, base64url."""
     digest = hashlib.sha1(found.public_bytes(Encoding.DER), usedforsecurity=False).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

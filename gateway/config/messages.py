@@ -1,4 +1,4 @@
-"""What pydantic found, in a person's words. Pure; no sentence here shows a value of the file."""
+"""Messages for the errors of pydantic. Pure; no message contains a value of the file."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -11,25 +11,25 @@ from gateway.config import model, values
 from gateway.config.issue import ConfigIssue, Steps, is_plain, is_secret
 from gateway.config.strict_model import StrictModel
 
-_TAGS = frozenset({"[key]", "[one]", "[several]"})  # pydantic's and the model's own, among the steps of an error
-_EMPTY = ("is empty", "write a value, or leave the key out")
-_QUOTES = ("is a number or a truth value where text is needed", "write it in quotes")
+_TAGS = frozenset({"[key]", "[one]", "[several]"})  # of pydantic and of the model, among the steps of an error
+_EMPTY = ("is empty", "write a value, or remove the key")
+_QUOTES = ("must be a string", "quote it")
 
 # By pydantic's error type; `{…}` is filled from the error's context.
 _WORDS = {
     "missing": ("is missing", "add it"),
-    "string_type": ("must be one text", "write a single value"),
-    "literal_error": ("is not a word known here", "write {expected}"),
+    "string_type": ("must be a string", "write a single value"),
+    "literal_error": ("is not an allowed value", "write {expected}"),
     "bool_type": ("must be true or false", "write true or false, without quotes"),
     "int_type": ("must be a whole number", "write digits only, without quotes or unit"),
     "float_type": ("must be a number", "write it like 0.2, without quotes or unit"),
     "list_type": ("must be a list", "write it like [a, b], or one `- a` per line"),
-    "dict_type": ("must hold keys of its own", "write `key: value` lines under it"),
-    "model_type": ("must hold keys of its own", "write `key: value` lines under it"),
+    "dict_type": ("must be a mapping", "write `key: value` lines under it"),
+    "model_type": ("must be a mapping", "write `key: value` lines under it"),
     "greater_than_equal": ("is too small", "write {ge} or more"),
     "less_than_equal": ("is too large", "write {le} or less"),
-    "too_short": ("has no entry", "write at least one"),
-    "string_too_short": ("is empty", "write it"),
+    "too_short": ("is an empty list", "write at least one entry"),
+    "string_too_short": ("is empty", "write a value"),
     "string_too_long": ("is too long", "write at most {max_length} characters"),
 }
 _PATTERNS = {
@@ -42,7 +42,7 @@ _PATTERNS = {
     values.OCID_PATTERN: ("is not the OCID of a secret", "write it like ocid1.vaultsecret.oc1.phx.…, not the vault's"),
     values.HOST_PATTERN: ("is not a host name", "write it like gw.example.com, without scheme or port"),
     values.FIELD_PATTERN: ("is not the name of a header field", "write it like X-Source"),
-    values.VALUE_PATTERN: ("is not the value of a header field", "use printable ASCII, without a blank at either end"),
+    values.VALUE_PATTERN: ("is not the value of a header field", "use printable ASCII, without a space at either end"),
     values.POINTER_PATTERN: ("is not a JSON pointer", "write it like /oicInstanceId or /data/0/id"),
     values.TAG_PATTERN: ("is not the name of an element", "write it without prefix, like oicInstanceId"),
     values.ORIGIN_PATTERN: ("is not an origin", "write it like https://app.example.com, without a path, or *"),
@@ -50,12 +50,12 @@ _PATTERNS = {
 
 
 def config_issues(error: ValidationError) -> list[ConfigIssue]:
-    """One finding for each of pydantic's errors."""
+    """Return one issue for each error of pydantic."""
     return [_finding(detail) for detail in error.errors(include_url=False)]
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
-    """The remedy for a misspelt name: the nearest of the known ones, else `otherwise`."""
+    """Return the remedy for a misspelt name: the nearest known name, else `otherwise`."""
     near = difflib.get_close_matches(name[:64], sorted(known), 1)
     return f"did you mean `{near[0]}`?" if near else otherwise
 
@@ -92,9 +92,9 @@ def _unknown_key(steps: Steps) -> ConfigIssue:
         )
     known = _keys_at(parent)
     if not is_plain(key):
-        return ConfigIssue(steps, "is not a known key", f"the keys here are {', '.join(known)}")
+        return ConfigIssue(steps, "is not a known key", f"the keys are {', '.join(known)}")
     return ConfigIssue(
-        steps, "is not a known key", did_you_mean(key, known, otherwise=f"the keys here are {', '.join(known)}")
+        steps, "is not a known key", did_you_mean(key, known, otherwise=f"the keys are {', '.join(known)}")
     )
 
 

@@ -1,6 +1,6 @@
-"""Where a Redis is, as one URL. Pure.
+"""The URL of a Redis server, its sentinels or its cluster. Pure.
 
-A ValueError raised here reads "what is wrong; what to do" and never shows the value.
+The message of a ValueError is "problem; remedy" and never contains the value.
 """
 
 import re
@@ -20,16 +20,16 @@ _PATHS = {
     "cluster": re.compile(r""),
 }
 _AFTER = {
-    None: "has no number of a database after its host; write it like redis://host:6379/0",
+    None: "has no database number after its host; write it like redis://host:6379/0",
     "sentinel": "names no service after its hosts; write it like redis+sentinel://host:26379/mymaster",
-    "cluster": "has a path, but a cluster has one database only; leave it off",
+    "cluster": "has a path, but a cluster has one database only; remove it",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """`hosts` are (name, port), or `path` a socket. With a `service` the hosts are sentinels that know the master of
-    that name; with `is_cluster` they are some of a cluster.
+    """`hosts` are (name, port), or `path` is a socket. With a `service` the hosts are sentinels of the master of that
+    name; with `is_cluster` they are nodes of a cluster.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()
@@ -41,18 +41,18 @@ class RedisUrl:
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """What the URL says; ValueError for any other."""
+    """Parse a URL of Redis. Raise ValueError."""
     if socket := _SOCKET.fullmatch(url):
         return RedisUrl(path=socket["path"], db=int(socket["db"] or 0))
     if "@" in url:
-        raise ValueError("must not carry a user or password; write `username` and `password` beside it")
+        raise ValueError("must not contain a user or password; set `username` and `password`")
     match = _URL.fullmatch(url)
     if match is None:
-        raise ValueError(f"is not where a Redis is; write {_FORMS}, or rediss for TLS")
+        raise ValueError(f"is not a URL of Redis; write {_FORMS}, or rediss for TLS")
     kind = match["kind"]
     hosts = tuple(_host(host, _PORTS.get(kind, 6379)) for host in match["hosts"].split(","))
     if kind is None and len(hosts) > 1:
-        raise ValueError("names several hosts; write redis+sentinel:// or redis+cluster:// for them")
+        raise ValueError("names several hosts; use redis+sentinel:// or redis+cluster://")
     path = _PATHS[kind].fullmatch(match["path"] or "")
     if path is None:
         raise ValueError(_AFTER[kind])
@@ -73,5 +73,5 @@ def _host(text: str, port: int) -> tuple[str, int]:
     except ValueError:
         place = "", 0
     if place[1] == 0:
-        raise ValueError("names a host that is none; write HOST or HOST:PORT, several with commas between")
+        raise ValueError("has an invalid host; write HOST or HOST:PORT, separated by commas")
     return place

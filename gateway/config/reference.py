@@ -1,4 +1,4 @@
-"""The reference of the configuration file, made from its schema; run as `python -m gateway.config.reference`."""
+"""Generate the reference of the configuration file from its schema: `python -m gateway.config.reference`."""
 
 import itertools
 import sys
@@ -11,37 +11,37 @@ from gateway.config.values import DURATION_PATTERN, DURATION_UNITS, SIZE_PATTERN
 _INTRODUCTION = f"""\
 # Configuration
 
-Every key of the configuration file. This page is made from the model (`make schema`); do not edit it by hand.
-[`config/gateway.example.yaml`](../config/gateway.example.yaml) shows all of them in use, `oic-gateway check -c FILE`
-says what is wrong with a file, `oic-gateway schema` prints the JSON Schema for an editor.
+Every key of the configuration file. This page is generated from the model (`make schema`); do not edit it.
+[`config/gateway.example.yaml`](../config/gateway.example.yaml) uses all of them. `oic-gateway check FILE`
+reports every error of a file, `oic-gateway schema` prints the JSON Schema for an editor.
 
-* **Durations** carry a unit: {", ".join(f"`{unit}`" for unit in DURATION_UNITS)}, as in `330s` or `1.5m`.
-* **Sizes** carry a unit: {", ".join(f"`{unit}`" for unit in SIZE_UNITS)}, as in `64KiB`. A bare number is an error.
-* **Secrets** are references, `{{file: PATH}}`, `{{env: NAME}}` or `{{oci_vault: OCID}}`; a secret written into the file
+* **Durations** have a unit: {", ".join(f"`{unit}`" for unit in DURATION_UNITS)}, as in `330s` or `1.5m`.
+* **Sizes** have a unit: {", ".join(f"`{unit}`" for unit in SIZE_UNITS)}, as in `64KiB`. A bare number is an error.
+* **Secrets** are references, `{{file: PATH}}`, `{{env: NAME}}` or `{{oci_vault: OCID}}`; a secret in the file
   is an error. They are read again for each token (those of OCI Vault every `oci.refresh`), so a changed secret needs no
   restart.
-* **Paths of files** count from the folder of the configuration file.
-* **Unknown keys** and keys that stand twice are errors. Values are read as YAML 1.2: only `true`, `false`, `null` and
-  numbers are not text, so `no` is text. The file is UTF-8 of at most 8 MiB.
-* `defaults` takes every setting of a route but its `name`, `path` and `upstream`; a route's own setting goes first, and
-  within `timeout`, `headers` and `query` each key on its own.
+* **Paths of files** are relative to the folder of the configuration file.
+* **Unknown keys** and repeated keys are errors. The file is YAML 1.2: only `true`, `false`, `null` and numbers are not
+  strings, so `no` is a string. The file is UTF-8 of at most 8 MiB.
+* `defaults` has the settings of a route except `name`, `path` and `upstream`. A setting of the route overrides it; in
+  `timeout`, `headers` and `query` each key separately.
 
 """
 
 _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
-_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
+_TYPES = {"string": "string", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _PATTERNS = {DURATION_PATTERN: "duration", SIZE_PATTERN: "size"}
 
 
 def reference_text() -> str:
-    """The whole page, in Markdown: one table per section of the file, one line per key."""
+    """Return the page in Markdown: one table for each section of the file, one line for each key."""
     whole = schema()
     sections = itertools.groupby(properties(whole, whole), key=lambda item: _section(item[0], whole))
     return _INTRODUCTION + "\n".join(_table(name, rows) for name, rows in sections)
 
 
 def _section(path: str, whole: dict[str, Any]) -> str:
-    """Single values of the top level share one section; each mapping of the top level is one of its own."""
+    """Return the section of a key: single values of the top level share one, each mapping has its own."""
     top = path.replace("[", ".").partition(".")[0]
     is_single = whole["properties"][top].get("type") == "string" or top in {"workers", "allow", "hosts", "public_url"}
     return "the gateway" if is_single else top

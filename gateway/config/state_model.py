@@ -1,4 +1,4 @@
-"""The shape of `state:`, where tokens are kept. Imported by the model alone."""
+"""The shape of `state:`, the token store."""
 
 from typing import Annotated, Self
 
@@ -15,56 +15,56 @@ def _redis_url(value: str) -> str:
 
 
 class Login(StrictModel):
-    """Who the gateway is to the sentinels."""
+    """Login at the sentinels."""
 
     username: Text | None = None
-    """User, where the sentinels know users."""
+    """User, if the sentinels have users."""
     password: SecretRef
     """Password, by reference; read again for each connection."""
 
 
 class RedisSettings(StrictModel):
-    """The Redis that replicas share."""
+    """Redis that replicas share."""
 
     url: Annotated[str, AfterValidator(_redis_url)]
-    """Where it is: `redis://HOST:PORT/DB`, `unix:/path`, `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`,
-    `redis+cluster://HOST:PORT,HOST:PORT`; `rediss` in place of `redis` speaks TLS."""
+    """URL: `redis://HOST:PORT/DB`, `unix:/path`, `redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`,
+    `redis+cluster://HOST:PORT,HOST:PORT`; `rediss` in place of `redis` uses TLS."""
     username: Text | None = None
-    """User, where Redis knows users (ACL)."""
+    """User, if Redis has users (ACL)."""
     password: SecretRef | None = None
     """Password, by reference; read again for each connection."""
     tls: Tls | None = None
-    """How Redis's certificate is checked."""
+    """Verification of the certificate of Redis."""
     sentinel: Login | None = None
-    """Who the gateway is to the sentinels, where they ask."""
+    """Login at the sentinels, if they require one."""
     prefix: Name = "oic-gateway"
-    """Beginning of every name in Redis: gateways that are to share nothing have different ones."""
+    """Prefix of all keys in Redis; gateways that must not share tokens have different prefixes."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         place = parse_redis_url(self.url)
         if self.username is not None and self.password is None:
-            raise ValueError("has a `username` but no `password`; write both or none")
+            raise ValueError("has a `username` but no `password`; set both or none")
         if self.tls is not None and not place.is_tls:
-            raise ValueError("has `tls`, but its `url` does not speak it; write rediss in place of redis")
+            raise ValueError("has `tls`, but its `url` does not use TLS; write rediss in place of redis")
         if self.sentinel is not None and not place.service:
             raise ValueError("has `sentinel`, but its `url` names none; write redis+sentinel://HOST:PORT/SERVICE")
         return self
 
 
 class State(StrictModel):
-    """Where tokens are kept: a file for the workers of one machine, or a Redis for replicas."""
+    """Token store: a file for the workers of one machine, or Redis for replicas."""
 
     model_config = exactly_one("path", "redis", required=("keys",))
     path: FilePath | None = None
-    """SQLite file, made where it does not exist; on a disk of this machine, relative to the configuration file."""
+    """SQLite file on a local disk, created if it does not exist; relative to the configuration file."""
     redis: RedisSettings | None = None
-    """The Redis that replicas share."""
+    """Redis that replicas share."""
     keys: list[SecretRef] = Field(default_factory=list, json_schema_extra={"minItems": 1})
-    """Keys that entries are encrypted with, by reference: 32 bytes each, in base64 or hex. The first one encrypts, all
-    decrypt, so that a key can be changed."""
+    """Encryption keys, by reference: 32 bytes each, in base64 or hex. The first one encrypts, all decrypt, so that a
+    key can be changed."""
     timeout: Duration = 0.5
-    """Longest time that one question to the store may take; after it the gateway goes on by itself."""
+    """Time limit of one store operation; after it the gateway continues without the store."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -72,7 +72,7 @@ class State(StrictModel):
             raise ValueError("needs exactly one of `path` and `redis`; write path: FILE, or redis: {url: …}")
         if not self.keys:
             raise ValueError(
-                "has no `keys` to encrypt with; make one by `openssl rand -base64 32 >FILE`, and write "
+                "has no encryption `keys`; create one with `openssl rand -base64 32 >FILE`, and write "
                 "keys: [{file: FILE}]"
             )
         return self

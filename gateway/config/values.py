@@ -1,6 +1,6 @@
-"""Single values of the configuration file: what may be written, what it becomes, what to say when it is wrong. Pure.
+"""Types of single values in the configuration file, with their validation. Pure.
 
-A ValueError raised here reads "what is wrong; what to do" and never shows the value.
+The message of a ValueError is "problem; remedy" and never contains the value.
 """
 
 import ipaddress
@@ -31,24 +31,24 @@ VALUE_PATTERN = r"^([!-~]([ -~]*[!-~])?)?$"  # ASCII, nothing that breaks a line
 POINTER_PATTERN = r"^(/([^~/]|~[01])*)+$"
 TAG_PATTERN = r"^[^\s:<>/&'\x22=]+$"  # no `\"`: an escape that ECMA-262 refuses in its Unicode mode
 
-# What frames a message, says who calls, or is the gateway's own word (RFC 9110 §7.6.1, RFC 9112 §6).
+# Fields for framing, authentication and connections, which the gateway itself sets (RFC 9110 §7.6.1, RFC 9112 §6).
 OWN_FIELDS = frozenset(
     "authorization connection content-length expect host http2-settings keep-alive proxy-authorization "
     "proxy-connection te trailer transfer-encoding upgrade via x-request-id".split()
 )
 VARIABLES = ("request_id", "route", "client", "method", "path", "host")
-"""What `${…}` may name in a value that is set on a request."""
+"""Names of `${…}` in a value that is set on a request."""
 
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 
 
 def duration_text(seconds: float) -> str:
-    """Writes a duration as the file takes it, in the largest unit that needs no fraction: 330.0 gives `330s`."""
+    """Return a duration in the syntax of the file, in the largest unit without a fraction: 330.0 is `330s`."""
     return _text(seconds, DURATION_UNITS)
 
 
 def size_text(size: int) -> str:
-    """Writes a size as the file takes it, in the largest unit that needs no fraction: 8192 gives `8KiB`."""
+    """Return a size in the syntax of the file, in the largest unit without a fraction: 8192 is `8KiB`."""
     return _text(size, dict(SIZE_UNITS))
 
 
@@ -111,7 +111,7 @@ LineSize = Annotated[Size, AfterValidator(_line_size)]
 
 
 def split_address(value: str) -> tuple[str, int]:
-    """Gives host and port of `HOST:PORT` or `[v6]:PORT`, or `(path, 0)` of `unix:/path`; ValueError with a remedy."""
+    """Return host and port of `HOST:PORT` or `[v6]:PORT`, or `(path, 0)` of `unix:/path`. Raise ValueError."""
     if value.startswith("unix:/"):
         return value.removeprefix("unix:"), 0
     host_port = split_host_port(value)
@@ -121,13 +121,13 @@ def split_address(value: str) -> tuple[str, int]:
 
 
 def is_loopback(address: str) -> bool:
-    """True when only this machine can reach the address: a unix socket, `localhost`, 127.0.0.0/8 or ::1."""
+    """Return whether only this machine can reach the address: unix socket, `localhost`, 127.0.0.0/8 or ::1."""
     host, _ = split_address(address)
     return address.startswith("unix:") or is_local(host)
 
 
 def is_local(host: str) -> bool:
-    """True when the bare host name or address means this machine."""
+    """Return whether the host name or address, without brackets, is this machine."""
     return is_loopback_host(plain_host(host))
 
 
@@ -149,7 +149,7 @@ def _address(value: str) -> str:
 
 def _http_url(value: str) -> str:
     if found := typographic(value):
-        raise ValueError(f"has {found}; take it out")
+        raise ValueError(f"has {found}; remove it")
     try:
         parts: SplitResult = urlsplit(value)
         port = parts.port
@@ -158,7 +158,7 @@ def _http_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError("is not an http or https URL with a host; write it like https://host/path")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("must not carry a user or password; give them by reference")
+        raise ValueError("must not contain a user or password; set `username` and `password`")
     if not re.fullmatch(r"[!-~]+", value):
         raise ValueError("has a blank or non-ASCII character; percent-encode it")
     if not _is_host(re.sub(r":[0-9]*$", "", parts.netloc)):
@@ -169,21 +169,21 @@ def _http_url(value: str) -> str:
 def _base_url(value: str) -> str:
     _http_url(value)
     if "?" in value or "#" in value:
-        raise ValueError("must not have a query or fragment; leave off what follows the path")
+        raise ValueError("must not have a query or fragment; remove what follows the path")
     if "\\" in value or has_dot_segment(urlsplit(value).path):
-        raise ValueError("has a backslash, `.` or `..` in its path; write the path out")
+        raise ValueError("has a backslash, `.` or `..` in its path; write the resolved path")
     return value
 
 
 def _proxy_address(value: str) -> str:
     found = read_proxy_url(value)
     if found.username or found.password or "@" in value:
-        raise ValueError("must not carry a user or password; give them by reference")
+        raise ValueError("must not contain a user or password; set `username` and `password`")
     return value
 
 
 def has_dot_segment(path: str) -> bool:
-    """True when a segment of the path is `.` or `..`, percent-encoded or not (RFC 3986 §5.2.4)."""
+    """Return whether a segment of the path is `.` or `..`, percent-encoded or not (RFC 3986 §5.2.4)."""
     return _DOT_SEGMENT.search(path) is not None
 
 
@@ -194,7 +194,7 @@ def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         return ipaddress.ip_network(value if isinstance(value, str) else "")
     except ValueError as cause:
         if "host bits" in str(cause):
-            raise ValueError("has bits set beyond its prefix; write the network's own address") from None
+            raise ValueError("has host bits set; write the address of the network") from None
         raise ValueError("is not a network; write it like 10.0.0.0/8 or fd00::/8") from None
 
 
@@ -206,13 +206,13 @@ def _under_base(value: str, info: ValidationInfo) -> str:
 def _site_url(value: str) -> str:
     _base_url(value)
     if urlsplit(value).path not in {"", "/"}:
-        raise ValueError("must be a host alone; leave off the path")
+        raise ValueError("must be a host without a path; remove the path")
     return value.rstrip("/")
 
 
 def _field_name(value: str) -> str:
     if value.lower() in OWN_FIELDS:
-        raise ValueError("is a field that the gateway itself decides on; leave it out")
+        raise ValueError("is a field that the gateway itself sets; remove it")
     return value
 
 
@@ -220,18 +220,18 @@ def _template(value: str) -> str:
     unknown = [found for found in re.findall(r"\$\{([^}]*)\}?", value) if found not in VARIABLES]
     if unknown:
         known = ", ".join(f"${{{name}}}" for name in VARIABLES)
-        raise ValueError(f"names something unknown behind `$`; there are {known}")
+        raise ValueError(f"has an unknown `${{…}}`; the names are {known}")
     return value
 
 
-def _shown(pattern: str) -> WithJsonSchema:
-    """What editors can check of a text that a function validates: no more than a necessary condition."""
+def _editor_pattern(pattern: str) -> WithJsonSchema:
+    """Return a necessary condition for editors, for text that a function validates."""
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
-Address = Annotated[str, AfterValidator(_address), _shown(r"^(unix:/.+|[^/\s]+:[0-9]{1,5})$")]
-HttpUrl = Annotated[str, AfterValidator(_http_url), _shown(r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$")]
-BaseUrl = Annotated[str, AfterValidator(_base_url), _shown(r"^[Hh][Tt][Tt][Pp][Ss]?://[!\x22$->@-~]+$")]
+Address = Annotated[str, AfterValidator(_address), _editor_pattern(r"^(unix:/.+|[^/\s]+:[0-9]{1,5})$")]
+HttpUrl = Annotated[str, AfterValidator(_http_url), _editor_pattern(r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$")]
+BaseUrl = Annotated[str, AfterValidator(_base_url), _editor_pattern(r"^[Hh][Tt][Tt][Pp][Ss]?://[!\x22$->@-~]+$")]
 ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network, json_schema_input_type=str)

@@ -1,9 +1,6 @@
-"""The verb `init`: a first configuration from what a person copies out of Oracle's console.
+"""The first configuration, for the command `init`.
 
-What is copied is seldom what a configuration needs: `config.corrections` turns each value into what was meant and says
-what was changed; the route's name and path follow from the integration (naming).
-
-A `Form` (form) takes each value from its flag, else from a `Person` at a terminal (person). What they gave is a
-`Draft` (draft), the text of a file. `writing` looks at the secret's file, has the product's own loader judge the draft,
-and puts it in its place. `command` is the verb.
+`form` gets each value from an option, from a person at the `terminal`, or from a default, and corrects it with
+`gateway.config.corrections`. `route_naming` derives names. `draft` is the text of the file, and `config_writer` checks
+it with the loader and writes it.
 """

@@ -22,9 +22,9 @@ Say = Callable[[str], list[str]]
         ("/a?b", "has a `?` or `#`"),
         ("/a#b", "has a `?` or `#`"),
         ("/a\\b", "has a backslash"),
-        ("/ä", "has a blank or non-ASCII character"),
-        ("/a b", "has a blank or non-ASCII character"),
-        ("/a%2", "has a `%` that encodes nothing"),
+        ("/ä", "has a space or non-ASCII character"),
+        ("/a b", "has a space or non-ASCII character"),
+        ("/a%2", "has a `%` without two hex digits"),
     ],
 )
 def test_an_ambiguous_path_is_refused(said: Say, right: str, path: str, what: str) -> None:
@@ -38,7 +38,7 @@ def test_a_plain_path_is_taken(said: Say, right: str, path: str) -> None:
 
 
 OPEN = "can be reached from other machines, but `allow` names no network"
-CLASH = "takes the same address as"
+CLASH = "is the same address as"
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_an_unknown_credential_of_defaults_is_named(said: Say, right: str) -> No
 
 def test_routes_with_one_name_are_refused(said: Say, right: str) -> None:
     text = right.rstrip("\n") + SECOND.replace("second\n    path", "orders\n    path") + "    credential: app\n"
-    assert said(text) == ["12: routes[1].name: is the same as that of routes[0]; give each route its own"]
+    assert said(text) == ["12: routes[1].name: is the same as that of routes[0]; rename one route"]
 
 
 def test_an_unused_credential_is_only_a_warning(said: Say, right: str) -> None:
     spare = "  spare: {token_url: 'https://i/t', client_id: x, client_secret: {env: APP_SECRET}}\n"
     (warning,) = said(right.replace("routes:\n", f"{spare}routes:\n"))
-    assert warning == ("7: credentials.spare: warning: is not used by any route; take it out, or name it in a route")
+    assert warning == ("7: credentials.spare: warning: is not used by any route; remove it, or use it in a route")
 
 
 def test_secrets_and_tokens_go_unencrypted_only_where_it_is_said(said: Say, right: str) -> None:
@@ -126,7 +126,7 @@ def test_a_sign_in_needs_somewhere_to_be_kept(said: Say, right: str) -> None:
     person = right.replace("client_secret:", "grant: authorization_code\n    client_secret:")
     (problem,) = said(person)
     assert problem.startswith(
-        "6: credentials.app.grant: needs `state` at the top of the file, where the sign-in is kept; add `state: {path: "
+        "6: credentials.app.grant: requires `state` at the top level of the file, which stores the sign-in; add `state: {"
     )
     assert said(f"{person}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
 
@@ -134,7 +134,7 @@ def test_a_sign_in_needs_somewhere_to_be_kept(said: Say, right: str) -> None:
 def test_a_given_refresh_token_had_better_be_kept(said: Say, right: str) -> None:
     given = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
     (warning,) = said(right.replace("client_secret:", given))
-    assert "credentials.app.grant: warning: has no `state` at the top of the file: a refresh token" in warning
+    assert "credentials.app.grant: warning: requires `state` at the top level: a refresh token" in warning
 
 
 SELF = "leads to this gateway itself"

@@ -27,7 +27,7 @@ def test_a_key_is_read_and_tells_its_algorithm(kind: str, expected: str) -> None
     [
         (pair().locked("open sesame"), None, "is encrypted; name its password"),
         (pair().locked("open sesame"), "hunter2", "is not a PEM private key, or `key_password` is wrong"),
-        (pair().key, "needless", "is not encrypted; take `key_password` out"),
+        (pair().key, "needless", "is not encrypted; remove `key_password`"),
         ("hunter3", None, "is not a PEM private key; write it"),
         (pair().certificate, None, "is not a PEM private key; write it"),
         ("", None, "is not a PEM private key; write it"),

@@ -54,7 +54,7 @@ def test_six_mistakes_are_named_in_one_go_each_with_its_line(said: Say) -> None:
             "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1"
         ),
         "2: drain: needs a number with a unit; write it like 330s, 250ms or 5m",
-        "7: credentials.app.client_secret: a secret must not stand in the file; write {file: /path} or {env: NAME}",
+        "7: credentials.app.client_secret: a secret must not be in the file; write {file: /path} or {env: NAME}",
         "8: credentials.app.scop: is not a known key; did you mean `scope`?",
         "13: routes[0].credential: names the credential `ap` that does not exist; did you mean `app`?",
         "15: routes[1].path: is the same as that of routes[0]; merge the routes, or change one path",
@@ -155,7 +155,7 @@ def test_a_doubtful_secret_is_a_warning_that_does_not_show_it(tmp_path: Path, ri
     assert [str(problem) for problem in loaded.warnings] == [
         (
             f"{file}:6: credentials.app.client_secret.env: warning: the secret of `APP_SECRET` "
-            "has white space at an end; take it out"
+            "has white space at an end; remove it"
         )
     ]
 
@@ -227,11 +227,11 @@ def test_flags_make_one_route(tmp_path: Path) -> None:
             {"client_secret_env": "S", "token_url": "x"},
             "--token-url: is not an http or https URL with a host; write it like https://host/path",
         ),
-        ({"client_secret_env": "S", "client_id": ""}, "--client-id: is empty; write it"),
-        ({"client_secret_env": "S", "scope": " "}, "--scope: is empty; write the scope, or leave the key out"),
+        ({"client_secret_env": "S", "client_id": ""}, "--client-id: is empty; write a value"),
+        ({"client_secret_env": "S", "scope": " "}, "--scope: is empty; write the scope, or remove the key"),
         (
             {"client_secret_env": "S", "admin": "127.0.0.1:8080"},
-            "--admin: takes the same address as `listen`; give one of them another port",
+            "--admin: is the same address as `listen`; change one of the ports",
         ),
         ({"client_secret_env": "S", "allow": ["x"]}, "--allow: is not a network; write it like 10.0.0.0/8 or fd00::/8"),
         (

@@ -47,7 +47,7 @@ def test_with_all_that_both_need_nothing_is_found(grant: str, way: str) -> None:
         expected = "is only for clients that can authenticate (RFC 6749 §4.4); choose `client_auth`"
         assert found == {"grant": expected}
     elif grant == "tls_client_auth" and way != "tls":
-        expected = "shows the client certificate in place of a secret; write `client_auth: tls`"
+        expected = "uses the client certificate instead of a secret; set `client_auth: tls`"
         assert found.pop("grant") == expected
     else:
         assert found == {}
@@ -86,33 +86,33 @@ def test_an_empty_key_is_missing() -> None:
 )
 def test_what_nobody_uses_is_named(more: dict[str, object], key: str, remedy: str) -> None:
     assert said(client_secret={"env": "S"}, **more) == {
-        key: (f"is not used by `grant: client_credentials` with `client_auth: basic`; take it out, or write {remedy}")
+        key: (f"is not used by `grant: client_credentials` with `client_auth: basic`; remove it, or write {remedy}")
     }
 
 
 def test_a_secret_that_is_not_sent_is_named() -> None:
     found = said(client_auth="tls", tls={"cert": "c"}, client_secret={"env": "S"})
-    assert found["client_secret"].endswith("take it out, or write `client_auth: basic`")
+    assert found["client_secret"].endswith("remove it, or write `client_auth: basic`")
 
 
 def test_a_certificate_may_be_shown_beside_a_secret_but_not_without_tls() -> None:
     credential = {"client_secret": {"env": "S"}, "tls": {"cert": "c"}}
     assert said(**credential) == {}
     assert said(**credential | {"token_url": "http://127.0.0.1/token"}) == {
-        "tls.cert": "is never shown without TLS; write https in `token_url`"
+        "tls.cert": "has no effect without TLS; use https in `token_url`"
     }
 
 
 @pytest.mark.parametrize("key", ["key", "key_password"])
 def test_a_key_is_nothing_without_its_certificate(key: str) -> None:
     found = said(client_secret={"env": "S"}, tls={key: "x"})
-    assert found == {f"tls.{key}": "is nothing without `cert`; add `cert`, or take it out"}
+    assert found == {f"tls.{key}": "requires `cert`; add `cert`, or remove it"}
 
 
 @pytest.mark.parametrize("key", ["audience", "resource"])
 def test_a_parameter_is_said_once(key: str) -> None:
     found = said(client_secret={"env": "S"}, params={key: "x"}, **{key: "y"})
-    assert found == {f"params.{key}": f"stands beside `{key}`; keep one of the two"}
+    assert found == {f"params.{key}": f"is set together with `{key}`; remove one of them"}
     assert said(client_secret={"env": "S"}, params={key: "x"}) == {}
 
 

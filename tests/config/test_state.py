@@ -50,18 +50,18 @@ MAKE = "`openssl rand -base64 32"
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("{path: s.db}", f"state: has no `keys` to encrypt with; make one by {MAKE} >FILE`"),
-        ("{redis: {url: 'redis://a'}}", "state: has no `keys` to encrypt with"),
+        ("{path: s.db}", f"state: has no encryption `keys`; make one by {MAKE} >FILE`"),
+        ("{redis: {url: 'redis://a'}}", "state: has no encryption `keys`"),
         (f"{{{KEYS}}}", "state: needs exactly one of `path` and `redis`"),
         (f"{{path: s.db, redis: {{url: 'redis://a'}}, {KEYS}}}", "state: needs exactly one of `path` and `redis`"),
         (f"{{file: s.db, {KEYS}}}", "state.file: is not a known key"),
-        (f"{{redis: {{url: 'redis://me:hunter2@a'}}, {KEYS}}}", "state.redis.url: must not carry a user or password"),
+        (f"{{redis: {{url: 'redis://me:hunter2@a'}}, {KEYS}}}", "state.redis.url: must not contain a user or password"),
         (
             f"{{redis: {{url: 'redis://a', password: hunter2}}, {KEYS}}}",
-            "state.redis.password: a secret must not stand",
+            "state.redis.password: a secret must not be",
         ),
         (f"{{redis: {{url: 'redis://a', username: me}}, {KEYS}}}", "state.redis: has a `username` but no `password`"),
-        (f"{{redis: {{url: 'redis://a', tls: {{}}}}, {KEYS}}}", "state.redis: has `tls`, but its `url` does not speak"),
+        (f"{{redis: {{url: 'redis://a', tls: {{}}}}, {KEYS}}}", "state.redis: has `tls`, but its `url` does not use"),
         (
             f"{{redis: {{url: 'redis://a', sentinel: {{password: {{env: PASSWORD}}}}}}, {KEYS}}}",
             "state.redis: has `sentinel`, but its `url` names none",
@@ -76,7 +76,7 @@ MAKE = "`openssl rand -base64 32"
             "state.keys[0].env: the secret of `SHORT` is not a key of 32 bytes in ",
         ),
         ("{path: s.db, keys: [{env: HEX}, {env: NONE}]}", "state.keys[1].env: the environment variable `NONE` is not"),
-        ("{path: s.db, keys: [hunter2]}", "state.keys[0]: a secret must not stand in the file"),
+        ("{path: s.db, keys: [hunter2]}", "state.keys[0]: a secret must not be in the file"),
         ("{path: s.db, keys: {env: HEX}}", "state.keys: must be a list"),
         (f"{{path: s.db, {KEYS}, timeout: 1}}", "state.timeout: needs a number with a unit"),
     ],

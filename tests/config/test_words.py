@@ -1,4 +1,4 @@
-"""Each mistake is one sentence that says what is wrong and what to do, and never shows a secret."""
+"""Each mistake is one sentence that says problem and remedy, and never shows a secret."""
 
 from collections.abc import Callable
 
@@ -14,13 +14,13 @@ Say = Callable[[str], list[str]]
         (
             "client_id: an-id",
             "client_id:",
-            "5: credentials.app.client_id: is empty; write a value, or leave the key out",
+            "5: credentials.app.client_id: is empty; write a value, or remove the key",
         ),
-        ("client_id: an-id", 'client_id: ""', "5: credentials.app.client_id: is empty; write it"),
+        ("client_id: an-id", 'client_id: ""', "5: credentials.app.client_id: is empty; write a value"),
         (
             "an-id",
             "17",
-            "5: credentials.app.client_id: is a number or a truth value where text is needed; write it in quotes",
+            "5: credentials.app.client_id: must be a string; quote it",
         ),
         (
             "an-id",
@@ -37,7 +37,7 @@ Say = Callable[[str], list[str]]
             "an-id\n    budget: {per_minute: 0}",
             "6: credentials.app.budget.per_minute: is too small; write 1 or more",
         ),
-        ("an-id", "[a]", "5: credentials.app.client_id: must be one text; write a single value"),
+        ("an-id", "[a]", "5: credentials.app.client_id: must be a string; write a single value"),
         ("listen:", "listne:", "1: listne: is not a known key; did you mean `listen`?"),
         (
             "127.0.0.1:8080",
@@ -67,7 +67,7 @@ Say = Callable[[str], list[str]]
         (
             "listen: 127.0.0.1:8080",
             "allow: [10.0.0.1/8]",
-            "1: allow[0]: has bits set beyond its prefix; write the network's own address",
+            "1: allow[0]: has host bits set; write the address of the network",
         ),
         (
             "listen: 127.0.0.1:8080",
@@ -79,11 +79,11 @@ Say = Callable[[str], list[str]]
             "hosts: ['gw:80']",
             "1: hosts[0]: is not a host name; write it like gw.example.com, without scheme or port",
         ),
-        ("listen: 127.0.0.1:8080", "log: loud", "1: log: must hold keys of its own; write `key: value` lines under it"),
+        ("listen: 127.0.0.1:8080", "log: loud", "1: log: must be a mapping; write `key: value` lines under it"),
         (
             "listen: 127.0.0.1:8080",
             "log:\n  level: loud",
-            "2: log.level: is not a word known here; write 'debug', 'info', 'warning' or 'error'",
+            "2: log.level: is not an allowed value; write 'debug', 'info', 'warning' or 'error'",
         ),
         ("listen: 127.0.0.1:8080", "limits: {fields: 7}", "1: limits.fields: is too small; write 8 or more"),
         ("listen: 127.0.0.1:8080", "limits: {fields: 1001}", "1: limits.fields: is too large; write 1000 or less"),
@@ -133,11 +133,11 @@ Say = Callable[[str], list[str]]
             "{env: APP_SECRET}",
             "[hunter2]",
             (
-                "6: credentials.app.client_secret[0]: a secret must not stand in the file; "
+                "6: credentials.app.client_secret[0]: a secret must not be in the file; "
                 "write {file: /path} or {env: NAME}"
             ),
         ),
-        ("{env: APP_SECRET}", "[]", "6: credentials.app.client_secret: has no entry; write at least one"),
+        ("{env: APP_SECRET}", "[]", "6: credentials.app.client_secret: is an empty list; write at least one entry"),
         (
             "{env: APP_SECRET}",
             "[{env: APP_SECRET}, {hunter2: x}]",
@@ -149,14 +149,14 @@ Say = Callable[[str], list[str]]
         (
             "an-id",
             "an-id\n    params: {scope: x}",
-            "6: credentials.app.params: must not set scope; OAuth itself uses it, use the key of that name if any",
+            "6: credentials.app.params: must not set scope; it belongs to OAuth itself, use the key of that name",
         ),
-        ("an-id", "an-id\n    scope: []", "6: credentials.app.scope: is empty; write the scope, or leave the key out"),
+        ("an-id", "an-id\n    scope: []", "6: credentials.app.scope: is empty; write the scope, or remove the key"),
         (
             "an-id",
             "an-id\n    grant: implicit",
             (
-                "6: credentials.app.grant: is not a word known here; write 'client_credentials', 'authorization_code', "
+                "6: credentials.app.grant: is not an allowed value; write 'client_credentials', 'authorization_code', "
                 "'refresh_token', 'jwt_bearer', 'password' or 'tls_client_auth'"
             ),
         ),
@@ -171,7 +171,7 @@ Say = Callable[[str], list[str]]
         (
             "an-id",
             "an-id\n    proxy: {url: 'http://p:1', password: {env: APP_SECRET}}",
-            "6: credentials.app.proxy: has a `password` but no `username`; write both or none",
+            "6: credentials.app.proxy: has a `password` but no `username`; set both or none",
         ),
         (
             "https://idcs.example/",
@@ -181,7 +181,7 @@ Say = Callable[[str], list[str]]
         (
             "https://idcs.example/",
             "https://me:hunter2@idcs.example/",
-            "4: credentials.app.token_url: must not carry a user or password; give them by reference",
+            "4: credentials.app.token_url: must not contain a user or password; set `username` and `password`",
         ),
         (
             "https://idcs.example/",
@@ -191,7 +191,7 @@ Say = Callable[[str], list[str]]
         (
             "https://idcs.example/",
             "https://idcs.example/ä",
-            "4: credentials.app.token_url: has a blank or non-ASCII character; percent-encode it",
+            "4: credentials.app.token_url: has a space or non-ASCII character; percent-encode it",
         ),
         (
             "https://idcs.example/",
@@ -201,12 +201,12 @@ Say = Callable[[str], list[str]]
         (
             "https://acme.example/ic",
             "https://acme.example/%2E./ic",
-            "10: routes[0].upstream: has a backslash, `.` or `..` in its path; write the path out",
+            "10: routes[0].upstream: has a backslash, `.` or `..` in its path; write the resolved path",
         ),
         (
             "https://acme.example/ic",
             "https://acme.example/?ic",
-            "10: routes[0].upstream: must not have a query or fragment; leave off what follows the path",
+            "10: routes[0].upstream: must not have a query or fragment; remove what follows the path",
         ),
         (
             "name: orders",
@@ -225,7 +225,7 @@ Say = Callable[[str], list[str]]
         (
             "credential: app",
             "credential: app\n    methods: []",
-            "12: routes[0].methods: has no entry; write at least one",
+            "12: routes[0].methods: is an empty list; write at least one entry",
         ),
         (
             "credential: app",

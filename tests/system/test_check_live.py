@@ -1,4 +1,4 @@
-"""Every set-up mistake, played by the sandbox's switches: `check --live` names each by its code and says what to do."""
+"""Every set-up mistake, played by the sandbox's switches: `check --live` names each by its code, with a remedy."""
 
 import asyncio
 import datetime as dt

@@ -52,7 +52,7 @@ async def test_an_explanation_is_readable_in_any_encoding(file: Path, encoding: 
     assert ended.status == 69
     assert ended.err == ""
     arrow = "\u2192" if encoding == "utf-8" else "->"
-    assert ended.out.count(f"\n     {arrow} ") == 2  # what it means, what to do
+    assert ended.out.count(f"\n     {arrow} ") == 2  # meaning, remedy
 
 
 async def test_the_locale_c_is_no_trouble(file: Path) -> None:

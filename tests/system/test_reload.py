@@ -38,7 +38,7 @@ async def test_an_invalid_file_changes_nothing_and_is_logged(tmp_path: Path, san
         [told] = await gate.said("reload-refused")
         assert told["level"] == "error"
         assert "gateway.yaml:2: listen: " in told["message"]
-        assert "routes: has no entry" in told["message"]
+        assert "routes: is an empty list" in told["message"]
         assert (await gate.get("/orders/"))[0] == 200
         file.unlink()
         gate.signal(signal.SIGHUP)

@@ -309,7 +309,7 @@ async def test_who_cannot_sign_in(scene: Scene, tmp_path: Path) -> None:
     file.write_text(re.sub(r'(?s)"state": \{.*?\},\n "cred', '"cred', document), encoding="utf-8")
     ended = await run("login", "person", "-c", file, **KEY)
     assert ended.status == 78
-    assert "needs `state` at the top of the file, where the sign-in is kept" in ended.err
+    assert "requires `state` at the top level of the file, which stores the sign-in" in ended.err
 
 
 async def test_logout_revokes_and_forgets(scene: Scene) -> None:

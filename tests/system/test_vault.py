@@ -266,8 +266,8 @@ async def test_a_missing_oci_package_is_reported_with_the_remedy(
 @pytest.mark.parametrize(
     ("oci", "said"),
     [
-        ({"profile": "GATEWAY"}, "oci: has a `profile`, which only `auth: config_file` uses"),
-        ({"auth": "principal"}, "oci.auth: is not a word known here"),
+        ({"profile": "GATEWAY"}, "oci: has a `profile`, which requires `auth: config_file`"),
+        ({"auth": "principal"}, "oci.auth: is not an allowed value"),
         ({"refresh": 300}, "oci.refresh: needs a number with a unit"),
     ],
 )

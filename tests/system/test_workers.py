@@ -333,7 +333,7 @@ async def test_a_faulty_configuration_changes_no_worker(tmp_path: Path, sandbox:
         file.write_text("routes: []\n", encoding="utf-8")
         gate.signal(signal.SIGHUP)
         [event] = await gate.said("reload-refused")
-        assert "routes: has no entry" in event["message"]
+        assert "routes: is an empty list" in event["message"]
         await use_both(gate)
 
 
