@@ -78,7 +78,7 @@ class _ReferenceReader:
             return [ConfigIssue(place, problem.what, problem.remedy)]
         found = list(self._exposed(ref, place))
         if said and "private_key" not in steps:
-            found.append(ConfigIssue(place, f"the secret of `{ref.target}` {said}", "take it out", severity="warning"))
+            found.append(ConfigIssue(place, f"the secret of `{ref.target}` {said}", "remove it", severity="warning"))
         return found
 
     def _exposed(self, ref: SecretRef, steps: Steps) -> Iterator[ConfigIssue]:

@@ -67,7 +67,7 @@ def _credential(steps: Steps, credential: Mapping[str, Any], upstreams: list[str
         yield ConfigIssue((*steps, "scope"), *_NO_SCOPE, severity="warning")
     for key in _TEXTS:
         if isinstance(credential.get(key), str) and (found := typographic(credential[key])):
-            yield ConfigIssue((*steps, key), f"has {found}", "take it out", severity="warning")
+            yield ConfigIssue((*steps, key), f"has {found}", "remove it", severity="warning")
 
 
 def _asks_scope(credential: Mapping[str, Any]) -> bool:
@@ -104,7 +104,7 @@ def _client_id(steps: Steps, text: str) -> Iterator[ConfigIssue]:
         found = typographic(text)
         what, remedy = (
             f"has {found or 'a character that ids do not have'}",
-            "take it out, or copy `Client ID` from the application's page again",
+            "remove it, or copy `Client ID` from the application's page again",
         )
         yield ConfigIssue(steps, what, remedy, severity="error" if found else "warning")
         return
@@ -114,7 +114,7 @@ def _client_id(steps: Steps, text: str) -> Iterator[ConfigIssue]:
 def _scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
     if not _SCOPE.fullmatch(text):
         found = typographic(text) or "a character that scopes do not have (RFC 6749 section 3.3)"
-        yield ConfigIssue(steps, f"has {found}", "take it out, or copy the scope again")
+        yield ConfigIssue(steps, f"has {found}", "remove it, or copy the scope again")
         return
     if has_slash_before_urn(text):
         what = "has a slash before `urn`, which identity domains refuse"

@@ -160,7 +160,7 @@ def _http_url(value: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain a user or password; set `username` and `password`")
     if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError("has a blank or non-ASCII character; percent-encode it")
+        raise ValueError("has a space or non-ASCII character; percent-encode it")
     if not _is_host(re.sub(r":[0-9]*$", "", parts.netloc)):
         raise ValueError("has no valid host; write it like https://host/path")
     return value

@@ -99,7 +99,7 @@ class YamlDocument:
             raise _syntax(cause) from None
         except yaml.reader.ReaderError as cause:
             line = text.count("\n", 0, int(cause.position)) + 1
-            raise UnreadableYaml(line, "has a control character", "take it out") from None
+            raise UnreadableYaml(line, "has a control character", "remove it") from None
         except (
             ValueError,
             OverflowError,

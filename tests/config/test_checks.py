@@ -126,7 +126,7 @@ def test_a_sign_in_needs_somewhere_to_be_kept(said: Say, right: str) -> None:
     person = right.replace("client_secret:", "grant: authorization_code\n    client_secret:")
     (problem,) = said(person)
     assert problem.startswith(
-        "6: credentials.app.grant: requires `state` at the top level of the file, which stores the sign-in; add `state: {"
+        "6: credentials.app.grant: requires `state` at the top level of the file, which stores the sign-in; add `state"
     )
     assert said(f"{person}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
 
@@ -134,7 +134,7 @@ def test_a_sign_in_needs_somewhere_to_be_kept(said: Say, right: str) -> None:
 def test_a_given_refresh_token_had_better_be_kept(said: Say, right: str) -> None:
     given = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
     (warning,) = said(right.replace("client_secret:", given))
-    assert "credentials.app.grant: warning: requires `state` at the top level: a refresh token" in warning
+    assert "credentials.app.grant: warning: requires `state` at the top level: a rotated refresh token" in warning
 
 
 SELF = "leads to this gateway itself"

@@ -86,13 +86,13 @@ def test_an_empty_key_is_missing() -> None:
 )
 def test_what_nobody_uses_is_named(more: dict[str, object], key: str, remedy: str) -> None:
     assert said(client_secret={"env": "S"}, **more) == {
-        key: (f"is not used by `grant: client_credentials` with `client_auth: basic`; remove it, or write {remedy}")
+        key: (f"is not used by `grant: client_credentials` with `client_auth: basic`; remove it, or set {remedy}")
     }
 
 
 def test_a_secret_that_is_not_sent_is_named() -> None:
     found = said(client_auth="tls", tls={"cert": "c"}, client_secret={"env": "S"})
-    assert found["client_secret"].endswith("remove it, or write `client_auth: basic`")
+    assert found["client_secret"].endswith("remove it, or set `client_auth: basic`")
 
 
 def test_a_certificate_may_be_shown_beside_a_secret_but_not_without_tls() -> None:
@@ -106,7 +106,7 @@ def test_a_certificate_may_be_shown_beside_a_secret_but_not_without_tls() -> Non
 @pytest.mark.parametrize("key", ["key", "key_password"])
 def test_a_key_is_nothing_without_its_certificate(key: str) -> None:
     found = said(client_secret={"env": "S"}, tls={key: "x"})
-    assert found == {f"tls.{key}": "requires `cert`; add `cert`, or remove it"}
+    assert found == {f"tls.{key}": "requires `cert`; add `cert`, or remove this key"}
 
 
 @pytest.mark.parametrize("key", ["audience", "resource"])

@@ -50,7 +50,7 @@ MAKE = "`openssl rand -base64 32"
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        ("{path: s.db}", f"state: has no encryption `keys`; make one by {MAKE} >FILE`"),
+        ("{path: s.db}", f"state: has no encryption `keys`; create one with {MAKE} >FILE`"),
         ("{redis: {url: 'redis://a'}}", "state: has no encryption `keys`"),
         (f"{{{KEYS}}}", "state: needs exactly one of `path` and `redis`"),
         (f"{{path: s.db, redis: {{url: 'redis://a'}}, {KEYS}}}", "state: needs exactly one of `path` and `redis`"),
