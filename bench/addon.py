@@ -1,8 +1,8 @@
-"""The one-line addon of mitmproxy: a fixed bearer."""
+"""The addon of mitmproxy, one line: a fixed bearer."""
 
 from typing import Any
 
 
 def request(flow: Any) -> None:
-    """Called by mitmproxy for each request."""
+    """Set the bearer; mitmproxy calls this for each request."""
     flow.request.headers["Authorization"] = "Bearer TOKEN"

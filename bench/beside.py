@@ -1,4 +1,4 @@
-"""Side by side: each workload with each contender that takes part in it, in interleaved rounds."""
+"""Each workload with each contender that takes part in it, in interleaved rounds."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,9 @@ Pair = tuple[str, str]
 
 
 def groups(names: Iterable[str]) -> Iterator[list[str]]:
-    """Workloads that are measured together; crowds come last, with contenders started anew: they swell memory."""
+    """Return the workloads that are measured together. Crowds come last, with restarted contenders: they enlarge
+    memory.
+    """
     works = [name for name in names if name in WORKLOADS]
     for crowded in (False, True):
         if group := [work for work in works if crowded == (WORKLOADS[work].connections != CONNECTIONS)]:
@@ -23,7 +25,7 @@ def groups(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def side_by_side(bench: Bench, works: list[str], contenders: Iterable[str]) -> dict[Pair, Figures]:
-    """The medians by workload and contender. A contender that does not do its job is told, and left out."""
+    """Return the medians by workload and contender. A contender that fails its check is reported and left out."""
     sent: dict[str, float] = {}
     with ExitStack() as stack:
         runners: dict[Pair, Runner] = {}
@@ -45,7 +47,7 @@ def side_by_side(bench: Bench, works: list[str], contenders: Iterable[str]) -> d
 
 
 def _ready(name: str, works: list[str], bench: Bench, stack: ExitStack) -> dict[Pair, Runner]:
-    """A contender that was started and answers rightly, by each workload it takes part in."""
+    """Yield a started contender with correct responses, by each workload it takes part in."""
     mine = [work for work in works if work in CONTENDERS[name].works]
     if not mine:
         return {}
@@ -57,8 +59,8 @@ def _ready(name: str, works: list[str], bench: Bench, stack: ExitStack) -> dict[
 
 def _load(runner: Runner, work: str, sent: dict[str, float], seconds: float) -> Figures:
     workload = WORKLOADS[work]
-    told = Load(seconds, connections=workload.connections, script=workload.script)
-    figures = measure(runner.process.pid, runner.url(workload), told)
+    load = Load(seconds, connections=workload.connections, script=workload.script)
+    figures = measure(runner.process.pid, runner.url(workload), load)
     sent[runner.name] = sent.get(runner.name, 0) + figures.requests
     print(f"  {work:13}{runner.name:10}{figures.cpu_us:9.1f} µs{figures.requests_s:10,.0f}/s", file=sys.stderr)
     return figures

@@ -1,4 +1,6 @@
-"""Callers for what wrk cannot do: thousands that stay, one that carries a gigabyte, one that reads in its own time."""
+"""Callers that wrk cannot imitate: thousands that stay connected, one that carries a gigabyte, one that reads
+slowly.
+"""
 
 import re
 import select
@@ -17,25 +19,25 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Crowd:
-    """Connections that send one GET each, all at once, and stay."""
+    """Connections that send one GET each, all at once, and stay open."""
 
     def __init__(self, url: str) -> None:
         self._url = urlsplit(url)
         self.socks: list[socket.socket] = []
 
     def connect(self, count: int) -> None:
-        """Opens so many connections more."""
+        """Open this many further connections."""
         for _ in range(count):
             self.socks.append(_connect(self._url))
 
     def send(self) -> None:
-        """Each connection sends its request; no answer is read."""
+        """Send the request on each connection without reading a response."""
         head = _head("GET", self._url)
         for sock in self.socks:
             sock.sendall(head)
 
     def receive(self) -> None:
-        """Reads all answers; BenchFailed unless each is 200."""
+        """Read all responses. Raise BenchFailed unless each is 200."""
         for sock in self.socks:
             answer = _answer(sock)
             left = answer.length - len(answer.body)
@@ -45,7 +47,7 @@ class Crowd:
                 raise BenchFailed(f"one of {len(self.socks)} callers got {answer.status}")
 
     def open(self) -> int:
-        """How many connections nobody has closed."""
+        """Return the number of open connections."""
         poll = select.poll()
         for sock in self.socks:
             poll.register(sock, select.POLLIN | select.POLLRDHUP)
@@ -54,7 +56,7 @@ class Crowd:
 
 @contextmanager
 def crowd(url: str, count: int) -> Iterator[Crowd]:
-    """So many connected callers; they leave at the end."""
+    """Yield connected callers, which are closed at the end."""
     made = Crowd(url)
     try:
         made.connect(count)
@@ -65,7 +67,7 @@ def crowd(url: str, count: int) -> Iterator[Crowd]:
 
 
 def download(url: str, size: int) -> int:
-    """Reads a body of `size` bytes as fast as it comes; gives how many came."""
+    """Read a body of `size` bytes as fast as possible. Return the number of bytes read."""
     parts = urlsplit(url)
     block = bytearray(_BLOCK)
     with _connect(parts) as sock:
@@ -80,7 +82,7 @@ def download(url: str, size: int) -> int:
 
 
 def fetch(url: str, *, pause: float = 0.0) -> None:
-    """Reads a whole body, in chunks or of a length that is told, once it has looked away for `pause` seconds."""
+    """Read a whole body, chunked or with a length, after a pause of `pause` seconds."""
     parts = urlsplit(url)
     block = bytearray(_BLOCK)
     with _connect(parts) as sock:
@@ -97,16 +99,16 @@ def fetch(url: str, *, pause: float = 0.0) -> None:
 
 
 def upload(url: str, size: int) -> int:
-    """Sends a body of `size` bytes as fast as it is taken; gives how many the other end says it has read."""
+    """Send a body of `size` bytes as fast as possible. Return the number of bytes that the other end reports."""
     parts, block = urlsplit(url), bytes(_BLOCK)
     with _connect(parts) as sock:
         sock.sendall(_head("POST", parts, f"Content-Length: {size}\r\n"))
         for _ in range(size // _BLOCK):
             sock.sendall(block)
         content = b""
-        while not (told := re.search(rb'{"read": (\d+)}', content)):
+        while not (match := re.search(rb'{"read": (\d+)}', content)):
             content += _some(sock)
-        return int(told[1])
+        return int(match[1])
 
 
 def _connect(parts: SplitResult) -> socket.socket:
@@ -119,7 +121,7 @@ def _head(method: str, parts: SplitResult, fields: str = "") -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A reply's head, and what came of its body with it."""
+    """The head of a response, and the part of its body that came with it."""
 
     status: int
     fields: dict[bytes, bytes]

@@ -1,4 +1,4 @@
-"""Who is measured, and the proof that each does the whole job. A contender is a line in the table."""
+"""The measured programs, and the check that each does the whole job. A contender is a line in the table."""
 
 import http.client
 import time
@@ -18,9 +18,8 @@ NOT_CROWDED = frozenset(name for name, work in WORKLOADS.items() if work.connect
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A template of bench/ and the command that FILE (in FOLDER) makes complete; `log` is its access log's name.
-
-    `tls` is the port word and path of the way over TLS. `works` are the workloads it takes part in.
+    """A template of bench/ and the command that FILE (in FOLDER) completes; `log` is the name of its access log.
+    `tls` is the port word and path of the route over TLS. `works` are the workloads it takes part in.
     """
 
     template: str
@@ -68,7 +67,7 @@ CONTENDERS = {
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A contender that runs: its process, its address by the way to the upstream, its access log."""
+    """A running contender: its process, its address by the route to the upstream, its access log."""
 
     name: str
     process: Process
@@ -76,13 +75,13 @@ class Runner:
     log: Path
 
     def url(self, work: Workload) -> str:
-        """Where this work is asked for."""
+        """Return the URL of this workload."""
         return self.urls[work.way] + work.path
 
 
 @contextmanager
 def started(name: str, stage: Stage) -> Iterator[Runner]:
-    """A contender that answers on its port."""
+    """Yield a contender that answers on its port."""
     contender = CONTENDERS[name]
     ports: dict[str, str | int] = {word: free_port() for word in ("PORT", "TLS_PORT", "ADMIN")}
     words = {**stage.words, **ports}
@@ -98,9 +97,8 @@ def started(name: str, stage: Stage) -> Iterator[Runner]:
 
 
 def verify(runner: Runner, work: Workload, stage: Stage, *, patience: float = 15.0) -> None:
-    """The right answer comes through this contender; the upstream gives it to nobody without the bearer.
-
-    Tried until `patience` seconds are over: a contender may listen before it has its token.
+    """Check that the correct response comes through this contender; the upstream requires the bearer. Retry for
+    `patience` seconds, because a contender may listen before it has its token.
     """
     direct = f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic{work.path}"
     body = b"x" * 16 if work.path == "/post" else None
@@ -115,7 +113,7 @@ def verify(runner: Runner, work: Workload, stage: Stage, *, patience: float = 15
 
 
 def ask(url: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """Status and body of one GET, or of a POST where there is a body to send."""
+    """Return status and body of one GET, or of a POST if there is a body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
@@ -127,7 +125,7 @@ def ask(url: str, body: bytes | None = None) -> tuple[int, bytes]:
 
 
 def verify_log(runner: Runner, requests: int, *, patience: float = 15.0) -> None:
-    """At least one line per request has been written within `patience` seconds (writers flush late)."""
+    """Check that at least one line for each request is written within `patience` seconds (writers flush late)."""
     until = time.monotonic() + patience
     while (lines := count_lines(runner.log)) < requests:
         if time.monotonic() > until:

@@ -1,4 +1,6 @@
-"""What is to be reached, and whether it was. A goal is a line in the table; figures are the gateway's by a peer's."""
+"""The goals, and whether they are reached. A goal is a line in the table; values are ratios of the gateway to a
+peer.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ NOISE = 1.10
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """`found` gives the figure, None where it was not measured; it is to be at most (`at_least`: least) `limit`."""
+    """`found` returns the value, None if it was not measured; it must be at most (`at_least`: at least) `limit`."""
 
     about: str
     found: Callable[[Results], float | None]
@@ -22,14 +24,14 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal and what became of it."""
+    """A goal and its result."""
 
     goal: Goal
     value: float | None
 
     @property
     def word(self) -> str:
-        """`reached`, `missed` or `not measured`."""
+        """Return `reached`, `missed` or `not measured`."""
         if self.value is None:
             return "not measured"
         kept = self.value >= self.goal.limit if self.goal.at_least else self.value <= self.goal.limit
@@ -37,17 +39,17 @@ class Verdict:
 
     @property
     def limit(self) -> str:
-        """The limit in a few signs."""
+        """Return the limit in short form."""
         return f"{'≥' if self.goal.at_least else '≤'} {self.goal.limit:g}{_unit(self.goal)}"
 
     @property
     def shown(self) -> str:
-        """The figure in a few signs."""
+        """Return the value in short form."""
         return "-" if self.value is None else f"{self.value:.{0 if self.goal.unit == 'MB' else 2}f}{_unit(self.goal)}"
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """All goals, judged."""
+    """Return the verdict on each goal."""
     return [Verdict(goal, goal.found(results)) for goal in GOALS]
 
 

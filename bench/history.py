@@ -1,6 +1,7 @@
-"""What the history costs: a note on the loop, a search among a million calls. `python bench/history.py`, two minutes.
+"""The cost of the history: an append on the loop, a search among a million calls. `python bench/history.py`, two
+minutes.
 
-The figures of docs/history.md come from here.
+It measures the figures of docs/history.md.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ QUESTIONS = {
 
 
 def time_text(number: int) -> bytes:
-    """The line of one of a million calls, of the usual length."""
+    """Return the line of one of a million calls, with the usual length."""
     record = Record(
         time=timestamp(START + number / 100),
         request_id=f"{number:032x}",
@@ -69,7 +70,7 @@ def time_text(number: int) -> bytes:
 
 
 def microseconds(history: History, lines: list[bytes]) -> float:
-    """Of one note."""
+    """Return the cost of one append."""
     began = time.perf_counter()
     for each in lines:
         history.append(each)
@@ -93,7 +94,7 @@ def in_file(folder: Path, lines: list[bytes]) -> float:
 
 
 def milliseconds(path: Path, query: HistoryQuery) -> tuple[float, int]:
-    """Of one search, the file opened and closed again; and how much it finds."""
+    """Return the cost of one search, including opening the file, and the number of calls found."""
     began = time.perf_counter()
     found = read(path, query, keep=1e9, now=START, until=time.monotonic() + 60)
     return (time.perf_counter() - began) * 1e3, len(found.lines)

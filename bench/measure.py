@@ -1,6 +1,6 @@
-"""One measurement: `wrk` loads a contender, /proc tells what it cost.
+"""One measurement: `wrk` loads a contender, /proc shows the cost.
 
-CPU time is user plus system of the contender's whole process tree, so that workers and helpers count too.
+CPU time is user plus system time of the contender's whole process tree, including workers and helpers.
 """
 
 import json
@@ -34,7 +34,9 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a contender used and gave under one load: microseconds of CPU per request, its memory, and what wrk saw."""
+    """What a contender used and delivered under one load: microseconds of CPU per request, memory, and the results
+    of wrk.
+    """
 
     cpu_us: float
     requests_s: float
@@ -46,7 +48,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What wrk is told: for so many seconds, over so many connections, with a script that makes requests."""
+    """The options of wrk: seconds, connections, and a script that makes requests."""
 
     seconds: float
     connections: int = 32
@@ -54,7 +56,7 @@ class Load:
 
 
 def measure(pid: int, url: str, load: Load) -> Figures:
-    """Loads one contender; every request must succeed, else BenchFailed."""
+    """Load one contender. Raise BenchFailed unless every request succeeds."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(load.script + _REPORT)
         file.flush()
@@ -64,22 +66,22 @@ def measure(pid: int, url: str, load: Load) -> Figures:
             [*wrk, "--timeout", "20s", "-s", file.name, url], capture_output=True, text=True, check=True
         )
         used = cpu_s(pid) - before
-    told = json.loads(done.stdout.splitlines()[-1])
-    requests = told["requests"]
-    if told["errors"] or not requests:
-        raise BenchFailed(f"{told['errors']} of {requests} requests failed at {url}")
+    results = json.loads(done.stdout.splitlines()[-1])
+    requests = results["requests"]
+    if results["errors"] or not requests:
+        raise BenchFailed(f"{results['errors']} of {requests} requests failed at {url}")
     return Figures(
         cpu_us=used / requests * 1e6,
-        requests_s=requests / told["seconds"],
-        p50_us=told["p50_us"],
-        p99_us=told["p99_us"],
+        requests_s=requests / results["seconds"],
+        p50_us=results["p50_us"],
+        p99_us=results["p99_us"],
         rss_mb=rss_mb(pid),
         requests=requests,
     )
 
 
 def measure_share(pid: int, url: str, load: Load) -> tuple[Figures, float]:
-    """As `measure`, and the part of all CPU time that went to the busiest process of the tree."""
+    """Return the result of `measure`, and the share of CPU time of the busiest process of the tree."""
     before = cpu_by_member(pid)
     figures = measure(pid, url, load)
     used = [seconds - before.get(member, 0.0) for member, seconds in cpu_by_member(pid).items()]
@@ -89,9 +91,9 @@ def measure_share(pid: int, url: str, load: Load) -> tuple[Figures, float]:
 def interleaved(
     runs: Mapping[Key, Callable[[float], Figures]], *, rounds: int, seconds: float, say: Callable[[str], None]
 ) -> dict[Key, Figures]:
-    """The medians of runs that take turns, there and back, after a short turn to warm up.
+    """Return the medians of runs that alternate in both directions after a short warm-up.
 
-    Each run is given its seconds. One that fails when it counts is said, and left out from then on.
+    Each run receives its seconds. A run that fails when it counts is reported and left out from then on.
     """
     for run in runs.values():
         with suppress(*_FAILURES):
@@ -108,13 +110,13 @@ def interleaved(
 
 
 def median(rounds: Sequence[Figures]) -> Figures:
-    """The median of each figure by itself."""
+    """Return the median of each figure by itself."""
     return Figures(*(statistics.median(column) for column in zip(*map(astuple, rounds), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a run is given: the stage, how often and how long to load, and how to complain."""
+    """The parameters of a run: the stage, number and length of loads, and how to report failures."""
 
     stage: Stage
     rounds: int
@@ -122,7 +124,7 @@ class Bench:
     say: Callable[[str], None]
 
     def turns(self, runs: dict[str, Callable[[float], Figures]]) -> dict[str, Figures]:
-        """Medians of interleaved loads; BenchFailed when one of them failed."""
+        """Return the medians of interleaved loads. Raise BenchFailed if one of them failed."""
         found = interleaved(runs, rounds=self.rounds, seconds=self.seconds, say=self.say)
         if missing := sorted(runs.keys() - found.keys()):
             raise BenchFailed(f"no figures for {', '.join(missing)}")
@@ -130,37 +132,37 @@ class Bench:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
+    """Return a process and all its descendants."""
     children = " ".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")).split()
     return [pid, *(member for child in children for member in tree(int(child)))]
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of the tree, with that of children that have ended."""
+    """Return user and system time of the tree, including ended children."""
     return sum(cpu_by_member(pid).values())
 
 
 def cpu_by_member(pid: int) -> dict[int, float]:
-    """User and system seconds by process id, with those of ended children (proc(5): fields 14 to 17 of stat)."""
+    """Return user and system seconds by process id, including ended children (proc(5): fields 14 to 17 of stat)."""
     stats = {member: Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split() for member in tree(pid)}
     ticks = os.sysconf("SC_CLK_TCK")
     return {member: sum(map(int, stat[11:15])) / ticks for member, stat in stats.items()}
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory of the tree."""
+    """Return the resident memory of the tree."""
     pages = sum(int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in tree(pid))
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def forget_peak(pid: int) -> None:
-    """Lets `peak_mb` count anew from now (proc(5), clear_refs)."""
+    """Reset the value of `peak_mb` (proc(5), clear_refs)."""
     for member in tree(pid):
         Path(f"/proc/{member}/clear_refs").write_text("5")
 
 
 def peak_mb(pid: int) -> float:
-    """Highest resident memory of the tree since `forget_peak`."""
+    """Return the highest resident memory of the tree since `forget_peak`."""
     return sum(_status_kb(member, "VmHWM") for member in tree(pid)) * 1024 / 1e6
 
 

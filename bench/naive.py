@@ -1,7 +1,7 @@
 """The obvious program: a proxy of `web.Application` and `ClientSession`, as one writes it in an hour.
 
-It does the job that is measured (a token by client credentials, an access log line and two meters per request) and
-nothing beyond: bodies are kept whole, fields pass as they come. `python naive.py FILE` with the filled-in naive.yaml.
+It does only the measured job (a token by client credentials, an access log line and two meters per request): bodies are
+buffered, fields pass unchanged. `python naive.py FILE` with the completed naive.yaml.
 """
 
 import logging
@@ -22,30 +22,30 @@ NOT_PASSED = {"host", "authorization", "connection", "keep-alive", "transfer-enc
 
 
 class Naive:
-    """Serves `settings`, the content of naive.yaml."""
+    """Serves with `settings`, the content of naive.yaml."""
 
     def __init__(self, settings: dict[str, object]) -> None:
         self.settings = settings
         self.token, self.until = "", 0.0
 
     async def life(self, _: web.Application) -> AsyncIterator[None]:
-        """Opens the session while the application runs."""
+        """Open the session while the application runs."""
         connector = TCPConnector(limit=0, ssl=ssl.create_default_context(cafile=str(self.settings["ca"])))
         async with ClientSession(connector=connector, auto_decompress=False) as self.session:
             yield
 
     async def bearer(self) -> str:
-        """The token, fetched anew when its time is over."""
+        """Return the token; fetch another when it has expired."""
         if time.monotonic() > self.until:
             form = {"grant_type": "client_credentials", "scope": "urn:opc:resource:consumer::all"}
             form |= {"client_id": str(self.settings["client_id"]), "client_secret": os.environ["BENCH_SECRET"]}
             async with self.session.post(str(self.settings["token_url"]), data=form) as reply:
-                told = await reply.json()
-            self.token, self.until = told["access_token"], time.monotonic() + told["expires_in"] - 10
+                content = await reply.json()
+            self.token, self.until = content["access_token"], time.monotonic() + content["expires_in"] - 10
         return self.token
 
     async def handle(self, request: web.Request) -> web.Response:
-        """One request, there and back."""
+        """Forward one request and its response."""
         began = time.monotonic()
         upstreams = self.settings["upstreams"]
         assert isinstance(upstreams, dict)

@@ -1,6 +1,6 @@
-"""Peers and tools, installed where they are missing: Debian's nginx and wrk, and PyPI's of requirements-peers.txt.
+"""Peers and tools, installed if missing: nginx and wrk of Debian, and the PyPI packages of requirements-peers.txt.
 
-The latter go into `.venv-bench`, an environment of their own, with hashes; nothing else is ever downloaded.
+The latter go into a separate environment, `.venv-bench`, with hashes; nothing else is downloaded.
 """
 
 import os
@@ -18,12 +18,12 @@ PACKAGES = ("nginx-light", "wrk", "util-linux")
 
 
 def peer(program: str) -> str:
-    """Path of a peer's program, installed or not."""
+    """Return the path of a peer's program, installed or not."""
     return str(VENV / "bin" / program)
 
 
 def install_tools() -> None:
-    """They are there, or Debian's packages were installed now; BenchFailed tells what to do by hand."""
+    """Install missing packages of Debian. Raise BenchFailed with the manual steps if that fails."""
     as_root = () if os.geteuid() == 0 else ("sudo", "--non-interactive")
     for command in (["update", "-qq"], ["install", "-qq", "--no-install-recommends", "-y", *PACKAGES]):
         if not all(map(shutil.which, TOOLS)):
@@ -36,7 +36,7 @@ def install_tools() -> None:
 
 
 def install_peers() -> None:
-    """Makes `.venv-bench` unless it was made from the present requirements; BenchFailed where pip cannot."""
+    """Create `.venv-bench` unless it matches the current requirements. Raise BenchFailed if pip fails."""
     done = VENV / ".installed"
     wanted = REQUIREMENTS.read_text()
     if done.exists() and done.read_text() == wanted:

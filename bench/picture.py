@@ -1,4 +1,4 @@
-"""The picture of docs/performance.md: bars of CPU time per request, one group for each workload, as an SVG."""
+"""The diagram of docs/performance.md: bars of CPU time per request, one group for each workload, as SVG."""
 
 from html import escape
 
@@ -14,19 +14,19 @@ _STYLE = "text{font:13px system-ui,sans-serif;fill:#7d838c}.title{font-weight:60
 
 
 def picture(results: Results) -> str:
-    """The SVG; each group has its own scale, since a megabyte costs more than a kilobyte."""
+    """Return the SVG; each group has its own scale, because a megabyte costs more than a kilobyte."""
     names = [name for name in results.contenders() if name not in _LEFT_OUT]
     parts, top = [], _HEAD
     for work in (work for work in results.workloads() if WORKLOADS[work].connections == CONNECTIONS):
         group, height = _group(results, work, names, top)
         parts.append(group)
         top += height + _GAP
-    told = "CPU time per request in µs, shorter is better; every group has its own scale"
+    title = "CPU time per request in µs, shorter is better; every group has its own scale"
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" aria-label="{told}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" aria-label="{title}">',
             f"<style>{_STYLE}</style>",
-            f'<text class="title" x="12" y="26">{told}</text>',
+            f'<text class="title" x="12" y="26">{title}</text>',
             *parts,
             "</svg>\n",
         ]
@@ -34,7 +34,7 @@ def picture(results: Results) -> str:
 
 
 def _group(results: Results, work: str, names: list[str], top: int) -> tuple[str, int]:
-    """The bars of one workload from `top` down, and how high they are together."""
+    """Return the bars of one workload from `top` down, and their total height."""
     figures = [(name, results.rows[work, name].cpu_us) for name in names if (work, name) in results.rows]
     most = max((value for _, value in figures), default=1.0)
     lines = [f'<text class="title" x="12" y="{top + _BAR - 4}">{escape(work)}</text>']

@@ -1,7 +1,7 @@
-"""What it costs to give a body's URLs in the gateway's names, beside forwarding the same body as it is.
+"""The cost of rewriting URLs in bodies, compared with forwarding the same body unchanged.
 
-Two routes of one gateway lead to the same files of the upstream: `plain` with `rewrite: []`, `renamed` as is usual. The
-files are made anew for each run, alike in every run, of items as OIC's lists have them.
+Two routes of one gateway lead to the same files of the upstream: `plain` with `rewrite: []`, `renamed` with the
+default. Each run makes the same files again, with items like those in OIC's lists.
 """
 
 import itertools
@@ -26,9 +26,8 @@ PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A file of the upstream: JSON of `size` bytes or an item more, whose links begin with `links`.
-
-    There OURS stands for the upstream's URL; without `links` there is text of that length in their place.
+    """A file of the upstream: JSON of `size` bytes or an item more, whose links begin with `links`. OURS in it means
+    the URL of the upstream; without `links` text of that length takes their place.
     """
 
     about: str
@@ -36,7 +35,7 @@ class Body:
     size: int
 
     def write(self, ours: str) -> Iterator[str]:
-        """The document, item by item."""
+        """Write the document item by item."""
         links, left = self.links.replace("OURS", ours), self.size
         for number in itertools.count():
             text = json.dumps(_item(number, links))
@@ -57,7 +56,7 @@ BODIES = {
 
 
 def renaming(bench: Bench) -> list[Fact]:
-    """50 MB of JSON, and 1 KiB, through a route that rewrites URLs in bodies and one that does not."""
+    """Measure 50 MB of JSON, and 1 KiB, through a route that rewrites URLs in bodies and one that does not."""
     make_bodies(bench.stage)
     with gateway(bench.stage, "renaming", routes=_two_routes(bench.stage)) as running:
         for name in BODIES:
@@ -72,14 +71,14 @@ def renaming(bench: Bench) -> list[Fact]:
 
 
 def make_bodies(stage: Stage) -> None:
-    """Puts them where the upstream finds them."""
+    """Write the files for the upstream."""
     for name, body in BODIES.items():
         with _file(stage, name).open("w") as file:
             file.writelines(body.write(_upstream(stage)))
 
 
 def verify(running: Gateway, name: str, stage: Stage) -> None:
-    """Through `plain` a body comes as it is; through `renamed` with all of our links, and nothing else, renamed."""
+    """Check that `plain` leaves a body unchanged, and that `renamed` rewrites all of our links and nothing else."""
     wanted = _file(stage, name).read_bytes()
     links = f'"{_upstream(stage)}/'.encode()
     if (links in wanted) != (BODIES[name].links.startswith("OURS")):
@@ -98,7 +97,7 @@ def _load(running: Gateway, name: str, way: str) -> Callable[[float], Figures]:
 
 
 def _carry(pid: int, url: str, seconds: float) -> Figures:
-    """One whole body after the other, until the time is over; what wrk would cut short is too dear here."""
+    """Send one whole body after the other until the time is over: wrk would cut off the last one."""
     before, began = cpu_s(pid), time.monotonic()
     ends = [began]
     while ends[-1] < began + seconds:
@@ -128,7 +127,7 @@ def _costs(name: str, plain: Figures, renamed: Figures) -> Iterator[Fact]:
 
 
 def _growth(stage: Stage, name: str, way: str) -> float:
-    """MB that one body in flight adds to a gateway that has answered a request of 1 MiB."""
+    """Return the MB that one body in flight adds to a gateway that has answered a request of 1 MiB."""
     with gateway(stage, f"growth-{name}-{way}", routes=_two_routes(stage)) as running:
         ask(f"{running.url}/{way}/m1")
         forget_peak(running.pid)
@@ -138,12 +137,12 @@ def _growth(stage: Stage, name: str, way: str) -> float:
 
 
 def _item(number: int, links: str) -> Config:
-    """An order of a list, about 400 bytes."""
-    told = f'Flow meter DN 80/100, flanged, ordered 2026-01-31T12:00:00Z; drawing 4/{number % 97}, "rev. C"'
+    """Return an order of a list, about 400 bytes."""
+    text = f'Flow meter DN 80/100, flanged, ordered 2026-01-31T12:00:00Z; drawing 4/{number % 97}, "rev. C"'
     item: Config = {
         "id": f"ORD-{number:07d}",
         "status": "SHIPPED",
-        "item": told,
+        "item": text,
         "quantity": number % 50,
         "price": 17.25,
     }

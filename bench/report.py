@@ -1,4 +1,4 @@
-"""Tables of what a run found: for the terminal, and as Markdown between markers of docs/performance.md."""
+"""Tables of the results: for the terminal, and as Markdown between markers of docs/performance.md."""
 
 import platform
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ Table = list[Sequence[str]]
 
 
 def cpu_table(results: Results) -> Table:
-    """CPU microseconds per request by workload and contender, and the gateway's ratios."""
+    """Return CPU microseconds per request by workload and contender, and the gateway's ratios."""
     names = results.contenders()
     peers = [peer for peer in _PEERS if {peer, "gateway"} <= set(names)]
     titles = ["CPU µs per request", *names, *(f"gateway / {peer}" for peer in peers)]
@@ -43,7 +43,7 @@ def _cpu(results: Results, work: str, names: Iterable[str], peers: Iterable[str]
 
 
 def detail_table(results: Results) -> Table:
-    """Throughput, latency and memory by workload and contender."""
+    """Return throughput, latency and memory by workload and contender."""
     rows: Table = [["workload", "contender", *_DETAILS.values()]]
     for (work, name), row in results.rows.items():
         rows.append([work, name, *(_sign(getattr(row, key), 0) for key in _DETAILS)])
@@ -51,7 +51,7 @@ def detail_table(results: Results) -> Table:
 
 
 def scale_table(results: Results) -> Table:
-    """The facts of the scale runs."""
+    """Return the facts of the scale runs."""
     rows: Table = [["run", "what", "found"]]
     for run, facts in results.facts.items():
         if run == RENAMING:  # has tables of its own
@@ -61,7 +61,7 @@ def scale_table(results: Results) -> Table:
 
 
 def renaming_tables(results: Results) -> list[Table]:
-    """What renaming costs: large bodies per MiB, small ones per request."""
+    """Return the cost of rewriting URLs: large bodies per MiB, small ones per request."""
     titles = ("CPU per MiB", "renamed", "renamed / plain", "speed", "renamed", "memory", "renamed")
     large: Table = [["body, plain and renamed", *titles]]
     small: Table = [["body, plain and renamed", "CPU per request", "renamed", "renamed / plain"]]
@@ -73,19 +73,19 @@ def renaming_tables(results: Results) -> list[Table]:
 
 
 def renaming_section(results: Results, *, day: date, rounds: int, seconds: float) -> str:
-    """What stands between the markers of its own after a run of `renaming`."""
-    return "\n\n".join([_told(results, day, rounds, seconds), *map(markdown, renaming_tables(results))])
+    """Return the text between its own markers after a run of `renaming`."""
+    return "\n\n".join([_run_summary(results, day, rounds, seconds), *map(markdown, renaming_tables(results))])
 
 
 def goal_table(verdicts: Iterable[Verdict]) -> Table:
-    """Each goal, its limit, the figure, the verdict."""
+    """Return each goal, its limit, the value and the verdict."""
     rows: Table = [["to reach", "limit", "found", ""]]
     rows += [[verdict.goal.about, verdict.limit, verdict.shown, verdict.word] for verdict in verdicts]
     return rows
 
 
 def aligned(table: Table) -> str:
-    """For the terminal: the first column to the left, numbers to the right."""
+    """Return a table for the terminal: the first column left-aligned, numbers right-aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = (
         [f"{row[0]:{widths[0]}}", *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -95,28 +95,28 @@ def aligned(table: Table) -> str:
 
 
 def markdown(table: Table, *, left: int = 1) -> str:
-    """As a Markdown table whose first `left` columns hold words."""
+    """Return a Markdown table whose first `left` columns are text."""
     rule = ["---" if number < left else "---:" for number in range(len(table[0]))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (table[0], rule, *table[1:]))
 
 
 def about_contenders() -> str:
-    """A line for each contender, as Markdown."""
+    """Return a line for each contender, as Markdown."""
     return markdown([["contender", "what it does"], *([name, each.about] for name, each in CONTENDERS.items())], left=2)
 
 
 def about_runs() -> str:
-    """A line for each workload and each scale run, as Markdown."""
+    """Return a line for each workload and each scale run, as Markdown."""
     works = ([name, work.about] for name, work in WORKLOADS.items())
     runs = ([name, (run.__doc__ or "").splitlines()[0]] for name, run in RUNS.items())
     return markdown([["name", "requests"], *works, *runs], left=2)
 
 
 def section(results: Results, verdicts: Sequence[Verdict], *, day: date, rounds: int, seconds: float) -> str:
-    """What stands between the markers after a complete run."""
+    """Return the text between the markers after a complete run."""
     reached = sum(verdict.word == "reached" for verdict in verdicts)
     parts = [
-        f"{_told(results, day, rounds, seconds)} {reached} of {len(verdicts)} goals reached.",
+        f"{_run_summary(results, day, rounds, seconds)} {reached} of {len(verdicts)} goals reached.",
         markdown(cpu_table(results)),
         markdown(goal_table(verdicts)),
         markdown(scale_table(results), left=2),
@@ -127,14 +127,16 @@ def section(results: Results, verdicts: Sequence[Verdict], *, day: date, rounds:
 
 
 def put(document: str, name: str, inner: str) -> str:
-    """The document with what stands between the markers of `name` replaced; ValueError where they are missing."""
+    """Return the document with the text between the markers of `name` replaced. Raise ValueError if they are
+    missing.
+    """
     begin, end = (f"<!-- {name}: {side} -->" for side in ("begin", "end"))
     if begin not in document or end not in document:
         raise ValueError(f"the document needs the markers {begin} and {end}")
     return f"{document.partition(begin)[0]}{begin}\n\n{inner}\n\n{end}{document.partition(end)[2]}"
 
 
-def _told(results: Results, day: date, rounds: int, seconds: float) -> str:
+def _run_summary(results: Results, day: date, rounds: int, seconds: float) -> str:
     where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     return (
         f"{day}, {where}: medians of {rounds} rounds of {seconds:g} s; load average before the run "

@@ -1,9 +1,9 @@
 """The gateway beside its peers, in one run on one machine.
 
-An absolute time of a small machine means nothing, a ratio within one run does: the contender works alone on CPU 0,
-upstream and load on CPU 1, in interleaved rounds, and the figure is CPU time per request. docs/performance.md tells
-more. A complete run writes bench/result.json, docs/performance.svg and the tables of docs/performance.md; with
-`--only renaming --write` the table of that run alone is replaced.
+An absolute time of a small machine means nothing, a ratio within one run does. The contender works alone on CPU 0,
+upstream and load on CPU 1, in interleaved rounds; the result is CPU time per request (docs/performance.md). A complete
+run writes bench/result.json, docs/performance.svg and the tables of docs/performance.md; `--only renaming --write`
+replaces the table of that run.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def asked() -> argparse.Namespace:
-    """The command line, completed."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three workloads, three contenders, short rounds")
     parser.add_argument("--only", type=names(FULL.only), help=f"of {', '.join(FULL.only)}")
@@ -88,7 +88,7 @@ def names(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
 
 
 def run(bench: Bench, name: str, results: Results) -> None:
-    """One scale run; one that fails is told, and the others go on."""
+    """Run one scale run; a failure is reported, and the others continue."""
     print(f"  {name} ...", file=sys.stderr)
     try:
         results.facts[name] = RUNS[name](bench)
@@ -102,7 +102,7 @@ def complain(results: Results, text: str) -> None:
 
 
 def show(results: Results, judged: list[Verdict]) -> None:
-    """The tables on the terminal."""
+    """Print the tables on the terminal."""
     if results.rows:
         print(report.aligned(report.cpu_table(results)), "", sep="\n")
         print(report.aligned(report.detail_table(results)), "", sep="\n")
@@ -115,7 +115,7 @@ def show(results: Results, judged: list[Verdict]) -> None:
 
 
 def write(results: Results, judged: list[Verdict], options: argparse.Namespace) -> None:
-    """The files of a run: what it has no contender for, or did not ask for, stays as it is."""
+    """Write the files of a run; values that it did not measure stay."""
     now = datetime.now(UTC)
     of_run = {"day": now.date(), "rounds": options.rounds, "seconds": options.seconds}
     parts = {"contenders": report.about_contenders(), "runs": report.about_runs()}
@@ -123,7 +123,7 @@ def write(results: Results, judged: list[Verdict], options: argparse.Namespace) 
         parts[report.RENAMING] = report.renaming_section(results, **of_run)
     if results.rows:
         parts["last run"] = report.section(results, judged, **of_run)
-        (HERE / "result.json").write_text(json.dumps(told(results, judged, options, now), indent=2) + "\n")
+        (HERE / "result.json").write_text(json.dumps(as_document(results, judged, options, now), indent=2) + "\n")
         (DOCS / "performance.svg").write_text(picture(results))
     page = DOCS / "performance.md"
     text = page.read_text()
@@ -132,8 +132,8 @@ def write(results: Results, judged: list[Verdict], options: argparse.Namespace) 
     page.write_text(text)
 
 
-def told(results: Results, judged: list[Verdict], options: argparse.Namespace, now: datetime) -> dict[str, object]:
-    """All that was found, for machines."""
+def as_document(results: Results, judged: list[Verdict], options: argparse.Namespace, now: datetime) -> dict[str, object]:
+    """Return all results for JSON."""
     goals = [{"goal": each.goal.about, "limit": each.limit, "value": each.value, "is": each.word} for each in judged]
     facts = {"time": f"{now:%Y-%m-%dT%H:%MZ}", "machine": platform.platform(), "python": platform.python_version()}
     return {**facts, "rounds": options.rounds, "seconds": options.seconds, **results.plain(), "goals": goals}

@@ -1,4 +1,4 @@
-"""The runs that are no load of a contender, by name, in the order they are made."""
+"""The runs that are not a load of a contender, by name, in order."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,6 @@
-"""What one workload cannot show: many routes, many callers, tokens that end, endless bodies, start-up, workers.
+"""What one workload cannot show: many routes, many callers, ending tokens, endless bodies, start-up, workers.
 
-Each run below gives facts. A run is a line in `runs`; the limits that facts are held against stand in `goals`.
+Each run below returns facts. A run is a line in `runs`; the limits of facts are in `goals`.
 """
 
 import json
@@ -33,7 +33,7 @@ Config = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing found; `key` is its name for goals and JSON, `label` for readers."""
+    """One result; `key` is its name for goals and JSON, `label` for readers."""
 
     key: str
     label: str
@@ -51,17 +51,17 @@ class Gateway:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
         return self.process.pid
 
     def load(self, path: str, *, connections: int = 32) -> Callable[[float], Figures]:
-        """A load for `interleaved`."""
+        """Return a load for `interleaved`."""
         return lambda seconds: measure(self.pid, self.url + path, Load(seconds, connections=connections))
 
 
 @contextmanager
 def gateway(stage: Stage, name: str, *, cpus: str = str(PROXY_CPU), **changes: object) -> Iterator[Gateway]:
-    """A gateway whose configuration differs by `changes` from the plain one; it has answered one request."""
+    """Yield a gateway whose configuration differs by `changes` from the plain one; it has answered one request."""
     port, admin = free_port(), free_port()
     config = {**_config(stage, port, admin), **changes}
     file = stage.write(f"{name}.yaml", json.dumps(config))
@@ -89,12 +89,12 @@ def _credential(token_url: str) -> Config:
 
 
 def route(name: str, path: str, upstream: str, **settings: object) -> Config:
-    """A route of a configuration."""
+    """Return a route of a configuration."""
     return {"name": name, "path": path, "upstream": upstream, **settings}
 
 
 def routes(bench: Bench) -> list[Fact]:
-    """One route compared with 10,000; requests use the one in the middle."""
+    """Compare one route with 10,000; requests use the one in the middle."""
     upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"
     many = [route(f"r{number}", f"/r{number}/", upstream) for number in range(ROUTES)]
     with ExitStack() as stack:
@@ -112,7 +112,7 @@ def routes(bench: Bench) -> list[Fact]:
 
 
 def renewal(bench: Bench) -> list[Fact]:
-    """The same load with a token that is renewed about every second, and with one that lasts."""
+    """Measure the same load with a token that is renewed about every second, and with one that lasts."""
     with witness() as seen, ExitStack() as stack:
         running = {}
         for name, life in LIVES.items():
@@ -132,7 +132,7 @@ def renewal(bench: Bench) -> list[Fact]:
 
 
 def idle(bench: Bench) -> list[Fact]:
-    """Memory of 10,000 callers that sent one request and stay connected."""
+    """Measure the memory of 10,000 callers that sent one request and stay connected."""
     with gateway(bench.stage, "idle") as running:
         ask(running.url + "/ic/k1")
         before = rss_mb(running.pid)
@@ -147,7 +147,7 @@ def idle(bench: Bench) -> list[Fact]:
 
 
 def storm(bench: Bench) -> list[Fact]:
-    """1,000 requests that wait for a new token: the token request is held until all of them wait."""
+    """Measure 1,000 requests that wait for a new token: the token request is delayed until all of them wait."""
     with witness() as seen:
         credentials = {"bench": _credential(f"{seen.url}/token/{STORM_LIFE:g}")}
         with gateway(bench.stage, "storm", credentials=credentials) as running:
@@ -171,7 +171,7 @@ def storm(bench: Bench) -> list[Fact]:
 
 
 def rest(bench: Bench) -> list[Fact]:
-    """Memory of a gateway that has answered one request."""
+    """Measure the memory of a gateway that has answered one request."""
     with gateway(bench.stage, "rest") as running:
         ask(running.url + "/ic/k1")
         time.sleep(1)
@@ -179,7 +179,7 @@ def rest(bench: Bench) -> list[Fact]:
 
 
 def start(bench: Bench) -> list[Fact]:
-    """From the start of the process until the admin port reports it alive, and ready with a token."""
+    """Measure the time until the admin port reports the process alive, and ready with a token."""
     found = [(_start(bench.stage, "/livez"), _start(bench.stage, "/readyz")) for _ in range(STARTS)]
     alive, ready = (statistics.median(column) for column in zip(*found, strict=True))
     return [
@@ -201,7 +201,7 @@ def _start(stage: Stage, path: str) -> float:
 
 
 def stream(bench: Bench) -> list[Fact]:
-    """Memory that a download and an upload of 1 GiB add."""
+    """Measure the memory that a download and an upload of 1 GiB add."""
     facts = []
     with witness() as seen:
         upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"
@@ -220,13 +220,13 @@ def stream(bench: Bench) -> list[Fact]:
 
 
 def workers(bench: Bench) -> list[Fact]:
-    """One worker on one CPU against two on two.
+    """Compare one worker on one CPU with two on two.
 
-    Upstream and load need one of the two CPUs as well, so that requests per second cannot double here. What a machine
-    with room for both would give follows from CPU time: the cost of a request with two workers, and the part of the
-    work that the busier one has, which sets the pace. The cost is the dearer of two: on both CPUs, and sharing one. The
-    part is taken where both share one CPU: beside the load, the one with less CPU to itself answers fewer requests,
-    however fairly the callers were dealt out.
+    Upstream and load need one of the two CPUs as well, so requests per second cannot double here. CPU time shows what a
+    machine with room for both would reach: the cost of a request with two workers, and the share of work of the busier
+    one, which sets the pace. The cost is the higher of two: on both CPUs, and sharing one. The share is measured where
+    both share one CPU: beside the load, the worker with less CPU answers fewer requests, however evenly the callers are
+    distributed.
     """
     if not _knows_workers(bench.stage):
         raise BenchFailed("skipped: this gateway's configuration does not know `workers` yet")

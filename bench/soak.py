@@ -1,8 +1,8 @@
 """A minute of everything at once through two workers, one of which is killed every few seconds: `make soak`.
 
-At its end it says what was promised and what was seen; exit status 1 when a promise is broken. See `soak_peers` for the
-callers and the upstream. Before it, the delays of a healthy route are measured alone and among sick neighbours: see
-`soak_mix`. A ratio over its goal is printed and is no broken promise, since a busy machine makes any ratio.
+It prints each promise and its result; exit status 1 if one is broken. `soak_peers` are the callers and the upstream.
+Before that, `soak_mix` measures the delays of a healthy route alone and among sick neighbours. A ratio above its goal
+is printed but breaks no promise, because a busy machine can cause any ratio.
 """
 
 import argparse
@@ -36,7 +36,7 @@ PARENT_GROWTH = 16 * 1024  # KiB of memory that the parent may grow by
 
 
 class Gateway:
-    """The process under test: what it says, and what its admin port tells."""
+    """The process under test: its output and its admin port."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -47,14 +47,14 @@ class Gateway:
         self.reading = asyncio.create_task(self._read())
 
     async def started(self) -> None:
-        """Waits until it listens; from here on `port` and `admin` are known."""
+        """Wait until it listens and set `port` and `admin`."""
         while not (said := [event for event in self.events if event["event"] == "started"]):
             assert not self.reading.done(), "the gateway did not start"
             await asyncio.sleep(0.01)
         self.port, self.admin = (int(said[0][key].rpartition(":")[2]) for key in ("listen", "admin"))
 
     async def ask(self, path: str) -> Message:
-        """The admin port's answer."""
+        """Return a response of the admin port."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.admin)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = await head(reader)
@@ -63,16 +63,16 @@ class Gateway:
         return answer
 
     async def workers(self) -> list[int]:
-        """Their process ids."""
+        """Return the process ids of its workers."""
         return [worker["pid"] for worker in json.loads((await self.ask("/status")).body)["workers"]]
 
     async def requests(self) -> float:
-        """The counter, summed over its labels."""
+        """Return the request counter, summed over its labels."""
         rows = (await self.ask("/metrics")).body.decode().splitlines()
         return sum(float(row.split()[-1]) for row in rows if row.startswith("oic_gateway_requests_total{"))
 
     async def stop(self) -> int:
-        """Has it drain; its exit status."""
+        """Drain it. Return its exit status."""
         self._process.send_signal(signal.SIGTERM)
         await self.reading
         return await self._process.wait()
@@ -103,7 +103,7 @@ class Soak:
         self.backwards = 0
 
     async def run(self) -> bool:
-        """True when every promise was kept."""
+        """Run. Return whether every promise was kept."""
         with tempfile.TemporaryDirectory() as folder:
             file = _configuration(Path(folder), await self.upstream.start())
             async with _serving(file) as gateway:
@@ -177,14 +177,14 @@ class Soak:
         return any(begin - slack <= at <= end + slack for at in self.kills)
 
     def _back(self, gateway: Gateway, pid: int) -> float | None:
-        """Seconds from a worker's death to its successor's first breath, both by the wall clock."""
+        """Return the seconds from the end of a worker to the start of its successor, by the wall clock."""
         at = self.killed_at[pid]
         begun = [_epoch(event) for event in gateway.events if event["event"] == "worker-started"]
         return min((when - at for when in begun if when >= at), default=None)
 
 
 async def run_mix(seconds: float) -> MixResult:
-    """Both phases of the mix, `seconds` each, with a gateway of one worker."""
+    """Run both phases of the mix, `seconds` each, with a gateway of one worker."""
     neighbours = await NeighbourProcess.spawn()
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -198,7 +198,7 @@ async def run_mix(seconds: float) -> MixResult:
 
 @contextlib.asynccontextmanager
 async def _serving(file: Path) -> AsyncIterator[Gateway]:
-    """A gateway that serves, killed at the end if it has not been stopped."""
+    """Yield a running gateway; kill it at the end if it was not stopped."""
     environ = os.environ | {"SOAK_SECRET": "soak"}
     command = (sys.executable, "-m", "gateway", "serve", "-c", str(file))
     process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=PIPE, limit=1 << 20)
@@ -213,7 +213,7 @@ async def _serving(file: Path) -> AsyncIterator[Gateway]:
 
 
 def resident(pid: int) -> int:
-    """KiB of memory."""
+    """Return KiB of resident memory."""
     rows = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:"))
 
@@ -242,7 +242,7 @@ def _say(what: str, number: object, more: str = "") -> None:
 
 
 def _say_mix(result: MixResult) -> bool:
-    """Print the figures; True when no healthy call failed."""
+    """Print the figures. Return whether no healthy call failed."""
     load = os.getloadavg()[0]
     _say("load average of the machine", f"{load:.1f}")
     for row in report(result):

@@ -41,7 +41,7 @@ LIMIT = 1.5
 
 @dataclass(slots=True)
 class Delays:
-    """Seconds from the time that a healthy call was due until its response was read, and what else was seen."""
+    """Seconds from the planned time of a healthy call until its response was read, and other observations."""
 
     seconds: list[float] = field(default_factory=list)
     failed: int = 0
@@ -51,14 +51,14 @@ class Delays:
     """Seconds that it was ready to run and had no CPU: what a busy machine adds to the delays."""
 
     def at(self, share: float) -> float:
-        """The delay that this share of the calls had at most."""
+        """Return the maximum delay of this share of the calls."""
         ordered = sorted(self.seconds)
         return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.inf
 
 
 @dataclass(slots=True)
 class MixResult:
-    """What the two phases showed. `neighbours` counts what each kind of neighbour has done."""
+    """The results of the two phases. `neighbours` counts the work of each kind of neighbour."""
 
     alone: Delays
     mixed: Delays
@@ -66,7 +66,7 @@ class MixResult:
 
     @property
     def ratio(self) -> float:
-        """p99 in the mix by p99 alone."""
+        """Return p99 in the mix divided by p99 alone."""
         return self.mixed.at(0.99) / self.alone.at(0.99)
 
 
@@ -74,7 +74,7 @@ class MuteServer:
     """Accepts connections and never answers: a dead upstream, or a dead identity domain."""
 
     async def start(self) -> int:
-        """Listen; the port."""
+        """Listen. Return the port."""
         self._server = await asyncio.start_server(self._hold, "127.0.0.1", 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -112,7 +112,7 @@ def configuration(folder: Path, *, healthy: int, slow: int, mute: int) -> Path:
 
 
 class NeighbourProcess:
-    """The neighbours as a process of their own: this module run by its name. Its upstreams listen before `start`."""
+    """The neighbours in a separate process: this module, run by name. Its upstreams listen before `start`."""
 
     def __init__(self, process: Process, slow: int, mute: int) -> None:
         self._process = process
@@ -120,7 +120,7 @@ class NeighbourProcess:
 
     @classmethod
     async def spawn(cls) -> Self:
-        """Start the process; returns when the ports of its upstreams are known."""
+        """Start the process and wait until the ports of its upstreams are known."""
         command = (sys.executable, "-m", "bench.soak_mix")
         root = Path(__file__).parents[1]
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=root)
@@ -128,11 +128,11 @@ class NeighbourProcess:
         return cls(process, *json.loads(await process.stdout.readline()))
 
     async def start(self, port: int, admin: int) -> None:
-        """Have the neighbours call a gateway; returns when all are connected."""
+        """Let the neighbours call a gateway and wait until all are connected."""
         await self._ask([port, admin])
 
     async def stop(self) -> dict[str, int]:
-        """Have them hang up; what each kind has done since its start."""
+        """Disconnect them. Return the work of each kind since the start."""
         counts: dict[str, int] = await self._ask([])
         return counts
 
@@ -166,7 +166,7 @@ async def measure_mix(neighbours: NeighbourProcess, port: int, admin: int, *, pi
 
 @contextlib.contextmanager
 def _on_cpu(pid: int, delays: Delays) -> Iterator[None]:
-    """Add what the kernel's scheduler has counted meanwhile for the main thread (proc_pid_schedstat(5))."""
+    """Add what the kernel's scheduler has counted for the main thread (proc_pid_schedstat(5))."""
 
     def read() -> tuple[float, float]:
         cpu, waited, _ = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
@@ -183,7 +183,7 @@ Work = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any
 
 
 class Neighbours:
-    """Everything that goes on beside the healthy calls, between `start` and `stop`."""
+    """Everything that runs beside the healthy calls, between `start` and `stop`."""
 
     def __init__(self, port: int, admin: int) -> None:
         self._port = port
@@ -195,7 +195,7 @@ class Neighbours:
         self.done: dict[str, int] = dict.fromkeys((*kinds, "scrapes", "calls that broke"), 0)
 
     async def start(self) -> None:
-        """Connect all; returns when the idle callers have had their one response and the slow ones have begun."""
+        """Connect all; wait until the idle callers have one response and the slow ones have begun."""
         for _ in range(IDLE):
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             writer.write(_get("/healthy/0"))
@@ -209,7 +209,7 @@ class Neighbours:
             await self._begun.acquire()
 
     async def stop(self) -> None:
-        """Hang up on everything."""
+        """Close all connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -270,8 +270,8 @@ class Neighbours:
 
 
 async def _call_steadily(port: int, seconds: float, delays: Delays) -> None:
-    """Make healthy calls at `RATE`. A delay counts from the time that the call was due, not from when it could be made:
-    a gateway that stands still delays all calls of that time.
+    """Make healthy calls at `RATE`. A delay counts from the planned time of the call: a gateway that stands still
+    delays all calls of that time.
     """
     due: asyncio.Queue[float | None] = asyncio.Queue()
     callers = [asyncio.create_task(_call_when_due(port, due, delays)) for _ in range(CALLERS)]
@@ -301,7 +301,7 @@ def _get(target: str) -> bytes:
 
 
 def report(result: MixResult) -> list[tuple[str, object, str]]:
-    """What `make soak` prints: name, figure, remark."""
+    """Return the output of `make soak`: name, figure, remark."""
 
     def delay(delays: Delays) -> str:
         return f"p50 {delays.at(0.5) * 1000:.2f} ms, p99 {delays.at(0.99) * 1000:.2f} ms"
@@ -322,7 +322,7 @@ def report(result: MixResult) -> list[tuple[str, object, str]]:
 
 
 async def _neighbour_process() -> None:
-    """The other side of `NeighbourProcess`, until its standard input ends."""
+    """Run the other side of `NeighbourProcess` until its standard input ends."""
     os.nice(
         10
     )  # the neighbours are slow on purpose; on a machine with two CPUs their work must not delay the measuring

@@ -1,7 +1,7 @@
 """Both ends of the soak: callers that do everything a caller may do, and an upstream that knows what each one sent.
 
-Every request has a nonce, its X-Request-Id. The upstream answers with the nonce, the digest of the body that it got,
-and a body made of the nonce over and over: what is lost, mixed up or sent twice on the way is seen at one of the ends.
+Every request has a nonce, its X-Request-Id. The upstream answers with the nonce, the digest of the received body, and a
+body of repeated nonces: one of the ends detects what is lost, mixed up or sent twice.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ TOKEN = b'{"access_token":"soak","token_type":"Bearer","expires_in":3600}'
 
 
 def body_of(nonce: str, size: int) -> bytes:
-    """So many bytes, each of which tells whose they are."""
+    """Return this many bytes, each of which identifies its owner."""
     line = f"{nonce}\n".encode()
     return (line * (size // len(line) + 1))[:size]
 
@@ -41,7 +41,7 @@ async def head(reader: asyncio.StreamReader) -> Message:
 
 
 async def read_body(reader: asyncio.StreamReader, message: Message, pause: float = 0.0) -> None:
-    """The body as it is framed; `pause` seconds between pieces make a slow reader."""
+    """Read the body by its framing; `pause` seconds between pieces make a slow reader."""
     pieces = []
     if message.fields.get("transfer-encoding") == "chunked":
         while size := int(await reader.readline() or b"-", 16):
@@ -64,7 +64,7 @@ class Upstream:
         self.runs: Counter[str] = Counter()
 
     async def start(self) -> int:
-        """The port it listens on."""
+        """Listen. Return the port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -101,8 +101,8 @@ class Upstream:
 
 @dataclass(slots=True)
 class Tally:
-    """What the callers saw. `answered` is when each whole reply was asked for and had, by nonce; `broken` the times
-    between which a worker must have been killed, for a call whose connection broke.
+    """What the callers saw. `answered` is when each complete response was requested and received, by nonce; `broken`
+    is the interval in which a worker must have been killed, for a call whose connection broke.
     """
 
     requests: int = 0
@@ -113,7 +113,7 @@ class Tally:
 
 
 class Caller:
-    """One caller: a request at a time, on a connection that it keeps for a while."""
+    """One caller: one request at a time, on a connection that it reuses for a while."""
 
     def __init__(self, port: int, tally: Tally, luck: random.Random) -> None:
         self._port = port
@@ -123,7 +123,7 @@ class Caller:
         self._began = 0.0
 
     async def run(self, until: float) -> None:
-        """Calls, until the loop's clock says so."""
+        """Send requests until the given time of the loop's clock."""
         loop = asyncio.get_running_loop()
         while loop.time() < until:
             kind = self._luck.choice((self._get, self._get, self._get, self._post, self._up, self._slow, self._leave))
@@ -169,7 +169,7 @@ class Caller:
         await self._judge(reader, nonce, 1_000_001, pause=0.005)
 
     async def _leave(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nonce: str) -> None:
-        """Hangs up within its request, or within the reply."""
+        """Disconnect within the request or within the response."""
         if self._luck.random() < 0.5:
             writer.write(_head("POST", nonce, 100, "Content-Length: 100000") + body_of(nonce, 50_000))
             await writer.drain()
@@ -182,7 +182,7 @@ class Caller:
     async def _judge(
         self, reader: asyncio.StreamReader, nonce: str, size: int, sent: bytes = b"", pause: float = 0.0
     ) -> None:
-        """Reads the reply; whatever is wrong with one that came whole is a fault."""
+        """Read the response; any error in a complete one is a fault."""
         reply = await head(reader)
         await read_body(reader, reply, pause)
         faults, expected = self._tally.faults, body_of(nonce, size)

@@ -1,6 +1,6 @@
-"""Where a measurement takes place: a folder, the upstream, and processes that start on a CPU and surely end.
+"""The environment of a measurement: a folder, the upstream, and processes that start on a CPU and always end.
 
-The templates of bench/ have capital words in place of ports and the token; `Stage.fill` puts in what is so in this run.
+The templates of bench/ have capital words for ports and the token; `Stage.fill` inserts the values of this run.
 """
 
 import json
@@ -36,22 +36,22 @@ Process = subprocess.Popen[bytes]
 
 
 class BenchFailed(Exception):
-    """Something was not as it must be for a figure to mean anything."""
+    """A condition for a meaningful figure is not met."""
 
 
 class Stage:
-    """The folder of a run, with certificate, files and the upstream in it; `opened` makes one."""
+    """The folder of a run, with certificate, files and the upstream; `opened` makes one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.words: dict[str, str | int] = {"TOKEN": TOKEN, "UPSTREAM": free_port(), "TLS_UPSTREAM": free_port()}
 
     def fill(self, template: str, **words: str | int) -> Path:
-        """Writes a template of bench/ with its words filled in; gives the new file."""
+        """Write a completed template of bench/. Return the new file."""
         return self.write(template, (HERE / template).read_text(), **words)
 
     def write(self, name: str, text: str, **words: str | int) -> Path:
-        """Writes a text with its capital words filled in; gives the new file."""
+        """Write a completed text. Return the new file."""
         file = self.folder / name
         file.write_text(filled(text, self.words | words))
         return file
@@ -60,9 +60,8 @@ class Stage:
     def running(
         self, command: tuple[str, ...], file: Path, port: int, *, cpus: str = str(PROXY_CPU), patience: float = 15.0
     ) -> Iterator[Process]:
-        """A process on these CPUs, its output in FILE.out (its access log, where it writes that to stdout).
-
-        Enters once its port answers, or gives up after `patience` seconds; ends it on leaving.
+        """Run a process on these CPUs, with its output in FILE.out (its access log, if it writes that to stdout).
+        Yield when its port answers, or fail after `patience` seconds; end it on exit.
         """
         complete = [filled(part, {"FILE": str(file), "FOLDER": str(self.folder)}) for part in command]
         with log_of(file).open("ab") as out:
@@ -81,7 +80,7 @@ class Stage:
 
 @contextmanager
 def opened() -> Iterator[Stage]:
-    """A stage whose upstream runs on the load's CPU, as does this process from now on."""
+    """Yield a stage whose upstream runs on the load's CPU, as does this process from now on."""
     if not {PROXY_CPU, LOAD_CPU} <= os.sched_getaffinity(0):
         raise BenchFailed("two CPUs are needed: 0 for the contender, 1 for upstream and load")
     os.sched_setaffinity(0, {LOAD_CPU})
@@ -97,7 +96,7 @@ def opened() -> Iterator[Stage]:
 
 
 def filled(text: str, words: Mapping[str, str | int]) -> str:
-    """The text with its capital words filled in, where they are known."""
+    """Return the text with its capital words replaced, if they are known."""
     return re.sub(r"\b[A-Z][A-Z_]+\b", lambda word: str(words.get(word[0], word[0])), text)
 
 
@@ -111,7 +110,7 @@ def make_files(www: Path) -> None:
 
 
 def make_certificate(folder: Path) -> None:
-    """A self-signed certificate for localhost and 127.0.0.1: cert.pem and key.pem."""
+    """Make a self-signed certificate for localhost and 127.0.0.1: cert.pem and key.pem."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
@@ -152,7 +151,7 @@ def end(process: Process) -> None:
 
 
 def allow_files() -> None:
-    """Raises the limit of open files for this process and all it starts, as far as the system lets it."""
+    """Raise the limit of open files for this process and its children, as far as the system allows."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     for most in (max(hard, FILES), hard):
         try:
@@ -170,11 +169,11 @@ def free_port() -> int:
 
 
 def python(*arguments: str) -> tuple[str, ...]:
-    """The command of the Python that is measured, with this environment's packages.
+    """Return the command of the measured Python, with the packages of this environment.
 
-    It is the system's own where that is of the same release: distributions, and the images that people run, build
-    theirs with the compiler's profile at hand, version managers mostly do not, and that is worth a tenth.
-    BENCH_PYTHON names another.
+    It is the system's Python if that has the same release: distributions, and the images that people run, build with
+    profile guided optimization, version managers mostly do not, and that is worth a tenth. BENCH_PYTHON selects
+    another.
     """
     release = f"{sys.version_info.major}.{sys.version_info.minor}"
     found = os.environ.get("BENCH_PYTHON") or shutil.which(f"python{release}", path="/usr/bin") or sys.executable

@@ -1,6 +1,6 @@
-"""A small HTTP server in this process, where counting or timing matters more than speed.
+"""A small HTTP server in this process, for counting or timing rather than speed.
 
-It is a token endpoint that counts its requests, may give short lives and may be made to wait, and a sink for uploads.
+It is a token endpoint that counts its requests, can issue short-lived tokens and can wait, and a sink for uploads.
 """
 
 import json
@@ -15,7 +15,7 @@ _BLOCK = 1 << 20
 
 
 class Witness(ThreadingHTTPServer):
-    """`POST /token/SECONDS` gives a token of such a life, `POST /sink` reads its body and says how long it was."""
+    """`POST /token/SECONDS` returns a token with that lifetime, `POST /sink` reads its body and returns its length."""
 
     daemon_threads = True
     request_queue_size = 1024
@@ -29,11 +29,11 @@ class Witness(ThreadingHTTPServer):
         self.may_answer.set()
 
     def handle_error(self, *_: object) -> None:
-        """Says nothing: a caller that left is the run's to notice."""
+        """Do nothing: the run notices a caller that left."""
 
     @property
     def url(self) -> str:
-        """Where it is asked."""
+        """Return the URL."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {"read": self._read()}
 
     def _read(self) -> int:
-        """Reads the body, by its length or in chunks (RFC 9112 §7.1); gives how long it was."""
+        """Read the body by its length or in chunks (RFC 9112 §7.1). Return its length."""
         if length := int(self.headers.get("Content-Length", 0)):
             return self._skip(length)
         if self.headers.get("Transfer-Encoding") is None:
@@ -80,12 +80,12 @@ class _Handler(BaseHTTPRequestHandler):
         return size - left
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Do nothing."""
 
 
 @contextmanager
 def witness() -> Iterator[Witness]:
-    """A witness that answers, on threads of its own."""
+    """Yield a running witness, on its own threads."""
     with Witness() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""The work that contenders are given. A workload is a line in the table."""
+"""The work of the contenders. A workload is a line in the table."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,8 +24,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A path under a contender's address for this way to the upstream, and what wrk is told beyond a GET.
-
+    """A path under a contender's address for this route to the upstream, and the options of wrk beyond a GET.
     `about` is a line for readers.
     """
 
