@@ -123,7 +123,7 @@ def write(results: Results, judged: list[Verdict], options: argparse.Namespace) 
         parts[report.RENAMING] = report.renaming_section(results, **of_run)
     if results.rows:
         parts["last run"] = report.section(results, judged, **of_run)
-        (HERE / "result.json").write_text(json.dumps(as_document(results, judged, options, now), indent=2) + "\n")
+        (HERE / "result.json").write_text(json.dumps(as_json(results, judged, options, now), indent=2) + "\n")
         (DOCS / "performance.svg").write_text(picture(results))
     page = DOCS / "performance.md"
     text = page.read_text()
@@ -132,7 +132,7 @@ def write(results: Results, judged: list[Verdict], options: argparse.Namespace) 
     page.write_text(text)
 
 
-def as_document(results: Results, judged: list[Verdict], options: argparse.Namespace, now: datetime) -> dict[str, object]:
+def as_json(results: Results, judged: list[Verdict], options: argparse.Namespace, now: datetime) -> dict[str, object]:
     """Return all results for JSON."""
     goals = [{"goal": each.goal.about, "limit": each.limit, "value": each.value, "is": each.word} for each in judged]
     facts = {"time": f"{now:%Y-%m-%dT%H:%MZ}", "machine": platform.platform(), "python": platform.python_version()}

@@ -48,10 +48,10 @@ class Gateway:
 
     async def started(self) -> None:
         """Wait until it listens and set `port` and `admin`."""
-        while not (said := [event for event in self.events if event["event"] == "started"]):
+        while not (started := [event for event in self.events if event["event"] == "started"]):
             assert not self.reading.done(), "the gateway did not start"
             await asyncio.sleep(0.01)
-        self.port, self.admin = (int(said[0][key].rpartition(":")[2]) for key in ("listen", "admin"))
+        self.port, self.admin = (int(started[0][key].rpartition(":")[2]) for key in ("listen", "admin"))
 
     async def ask(self, path: str) -> Message:
         """Return a response of the admin port."""
@@ -96,7 +96,7 @@ class Soak:
 
     def __init__(self, seconds: float, kill_every: float, callers: int, seed: int) -> None:
         self.seconds, self.kill_every, self.callers = seconds, kill_every, callers
-        self.luck = random.Random(seed)
+        self.random = random.Random(seed)
         self.tally, self.upstream = Tally(), Upstream()
         self.kills: list[float] = []  # by the loop's clock
         self.killed_at: dict[int, float] = {}  # by the wall's, as the gateway's log has it
@@ -114,8 +114,8 @@ class Soak:
         disturbing = asyncio.create_task(self._kill_workers(gateway))
         watching = asyncio.create_task(self._watch_counter(gateway))
         memory = [resident(pid) for pid in (gateway.pid, *await gateway.workers())]
-        seeds = [random.Random(self.luck.random()) for _ in range(self.callers)]
-        await asyncio.gather(*(Caller(gateway.port, self.tally, luck).run(until) for luck in seeds))
+        seeds = [random.Random(self.random.random()) for _ in range(self.callers)]
+        await asyncio.gather(*(Caller(gateway.port, self.tally, rng).run(until) for rng in seeds))
         disturbing.cancel()
         watching.cancel()
         await asyncio.wait({disturbing, watching})
@@ -126,7 +126,7 @@ class Soak:
     async def _kill_workers(self, gateway: Gateway) -> None:
         while True:
             await asyncio.sleep(self.kill_every)
-            pid = self.luck.choice(await gateway.workers())
+            pid = self.random.choice(await gateway.workers())
             self.killed_at[pid] = time.time()
             os.kill(pid, signal.SIGKILL)
             self.kills.append(asyncio.get_running_loop().time())
@@ -257,7 +257,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--kill-every", type=float, default=3.0, metavar="SECONDS")
     parser.add_argument("--callers", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=None, help="for the same luck again")
+    parser.add_argument("--seed", type=int, default=None, help="repeat an earlier run")
     parser.add_argument("--mix", type=float, default=20.0, metavar="SECONDS", help="of each phase; 0: no mix")
     options = parser.parse_args()
     seed = random.randrange(1 << 32) if options.seed is None else options.seed

@@ -115,10 +115,10 @@ class Tally:
 class Caller:
     """One caller: one request at a time, on a connection that it reuses for a while."""
 
-    def __init__(self, port: int, tally: Tally, luck: random.Random) -> None:
+    def __init__(self, port: int, tally: Tally, rng: random.Random) -> None:
         self._port = port
         self._tally = tally
-        self._luck = luck
+        self._random = rng
         self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._began = 0.0
 
@@ -126,7 +126,7 @@ class Caller:
         """Send requests until the given time of the loop's clock."""
         loop = asyncio.get_running_loop()
         while loop.time() < until:
-            kind = self._luck.choice((self._get, self._get, self._get, self._post, self._up, self._slow, self._leave))
+            kind = self._random.choice((self._get, self._get, self._get, self._post, self._up, self._slow, self._leave))
             self._tally.requests += 1
             before, self._began = self._began, loop.time()
             # Of a worker that has been killed, a reply may still be read to its end: only the next call breaks.
@@ -134,29 +134,29 @@ class Caller:
             try:
                 self._connection = self._connection or await asyncio.open_connection("127.0.0.1", self._port)
                 async with asyncio.timeout(30):
-                    await kind(*self._connection, uuid.UUID(int=self._luck.getrandbits(128)).hex)
+                    await kind(*self._connection, uuid.UUID(int=self._random.getrandbits(128)).hex)
             except TimeoutError:
                 self._tally.faults["hung for 30 s"] += 1
                 self._hang_up()
             except (asyncio.IncompleteReadError, ConnectionError, ValueError):
                 self._tally.broken.append((since, loop.time()))
                 self._hang_up()
-            if self._luck.random() < 0.1:
+            if self._random.random() < 0.1:
                 self._hang_up()
         self._hang_up()
 
     async def _get(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nonce: str) -> None:
-        size = self._luck.choice((0, 1, 1024, 1025, 300_000, 300_001))
+        size = self._random.choice((0, 1, 1024, 1025, 300_000, 300_001))
         writer.write(_head("GET", nonce, size))
         await self._judge(reader, nonce, size)
 
     async def _post(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nonce: str) -> None:
-        sent = body_of(nonce, self._luck.choice((0, 1, 10_240, 200_000)))
+        sent = body_of(nonce, self._random.choice((0, 1, 10_240, 200_000)))
         writer.write(_head("POST", nonce, 99, f"Content-Length: {len(sent)}") + sent)
         await self._judge(reader, nonce, 99, sent)
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nonce: str) -> None:
-        sent = body_of(nonce, self._luck.randrange(500_000))
+        sent = body_of(nonce, self._random.randrange(500_000))
         writer.write(_head("POST", nonce, 100, "Transfer-Encoding: chunked"))
         for at in range(0, len(sent), PIECE):
             writer.write(chunk(sent[at : at + PIECE]))
@@ -170,7 +170,7 @@ class Caller:
 
     async def _leave(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nonce: str) -> None:
         """Disconnect within the request or within the response."""
-        if self._luck.random() < 0.5:
+        if self._random.random() < 0.5:
             writer.write(_head("POST", nonce, 100, "Content-Length: 100000") + body_of(nonce, 50_000))
             await writer.drain()
         else:

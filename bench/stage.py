@@ -138,7 +138,7 @@ def wait_for(process: Process, port: int, *, name: str, patience: float) -> None
             if sock.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.005)
-    raise BenchFailed(f"{name} does not answer on port {port}; what it said stands above")
+    raise BenchFailed(f"{name} does not answer on port {port}; see its output above")
 
 
 def end(process: Process) -> None:

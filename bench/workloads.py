@@ -7,7 +7,7 @@ Way = Literal["plain", "tls"]
 CONNECTIONS = 32
 
 _POST = 'wrk.method = "POST"; wrk.body = string.rep("x", {size}); wrk.headers["Content-Type"] = "text/plain"\n'
-# No two heads are alike, so that remembering the last one helps nobody. wrk cannot send the body of a request late.
+# No two heads are alike, so a cache of the last one does not help. wrk cannot send the body of a request late.
 _VARIED = """
 local n = 0
 local head = table.concat({

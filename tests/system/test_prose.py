@@ -9,7 +9,10 @@ import yaml
 from tests.fakes.process import ROOT
 
 # A root is a file, or a folder that is searched for the suffixes of `TEXTS`.
-ROOTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs")
+ROOTS = (
+    *("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs", "bench", "demo"),
+    *("gateway/admin", "gateway/history", "gateway/observe", "gateway/sandbox", "gateway/server"),
+)
 EXCEPTIONS = {"docs/configuration.md"}
 
 # By word: the plain word to use in its place.
