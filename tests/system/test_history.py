@@ -235,7 +235,7 @@ async def test_a_full_disk_loses_history_and_never_a_call(tmp_path: Path, sandbo
             await calls(gate, 5)
             await asked(gate)
         [told, *_] = await gate.said("history-down", 1)
-        assert (told["level"], "cannot be used" in told["message"]) == ("warning", True)
+        assert (told["level"], "cannot use the history file" in told["message"]) == ("warning", True)
         assert len(gate.events("history-down")) <= workers
         document = await asked(gate)
         assert document["lost"] > 0
