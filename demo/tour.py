@@ -162,7 +162,7 @@ def mistake(stage: Stage, screen: Screen) -> None:
         for line in output[number : number + 3]:  # what was seen, what it means, what to do
             screen.show(line)
     _expect(code == _UNAVAILABLE, f"the exit status is {code}, not {_UNAVAILABLE}")
-    _expect(len(failed) == 1 and "lives" in output[failed[0]], "the check did not find the short life of tokens")
+    _expect(len(failed) == 1 and "short-lived" in output[failed[0]], "the check did not find the short life of tokens")
     screen.good(f"exit status {_UNAVAILABLE}: tokens that live {TOKEN_LIFE} s are only for this tour")
 
 

@@ -77,10 +77,10 @@ def assert_whole(text: str) -> None:
     assert re.search(rf"oic-gateway instances {accepted} -c ", text)
     assert re.search(rf"202 +POST +async +/async/ +{accepted} ", text)
     seen, meant, remedy = re.findall(r"FAIL .*\n +→ .*\n +→ .*", text)[0].splitlines()
-    assert "a token that lives" in seen
+    assert "short-lived" in seen
     assert "urn:opc:resource:expiry" in meant
     assert "Increase" in remedy
-    assert text.count("FAIL") == 1  # and once that is mended the check is content
+    assert text.count("FAIL") == 1  # none after the remedy
 
 
 def test_an_address_of_oic_in_the_wsdl_fails_the_step() -> None:
