@@ -191,7 +191,8 @@ class InstanceIdRules:
                     break
             else:  # most bodies, at the lowest cost
                 return self.find_in_head(known_fields, forwarded_lines)
-        part = text if is_wide or kind is None else _decode(known_fields, kind, text)
+        # Ids and names in JSON are found in any superset of ASCII; expat reads only UTF-8 here.
+        part = _decode(known_fields, kind, text) if kind == "xml" and not is_wide else text
         json = JsonScanner(part, self.top_names) if kind == "json" else None
         for rule in self.rules:
             if rule.where == "header":
