@@ -1,8 +1,9 @@
-"""What goes wrong between here and Oracle Integration Cloud, said once: what is seen, what it means, what to do.
+"""The catalog of set-up mistakes: for each code the symptom, the meaning and the remedy. Pure.
 
-`check --live`, `/status`, the log and docs/setup-mistakes.md read this one table. Codes with an underscore are those of
-OAuth (RFC 6749 §5.2, §4.1.2.1, RFC 8707 §2, OpenID Connect Core §3.1.2.6); all others are ours, and stable. `oauth`
-decides by code alone what is tried again; `oic.diagnosis` decides from all that was seen which mistake it is. Pure.
+An `entry` is in `credential_mistakes`, `network_mistakes` or `route_mistakes`. `check --live`, `/status`, the log and
+docs/setup-mistakes.md use this table. Codes with an underscore are those of OAuth (RFC 6749 §5.2, §4.1.2.1, RFC 8707
+§2, OpenID Connect Core §3.1.2.6); all others are the gateway's, and stable. `oauth`
+decides retries by the code alone.
 
 Field names are those of Oracle's console: Identity & Security → Domains → the domain has *Integrated applications*
 (with General Information and OAuth configuration of each) and *Oracle Cloud Services* (with the Application roles of
