@@ -10,7 +10,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,18 +37,37 @@ class Ended:
 
 
 async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: str) -> Ended:
-    """Runs `python -m gateway` with these arguments to its end; `under` is a command that runs it."""
-    process = await _start(arguments, variables, out=PIPE, under=under)
+    """Run `python -m gateway` with these arguments to its end; `under` is a command that runs it."""
+    status, out, err = await communicate(await _start(arguments, variables, out=PIPE, under=under))
+    encoding = variables.get("PYTHONIOENCODING", "utf-8")
+    return Ended(status, out.decode(encoding), err.decode(encoding))
+
+
+async def run_command(
+    *command: str | Path, stdin: bytes = b"", cwd: Path = ROOT, env: dict[str, str] | None = None
+) -> tuple[int, bytes, bytes]:
+    """Run any command to its end; return exit status, standard output and standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=cwd, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+    )
+    return await communicate(process, stdin)
+
+
+async def communicate(process: asyncio.subprocess.Process, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
+    """Wait for the end of a process that leads a session; leave no process of it behind, whatever happens."""
     try:
         async with asyncio.timeout(TIME_LIMIT):
-            out, err = await process.communicate()
-    except TimeoutError:
-        process.kill()
+            out, err = await process.communicate(stdin)
+            return await process.wait(), out, err
+    finally:
+        kill_group(process.pid)
         await process.wait()
-        raise
-    assert process.returncode is not None
-    encoding = variables.get("PYTHONIOENCODING", "utf-8")
-    return Ended(process.returncode, out.decode(encoding), err.decode(encoding))
+
+
+def kill_group(pid: int) -> None:
+    """Kill all processes of a group, if there are any."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 class Process:
@@ -62,6 +81,7 @@ class Process:
         self._under: Sequence[str] = ()
         self._change = asyncio.Condition()
         self._callers: list[Caller] = []
+        self._has_ended = False
         self.lines: list[Document] = []
         self.out = bytearray()
         self.err = bytearray()
@@ -94,7 +114,7 @@ class Process:
                 status = await self.ended()
                 assert error is not None or status == 0, f"exit status {status}: {self.told()}"
         finally:
-            self._kill()
+            kill_group(self.pid)
             await self._process.wait()
             await asyncio.gather(*self._readers)
 
@@ -140,12 +160,11 @@ class Process:
         return await self.said("request", count)
 
     async def until(self, state: Callable[[], bool]) -> None:
-        """Waits until what it has said makes this so."""
-        try:
+        """Wait until its output makes this true; fail at once when its output has ended."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(TIME_LIMIT), self._change:
-                await self._change.wait_for(state)
-        except TimeoutError:
-            raise AssertionError(f"not said: {self.told()}") from None
+                await self._change.wait_for(lambda: state() or self._has_ended)
+        assert state(), f"not in the output: {self.told()}"
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -211,6 +230,9 @@ class Process:
                 self.lines.append(json.loads(piece))
             async with self._change:
                 self._change.notify_all()
+        self._has_ended = True
+        async with self._change:
+            self._change.notify_all()
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None
@@ -223,10 +245,6 @@ class Process:
         except ProcessLookupError:
             return False
         return True
-
-    def _kill(self) -> None:
-        if self._is_group_alive():
-            os.killpg(self.pid, signal.SIGKILL)
 
 
 def request(target: str, *fields: str, method: str = "GET") -> bytes:

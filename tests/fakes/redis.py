@@ -73,12 +73,18 @@ class RedisServer:
             program(), self.folder / "redis.conf", *self._mode, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
         )
         assert self._process.stdout is not None
-        said = b""
-        async with asyncio.timeout(TIME_LIMIT):
-            while not any(word in said for word in READY):
-                line = await self._process.stdout.readline()
-                assert line, said.decode(errors="replace")
-                said += line
+        output = b""
+        try:
+            async with asyncio.timeout(TIME_LIMIT):
+                while not any(word in output for word in READY):
+                    line = await self._process.stdout.readline()
+                    assert line, output.decode(errors="replace")
+                    output += line
+        except BaseException:
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+            raise
         self._reader = asyncio.create_task(self._process.stdout.read())
 
     async def kill(self) -> None:

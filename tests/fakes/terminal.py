@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.fakes.process import KEPT_VARIABLES, ROOT
+from tests.fakes.process import KEPT_VARIABLES, ROOT, kill_group
 from tests.fakes.waiting import TIME_LIMIT
 
 _WIDE = struct.pack("HHHH", 50, 400, 0, 0)
@@ -49,9 +49,8 @@ class Terminal:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        kill_group(self._process.pid)
+        await self._process.wait()
         asyncio.get_running_loop().remove_reader(self._ours)
         os.close(self._ours)
         os.close(self._theirs)

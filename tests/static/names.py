@@ -7,12 +7,14 @@ names below, which stand in a folder that makes them clear. The docstring of a p
 import ast
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2] / "gateway"
 REPEATED = {"__init__", "__main__", "file", "memory", "redis"}
 """Names of modules that may stand in several packages."""
+MAX_TEST_NAME = 60
+AVOIDED_IN_TESTS = {"told", "tells", "said", "says", "amiss", "whoever", "nobody", "anew", "unasked", "errand", "crew"}
 
 
 def classes(root: Path) -> dict[str, list[str]]:
@@ -41,6 +43,17 @@ def unnamed_modules(root: Path) -> Iterator[str]:
         for file in sorted(package.parent.glob("*.py")):
             if not file.stem.startswith("__") and file.stem not in words:
                 yield f"{package.relative_to(root.parent)}: the docstring does not name `{file.stem}`"
+
+
+def long_test_names(folders: Iterable[Path]) -> Iterator[str]:
+    """Yield each test whose name has more than `MAX_TEST_NAME` characters or a word of `AVOIDED_IN_TESTS`."""
+    for file in sorted(file for folder in folders for file in folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.name.startswith("test_"):
+                continue
+            avoided = AVOIDED_IN_TESTS.intersection(node.name.split("_"))
+            if len(node.name) > MAX_TEST_NAME or avoided:
+                yield f"{file}:{node.lineno}: {node.name}: {', '.join(sorted(avoided)) or len(node.name)}"
 
 
 def problems(root: Path) -> list[str]:

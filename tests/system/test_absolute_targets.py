@@ -2,15 +2,13 @@
 what names the listener itself, or the upstream of a route, is served.
 """
 
-import asyncio
-from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.identity import Identity
-from tests.fakes.process import Process, gateway
+from tests.fakes.process import Process, gateway, run_command
 from tests.fakes.upstream import Upstream
 from tests.system.scene import SECRETS, between, simple, written
 
@@ -27,9 +25,8 @@ FOREIGN = [
 
 
 async def status_by_curl(gate: Process, proxy: str, url: str, *arguments: str) -> str:
-    asked = ("curl", "-q", "-sS", "--max-time", "15", "-o", "/dev/null", "-w", "%{http_code}", "-x", proxy)
-    process = await asyncio.create_subprocess_exec(*asked, *arguments, url, stdout=PIPE, env={})
-    out, _ = await process.communicate()
+    command = ("curl", "-q", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-x", proxy)
+    _, out, _ = await run_command(*command, *arguments, url, env={})
     return out.decode()
 
 

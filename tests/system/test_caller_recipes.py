@@ -1,13 +1,12 @@
 """The recipes of docs/callers.md, run as they are printed against the real program, where their client is installed."""
 
-import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
 from gateway.sandbox import Sandbox
-from tests.fakes.process import ROOT
+from tests.fakes.process import ROOT, run_command
 from tests.system.scene import before
 
 TEXT = (ROOT / "docs" / "callers.md").read_text(encoding="utf-8")
@@ -19,13 +18,9 @@ def recipes(language: str) -> list[str]:
 
 
 async def run(*command: str | Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    text = output.decode(errors="replace")
-    assert process.returncode == 0, text
-    return text
+    status, out, err = await run_command(*command)
+    assert status == 0, out + err
+    return out.decode(errors="replace")
 
 
 @pytest.mark.parametrize("line", recipes("sh")[0].splitlines(), ids=["rest", "soap"])

@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 import urllib.request
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from gateway.sandbox import Sandbox, pattern, pattern_sha256
 from tests.fakes.identity import Identity
-from tests.fakes.process import Process, gateway, request
+from tests.fakes.process import Process, gateway, request, run_command
 from tests.fakes.upstream import Upstream
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, before, simple, written
@@ -30,11 +29,8 @@ async def gate(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[Process]:
 
 async def curl(*arguments: str, said: bytes | None = None) -> tuple[bytes, str]:
     """Runs curl without its configuration file; gives what it printed and what it told (`-v`)."""
-    process = await asyncio.create_subprocess_exec(
-        "curl", "-q", "-sS", "--max-time", "15", *arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={}
-    )
-    out, err = await process.communicate(said)
-    assert process.returncode == 0, err.decode()
+    status, out, err = await run_command("curl", "-q", "-sS", *arguments, stdin=said or b"", env={})
+    assert status == 0, err.decode()
     return out, err.decode(errors="replace")
 
 

@@ -1,16 +1,13 @@
 """The documentation is true: it lists every key, code, field, metric, event and command, and its examples work."""
 
 import ast
-import asyncio
 import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -29,8 +26,7 @@ from gateway.observe.metrics import METRICS, PREFIX, MetricRow
 from gateway.observe.record import FIELDS
 from gateway.proxy.error_response import build_problem
 from gateway.proxy.headers import COOKIES, DROPPED, DROPPED_RESPONSE, URL_FIELDS
-from tests.fakes.process import ROOT, run
-from tests.fakes.waiting import TIME_LIMIT
+from tests.fakes.process import ROOT, run, run_command
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -318,21 +314,12 @@ async def test_sandbox_examples_run(
 ) -> None:
     """In a network of its own, so that its ports are free."""
     text = blocks("sh", ROOT / "docs" / "sandbox.md")[number].replace("/tmp/played", str(tmp_path / "played"))
-    process = await asyncio.create_subprocess_exec(
-        *("unshare", "--net", *AS_ROOT, "--", "bash", "-c", WAITING.format(ports=ports) + text + "wait\n"),
+    script = WAITING.format(ports=ports) + text + "wait\n"
+    ended, out, err = await run_command(
+        *("unshare", "--net", *AS_ROOT, "--", "bash", "-c", script),
         cwd=tmp_path,
         env={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
     )
-    try:
-        async with asyncio.timeout(TIME_LIMIT):
-            out, _ = await process.communicate()
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    told = out.decode()
-    assert process.returncode == status, told
-    assert [text for text in shown if text not in told] == [], told
+    printed = (out + err).decode()
+    assert ended == status, printed
+    assert [text for text in shown if text not in printed] == [], printed

@@ -81,7 +81,14 @@ def test_every_file_that_contributing_names_exists() -> None:
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 
-def test_every_fake_is_described() -> None:
-    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
-    fakes = {file.name for file in (ROOT / "tests" / "fakes").glob("*.py")}
-    assert {name for name in fakes if f"`{name}`" not in text} == set()
+def test_the_tests_readme_matches_the_folders_and_fakes() -> None:
+    folder = ROOT / "tests"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    folders = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("__")} - {"fakes"}
+    fakes = {file.name for file in (folder / "fakes").glob("*.py")}
+    [first, second] = text.split("## The fakes")
+    described = {
+        name for row in first.splitlines() if row[:1] == "|" for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
+    assert described == folders
+    assert set(re.findall(r"(?m)^\| `(\w+\.py)`", second)) == fakes

@@ -17,7 +17,7 @@ from yarl import URL
 from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.authlib_server import Client as AuthlibClient
 from tests.fakes.authlib_server import serving
-from tests.fakes.process import Ended, Process, gateway, run
+from tests.fakes.process import Ended, Process, communicate, gateway, kill_group, run
 from tests.fakes.redis import RedisServer, free_port
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import Settings, route, written
@@ -106,16 +106,19 @@ async def paste(file: Path, choose: Any, *more: str) -> Ended:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
     )
-    assert process.stdin is not None
     assert process.stdout is not None
-    async with asyncio.timeout(TIME_LIMIT):
-        out = await process.stdout.readuntil(b"paste it here")
-        [url] = re.findall(r"(?m)^  (http\S+)$", out.decode())
-        process.stdin.write(choose(await back_from(url)).encode())
-        process.stdin.close()
-        rest, err = await process.communicate()
-    return Ended(process.returncode or 0, (out + rest).decode(), err.decode())
+    try:
+        async with asyncio.timeout(TIME_LIMIT):
+            out = await process.stdout.readuntil(b"paste it here")
+            [url] = re.findall(r"(?m)^  (http\S+)$", out.decode())
+            address = choose(await back_from(url)).encode()
+    except BaseException:
+        kill_group(process.pid)
+        raise
+    status, rest, err = await communicate(process, address)
+    return Ended(status, (out + rest).decode(), err.decode())
 
 
 async def token(file: Path, *more: str) -> Ended:
