@@ -45,9 +45,9 @@ def unnamed_modules(root: Path) -> Iterator[str]:
                 yield f"{package.relative_to(root.parent)}: the docstring does not name `{file.stem}`"
 
 
-def long_test_names(folders: Iterable[Path]) -> Iterator[str]:
+def long_test_names(files: Iterable[Path]) -> Iterator[str]:
     """Yield each test whose name has more than `MAX_TEST_NAME` characters or a word of `AVOIDED_IN_TESTS`."""
-    for file in sorted(file for folder in folders for file in folder.rglob("*.py")):
+    for file in sorted(files):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.name.startswith("test_"):
                 continue
