@@ -112,7 +112,7 @@ async def test_every_secret_may_be_in_the_vault(
         ended = await run("check", "--live", "-c", file, **known)
         assert (ended.status, ended.err) == (0, ""), ended.out
         for name in document["credentials"]:
-            assert f"ok   credential {name}: a token that lives" in ended.out
+            assert f"ok   credential {name}: a token with a lifetime of" in ended.out
         assert "FAIL" not in ended.out
         async with gateway(file, **known) as gate:
             for name in document["credentials"]:
