@@ -1,8 +1,8 @@
-"""What can go wrong on the way of a request, said once: code, status, blame, what it means and what to do.
+"""The gateway's own errors: code, status, blame, meaning and remedy of each.
 
-Every error that the gateway makes itself is a class here; its facts are class data, so that the reply, the record, the
-metrics and the documentation read the same table (`ERRORS`). A class exists only where someone must act differently.
-The text of a cause never leaves the process in a reply: `reason` is for the log alone.
+Every error that the gateway creates is a class here. Its facts are class data, so that responses, records, metrics and
+documentation use the same table (`ERRORS`). A class exists only if it requires its own remedy. The text of a cause is
+never sent in a response: `reason` is only for the log.
 """
 
 from typing import ClassVar, Literal
@@ -11,7 +11,7 @@ Blame = Literal["caller", "identity", "upstream", "gateway"]
 
 
 class GatewayError(Exception):
-    """A request ends with an answer of our own. `detail` may be shown to the caller, `reason` only to operators."""
+    """The gateway answers a request with an error. `detail` may be shown to the caller, `reason` only to operators."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -35,7 +35,7 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
-    """The request cannot be read without guessing (RFC 9112 §2.2, §6.3, RFC 9110 §7.2)."""
+    """The request is malformed or ambiguous (RFC 9112 §2.2, §6.3, RFC 9110 §7.2)."""
 
     code = "bad-request"
     status = 400
@@ -65,7 +65,7 @@ class NoRoute(GatewayError):
 
 
 class MethodNotAllowed(GatewayError):
-    """The route does not take this method; `allow` lists those it takes (RFC 9110 §15.5.6)."""
+    """The route does not allow this method; `allow` lists the allowed ones (RFC 9110 §15.5.6)."""
 
     code = "method-not-allowed"
     status = 405
@@ -75,7 +75,7 @@ class MethodNotAllowed(GatewayError):
 
 
 class RequestTimeout(GatewayError):
-    """The head or the body of a request stopped coming (RFC 9110 §15.5.9)."""
+    """The head or the body of a request did not arrive in time (RFC 9110 §15.5.9)."""
 
     code = "request-timeout"
     status = 408
@@ -115,7 +115,7 @@ class ExpectationFailed(GatewayError):
 
 
 class HeadersTooLarge(GatewayError):
-    """A field, or their number, is over `limits` (RFC 6585 §5)."""
+    """A field is longer than `limits` allows, or there are too many fields (RFC 6585 §5)."""
 
     code = "headers-too-large"
     status = 431
@@ -125,7 +125,7 @@ class HeadersTooLarge(GatewayError):
 
 
 class CallerGone(GatewayError):
-    """The caller hung up before its reply was complete; only ever seen in the record."""
+    """The caller closed the connection before its response was complete; appears only in the record."""
 
     code = "caller-gone"
     status = 499
@@ -135,9 +135,9 @@ class CallerGone(GatewayError):
 
 
 class TokenRefused(GatewayError):
-    """The identity domain said no for good: wrong client, secret, scope or grant. Someone must act.
+    """The identity domain permanently refuses a token: wrong client, secret, scope or grant. An operator must act.
 
-    `successor` is a refresh token that came with an answer of no use otherwise: the one used for it may be gone.
+    `successor` is a refresh token from an otherwise unusable response: the one that was sent may be invalid now.
     """
 
     successor: str | None = None
@@ -150,7 +150,10 @@ class TokenRefused(GatewayError):
 
 
 class TokenUnavailable(GatewayError):
-    """The identity domain is down, slow, limiting, or answered nonsense; it is tried again. `successor`: see above."""
+    """The identity domain is down, slow, rate limiting, or sent an invalid response; the gateway retries.
+
+    `successor` is a refresh token from an otherwise unusable response.
+    """
 
     successor: str | None = None
 
@@ -162,7 +165,7 @@ class TokenUnavailable(GatewayError):
 
 
 class UpstreamUnreachable(GatewayError):
-    """No connection could be made; not a byte of the request was sent."""
+    """No connection could be established; nothing of the request was sent."""
 
     code = "upstream-unreachable"
     status = 502
@@ -175,7 +178,7 @@ class UpstreamUnreachable(GatewayError):
 
 
 class UpstreamTimeout(GatewayError):
-    """The request was sent and no reply came in time; its outcome is unknown."""
+    """The request was sent and no response arrived in time; its outcome is unknown."""
 
     code = "upstream-timeout"
     status = 504
@@ -185,7 +188,7 @@ class UpstreamTimeout(GatewayError):
 
 
 class UpstreamBroken(GatewayError):
-    """The upstream's reply breaks HTTP, or ended too soon."""
+    """The upstream's response violates HTTP or is truncated."""
 
     code = "upstream-broken"
     status = 502
@@ -195,7 +198,7 @@ class UpstreamBroken(GatewayError):
 
 
 class Overloaded(GatewayError):
-    """All connections are busy and none came free in time."""
+    """All connections are busy and none became free in time."""
 
     code = "overloaded"
     status = 503
@@ -208,7 +211,7 @@ class Overloaded(GatewayError):
 
 
 class Draining(GatewayError):
-    """The gateway is stopping and takes no new requests."""
+    """The gateway is stopping and accepts no new requests."""
 
     code = "draining"
     status = 503
@@ -218,7 +221,7 @@ class Draining(GatewayError):
 
 
 class LoopDetected(GatewayError):
-    """The request has passed this gateway before (RFC 5842 §7.2, RFC 9110 §7.6.3): its own name is in `Via`."""
+    """The request has passed this gateway before: `Via` contains its name (RFC 5842 §7.2, RFC 9110 §7.6.3)."""
 
     code = "loop-detected"
     status = 508
@@ -228,7 +231,7 @@ class LoopDetected(GatewayError):
 
 
 class Lost(GatewayError):
-    """A call whose process was killed; only ever seen in the history."""
+    """The process of the call was killed; appears only in the history."""
 
     code = "lost"
     status = 500
@@ -238,7 +241,7 @@ class Lost(GatewayError):
 
 
 class Internal(GatewayError):
-    """A defect of the gateway itself; the log holds the trace."""
+    """A defect of the gateway; the log contains the traceback."""
 
     code = "internal"
     status = 500

@@ -1,6 +1,6 @@
-"""What is wrong with a configuration, as values: a finding names the place by steps, a problem by file and line too.
+"""Configuration problems as values: `ConfigIssue` names the key by steps, `LocatedIssue` by file, line and path. Pure.
 
-Nothing here shows a value of the file; of its keys only those that cannot be a secret gone astray.
+No message shows a value of the file. A key is shown only if it cannot be a misplaced secret.
 """
 
 import re
@@ -19,7 +19,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """Something wrong at `steps`, as `("routes", 2, "upstream")`; `line` only where it is not that of the steps."""
+    """A problem at `steps`, such as `("routes", 2, "upstream")`. `line` is 0 if it is the line of the steps."""
 
     steps: Steps
     what: str
@@ -30,7 +30,7 @@ class ConfigIssue:
 
 @dataclass(frozen=True, slots=True)
 class LocatedIssue:
-    """One thing wrong, ready to print; `line` counts from 1, `file` is empty and `line` 0 for command line flags."""
+    """One problem, ready to print. `line` counts from 1; for command line flags `file` is empty and `line` is 0."""
 
     file: str
     line: int
@@ -41,17 +41,17 @@ class LocatedIssue:
 
     @property
     def location(self) -> str:
-        """File and line, then the path of keys, as far as they are known."""
-        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
-        return ": ".join(part for part in (place, self.path) if part)
+        """Return the file, the line and the path of keys, as far as they are known."""
+        file_and_line = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (file_and_line, self.path) if part)
 
     def __str__(self) -> str:
-        kind = "warning" if self.severity == "warning" else ""
-        return ": ".join(part for part in (self.location, kind, f"{self.what}; {self.remedy}") if part)
+        label = "warning" if self.severity == "warning" else ""
+        return ": ".join(part for part in (self.location, label, f"{self.what}; {self.remedy}") if part)
 
 
 class ConfigProblems(Exception):
-    """The configuration cannot be used; `problems` holds every one found, warnings too, in the order of the file."""
+    """The configuration cannot be used. `problems` contains all errors and warnings, in the order of the file."""
 
     def __init__(self, problems: Sequence[LocatedIssue]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -59,7 +59,7 @@ class ConfigProblems(Exception):
 
 
 class SecretProblem(OSError):
-    """A reference leads to no usable secret; `what` names the reference, `remedy` says how to mend it."""
+    """A reference does not lead to a usable secret. `what` names the reference, `remedy` is what to do."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}; {remedy}")
@@ -68,18 +68,18 @@ class SecretProblem(OSError):
 
 
 def is_plain(key: str) -> bool:
-    """True when the key may be shown: it looks like a key, not like a secret written in the wrong place."""
+    """Return True if the key may be shown: it looks like a key, not like a misplaced secret."""
     return _PLAIN_KEY.fullmatch(key) is not None
 
 
 def is_secret(steps: Steps) -> bool:
-    """True when a secret, or a list of them, should stand at the steps."""
+    """Return True if the value at the steps is a secret or a list of secrets."""
     names = [step for step in steps if isinstance(step, str)]
     return bool(names) and names[-1] in SECRET_KEYS
 
 
-def dotted(steps: Steps) -> str:
-    """The steps in one word, like `routes[2].upstream`; what follows a secret's key is shown only if it is known."""
+def dotted_path(steps: Steps) -> str:
+    """Return the steps as a path, such as `routes[2].upstream`. Below the key of a secret, show only known keys."""
     path = ""
     for index, step in enumerate(steps):
         if isinstance(step, int):

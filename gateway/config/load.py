@@ -1,7 +1,7 @@
-"""From a file, or from flags, to a `Config`: every problem at once, each with its line, its key and its remedy.
+"""Read a file, or flags, into a `Config`, and report all problems at once, each with its line, key and remedy.
 
-`load` reads the file, `one_route` takes the flags of `serve`; both judge with the model (`model`, worded by `words`),
-the checks across keys (`checks`), and by reading once what the file points to (`pointed`).
+`load` reads a file, `one_route` takes the flags of `serve`. Both validate with the model (`model`, texts in
+`messages`) and across keys (`cross_checks`), and read each referenced file and secret once (`references`).
 """
 
 import codecs
@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from gateway.config import messages
 from gateway.config.cross_checks import cross_check
-from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted
+from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted_path
 from gateway.config.model import Config
-from gateway.config.references import pointed_to, referenced_variables
+from gateway.config.references import check_references, referenced_variables
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
 from gateway.network.egress_proxy import Environment, UnusableProxy
 from gateway.system.files import NotRegular, read_file
@@ -36,12 +36,12 @@ _SETTINGS: dict[Steps, str] = {
     ("credentials", "default", "scope"): "scope",
     ("routes", 0, "upstream"): "upstream",
 }
-"""The argument of `one_route` that sets a key."""
+"""By steps of a key: the argument of `one_route` that sets it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration that can be used, and what is doubtful of it. File paths in `config` need no base folder."""
+    """A usable configuration and its warnings. File paths in `config` are absolute."""
 
     config: Config
     warnings: tuple[LocatedIssue, ...] = ()
@@ -57,18 +57,20 @@ def load(
     with every problem, and nothing else.
     """
     try:
-        tree = YamlDocument(_text(path))
+        document = YamlDocument(_read_text(path))
     except UnreadableYaml as cause:
-        raise ConfigProblems([*unused, _problem(cause.finding, str(path), cause.finding.line)]) from None
-    config, found = _judged(tree.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None)
-    found = [*tree.findings, *(finding for finding in found if finding.steps not in tree.broken)]
-    problems = [_problem(finding, str(path), finding.line or tree.line(finding.steps)) for finding in found]
+        raise ConfigProblems([*unused, _locate(cause.finding, str(path), cause.finding.line)]) from None
+    config, found = _validate(
+        document.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None
+    )
+    found = [*document.findings, *(finding for finding in found if finding.steps not in document.broken)]
+    problems = [_locate(finding, str(path), finding.line or document.line(finding.steps)) for finding in found]
     if unused:
-        variables = set(referenced_variables(tree.value))
+        variables = set(referenced_variables(document.value))
         problems += [problem for problem in unused if problem.path not in variables]
     problems += _proxy_problems(config, environ if check_secrets else None)
-    tree.free()
-    return _loaded(config, sorted(problems, key=lambda problem: problem.line))
+    document.free()
+    return _to_loaded(config, sorted(problems, key=lambda problem: problem.line))
 
 
 def one_route(
@@ -99,21 +101,25 @@ def one_route(
         "credentials": {"default": {**credential, "client_secret": secret}},
         "routes": [{"name": "default", "path": "/", "upstream": upstream, "credential": "default"}],
     }
-    config, found = _judged(tree, base=Path.cwd(), environ=environ)
-    place = ("credentials", "default", "client_secret")
+    config, found = _validate(tree, base=Path.cwd(), environ=environ)
+    secret_steps = ("credentials", "default", "client_secret")
     if client_secret_file is None and client_secret_env is None:
-        found = _instead(found, ConfigIssue(place, "is missing", "name the file that holds the client secret"))
+        found = _replace_finding(
+            found, ConfigIssue(secret_steps, "is missing", "name the file that holds the client secret")
+        )
     if client_secret_file is not None and client_secret_env is not None:
-        found = _instead(found, ConfigIssue(place, "is set together with --client-secret-env", "remove one of them"))
-    problems = [_setting_problem(finding, names or {}) for finding in found]
-    return _loaded(config, [*problems, *_proxy_problems(config, environ)]).config
+        found = _replace_finding(
+            found, ConfigIssue(secret_steps, "is set together with --client-secret-env", "remove one of them")
+        )
+    problems = [_locate_setting(finding, names or {}) for finding in found]
+    return _to_loaded(config, [*problems, *_proxy_problems(config, environ)]).config
 
 
-def _instead(found: list[ConfigIssue], better: ConfigIssue) -> list[ConfigIssue]:
-    return [better if finding.steps == better.steps else finding for finding in found]
+def _replace_finding(found: list[ConfigIssue], replacement: ConfigIssue) -> list[ConfigIssue]:
+    return [replacement if finding.steps == replacement.steps else finding for finding in found]
 
 
-def _text(path: str | Path) -> str:
+def _read_text(path: str | Path) -> str:
     try:
         content = read_file(path, MAX_BYTES + 1)
     except NotRegular:
@@ -127,11 +133,11 @@ def _text(path: str | Path) -> str:
         raise UnreadableYaml(0, f"cannot be read ({reason})", "change its permissions, or name another file") from None
     if len(content) > MAX_BYTES:
         raise UnreadableYaml(0, "is larger than 8 MiB", "name the right file, or shorten it")
-    return _decoded(content)
+    return _decode(content)
 
 
-def _decoded(content: bytes) -> str:
-    """The text of UTF-8, with a byte order mark or without. Raises Unreadable, which names the likely encoding."""
+def _decode(content: bytes) -> str:
+    """Decode UTF-8 with or without a byte order mark. Raise UnreadableYaml, which names the likely encoding."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in content[:2]:
         raise UnreadableYaml(1, "is UTF-16 or UTF-32 text, not UTF-8", "save the file as UTF-8")
     try:
@@ -142,7 +148,7 @@ def _decoded(content: bytes) -> str:
         raise UnreadableYaml(line, what, "save the file as UTF-8") from None
 
 
-def _judged(
+def _validate(
     tree: dict[str, Any], *, base: Path, environ: Mapping[str, str] | None
 ) -> tuple[Config | None, list[ConfigIssue]]:
     found: list[ConfigIssue] = []
@@ -153,12 +159,12 @@ def _judged(
         found += messages.config_issues(error)
     found += cross_check(tree)
     if environ is not None:
-        found += pointed_to(tree, base=base, environ=environ)
+        found += check_references(tree, base=base, environ=environ)
     return config, found
 
 
 def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) -> list[LocatedIssue]:
-    """An egress proxy of the environment that is needed and cannot be used; named by its variable."""
+    """Report an unusable egress proxy of the environment that the configuration needs, by its variable's name."""
     if config is None or environ is None:
         return []
     environment, fallback = Environment.from_environ(environ), config.defaults.proxy
@@ -173,21 +179,21 @@ def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) ->
     return []
 
 
-def _problem(finding: ConfigIssue, file: str, line: int) -> LocatedIssue:
-    return LocatedIssue(file, line, dotted(finding.steps), finding.what, finding.remedy, finding.severity)
+def _locate(finding: ConfigIssue, file: str, line: int) -> LocatedIssue:
+    return LocatedIssue(file, line, dotted_path(finding.steps), finding.what, finding.remedy, finding.severity)
 
 
-def _setting_problem(finding: ConfigIssue, names: Mapping[str, str]) -> LocatedIssue:
+def _locate_setting(finding: ConfigIssue, names: Mapping[str, str]) -> LocatedIssue:
     steps = finding.steps
     while steps and steps not in _SETTINGS:
         steps = steps[:-1]
     setting = _SETTINGS.get(steps)
-    flag = f"--{setting.replace('_', '-')}" if setting else dotted(finding.steps)
+    flag = f"--{setting.replace('_', '-')}" if setting else dotted_path(finding.steps)
     name = names.get(setting or "", flag)
     return LocatedIssue("", 0, name, finding.what, finding.remedy, finding.severity)
 
 
-def _loaded(config: Config | None, problems: list[LocatedIssue]) -> Loaded:
+def _to_loaded(config: Config | None, problems: list[LocatedIssue]) -> Loaded:
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigProblems(problems)
     return Loaded(config, tuple(problems))

@@ -1,7 +1,7 @@
-"""What the file points to, read once so that a mistake shows before the first call: secrets, certificates, keys.
+"""Check the secrets, certificates and keys that a file references, before the first call uses them.
 
-The file's plain values are walked, wherever the references stand; what has not the expected kind is left to the
-model's own complaint. OCI is not asked: what is in its Vault is read when it is used.
+The checks use the plain values of the file. The model reports values of the wrong type. Secrets of OCI Vault are not
+read here, but when they are used.
 """
 
 import ssl
@@ -24,17 +24,17 @@ from gateway.system.files import MAX_BYTES, check_regular, read_file
 MIB = 1024 * 1024
 
 
-def pointed_to(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
-    """Findings about all that the plain value `tree` points to; relative files count from `base`."""
-    yield from _ReferenceReader(base, Secrets(environ, base=base)).walk(tree, ())
-    yield from _history_room(tree, base)
-    place = next(_in_vault(tree, ()), None)
-    if place is not None and not vault.is_installed():
-        yield ConfigIssue(place, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
+def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
+    """Yield problems of everything that the plain value `tree` references; relative paths are relative to `base`."""
+    yield from _ReferenceReader(base, Secrets(environ, base=base)).check(tree, ())
+    yield from _check_history_room(tree, base)
+    vault_steps = next(_vault_steps(tree, ()), None)
+    if vault_steps is not None and not vault.is_installed():
+        yield ConfigIssue(vault_steps, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
 
 
 class HistoryAndState(BaseModel):
-    """Of the file what says where calls are kept."""
+    """The keys of the file that determine where and how many calls are recorded."""
 
     state: State | None = None
     history: HistorySettings = Field(default_factory=HistorySettings)
@@ -45,48 +45,49 @@ class _ReferenceReader:
     base: Path
     secrets: Secrets
 
-    def walk(self, value: Any, steps: Steps) -> Iterator[ConfigIssue]:
+    def check(self, value: Any, steps: Steps) -> Iterator[ConfigIssue]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for key, inner in items:
-            place = (*steps, key)
+            inner_steps = (*steps, key)
             if key in SECRET_KEYS and isinstance(inner, dict | list):
-                yield from self._secrets(inner, place)
+                yield from self._check_secrets(inner, inner_steps)
             elif key == "ca" and isinstance(inner, str) and inner:
-                yield from self._authorities(inner, place)
+                yield from self._check_authorities(inner, inner_steps)
             else:
-                yield from self.walk(inner, place)
+                yield from self.check(inner, inner_steps)
         if isinstance(value, dict) and steps[-1:] in _PAIRS:
             yield from _PAIRS[steps[-1:]](self, value, steps)
 
-    def _secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Of several secrets one may be missing: it is about to come, or has just been taken away."""
-        several = isinstance(value, list)
-        places = [(*steps, index) for index in range(len(value))] if several else [steps]
-        found = [self._secret(one, place) for one, place in zip(value if several else [value], places, strict=True)]
-        is_one_good = any(all(finding.severity == "warning" for finding in findings) for findings in found)
+    def _check_secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[ConfigIssue]:
+        """Report only warnings if one of several secrets is usable: during a rotation the others may be missing."""
+        is_list = isinstance(value, list)
+        secrets = [((*steps, index), secret) for index, secret in enumerate(value)] if is_list else [(steps, value)]
+        found = [self._check_secret(secret, secret_steps) for secret_steps, secret in secrets]
+        is_one_usable = any(all(finding.severity == "warning" for finding in findings) for findings in found)
         for finding in (finding for findings in found for finding in findings):
-            yield replace(finding, severity="warning") if several and is_one_good else finding
+            yield replace(finding, severity="warning") if is_list and is_one_usable else finding
 
-    def _secret(self, value: Any, steps: Steps) -> list[ConfigIssue]:
+    def _check_secret(self, value: Any, steps: Steps) -> list[ConfigIssue]:
         ref = _reference(value)
         if ref is None:
             return []
-        place = (*steps, ref.kind)
+        ref_steps = (*steps, ref.kind)
         try:
-            said = suspicious(self.secrets.read(ref))
+            doubt = suspicious(self.secrets.read(ref))
         except SecretProblem as problem:
-            return [ConfigIssue(place, problem.what, problem.remedy)]
-        found = list(self._exposed(ref, place))
-        if said and "private_key" not in steps:
-            found.append(ConfigIssue(place, f"the secret of `{ref.target}` {said}", "remove it", severity="warning"))
+            return [ConfigIssue(ref_steps, problem.what, problem.remedy)]
+        found = list(self._check_file_mode(ref, ref_steps))
+        if doubt and "private_key" not in steps:
+            what = f"the secret of `{ref.target}` {doubt}"
+            found.append(ConfigIssue(ref_steps, what, "remove it", severity="warning"))
         return found
 
-    def _exposed(self, ref: SecretRef, steps: Steps) -> Iterator[ConfigIssue]:
+    def _check_file_mode(self, ref: SecretRef, steps: Steps) -> Iterator[ConfigIssue]:
         if ref.file is not None and (exposed := exposure(self.base / ref.file)):
             what = f"the secret file `{self.base / ref.file}` {exposed}"
             yield ConfigIssue(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
 
-    def _authorities(self, file: str, steps: Steps) -> Iterator[ConfigIssue]:
+    def _check_authorities(self, file: str, steps: Steps) -> Iterator[ConfigIssue]:
         path = self.base / file
         try:
             check_regular(path)
@@ -99,13 +100,13 @@ class _ReferenceReader:
             yield _unreadable(steps, path, cause)
 
     def client_certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Certificate and key are read as they will be for each token request."""
+        """Load certificate and key as for a token request."""
         cert, key = tls.get("cert"), tls.get("key")
         if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
             return
         file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
-        password = self._quiet(tls.get("key_password")) or ""
-        yield from self._exposed(
+        password = self._read_or_none(tls.get("key_password")) or ""
+        yield from self._check_file_mode(
             SecretRef(file=str(key_file)), (*steps, "key" if isinstance(key, str) and key else "cert")
         )
         try:
@@ -114,49 +115,49 @@ class _ReferenceReader:
             # A password is always given: without one, OpenSSL asks the terminal for it.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file, key_file, password=password)
         except ssl.SSLError:
-            what = "certificate and key are no PEM, do not fit, or need another `key_password`"
+            what = "certificate and key are not PEM, do not belong together, or need another `key_password`"
             yield ConfigIssue((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
         except OSError as cause:
             missing = "key" if file.is_file() else "cert"
             yield _unreadable((*steps, missing), key_file if missing == "key" else file, cause)
 
     def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """The key can be read, signs the algorithm, and is that of the certificate."""
-        pem = self._quiet(signing.get("private_key"))
+        """Check that the key is readable, fits the algorithm and belongs to the certificate."""
+        pem = self._read_or_none(signing.get("private_key"))
         if pem is None or _is_in_vault(signing.get("key_password")):
             return
-        from gateway.config import key_files  # noqa: PLC0415 - brings cryptography, which most files never need
+        from gateway.config import key_files  # noqa: PLC0415 - imports cryptography, which most files do not need
 
-        place = (*steps, "private_key")
+        key_steps = (*steps, "private_key")
         try:
-            key = key_files.private_key(pem, password=self._quiet(signing.get("key_password")))
-            place = (*steps, "algorithm")
+            key = key_files.private_key(pem, password=self._read_or_none(signing.get("key_password")))
+            key_steps = (*steps, "algorithm")
             key_files.algorithm(key, wanted=signing.get("algorithm"))
-            place = (*steps, "cert")
+            key_steps = (*steps, "cert")
             if isinstance(cert := signing.get("cert"), str) and cert:
                 key_files.certificate(read_file(self.base / cert, MAX_BYTES), key=key)
         except OSError as cause:
-            yield _unreadable(place, self.base / str(signing.get("cert")), cause)
+            yield _unreadable(key_steps, self.base / str(signing.get("cert")), cause)
         except ValueError as cause:
             what, _, remedy = str(cause).partition("; ")
-            yield ConfigIssue(place, what, remedy)
+            yield ConfigIssue(key_steps, what, remedy)
 
     def sealing_keys(self, state: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Every key is there, and is one: an entry that was encrypted with a key that is missing would be lost."""
+        """Check that each key is usable: entries encrypted with a missing key are lost."""
         references = state.get("keys")
         for index, value in enumerate(references if isinstance(references, list) else ()):
             ref = _reference(value)
             if ref is None:
                 continue
-            place = (*steps, "keys", index, ref.kind)
+            ref_steps = (*steps, "keys", index, ref.kind)
             try:
                 self.secrets.sealing_key(ref)
             except SecretProblem as problem:
-                yield ConfigIssue(place, problem.what, problem.remedy)
-            yield from self._exposed(ref, place)
+                yield ConfigIssue(ref_steps, problem.what, problem.remedy)
+            yield from self._check_file_mode(ref, ref_steps)
 
-    def _quiet(self, value: Any) -> str | None:
-        """The secret, or None where `_secret` has its own complaint."""
+    def _read_or_none(self, value: Any) -> str | None:
+        """Return the secret, or None if `_check_secret` or the model reports it."""
         ref = _reference(value)
         if ref is None:
             return None
@@ -173,20 +174,20 @@ _PAIRS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator
 }
 
 
-def _history_room(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:
-    """The volume of `state.path` must have room for all calls that may be kept beside the tokens."""
+def _check_history_room(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:
+    """Warn if the volume of `state.path` has too little room for the recorded calls."""
     try:
         config = HistoryAndState.model_validate(tree, context={"base": base})
         if config.state is None or config.state.path is None or config.history.calls == 0:
             return
         path = Path(f"{config.state.path}.history")
         room = volume_of(path).room(bytes_used(path))
-    except (ValidationError, OSError):  # the model, or whoever uses the file, has a complaint of its own
+    except (ValidationError, OSError):  # reported by the model, or when the file is opened
         return
     if room < config.history.size:
         what = (
             f"has room for {room // MIB} MiB of calls on its volume, less than the {config.history.size // MIB} MiB of "
-            "`history.size`; the rest of the volume stays free for tokens, and the oldest calls go earlier"
+            "`history.size`; the rest of the volume stays free for tokens, and the oldest calls are deleted earlier"
         )
         yield ConfigIssue(("state", "path"), what, "set a smaller `history.size`, or make room", severity="warning")
 
@@ -205,25 +206,25 @@ def referenced_variables(value: Any) -> Iterator[str]:
 
 def _unreadable(steps: Steps, file: Path, cause: OSError) -> ConfigIssue:
     reason = cause.strerror or type(cause).__name__
-    return ConfigIssue(steps, f"the file `{file}` cannot be read ({reason})", "mend the path or its rights")
+    return ConfigIssue(steps, f"the file `{file}` cannot be read ({reason})", "correct the path or its permissions")
 
 
 def _reference(value: Any) -> SecretRef | None:
-    """A reference that can be followed here."""
+    """Return a reference to a file or a variable; None for OCI Vault and for other values."""
     try:
         return SecretRef.model_validate(value) if isinstance(value, dict) and not _is_in_vault(value) else None
     except ValidationError:
-        return None  # the model has its own complaint
+        return None  # reported by the model
 
 
 def _is_in_vault(value: Any) -> bool:
     return isinstance(value, dict) and "oci_vault" in value
 
 
-def _in_vault(value: Any, steps: Steps) -> Iterator[Steps]:
-    """Where secrets of the Vault are named."""
+def _vault_steps(value: Any, steps: Steps) -> Iterator[Steps]:
+    """Yield the steps of each reference to OCI Vault."""
     if _is_in_vault(value):
         yield (*steps, "oci_vault")
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
-        yield from _in_vault(inner, (*steps, key))
+        yield from _vault_steps(inner, (*steps, key))

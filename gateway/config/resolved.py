@@ -1,6 +1,4 @@
-"""Settled routes: each route with `defaults` and the built-in defaults worked in, so that nobody asks twice; and
-the client secrets of a credential in their order, the addresses beside its token endpoint. Pure.
-"""
+"""Routes with `defaults` and the built-in defaults applied, and values derived from credentials. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,10 +22,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRoute:
-    """One route, every setting decided.
+    """One route with all settings.
 
     `path` has no trailing slash and is empty for `/`; `upstream` and `credential` are as written; `methods` is None
-    for all and holds HEAD wherever it holds GET; timeouts are in seconds, `replay_limit` in bytes.
+    for all methods, and contains HEAD if it contains GET; timeouts are in seconds, `replay_limit` in bytes.
     """
 
     name: str
@@ -49,25 +47,25 @@ class ResolvedRoute:
     remove_headers: tuple[str, ...]
     set_query: tuple[tuple[str, str], ...]
     instance_id: tuple[tuple[IdLocation, str], ...] | None
-    """(`header`, `json` or `xml`, name) in their order; None where nothing is said."""
+    """Pairs of `header`, `json` or `xml` and a name, in order; None if not set."""
     design: str | None
     tls: Tls | None
     proxy: Proxy | None
 
 
 def resolve(config: Config) -> tuple[ResolvedRoute, ...]:
-    """The routes in the file's order: the route's word counts first, then that of `defaults`, then the built-in one."""
-    return tuple(_resolved(route, config.defaults) for route in config.routes)
+    """Return the routes in the file's order. A route's value overrides `defaults`, which override the built-in one."""
+    return tuple(_resolve_route(route, config.defaults) for route in config.routes)
 
 
 def hosts_of(config: Config) -> tuple[str, ...]:
-    """The names that Host may have: a balancer may pass on that of `public_url`."""
-    ours = urlsplit(config.public_url).hostname if config.public_url else None
-    return (*config.hosts, ours) if ours else tuple(config.hosts)
+    """Return the allowed names of the Host field; a load balancer may forward the one of `public_url`."""
+    public_host = urlsplit(config.public_url).hostname if config.public_url else None
+    return (*config.hosts, public_host) if public_host else tuple(config.hosts)
 
 
 def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
-    """The references of the client secret in the order in which they are tried; none for a client without one."""
+    """Return the references of the client secret in the order of use; empty for a client without a secret."""
     secret = credential.client_secret
     if secret is None:
         return ()
@@ -75,63 +73,63 @@ def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
 
 
 def authorize_url_of(credential: Credential) -> str:
-    """Where a person signs in; beside the token endpoint unless it is said."""
+    """Return the authorization endpoint; by default it is next to the token endpoint."""
     return credential.authorize_url or f"{credential.token_url.removesuffix('/token')}/authorize"
 
 
 def revoke_url_of(credential: Credential) -> str:
-    """Where a refresh token is revoked; beside the token endpoint unless it is said."""
+    """Return the revocation endpoint; by default it is next to the token endpoint."""
     return credential.revoke_url or f"{credential.token_url.removesuffix('/token')}/revoke"
 
 
 def endpoint_of(credential: Credential) -> str:
-    """Whose budget a token request uses: host and port of the token endpoint, since limits are an identity domain's."""
+    """Return host and port of the token endpoint: all clients of an identity domain share its rate limits."""
     return urlsplit(credential.token_url).netloc.lower()
 
 
 def count_origins(config: Config) -> int:
-    """How many upstream hosts the routes name, design hosts among them."""
+    """Count the distinct upstream hosts of the routes, design hosts included."""
     urls = {url for route in config.routes for url in (route.upstream, route.design) if url is not None}
     return len({urlsplit(url)[:2] for url in urls})
 
 
 def budgets(credentials: Iterable[Credential]) -> dict[str, BudgetSettings]:
-    """For each endpoint the least that a credential of it says; the default where none says anything."""
-    said: dict[str, list[BudgetSettings]] = {}
+    """Return for each endpoint the lowest limits of its credentials, or the default limits."""
+    limits_of: dict[str, list[BudgetSettings]] = {}
     for credential in credentials:
-        said.setdefault(endpoint_of(credential), []).extend([credential.budget] if credential.budget else [])
-    return {endpoint: _least(limits) for endpoint, limits in said.items()}
+        limits_of.setdefault(endpoint_of(credential), []).extend([credential.budget] if credential.budget else [])
+    return {endpoint: _lowest_limits(limits) for endpoint, limits in limits_of.items()}
 
 
-def _least(limits: list[BudgetSettings]) -> BudgetSettings:
+def _lowest_limits(limits: list[BudgetSettings]) -> BudgetSettings:
     return BudgetSettings(
         per_second=min((limit.per_second for limit in limits), default=BudgetSettings().per_second),
         per_minute=min((limit.per_minute for limit in limits), default=BudgetSettings().per_minute),
     )
 
 
-def _resolved(route: RouteEntry, defaults: RouteSettings) -> ResolvedRoute:
-    near, far = route.timeout or Timeout(), defaults.timeout or Timeout()
+def _resolve_route(route: RouteEntry, defaults: RouteSettings) -> ResolvedRoute:
+    own_timeout, default_timeout = route.timeout or Timeout(), defaults.timeout or Timeout()
     return ResolvedRoute(
         name=route.name,
         path=route.path.rstrip("/"),
         upstream=route.upstream,
-        credential=_first(route.credential, defaults.credential, built_in=""),
-        methods=_with_head(tuple(_first(route.methods, defaults.methods, built_in=[]))),
-        connect_timeout=_first(near.connect, far.connect, built_in=CONNECT_TIMEOUT),
-        response_timeout=_first(near.response, far.response, built_in=RESPONSE_TIMEOUT),
-        idle_timeout=_first(near.idle, far.idle, built_in=IDLE_TIMEOUT),
-        replay=_first(route.replay, defaults.replay, built_in="any"),
-        idempotent=_first(route.idempotent, defaults.idempotent, built_in=False),
-        replay_limit=_first(route.replay_limit, defaults.replay_limit, built_in=REPLAY_LIMIT),
-        origins=tuple(_first(route.origins, defaults.origins, built_in=[])),
-        keep_cookies=_first(route.keep_cookies, defaults.keep_cookies, built_in=False),
-        rewrite=_kinds(_first(_words(route.rewrite), _words(defaults.rewrite), built_in=REWRITE)),
-        **_edits(route, defaults),
-        instance_id=_places(route, defaults),
-        design=_first(route.design, defaults.design, built_in=None),
-        tls=_first(route.tls, defaults.tls, built_in=None),
-        proxy=_first(route.proxy, defaults.proxy, built_in=None),
+        credential=_first_set(route.credential, defaults.credential, built_in=""),
+        methods=_with_head(tuple(_first_set(route.methods, defaults.methods, built_in=[]))),
+        connect_timeout=_first_set(own_timeout.connect, default_timeout.connect, built_in=CONNECT_TIMEOUT),
+        response_timeout=_first_set(own_timeout.response, default_timeout.response, built_in=RESPONSE_TIMEOUT),
+        idle_timeout=_first_set(own_timeout.idle, default_timeout.idle, built_in=IDLE_TIMEOUT),
+        replay=_first_set(route.replay, defaults.replay, built_in="any"),
+        idempotent=_first_set(route.idempotent, defaults.idempotent, built_in=False),
+        replay_limit=_first_set(route.replay_limit, defaults.replay_limit, built_in=REPLAY_LIMIT),
+        origins=tuple(_first_set(route.origins, defaults.origins, built_in=[])),
+        keep_cookies=_first_set(route.keep_cookies, defaults.keep_cookies, built_in=False),
+        rewrite=_shared_kinds(_first_set(_to_tuple(route.rewrite), _to_tuple(defaults.rewrite), built_in=REWRITE)),
+        **_resolve_edits(route, defaults),
+        instance_id=_instance_id_rules(route, defaults),
+        design=_first_set(route.design, defaults.design, built_in=None),
+        tls=_first_set(route.tls, defaults.tls, built_in=None),
+        proxy=_first_set(route.proxy, defaults.proxy, built_in=None),
     )
 
 
@@ -141,44 +139,47 @@ class _ResolvedEdits(TypedDict):
     set_query: tuple[tuple[str, str], ...]
 
 
-def _edits(route: RouteEntry, defaults: RouteSettings) -> _ResolvedEdits:
-    """What is changed on the way out: the route's changes go on top of those of `defaults`, name by name."""
-    near, far = route.headers or HeaderSettings(), defaults.headers or HeaderSettings()
-    said = {name.lower() for name in (*near.set, *near.remove)}
-    kept = {name: value for name, value in far.set.items() if name.lower() not in said}
+def _resolve_edits(route: RouteEntry, defaults: RouteSettings) -> _ResolvedEdits:
+    """Return the changes to a request: those of the route override those of `defaults`, name by name."""
+    own_headers, default_headers = route.headers or HeaderSettings(), defaults.headers or HeaderSettings()
+    overridden = {name.lower() for name in (*own_headers.set, *own_headers.remove)}
+    inherited = {name: value for name, value in default_headers.set.items() if name.lower() not in overridden}
     queries = [query.set for query in (defaults.query, route.query) if query is not None]
     parameters: dict[str, str] = {}
     for query in queries:
         parameters |= query
     return {
-        "set_headers": tuple({**kept, **near.set}.items()),
-        "remove_headers": (*(name for name in far.remove if name.lower() not in said), *near.remove),
+        "set_headers": tuple({**inherited, **own_headers.set}.items()),
+        "remove_headers": (
+            *(name for name in default_headers.remove if name.lower() not in overridden),
+            *own_headers.remove,
+        ),
         "set_query": tuple(parameters.items()),
     }
 
 
-def _places(route: RouteEntry, defaults: RouteSettings) -> tuple[tuple[IdLocation, str], ...] | None:
-    places = defaults.instance_id if route.instance_id is None else route.instance_id
-    return None if places is None else tuple(place.place for place in places)
+def _instance_id_rules(route: RouteEntry, defaults: RouteSettings) -> tuple[tuple[IdLocation, str], ...] | None:
+    rules = defaults.instance_id if route.instance_id is None else route.instance_id
+    return None if rules is None else tuple(rule.place for rule in rules)
 
 
-def _first(near: Value | None, far: Value | None, *, built_in: Value) -> Value:
-    if near is not None:
-        return near
-    return built_in if far is None else far
+def _first_set(own: Value | None, default: Value | None, *, built_in: Value) -> Value:
+    if own is not None:
+        return own
+    return built_in if default is None else default
 
 
-def _words(words: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if words is None else tuple(words)
+def _to_tuple(values: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 @lru_cache(maxsize=64)
-def _kinds(kinds: tuple[str, ...]) -> frozenset[str]:
-    """One set for all routes that say the same."""
+def _shared_kinds(kinds: tuple[str, ...]) -> frozenset[str]:
+    """Return one shared set for all routes with the same kinds."""
     return frozenset(kinds)
 
 
 @lru_cache(maxsize=64)
 def _with_head(methods: tuple[str, ...]) -> frozenset[str] | None:
-    """The set is the same one for all routes that say the same; a model's list is never empty."""
+    """Return one shared set for all routes with the same methods; None for an empty tuple."""
     return frozenset({*methods, "HEAD"} if "GET" in methods else methods) or None

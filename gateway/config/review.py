@@ -1,8 +1,7 @@
-"""What `init` would correct in a file that was written by hand: values that cannot work, and that seldom do. Pure.
+"""Review values of a file that `init` would correct, by the rules of `config.corrections`. Pure.
 
-The facts are those of `config.corrections`. A fact is an error where the value can never work, and a warning where
-it may be meant. As `checks`, this walks the file's plain values, and leaves whatever
-has not the expected kind to the model's own complaint.
+A value that can never work is an error; one that may be intended is a warning. The review uses the plain values of the
+file. The model reports values of the wrong type.
 """
 
 import operator
@@ -21,15 +20,15 @@ from gateway.config.typography import typographic
 from gateway.oic.scopes import SEVERAL_RESOURCES, has_slash_before_urn
 from gateway.oic.urls import is_identity_domain, is_oracle_host
 
-_TEXTS = ("audience", "issuer", "redirect_uri", "authorize_url", "revoke_url", "subject", "username")
+_TEXT_KEYS = ("audience", "issuer", "redirect_uri", "authorize_url", "revoke_url", "subject", "username")
 _PRINTABLE = re.compile(r"[ -~]+")  # RFC 6749 appendix A.1, VSCHAR
 _SCOPE = re.compile(r"[ !#-\[\]-~]+")  # RFC 6749 section 3.3
 _NO_SCOPE = (
     "is missing: identity domains then give no token that OIC accepts",
     "copy it from the application's OAuth configuration, Resources, in its identity domain",
 )
-# The first words of a change that was made, as a request to make it.
-_REQUESTS = (
+# First verb of a change in the past tense, and its imperative.
+_IMPERATIVES = (
     ("took", "take"),
     ("wrote", "write"),
     ("left", "leave"),
@@ -40,130 +39,130 @@ _REQUESTS = (
 
 
 def review(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Findings about the values of credentials and routes; `tree` is the plain value of the file."""
+    """Yield issues of credentials and routes; `tree` is the plain value of the file."""
     fallback = _mapping(tree.get("defaults")).get("credential")
     upstreams: dict[str, list[str]] = {}
     routes = tree.get("routes")
     for index, route in enumerate(routes if isinstance(routes, list) else ()):
         upstream = route.get("upstream") if isinstance(route, dict) else None
         if isinstance(upstream, str):
-            yield from _upstream(("routes", index, "upstream"), upstream)
+            yield from _check_upstream(("routes", index, "upstream"), upstream)
             upstreams.setdefault(str(route.get("credential") or fallback), []).append(upstream)
     for name, credential in _mapping(tree.get("credentials")).items():
-        yield from _credential(("credentials", name), _mapping(credential), upstreams.get(name, []))
+        yield from _check_credential(("credentials", name), _mapping(credential), upstreams.get(name, []))
 
 
-def _credential(steps: Steps, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
+def _check_credential(steps: Steps, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
     url = credential.get("token_url")
     if isinstance(url, str):
-        yield from _token_url((*steps, "token_url"), url)
+        yield from _check_token_url((*steps, "token_url"), url)
     if isinstance(credential.get("client_id"), str):
-        yield from _client_id((*steps, "client_id"), credential["client_id"])
+        yield from _check_client_id((*steps, "client_id"), credential["client_id"])
     words = credential.get("scope")
     text = " ".join(map(str, words)) if isinstance(words, list) else words
     if isinstance(text, str) and text.strip():
-        yield from _scope((*steps, "scope"), text, credential, upstreams)
-    elif text is None and isinstance(url, str) and is_identity_domain(_host(url)) and _asks_scope(credential):
+        yield from _check_scope((*steps, "scope"), text, credential, upstreams)
+    elif text is None and isinstance(url, str) and is_identity_domain(_host(url)) and _requires_scope(credential):
         yield ConfigIssue((*steps, "scope"), *_NO_SCOPE, severity="warning")
-    for key in _TEXTS:
+    for key in _TEXT_KEYS:
         if isinstance(credential.get(key), str) and (found := typographic(credential[key])):
             yield ConfigIssue((*steps, key), f"has {found}", "remove it", severity="warning")
 
 
-def _asks_scope(credential: Mapping[str, Any]) -> bool:
-    """False for a refresh token, which has the scope that was granted (RFC 6749 section 6)."""
+def _requires_scope(credential: Mapping[str, Any]) -> bool:
+    """Return False for a refresh token, which has the granted scope (RFC 6749 section 6)."""
     return credential.get("grant") != "refresh_token"
 
 
-def _token_url(steps: Steps, url: str) -> Iterator[ConfigIssue]:
+def _check_token_url(steps: Steps, url: str) -> Iterator[ConfigIssue]:
     if typographic(url):
-        return  # the model's own complaint
+        return  # reported by the model
     try:
-        meant = token_url(url).value
+        corrected = token_url(url).value
     except InvalidInput as cause:
         if is_oracle_host(_host(url)) or _host(url).endswith("oracle.com"):
-            yield _finding(steps, cause, "error")
+            yield _to_issue(steps, cause, "error")
         return
     path = _path(url)
-    if path == _path(meant):
+    if path == _path(corrected):
         return
     if is_identity_domain(_host(url)):
         what = "is not the token endpoint of an identity domain"
         yield ConfigIssue(steps, what, f"write {TOKEN_PATH} as its path")
     elif path in {"", "/"}:
-        what = "has no path, and a token endpoint seldom is at the root"
+        what = "has no path; a token endpoint is rarely at the root"
         remedy = f"write the whole URL of the token endpoint, {TOKEN_PATH} for an identity domain"
         yield ConfigIssue(steps, what, remedy, severity="warning")
 
 
-def _client_id(steps: Steps, text: str) -> Iterator[ConfigIssue]:
+def _check_client_id(steps: Steps, text: str) -> Iterator[ConfigIssue]:
     if not text.strip():
         return
     if not _PRINTABLE.fullmatch(text):
-        # Typography comes from a word processor. Other letters are against the RFC, but some servers take them.
+        # Typographic characters come from word processors. Other letters violate the RFC, but some servers accept them.
         found = typographic(text)
         what, remedy = (
-            f"has {found or 'a character that ids do not have'}",
+            f"has {found or 'a character that is not allowed in client ids'}",
             "remove it, or copy `Client ID` from the application's page again",
         )
         yield ConfigIssue(steps, what, remedy, severity="error" if found else "warning")
         return
-    yield from _corrected(steps, text, client_id)
+    yield from _check_correction(steps, text, client_id)
 
 
-def _scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
+def _check_scope(steps: Steps, text: str, credential: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
     if not _SCOPE.fullmatch(text):
-        found = typographic(text) or "a character that scopes do not have (RFC 6749 section 3.3)"
+        found = typographic(text) or "a character that is not allowed in scopes (RFC 6749 section 3.3)"
         yield ConfigIssue(steps, f"has {found}", "remove it, or copy the scope again")
         return
     if has_slash_before_urn(text):
-        what = "has a slash before `urn`, which identity domains refuse"
+        what = "has a slash before `urn`, which identity domains reject"
         yield ConfigIssue(steps, what, "write …:443urn:opc:resource…", severity="warning")
         return
     if SEVERAL_RESOURCES in text.split() or credential.get("resource") is not None:
         return  # one request for tokens of several resources
-    leads = next(filter(None, map(_leads, upstreams)), UNKNOWN)
-    yield from _corrected(steps, text, lambda value: scope(value, leads), are_same=_has_same_words)
+    target = next(filter(None, map(_integration_of, upstreams)), UNKNOWN)
+    yield from _check_correction(steps, text, lambda value: scope(value, target), are_same=_has_same_words)
 
 
-def _upstream(steps: Steps, url: str) -> Iterator[ConfigIssue]:
+def _check_upstream(steps: Steps, url: str) -> Iterator[ConfigIssue]:
     for what, remedy, severity in review_upstream(_host(url), _path(url)):
         yield ConfigIssue(steps, what, remedy, severity=severity)
 
 
-def _corrected(
+def _check_correction(
     steps: Steps, text: str, correct: Callable[[str], Corrected], *, are_same: Callable[[str, str], bool] = operator.eq
 ) -> Iterator[ConfigIssue]:
-    """Warnings for what a correction would change, and for what it notes."""
+    """Yield a warning for each change and note of a correction."""
     try:
-        meant = correct(text)
+        corrected = correct(text)
     except InvalidInput as cause:
-        yield _finding(steps, cause, "warning")
+        yield _to_issue(steps, cause, "warning")
         return
-    if not are_same(meant.value, text):
-        what = "is not written as identity domains take it"
-        yield ConfigIssue(steps, what, ", ".join(map(_request, meant.changes)), severity="warning")
-    for note in meant.notes:
+    if not are_same(corrected.value, text):
+        what = "does not have the form that identity domains accept"
+        yield ConfigIssue(steps, what, ", ".join(map(_imperative, corrected.changes)), severity="warning")
+    for note in corrected.notes:
         what, _, remedy = note.partition("; ")
         yield ConfigIssue(steps, what, remedy or "compare it with the route's `upstream`", severity="warning")
 
 
 def _has_same_words(one: str, other: str) -> bool:
-    """The order of a scope's words has no meaning (RFC 6749 section 3.3)."""
+    """Compare scopes regardless of the order of their words (RFC 6749 section 3.3)."""
     return set(one.split()) == set(other.split())
 
 
-def _request(change: str) -> str:
-    """`took out the slash` as `take out the slash`."""
-    return next((now + change[len(past) :] for past, now in _REQUESTS if change.startswith(past)), change)
+def _imperative(change: str) -> str:
+    """Turn `took out the slash` into `take out the slash`."""
+    return next((verb + change[len(past) :] for past, verb in _IMPERATIVES if change.startswith(past)), change)
 
 
-def _finding(steps: Steps, cause: InvalidInput, severity: Severity) -> ConfigIssue:
+def _to_issue(steps: Steps, cause: InvalidInput, severity: Severity) -> ConfigIssue:
     what, _, remedy = str(cause).partition("; ")
     return ConfigIssue(steps, what, remedy, severity=severity)
 
 
-def _leads(url: str) -> Integration | None:
+def _integration_of(url: str) -> Integration | None:
     try:
         return integration(url)
     except InvalidInput:

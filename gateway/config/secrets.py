@@ -1,6 +1,6 @@
-"""Secrets: what a reference points to, read anew each time it is needed, so that a changed secret needs no restart.
+"""Read secrets by reference at each use, so that a changed secret needs no restart.
 
-No message here ever holds a secret; each names the reference.
+Messages name the reference and never contain a secret.
 """
 
 import base64
@@ -19,14 +19,14 @@ from gateway.config.vault import Vault
 from gateway.system.files import NotRegular, read_file
 
 MAX_BYTES = 64 * 1024
-_FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # of the model, where their value is a path
+_FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # keys of the model whose value is a path
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 class Secrets:
-    """Where references lead: to variables of `environ`, to files (relative ones in the folder `base`), to `vault`.
+    """Secrets by reference: variables of `environ`, files (relative to the folder `base`) and secrets of `vault`.
 
-    A secret of the Vault is a call over the network, now and then: whoever may name one is asked in a thread.
+    Reading a secret of the Vault may block on the network: call `read` in a thread.
     """
 
     def __init__(self, environ: Mapping[str, str], *, base: Path = Path(), vault: Vault | None = None) -> None:
@@ -35,26 +35,26 @@ class Secrets:
         self._vault = vault or Vault(Oci())
 
     def read(self, ref: SecretRef) -> SecretStr:
-        """The secret that `ref` names; one newline (LF or CRLF) at the end of a file or of the Vault's is left off.
+        """Return the secret that `ref` names, without one newline (LF or CRLF) at the end of a file or Vault secret.
 
-        Raises SecretProblem for a variable that is not set or empty; for a file that is missing, unreadable, empty, no
-        regular file, over 64 KiB or not UTF-8; for a secret that the Vault does not give, empty or not UTF-8.
+        Raise SecretProblem for a variable that is not set or empty; for a file that is missing, unreadable, empty, not
+        regular, over 64 KiB or not UTF-8; for a Vault secret that is not available, empty or not UTF-8.
         """
         if ref.env is not None:
-            return _from_variable(ref.env, self._environ)
+            return _read_variable(ref.env, self._environ)
         if ref.oci_vault is not None:
-            return _text(self._vault.read(ref.oci_vault), f"the secret `{ref.oci_vault}` of OCI Vault")
+            return _decode_secret(self._vault.read(ref.oci_vault), f"the secret `{ref.oci_vault}` of OCI Vault")
         path = self._base / (ref.file or "")
-        return _text(_bytes_of(path), f"the secret file `{path}`")
+        return _decode_secret(_read_secret_file(path), f"the secret file `{path}`")
 
     def reader(self, ref: SecretRef) -> Callable[[], str]:
-        """A function that reads the secret at each call, as `read` does; it raises SecretProblem."""
+        """Return a function that reads the secret at each call. The function raises SecretProblem like `read`."""
         return lambda: self.read(ref).get_secret_value()
 
     def sealing_key(self, ref: SecretRef) -> bytes:
-        """The 32 bytes of a key that entries of the store are encrypted with, written in base64 or hex.
+        """Return the 32-byte encryption key of the token store, decoded from base64 or hex.
 
-        Raises SecretProblem as `read` does, and for a secret that is no such key.
+        Raise SecretProblem like `read`, and for a secret that is not such a key.
         """
         text = self.read(ref).get_secret_value().strip()
         with contextlib.suppress(ValueError):
@@ -65,25 +65,23 @@ class Secrets:
             if len(key) == 32:
                 return key
         what = f"the secret of `{ref.target}` is not a key of 32 bytes in base64 or hex"
-        raise SecretProblem(what, "make one by `openssl rand -base64 32`")
+        raise SecretProblem(what, "create one with `openssl rand -base64 32`")
 
-    def fingerprint(self, part: StrictModel) -> tuple[Hashable, ...]:
-        """Changes when a file that `part` names changes (a secret, a key, a certificate), or a secret of the Vault gets
-        another version; looks at no content.
+    def fingerprint(self, settings: StrictModel) -> tuple[Hashable, ...]:
+        """Return a value that changes when a file that `settings` names (a secret, a key, a certificate) changes, or a
+        Vault secret has a new version. The content of files is not read.
         """
-        files = [_look(self._base / name) for name in _files(part)]
-        return *files, *(self._vault.version(ocid) for ocid in _ocids(part))
+        files = [_file_state(self._base / name) for name in _referenced_files(settings)]
+        return *files, *(self._vault.version(ocid) for ocid in _referenced_ocids(settings))
 
-    def expire(self, part: StrictModel) -> None:
-        """Has all that `part` names read again when it is next asked for: files always are, copies of the Vault's
-        secrets too unless they are but seconds old. Asks nobody.
-        """
-        for ocid in _ocids(part):
+    def expire(self, settings: StrictModel) -> None:
+        """Expire the cached Vault secrets that `settings` names, except copies that are only seconds old. Do no I/O."""
+        for ocid in _referenced_ocids(settings):
             self._vault.expire(ocid)
 
 
 def suspicious(secret: SecretStr) -> str:
-    """Says what is suspicious of a secret without showing it; empty when nothing is."""
+    """Return what is suspicious about a secret, without showing it; empty if nothing is."""
     value = secret.get_secret_value()
     if value != value.strip():
         return "has white space at an end"
@@ -93,8 +91,9 @@ def suspicious(secret: SecretStr) -> str:
 
 
 def exposure(path: Path) -> str:
-    """Says that every user of this machine may open the file. Empty when not, and when its mode cannot be changed:
-    secrets are mounted read-only into a container, and for all users in it.
+    """Return a message if every user of this machine may open the file, else an empty string.
+
+    A file on a read-only volume is not reported: containers mount secrets this way, readable for all users.
     """
     try:
         is_open = stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO
@@ -104,35 +103,35 @@ def exposure(path: Path) -> str:
     return "can be read by every user of this machine" if is_open and not is_fixed else ""
 
 
-def _parts(part: StrictModel) -> Iterator[StrictModel]:
-    """It, and all within it."""
-    yield part
-    for _, value in part:
+def _nested_settings(settings: StrictModel) -> Iterator[StrictModel]:
+    """Yield the settings and all nested settings."""
+    yield settings
+    for _, value in settings:
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, StrictModel):
-                yield from _parts(inner)
+                yield from _nested_settings(inner)
 
 
-def _files(part: StrictModel) -> Iterator[str]:
-    for inner in _parts(part):
+def _referenced_files(settings: StrictModel) -> Iterator[str]:
+    for inner in _nested_settings(settings):
         yield from (value for key, value in inner if key in _FILE_KEYS and isinstance(value, str))
 
 
-def _ocids(part: StrictModel) -> Iterator[str]:
-    for inner in _parts(part):
+def _referenced_ocids(settings: StrictModel) -> Iterator[str]:
+    for inner in _nested_settings(settings):
         if isinstance(inner, SecretRef) and inner.oci_vault is not None:
             yield inner.oci_vault
 
 
-def _look(path: Path) -> tuple[int, int, int] | None:
+def _file_state(path: Path) -> tuple[int, int, int] | None:
     try:
-        seen = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return seen.st_mtime_ns, seen.st_ino, seen.st_size
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _from_variable(name: str, environ: Mapping[str, str]) -> SecretStr:
+def _read_variable(name: str, environ: Mapping[str, str]) -> SecretStr:
     value = environ.get(name)
     if value is None:
         raise SecretProblem(f"the environment variable `{name}` is not set", "set it to the secret")
@@ -141,7 +140,7 @@ def _from_variable(name: str, environ: Mapping[str, str]) -> SecretStr:
     return SecretStr(value)
 
 
-def _text(content: bytes, name: str) -> SecretStr:
+def _decode_secret(content: bytes, name: str) -> SecretStr:
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -152,7 +151,7 @@ def _text(content: bytes, name: str) -> SecretStr:
     return SecretStr(value)
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_secret_file(path: Path) -> bytes:
     try:
         content = read_file(path, MAX_BYTES + 1)
     except NotRegular:
@@ -160,10 +159,10 @@ def _bytes_of(path: Path) -> bytes:
             f"the secret file `{path}` is not a regular file", "name a file that holds the secret"
         ) from None
     except FileNotFoundError:
-        raise SecretProblem(f"the secret file `{path}` is missing", "make it, or mend the path") from None
+        raise SecretProblem(f"the secret file `{path}` is missing", "create it, or correct the path") from None
     except OSError as cause:
         reason = cause.strerror or type(cause).__name__
-        raise SecretProblem(f"the secret file `{path}` cannot be read ({reason})", "mend its rights") from None
+        raise SecretProblem(f"the secret file `{path}` cannot be read ({reason})", "correct its permissions") from None
     if len(content) > MAX_BYTES:
         raise SecretProblem(f"the secret file `{path}` is larger than 64 KiB", "write only the secret into it")
     return content

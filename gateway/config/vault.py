@@ -1,9 +1,9 @@
-"""Secrets of OCI Vault, read with Oracle's own client, which is loaded when the first one is asked for.
+"""Read secrets of OCI Vault with Oracle's client, which is imported at the first read.
 
-Each is kept for a while. OCI that does not answer harms no secret that was read before; one that is refused is gone.
+Secrets are cached. During an OCI outage the cached copies stay in use; a secret that OCI refuses is dropped.
 
-Oracle's client blocks, and its limits are those of single steps: an answer that trickles has no end. So each read is a
-thread of its own, which is left behind when it takes longer than `LIMIT`.
+Oracle's client blocks, and its timeouts apply to single steps: they do not bound a slow response. So each read runs in
+its own thread, which is abandoned after `LIMIT`.
 """
 
 import base64
@@ -20,35 +20,35 @@ from gateway.config.issue import SecretProblem
 from gateway.config.model import Oci
 from gateway.system.files import within_limit
 
-AGAIN = 10.0  # seconds: neither a secret that is in doubt nor OCI in trouble is asked more often
-TIMEOUT = (5.0, 10.0)  # seconds: to connect, and between two bytes of the answer
+RETRY_INTERVAL = 10.0  # seconds until an expired or failed secret is requested again
+TIMEOUT = (5.0, 10.0)  # seconds: to connect, and between two bytes of the response
 LIMIT = 20.0  # seconds: to read one secret
 MISSING = "needs the package `oci`, which is not installed"
 INSTALL = "run: pip install 'oic-gateway[oci]'"
 
-_PASSING = "it is tried again; see https://ocistatus.oraclecloud.com if it lasts"
+_TRANSIENT = "the gateway retries; check https://ocistatus.oraclecloud.com if this repeats"
 _READERS = {"config_file": "the user's group"}
-# By `auth`: why OCI would not know the gateway.
-_UNKNOWN = {
+# By `auth`: the remedy if OCI does not accept the identity of the gateway.
+_IDENTITY_REMEDIES = {
     "instance_principal": "run it on an instance of OCI, or choose another `oci.auth`",
     "resource_principal": "run it in a resource of OCI that has a principal, or choose another `oci.auth`",
-    "config_file": "mend ~/.oci/config and its key, or name another `oci.profile`",
+    "config_file": "correct ~/.oci/config and its key, or name another `oci.profile`",
 }
 
 
 class _VaultFailure(Exception):
-    """Why there is no secret: it goes on after its name. One that is `passing` says nothing of this very secret."""
+    """A failed read. `reason` follows the secret's name in a message; `is_transient` means that OCI itself failed."""
 
-    def __init__(self, reason: str, remedy: str, *, passing: bool = False) -> None:
+    def __init__(self, reason: str, remedy: str, *, is_transient: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.remedy = remedy
-        self.passing = passing
+        self.is_transient = is_transient
 
 
 @dataclass(slots=True)
 class _CachedSecret:
-    """A secret as it was read; `until` may be brought forward."""
+    """The cached content of a secret, valid until `until` (seconds of the clock)."""
 
     content: bytes = field(repr=False)
     version: int
@@ -57,100 +57,100 @@ class _CachedSecret:
 
 
 class Vault:
-    """The secrets that OCI Vault keeps, by their OCIDs; for threads, since OCI may take its time.
+    """Secrets of OCI Vault by OCID. Calls may block; they are thread-safe.
 
-    `now` counts seconds. Every failure is a SecretProblem that names the OCID, and is remembered for `AGAIN` seconds.
+    `now` returns seconds. Every failure is a SecretProblem that names the OCID, cached for `RETRY_INTERVAL` seconds.
     """
 
     def __init__(self, settings: Oci, *, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._now = now
         self._copies: dict[str, _CachedSecret] = {}
-        self._troubles: dict[str, tuple[_VaultFailure, float]] = {}  # by OCID, or by region where it is OCI's own
-        self._clients: dict[str, Any] = {}  # by region, while none of them is in use
+        self._failures: dict[str, tuple[_VaultFailure, float]] = {}  # by OCID; transient ones by region
+        self._clients: dict[str, Any] = {}  # by region: clients that are not in use
         self._identity: dict[str, Any] | None = None
-        self._locks: dict[str, threading.Lock] = {}  # by region: its secrets are read one after the other
+        self._locks: dict[str, threading.Lock] = {}  # by region: one read at a time
 
     def read(self, ocid: str) -> bytes:
-        """The content of the secret's current version. Raises SecretProblem."""
+        """Return the content of the secret's current version. Raise SecretProblem."""
         return self._copy(ocid).content
 
     def version(self, ocid: str) -> int | None:
-        """The number of that version; None where it cannot be read."""
+        """Return the number of the current version; None if the secret cannot be read."""
         try:
             return self._copy(ocid).version
         except SecretProblem:
             return None
 
     def expire(self, ocid: str) -> None:
-        """Has the secret read again when it is asked for the next time, unless it was a moment ago. Asks nobody."""
+        """Expire the copy, but not earlier than `RETRY_INTERVAL` seconds after it was read. Do no I/O."""
         copy = self._copies.get(ocid)
         if copy is not None:
-            copy.until = min(copy.until, copy.read_at + AGAIN)
+            copy.until = min(copy.until, copy.read_at + RETRY_INTERVAL)
 
     def _copy(self, ocid: str) -> _CachedSecret:
-        if (copy := self._usable(ocid)) is not None:
+        if (copy := self._valid_copy(ocid)) is not None:
             return copy
         with self._locks.setdefault(_region(ocid), threading.Lock()):
             try:
-                return self._usable(ocid) or self._fresh(ocid)
-            except _VaultFailure as trouble:
-                raise SecretProblem(f"the secret `{ocid}` of OCI Vault {trouble.reason}", trouble.remedy) from None
+                return self._valid_copy(ocid) or self._refresh(ocid)
+            except _VaultFailure as failure:
+                raise SecretProblem(f"the secret `{ocid}` of OCI Vault {failure.reason}", failure.remedy) from None
 
-    def _usable(self, ocid: str) -> _CachedSecret | None:
+    def _valid_copy(self, ocid: str) -> _CachedSecret | None:
         copy = self._copies.get(ocid)
         return copy if copy is not None and self._now() < copy.until else None
 
-    def _fresh(self, ocid: str) -> _CachedSecret:
+    def _refresh(self, ocid: str) -> _CachedSecret:
         now = self._now()
-        trouble = self._remembered(ocid, now) or self._asked(ocid, now)
-        if trouble is None:
+        failure = self._cached_failure(ocid, now) or self._fetch(ocid, now)
+        if failure is None:
             return self._copies[ocid]
         copy = self._copies.get(ocid)
-        if copy is None or not trouble.passing:
+        if copy is None or not failure.is_transient:
             self._copies.pop(ocid, None)
-            raise trouble
+            raise failure
         return copy
 
-    def _remembered(self, ocid: str, now: float) -> _VaultFailure | None:
+    def _cached_failure(self, ocid: str, now: float) -> _VaultFailure | None:
         for name in (ocid, _region(ocid)):
-            trouble, until = self._troubles.get(name, (None, 0.0))
-            if trouble is not None and now < until:
-                return _VaultFailure(
-                    trouble.reason, trouble.remedy, passing=trouble.passing
-                )  # traces would gather in one
+            failure, until = self._failures.get(name, (None, 0.0))
+            if failure is not None and now < until:
+                # A new exception: a raised one would collect tracebacks.
+                return _VaultFailure(failure.reason, failure.remedy, is_transient=failure.is_transient)
         return None
 
-    def _asked(self, ocid: str, now: float) -> _VaultFailure | None:
+    def _fetch(self, ocid: str, now: float) -> _VaultFailure | None:
         try:
-            content, version = self._in_time(ocid)
-        except _VaultFailure as trouble:
-            self._troubles[_region(ocid) if trouble.passing else ocid] = trouble, self._now() + AGAIN
-            return trouble
+            content, version = self._retrieve_within_limit(ocid)
+        except _VaultFailure as failure:
+            self._failures[_region(ocid) if failure.is_transient else ocid] = failure, self._now() + RETRY_INTERVAL
+            return failure
         self._copies[ocid] = _CachedSecret(content, version, now, now + self._settings.refresh)
         return None
 
-    def _in_time(self, ocid: str) -> tuple[bytes, int]:
+    def _retrieve_within_limit(self, ocid: str) -> tuple[bytes, int]:
         try:
-            return within_limit(lambda: self._retrieved(ocid), owner=(self, _region(ocid)), limit=LIMIT)
+            return within_limit(lambda: self._retrieve(ocid), owner=(self, _region(ocid)), limit=LIMIT)
         except TimeoutError as late:
-            self._identity = None  # what hangs may be holding it
-            raise _VaultFailure(f"cannot be had now ({late.strerror})", _PASSING, passing=True) from None
+            self._identity = None  # the abandoned thread may hold it
+            raise _VaultFailure(f"is not available now ({late.strerror})", _TRANSIENT, is_transient=True) from None
 
-    def _retrieved(self, ocid: str) -> tuple[bytes, int]:
-        client = self._client(ocid)
+    def _retrieve(self, ocid: str) -> tuple[bytes, int]:
+        client = self._acquire_client(ocid)
         try:
             bundle = client.get_secret_bundle(ocid).data
             content = base64.b64decode(bundle.secret_bundle_content.content or "", validate=True)
             return content, int(bundle.version_number)
-        except Exception as cause:  # noqa: BLE001 - the errors of Oracle's package have no common root
-            raise _told(cause, self._settings.auth) from None
+        except Exception as cause:  # noqa: BLE001 - the exceptions of Oracle's package have no common base
+            raise _describe_failure(cause, self._settings.auth) from None
         finally:
             self._clients[_region(ocid)] = client
 
-    def _client(self, ocid: str) -> Any:
-        """The client of the secret's region, which the OCID names; else of the region where the gateway is. It is the
-        caller's alone: a thread that was left behind keeps the one that it uses.
+    def _acquire_client(self, ocid: str) -> Any:
+        """Return a client for the region in the OCID, or by default for the gateway's own region.
+
+        The caller has exclusive use of it: an abandoned thread keeps its client.
         """
         if not is_installed():
             raise _VaultFailure(MISSING, INSTALL)
@@ -158,25 +158,25 @@ class Vault:
         if (client := self._clients.pop(region, None)) is not None:
             return client
         try:
-            return self._made(region)
+            return self._create_client(region)
         except Exception as cause:  # noqa: BLE001 - as above
-            raise _unknown(cause, self._settings.auth) from None
+            raise _identity_failure(cause, self._settings.auth) from None
 
-    def _made(self, region: str) -> Any:
+    def _create_client(self, region: str) -> Any:
         oci = importlib.import_module("oci")
         if (identity := self._identity) is None:
             identity = self._identity = _IDENTITIES[self._settings.auth](oci, self._settings)
-        known = dict(identity)
+        options = dict(identity)
         if region:
-            known["config"] = known["config"] | {"region": oci.regions.get_region_from_short_name(region)}
+            options["config"] = options["config"] | {"region": oci.regions.get_region_from_short_name(region)}
         if self._settings.endpoint is not None:
-            known["service_endpoint"] = self._settings.endpoint.rstrip("/")
-        # Tries again and breaks are the token source's own.
+            options["service_endpoint"] = self._settings.endpoint.rstrip("/")
+        # The token source does the retries.
         return oci.secrets.SecretsClient(
             timeout=TIMEOUT,
             retry_strategy=oci.retry.NoneRetryStrategy(),
             circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
-            **known,
+            **options,
         )
 
 
@@ -185,14 +185,16 @@ def _region(ocid: str) -> str:
 
 
 def is_installed() -> bool:
-    """Whether Oracle's package is there; it is not loaded."""
+    """Return True if Oracle's package is installed. Do not import it."""
     return importlib.util.find_spec("oci") is not None
 
 
 def _instance(oci: Any, _: Oci) -> dict[str, Any]:
-    once = oci.retry.NoneRetryStrategy()
+    no_retry = oci.retry.NoneRetryStrategy()
     signers = oci.auth.signers
-    signer = signers.InstancePrincipalsSecurityTokenSigner(retry_strategy=once, federation_client_retry_strategy=once)
+    signer = signers.InstancePrincipalsSecurityTokenSigner(
+        retry_strategy=no_retry, federation_client_retry_strategy=no_retry
+    )
     return {"config": {}, "signer": signer}
 
 
@@ -211,29 +213,32 @@ _IDENTITIES: dict[str, Callable[[Any, Oci], dict[str, Any]]] = {
 }
 
 
-def _told(cause: Exception, auth: str) -> _VaultFailure:
-    """What went wrong, in words that quote nothing of the answer but its code."""
+def _describe_failure(cause: Exception, auth: str) -> _VaultFailure:
+    """Return the failure; of the response the text contains only status and error code."""
     status = getattr(cause, "status", None)
     if not isinstance(status, int):
         if isinstance(cause, ValueError | TypeError | AttributeError) and not isinstance(cause, OSError):
-            return _VaultFailure("cannot be understood: it is no text in base64", "mend its content in the Vault")
+            return _VaultFailure("cannot be decoded: it is not base64 text", "correct its content in the Vault")
         return _VaultFailure(
-            f"cannot be reached ({type(cause).__name__})", "see that the way to OCI is open", passing=True
+            f"cannot be reached ({type(cause).__name__})", "check the network path to OCI", is_transient=True
         )
-    said = f"{status} {_code(cause)}".rstrip()
+    status_and_code = f"{status} {_error_code(cause)}".rstrip()
     if status == 401:
-        return _VaultFailure(f"is refused, OCI does not know the gateway ({said})", _UNKNOWN[auth])
+        return _VaultFailure(
+            f"is refused: OCI does not accept the gateway's identity ({status_and_code})", _IDENTITY_REMEDIES[auth]
+        )
     if status == 429 or status >= 500:
-        return _VaultFailure(f"cannot be had now ({said})", _PASSING, passing=True)
-    who = _READERS.get(auth, "the gateway's dynamic group")
-    return _VaultFailure(f"is refused ({said})", f"let a policy allow {who} to `read secret-bundles`, or mend the OCID")
+        return _VaultFailure(f"is not available now ({status_and_code})", _TRANSIENT, is_transient=True)
+    group = _READERS.get(auth, "the gateway's dynamic group")
+    remedy = f"add a policy that allows {group} to `read secret-bundles`, or correct the OCID"
+    return _VaultFailure(f"is refused ({status_and_code})", remedy)
 
 
-def _unknown(cause: Exception, auth: str) -> _VaultFailure:
-    reason = f"cannot be read, the gateway is nobody to OCI by `{auth}` ({type(cause).__name__})"
-    return _VaultFailure(reason, _UNKNOWN[auth], passing=True)
+def _identity_failure(cause: Exception, auth: str) -> _VaultFailure:
+    reason = f"cannot be read: the gateway has no OCI identity by `{auth}` ({type(cause).__name__})"
+    return _VaultFailure(reason, _IDENTITY_REMEDIES[auth], is_transient=True)
 
 
-def _code(cause: Exception) -> str:
+def _error_code(cause: Exception) -> str:
     code = str(getattr(cause, "code", ""))
     return code if re.fullmatch(r"[A-Za-z]{1,40}", code) else ""

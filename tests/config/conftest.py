@@ -1,4 +1,4 @@
-"""A configuration that is right, to be spoilt by the tests, and what is said of a text."""
+"""A valid configuration that tests modify, and the problems of a text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.load import ConfigProblems, load
 
-RIGHT = """\
+VALID = """\
 listen: 127.0.0.1:8080
 credentials:
   app:
@@ -22,28 +22,28 @@ routes:
 """
 ENVIRON = {"APP_SECRET": "hunter2", "STATE_KEY": "0123456789abcdef" * 4}
 
-Say = Callable[[str], list[str]]
+ProblemsOf = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def right() -> str:
-    return RIGHT
+def valid() -> str:
+    return VALID
 
 
 @pytest.fixture
-def said(tmp_path: Path) -> Say:
-    """Loads the text as a file and gives every problem and warning, each from its line number on.
+def problems_of(tmp_path: Path) -> ProblemsOf:
+    """Return a function that loads a text as a file and returns every problem and warning, from its line number on.
 
     The folder of the file is shown as FOLDER.
     """
 
-    def say(text: str) -> list[str]:
+    def load_text(text: str) -> list[str]:
         file = tmp_path / "gateway.yaml"
         file.write_text(text, encoding="utf-8")
         try:
-            said = [str(problem) for problem in load(file, environ=ENVIRON).warnings]
+            lines = [str(problem) for problem in load(file, environ=ENVIRON).warnings]
         except ConfigProblems as refused:
-            said = str(refused).splitlines()
-        return [line.removeprefix(f"{file}:").replace(str(tmp_path), "FOLDER") for line in said]
+            lines = str(refused).splitlines()
+        return [line.removeprefix(f"{file}:").replace(str(tmp_path), "FOLDER") for line in lines]
 
-    return say
+    return load_text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.config.load import ConfigProblems, Loaded, load, one_route
 from gateway.config.resolved import client_secrets
 
-Say = Callable[[str], list[str]]
+ProblemsOf = Callable[[str], list[str]]
 
 # Self-signed, valid from 2020 to 2120; its key was thrown away.
 CERTIFICATE = """\
@@ -47,8 +47,8 @@ routes:
 """
 
 
-def test_six_mistakes_are_named_in_one_go_each_with_its_line(said: Say) -> None:
-    assert said(SIX) == [
+def test_six_mistakes_are_named_in_one_go_each_with_its_line(problems_of: ProblemsOf) -> None:
+    assert problems_of(SIX) == [
         (
             "1: listen: can be reached from other machines, but `allow` names no network; "
             "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1"
@@ -61,8 +61,8 @@ def test_six_mistakes_are_named_in_one_go_each_with_its_line(said: Say) -> None:
     ]
 
 
-def test_a_right_file_becomes_a_configuration_without_warnings(said: Say, right: str) -> None:
-    assert said(right) == []
+def test_a_right_file_becomes_a_configuration_without_warnings(problems_of: ProblemsOf, valid: str) -> None:
+    assert problems_of(valid) == []
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_right_file_becomes_a_configuration_without_warnings(said: Say, right:
     [
         (b"", ":1: is empty; run `oic-gateway init` to write a first configuration"),
         (b"# nothing\n", ":1: is empty; run `oic-gateway init` to write a first configuration"),
-        (b"\n- a\n", ":2: does not hold keys and values; run `oic-gateway init` to write a first configuration"),
+        (b"\n- a\n", ":2: does not contain keys and values; run `oic-gateway init` to write a first configuration"),
         (
             b"listen: a\nhosts: [\xfc]\n",
             ":2: is not UTF-8 text: byte 0xFC may be ISO-8859-1; save the file as UTF-8",
@@ -120,14 +120,14 @@ def test_a_file_that_is_not_there_is_one_problem(tmp_path: Path, name: str, expe
     assert [f"{problem.what}; {problem.remedy}" for problem in refused.value.problems] == [expected]
 
 
-def test_a_byte_order_mark_is_no_problem(tmp_path: Path, right: str) -> None:
+def test_a_byte_order_mark_is_no_problem(tmp_path: Path, valid: str) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text("\ufeff" + right, encoding="utf-8")
+    file.write_text("\ufeff" + valid, encoding="utf-8")
     assert load(file, environ={"APP_SECRET": "s"}).config.routes[0].name == "orders"
 
 
-def test_files_count_from_the_folder_of_the_configuration(tmp_path: Path, right: str) -> None:
-    text = right.replace("{env: APP_SECRET}", "{file: secret}\n    tls: {ca: ca.pem}")
+def test_files_count_from_the_folder_of_the_configuration(tmp_path: Path, valid: str) -> None:
+    text = valid.replace("{env: APP_SECRET}", "{file: secret}\n    tls: {ca: ca.pem}")
     file = tmp_path / "gateway.yaml"
     file.write_text(text)
     credential = load(file, environ={}, check_secrets=False).config.credentials["app"]
@@ -137,20 +137,20 @@ def test_files_count_from_the_folder_of_the_configuration(tmp_path: Path, right:
     assert credential.tls.ca == str(tmp_path / "ca.pem")
 
 
-def test_certificates_are_taken(tmp_path: Path, said: Say, right: str) -> None:
+def test_certificates_are_taken(tmp_path: Path, problems_of: ProblemsOf, valid: str) -> None:
     (tmp_path / "ca.pem").write_text(CERTIFICATE)
-    assert said(f"{right}    tls: {{ca: ca.pem}}\n") == []
+    assert problems_of(f"{valid}    tls: {{ca: ca.pem}}\n") == []
 
 
-def test_unchecked_secrets_need_not_exist(tmp_path: Path, right: str) -> None:
+def test_unchecked_secrets_need_not_exist(tmp_path: Path, valid: str) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text(right)
+    file.write_text(valid)
     assert load(file, environ={}, check_secrets=False).warnings == ()
 
 
-def test_a_doubtful_secret_is_a_warning_that_does_not_show_it(tmp_path: Path, right: str) -> None:
+def test_a_doubtful_secret_is_a_warning_that_does_not_show_it(tmp_path: Path, valid: str) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text(right)
+    file.write_text(valid)
     loaded = load(file, environ={"APP_SECRET": "hunter2 "})
     assert [str(problem) for problem in loaded.warnings] == [
         (
@@ -187,12 +187,12 @@ def test_any_bytes_give_a_configuration_or_its_problems(tmp_path: Path, content:
     try:
         loaded = load(file, environ={})
     except ConfigProblems as refused:
-        problems, said = refused.problems, str(refused)
+        problems, problems_of = refused.problems, str(refused)
     else:
         assert isinstance(loaded, Loaded)
         return
     assert any(problem.severity == "error" for problem in problems)
-    assert len(said.encode().splitlines()) == len(problems)
+    assert len(problems_of.encode().splitlines()) == len(problems)
 
 
 FLAGS: dict[str, Any] = {
@@ -240,7 +240,7 @@ def test_flags_make_one_route(tmp_path: Path) -> None:
         ),
         (
             {"client_secret_file": "/none"},
-            "--client-secret-file: the secret file `/none` is missing; make it, or mend the path",
+            "--client-secret-file: the secret file `/none` is missing; create it, or correct the path",
         ),
         ({}, "--client-secret-file: is missing; name the file that holds the client secret"),
         (

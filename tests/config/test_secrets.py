@@ -57,7 +57,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
 
 def test_a_missing_or_unreachable_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(SecretProblem, match=r"`.*/none` is missing; make it"):
+    with pytest.raises(SecretProblem, match=r"`.*/none` is missing; create it"):
         Secrets({}, base=tmp_path).read(SecretRef(file="none"))
     with pytest.raises(SecretProblem, match=r"cannot be read \(Not a directory\)"):
         Secrets({}, base=tmp_path).read(SecretRef(file="file/none"))
@@ -109,7 +109,7 @@ def test_a_fingerprint_changes_with_each_file_that_is_pointed_to(tmp_path: Path,
     assert Secrets({}, base=tmp_path).fingerprint(CREDENTIAL) != before
 
 
-def test_a_fingerprint_sees_a_file_replaced_by_one_of_the_same_size_and_time(tmp_path: Path) -> None:
+def test_fingerprint_detects_a_replaced_file_of_same_size_and_time(tmp_path: Path) -> None:
     secret, other = tmp_path / "secret", tmp_path / "other"
     secret.write_text("first")
     other.write_text("other")
@@ -132,7 +132,7 @@ def test_what_is_read_does_not_show_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "said"),
+    ("secret", "doubt"),
     [
         ("hunter2", ""),
         ("hun ter2", "has white space or a control character in it"),
@@ -141,5 +141,5 @@ def test_what_is_read_does_not_show_itself() -> None:
         ("\thunter2", "has white space at an end"),
     ],
 )
-def test_white_space_is_doubtful(secret: str, said: str) -> None:
-    assert suspicious(SecretStr(secret)) == said
+def test_white_space_is_doubtful(secret: str, doubt: str) -> None:
+    assert suspicious(SecretStr(secret)) == doubt

@@ -1,4 +1,4 @@
-"""`state:` in the file: what may be written, and what is said of all else."""
+"""`state` in the file: accepted values, and the problems of others."""
 
 import base64
 from pathlib import Path
@@ -24,7 +24,7 @@ def loaded(folder: Path, state: str) -> Any:
     return load(file, environ=TEXTS).config.state
 
 
-def said(folder: Path, state: str) -> list[str]:
+def problems_of(folder: Path, state: str) -> list[str]:
     with pytest.raises(ConfigProblems) as caught:
         loaded(folder, state)
     return [str(problem).partition("gateway.yaml:1: ")[2] for problem in caught.value.problems]
@@ -82,7 +82,7 @@ MAKE = "`openssl rand -base64 32"
     ],
 )
 def test_a_mistake_is_said_with_its_place_and_remedy(tmp_path: Path, state: str, words: str) -> None:
-    [told] = said(tmp_path, state)
-    assert told.startswith(words)
-    assert "hunter2" not in told
-    assert "; " in told
+    [problem] = problems_of(tmp_path, state)
+    assert problem.startswith(words)
+    assert "hunter2" not in problem
+    assert "; " in problem

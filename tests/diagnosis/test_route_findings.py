@@ -96,7 +96,7 @@ def test_that_nothing_is_there_of_an_unknown_url_is_a_note() -> None:
     finding = judged(404, "/elsewhere/")
     assert (finding.ok, finding.is_note, finding.code) == (True, True, "unknown-url")
     assert finding.text().startswith("note route orders: unknown-url: OPTIONS /elsewhere/ answered 404\n")
-    assert "only that the way is open" in finding.means
+    assert "only that the network path is open" in finding.means
 
 
 def test_what_an_answer_may_mean_besides_is_told() -> None:

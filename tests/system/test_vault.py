@@ -1,4 +1,4 @@
-"""Secrets of OCI Vault in the real process: wherever a secret may stand, and said at once where they cannot be had."""
+"""Secrets of OCI Vault in the real process: in every key that takes a secret, and errors at once if unavailable."""
 
 import asyncio
 import json
@@ -171,7 +171,7 @@ async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVau
         async with gateway(file, **known) as gate:
             assert (await gate.get("/orders/"))[0] == 503
             _, ready = await gate.ask("/readyz")
-    said = f"the secret `{ocid('secret')}` of OCI Vault is refused (404 NotAuthorizedOrNotFound); let a policy allow"
+    said = f"the secret `{ocid('secret')}` of OCI Vault is refused (404 NotAuthorizedOrNotFound); add a policy"
     assert ended.status == 69
     assert f"FAIL credential app: secret: {said}" in ended.out
     assert "`read secret-bundles`, or mend the OCID" in ended.out

@@ -1,4 +1,4 @@
-"""Mistakes that show when a token is asked for, or in the token."""
+"""Mistakes that appear in a token request, its response or the token."""
 
 from gateway.diagnosis.catalog.entry import APPLICATION, INSTANCE, OAUTH, RESOURCES, ROLES, CatalogEntry
 

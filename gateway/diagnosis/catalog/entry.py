@@ -1,4 +1,4 @@
-"""What a row says, and where Oracle's console has what its remedies name."""
+"""The entry type of the catalog, and the paths in Oracle's console that remedies name."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ NETWORK = "Developer Services → Integration → the instance → Network Acces
 
 
 class CatalogEntry(NamedTuple):
-    """One row. `NAME` in a remedy stands for the credential's name."""
+    """One mistake. `NAME` in a remedy is a placeholder for the credential's name."""
 
     seen: str
     means: str

@@ -1,4 +1,4 @@
-"""What fails on the way to an identity domain or an instance, before a byte of HTTP is said."""
+"""Failures of the connection to an identity domain or an instance, before HTTP begins."""
 
 from gateway.diagnosis.catalog.entry import NETWORK, CatalogEntry
 

@@ -1,4 +1,4 @@
-"""Mistakes that show in what an upstream answers, and those of a check itself."""
+"""Mistakes that appear in responses of an upstream, and findings about a check itself."""
 
 from gateway.diagnosis.catalog.entry import INSTANCE, NETWORK, OAUTH, RESOURCES, ROLES, CatalogEntry
 
@@ -56,8 +56,8 @@ ROUTES = {
     ),
     "unknown-url": CatalogEntry(
         "an upstream of an unknown kind answers 404 to `OPTIONS`",
-        "This proves only that the way is open, not that the URL exists. A broad upstream such as /ic/ answers "
-        "404, and so does a misspelt one.",
+        "This proves only that the network path is open, not that the URL exists. A broad upstream such as /ic/ "
+        "answers 404, and so does a misspelt one.",
         "Nothing to do if callers add the rest of the path; else compare `upstream` with the Endpoint URL of the "
         "integration's details in OIC, letter by letter.",
     ),

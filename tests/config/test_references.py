@@ -1,11 +1,11 @@
-"""What the file points to is read once, and every mistake in it named."""
+"""References of the file are read once, and every problem is reported."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.config.references import pointed_to
+from gateway.config.references import check_references
 from tests.fakes.keys import pair
 
 ENVIRON = {
@@ -34,29 +34,29 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(folder: Path, **credential: Any) -> list[str]:
-    found = pointed_to({"credentials": {"app": credential}}, base=folder, environ=ENVIRON)
+def problems_of(folder: Path, **credential: Any) -> list[str]:
+    found = check_references({"credentials": {"app": credential}}, base=folder, environ=ENVIRON)
     return [
         f"{'.'.join(map(str, finding.steps[2:]))}: {finding.severity}: {finding.what}".replace(str(folder), "FOLDER")
         for finding in found
     ]
 
 
-def test_one_secret_that_cannot_be_read_is_an_error(folder: Path) -> None:
+def test_only_secret_that_cannot_be_read_is_an_error(folder: Path) -> None:
     expected = "client_secret.env: error: the environment variable `NONE` is not set"
-    assert said(folder, client_secret={"env": "NONE"}) == [expected]
-    assert said(folder, client_secret=[{"env": "NONE"}]) == [expected.replace("secret.", "secret.0.")]
+    assert problems_of(folder, client_secret={"env": "NONE"}) == [expected]
+    assert problems_of(folder, client_secret=[{"env": "NONE"}]) == [expected.replace("secret.", "secret.0.")]
 
 
-def test_of_several_secrets_one_may_be_missing(folder: Path) -> None:
-    assert said(folder, client_secret=[{"file": "new"}, {"env": "GOOD"}]) == [
+def test_one_of_several_secrets_may_be_missing(folder: Path) -> None:
+    assert problems_of(folder, client_secret=[{"file": "new"}, {"env": "GOOD"}]) == [
         "client_secret.0.file: warning: the secret file `FOLDER/new` is missing"
     ]
-    assert said(folder, client_secret=[{"env": "BLANK"}, {"file": "old"}]) == [
+    assert problems_of(folder, client_secret=[{"env": "BLANK"}, {"file": "old"}]) == [
         "client_secret.0.env: warning: the secret of `BLANK` has white space at an end",
         "client_secret.1.file: warning: the secret file `FOLDER/old` is missing",
     ]
-    assert [line.split(": ")[1] for line in said(folder, client_secret=[{"file": "new"}, {"file": "old"}])] == [
+    assert [line.split(": ")[1] for line in problems_of(folder, client_secret=[{"file": "new"}, {"file": "old"}])] == [
         "error",
         "error",
     ]
@@ -70,11 +70,11 @@ def test_of_several_secrets_one_may_be_missing(folder: Path) -> None:
         {"cert": "cert.pem", "key": "locked.pem", "key_password": {"env": "SESAME"}},
     ],
 )
-def test_a_client_certificate_that_fits_its_key(folder: Path, tls: dict[str, Any]) -> None:
-    assert said(folder, tls=tls) == []
+def test_client_certificate_and_key_are_accepted(folder: Path, tls: dict[str, Any]) -> None:
+    assert problems_of(folder, tls=tls) == []
 
 
-MISFIT = "tls.cert: error: certificate and key are no PEM, do not fit, or need another `key_password`"
+MISFIT = "tls.cert: error: certificate and key are not PEM, do not belong together, or need another `key_password`"
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ MISFIT = "tls.cert: error: certificate and key are no PEM, do not fit, or need a
         ),
     ],
 )
-def test_one_that_does_not_is_named(folder: Path, tls: dict[str, Any], expected: str) -> None:
-    assert said(folder, tls=tls) == [expected]
+def test_client_certificate_without_its_key_is_reported(folder: Path, tls: dict[str, Any], expected: str) -> None:
+    assert problems_of(folder, tls=tls) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,10 @@ def test_one_that_does_not_is_named(folder: Path, tls: dict[str, Any], expected:
         ({"private_key": {"file": 7}}, []),
     ],
 )
-def test_a_signing_key_is_read_with_its_certificate(folder: Path, signing: dict[str, Any], expected: list[str]) -> None:
-    found = said(folder, signing=signing)
+def test_signing_key_is_checked_with_its_certificate(
+    folder: Path, signing: dict[str, Any], expected: list[str]
+) -> None:
+    found = problems_of(folder, signing=signing)
     assert len(found) == len(expected)
     for line, start in zip(found, expected, strict=True):
         assert line.startswith(start)

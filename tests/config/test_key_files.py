@@ -1,4 +1,4 @@
-"""Private keys and certificates are read, and judged whether they fit."""
+"""Private keys and certificates are read, and must belong together."""
 
 import hashlib
 import ssl
@@ -11,7 +11,7 @@ from tests.fakes.keys import pair
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("rsa", "RS256"), ("ec", "ES256")])
-def test_a_key_is_read_and_tells_its_algorithm(kind: str, expected: str) -> None:
+def test_private_key_determines_its_algorithm(kind: str, expected: str) -> None:
     for key in (
         private_key(pair(kind).key),
         private_key(pair(kind).locked("open sesame"), password="open sesame"),
@@ -35,7 +35,7 @@ def test_a_key_is_read_and_tells_its_algorithm(kind: str, expected: str) -> None
         (pair("p384").key, None, "is neither RSA of 2048 bits or more nor EC P-256"),
     ],
 )
-def test_any_other_is_refused_and_nothing_of_it_quoted(pem: str, password: str | None, what: str) -> None:
+def test_unusable_key_is_rejected_without_quoting_it(pem: str, password: str | None, what: str) -> None:
     with pytest.raises(ValueError, match=what) as caught:
         private_key(pem, password=password)
     assert caught.value.__cause__ is None
@@ -43,7 +43,7 @@ def test_any_other_is_refused_and_nothing_of_it_quoted(pem: str, password: str |
         assert line not in str(caught.value)
 
 
-def test_a_certificate_is_that_of_its_key() -> None:
+def test_certificate_must_belong_to_the_key() -> None:
     pem = pair().certificate.encode()
     found = certificate(pem, key=pair().private)
     assert found == certificate(pem)
@@ -53,7 +53,7 @@ def test_a_certificate_is_that_of_its_key() -> None:
         certificate(pair().key.encode())
 
 
-def test_the_thumbprint_is_the_sha_1_of_the_der() -> None:
+def test_thumbprint_is_the_sha_1_of_the_der() -> None:
     digest = hashlib.sha1(ssl.PEM_cert_to_DER_cert(pair().certificate), usedforsecurity=False).digest()
     printed = thumbprint(certificate(pair().certificate.encode()))
     assert jwt.utils.base64url_decode(printed) == digest

@@ -1,4 +1,4 @@
-"""The text becomes plain values with their lines; what YAML alone forbids is said in a person's words."""
+"""YAML text becomes plain values with lines; syntax errors have plain texts."""
 
 from typing import Any
 
@@ -34,40 +34,43 @@ from gateway.config.yaml_document import MAX_DEPTH, MAX_VALUES, UnreadableYaml, 
         ("[a, {b: c}]", ["a", {"b": "c"}]),
     ],
 )
-def test_scalars_are_those_of_yaml_1_2(written: str, value: Any) -> None:
-    tree = YamlDocument(f"key: {written}\n")
-    assert tree.value == {"key": value}
-    assert type(tree.value["key"]) is type(value)
-    assert tree.findings == []
+def test_scalars_follow_yaml_1_2(written: str, value: Any) -> None:
+    document = YamlDocument(f"key: {written}\n")
+    assert document.value == {"key": value}
+    assert type(document.value["key"]) is type(value)
+    assert document.findings == []
 
 
-def test_a_key_is_text_as_written() -> None:
+def test_keys_are_strings_as_written() -> None:
     assert YamlDocument("no: 1\n17: 2\nnull: 3\n").value == {"no": 1, "17": 2, "null": 3}
 
 
 def test_each_key_and_item_has_its_line() -> None:
-    tree = YamlDocument("a:\n  b:\n    - x\n    -\n      c: y\nd: {e: f}\n")
+    document = YamlDocument("a:\n  b:\n    - x\n    -\n      c: y\nd: {e: f}\n")
     expected = {("a",): 1, ("a", "b"): 2, ("a", "b", 0): 3, ("a", "b", 1): 5, ("a", "b", 1, "c"): 5, ("d", "e"): 6}
-    assert {steps: tree.lines[steps] for steps in expected} == expected
-    assert tree.line(("a", "b", 1, "missing", "deeper")) == 5
-    assert tree.line(("missing",)) == 1
+    assert {steps: document.lines[steps] for steps in expected} == expected
+    assert document.line(("a", "b", 1, "missing", "deeper")) == 5
+    assert document.line(("missing",)) == 1
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("a: 1\nb: 2\na: 3\n", (("a",), 3, "`a` stands here a second time, first in line 1")),
-        ("x:\n  - a: 1\n    'a': 2\n", (("x", 0, "a"), 3, "`a` stands here a second time, first in line 2")),
-        ("'a b': 1\n'a b': 2\n", (("a b",), 2, "a key stands here a second time, first in line 1")),
+        ("a: 1\nb: 2\na: 3\n", (("a",), 3, "`a` is a duplicate of the key on line 1")),
+        ("x:\n  - a: 1\n    'a': 2\n", (("x", 0, "a"), 3, "`a` is a duplicate of the key on line 2")),
+        ("'a b': 1\n'a b': 2\n", (("a b",), 2, "a key is a duplicate of the key on line 1")),
         ("a: 1\n? [b]\n: 2\n", ((), 2, "has a key that is not plain text")),
-        ("a: !!python/object:os.system x\n", (("a",), 1, "has a tag (`!`) that does not fit")),
-        ("a: !!int x\n", (("a",), 1, "has a tag (`!`) that does not fit")),
-        ("a: !!binary eA==\n", (("a",), 1, "has a tag (`!`) that does not fit")),
+        (
+            "a: !!python/object:os.system x\n",
+            (("a",), 1, "has a tag (`!`) that is unknown or does not match its value"),
+        ),
+        ("a: !!int x\n", (("a",), 1, "has a tag (`!`) that is unknown or does not match its value")),
+        ("a: !!binary eA==\n", (("a",), 1, "has a tag (`!`) that is unknown or does not match its value")),
         ("a: >\n  folded\n", (("a",), 1, "has a line break or control character")),
         ('a: "\\uD800"\n', (("a",), 1, "has a line break or control character")),
     ],
 )
-def test_what_does_not_fit_is_found_with_its_line(text: str, found: tuple[Steps, int, str]) -> None:
+def test_invalid_entry_is_reported_with_its_line(text: str, found: tuple[Steps, int, str]) -> None:
     (finding,) = YamlDocument(text).findings
     assert (finding.steps, finding.line, finding.what) == found
 
@@ -76,12 +79,12 @@ def test_what_does_not_fit_is_found_with_its_line(text: str, found: tuple[Steps,
     ("text", "line", "what"),
     [
         ("a: 1\nb\nc: 2\n", 2, "has text where a key should be"),
-        ("a: 1\nb: c: d\n", 2, "has a `:` where none fits"),
+        ("a: 1\nb: c: d\n", 2, "has a `:` where none is allowed"),
         ("a:\n\t- b\n", 2, "is indented with a tab"),
         ("a: 1\nb: @c\n", 2, "begins with a character that YAML reserves"),
         ("a: 1\nb: *c\n", 2, "uses an alias (`*`) without an anchor"),
         ("a: &x 1\nb: &x 2\n", 2, "defines an anchor (`&`) a second time"),
-        ("a:\n  b: 1\n c: 2\n", 3, "is indented unlike its neighbours"),
+        ("a:\n  b: 1\n c: 2\n", 3, "is not indented like its neighbours"),
         ("a: 1\nb: [c, d\ne: f\n", 2, "opens a bracket that is not closed"),
         ("a: 1\nb: 'c\nd: e\n", 2, "opens a quote or bracket that is not closed"),
         ("a: 1\n---\nb: 2\n", 2, "begins a second document"),
@@ -93,7 +96,7 @@ def test_what_does_not_fit_is_found_with_its_line(text: str, found: tuple[Steps,
         ("a: &a [*a]\n", 1, f"is nested deeper than {MAX_DEPTH} levels, aliases included"),
     ],
 )
-def test_bad_yaml_is_explained_with_its_line(text: str, line: int, what: str) -> None:
+def test_syntax_error_is_reported_with_its_line(text: str, line: int, what: str) -> None:
     with pytest.raises(UnreadableYaml) as refused:
         YamlDocument(text)
     assert (refused.value.finding.line, refused.value.finding.what) == (line, what)
@@ -109,11 +112,11 @@ def test_bad_yaml_is_explained_with_its_line(text: str, line: int, what: str) ->
         ("? [a, {b: c}]\n: {d: [e]}\nf: g\n", {"f": "g"}),
     ],
 )
-def test_what_an_alias_stands_for_and_what_is_passed_over(text: str, value: Any) -> None:
+def test_aliases_are_expanded_and_invalid_entries_skipped(text: str, value: Any) -> None:
     assert YamlDocument(text).value == value
 
 
-def test_aliases_are_read_but_cannot_blow_up() -> None:
+def test_alias_expansion_is_bounded() -> None:
     assert YamlDocument("a: &x {b: c}\nd: *x\n").value == {"a": {"b": "c"}, "d": {"b": "c"}}
     laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     with pytest.raises(UnreadableYaml, match=f"more than {MAX_VALUES} values"):

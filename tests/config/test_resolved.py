@@ -1,4 +1,4 @@
-"""Each setting comes from the route, else from `defaults`, else is built in."""
+"""Each setting comes from the route, from `defaults`, or from the built-in defaults, in this order."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ from gateway.config.strict_model import StrictModel
 from gateway.config.values import Duration, Size
 
 
-def settled(route: dict[str, Any], defaults: dict[str, Any] | None = None) -> ResolvedRoute:
+def resolve_one(route: dict[str, Any], defaults: dict[str, Any] | None = None) -> ResolvedRoute:
     credential = {"token_url": "https://i/t", "client_id": "c", "client_secret": {"env": "S"}}
     named = {"name": "r", "path": "/r/", "upstream": "https://u/", "credential": "a"}
     config = Config.model_validate(
@@ -33,7 +33,7 @@ def settled(route: dict[str, Any], defaults: dict[str, Any] | None = None) -> Re
 
 
 def test_built_in_settings() -> None:
-    assert settled({}) == ResolvedRoute(
+    assert resolve_one({}) == ResolvedRoute(
         name="r",
         path="/r",
         upstream="https://u/",
@@ -72,9 +72,9 @@ FULL = {
 }
 
 
-def test_defaults_speak_for_a_silent_route_and_a_route_for_itself() -> None:
-    by_defaults = settled({"credential": None}, FULL)
-    by_route = settled(FULL, {"credential": "z", "methods": ["GET"], "replay": "any", "timeout": {"idle": "9s"}})
+def test_route_overrides_defaults() -> None:
+    by_defaults = resolve_one({"credential": None}, FULL)
+    by_route = resolve_one(FULL, {"credential": "z", "methods": ["GET"], "replay": "any", "timeout": {"idle": "9s"}})
     assert by_defaults == by_route
     assert by_route.credential == "b"
     assert by_route.idle_timeout == 3.0
@@ -83,32 +83,37 @@ def test_defaults_speak_for_a_silent_route_and_a_route_for_itself() -> None:
     assert by_route.tls.ca == "/ca"
 
 
-def test_falsehood_in_a_route_overrules_defaults() -> None:
-    quiet = settled(
+def test_false_and_empty_values_of_a_route_override_defaults() -> None:
+    resolved = resolve_one(
         {"idempotent": False, "keep_cookies": False, "origins": [], "replay_limit": "0B"},
         {"idempotent": True, "keep_cookies": True, "origins": ["*"], "replay_limit": "1B"},
     )
-    assert (quiet.idempotent, quiet.keep_cookies, quiet.origins, quiet.replay_limit) == (False, False, (), 0)
+    assert (resolved.idempotent, resolved.keep_cookies, resolved.origins, resolved.replay_limit) == (
+        False,
+        False,
+        (),
+        0,
+    )
 
 
 def test_timeouts_merge_key_by_key() -> None:
-    merged = settled({"timeout": {"connect": "1s"}}, {"timeout": {"connect": "2s", "idle": "3s"}})
+    merged = resolve_one({"timeout": {"connect": "1s"}}, {"timeout": {"connect": "2s", "idle": "3s"}})
     assert (merged.connect_timeout, merged.response_timeout, merged.idle_timeout) == (1.0, 330.0, 3.0)
 
 
-def test_get_brings_head_and_the_root_path_is_empty() -> None:
-    assert settled({"methods": ["GET", "POST"]}).methods == frozenset({"GET", "HEAD", "POST"})
-    assert settled({"methods": ["POST"]}).methods == frozenset({"POST"})
-    assert settled({"path": "/"}).path == ""
+def test_get_includes_head_and_root_path_is_empty() -> None:
+    assert resolve_one({"methods": ["GET", "POST"]}).methods == frozenset({"GET", "HEAD", "POST"})
+    assert resolve_one({"methods": ["POST"]}).methods == frozenset({"POST"})
+    assert resolve_one({"path": "/"}).path == ""
 
 
 def credential(url: str, **budget: int) -> Credential:
-    said = {"token_url": url, "client_id": "c", "client_secret": {"env": "S"}, "budget": budget or None}
-    return Credential.model_validate(said)
+    settings = {"token_url": url, "client_id": "c", "client_secret": {"env": "S"}, "budget": budget or None}
+    return Credential.model_validate(settings)
 
 
-def test_credentials_of_one_identity_domain_share_the_least_budget_that_is_said() -> None:
-    said = budgets(
+def test_lowest_budget_applies_to_an_identity_domain() -> None:
+    limits = budgets(
         [
             credential("https://One.example/oauth2/v1/token", per_second=40, per_minute=1000),
             credential("https://one.example/other", per_minute=900),
@@ -117,26 +122,26 @@ def test_credentials_of_one_identity_domain_share_the_least_budget_that_is_said(
             credential("https://two.example:444/oauth2/v1/token", per_second=9),
         ]
     )
-    assert said == {
+    assert limits == {
         "one.example": BudgetSettings(per_second=8, per_minute=900),
         "two.example": BudgetSettings(),
         "two.example:444": BudgetSettings(per_second=9),
     }
 
 
-def told(part: type[StrictModel], key: str) -> str:
-    """The default that the description of the key ends with, as the file writes it."""
+def documented_default(part: type[StrictModel], key: str) -> str:
+    """Return the default in the description of the key, in the notation of the file."""
     found = re.search(r"Default (\w+)", part.model_fields[key].description or "")
     assert found
     return found[1]
 
 
-def test_the_descriptions_tell_the_built_in_settings() -> None:
+def test_descriptions_contain_the_built_in_defaults() -> None:
     keys = ("connect", "response", "idle")
-    seconds = [TypeAdapter(Duration).validate_python(told(Timeout, key)) for key in keys]
+    seconds = [TypeAdapter(Duration).validate_python(documented_default(Timeout, key)) for key in keys]
     assert seconds == [CONNECT_TIMEOUT, RESPONSE_TIMEOUT, IDLE_TIMEOUT]
-    assert TypeAdapter(Size).validate_python(told(RouteSettings, "replay_limit")) == REPLAY_LIMIT
-    assert [told(RouteSettings, key) for key in ("idempotent", "keep_cookies")] == ["false", "false"]
+    assert TypeAdapter(Size).validate_python(documented_default(RouteSettings, "replay_limit")) == REPLAY_LIMIT
+    assert [documented_default(RouteSettings, key) for key in ("idempotent", "keep_cookies")] == ["false", "false"]
 
 
 def test_client_secrets_keep_their_order() -> None:
@@ -147,10 +152,10 @@ def test_client_secrets_keep_their_order() -> None:
     assert [[ref.env for ref in refs] for refs in found] == [[], ["A"], ["A"], ["A", "B"]]
 
 
-def test_the_addresses_of_a_sign_in_are_beside_the_token_endpoint() -> None:
+def test_sign_in_endpoints_default_next_to_token_endpoint() -> None:
     base = {"token_url": "https://i.example/oauth2/v1/token", "client_id": "c"}
     credential = Credential.model_validate(base)
     assert authorize_url_of(credential) == "https://i.example/oauth2/v1/authorize"
     assert revoke_url_of(credential) == "https://i.example/oauth2/v1/revoke"
-    said = Credential.model_validate({**base, "authorize_url": "https://h/a", "revoke_url": "https://h/r"})
-    assert (authorize_url_of(said), revoke_url_of(said)) == ("https://h/a", "https://h/r")
+    explicit = Credential.model_validate({**base, "authorize_url": "https://h/a", "revoke_url": "https://h/r"})
+    assert (authorize_url_of(explicit), revoke_url_of(explicit)) == ("https://h/a", "https://h/r")

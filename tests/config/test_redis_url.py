@@ -1,4 +1,4 @@
-"""Where a Redis is: every form, and a sentence for every mistake that shows nothing of it."""
+"""URLs of Redis: all forms, and errors that do not quote the URL."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from gateway.config.redis_url import RedisUrl, parse_redis_url
 
 
 @pytest.mark.parametrize(
-    ("url", "place"),
+    ("url", "expected"),
     [
         ("redis://cache", RedisUrl((("cache", 6379),))),
         ("redis://cache:7000/3", RedisUrl((("cache", 7000),), db=3)),
@@ -20,12 +20,12 @@ from gateway.config.redis_url import RedisUrl, parse_redis_url
         ("rediss+cluster://a/", RedisUrl((("a", 6379),), is_cluster=True, is_tls=True)),
     ],
 )
-def test_every_form_is_read(url: str, place: RedisUrl) -> None:
-    assert parse_redis_url(url) == place
+def test_every_url_form_is_parsed(url: str, expected: RedisUrl) -> None:
+    assert parse_redis_url(url) == expected
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "what"),
     [
         ("http://secret-host", "is not a URL of Redis"),
         ("redis://", "is not a URL of Redis"),
@@ -44,8 +44,8 @@ def test_every_form_is_read(url: str, place: RedisUrl) -> None:
         ("redis+cluster://secret/1", "has a path"),
     ],
 )
-def test_a_mistake_is_said_without_what_was_written(url: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
+def test_error_does_not_quote_the_url(url: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what) as caught:
         parse_redis_url(url)
     assert "secret" not in str(caught.value)
     assert "; " in str(caught.value)

@@ -1,10 +1,10 @@
-"""Each mistake is one sentence that says problem and remedy, and never shows a secret."""
+"""Each mistake gives one message with problem and remedy, without a secret."""
 
 from collections.abc import Callable
 
 import pytest
 
-Say = Callable[[str], list[str]]
+ProblemsOf = Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ Say = Callable[[str], list[str]]
             "credential: app\n    tls: {ca: none.pem}",
             (
                 "12: routes[0].tls.ca: the file `FOLDER/none.pem` cannot be read (No such file or directory); "
-                "mend the path or its rights"
+                "correct the path or its permissions"
             ),
         ),
         (
@@ -250,9 +250,9 @@ Say = Callable[[str], list[str]]
         ),
     ],
 )
-def test_one_mistake_gives_one_sentence(said: Say, right: str, old: str, new: str, expected: str) -> None:
-    assert old in right
-    assert said(right.replace(old, new)) == [expected]
+def test_one_mistake_gives_one_message(problems_of: ProblemsOf, valid: str, old: str, new: str, expected: str) -> None:
+    assert old in valid
+    assert problems_of(valid.replace(old, new)) == [expected]
 
 
 SECRET = "hunter2"
@@ -293,7 +293,7 @@ SECRET = "hunter2"
         f"client_secret: {{env: APP_SECRET}}\n    params: {{client_secret: {SECRET}}}",
     ],
 )
-def test_a_secret_written_into_the_file_is_refused_and_never_shown(said: Say, right: str, written: str) -> None:
-    problems = said(right.replace("client_secret: {env: APP_SECRET}", written))
+def test_secret_in_the_file_is_rejected_and_not_shown(problems_of: ProblemsOf, valid: str, written: str) -> None:
+    problems = problems_of(valid.replace("client_secret: {env: APP_SECRET}", written))
     assert problems
     assert SECRET not in "\n".join(problems)

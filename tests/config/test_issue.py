@@ -1,8 +1,8 @@
-"""How a place is written, and what of it may be shown."""
+"""The path of an issue and its printed form; no secret is shown."""
 
 import pytest
 
-from gateway.config.issue import LocatedIssue, Steps, dotted
+from gateway.config.issue import LocatedIssue, Steps, dotted_path
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ from gateway.config.issue import LocatedIssue, Steps, dotted
         (("credentials", "a", "signing", "private_key", "hunter2"), "credentials.a.signing.private_key"),
     ],
 )
-def test_a_place_is_written_in_one_word(steps: Steps, path: str) -> None:
-    assert dotted(steps) == path
+def test_steps_become_a_path_without_secrets(steps: Steps, path: str) -> None:
+    assert dotted_path(steps) == path
 
 
-def test_a_problem_is_one_line() -> None:
-    assert str(LocatedIssue("f.yaml", 3, "a.b", "is wrong", "mend it")) == "f.yaml:3: a.b: is wrong; mend it"
-    assert str(LocatedIssue("f.yaml", 0, "", "is wrong", "mend it")) == "f.yaml: is wrong; mend it"
-    assert str(LocatedIssue("", 0, "--listen", "is wrong", "mend it")) == "--listen: is wrong; mend it"
+def test_issue_is_printed_on_one_line() -> None:
+    assert str(LocatedIssue("f.yaml", 3, "a.b", "is wrong", "fix it")) == "f.yaml:3: a.b: is wrong; fix it"
+    assert str(LocatedIssue("f.yaml", 0, "", "is wrong", "fix it")) == "f.yaml: is wrong; fix it"
+    assert str(LocatedIssue("", 0, "--listen", "is wrong", "fix it")) == "--listen: is wrong; fix it"
     assert str(LocatedIssue("f", 1, "a", "odd", "see", "warning")) == "f:1: a: warning: odd; see"

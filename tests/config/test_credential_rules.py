@@ -1,4 +1,4 @@
-"""What a grant and a client authentication need, may have, and cannot stand."""
+"""Keys that a grant and a client authentication require, allow and exclude."""
 
 from typing import get_args
 
@@ -21,32 +21,32 @@ KEYS: dict[str, object] = {
 }
 
 
-def said(**credential: object) -> dict[str, str]:
-    """What is found, by the place within the credential."""
+def problems_of(**credential: object) -> dict[str, str]:
+    """Return the problems by the path of the key in the credential."""
     found = needs_of(("credentials", "app"), {"token_url": URL, **credential})
     return {".".join(map(str, finding.steps[2:])): f"{finding.what}; {finding.remedy}" for finding in found}
 
 
-def whole(grant: str, way: str) -> dict[str, object]:
-    """A credential with all that both need."""
-    needed = {key.partition(".")[0]: KEYS[key] for key in (*GRANTS[grant], *CLIENT_AUTH[way])}
-    return {"grant": grant, "client_auth": way, **needed}
+def complete_credential(grant: str, method: str) -> dict[str, object]:
+    """Return a credential with all keys that the grant and the client authentication require."""
+    needed = {key.partition(".")[0]: KEYS[key] for key in (*GRANTS[grant], *CLIENT_AUTH[method])}
+    return {"grant": grant, "client_auth": method, **needed}
 
 
-def test_the_tables_name_what_the_file_and_the_token_requests_know() -> None:
+def test_tables_match_the_model_and_the_token_requests() -> None:
     assert set(GRANTS) == set(get_args(Credential.model_fields["grant"].annotation)) == set(grants.GRANTS)
-    ways = get_args(Credential.model_fields["client_auth"].annotation)
-    assert set(CLIENT_AUTH) == set(ways) == set(client_auth.CLIENT_AUTH)
+    methods = get_args(Credential.model_fields["client_auth"].annotation)
+    assert set(CLIENT_AUTH) == set(methods) == set(client_auth.CLIENT_AUTH)
 
 
-@pytest.mark.parametrize("way", CLIENT_AUTH)
+@pytest.mark.parametrize("method", CLIENT_AUTH)
 @pytest.mark.parametrize("grant", GRANTS)
-def test_with_all_that_both_need_nothing_is_found(grant: str, way: str) -> None:
-    found = said(**whole(grant, way))
-    if (grant, way) == ("client_credentials", "none"):
+def test_complete_credential_has_no_problems(grant: str, method: str) -> None:
+    found = problems_of(**complete_credential(grant, method))
+    if (grant, method) == ("client_credentials", "none"):
         expected = "is only for clients that can authenticate (RFC 6749 §4.4); choose `client_auth`"
         assert found == {"grant": expected}
-    elif grant == "tls_client_auth" and way != "tls":
+    elif grant == "tls_client_auth" and method != "tls":
         expected = "uses the client certificate instead of a secret; set `client_auth: tls`"
         assert found.pop("grant") == expected
     else:
@@ -54,20 +54,20 @@ def test_with_all_that_both_need_nothing_is_found(grant: str, way: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grant", "way", "key"),
-    [(grant, way, key) for grant in GRANTS for way in ("basic", "tls", "none") for key in GRANTS[grant]]
-    + [("password", way, key) for way in CLIENT_AUTH for key in CLIENT_AUTH[way]],
+    ("grant", "method", "key"),
+    [(grant, method, key) for grant in GRANTS for method in ("basic", "tls", "none") for key in GRANTS[grant]]
+    + [("password", method, key) for method in CLIENT_AUTH for key in CLIENT_AUTH[method]],
 )
-def test_whatever_is_missing_is_named_with_its_user_and_remedy(grant: str, way: str, key: str) -> None:
-    credential = whole(grant, way)
+def test_missing_key_names_what_requires_it_and_the_remedy(grant: str, method: str, key: str) -> None:
+    credential = complete_credential(grant, method)
     del credential[key.partition(".")[0]]
-    found = said(**credential)[key]
+    found = problems_of(**credential)[key]
     assert found.startswith("is missing, `grant: " if key in GRANTS[grant] else "is missing, `client_auth: ")
     assert "; add `" in found
 
 
-def test_an_empty_key_is_missing() -> None:
-    assert "is missing" in said(client_secret=None)["client_secret"]
+def test_empty_key_is_missing() -> None:
+    assert "is missing" in problems_of(client_secret=None)["client_secret"]
 
 
 @pytest.mark.parametrize(
@@ -84,47 +84,47 @@ def test_an_empty_key_is_missing() -> None:
         ({"signing": {}}, "signing", "`client_auth: private_key_jwt`"),
     ],
 )
-def test_what_nobody_uses_is_named(more: dict[str, object], key: str, remedy: str) -> None:
-    assert said(client_secret={"env": "S"}, **more) == {
+def test_unused_key_is_reported(more: dict[str, object], key: str, remedy: str) -> None:
+    assert problems_of(client_secret={"env": "S"}, **more) == {
         key: (f"is not used by `grant: client_credentials` with `client_auth: basic`; remove it, or set {remedy}")
     }
 
 
-def test_a_secret_that_is_not_sent_is_named() -> None:
-    found = said(client_auth="tls", tls={"cert": "c"}, client_secret={"env": "S"})
+def test_secret_that_is_not_sent_is_reported() -> None:
+    found = problems_of(client_auth="tls", tls={"cert": "c"}, client_secret={"env": "S"})
     assert found["client_secret"].endswith("remove it, or set `client_auth: basic`")
 
 
-def test_a_certificate_may_be_shown_beside_a_secret_but_not_without_tls() -> None:
+def test_certificate_requires_tls_and_allows_a_secret() -> None:
     credential = {"client_secret": {"env": "S"}, "tls": {"cert": "c"}}
-    assert said(**credential) == {}
-    assert said(**credential | {"token_url": "http://127.0.0.1/token"}) == {
+    assert problems_of(**credential) == {}
+    assert problems_of(**credential | {"token_url": "http://127.0.0.1/token"}) == {
         "tls.cert": "has no effect without TLS; use https in `token_url`"
     }
 
 
 @pytest.mark.parametrize("key", ["key", "key_password"])
-def test_a_key_is_nothing_without_its_certificate(key: str) -> None:
-    found = said(client_secret={"env": "S"}, tls={key: "x"})
+def test_key_requires_its_certificate(key: str) -> None:
+    found = problems_of(client_secret={"env": "S"}, tls={key: "x"})
     assert found == {f"tls.{key}": "requires `cert`; add `cert`, or remove this key"}
 
 
 @pytest.mark.parametrize("key", ["audience", "resource"])
-def test_a_parameter_is_said_once(key: str) -> None:
-    found = said(client_secret={"env": "S"}, params={key: "x"}, **{key: "y"})
+def test_parameter_may_not_be_set_twice(key: str) -> None:
+    found = problems_of(client_secret={"env": "S"}, params={key: "x"}, **{key: "y"})
     assert found == {f"params.{key}": f"is set together with `{key}`; remove one of them"}
-    assert said(client_secret={"env": "S"}, params={key: "x"}) == {}
+    assert problems_of(client_secret={"env": "S"}, params={key: "x"}) == {}
 
 
-def test_where_to_sign_in_is_told_by_the_token_url_or_by_hand() -> None:
-    person = whole("authorization_code", "none")
+def test_sign_in_urls_are_required_if_not_derivable() -> None:
+    person = complete_credential("authorization_code", "none")
     elsewhere = person | {"token_url": "https://idcs.example/oauth"}
-    assert set(said(**elsewhere)) == {"authorize_url", "revoke_url"}
-    assert said(**elsewhere, authorize_url="https://h/a", revoke_url="https://h/r") == {}
+    assert set(problems_of(**elsewhere)) == {"authorize_url", "revoke_url"}
+    assert problems_of(**elsewhere, authorize_url="https://h/a", revoke_url="https://h/r") == {}
 
 
 @pytest.mark.parametrize(
     "odd", [{"grant": "implicit"}, {"client_auth": ["basic"]}, {"grant": 7}, {"token_url": 7}, {"tls": [], "params": 7}]
 )
-def test_what_has_another_kind_is_left_to_the_model(odd: dict[str, object]) -> None:
-    assert said(**{"client_secret": {"env": "S"}, **odd}) == {}
+def test_values_of_wrong_type_are_left_to_the_model(odd: dict[str, object]) -> None:
+    assert problems_of(**{"client_secret": {"env": "S"}, **odd}) == {}

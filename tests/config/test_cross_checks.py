@@ -1,11 +1,11 @@
-"""What one key alone cannot show."""
+"""Problems that involve several keys, and ambiguous paths."""
 
 import re
 from collections.abc import Callable
 
 import pytest
 
-Say = Callable[[str], list[str]]
+ProblemsOf = Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,14 @@ Say = Callable[[str], list[str]]
         ("/a%2", "has a `%` without two hex digits"),
     ],
 )
-def test_an_ambiguous_path_is_refused(said: Say, right: str, path: str, what: str) -> None:
-    (problem,) = said(right.replace("path: /orders/", f"path: '{path}'"))
+def test_ambiguous_path_is_rejected(problems_of: ProblemsOf, valid: str, path: str, what: str) -> None:
+    (problem,) = problems_of(valid.replace("path: /orders/", f"path: '{path}'"))
     assert problem.startswith(f"9: routes[0].path: {what}; ")
 
 
 @pytest.mark.parametrize("path", ["/", "/orders", "/a.b/..c/...", "/x%7Cy", "/~user/"])
-def test_a_plain_path_is_taken(said: Say, right: str, path: str) -> None:
-    assert said(right.replace("path: /orders/", f"path: '{path}'")) == []
+def test_plain_path_is_accepted(problems_of: ProblemsOf, valid: str, path: str) -> None:
+    assert problems_of(valid.replace("path: /orders/", f"path: '{path}'")) == []
 
 
 OPEN = "can be reached from other machines, but `allow` names no network"
@@ -61,9 +61,11 @@ CLASH = "is the same address as"
         ("{listen: 127.0.0.1:0, admin: 127.0.0.1:0}", []),
     ],
 )
-def test_addresses(said: Say, right: str, first_line: str, expected: list[tuple[str, str]]) -> None:
+def test_address_clash_or_open_address_is_reported(
+    problems_of: ProblemsOf, valid: str, first_line: str, expected: list[tuple[str, str]]
+) -> None:
     lines = first_line.strip("{}").replace(", ", "\n")
-    problems = said(right.replace("listen: 127.0.0.1:8080", lines))
+    problems = problems_of(valid.replace("listen: 127.0.0.1:8080", lines))
     assert [tuple(problem.split("; ")[0].split(": ", 2)[1:]) for problem in problems] == expected
 
 
@@ -74,66 +76,66 @@ SECOND = """
 """
 
 
-def test_a_route_needs_a_credential_of_its_own_or_of_defaults(said: Say, right: str) -> None:
-    text = right.rstrip("\n") + SECOND
+def test_route_requires_a_credential(problems_of: ProblemsOf, valid: str) -> None:
+    text = valid.rstrip("\n") + SECOND
     remedy = "add `credential: NAME` here or under `defaults`"
-    assert said(text) == [f"12: routes[1]: has no credential; {remedy}"]
-    assert said(f"{text}defaults: {{credential: app}}\n") == []
+    assert problems_of(text) == [f"12: routes[1]: has no credential; {remedy}"]
+    assert problems_of(f"{text}defaults: {{credential: app}}\n") == []
 
 
-def test_an_unknown_credential_of_defaults_is_named(said: Say, right: str) -> None:
-    (problem,) = said(f"{right}defaults: {{credential: other}}\n")
+def test_unknown_credential_of_defaults_is_reported(problems_of: ProblemsOf, valid: str) -> None:
+    (problem,) = problems_of(f"{valid}defaults: {{credential: other}}\n")
     assert problem == (
         "12: defaults.credential: names the credential `other` that does not exist; the credentials are app"
     )
 
 
-def test_routes_with_one_name_are_refused(said: Say, right: str) -> None:
-    text = right.rstrip("\n") + SECOND.replace("second\n    path", "orders\n    path") + "    credential: app\n"
-    assert said(text) == ["12: routes[1].name: is the same as that of routes[0]; rename one route"]
+def test_duplicate_route_name_is_rejected(problems_of: ProblemsOf, valid: str) -> None:
+    text = valid.rstrip("\n") + SECOND.replace("second\n    path", "orders\n    path") + "    credential: app\n"
+    assert problems_of(text) == ["12: routes[1].name: is the same as that of routes[0]; rename one route"]
 
 
-def test_an_unused_credential_is_only_a_warning(said: Say, right: str) -> None:
+def test_unused_credential_is_a_warning(problems_of: ProblemsOf, valid: str) -> None:
     spare = "  spare: {token_url: 'https://i/t', client_id: x, client_secret: {env: APP_SECRET}}\n"
-    (warning,) = said(right.replace("routes:\n", f"{spare}routes:\n"))
+    (warning,) = problems_of(valid.replace("routes:\n", f"{spare}routes:\n"))
     assert warning == ("7: credentials.spare: warning: is not used by any route; remove it, or use it in a route")
 
 
-def test_secrets_and_tokens_go_unencrypted_only_where_it_is_said(said: Say, right: str) -> None:
-    clear = right.replace("https:", "HTTP:")
+def test_unencrypted_urls_require_insecure(problems_of: ProblemsOf, valid: str) -> None:
+    clear = valid.replace("https:", "HTTP:")
     remedy = "use https, or set `insecure: true` in the {} if the network is trusted".format
-    assert said(clear) == [
+    assert problems_of(clear) == [
         f"4: credentials.app.token_url: sends the client secret unencrypted; {remedy('credential')}",
         f"10: routes[0].upstream: sends the token unencrypted; {remedy('route')}",
     ]
     allowed = clear.replace("    token_url:", "    insecure: true\n    token_url:")
     allowed = allowed.replace("    upstream:", "    insecure: true\n    upstream:")
-    assert said(allowed) == []
-    assert len(said(allowed.replace("insecure: true", "insecure: false"))) == 2
-    assert len(said(right.replace("    upstream:", "    design: http://design.example\n    upstream:"))) == 1
+    assert problems_of(allowed) == []
+    assert len(problems_of(allowed.replace("insecure: true", "insecure: false"))) == 2
+    assert len(problems_of(valid.replace("    upstream:", "    design: http://design.example\n    upstream:"))) == 1
     for host in ("127.0.0.1", "[::1]:8181", "localhost:1"):
-        local = right.replace("https://idcs.example", f"http://{host}")
-        assert said(local.replace("https://acme.example", f"http://{host}")) == []
+        local = valid.replace("https://idcs.example", f"http://{host}")
+        assert problems_of(local.replace("https://acme.example", f"http://{host}")) == []
 
 
 @pytest.mark.parametrize("scope", ["'https://H:443/urn:opc:resource:consumer::all'", "[a, 'b/urn:opc:resource:x']"])
-def test_a_slash_before_urn_is_a_warning(said: Say, right: str, scope: str) -> None:
-    (warning,) = said(right.replace("an-id", f"an-id\n    scope: {scope}"))
+def test_slash_before_urn_is_a_warning(problems_of: ProblemsOf, valid: str, scope: str) -> None:
+    (warning,) = problems_of(valid.replace("an-id", f"an-id\n    scope: {scope}"))
     assert warning.startswith("6: credentials.app.scope: warning: has a slash before `urn`")
 
 
-def test_a_sign_in_needs_somewhere_to_be_kept(said: Say, right: str) -> None:
-    person = right.replace("client_secret:", "grant: authorization_code\n    client_secret:")
-    (problem,) = said(person)
+def test_authorization_code_requires_state(problems_of: ProblemsOf, valid: str) -> None:
+    person = valid.replace("client_secret:", "grant: authorization_code\n    client_secret:")
+    (problem,) = problems_of(person)
     assert problem.startswith(
         "6: credentials.app.grant: requires `state` at the top level of the file, which stores the sign-in; add `state"
     )
-    assert said(f"{person}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
+    assert problems_of(f"{person}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
 
 
-def test_a_given_refresh_token_had_better_be_kept(said: Say, right: str) -> None:
+def test_configured_refresh_token_without_state_is_a_warning(problems_of: ProblemsOf, valid: str) -> None:
     given = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
-    (warning,) = said(right.replace("client_secret:", given))
+    (warning,) = problems_of(valid.replace("client_secret:", given))
     assert "credentials.app.grant: warning: requires `state` at the top level: a rotated refresh token" in warning
 
 
@@ -155,21 +157,21 @@ SELF = "leads to this gateway itself"
         ("127.0.0.1:8080", "http://127.0.0.1:9090/x/", True),
     ],
 )
-def test_an_upstream_that_is_the_gateway_is_refused(
-    said: Say, right: str, listen: str, upstream: str, *, is_itself: bool
+def test_upstream_that_is_the_gateway_is_rejected(
+    problems_of: ProblemsOf, valid: str, listen: str, upstream: str, *, is_itself: bool
 ) -> None:
-    text = f"listen: {listen}\n" + re.sub("upstream: .*", f"upstream: {upstream}", right)
-    assert any(SELF in problem for problem in said(text)) is is_itself
+    text = f"listen: {listen}\n" + re.sub("upstream: .*", f"upstream: {upstream}", valid)
+    assert any(SELF in problem for problem in problems_of(text)) is is_itself
 
 
-def test_an_upstream_by_a_public_name_of_the_gateway_is_doubted(said: Say, right: str) -> None:
-    text = re.sub("upstream: .*", "upstream: https://gw.example.com/x/", right)
-    assert not any(SELF in problem for problem in said(text))
-    assert any(SELF in problem for problem in said(f"public_url: https://GW.example.com/\n{text}"))
-    assert any(SELF in problem for problem in said(f"listen: 127.0.0.1:443\nhosts: [gw.example.com]\n{text}"))
-    assert not any(SELF in problem for problem in said(f"hosts: [gw.example.com]\n{text}"))
+def test_upstream_with_public_name_of_gateway_is_reported(problems_of: ProblemsOf, valid: str) -> None:
+    text = re.sub("upstream: .*", "upstream: https://gw.example.com/x/", valid)
+    assert not any(SELF in problem for problem in problems_of(text))
+    assert any(SELF in problem for problem in problems_of(f"public_url: https://GW.example.com/\n{text}"))
+    assert any(SELF in problem for problem in problems_of(f"listen: 127.0.0.1:443\nhosts: [gw.example.com]\n{text}"))
+    assert not any(SELF in problem for problem in problems_of(f"hosts: [gw.example.com]\n{text}"))
 
 
-def test_a_token_url_that_is_the_gateway_is_refused(said: Say, right: str) -> None:
-    text = re.sub("token_url: .*", "token_url: http://localhost:8080/oauth2/v1/token", right)
-    assert any(SELF in problem and "identity domain" in problem for problem in said(text))
+def test_token_url_that_is_the_gateway_is_rejected(problems_of: ProblemsOf, valid: str) -> None:
+    text = re.sub("token_url: .*", "token_url: http://localhost:8080/oauth2/v1/token", valid)
+    assert any(SELF in problem and "identity domain" in problem for problem in problems_of(text))
