@@ -12,9 +12,9 @@ from gateway.cli.options import DEFAULT_FILE, NoSecret, run_coroutine
 from gateway.config.load import Loaded, one_route
 from gateway.config.model import Config
 from gateway.init.config_writer import write
-from gateway.init.draft import Draft, text_of
-from gateway.init.form import Form, fill
-from gateway.init.terminal import Aborted, Back, Terminal, is_there, show
+from gateway.init.draft import Draft, render
+from gateway.init.form import Form, fill_form
+from gateway.init.terminal import Aborted, Back, Terminal, is_interactive, show
 
 EXAMPLE = "oic-gateway init gateway.yaml"
 EXIT_STATUS = {
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the file. Return the exit status. Raise ConfigProblems if the loader rejects the values."""
     given: dict[str, str | None] = {flag: getattr(options, flag) for flag, *_ in _FLAGS}
-    person = Terminal() if not options.yes and is_there() else None
+    person = Terminal() if not options.yes and is_interactive() else None
     form = Form(given, person)
     if missing := form.missing():
         reason = "--yes disables prompts" if options.yes else "there is no terminal to prompt on"
@@ -75,11 +75,11 @@ def run(options: argparse.Namespace) -> int:
     file = Path(options.file)
     try:
         force = _may_replace(file, person, force=options.force)
-        draft = fill(form, file, addresses=addresses, allow=options.allow)
+        draft = fill_form(form, file, addresses=addresses, allow=options.allow)
         if draft is None:
             return _fail("\n".join(form.problems), _BAD_CONFIG)
         loaded = write(
-            text_of(draft), file, environ=os.environ, force=force, secret=Path(file.parent, draft.secret_file).exists()
+            render(draft), file, environ=os.environ, force=force, secret=Path(file.parent, draft.secret_file).exists()
         )
     except (Back, Aborted, KeyboardInterrupt):
         return _fail("\nno configuration was written", _INTERRUPTED)

@@ -29,11 +29,10 @@ _NO_SCOPE = (
 )
 # First verb of a change in the past tense, and its imperative.
 _IMPERATIVES = (
-    ("took", "take"),
-    ("wrote", "write"),
-    ("left", "leave"),
+    ("removed", "remove"),
     ("added", "add"),
-    ("moved", "move"),
+    ("changed", "change"),
+    ("completed", "complete"),
     ("decoded", "decode"),
 )
 
@@ -153,7 +152,7 @@ def _has_same_words(one: str, other: str) -> bool:
 
 
 def _imperative(change: str) -> str:
-    """Turn `took out the slash` into `take out the slash`."""
+    """Turn `removed the slash` into `remove the slash`."""
     return next((verb + change[len(past) :] for past, verb in _IMPERATIVES if change.startswith(past)), change)
 
 

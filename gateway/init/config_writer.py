@@ -1,6 +1,4 @@
-"""The files of `init`: the secret's, which is looked at or made, and the configuration, which the product's own loader
-judges before it takes its place.
-"""
+"""Read or write the secret file of `init`, and write the configuration after the loader has accepted it."""
 
 import contextlib
 import errno
@@ -18,10 +16,10 @@ from gateway.config.secrets import Secrets, exposure, suspicious
 from gateway.config.strict_model import SecretRef
 
 CONFIG_MODE = 0o644
+"""The configuration contains no secret, and the user of the gateway must be able to read it."""
 SECRET_MODE = 0o600
-"""The configuration holds no secret, and is read by the user that the gateway runs as."""
 
-# By the last key of a problem's place: the flag that gave the value.
+# The flag for the last key in the path of a problem.
 _FLAGS = {
     "listen": "--listen",
     "admin": "--admin",
@@ -34,67 +32,67 @@ _FLAGS = {
     "name": "--name",
     "path": "--path",
 }
-_MISSING = "the file is not there yet; before `serve`, put the secret into it, and let only the gateway's user read it"
-# Where a file system knows no hard links.
+_MISSING = "the file does not exist; before `serve`, write the secret to it, readable by the gateway's user only"
+# Errors of file systems without hard links.
 _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.ENOSYS))
 
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """The path of a secret's file, as `Corrected` says a value; `is_there` when it was read."""
+    """The path of a secret file in the form of `Corrected`. `exists`: the file exists and was read."""
 
     value: str
     changes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    is_there: bool = True
+    exists: bool = True
 
 
-def look(text: str) -> SecretFile:
-    """The file of a secret as it was named, read once: what may be wrong with what is in it, without showing it.
+def read_secret_file(text: str) -> SecretFile:
+    """Read the named secret file once. Return its path, with notes about problems. They do not contain the secret.
 
-    Raises Uncorrectable for a name that may be the secret itself, and for a file that no secret can be read from.
+    Raise InvalidInput for a name that may be the secret itself, and for a file without a readable secret.
     """
     if not _is_text(text):
-        raise InvalidInput("has bytes that are not UTF-8, which the configuration cannot hold; use another name")
-    given = _at_home(text.strip())
-    is_given = os.path.lexists(given)
-    file = secret_file(given if is_given else text, exists=is_given)
-    path = _at_home(file.value)
+        raise InvalidInput("has bytes that are not UTF-8, which the configuration cannot contain; use another name")
+    given = _expand_home(text.strip())
+    exists = os.path.lexists(given)
+    file = secret_file(given if exists else text, exists=exists)
+    path = _expand_home(file.value)
     if not os.path.lexists(path):
-        return SecretFile(path, file.changes, (_MISSING,), is_there=False)
+        return SecretFile(path, file.changes, (_MISSING,), exists=False)
     try:
         secret = Secrets({}).read(SecretRef(file=path))
         return SecretFile(path, file.changes, tuple(_notes(path, suspicious(secret))))
     except SecretProblem as problem:
-        raise InvalidInput(f"does not do: {problem.what}; {problem.remedy}") from None
+        raise InvalidInput(f"cannot be used: {problem.what}; {problem.remedy}") from None
 
 
-def _notes(path: str, said: str) -> Iterator[str]:
-    if said:
-        yield f"the secret {said}, which is sent as part of it; take it out of the file"
+def _notes(path: str, suspicion: str) -> Iterator[str]:
+    if suspicion:
+        yield f"the secret {suspicion}, which is sent as part of the secret; remove it from the file"
     if Path(path).read_bytes().endswith(b"\n"):
-        yield "the newline at the end of the file is left off; the file stays as it is"
+        yield "the newline at the end of the file is not part of the secret; the file stays unchanged"
     if exposed := exposure(Path(path)):
         yield f"the file {exposed}; `chmod {SECRET_MODE:o}` it"
 
 
-def keep_secret(path: str, secret: str) -> None:
-    """Writes the secret into a new file that only this user can read. Raises Uncorrectable where it cannot."""
+def write_secret_file(path: str, secret: str) -> None:
+    """Write the secret to a new file that only this user can read. Raise InvalidInput if that fails."""
     if not _is_text(secret):
-        raise InvalidInput("was not written: the secret has bytes that are no text; paste it again")
+        raise InvalidInput("was not written: the secret is not valid text; paste it again")
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     except (OSError, ValueError) as cause:
-        raise InvalidInput(f"cannot be written ({_reason(cause)}); name another place") from None
+        raise InvalidInput(f"cannot be written ({_reason(cause)}); name another file") from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(secret.encode())
         file.flush()
         os.fsync(descriptor)
 
 
-def as_written(secret: str, config: Path) -> str:
-    """The path of the secret's file as the configuration names it: a relative one counts from the configuration's
-    folder, one that is not below it is written whole.
+def path_in_config(secret: str, config: Path) -> str:
+    """Return the path of the secret file for the configuration: relative to the folder of the configuration if it is
+    below that folder, else absolute.
     """
     path, folder = Path.cwd() / secret, Path.cwd() / config.parent
     if Path(secret).is_absolute():
@@ -103,31 +101,31 @@ def as_written(secret: str, config: Path) -> str:
 
 
 def write(text: str, file: Path, *, environ: Mapping[str, str], force: bool = False, secret: bool = True) -> Loaded:
-    """Puts the text where `file` says, whole or not at all, once the loader has found it good; gives what it loaded.
+    """Write the configuration atomically after the loader has accepted it. Return the loaded configuration.
 
-    Without `force` an existing file is left alone. `secret`: the secret's file is read too. Raises ConfigProblems,
-    whose places are flags, for what the loader refuses, and OSError.
+    `force` permits to overwrite an existing file; `secret` makes the loader read the secret file. Raise ConfigProblems
+    that name flags if the loader rejects the text, FileExistsError without `force`, and OSError.
     """
-    with _beside(file) as draft:
+    with _temporary_file(file.parent) as draft:
         draft.write_text(text, encoding="utf-8")
         draft.chmod(CONFIG_MODE)
         try:
             loaded = load(draft, environ=environ, check_secrets=secret)
         except ConfigProblems as problems:
-            raise ConfigProblems([_of_flag(problem) for problem in problems.problems]) from None
+            raise ConfigProblems([_with_flag(problem) for problem in problems.problems]) from None
         _sync(draft)
         if force:
             draft.replace(file)
         else:
             _link(draft, file)
         _sync(file.parent)
-    return replace(loaded, warnings=tuple(_of_flag(one) for one in loaded.warnings))
+    return replace(loaded, warnings=tuple(_with_flag(warning) for warning in loaded.warnings))
 
 
 @contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A file of no name of its own, in the same folder."""
-    descriptor, name = tempfile.mkstemp(prefix=".gateway-init.", dir=target.parent)
+def _temporary_file(folder: Path) -> Iterator[Path]:
+    """Create a temporary file in the folder and delete it at the end."""
+    descriptor, name = tempfile.mkstemp(prefix=".gateway-init.", dir=folder)
     os.close(descriptor)
     try:
         yield Path(name)
@@ -136,7 +134,7 @@ def _beside(target: Path) -> Iterator[Path]:
 
 
 def _link(draft: Path, target: Path) -> None:
-    """Gives the draft its name unless somebody has it, in one step; FileExistsError where they have."""
+    """Rename the draft atomically. Raise FileExistsError if the target exists."""
     try:
         os.link(draft, target)
     except OSError as cause:
@@ -154,25 +152,23 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _of_flag(problem: LocatedIssue) -> LocatedIssue:
+def _with_flag(problem: LocatedIssue) -> LocatedIssue:
     steps = problem.path.replace("[", ".").split(".")
     flag = next((_FLAGS[step] for step in reversed(steps) if step in _FLAGS), problem.path)
     return replace(problem, file="", line=0, path=flag)
 
 
-def _at_home(text: str) -> str:
-    """The path with the home of the user in place of `~`. Raises Uncorrectable for a user without one, as containers
-    have.
-    """
+def _expand_home(text: str) -> str:
+    """Replace `~` with the home of the user. Raise InvalidInput if the user has none, as in containers."""
     try:
         return str(Path(text).expanduser()) if text.startswith("~/") else text
     except RuntimeError:
-        raise InvalidInput("begins with `~`, but this user has no home folder; write the whole path") from None
+        raise InvalidInput("begins with `~`, but this user has no home folder; write the absolute path") from None
 
 
 def _is_text(text: str) -> bool:
-    """False for bytes of a command line or a terminal that are no text in its encoding (PEP 383)."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    """Return False for text with surrogates: bytes that are not valid in the encoding of the input (PEP 383)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _reason(cause: OSError | ValueError) -> str:

@@ -1,33 +1,34 @@
-"""The text of a first configuration. Pure."""
+"""Render the first configuration. Pure."""
 
 import json
 import re
 from dataclasses import dataclass
 
-from gateway.init.route_naming import credential_of
+from gateway.init.route_naming import credential_name
 
-# What YAML would read as something other than text, in this version or in its older ones.
-_WORDS = frozenset("null true false yes no on off y n ~".split())
+# Words that a version of YAML reads as another type than text.
+_RESERVED = frozenset("null true false yes no on off y n ~".split())
 _PLAIN = re.compile(r"[A-Za-z/.][A-Za-z0-9_./:%@+=~-]*[A-Za-z0-9_/]|[A-Za-z/]|(?:[0-9]+\.){3}[0-9]+:[0-9]+")
 
 _HEAD = """\
-# A first configuration, by `oic-gateway init`. docs/configuration.md lists every key with its default;
-# `oic-gateway check -c FILE` says what is wrong with a file, and with --live what identity domain and OIC answer.
+# First configuration, written by `oic-gateway init`. `oic-gateway help` lists the commands, and `oic-gateway schema`
+# prints every key with its default. `oic-gateway check -c FILE` reports every error of a file; with --live it also
+# sends real requests to the identity domain and to OIC.
 
-# Where callers connect. Whoever can reach it calls OIC with the credentials below, so an address that other machines
-# reach needs `allow`.
+# The address for callers. Every caller that can connect uses the credentials below. If other machines can reach the
+# address, `allow` is required.
 """
 
 _CREDENTIAL = """\
-# How tokens are obtained (docs/tokens.md). Routes that name the same credential share its token.
+# How the gateway gets tokens. Routes with the same credential share its token.
 credentials:
   {credential}:
     grant: client_credentials
     token_url: {token_url}
     client_id: {client_id}
-    # The secret is read from this file again for each token; its path counts from the folder of this file.
+    # The gateway reads this file for each new token. A relative path starts at the folder of this configuration.
     client_secret: {{file: {secret_file}}}
-    # The primary audience of the instance and what it opens, without a slash between.
+    # The primary audience of the instance and the permission, without a slash between them.
     scope: {scope}
 """
 
@@ -38,20 +39,20 @@ routes:
     path: {path}
     upstream: {upstream}
     credential: {credential}
-    # One token opens the whole instance: path and methods are what keeps callers to this part of it.
+    # A token is valid for the whole instance. Only path and methods restrict callers to a part of it.
     #methods: [GET, POST]
 """
 
 _QUERY = """\
-    # The developer API is asked of this instance.
+    # The developer API needs the name of the instance.
     query: {{set: {{integrationInstance: {instance}}}}}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a first configuration says: one credential, one route. `instance` is empty but for the developer API,
-    `allow` where only this machine calls.
+    """The values of a first configuration with one credential and one route. `instance` is set for the developer API
+    only; `allow` is empty if only this machine calls.
     """
 
     token_url: str
@@ -67,28 +68,32 @@ class Draft:
     allow: tuple[str, ...] = ()
 
 
-def text_of(draft: Draft) -> str:
-    """The file: YAML that says exactly the values of the draft, whatever is in them."""
-    facts = {
-        key: scalar(getattr(draft, key))
+def render(draft: Draft) -> str:
+    """Return the YAML text of the file. It contains exactly the values of the draft, for every text."""
+    values = {
+        key: yaml_scalar(getattr(draft, key))
         for key in ("token_url", "client_id", "secret_file", "scope", "name", "path", "upstream", "instance")
     }
-    facts["credential"] = scalar(credential_of(draft.name))
-    facts["base"], facts["target"] = f"http://GATEWAY{draft.path}", shown(draft.upstream.rstrip("/") + "/17")
-    listen = f"listen: {scalar(draft.listen)}\n"
+    values["credential"] = yaml_scalar(credential_name(draft.name))
+    values["base"], values["target"] = f"http://GATEWAY{draft.path}", comment_text(draft.upstream.rstrip("/") + "/17")
+    listen = f"listen: {yaml_scalar(draft.listen)}\n"
     allow = f"allow: [{', '.join(map(json.dumps, draft.allow))}]\n" if draft.allow else "#allow: [10.0.0.0/8]\n"
-    admin = f"\n# Health, metrics and status.\nadmin: {scalar(draft.admin)}\n\n"
+    admin = f"\n# Health, metrics and status.\nadmin: {yaml_scalar(draft.admin)}\n\n"
     query = _QUERY if draft.instance else ""
-    return _HEAD + listen + allow + admin + (_CREDENTIAL + "\n" + _ROUTE + query).format_map(facts)
+    return _HEAD + listen + allow + admin + (_CREDENTIAL + "\n" + _ROUTE + query).format_map(values)
 
 
-def scalar(text: str) -> str:
-    """The text as YAML writes it: plain where that reads well and means the same, else in double quotes."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS and not re.fullmatch(r"\.(inf|nan)", text, re.IGNORECASE):
+def yaml_scalar(text: str) -> str:
+    """Return the YAML scalar of the text: plain if every YAML version reads the same text, else in double quotes."""
+    if (
+        _PLAIN.fullmatch(text)
+        and text.lower() not in _RESERVED
+        and not re.fullmatch(r"\.(inf|nan)", text, re.IGNORECASE)
+    ):
         return text
     return json.dumps(text, ensure_ascii=False)
 
 
-def shown(text: str) -> str:
-    """A text for a comment: one line, whatever is in it."""
+def comment_text(text: str) -> str:
+    """Return the text as one line of printable ASCII, for a comment."""
     return re.sub(r"[^!-~]", "?", text)

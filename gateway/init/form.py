@@ -1,7 +1,6 @@
-"""The form that a first configuration is made from: each value from its flag, else from the person, else a default.
+"""Collect the values of the first configuration: each from its flag, else from the user, else from a default.
 
-All that is wrong with the flags is found, not the first of it alone. What was changed in a value is said as it is
-taken.
+All problems of the flags are reported at once. Each correction is displayed when the value is read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,9 @@ from gateway.config.corrections.identity_domain import token_url
 from gateway.config.corrections.integration_url import UNKNOWN, Integration, integration
 from gateway.config.corrections.pasted_scope import scope
 from gateway.config.corrections.pasted_text import Corrected, InvalidInput
-from gateway.init.config_writer import SecretFile, as_written, keep_secret, look
+from gateway.init.config_writer import SecretFile, path_in_config, read_secret_file, write_secret_file
 from gateway.init.draft import Draft
-from gateway.init.route_naming import name_of, route_name, route_path
+from gateway.init.route_naming import default_name, route_name, route_path
 from gateway.init.terminal import Back, Question, Terminal, show
 from gateway.oic.urls import is_identity_domain
 
@@ -43,20 +42,21 @@ SCOPE = Question(
     "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com:443"
     "urn:opc:resource:consumer::all",
 )
-NAME = Question("--name", "Route name", "what logs, metrics and messages call the way to this integration")
-PATH = Question("--path", "Path", "where callers find it at the gateway")
+NAME = Question("--name", "Route name", "name of the route in logs, metrics and messages")
+PATH = Question("--path", "Path", "path of the integration at the gateway, for callers")
 SECRET = Question("--secret-file", "Secret file", "the file that holds the client secret, not the secret itself")
 
-NEEDED = (DOMAIN, CLIENT, SECRET, SCOPE, URL)
-"""What only a person or a flag can say."""
+REQUIRED = (DOMAIN, CLIENT, SECRET, SCOPE, URL)
+"""Values without a default."""
 
 _REVIEW = Question("", "", "")
-_SEVERAL = 3
-_PRIVATE = "Client secret (it is not shown): "
+_MIN_ANSWERS = 3
+"""With fewer answers, the review before the file is written is omitted."""
+_HIDDEN_PROMPT = "Client secret (hidden): "
 
 
-class _Answered(Protocol):
-    """What a correction gives."""
+class _Result(Protocol):
+    """The result of a correction."""
 
     @property
     def value(self) -> str: ...
@@ -66,58 +66,58 @@ class _Answered(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
-S = TypeVar("S", bound=_Answered)
+S = TypeVar("S", bound=_Result)
 
 
 class Form:
-    """Takes values: `given` by flag, or from `person` where there is one. `problems` are those of the flags."""
+    """Reads each value from a flag (`given`) or, at a `terminal`, from the user. Collects the `problems` of flags."""
 
-    def __init__(self, given: Mapping[str, str | None], person: Terminal | None = None) -> None:
+    def __init__(self, given: Mapping[str, str | None], terminal: Terminal | None = None) -> None:
         self._given = given
-        self.person = person
-        self._asked: dict[str, str] = {}
+        self.terminal = terminal
+        self._answers: dict[str, str] = {}
         self.problems: list[str] = []
 
     def missing(self) -> list[str]:
-        """The flags without which nobody says what is needed."""
-        return [] if self.person else [one.flag for one in NEEDED if self._given.get(one.flag) is None]
+        """Return the flags that are required and missing; without a terminal only."""
+        return [] if self.terminal else [one.flag for one in REQUIRED if self._given.get(one.flag) is None]
 
-    def take(self, question: Question, correct: Callable[[str], S], *, default: str = "") -> S | None:
-        """The value, corrected; None where the flag's cannot be, and nobody can be asked. Raises Gone, Back."""
+    def read(self, question: Question, correct: Callable[[str], S], *, default: str = "") -> S | None:
+        """Return the corrected value; None for an invalid flag without a terminal. Raise Aborted and Back."""
         text = self._given.get(question.flag)
-        if text is None and self.person is None:
+        if text is None and self.terminal is None:
             text = default
-        if text is not None and question.flag not in self._asked:
+        if text is not None and question.flag not in self._answers:
             try:
-                return _told(f"{question.flag}: ", correct(text))
+                return _show_changes(f"{question.flag}: ", correct(text))
             except InvalidInput as cause:
-                self._refuse(question, cause)
-        if self.person is None:
+                self._report(question, cause)
+        if self.terminal is None:
             return None
-        answer = self.person.ask(question, correct, default=self._asked.get(question.flag, default))
-        self._asked[question.flag] = answer.value
-        return _told("  ", answer)
+        answer = self.terminal.ask(question, correct, default=self._answers.get(question.flag, default))
+        self._answers[question.flag] = answer.value
+        return _show_changes("  ", answer)
 
     def was_asked(self, question: Question) -> bool:
-        """Whether the person has answered it, so that it can be answered again."""
-        return question.flag in self._asked
+        """Return whether the user has answered the question, and can answer it again."""
+        return question.flag in self._answers
 
     @property
     def count(self) -> int:
-        """How many questions the person has answered."""
-        return len(self._asked)
+        """The number of questions that the user has answered."""
+        return len(self._answers)
 
-    def _refuse(self, question: Question, cause: InvalidInput) -> None:
-        if self.person:
+    def _report(self, question: Question, cause: InvalidInput) -> None:
+        if self.terminal:
             show(f"{question.flag}: {cause}")
         else:
             self.problems.append(f"{question.flag}: {cause}")
 
 
-def fill(form: Form, config: Path, *, addresses: Mapping[str, str], allow: Sequence[str]) -> Draft | None:
-    """What the file at `config` is to say; None where flags have `problems`. Raises Gone.
+def fill_form(form: Form, config: Path, *, addresses: Mapping[str, str], allow: Sequence[str]) -> Draft | None:
+    """Return the values for the file at `config`. Return None if the flags have `problems`. Raise Aborted.
 
-    The secret's file comes last, behind a look at all the rest: before it nothing is written.
+    The secret file is the last question, after the review: nothing is written before it.
     """
     values = _Values()
     steps = _steps(form, values)
@@ -127,21 +127,21 @@ def fill(form: Form, config: Path, *, addresses: Mapping[str, str], allow: Seque
             steps[index][1]()
             index += 1
         except Back:
-            before = [number for number in range(index) if form.was_asked(steps[number][0])]
-            index = before[-1] if before else index
-    identity, client, leads, asked = values.identity, values.client, values.leads, values.scope
+            answered = [number for number in range(index) if form.was_asked(steps[number][0])]
+            index = answered[-1] if answered else index
+    domain, client, target, scope_value = values.domain, values.client, values.target, values.scope
     name, path, secret = values.name, values.path, values.secret
-    if not (identity and client and leads and asked and name and path and secret):
+    if not (domain and client and target and scope_value and name and path and secret):
         return None
     return Draft(
-        token_url=identity.value,
+        token_url=domain.value,
         client_id=client.value,
-        secret_file=as_written(secret.value, config),
-        scope=asked.value,
-        upstream=leads.upstream,
+        secret_file=path_in_config(secret.value, config),
+        scope=scope_value.value,
+        upstream=target.upstream,
         name=name.value,
         path=path.value,
-        instance=leads.instance,
+        instance=target.instance,
         allow=tuple(allow),
         **addresses,
     )
@@ -149,11 +149,11 @@ def fill(form: Form, config: Path, *, addresses: Mapping[str, str], allow: Seque
 
 @dataclass(slots=True)
 class _Values:
-    """What has been taken so far."""
+    """The values that have been read."""
 
-    identity: Corrected | None = None
+    domain: Corrected | None = None
     client: Corrected | None = None
-    leads: Integration | None = None
+    target: Integration | None = None
     scope: Corrected | None = None
     name: Corrected | None = None
     path: Corrected | None = None
@@ -161,99 +161,99 @@ class _Values:
 
 
 def _steps(form: Form, values: _Values) -> list[tuple[Question, Callable[[], None]]]:
-    """Each question, and what takes its answer; a later one may depend on those before it."""
+    """Return each question with the function that reads its answer. Later answers may depend on earlier ones."""
 
-    def identity() -> None:
-        values.identity = form.take(DOMAIN, lambda text: token_url(refuse_secret(text)))
+    def read_domain() -> None:
+        values.domain = form.read(DOMAIN, lambda text: token_url(refuse_secret(text)))
 
-    def client() -> None:
-        host = urlsplit(values.identity.value).hostname if values.identity else ""
-        values.client = form.take(CLIENT, partial(client_id, is_domain=is_identity_domain(host or "")))
+    def read_client() -> None:
+        host = urlsplit(values.domain.value).hostname if values.domain else ""
+        values.client = form.read(CLIENT, partial(client_id, is_domain=is_identity_domain(host or "")))
 
-    def leads() -> None:
-        values.leads = _leads(form)
+    def read_target() -> None:
+        values.target = _read_target(form)
 
-    def asked() -> None:
-        values.scope = form.take(SCOPE, lambda text: scope(refuse_secret(text), values.leads or UNKNOWN))
+    def read_scope() -> None:
+        values.scope = form.read(SCOPE, lambda text: scope(refuse_secret(text), values.target or UNKNOWN))
 
-    def name() -> None:
-        default = name_of(values.leads.code if values.leads else "")
-        values.name = form.take(NAME, lambda text: route_name(refuse_secret(text)), default=default)
+    def read_name() -> None:
+        default = default_name(values.target.code if values.target else "")
+        values.name = form.read(NAME, lambda text: route_name(refuse_secret(text)), default=default)
 
-    def path() -> None:
+    def read_path() -> None:
         default = f"/{values.name.value if values.name else ''}/"
-        values.path = form.take(PATH, lambda text: route_path(refuse_secret(text)), default=default)
+        values.path = form.read(PATH, lambda text: route_path(refuse_secret(text)), default=default)
 
-    def reviewed() -> None:
+    def review() -> None:
         _review(form, values)
 
-    def secret() -> None:
+    def read_secret() -> None:
         default = f"./{values.name.value if values.name else ''}.secret"
-        values.secret = form.take(SECRET, partial(_secret, form.person), default=default)
+        values.secret = form.read(SECRET, partial(_read_or_write_secret, form.terminal), default=default)
 
     return [
-        (DOMAIN, identity),
-        (CLIENT, client),
-        (URL, leads),
-        (SCOPE, asked),
-        (NAME, name),
-        (PATH, path),
-        (_REVIEW, reviewed),
-        (SECRET, secret),
+        (DOMAIN, read_domain),
+        (CLIENT, read_client),
+        (URL, read_target),
+        (SCOPE, read_scope),
+        (NAME, read_name),
+        (PATH, read_path),
+        (_REVIEW, review),
+        (SECRET, read_secret),
     ]
 
 
 def _review(form: Form, values: _Values) -> None:
-    """Shows a person who has answered several questions what is about to be written. Raises Back where they say no."""
-    if form.person is None or form.count < _SEVERAL:
+    """Show the values and ask for confirmation, after several answers. Raise Back if the user answers no."""
+    if form.terminal is None or form.count < _MIN_ANSWERS:
         return
-    shown = ((DOMAIN, values.identity), (CLIENT, values.client), (URL, values.leads), (SCOPE, values.scope))
-    show("\nThe configuration will have")
-    for question, taken in (*shown, (NAME, values.name), (PATH, values.path)):
-        if taken is not None:
-            show(f"  {question.label}: {taken.value}")
-    if not form.person.confirm("Is this right? (n goes back to the question before)", default=True):
+    pairs = ((DOMAIN, values.domain), (CLIENT, values.client), (URL, values.target), (SCOPE, values.scope))
+    show("\nValues for the configuration:")
+    for question, value in (*pairs, (NAME, values.name), (PATH, values.path)):
+        if value is not None:
+            show(f"  {question.label}: {value.value}")
+    if not form.terminal.confirm("Are these values correct? (n goes back to the previous question)", default=True):
         raise Back
 
 
-def _leads(form: Form) -> Integration | None:
-    """Where the route leads: to the trigger itself, or as a person may like it, only to what was pasted below it."""
-    leads = form.take(URL, lambda text: integration(refuse_secret(text)))
-    if leads and leads.below and "{" not in leads.below and form.person:
-        narrow = f"Is the route to reach only what lies below /{leads.below}, not all of the integration?"
-        if form.person.confirm(narrow, default=False):
-            return replace(leads, upstream=leads.upstream + leads.below, below="")
-    return leads
+def _read_target(form: Form) -> Integration | None:
+    """Return the target of the route: the trigger, or only the pasted path below it if the user wants that."""
+    target = form.read(URL, lambda text: integration(refuse_secret(text)))
+    if target and target.subpath and "{" not in target.subpath and form.terminal:
+        prompt = f"Restrict the route to paths below /{target.subpath}?"
+        if form.terminal.confirm(prompt, default=False):
+            return replace(target, upstream=target.upstream + target.subpath, subpath="")
+    return target
 
 
-def _secret(person: Terminal | None, text: str) -> SecretFile:
-    """The secret's file; written at once where a person has none yet and likes to. Raises Uncorrectable, Gone."""
-    file = look(text)
-    if file.is_there or person is None:
+def _read_or_write_secret(terminal: Terminal | None, text: str) -> SecretFile:
+    """Return the secret file. If it does not exist, offer to write it. Raise InvalidInput, Aborted and Back."""
+    file = read_secret_file(text)
+    if file.exists or terminal is None:
         return file
-    if not person.confirm(f"{file.value} is not there. Write it now, so that only you can read it?", default=True):
+    if not terminal.confirm(f"{file.value} does not exist. Write it now, readable only by you?", default=True):
         return file
-    keep_secret(file.value, _typed(person))
+    write_secret_file(file.value, _prompt_for_secret(terminal))
     show(f"wrote {file.value}")
-    return look(file.value)
+    return read_secret_file(file.value)
 
 
-def _typed(person: Terminal) -> str:
+def _prompt_for_secret(terminal: Terminal) -> str:
     while True:
-        typed = person.secret(_PRIVATE)
-        if secret := typed.strip():
-            if secret != typed:
-                show("  took away the white space around it")
+        answer = terminal.secret(_HIDDEN_PROMPT)
+        if secret := answer.strip():
+            if secret != answer:
+                show("  removed the white space around the value")
             return secret
-        show("  it is empty; paste it, or stop with Ctrl-C")
+        show("  the secret is empty; paste it, or press Ctrl-C to abort")
 
 
-def _told(before: str, said: S) -> S:
-    """Says what was changed, and why."""
-    for change in said.changes:
-        show(f"{before}{change}")
-    if said.changes:
-        show(f"{before}it is {said.value}")
-    for note in said.notes:
-        show(f"{before}note: {note}")
-    return said
+def _show_changes(prefix: str, result: S) -> S:
+    """Show the changes, the corrected value and the notes."""
+    for change in result.changes:
+        show(f"{prefix}{change}")
+    if result.changes:
+        show(f"{prefix}the value is {result.value}")
+    for note in result.notes:
+        show(f"{prefix}note: {note}")
+    return result

@@ -1,4 +1,4 @@
-"""A person at a terminal, who is asked until there is an answer that can be used."""
+"""Prompt the user at a terminal until the answer is valid."""
 
 import getpass
 import sys
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class Back(Exception):
-    """The person wants to answer the question before this one again."""
+    """The user wants to answer the previous question again."""
 
 
 class Aborted(Exception):
-    """The answers have come to their end (Ctrl-C, Ctrl-D): nothing more is to be done."""
+    """The user ended the input (Ctrl-C, Ctrl-D)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for: the flag that says it too, its name for a person, where it is found, and how it looks."""
+    """A value to prompt for: its flag, its label, where the user finds it, and an example."""
 
     flag: str
     label: str
@@ -30,15 +30,15 @@ class Question:
 
 
 class Terminal:
-    """Asks on standard output, reads from standard input; both are a terminal. Each raises Gone, and Back for the
-    answer `<`.
+    """Prompts on standard output, reads from standard input; both are a terminal. Each method raises Aborted; `ask` and
+    `confirm` raise Back for the answer `<`.
     """
 
     def ask(self, question: Question, correct: Callable[[str], T], *, default: str = "") -> T:
-        """The answer as `correct` makes it; asked again while that raises Uncorrectable."""
+        """Return the corrected answer. Prompt again while `correct` raises InvalidInput."""
         show(f"\n{question.label}: {question.where} (type < to go back)")
         if question.example:
-            show(f"  like {question.example}")
+            show(f"  example: {question.example}")
         while True:
             try:
                 return correct(self._line(f"{question.label}{f' [{default}]' if default else ''}: ") or default)
@@ -46,15 +46,15 @@ class Terminal:
                 show(f"  {cause}")
 
     def confirm(self, question: str, *, default: bool) -> bool:
-        """Yes or no; `default` for an empty line."""
+        """Return True for yes and False for no; `default` for an empty line."""
         while True:
             answer = self._line(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
             if answer in _ANSWERS or not answer:
                 return _ANSWERS.get(answer, default)
-            show("  say y or n")
+            show("  answer y or n")
 
     def secret(self, prompt: str) -> str:
-        """What is typed without being shown; empty for bytes that are no text in the terminal's encoding."""
+        """Return hidden input; empty if it is not valid in the encoding of the terminal."""
         try:
             return getpass.getpass(prompt)
         except UnicodeDecodeError:
@@ -77,11 +77,11 @@ _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def show(line: str) -> None:
-    """One line for whoever runs the verb."""
+    """Print a line for the user at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def is_there() -> bool:
-    """Whether a person can be asked: both ends are a terminal."""
+def is_interactive() -> bool:
+    """Return whether standard input and output are a terminal, so that the user can be prompted."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()

@@ -41,8 +41,8 @@ def names(folder: Path) -> list[str]:
 
 
 def flags(folder: Path, **more: str | None) -> list[str]:
-    """The flags of a good command line, with others in their place; None leaves one out."""
-    said: dict[str, str | None] = {
+    """Return the flags of a valid command line, changed by `more`; None omits a flag."""
+    values: dict[str, str | None] = {
         "domain-url": IDENTITY,
         "client-id": "app-id",
         "secret-file": str(folder / "secret"),
@@ -50,14 +50,14 @@ def flags(folder: Path, **more: str | None) -> list[str]:
         "url": ORDERS,
         **{name.replace("_", "-"): value for name, value in more.items()},
     }
-    return [word for name, value in said.items() if value is not None for word in (f"--{name}", value)]
+    return [word for name, value in values.items() if value is not None for word in (f"--{name}", value)]
 
 
 async def init(folder: Path, *words: str, **more: str | None) -> Ended:
     return await run("init", *flags(folder, **more), *words, folder / "gateway.yaml")
 
 
-async def test_a_first_file_passes_check(tmp_path: Path) -> None:
+async def test_written_file_passes_check(tmp_path: Path) -> None:
     ended = await init(tmp_path)
     file = tmp_path / "gateway.yaml"
     assert (ended.status, ended.err) == (0, "")
@@ -72,7 +72,7 @@ async def test_a_first_file_passes_check(tmp_path: Path) -> None:
     assert config.credentials["orders-app"].token_url == f"{IDENTITY}/oauth2/v1/token"
 
 
-async def test_what_was_pasted_is_corrected_and_explained(tmp_path: Path) -> None:
+async def test_pasted_values_are_corrected_and_explained(tmp_path: Path) -> None:
     ended = await init(
         tmp_path,
         domain_url=f"{IDENTITY}:443/ui/v1/adminconsole",
@@ -84,13 +84,13 @@ async def test_what_was_pasted_is_corrected_and_explained(tmp_path: Path) -> Non
     )
     assert (ended.status, ended.err) == (0, "")
     for line in (
-        "--domain-url: left off the path of the domain's console; the token endpoint is /oauth2/v1/token",
-        f"--domain-url: it is {IDENTITY}/oauth2/v1/token",
-        "--client-id: took away the white space around it",
-        "--scope: took out the slash before `urn`, which is refused",
-        "--scope: put `:443` behind the host, which belongs to the audience",
-        "--url: wrote https for http: Oracle speaks TLS only",
-        "--path: put a slash at both ends",
+        "--domain-url: removed the path of the domain's console; the token endpoint is /oauth2/v1/token",
+        f"--domain-url: the value is {IDENTITY}/oauth2/v1/token",
+        "--client-id: removed the white space around the value",
+        "--scope: removed the slash before `urn`, which identity domains reject",
+        "--scope: added `:443` after the host, which is part of the audience",
+        "--url: replaced http with https: Oracle accepts only TLS",
+        "--path: added a slash at both ends",
     ):
         assert line in ended.out.splitlines()
     config = load(tmp_path / "gateway.yaml", environ={}).config
@@ -100,7 +100,7 @@ async def test_what_was_pasted_is_corrected_and_explained(tmp_path: Path) -> Non
     assert route.upstream == f"https://acme.{TAIL}/ic/ws/integration/v1/flows/soap/HELLO/1.0/"
 
 
-async def test_the_developer_api_gets_its_instance(tmp_path: Path) -> None:
+async def test_developer_api_route_sets_the_instance(tmp_path: Path) -> None:
     url = f"https://acme.{TAIL}/ic/api/integration/v1/integrations"
     ended = await init(tmp_path, url=url, scope=HASH)
     assert (ended.status, ended.err) == (0, "")
@@ -113,7 +113,7 @@ async def test_the_developer_api_gets_its_instance(tmp_path: Path) -> None:
     assert route.query.set == {"integrationInstance": "acme"}
 
 
-async def test_what_is_missing_is_named_all_at_once(tmp_path: Path) -> None:
+async def test_all_missing_flags_are_named_at_once(tmp_path: Path) -> None:
     ended = await init(tmp_path, client_id=None, scope=None)
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == "oic-gateway init: there is no terminal to prompt on; set --client-id, --scope\n"
@@ -123,7 +123,7 @@ async def test_what_is_missing_is_named_all_at_once(tmp_path: Path) -> None:
     assert names(tmp_path) == ["secret"]
 
 
-async def test_all_that_is_wrong_is_said_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+async def test_all_problems_are_reported_and_nothing_is_written(tmp_path: Path) -> None:
     pasted = "5f0c2f0e-8a54-4be1-9c4e-3a5a9d7b1c2d"
     ended = await init(
         tmp_path,
@@ -145,22 +145,22 @@ async def test_all_that_is_wrong_is_said_at_once_and_nothing_is_written(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"listen": "0.0.0.0:8080"}, "--listen: can be reached from other machines"),
         ({"listen": "8080"}, "--listen: is not an address"),
-        ({"admin": "127.0.0.1:8080"}, "--admin: takes the same address"),
-        ({"allow": "10.0.0.1/8"}, "--allow: has bits set"),
+        ({"admin": "127.0.0.1:8080"}, "--admin: is the same address as `listen`"),
+        ({"allow": "10.0.0.1/8"}, "--allow: has host bits set"),
     ],
 )
-async def test_addresses_are_judged_by_the_loader(tmp_path: Path, more: dict[str, str], said: str) -> None:
+async def test_loader_checks_the_addresses(tmp_path: Path, more: dict[str, str], message: str) -> None:
     ended = await init(tmp_path, **more)
     assert ended.status == 78
-    assert said in ended.err
+    assert message in ended.err
     assert names(tmp_path) == ["secret"]
 
 
-async def test_addresses_are_written(tmp_path: Path) -> None:
+async def test_addresses_are_written_to_the_file(tmp_path: Path) -> None:
     ended = await init(tmp_path, listen="0.0.0.0:80", admin="127.0.0.1:0", allow="10.0.0.0/8")
     assert (ended.status, ended.err) == (0, "")
     config = load(tmp_path / "gateway.yaml", environ={}).config
@@ -172,7 +172,7 @@ async def test_addresses_are_written(tmp_path: Path) -> None:
     assert "curl http://127.0.0.1:80/orders/" in ended.out
 
 
-async def test_a_file_that_is_there_is_kept_unless_forced(tmp_path: Path) -> None:
+async def test_existing_file_is_kept_without_force(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text("precious")
     ended = await init(tmp_path)
@@ -184,14 +184,14 @@ async def test_a_file_that_is_there_is_kept_unless_forced(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("place", ["nowhere/gateway.yaml", ""])
-async def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path, place: str) -> None:
+async def test_unwritable_path_is_reported(tmp_path: Path, place: str) -> None:
     ended = await run("init", *flags(tmp_path), tmp_path / place)
     assert ended.status == 78
     assert "cannot write" in ended.err
     assert "Traceback" not in ended.err
 
 
-async def test_a_secret_on_the_command_line_is_refused_and_not_shown() -> None:
+async def test_secret_flag_is_rejected_and_not_displayed() -> None:
     for flag in ("--secret", "--client-secret"):
         ended = await run("init", flag, SECRET)
         assert ended.status == 2
@@ -199,14 +199,14 @@ async def test_a_secret_on_the_command_line_is_refused_and_not_shown() -> None:
         assert SECRET not in ended.err
 
 
-async def test_a_secret_that_is_to_come_is_noted(tmp_path: Path) -> None:
+async def test_missing_secret_file_gives_a_note(tmp_path: Path) -> None:
     ended = await init(tmp_path, secret_file="/run/secrets/orders-app-of-tests")
     assert (ended.status, ended.err) == (0, "")
-    assert "--secret-file: note: the file is not there yet" in ended.out
+    assert "--secret-file: note: the file does not exist" in ended.out
     assert (await run("check", "-c", tmp_path / "gateway.yaml")).status == 78
 
 
-async def test_live_all_is_well(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_live_check_passes_for_good_values(tmp_path: Path, sandbox: Sandbox) -> None:
     (tmp_path / "secret").write_text(f"{sandbox.client_secret}\n")
     more = {"domain_url": sandbox.origin, "client_id": sandbox.client_id, "scope": sandbox.scope}
     ended = await init(tmp_path, "--live", **more, url=f"{sandbox.upstream('ORDERS')}metadata")
@@ -216,7 +216,7 @@ async def test_live_all_is_well(tmp_path: Path, sandbox: Sandbox) -> None:
     assert checked.status == 0, checked.out + checked.err
 
 
-async def test_live_a_mistake_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_live_check_explains_a_mistake(tmp_path: Path, sandbox: Sandbox) -> None:
     more = {"domain_url": sandbox.origin, "client_id": sandbox.client_id, "scope": sandbox.scope}
     ended = await init(tmp_path, "--live", **more, url=sandbox.upstream("ORDERS"))
     assert ended.status == 69
@@ -224,23 +224,23 @@ async def test_live_a_mistake_is_explained(tmp_path: Path, sandbox: Sandbox) -> 
     assert (tmp_path / "gateway.yaml").exists()
 
 
-async def test_a_person_is_asked_for_everything(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_terminal_prompts_for_all_values(tmp_path: Path, sandbox: Sandbox) -> None:
     async with Terminal(tmp_path, "init") as terminal:
         await terminal.answers("Domain URL: ", f"{sandbox.origin}/ui/v1/adminconsole")
-        await terminal.sees("left off the path of the domain's console")
+        await terminal.sees("removed the path of the domain's console")
         await terminal.answers("Client ID: ", f" {sandbox.client_id} ")
         await terminal.answers("Integration URL: ", f"{sandbox.upstream('ORDERS')}metadata")
         await terminal.answers("Scope: ", "several https://a.oraclecloud.com")
         await terminal.sees("has several resources")
         await terminal.answers("Scope: ", sandbox.scope.replace("urn:", "/urn:", 1))
-        await terminal.sees("took out the slash before `urn`")
+        await terminal.sees("removed the slash before `urn`")
         await terminal.answers("Route name [orders]: ", "")
         await terminal.answers("Path [/orders/]: ", "")
         await terminal.sees(f"Client ID: {sandbox.client_id}\n  Integration URL: {sandbox.upstream('ORDERS')}\n")
-        await terminal.answers("Is this right? (n goes back to the question before) [Y/n] ", "")
+        await terminal.answers("Are these values correct? (n goes back to the previous question) [Y/n] ", "")
         await terminal.answers("Secret file [./orders.secret]: ", "")
-        await terminal.answers("Write it now, so that only you can read it? [Y/n] ", "")
-        await terminal.answers("Client secret (it is not shown): ", sandbox.client_secret)
+        await terminal.answers("Write it now, readable only by you? [Y/n] ", "")
+        await terminal.answers("Client secret (hidden): ", sandbox.client_secret)
         await terminal.sees("wrote ./orders.secret")
         await terminal.sees("wrote gateway.yaml")
         await terminal.answers("Check it now with a real token and a real connection? [Y/n] ", "")
@@ -255,9 +255,9 @@ async def test_a_person_is_asked_for_everything(tmp_path: Path, sandbox: Sandbox
     assert checked.status == 0, checked.out + checked.err
 
 
-async def test_a_person_is_asked_only_for_what_no_flag_says(tmp_path: Path) -> None:
-    said = flags(tmp_path, client_id=None, scope="", name="orders", path="/orders/")
-    async with Terminal(tmp_path, "init", *said, "--no-live") as terminal:
+async def test_terminal_prompts_only_for_missing_flags(tmp_path: Path) -> None:
+    given = flags(tmp_path, client_id=None, scope="", name="orders", path="/orders/")
+    async with Terminal(tmp_path, "init", *given, "--no-live") as terminal:
         await terminal.answers("Client ID: ", "app-id")
         await terminal.sees("--scope: is empty")
         await terminal.answers("Scope: ", HASH)
@@ -266,31 +266,31 @@ async def test_a_person_is_asked_only_for_what_no_flag_says(tmp_path: Path) -> N
     assert load(tmp_path / "gateway.yaml", environ={}).config.credentials["orders-app"].client_id == "app-id"
 
 
-async def test_a_person_may_narrow_the_route(tmp_path: Path) -> None:
-    said = flags(tmp_path, url=f"{ORDERS}orders/open", name="orders", path="/orders/")
-    async with Terminal(tmp_path, "init", *said, "--no-live", "one.yaml") as terminal:
-        await terminal.answers("reach only what lies below /orders/open, not all of the integration? [y/N] ", "y")
+async def test_user_can_restrict_the_route_to_a_subpath(tmp_path: Path) -> None:
+    given = flags(tmp_path, url=f"{ORDERS}orders/open", name="orders", path="/orders/")
+    async with Terminal(tmp_path, "init", *given, "--no-live", "one.yaml") as terminal:
+        await terminal.answers("Restrict the route to paths below /orders/open? [y/N] ", "y")
         assert await terminal.ended() == 0, terminal.shown
     assert load(tmp_path / "one.yaml", environ={}).config.routes[0].upstream == f"{ORDERS}orders/open"
-    async with Terminal(tmp_path, "init", *said, "--no-live", "two.yaml") as terminal:
+    async with Terminal(tmp_path, "init", *given, "--no-live", "two.yaml") as terminal:
         await terminal.answers("[y/N] ", "")
         assert await terminal.ended() == 0, terminal.shown
     assert load(tmp_path / "two.yaml", environ={}).config.routes[0].upstream == ORDERS
 
 
-async def test_a_person_may_write_over_a_file(tmp_path: Path) -> None:
+async def test_user_can_overwrite_a_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    said = flags(tmp_path, name="orders", path="/orders/")
+    given = flags(tmp_path, name="orders", path="/orders/")
     for answer, status in (("", 78), ("perhaps\nn", 78), ("y", 0)):
         file.write_text("precious")
-        async with Terminal(tmp_path, "init", *said, "--no-live") as terminal:
+        async with Terminal(tmp_path, "init", *given, "--no-live") as terminal:
             await terminal.answers("Overwrite it? [y/N] ", answer)
             assert await terminal.ended() == status, terminal.shown
         assert (file.read_text() == "precious") == (status == 78)
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"])
-async def test_a_person_may_leave(tmp_path: Path, key: str) -> None:
+async def test_user_can_abort(tmp_path: Path, key: str) -> None:
     async with Terminal(tmp_path, "init") as terminal:
         await terminal.answers("Domain URL: ", IDENTITY)
         await terminal.sees("Client ID: ")
@@ -301,14 +301,14 @@ async def test_a_person_may_leave(tmp_path: Path, key: str) -> None:
     assert names(tmp_path) == ["secret"]
 
 
-async def test_nothing_is_asked_by_yes(tmp_path: Path) -> None:
+async def test_yes_flag_disables_prompts(tmp_path: Path) -> None:
     async with Terminal(tmp_path, "init", *flags(tmp_path), "--yes") as terminal:
         assert await terminal.ended() == 0, terminal.shown
     assert "?" not in terminal.shown
     assert (tmp_path / "gateway.yaml").exists()
 
 
-async def test_writing_a_file_needs_neither_loop_nor_sandbox(tmp_path: Path) -> None:
+async def test_writing_imports_neither_event_loop_nor_sandbox(tmp_path: Path) -> None:
     ended = await run("init", *flags(tmp_path), tmp_path / "gateway.yaml", **TRACED)
     loaded = imported(ended.err)
     assert "gateway.init.form" in loaded
@@ -323,7 +323,7 @@ LIKELY_SECRETS = (
 
 
 @pytest.mark.parametrize("secret", LIKELY_SECRETS)
-async def test_a_secret_at_a_wrong_question_is_not_repeated(tmp_path: Path, secret: str) -> None:
+async def test_secret_at_a_wrong_prompt_is_not_repeated(tmp_path: Path, secret: str) -> None:
     async with Terminal(tmp_path, "init", "--no-live") as terminal:
         await terminal.answers("Domain URL: ", secret)
         await terminal.sees("may be a client secret")
@@ -347,18 +347,18 @@ async def test_a_secret_at_a_wrong_question_is_not_repeated(tmp_path: Path, secr
         terminal.presses("\x04")
         assert await terminal.ended() == 130
     times_typed = 5 if secret == LIKELY_SECRETS[2] else 6
-    assert terminal.shown.count(secret) == times_typed  # as the terminal itself shows what is typed
+    assert terminal.shown.count(secret) == times_typed  # the terminal echoes the input
     assert not (tmp_path / "gateway.yaml").exists()
 
 
-async def test_a_person_can_go_back(tmp_path: Path) -> None:
+async def test_user_can_go_back_to_earlier_questions(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("a-secret")
     (tmp_path / "secret").chmod(0o600)
-    said = ("--domain-url", IDENTITY, "--secret-file", "secret", "--no-live")
-    async with Terminal(tmp_path, "init", *said) as terminal:
+    given = ("--domain-url", IDENTITY, "--secret-file", "secret", "--no-live")
+    async with Terminal(tmp_path, "init", *given) as terminal:
         await terminal.sees("Client ID: ")
         await terminal.sees("(type < to go back)")
-        await terminal.answers("Client ID: ", "<")  # the first: it is asked again
+        await terminal.answers("Client ID: ", "<")  # there is no earlier question: the same one again
         await terminal.answers("Client ID: ", "wrong-id")
         await terminal.answers("Integration URL: ", ORDERS)
         await terminal.answers("Scope: ", "<")
@@ -369,9 +369,9 @@ async def test_a_person_can_go_back(tmp_path: Path) -> None:
         await terminal.answers("Route name [orders]: ", "")
         await terminal.answers("Path [/orders/]: ", "/wrong/")
         await terminal.sees("  Client ID: right-id\n")
-        await terminal.answers("Is this right? (n goes back to the question before) [Y/n] ", "n")
+        await terminal.answers("Are these values correct? (n goes back to the previous question) [Y/n] ", "n")
         await terminal.answers("Path [/wrong/]: ", "/right/")
-        await terminal.answers("Is this right? (n goes back to the question before) [Y/n] ", "")
+        await terminal.answers("Are these values correct? (n goes back to the previous question) [Y/n] ", "")
         assert await terminal.ended() == 0, terminal.shown
     written = load(tmp_path / "gateway.yaml", environ={}).config
     assert [one.client_id for one in written.credentials.values()] == ["right-id"]

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config.yaml_document import YamlDocument
-from gateway.init.draft import Draft, scalar, text_of
+from gateway.init.draft import Draft, render, yaml_scalar
 
 DRAFT = Draft(
     token_url="https://idcs.example/oauth2/v1/token",
@@ -14,12 +14,12 @@ DRAFT = Draft(
     path="/orders/",
 )
 
-# What a YAML reader refuses even in quotes; no path of a file that a person names has it.
+# All characters except those that a YAML reader rejects even in quotes.
 PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="\ufeff\ufffe\uffff"))
 
 
-def test_the_file_says_what_the_draft_says() -> None:
-    tree = YamlDocument(text_of(DRAFT))
+def test_file_contains_the_values_of_the_draft() -> None:
+    tree = YamlDocument(render(DRAFT))
     assert not tree.findings
     assert tree.value == {
         "listen": "127.0.0.1:8080",
@@ -44,7 +44,12 @@ def test_the_file_says_what_the_draft_says() -> None:
     }
 
 
-def test_what_is_only_said_where_it_is_wanted() -> None:
+def test_comments_name_no_file_of_the_source_tree() -> None:
+    assert "docs/" not in render(DRAFT)
+    assert "`oic-gateway schema`" in render(DRAFT)
+
+
+def test_optional_values_are_written_if_they_are_set() -> None:
     more = Draft(
         **{
             **{key: getattr(DRAFT, key) for key in DRAFT.__slots__},
@@ -52,18 +57,18 @@ def test_what_is_only_said_where_it_is_wanted() -> None:
             "allow": ("10.0.0.0/8", "fd00::/8"),
         }
     )
-    value = YamlDocument(text_of(more)).value
+    value = YamlDocument(render(more)).value
     assert value["allow"] == ["10.0.0.0/8", "fd00::/8"]
     assert value["routes"][0]["query"] == {"set": {"integrationInstance": "acme"}}
 
 
 @given(PRINTABLE)
-def test_a_scalar_means_the_text_itself(text: str) -> None:
-    written = scalar(text)
+def test_scalar_reads_back_as_the_same_text(text: str) -> None:
+    written = yaml_scalar(text)
     assert YamlDocument(f"key: {written}\nflow: {{a: {written}}}\n").value == {"key": text, "flow": {"a": text}}
 
 
-def test_texts_that_yaml_takes_for_something_else_are_quoted() -> None:
+def test_texts_with_another_yaml_meaning_are_quoted() -> None:
     for text in (
         "no",
         "null",
@@ -81,6 +86,6 @@ def test_texts_that_yaml_takes_for_something_else_are_quoted() -> None:
         "7f0e",
         "123e4",
     ):
-        assert scalar(text).startswith('"'), text
+        assert yaml_scalar(text).startswith('"'), text
     for text in ("orders", "/run/secrets/a", "https://x/y", "127.0.0.1:8080", "./a"):
-        assert scalar(text) == text
+        assert yaml_scalar(text) == text

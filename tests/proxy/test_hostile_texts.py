@@ -13,7 +13,7 @@ from tests.fakes.process import ROOT
 MOST_SECONDS = 8  # of processor time, for a script that takes two or less
 PRELUDE = """
 from contextlib import suppress
-from gateway.config.corrections.pasted_text import InvalidInput, bare
+from gateway.config.corrections.pasted_text import InvalidInput, strip_pasted
 from gateway.errors import GatewayError
 from gateway.content.foreign_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
@@ -96,14 +96,14 @@ for pump in (
         lambda: (read_authority(short), read_url(short), read_date(short)),
         lambda: parse([("since", short)], now=0.0),
         lambda: parse([(short, short)], now=0.0),
-        lambda: bare(short),
-        lambda: bare(chr(34) + " " + short),
+        lambda: strip_pasted(short),
+        lambda: strip_pasted(chr(34) + " " + short),
         lambda: read_pasted("?" + short, state="a", is_issuer=bool),
     ):
         with suppress(*FAILURES):
             call()
 with suppress(*FAILURES):
-    bare("' " * (256 * K))
+    strip_pasted("' " * (256 * K))
 """
 SEARCHES = """
 rules = (*DEFAULT_RULES, IdRule("json", "/a/b"), IdRule("json", "/a/9999"))

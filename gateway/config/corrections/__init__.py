@@ -1,5 +1,6 @@
-"""Corrections of values that people paste from Oracle's console, for `init` and for the warnings of `check`. Pure.
+"""Corrections of values that users copy from Oracle's console. `init` applies them, `check` warns about them. Pure.
 
-`pasted_text` has the result (`Corrected`) and what all values share. One module for each value: `identity_domain`
-(token URL), `client_secret` (client id and secret), `pasted_scope` (scope) and `integration_url` (upstream).
+`pasted_text` has the result (`Corrected`) and the steps that all values share. Each value has one module:
+`identity_domain` (token URL), `client_secret` (client id and secret file), `pasted_scope` (scope) and `integration_url`
+(upstream).
 """

@@ -1,67 +1,69 @@
-"""The client: its id, and the file that holds its secret. Pure.
+"""Check the client id and the name of the file that holds the client secret. Pure.
 
-A secret that was pasted in place of a file's name would be written into the configuration, which others may read.
-Whatever could be one is therefore refused, and no sentence here shows it.
+A secret that is pasted in place of a file name would be written into the configuration, which other users can read. A
+text that may be a secret is therefore rejected, and no message contains it.
 """
 
 import re
 
-from gateway.config.corrections.pasted_text import Corrected, InvalidInput, bare
+from gateway.config.corrections.pasted_text import Corrected, InvalidInput, strip_pasted
 
 _ID = re.compile(r"[0-9a-fA-F]{32}")
 _WHERE = "copy `Client ID` from the application's OAuth configuration, General Information"
-# Secrets as identity domains make them, and what luck makes: letters of both cases and digits, or hex.
-_DOMAINS = re.compile(r"(?:idcscs-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_MIXED = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+_=~!@#$%^&*-]{16,}")
-_LUCK = (_DOMAINS, re.compile(r"[0-9a-f]{24,}", re.IGNORECASE), _MIXED)
-_HERE = ("", ".", "..", "~")
+# Secrets of identity domains, and random texts: hex, or letters of both cases with digits.
+_DOMAIN_SECRET = re.compile(r"(?:idcscs-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_RANDOM_TEXT = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9+_=~!@#$%^&*-]{16,}")
+_SECRETS = (_DOMAIN_SECRET, re.compile(r"[0-9a-f]{24,}", re.IGNORECASE), _RANDOM_TEXT)
+_FIRST_FOLDERS = ("", ".", "..", "~")
 
 
 def refuse_secret(text: str) -> str:
-    """The text, which is meant for another question. Raises Uncorrectable where it may be a client secret: it would be
-    shown, and written into the configuration. Hex is let through, since ids and audiences are.
+    """Return the text of another value. Raise InvalidInput if it may be a client secret, because it would be displayed
+    and written into the configuration. Hex is accepted: ids and audiences are hex.
     """
     value = text.strip()
-    if _DOMAINS.fullmatch(value) or _MIXED.fullmatch(value):
-        raise InvalidInput(
-            "may be a client secret, which does not belong here; it is not kept, paste what was asked for"
-        )
+    if _DOMAIN_SECRET.fullmatch(value) or _RANDOM_TEXT.fullmatch(value):
+        raise InvalidInput("may be a client secret; it is discarded, paste the requested value")
     return text
 
 
 def client_id(text: str, *, is_domain: bool = False) -> Corrected:
-    """The client id; `is_domain`: of an identity domain, whose ids are hex and whose secrets are not.
+    """Return the client id. `is_domain`: it belongs to an identity domain, whose ids are hex and whose secrets are not.
 
-    Raises Uncorrectable for one with white space in it: that is the application's name, mostly; and for a secret.
+    Raise InvalidInput for a secret, and for a text with white space, which usually is the name of the application.
     """
-    pasted = bare(text)
-    if pasted.value.lower().startswith("idcscs-") or (is_domain and _DOMAINS.fullmatch(pasted.value)):
-        raise InvalidInput(f"is the client secret, not the id; it is not kept, {_WHERE}")
-    together = "".join(pasted.value.split())
-    if together == pasted.value:
-        if not re.fullmatch(r"[!-~]+", together):
-            raise InvalidInput(f"has a character that ids do not have; {_WHERE}")
+    pasted = strip_pasted(text)
+    if pasted.value.lower().startswith("idcscs-") or (is_domain and _DOMAIN_SECRET.fullmatch(pasted.value)):
+        raise InvalidInput(f"is the client secret, not the id; it is discarded, {_WHERE}")
+    joined = "".join(pasted.value.split())
+    if joined == pasted.value:
+        if not re.fullmatch(r"[!-~]+", joined):
+            raise InvalidInput(f"has a character that is not allowed in client ids; {_WHERE}")
         return pasted
-    if _ID.fullmatch(together):
-        return Corrected(together, (*pasted.changes, "took out the white space within it"))
-    raise InvalidInput(f"has white space in it, as the name of an application may; {_WHERE}")
+    if _ID.fullmatch(joined):
+        return Corrected(joined, (*pasted.changes, "removed white space within the value"))
+    raise InvalidInput(f"has white space in it, like the name of an application; {_WHERE}")
 
 
 def secret_file(text: str, *, exists: bool) -> Corrected:
-    """The name of the file that holds the secret; `exists`: there is such a file.
+    """Return the name of the file that holds the secret; `exists`: there is a file with this name.
 
-    Raises Uncorrectable for what may be the secret itself: of a file that is not there yet, only a name that says where
-    (`./NAME`, `/run/secrets/NAME`) is taken.
+    Raise InvalidInput for a text that may be the secret itself. A file that does not exist must be named with its
+    folder (`./NAME`, `/run/secrets/NAME`).
     """
     if exists:
         return Corrected(text)
-    pasted = bare(text)
+    pasted = strip_pasted(text)
     folder, *names = pasted.value.split("/")
-    if folder not in _HERE or not names or any(luck.fullmatch(name) for name in names for luck in _LUCK):
+    if folder not in _FIRST_FOLDERS or not names or any(_may_be_secret(name) for name in names):
         raise InvalidInput(
-            "names no file that is there; if it is the secret itself, put it into a file and name that, if it is a "
-            "file that is still to come, write ./NAME or its whole path"
+            "names no file that exists; if this is the secret, write it to a file and name the file; if you will "
+            "create the file later, write ./NAME or its absolute path"
         )
     if "\x00" in pasted.value or not names[-1]:
-        raise InvalidInput("names no file; write ./NAME or its whole path")
+        raise InvalidInput("names no file; write ./NAME or its absolute path")
     return pasted
+
+
+def _may_be_secret(text: str) -> bool:
+    return any(pattern.fullmatch(text) for pattern in _SECRETS)

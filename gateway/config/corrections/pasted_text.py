@@ -1,6 +1,6 @@
-"""What a person pasted: without what came along with it, and a URL taken apart. Pure.
+"""Clean pasted text and parse pasted URLs. Pure.
 
-No sentence here repeats what was pasted: it may be a secret that was meant for another question.
+No message contains the pasted text: it may be a secret that belongs to another prompt.
 """
 
 import ipaddress
@@ -14,19 +14,19 @@ from gateway.oic.urls import is_oracle_host
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORTS = {"https": 443, "http": 80}
-# What pages and mails put around a text, and what of it no screen shows.
-_UNSEEN = dict.fromkeys(map(ord, UNSEEN))
+# Pages and mails put quotes around a text and invisible characters into it.
+_INVISIBLE = dict.fromkeys(map(ord, UNSEEN))
 _QUOTES = "\"'`<>\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 
 
 class InvalidInput(ValueError):
-    """What was pasted is not what was asked for; the message reads "what is wrong; what to do", without the value."""
+    """The pasted text is not the requested value. The message is "problem; remedy", without the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corrected:
-    """A value as it can be used. `changes` say what is different from what was pasted, and why; `notes` what else is to
-    be known of it. One line each.
+    """A value that the configuration accepts. `changes` are the differences from the pasted text, with reasons. `notes`
+    are possible problems, "problem; remedy". Each is one line.
     """
 
     value: str
@@ -36,7 +36,7 @@ class Corrected:
 
 @dataclass(frozen=True, slots=True)
 class PastedUrl:
-    """A URL taken apart: scheme and host in lower case, no port where it is the scheme's own, the path as written."""
+    """A parsed URL: scheme and host in lower case, no port if it is the default, the path as written."""
 
     scheme: str
     host: str
@@ -57,50 +57,50 @@ class PastedUrl:
         return f"{self.scheme}://{host}" + ("" if self.port is None else f":{self.port}")
 
 
-def bare(text: str) -> Corrected:
-    """The text without white space, quotes and brackets around it, and without what no screen shows.
+def strip_pasted(text: str) -> Corrected:
+    """Return the text without surrounding white space, quotes and brackets, and without invisible characters.
 
-    Raises Uncorrectable when nothing is left.
+    Raise InvalidInput if nothing remains.
     """
-    seen = text.translate(_UNSEEN)
-    inner = _without(seen.strip(), _QUOTES)
-    found = (
-        (seen != text, "took out characters that no screen shows"),
-        (inner != seen.strip(), "took away the quotes around it"),
-        (seen != seen.strip(), "took away the white space around it"),
+    visible = text.translate(_INVISIBLE)
+    inner = _strip_all(visible.strip(), _QUOTES)
+    possible_changes = (
+        (visible != text, "removed invisible characters"),
+        (inner != visible.strip(), "removed the quotes around the value"),
+        (visible != visible.strip(), "removed the white space around the value"),
     )
     if not inner:
-        raise InvalidInput("is empty; write it")
-    return Corrected(inner, tuple(change for is_so, change in found if is_so))
+        raise InvalidInput("is empty; enter a value")
+    return Corrected(inner, tuple(change for is_so, change in possible_changes if is_so))
 
 
 def read_url(text: str) -> tuple[PastedUrl, tuple[str, ...]]:
-    """The URL that was pasted, and what was changed in it; its path, query and fragment are left to the caller.
+    """Return the pasted URL and the changes of its scheme, host and port. The caller corrects path, query and fragment.
 
-    Raises Uncorrectable for what is no http or https URL, and for one with a user or password in it.
+    Raise InvalidInput for a text that is not an http or https URL, and for a URL with a user or password.
     """
-    pasted = bare(text)
+    pasted = strip_pasted(text)
     if re.search(r"\s", pasted.value):
-        raise InvalidInput("has white space in it; copy it anew, alone and whole")
+        raise InvalidInput("has white space in it; copy the URL again, whole and without other text")
     changes = list(pasted.changes)
     whole = _with_scheme(pasted.value, changes)
     parts = _split(whole)
     url = PastedUrl(parts.scheme, parts.hostname or "", parts.port, parts.path, parts.query, "#" in whole)
     if url.host not in parts.netloc or parts.scheme != whole[: len(parts.scheme)]:
-        changes.append("wrote the host in small letters")
+        changes.append("changed the host to lower case")
     if url.is_oracle and url.scheme == "http":
-        changes.append("wrote https for http: Oracle speaks TLS only")
+        changes.append("replaced http with https: Oracle accepts only TLS")
         url = replace(url, scheme="https", port=None if url.port == 80 else url.port)
     if url.port == _PORTS[url.scheme]:
-        changes.append(f"left off `:{url.port}`, which {url.scheme} means anyway")
+        changes.append(f"removed `:{url.port}`, the default port of {url.scheme}")
         url = replace(url, port=None)
     return url, tuple(changes)
 
 
-def _without(text: str, letters: str) -> str:
-    """Quotes may stand around white space, and that around quotes."""
-    inner = [place for place, letter in enumerate(text) if letter not in letters and not letter.isspace()]
-    return text[inner[0] : inner[-1] + 1] if inner else ""
+def _strip_all(text: str, characters: str) -> str:
+    """Strip the characters and white space, in any order: quotes may enclose white space, and white space quotes."""
+    kept = [index for index, one in enumerate(text) if one not in characters and not one.isspace()]
+    return text[kept[0] : kept[-1] + 1] if kept else ""
 
 
 def _with_scheme(text: str, changes: list[str]) -> str:
@@ -109,7 +109,7 @@ def _with_scheme(text: str, changes: list[str]) -> str:
         rest = text.removeprefix("//")
         host = re.split(r"[/?#]", rest, maxsplit=1)[0]
         scheme = "http" if is_local(re.sub(r":[0-9]*\Z", "", host).strip("[]")) else "https"
-        changes.append(f"put {scheme}:// before it")
+        changes.append(f"added {scheme}://")
         return f"{scheme}://{rest}"
     if match[1].lower() not in _PORTS:
         raise InvalidInput("is not an http or https URL; write it like https://host/path")
@@ -117,18 +117,18 @@ def _with_scheme(text: str, changes: list[str]) -> str:
 
 
 def _split(text: str) -> SplitResult:
-    """Raises Uncorrectable for what the loader would refuse in any URL."""
+    """Split the URL. Raise InvalidInput for a URL that the loader would reject for any key."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         raise InvalidInput("is not a URL; write it like https://host/path") from None
     if parts.username is not None or parts.password is not None:
-        raise InvalidInput("carries a user or password; copy the URL without it")
+        raise InvalidInput("contains a user or password; copy the URL without it")
     if port == 0 or not _is_host(parts.hostname or ""):
         raise InvalidInput("names no valid host; write it like https://host/path")
     if not re.fullmatch(r"[!-~]+", text):
-        raise InvalidInput("has a character that URLs do not have; copy it anew")
+        raise InvalidInput("has a character that is not allowed in URLs; copy the URL again")
     return parts
 
 

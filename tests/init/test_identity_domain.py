@@ -21,29 +21,29 @@ REGIONAL = f"{TENANT}.us-phoenix-idcs-1.identity.us-phoenix-1.oci.oraclecloud.co
         (RIGHT, RIGHT, ""),
         (f"https://{HOST}", RIGHT, "added /oauth2/v1/token"),
         (f"https://{HOST}/", RIGHT, "added /oauth2/v1/token"),
-        (f"https://{HOST}:443", RIGHT, "left off `:443`"),
-        (f"https://{HOST}:443/oauth2/v1/token", RIGHT, "left off `:443`"),
-        (HOST, RIGHT, "put https:// before"),
-        (f"{HOST}:443/oauth2/v1/token", RIGHT, "put https:// before"),
-        (TENANT, RIGHT, "the domain's name alone"),
-        (TENANT.upper(), RIGHT, "the domain's name alone"),
-        (f"http://{HOST}/oauth2/v1/token", RIGHT, "TLS only"),
-        (f"https://{HOST.upper()}/oauth2/v1/token", RIGHT, "small letters"),
-        (f"https://{HOST}/OAUTH2/V1/TOKEN", RIGHT, "wrote the path exactly"),
-        (f"https://{HOST}/oauth2/v1/token/", RIGHT, "wrote the path exactly"),
+        (f"https://{HOST}:443", RIGHT, "removed `:443`"),
+        (f"https://{HOST}:443/oauth2/v1/token", RIGHT, "removed `:443`"),
+        (HOST, RIGHT, "added https://"),
+        (f"{HOST}:443/oauth2/v1/token", RIGHT, "added https://"),
+        (TENANT, RIGHT, "to the domain's name"),
+        (TENANT.upper(), RIGHT, "to the domain's name"),
+        (f"http://{HOST}/oauth2/v1/token", RIGHT, "only TLS"),
+        (f"https://{HOST.upper()}/oauth2/v1/token", RIGHT, "lower case"),
+        (f"https://{HOST}/OAUTH2/V1/TOKEN", RIGHT, "corrected the path"),
+        (f"https://{HOST}/oauth2/v1/token/", RIGHT, "corrected the path"),
         (f"https://{HOST}/oauth2/v1/authorize?client_id=1", RIGHT, "another endpoint"),
         (f"https://{HOST}/oauth2/v1/", RIGHT, "another endpoint"),
         (f"https://{HOST}/ui/v1/adminconsole", RIGHT, "the domain's console"),
-        (f"https://{HOST}/ui/v1/myconsole?root=my-info#x", RIGHT, "left off the query and fragment"),
+        (f"https://{HOST}/ui/v1/myconsole?root=my-info#x", RIGHT, "removed the query and fragment"),
         (f"https://{HOST}/.well-known/openid-configuration", RIGHT, "the discovery document"),
         (f"https://{HOST}/.well-known/idcs-configuration", RIGHT, "the discovery document"),
         (f"https://{HOST}/admin/v1/Users", RIGHT, "administration"),
-        (f"https://{HOST}/something/else", RIGHT, "left off the path"),
-        (f"https://{HOST}/oauth2/v1/token?x=1", RIGHT, "left off the query"),
+        (f"https://{HOST}/something/else", RIGHT, "removed the path"),
+        (f"https://{HOST}/oauth2/v1/token?x=1", RIGHT, "removed the query"),
         (f"https://{REGIONAL}:443", f"https://{REGIONAL}/oauth2/v1/token", "added"),
         (f'"{RIGHT}"', RIGHT, "quotes"),
         (f" {RIGHT}\n", RIGHT, "white space"),
-        # Not Oracle's: the host is kept, and a path that is no page of an identity domain too.
+        # For other servers, the host and paths that are not pages of an identity domain stay unchanged.
         ("https://login.example.com", "https://login.example.com/oauth2/v1/token", "added"),
         ("https://login.example.com:8443/", "https://login.example.com:8443/oauth2/v1/token", "added"),
         ("https://login.example.com/realms/a/token?b=c", "https://login.example.com/realms/a/token?b=c", ""),
@@ -51,10 +51,10 @@ REGIONAL = f"{TENANT}.us-phoenix-idcs-1.identity.us-phoenix-1.oci.oraclecloud.co
         ("https://login.example.com/oauth2/token", "https://login.example.com/oauth2/token", ""),
         ("https://login.example.com/ui/v1/signin", "https://login.example.com/oauth2/v1/token", "console"),
         ("http://127.0.0.1:8181", "http://127.0.0.1:8181/oauth2/v1/token", "added"),
-        ("127.0.0.1:8181", "http://127.0.0.1:8181/oauth2/v1/token", "put http:// before"),
+        ("127.0.0.1:8181", "http://127.0.0.1:8181/oauth2/v1/token", "added http://"),
     ],
 )
-def test_the_token_endpoint_is_found(text: str, value: str, change: str) -> None:
+def test_token_endpoint_is_derived_from_pasted_text(text: str, value: str, change: str) -> None:
     found = token_url(text)
     assert found.value == value
     assert change in " ".join(found.changes)
@@ -73,12 +73,12 @@ def test_the_token_endpoint_is_found(text: str, value: str, change: str) -> None
         ("https://acme.integration.us-phoenix-1.ocp.oraclecloud.com", "the OIC instance"),
         ("https://design.integration.us-phoenix-1.ocp.oraclecloud.com/?integrationInstance=a", "the OIC instance"),
         ("https://login.example.com/realms/a/.well-known/openid-configuration", "a discovery document"),
-        ("https://app:hunter2@login.example.com", "carries a user or password"),
+        ("https://app:hunter2@login.example.com", "contains a user or password"),
         ("", "is empty"),
         ("idcs", ""),
     ],
 )
-def test_what_is_no_identity_domain_is_explained(text: str, what: str) -> None:
+def test_other_addresses_are_rejected_with_a_reason(text: str, what: str) -> None:
     if not what:
         assert token_url(text).value == "https://idcs/oauth2/v1/token"
         return
@@ -101,7 +101,7 @@ URLS = st.builds(
 
 
 @given(URLS)
-def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> None:
+def test_corrected_url_is_valid_and_needs_no_more_changes(text: str) -> None:
     try:
         once = token_url(text)
     except InvalidInput:
@@ -112,6 +112,6 @@ def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> 
 
 
 @given(st.text())
-def test_any_text_is_corrected_or_refused(text: str) -> None:
+def test_any_text_is_corrected_or_rejected(text: str) -> None:
     with contextlib.suppress(InvalidInput):
         TypeAdapter(HttpUrl).validate_python(token_url(text).value)

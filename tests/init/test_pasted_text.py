@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.config.corrections.pasted_text import InvalidInput, bare, read_url
+from gateway.config.corrections.pasted_text import InvalidInput, read_url, strip_pasted
 from gateway.oic.urls import is_oracle_host, parse_oic_host
 
 
@@ -20,39 +20,39 @@ from gateway.oic.urls import is_oracle_host, parse_oic_host
         ("'\"x\"'", "x"),
     ],
 )
-def test_what_comes_along_with_a_text_is_taken_away(text: str, value: str) -> None:
-    found = bare(text)
+def test_quotes_and_white_space_are_removed(text: str, value: str) -> None:
+    found = strip_pasted(text)
     assert found.value == value
     assert bool(found.changes) == (text != value)
-    assert bare(value).changes == ()
+    assert strip_pasted(value).changes == ()
 
 
 @pytest.mark.parametrize("text", ["", "  ", '""', "\u200b", "' '"])
-def test_nothing_is_refused(text: str) -> None:
+def test_empty_text_is_rejected(text: str) -> None:
     with pytest.raises(InvalidInput, match="is empty"):
-        bare(text)
+        strip_pasted(text)
 
 
 @pytest.mark.parametrize(
     ("text", "origin", "change"),
     [
         ("https://a.example/x", "https://a.example", ""),
-        ("a.example/x", "https://a.example", "put https:// before"),
-        ("//a.example/x", "https://a.example", "put https:// before"),
-        ("127.0.0.1:8181/x", "http://127.0.0.1:8181", "put http:// before"),
-        ("localhost:8181", "http://localhost:8181", "put http:// before"),
-        ("[::1]:8181/x", "http://[::1]:8181", "put http:// before"),
-        ("HTTPS://A.example", "https://a.example", "small letters"),
-        ("https://a.example:443/x", "https://a.example", "left off `:443`"),
-        ("http://a.example:80/x", "http://a.example", "left off `:80`"),
+        ("a.example/x", "https://a.example", "added https://"),
+        ("//a.example/x", "https://a.example", "added https://"),
+        ("127.0.0.1:8181/x", "http://127.0.0.1:8181", "added http://"),
+        ("localhost:8181", "http://localhost:8181", "added http://"),
+        ("[::1]:8181/x", "http://[::1]:8181", "added http://"),
+        ("HTTPS://A.example", "https://a.example", "lower case"),
+        ("https://a.example:443/x", "https://a.example", "removed `:443`"),
+        ("http://a.example:80/x", "http://a.example", "removed `:80`"),
         ("http://a.example:443/x", "http://a.example:443", ""),
         ("https://a.example:8443", "https://a.example:8443", ""),
-        ("http://a.oraclecloud.com:443", "https://a.oraclecloud.com", "TLS only"),
-        ("http://a.oraclecloud.com:80", "https://a.oraclecloud.com", "TLS only"),
-        ("http://a.oraclegovcloud.uk", "https://a.oraclegovcloud.uk", "TLS only"),
+        ("http://a.oraclecloud.com:443", "https://a.oraclecloud.com", "only TLS"),
+        ("http://a.oraclecloud.com:80", "https://a.oraclecloud.com", "only TLS"),
+        ("http://a.oraclegovcloud.uk", "https://a.oraclegovcloud.uk", "only TLS"),
     ],
 )
-def test_a_url_is_read(text: str, origin: str, change: str) -> None:
+def test_url_is_parsed_and_completed(text: str, origin: str, change: str) -> None:
     url, changes = read_url(text)
     assert url.origin == origin
     assert change in " ".join(changes)
@@ -65,8 +65,8 @@ def test_a_url_is_read(text: str, origin: str, change: str) -> None:
         ("", "is empty"),
         ("ftp://a.example", "is not an http or https URL"),
         ("javascript://a", "is not an http or https URL"),
-        ("https://user:hunter2@a.example", "carries a user or password"),
-        ("user@a.example", "carries a user or password"),
+        ("https://user:hunter2@a.example", "contains a user or password"),
+        ("user@a.example", "contains a user or password"),
         ("https://a.example:0", "names no valid host"),
         ("https://a.example:99999", "is not a URL"),
         ("https://[::1", "is not a URL"),
@@ -78,7 +78,7 @@ def test_a_url_is_read(text: str, origin: str, change: str) -> None:
         ("https://[fe80::1%25eth0]/", "names no valid host"),
     ],
 )
-def test_what_is_no_url_is_refused_and_not_shown(text: str, what: str) -> None:
+def test_invalid_url_is_rejected_and_not_displayed(text: str, what: str) -> None:
     with pytest.raises(InvalidInput, match=what) as caught:
         read_url(text)
     assert ";" in str(caught.value)
@@ -86,7 +86,7 @@ def test_what_is_no_url_is_refused_and_not_shown(text: str, what: str) -> None:
     assert len(text) < 9 or text not in str(caught.value)
 
 
-def test_hosts_of_oracle() -> None:
+def test_oracle_hosts_are_recognized() -> None:
     for host in (
         "a.oraclecloud.com",
         "A.ORACLECLOUD.COM",
@@ -99,7 +99,7 @@ def test_hosts_of_oracle() -> None:
         assert not is_oracle_host(host), host
 
 
-def test_hosts_of_oic() -> None:
+def test_oic_hosts_are_parsed() -> None:
     third = parse_oic_host("ACME-1.integration.us-phoenix-1.ocp.oraclecloud.com")
     assert third is not None
     assert (third.name, third.region) == ("ACME-1", "us-phoenix-1")

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.config.corrections.pasted_text import InvalidInput
 from gateway.config.issue import ConfigProblems
-from gateway.init.config_writer import as_written, keep_secret, look, write
-from gateway.init.draft import Draft, text_of
+from gateway.init.config_writer import path_in_config, read_secret_file, write, write_secret_file
+from gateway.init.draft import Draft, render
 from tests.fakes.process import run
 from tests.system.test_read_only import READ_ONLY
 
@@ -24,7 +24,7 @@ def names() -> list[str]:
     return sorted(one.name for one in Path().iterdir())
 
 
-def held(content: bytes, mode: int = 0o600) -> str:
+def secret_file_with(content: bytes, mode: int = 0o600) -> str:
     file = Path("secret")
     file.write_bytes(content)
     file.chmod(mode)
@@ -41,7 +41,7 @@ def draft(**more: str) -> str:
         "name": "orders",
         "path": "/orders/",
     }
-    return text_of(Draft(**(facts | more)))  # type: ignore[arg-type] # all that is given here is text
+    return render(Draft(**(facts | more)))  # type: ignore[arg-type] # all given values are text
 
 
 @pytest.mark.parametrize(
@@ -57,39 +57,39 @@ def draft(**more: str) -> str:
         (b"hunter2 hunter2", 0o600, ["white space or a control character in it"]),
     ],
 )
-def test_what_is_in_the_secret_s_file_is_told_and_not_shown(content: bytes, mode: int, notes: list[str]) -> None:
-    found = look(held(content, mode))
-    assert (found.value, found.is_there) == ("secret", True)
-    for said, note in zip(found.notes, notes, strict=True):
-        assert note in said
-        assert "hunter2" not in said
+def test_notes_describe_the_secret_without_its_text(content: bytes, mode: int, notes: list[str]) -> None:
+    found = read_secret_file(secret_file_with(content, mode))
+    assert (found.value, found.exists) == ("secret", True)
+    for shown, note in zip(found.notes, notes, strict=True):
+        assert note in shown
+        assert "hunter2" not in shown
     assert Path("secret").read_bytes() == content
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"  \n", b"\xff\xfe", b"a" * 70_000])
-def test_a_file_without_a_secret_is_refused(content: bytes) -> None:
+def test_file_without_a_secret_is_rejected(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="; "):
-        look(held(content))
+        read_secret_file(secret_file_with(content))
 
 
-def test_a_folder_and_a_lost_link_are_refused() -> None:
+def test_folder_and_broken_link_are_rejected() -> None:
     Path("folder").mkdir()
     Path("link").symlink_to("nowhere")
     for name in ("folder", "link"):
-        with pytest.raises(InvalidInput, match="does not do"):
-            look(name)
+        with pytest.raises(InvalidInput, match="cannot be used"):
+            read_secret_file(name)
 
 
-def test_a_file_that_is_to_come_is_noted() -> None:
-    found = look("./later")
-    assert (found.value, found.is_there) == ("./later", False)
-    assert "not there yet" in found.notes[0]
+def test_missing_secret_file_gives_a_note() -> None:
+    found = read_secret_file("./later")
+    assert (found.value, found.exists) == ("./later", False)
+    assert "does not exist" in found.notes[0]
     with pytest.raises(InvalidInput, match="names no file"):
-        look(SECRET)
+        read_secret_file(SECRET)
 
 
-async def test_a_home_that_there_is_not_is_told(tmp_path: Path) -> None:
-    said = [
+async def test_missing_home_folder_is_reported(tmp_path: Path) -> None:
+    flags = [
         "--domain-url",
         "https://idcs.example",
         "--client-id",
@@ -99,31 +99,31 @@ async def test_a_home_that_there_is_not_is_told(tmp_path: Path) -> None:
         "--url",
         "https://oic.example/x",
     ]
-    ended = await run("init", *said, "--secret-file", "~/secret", tmp_path / "gateway.yaml", under=READ_ONLY)
+    ended = await run("init", *flags, "--secret-file", "~/secret", tmp_path / "gateway.yaml", under=READ_ONLY)
     assert ended.status == 78
     assert ended.err.endswith(
-        "--secret-file: begins with `~`, but this user has no home folder; write the whole path\n"
+        "--secret-file: begins with `~`, but this user has no home folder; write the absolute path\n"
     )
 
 
-def test_a_secret_is_kept_for_its_user_alone() -> None:
+def test_new_secret_file_is_private() -> None:
     before = os.umask(0)
     try:
-        keep_secret("./new", SECRET)
+        write_secret_file("./new", SECRET)
     finally:
         os.umask(before)
     file = Path("new")
     assert file.read_text() == SECRET
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert not look("./new").notes
+    assert not read_secret_file("./new").notes
 
 
-def test_a_file_that_is_there_is_never_written_over() -> None:
-    held(b"other")
+def test_existing_secret_file_is_never_overwritten() -> None:
+    secret_file_with(b"other")
     with pytest.raises(InvalidInput, match="cannot be written"):
-        keep_secret("secret", SECRET)
+        write_secret_file("secret", SECRET)
     with pytest.raises(InvalidInput, match="cannot be written"):
-        keep_secret("nowhere/secret", SECRET)
+        write_secret_file("nowhere/secret", SECRET)
     assert Path("secret").read_bytes() == b"other"
 
 
@@ -133,18 +133,18 @@ def test_a_file_that_is_there_is_never_written_over() -> None:
         ("secret", "gateway.yaml", "secret"),
         ("./s/secret", "gateway.yaml", "s/secret"),
         ("conf/secret", "conf/gateway.yaml", "secret"),
-        ("secret", "conf/gateway.yaml", "{here}/secret"),
+        ("secret", "conf/gateway.yaml", "{folder}/secret"),
         ("/run/secrets/a", "conf/gateway.yaml", "/run/secrets/a"),
     ],
 )
-def test_a_relative_file_counts_from_the_configuration_s_folder(
+def test_relative_secret_path_starts_at_the_config_folder(
     tmp_path: Path, secret: str, config: str, written: str
 ) -> None:
-    assert as_written(secret, Path(config)) == written.format(here=tmp_path)
+    assert path_in_config(secret, Path(config)) == written.format(folder=tmp_path)
 
 
-def test_the_file_is_written_whole_for_all_to_read() -> None:
-    held(b"hunter2")
+def test_config_is_written_whole_and_readable_by_all() -> None:
+    secret_file_with(b"hunter2")
     before = os.umask(0o077)
     try:
         loaded = write(draft(), Path("gateway.yaml"), environ={})
@@ -157,8 +157,8 @@ def test_the_file_is_written_whole_for_all_to_read() -> None:
     assert names() == ["gateway.yaml", "secret"]
 
 
-def test_a_file_that_is_there_is_written_over_only_by_force() -> None:
-    held(b"hunter2")
+def test_existing_config_is_overwritten_only_by_force() -> None:
+    secret_file_with(b"hunter2")
     file = Path("gateway.yaml")
     file.write_text("precious")
     with pytest.raises(FileExistsError):
@@ -169,13 +169,13 @@ def test_a_file_that_is_there_is_written_over_only_by_force() -> None:
     assert names() == ["gateway.yaml", "secret"]
 
 
-def test_what_the_loader_refuses_is_not_written_and_named_by_its_flag() -> None:
+def test_loader_problems_name_flags_and_prevent_the_write() -> None:
     with pytest.raises(ConfigProblems) as caught:
         write(draft(upstream="ftp://x", path="//"), Path("gateway.yaml"), environ={})
     assert {problem.path for problem in caught.value.problems} == {"--url", "--path", "--secret-file"}
     assert names() == []
 
 
-def test_a_secret_that_is_to_come_may_be_missing() -> None:
+def test_config_can_be_written_before_its_secret_file() -> None:
     write(draft(), Path("gateway.yaml"), environ={}, secret=False)
     assert names() == ["gateway.yaml"]

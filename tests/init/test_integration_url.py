@@ -22,21 +22,21 @@ RIGHT = f"https://{HOST}{REST}/"
     [
         (RIGHT, RIGHT, ""),
         (f"https://{HOST}{REST}", RIGHT, "added the slash"),
-        (f"https://{HOST}:443{REST}/", RIGHT, "left off `:443`"),
-        (f"http://{HOST}{REST}/", RIGHT, "TLS only"),
-        (f"{HOST}{REST}/", RIGHT, "put https:// before"),
-        (f"https://{HOST.upper()}{REST}/", RIGHT, "small letters"),
-        (f"{RIGHT}metadata", RIGHT, "left off `/metadata`"),
-        (f"{RIGHT}metadata/", RIGHT, "left off `/metadata`"),
-        (f"{RIGHT}metadata/swagger", RIGHT, "left off `/metadata`"),
-        (f"{RIGHT}metadata/openapi", RIGHT, "left off `/metadata`"),
-        (f"{RIGHT}?a=hunter2", RIGHT, "left off the query"),
-        (f"{RIGHT}#top", RIGHT, "left off the fragment"),
-        (f"{RIGHT}metadata?a=b#c", RIGHT, "left off the fragment"),
-        (f"https://{HOST}{SOAP}/?wsdl", f"https://{HOST}{SOAP}/", "left off `?wsdl`"),
-        (f"https://{HOST}{SOAP}?WSDL", f"https://{HOST}{SOAP}/", "left off `?wsdl`"),
-        (f"https://{HOST}{PROJECT}/metadata", f"https://{HOST}{PROJECT}/", "left off `/metadata`"),
-        (f"https://{HOST}//{REST[1:]}/", RIGHT, "single slashes"),
+        (f"https://{HOST}:443{REST}/", RIGHT, "removed `:443`"),
+        (f"http://{HOST}{REST}/", RIGHT, "only TLS"),
+        (f"{HOST}{REST}/", RIGHT, "added https://"),
+        (f"https://{HOST.upper()}{REST}/", RIGHT, "lower case"),
+        (f"{RIGHT}metadata", RIGHT, "removed `/metadata`"),
+        (f"{RIGHT}metadata/", RIGHT, "removed `/metadata`"),
+        (f"{RIGHT}metadata/swagger", RIGHT, "removed `/metadata`"),
+        (f"{RIGHT}metadata/openapi", RIGHT, "removed `/metadata`"),
+        (f"{RIGHT}?a=hunter2", RIGHT, "removed the query"),
+        (f"{RIGHT}#top", RIGHT, "removed the fragment"),
+        (f"{RIGHT}metadata?a=b#c", RIGHT, "removed the fragment"),
+        (f"https://{HOST}{SOAP}/?wsdl", f"https://{HOST}{SOAP}/", "removed `?wsdl`"),
+        (f"https://{HOST}{SOAP}?WSDL", f"https://{HOST}{SOAP}/", "removed `?wsdl`"),
+        (f"https://{HOST}{PROJECT}/metadata", f"https://{HOST}{PROJECT}/", "removed `/metadata`"),
+        (f"https://{HOST}//{REST[1:]}/", RIGHT, "repeated slashes"),
         (RIGHT.replace("/1.0", "|1.0"), RIGHT, "as in ORDERS/1.0"),
         (RIGHT.replace("/1.0", "|01.00.0000"), RIGHT, "as in ORDERS/1.0"),
         (RIGHT.replace("/1.0", "%7C01.00.0000"), RIGHT, "as in ORDERS/1.0"),
@@ -45,7 +45,7 @@ RIGHT = f"https://{HOST}{REST}/"
         (RIGHT.replace("/1.0/", "|01.02.0003"), RIGHT, "as in ORDERS/1.0"),
         (RIGHT.replace("/1.0", "/01.00"), RIGHT, "as in ORDERS/1.0"),
         (RIGHT.replace("/1.0", "//01.00.0000"), RIGHT, "as in ORDERS/1.0"),
-        (RIGHT.replace("/1.0/", "|01.00.0000/metadata"), RIGHT, "left off `/metadata`"),
+        (RIGHT.replace("/1.0/", "|01.00.0000/metadata"), RIGHT, "removed `/metadata`"),
         (RIGHT.replace("/1.0", "|10.00.0000"), RIGHT.replace("/1.0", "/10.0"), "as in ORDERS/1.0"),
         (RIGHT.replace("/1.0", "/2.10"), RIGHT.replace("/1.0", "/2.10"), ""),
         (f"https://{HOST}{PROJECT}/".replace("/1.0", "|01.00.0000"), f"https://{HOST}{PROJECT}/", "as in ORDERS/1.0"),
@@ -55,15 +55,15 @@ RIGHT = f"https://{HOST}{REST}/"
             f"http://oic.example.com{REST}/",
             "as in ORDERS/1.0",
         ),
-        (f"{RIGHT}orders", RIGHT, "left off what follows the version"),
-        (f"{RIGHT}orders/{{id}}?x=1", RIGHT, "left off what follows the version"),
+        (f"{RIGHT}orders", RIGHT, "removed the path after the version"),
+        (f"{RIGHT}orders/{{id}}?x=1", RIGHT, "removed the path after the version"),
         (f"{DESIGN}{REST}/?integrationInstance=acme-px", RIGHT, "runs no integrations"),
         (f"http://127.0.0.1:8181{REST}/", f"http://127.0.0.1:8181{REST}/", ""),
         (f"http://oic.example.com{REST}/metadata", f"http://oic.example.com{REST}/", "`/metadata`"),
         (f"https://gw.example.com/oic{REST}/metadata", f"https://gw.example.com/oic{REST}/", "`/metadata`"),
     ],
 )
-def test_the_trigger_is_found(text: str, value: str, change: str) -> None:
+def test_trigger_url_is_derived_from_pasted_text(text: str, value: str, change: str) -> None:
     found = integration(text)
     assert (found.upstream, found.kind, found.instance) == (value, "trigger", "")
     assert found.code == ("HELLO" if "soap" in value else "ORDERS")
@@ -75,12 +75,12 @@ def test_the_trigger_is_found(text: str, value: str, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("below", "said"), [("orders", "orders"), ("orders/17/", "orders/17/"), ("metadata/other", "metadata/other")]
+    ("subpath", "expected"), [("orders", "orders"), ("orders/17/", "orders/17/"), ("metadata/other", "metadata/other")]
 )
-def test_what_lies_below_the_trigger_is_told(below: str, said: str) -> None:
-    assert integration(RIGHT + below).below == said
-    assert integration(RIGHT + below).upstream == RIGHT
-    assert integration(f"{RIGHT}metadata").below == ""
+def test_path_after_the_trigger_is_returned(subpath: str, expected: str) -> None:
+    assert integration(RIGHT + subpath).subpath == expected
+    assert integration(RIGHT + subpath).upstream == RIGHT
+    assert integration(f"{RIGHT}metadata").subpath == ""
 
 
 API = "/ic/api/integration/v1/integrations"
@@ -106,12 +106,12 @@ API = "/ic/api/integration/v1/integrations"
         (f"https://{HOST}/ic/api/integration/v1/", f"https://{HOST}/ic/api/integration/v1/", "acme-px", "api"),
     ],
 )  # fmt: skip
-def test_the_developer_api_is_asked_of_an_instance(text: str, upstream: str, instance: str, code: str) -> None:
+def test_developer_api_url_gets_its_instance(text: str, upstream: str, instance: str, code: str) -> None:
     found = integration(text)
     assert (found.upstream, found.kind, found.instance, found.code) == (upstream, "api", instance, code)
-    said = " ".join((*found.changes, *found.notes))
-    assert ("integrationInstance" in said) == (bool(instance) or "127.0.0.1" in text)
-    assert ("%7C" in said) == ("|" in text)
+    messages = " ".join((*found.changes, *found.notes))
+    assert ("integrationInstance" in messages) == (bool(instance) or "127.0.0.1" in text)
+    assert ("%7C" in messages) == ("|" in text)
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_the_developer_api_is_asked_of_an_instance(text: str, upstream: str, ins
         ("https://idcs-0123.identity.oraclecloud.com/oauth2/v1/token", "the identity domain"),
         (f"{DESIGN}{REST}/", "runs no integrations"),
         (f"{DESIGN}{REST}/?integrationInstance=a/b", "runs no integrations"),
-        (f"{DESIGN}{API}", r"write \?integrationInstance=NAME"),
-        (f"https://{HOST}{API}?integrationInstance=${{path}}", "is no name of an instance"),
+        (f"{DESIGN}{API}", r"append \?integrationInstance=NAME"),
+        (f"https://{HOST}{API}?integrationInstance=${{path}}", "is not the name of an instance"),
         (f"https://{HOST}/ic/api/integration/v1/flows/rest/ORDERS", "before the integration's version"),
         (f"https://{HOST}/ic/api/integration/v1/flows/rest/ORDERS/", "before the integration's version"),
         (f"https://{HOST}/ic/api/integration/v2/flows/rest/project/P/ORDERS", "before the integration's version"),
@@ -138,18 +138,18 @@ def test_the_developer_api_is_asked_of_an_instance(text: str, upstream: str, ins
         ("", "is empty"),
     ],
 )
-def test_what_is_no_integration_is_explained(text: str, what: str) -> None:
+def test_other_addresses_are_rejected_with_a_reason(text: str, what: str) -> None:
     with pytest.raises(InvalidInput, match=what) as caught:
         integration(text)
     assert "; " in str(caught.value)
 
 
-def test_the_page_that_has_the_endpoint_s_url_is_named() -> None:
+def test_rejection_describes_where_the_endpoint_url_is() -> None:
     with pytest.raises(InvalidInput, match="Endpoint URL"):
         integration(f"https://{HOST}/ic/integration/home/")
 
 
-def test_any_other_url_is_kept_with_a_note() -> None:
+def test_unknown_url_stays_unchanged_with_a_note() -> None:
     found = integration("https://api.example.com/orders/v1?x=y")
     assert (found.upstream, found.kind, found.code) == ("https://api.example.com/orders/v1", "other", "orders")
     assert found.notes
@@ -175,17 +175,17 @@ URLS = st.builds(
 
 
 @given(URLS)
-def test_correcting_twice_changes_nothing_and_the_loader_takes_it(text: str) -> None:
+def test_corrected_url_is_valid_and_needs_no_more_changes(text: str) -> None:
     try:
         once = integration(text)
     except InvalidInput:
         return
     TypeAdapter(BaseUrl).validate_python(once.upstream)
     twice = integration(once.upstream)
-    assert (twice.upstream, twice.changes, twice.below) == (once.upstream, (), "")
+    assert (twice.upstream, twice.changes, twice.subpath) == (once.upstream, (), "")
 
 
 @given(st.text())
-def test_any_text_is_corrected_or_refused(text: str) -> None:
+def test_any_text_is_corrected_or_rejected(text: str) -> None:
     with contextlib.suppress(InvalidInput):
         TypeAdapter(BaseUrl).validate_python(integration(text).upstream)

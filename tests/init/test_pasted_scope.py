@@ -24,36 +24,36 @@ DEVELOPER = integration(f"https://acme.{TAIL}/ic/api/integration/v1/integrations
     [
         (RIGHT, RIGHT, ""),
         (RIGHT_API, RIGHT_API, ""),
-        (f"{AUDIENCE}/{TRIGGER}", RIGHT, "took out the slash before `urn`"),
-        (f"{AUDIENCE}//{TRIGGER}", RIGHT, "took out the slash before `urn`"),
-        (f"{AUDIENCE[:-4]}{TRIGGER}", RIGHT, "put `:443`"),
-        (f"{AUDIENCE[:-4]}/{TRIGGER}", RIGHT, "put `:443`"),
-        (f"{AUDIENCE[:-4]}/{TRIGGER}", RIGHT, "took out the slash before `urn`"),
-        (f"{AUDIENCE[:-4]}/ic/api/", RIGHT_API, "put `:443`"),
-        (f"{AUDIENCE}/ic/api", RIGHT_API, "wrote the ending /ic/api/ out"),
-        (f"{AUDIENCE}ic/api/", RIGHT_API, "wrote the ending /ic/api/ out"),
-        (f"{AUDIENCE}urn:opc:resource:consumer:all", RIGHT, "wrote the ending urn"),
-        (f"{AUDIENCE}urn:opc:resource:consumer::", RIGHT, "wrote the ending urn"),
-        (f"{AUDIENCE}urn:opc:resource:consumer", RIGHT, "wrote the ending urn"),
-        (f"{AUDIENCE}URN:OPC:resource:consumer::ALL", RIGHT, "wrote the ending urn"),
-        (f"{AUDIENCE} {TRIGGER}", RIGHT, "took out the white space within it"),
-        (f"{AUDIENCE}\n{TRIGGER}", RIGHT, "took out the white space within it"),
-        (RIGHT.replace("phoenix", "pho enix"), RIGHT, "took out the white space within it"),
+        (f"{AUDIENCE}/{TRIGGER}", RIGHT, "removed the slash before `urn`"),
+        (f"{AUDIENCE}//{TRIGGER}", RIGHT, "removed the slash before `urn`"),
+        (f"{AUDIENCE[:-4]}{TRIGGER}", RIGHT, "added `:443`"),
+        (f"{AUDIENCE[:-4]}/{TRIGGER}", RIGHT, "added `:443`"),
+        (f"{AUDIENCE[:-4]}/{TRIGGER}", RIGHT, "removed the slash before `urn`"),
+        (f"{AUDIENCE[:-4]}/ic/api/", RIGHT_API, "added `:443`"),
+        (f"{AUDIENCE}/ic/api", RIGHT_API, "completed the ending /ic/api/"),
+        (f"{AUDIENCE}ic/api/", RIGHT_API, "completed the ending /ic/api/"),
+        (f"{AUDIENCE}urn:opc:resource:consumer:all", RIGHT, "completed the ending urn"),
+        (f"{AUDIENCE}urn:opc:resource:consumer::", RIGHT, "completed the ending urn"),
+        (f"{AUDIENCE}urn:opc:resource:consumer", RIGHT, "completed the ending urn"),
+        (f"{AUDIENCE}URN:OPC:resource:consumer::ALL", RIGHT, "completed the ending urn"),
+        (f"{AUDIENCE} {TRIGGER}", RIGHT, "removed white space within the value"),
+        (f"{AUDIENCE}\n{TRIGGER}", RIGHT, "removed white space within the value"),
+        (RIGHT.replace("phoenix", "pho enix"), RIGHT, "removed white space within the value"),
         (f" {RIGHT}\t", RIGHT, "white space around"),
         (f'"{RIGHT}"', RIGHT, "quotes around"),
-        (AUDIENCE, RIGHT, f"put {TRIGGER} behind the audience"),
-        (f"{AUDIENCE}/", RIGHT, f"put {TRIGGER} behind the audience"),
-        (AUDIENCE[:-4], RIGHT, "put `:443`"),
-        (HASH, RIGHT, "put the instance's domain behind the audience alone"),
-        (HASH.lower(), RIGHT, "in capitals"),
-        (RIGHT.lower(), RIGHT, "in capitals"),
-        (RIGHT.replace("oraclecloud", "OracleCloud"), RIGHT, "in small letters"),
-        (RIGHT.replace("https://", ""), RIGHT, "wrote https:// before"),
-        (RIGHT.replace("https", "http"), RIGHT, "wrote https:// before"),
-        ("https%3A%2F%2F" + RIGHT[8:].replace(":", "%3A"), RIGHT, "decoded it"),
-        (f"{RIGHT} {RIGHT}", RIGHT, "left off what stood there twice"),
-        (f"{RIGHT}  urn:opc:resource:expiry=600", f"{RIGHT} urn:opc:resource:expiry=600", "single blanks"),
-        (f"urn:opc:resource:expiry=600 {RIGHT}", f"{RIGHT} urn:opc:resource:expiry=600", "in order"),
+        (AUDIENCE, RIGHT, f"added {TRIGGER} to the audience"),
+        (f"{AUDIENCE}/", RIGHT, f"added {TRIGGER} to the audience"),
+        (AUDIENCE[:-4], RIGHT, "added `:443`"),
+        (HASH, RIGHT, "added the domain of the instance to the audience"),
+        (HASH.lower(), RIGHT, "to upper case"),
+        (RIGHT.lower(), RIGHT, "to upper case"),
+        (RIGHT.replace("oraclecloud", "OracleCloud"), RIGHT, "to lower case"),
+        (RIGHT.replace("https://", ""), RIGHT, "added https:// before"),
+        (RIGHT.replace("https", "http"), RIGHT, "added https:// before"),
+        ("https%3A%2F%2F" + RIGHT[8:].replace(":", "%3A"), RIGHT, "decoded the percent-encoding"),
+        (f"{RIGHT} {RIGHT}", RIGHT, "removed a repeated resource"),
+        (f"{RIGHT}  urn:opc:resource:expiry=600", f"{RIGHT} urn:opc:resource:expiry=600", "repetition or spacing"),
+        (f"urn:opc:resource:expiry=600 {RIGHT}", f"{RIGHT} urn:opc:resource:expiry=600", "changed the order"),
         (f"{RIGHT} urn:opc:resource:expiry=600", f"{RIGHT} urn:opc:resource:expiry=600", ""),
         (TRIGGER, TRIGGER, ""),
         ("orders.read orders.write", "orders.read orders.write", ""),
@@ -61,7 +61,7 @@ DEVELOPER = integration(f"https://acme.{TAIL}/ic/api/integration/v1/integrations
         (f"{AUDIENCE}urn:opc:resource:other", f"{AUDIENCE}urn:opc:resource:other", ""),
     ],
 )
-def test_the_scope_is_found(text: str, value: str, change: str) -> None:
+def test_scope_is_derived_from_pasted_text(text: str, value: str, change: str) -> None:
     found = scope(text, ORDERS)
     assert found.value == value
     assert change in " ".join(found.changes)
@@ -71,7 +71,7 @@ def test_the_scope_is_found(text: str, value: str, change: str) -> None:
 
 
 @pytest.mark.parametrize("text", [HASH, AUDIENCE, f"{AUDIENCE}/", AUDIENCE[:-4]])
-def test_the_developer_api_has_a_scope_of_its_own(text: str) -> None:
+def test_developer_api_route_gets_its_permission(text: str) -> None:
     assert scope(text, DEVELOPER).value == RIGHT_API
 
 
@@ -92,31 +92,31 @@ def test_the_developer_api_has_a_scope_of_its_own(text: str) -> None:
         ("scöpe", "has a character"),
     ],
 )
-def test_what_is_no_scope_is_explained(text: str, what: str) -> None:
+def test_other_texts_are_rejected_with_a_reason(text: str, what: str) -> None:
     with pytest.raises(InvalidInput, match=what) as caught:
         scope(text, ORDERS)
     assert "; " in str(caught.value)
 
 
-def test_of_several_the_one_that_fits_is_named() -> None:
+def test_rejection_names_the_resource_that_fits() -> None:
     with pytest.raises(InvalidInput, match="ends with `/ic/api/` for the developer API"):
         scope(f"{RIGHT} {RIGHT_API}", DEVELOPER)
 
 
 @pytest.mark.parametrize(
-    ("text", "leads", "note"),
+    ("text", "target", "note"),
     [
         (RIGHT, ORDERS, ""),
         (RIGHT_API, DEVELOPER, ""),
-        (RIGHT_API, ORDERS, "opens the developer API only"),
+        (RIGHT_API, ORDERS, "is for the developer API only"),
         (RIGHT.replace(HASH, "acme"), ORDERS, "not the name of the instance"),
         (RIGHT.replace("phoenix", "ashburn"), ORDERS, "another region"),
         (RIGHT, Integration("https://oic.example.com/"), ""),
-        (f"{RIGHT_API} urn:opc:resource:expiry=600", ORDERS, "opens the developer API only"),
+        (f"{RIGHT_API} urn:opc:resource:expiry=600", ORDERS, "is for the developer API only"),
     ],
 )
-def test_what_may_be_wrong_is_noted_and_kept(text: str, leads: Integration, note: str) -> None:
-    found = scope(text, leads)
+def test_possible_mistakes_give_notes_and_no_changes(text: str, target: Integration, note: str) -> None:
+    found = scope(text, target)
     assert (found.value, found.changes) == (text, ())
     assert note in " ".join(found.notes)
     assert bool(found.notes) == bool(note)
@@ -139,16 +139,16 @@ PIECES = [
 @given(
     st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.sampled_from([ORDERS, DEVELOPER, Integration("")])
 )
-def test_correcting_twice_changes_nothing(text: str, leads: Integration) -> None:
+def test_corrected_scope_needs_no_more_changes(text: str, target: Integration) -> None:
     try:
-        once = scope(text, leads)
+        once = scope(text, target)
     except InvalidInput:
         return
-    twice = scope(once.value, leads)
+    twice = scope(once.value, target)
     assert (twice.value, twice.changes) == (once.value, ())
 
 
 @given(st.text())
-def test_any_text_is_corrected_or_refused(text: str) -> None:
+def test_any_text_is_corrected_or_rejected(text: str) -> None:
     with contextlib.suppress(InvalidInput):
         assert scope(text, ORDERS).value.isprintable()

@@ -18,7 +18,7 @@ ID = "7f0e6a5c4b3d2e1f0a9b8c7d6e5f4a3b"
         ("12345", "12345"),
     ],
 )
-def test_the_client_id_is_found(text: str, value: str) -> None:
+def test_client_id_is_corrected(text: str, value: str) -> None:
     found = client_id(text)
     assert found.value == value
     assert bool(found.changes) == (text != value)
@@ -26,13 +26,13 @@ def test_the_client_id_is_found(text: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "My OIC application", "é", "a\x00b"])
-def test_what_is_no_client_id_is_refused(text: str) -> None:
+def test_invalid_client_id_is_rejected(text: str) -> None:
     with pytest.raises(InvalidInput, match="; "):
         client_id(text)
 
 
 @pytest.mark.parametrize("name", ["./orders.secret", "/run/secrets/orders-app", "../s", "~/s", "/etc/oic/secret-2024"])
-def test_a_file_that_is_to_come_is_named_by_where_it_will_be(name: str) -> None:
+def test_future_file_is_accepted_with_its_folder(name: str) -> None:
     assert secret_file(name, exists=False).value == name
     assert secret_file(f" '{name}' ", exists=False).value == name
 
@@ -53,7 +53,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_what_may_be_the_secret_itself_is_refused_and_not_shown(secret: str) -> None:
+def test_possible_secret_is_rejected_and_not_displayed(secret: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         secret_file(secret, exists=False)
     assert secret not in str(caught.value)
@@ -61,11 +61,11 @@ def test_what_may_be_the_secret_itself_is_refused_and_not_shown(secret: str) -> 
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_a_file_that_is_there_may_be_called_anything(secret: str) -> None:
+def test_existing_file_may_have_any_name(secret: str) -> None:
     assert secret_file(secret, exists=True).value == secret
 
 
 @pytest.mark.parametrize("text", ["/", "./", "/a/b/", "/a\x00b"])
-def test_a_name_of_no_file_is_refused(text: str) -> None:
+def test_folder_name_is_rejected(text: str) -> None:
     with pytest.raises(InvalidInput, match="names no file"):
         secret_file(text, exists=False)
