@@ -99,7 +99,7 @@ FILES = ("new", "old", "signing.pem", "signing.crt", "ca.pem", "client.crt", "cl
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_fingerprint_changes_with_each_file_that_is_pointed_to(tmp_path: Path, name: str) -> None:
+def test_fingerprint_changes_with_each_referenced_file(tmp_path: Path, name: str) -> None:
     for file in FILES:
         (tmp_path / file).write_text("first")
     before = Secrets({}, base=tmp_path).fingerprint(CREDENTIAL)

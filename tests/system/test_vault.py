@@ -107,7 +107,7 @@ async def test_every_secret_may_be_in_the_vault(
         file = written(tmp_path, document)
         ended = await run("check", "-c", file, **known, **TRACED)
         assert ended.status == 0, ended.err[-2000:]
-        assert not oci.asked, "`check` calls nobody"
+        assert not oci.asked, "`check` without --live makes no request"
         assert "| oci" not in ended.err.replace("  ", " ")
         ended = await run("check", "--live", "-c", file, **known)
         assert (ended.status, ended.err) == (0, ""), ended.out
@@ -174,7 +174,7 @@ async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVau
     said = f"the secret `{ocid('secret')}` of OCI Vault is refused (404 NotAuthorizedOrNotFound); add a policy"
     assert ended.status == 69
     assert f"FAIL credential app: secret: {said}" in ended.out
-    assert "`read secret-bundles`, or mend the OCID" in ended.out
+    assert "`read secret-bundles`, or correct the OCID" in ended.out
     assert said in ready["credentials"]["app"]["error"]
     assert not identity.asked
 
