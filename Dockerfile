@@ -1,8 +1,8 @@
-# The gateway as an image: nothing in it but Python, the locked packages and the gateway. It writes no file, so run it
-# with a read-only root; secrets come as files or variables. Two ways to tell it what to do:
+# The gateway as an image: only Python, the locked packages and the gateway. It writes no file, so run it with a
+# read-only root; secrets come as files or variables. Two ways to configure it:
 #   docker run -e OIC_GATEWAY_UPSTREAM=... -e OIC_GATEWAY_TOKEN_URL=... (one route; `oic-gateway serve --help` names all)
 #   docker run -v ./gateway.yaml:/etc/oic-gateway/gateway.yaml:ro -e OIC_GATEWAY_CONFIG=/etc/oic-gateway/gateway.yaml
-# It listens on loopback unless told otherwise: right beside a caller in the same pod. Where callers come over a network,
+# It listens on loopback by default, beside a caller in the same pod. For callers on a network,
 # set `listen` to 0.0.0.0:8080 and `allow` to that network.
 # The base image is pinned by the digest of its manifest list: the tag alone moves. To take another one, with tag and digest:
 #   docker buildx imagetools inspect python:3.13-slim-trixie

@@ -41,13 +41,14 @@ test-clients: $(STAMP)  ## SOAP clients of other languages read the gateway's Fa
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/soap_clients.py $(ARGS)
 
-check: $(STAMP)  ## formatting, linting, types, the law of imports
+check: $(STAMP)  ## formatting, linting, types, import rules, unique names
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.static.names
 
-fix: $(STAMP)  ## format, and mend what the linter can mend
+fix: $(STAMP)  ## format, and fix what the linter can fix
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix .
 
@@ -68,7 +69,7 @@ soak: $(STAMP)  ## a healthy route among sick neighbours, then calls while worke
 fuzz: $(FUZZ)/.installed  ## look for bytes that break the readers of HTTP/1, two minutes; ARGS="--seconds 600 replies"
 	@$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
 
-schema: $(STAMP)  ## make config/schema.json and docs/configuration.md anew from the model
+schema: $(STAMP)  ## generate config/schema.json and docs/configuration.md from the model
 	@$(BIN)/python -m gateway.config.schema >$(VENV)/made && cp $(VENV)/made config/schema.json
 	@$(BIN)/python -m gateway.config.reference >$(VENV)/made && cp $(VENV)/made docs/configuration.md
 
@@ -78,14 +79,14 @@ docs: $(DOCS)/.installed  ## build the documentation site in build/site; broken 
 package: $(STAMP)  ## build the source distribution and the wheel in dist/
 	@rm -rf dist && $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
 
-lock: $(STAMP)  ## make the hashed lock files anew from pyproject.toml; ARGS=--upgrade takes newer versions
+lock: $(STAMP)  ## generate the hashed lock files from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra oci --constraint requirements-dev.lock --output-file requirements-oci.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file requirements-docs.lock
 
-clean:  ## take away the environment and all that tools leave behind
+clean:  ## remove the environment and all files that tools created
 	@rm -rf $(VENV) .venv-bench build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find gateway demo bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
