@@ -225,7 +225,7 @@ async def _healthy(
 
 def _mistake(name: str) -> str:
     if name not in {*MISTAKES, "list"}:
-        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are\n{list_mistakes()}")
+        raise argparse.ArgumentTypeError(f"there is no mistake {name!r}; the mistakes are\n{list_mistakes()}")
     return name
 
 

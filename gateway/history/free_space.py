@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.system.sqlite_file import SUFFIXES
-
 RESERVE = 4 * 1024 * 1024
 """Bytes that stay free for tokens; a quarter of a volume below 16 MiB."""
 
@@ -48,6 +46,8 @@ def volume_of(path: Path) -> Volume:
 
 def bytes_used(path: Path) -> int:
     """Return the bytes that the history at `path` uses, including the files that SQLite keeps beside it."""
+    from gateway.system.sqlite_file import SUFFIXES  # noqa: PLC0415 - imports sqlite3
+
     return sum(_allocated(path.with_name(path.name + end)) for end in SUFFIXES)
 
 

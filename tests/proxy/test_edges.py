@@ -82,4 +82,4 @@ async def test_operators_learn_why_a_caller_was_refused() -> None:
         await gate.get("/orders/1", "Origin: http://evil.example")
         [record] = await gate.recorded()
         assert record.error == "forbidden"
-        assert "browser" in (record.reason or "")
+        assert "web pages" in (record.reason or "")

@@ -1,4 +1,4 @@
-"""What upstream OAuth in comparable gateways is measured by, row by row, and the tests that hold us to each."""
+"""The requirements for OAuth to an upstream, as comparable gateways meet them, and the tests of each."""
 
 import ast
 from functools import cache
@@ -8,14 +8,14 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 
-# A row of the comparison → folder/module::test, without `test_`.
+# A requirement → folder/module::test, without `test_`.
 ROWS = {
     "client_credentials": ("oauth/grants::a_request_is_a_form_with_the_grant_first",),
     "jwt-bearer and password": ("system/grants::every_users_grant_gets_a_token_for_the_user",),
     "authorization code and refresh, unattended": (
-        "system/grants::a_sign_in_of_a_public_client_and_what_comes_of_it",
-        "oauth/refreshing::the_new_one_is_kept_before_the_token_is_given",
-        "oauth/refreshing::many_workers_use_each_one_once",
+        "system/grants::a_public_client_signs_in_and_rotates_its_token",
+        "oauth/refresh_rotation::the_new_one_is_kept_before_the_token_is_given",
+        "oauth/refresh_rotation::many_workers_use_each_one_once",
     ),
     "secret basic and post": (
         "oauth/client_auth::basic_urlencodes_id_and_secret_before_base64",
@@ -27,12 +27,12 @@ ROWS = {
     ),
     "routes share a token": ("system/tokens::routes_of_one_credential_share_its_token",),
     "replicas share tokens, encrypted": (
-        "system/sharing::a_thousand_callers_of_eight_workers_at_a_tokens_end_make_one_token_request",
+        "system/sharing::expiry_with_1000_callers_costs_one_token_request",
         "oauth/store_redis::no_token_is_readable_in_it",
     ),
     "renewed ahead and behind": (
-        "system/tokens::renewal_happens_behind_and_nobody_waits_for_it",
-        "oauth/lifetime::an_hour_is_renewed_while_a_fifth_is_left_or_earlier_and_dead_ten_seconds_before_its_end",
+        "system/tokens::calls_do_not_wait_for_a_renewal",
+        "oauth/lifetime::a_token_of_an_hour_is_renewed_when_a_fifth_is_left",
     ),
     "jitter, back-off, Retry-After": (
         "oauth/failures::the_back_off_doubles_with_full_jitter",
@@ -40,12 +40,12 @@ ROWS = {
         "system/outage::retry_after_of_the_identity_domain_reaches_the_caller",
     ),
     "a budget for token requests": (
-        "oauth/budget::no_second_and_no_minute_sees_more_than_the_bucket_holds",
-        "oauth/source::forced_renewals_count_in_the_budget_too",
+        "oauth/rate_limiter::no_second_and_no_minute_sees_more_than_the_window_holds",
+        "oauth/token_source::forced_renewals_count_in_the_rate_limit",
     ),
     "expires_in missing": (
-        "oauth/lifetime::the_life_is_expires_in_then_the_jwt_then_a_short_default",
-        "system/tokens::an_odd_expires_in_is_neither_endless_nor_none",
+        "oauth/lifetime::the_life_is_expires_in_else_the_jwt_else_a_default",
+        "system/tokens::an_invalid_expires_in_gets_a_usable_lifetime",
     ),
     "upstream 401: only the rejected token, once, if safe": (
         "system/tokens::a_token_that_oic_holds_for_expired_is_replaced_once",
@@ -54,7 +54,7 @@ ROWS = {
     ),
     "no token: 502 or 503, never sent": (
         "system/outage::a_dead_token_is_never_sent",
-        "system/outage::a_refused_token_is_a_502_that_says_who_must_act",
+        "system/outage::a_rejected_client_gets_502_token_refused",
     ),
     "readiness reflects tokens": ("system/outage::down_at_the_start_up_later",),
     "a check that really gets a token and explains": (
@@ -62,11 +62,11 @@ ROWS = {
         "system/check::live_a_wrong_secret_is_explained",
     ),
     "secret re-read without restart, old and new overlap": (
-        "system/tokens::a_changed_secret_file_is_used_at_once_and_without_a_restart",
-        "oauth/requests::the_next_secret_is_tried_at_once_in_the_same_fetch",
+        "system/tokens::a_changed_secret_file_is_used_without_a_restart",
+        "oauth/token_request::the_next_secret_is_tried_at_once_in_the_same_fetch",
     ),
-    "token metrics": ("system/tokens::status_and_metrics_tell_the_tokens_story",),
-    "upstream's run ids in the log": ("proxy/record::a_record_says_what_happened",),
+    "token metrics": ("system/tokens::status_and_metrics_follow_the_token",),
+    "upstream's run ids in the log": ("proxy/record::a_record_describes_the_request",),
 }
 
 

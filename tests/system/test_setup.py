@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 LOCK_NAMES = [f"requirements{part}.lock" for part in ("-build", "-dev", "-docs", "-oci", "")]
 VERBS = set(
-    "help demo test test-clients check fix serve bench bench-quick soak fuzz schema docs package lock clean".split()
+    "help demo test coverage test-clients check fix serve bench bench-quick soak fuzz schema docs package lock clean".split()
 )
 
 

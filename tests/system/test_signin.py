@@ -303,7 +303,7 @@ async def test_who_cannot_sign_in(scene: Scene, tmp_path: Path) -> None:
     document, file = scene.file().read_text(encoding="utf-8"), tmp_path / "given.yaml"
     for verb in ("login", "logout"):
         ended = await run(verb, "persn", "-c", scene.file(), **KEY)
-        assert (ended.status, "there are: person" in ended.err) == (78, True)
+        assert (ended.status, "there is no credential persn; did you mean" in ended.err) == (78, True), ended.err
         given = '"refresh_token", "refresh_token": {"env": "RT"}'
         text = re.sub(r'"redirect_uri": [^\n]*\n', "", document).replace('"authorization_code"', given)
         file.write_text(text, encoding="utf-8")
