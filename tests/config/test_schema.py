@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,12 @@ def keys_set(part: BaseModel) -> Iterator[tuple[type[BaseModel], str]]:
                 yield from keys_set(item)
 
 
+cached_schema = cache(schema)
+
+
 def complaints(value: Any, rule: dict[str, Any]) -> Iterator[str]:
-    """What JSON Schema says of the value, for the few words that our schema uses."""
-    root = schema()
+    """Yield what JSON Schema rejects in the value, for the few words that our schema uses."""
+    root = cached_schema()
     if "$ref" in rule:
         yield from complaints(value, root["$defs"][rule["$ref"].rpartition("/")[2]])
     elif "anyOf" in rule:

@@ -56,7 +56,10 @@ async def test_sandbox_speaks_https_without_a_writable_folder() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--mistake", "role-missing"), "cannot create a temporary folder for the files that the printed configuration"),
+        (
+            ("--mistake", "role-missing"),
+            "cannot create a temporary folder for the files that the printed configuration",
+        ),
         (("--set", "certificate=trusted"), "name a writable folder with --folder, or set TMPDIR to one"),
         (("--folder", "/somewhere/else"), "cannot use /somewhere: Read-only file system; name another folder with"),
     ],
