@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import random
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
@@ -30,6 +31,8 @@ RATE = 200.0
 CALLERS = 16
 """Healthy callers, each with one connection; a call that is due is made by a caller that is free."""
 IDLE, READERS, UPLOADS, DEAD = 1000, 16, 16, 16
+SPREAD = 1.0
+"""Seconds over which the neighbours begin: callers that nothing coordinates do not act at the same moment."""
 BIG = 8_000_000
 """Bytes of which a slow reader reads a piece now and then."""
 WARM_UP = 1.0
@@ -217,6 +220,7 @@ class Neighbours:
             writer.transport.abort()
 
     async def _repeat(self, work: Work) -> None:
+        await asyncio.sleep(random.random() * SPREAD)
         while True:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=PIECE)
             try:
