@@ -134,7 +134,7 @@ def test_no_way_is_all_that_is_told_where_there_is_none() -> None:
     assert finding.seen.endswith("(X); egress proxy: the proxy answered 407")
 
 
-def test_a_secret_that_cannot_be_read_is_told_even_where_there_is_no_way() -> None:
+def test_an_unreadable_secret_is_reported_without_a_connection() -> None:
     facts = asked("secret: not there", contact=ConnectionProbe(ORIGIN, "connect", "Connection refused"))
     assert [finding.code for finding in bad(facts)] == ["secret"]
 

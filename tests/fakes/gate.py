@@ -109,9 +109,9 @@ class Gate:
     what was logged or never retrieved, which is to be empty in the end.
     """
 
-    def __init__(self, settings: Config, *, luck: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, settings: Config, *, random_fraction: Callable[[], float] = lambda: 0.0) -> None:
         self._settings = settings
-        self._luck = luck
+        self._random_fraction = random_fraction
         self._callers: list[Caller] = []
         self._change = asyncio.Condition()
         self._woken: set[asyncio.Task[None]] = set()
@@ -128,7 +128,9 @@ class Gate:
         self.metrics = Metrics("test")
         self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
-        self.forward = Forward(self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._luck)
+        self.forward = Forward(
+            self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
+        )
         limits = self._settings.limits
         self.server = CallerServer(
             self.forward,
@@ -230,7 +232,7 @@ class Scene(NamedTuple):
 async def scene(
     *script: Script,
     tokens: tuple[Answer, ...] = (),
-    luck: Callable[[], float] = lambda: 0.0,
+    random_fraction: Callable[[], float] = lambda: 0.0,
     base: str = "/ic/x",
     **settings: Any,
 ) -> AsyncIterator[Scene]:
@@ -238,6 +240,6 @@ async def scene(
     async with (
         Identity(*tokens) as identity,
         Upstream(*script) as upstream,
-        Gate(config(identity.url, upstream.url + base, **settings), luck=luck) as gate,
+        Gate(config(identity.url, upstream.url + base, **settings), random_fraction=random_fraction) as gate,
     ):
         yield Scene(gate, upstream, identity)

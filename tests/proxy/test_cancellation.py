@@ -213,7 +213,7 @@ async def test_during_a_pause_before_a_retry(leave: Leave, what: str) -> None:
     if what == "after a failure":
         with socket.create_server(("127.0.0.1", 0)) as taken:
             script, route = [], {"upstream": f"http://127.0.0.1:{taken.getsockname()[1]}/x"}
-    async with scene(*script, route=route, luck=lambda: 1000.0) as at:
+    async with scene(*script, route=route, random_fraction=lambda: 1000.0) as at:
         caller, before = await started(at, GET)
         await until(lambda: bool(at.gate.route.meter.replays))
         leave(caller)

@@ -68,7 +68,7 @@ class Case:
     script: tuple[Script, ...] = ()
     tokens: tuple[Answer, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
-    luck: Callable[[], float] = lambda: 0.0
+    random_fraction: Callable[[], float] = lambda: 0.0
     fields: tuple[str, ...] = ()
     records: int = 1
 
@@ -121,7 +121,7 @@ CASES = [
     Case("upstream-broken", script=(reply(426, b"", "Upgrade: TLS/1.2"),)),
     Case("loop-detected", asks("/orders/1", "Via: 1.1 fred, 1.1 oic-gateway")),
     Case("loop-detected", script=(reply(508, b"", "X-Gateway-Error: loop-detected"),)),
-    Case("internal", script=(reply(502),), luck=bad_luck),
+    Case("internal", script=(reply(502),), random_fraction=bad_luck),
 ]
 
 
@@ -154,7 +154,7 @@ def check_reply(case: Case, got: Reply, gate: Gate) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.code)
 async def test_each_error_has_its_reply_and_its_record(case: Case) -> None:
-    async with scene(*case.script, tokens=case.tokens, luck=case.luck, **case.settings) as at:
+    async with scene(*case.script, tokens=case.tokens, random_fraction=case.random_fraction, **case.settings) as at:
         got = await produce(case, at)
         check_reply(case, got, at.gate)
         record = (await at.gate.recorded())[0]

@@ -373,7 +373,7 @@ async def test_a_failed_connection_is_dialed_again_even_for_post() -> None:
             return 0.0
 
         elsewhere = {"upstream": f"http://127.0.0.1:{held.getsockname()[1]}/x"}
-        async with scene(luck=listen_from_now_on, route=elsewhere) as at:
+        async with scene(random_fraction=listen_from_now_on, route=elsewhere) as at:
             call = asyncio.create_task(at.gate.post(b"money"))
             await refused.wait()
             async with await asyncio.start_server(at.upstream._serve, sock=held):
