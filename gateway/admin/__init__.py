@@ -1,6 +1,6 @@
 """The admin port, for operators, orchestrators and Prometheus; separate from everything that is proxied.
 
-The `AdminServer` (`admin_server`, accepting with `acceptor`) answers five paths from an `AdminBackend` (`backend`),
+The `AdminServer` (`admin_server`, accepting with `acceptor`) answers from an `AdminBackend` (`backend`),
 which `gateway.server` implements: `/livez` (the loop runs), `/readyz` (tokens are available), `/metrics`, `/status`,
 and `/instances` (the last calls). Callers that are not allowed, above all web pages, are rejected before anything is
 looked up. `client` is the other side, without a loop: `probe` uses it for the health check of a container, `instances`

@@ -1,4 +1,4 @@
-"""The server of the admin port: five paths, two methods, no browsers.
+"""The server of the admin port: GET and HEAD, no browsers.
 
 It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, those
 to malformed requests included.

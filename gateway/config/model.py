@@ -34,7 +34,7 @@ from gateway.config.values import (
     Workers,
 )
 
-# Parameters that the grant, the client authentication or the gateway itself sets (RFC 6749, 7521, 7636, 8707).
+# Parameters that the grant, the client authentication or the gateway itself sets (RFC 6749, 7521, 7636).
 RESERVED_PARAMS = frozenset(
     "grant_type client_id client_secret client_assertion client_assertion_type scope username password code "
     "redirect_uri refresh_token assertion code_verifier code_challenge code_challenge_method response_type state "
@@ -104,7 +104,7 @@ def _not_blank(value: str | None) -> str | None:
 
 def _unreserved(value: dict[str, str]) -> dict[str, str]:
     if taken := sorted(RESERVED_PARAMS & set(value)):
-        raise ValueError(f"must not set {', '.join(taken)}; it belongs to OAuth itself, use the key of that name")
+        raise ValueError(f"must not set {', '.join(taken)}; the gateway sets it: use the key of that name if there is one, else remove it")
     return value
 
 

@@ -70,7 +70,7 @@ METRICS: dict[str, MetricRow] = {
         "token_wait_seconds": MetricRow("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
         "request_bytes_total": MetricRow("counter", _ROUTE, "Bytes of request bodies received from callers."),
         "response_bytes_total": MetricRow("counter", _ROUTE, "Bytes of response bodies sent to callers."),
-        "replays_total": MetricRow("counter", ("route", "reason"), "Requests sent upstream a second time."),
+        "replays_total": MetricRow("counter", ("route", "reason"), "Further attempts of requests, by reason."),
         "instance_ids_total": MetricRow(
             "counter", ("route", "result"), "Responses of OIC with and without an instance id."
         ),

@@ -76,7 +76,7 @@ class Exchange:
         self.explain: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
         self.redirects = 0  # followed so far
-        self.fresh_connection = False  # what broke one connection may have closed the other idle ones too
+        self.fresh_connection = False  # True: dial, since other idle connections may be dead, and a POST is never resent
         self.response = ResponseWriter(caller, head.is_http11)
         self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 

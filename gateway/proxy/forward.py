@@ -53,7 +53,6 @@ log = logging.getLogger("gateway.forward")
 
 BodyTask = asyncio.Task[None]
 
-"""In the path of every SOAP trigger of OIC."""
 LIMIT_KEYS = {RefusalReason.LIMIT: "connections", RefusalReason.ADDRESS: "address_share"}
 """The key of `limits` that a refused connection exceeds."""
 # Statuses for one hop only: a caller would take 407 for the gateway's own (RFC 9110 §15.5.8); 426 needs its Upgrade

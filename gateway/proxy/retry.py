@@ -104,7 +104,7 @@ def can_reconnect(state: RetryState, *, failed_fast: bool) -> bool:
 
 def can_retry_stale(state: RetryState, *, body_is_whole: bool) -> bool:
     """Return whether to send again after a reused connection closed before any response byte. The upstream may have
-    read the request, so only a safe method is repeated (RFC 9110 §9.2.2).
+    read the request, so only a safe method is repeated, which is stricter than RFC 9110 §9.2.2.
     """
-    is_repeatable = state.is_safe and state.may_replay and body_is_whole
+    is_repeatable = state.method in SAFE_METHODS and state.may_replay and body_is_whole
     return is_repeatable and not state.token_renewed and state.attempts < MAX_ATTEMPTS

@@ -60,6 +60,16 @@ async def test_a_refusal_keeps_its_message() -> None:
             await channel.ask("refuse")
 
 
+async def test_a_defect_in_a_handler_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(_: Any) -> None:
+        raise KeyError("secret detail")
+
+    async with open_channel(fail=fail) as (channel, _):
+        with pytest.raises(OSError, match="^a defect: KeyError$"):
+            await channel.ask("fail")
+    assert "cannot answer the supervisor" in caplog.text
+
+
 async def test_a_late_answer_is_dropped_after_the_timeout() -> None:
     gate = asyncio.Event()
 

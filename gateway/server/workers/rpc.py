@@ -7,10 +7,13 @@ can open, and both ends are forked from one process.
 import asyncio
 import contextlib
 import itertools
+import logging
 import pickle
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
+
+log = logging.getLogger("gateway.server.workers")
 
 _LENGTH = 4  # bytes
 
@@ -96,6 +99,10 @@ async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any
         answer = await work
     except OSError as error:
         _send(writer, (number, False, error.strerror or str(error)))
+        return
+    except Exception as error:  # without an answer the supervisor would take this worker for stuck, and kill it
+        log.exception("cannot answer the supervisor", extra={"event": "defect"})
+        _send(writer, (number, False, f"a defect: {type(error).__name__}"))
         return
     if isinstance(answer, Parts):
         for part in answer:

@@ -105,7 +105,9 @@ class Supervisor:
         self._watchers.add(asyncio.create_task(self._watch_fork_server()))
 
     async def reload(self, config: Config) -> None:
-        """Apply another configuration to all workers or to none."""
+        """Apply another configuration to all workers, or to none if one of them refuses it. Raise OSError for a worker that
+        refuses or times out; one that times out while it adopts the configuration is alone with the former one.
+        """
         fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
         await in_thread(partial(import_history, fresh), owner=self)  # the admin port searches it
         async with self._changing:
@@ -211,7 +213,8 @@ class Supervisor:
                 if asked_at < due:
                     await self._ask_twice(worker, "ping")
                     continue
-                worker.counters = join_snapshot(await self._ask_twice(worker, "counters"))
+                with contextlib.suppress(OSError):  # the worker answers, but has no counters now
+                    worker.counters = join_snapshot(await self._ask_twice(worker, "counters"))
                 due = time() + POLL_BACKOFF * (time() - asked_at)
                 self._backend.processes.read_processes()
         except ChannelError:
@@ -271,7 +274,7 @@ class Supervisor:
 async def _drain_worker(worker: WorkerHandle) -> int:
     try:
         under_way: int = await worker.channel.ask("drain", within=PING_TIMEOUT)
-    except ChannelError:
+    except (ChannelError, OSError):
         return 0
     return under_way
 
