@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from gateway.observe.episodes import Episodes
+from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Acceptor:
         self._factory = factory
         self._make_room = make_room
         self._loop = asyncio.get_running_loop()
-        self._episodes = Episodes(self._loop.time)
+        self._episodes = EventDeduplicator(self._loop.time)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._spare: int | None = None

@@ -19,11 +19,11 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
 from gateway.admin.backend import AdminBackend
-from gateway.history.interface import NoneKept, Unsearchable, document
+from gateway.history.interface import HistoryDisabled, Unsearchable, document
 from gateway.history.query import BadQuery, parse
 from gateway.observe.log import log_event
 from gateway.observe.metrics import CONTENT_TYPE
-from gateway.observe.time_slices import encode_chunks, work_in_turns
+from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
 
 MayCall = Callable[[str | None, str], str | None]
@@ -142,7 +142,7 @@ class AdminServer:
         return await _send(request, await self._backend.metrics(), CONTENT_TYPE)
 
     async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
-        chunks = await work_in_turns(encode_chunks(_JSON.iterencode(await self._backend.status())))
+        chunks = await run_in_slices(encode_chunks(_JSON.iterencode(await self._backend.status())))
         return await _send(request, [*chunks, b"\n"], "application/json")
 
     async def _instances(self, request: web.BaseRequest) -> web.Response:
@@ -152,7 +152,7 @@ class AdminServer:
             found = await self._backend.instances(query)
         except BadQuery as error:
             return _problem(400, str(error))
-        except NoneKept as error:
+        except HistoryDisabled as error:
             return _problem(404, str(error))
         except Unsearchable as error:
             return _problem(503, str(error))

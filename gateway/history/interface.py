@@ -15,7 +15,7 @@ class Unsearchable(Exception):
     """The history cannot be searched now; the text names the cause and the remedy."""
 
 
-class NoneKept(Unsearchable):
+class HistoryDisabled(Unsearchable):
     """No history is stored at all."""
 
     def __init__(self) -> None:

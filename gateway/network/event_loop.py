@@ -78,7 +78,7 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return _loop_class()()
 
 
-def name_troubles(loop: asyncio.AbstractEventLoop) -> dict[str, dict[str, object]]:
+def dns_failures(loop: asyncio.AbstractEventLoop) -> dict[str, dict[str, object]]:
     """Return `Resolver.troubles`; empty for a loop that `new_event_loop` did not make."""
     resolver = getattr(loop, "resolver", None)
     return resolver.troubles() if isinstance(resolver, Resolver) else {}

@@ -13,7 +13,7 @@ MAX_FORCED = 10
 MINUTE = 60.0
 
 
-class Rejections:
+class ForcedRenewalPolicy:
     """The upstream's verdicts on the tokens of one credential, by route. After a renewal that is not known to have
     helped, none is forced for `interval` seconds.
 

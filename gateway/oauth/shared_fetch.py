@@ -10,7 +10,7 @@ from gateway.oauth.failures import Failure, next_failure
 from gateway.oauth.fetch_events import TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.lifetime import Token, state
-from gateway.oauth.rejections import Rejections
+from gateway.oauth.rejections import ForcedRenewalPolicy
 from gateway.oauth.token_fetcher import TokenFetcher
 
 POLL_INTERVAL = 1.0
@@ -40,7 +40,7 @@ class SharedFetch:
         fetcher: TokenFetcher,
         *,
         clock: Clock,
-        rejections: Rejections,
+        rejections: ForcedRenewalPolicy,
         events: TokenEvents,
         random_fraction: Callable[[], float] = random.random,
     ) -> None:

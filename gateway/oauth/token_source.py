@@ -17,7 +17,7 @@ from gateway.oauth.failures import code_of, remedy_for
 from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.lifetime import Token, decide, state
-from gateway.oauth.rejections import Rejections
+from gateway.oauth.rejections import ForcedRenewalPolicy
 from gateway.oauth.shared_fetch import POLL_INTERVAL, FetchReason, SharedFetch
 from gateway.oauth.token_fetcher import TokenFetcher
 from gateway.oauth.token_status import EndpointFacts, Readiness, SourceCounters, source_status
@@ -49,7 +49,7 @@ class TokenSource:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.name = name
-        self.rejections = Rejections(interval=min_refresh_interval)
+        self.rejections = ForcedRenewalPolicy(interval=min_refresh_interval)
         self._events = events or NullTokenEvents()
         self._lease = lease
         self._fetcher = fetcher

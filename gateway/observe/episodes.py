@@ -6,7 +6,7 @@ QUIET = 60.0
 """Seconds without another occurrence after which the next one begins a new episode."""
 
 
-class Episodes:
+class EventDeduplicator:
     """Remembers when each kind of problem last occurred, by the clock `now`."""
 
     __slots__ = ("_last", "_now")

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from gateway.observe.exposition import Labels, Value, render_head, render_samples
 from gateway.observe.meters import NO_BLAME, RouteMeter, TokenMeter
-from gateway.observe.time_slices import encode_chunks, work_in_turns
+from gateway.observe.time_slices import encode_chunks, run_in_slices
 
 __all__ = (
     "CONTENT_TYPE",
@@ -202,7 +202,7 @@ class Metrics:
     async def snapshot_in_turns(self) -> Snapshot:
         """Return all values, taken in steps; those of one route or credential at the same moment."""
         snapshot: Snapshot = {name: {} for name in METRICS}
-        await work_in_turns(self._collect(snapshot))
+        await run_in_slices(self._collect(snapshot))
         return snapshot
 
     def _collect(self, snapshot: Snapshot) -> Iterator[None]:
@@ -285,7 +285,7 @@ async def exposition(snapshot: Snapshot, processes: "ProcessStats") -> list[byte
 
 
 async def _text(snapshot: Snapshot, processes: CollectorRegistry) -> list[bytes]:
-    return [*await work_in_turns(encode_chunks(render(snapshot))), generate_latest(processes)]
+    return [*await run_in_slices(encode_chunks(render(snapshot))), generate_latest(processes)]
 
 
 class ProcessStats(Collector):

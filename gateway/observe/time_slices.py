@@ -20,7 +20,7 @@ SWITCH = 0.0005
 
 
 @contextlib.contextmanager
-def short_switches() -> Iterator[None]:
+def short_switch_interval() -> Iterator[None]:
     """Use `SWITCH` while threads compute beside a loop that serves callers."""
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH)
@@ -30,7 +30,7 @@ def short_switches() -> Iterator[None]:
         sys.setswitchinterval(usual)
 
 
-async def free_in_turns(objects: list[Any]) -> None:
+async def free_in_slices(objects: list[Any]) -> None:
     """Empty a list whose objects nothing else refers to. Freed with their container they would take one long step."""
 
     def pop_all() -> Iterator[None]:
@@ -38,10 +38,10 @@ async def free_in_turns(objects: list[Any]) -> None:
             objects.pop()
             yield
 
-    await work_in_turns(pop_all())
+    await run_in_slices(pop_all())
 
 
-async def work_in_turns(pieces: Iterable[T]) -> list[T]:
+async def run_in_slices(pieces: Iterable[T]) -> list[T]:
     """Return the items of the iterable. After each `TURN` the loop runs other tasks."""
     done = []
     until = time.perf_counter() + TURN

@@ -17,7 +17,7 @@ from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from gateway.proxy.error_response import REASONS, build_problem, soap_version, status_of
-from gateway.proxy.headers import DIGESTS, RANGE_AND_CODING, counted_lines, identity_request, max_forwards
+from gateway.proxy.headers import DIGESTS, RANGE_AND_CODING, decrement_max_forwards, identity_request, max_forwards
 from gateway.proxy.redirects import MAX_REDIRECTS, allowed_target
 from gateway.proxy.request_edits import TemplateValues
 from gateway.proxy.retry import RetryState
@@ -76,7 +76,9 @@ class Exchange:
         self.explain: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
         self.redirects = 0  # followed so far
-        self.fresh_connection = False  # True: dial, since other idle connections may be dead, and a POST is never resent
+        self.fresh_connection = (
+            False  # True: dial, since other idle connections may be dead, and a POST is never resent
+        )
         self.response = ResponseWriter(caller, head.is_http11)
         self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 
@@ -113,7 +115,7 @@ class Exchange:
         if self.body.bytes_removed:
             self.lines = remove_fields(frozenset(DIGESTS), self.lines)
         if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
-            self.lines = counted_lines(self.lines, hops)
+            self.lines = decrement_max_forwards(self.lines, hops)
         if route.edits is not None:
             values = self._template_values()
             self.lines = route.edits.edit_lines(self.lines, values)

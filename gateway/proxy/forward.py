@@ -42,7 +42,7 @@ from gateway.proxy import retry
 from gateway.proxy.admission import check_browser
 from gateway.proxy.error_response import detect_soap, soap_expected
 from gateway.proxy.exchange import UNREADABLE, Exchange, new_request_id
-from gateway.proxy.headers import EDITED, PSEUDONYM, has_passed, max_forwards, request_head, request_id, retry_after
+from gateway.proxy.headers import EDITED, PSEUDONYM, max_forwards, request_head, request_id, retry_after, via_contains
 from gateway.proxy.method_override import check_methods
 from gateway.proxy.response import ResponseRelay, record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
@@ -266,7 +266,7 @@ class Forward:
         table.admission.check_address(caller.peer)
         if head.error is not None:
             raise head.error
-        if (via := known.get(b"via")) is not None and has_passed(via, self._pseudonym):
+        if (via := known.get(b"via")) is not None and via_contains(via, self._pseudonym):
             raise LoopDetected
         if method == "CONNECT":
             exchange.response.keep_alive = False  # the bytes that follow are meant for the tunnel

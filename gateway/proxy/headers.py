@@ -205,7 +205,7 @@ def _value_in(lines: list[bytes], key: bytes) -> bytes | None:
     return b", ".join(values) if values else None
 
 
-def has_passed(via: bytes, pseudonym: str) -> bool:
+def via_contains(via: bytes, pseudonym: str) -> bool:
     """Return whether a `Via` field names the gateway with this pseudonym (RFC 9110 §7.6.3)."""
     name = pseudonym.encode()
     return name in via and any(member.split()[1:2] == [name] for member in via.split(b","))
@@ -223,7 +223,7 @@ def max_forwards(known: Mapping[bytes, bytes]) -> int | None:
     return int(value) if len(value) < len(str(LARGEST_HOPS)) else LARGEST_HOPS
 
 
-def counted_lines(lines: list[bytes], hops: int) -> list[bytes]:
+def decrement_max_forwards(lines: list[bytes], hops: int) -> list[bytes]:
     """Return the request lines with Max-Forwards, which is `hops`, decremented."""
     key = b"max-forwards"
     if _value_in(lines, key) is None:

@@ -16,7 +16,7 @@ from gateway.content.foreign_text import (
 )
 
 
-class OwnAuthorities:
+class GatewayAuthorities:
     """The authorities of one gateway, compiled from `listen`, `hosts` and `public_url`."""
 
     def __init__(self, listen: str, *, hosts: Iterable[str], public_url: str | None) -> None:

@@ -15,7 +15,7 @@ from gateway.observe.meters import RouteMeter
 from gateway.oic.instance_id import InstanceIdRules
 from gateway.oic.urls import is_developer_call
 from gateway.proxy.admission import Admission
-from gateway.proxy.own_authorities import OwnAuthorities
+from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.retry import Replay
 from gateway.proxy.rewriting import UrlMap
@@ -87,7 +87,7 @@ class RouteTable:
     routing: Router[Route]
     url_map: UrlMap
     admission: Admission
-    own: OwnAuthorities
+    own: GatewayAuthorities
     body_limit: int | None
     body_rate: int
     public_url: str
@@ -97,7 +97,7 @@ class RouteTable:
         self, head: RequestHead, local_address: Callable[[], tuple[str, int] | None]
     ) -> tuple[bytes | None, RouteMatch[Route] | None]:
         """Return the name of the gateway that the caller used and the match of its target. The match is None for
-        OPTIONS on the gateway as a whole. `local_address` is that of the connection (`OwnAuthorities.include`).
+        OPTIONS on the gateway as a whole. `local_address` is that of the connection (`GatewayAuthorities.include`).
 
         Raise BadRequest, Forbidden for the Host, or NoRoute.
         """

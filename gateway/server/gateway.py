@@ -27,14 +27,14 @@ from gateway.http.connection_limits import ConnectionLimits
 from gateway.http.pool import ConnectionBudget
 from gateway.http.request_head import RequestLimits
 from gateway.http.server import CallerServer
-from gateway.network.event_loop import name_troubles, watch_names
+from gateway.network.event_loop import dns_failures, watch_names
 from gateway.oauth.store import Store
 from gateway.oauth.token_source import TokenSource
 from gateway.oauth.token_status import Readiness
 from gateway.observe.log import Log, log_event
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
-from gateway.observe.time_slices import free_in_turns, work_in_turns
+from gateway.observe.time_slices import free_in_slices, run_in_slices
 from gateway.proxy.admission import Admission
 from gateway.proxy.forward import Forward
 from gateway.proxy.headers import REQUEST_RULES
@@ -115,7 +115,7 @@ class Gateway(AdminBackend):
         self._next_config, self._next_runtime = config, await self._components.build_runtime_in_slices(config, loaded)
         prepared = [*loaded.routes]
         del loaded
-        await free_in_turns(prepared)
+        await free_in_slices(prepared)
 
     def _load(self, config: Config) -> LoadedFiles:
         """Read every file that `prepare` and `adopt` need; blocks, therefore in a thread."""
@@ -135,7 +135,7 @@ class Gateway(AdminBackend):
         if leaving or before.store is not self._runtime.store:
             self._leaving |= leaving
             self._spawn(self._retire(before.store, leaving))
-        self._spawn(free_in_turns([*before.config.routes, *before.routes]))
+        self._spawn(free_in_slices([*before.config.routes, *before.routes]))
 
     async def drain(self) -> int:
         """Accept no more connections; end each after its next response. Return the number of requests in progress."""
@@ -223,8 +223,8 @@ class Gateway(AdminBackend):
         runtime = self._runtime
         if not self._pipeline.closing:
             await self._checks.refresh(runtime)
-        routes = await work_in_turns(map(_route_status, runtime.routes))
-        credentials = await work_in_turns((name, self._credential_status(runtime, name)) for name in runtime.sources)
+        routes = await run_in_slices(map(_route_status, runtime.routes))
+        credentials = await run_in_slices((name, self._credential_status(runtime, name)) for name in runtime.sources)
         connections = {up.origin.name: up.counts() for up in runtime.pools}
         return {
             "listen": self._address,
@@ -236,7 +236,7 @@ class Gateway(AdminBackend):
             "history": asdict(self._history.health()),
             "callers": self._shortages.status(),
             "connections": connections,
-            "names": name_troubles(asyncio.get_running_loop()),
+            "names": dns_failures(asyncio.get_running_loop()),
         }
 
     def _credential_status(self, runtime: Runtime, name: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gateway.config.load import ConfigProblems, Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import count_origins
 from gateway.observe.log import log_event
-from gateway.observe.time_slices import short_switches
+from gateway.observe.time_slices import short_switch_interval
 from gateway.proxy.headers import PSEUDONYM
 from gateway.system.descriptor_budget import Capacity, share_files
 from gateway.system.files import in_thread
@@ -150,7 +150,7 @@ class Reloader:
 
     async def _once(self) -> None:
         try:
-            with short_switches(), pause_collection():
+            with short_switch_interval(), pause_collection():
                 config = (await in_thread(self._read_again, owner=self)).config
                 await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
-from gateway.observe.episodes import Episodes
+from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
 from gateway.system.descriptor_budget import Capacity
 
@@ -30,7 +30,7 @@ class Shortages:
         self._capacity = capacity
         self._connections = connections
         self._loop = asyncio.get_running_loop()
-        self._episodes = Episodes(self._loop.time)
+        self._episodes = EventDeduplicator(self._loop.time)
         self._timer: asyncio.TimerHandle | None = None
         self.shortages = 0
         self.is_short = False

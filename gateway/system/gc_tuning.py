@@ -20,11 +20,11 @@ def pause_collection() -> Iterator[None]:
     try:
         yield
     finally:
-        set_aside()
+        freeze_gc()
         gc.enable()
 
 
-def set_aside() -> None:
+def freeze_gc() -> None:
     """Exempt the live objects from collections, in constant time."""
     gc.freeze()
 

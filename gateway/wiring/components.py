@@ -18,9 +18,9 @@ from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import Store
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
-from gateway.observe.time_slices import work_in_turns
+from gateway.observe.time_slices import run_in_slices
 from gateway.proxy.admission import Admission
-from gateway.proxy.own_authorities import OwnAuthorities
+from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.proxy.routing import Router
@@ -124,7 +124,7 @@ class Components:
         second.
         """
         draft = _RuntimeDraft()
-        await work_in_turns(self._compile(config, loaded, draft))
+        await run_in_slices(self._compile(config, loaded, draft))
         table = await asyncio.to_thread(_route_table, config, draft.routes)  # it only computes
         return draft.runtime(config, table)
 
@@ -191,7 +191,7 @@ def _route_table(config: Config, routes: Sequence[Route]) -> RouteTable:
             designs=((route.base, route.design_target.base) for route in routes if route.design_target is not None),
         ),
         admission=Admission(config.allow, hosts_of(config)),
-        own=OwnAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
+        own=GatewayAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
         body_limit=config.limits.body,
         body_rate=config.limits.body_rate,
         public_url=(config.public_url or "").rstrip("/"),

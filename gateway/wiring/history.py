@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.config.model import Config
-from gateway.history.interface import History, HistoryHealth, HistoryLimits, NoneKept, SearchResult
+from gateway.history.interface import History, HistoryDisabled, HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.memory import MemoryHistory
 from gateway.history.query import HistoryQuery
 from gateway.observe.record import Record
@@ -80,9 +80,9 @@ class CallHistory:
         closing.add_done_callback(self._closing.discard)
 
     async def find(self, query: HistoryQuery) -> SearchResult:
-        """Return the calls that match the query. Raises NoneKept without a history, and Unsearchable."""
+        """Return the calls that match the query. Raise HistoryDisabled without a history, else Unsearchable."""
         if self._limits.calls == 0:
-            raise NoneKept
+            raise HistoryDisabled
         return replace(await self._history.find(query), lost=self.lost)
 
     async def flush(self) -> None:

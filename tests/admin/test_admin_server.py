@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.history.interface import NoneKept, SearchResult, Unsearchable
+from gateway.history.interface import HistoryDisabled, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
 from tests.history.call_lines import call_line
 
@@ -87,7 +87,7 @@ async def test_a_wrong_parameter_is_named_with_its_remedy(port: Any, query: str,
     assert port.desk.queries == []
 
 
-@pytest.mark.parametrize(("failure", "status"), [(NoneKept(), 404), (Unsearchable("the file is held"), 503)])
+@pytest.mark.parametrize(("failure", "status"), [(HistoryDisabled(), 404), (Unsearchable("the file is held"), 503)])
 async def test_what_cannot_be_searched_is_a_problem(port: Any, failure: Exception, status: int) -> None:
     port.desk.failure = failure
     reply = await port.ask("/instances")

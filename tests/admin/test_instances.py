@@ -11,7 +11,7 @@ import pytest
 from gateway.cli import instances
 from gateway.cli.commands import parse
 from gateway.history.history_file import HistoryFile
-from gateway.history.interface import NoneKept, SearchResult, Unsearchable
+from gateway.history.interface import HistoryDisabled, SearchResult, Unsearchable
 from gateway.history.query import HistoryQuery
 from tests.history.call_lines import call_line
 
@@ -122,7 +122,7 @@ async def test_a_wrong_flag_is_a_usage_error_without_a_request(
     assert port.seen == []
 
 
-@pytest.mark.parametrize("failure", [NoneKept(), Unsearchable("the file is held")])
+@pytest.mark.parametrize("failure", [HistoryDisabled(), Unsearchable("the file is held")])
 async def test_an_invalid_response_is_reported_and_no_file_read(
     port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.HistoryPlace
 ) -> None:

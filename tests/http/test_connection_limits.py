@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
-from gateway.observe.episodes import QUIET, Episodes
+from gateway.observe.episodes import QUIET, EventDeduplicator
 from gateway.system.descriptor_budget import share_files
 
 CALLER, OTHER = "192.0.2.1", "192.0.2.2"
@@ -82,7 +82,7 @@ def test_enough_files_change_nothing() -> None:
 
 def test_an_episode_is_logged_once() -> None:
     now = 0.0
-    episodes = Episodes(lambda: now)
+    episodes = EventDeduplicator(lambda: now)
     assert [episodes.begins("full"), episodes.begins("full"), episodes.begins("other")] == [True, False, True]
     now += QUIET - 1
     assert not episodes.begins("full")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.network import event_loop as loops
-from gateway.network.event_loop import name_troubles, new_event_loop
+from gateway.network.event_loop import dns_failures, new_event_loop
 from gateway.network.resolver import Resolver
 
 
@@ -72,12 +72,12 @@ def test_a_connection_that_fails_leaves_no_socket(run: Callable[[Any], Any]) -> 
 def test_a_loop_tells_the_names_that_it_cannot_look_up(run: Callable[[Any], Any]) -> None:
     async def ask() -> dict[str, Any]:
         loop: Any = asyncio.get_running_loop()
-        assert name_troubles(loop) == {}
+        assert dns_failures(loop) == {}
         with pytest.raises(socket.gaierror):
             await loop.getaddrinfo("oic.invalid", 443)
-        return name_troubles(loop)
+        return dns_failures(loop)
 
     assert run(ask())["oic.invalid"]["state"] == "unresolved"
     other = asyncio.new_event_loop()
-    assert name_troubles(other) == {}
+    assert dns_failures(other) == {}
     other.close()

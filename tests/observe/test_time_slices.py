@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.observe.time_slices import free_in_turns
+from gateway.observe.time_slices import free_in_slices
 
 
 class Slow:
@@ -18,7 +18,7 @@ class Slow:
 async def test_objects_are_freed_in_turns() -> None:
     freed: list[int] = []
     objects: list[object] = [Slow(freed) for _ in range(200)]
-    task = asyncio.create_task(free_in_turns(objects))
+    task = asyncio.create_task(free_in_slices(objects))
     turns = 0
     while not task.done():
         await asyncio.sleep(0)

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from gateway.proxy.headers import counted_lines, entity_tags, has_passed, identity_request, max_forwards
+from gateway.proxy.headers import decrement_max_forwards, entity_tags, identity_request, max_forwards, via_contains
 from tests.fakes.gate import scene
 from tests.fakes.upstream import reply
 
@@ -157,7 +157,7 @@ async def test_via_names_the_version_that_the_caller_speaks() -> None:
     ],
 )
 def test_a_via_of_others_is_harmless(via: bytes, passed: bool) -> None:  # noqa: FBT001 - a column of the table
-    assert has_passed(via, "gw-1") is passed
+    assert via_contains(via, "gw-1") is passed
 
 
 @pytest.mark.parametrize(("given", "sent"), [("1", "0"), ("10", "9"), ("007", "6"), ("9" * 30, "999999998")])
@@ -194,5 +194,5 @@ async def test_a_malformed_max_forwards_is_refused(value: str) -> None:
 
 
 def test_a_max_forwards_that_connection_names_does_not_come_back() -> None:
-    assert counted_lines([b"X: 1"], 3) == [b"X: 1"]
+    assert decrement_max_forwards([b"X: 1"], 3) == [b"X: 1"]
     assert max_forwards({}) is None

@@ -25,7 +25,7 @@ from gateway.diagnosis.route_health import RouteHealth
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 from gateway.proxy.redirects import allowed_target
-from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, entity_tags, has_passed, identity_request
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, entity_tags, via_contains, identity_request
 from gateway.proxy.method_override import overriding_methods
 from gateway.http.response_parser import ResponseParser
 from gateway.http.request_head import RequestLimits, check_partial_head, may_begin_request, read_request
@@ -85,7 +85,7 @@ for pump in (
     may_begin_request(text)
     identity_request([], {b"if-match": text})
     entity_tags(text)
-    has_passed(text, "oic-gateway")
+    via_contains(text, "oic-gateway")
     read_media(text)
     short = text[: 64 * K].decode("latin-1")
     RouteHealth().record_response(404, has_instance_id=False, at=0.0, target=short)

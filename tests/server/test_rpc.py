@@ -65,7 +65,7 @@ async def test_a_defect_in_a_handler_is_answered(caplog: pytest.LogCaptureFixtur
         raise KeyError("secret detail")
 
     async with open_channel(fail=fail) as (channel, _):
-        with pytest.raises(OSError, match="^a defect: KeyError$"):
+        with pytest.raises(OSError, match=r"^a defect: KeyError$"):
             await channel.ask("fail")
     assert "cannot answer the supervisor" in caplog.text
 

@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.admin.backend import AdminBackend
 from gateway.config.model import Config
 from gateway.config.resolved import hosts_of
-from gateway.history.interface import NoneKept, SearchResult, merged
+from gateway.history.interface import HistoryDisabled, SearchResult, merged
 from gateway.history.query import HistoryQuery
 from gateway.observe.metrics import (
     PREFIX,
@@ -135,7 +135,7 @@ class AggregatedAdmin(AdminBackend):
     async def instances(self, query: HistoryQuery) -> SearchResult:
         """Search the file that all workers write, or else the memory of each worker."""
         if not self._has_history:
-            raise NoneKept
+            raise HistoryDisabled
         answers = await self._query_workers("instances" if self._reader is None else "flush_history", query)
         replies = {pid: answer for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
         if self._reader is None:

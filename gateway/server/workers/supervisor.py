@@ -105,8 +105,10 @@ class Supervisor:
         self._watchers.add(asyncio.create_task(self._watch_fork_server()))
 
     async def reload(self, config: Config) -> None:
-        """Apply another configuration to all workers, or to none if one of them refuses it. Raise OSError for a worker that
-        refuses or times out; one that times out while it adopts the configuration is alone with the former one.
+        """Apply another configuration to all workers, or to none if one of them refuses it.
+
+        Raise OSError if a worker refuses or times out. A worker that times out while it adopts the configuration is the
+        only one that keeps the former one.
         """
         fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
         await in_thread(partial(import_history, fresh), owner=self)  # the admin port searches it

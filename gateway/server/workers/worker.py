@@ -13,10 +13,10 @@ from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 from gateway.observe.log import Log, log_event, setup
 from gateway.observe.metrics import counters_only, split_snapshot
-from gateway.observe.time_slices import short_switches
+from gateway.observe.time_slices import short_switch_interval
 from gateway.server.gateway import Gateway
 from gateway.server.workers.rpc import Handlers, Parts, serve_requests
-from gateway.system.gc_tuning import pause_collection, set_aside
+from gateway.system.gc_tuning import freeze_gc, pause_collection
 
 _BATCH = 200  # routes or credentials
 
@@ -100,11 +100,11 @@ class Worker:
         """Store a batch of routes of the next configuration, from this index on (`send_config`)."""
         start, routes = batch
         self._routes[start:] = routes
-        set_aside()  # a garbage collection between batches would traverse all of them in one step
+        freeze_gc()  # a garbage collection between batches would traverse all of them in one step
 
     async def _prepare(self, config: Config) -> None:
         routes, self._routes = self._routes, []
-        with short_switches(), pause_collection():
+        with short_switch_interval(), pause_collection():
             await self._running_gateway().prepare(config.model_copy(update={"routes": routes}))
 
     async def _adopt(self, _: object) -> None:
