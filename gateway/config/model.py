@@ -104,9 +104,7 @@ def _not_blank(value: str | None) -> str | None:
 
 def _unreserved(value: dict[str, str]) -> dict[str, str]:
     if taken := sorted(RESERVED_PARAMS & set(value)):
-        raise ValueError(
-            f"must not set {', '.join(taken)}, which the gateway sets; use the key of that name, or remove it"
-        )
+        raise ValueError(f"must not set {', '.join(taken)}, which the gateway sets; use that key, or remove it")
     return value
 
 

@@ -149,7 +149,7 @@ ProblemsOf = Callable[[str], list[str]]
         (
             "an-id",
             "an-id\n    params: {scope: x}",
-            "6: credentials.app.params: must not set scope, which the gateway sets; use the key of that name, or remove it",
+            "6: credentials.app.params: must not set scope, which the gateway sets; use that key, or remove it",
         ),
         ("an-id", "an-id\n    scope: []", "6: credentials.app.scope: is empty; write the scope, or remove the key"),
         (
