@@ -90,7 +90,7 @@ async def test_init_asks_in_any_encoding(tmp_path: Path, encoding: str) -> None:
         await terminal.sees("is an address of the cloud console")
         await terminal.sees("Domain URL: ")
         terminal.types("https://idcs.example/\u20ac\u00ff")  # in bytes of UTF-8, whatever the encoding
-        await terminal.sees("has a character that URLs do not have")
+        await terminal.sees("has a character that is not allowed in URLs")
         await terminal.sees("Domain URL: ")
         terminal.presses("\x04")
         assert await terminal.ended() == 130
