@@ -26,7 +26,7 @@ from gateway.oauth.token_source import TokenSource
 from gateway.wiring.components import Components, Runtime
 
 if TYPE_CHECKING:
-    from gateway.checks.route import RouteTrial
+    from gateway.checks.route import RouteCheck
 
 PAUSE = 60.0
 """Seconds until the same credential or route is checked again."""
@@ -93,28 +93,28 @@ class BackgroundChecks:
         await (self._check_route(runtime, name) if kind == "route" else self._check_credential(runtime, name))
 
     async def _check_credential(self, runtime: Runtime, name: str) -> None:
-        from gateway.checks.credential import ask_around  # noqa: PLC0415 - see `_load_probes`
+        from gateway.checks.credential import gather_credential_facts  # noqa: PLC0415 - see `_load_probes`
 
         status = runtime.sources[name].status()
         reason, secrets = reason_of(status), self._components.secrets
-        facts = await ask_around(
+        facts = await gather_credential_facts(
             self._components, runtime.config, name, secrets=secrets, reason=reason, skew=status["clock_skew_s"]
         )
         if (finding := _first_failure(facts)) is not None:
             self._found[name] = _CachedFinding(reason, finding)
 
     async def _check_route(self, runtime: Runtime, name: str) -> None:
-        from gateway.checks.route import RouteTrial  # noqa: PLC0415 - see `_load_probes`
+        from gateway.checks.route import RouteCheck  # noqa: PLC0415 - see `_load_probes`
 
         config = runtime.config
         number, route = next((number, route) for number, route in enumerate(runtime.routes) if route.name == name)
         [resolved] = resolve(config.model_copy(update={"routes": [config.routes[number]]}))  # one of up to ten thousand
         scope = config.credentials[route.credential].scope or ""
-        trial = RouteTrial(resolved, route.target, route.design_target, scope)
+        trial = RouteCheck(resolved, route.target, route.design_target, scope)
         await _try_route(trial, route.health, route.source.current())
 
 
-async def _try_route(trial: "RouteTrial", health: RouteHealth, token: str | None) -> None:
+async def _try_route(trial: "RouteCheck", health: RouteHealth, token: str | None) -> None:
     """Check the connection if there was no response, then the route with a token, if there is one."""
     from gateway.checks.connect import check_connection  # noqa: PLC0415 - see `_load_probes`
     from gateway.checks.route import check_route  # noqa: PLC0415

@@ -51,7 +51,7 @@ async def check_credential(components: Components, config: Config, name: str, *,
     return CredentialAnswer(replace(asked, life=status["expires_in_s"] or 0.0, claims=claims_of(token)), token)
 
 
-async def ask_around(
+async def gather_credential_facts(
     components: Components, config: Config, name: str, *, secrets: Secrets, reason: str, skew: Any
 ) -> CredentialProbe:
     """Return the facts about a credential that failed for a known `reason`, without a token request."""

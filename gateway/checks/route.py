@@ -19,7 +19,7 @@ TIMEOUT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class RouteTrial:
+class RouteCheck:
     """A route to check: its targets and the fields and parameters that it sets."""
 
     route: ResolvedRoute
@@ -57,7 +57,7 @@ class RouteTrial:
         )
 
 
-async def check_route(trial: RouteTrial, token: str, target: OicTarget | None = None) -> RouteProbe:
+async def check_route(trial: RouteCheck, token: str, target: OicTarget | None = None) -> RouteProbe:
     """Send the request for the target of the trial, or for `target`; send more requests if the cause is unclear."""
     target, route = target or trial.target, trial.route
     tried = RouteProbe(route.upstream, target.method, target.target, query=trial.query, scope=trial.scope)
@@ -75,7 +75,7 @@ async def check_route(trial: RouteTrial, token: str, target: OicTarget | None = 
     return tried
 
 
-async def _follow(trial: RouteTrial, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
+async def _follow(trial: RouteCheck, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
     """Follow a 307 with the token if the gateway would follow it. Another path than the requested one is not followed:
     it might run a flow.
     """
@@ -91,7 +91,7 @@ async def _follow(trial: RouteTrial, reply: ProbeResponse, token: str, *, asked:
 
 
 async def _send(
-    trial: RouteTrial, place: UpstreamTarget, method: str, target: str, *, bearer: str = ""
+    trial: RouteCheck, place: UpstreamTarget, method: str, target: str, *, bearer: str = ""
 ) -> tuple[ProbeResponse | None, str]:
     within = min(TIMEOUT, trial.route.response_timeout)
     try:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from gateway import __version__
 from gateway.checks.connect import check_connection
 from gateway.checks.credential import CredentialAnswer, check_credential
-from gateway.checks.route import RouteTrial, check_route
+from gateway.checks.route import RouteCheck, check_route
 from gateway.config.issue import SecretProblem
 from gateway.config.model import Config
 from gateway.config.resolved import resolve
@@ -104,7 +104,7 @@ class _LiveCheck:
             yield f"upstream {origin.name}", self._upstream(origin)
         for resolved, route in zip(resolve(config), runtime.routes, strict=True):
             scope = config.credentials[resolved.credential].scope or ""
-            yield f"route {route.name}", self._route(RouteTrial(resolved, route.target, route.design_target, scope))
+            yield f"route {route.name}", self._route(RouteCheck(resolved, route.target, route.design_target, scope))
         if config.state is not None:
             yield "state", self._store(config.state)
 
@@ -114,7 +114,7 @@ class _LiveCheck:
     async def _upstream(self, origin: Origin) -> list[Finding]:
         return [diagnose_connection(await self._contacts[origin], f"upstream {origin.name}")]
 
-    async def _route(self, trial: RouteTrial) -> list[Finding]:
+    async def _route(self, trial: RouteCheck) -> list[Finding]:
         subject, step = f"route {trial.route.name}", "request"
         if not (token := (await self._answers[trial.route.credential]).token):
             return [skipped(subject, f"credential {trial.route.credential} has no token", step=step)]

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.config.issue import ConfigIssue, Steps
 
 # Required keys; `tls.cert` is `cert` under `tls`.
-GRANTS: dict[str, tuple[str, ...]] = {
+GRANT_KEYS: dict[str, tuple[str, ...]] = {
     "client_credentials": (),
     "authorization_code": (),
     "refresh_token": ("refresh_token",),
@@ -18,7 +18,7 @@ GRANTS: dict[str, tuple[str, ...]] = {
     "password": ("username", "password"),
     "tls_client_auth": ("tls.cert",),
 }
-CLIENT_AUTH: dict[str, tuple[str, ...]] = {
+CLIENT_AUTH_KEYS: dict[str, tuple[str, ...]] = {
     "basic": ("client_secret",),
     "post": ("client_secret",),
     "private_key_jwt": ("signing",),
@@ -42,7 +42,7 @@ _CLASHES = (
     ("client_credentials", "none", "is only for clients that can authenticate (RFC 6749 §4.4)", "choose `client_auth`"),
     *(
         ("tls_client_auth", client_auth, "uses the client certificate instead of a secret", "set `client_auth: tls`")
-        for client_auth in CLIENT_AUTH
+        for client_auth in CLIENT_AUTH_KEYS
         if client_auth != "tls"
     ),
 )
@@ -58,7 +58,12 @@ def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssu
     """Yield issues of the credential at `steps`."""
     grant = credential.get("grant", "client_credentials")
     client_auth = credential.get("client_auth", "basic")
-    if isinstance(grant, str) and isinstance(client_auth, str) and grant in GRANTS and client_auth in CLIENT_AUTH:
+    if (
+        isinstance(grant, str)
+        and isinstance(client_auth, str)
+        and grant in GRANT_KEYS
+        and client_auth in CLIENT_AUTH_KEYS
+    ):
         yield from _clashing(steps, grant, client_auth)
         yield from _missing(steps, credential, grant=grant, client_auth=client_auth)
         yield from _useless(steps, credential, grant=grant, client_auth=client_auth)
@@ -74,8 +79,8 @@ def _clashing(steps: Steps, grant: str, client_auth: str) -> Iterator[ConfigIssu
 
 def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
     is_clash = any((grant, client_auth) == clash[:2] for clash in _CLASHES)  # another `client_auth` requires other keys
-    needed = {} if is_clash else dict.fromkeys(CLIENT_AUTH[client_auth], f"`client_auth: {client_auth}`")
-    needed |= dict.fromkeys(GRANTS[grant], f"`grant: {grant}`")
+    needed = {} if is_clash else dict.fromkeys(CLIENT_AUTH_KEYS[client_auth], f"`client_auth: {client_auth}`")
+    needed |= dict.fromkeys(GRANT_KEYS[grant], f"`grant: {grant}`")
     for key, reason in needed.items():
         if not _has(credential, key):
             place = (*steps, *key.split("."))
@@ -84,9 +89,9 @@ def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_
 
 def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
     """Yield issues of keys in the tables that this grant and `client_auth` do not use."""
-    used = {*GRANTS[grant], *CLIENT_AUTH[client_auth], *_OPTIONAL.get(grant, ())}
-    users = {key: f"`grant: {name}`" for name, keys in (*GRANTS.items(), *_OPTIONAL.items()) for key in keys}
-    users |= {key: f"`client_auth: {name}`" for name, keys in reversed(CLIENT_AUTH.items()) for key in keys}
+    used = {*GRANT_KEYS[grant], *CLIENT_AUTH_KEYS[client_auth], *_OPTIONAL.get(grant, ())}
+    users = {key: f"`grant: {name}`" for name, keys in (*GRANT_KEYS.items(), *_OPTIONAL.items()) for key in keys}
+    users |= {key: f"`client_auth: {name}`" for name, keys in reversed(CLIENT_AUTH_KEYS.items()) for key in keys}
     for key, user in users.items():
         # A client certificate may be used with any grant: a proxy on the way may require it.
         if key != "tls.cert" and key not in used and _has(credential, key):

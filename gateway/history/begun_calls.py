@@ -13,7 +13,7 @@ from gateway.observe.record import Record, line
 _START = 19  # the place of `starttime` in /proc/PID/stat behind the name, which may hold anything (proc(5))
 
 
-class Begun(NamedTuple):
+class OpenCall(NamedTuple):
     """A call that is about to be sent."""
 
     time: str
@@ -29,9 +29,9 @@ class Begun(NamedTuple):
         return line(Record(**self._asdict(), error=Lost.code, reason=Lost.meaning))
 
 
-def begun_of(record: Record) -> Begun:
+def begun_of(record: Record) -> OpenCall:
     """Return what is known of a call whose record is not complete."""
-    return Begun(*(getattr(record, name) for name in Begun._fields))
+    return OpenCall(*(getattr(record, name) for name in OpenCall._fields))
 
 
 def process_name(pid: int) -> str | None:

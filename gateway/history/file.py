@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.history.begun_calls import Begun, begun_of
+from gateway.history.begun_calls import OpenCall, begun_of
 from gateway.history.history_file import HistoryFile, UnusableFile
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.query import MIN_TIME, HistoryQuery
@@ -203,7 +203,7 @@ class FileHistory:
             self._queue.release(sum(map(len, lines)))
         return True
 
-    def _track(self, under_way: dict[int, Begun]) -> None:
+    def _track(self, under_way: dict[int, OpenCall]) -> None:
         """Write which calls are in progress. Postpone it while lines wait, because of a problem that they report."""
         if (self._queue.pending and not self._queue.closing) or not self._ensure_room():
             self._is_changed = bool(self._queue.pending)

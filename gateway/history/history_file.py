@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.history import sqlite_tables
-from gateway.history.begun_calls import Begun, is_running, process_name
+from gateway.history.begun_calls import OpenCall, is_running, process_name
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.history.interface import HistoryLimits, SearchResult, Unsearchable
 from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, newest
@@ -74,7 +74,7 @@ class HistoryFile:
         with self._translate_errors():
             sqlite_tables.append(self._database.connection(), lines)
 
-    def track(self, under_way: Mapping[int, Begun]) -> None:
+    def track(self, under_way: Mapping[int, OpenCall]) -> None:
         """Store these calls in progress, by their numbers, and no others of this process. Raise UnusableFile."""
         if self._database.open_connection is None and not under_way:
             return

@@ -32,7 +32,7 @@ REJECTED_TIMEOUT = 5.0
 """The same for a connection that is not admitted."""
 FIRST_PROBE, PROBE_INTERVAL = 0.01, 1.0
 """Seconds until a caller that has closed its side is first probed, and between further probes."""
-READ_AHEAD = 64 * 1024
+PIPELINE_READ_AHEAD = 64 * 1024
 """Bytes of later requests that are read while one is under way."""
 CACHED_HEAD_LIMIT = 4 * 1024
 """Bytes of a head that is cached with its connection."""
@@ -60,7 +60,7 @@ class RequestHandler(Protocol):
         """Return whether this address may call."""
 
 
-class ConnectionOwner(Protocol):
+class ServerState(Protocol):
     """What the connections of one server share."""
 
     handler: RequestHandler
@@ -87,7 +87,7 @@ class CallerConnection(FlowControl):
         *("cached_match", "is_serving", "peer", "refusal", "task"),
     )
 
-    def __init__(self, server: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._server = server
         self._loop = loop
@@ -231,7 +231,7 @@ class CallerConnection(FlowControl):
         self._buffer = self._buffer + data if self._buffer else data
         if self._waiter is not None and self._head_end < 0:  # the loop may read again before the task runs
             self._find_head_end()
-        elif len(self._buffer) > READ_AHEAD:
+        elif len(self._buffer) > PIPELINE_READ_AHEAD:
             self.pause_reading()
 
     def eof_received(self) -> bool:

@@ -15,7 +15,7 @@ from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 from gateway.http.upstream_connection import UpstreamConnection
 
-READ_AHEAD = 512 * 1024
+BODY_READ_AHEAD = 512 * 1024
 INSPECTED_AT_ONCE = 64 * 1024
 """Bytes that are inspected before other tasks get their turn."""
 GRACE = 60.0
@@ -36,7 +36,7 @@ class BodyInspector(Protocol):
         """
 
 
-class Reading(Protocol):
+class ReadControl(Protocol):
     """The caller's connection, as its body uses it."""
 
     def pause_reading(self) -> None:
@@ -58,7 +58,9 @@ class RequestBody:
         *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_whole"),
     )
 
-    def __init__(self, length: int, *, chunks: ChunkedDecoder | None = None, reading: Reading | None = None) -> None:
+    def __init__(
+        self, length: int, *, chunks: ChunkedDecoder | None = None, reading: ReadControl | None = None
+    ) -> None:
         """`length` in bytes, or `chunks` that decode it; `reading` is paused while too much is buffered."""
         self._left = length
         self._framing = chunks
@@ -98,7 +100,7 @@ class RequestBody:
             self.is_complete = self._framing.ended
         self._unread += sum(map(len, pieces))
         self._pieces = coalesce(self._pieces, pieces, size=self._unread)
-        if self._unread > READ_AHEAD and not self.is_complete and self._reading is not None:
+        if self._unread > BODY_READ_AHEAD and not self.is_complete and self._reading is not None:
             self._reading.pause_reading()
         self._wake()
         return rest
@@ -234,7 +236,7 @@ class RequestBody:
     def _take(self) -> list[bytes]:
         """Take all buffered pieces, and keep them up to the replay limit. Raise BodyTooLarge."""
         pieces, self._pieces = self._pieces, []
-        if self._unread > READ_AHEAD and self._reading is not None:
+        if self._unread > BODY_READ_AHEAD and self._reading is not None:
             self._reading.resume_reading()
         self.bytes_read += self._unread
         self._unread = 0

@@ -17,7 +17,7 @@ CACHED_REASON_LIMIT = 64
 """Bytes of a reason phrase whose status line is cached."""
 
 
-class ClientTransport(Protocol):
+class CallerTransport(Protocol):
     """The caller's connection, as a response uses it."""
 
     def write(self, parts: list[bytes]) -> None:
@@ -33,7 +33,7 @@ class ClientTransport(Protocol):
 class ResponseWriter(msgspec.Struct):
     """The response to one request. `bytes_sent` counts body bytes; `started`: the head is sent."""
 
-    transport: ClientTransport
+    transport: CallerTransport
     is_http11: bool
     """The caller speaks HTTP/1.1."""
     chunked: bool = False

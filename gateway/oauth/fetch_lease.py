@@ -126,7 +126,7 @@ class FetchLease:
         """Note that the upstream accepts the token: if it refuses it later, any source may replace it at once."""
         await _or_default(self._store.release(self._refused_key, owner=_hash(token)), default=None)
 
-    async def hold_back(self, token: str, *, until: float) -> None:
+    async def block_renewal(self, token: str, *, until: float) -> None:
         """Note that the token was refused as the one before it: no source replaces one `until` (monotonic), even if
         this one is accepted elsewhere. If another token is shared by now, the refusal means nothing.
         """

@@ -127,7 +127,7 @@ class TokenSource:
         now, token = self._monotonic(), self._token
         is_other = token is not None and token.value != value and self._is_valid(token)
         if self.rejections.reject(value, route, now=now, is_present=not is_other):
-            self._report(self._lease.hold_back(value, until=self.rejections.held_until))
+            self._report(self._lease.block_renewal(value, until=self.rejections.held_until))
         if is_other or self._closed:
             return
         may_force = self.rejections.may_force(now) and not self._shared.is_backing_off()

@@ -75,7 +75,7 @@ def _first_value(value: bytes) -> str | None:
     return text if "," not in text else next(filter(None, map(str.strip, text.split(","))), None)
 
 
-def salvage_trace(head: bytes) -> tuple[str | None, str | None]:
+def find_ids_in_broken_head(head: bytes) -> tuple[str | None, str | None]:
     """Return instance id and opc-request-id from the raw bytes of a head that is malformed or incomplete: a flow may
     have run. None stands for no plain value in a whole line, and for several different ones.
     """

@@ -17,7 +17,13 @@ from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from gateway.proxy.error_response import REASONS, build_problem, soap_version, status_of
-from gateway.proxy.headers import DIGESTS, RANGE_AND_CODING, decrement_max_forwards, identity_request, max_forwards
+from gateway.proxy.headers import (
+    DIGESTS,
+    RANGE_AND_CODING,
+    decrement_max_forwards,
+    max_forwards,
+    request_whole_response,
+)
 from gateway.proxy.redirects import MAX_REDIRECTS, allowed_target
 from gateway.proxy.request_edits import TemplateValues
 from gateway.proxy.retry import RetryState
@@ -51,7 +57,18 @@ class Exchange:
     """
 
     __slots__ = (
-        *("body", "caller", "explain", "fresh_connection", "head", "host", "id_scanner", "lines", "match", "meter"),
+        *(
+            "body",
+            "caller",
+            "health_update",
+            "fresh_connection",
+            "head",
+            "host",
+            "id_scanner",
+            "lines",
+            "match",
+            "meter",
+        ),
         *("record", "redirects", "response", "retry_state", "soap_namespace", "started", "table", "target", "token"),
         *("upstream_started", "upstream_target"),
     )
@@ -73,7 +90,7 @@ class Exchange:
         self.host: bytes | None = None  # the name of the gateway that the caller used
         self.meter: RouteMeter | None = None
         self.soap_namespace = ""  # of the caller's envelope, once it is known
-        self.explain: Callable[[], None] | None = None  # updates the route's health, after the response is out
+        self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
         self.redirects = 0  # followed so far
         self.fresh_connection = (
@@ -111,7 +128,7 @@ class Exchange:
         """Apply to target and field lines what the route, or a shortened body, changes."""
         route, known = self.match.route, self.head.known_fields
         if route.rewrite and not RANGE_AND_CODING.isdisjoint(known):
-            self.lines = identity_request(self.lines, known)
+            self.lines = request_whole_response(self.lines, known)
         if self.body.bytes_removed:
             self.lines = remove_fields(frozenset(DIGESTS), self.lines)
         if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
@@ -220,11 +237,11 @@ class Exchange:
 
     # The record -----------------------------------------------------------------------------------------------------
 
-    def run_explanation(self) -> None:
+    def update_route_health(self) -> None:
         """Run `explain`. The response is out and must not suffer: a defect is logged."""
         try:
-            if self.explain is not None:
-                self.explain()
+            if self.health_update is not None:
+                self.health_update()
         except Exception:
             log.exception("cannot explain a response", extra={"event": "defect"})
 

@@ -68,7 +68,7 @@ class RecordSink(Protocol):
         """Write the record without blocking."""
 
 
-class Forward:
+class RequestPipeline:
     """Forwards requests by the current `table`. `closing`: each connection ends with its response. `draining`: new
     requests are refused. `aborting`: requests under way are cut off. `idle` is set while no request is under way.
     """
@@ -145,7 +145,7 @@ class Forward:
 
     def _count_out(self, exchange: Exchange) -> None:
         try:
-            exchange.run_explanation()
+            exchange.update_route_health()
             self._sink(exchange.finish(self._unrouted))
         finally:
             self.in_flight -= 1
@@ -175,7 +175,7 @@ class Forward:
             exchange.edit_request()
         if self._before_unsafe is not None and exchange.retry_state.method not in retry.SAFE_METHODS:
             self._before_unsafe(exchange.record)
-        decision = retry.AT_ONCE
+        decision = retry.RESEND_NOW
         while decision.step is not RetryStep.DELIVER:
             if decision.pause:
                 await asyncio.sleep(decision.pause)
@@ -183,7 +183,9 @@ class Forward:
                 decision = await self._attempt(exchange)
             except GatewayError as error:
                 if error.blame == "upstream":
-                    exchange.explain = partial(route.health.record_failure, error.code, error.reason, at=time.time())
+                    exchange.health_update = partial(
+                        route.health.record_failure, error.code, error.reason, at=time.time()
+                    )
                 raise
         if exchange.caller.write_paused:
             await exchange.caller.drain(route.idle_timeout)
@@ -219,7 +221,7 @@ class Forward:
             if not retry.can_retry_stale(state, body_is_whole=exchange.body.is_whole):
                 raise _primary_error(upload, error) from None
             meter.record_replay("stale")
-            return retry.AT_ONCE
+            return retry.RESEND_NOW
         except GatewayError as error:
             if relay is None:
                 record_unreadable_response(exchange, connection)
@@ -349,7 +351,7 @@ class Forward:
         if status == 508 and not has_instance_id and response.known_fields.get(b"x-gateway-error") == LOOP_CODE:
             raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
         if status == 307 and not has_instance_id and exchange.follow_redirect(response):
-            return retry.AT_ONCE
+            return retry.RESEND_NOW
         if (has_instance_id or status < 300) and route.source.rejections.is_open:
             route.source.accept(exchange.token, route.name)
         if status < 400:
@@ -380,7 +382,7 @@ class Forward:
         if token is None or not exchange.body.is_whole:  # meanwhile the upload may have exceeded the replay limit
             return retry.DELIVER
         exchange.token = token
-        return retry.AT_ONCE
+        return retry.RESEND_NOW
 
 
 def _may_be_soap(head: RequestHead, target: str) -> bool:

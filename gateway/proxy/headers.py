@@ -141,7 +141,7 @@ def forwardable_response_fields(*, cookies: bool, ranges: bool) -> frozenset[byt
     return (COOKIES if cookies else frozenset()) | (RANGES if ranges else frozenset())
 
 
-def identity_request(lines: list[bytes], known: Mapping[bytes, bytes]) -> list[bytes]:
+def request_whole_response(lines: list[bytes], known: Mapping[bytes, bytes]) -> list[bytes]:
     """Return the caller's lines for a request whose response body may be rewritten: it must come unencoded and whole.
 
     Range is removed, which RFC 9110 §14.2 allows: its offsets count OIC's bytes. If-Match loses the mark of weak ETags,

@@ -21,7 +21,14 @@ from gateway.http.fields import remove_fields
 from gateway.http.response_parser import ResponseHead, plain_status
 from gateway.http.response_writer import date_line
 from gateway.http.upstream_connection import UpstreamConnection
-from gateway.oic.instance_id import BODY_PART, INSTANCE_ID, InstanceIdScanner, media_kind, read_ids, salvage_trace
+from gateway.oic.instance_id import (
+    BODY_PART,
+    INSTANCE_ID,
+    InstanceIdScanner,
+    find_ids_in_broken_head,
+    media_kind,
+    read_ids,
+)
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import has_date, modified_body, not_modified, response_lines, weak_lines
@@ -115,7 +122,7 @@ class ResponseRelay(msgspec.Struct):
     def _defer_explanation(self) -> None:
         """Have the health of the route updated, once the response is out."""
         exchange, response = self.exchange, self.response
-        exchange.explain = partial(
+        exchange.health_update = partial(
             exchange.match.route.health.record_response,
             response.status,
             has_instance_id=exchange.record.instance_id is not None,
@@ -280,7 +287,7 @@ def record_unreadable_response(exchange: Exchange, connection: UpstreamConnectio
     if (head := connection.response_head) is not None:
         exchange.record_upstream(head.status, read_ids(head.known_fields))
     elif raw := connection.unread_head:
-        exchange.record_upstream(plain_status(raw) or exchange.record.upstream_status, salvage_trace(raw))
+        exchange.record_upstream(plain_status(raw) or exchange.record.upstream_status, find_ids_in_broken_head(raw))
 
 
 def _rewrite_all(rewriter: Rewriter, pieces: list[bytes]) -> Iterator[list[bytes]]:

@@ -39,7 +39,7 @@ class RetryDecision:
 
 DELIVER = RetryDecision(RetryStep.DELIVER)
 RENEW = RetryDecision(RetryStep.RENEW)
-AT_ONCE = RetryDecision(RetryStep.AGAIN)
+RESEND_NOW = RetryDecision(RetryStep.AGAIN)
 
 
 @dataclass(slots=True)
@@ -56,14 +56,14 @@ class RetryState:
     """A token renewal was already forced for this request: its next response is final."""
 
     @property
-    def is_safe(self) -> bool:
+    def is_repeatable(self) -> bool:
         """Return whether the method may be repeated: by its definition, or because the route is `idempotent`."""
         return self.method in SAFE_METHODS or self.idempotent
 
     @property
     def may_replay(self) -> bool:
         """Return whether the route's `replay` allows another attempt."""
-        return self.replay == "any" or (self.replay == "safe" and self.is_safe)
+        return self.replay == "any" or (self.replay == "safe" and self.is_repeatable)
 
 
 def decide_after_response(
@@ -88,7 +88,7 @@ def _is_retryable(state: RetryState, status: int, retry_after: float | None) -> 
         return False
     if status == 401:
         return True
-    if not state.is_safe or state.retried:
+    if not state.is_repeatable or state.retried:
         return False
     if status in {429, 503}:
         return retry_after is not None and retry_after <= MAX_RETRY_AFTER

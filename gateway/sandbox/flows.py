@@ -75,7 +75,7 @@ _BLOCK = hashlib.shake_256(b"oic-gateway sandbox").digest(65521)
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class FlowCall:
     """One request to one flow: `rest` is the raw path after the version, `base` the absolute URL up to it.
 
     `token_url` is that of the identity domain; `url_variant` writes the URLs in streamed bodies.
@@ -96,7 +96,7 @@ class Visit:
         return "" if self.switches.instance_ids == "none" else self.run.instance_id
 
 
-Flow = Callable[[Visit], Awaitable[SandboxResponse]]
+Flow = Callable[[FlowCall], Awaitable[SandboxResponse]]
 
 
 def pattern(length: int) -> bytes:
@@ -113,7 +113,7 @@ def pattern_sha256(length: int) -> str:
     return digest.hexdigest()
 
 
-async def echo(visit: Visit) -> SandboxResponse:
+async def echo(visit: FlowCall) -> SandboxResponse:
     """Return JSON of what arrived; under `/body` the body itself, with its content type and framing."""
     request = visit.request
     if visit.rest.startswith("/body"):
@@ -130,13 +130,13 @@ async def echo(visit: Visit) -> SandboxResponse:
     return json_response(200, content)
 
 
-async def accept_asynchronously(visit: Visit) -> SandboxResponse:
+async def accept_asynchronously(visit: FlowCall) -> SandboxResponse:
     """Return the response of an asynchronous flow: accepted, empty, chunked."""
     await visit.request.drain()
     return SandboxResponse(202, [], no_body())
 
 
-async def send_bytes(visit: Visit) -> SandboxResponse:
+async def send_bytes(visit: FlowCall) -> SandboxResponse:
     """Send N bytes for `/N`, with Content-Length or, with `?chunked=1`, in chunks; one range of them if requested."""
     await visit.request.drain()
     length = _number(visit.rest)
@@ -156,7 +156,7 @@ async def send_bytes(visit: Visit) -> SandboxResponse:
     return SandboxResponse(206, headers, pieces, length=None if is_chunked else len(wanted))
 
 
-async def send_big(visit: Visit) -> SandboxResponse:
+async def send_big(visit: FlowCall) -> SandboxResponse:
     """Send a JSON document of about N MiB for `/N`; `?links=0` without links."""
     await visit.request.drain()
     number = _number(visit.rest)
@@ -167,7 +167,7 @@ async def send_big(visit: Visit) -> SandboxResponse:
     return SandboxResponse(200, [("Content-Type", "application/json")], _stream(pieces))
 
 
-async def answer_late(visit: Visit) -> SandboxResponse:
+async def answer_late(visit: FlowCall) -> SandboxResponse:
     """Send the head after `/SECONDS`, or when `switches.slow_gate` opens."""
     await visit.request.drain()
     gate = visit.switches.slow_gate
@@ -179,7 +179,7 @@ async def answer_late(visit: Visit) -> SandboxResponse:
     return json_response(200, {"waited": seconds})
 
 
-async def send_status(visit: Visit) -> SandboxResponse:
+async def send_status(visit: FlowCall) -> SandboxResponse:
     """Send the status of `/CODE` as the business response of a flow; `?id=0`, `?retry_after=N`, `?location=URL` vary
     it.
     """
@@ -195,7 +195,7 @@ async def send_status(visit: Visit) -> SandboxResponse:
     return response
 
 
-async def drop_connection(visit: Visit) -> SandboxResponse:
+async def drop_connection(visit: FlowCall) -> SandboxResponse:
     """End the connection: `/before` the response, by `/reset`, in the `/mid` of a sized or a `/chunked` body.
 
     `/close` is no fault: a complete body that the end of the connection delimits (RFC 9112 section 6.3).
@@ -212,13 +212,13 @@ async def drop_connection(visit: Visit) -> SandboxResponse:
     raise Hangup(is_reset=how == "reset")
 
 
-async def hash_upload(visit: Visit) -> SandboxResponse:
+async def hash_upload(visit: FlowCall) -> SandboxResponse:
     """Read a body of any size without storing it. Return its length and SHA-256."""
     await visit.request.drain()
     return json_response(200, {"length": visit.call.body_length, "sha256": visit.call.body_sha256})
 
 
-async def describe(visit: Visit) -> SandboxResponse:
+async def describe(visit: FlowCall) -> SandboxResponse:
     """Return `/metadata`, `/metadata/swagger` or `/metadata/openapi` (also as `.yaml`), with the address of OIC."""
     await visit.request.drain()
     make = _PAGES.get(visit.rest.removesuffix(".yaml"))
@@ -232,7 +232,7 @@ async def describe(visit: Visit) -> SandboxResponse:
     return response
 
 
-_PAGES: dict[str, Callable[[Visit], Any]] = {
+_PAGES: dict[str, Callable[[FlowCall], Any]] = {
     "/metadata": lambda visit: api_descriptions.about(visit.run.code, visit.base),
     "/metadata/swagger": lambda visit: api_descriptions.swagger(visit.run.code, visit.base, visit.token_url),
     "/metadata/openapi": lambda visit: api_descriptions.openapi(visit.run.code, visit.base, visit.token_url),

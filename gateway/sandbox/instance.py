@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 from gateway.sandbox.access import Refusal, Verify, find_refusal
 from gateway.sandbox.clients import RegisteredClient
 from gateway.sandbox.developer_api import DeveloperApi, Hosts, unauthenticated
-from gateway.sandbox.flows import FLOWS, Flow, Visit, describe
+from gateway.sandbox.flows import FLOWS, Flow, FlowCall, describe
 from gateway.sandbox.http_messages import Hangup, IncomingRequest, SandboxResponse, fault, not_found
 from gateway.sandbox.journal import Call, Journal
 from gateway.sandbox.orders import Orders
@@ -122,7 +122,7 @@ class Instance:
     async def _run(self, flow: Flow, match: re.Match[str], *, request: IncomingRequest, call: Call) -> SandboxResponse:
         run = self._begin_run(flow, match["code"], request=request, at=call.at)
         base = f"{self._hosts().runtime}/ic/{match['kind']}/{match['code']}/1.0"
-        visit = Visit(
+        visit = FlowCall(
             request, call, run, match["rest"] or "", base, self.token_url, self._url_variant(), self._switches
         )
         response = self._apply_variants(await flow(visit), request)

@@ -4,7 +4,7 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from gateway.sandbox.flows import Visit
+from gateway.sandbox.flows import FlowCall
 from gateway.sandbox.http_messages import Fields, SandboxResponse, TooLarge, fault, json_response, not_found
 
 _MAX_ORDERS = 1000
@@ -21,7 +21,7 @@ class Orders:
         self._orders: OrderedDict[str, dict[str, Any]] = OrderedDict((order["id"], dict(order)) for order in _INITIAL)
         self._next = 1003
 
-    async def answer(self, visit: Visit) -> SandboxResponse:
+    async def answer(self, visit: FlowCall) -> SandboxResponse:
         """Answer GET list, GET `/ID`, and POST with 201 and absolute URLs of OIC."""
         order_id = visit.rest.strip("/")
         if visit.request.method == "POST" and not order_id:
@@ -39,7 +39,7 @@ class Orders:
             else _respond(200, _with_links(order, visit.base), visit)
         )
 
-    async def _create(self, visit: Visit) -> SandboxResponse:
+    async def _create(self, visit: FlowCall) -> SandboxResponse:
         try:
             document = json.loads(await visit.request.read())
         except (ValueError, TooLarge):
@@ -61,7 +61,7 @@ class Orders:
         return _respond(201, _with_links(order, visit.base) | mapped, visit, headers)
 
 
-def _respond(status: int, content: dict[str, Any], visit: Visit, headers: Fields | None = None) -> SandboxResponse:
+def _respond(status: int, content: dict[str, Any], visit: FlowCall, headers: Fields | None = None) -> SandboxResponse:
     """Return the content, with the instance id in it if the switch requires it in bodies."""
     in_body = {"oicInstanceId": visit.run.instance_id} if visit.switches.instance_ids == "body" else {}
     response = json_response(status, content | in_body, headers)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from gateway.sandbox.clients import DEFAULT_ID, default_clients
 from gateway.sandbox.config_file import Document, minimal_config, render
-from gateway.sandbox.mistakes import MISTAKES, PlayableMistake, code_of
+from gateway.sandbox.mistakes import MISTAKES, ReproducibleMistake, code_of
 from gateway.sandbox.sandbox_server import Sandbox
 from gateway.sandbox.switches import Grant, Switches
 
@@ -65,7 +65,7 @@ def write_private(file: Path, content: str) -> None:
     file.write_text(content, encoding="utf-8")
 
 
-def _document(sandbox: Sandbox, folder: Path, row: PlayableMistake, places: Mapping[str, str]) -> Document:
+def _document(sandbox: Sandbox, folder: Path, row: ReproducibleMistake, places: Mapping[str, str]) -> Document:
     write_private(folder / SECRET, row.secret)
     document = minimal_config(sandbox, {"file": str(folder / SECRET)}, ca=write_ca(sandbox, folder))
     credential, [route] = document["credentials"]["sandbox"], document["routes"]
@@ -91,7 +91,7 @@ def _placeholders(sandbox: Sandbox, folder: Path, *, closed: int) -> dict[str, s
 
 
 def _expand(value: Any, places: Mapping[str, str]) -> Any:
-    """Return the value with the placeholders of `PlayableMistake` replaced in all of its texts."""
+    """Return the value with the placeholders of `ReproducibleMistake` replaced in all of its texts."""
     if isinstance(value, Mapping):
         return {key: _expand(item, places) for key, item in value.items()}
     if isinstance(value, list):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
-from gateway.sandbox.flows import Visit
+from gateway.sandbox.flows import FlowCall
 from gateway.sandbox.http_messages import SandboxResponse, TooLarge
 
 HELLO = "http://sandbox.example/hello"
@@ -100,7 +100,7 @@ _ENVELOPES = {
 }
 
 
-async def answer_soap(visit: Visit) -> SandboxResponse:
+async def answer_soap(visit: FlowCall) -> SandboxResponse:
     """Return WSDL and schema on GET, run the operation on POST; a fault for anything else.
 
     The journal entry holds the first 64 KiB of a request, to show what a gateway passed on.
@@ -126,7 +126,7 @@ async def answer_soap(visit: Visit) -> SandboxResponse:
     return _envelope(200, media_type, f'<h:helloResponse xmlns:h="{HELLO}">{greeting}{instance_id}</h:helloResponse>')
 
 
-def _document(visit: Visit) -> SandboxResponse:
+def _document(visit: FlowCall) -> SandboxResponse:
     text = wsdl_document(visit.request.target.partition("?")[2], f"{visit.base}/")
     if text is None:
         return SandboxResponse(405, [("Allow", "POST")])

@@ -36,12 +36,12 @@ from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
 from gateway.observe.time_slices import free_in_slices, run_in_slices
 from gateway.proxy.admission import Admission
-from gateway.proxy.forward import Forward
+from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.route_table import Route
 from gateway.server.lifecycle import capacity_of, choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSocket, explain_bind_error
-from gateway.server.shortage_monitor import Shortages
+from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
 from gateway.system.files import in_thread
 from gateway.wiring.components import Components, LoadedFiles, Runtime
@@ -68,7 +68,7 @@ class Gateway(AdminBackend):
         self._history = CallHistory(config)
         self._metrics.watch_history(lambda: self._history.lost)
         self._checks = BackgroundChecks(self._components)
-        self._pipeline = Forward(
+        self._pipeline = RequestPipeline(
             self._runtime.table,
             metrics=self._metrics,
             sink=self._finished,
@@ -79,7 +79,7 @@ class Gateway(AdminBackend):
         connections = ConnectionLimits(
             capacity.connections, refused=capacity.refused, address_share=limits.address_share
         )
-        self._shortages = Shortages(capacity, connections)
+        self._shortages = ShortageMonitor(capacity, connections)
         self._callers = CallerServer(
             self._pipeline,
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),

@@ -20,7 +20,7 @@ INTERVAL = 1.0
 OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
-class Shortages:
+class ShortageMonitor:
     """Watch the descriptors of this process from `start` to `stop`, and the refused connections.
 
     `shortages` counts the checks, one a second, that found no free descriptor.

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.config.credential_rules import CLIENT_AUTH, GRANTS, needs_of
+from gateway.config.credential_rules import CLIENT_AUTH_KEYS, GRANT_KEYS, needs_of
 from gateway.config.model import Credential
 from gateway.oauth import client_auth, grants
 
@@ -29,18 +29,18 @@ def problems_of(**credential: object) -> dict[str, str]:
 
 def complete_credential(grant: str, method: str) -> dict[str, object]:
     """Return a credential with all keys that the grant and the client authentication require."""
-    needed = {key.partition(".")[0]: KEYS[key] for key in (*GRANTS[grant], *CLIENT_AUTH[method])}
+    needed = {key.partition(".")[0]: KEYS[key] for key in (*GRANT_KEYS[grant], *CLIENT_AUTH_KEYS[method])}
     return {"grant": grant, "client_auth": method, **needed}
 
 
 def test_tables_match_the_model_and_the_token_requests() -> None:
-    assert set(GRANTS) == set(get_args(Credential.model_fields["grant"].annotation)) == set(grants.GRANTS)
+    assert set(GRANT_KEYS) == set(get_args(Credential.model_fields["grant"].annotation)) == set(grants.GRANTS)
     methods = get_args(Credential.model_fields["client_auth"].annotation)
-    assert set(CLIENT_AUTH) == set(methods) == set(client_auth.CLIENT_AUTH)
+    assert set(CLIENT_AUTH_KEYS) == set(methods) == set(client_auth.CLIENT_AUTH)
 
 
-@pytest.mark.parametrize("method", CLIENT_AUTH)
-@pytest.mark.parametrize("grant", GRANTS)
+@pytest.mark.parametrize("method", CLIENT_AUTH_KEYS)
+@pytest.mark.parametrize("grant", GRANT_KEYS)
 def test_complete_credential_has_no_problems(grant: str, method: str) -> None:
     found = problems_of(**complete_credential(grant, method))
     if (grant, method) == ("client_credentials", "none"):
@@ -55,14 +55,14 @@ def test_complete_credential_has_no_problems(grant: str, method: str) -> None:
 
 @pytest.mark.parametrize(
     ("grant", "method", "key"),
-    [(grant, method, key) for grant in GRANTS for method in ("basic", "tls", "none") for key in GRANTS[grant]]
-    + [("password", method, key) for method in CLIENT_AUTH for key in CLIENT_AUTH[method]],
+    [(grant, method, key) for grant in GRANT_KEYS for method in ("basic", "tls", "none") for key in GRANT_KEYS[grant]]
+    + [("password", method, key) for method in CLIENT_AUTH_KEYS for key in CLIENT_AUTH_KEYS[method]],
 )
 def test_missing_key_names_what_requires_it_and_the_remedy(grant: str, method: str, key: str) -> None:
     credential = complete_credential(grant, method)
     del credential[key.partition(".")[0]]
     found = problems_of(**credential)[key]
-    assert found.startswith("is missing, `grant: " if key in GRANTS[grant] else "is missing, `client_auth: ")
+    assert found.startswith("is missing, `grant: " if key in GRANT_KEYS[grant] else "is missing, `client_auth: ")
     assert "; add `" in found
 
 

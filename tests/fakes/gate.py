@@ -18,7 +18,7 @@ from gateway.http.request_head import RequestLimits
 from gateway.http.server import CallerServer
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
-from gateway.proxy.forward import Forward
+from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.route_table import Route
 from gateway.wiring.components import Components
@@ -128,7 +128,7 @@ class Gate:
         self.metrics = Metrics("test")
         self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
-        self.forward = Forward(
+        self.forward = RequestPipeline(
             self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
         )
         limits = self._settings.limits

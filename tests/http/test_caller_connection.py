@@ -16,7 +16,7 @@ from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.http.caller_connection import (
     EMPTY_LINES_LIMIT,
     KEEPALIVE_TIMEOUT,
-    READ_AHEAD,
+    PIPELINE_READ_AHEAD,
     REJECTED_TIMEOUT,
     CallerConnection,
 )
@@ -201,7 +201,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
     return [part for part in [*parts, data] if part]
 
 
-@pytest.mark.parametrize("more", [b"ab", b"ab\r\n\r\n", b"ab" + GET, b"ab" * READ_AHEAD])
+@pytest.mark.parametrize("more", [b"ab", b"ab\r\n\r\n", b"ab" + GET, b"ab" * PIPELINE_READ_AHEAD])
 async def test_more_bytes_may_arrive_before_the_task_runs(more: bytes) -> None:
     async with listening() as at:
         caller = await at.caller()
@@ -225,10 +225,10 @@ async def test_reading_pauses_while_many_requests_are_pipelined() -> None:
         at.handler.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
-        count = 8 * READ_AHEAD // len(GET)
+        count = 8 * PIPELINE_READ_AHEAD // len(GET)
         flood = asyncio.create_task(caller.say(GET * count))
         await until(lambda: connection._reading_paused)
-        assert len(connection._buffer) < 2 * READ_AHEAD + 256 * 1024
+        assert len(connection._buffer) < 2 * PIPELINE_READ_AHEAD + 256 * 1024
         at.handler.go_on.set()
         for _ in range(count + 1):
             assert await caller.head() == OK

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
-from gateway.http.request_body import INSPECTED_AT_ONCE, NO_BODY, READ_AHEAD, RequestBody
+from gateway.http.request_body import BODY_READ_AHEAD, INSPECTED_AT_ONCE, NO_BODY, RequestBody
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
@@ -203,24 +203,24 @@ class Recorder:
 
 def test_reading_pauses_while_the_upstream_is_slower() -> None:
     reading = Recorder()
-    body = RequestBody(4 * READ_AHEAD, reading=reading)
+    body = RequestBody(4 * BODY_READ_AHEAD, reading=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
-    body.feed(b"x" * READ_AHEAD)
+    body.feed(b"x" * BODY_READ_AHEAD)
     assert reading.calls == []
     body.feed(b"x")
     assert reading.calls == ["pause"]
-    assert sum(map(len, body._take())) == READ_AHEAD + 1
+    assert sum(map(len, body._take())) == BODY_READ_AHEAD + 1
     assert reading.calls == ["pause", "resume"]
-    body.feed(b"x" * READ_AHEAD)
+    body.feed(b"x" * BODY_READ_AHEAD)
     body._take()
     assert reading.calls == ["pause", "resume"]
 
 
 def test_reading_never_pauses_after_the_whole_body() -> None:
     reading = Recorder()
-    body = RequestBody(2 * READ_AHEAD, reading=reading)
-    body.feed(b"x" * READ_AHEAD)
-    body.feed(b"x" * READ_AHEAD)
+    body = RequestBody(2 * BODY_READ_AHEAD, reading=reading)
+    body.feed(b"x" * BODY_READ_AHEAD)
+    body.feed(b"x" * BODY_READ_AHEAD)
     assert reading.calls.count("pause") == 0
 
 
@@ -365,12 +365,12 @@ async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
 
 async def test_reading_resumes_after_an_inspection() -> None:
     reading = Recorder()
-    body = RequestBody(2 * READ_AHEAD, reading=reading)
+    body = RequestBody(2 * BODY_READ_AHEAD, reading=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
-    body.feed(b"#" + b"x" * READ_AHEAD)
+    body.feed(b"#" + b"x" * BODY_READ_AHEAD)
     await body.inspect(Cutter(), idle=5.0)
     assert reading.calls == ["pause"]
-    assert sum(map(len, body._take())) == READ_AHEAD
+    assert sum(map(len, body._take())) == BODY_READ_AHEAD
     assert reading.calls == ["pause", "resume"]
 
 

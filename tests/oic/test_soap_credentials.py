@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.content.media_type import HEAD_LIMIT, PARTS
 from gateway.errors import BadRequest
-from gateway.http.request_body import READ_AHEAD
+from gateway.http.request_body import BODY_READ_AHEAD
 from gateway.oic.soap_credentials import MAX_SEARCHED, SoapCredentialFilter, may_be_soap
 from gateway.oic.ws_security import ELEMENTS, HEADER_LIMIT, TAG_ROOM
 
@@ -465,7 +465,7 @@ def test_a_header_too_large_is_refused_before_its_end() -> None:
 
 
 def test_who_holds_back_never_waits_for_what_is_not_read() -> None:
-    assert MAX_SEARCHED <= READ_AHEAD
+    assert MAX_SEARCHED <= BODY_READ_AHEAD
 
 
 # What is not read as XML, and may be SOAP to others -------------------------------------------------------------------

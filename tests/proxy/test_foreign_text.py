@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.oic.bodies import find_elements
-from gateway.oic.instance_id import TRIGGER_RULES, InstanceIdRules, read_ids, salvage_trace
+from gateway.oic.instance_id import TRIGGER_RULES, InstanceIdRules, find_ids_in_broken_head, read_ids
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, make_plan
 from tests.fakes.documents import ALL, FLOW, HERE, HOST, NAMES, ORDERS, U
 
@@ -71,4 +71,4 @@ def test_any_body_can_be_searched_for_an_id(start: str, text: str, kind: str) ->
         SEARCH.find({}, [], "json" if kind == "json" else "xml", first)
         list(find_elements(first, "oicInstanceId"))
         read_ids({b"x-oracle-ics-instance-id": first, b"opc-request-id": first})
-        salvage_trace(b"HTTP/1.1 200 OK\r\nx-oracle-ics-instance-id: " + first)
+        find_ids_in_broken_head(b"HTTP/1.1 200 OK\r\nx-oracle-ics-instance-id: " + first)

@@ -18,14 +18,14 @@ from gateway.errors import GatewayError
 from gateway.content.foreign_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
 from gateway.network.tunnel import TunnelRefused, read_answer
-from gateway.oic.instance_id import DEFAULT_RULES, IdRule, InstanceIdRules, salvage_trace
+from gateway.oic.instance_id import DEFAULT_RULES, IdRule, InstanceIdRules, find_ids_in_broken_head
 from gateway.oic.soap_credentials import SoapCredentialFilter
 from gateway.content.media_type import read_media
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 from gateway.proxy.redirects import allowed_target
-from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, entity_tags, via_contains, identity_request
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, entity_tags, via_contains, request_whole_response
 from gateway.proxy.method_override import overriding_methods
 from gateway.http.response_parser import ResponseParser
 from gateway.http.request_head import RequestLimits, check_partial_head, may_begin_request, read_request
@@ -73,7 +73,7 @@ for name in (b"date", b"connection", b"x-oracle-ics-instance-id", b"link"):
     reader.feed(b"HTTP/1.1 200 OK\\r\\n" + line * (63 * K // len(line)) + b"\\r\\n")
 for pump in (b" ", b"\\t", b"\\r\\n ", b"\\n ", b",", b"a", b"\\r\\nx-oracle-ics-instance-id:"):
     for end in (b"", b"\\r\\n \\r\\n", b"\\n", b"\\r"):
-        salvage_trace(b"HTTP/1.1 200\\nx-oracle-ics-instance-id:" + pump * (64 * K // len(pump)) + end)
+        find_ids_in_broken_head(b"HTTP/1.1 200\\nx-oracle-ics-instance-id:" + pump * (64 * K // len(pump)) + end)
 for pump in (
     b" ", b"a", b"/", b"/v1/flows/rest/", b"%25", b"/.;", b"W/", b",", b", W/", b"\\r\\n", b"_method=", b"A",
     b"?", b'W/"',
@@ -83,7 +83,7 @@ for pump in (
         with suppress(*FAILURES):
             read_request(head % text, LIMITS, REQUEST_RULES)
     may_begin_request(text)
-    identity_request([], {b"if-match": text})
+    request_whole_response([], {b"if-match": text})
     entity_tags(text)
     via_contains(text, "oic-gateway")
     read_media(text)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.proxy.retry import (
-    AT_ONCE,
     DELIVER,
     MAX_ATTEMPTS,
     MAX_RETRY_AFTER,
     RENEW,
+    RESEND_NOW,
     SHORT_PAUSE,
     Replay,
     RetryDecision,
@@ -192,4 +192,4 @@ def test_a_random_fraction_spreads_the_pauses() -> None:
         ).pause
 
     assert (pause(0.0), pause(0.25)) == (0.0, SHORT_PAUSE / 4)
-    assert AT_ONCE.pause == 0.0
+    assert RESEND_NOW.pause == 0.0

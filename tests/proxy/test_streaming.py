@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.http.caller_connection import READ_AHEAD
+from gateway.http.caller_connection import PIPELINE_READ_AHEAD
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
 from tests.fakes.upstream import Talk, reply
 
@@ -218,7 +218,7 @@ async def test_refused_requests_of_a_caller_that_does_not_read_wait() -> None:
 @pytest.mark.parametrize("size", [40, 900])
 async def test_any_number_of_requests_may_be_in_line(size: int) -> None:
     get = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX: %b\r\n\r\n" % (b"x" * size)
-    count = 4 * READ_AHEAD // len(get)
+    count = 4 * PIPELINE_READ_AHEAD // len(get)
     async with scene() as at:
         caller = await at.gate.caller()
         flood = asyncio.create_task(caller.say(get * count))
@@ -233,8 +233,8 @@ async def test_a_large_body_behind_many_requests_in_line_arrives_whole() -> None
     post = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     async with scene() as at:
         caller = await at.gate.caller()
-        flood = asyncio.create_task(caller.say(GET * (READ_AHEAD // len(GET)) + post + LARGE + GET))
-        for _ in range(READ_AHEAD // len(GET) + 2):
+        flood = asyncio.create_task(caller.say(GET * (PIPELINE_READ_AHEAD // len(GET)) + post + LARGE + GET))
+        for _ in range(PIPELINE_READ_AHEAD // len(GET) + 2):
             assert (await caller.reply())[0] == 200
         await flood
         assert at.upstream.requests[-2].body == LARGE

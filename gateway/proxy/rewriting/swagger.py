@@ -47,7 +47,7 @@ class DescriptionMember(NamedTuple):
     text: str
 
 
-class Depth:
+class NestingDepth:
     """Counts open braces and brackets outside of strings."""
 
     def __init__(self) -> None:
@@ -254,7 +254,7 @@ class JsonDescription(Description):
 
     def __init__(self, url_map: UrlMap, context: RequestContext) -> None:
         super().__init__(url_map, context)
-        self._depth = Depth()
+        self._depth = NestingDepth()
         self._rest = b""
         self._size = 0
         self._is_swagger = False
@@ -354,7 +354,7 @@ class JsonDescription(Description):
 
     def _release(self) -> list[bytes]:
         rest, self._rest = self._rest, b""
-        self._depth = Depth()
+        self._depth = NestingDepth()
         return [*super()._release(), rest] if rest else super()._release()
 
 
