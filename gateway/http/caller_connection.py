@@ -1,6 +1,6 @@
 """One connection of a caller: an asyncio protocol that reads heads and bodies and has its requests served in turn.
 
-`request_head` decides what a head means. A request that cannot be read is answered with an error of the contract.
+`head_reader` finds and parses heads. A request that cannot be read is answered with an error of `gateway/errors.py`.
 Requests of one connection are served one after the other (RFC 9112 §9.3.2).
 """
 
@@ -10,37 +10,24 @@ import struct
 from contextlib import suppress
 from typing import Protocol, cast
 
-from gateway.errors import BadRequest, CallerGone, Draining, GatewayError, RequestTimeout
+from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.fields import FieldRules
 from gateway.http.flow_control import FlowControl
-from gateway.http.half_close import is_gone, keep_probing
+from gateway.http.half_close import HalfCloseMonitor
+from gateway.http.head_reader import END_OF_HEAD, HeadReader
 from gateway.http.request_body import NO_BODY, RequestBody
-from gateway.http.request_head import (
-    RequestHead,
-    RequestLimits,
-    check_partial_head,
-    may_begin_request,
-    read_request,
-    skip_empty_lines,
-)
+from gateway.http.request_head import RequestHead, RequestLimits
 
 KEEPALIVE_TIMEOUT = 75.0
 """Seconds that a connection may be idle, and that a head may take."""
 REJECTED_TIMEOUT = 5.0
 """The same for a connection that is not admitted."""
-FIRST_PROBE, PROBE_INTERVAL = 0.01, 1.0
-"""Seconds until a caller that has closed its side is first probed, and between further probes."""
 PIPELINE_READ_AHEAD = 64 * 1024
 """Bytes of later requests that are read while one is under way."""
-CACHED_HEAD_LIMIT = 4 * 1024
-"""Bytes of a head that is cached with its connection."""
 CHUNK_OVERHEAD = 16 * 1024
 """Bytes of chunk extensions and trailers that a body may have."""
-EMPTY_LINES_LIMIT = 1024
-"""Bytes of empty lines that are skipped before a request."""
-END_OF_HEAD = b"\r\n\r\n"
 RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
@@ -81,9 +68,8 @@ class CallerConnection(FlowControl):
     """
 
     __slots__ = (
-        *("_body", "_buffer", "_deadline", "_discarding", "_error", "_has_ended", "_head_end", "_head_started"),
-        *("_idle_timeout", "_last_block", "_last_head", "_loop", "_probe", "_reading_paused", "_scanned", "_server"),
-        *("_skipped", "_timer", "_trailing", "_transport", "_waiter"),
+        *("_body", "_deadline", "_discarding", "_error", "_half_close", "_has_ended", "_idle_timeout", "_loop"),
+        *("_reader", "_reading_paused", "_server", "_timer", "_trailing", "_transport", "_waiter"),
         *("cached_match", "is_serving", "peer", "refusal", "task"),
     )
 
@@ -96,15 +82,11 @@ class CallerConnection(FlowControl):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._buffer = b""
-        self._last_block: bytes | None = None
-        self._last_head: RequestHead | None = None
+        self._reader = HeadReader(server.limits, server.rules)
         self.cached_match: object = None
-        self._scanned = 0
-        self._head_end = -1
-        self._skipped = self._trailing = 0
-        self._head_started = self._has_ended = False
-        self._probe: asyncio.TimerHandle | None = None
+        self._trailing = 0
+        self._has_ended = False
+        self._half_close: HalfCloseMonitor | None = None
         self._idle_timeout = KEEPALIVE_TIMEOUT
         self.refusal: RefusalReason | None = None
         self._error: GatewayError | None = None
@@ -154,8 +136,9 @@ class CallerConnection(FlowControl):
     @property
     def trailing(self) -> int:
         """The number of bytes that came behind the current request and cannot begin another."""
-        if self._buffer and not self._discarding and self._is_trailing(self._buffer):
-            self._trailing = len(self._buffer)
+        pending = self._reader.pending
+        if pending and not self._discarding and self._reader.is_trailing(pending):
+            self._trailing = len(pending)
         return self._trailing
 
     # Called by the body ---------------------------------------------------------------------------------------------
@@ -189,7 +172,7 @@ class CallerConnection(FlowControl):
 
     def is_idle(self, since: float) -> bool:
         """Return whether no request is under way or complete, and no byte of one has come after `since`."""
-        is_waiting = self._waiter is not None and not self._waiter.done() and self._head_end < 0
+        is_waiting = self._waiter is not None and not self._waiter.done() and not self._reader.has_head
         return is_waiting and self._deadline - self._idle_timeout <= since
 
     def descriptor(self) -> int:
@@ -198,7 +181,7 @@ class CallerConnection(FlowControl):
 
     def close_idle(self) -> None:
         """Close a connection that `is_idle`; a head that has begun is answered first."""
-        if self._buffer in {b"", b"\r"} or self._waiter is None:
+        if self._reader.pending in {b"", b"\r"} or self._waiter is None:
             self.close()
         else:
             self._error = Draining(retry_after=1)
@@ -228,21 +211,22 @@ class CallerConnection(FlowControl):
                 self._discarding = body.error is not None
             if not data:
                 return
-        self._buffer = self._buffer + data if self._buffer else data
-        if self._waiter is not None and self._head_end < 0:  # the loop may read again before the task runs
-            self._find_head_end()
-        elif len(self._buffer) > PIPELINE_READ_AHEAD:
+        reader = self._reader
+        reader.feed(data)
+        if self._waiter is not None and not reader.has_head:  # the loop may read again before the task runs
+            self._scan()
+        elif len(reader.pending) > PIPELINE_READ_AHEAD:
             self.pause_reading()
 
     def eof_received(self) -> bool:
         """asyncio: the caller closed its side. After a whole request it may still wait for the response; else the
         transport closes.
         """
-        has_request = self.is_serving or self._head_end >= 0 or END_OF_HEAD in self._buffer
-        if self._discarding or self._body is not None or not has_request:
+        has_request = self.is_serving or self._reader.contains_head
+        if self._discarding or self._body is not None or not has_request or self._transport is None:
             return False
         self._has_ended = True
-        self._schedule_probe(FIRST_PROBE, was_held=False)
+        self._half_close = HalfCloseMonitor(self._transport, self._loop)
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -250,8 +234,8 @@ class CallerConnection(FlowControl):
         self._transport = None
         self._server.connections.discard(self)
         self._server.admitted.release(self.peer, self.refusal)
-        if self._probe is not None:
-            self._probe.cancel()
+        if self._half_close is not None:
+            self._half_close.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self.task is not None:
@@ -271,24 +255,6 @@ class CallerConnection(FlowControl):
             server.on_refused(self.refusal, self.peer)
             if server.admitted.is_crowded:
                 self.abort()
-
-    def _schedule_probe(self, delay: float, *, was_held: bool) -> None:
-        """Probe, now and then, whether a caller that has closed its side is gone: then abort, as when it hangs up."""
-
-        def probe() -> None:
-            transport = self._transport
-            if transport is None or transport.is_closing():
-                return
-            sock = transport.get_extra_info("socket")
-            if delay == FIRST_PROBE:
-                keep_probing(sock)
-            gone, is_held = is_gone(sock, was_held=was_held)
-            if gone:
-                transport.abort()
-            else:
-                self._schedule_probe(PROBE_INTERVAL, was_held=is_held)
-
-        self._probe = self._loop.call_later(delay, probe)
 
     async def _serve_requests(self) -> None:
         """Serve the requests of this connection one after the other."""
@@ -317,28 +283,23 @@ class CallerConnection(FlowControl):
         """
         if self.write_paused:
             await self.drain(KEEPALIVE_TIMEOUT)
-        if self._buffer:
+        if self._reader.pending:
             await asyncio.sleep(0)
 
     def _read_head(self, block: bytes) -> RequestHead | None:
-        """Parse a head, or answer why it is malformed. Callers that keep their connection often repeat their head byte
-        for byte: the last one is cached.
-        """
-        if block == self._last_block:
-            return self._last_head
+        """Parse a head, or answer why it is malformed."""
         try:
-            self._last_head = read_request(block, self._server.limits, self._server.rules)
+            return self._reader.parse(block)
         except GatewayError as error:
             self._reject(error, block)
             return None
-        self._last_block = block if len(block) <= CACHED_HEAD_LIMIT else None
-        return self._last_head
 
     async def _next_head(self) -> bytes | None:
         """Return the next head without its last line ends; None if the caller sent none in time."""
-        if self._buffer:
-            self._find_head_end()
-        while self._head_end < 0 and self._error is None:
+        reader = self._reader
+        if reader.pending:
+            self._scan()
+        while not reader.has_head and self._error is None:
             if self._has_ended:
                 return None
             if self._reading_paused:
@@ -349,50 +310,22 @@ class CallerConnection(FlowControl):
             finally:
                 self._waiter = None
         if self._error is not None:
-            self._reject(self._error, self._buffer)
+            self._reject(self._error, reader.pending)
             return None
-        block, self._buffer = self._buffer[: self._head_end], self._buffer[self._head_end + 4 :]
-        self._head_end, self._scanned, self._skipped, self._head_started = -1, 0, 0, False
-        return block
+        return reader.take_block()
 
-    def _find_head_end(self) -> None:
-        buffer = self._buffer
-        if buffer[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or no beginning of a request
-            buffer = self._skip_empty_lines()
-        self._head_end = buffer.find(END_OF_HEAD, self._scanned)
-        if self._head_end < 0:
-            self._check_partial_head(buffer)
-        if (self._head_end >= 0 or self._error is not None) and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _skip_empty_lines(self) -> bytes:
-        """Skip empty lines, which some clients send behind a body (RFC 9112 §2.2). They never get a response: a
-        client's pool would take it for the response to its next request.
-        """
-        rest = skip_empty_lines(self._buffer)
-        self._skipped += len(self._buffer) - len(rest)
-        self._buffer, self._scanned = rest, 0
-        if self._skipped > EMPTY_LINES_LIMIT and rest:
-            self._error = BadRequest(f"More than {EMPTY_LINES_LIMIT} bytes of empty lines came before the request.")
-        return rest
-
-    def _check_partial_head(self, buffer: bytes) -> None:
-        if buffer in {b"", b"\r"}:
-            return
-        if not self._head_started:  # the time limit of a head runs from its first byte
-            self._head_started = True
-            self._deadline = self._loop.time() + self._idle_timeout
+    def _scan(self) -> None:
+        """Look for a head in the pending bytes, and wake the task that waits for it."""
+        reader = self._reader
+        had_started = reader.head_started
         try:
-            check_partial_head(buffer, self._scanned, self._server.limits)
+            reader.scan()
         except GatewayError as error:
             self._error = error
-        if self._is_trailing(buffer):
-            self._error = BadRequest()
-        self._scanned = max(0, len(buffer) - 3)
-
-    def _is_trailing(self, data: bytes) -> bool:
-        """Return whether these bytes follow the body of a request and do not begin another request."""
-        return self._last_head is not None and self._last_head.may_trail and not may_begin_request(data)
+        if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
+            self._deadline = self._loop.time() + self._idle_timeout
+        if (reader.has_head or self._error is not None) and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _begin_body(self, head: RequestHead) -> RequestBody:
         """Return the body that follows a head, fed with the bytes of it that have come."""
@@ -403,7 +336,7 @@ class CallerConnection(FlowControl):
         chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
         body = RequestBody(head.length or 0, chunks=chunks, reading=self)
         self._body = body
-        data, self._buffer = self._buffer, b""
+        data = self._reader.take_pending()
         if self._reading_paused:
             self.resume_reading()
         if data:
@@ -417,10 +350,11 @@ class CallerConnection(FlowControl):
         response: a client's pool would take it for the response to its next request.
         """
         self._discarding = True
-        if not self._is_trailing(data):
+        pending = self._reader.pending
+        if not self._reader.is_trailing(data):
             self._server.handler.reject(self, error, data)
         elif not self._trailing:
-            rest = 0 if data is self._buffer else len(END_OF_HEAD) + len(self._buffer)
+            rest = 0 if data is pending else len(END_OF_HEAD) + len(pending)
             self._server.handler.log_trailing(self, len(data) + rest)
 
     async def _lingering_close(self) -> None:
@@ -431,7 +365,7 @@ class CallerConnection(FlowControl):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if (self._discarding or self._body is not None or self._buffer) and not self._has_ended:
+        if (self._discarding or self._body is not None or self._reader.pending) and not self._has_ended:
             self._discarding = True
             self.resume_reading()
             transport.write_eof()
@@ -444,7 +378,7 @@ class CallerConnection(FlowControl):
         if self.is_serving or now < self._deadline:
             due = now + KEEPALIVE_TIMEOUT if self.is_serving else self._deadline
             self._timer = self._loop.call_at(due, self._on_timer)
-        elif self._is_head_due() and self._waiter is not None and not self._waiter.done():
+        elif self._reader.may_time_out and self._waiter is not None and not self._waiter.done():
             self._error = RequestTimeout("The head of the request did not come to its end in time.")
             self._waiter.set_result(None)
         elif self._transport is not None and self._transport.is_closing():  # the caller does not read the last bytes
@@ -452,7 +386,3 @@ class CallerConnection(FlowControl):
         else:
             self.close()
             self._timer = self._loop.call_at(now + KEEPALIVE_TIMEOUT, self._on_timer)
-
-    def _is_head_due(self) -> bool:
-        """Return whether a head has begun. A single word behind a body may as well be the end of a longer body."""
-        return self._head_started and (self._last_head is None or not self._last_head.may_trail or b" " in self._buffer)

@@ -4,6 +4,7 @@ A unix socket shows the difference at once, and TCP once the peer has answered w
 kernel knows whether a process holds its socket (sock_diag(7)). For other peers it cannot be known.
 """
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -22,6 +23,32 @@ INODE_OFFSET = 4 + 48 + 16  # in struct inet_diag_msg, behind four bytes, the so
 PROBE_AFTER = 10  # seconds, and between probes
 PROBES = 3
 GONE = select.POLLHUP | select.POLLERR
+FIRST_CHECK, CHECK_INTERVAL = 0.01, 1.0
+"""Seconds until a caller that has closed its side is first checked, and between further checks."""
+
+
+class HalfCloseMonitor:
+    """Aborts a connection whose peer has closed its side once the peer is gone, as when it hangs up."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._was_held = False
+        keep_probing(transport.get_extra_info("socket"))
+        self._timer = loop.call_later(FIRST_CHECK, self._check)
+
+    def cancel(self) -> None:
+        """Check no more."""
+        self._timer.cancel()
+
+    def _check(self) -> None:
+        if self._transport.is_closing():
+            return
+        gone, self._was_held = is_gone(self._transport.get_extra_info("socket"), was_held=self._was_held)
+        if gone:
+            self._transport.abort()
+        else:
+            self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
 
 
 def keep_probing(sock: socket.socket) -> None:

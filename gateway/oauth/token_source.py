@@ -22,9 +22,10 @@ from gateway.oauth.shared_fetch import POLL_INTERVAL, FetchReason, SharedFetch
 from gateway.oauth.token_fetcher import TokenFetcher
 from gateway.oauth.token_status import EndpointFacts, Readiness, SourceCounters, source_status
 
-SHARED_POLL_INTERVAL = 0.25  # between two polls of the store while no renewal may be forced
-MIN_PAUSE = 0.01  # of a caller that waits for the next try
-"""In seconds."""
+SHARED_POLL_INTERVAL = 0.25
+"""Seconds between two polls of the store while no renewal may be forced."""
+MIN_PAUSE = 0.01
+"""Seconds that a caller waits at least for the next try."""
 
 
 class TokenSource:

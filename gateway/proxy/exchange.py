@@ -33,7 +33,7 @@ from gateway.proxy.routing import RouteMatch
 log = logging.getLogger("gateway.forward")
 
 BLAMES = {error.code: error.blame for error in ERRORS}
-# After these statuses the framing of the caller is in doubt, or it still sends: no further request is read from it.
+# After these statuses the framing is in doubt, or the caller still sends: no further request is read from it.
 CLOSING = frozenset({400, 408, 413, 414, 431})
 UNREADABLE = RequestHead("", "", is_http11=True, lines=[], known_fields={})
 """The head of a request that cannot be read."""

@@ -234,7 +234,7 @@ class RequestPipeline:
     # The steps, in the same order -----------------------------------------------------------------------------------
 
     def _begin(self, exchange: Exchange) -> None:
-        """Record whose request it is. Raise Draining or Overloaded if no request can be served now."""
+        """Assign the request id. Raise Draining or Overloaded if no request can be served now."""
         record, caller, head = exchange.record, exchange.caller, exchange.head
         exchange.table = self.table
         record.path = head.target.partition("?")[0]
@@ -309,7 +309,7 @@ class RequestPipeline:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
     async def _acquire_connection(self, exchange: Exchange) -> UpstreamConnection | None:
-        """Return a connection that no idle one could serve as; None if it cannot be made and may be tried again."""
+        """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
         route, target, began = exchange.match.route, exchange.upstream_target, time.monotonic()
         try:
             return await target.pool.acquire(route.connect_timeout, fresh=exchange.fresh_connection, share=target.share)
@@ -393,8 +393,8 @@ def _may_be_soap(head: RequestHead, target: str) -> bool:
 
 
 async def _strip_soap_credentials(exchange: Exchange) -> None:
-    """Remove the caller's own credentials from its SOAP message. Raise BadRequest if they cannot be found,
-    CallerGone.
+    """Remove the caller's own credentials from its SOAP message. Raise BadRequest if the message cannot be searched,
+    CallerGone if the caller left.
     """
     known, match = exchange.head.known_fields, exchange.match
     soap_filter = SoapCredentialFilter(

@@ -39,9 +39,9 @@ log = logging.getLogger("gateway.forward")
 BUFFERED_LIMIT = 64 * 1024
 """Bytes of a body that is read whole before its head is sent."""
 MAX_DECODED = 1024 * 1024
-"""Decoded bytes of such a body if it is compressed; a larger one is streamed."""
+"""Decoded bytes of a compressed body that is read whole; a larger body is streamed."""
 YIELD_AFTER = 2 * 1024
-"""Bytes of its first piece after which other tasks get their turn; they get it after every further piece."""
+"""Decoded bytes of the first piece of a body after which other tasks run; they run after every further piece."""
 NEVER_REWRITTEN = frozenset({206, 304})
 """The offsets of a partial body count OIC's bytes (RFC 9110 §14.4); 304 has no body."""
 
@@ -62,8 +62,8 @@ class ResponseRelay(msgspec.Struct):
 
     def read_ids(self) -> bool:
         """Record the ids in OIC's own header fields. Return whether the route's rules accept that instance id."""
-        ids = instance_id, _ = read_ids(self.response.known_fields)
-        self.exchange.record_upstream(self.response.status, ids)
+        instance_id, opc_request_id = read_ids(self.response.known_fields)
+        self.exchange.record_upstream(self.response.status, (instance_id, opc_request_id))
         return instance_id is not None and self.exchange.match.route.instance_id_rules.header_first
 
     async def scan_body_for_id(self) -> None:
@@ -84,7 +84,7 @@ class ResponseRelay(msgspec.Struct):
             record.instance_id = rules.find(known, lines, kind, beginning)
         except Exception:  # a flow may have run: the response is delivered, and the request is not sent again
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
-            exchange.retry_state.attempts = retry.MAX_ATTEMPTS
+            exchange.retry_state.is_final = True
             return
         if record.instance_id is None:
             if not self.connection.complete:

@@ -54,6 +54,8 @@ class RetryState:
     """A response was already dropped for a retry after a pause."""
     token_renewed: bool = False
     """A token renewal was already forced for this request: its next response is final."""
+    is_final: bool = False
+    """A flow may have run: nothing is sent again."""
 
     @property
     def is_repeatable(self) -> bool:
@@ -63,7 +65,7 @@ class RetryState:
     @property
     def may_replay(self) -> bool:
         """Return whether the route's `replay` allows another attempt."""
-        return self.replay == "any" or (self.replay == "safe" and self.is_repeatable)
+        return not self.is_final and (self.replay == "any" or (self.replay == "safe" and self.is_repeatable))
 
 
 def decide_after_response(

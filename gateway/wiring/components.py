@@ -84,7 +84,7 @@ class Components:
 
     @property
     def secrets(self) -> Secrets:
-        """Read the secrets of the present configuration."""
+        """Return the reader of the secrets of the present configuration."""
         return self.credentials.secrets
 
     async def close(self) -> None:

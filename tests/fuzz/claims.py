@@ -10,11 +10,12 @@
 
 import re
 
+from gateway.http.head_reader import END_OF_HEAD
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.headers import DEFERRED_RESPONSE, request_head, response_lines
 from tests.fuzz.reference import Other, replies_of, requests_of
-from tests.fuzz.wire import END_OF_HEAD, Conversation, Message, Reply, converse, read_reply, ways_to_cut
+from tests.fuzz.wire import Conversation, Message, Reply, converse, read_reply, ways_to_cut
 
 CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 FRAMING = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)

@@ -9,24 +9,16 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
-from gateway.http.caller_connection import EMPTY_LINES_LIMIT
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
-from gateway.http.request_head import (
-    RequestHead,
-    RequestLimits,
-    check_partial_head,
-    may_begin_request,
-    read_request,
-    skip_empty_lines,
-)
+from gateway.http.head_reader import HeadReader
+from gateway.http.request_head import RequestHead, RequestLimits
 from gateway.http.response_parser import ResponseHead, ResponseParser
 from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
 
 LIMITS = RequestLimits(uri=100, field=120, fields=12, head=400, connections=1)  # small: the fuzzer is to reach them
 OVERHEAD = 40
 HEAD_LIMIT = 300
-END_OF_HEAD = b"\r\n\r\n"
 
 
 class Message(NamedTuple):
@@ -50,17 +42,16 @@ class Conversation:
         self.messages: list[Message] = []
         self.refused: str | None = None
         self._overhead = overhead
-        self._is_over = False
-        self._skipped = 0
-        self._buffer = b""
-        self._fed = self._seen = self._left = 0
+        self._is_over = self._is_trailing = False
+        self._reader = HeadReader(LIMITS, REQUEST_RULES)
+        self._fed = self._left = 0
         self._chunks: ChunkedDecoder | None = None
 
     def feed(self, data: bytes) -> None:
         """Reads what arrived."""
-        self._buffer += data
+        self._reader.feed(data)
         self._fed += len(data)
-        while self._buffer and not self._is_over and self._step():
+        while self._reader.pending and not self._is_over and self._step():
             pass
 
     def _step(self) -> bool:
@@ -70,47 +61,39 @@ class Conversation:
                 return self._read_body(self.messages.pop())
             return self._read_head()
         except (BadRequest, UriTooLong, HeadersTooLarge) as error:
-            self.refused, self._is_over = error.code, True
+            self._is_over = True
+            if not self._is_trailing:
+                self.refused = error.code
             return False
 
     def _read_head(self) -> bool:
-        if self._buffer[:1] in {b"\r", b"\n"}:
-            rest = skip_empty_lines(self._buffer)
-            self._skipped += len(self._buffer) - len(rest)
-            self._buffer, self._seen = rest, 0
-        if self._buffer in {b"", b"\r"}:
+        reader = self._reader
+        self._is_trailing = reader.is_trailing(reader.pending)
+        reader.scan()
+        if not reader.has_head:
             return False
-        if self.messages and self.messages[-1].head.may_trail and not may_begin_request(self._buffer):
-            self._is_over = True
-            return False
-        if self._skipped > EMPTY_LINES_LIMIT:
-            raise BadRequest
-        end = self._buffer.find(END_OF_HEAD, self._seen)
-        if end < 0:
-            check_partial_head(self._buffer, self._seen, LIMITS)
-            self._seen = max(0, len(self._buffer) - 3)
-            return False
-        block, start = self._buffer[:end], self._fed - len(self._buffer)
-        head = read_request(block, LIMITS, REQUEST_RULES)
-        self._buffer, self._seen, self._skipped = self._buffer[end + 4 :], 0, 0
+        start = self._fed - len(reader.pending)
+        block = reader.take_block()
+        head = reader.parse(block)
         self._left = head.length or 0
         self._chunks = ChunkedDecoder(self._overhead) if head.chunked else None
-        self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(self._buffer)))
+        self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(reader.pending)))
         return True
 
     def _read_body(self, message: Message) -> bool:
         if self._chunks is None:
-            pieces, rest = [self._buffer[: self._left]], self._buffer[self._left :]
+            pending = self._reader.pending
+            pieces, rest = [pending[: self._left]], pending[self._left :]
             self._left -= len(pieces[0])
             complete = not self._left
         else:
             try:
-                pieces, rest = self._chunks.feed(self._buffer)
+                pieces, rest = self._chunks.feed(self._reader.take_pending())
             except MalformedMessage:
                 self.messages.append(message)
                 raise BadRequest from None
             complete = self._chunks.ended
-        self._buffer = rest
+        self._reader.pending = rest
         body = message.body + b"".join(pieces)
         self._keep(message._replace(body=body, complete=complete, end=self._fed - len(rest)))
         return complete

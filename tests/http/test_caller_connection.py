@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.http.caller_connection import (
-    EMPTY_LINES_LIMIT,
     KEEPALIVE_TIMEOUT,
     PIPELINE_READ_AHEAD,
     REJECTED_TIMEOUT,
     CallerConnection,
 )
 from gateway.http.connection_limits import RefusalReason
+from gateway.http.head_reader import EMPTY_LINES_LIMIT
 from gateway.http.request_body import RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
 from gateway.http.server import CallerServer
@@ -106,7 +106,7 @@ class Listener:
     async def resting(self, buffered: int = 0) -> CallerConnection:
         """The one connection, once it waits for more of a head of which so many bytes have come."""
         connection = await self.connection()
-        await until(lambda: connection._waiter is not None and len(connection._buffer) == buffered)
+        await until(lambda: connection._waiter is not None and len(connection._reader.pending) == buffered)
         return connection
 
 
@@ -228,7 +228,7 @@ async def test_reading_pauses_while_many_requests_are_pipelined() -> None:
         count = 8 * PIPELINE_READ_AHEAD // len(GET)
         flood = asyncio.create_task(caller.say(GET * count))
         await until(lambda: connection._reading_paused)
-        assert len(connection._buffer) < 2 * PIPELINE_READ_AHEAD + 256 * 1024
+        assert len(connection._reader.pending) < 2 * PIPELINE_READ_AHEAD + 256 * 1024
         at.handler.go_on.set()
         for _ in range(count + 1):
             assert await caller.head() == OK
@@ -312,7 +312,7 @@ async def test_empty_lines_alone_are_never_answered(first: bytes, lines: bytes) 
         connection = await at.resting()
         due = connection._deadline
         await caller.say(lines)
-        await until(lambda: connection._skipped + len(connection._buffer) == len(lines))
+        await until(lambda: connection._reader._skipped + len(connection._reader.pending) == len(lines))
         assert connection._deadline == due
         overdue(connection)
         assert await caller.rest() == b""
@@ -325,7 +325,7 @@ async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
         assert await caller.head() == OK
         connection = await at.resting()
         await caller.say(b"\r\n")
-        await until(lambda: connection._skipped == 4)
+        await until(lambda: connection._reader._skipped == 4)
         await caller.say(GET)
         assert await caller.head() == OK
         assert [target for _, target, _ in at.handler.served] == ["/", "/1"]
@@ -336,8 +336,8 @@ async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: b
     async with listening() as at:
         caller = await at.caller(b"\r\n" * count)
         connection = await at.connection()
-        await until(lambda: connection._skipped == 2 * count)
-        assert (at.handler.refused, connection._buffer) == ([], b"")
+        await until(lambda: connection._reader._skipped == 2 * count)
+        assert (at.handler.refused, connection._reader.pending) == ([], b"")
         await caller.say(GET)
         assert await caller.head() == answer
 
@@ -513,7 +513,9 @@ async def test_who_leaves_takes_all_of_it_along(data: bytes, leave: object) -> N
         connection = await at.connection()
         task = connection.task
         assert task is not None
-        await until(lambda: connection.is_serving if b"\r\n\r\n" in data else len(connection._buffer) == len(data))
+        await until(
+            lambda: connection.is_serving if b"\r\n\r\n" in data else len(connection._reader.pending) == len(data)
+        )
         assert callable(leave)
         leave(caller)
         await until(lambda: not at.server.connections)

@@ -40,8 +40,10 @@ async def test_a_caller_that_has_ended_its_side_gets_its_response(message: bytes
         [connection] = gate.server.connections
         await until(lambda: connection._has_ended)
         if is_watched:
-            first = connection._probe
-            await until(lambda: connection._probe is not first)
+            monitor = connection._half_close
+            assert monitor is not None
+            first = monitor._timer
+            await until(lambda: monitor._timer is not first)
         go_on.set()
         assert (await caller.reply())[2] == b"ok"
         assert await caller.rest() == b""
@@ -72,9 +74,11 @@ async def test_a_caller_that_leaves_later_is_given_up(leave: str) -> None:
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
-        await until(lambda: connection._probe is not None)
-        first = connection._probe
-        await until(lambda: connection._probe is not first)
+        await until(lambda: connection._half_close is not None)
+        monitor = connection._half_close
+        assert monitor is not None
+        first = monitor._timer
+        await until(lambda: monitor._timer is not first)
         getattr(caller, leave)()
         [record] = await gate.recorded()
         assert (record.status, record.error) == (499, "caller-gone")

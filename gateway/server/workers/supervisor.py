@@ -30,15 +30,16 @@ from gateway.wiring.history import import_history
 
 log = logging.getLogger("gateway.server.workers")
 
+POLL_BACKOFF = 20.0
+"""The next poll waits this many times as long as the last answer took."""
+# Times in seconds:
 POLL = 1.0
-POLL_BACKOFF = 20.0  # the next poll waits this many times as long as the last answer took
 STABLE_AFTER = 2.0  # a worker that ran this long is replaced at once
 MIN_DELAY, MAX_DELAY = 0.1, 10.0
 START_TIMEOUT = 10.0  # until a worker listens
 STUCK_AFTER = 8.0  # a worker that does not answer for this long is asked once more
 LAST_CHANCE = 4.0  # for that answer; then it is killed
-EXIT_GRACE = 5.0  # beyond `drain`, before a worker that does not end is killed
-"""Times in seconds."""
+EXIT_GRACE = 5.0  # beyond `drain`, before a worker is told to abort its requests; and then before it is killed
 
 
 def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: Run) -> int:

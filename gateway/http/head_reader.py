@@ -1,0 +1,118 @@
+"""Pure: finds the heads of requests in the bytes of one caller. However the bytes are split, the result is the same."""
+
+from gateway.errors import BadRequest
+from gateway.http.fields import FieldRules
+from gateway.http.request_head import (
+    RequestHead,
+    RequestLimits,
+    check_partial_head,
+    may_begin_request,
+    read_request,
+    skip_empty_lines,
+)
+
+END_OF_HEAD = b"\r\n\r\n"
+CACHED_HEAD_LIMIT = 4 * 1024
+"""Bytes of a head that is cached."""
+EMPTY_LINES_LIMIT = 1024
+"""Bytes of empty lines that are skipped before a request."""
+
+
+class HeadReader:
+    """The heads of one connection, one after the other.
+
+    `pending` are the bytes that no head and no body has taken. `head_started` is set while a head has begun and is not
+    complete. `last_head` is the last head that was parsed.
+    """
+
+    __slots__ = (
+        "_end",
+        "_last_block",
+        "_limits",
+        "_rules",
+        "_scanned",
+        "_skipped",
+        "head_started",
+        "last_head",
+        "pending",
+    )
+
+    def __init__(self, limits: RequestLimits, rules: FieldRules) -> None:
+        """`rules`: what becomes of each field of a request."""
+        self._limits = limits
+        self._rules = rules
+        self.pending = b""
+        self.head_started = False
+        self.last_head: RequestHead | None = None
+        self._last_block: bytes | None = None
+        self._end = -1
+        self._scanned = self._skipped = 0
+
+    @property
+    def has_head(self) -> bool:
+        """`scan` has found the end of a head."""
+        return self._end >= 0
+
+    @property
+    def contains_head(self) -> bool:
+        """Return whether a whole head is pending, even if it has not been scanned."""
+        return self._end >= 0 or END_OF_HEAD in self.pending
+
+    @property
+    def may_time_out(self) -> bool:
+        """Return whether a request has begun. One word after a body may be surplus bytes of that body instead."""
+        return self.head_started and (self.last_head is None or not self.last_head.may_trail or b" " in self.pending)
+
+    def feed(self, data: bytes) -> None:
+        """Add bytes of the caller."""
+        self.pending = self.pending + data if self.pending else data
+
+    def scan(self) -> None:
+        """Look for the end of a head. Raise as `read_request` does if the bytes cannot become one."""
+        data = self.pending
+        if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or no beginning of a request
+            data = self._skip_empty_lines()
+        self._end = data.find(END_OF_HEAD, self._scanned)
+        if self._end < 0 and data not in {b"", b"\r"}:
+            self.head_started = True
+            if self.is_trailing(data):
+                raise BadRequest
+            check_partial_head(data, self._scanned, self._limits)
+            self._scanned = max(0, len(data) - 3)
+
+    def take_block(self) -> bytes:
+        """Return the head that was found, without its last line ends."""
+        end, data = self._end, self.pending
+        self.pending = data[end + 4 :]
+        self._end, self._scanned, self._skipped, self.head_started = -1, 0, 0, False
+        return data[:end]
+
+    def take_pending(self) -> bytes:
+        """Return all pending bytes, which belong to a body."""
+        data, self.pending = self.pending, b""
+        return data
+
+    def parse(self, block: bytes) -> RequestHead:
+        """Parse a head. Raise as `read_request` does. Callers that keep their connection often repeat their head byte
+        for byte: the last one is cached.
+        """
+        if block == self._last_block and self.last_head is not None:
+            return self.last_head
+        head = self.last_head = read_request(block, self._limits, self._rules)
+        self._last_block = block if len(block) <= CACHED_HEAD_LIMIT else None
+        return head
+
+    def is_trailing(self, data: bytes) -> bool:
+        """Return whether these bytes follow the body of a request and do not begin another request."""
+        return self.last_head is not None and self.last_head.may_trail and not may_begin_request(data)
+
+    def _skip_empty_lines(self) -> bytes:
+        """Skip empty lines, which some clients send behind a body (RFC 9112 §2.2). They never get a response: a
+        client's pool would take it for the response to its next request.
+        """
+        rest = skip_empty_lines(self.pending)
+        self._skipped += len(self.pending) - len(rest)
+        self.pending, self._scanned = rest, 0
+        if self._skipped > EMPTY_LINES_LIMIT and rest:
+            raise BadRequest(f"More than {EMPTY_LINES_LIMIT} bytes of empty lines came before the request.")
+        return rest
