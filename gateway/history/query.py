@@ -69,7 +69,7 @@ def parse(given: Iterable[tuple[str, str]], *, now: float) -> HistoryQuery:
 
 
 def instant(text: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 time, UTC where it names no zone. Raises ValueError."""
+    """Milliseconds since the epoch of an ISO 8601 time, UTC where it names no zone. Raise ValueError."""
     moment = datetime.fromisoformat(text)
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return round(moment.timestamp() * 1000)

@@ -87,7 +87,7 @@ def basic(username: str, password: str) -> str:
 
 
 async def connect(origin: Origin, make_protocol: Callable[[socket.socket], P]) -> P:
-    """Connect to an origin; `make_protocol` makes the protocol for the socket. Raises CannotConnect."""
+    """Connect to an origin; `make_protocol` makes the protocol for the socket. Raise CannotConnect."""
     via = origin.proxy or origin
     is_proxy = origin.proxy is not None
     with _step("name", is_proxy=is_proxy):
@@ -150,7 +150,7 @@ async def _start_in_tunnel(
 
 
 def _tls(app: asyncio.Protocol, sock: socket.socket, peer: Origin | EgressProxy) -> TlsTransport | None:
-    """Return TLS for `app` if the peer uses it. Raises UnicodeError for a name that no certificate can contain."""
+    """Return TLS for `app` if the peer uses it. Raise UnicodeError for a name that no certificate can contain."""
     if peer.tls is None:
         return None
     name = peer.host.rstrip(".")  # certificates name hosts without the final dot

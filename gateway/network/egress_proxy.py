@@ -40,7 +40,7 @@ class ProxyUrl:
 
 
 def read_proxy_url(text: str) -> ProxyUrl:
-    """Read a proxy's URL; one without a scheme is http, user and password are percent-encoded. Raises UnusableProxy."""
+    """Read a proxy's URL; one without a scheme is http, user and password are percent-encoded. Raise UnusableProxy."""
     match = _SCHEME.match(text)
     scheme = match[1].lower() if match else "http"
     if scheme not in PORTS:
@@ -77,7 +77,7 @@ class Environment:
     def proxy_for(self, url: str) -> ProxyUrl | None:
         """Return the proxy for a URL; None for plain http, and for hosts that NO_PROXY exempts.
 
-        Raises UnusableProxy with the variable's name.
+        Raise UnusableProxy with the variable's name.
         """
         parts = urlsplit(url)
         if not self.url or parts.scheme != "https" or is_exempt(parts.hostname or "", self.exempt):

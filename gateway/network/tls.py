@@ -72,7 +72,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         server_name: str,
         resumption: TlsSession,
     ) -> None:
-        """`sock` is the TCP transport's, also where another TLS lies between. Raises UnicodeError for a name that no
+        """`sock` is the TCP transport's, also where another TLS lies between. Raise UnicodeError for a name that no
         certificate can carry.
         """
         super().__init__()

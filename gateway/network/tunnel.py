@@ -30,7 +30,7 @@ def connect_request(authority: str, authorization: str) -> bytes:
 def read_answer(data: bytes) -> int | None:
     """Return the end of the response head that opens the tunnel; None while it is incomplete.
 
-    Interim responses are skipped, a line may end in a bare LF (RFC 9112 section 2.2). Raises TunnelRefused.
+    Interim responses are skipped, a line may end in a bare LF (RFC 9112 section 2.2). Raise TunnelRefused.
     """
     start = 0
     for _ in range(MAX_INTERIM + 1):

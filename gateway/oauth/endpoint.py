@@ -106,7 +106,7 @@ class TokenEndpoint:
         )
 
     async def revoke(self, request: TokenRequest) -> None:
-        """Send a revocation (`authorization.revocation`). Raises as a token request does."""
+        """Send a revocation (`authorization.revocation`). Raise as a token request does."""
         status, headers, body = await self._post(request)
         read_revocation(status, headers, body, hidden=request.hidden)
 
@@ -120,7 +120,7 @@ class TokenEndpoint:
             raise TokenUnavailable(reason=_reason(cause)) from cause
 
     async def _read(self, code: str, read: Callable[[], T]) -> T:
-        """Return what `read` reads from files, in a thread. Raises TokenUnavailable with `code`."""
+        """Return what `read` reads from files, in a thread. Raise TokenUnavailable with `code`."""
         try:
             return await in_thread(read, owner=self)
         except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError

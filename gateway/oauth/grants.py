@@ -89,7 +89,7 @@ HEADERS = {
 
 
 def token_form(grant: str, *, scope: str | None = None, **values: str) -> dict[str, str]:
-    """Return the form of a grant without client authentication. Raises ValueError for an empty value."""
+    """Return the form of a grant without client authentication. Raise ValueError for an empty value."""
     row = GRANTS[grant]
     optional = {"scope": scope} if scope and row.has_scope else {}
     return {"grant_type": row.type} | {name: _required(values, name) for name in row.needs} | optional
@@ -119,7 +119,7 @@ def build(
 ) -> TokenRequest:
     """Return the token request of a credential; `values` are what its rows in GRANTS and CLIENT_AUTH need.
 
-    `resource` is repeated (RFC 8707 §2). Raises ValueError for an empty value and for a repeated parameter.
+    `resource` is repeated (RFC 8707 §2). Raise ValueError for an empty value and for a repeated parameter.
     """
     if not client_id:
         raise ValueError("the client id is empty")
@@ -183,7 +183,7 @@ def read_token_response(
     hidden: Iterable[str] = (),
     wanted: str = "",
 ) -> TokenResponse:
-    """Return the token of a response. Raises TokenRefused or TokenUnavailable; no other error for any input.
+    """Return the token of a response. Raise TokenRefused or TokenUnavailable; no other error for any input.
 
     `now` (epoch seconds) is the base of `Retry-After` dates if the response has no `Date`. The error's `reason` begins
     with a code and a colon; it contains no part of a text of `hidden` and nothing that looks like a JWT. Of several
@@ -277,7 +277,7 @@ def _seconds(value: object) -> float | None:
 
 
 def _select_token(responses: object, wanted: str) -> dict[str, object]:
-    """Return the one token for `wanted`, by its own `scope` or the audience in its JWT. Raises TokenRefused."""
+    """Return the one token for `wanted`, by its own `scope` or the audience in its JWT. Raise TokenRefused."""
     documents = [item for item in responses if isinstance(item, dict)] if isinstance(responses, list) else []
     matches = [document for document in documents if wanted and wanted in _granted_resources(document)]
     if len(matches) != 1:

@@ -60,7 +60,7 @@ class RateLimiter:
         return self.window.left(self._clock.monotonic())
 
     async def acquire(self, *, within: float) -> None:
-        """Wait until one request may be sent, and count it. Raises TokenUnavailable if that takes longer than `within`
+        """Wait until one request may be sent, and count it. Raise TokenUnavailable if that takes longer than `within`
         seconds.
         """
         end = self._clock.monotonic() + within

@@ -67,7 +67,7 @@ class RefreshTokenRotation:
     async def request_values(self) -> dict[str, str]:
         """Return the values for `TokenRequestBuilder.build`; only for the holder of the lease.
 
-        Raises TokenUnavailable where the store cannot be read, and what `configured` raises.
+        Raise TokenUnavailable where the store cannot be read, and what `configured` raises.
         """
         mark = "" if self._configured is None else _hash(await in_thread(self._configured, owner=self))
         try:
@@ -132,7 +132,7 @@ class RefreshTokenRotation:
                 await self._flush_unsaved()
 
     async def _flush_unsaved(self) -> None:
-        """Store the unsaved token, unless a person has signed in or out meanwhile. Raises StoreDown."""
+        """Store the unsaved token, unless a person has signed in or out meanwhile. Raise StoreDown."""
         async with self._flushing:
             new = self._unsaved
             if new is None:

@@ -62,7 +62,7 @@ class TokenFetcher:
         self.skew: float | None = None
 
     async def fetch(self) -> Token:
-        """Fetch a valid token. Raises TokenRefused or TokenUnavailable."""
+        """Fetch a valid token. Raise TokenRefused or TokenUnavailable."""
         if self.limiter is not None:
             await self.limiter.acquire(within=self._max_wait)
         if self._rotation is None:

@@ -61,7 +61,7 @@ class TokenRequestBuilder:
         return self.authenticate(partial(self._template, grant=grant, **values))
 
     def authenticate(self, template: Callable[..., TokenRequest]) -> TokenRequest:
-        """Return the request that `template` makes with `client_auth` and its present proof. Raises as `build`."""
+        """Return the request that `template` makes with `client_auth` and its present proof. Raise as `build`."""
         first, *others = (
             replace(template(client_auth=self._client_auth, **proof), secret_id=secret_id)
             for secret_id, proof in self._proofs()
@@ -69,11 +69,11 @@ class TokenRequestBuilder:
         return replace(first, fallback=_chain_fallbacks(others))
 
     async def send(self, request: TokenRequest) -> TokenResponse:
-        """Return the endpoint's response. Raises what the endpoint raises, for the last secret tried."""
+        """Return the endpoint's response. Raise what the endpoint raises, for the last secret tried."""
         return await self.send_with(self._endpoint, request)
 
     async def send_with(self, send: Callable[[TokenRequest], Awaitable[T]], request: TokenRequest) -> T:
-        """Send to another endpoint at which the client authenticates in the same way. Raises what `send` raises."""
+        """Send to another endpoint at which the client authenticates in the same way. Raise what `send` raises."""
         while True:
             try:
                 response = await send(request)
@@ -110,7 +110,7 @@ def _chain_fallbacks(requests: Sequence[TokenRequest]) -> TokenRequest | None:
 
 
 def _read_all(readers: Sequence[ValueReader]) -> list[str]:
-    """Return the secrets that can be read, at least one. Raises the first error if there is none."""
+    """Return the secrets that can be read, at least one. Raise the first error if there is none."""
     values: list[str] = []
     errors: list[OSError | ValueError] = []
     for read in readers:

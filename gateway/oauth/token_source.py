@@ -82,7 +82,7 @@ class TokenSource:
         return None
 
     async def get(self, route: str = "", *, within: float | None = None) -> str:
-        """Return a valid bearer value, at once if there is one. Raises TokenRefused or TokenUnavailable.
+        """Return a valid bearer value, at once if there is one. Raise TokenRefused or TokenUnavailable.
 
         A call on a route that has refused the present token waits for the renewal under way; if that fails, it gets the
         present token. It waits `within` seconds, by default `token_wait`.
@@ -165,7 +165,7 @@ class TokenSource:
         return token.value
 
     async def force_refresh(self) -> str:
-        """Fetch a bearer value now, whatever the store holds. Raises as `get` does."""
+        """Fetch a bearer value now, whatever the store holds. Raise as `get` does."""
         self.try_again()
         await self.wait_idle()
         renewals = self._renewals

@@ -57,20 +57,9 @@ class Exchange:
     """
 
     __slots__ = (
-        *(
-            "body",
-            "caller",
-            "health_update",
-            "fresh_connection",
-            "head",
-            "host",
-            "id_scanner",
-            "lines",
-            "match",
-            "meter",
-        ),
-        *("record", "redirects", "response", "retry_state", "soap_namespace", "started", "table", "target", "token"),
-        *("upstream_started", "upstream_target"),
+        *("body", "caller", "fresh_connection", "head", "health_update", "host", "id_scanner", "lines", "match"),
+        *("meter", "record", "redirects", "response", "retry_state", "soap_namespace", "started", "table", "target"),
+        *("token", "upstream_started", "upstream_target"),
     )
 
     table: RouteTable
@@ -93,9 +82,7 @@ class Exchange:
         self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
         self.redirects = 0  # followed so far
-        self.fresh_connection = (
-            False  # True: dial, since other idle connections may be dead, and a POST is never resent
-        )
+        self.fresh_connection = False  # True: dial, since other idle connections may be dead as well
         self.response = ResponseWriter(caller, head.is_http11)
         self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 
@@ -238,12 +225,12 @@ class Exchange:
     # The record -----------------------------------------------------------------------------------------------------
 
     def update_route_health(self) -> None:
-        """Run `explain`. The response is out and must not suffer: a defect is logged."""
+        """Run the health update. The response is out and must not suffer: a defect is logged."""
         try:
             if self.health_update is not None:
                 self.health_update()
         except Exception:
-            log.exception("cannot explain a response", extra={"event": "defect"})
+            log.exception("cannot update the health of a route", extra={"event": "defect"})
 
     def finish(self, unrouted: RouteMeter) -> Record:
         """Count the request for its route, or as `unrouted`, and return its record. Call once, at the end."""

@@ -67,8 +67,8 @@ class ResponseRelay(msgspec.Struct):
         return instance_id is not None and self.exchange.match.route.instance_id_rules.header_first
 
     async def scan_body_for_id(self) -> None:
-        """Search head and body for the instance id by the route's rules. Only the head waits for the first bytes of the
-        body, which usually follow it at once.
+        """Search head and body for the instance id by the route's rules. The head is held back until the first bytes of
+        the body have come, which usually follow it at once.
         """
         exchange, response = self.exchange, self.response
         record, rules = exchange.record, exchange.match.route.instance_id_rules
@@ -77,7 +77,7 @@ class ResponseRelay(msgspec.Struct):
         record.instance_id = rules.find_in_head(known, lines, kind)
         if record.instance_id is not None or not rules.can_find_in_body(kind):
             return
-        # Before a retry all that could forbid it must be read.
+        # An instance id forbids a retry: before one, read all of the body that may contain it.
         self.first_pieces = await self._read_at_least(BODY_PART if response.status in retry.RETRYABLE_STATUSES else 1)
         try:
             beginning = decode_beginning(known.get(b"content-encoding"), b"".join(self.first_pieces), BODY_PART)
@@ -99,7 +99,7 @@ class ResponseRelay(msgspec.Struct):
         status, known, length = response.status, response.known_fields, response.length
         self.exchange.record.status = status
         if status >= 300 or route.health.is_known:
-            self._defer_explanation()
+            self._defer_health_update()
         plan = None
         if route.rewrite and status not in NEVER_REWRITTEN:
             plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
@@ -119,7 +119,7 @@ class ResponseRelay(msgspec.Struct):
                 await self._relay_rewritten(plan, is_short=is_short)
         self.exchange.response.end()
 
-    def _defer_explanation(self) -> None:
+    def _defer_health_update(self) -> None:
         """Have the health of the route updated, once the response is out."""
         exchange, response = self.exchange, self.response
         exchange.health_update = partial(

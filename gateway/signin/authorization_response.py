@@ -58,7 +58,7 @@ class NotSignedIn(Exception):
 def read_authorization_response(query: str, *, state: str, is_issuer: Callable[[str], bool]) -> str:
     """Return the authorization code in the query of a redirection (RFC 6749 section 4.1.2).
 
-    Raises UnrelatedRequest for another `state` or a repeated parameter (section 3.1); NotSignedIn for an error response
+    Raise UnrelatedRequest for another `state` or a repeated parameter (section 3.1); NotSignedIn for an error response
     and for another issuer (RFC 9207 section 2.4).
     """
     pairs = parse_qsl(query[:MAX_LENGTH], keep_blank_values=True)
@@ -81,7 +81,7 @@ def read_pasted(text: str, *, state: str, is_issuer: Callable[[str], bool]) -> s
     """Return the code in a pasted text: the final address of the browser, its query, or the code itself.
 
     A code alone has no `state`: the exchange proves by PKCE that it belongs to this sign-in. Only a text that looks
-    like a code is taken for one, so that nothing else is sent to the identity domain. Raises as
+    like a code is taken for one, so that nothing else is sent to the identity domain. Raise as
     `read_authorization_response`.
     """
     pasted = text.strip().strip("\"'<>").strip()
@@ -107,7 +107,7 @@ def read_pasted(text: str, *, state: str, is_issuer: Callable[[str], bool]) -> s
 
 def _read_code(pasted: str) -> str:
     """Return a pasted code: 16 characters or more of base64 or RFC 3986 unreserved, no client secret of an identity
-    domain. Raises UnrelatedRequest for any other text.
+    domain. Raise UnrelatedRequest for any other text.
     """
     if not pasted:
         raise UnrelatedRequest("it is empty")

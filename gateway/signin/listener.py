@@ -39,7 +39,7 @@ class Listener:
         self._runner = web.ServerRunner(web.Server(self._handle, **_OPTIONS), shutdown_timeout=1.0)
 
     async def start(self, redirect_uri: str) -> str:
-        """Listen on the redirect URI, and return it with the real port where it names port 0. Raises OSError."""
+        """Listen on the redirect URI, and return it with the real port where it names port 0. Raise OSError."""
         parts = urlsplit(redirect_uri)
         self._path = parts.path or "/"
         await self._runner.setup()
@@ -57,7 +57,7 @@ class Listener:
         self._read = read
 
     async def answer(self, *, within: float) -> str:
-        """Return the code that `read` returned. Raises its NotSignedIn, and TimeoutError after so many seconds."""
+        """Return the code that `read` returned. Raise its NotSignedIn, and TimeoutError after so many seconds."""
         async with asyncio.timeout(within):
             return await self._answer
 

@@ -92,7 +92,7 @@ async def login(config: Config, name: str, *, say: Print, paste: bool = False, b
 
 ShowUrl = Callable[[AuthorizationRequest], None]
 ResponseReader = Callable[[AuthorizationRequest, ShowUrl], Awaitable[str]]
-"""Show the request, wait for the response and return its code. Raises NotSignedIn."""
+"""Show the request, wait for the response and return its code. Raise NotSignedIn."""
 
 
 @asynccontextmanager

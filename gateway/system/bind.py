@@ -32,7 +32,7 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
     """Bind every address of a host (empty: all of the machine) to one port; port 0 chooses one.
 
     `localhost` is 127.0.0.1 and ::1, whatever the resolver returns (RFC 6761 §6.3). Addresses of a family that the
-    machine lacks are skipped. Raises OSError if none is left, or if one cannot be bound.
+    machine lacks are skipped. Raise OSError if none is left, or if one cannot be bound.
     """
     addresses = _resolve(host, port)
     for _ in range(TRIES if port == 0 and len(addresses) > 1 else 0):  # the port may be taken at one of them
@@ -43,7 +43,7 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
 
 class UnixSocket:
     """Listens on a path until `close`, which removes the file if it is still the same. `socket` already listens, so
-    that no other process takes it for a dead one. Raises OSError if the path is in use, or is no socket.
+    that no other process takes it for a dead one. Raise OSError if the path is in use, or is no socket.
     """
 
     def __init__(self, path: str) -> None:
@@ -162,7 +162,7 @@ def are_readable(descriptors: list[int]) -> set[int]:
 
 @contextlib.contextmanager
 def _folder_lock(folder: str) -> Iterator[None]:
-    """Let one process at a time bind sockets in a folder. Raises OSError if another process holds the lock.
+    """Let one process at a time bind sockets in a folder. Raise OSError if another process holds the lock.
 
     Without the lock, of two processes that find the same dead socket, one would remove what the other has just bound:
     until that one listens, it refuses connections as a dead one does, and it may have the dead one's inode number. A
@@ -196,7 +196,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _remove_dead(path: str) -> None:
-    """Remove the socket of a process that has ended without removing it. Raises OSError for anything else."""
+    """Remove the socket of a process that has ended without removing it. Raise OSError for anything else."""
     identity = _identity(path)
     if identity is None:  # removed meanwhile
         return

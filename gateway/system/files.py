@@ -35,7 +35,7 @@ class NotRegular(OSError):
 
 
 def read_file(path: str | Path, limit: int) -> bytes:
-    """Return the content of a regular file, up to `limit` bytes. Raises NotRegular, and OSError as `open` does."""
+    """Return the content of a regular file, up to `limit` bytes. Raise NotRegular, and OSError as `open` does."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe opens at once
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -45,12 +45,12 @@ def read_file(path: str | Path, limit: int) -> bytes:
 
 
 def check_regular(path: str | Path) -> None:
-    """Check a file before a library opens it. Raises NotRegular, and OSError if it cannot be opened."""
+    """Check a file before a library opens it. Raise NotRegular, and OSError if it cannot be opened."""
     read_file(path, 0)
 
 
 async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = WITHIN) -> T:
-    """Run `work` in its own thread and return its result. Raises TimeoutError, which is an OSError, if it takes too
+    """Run `work` in its own thread and return its result. Raise TimeoutError, which is an OSError, if it takes too
     long: the thread is then abandoned, and does not keep the process from ending.
 
     Hanging threads count for `owner`, so that one owner's files do not block another.

@@ -58,7 +58,7 @@ class SqliteFile:
         return self._open is not None and self._open[1] == _identity(self.path)
 
     def connection(self) -> sqlite3.Connection:
-        """Return a connection to the file at the path; create the file if it does not exist. Raises sqlite3.Error or
+        """Return a connection to the file at the path; create the file if it does not exist. Raise sqlite3.Error or
         OSError.
         """
         if self._open is not None and self.is_current():
@@ -106,7 +106,7 @@ class SqliteFile:
 
 
 def is_own_database(connection: sqlite3.Connection, application_id: int, version: int) -> bool:
-    """Return True for a database with this id, False for an empty one. Raises ForeignDatabase for another program's and
+    """Return True for a database with this id, False for an empty one. Raise ForeignDatabase for another program's and
     for one with a higher version.
     """
     # In this order: another process may create the tables, and set the id with them, in between.

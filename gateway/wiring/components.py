@@ -97,7 +97,7 @@ class Components:
 
     def load_files(self, config: Config) -> LoadedFiles:
         """Read the files and the Vault secrets that `build_runtime` needs; in a thread where callers are served.
-        Changes nothing. Raises OSError or ssl.SSLError for a file or a secret that cannot be used.
+        Changes nothing. Raise OSError or ssl.SSLError for a file or a secret that cannot be used.
         """
         secrets = self._secrets_of(config)
         contexts = TlsContexts()
@@ -106,7 +106,7 @@ class Components:
         return LoadedFiles(secrets, contexts, routes, load_store_files(config.state, secrets))
 
     def configure(self, config: Config) -> Store:
-        """Use the store, the Vault and the rate limits of a configuration from now on; return the store. Raises OSError
+        """Use the store, the Vault and the rate limits of a configuration from now on; return the store. Raise OSError
         for a file that cannot be used.
         """
         secrets = self._secrets_of(config)

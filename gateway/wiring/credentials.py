@@ -141,7 +141,7 @@ class CredentialBuilder:
         )
 
     def token_endpoint_origin(self, credential: Credential) -> Origin:
-        """Return the origin of the token endpoint of a credential; in a thread, since it reads files. Raises OSError or
+        """Return the origin of the token endpoint of a credential; in a thread, since it reads files. Raise OSError or
         ValueError for a file or a proxy that cannot be used.
         """
         base = UpstreamUrl.parse(credential.token_url)
@@ -211,7 +211,7 @@ def _authentication_hash(credential: Credential) -> str:
 
 
 def _sign_assertion(signing: Signing, issuer: str, subject: str, *, wall: Callable[[], float], secrets: Secrets) -> str:
-    """Sign an assertion with the present key. Raises OSError or ValueError for a key that cannot be used."""
+    """Sign an assertion with the present key. Raise OSError or ValueError for a key that cannot be used."""
     from gateway.config import key_files  # noqa: PLC0415 - imports cryptography, which most credentials do not need
     from gateway.oauth import assertions  # noqa: PLC0415 - likewise
 

@@ -13,7 +13,7 @@ from gateway.network.egress_proxy import Environment, read_proxy_url
 from gateway.system.files import check_regular
 
 ProxyLoader = Callable[[], EgressProxy]
-"""Read the certificates and the password of an egress proxy, in a thread. Raises OSError or ssl.SSLError."""
+"""Read the certificates and the password of an egress proxy, in a thread. Raise OSError or ssl.SSLError."""
 
 
 class TlsContexts:
@@ -23,7 +23,7 @@ class TlsContexts:
         self._contexts: dict[str | None, ssl.SSLContext] = {}
 
     def context(self, tls: Tls | None) -> ssl.SSLContext:
-        """Return a context that trusts the authorities in `ca`, or those of the system. Raises OSError or ssl.SSLError
+        """Return a context that trusts the authorities in `ca`, or those of the system. Raise OSError or ssl.SSLError
         for a file that cannot be used.
         """
         ca = tls.ca if tls is not None else None

@@ -39,7 +39,7 @@ class PreparedRoute:
 
 
 def prepare_route(route: ResolvedRoute, *, egress: EgressSelector, contexts: TlsContexts) -> PreparedRoute:
-    """Read the files that a route names; in a thread where callers are served. Raises OSError or ssl.SSLError for a
+    """Read the files that a route names; in a thread where callers are served. Raise OSError or ssl.SSLError for a
     file that cannot be used.
     """
 

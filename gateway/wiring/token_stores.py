@@ -40,7 +40,7 @@ StoreIdentity = tuple[State, Secrets, StoreFiles]
 
 
 def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
-    """Read the files that a store needs, and import its libraries; in a thread where callers are served. Raises OSError
+    """Read the files that a store needs, and import its libraries; in a thread where callers are served. Raise OSError
     for keys or authorities that cannot be read.
     """
     if state is None:
@@ -55,7 +55,7 @@ def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
 
 
 def _tls_context(ca: bytes | None) -> ssl.SSLContext:
-    """Return a context that trusts only the authorities in `ca` (PEM), or those of the system. Raises OSError if `ca`
+    """Return a context that trusts only the authorities in `ca` (PEM), or those of the system. Raise OSError if `ca`
     contains none.
     """
     try:
@@ -128,7 +128,7 @@ class StoreEventLogger:
 
 
 async def open_store(state: State, *, clock: Clock, secrets: Secrets) -> StoreHealth:
-    """Return whether the store can be read and written now. Raises OSError as `load_store_files`."""
+    """Return whether the store can be read and written now. Raise OSError as `load_store_files`."""
     files = await in_thread(partial(load_store_files, state, secrets), owner="state")
     store = _encrypted(state, files, clock=clock, secrets=secrets)
     try:
@@ -188,6 +188,6 @@ def _redis(redis: RedisSettings, *, timeout: float, secrets: Secrets, tls: ssl.S
 
 
 def _login(username: str | None, password: SecretRef, secrets: Secrets) -> tuple[str, str] | tuple[str]:
-    """Return user and password; the password alone without a user. Raises SecretProblem."""
+    """Return user and password; the password alone without a user. Raise SecretProblem."""
     secret = secrets.read(password).get_secret_value()
     return (secret,) if username is None else (username, secret)

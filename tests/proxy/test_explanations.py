@@ -40,7 +40,7 @@ async def test_an_explanation_that_fails_is_logged_and_no_more(after: str, monke
         monkeypatch.setattr(type(at.gate.route.health), "record_failure", fail)
         status, _, _ = await at.gate.get()
         assert status == (404 if after == "reply" else 502)
-        assert at.gate.troubles == ["gateway.forward: cannot explain a response"]
+        assert at.gate.troubles == ["gateway.forward: cannot update the health of a route"]
         at.gate.troubles.clear()
         assert (await at.gate.get())[0] == 200
 

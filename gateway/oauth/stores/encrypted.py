@@ -90,7 +90,7 @@ class EncryptedStore:
         return StoreHealth(ok=True, kind=self._backend.kind)
 
     async def check(self) -> None:
-        """Return if the backend can be read and written. Raises StoreDown."""
+        """Return if the backend can be read and written. Raise StoreDown."""
         await self._backend.check(f"{self._prefix}:check")
 
     async def close(self) -> None:
@@ -136,7 +136,7 @@ def encode_token(token: Token, *, now: float, wall: float) -> bytes:
 
 
 def decode_token(data: bytes, *, now: float, wall: float) -> Token:
-    """Decode a token, its times by the reader's clocks. Raises ValueError for data that `encode_token` did not write,
+    """Decode a token, its times by the reader's clocks. Raise ValueError for data that `encode_token` did not write,
     and for a token that was obtained in the future.
 
     A token that seems obtained shortly after `now` comes from a clock that is ahead by at least as much: it counts as

@@ -30,7 +30,7 @@ class SharedStore(Store, Protocol):
     """A store outside this process."""
 
     async def check(self) -> None:
-        """Return if the store can be read and written. Raises StoreDown."""
+        """Return if the store can be read and written. Raise StoreDown."""
         ...
 
 
@@ -129,7 +129,7 @@ class FallbackStore:
             await self._ignore_down(self._ask_shared(self._shared.release(key, owner=owner)))
 
     async def secret(self, key: str) -> str | None:
-        """Return the refresh token under `key`. Raises StoreDown if it cannot be read, and if another gateway holds the
+        """Return the refresh token under `key`. Raise StoreDown if it cannot be read, and if another gateway holds the
         lease that was claimed in memory: a second use of a refresh token ends the sign-in.
         """
         if self._down_reason:
@@ -139,11 +139,11 @@ class FallbackStore:
         return await self._ask_shared(self._shared.secret(key), within=DURABLE_TIMEOUT)
 
     async def keep_secret(self, key: str, value: str) -> None:
-        """Store a refresh token durably, even if the store was down a moment ago. Raises StoreDown if that fails."""
+        """Store a refresh token durably, even if the store was down a moment ago. Raise StoreDown if that fails."""
         await self._ask_shared(self._shared.keep_secret(key, value), within=DURABLE_TIMEOUT)
 
     async def drop_secret(self, key: str) -> None:
-        """Delete the refresh token under `key`. Raises StoreDown."""
+        """Delete the refresh token under `key`. Raise StoreDown."""
         await self._ask_shared(self._shared.drop_secret(key), within=DURABLE_TIMEOUT)
 
     def health(self) -> StoreHealth:
@@ -158,7 +158,7 @@ class FallbackStore:
         await self._ignore_down(self._ask_shared(self._shared.close(), within=DURABLE_TIMEOUT))
 
     async def _ask_shared(self, call: Awaitable[T], *, within: float | None = None) -> T:
-        """Return the shared store's answer. Raises StoreDown, and marks the store as down, if there is none in time."""
+        """Return the shared store's answer. Raise StoreDown, and marks the store as down, if there is none in time."""
         # Its own task: a client may swallow the cancellation of `asyncio.timeout`.
         asking = asyncio.ensure_future(call)
         try:
