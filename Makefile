@@ -41,12 +41,13 @@ test-clients: $(STAMP)  ## SOAP clients of other languages read the gateway's Fa
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/soap_clients.py $(ARGS)
 
-check: $(STAMP)  ## formatting, linting, types, import rules, unique names
+check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tests.static.names
+	@$(BIN)/python -m tests.static.prose
 
 fix: $(STAMP)  ## format, and fix what the linter can fix
 	@$(BIN)/ruff format --quiet .

@@ -6,69 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fakes.process import ROOT
+from tests.static.prose import ROOT, WORDS, banned_words, files, markdown_prose, name
 
-# A root is a file, or a folder that is searched for the suffixes of `TEXTS`.
-ROOTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs", "bench", "demo", "gateway")
-EXCEPTIONS: set[str] = set()
-
-# By word: the plain word to use in its place.
-BANNED = {
-    "ails": "the problem of",
-    "amiss": "wrong",
-    "anew": "again",
-    "crew": "workers",
-    "desk": "admin port, shared gateway",
-    "errand": "request",
-    "hurried": "stopped at once",
-    "luck": "jitter",
-    "nobody": "no caller, no person",
-    "nursery": "fork server",
-    "said": "named, logged",
-    "says": "is, names, contains, returns",
-    "told": "named, reported",
-    "unasked": "unexpectedly",
-    "whoever": "the caller, the server, the operator",
-}
-WORDS = re.compile(rf"\b(?:{'|'.join(BANNED)})\b", re.IGNORECASE)
 LONGEST_CELL = 40  # words
-
-
-def markdown_prose(text: str) -> str:
-    """The text with code blanked out: names of events and keys are checked where they are made."""
-    without_blocks = re.sub(r"(?m)^```[^\n]*\n(?s:.*?)^```", lambda block: "\n" * block[0].count("\n"), text)
-    return re.sub(r"`[^`\n]+`", "``", without_blocks)
-
-
-def python_prose(text: str) -> str:
-    """The text with names as words: names are prose, as comments and strings are."""
-    return text.replace("_", " ")
-
-
-TEXTS = {".md": markdown_prose, ".py": python_prose}
-
-
-def files() -> list[Path]:
-    roots = [ROOT / name for name in ROOTS]
-    found = [file for root in roots for file in (root.rglob("*") if root.is_dir() else [root])]
-    return sorted(
-        file for file in found if file.suffix in TEXTS and file.relative_to(ROOT).as_posix() not in EXCEPTIONS
-    )
-
-
-def name(file: Path) -> str:
-    return file.relative_to(ROOT).as_posix()
 
 
 @pytest.mark.parametrize("file", files(), ids=name)
 def test_no_text_uses_a_banned_word(file: Path) -> None:
-    lines = TEXTS[file.suffix](file.read_text(encoding="utf-8")).splitlines()
-    found = [
-        f"{name(file)}:{number}: {word}: write {BANNED[word.lower()]!r}"
-        for number, line in enumerate(lines, 1)
-        for word in WORDS.findall(line)
-    ]
-    assert found == []
+    assert banned_words(file) == []
 
 
 @pytest.mark.parametrize("file", [file for file in files() if file.suffix == ".md"], ids=name)

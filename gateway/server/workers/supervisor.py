@@ -39,7 +39,7 @@ MIN_DELAY, MAX_DELAY = 0.1, 10.0
 START_TIMEOUT = 10.0  # until a worker listens
 STUCK_AFTER = 8.0  # a worker that does not answer for this long is asked once more
 LAST_CHANCE = 4.0  # for that answer; then it is killed
-EXIT_GRACE = 5.0  # beyond `drain`, before a worker is told to abort its requests; and then before it is killed
+EXIT_GRACE = 5.0  # beyond `drain`, before a worker aborts its requests; and then before it is killed
 
 
 def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: Run) -> int:
