@@ -110,8 +110,8 @@ class BackgroundChecks:
         number, route = next((number, route) for number, route in enumerate(runtime.routes) if route.name == name)
         [resolved] = resolve(config.model_copy(update={"routes": [config.routes[number]]}))  # one of up to ten thousand
         scope = config.credentials[route.credential].scope or ""
-        trial = RouteCheck(resolved, route.target, route.design_target, scope)
-        await _try_route(trial, route.health, route.source.current())
+        trial = RouteCheck(resolved, route.upstream, route.design_upstream, scope)
+        await _try_route(trial, route.health, route.token_source.current())
 
 
 async def _try_route(trial: "RouteCheck", health: RouteHealth, token: str | None) -> None:

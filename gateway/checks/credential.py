@@ -136,7 +136,7 @@ async def _with_discovery(
 
 
 async def _fetch(components: Components, name: str, credential: Credential) -> tuple[str, str, dict[str, Any]]:
-    source = components.credentials.token_source(name, credential)
+    source = components.credential_builder.token_source(name, credential)
     return await fetch_token(source, source.force_refresh)
 
 
@@ -146,7 +146,7 @@ async def _check_connection(
     """Check the connection to the token endpoint; return its origin, too, if the connection works."""
     try:
         origin = await in_thread(
-            partial(components.credentials.token_endpoint_origin, credential), owner=("identity", name)
+            partial(components.credential_builder.token_endpoint_origin, credential), owner=("identity", name)
         )
     except (OSError, ValueError):  # ssl.SSLError is an OSError; the token request names the file
         base = UpstreamUrl.parse(credential.token_url)

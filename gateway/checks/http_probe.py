@@ -49,7 +49,7 @@ async def _read_response(connection: UpstreamConnection, head: bytes, *, within:
     connection.start_exchange([head], to_head=False, within=within)
     reply = await connection.read_head()
     body = bytearray()
-    while not connection.complete and len(body) < MAX_BYTES:
+    while not connection.is_complete and len(body) < MAX_BYTES:
         body += b"".join(await connection.read_body(within))
     body += b"".join(connection.read_available())
     return ProbeResponse(reply.status, dict(_fields(reply)), bytes(body[:MAX_BYTES]).decode("utf-8", "replace"))

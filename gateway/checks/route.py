@@ -11,8 +11,8 @@ from gateway.config.resolved import ResolvedRoute
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.errors import GatewayError
 from gateway.oic.urls import FIRST_VERSION, OicTarget, first_version_target, probe_target
-from gateway.proxy.redirects import allowed_target
-from gateway.proxy.route_table import UpstreamTarget
+from gateway.proxy.redirects import resolve_redirect
+from gateway.proxy.route_table import UpstreamServer
 
 TIMEOUT = 10.0
 """Seconds for one harmless request: descriptions of integrations arrive quickly."""
@@ -23,8 +23,8 @@ class RouteCheck:
     """A route to check: its targets and the fields and parameters that it sets."""
 
     route: ResolvedRoute
-    place: UpstreamTarget
-    design: UpstreamTarget | None
+    place: UpstreamServer
+    design: UpstreamServer | None
     scope: str
 
     @property
@@ -81,7 +81,7 @@ async def _follow(trial: RouteCheck, reply: ProbeResponse, token: str, *, asked:
     """
     places = [place for place in (trial.place, trial.design) if place is not None]
     bases = [replace(place.base, path="/") for place in places]
-    found = allowed_target(reply.fields.get("location", ""), at=bases[0], bases=bases)
+    found = resolve_redirect(reply.fields.get("location", ""), at=bases[0], bases=bases)
     if found is None or found[1].partition("?")[0] != asked.partition("?")[0]:
         return reply, ""
     base, target = found
@@ -91,7 +91,7 @@ async def _follow(trial: RouteCheck, reply: ProbeResponse, token: str, *, asked:
 
 
 async def _send(
-    trial: RouteCheck, place: UpstreamTarget, method: str, target: str, *, bearer: str = ""
+    trial: RouteCheck, place: UpstreamServer, method: str, target: str, *, bearer: str = ""
 ) -> tuple[ProbeResponse | None, str]:
     within = min(TIMEOUT, trial.route.response_timeout)
     try:

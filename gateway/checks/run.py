@@ -104,7 +104,7 @@ class _LiveCheck:
             yield f"upstream {origin.name}", self._upstream(origin)
         for resolved, route in zip(resolve(config), runtime.routes, strict=True):
             scope = config.credentials[resolved.credential].scope or ""
-            yield f"route {route.name}", self._route(RouteCheck(resolved, route.target, route.design_target, scope))
+            yield f"route {route.name}", self._route(RouteCheck(resolved, route.upstream, route.design_upstream, scope))
         if config.state is not None:
             yield "state", self._store(config.state)
 

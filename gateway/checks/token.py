@@ -37,7 +37,7 @@ async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswe
     credential = config.credentials[name]
     try:
         components.configure(config)
-        source = components.credentials.token_source(name, credential)
+        source = components.credential_builder.token_source(name, credential)
         value, reason, status = await fetch_token(source, source.force_refresh if force else source.get)
     finally:
         await components.close()

@@ -16,7 +16,7 @@ IDLE_TIMEOUT = 60.0
 REPLAY_LIMIT = 256 * 1024
 REWRITE = ("json", "xml", "yaml")
 
-Replay = Literal["any", "safe", "never"]
+ReplayPolicy = Literal["any", "safe", "never"]
 Value = TypeVar("Value")
 
 
@@ -36,7 +36,7 @@ class ResolvedRoute:
     connect_timeout: float
     response_timeout: float
     idle_timeout: float
-    replay: Replay
+    replay: ReplayPolicy
     idempotent: bool
     replay_limit: int
     origins: tuple[str, ...]

@@ -53,7 +53,7 @@ class ServerState(Protocol):
     handler: RequestHandler
     limits: RequestLimits
     rules: FieldRules
-    admitted: ConnectionLimits
+    connection_limits: ConnectionLimits
     connections: "set[CallerConnection]"
     linger: float
 
@@ -68,8 +68,17 @@ class CallerConnection(FlowControl):
     """
 
     __slots__ = (
-        *("_body", "_deadline", "_discarding", "_error", "_half_close", "_has_ended", "_idle_timeout", "_loop"),
-        *("_reader", "_reading_paused", "_server", "_timer", "_trailing", "_transport", "_waiter"),
+        *(
+            "_body",
+            "_deadline",
+            "_discarding",
+            "_error",
+            "_half_close_monitor",
+            "_is_half_closed",
+            "_idle_timeout",
+            "_loop",
+        ),
+        *("_reader", "_reading_paused", "_server", "_timer", "_trailing_size", "_transport", "_waiter"),
         *("cached_match", "is_serving", "peer", "refusal", "task"),
     )
 
@@ -84,9 +93,9 @@ class CallerConnection(FlowControl):
         self._deadline = 0.0
         self._reader = HeadReader(server.limits, server.rules)
         self.cached_match: object = None
-        self._trailing = 0
-        self._has_ended = False
-        self._half_close: HalfCloseMonitor | None = None
+        self._trailing_size = 0
+        self._is_half_closed = False
+        self._half_close_monitor: HalfCloseMonitor | None = None
         self._idle_timeout = KEEPALIVE_TIMEOUT
         self.refusal: RefusalReason | None = None
         self._error: GatewayError | None = None
@@ -120,7 +129,7 @@ class CallerConnection(FlowControl):
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             self._transport.abort()
 
-    def address(self) -> str:
+    def local_authority(self) -> str:
         """Return the address that the caller connected to as `HOST:PORT`; empty for a unix socket."""
         local = self.local_address()
         if local is None:
@@ -134,12 +143,12 @@ class CallerConnection(FlowControl):
         return (name[0], name[1]) if isinstance(name, tuple) else None
 
     @property
-    def trailing(self) -> int:
+    def trailing_size(self) -> int:
         """The number of bytes that came behind the current request and cannot begin another."""
         pending = self._reader.pending
         if pending and not self._discarding and self._reader.is_trailing(pending):
-            self._trailing = len(pending)
-        return self._trailing
+            self._trailing_size = len(pending)
+        return self._trailing_size
 
     # Called by the body ---------------------------------------------------------------------------------------------
 
@@ -147,14 +156,14 @@ class CallerConnection(FlowControl):
         """Stop reading from the caller."""
         if self._transport is not None and not self._transport.is_closing():
             self._reading_paused = True
-            if not self._has_ended:
+            if not self._is_half_closed:
                 self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read from the caller again."""
         if self._transport is not None and not self._transport.is_closing():
             self._reading_paused = False
-            if not self._has_ended:
+            if not self._is_half_closed:
                 self._transport.resume_reading()
 
     # Called at a stop -----------------------------------------------------------------------------------------------
@@ -214,7 +223,7 @@ class CallerConnection(FlowControl):
         reader = self._reader
         reader.feed(data)
         if self._waiter is not None and not reader.has_head:  # the loop may read again before the task runs
-            self._scan()
+            self._scan_for_head()
         elif len(reader.pending) > PIPELINE_READ_AHEAD:
             self.pause_reading()
 
@@ -225,17 +234,17 @@ class CallerConnection(FlowControl):
         has_request = self.is_serving or self._reader.contains_head
         if self._discarding or self._body is not None or not has_request or self._transport is None:
             return False
-        self._has_ended = True
-        self._half_close = HalfCloseMonitor(self._transport, self._loop)
+        self._is_half_closed = True
+        self._half_close_monitor = HalfCloseMonitor(self._transport, self._loop)
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """asyncio: the caller is gone."""
         self._transport = None
         self._server.connections.discard(self)
-        self._server.admitted.release(self.peer, self.refusal)
-        if self._half_close is not None:
-            self._half_close.cancel()
+        self._server.connection_limits.release(self.peer, self.refusal)
+        if self._half_close_monitor is not None:
+            self._half_close_monitor.cancel()
         if self._timer is not None:
             self._timer.cancel()
         if self.task is not None:
@@ -249,21 +258,21 @@ class CallerConnection(FlowControl):
         """
         server = self._server
         server.connections.add(self)
-        self.refusal = server.admitted.admit(self.peer, is_allowed=server.handler.is_allowed(self.peer))
+        self.refusal = server.connection_limits.admit(self.peer, is_allowed=server.handler.is_allowed(self.peer))
         if self.refusal is not None:
             self._idle_timeout = REJECTED_TIMEOUT
             server.on_refused(self.refusal, self.peer)
-            if server.admitted.is_crowded:
+            if server.connection_limits.has_too_many_refused:
                 self.abort()
 
     async def _serve_requests(self) -> None:
         """Serve the requests of this connection one after the other."""
         handler = self._server.handler
         keep_alive = True
-        while keep_alive and (block := await self._next_head()) is not None:
+        while keep_alive and (head_bytes := await self._read_head_bytes()) is not None:
             self.is_serving = True
             try:
-                head = self._read_head(block)
+                head = self._parse_head(head_bytes)
                 keep_alive = head is not None and await handler.serve(self, head, self._begin_body(head))
                 await self._apply_backpressure()
             except CallerGone:
@@ -286,21 +295,21 @@ class CallerConnection(FlowControl):
         if self._reader.pending:
             await asyncio.sleep(0)
 
-    def _read_head(self, block: bytes) -> RequestHead | None:
+    def _parse_head(self, head_bytes: bytes) -> RequestHead | None:
         """Parse a head, or answer why it is malformed."""
         try:
-            return self._reader.parse(block)
+            return self._reader.parse_head(head_bytes)
         except GatewayError as error:
-            self._reject(error, block)
+            self._reject(error, head_bytes)
             return None
 
-    async def _next_head(self) -> bytes | None:
+    async def _read_head_bytes(self) -> bytes | None:
         """Return the next head without its last line ends; None if the caller sent none in time."""
         reader = self._reader
         if reader.pending:
-            self._scan()
+            self._scan_for_head()
         while not reader.has_head and self._error is None:
-            if self._has_ended:
+            if self._is_half_closed:
                 return None
             if self._reading_paused:
                 self.resume_reading()
@@ -312,9 +321,9 @@ class CallerConnection(FlowControl):
         if self._error is not None:
             self._reject(self._error, reader.pending)
             return None
-        return reader.take_block()
+        return reader.take_head_bytes()
 
-    def _scan(self) -> None:
+    def _scan_for_head(self) -> None:
         """Look for a head in the pending bytes, and wake the task that waits for it."""
         reader = self._reader
         had_started = reader.head_started
@@ -341,7 +350,7 @@ class CallerConnection(FlowControl):
             self.resume_reading()
         if data:
             self.data_received(data)
-        if self._has_ended and not body.is_complete and body.error is None:  # the rest of it cannot come
+        if self._is_half_closed and not body.is_complete and body.error is None:  # the rest of it cannot come
             self.close()
         return body
 
@@ -353,7 +362,7 @@ class CallerConnection(FlowControl):
         pending = self._reader.pending
         if not self._reader.is_trailing(data):
             self._server.handler.reject(self, error, data)
-        elif not self._trailing:
+        elif not self._trailing_size:
             rest = 0 if data is pending else len(END_OF_HEAD) + len(pending)
             self._server.handler.log_trailing(self, len(data) + rest)
 
@@ -365,7 +374,7 @@ class CallerConnection(FlowControl):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if (self._discarding or self._body is not None or self._reader.pending) and not self._has_ended:
+        if (self._discarding or self._body is not None or self._reader.pending) and not self._is_half_closed:
             self._discarding = True
             self.resume_reading()
             transport.write_eof()

@@ -9,8 +9,8 @@ from enum import Enum
 from gateway.http.fields import CONTROL, NAME, MalformedMessage
 
 SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
-SIZE_SO_FAR = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
-WHOLE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 SIZE_LENGTH = 16  # bytes, one more than the digits of a size: a blank or an extension follows
 CRLF = b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
@@ -27,20 +27,20 @@ class ChunkState(Enum):
 
 
 class ChunkedDecoder:
-    """Decodes bytes with `feed`, however they are split, until `ended`."""
+    """Decodes bytes with `feed`, however they are split, until `has_ended`."""
 
-    __slots__ = ("_left", "_limit", "_line", "_overhead", "_state")
+    __slots__ = ("_limit", "_line", "_overhead", "_remaining", "_state")
 
     def __init__(self, limit: int) -> None:
         """`limit`: bytes of all extensions and trailers of one body."""
         self._limit = limit
         self._state = ChunkState.SIZE
         self._line = b""
-        self._left = 0
+        self._remaining = 0
         self._overhead = 0
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """The body is complete."""
         return self._state is ChunkState.END
 
@@ -50,7 +50,7 @@ class ChunkedDecoder:
         # An offset, since removing each chunk from `data` would cost quadratic time.
         offset, size = 0, len(data)
         while offset < size and self._state is not ChunkState.END:
-            match = None if self._line or self._state is not ChunkState.SIZE else WHOLE.match(data, offset)
+            match = None if self._line or self._state is not ChunkState.SIZE else SIZE_LINE.match(data, offset)
             if match is not None:
                 # A complete chunk, as most are: the cost of thousands of small ones must be low.
                 begin, end = match.end(), match.end() + int(match[1], 16)
@@ -59,11 +59,11 @@ class ChunkedDecoder:
                     offset = end + 2
                     continue
             if self._state is ChunkState.DATA:
-                end = min(offset + self._left, size)
+                end = min(offset + self._remaining, size)
                 pieces.append(data[offset:end])
-                self._left -= end - offset
+                self._remaining -= end - offset
                 offset = end
-                if not self._left:
+                if not self._remaining:
                     self._state = ChunkState.DATA_END
             else:
                 offset = self._feed_line(data, offset)
@@ -99,7 +99,7 @@ class ChunkedDecoder:
             short = before
             if len(before) > SIZE_LENGTH:
                 short = (b"0;" if b";" in before else b"0 ") + before[-1:]
-            if SIZE_SO_FAR.fullmatch(short + self._line[len(before) :]) is None:
+            if PARTIAL_SIZE_LINE.fullmatch(short + self._line[len(before) :]) is None:
                 raise MalformedMessage("a chunk's size is malformed")
             line = line.lstrip(HEX)
         if self._overhead + len(line) > self._limit:
@@ -109,21 +109,21 @@ class ChunkedDecoder:
         found = SIZE.fullmatch(line)
         if found is None:
             raise MalformedMessage("a chunk's size is malformed")
-        self._count(len(found[2]))
-        self._left = int(found[1], 16)
-        self._state = ChunkState.DATA if self._left else ChunkState.TRAILER
+        self._count_overhead(len(found[2]))
+        self._remaining = int(found[1], 16)
+        self._state = ChunkState.DATA if self._remaining else ChunkState.TRAILER
 
     def _on_trailer(self, line: bytes) -> None:
         if line == CRLF:
             self._state = ChunkState.END
             return
-        self._count(len(line))
+        self._count_overhead(len(line))
         name, colon, value = line[:-2].partition(b":")
         is_valid = line.endswith(CRLF) and colon and NAME.fullmatch(name) and b"\r" not in value
         if not is_valid or CONTROL.search(value):
             raise MalformedMessage("a trailer field is malformed")
 
-    def _count(self, size: int) -> None:
+    def _count_overhead(self, size: int) -> None:
         self._overhead += size
         if self._overhead > self._limit:
             raise MalformedMessage("too much between the chunks")

@@ -21,21 +21,21 @@ class RefusalReason(enum.Enum):
 
 
 class ConnectionLimits:
-    """Counts connections: those `admitted`, those `turned_away` (open only for a response), and all `refusals` so far
+    """Counts connections: those `admitted`, those `refused` (open only for a response), and all `refusals` so far
     by reason.
     """
 
-    __slots__ = ("_by_address", "_most_refused", "admitted", "limit", "per_address", "refusals", "turned_away")
+    __slots__ = ("_by_address", "_refused_limit", "admitted", "limit", "per_address", "refusals", "refused_limit")
 
     def __init__(self, limit: int, *, refused: int, address_share: float = 1.0) -> None:
-        """At most `limit` connections are admitted, `limit * address_share` of one address; `refused` more may be open
-        for a response.
+        """At most `limit` connections are admitted, `limit * address_share` of one address; `refused_limit` more may
+        be open for a response.
         """
         self.limit = limit
         self.per_address = max(1, int(limit * address_share))
-        self._most_refused = refused
+        self._refused_limit = refused
         self._by_address: Counter[str] = Counter()
-        self.admitted = self.turned_away = 0
+        self.admitted = self.refused_limit = 0
         self.refusals: Counter[RefusalReason] = Counter()
 
     def admit(self, address: str | None, *, is_allowed: bool) -> RefusalReason | None:
@@ -46,14 +46,14 @@ class ConnectionLimits:
             if address is not None:
                 self._by_address[_address_key(address)] += 1
         else:
-            self.turned_away += 1
+            self.refused_limit += 1
             self.refusals[refusal] += 1
         return refusal
 
     def release(self, address: str | None, refusal: RefusalReason | None) -> None:
         """Count the end of a connection; `refusal` is what `admit` returned for it."""
         if refusal is not None:
-            self.turned_away -= 1
+            self.refused_limit -= 1
             return
         self.admitted -= 1
         if address is not None:
@@ -63,9 +63,9 @@ class ConnectionLimits:
                 del self._by_address[key]
 
     @property
-    def is_crowded(self) -> bool:
+    def has_too_many_refused(self) -> bool:
         """Return whether more refused connections are open than allowed."""
-        return self.turned_away > self._most_refused
+        return self.refused_limit > self._refused_limit
 
     def _refusal_reason(self, address: str | None) -> RefusalReason | None:
         if self.admitted >= self.limit:
@@ -73,17 +73,17 @@ class ConnectionLimits:
         if self.per_address >= self.limit or address is None:
             return None
         is_over = self._by_address[_address_key(address)] >= self.per_address
-        return RefusalReason.ADDRESS if is_over and not ip_address(_unmapped(address)).is_loopback else None
+        return RefusalReason.ADDRESS if is_over and not ip_address(_remove_mapped_prefix(address)).is_loopback else None
 
 
 def _address_key(address: str) -> str:
     """Return the key of an address. An IPv6 host may use any address of its /64 (RFC 4291 §2.5.4): they count
     as one.
     """
-    address = _unmapped(address)
+    address = _remove_mapped_prefix(address)
     return str(int(ip_address(address)) >> 64) if ":" in address else address
 
 
-def _unmapped(address: str) -> str:
+def _remove_mapped_prefix(address: str) -> str:
     """Return an IPv4 address without its IPv6-mapped prefix (RFC 4291 §2.5.5.2)."""
     return address.removeprefix("::ffff:") if "." in address else address

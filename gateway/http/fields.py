@@ -52,15 +52,19 @@ class FieldRules(dict[bytes, FieldRule | None]):
     """
 
     def __init__(
-        self, table: Mapping[bytes, FieldAction], *, dropped: tuple[bytes, ...] = (), alike: Collection[bytes] = ()
+        self,
+        table: Mapping[bytes, FieldAction],
+        *,
+        dropped_prefixes: tuple[bytes, ...] = (),
+        underscore_aliases: Collection[bytes] = (),
     ) -> None:
-        """`table` by lower-case name. `dropped` are prefixes of names that are never forwarded; if there are any, names
-        with `_` for `-` are treated as those with `-`: dropped, or with names of `alike` read.
+        """`table` by lower-case name. Names with one of the `dropped_prefixes` are never forwarded; if there are any,
+        names with `_` for `-` are treated as those with `-`: dropped, or read if they are in `underscore_aliases`.
         """
         super().__init__()
         self._table = table
-        self._dropped = dropped
-        self._alike = frozenset(alike)
+        self._dropped_prefixes = dropped_prefixes
+        self._underscore_aliases = frozenset(underscore_aliases)
 
     def __missing__(self, name: bytes) -> FieldRule | None:
         """Find the rule of a new spelling."""
@@ -68,12 +72,12 @@ class FieldRules(dict[bytes, FieldRule | None]):
             raise MalformedMessage("a field's name is malformed")
         key = name.lower()
         action = self._table.get(key)
-        if action is None and self._dropped:
+        if action is None and self._dropped_prefixes:
             # Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
             plain = key.replace(b"_", b"-")
             is_disguised = plain != key and self._table.get(plain) in {FieldAction.DROP, FieldAction.CONSUME}
-            action = FieldAction.DROP if is_disguised or plain.startswith(self._dropped) else None
-            if plain in self._alike:
+            action = FieldAction.DROP if is_disguised or plain.startswith(self._dropped_prefixes) else None
+            if plain in self._underscore_aliases:
                 key, action = plain, self._table[plain]
         rule = None
         if action is not None:
@@ -92,13 +96,13 @@ DeferredFields = list[tuple[bytes, bytes]]
 """(lower-case name, line) of DEFER fields, in order."""
 
 
-def split_lines(block: bytes) -> list[bytes]:
+def split_lines(head_bytes: bytes) -> list[bytes]:
     """Split a head, given without its last two line ends, into lines. Raise MalformedMessage for control bytes and for
     line ends that are not CRLF (RFC 9112 §2.2).
     """
-    lines = block.split(CRLF)
+    lines = head_bytes.split(CRLF)
     # Without visible characters, only the line ends that it was split at may be left.
-    if block.translate(None, VISIBLE) != CRLF * (len(lines) - 1):
+    if head_bytes.translate(None, VISIBLE) != CRLF * (len(lines) - 1):
         raise MalformedMessage("a control byte, or a line end that is not CRLF")
     return lines
 
@@ -142,20 +146,20 @@ def remove_fields(names: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
 
 
-def options_of(value: bytes) -> frozenset[bytes]:
+def parse_options(value: bytes) -> frozenset[bytes]:
     """Return the members of a comma-separated list, in lower case."""
-    return _cached_members(value) if len(value) <= CACHED_LENGTH else _members(value)
+    return _cached_members(value) if len(value) <= CACHED_LENGTH else _parse_members(value)
 
 
 def connection_options(connection: bytes) -> frozenset[bytes]:
     """Return the fields that a Connection field names (RFC 9110 §7.6.1), in lower case, without `close`,
     `keep-alive`.
     """
-    return options_of(connection) - PER_CONNECTION
+    return parse_options(connection) - PER_CONNECTION
 
 
-def _members(value: bytes) -> frozenset[bytes]:
+def _parse_members(value: bytes) -> frozenset[bytes]:
     return frozenset(option.strip(b" \t") for option in value.lower().split(b","))
 
 
-_cached_members = lru_cache(maxsize=1024)(_members)
+_cached_members = lru_cache(maxsize=1024)(_parse_members)

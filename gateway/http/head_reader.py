@@ -7,7 +7,7 @@ from gateway.http.request_head import (
     RequestLimits,
     check_partial_head,
     may_begin_request,
-    read_request,
+    parse_request_head,
     skip_empty_lines,
 )
 
@@ -27,7 +27,7 @@ class HeadReader:
 
     __slots__ = (
         "_end",
-        "_last_block",
+        "_last_head_bytes",
         "_limits",
         "_rules",
         "_scanned",
@@ -44,7 +44,7 @@ class HeadReader:
         self.pending = b""
         self.head_started = False
         self.last_head: RequestHead | None = None
-        self._last_block: bytes | None = None
+        self._last_head_bytes: bytes | None = None
         self._end = -1
         self._scanned = self._skipped = 0
 
@@ -68,7 +68,7 @@ class HeadReader:
         self.pending = self.pending + data if self.pending else data
 
     def scan(self) -> None:
-        """Look for the end of a head. Raise as `read_request` does if the bytes cannot become one."""
+        """Look for the end of a head. Raise as `parse_request_head` does if the bytes cannot become one."""
         data = self.pending
         if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or no beginning of a request
             data = self._skip_empty_lines()
@@ -80,7 +80,7 @@ class HeadReader:
             check_partial_head(data, self._scanned, self._limits)
             self._scanned = max(0, len(data) - 3)
 
-    def take_block(self) -> bytes:
+    def take_head_bytes(self) -> bytes:
         """Return the head that was found, without its last line ends."""
         end, data = self._end, self.pending
         self.pending = data[end + 4 :]
@@ -92,14 +92,14 @@ class HeadReader:
         data, self.pending = self.pending, b""
         return data
 
-    def parse(self, block: bytes) -> RequestHead:
-        """Parse a head. Raise as `read_request` does. Callers that keep their connection often repeat their head byte
-        for byte: the last one is cached.
+    def parse_head(self, head_bytes: bytes) -> RequestHead:
+        """Parse a head. Raise as `parse_request_head` does. Callers that keep their connection often repeat their
+        head byte for byte: the last one is cached.
         """
-        if block == self._last_block and self.last_head is not None:
+        if head_bytes == self._last_head_bytes and self.last_head is not None:
             return self.last_head
-        head = self.last_head = read_request(block, self._limits, self._rules)
-        self._last_block = block if len(block) <= CACHED_HEAD_LIMIT else None
+        head = self.last_head = parse_request_head(head_bytes, self._limits, self._rules)
+        self._last_head_bytes = head_bytes if len(head_bytes) <= CACHED_HEAD_LIMIT else None
         return head
 
     def is_trailing(self, data: bytes) -> bool:

@@ -24,7 +24,7 @@ NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20:
 
 
 def explain_malformed_head(head: bytes) -> str:
-    """Return the first fault of a head that `read_request` or `check_partial_head` rejects."""
+    """Return the first fault of a head that `parse_request_head` or `check_partial_head` rejects."""
     if TLS_HELLO.match(head) is not None:
         return "a TLS handshake came, and this port speaks plain HTTP: use http:// in the caller's URL"
     if PROXY_PREFACE.match(head) is not None:

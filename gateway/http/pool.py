@@ -25,22 +25,22 @@ class ConnectionBudget:
         self._pools: WeakSet[ConnectionPool] = WeakSet()
         self._total_size = 0
 
-    def join(self, pool: "ConnectionPool") -> None:
+    def add_pool(self, pool: "ConnectionPool") -> None:
         """Count the connections of a pool from now on."""
         self._pools.add(pool)
         self._total_size = sum(pool.size for pool in self._pools)
 
-    def make_room(self) -> None:
+    def close_excess_connections(self) -> None:
         """Close idle connections above the budget. Call before dialing; the new connection is counted already."""
         if self._total_size <= self._size:
             return
-        excess = sum(pool.total for pool in self._pools) - self._size
+        excess = sum(pool.connection_count for pool in self._pools) - self._size
         for pool in self._pools:
-            while excess > 0 and pool.close_oldest():
+            while excess > 0 and pool.close_longest_idle():
                 excess -= 1
 
 
-class Share:
+class PoolShare:
     """One route's use of a pool: the number of connections `in_use`, and its waiters, first come first served."""
 
     __slots__ = ("in_use", "waiters")
@@ -74,37 +74,37 @@ class ConnectionPool:
         self.size = size
         self._budget = budget
         if budget is not None:
-            budget.join(self)
+            budget.add_pool(self)
         self._idle_limit = idle
         self._max_age = max_age
         self._idle: deque[UpstreamConnection] = deque()
-        self._busy: dict[UpstreamConnection, Share] = {}
+        self._busy: dict[UpstreamConnection, PoolShare] = {}
         self._dialing = 0
-        self._shares: dict[str, Share] = {}
+        self._shares: dict[str, PoolShare] = {}
         self._share_limit = size
-        self._line: deque[Share] = deque()
+        self._waiting_shares: deque[PoolShare] = deque()
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self._default_share = Share()
+        self._default_share = PoolShare()
 
-    def share_of(self, route: str) -> Share:
+    def share_of(self, route: str) -> PoolShare:
         """Return the share of `route`. Call before its first request."""
         if route not in self._shares:
-            self._shares[route] = Share()
+            self._shares[route] = PoolShare()
             self._share_limit = self.size - self.size // 4 if len(self._shares) > 1 else self.size
         return self._shares[route]
 
-    def counts(self) -> dict[str, int]:
+    def count_by_state(self) -> dict[str, int]:
         """Return the number of connections by state (busy, idle, dialing), and of waiting requests."""
         return {
             "busy": len(self._busy),
             "idle": len(self._idle),
             "dialing": self._dialing,
-            "waiting": sum(len(share.waiters) for share in self._line),
+            "waiting": sum(len(share.waiters) for share in self._waiting_shares),
         }
 
-    def try_acquire(self, share: Share | None = None) -> UpstreamConnection | None:
+    def try_acquire(self, share: PoolShare | None = None) -> UpstreamConnection | None:
         """Return an idle connection that is alive, or None. No waiter is passed over: a connection is idle only while
         no route in line may have it.
         """
@@ -120,32 +120,34 @@ class ConnectionPool:
             connection.abort()
         return None
 
-    async def acquire(self, within: float, *, fresh: bool = False, share: Share | None = None) -> UpstreamConnection:
+    async def acquire(
+        self, within: float, *, fresh: bool = False, share: PoolShare | None = None
+    ) -> UpstreamConnection:
         """Return a connection within `within` seconds. A route's requests wait first come first served, routes take
         turns. `fresh`: dial if nothing is in line. Raise Overloaded if no connection became free, UpstreamUnreachable
         if none could be made.
         """
         share = share or self._default_share
-        is_in_line = True
+        is_waiting = True
         try:
             async with asyncio.timeout(within):
-                granted = await self._wait_turn(share, fresh=fresh)
+                granted = await self._wait_for_slot(share, fresh=fresh)
                 if granted is not None:
                     return granted
-                is_in_line = False
+                is_waiting = False
                 return await self._dial(share)
         except TimeoutError:
-            if is_in_line:
+            if is_waiting:
                 raise Overloaded(reason=f"{self.origin.name}: {self._full_reason(share)}", retry_after=1) from None
             raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
 
     def release(self, connection: UpstreamConnection) -> None:
         """Return a connection: it stays open if another exchange may follow, else it is aborted."""
         if connection.end_exchange():
-            self._put_back(connection)
+            self._return_idle(connection)
         else:
-            self._drop(connection)
-        if self._line:
+            self._discard(connection)
+        if self._waiting_shares:
             self._grant_waiters()
 
     def close(self) -> None:
@@ -158,11 +160,11 @@ class ConnectionPool:
             self._idle.pop().abort()
 
     @property
-    def total(self) -> int:
+    def connection_count(self) -> int:
         """The number of open and dialing connections."""
         return len(self._busy) + len(self._idle) + self._dialing
 
-    def close_oldest(self) -> bool:
+    def close_longest_idle(self) -> bool:
         """Close the connection that has been idle for longest. Return False if none is idle."""
         if self._idle:
             self._idle.popleft().abort()
@@ -170,14 +172,14 @@ class ConnectionPool:
         return False
 
     def _has_room(self) -> bool:
-        return self.total < self.size
+        return self.connection_count < self.size
 
-    def _full_reason(self, share: Share) -> str:
+    def _full_reason(self, share: PoolShare) -> str:
         if share.in_use >= self._share_limit < self.size:
             return f"the route uses its share of `pool.size` ({self._share_limit} of {self.size})"
         return f"all {self.size} connections are busy (`pool.size`)"
 
-    async def _wait_turn(self, share: Share, *, fresh: bool) -> UpstreamConnection | None:
+    async def _wait_for_slot(self, share: PoolShare, *, fresh: bool) -> UpstreamConnection | None:
         """Wait in line. Return an idle connection, or None if the caller may dial; its dialing is counted already."""
         if not share.waiters and share.in_use < self._share_limit:
             if not fresh and (connection := self.try_acquire(share)) is not None:
@@ -189,30 +191,30 @@ class ConnectionPool:
                 return None
         turn: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
         if not share.waiters:
-            self._line.append(share)
+            self._waiting_shares.append(share)
         share.waiters.append(turn)
         try:
             granted = await turn
         except asyncio.CancelledError:
-            self._leave_queue(turn, share)
+            self._cancel_waiter(turn, share)
             raise
         if granted is not None and not granted.is_idle_clean():  # lost before this task ran
-            self._drop(granted)
+            self._discard(granted)
             self._begin_dialing(share)
             return None
         return granted
 
-    def _leave_queue(self, turn: "asyncio.Future[UpstreamConnection | None]", share: Share) -> None:
+    def _cancel_waiter(self, turn: "asyncio.Future[UpstreamConnection | None]", share: PoolShare) -> None:
         """Leave the line. Pass on a turn that was already granted."""
         if turn.cancelled():
             if turn in share.waiters:
                 share.waiters.remove(turn)
                 if not share.waiters:
-                    self._line.remove(share)
+                    self._waiting_shares.remove(share)
             return
         granted = turn.result()
         if granted is not None:
-            self._put_back(granted)
+            self._return_idle(granted)
         else:
             self._end_dialing(share)
         self._grant_waiters()
@@ -220,15 +222,15 @@ class ConnectionPool:
     def _grant_waiters(self) -> None:
         """Grant free connections to the waiters: routes below their share take turns."""
         blocked = 0
-        while blocked < len(self._line) and (self._idle or self._has_room()):
-            share = self._line.popleft()
+        while blocked < len(self._waiting_shares) and (self._idle or self._has_room()):
+            share = self._waiting_shares.popleft()
             if share.in_use >= self._share_limit:
-                self._line.append(share)
+                self._waiting_shares.append(share)
                 blocked += 1
                 continue
             turn = share.waiters.popleft()
             if share.waiters:
-                self._line.append(share)
+                self._waiting_shares.append(share)
             blocked = 0
             if turn.done():
                 continue
@@ -237,18 +239,18 @@ class ConnectionPool:
                 self._begin_dialing(share)
             turn.set_result(connection)
 
-    def _begin_dialing(self, share: Share) -> None:
+    def _begin_dialing(self, share: PoolShare) -> None:
         self._dialing += 1
         share.in_use += 1
 
-    def _end_dialing(self, share: Share) -> None:
+    def _end_dialing(self, share: PoolShare) -> None:
         self._dialing -= 1
         share.in_use -= 1
 
-    async def _dial(self, share: Share) -> UpstreamConnection:
+    async def _dial(self, share: PoolShare) -> UpstreamConnection:
         """Dial; `_begin_dialing` has counted it."""
         if self._budget is not None:
-            self._budget.make_room()
+            self._budget.close_excess_connections()
         try:
             connection = await dial(self.origin, self._on_lost, self._rules)
             if not connection.is_open:
@@ -260,21 +262,21 @@ class ConnectionPool:
             self._grant_waiters()
         return connection
 
-    def _put_back(self, connection: UpstreamConnection) -> None:
+    def _return_idle(self, connection: UpstreamConnection) -> None:
         if self._closed:
-            self._drop(connection)
+            self._discard(connection)
             return
-        self._forget(connection)
+        self._remove_busy(connection)
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._expiry_timer is None:
             self._expiry_timer = self._loop.call_later(self._idle_limit, self._close_expired)
 
-    def _drop(self, connection: UpstreamConnection) -> None:
-        self._forget(connection)
+    def _discard(self, connection: UpstreamConnection) -> None:
+        self._remove_busy(connection)
         connection.abort()
 
-    def _forget(self, connection: UpstreamConnection) -> None:
+    def _remove_busy(self, connection: UpstreamConnection) -> None:
         share = self._busy.pop(connection, None)
         if share is not None:
             share.in_use -= 1

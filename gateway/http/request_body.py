@@ -16,9 +16,9 @@ from gateway.http.fields import MalformedMessage
 from gateway.http.upstream_connection import UpstreamConnection
 
 BODY_READ_AHEAD = 512 * 1024
-INSPECTED_AT_ONCE = 64 * 1024
+INSPECTION_STEP = 64 * 1024
 """Bytes that are inspected before other tasks get their turn."""
-GRACE = 60.0
+GRACE_PERIOD = 60.0
 """Seconds of waiting that any body is allowed, however slowly it comes."""
 
 
@@ -53,8 +53,18 @@ class RequestBody:
     """
 
     __slots__ = (
-        *("_ended", "_framing", "_left", "_limit", "_pieces", "_rate", "_reading", "_replay_limit", "_replay_pieces"),
-        *("_send_continue", "_unread", "_waited", "_waiter"),
+        *(
+            "_ended",
+            "_chunked_decoder",
+            "_remaining",
+            "_limit",
+            "_pieces",
+            "_min_rate",
+            "_reading",
+            "_replay_limit",
+            "_replay_pieces",
+        ),
+        *("_send_continue", "_unread_size", "_waited_seconds", "_waiter"),
         *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_whole"),
     )
 
@@ -62,17 +72,17 @@ class RequestBody:
         self, length: int, *, chunks: ChunkedDecoder | None = None, reading: ReadControl | None = None
     ) -> None:
         """`length` in bytes, or `chunks` that decode it; `reading` is paused while too much is buffered."""
-        self._left = length
-        self._framing = chunks
+        self._remaining = length
+        self._chunked_decoder = chunks
         self._reading = reading
         self._send_continue: Callable[[], None] | None = None
         self._replay_limit = 0
         self._limit: int | None = None
-        self._rate = 0
-        self._waited = 0.0
+        self._min_rate = 0
+        self._waited_seconds = 0.0
         self._replay_pieces: list[bytes] = []
         self._pieces: list[bytes] = []
-        self._unread = 0
+        self._unread_size = 0
         self._waiter: asyncio.Future[None] | None = None
         self.chunked = chunks is not None
         self.is_complete = chunks is None and not length
@@ -85,22 +95,22 @@ class RequestBody:
 
     def feed(self, data: bytes) -> bytes:
         """Buffer the bytes that arrived. Return those behind the end of the body."""
-        if self._framing is None:
-            rest = data[self._left :]
-            pieces = [data[: self._left] if rest else data]
-            self._left -= len(pieces[0])
-            self.is_complete = not self._left
+        if self._chunked_decoder is None:
+            rest = data[self._remaining :]
+            pieces = [data[: self._remaining] if rest else data]
+            self._remaining -= len(pieces[0])
+            self.is_complete = not self._remaining
         else:
             try:
-                pieces, rest = self._framing.feed(data)
+                pieces, rest = self._chunked_decoder.feed(data)
             except MalformedMessage as error:
                 self.error = BadRequest(f"The framing of the body is broken: {error}.", reason=str(error))
                 self._wake()
                 return b""
-            self.is_complete = self._framing.ended
-        self._unread += sum(map(len, pieces))
-        self._pieces = coalesce(self._pieces, pieces, size=self._unread)
-        if self._unread > BODY_READ_AHEAD and not self.is_complete and self._reading is not None:
+            self.is_complete = self._chunked_decoder.has_ended
+        self._unread_size += sum(map(len, pieces))
+        self._pieces = coalesce(self._pieces, pieces, size=self._unread_size)
+        if self._unread_size > BODY_READ_AHEAD and not self.is_complete and self._reading is not None:
             self._reading.pause_reading()
         self._wake()
         return rest
@@ -114,7 +124,7 @@ class RequestBody:
         Continue). `rate` is the least number of bytes a second, 0 for none.
         """
         self._replay_limit = replay_limit
-        self._rate = rate
+        self._min_rate = rate
         self._limit = limit
         self._send_continue = send_continue
 
@@ -122,17 +132,17 @@ class RequestBody:
         """Have the beginning of the body inspected as it comes, and replace it by the inspector's output. To be called
         before any byte is taken. Raise what the inspector raises, and the caller's failures as `stream` does.
         """
-        self._invite_caller()
+        self._send_100_continue()
         rest = None
         while rest is None:
-            await self._wait_more(idle)
-            if self._limit is not None and self._unread > self._limit:
-                self._take()  # raises BodyTooLarge
+            await self._wait_for_pieces(idle)
+            if self._limit is not None and self._unread_size > self._limit:
+                self._take_pieces()  # raises BodyTooLarge
             pieces, self._pieces = self._pieces, []
             try:
                 rest = await _inspect_parts(inspector, b"".join(pieces), last=self.is_complete)
             except BadRequest:
-                self._take()  # counts it
+                self._take_pieces()  # counts it
                 raise
         # `_unread` stays: limits and counts are of what the caller sent.
         self._pieces = [*inspector.output, *filter(None, (rest,)), *self._pieces]
@@ -144,25 +154,25 @@ class RequestBody:
         """
         if not self._replay_limit:
             return
-        self._invite_caller()
+        self._send_100_continue()
         while not self.is_complete:
-            received = self.bytes_read + self._unread
+            received = self.bytes_read + self._unread_size
             if received > self._replay_limit and (self._limit is None or received <= self._limit):
                 return
-            if self._unread:
-                self._take()
+            if self._unread_size:
+                self._take_pieces()
             else:
-                await self._wait_more(idle)
+                await self._wait_for_pieces(idle)
 
     def buffered(self) -> list[bytes] | None:
         """Return the framed body if it is complete, so that head and body are sent together; else None."""
-        self._check_whole()
+        self._assert_whole()
         if self._ended:
-            return self._framed(self._replay_pieces)
+            return self._frame_pieces(self._replay_pieces)
         if not self.is_complete:
             return None
-        earlier, pieces = self._replay_pieces[:], self._take()
-        return self._framed([*earlier, *pieces])
+        earlier, pieces = self._replay_pieces[:], self._take_pieces()
+        return self._frame_pieces([*earlier, *pieces])
 
     async def stream(self, connection: UpstreamConnection, *, idle: float, response: float) -> None:
         """Send what is kept, then the rest as it comes; after the end the response is due within `response` seconds.
@@ -170,12 +180,12 @@ class RequestBody:
         A failure of either side aborts the exchange, unless the response has begun (RFC 9112 §9.5). Raise BadRequest,
         BodyTooLarge and RequestTimeout for the caller's failures.
         """
-        self._check_whole()
+        self._assert_whole()
         try:
-            self._forward(connection, self._replay_pieces)
-            self._invite_caller()
+            self._send_pieces(connection, self._replay_pieces)
+            self._send_100_continue()
             while not self._ended and connection.is_open:
-                self._forward(connection, await self._read_pieces(idle))
+                self._send_pieces(connection, await self._read_pieces(idle))
                 await connection.drain(idle)
             connection.start_response_timer(response)
         except BaseException:
@@ -183,26 +193,26 @@ class RequestBody:
                 connection.abort()
             raise
 
-    def _invite_caller(self) -> None:
+    def _send_100_continue(self) -> None:
         """Send 100 Continue once, unless the caller has begun."""
-        if self._send_continue is not None and not self._unread and not self.bytes_read:
+        if self._send_continue is not None and not self._unread_size and not self.bytes_read:
             self._send_continue()
         self._send_continue = None
 
-    def _check_whole(self) -> None:
+    def _assert_whole(self) -> None:
         """Assert that a body is never sent a second time without its beginning."""
         assert self.is_whole, "a body that is not whole would be sent a second time"
 
-    def _forward(self, connection: UpstreamConnection, pieces: list[bytes]) -> None:
-        if parts := self._framed(pieces):
+    def _send_pieces(self, connection: UpstreamConnection, pieces: list[bytes]) -> None:
+        if parts := self._frame_pieces(pieces):
             connection.write(parts)
 
     async def _read_pieces(self, idle: float) -> list[bytes]:
         """Wait for at least one piece. Return all that have come; none at the end of the body."""
-        await self._wait_more(idle)
-        return self._take()
+        await self._wait_for_pieces(idle)
+        return self._take_pieces()
 
-    async def _wait_more(self, idle: float) -> None:
+    async def _wait_for_pieces(self, idle: float) -> None:
         """Wait until there are pieces, or the body is complete."""
         loop = asyncio.get_running_loop()
         while not (self._pieces or self.is_complete or self.error):
@@ -213,33 +223,33 @@ class RequestBody:
                     await self._waiter
             except TimeoutError:
                 problem = "comes more slowly than `limits.body_rate`" if left < idle else "stopped coming"
-                raise RequestTimeout(f"The body {problem} {self._progress()}.") from None
+                raise RequestTimeout(f"The body {problem} {self._describe_progress()}.") from None
             finally:
                 self._waiter = None
-                self._waited += loop.time() - began
+                self._waited_seconds += loop.time() - began
         if self.error is not None:
             raise self.error
 
-    def _progress(self) -> str:
+    def _describe_progress(self) -> str:
         """Describe how much of the body has come."""
-        count = self.bytes_read + self._unread
-        return f"after {count} bytes" if self.chunked else f"after {count} of {count + self._left} bytes"
+        count = self.bytes_read + self._unread_size
+        return f"after {count} bytes" if self.chunked else f"after {count} of {count + self._remaining} bytes"
 
     def _time_left(self) -> float:
         """Return the seconds that may still be spent waiting for this body. Only waiting counts: while the upstream is
         slower, the gateway does not read from the caller.
         """
-        if not self._rate:
+        if not self._min_rate:
             return math.inf
-        return max(0.0, GRACE + (self.bytes_read + self._unread) / self._rate - self._waited)
+        return max(0.0, GRACE_PERIOD + (self.bytes_read + self._unread_size) / self._min_rate - self._waited_seconds)
 
-    def _take(self) -> list[bytes]:
+    def _take_pieces(self) -> list[bytes]:
         """Take all buffered pieces, and keep them up to the replay limit. Raise BodyTooLarge."""
         pieces, self._pieces = self._pieces, []
-        if self._unread > BODY_READ_AHEAD and self._reading is not None:
+        if self._unread_size > BODY_READ_AHEAD and self._reading is not None:
             self._reading.resume_reading()
-        self.bytes_read += self._unread
-        self._unread = 0
+        self.bytes_read += self._unread_size
+        self._unread_size = 0
         self._ended = self.is_complete
         is_too_large = self._limit is not None and self.bytes_read > self._limit
         if is_too_large or self.bytes_read > self._replay_limit:
@@ -251,7 +261,7 @@ class RequestBody:
             raise BodyTooLarge
         return pieces
 
-    def _framed(self, pieces: list[bytes]) -> list[bytes]:
+    def _frame_pieces(self, pieces: list[bytes]) -> list[bytes]:
         """Return the pieces as one chunk if the body is chunked, with the last chunk once the body has ended."""
         if not self.chunked:
             return pieces
@@ -268,10 +278,10 @@ async def _inspect_parts(inspector: BodyInspector, data: bytes, *, last: bool) -
     """Inspect the data in parts, between which other tasks get their turn. Return the bytes that need no inspection;
     None while more are needed.
     """
-    for begin in range(0, len(data) or 1, INSPECTED_AT_ONCE):
+    for begin in range(0, len(data) or 1, INSPECTION_STEP):
         if begin:
             await asyncio.sleep(0)
-        end = begin + INSPECTED_AT_ONCE
+        end = begin + INSPECTION_STEP
         if inspector.feed(data[begin:end], last=last and end >= len(data)):
             return data[end:]
     return None

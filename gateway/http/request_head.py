@@ -16,7 +16,7 @@ from gateway.http.fields import (
     MalformedMessage,
     connection_options,
     is_length,
-    options_of,
+    parse_options,
     remove_fields,
     sort_fields,
     split_lines,
@@ -92,21 +92,21 @@ class RequestHead(msgspec.Struct, frozen=True):
         connection = self.known_fields.get(b"connection")
         if connection is None:
             return self.is_http11
-        options = options_of(connection)
+        options = parse_options(connection)
         return b"close" not in options and (self.is_http11 or b"keep-alive" in options)
 
 
-def read_request(block: bytes, limits: RequestLimits, rules: FieldRules) -> RequestHead:
+def parse_request_head(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) -> RequestHead:
     """Parse a whole head, given without its last two line ends. Raise BadRequest, UriTooLong or HeadersTooLarge."""
     try:
-        lines = split_lines(block)
-        method, target, is_http11 = _read_line(lines[0])
-        size = len(block) + LINE_ENDS
+        lines = split_lines(head_bytes)
+        method, target, is_http11 = _parse_request_line(lines[0])
+        size = len(head_bytes) + LINE_ENDS
         if size > limits.uri or size > limits.field or size > limits.head or len(lines) > limits.fields:
             _check_sizes(size, lines, target, limits)
         forwarded, known, _ = sort_fields(lines[1:], rules)
     except MalformedMessage:
-        raise malformed_error(block) from None
+        raise malformed_error(head_bytes) from None
     if (connection := known.get(b"connection")) is not None and (named := connection_options(connection)):
         forwarded = remove_fields(named, forwarded)
         if b"via" in named:
@@ -119,7 +119,7 @@ def read_request(block: bytes, limits: RequestLimits, rules: FieldRules) -> Requ
     return RequestHead(method, target, is_http11, forwarded, known, None if length is None else int(length), chunked)
 
 
-def _read_line(line: bytes) -> tuple[str, str, bool]:
+def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
         raise MalformedMessage("the request line is malformed")
@@ -128,7 +128,7 @@ def _read_line(line: bytes) -> tuple[str, str, bool]:
 
 def check_partial_head(window: bytes, scanned: int, limits: RequestLimits) -> None:
     """Reject a partial head that can no longer become valid, so that the caller need not complete it; `scanned` bytes
-    of it were checked before. Raise as `read_request` does.
+    of it were checked before. Raise as `parse_request_head` does.
     """
     if BROKEN.search(window, scanned) is not None:
         raise malformed_error(window)
@@ -167,7 +167,7 @@ def _find_error(method: str, known: dict[bytes, bytes], *, is_http11: bool) -> G
     # Upgrade may be ignored (RFC 9110 §7.8): some clients offer TLS or h2c with every request. A WebSocket client has
     # no use for another response.
     upgrade = known.get(b"upgrade") if is_http11 else None
-    if upgrade is not None and any(name.partition(b"/")[0] == b"websocket" for name in options_of(upgrade)):
+    if upgrade is not None and any(name.partition(b"/")[0] == b"websocket" for name in parse_options(upgrade)):
         return BadRequest("The gateway does not speak WebSocket; send the request without the Upgrade field.")
     expect = known.get(b"expect")
     return ExpectationFailed() if expect is not None and expect.lower() != b"100-continue" else None

@@ -1,8 +1,8 @@
 """Parses an upstream's responses, sans I/O: the result does not depend on how the bytes are split.
 
 If the end of a message is in doubt (RFC 9112 §6.3, §11.2), it is a `MalformedMessage`. Bytes behind the end are never
-parsed (`trailing_data`). Trailer fields are dropped, as RFC 9110 §6.5.1 allows, and interim responses (1xx) too, since
-the gateway answers `Expect` itself.
+parsed (`has_trailing_data`). Trailer fields are dropped, as RFC 9110 §6.5.1 allows, and interim responses (1xx) too,
+since the gateway answers `Expect` itself.
 """
 
 import re
@@ -11,13 +11,13 @@ from functools import lru_cache
 import msgspec
 
 from gateway.http.chunked import ChunkedDecoder
-from gateway.http.fields import BROKEN, FieldRules, MalformedMessage, is_length, options_of, sort_fields, split_lines
+from gateway.http.fields import BROKEN, FieldRules, MalformedMessage, is_length, parse_options, sort_fields, split_lines
 
 MAX_INTERIM = 16
-OPENING = re.compile(rb"HTTP/1\.[01] ")
+VERSION_AND_SPACE = re.compile(rb"HTTP/1\.[01] ")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
 CACHED_LINE_LIMIT = 64  # bytes of a status line that is cached
-LONGEST_OPENING = len(b"HTTP/1.1 ")
+LONGEST_VERSION = len(b"HTTP/1.1 ")
 EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # the end of a malformed head, with any line ends
 LONGEST_EMPTY_LINE = 5  # bytes
 PLAIN_STATUS = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
@@ -42,12 +42,12 @@ class ResponseHead(msgspec.Struct):
 
 class ResponseParser:
     """Parses one response after another. Call `begin` before each, `feed` with its bytes, and `end` at the end of the
-    connection. Results: `head`, `body` (pieces), `complete`.
+    connection. Results: `head`, `body` (pieces), `is_complete`.
     """
 
     __slots__ = (
-        *("_buffer", "_chunks", "_head_limit", "_interim", "_rules", "_left", "_is_head_request"),
-        *("body", "complete", "trailing_data", "head", "head_bytes"),
+        *("_buffer", "_chunks", "_head_limit", "_interim", "_rules", "_remaining", "_is_head_request"),
+        *("body", "is_complete", "has_trailing_data", "head", "head_size"),
     )
 
     def __init__(self, rules: FieldRules, *, head_limit: int) -> None:
@@ -62,16 +62,16 @@ class ResponseParser:
         """Expect a new response; `to_head`: the request was HEAD."""
         self._buffer = b""
         self._chunks: ChunkedDecoder | None = None
-        self._left = self._interim = self.head_bytes = 0
+        self._remaining = self._interim = self.head_size = 0
         self._is_head_request = to_head
         self.head: ResponseHead | None = None
         self.body: list[bytes] = []
-        self.complete = self.trailing_data = False
+        self.is_complete = self.has_trailing_data = False
 
     @property
     def can_keep_alive(self) -> bool:
         """The message is complete, nothing came behind it, and the upstream keeps the connection."""
-        return self.complete and not self.trailing_data and self.head is not None and self.head.keep_alive
+        return self.is_complete and not self.has_trailing_data and self.head is not None and self.head.keep_alive
 
     @property
     def unread_head(self) -> bytes:
@@ -92,9 +92,9 @@ class ResponseParser:
             data = self._feed_head(data)
             if not data:
                 return
-        if self.complete:
-            self.trailing_data = True
-        elif self._left:
+        if self.is_complete:
+            self.has_trailing_data = True
+        elif self._remaining:
             self._feed_length(data)
         elif self._chunks is not None:
             self._feed_chunks(self._chunks, data)
@@ -103,19 +103,19 @@ class ResponseParser:
 
     def end(self) -> None:
         """Complete a body that ends with the connection. Raise MalformedMessage if the response is incomplete."""
-        if self.complete:
+        if self.is_complete:
             return
         if self.head is None:
             raise MalformedMessage(
-                "the connection ended before a response" if not self.head_bytes else "the head was cut off"
+                "the connection ended before a response" if not self.head_size else "the head was cut off"
             )
         if self.head.chunked or self.head.length is not None:
             raise MalformedMessage("the body ended too soon")
-        self.complete = True
+        self.is_complete = True
 
     def _feed_head(self, data: bytes) -> bytes:
         """Parse heads. Return the bytes behind the final one."""
-        self.head_bytes += len(data)
+        self.head_size += len(data)
         seen = len(self._buffer)
         window = self._buffer = self._buffer + data if seen else data
         while True:
@@ -124,13 +124,13 @@ class ResponseParser:
                 self._check_partial(window, max(0, seen - 1))
                 return b""
             behind = len(window) - end - 4
-            if self.head_bytes - behind > self._head_limit:
+            if self.head_size - behind > self._head_limit:
                 raise MalformedMessage("the head is too large")
-            head = self._read(window[:end])
+            head = self._parse_head(window[:end])
             window, seen = window[end + 4 :], 0
             self._buffer = window
             if head is not None:
-                self.head_bytes -= behind
+                self.head_size -= behind
                 self._set_framing(head)
                 return window
 
@@ -138,19 +138,19 @@ class ResponseParser:
         """Reject a partial head that can no longer become valid, so that the caller does not wait for it: HTTP/0.9,
         RTSP, HTTP/2, leading empty lines, bare LF. The first `seen` bytes were checked before.
         """
-        if self.head_bytes > self._head_limit:
+        if self.head_size > self._head_limit:
             raise MalformedMessage("the head is too large")
-        opening = window[:LONGEST_OPENING]
-        if OPENING.fullmatch(opening + b"HTTP/1.1 "[len(opening) :]) is None:
+        opening = window[:LONGEST_VERSION]
+        if VERSION_AND_SPACE.fullmatch(opening + b"HTTP/1.1 "[len(opening) :]) is None:
             raise MalformedMessage("not HTTP/1.1 or HTTP/1.0")
         if BROKEN.search(window, seen) is not None:
             raise MalformedMessage("a control byte, or a line end that is not CRLF")
 
-    def _read(self, block: bytes) -> ResponseHead | None:
+    def _parse_head(self, head_bytes: bytes) -> ResponseHead | None:
         """Parse one whole head. Return None for an interim one."""
-        lines = split_lines(block)
+        lines = split_lines(head_bytes)
         first = lines[0]
-        is_http11, status, reason = (_cached_status if len(first) <= CACHED_LINE_LIMIT else _read_status)(first)
+        is_http11, status, reason = (_cached_status if len(first) <= CACHED_LINE_LIMIT else _parse_status_line)(first)
         forwarded, known, deferred = sort_fields(lines[1:], self._rules)
         if status < 200:
             self._count_interim(status)
@@ -172,16 +172,16 @@ class ResponseParser:
             None if length is None else int(length),
             coding is not None and not has_no_body,
             has_no_body,
-            is_framed and _can_stay_open(known.get(b"connection"), is_http11=is_http11),
+            is_framed and _is_persistent(known.get(b"connection"), is_http11=is_http11),
         )
 
     def _set_framing(self, head: ResponseHead) -> None:
         self.head = head
         self._buffer = b""
-        self._left = head.length or 0
+        self._remaining = head.length or 0
         if head.chunked:
             self._chunks = ChunkedDecoder(self._head_limit)
-        self.complete = head.has_no_body or (self._left == 0 and head.length is not None)
+        self.is_complete = head.has_no_body or (self._remaining == 0 and head.length is not None)
 
     def _count_interim(self, status: int) -> None:
         self._interim += 1
@@ -189,27 +189,27 @@ class ResponseParser:
             raise MalformedMessage("an unexpected 101" if status == 101 else "too many interim responses")
 
     def _feed_length(self, data: bytes) -> None:
-        left = self._left
+        left = self._remaining
         if len(data) > left:
-            data, self.trailing_data = data[:left], True
+            data, self.has_trailing_data = data[:left], True
         self.body.append(data)
-        self._left = left - len(data)
-        self.complete = not self._left
+        self._remaining = left - len(data)
+        self.is_complete = not self._remaining
 
     def _feed_chunks(self, chunks: ChunkedDecoder, data: bytes) -> None:
         pieces, rest = chunks.feed(data)
         self.body += pieces
-        self.complete = chunks.ended
-        self.trailing_data = bool(rest)
+        self.is_complete = chunks.has_ended
+        self.has_trailing_data = bool(rest)
 
 
-def plain_status(head: bytes) -> int | None:
+def find_status_in_broken_head(head: bytes) -> int | None:
     """Return the status of a malformed head; None if it has none."""
     match = PLAIN_STATUS.match(head)
     return None if match is None else int(match[1])
 
 
-def _read_status(line: bytes) -> tuple[bool, int, bytes]:
+def _parse_status_line(line: bytes) -> tuple[bool, int, bytes]:
     """Return whether the version is HTTP/1.1, the status, and the reason phrase."""
     match = STATUS_LINE.fullmatch(line)
     if match is None:
@@ -217,13 +217,13 @@ def _read_status(line: bytes) -> tuple[bool, int, bytes]:
     return match[1] == b"1", int(match[2]), match[3] or b""
 
 
-_cached_status = lru_cache(maxsize=256)(_read_status)
+_cached_status = lru_cache(maxsize=256)(_parse_status_line)
 
 
-def _can_stay_open(connection: bytes | None, *, is_http11: bool) -> bool:
+def _is_persistent(connection: bytes | None, *, is_http11: bool) -> bool:
     if connection is None:
         return is_http11
     if connection == b"keep-alive":
         return True
-    options = options_of(connection)
+    options = parse_options(connection)
     return b"close" not in options and (is_http11 or b"keep-alive" in options)

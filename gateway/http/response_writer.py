@@ -79,14 +79,14 @@ class ResponseWriter(msgspec.Struct):
         head += (b"", b"")
         size = sum(map(len, body))
         self.bytes_sent = size
-        parts = [b"\r\n".join(head), *self._framed(body, size)]
+        parts = [b"\r\n".join(head), *self._frame_pieces(body, size)]
         self.transport.write([b"".join(parts)] if size <= JOINED_LIMIT else parts)
 
     def send(self, pieces: list[bytes]) -> None:
         """Send pieces of the body. Raise CallerGone."""
         size = sum(map(len, pieces))
         self.bytes_sent += size
-        self.transport.write(self._framed(pieces, size))
+        self.transport.write(self._frame_pieces(pieces, size))
 
     async def drain(self, idle: float) -> None:
         """Wait until the caller's side has room. Raise CallerGone if it reads nothing for `idle` seconds."""
@@ -106,7 +106,7 @@ class ResponseWriter(msgspec.Struct):
         """Send 100 Continue (RFC 9110 §15.2.1)."""
         self.transport.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
 
-    def _framed(self, pieces: list[bytes], size: int) -> list[bytes]:
+    def _frame_pieces(self, pieces: list[bytes], size: int) -> list[bytes]:
         """Return the pieces as one chunk if the body is chunked."""
         return [b"%x\r\n" % size, *pieces, b"\r\n"] if self.chunked and size else pieces
 

@@ -26,7 +26,7 @@ class CallerServer:
         limits: RequestLimits,
         rules: FieldRules,
         *,
-        admitted: ConnectionLimits | None = None,
+        connection_limits: ConnectionLimits | None = None,
         on_refused: Callable[[RefusalReason, str | None], None] = lambda *_: None,
         linger: float = LINGER_TIMEOUT,
     ) -> None:
@@ -38,14 +38,14 @@ class CallerServer:
         self.rules = rules
         self.linger = linger
         self.connections: set[CallerConnection] = set()
-        self.admitted = admitted or ConnectionLimits(limits.connections, refused=limits.connections)
+        self.connection_limits = connection_limits or ConnectionLimits(limits.connections, refused=limits.connections)
         self.on_refused = on_refused
 
     def __call__(self) -> CallerConnection:
         """asyncio: return a protocol for a new connection."""
         return CallerConnection(self, asyncio.get_running_loop())
 
-    async def retire(self, grace: float = GRACE) -> None:
+    async def wait_closed_gracefully(self, grace: float = GRACE) -> None:
         """Wait until all connections have ended: after their request, or once idle for `grace` seconds. Requests that
         come until then are served; the handler must end each connection with its response.
         """

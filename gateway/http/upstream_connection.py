@@ -128,7 +128,7 @@ class UpstreamConnection(FlowControl):
         UpstreamTimeout after `idle` seconds of silence, UpstreamBroken if the body breaks off.
         """
         parser = self._parser
-        while not parser.body and not parser.complete:
+        while not parser.body and not parser.is_complete:
             event = self._next_event()  # raises if the connection is lost: then no timer may be set
             self._set_timer(idle, "silence within the response")
             await event
@@ -146,9 +146,9 @@ class UpstreamConnection(FlowControl):
         return self._parser.unread_head if self._is_busy else b""
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """The whole response has been received."""
-        return self._parser.complete
+        return self._parser.is_complete
 
     def end_exchange(self) -> bool:
         """End the exchange. Return whether it ended cleanly and another may follow."""
@@ -205,7 +205,7 @@ class UpstreamConnection(FlowControl):
             self._on_malformed(UpstreamBroken(reason=str(error)))
             return
         self._wake()
-        if len(parser.body) > 1 and not parser.complete and not self._reading_paused:
+        if len(parser.body) > 1 and not parser.is_complete and not self._reading_paused:
             self._pause(parser.body)
 
     def eof_received(self) -> None:
@@ -245,12 +245,12 @@ class UpstreamConnection(FlowControl):
     def _on_eof(self, exc: Exception | None) -> None:
         """Set the error of a response that is incomplete at the end of the connection."""
         parser = self._parser
-        if not self._is_busy or parser.complete or self._error is not None:
+        if not self._is_busy or parser.is_complete or self._error is not None:
             return
         reason = self._eof_reason(parser, exc)
         if self._broken_head is not None:
             self._error = self._broken_head
-        elif reason and self.exchanges > 1 and not parser.head_bytes:
+        elif reason and self.exchanges > 1 and not parser.head_size:
             self._error = StaleConnection(reason=reason)
         elif reason:
             self._error = UpstreamBroken(reason=reason)

@@ -38,7 +38,7 @@ def histogram() -> list[float]:
 
 
 class RouteMeter:
-    """The counters of one route. Call `begin` and `record` once for each request, `record_replay` for each second
+    """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each second
     attempt, `record_run` for each response of OIC.
     """
 
@@ -110,7 +110,7 @@ class RouteMeter:
         else:
             self.without_id += 1
 
-    def record_replay(self, reason: str) -> None:
+    def record_retry(self, reason: str) -> None:
         """Count a request that was sent a second time; `reason` is one of a fixed set of words."""
         self.replays[reason] = self.replays.get(reason, 0) + 1
 

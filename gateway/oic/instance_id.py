@@ -19,30 +19,31 @@ INSTANCE_ID = b"x-oracle-ics-instance-id"
 OPC_REQUEST_ID = b"opc-request-id"
 BODY_PART = 64 * 1024
 """Bytes of a body that are searched, at most."""
-ID = re.compile(r"[!#-&(-+\--~]{1,128}")  # visible ASCII without quotes and commas: it is written to heads and logs
+# Visible ASCII without quotes and commas: it is written to heads and logs.
+INSTANCE_ID_VALUE = re.compile(r"[!#-&(-+\--~]{1,128}")
 
 # A malformed head ends at the first empty line, whatever ends its lines; a value may be folded.
 HEAD_END = re.compile(rb"\r\n\r\n|\r?\n\r?\n|\r\r")
-SALVAGED = {
+BROKEN_HEAD_FIELDS = {
     name: re.compile(
         rb"(?i)(?:\A|[\r\n])%b[ \t]*+:[ \t]*+(?:\r?\n[ \t]++)?+([^\r\n]*+)(?=\r?\n(?![ \t])|\r(?![\n \t]))" % name
     )
     for name in (INSTANCE_ID, OPC_REQUEST_ID)
 }
-PLAIN = {
+PLAIN_VALUES = {
     INSTANCE_ID: re.compile(rb"[A-Za-z0-9._~-]{1,128}"),
     OPC_REQUEST_ID: re.compile(rb"[A-Za-z0-9._~/+=:-]{1,256}"),
 }
 
 MediaKind = Literal["json", "xml"]
-RulePlace = Literal["header", "json", "xml"]
+LocationKind = Literal["header", "json", "xml"]
 
 
 @dataclass(frozen=True, slots=True)
-class IdRule:
+class InstanceIdLocation:
     """One place that may contain an id."""
 
-    where: RulePlace
+    where: LocationKind
     name: str
     """A field name, an RFC 6901 pointer, or the local name of an element in any namespace."""
 
@@ -50,14 +51,18 @@ class IdRule:
 # These names say whose id they contain. `instanceId` and `flowId` are in use too, but not searched by default: in
 # responses of the developer API (monitoring, error hospital) and of process applications they name another run, and a
 # wrong id misleads the person who searches for it.
-DEFAULT_RULES = (
-    IdRule("header", INSTANCE_ID.decode()),
-    IdRule("json", "/oicInstanceId"),
-    IdRule("json", "/oic_instance_id"),
-    IdRule("xml", "oicInstanceId"),
+DEFAULT_LOCATIONS = (
+    InstanceIdLocation("header", INSTANCE_ID.decode()),
+    InstanceIdLocation("json", "/oicInstanceId"),
+    InstanceIdLocation("json", "/oic_instance_id"),
+    InstanceIdLocation("xml", "oicInstanceId"),
 )
 # The upstream of a trigger answers for its own run only.
-TRIGGER_RULES = (*DEFAULT_RULES, IdRule("json", "/instanceId"), IdRule("json", "/flowId"))
+TRIGGER_LOCATIONS = (
+    *DEFAULT_LOCATIONS,
+    InstanceIdLocation("json", "/instanceId"),
+    InstanceIdLocation("json", "/flowId"),
+)
 
 
 def read_ids(known_fields: Mapping[bytes, bytes]) -> tuple[str | None, str | None]:
@@ -82,12 +87,12 @@ def find_ids_in_broken_head(head: bytes) -> tuple[str | None, str | None]:
     start = head.lstrip(b"\r\n")
     end = HEAD_END.search(start)
     fields = start if end is None else start[: end.end()]
-    return _salvage(fields, INSTANCE_ID), _salvage(fields, OPC_REQUEST_ID)
+    return _find_in_broken_fields(fields, INSTANCE_ID), _find_in_broken_fields(fields, OPC_REQUEST_ID)
 
 
-def _salvage(fields: bytes, name: bytes) -> str | None:
-    values = [value.strip(b" \t") for line in SALVAGED[name].findall(fields) for value in line.split(b",")]
-    plain = {value.decode("ascii") for value in values if PLAIN[name].fullmatch(value)}
+def _find_in_broken_fields(fields: bytes, name: bytes) -> str | None:
+    values = [value.strip(b" \t") for line in BROKEN_HEAD_FIELDS[name].findall(fields) for value in line.split(b",")]
+    plain = {value.decode("ascii") for value in values if PLAIN_VALUES[name].fullmatch(value)}
     return plain.pop() if len(plain) == 1 else None
 
 
@@ -99,75 +104,75 @@ def media_kind(content_type: bytes | None) -> MediaKind | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledRule:
-    """A rule that is ready for use."""
+class IdMatcher:
+    """Finds ids in one location."""
 
-    where: RulePlace
+    where: LocationKind
     field: bytes = b""
     element: str = ""
     path: tuple[str, ...] = ()
     needle: bytes = b""
-    """Bytes that a body contains if the rule can find an id in it; empty if there are none."""
+    """Bytes that a body contains if the matcher can find an id in it; empty if there are none."""
 
     @classmethod
-    def compile(cls, rule: IdRule) -> "CompiledRule":
-        """Compile a rule."""
-        if rule.where == "header":
-            return cls("header", field=rule.name.lower().encode("latin-1"))
-        if rule.where == "xml":
-            return cls("xml", element=rule.name, needle=xml_needle(rule.name))
-        path = pointer_tokens(rule.name)
+    def compile(cls, location: InstanceIdLocation) -> "IdMatcher":
+        """Compile a location."""
+        if location.where == "header":
+            return cls("header", field=location.name.lower().encode("latin-1"))
+        if location.where == "xml":
+            return cls("xml", element=location.name, needle=xml_needle(location.name))
+        path = pointer_tokens(location.name)
         return cls("json", path=path, needle=json_needle(path))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InstanceIdRules:
-    """The rules of one route. The first rule that finds an id wins; a value that is not an id is skipped. An id is 1
+class InstanceIdFinder:
+    """The matchers of one route. The first one that finds an id wins; a value that is not an id is skipped. An id is 1
     to 128 visible ASCII characters without quotes and commas.
     """
 
-    rules: tuple[CompiledRule, ...]
+    matchers: tuple[IdMatcher, ...]
     needs_body: bool
-    """Whether a rule reads bodies."""
+    """Whether a matcher reads bodies."""
     header_first: bool
-    """Whether the first rule reads OIC's own field, as `read_ids` does."""
-    leading_header_rules: Mapping[MediaKind | None, tuple[CompiledRule, ...]]
-    """The header rules before all rules for a body of this kind."""
+    """Whether the first matcher reads OIC's own field, as `read_ids` does."""
+    leading_header_matchers: Mapping[MediaKind | None, tuple[IdMatcher, ...]]
+    """The header matchers before all matchers for a body of this kind."""
     top_names: frozenset[str]
     """The first names of the JSON pointers."""
     needles: Mapping[MediaKind | None, tuple[bytes, ...] | None]
-    """A body without any of these contains no id for the rules of its kind; None if every body must be searched."""
+    """A body without any of these contains no id for the matchers of its kind; None if every body must be searched."""
 
     @classmethod
-    def compile(cls, rules: Iterable[IdRule]) -> "InstanceIdRules":
-        """Compile the rules of a route."""
-        compiled = tuple(map(CompiledRule.compile, rules))
+    def compile(cls, locations: Iterable[InstanceIdLocation]) -> "InstanceIdFinder":
+        """Compile the locations that a route searches."""
+        matchers = tuple(map(IdMatcher.compile, locations))
         kinds: tuple[MediaKind | None, ...] = ("json", "xml", None)
         return cls(
-            compiled,
-            needs_body=any(rule.where != "header" for rule in compiled),
-            header_first=bool(compiled) and compiled[0].field == INSTANCE_ID,
-            leading_header_rules={kind: _leading_header_rules(compiled, kind) for kind in kinds},
-            top_names=frozenset(rule.path[0] for rule in compiled if rule.path),
-            needles={kind: _needles(compiled, kind) for kind in kinds},
+            matchers,
+            needs_body=any(matcher.where != "header" for matcher in matchers),
+            header_first=bool(matchers) and matchers[0].field == INSTANCE_ID,
+            leading_header_matchers={kind: _leading_header_matchers(matchers, kind) for kind in kinds},
+            top_names=frozenset(matcher.path[0] for matcher in matchers if matcher.path),
+            needles={kind: _needles(matchers, kind) for kind in kinds},
         )
 
     def find_in_head(
         self, known_fields: Mapping[bytes, bytes], forwarded_lines: Sequence[bytes], kind: MediaKind | None = None
     ) -> str | None:
-        """Return the id if the head alone decides it: by the header rules before all rules for a body of this kind, or
-        by all header rules if there is no such body.
+        """Return the id if the head alone decides it: by the header matchers before all those for a body of this
+        kind, or by all header matchers if there is no such body.
 
         `known_fields` has values by lower-case name, `forwarded_lines` the other lines.
         """
-        for rule in self.leading_header_rules[kind]:
-            if (found := _find_in_head(rule.field, known_fields, forwarded_lines)) is not None:
+        for matcher in self.leading_header_matchers[kind]:
+            if (found := _find_in_fields(matcher.field, known_fields, forwarded_lines)) is not None:
                 return found
         return None
 
     def can_find_in_body(self, kind: MediaKind | None) -> bool:
         """Return whether a body of this kind may contain an id that the head does not."""
-        return kind is not None and self.needs_body and any(rule.where == kind for rule in self.rules)
+        return kind is not None and self.needs_body and any(matcher.where == kind for matcher in self.matchers)
 
     def find(
         self,
@@ -176,7 +181,7 @@ class InstanceIdRules:
         kind: MediaKind | None,
         first: bytes,
     ) -> str | None:
-        """Return the id by all rules. `first` is the decoded beginning of the body, cut anywhere. Never raise.
+        """Return the id by all matchers. `first` is the decoded beginning of the body, cut anywhere. Never raise.
 
         A truncated id does not count. A member name with JSON escapes is not found; the first of several members with
         the same name counts.
@@ -194,11 +199,11 @@ class InstanceIdRules:
         # Ids and names in JSON are found in any superset of ASCII; expat reads only UTF-8 here.
         part = _decode(known_fields, kind, text) if kind == "xml" and not is_wide else text
         json = JsonScanner(part, self.top_names) if kind == "json" else None
-        for rule in self.rules:
-            if rule.where == "header":
-                found = _find_in_head(rule.field, known_fields, forwarded_lines)
-            elif rule.where == kind:
-                found = _find_in_body(rule, part, json)
+        for matcher in self.matchers:
+            if matcher.where == "header":
+                found = _find_in_fields(matcher.field, known_fields, forwarded_lines)
+            elif matcher.where == kind:
+                found = _find_in_body(matcher, part, json)
             else:
                 continue
             if found is not None:
@@ -211,17 +216,17 @@ def _decode(known_fields: Mapping[bytes, bytes], kind: MediaKind | None, first: 
     return decode_to_utf8(first, declared, is_markup=kind == "xml")
 
 
-def _leading_header_rules(rules: tuple[CompiledRule, ...], kind: MediaKind | None) -> tuple[CompiledRule, ...]:
-    bound = next((index for index, rule in enumerate(rules) if rule.where == kind), len(rules))
-    return tuple(rule for rule in rules[:bound] if rule.where == "header")
+def _leading_header_matchers(matchers: tuple[IdMatcher, ...], kind: MediaKind | None) -> tuple[IdMatcher, ...]:
+    bound = next((index for index, matcher in enumerate(matchers) if matcher.where == kind), len(matchers))
+    return tuple(matcher for matcher in matchers[:bound] if matcher.where == "header")
 
 
-def _needles(rules: tuple[CompiledRule, ...], kind: MediaKind | None) -> tuple[bytes, ...] | None:
-    needles = tuple(rule.needle for rule in rules if rule.where == kind)
+def _needles(matchers: tuple[IdMatcher, ...], kind: MediaKind | None) -> tuple[bytes, ...] | None:
+    needles = tuple(matcher.needle for matcher in matchers if matcher.where == kind)
     return needles if all(needles) else None
 
 
-def _find_in_head(field: bytes, known_fields: Mapping[bytes, bytes], forwarded_lines: Sequence[bytes]) -> str | None:
+def _find_in_fields(field: bytes, known_fields: Mapping[bytes, bytes], forwarded_lines: Sequence[bytes]) -> str | None:
     value = known_fields.get(field)
     if value is None and field != INSTANCE_ID:
         size = len(field)
@@ -233,38 +238,38 @@ def _find_in_head(field: bytes, known_fields: Mapping[bytes, bytes], forwarded_l
     return _parse_id(text) if "," not in text else next(filter(None, map(_parse_id, text.split(","))), None)
 
 
-def _find_in_body(rule: CompiledRule, part: bytes, json: JsonScanner | None) -> str | None:
-    if rule.needle not in part:
+def _find_in_body(matcher: IdMatcher, part: bytes, json: JsonScanner | None) -> str | None:
+    if matcher.needle not in part:
         return None
-    values = find_elements(part, rule.element) if json is None else json.find(rule.path)
+    values = find_elements(part, matcher.element) if json is None else json.find(matcher.path)
     return next(filter(None, map(_parse_id, values)), None)
 
 
 def _parse_id(text: str) -> str | None:
     value = text.strip(" \t\r\n")
-    return value if ID.fullmatch(value) else None
+    return value if INSTANCE_ID_VALUE.fullmatch(value) else None
 
 
 class InstanceIdScanner:
-    """Searches the body of one response while it passes. `instance_id` is the id by all rules, as far as it is known:
-    an id in the body may precede one in a header.
+    """Searches the body of one response while it passes. `instance_id` is the id by all matchers, as far as known: one
+    in the body may precede one in a header.
     """
 
     __slots__ = (
-        *("_beginning", "_forwarded_lines", "_kind", "_known_fields", "_next_search", "_rules", "_size"),
+        *("_beginning", "_forwarded_lines", "_kind", "_known_fields", "_next_search", "_finder", "_size"),
         "instance_id",
     )
 
     def __init__(
         self,
-        rules: InstanceIdRules,
+        finder: InstanceIdFinder,
         known_fields: Mapping[bytes, bytes],
         forwarded_lines: Sequence[bytes],
         *,
         kind: MediaKind | None,
     ) -> None:
         """Take the fields of the response's head and the kind of its body."""
-        self._rules = rules
+        self._finder = finder
         self._known_fields = known_fields
         self._forwarded_lines = forwarded_lines
         self._kind = kind
@@ -294,4 +299,4 @@ class InstanceIdScanner:
     def _search(self) -> None:
         self._beginning = [b"".join(self._beginning)[:BODY_PART]]
         self._next_search = 2 * self._size
-        self.instance_id = self._rules.find(self._known_fields, self._forwarded_lines, self._kind, self._beginning[0])
+        self.instance_id = self._finder.find(self._known_fields, self._forwarded_lines, self._kind, self._beginning[0])

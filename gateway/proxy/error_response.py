@@ -82,7 +82,7 @@ def detect_soap(head: bytes) -> str:
     return soap_version(fields)
 
 
-def status_of(error: GatewayError, soap: str = "") -> int:
+def error_status(error: GatewayError, soap: str = "") -> int:
     """Return the status of an error's response. A Fault has 500 (SOAP 1.1 §6.2), in SOAP 1.2 400 if the caller is to
     blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients ignore Faults of any other status.
     """
@@ -96,10 +96,10 @@ def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tu
     Fault has another status than the error, X-Gateway-Error has the error's as a parameter (RFC 9651 §3.1.2).
     """
     if soap:
-        media, body = _fault(error, request_id, soap)
+        media, body = _soap_fault(error, request_id, soap)
     else:
-        media, body = "application/problem+json", _document(error, request_id)
-    code = error.code if status_of(error, soap) == error.status else f"{error.code}; status={error.status}"
+        media, body = "application/problem+json", _problem_document(error, request_id)
+    code = error.code if error_status(error, soap) == error.status else f"{error.code}; status={error.status}"
     lines = [f"Content-Type: {media}", "Cache-Control: no-store", f"X-Gateway-Error: {code}"]
     if error.allow:
         lines.append(f"Allow: {', '.join(error.allow)}")
@@ -109,7 +109,7 @@ def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tu
     return [line.encode() for line in lines], body
 
 
-def _document(error: GatewayError, request_id: str) -> bytes:
+def _problem_document(error: GatewayError, request_id: str) -> bytes:
     document = {
         "type": f"urn:oic-gateway:error:{error.code}",
         "title": error.meaning,
@@ -123,7 +123,7 @@ def _document(error: GatewayError, request_id: str) -> bytes:
     return json.dumps(document).encode()
 
 
-def _fault(error: GatewayError, request_id: str, space: str) -> tuple[str, bytes]:
+def _soap_fault(error: GatewayError, request_id: str, space: str) -> tuple[str, bytes]:
     facts = FACTS.format(code=error.code, status=error.status, request_id=escape(request_id))
     is_sender = error.blame == "caller"
     if space == SOAP_12:

@@ -16,7 +16,7 @@ from gateway.http.response_writer import ResponseWriter, date_line
 from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
-from gateway.proxy.error_response import REASONS, build_problem, soap_version, status_of
+from gateway.proxy.error_response import REASONS, build_problem, error_status, soap_version
 from gateway.proxy.headers import (
     DIGESTS,
     RANGE_AND_CODING,
@@ -24,17 +24,17 @@ from gateway.proxy.headers import (
     max_forwards,
     request_whole_response,
 )
-from gateway.proxy.redirects import MAX_REDIRECTS, allowed_target
+from gateway.proxy.redirects import MAX_REDIRECTS, resolve_redirect
 from gateway.proxy.request_edits import TemplateValues
 from gateway.proxy.retry import RetryState
-from gateway.proxy.route_table import Route, RouteTable, UpstreamTarget
+from gateway.proxy.route_table import Route, RouteTable, UpstreamServer
 from gateway.proxy.routing import RouteMatch
 
 log = logging.getLogger("gateway.forward")
 
 BLAMES = {error.code: error.blame for error in ERRORS}
 # After these statuses the framing is in doubt, or the caller still sends: no further request is read from it.
-CLOSING = frozenset({400, 408, 413, 414, 431})
+CLOSING_STATUSES = frozenset({400, 408, 413, 414, 431})
 UNREADABLE = RequestHead("", "", is_http11=True, lines=[], known_fields={})
 """The head of a request that cannot be read."""
 
@@ -57,39 +57,59 @@ class Exchange:
     """
 
     __slots__ = (
-        *("body", "caller", "fresh_connection", "head", "health_update", "host", "id_scanner", "lines", "match"),
-        *("meter", "record", "redirects", "response", "retry_state", "soap_namespace", "started", "table", "target"),
-        *("token", "upstream_started", "upstream_target"),
+        *(
+            "body",
+            "caller",
+            "needs_fresh_connection",
+            "head",
+            "health_update",
+            "host",
+            "id_scanner",
+            "request_lines",
+            "route_match",
+        ),
+        *(
+            "meter",
+            "record",
+            "redirects",
+            "response",
+            "retry_state",
+            "soap_namespace",
+            "started_at",
+            "route_table",
+            "request_target",
+        ),
+        *("token", "upstream_started_at", "upstream"),
     )
 
-    table: RouteTable
-    match: RouteMatch[Route]
+    route_table: RouteTable
+    route_match: RouteMatch[Route]
     retry_state: RetryState
     token: str
-    upstream_target: UpstreamTarget
-    target: str
-    lines: list[bytes]
+    upstream: UpstreamServer
+    request_target: str
+    request_lines: list[bytes]
 
     def __init__(self, caller: CallerConnection, head: RequestHead, body: RequestBody = NO_BODY) -> None:
         self.caller = caller
         self.head = head
         self.body = body
-        self.started = time.monotonic()
-        self.upstream_started = 0.0
+        self.started_at = time.monotonic()
+        self.upstream_started_at = 0.0
         self.host: bytes | None = None  # the name of the gateway that the caller used
         self.meter: RouteMeter | None = None
         self.soap_namespace = ""  # of the caller's envelope, once it is known
         self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
         self.redirects = 0  # followed so far
-        self.fresh_connection = False  # True: dial, since other idle connections may be dead as well
+        self.needs_fresh_connection = False  # True: dial, since other idle connections may be dead as well
         self.response = ResponseWriter(caller, head.is_http11)
         self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 
     @property
     def is_request_over(self) -> bool:
         """Return whether the caller has sent the whole request and no trailing bytes."""
-        return self.body.is_complete and not self.caller.trailing
+        return self.body.is_complete and not self.caller.trailing_size
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -97,7 +117,7 @@ class Exchange:
         """Set the limits of the body. Raise BodyTooLarge if its Content-Length is above `limits.body` (a chunked body
         is counted while it is read), BadRequest if its framing is broken already.
         """
-        body, table = self.body, self.table
+        body, table = self.body, self.route_table
         if body is NO_BODY:
             return
         if body.error is not None:
@@ -105,7 +125,7 @@ class Exchange:
         if table.body_limit is not None and (self.head.length or 0) > table.body_limit:
             raise BodyTooLarge
         body.configure(
-            replay_limit=self.match.route.replay_limit,
+            replay_limit=self.route_match.route.replay_limit,
             limit=table.body_limit,
             send_continue=self.response.send_continue if self.head.expects_continue else None,
             rate=table.body_rate,
@@ -113,46 +133,46 @@ class Exchange:
 
     def edit_request(self) -> None:
         """Apply to target and field lines what the route, or a shortened body, changes."""
-        route, known = self.match.route, self.head.known_fields
+        route, known = self.route_match.route, self.head.known_fields
         if route.rewrite and not RANGE_AND_CODING.isdisjoint(known):
-            self.lines = request_whole_response(self.lines, known)
+            self.request_lines = request_whole_response(self.request_lines, known)
         if self.body.bytes_removed:
-            self.lines = remove_fields(frozenset(DIGESTS), self.lines)
+            self.request_lines = remove_fields(frozenset(DIGESTS), self.request_lines)
         if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
-            self.lines = decrement_max_forwards(self.lines, hops)
+            self.request_lines = decrement_max_forwards(self.request_lines, hops)
         if route.edits is not None:
             values = self._template_values()
-            self.lines = route.edits.edit_lines(self.lines, values)
-            self.target = route.edits.edit_target(self.target, values)
+            self.request_lines = route.edits.edit_lines(self.request_lines, values)
+            self.request_target = route.edits.edit_target(self.request_target, values)
 
     def follow_redirect(self, response: ResponseHead) -> bool:
         """Change the target to the Location of a 307 of the developer API. Return False, and change nothing, if the
         redirect must not be followed.
         """
-        route = self.match.route
-        if not route.follows(self.target):
+        route = self.route_match.route
+        if not route.follows_redirects_of(self.request_target):
             return False
         values = (field_value(line) for name, line in response.deferred if name == b"location")
-        targets = {target.base: target for target in route.targets}
-        found = allowed_target(next(values, b"").decode("latin-1"), at=self.upstream_target.base, bases=targets)
-        may_follow = self.retry_state.may_replay and self.body.is_whole and self.redirects < MAX_REDIRECTS
+        targets = {target.base: target for target in route.upstreams}
+        found = resolve_redirect(next(values, b"").decode("latin-1"), at=self.upstream.base, bases=targets)
+        may_follow = self.retry_state.may_retry and self.body.is_whole and self.redirects < MAX_REDIRECTS
         if found is None or not may_follow:
             return False
         self.redirects += 1
-        self.fresh_connection = False
-        self.upstream_target, self.target = targets[found[0]], found[1]
+        self.needs_fresh_connection = False
+        self.upstream, self.request_target = targets[found[0]], found[1]
         if route.edits is not None:
-            self.target = route.edits.edit_target(self.target, self._template_values())
+            self.request_target = route.edits.edit_target(self.request_target, self._template_values())
         return True
 
     def _template_values(self) -> TemplateValues:
         record = self.record
         return {
             "request_id": record.request_id or "",
-            "route": self.match.route.name,
+            "route": self.route_match.route.name,
             "client": record.client or "",
             "method": self.head.method,
-            "path": self.match.path,
+            "path": self.route_match.path,
             "host": (self.host or b"").decode("ascii"),
         }
 
@@ -168,9 +188,9 @@ class Exchange:
         """Return the gateway's own URL for responses, without a slash at its end: `public_url`, else the host that the
         caller used, else (HTTP/1.0 without Host) the address that it connected to. Empty for a unix socket.
         """
-        if self.table.public_url:
-            return self.table.public_url
-        host = self.caller.address() if self.host is None else self.host.decode("ascii")
+        if self.route_table.public_url:
+            return self.route_table.public_url
+        host = self.caller.local_authority() if self.host is None else self.host.decode("ascii")
         return f"http://{host}" if host else ""
 
     def scan_for_id(self, pieces: Sequence[bytes]) -> None:
@@ -194,9 +214,9 @@ class Exchange:
             record.status = record.status or error.status
             response.abort()
             return
-        response.keep_alive = response.keep_alive and error.status not in CLOSING
+        response.keep_alive = response.keep_alive and error.status not in CLOSING_STATUSES
         soap = soap_version(head.known_fields, self.soap_namespace)
-        record.status = status_of(error, soap)
+        record.status = error_status(error, soap)
         lines, body = build_problem(error, request_id=record.request_id, soap=soap)
         try:
             self._send_own_response(record.status, lines, body)
@@ -236,13 +256,13 @@ class Exchange:
         """Count the request for its route, or as `unrouted`, and return its record. Call once, at the end."""
         record, meter = self.record, self.meter
         now = time.monotonic()
-        elapsed = now - self.started
+        elapsed = now - self.started_at
         record.duration_ms = elapsed * 1000
         record.bytes_out = self.response.bytes_sent
         record.bytes_in = self.body.bytes_read
-        if self.upstream_started and record.upstream_ms is None:
-            record.upstream_ms = (now - self.upstream_started) * 1000
-        if record.reason is None and (trailing := self.caller.trailing):
+        if self.upstream_started_at and record.upstream_ms is None:
+            record.upstream_ms = (now - self.upstream_started_at) * 1000
+        if record.reason is None and (trailing := self.caller.trailing_size):
             record.reason = f"{trailing} bytes behind the body"
         if meter is None:
             meter = unrouted

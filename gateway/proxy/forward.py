@@ -69,8 +69,10 @@ class RecordSink(Protocol):
 
 
 class RequestPipeline:
-    """Forwards requests by the current `table`. `closing`: each connection ends with its response. `draining`: new
-    requests are refused. `aborting`: requests under way are cut off. `idle` is set while no request is under way.
+    """Forwards requests by the current `table`. `idle` is set while no request is under way.
+
+    The steps of a stop: `is_closing_connections`, each connection ends with its response; `is_refusing_requests`, new
+    requests get 503; `is_aborting_requests`, requests under way are cut off.
     """
 
     def __init__(
@@ -87,9 +89,9 @@ class RequestPipeline:
         spreads pauses. `pseudonym` names this gateway in `Via`, so that it recognizes loops.
         """
         self.table = table
-        self.closing = False
-        self.draining = False
-        self.aborting = False
+        self.is_closing_connections = False
+        self.is_refusing_requests = False
+        self.is_aborting_requests = False
         self.in_flight = 0
         self.idle = asyncio.Event()
         self.idle.set()
@@ -104,21 +106,21 @@ class RequestPipeline:
         the connection.
         """
         exchange = Exchange(caller, head, body)
-        self._count_in()
+        self._add_in_flight()
         try:
             await self._handle(exchange)
         except GatewayError as error:
-            exchange.response.keep_alive = exchange.response.keep_alive and not self.closing
+            exchange.response.keep_alive = exchange.response.keep_alive and not self.is_closing_connections
             # A request cut off at the end of a drain may have run: a 503 would invite its caller to run it twice.
-            exchange.send_error(Draining() if self.aborting else error, silently=self.aborting)
+            exchange.send_error(Draining() if self.is_aborting_requests else error, silently=self.is_aborting_requests)
         except asyncio.CancelledError:
-            exchange.send_error(Draining() if self.aborting else CallerGone(), silently=True)
+            exchange.send_error(Draining() if self.is_aborting_requests else CallerGone(), silently=True)
             raise
         except Exception as error:
             log.exception("the request pipeline failed", extra={"event": "defect"})
             exchange.send_error(Internal(reason=type(error).__name__))
         finally:
-            self._count_out(exchange)
+            self._remove_in_flight(exchange)
         return exchange.response.keep_alive
 
     def is_allowed(self, peer: str | None) -> bool:
@@ -129,21 +131,21 @@ class RequestPipeline:
         """Answer a request that cannot be read; `data` is its beginning."""
         exchange = Exchange(caller, UNREADABLE)
         exchange.soap_namespace = detect_soap(data)
-        self._count_in()
+        self._add_in_flight()
         exchange.send_error(error)
-        self._count_out(exchange)
+        self._remove_in_flight(exchange)
 
     def log_trailing(self, caller: CallerConnection, count: int) -> None:
         """Log bytes that came behind a request after its record was written."""
         message = "bytes behind the body of a request are not a request; the connection ends without a response"
         log_event(log, logging.INFO, "trailing-bytes", message, client=caller.peer, bytes=count)
 
-    def _count_in(self) -> None:
+    def _add_in_flight(self) -> None:
         if not self.in_flight:
             self.idle.clear()
         self.in_flight += 1
 
-    def _count_out(self, exchange: Exchange) -> None:
+    def _remove_in_flight(self, exchange: Exchange) -> None:
         try:
             exchange.update_route_health()
             self._sink(exchange.finish(self._unrouted))
@@ -164,12 +166,12 @@ class RequestPipeline:
         exchange.prepare_body()
         if exchange.body is not NO_BODY and _may_be_soap(head, match.target):
             await _strip_soap_credentials(exchange)
-        token = route.source.current() or await self._acquire_token(exchange)
+        token = route.token_source.current() or await self._acquire_token(exchange)
         if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
-            token = route.source.current() or await self._acquire_token(exchange)
-        exchange.token, exchange.upstream_target = token, route.target
-        exchange.target, exchange.lines = match.target, head.lines
+            token = route.token_source.current() or await self._acquire_token(exchange)
+        exchange.token, exchange.upstream = token, route.upstream
+        exchange.request_target, exchange.request_lines = match.target, head.lines
         exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
         if route.edits is not None or exchange.body.bytes_removed or not EDITED.isdisjoint(head.known_fields):
             exchange.edit_request()
@@ -193,14 +195,14 @@ class RequestPipeline:
     async def _attempt(self, exchange: Exchange) -> RetryDecision:
         """Send the request once and relay the response, or return what the next attempt needs."""
         upload = relay = None
-        pool, state, meter = exchange.upstream_target.pool, exchange.retry_state, exchange.match.route.meter
+        pool, state, meter = exchange.upstream.pool, exchange.retry_state, exchange.route_match.route.meter
         state.attempts = exchange.record.attempts = state.attempts + 1
-        exchange.upstream_started = time.monotonic()
+        exchange.upstream_started_at = time.monotonic()
         exchange.id_scanner = None
-        connection = None if exchange.fresh_connection else pool.try_acquire(exchange.upstream_target.share)
+        connection = None if exchange.needs_fresh_connection else pool.try_acquire(exchange.upstream.share)
         if connection is None and (connection := await self._acquire_connection(exchange)) is None:
-            return RetryDecision(RetryStep.AGAIN, retry.SHORT_PAUSE * self._random_fraction())
-        exchange.fresh_connection = True
+            return RetryDecision(RetryStep.RESEND, retry.SHORT_PAUSE * self._random_fraction())
+        exchange.needs_fresh_connection = True
         try:
             upload = self._send_request(exchange, connection)
             response = await connection.read_head()
@@ -208,19 +210,19 @@ class RequestPipeline:
             if not relay.read_ids():
                 await relay.scan_body_for_id()
             decision = self._decide(exchange, response)
-            if decision.step is RetryStep.RENEW:
+            if decision.step is RetryStep.RENEW_TOKEN:
                 decision = await self._renew_token(exchange)
             if decision.step is RetryStep.DELIVER:
-                if self.closing or self.draining:
+                if self.is_closing_connections or self.is_refusing_requests:
                     exchange.response.keep_alive = False
                 await relay.deliver()
-                exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started) * 1000
+                exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started_at) * 1000
             else:
-                meter.record_replay(str(response.status))
+                meter.record_retry(str(response.status))
         except StaleConnection as error:
-            if not retry.can_retry_stale(state, body_is_whole=exchange.body.is_whole):
+            if not retry.can_retry_stale_connection(state, body_is_whole=exchange.body.is_whole):
                 raise _primary_error(upload, error) from None
-            meter.record_replay("stale")
+            meter.record_retry("stale")
             return retry.RESEND_NOW
         except GatewayError as error:
             if relay is None:
@@ -236,15 +238,15 @@ class RequestPipeline:
     def _begin(self, exchange: Exchange) -> None:
         """Assign the request id. Raise Draining or Overloaded if no request can be served now."""
         record, caller, head = exchange.record, exchange.caller, exchange.head
-        exchange.table = self.table
+        exchange.route_table = self.table
         record.path = head.target.partition("?")[0]
         record.request_id = request_id(head, new_request_id)
-        if self.draining:
+        if self.is_refusing_requests:
             raise Draining(retry_after=1)
         if caller.refusal is not None and caller.refusal in LIMIT_KEYS:
             raise Overloaded(reason=f"limits.{LIMIT_KEYS[caller.refusal]}", retry_after=1)
         # After a head with an error nothing more is read: the connection must end.
-        exchange.response.keep_alive = head.error is None and head.keeps_alive and not self.closing
+        exchange.response.keep_alive = head.error is None and head.keeps_alive and not self.is_closing_connections
 
     def _cached_match(self, exchange: Exchange) -> RouteMatch[Route] | None:
         """Return the match of the last head on this connection if this head and the route table are the same."""
@@ -252,7 +254,7 @@ class RequestPipeline:
         if (
             not isinstance(cached, CachedMatch)
             or cached.head is not exchange.head
-            or cached.table is not exchange.table
+            or cached.table is not exchange.route_table
         ):
             return None
         exchange.host = cached.host
@@ -263,7 +265,7 @@ class RequestPipeline:
         """Check who calls, and find route and upstream target. Return None for an OPTIONS request that the gateway has
         answered itself.
         """
-        head, table, caller = exchange.head, exchange.table, exchange.caller
+        head, table, caller = exchange.head, exchange.route_table, exchange.caller
         known, method = head.known_fields, head.method
         table.admission.check_address(caller.peer)
         if head.error is not None:
@@ -285,7 +287,7 @@ class RequestPipeline:
         check_browser(known.get(b"origin"), known.get(b"sec-fetch-site"), route.origins)
         removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
         if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
-            exchange.match = match = msgspec.structs.replace(match, method=effective)
+            exchange.route_match = match = msgspec.structs.replace(match, method=effective)
         if method == "OPTIONS" and max_forwards(known) == 0:  # RFC 9110 §7.6.2
             exchange.answer_options(sorted(route.methods))
             return None
@@ -294,7 +296,7 @@ class RequestPipeline:
 
     def _record_route(self, exchange: Exchange, match: RouteMatch[Route]) -> None:
         record, route = exchange.record, match.route
-        exchange.match, exchange.meter = match, route.meter
+        exchange.route_match, exchange.meter = match, route.meter
         route.meter.begin()
         record.route, record.credential, record.path = route.name, route.credential, match.path
         if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:
@@ -302,32 +304,34 @@ class RequestPipeline:
 
     async def _acquire_token(self, exchange: Exchange) -> str:
         """Wait for a token: without one the request is not sent."""
-        route, began = exchange.match.route, time.monotonic()
+        route, began = exchange.route_match.route, time.monotonic()
         try:
-            return await route.source.wait(route.name)
+            return await route.token_source.wait(route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
     async def _acquire_connection(self, exchange: Exchange) -> UpstreamConnection | None:
         """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
-        route, target, began = exchange.match.route, exchange.upstream_target, time.monotonic()
+        route, target, began = exchange.route_match.route, exchange.upstream, time.monotonic()
         try:
-            return await target.pool.acquire(route.connect_timeout, fresh=exchange.fresh_connection, share=target.share)
+            return await target.pool.acquire(
+                route.connect_timeout, fresh=exchange.needs_fresh_connection, share=target.share
+            )
         except UpstreamUnreachable:
             failed_fast = time.monotonic() - began < route.connect_timeout / 2
             if not retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast):
                 raise
-            route.meter.record_replay("unreachable")
+            route.meter.record_retry("unreachable")
             return None
 
     def _send_request(self, exchange: Exchange, connection: UpstreamConnection) -> BodyTask | None:
         """Write head and body. Return a task that streams the body if the caller is still sending it."""
-        head, body, route = exchange.head, exchange.body, exchange.match.route
+        head, body, route = exchange.head, exchange.body, exchange.route_match.route
         start = request_head(
             head,
-            exchange.target,
-            exchange.upstream_target.host_line,
-            lines=exchange.lines,
+            exchange.request_target,
+            exchange.upstream.host_line,
+            lines=exchange.request_lines,
             request_id=exchange.record.request_id or "",
             bearer=exchange.token,
             removed=body.bytes_removed,
@@ -344,7 +348,7 @@ class RequestPipeline:
 
     def _decide(self, exchange: Exchange, response: ResponseHead) -> RetryDecision:
         """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
-        status, route = response.status, exchange.match.route
+        status, route = response.status, exchange.route_match.route
         has_instance_id = exchange.record.instance_id is not None
         if status in NEVER_DELIVERED:
             raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
@@ -352,8 +356,8 @@ class RequestPipeline:
             raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
         if status == 307 and not has_instance_id and exchange.follow_redirect(response):
             return retry.RESEND_NOW
-        if (has_instance_id or status < 300) and route.source.rejections.is_open:
-            route.source.accept(exchange.token, route.name)
+        if (has_instance_id or status < 300) and route.token_source.rejections.is_open:
+            route.token_source.accept(exchange.token, route.name)
         if status < 400:
             return retry.DELIVER
         decision = retry.decide_after_response(
@@ -366,17 +370,17 @@ class RequestPipeline:
         )
         if status == 401 and not has_instance_id and decision.step is RetryStep.DELIVER:
             # This request may not be replayed, or was: the next one must not get the same 401.
-            route.source.reject(exchange.token, route.name)
-        if decision.step is RetryStep.AGAIN:
-            exchange.retry_state.retried = True
+            route.token_source.reject(exchange.token, route.name)
+        if decision.step is RetryStep.RESEND:
+            exchange.retry_state.was_retried = True
         return decision
 
     async def _renew_token(self, exchange: Exchange) -> RetryDecision:
         """Force a renewal after a 401. Without a new token the 401 is delivered."""
-        route, began = exchange.match.route, time.monotonic()
-        exchange.retry_state.token_renewed = True
+        route, began = exchange.route_match.route, time.monotonic()
+        exchange.retry_state.was_token_renewed = True
         try:
-            token = await route.source.renewed(exchange.token, route.name)
+            token = await route.token_source.renewed(exchange.token, route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
         if token is None or not exchange.body.is_whole:  # meanwhile the upload may have exceeded the replay limit
@@ -396,7 +400,7 @@ async def _strip_soap_credentials(exchange: Exchange) -> None:
     """Remove the caller's own credentials from its SOAP message. Raise BadRequest if the message cannot be searched,
     CallerGone if the caller left.
     """
-    known, match = exchange.head.known_fields, exchange.match
+    known, match = exchange.head.known_fields, exchange.route_match
     soap_filter = SoapCredentialFilter(
         known.get(b"content-type"),
         soap_action=b"soapaction" in known,

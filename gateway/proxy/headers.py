@@ -56,8 +56,8 @@ REQUEST_RULES = FieldRules(
         **dict.fromkeys([*SET_BY_GATEWAY, *CONSUMED], FieldAction.CONSUME),
         **dict.fromkeys(INSPECTED, FieldAction.INSPECT),
     },
-    dropped=NEVER_FORWARDED_PREFIXES,
-    alike=OVERRIDE_FIELDS,
+    dropped_prefixes=NEVER_FORWARDED_PREFIXES,
+    underscore_aliases=OVERRIDE_FIELDS,
 )
 RESPONSE_RULES = FieldRules(
     {

@@ -30,7 +30,7 @@ class GatewayAuthorities:
             port = DEFAULT_PORTS[public.scheme] if public.port is None else public.port
             self._public = plain_host(public.host), port
 
-    def include(self, scheme: str, authority: str, local: tuple[str, int] | None) -> bool:
+    def contains(self, scheme: str, authority: str, local: tuple[str, int] | None) -> bool:
         """Return whether the authority of an `http` or `https` target means this gateway. `local` is the address and
         port that the caller's connection was accepted on, None for a unix socket.
 

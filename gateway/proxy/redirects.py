@@ -18,7 +18,7 @@ VISIBLE = re.compile(r"[!\"$-~]+")  # a request target: visible ASCII without a 
 LOCATION = re.compile(r"(?:(https?)://([^/?#]*))?(/[^?#]*)(\?[^#]*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
-def allowed_target(location: str, *, at: UpstreamUrl, bases: Iterable[UpstreamUrl]) -> tuple[UpstreamUrl, str] | None:
+def resolve_redirect(location: str, *, at: UpstreamUrl, bases: Iterable[UpstreamUrl]) -> tuple[UpstreamUrl, str] | None:
     """Return the one of `bases` that the Location of a 307 is under, and the target there; None if the redirect must
     not be followed. `at` is the upstream that answered, for a Location without a host.
     """

@@ -18,7 +18,7 @@ from gateway.content.charsets import UnreadableText
 from gateway.content.content_coding import begins_readable, decode_beginning
 from gateway.errors import UpstreamBroken
 from gateway.http.fields import remove_fields
-from gateway.http.response_parser import ResponseHead, plain_status
+from gateway.http.response_parser import ResponseHead, find_status_in_broken_head
 from gateway.http.response_writer import date_line
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.oic.instance_id import (
@@ -64,38 +64,38 @@ class ResponseRelay(msgspec.Struct):
         """Record the ids in OIC's own header fields. Return whether the route's rules accept that instance id."""
         instance_id, opc_request_id = read_ids(self.response.known_fields)
         self.exchange.record_upstream(self.response.status, (instance_id, opc_request_id))
-        return instance_id is not None and self.exchange.match.route.instance_id_rules.header_first
+        return instance_id is not None and self.exchange.route_match.route.instance_id_finder.header_first
 
     async def scan_body_for_id(self) -> None:
         """Search head and body for the instance id by the route's rules. The head is held back until the first bytes of
         the body have come, which usually follow it at once.
         """
         exchange, response = self.exchange, self.response
-        record, rules = exchange.record, exchange.match.route.instance_id_rules
+        record, finder = exchange.record, exchange.route_match.route.instance_id_finder
         known, lines = response.known_fields, response.forwarded_lines
         kind = None if response.has_no_body else media_kind(known.get(b"content-type"))
-        record.instance_id = rules.find_in_head(known, lines, kind)
-        if record.instance_id is not None or not rules.can_find_in_body(kind):
+        record.instance_id = finder.find_in_head(known, lines, kind)
+        if record.instance_id is not None or not finder.can_find_in_body(kind):
             return
         # An instance id forbids a retry: before one, read all of the body that may contain it.
         self.first_pieces = await self._read_at_least(BODY_PART if response.status in retry.RETRYABLE_STATUSES else 1)
         try:
             beginning = decode_beginning(known.get(b"content-encoding"), b"".join(self.first_pieces), BODY_PART)
-            record.instance_id = rules.find(known, lines, kind, beginning)
+            record.instance_id = finder.find(known, lines, kind, beginning)
         except Exception:  # a flow may have run: the response is delivered, and the request is not sent again
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
             exchange.retry_state.is_final = True
             return
         if record.instance_id is None:
-            if not self.connection.complete:
-                exchange.id_scanner = InstanceIdScanner(rules, known, lines, kind=kind)
+            if not self.connection.is_complete:
+                exchange.id_scanner = InstanceIdScanner(finder, known, lines, kind=kind)
         elif not known.get(INSTANCE_ID):
             response.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), lines)
             self.extra_lines = [b"%b: %b" % (INSTANCE_ID, record.instance_id.encode("ascii"))]
 
     async def deliver(self) -> None:
         """Send head and body to the caller. Raise UpstreamBroken, UpstreamTimeout, CallerGone."""
-        response, connection, route = self.response, self.connection, self.exchange.match.route
+        response, connection, route = self.response, self.connection, self.exchange.route_match.route
         status, known, length = response.status, response.known_fields, response.length
         self.exchange.record.status = status
         if status >= 300 or route.health.is_known:
@@ -105,14 +105,14 @@ class ResponseRelay(msgspec.Struct):
             plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
         self.is_rewritable = plan is not None
         if plan is None:
-            await self._relay_unchanged(self._take_available())
+            await self._relay_unchanged(self._read_available())
         elif response.has_no_body:
             self._send_head([], modified=True, decoded=bool(plan.coding), length=None)
         else:
             is_short = length is not None and length <= BUFFERED_LIMIT
-            pieces = self._take_available()
+            pieces = self._read_available()
             # The usual case: the whole body came with its head and contains nothing to rewrite.
-            if connection.complete and has_no_urls(plan, pieces):
+            if connection.is_complete and has_no_urls(plan, pieces):
                 self._send_head(pieces, modified=not is_short, length=length)
             else:
                 self.first_pieces = pieces
@@ -123,11 +123,11 @@ class ResponseRelay(msgspec.Struct):
         """Have the health of the route updated, once the response is out."""
         exchange, response = self.exchange, self.response
         exchange.health_update = partial(
-            exchange.match.route.health.record_response,
+            exchange.route_match.route.health.record_response,
             response.status,
             has_instance_id=exchange.record.instance_id is not None,
             at=time.time(),
-            target=exchange.target,
+            target=exchange.request_target,
             lines=(*response.forwarded_lines, *(line for _, line in response.deferred)),
         )
 
@@ -135,12 +135,12 @@ class ResponseRelay(msgspec.Struct):
 
     async def _relay_unchanged(self, pieces: list[bytes]) -> None:
         self._send_head(pieces, length=self.response.length)
-        connection, idle = self.connection, self.exchange.match.route.idle_timeout
-        if connection.complete:  # and `pieces` are all of it
+        connection, idle = self.connection, self.exchange.route_match.route.idle_timeout
+        if connection.is_complete:  # and `pieces` are all of it
             return
         while more := await connection.read_body(idle):
             self._send(more)
-            if not connection.complete:  # after its end the upstream need not wait for a slow caller
+            if not connection.is_complete:  # after its end the upstream need not wait for a slow caller
                 await self.exchange.response.drain(idle)
 
     async def _relay_rewritten(self, plan: RewritePlan, *, is_short: bool) -> None:
@@ -149,9 +149,9 @@ class ResponseRelay(msgspec.Struct):
         if plan.coding and not begins_readable(plan.coding, b"".join(pieces[:2])):
             self.is_rewritable = False
             await self._relay_unchanged(pieces)
-        elif connection.complete and has_no_urls(plan, pieces):
+        elif connection.is_complete and has_no_urls(plan, pieces):
             self._send_head(pieces, modified=not is_short, length=self.response.length)
-        elif connection.complete and (is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT):
+        elif connection.is_complete and (is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT):
             await self._send_buffered(plan, pieces, is_short=is_short)
         else:
             await self._stream(plan, pieces)
@@ -185,7 +185,7 @@ class ResponseRelay(msgspec.Struct):
 
     async def _stream(self, plan: RewritePlan, pieces: list[bytes]) -> None:
         rewriter = self._make_rewriter(plan)
-        idle, decoded = self.exchange.match.route.idle_timeout, bool(plan.coding)
+        idle, decoded = self.exchange.route_match.route.idle_timeout, bool(plan.coding)
         while pieces or (pieces := await self.connection.read_body(idle)):
             for piece in pieces:
                 await self._send_parts(rewriter.feed([piece]), decoded=decoded)
@@ -205,24 +205,24 @@ class ResponseRelay(msgspec.Struct):
                     pass
                 elif response.started:
                     self._send(part)
-                    await response.drain(self.exchange.match.route.idle_timeout)
+                    await response.drain(self.exchange.route_match.route.idle_timeout)
                 else:
                     self._send_head(part, modified=True, decoded=decoded, length=None)
                 await asyncio.sleep(0)
         except UnreadableText as error:
             raise UpstreamBroken(reason=str(error)) from None
 
-    def _take_available(self) -> list[bytes]:
+    def _read_available(self) -> list[bytes]:
         """Return the pieces that have arrived, those that were read before included."""
         pieces = self.connection.read_available()
         return [*self.first_pieces, *pieces] if self.first_pieces else pieces
 
     async def _read_at_least(self, least: int) -> list[bytes]:
         """Return at least so many bytes of the body, or all, those that were read before included."""
-        pieces = self._take_available()
+        pieces = self._read_available()
         size = sum(map(len, pieces))
-        while size < least and not self.connection.complete:
-            more = await self.connection.read_body(self.exchange.match.route.idle_timeout)
+        while size < least and not self.connection.is_complete:
+            more = await self.connection.read_body(self.exchange.route_match.route.idle_timeout)
             size += sum(map(len, more))
             pieces += more
         return pieces
@@ -240,7 +240,7 @@ class ResponseRelay(msgspec.Struct):
         """Send the head with the pieces of the body that are ready. `modified`: the body is not OIC's, byte for byte;
         `decoded`: its content coding is removed.
         """
-        response, exchange, route = self.response, self.exchange, self.exchange.match.route
+        response, exchange, route = self.response, self.exchange, self.exchange.route_match.route
         known = response.known_fields
         lines = response_lines(response, rewrite=self._rewrite_field, kept=route.response_fields)
         if modified:
@@ -267,17 +267,17 @@ class ResponseRelay(msgspec.Struct):
         )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
-        url_map = self.exchange.table.url_map
+        url_map = self.exchange.route_table.url_map
         rewrite = url_map.rewrite_link if name == b"link" else url_map.rewrite
         return rewrite(value.decode("latin-1"), self._request_context()).encode("latin-1")
 
     def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
-        return Rewriter(plan, self.exchange.table.url_map, self._request_context())
+        return Rewriter(plan, self.exchange.route_table.url_map, self._request_context())
 
     def _request_context(self) -> RequestContext:
         """Return the names of this request; made only for the few responses that need it."""
         if self.url_context is None:
-            match, base_url = self.exchange.match, self.exchange.public_base_url()
+            match, base_url = self.exchange.route_match, self.exchange.public_base_url()
             self.url_context = RequestContext(match.route.base, base_url, match.proxied_as, match.route.path)
         return self.url_context
 
@@ -287,7 +287,9 @@ def record_unreadable_response(exchange: Exchange, connection: UpstreamConnectio
     if (head := connection.response_head) is not None:
         exchange.record_upstream(head.status, read_ids(head.known_fields))
     elif raw := connection.unread_head:
-        exchange.record_upstream(plain_status(raw) or exchange.record.upstream_status, find_ids_in_broken_head(raw))
+        exchange.record_upstream(
+            find_status_in_broken_head(raw) or exchange.record.upstream_status, find_ids_in_broken_head(raw)
+        )
 
 
 def _rewrite_all(rewriter: Rewriter, pieces: list[bytes]) -> Iterator[list[bytes]]:

@@ -6,7 +6,7 @@ another connection, and 429 or 503 with Retry-After, 502 and 504 allow one retry
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 from typing import Literal
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -16,30 +16,30 @@ RETRYABLE_STATUSES = frozenset({307, 401, 429, 502, 503, 504})
 MAX_RETRY_AFTER = 10.0
 SHORT_PAUSE = 0.5
 
-Replay = Literal["any", "safe", "never"]
+ReplayPolicy = Literal["any", "safe", "never"]
 
 
 class RetryStep(Enum):
     """What to do next."""
 
-    DELIVER = "deliver"
-    RENEW = "renew"
+    DELIVER = auto()
+    RENEW_TOKEN = auto()
     """Force a token renewal, then send again."""
-    AGAIN = "again"
+    RESEND = auto()
     """Send again, after the pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """The step, and for AGAIN the seconds to wait before it."""
+    """The step, and for RESEND the seconds to wait before it."""
 
     step: RetryStep
     pause: float = 0.0
 
 
 DELIVER = RetryDecision(RetryStep.DELIVER)
-RENEW = RetryDecision(RetryStep.RENEW)
-RESEND_NOW = RetryDecision(RetryStep.AGAIN)
+RENEW_TOKEN = RetryDecision(RetryStep.RENEW_TOKEN)
+RESEND_NOW = RetryDecision(RetryStep.RESEND)
 
 
 @dataclass(slots=True)
@@ -47,12 +47,12 @@ class RetryState:
     """The attempts of one request, and what its route allows."""
 
     method: str
-    replay: Replay
-    idempotent: bool
+    replay_policy: ReplayPolicy
+    is_idempotent_route: bool
     attempts: int = 0
-    retried: bool = False
+    was_retried: bool = False
     """A response was already dropped for a retry after a pause."""
-    token_renewed: bool = False
+    was_token_renewed: bool = False
     """A token renewal was already forced for this request: its next response is final."""
     is_final: bool = False
     """A flow may have run: nothing is sent again."""
@@ -60,12 +60,14 @@ class RetryState:
     @property
     def is_repeatable(self) -> bool:
         """Return whether the method may be repeated: by its definition, or because the route is `idempotent`."""
-        return self.method in SAFE_METHODS or self.idempotent
+        return self.method in SAFE_METHODS or self.is_idempotent_route
 
     @property
-    def may_replay(self) -> bool:
+    def may_retry(self) -> bool:
         """Return whether the route's `replay` allows another attempt."""
-        return not self.is_final and (self.replay == "any" or (self.replay == "safe" and self.is_repeatable))
+        return not self.is_final and (
+            self.replay_policy == "any" or (self.replay_policy == "safe" and self.is_repeatable)
+        )
 
 
 def decide_after_response(
@@ -81,16 +83,16 @@ def decide_after_response(
     if not _is_retryable(state, status, retry_after) or has_instance_id or not body_is_whole:
         return DELIVER
     if status == 401:
-        return RENEW
-    return RetryDecision(RetryStep.AGAIN, SHORT_PAUSE * random_fraction if retry_after is None else retry_after)
+        return RENEW_TOKEN
+    return RetryDecision(RetryStep.RESEND, SHORT_PAUSE * random_fraction if retry_after is None else retry_after)
 
 
 def _is_retryable(state: RetryState, status: int, retry_after: float | None) -> bool:
-    if state.token_renewed or state.attempts >= MAX_ATTEMPTS or not state.may_replay:
+    if state.was_token_renewed or state.attempts >= MAX_ATTEMPTS or not state.may_retry:
         return False
     if status == 401:
         return True
-    if not state.is_repeatable or state.retried:
+    if not state.is_repeatable or state.was_retried:
         return False
     if status in {429, 503}:
         return retry_after is not None and retry_after <= MAX_RETRY_AFTER
@@ -104,9 +106,9 @@ def can_reconnect(state: RetryState, *, failed_fast: bool) -> bool:
     return failed_fast and state.attempts == 1
 
 
-def can_retry_stale(state: RetryState, *, body_is_whole: bool) -> bool:
+def can_retry_stale_connection(state: RetryState, *, body_is_whole: bool) -> bool:
     """Return whether to send again after a reused connection closed before any response byte. The upstream may have
     read the request, so only a safe method is repeated, which is stricter than RFC 9110 §9.2.2.
     """
-    is_repeatable = state.method in SAFE_METHODS and state.may_replay and body_is_whole
-    return is_repeatable and not state.token_renewed and state.attempts < MAX_ATTEMPTS
+    is_repeatable = state.method in SAFE_METHODS and state.may_retry and body_is_whole
+    return is_repeatable and not state.was_token_renewed and state.attempts < MAX_ATTEMPTS

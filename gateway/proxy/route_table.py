@@ -8,28 +8,28 @@ import msgspec
 
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
-from gateway.http.pool import ConnectionPool, Share
+from gateway.http.pool import ConnectionPool, PoolShare
 from gateway.http.request_head import RequestHead
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.meters import RouteMeter
-from gateway.oic.instance_id import InstanceIdRules
+from gateway.oic.instance_id import InstanceIdFinder
 from gateway.oic.urls import is_developer_call
 from gateway.proxy.admission import Admission
 from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.request_edits import RequestEdits
-from gateway.proxy.retry import Replay
+from gateway.proxy.retry import ReplayPolicy
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.routing import RouteMatch, Router, UpstreamUrl, split_absolute
 
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class UpstreamTarget(NamedTuple):
+class UpstreamServer(NamedTuple):
     """An origin that a route sends requests to."""
 
     base: UpstreamUrl
     pool: ConnectionPool
-    share: Share
+    share: PoolShare
     """The route's share of the pool."""
     host_line: bytes
     """The Host field line, without CRLF."""
@@ -46,7 +46,7 @@ class Route:
     connect_timeout: float
     response_timeout: float
     idle_timeout: float
-    replay: Replay
+    replay: ReplayPolicy
     idempotent: bool
     replay_limit: int
     origins: frozenset[str]
@@ -54,10 +54,10 @@ class Route:
     """Deferred response fields that this route forwards, in lower case."""
     rewrite: frozenset[str]
     edits: RequestEdits | None
-    instance_id_rules: InstanceIdRules
-    source: TokenSource
-    target: UpstreamTarget
-    design_target: UpstreamTarget | None
+    instance_id_finder: InstanceIdFinder
+    token_source: TokenSource
+    upstream: UpstreamServer
+    design_upstream: UpstreamServer | None
     """A further origin that a 307 of the developer API may name."""
     is_developer: bool
     """The upstream URL names the design host: every request is one for the developer API."""
@@ -68,26 +68,26 @@ class Route:
     @property
     def base(self) -> UpstreamUrl:
         """Return the upstream URL."""
-        return self.target.base
+        return self.upstream.base
 
-    def follows(self, target: str) -> bool:
+    def follows_redirects_of(self, target: str) -> bool:
         """Return whether a 307 to a request for this target may be followed: it is for the developer API."""
         return self.is_developer or is_developer_call(target.partition("?")[0])
 
     @property
-    def targets(self) -> tuple[UpstreamTarget, ...]:
+    def upstreams(self) -> tuple[UpstreamServer, ...]:
         """Return all origins that requests may go to."""
-        return (self.target,) if self.design_target is None else (self.target, self.design_target)
+        return (self.upstream,) if self.design_upstream is None else (self.upstream, self.design_upstream)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteTable:
     """All routes of one configuration; a reload replaces the whole table."""
 
-    routing: Router[Route]
+    router: Router[Route]
     url_map: UrlMap
     admission: Admission
-    own: GatewayAuthorities
+    gateway_authorities: GatewayAuthorities
     body_limit: int | None
     body_rate: int
     public_url: str
@@ -104,7 +104,7 @@ class RouteTable:
         host, target = head.known_fields.get(b"host"), head.target
         if target[0] == "/":
             self.admission.check_host(host, required=head.is_http11)
-            return host, self.routing.resolve_path(target)
+            return host, self.router.resolve_path(target)
         if target == "*" and head.method == "OPTIONS":
             self.admission.check_host(host, required=head.is_http11)
             return host, None
@@ -112,16 +112,16 @@ class RouteTable:
         absolute = split_absolute(target)
         if absolute is None:
             raise BadRequest("The request target is neither a path nor an absolute URL.")
-        if (match := self.routing.resolve_absolute(target)) is not None:
+        if (match := self.router.resolve_absolute(target)) is not None:
             return None, match
         # RFC 9112 §3.2.2: the authority of the target counts, not the Host field. A machine that sets `http_proxy`
         # sends all its plain HTTP traffic here, so only an authority of this listener may be matched by its path.
         (scheme, _, rest), (authority, origin_form) = target.partition("://"), absolute
-        if not self.own.include(scheme.lower(), authority, local_address()):
+        if not self.gateway_authorities.contains(scheme.lower(), authority, local_address()):
             raise NoRoute("The target's authority is neither this gateway nor the upstream of a route.")
         # RFC 9112 §3.2.4: OPTIONS without path and query asks about the server as a whole.
         is_whole = rest == authority and head.method == "OPTIONS"
-        return authority.encode("ascii"), None if is_whole else self.routing.resolve_path(origin_form)
+        return authority.encode("ascii"), None if is_whole else self.router.resolve_path(origin_form)
 
 
 class CachedMatch(msgspec.Struct):

@@ -84,7 +84,7 @@ class Gateway(AdminBackend):
             self._pipeline,
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
             REQUEST_RULES,
-            admitted=connections,
+            connection_limits=connections,
             on_refused=self._shortages.refused,
         )
         self._sockets: list[socket.socket] = []
@@ -139,7 +139,7 @@ class Gateway(AdminBackend):
 
     async def drain(self) -> int:
         """Accept no more connections; end each after its next response. Return the number of requests in progress."""
-        self._pipeline.closing = True
+        self._pipeline.is_closing_connections = True
         await accept_backlog(self._sockets)
         for listener in self._listeners:
             listener.close()
@@ -149,11 +149,11 @@ class Gateway(AdminBackend):
         """After `drain`: wait until all connections end (at most `drain` seconds, or until `force_stop` is set), then
         close everything. Return True if every request could finish.
         """
-        await _wait_first(self._callers.retire(), force_stop.wait(), within=self._config.drain)
+        await _wait_first(self._callers.wait_closed_gracefully(), force_stop.wait(), within=self._config.drain)
         drained = self._pipeline.idle.is_set()
-        self._pipeline.draining = True
+        self._pipeline.is_refusing_requests = True
         self._shortages.stop()
-        self._pipeline.aborting = True
+        self._pipeline.is_aborting_requests = True
         self._callers.abort_all()
         await self._callers.shutdown(within=0.1)
         await self._checks.cancel()
@@ -193,7 +193,7 @@ class Gateway(AdminBackend):
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether every credential has or can get a token, and the details."""
-        if self._pipeline.closing:
+        if self._pipeline.is_closing_connections:
             return False, {"state": "draining"}
         sources = self._runtime.sources
         answers = await asyncio.gather(*(source.ready() for source in sources.values()))
@@ -221,14 +221,14 @@ class Gateway(AdminBackend):
     async def status(self) -> dict[str, Any]:
         """Return the state of routes and credentials without secrets, including the diagnosis of each that fails."""
         runtime = self._runtime
-        if not self._pipeline.closing:
+        if not self._pipeline.is_closing_connections:
             await self._checks.refresh(runtime)
         routes = await run_in_slices(map(_route_status, runtime.routes))
         credentials = await run_in_slices((name, self._credential_status(runtime, name)) for name in runtime.sources)
-        connections = {up.origin.name: up.counts() for up in runtime.pools}
+        connections = {up.origin.name: up.count_by_state() for up in runtime.pools}
         return {
             "listen": self._address,
-            "draining": self._pipeline.closing,
+            "draining": self._pipeline.is_closing_connections,
             "requests_under_way": self._pipeline.in_flight,
             "routes": routes,
             "credentials": dict(credentials),
@@ -268,7 +268,7 @@ class Gateway(AdminBackend):
 
     def _connections(self) -> Iterable[tuple[str, str, int]]:
         for upstream in self._runtime.pools:
-            for state, count in upstream.counts().items():
+            for state, count in upstream.count_by_state().items():
                 yield upstream.origin.name, state, count
 
 

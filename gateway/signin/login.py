@@ -156,7 +156,7 @@ async def _read_pasted(say: Print, request: AuthorizationRequest, show: ShowUrl)
 async def _exchange_code(
     components: Components, credential: Credential, request: AuthorizationRequest, code: str
 ) -> TokenResponse:
-    requests = components.credentials.token_requests(credential)
+    requests = components.credential_builder.token_requests(credential)
     values = {"code": code, "redirect_uri": request.redirect_uri, "code_verifier": request.verifier}
     token_request = await in_thread(partial(requests.build, "authorization_code", **values), owner="login")
     response = await requests.send(token_request)

@@ -30,7 +30,7 @@ async def logout(config: Config, name: str) -> Finding:
     components = Components(Metrics(__version__), environ=os.environ)
     try:
         store, key = components.configure(config), credential_key(name, credential)
-        sign_out = partial(_sign_out, components.credentials, store, key, credential)
+        sign_out = partial(_sign_out, components.credential_builder, store, key, credential)
         problem = await FetchLease(store, key, clock=SystemClock()).run_exclusive(ignore_others, sign_out)
     except (StoreDown, OSError) as error:
         return Finding(ok=False, subject=subject, seen=f"cannot sign out: {error}", remedy=_STORE_REMEDY)

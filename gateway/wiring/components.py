@@ -73,7 +73,7 @@ class Components:
         clock = SystemClock()
         self._token_stores = TokenStores(clock)
         self._sources: dict[str, tuple[Credential, TokenSource]] = {}
-        self.credentials = CredentialBuilder(
+        self.credential_builder = CredentialBuilder(
             secrets=Secrets(environ),
             store=self._token_stores.memory,
             clock=clock,
@@ -85,7 +85,7 @@ class Components:
     @property
     def secrets(self) -> Secrets:
         """Return the reader of the secrets of the present configuration."""
-        return self.credentials.secrets
+        return self.credential_builder.secrets
 
     async def close(self) -> None:
         """Close the stores."""
@@ -101,7 +101,7 @@ class Components:
         """
         secrets = self._secrets_of(config)
         contexts = TlsContexts()
-        egress = EgressSelector(self.credentials.environment, secrets)
+        egress = EgressSelector(self.credential_builder.environment, secrets)
         routes = tuple(prepare_route(route, egress=egress, contexts=contexts) for route in resolve(config))
         return LoadedFiles(secrets, contexts, routes, load_store_files(config.state, secrets))
 
@@ -134,10 +134,10 @@ class Components:
 
     def _configure(self, config: Config, secrets: Secrets, files: StoreFiles) -> Store:
         store = self._token_stores.store(config.state, secrets, files)
-        if secrets is not self.credentials.secrets or store is not self.credentials.store:
+        if secrets is not self.credential_builder.secrets or store is not self.credential_builder.store:
             self._oci, self._sources = config.oci, {}
-            self.credentials = replace(self.credentials, secrets=secrets, store=store)
-        self.credentials.rate_limiters.set_limits(config.credentials.values())
+            self.credential_builder = replace(self.credential_builder, secrets=secrets, store=store)
+        self.credential_builder.rate_limiters.set_limits(config.credentials.values())
         return store
 
     def _compile(self, config: Config, loaded: LoadedFiles, draft: "_RuntimeDraft") -> Iterator[None]:
@@ -163,7 +163,7 @@ class Components:
         """
         known = self._sources.get(name)
         if known is None or known[0] != credential:
-            return credential, self.credentials.token_source(name, credential, contexts)
+            return credential, self.credential_builder.token_source(name, credential, contexts)
         known[1].try_again()
         return known
 
@@ -185,13 +185,15 @@ class _RuntimeDraft:
 
 def _route_table(config: Config, routes: Sequence[Route]) -> RouteTable:
     return RouteTable(
-        routing=Router((route.path, route.base, route) for route in routes),
+        router=Router((route.path, route.base, route) for route in routes),
         url_map=UrlMap.from_routes(
             ((route.base, route.path) for route in routes),
-            designs=((route.base, route.design_target.base) for route in routes if route.design_target is not None),
+            design_urls=(
+                (route.base, route.design_upstream.base) for route in routes if route.design_upstream is not None
+            ),
         ),
         admission=Admission(config.allow, hosts_of(config)),
-        own=GatewayAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
+        gateway_authorities=GatewayAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
         body_limit=config.limits.body,
         body_rate=config.limits.body_rate,
         public_url=(config.public_url or "").rstrip("/"),

@@ -10,11 +10,17 @@ from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.network.dial import Origin
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
-from gateway.oic.instance_id import DEFAULT_RULES, TRIGGER_RULES, IdRule, InstanceIdRules, RulePlace
+from gateway.oic.instance_id import (
+    DEFAULT_LOCATIONS,
+    TRIGGER_LOCATIONS,
+    InstanceIdFinder,
+    InstanceIdLocation,
+    LocationKind,
+)
 from gateway.oic.urls import design_host, is_developer_upstream
 from gateway.proxy.headers import RESPONSE_RULES, forwardable_response_fields
 from gateway.proxy.request_edits import RequestEdits
-from gateway.proxy.route_table import GENERAL_METHODS, Route, UpstreamTarget
+from gateway.proxy.route_table import GENERAL_METHODS, Route, UpstreamServer
 from gateway.proxy.routing import UpstreamUrl
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 
@@ -35,7 +41,7 @@ class PreparedRoute:
 
     route: ResolvedRoute
     upstream: UpstreamEndpoint
-    design: UpstreamEndpoint | None
+    design_upstream: UpstreamEndpoint | None
 
 
 def prepare_route(route: ResolvedRoute, *, egress: EgressSelector, contexts: TlsContexts) -> PreparedRoute:
@@ -74,7 +80,7 @@ class RouteCompiler:
 
     def compile(self, prepared: PreparedRoute, source: TokenSource) -> Route:
         """Compile one route."""
-        route, design = prepared.route, prepared.design
+        route, design = prepared.route, prepared.design_upstream
         return Route(
             name=route.name,
             path=route.path,
@@ -92,18 +98,18 @@ class RouteCompiler:
             edits=RequestEdits.compile(
                 fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query
             ),
-            instance_id_rules=_instance_id_rules(
+            instance_id_finder=_instance_id_finder(
                 route.instance_id, is_developer=is_developer_upstream(prepared.upstream.base.path)
             ),
-            source=source,
-            target=self._target(route, prepared.upstream),
+            token_source=source,
+            upstream=self._target(route, prepared.upstream),
             is_developer=route.design is not None,
-            design_target=None if design is None else self._target(route, design),
+            design_upstream=None if design is None else self._target(route, design),
             meter=self._metrics.route(route.name),
             health=RouteHealth(route.upstream, self._scopes[route.credential]),
         )
 
-    def _target(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamTarget:
+    def _target(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamServer:
         base, origin = endpoint.base, endpoint.origin
         if origin not in self._pools:
             limits = self._limits
@@ -111,7 +117,7 @@ class RouteCompiler:
                 origin, RESPONSE_RULES, size=limits.size, idle=limits.idle, max_age=limits.max_age, budget=self._budget
             )
         pool = self._pools[origin]
-        return UpstreamTarget(base, pool, pool.share_of(route.name), f"Host: {base.authority}".encode())
+        return UpstreamServer(base, pool, pool.share_of(route.name), f"Host: {base.authority}".encode())
 
 
 def _design_url(route: ResolvedRoute, base: UpstreamUrl) -> str | None:
@@ -129,7 +135,7 @@ def _lowercase(origins: tuple[str, ...]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=64)
-def _instance_id_rules(rules: tuple[tuple[RulePlace, str], ...] | None, *, is_developer: bool) -> InstanceIdRules:
+def _instance_id_finder(rules: tuple[tuple[LocationKind, str], ...] | None, *, is_developer: bool) -> InstanceIdFinder:
     if rules is None:
-        return InstanceIdRules.compile(DEFAULT_RULES if is_developer else TRIGGER_RULES)
-    return InstanceIdRules.compile(IdRule(where, name) for where, name in rules)
+        return InstanceIdFinder.compile(DEFAULT_LOCATIONS if is_developer else TRIGGER_LOCATIONS)
+    return InstanceIdFinder.compile(InstanceIdLocation(where, name) for where, name in rules)

@@ -12,7 +12,7 @@ ORDERS = UpstreamUrl.parse(f"https://{HOST}{FLOW}/")
 API = UpstreamUrl.parse(f"https://{HOST}/ic/api/")
 DESIGN = UpstreamUrl.parse("https://design.integration.us-phoenix-1.ocp.oraclecloud.com/ic/api/")
 OTHER = UpstreamUrl.parse("https://other.example:8443/ic/ws/x")
-NAMES = UrlMap.from_routes([(ORDERS, "/orders/"), (API, "/api"), (OTHER, "/other")], designs=[(API, DESIGN)])
+NAMES = UrlMap.from_routes([(ORDERS, "/orders/"), (API, "/api"), (OTHER, "/other")], design_urls=[(API, DESIGN)])
 GATE = "http://gw:8080"
 HERE = RequestContext(ORDERS, GATE, route_path="/orders/")
 U = f"https://{HOST}:443{FLOW}"

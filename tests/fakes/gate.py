@@ -164,7 +164,7 @@ class Gate:
 
     @property
     def pool(self) -> Pool:
-        return self.route.target.pool
+        return self.route.upstream.pool
 
     def check_rest(self) -> None:
         """Nothing is under way any more, and nothing went wrong unseen."""
@@ -174,7 +174,7 @@ class Gate:
         flying = {"-": self.metrics.route("-"), **{route.name: route.meter for route in self.assembly.routes}}
         assert {name: meter.in_flight for name, meter in flying.items()} == dict.fromkeys(flying, 0)
         for pool in self.assembly.pools:
-            assert pool.counts() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+            assert pool.count_by_state() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
         pumps = [task for task in asyncio.all_tasks() if "CallerBody" in repr(task.get_coro())]
         assert pumps == []
 

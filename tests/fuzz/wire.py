@@ -73,8 +73,8 @@ class Conversation:
         if not reader.has_head:
             return False
         start = self._fed - len(reader.pending)
-        block = reader.take_block()
-        head = reader.parse(block)
+        block = reader.take_head_bytes()
+        head = reader.parse_head(block)
         self._left = head.length or 0
         self._chunks = ChunkedDecoder(self._overhead) if head.chunked else None
         self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(reader.pending)))
@@ -92,7 +92,7 @@ class Conversation:
             except MalformedMessage:
                 self.messages.append(message)
                 raise BadRequest from None
-            complete = self._chunks.ended
+            complete = self._chunks.has_ended
         self._reader.pending = rest
         body = message.body + b"".join(pieces)
         self._keep(message._replace(body=body, complete=complete, end=self._fed - len(rest)))
@@ -133,13 +133,13 @@ def read_reply(data: bytes, cuts: list[int], *, to_head: bool) -> Reply:
             reader.feed(part)
     except MalformedMessage:
         broken = True
-    reusable, complete = reader.can_keep_alive, reader.complete
+    reusable, complete = reader.can_keep_alive, reader.is_complete
     try:
         if not broken:
             reader.end()
     except MalformedMessage:
         cut = True
-    return Reply(reader.head, b"".join(reader.body), complete, reader.trailing_data, reusable, broken, cut)
+    return Reply(reader.head, b"".join(reader.body), complete, reader.has_trailing_data, reusable, broken, cut)
 
 
 def parted(data: bytes, cuts: list[int]) -> list[bytes]:

@@ -376,7 +376,7 @@ async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> 
         caller = await at.caller(POST + text)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
-        assert connection.trailing == len(text)
+        assert connection.trailing_size == len(text)
         at.handler.go_on.set()
         assert await caller.rest() == OK
         assert (at.handler.refused, at.handler.trailing) == ([], [])
@@ -395,7 +395,7 @@ async def test_the_beginning_of_a_request_is_nothing_trailing(more: bytes) -> No
         await at.caller(POST + more)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
-        assert connection.trailing == 0
+        assert connection.trailing_size == 0
 
 
 async def test_a_word_behind_a_body_times_out_unanswered() -> None:
@@ -597,11 +597,11 @@ async def crowded(*, strangers: int) -> AsyncIterator[Listener]:
 
 async def test_refused_addresses_do_not_count_against_the_limit() -> None:
     async with crowded(strangers=2) as at:
-        assert at.server.admitted.admitted == 0
+        assert at.server.connection_limits.admitted == 0
         assert {connection.refusal for connection in at.server.connections} == {RefusalReason.FORBIDDEN}
         caller = await at.caller(GET)
         assert await caller.head() == OK
-        assert at.server.admitted.admitted == 1
+        assert at.server.connection_limits.admitted == 1
         [allowed] = [connection for connection in at.server.connections if connection.peer != STRANGER]
         assert allowed.refusal is None
 
@@ -609,13 +609,13 @@ async def test_refused_addresses_do_not_count_against_the_limit() -> None:
 async def test_a_place_is_free_again_when_its_caller_has_left() -> None:
     async with crowded(strangers=1) as at:
         first, _ = await at.caller(), await at.caller()
-        await until(lambda: at.server.admitted.admitted == 2)
+        await until(lambda: at.server.connection_limits.admitted == 2)
         first.close()
         at.callers[0].close()  # a stranger's end frees no place
         await until(lambda: len(at.server.connections) == 1)
-        assert at.server.admitted.admitted == 1
+        assert at.server.connection_limits.admitted == 1
         await at.caller()
-        await until(lambda: at.server.admitted.admitted == 2)
+        await until(lambda: at.server.connection_limits.admitted == 2)
         assert not any(connection.refusal for connection in at.server.connections)
 
 
@@ -653,7 +653,7 @@ async def test_a_crowd_of_strangers_keeps_no_allowed_caller_out() -> None:
         for _ in range(2):
             caller = await at.caller(GET)
             assert await caller.head() == OK
-        assert at.server.admitted.admitted == 2
+        assert at.server.connection_limits.admitted == 2
 
 
 async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: Path) -> None:

@@ -106,12 +106,12 @@ def read(raw: bytes, cuts: list[int]) -> tuple[bytes, bytes, bool] | None:
         for start, stop in pairwise([0, *sorted(cuts), len(raw)]):
             pieces, behind = reader.feed(raw[start:stop])
             assert all(pieces), "no piece is empty"
-            assert not behind or reader.ended
+            assert not behind or reader.has_ended
             body += b"".join(pieces)
             rest += behind
     except MalformedMessage:
         return None
-    return body, rest, reader.ended
+    return body, rest, reader.has_ended
 
 
 def bytewise(raw: bytes) -> list[int]:
@@ -212,4 +212,4 @@ def test_behind_the_end_nothing_is_read() -> None:
     reader = ChunkedDecoder(LIMIT)
     assert reader.feed(b"0\r\n\r\n") == ([], b"")
     assert reader.feed(b"zz") == ([], b"zz")
-    assert reader.ended
+    assert reader.has_ended

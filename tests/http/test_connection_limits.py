@@ -55,13 +55,13 @@ def test_mapped_ipv4_addresses_are_counted_separately() -> None:
 def test_who_leaves_gives_its_place_back() -> None:
     places = ConnectionLimits(2, refused=1, address_share=0.5)
     refusals = entered(places, CALLER, CALLER)
-    crowded = [places.is_crowded]
+    crowded = [places.has_too_many_refused]
     refusals += [places.admit(CALLER, is_allowed=False)]
-    crowded += [places.is_crowded]
+    crowded += [places.has_too_many_refused]
     for refusal in refusals:
         places.release(CALLER, refusal)
-    assert [*crowded, places.is_crowded] == [False, True, False]
-    assert (places.admitted, places.turned_away) == (0, 0)
+    assert [*crowded, places.has_too_many_refused] == [False, True, False]
+    assert (places.admitted, places.refused_limit) == (0, 0)
     assert entered(places, CALLER) == [None]
 
 

@@ -17,7 +17,7 @@ from gateway.http.fields import (
     connection_options,
     field_value,
     is_length,
-    options_of,
+    parse_options,
     remove_fields,
     sort_fields,
     split_lines,
@@ -33,7 +33,7 @@ TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrs
 
 
 def kinds() -> FieldRules:
-    return FieldRules(TABLE, dropped=(b"secret-",))
+    return FieldRules(TABLE, dropped_prefixes=(b"secret-",))
 
 
 def sort(*lines: bytes) -> tuple[list[bytes], dict[bytes, bytes], list[tuple[bytes, bytes]]]:
@@ -201,9 +201,9 @@ def test_callers_cannot_fill_the_memory_with_names() -> None:
 
 
 def test_callers_cannot_fill_the_memory_with_lists() -> None:
-    options_of(b"x" * CACHED_LENGTH)
+    parse_options(b"x" * CACHED_LENGTH)
     before = _cached_members.cache_info()
-    assert len(options_of(b"a," * CACHED_LENGTH)) == len(connection_options(b"a," * CACHED_LENGTH)) == 2
+    assert len(parse_options(b"a," * CACHED_LENGTH)) == len(connection_options(b"a," * CACHED_LENGTH)) == 2
     assert _cached_members.cache_info() == before
 
 
@@ -250,5 +250,5 @@ def test_lines_are_left_out_by_name_in_any_case() -> None:
     ],
 )
 def test_a_list_names_its_members_in_lower_case(value: bytes, options: set[bytes], named: set[bytes]) -> None:
-    assert options_of(value) == options
+    assert parse_options(value) == options
     assert connection_options(value) == named

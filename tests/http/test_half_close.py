@@ -38,9 +38,9 @@ async def test_a_caller_that_has_ended_its_side_gets_its_response(message: bytes
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
-        await until(lambda: connection._has_ended)
+        await until(lambda: connection._is_half_closed)
         if is_watched:
-            monitor = connection._half_close
+            monitor = connection._half_close_monitor
             assert monitor is not None
             first = monitor._timer
             await until(lambda: monitor._timer is not first)
@@ -74,8 +74,8 @@ async def test_a_caller_that_leaves_later_is_given_up(leave: str) -> None:
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
-        await until(lambda: connection._half_close is not None)
-        monitor = connection._half_close
+        await until(lambda: connection._half_close_monitor is not None)
+        monitor = connection._half_close_monitor
         assert monitor is not None
         first = monitor._timer
         await until(lambda: monitor._timer is not first)
@@ -141,7 +141,7 @@ async def test_a_half_close_within_a_body_ends_the_request() -> None:
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
-        await until(lambda: connection._has_ended)
+        await until(lambda: connection._is_half_closed)
         go_on.set()
         assert (await caller.reply())[2] == b"ok"
         assert await caller.rest() == b""

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
 from gateway.http.malformed import explain_malformed_head
-from gateway.http.request_head import RequestLimits, check_partial_head, read_request
+from gateway.http.request_head import RequestLimits, check_partial_head, parse_request_head
 from gateway.proxy.headers import REQUEST_RULES
 from tests.fakes.gate import scene
 
@@ -57,7 +57,7 @@ EXPLAINED = [
 def test_the_first_fault_is_named_with_its_place(head: bytes, text: str) -> None:
     assert explain_malformed_head(head).startswith(text) or text in explain_malformed_head(head)
     with pytest.raises(BadRequest) as caught:
-        read_request(head, LIMITS, REQUEST_RULES)
+        parse_request_head(head, LIMITS, REQUEST_RULES)
     assert text in caught.value.detail
     assert text in caught.value.reason
 
@@ -86,7 +86,7 @@ def test_no_value_and_no_target_is_quoted(head: str) -> None:
 @given(st.binary(max_size=80), st.sampled_from([b"", GOOD, GOOD + b"Host: gw\r\n", b"GET /"]))
 def test_whatever_is_refused_has_an_explanation(data: bytes, first: bytes) -> None:
     for read in (
-        lambda: read_request(first + data, LIMITS, REQUEST_RULES),
+        lambda: parse_request_head(first + data, LIMITS, REQUEST_RULES),
         lambda: check_partial_head(first + data, 0, LIMITS),
     ):
         try:

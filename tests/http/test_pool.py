@@ -45,7 +45,7 @@ async def use(connection: UpstreamConnection) -> bytes:
 
 
 async def waiting(made: pool.ConnectionPool, count: int) -> None:
-    await until(lambda: made.counts()["waiting"] == count)
+    await until(lambda: made.count_by_state()["waiting"] == count)
 
 
 async def test_the_last_used_is_taken_first() -> None:
@@ -57,13 +57,13 @@ async def test_the_last_used_is_taken_first() -> None:
         assert made.try_acquire() is second
         assert await made.acquire(5) is first
         assert made.try_acquire() is None
-        assert made.counts() == {"busy": 2, "idle": 0, "dialing": 0, "waiting": 0}
+        assert made.count_by_state() == {"busy": 2, "idle": 0, "dialing": 0, "waiting": 0}
 
 
 async def test_a_connection_that_carried_nothing_is_not_kept() -> None:
     async with opened_pool(Upstream()) as made:
         made.release(await made.acquire(5))
-        assert made.counts()["idle"] == 0
+        assert made.count_by_state()["idle"] == 0
 
 
 async def test_who_waits_is_served_in_the_order_of_asking() -> None:
@@ -113,7 +113,7 @@ async def test_a_turn_that_comes_as_its_waiter_leaves_is_handed_on() -> None:
             got = await stayer
             assert (got is held) is reusable
             assert leaver.cancelled()
-            assert made.counts() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
+            assert made.count_by_state() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
 
 
 async def test_a_connection_lost_on_its_way_to_who_waited_is_replaced() -> None:
@@ -127,7 +127,7 @@ async def test_a_connection_lost_on_its_way_to_who_waited_is_replaced() -> None:
         got = await waiter
         assert got is not held
         assert await use(got) == b"ok"
-        assert made.counts() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
+        assert made.count_by_state() == {"busy": 1, "idle": 0, "dialing": 0, "waiting": 0}
 
 
 async def test_a_full_pool_is_overload_and_a_failed_dial_unreachable() -> None:
@@ -140,7 +140,7 @@ async def test_a_full_pool_is_overload_and_a_failed_dial_unreachable() -> None:
         made.release(held)
     with pytest.raises(UpstreamUnreachable):
         await made.acquire(5)
-    assert made.counts() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+    assert made.count_by_state() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
 
 
 async def test_a_dial_that_fails_hands_its_place_on() -> None:
@@ -153,7 +153,7 @@ async def test_a_dial_that_fails_hands_its_place_on() -> None:
     async with asyncio.timeout(10):
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [UpstreamUnreachable] * 3
-    assert made.counts() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+    assert made.count_by_state() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
 
 
 async def test_what_is_idle_for_too_long_is_closed_and_no_timer_stays() -> None:
@@ -165,7 +165,7 @@ async def test_what_is_idle_for_too_long_is_closed_and_no_timer_stays() -> None:
         assert made._expiry_timer is not None
         assert connection._timer is None
         await peer.until(lambda: peer.open == 0)
-        assert made.counts()["idle"] == 0
+        assert made.count_by_state()["idle"] == 0
         assert made._expiry_timer is None
 
 
@@ -189,7 +189,7 @@ async def test_an_idle_connection_that_closes_makes_room() -> None:
         connection = await made.acquire(5)
         await use(connection)
         made.release(connection)
-        await until(lambda: not made.counts()["idle"])
+        await until(lambda: not made.count_by_state()["idle"])
         assert made.try_acquire() is None
 
 
@@ -206,7 +206,7 @@ async def test_a_closed_pool_keeps_nothing_and_still_serves_who_waits() -> None:
         assert last is not connection
         await use(last)
         made.release(last)
-        assert made.counts() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+        assert made.count_by_state() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
         await peer.until(lambda: peer.open == 0)
 
 
@@ -227,7 +227,7 @@ async def test_an_unexpected_byte_ends_an_idle_connection() -> None:
         made.release(connection)
         idle.set()
         await peer.until(lambda: peer.open == 0)
-        assert made.counts()["idle"] == 0
+        assert made.count_by_state()["idle"] == 0
 
 
 async def test_a_retry_gets_a_new_connection_even_if_others_are_idle() -> None:
@@ -239,7 +239,7 @@ async def test_a_retry_gets_a_new_connection_even_if_others_are_idle() -> None:
             made.release(first)
             fresh = await made.acquire(5, fresh=True)
             assert fresh is not first
-            assert made.counts() == {"busy": 1, "idle": left, "dialing": 0, "waiting": 0}
+            assert made.count_by_state() == {"busy": 1, "idle": left, "dialing": 0, "waiting": 0}
             await use(fresh)
             made.release(fresh)
 
@@ -278,7 +278,7 @@ async def test_one_route_leaves_a_quarter_to_the_others() -> None:
         held.append(await waiter)
         for connection in held:
             made.release(connection)
-        assert made.counts() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
+        assert made.count_by_state() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
 
 
 async def test_a_lone_route_uses_the_whole_pool() -> None:
@@ -295,7 +295,7 @@ async def test_routes_that_wait_are_served_in_turn() -> None:
         held = await made.acquire(5, share=first)
         order: list[str] = []
 
-        async def ask(name: str, share: pool.Share) -> None:
+        async def ask(name: str, share: pool.PoolShare) -> None:
             connection = await made.acquire(5, share=share)
             order.append(name)
             await use(connection)
@@ -393,11 +393,11 @@ class Crowd:
 
     async def settle(self, _: int) -> None:
         """All that can happen by itself has happened: now the books must balance."""
-        await until(lambda: not self.pool.counts()["dialing"])
+        await until(lambda: not self.pool.count_by_state()["dialing"])
         for _ in range(3):
             await asyncio.sleep(0)
         self.collect()
-        counts = self.pool.counts()
+        counts = self.pool.count_by_state()
         if counts["dialing"]:
             return
         assert (counts["busy"], counts["waiting"]) == (len(self.held), len(self.asking))
@@ -415,7 +415,7 @@ class Crowd:
 
     def check(self) -> None:
         self.collect()
-        counts = self.pool.counts()
+        counts = self.pool.count_by_state()
         assert min(counts.values()) >= 0
         assert counts["busy"] + counts["idle"] + counts["dialing"] <= self.size
         assert len(set(self.held)) == len(self.held), "one connection for two requests"
@@ -430,7 +430,7 @@ class Crowd:
             await self.drop(0)
             await asyncio.sleep(0)
             self.check()
-        await until(lambda: not any(self.pool.counts()[state] for state in ("busy", "dialing", "waiting")))
+        await until(lambda: not any(self.pool.count_by_state()[state] for state in ("busy", "dialing", "waiting")))
 
 
 Do = Callable[[Crowd, int], Awaitable[None]]

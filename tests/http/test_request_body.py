@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
-from gateway.http.request_body import BODY_READ_AHEAD, INSPECTED_AT_ONCE, NO_BODY, RequestBody
+from gateway.http.request_body import BODY_READ_AHEAD, INSPECTION_STEP, NO_BODY, RequestBody
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
@@ -209,10 +209,10 @@ def test_reading_pauses_while_the_upstream_is_slower() -> None:
     assert reading.calls == []
     body.feed(b"x")
     assert reading.calls == ["pause"]
-    assert sum(map(len, body._take())) == BODY_READ_AHEAD + 1
+    assert sum(map(len, body._take_pieces())) == BODY_READ_AHEAD + 1
     assert reading.calls == ["pause", "resume"]
     body.feed(b"x" * BODY_READ_AHEAD)
-    body._take()
+    body._take_pieces()
     assert reading.calls == ["pause", "resume"]
 
 
@@ -335,9 +335,9 @@ async def test_100_continue_is_sent_once_with_an_inspection(here: bytes, invited
 
 
 async def test_other_tasks_run_between_the_inspected_parts() -> None:
-    body, cutter, seen = RequestBody(10 * INSPECTED_AT_ONCE), Cutter(), list[int]()
+    body, cutter, seen = RequestBody(10 * INSPECTION_STEP), Cutter(), list[int]()
     body.configure(replay_limit=0, limit=None, send_continue=None)
-    body.feed(b"x" * 3 * INSPECTED_AT_ONCE + b"x#z" + b"y" * 3 * INSPECTED_AT_ONCE)
+    body.feed(b"x" * 3 * INSPECTION_STEP + b"x#z" + b"y" * 3 * INSPECTION_STEP)
 
     def look() -> None:
         seen.append(len(cutter.fed))
@@ -349,18 +349,18 @@ async def test_other_tasks_run_between_the_inspected_parts() -> None:
     asyncio.get_running_loop().call_soon(look)
     await body.inspect(cutter, idle=5.0)
     assert seen == [1, 2, 3]
-    assert [len(piece) for piece in cutter.fed] == [INSPECTED_AT_ONCE] * 4
-    assert b"".join(body._take()) == b"x" * 3 * INSPECTED_AT_ONCE + b"xz" + b"y" * 3 * INSPECTED_AT_ONCE + b"late"
+    assert [len(piece) for piece in cutter.fed] == [INSPECTION_STEP] * 4
+    assert b"".join(body._take_pieces()) == b"x" * 3 * INSPECTION_STEP + b"xz" + b"y" * 3 * INSPECTION_STEP + b"late"
 
 
 async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
-    body, cutter = RequestBody(2 * INSPECTED_AT_ONCE + 3), Cutter()
-    body.configure(replay_limit=4 * INSPECTED_AT_ONCE, limit=None, send_continue=None)
-    body.feed(b"x" * 2 * INSPECTED_AT_ONCE)
+    body, cutter = RequestBody(2 * INSPECTION_STEP + 3), Cutter()
+    body.configure(replay_limit=4 * INSPECTION_STEP, limit=None, send_continue=None)
+    body.feed(b"x" * 2 * INSPECTION_STEP)
     asyncio.get_running_loop().call_soon(body.feed, b"a#b")
     await body.inspect(cutter, idle=5.0)
-    assert [len(piece) for piece in cutter.fed] == [INSPECTED_AT_ONCE, INSPECTED_AT_ONCE, 3]
-    assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTED_AT_ONCE + b"ab"
+    assert [len(piece) for piece in cutter.fed] == [INSPECTION_STEP, INSPECTION_STEP, 3]
+    assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTION_STEP + b"ab"
 
 
 async def test_reading_resumes_after_an_inspection() -> None:
@@ -370,7 +370,7 @@ async def test_reading_resumes_after_an_inspection() -> None:
     body.feed(b"#" + b"x" * BODY_READ_AHEAD)
     await body.inspect(Cutter(), idle=5.0)
     assert reading.calls == ["pause"]
-    assert sum(map(len, body._take())) == BODY_READ_AHEAD
+    assert sum(map(len, body._take_pieces())) == BODY_READ_AHEAD
     assert reading.calls == ["pause", "resume"]
 
 

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import FieldAction, FieldRules
-from gateway.http.request_head import METHOD_AND_VERSION, RequestHead, RequestLimits, check_partial_head, read_request
+from gateway.http.request_head import (
+    METHOD_AND_VERSION,
+    RequestHead,
+    RequestLimits,
+    check_partial_head,
+    parse_request_head,
+)
 from gateway.proxy.headers import REQUEST_RULES
 
 LIMITS = RequestLimits(uri=60, field=80, fields=5, head=400, connections=1)
@@ -18,7 +24,7 @@ LOOK_BACK = 3  # bytes of what was looked at that a new look begins with, as the
 
 
 def read(*lines: str, first: str = "GET /x HTTP/1.1", limits: RequestLimits = LIMITS) -> RequestHead:
-    return read_request("\r\n".join([first, *lines]).encode("latin-1"), limits, REQUEST_RULES)
+    return parse_request_head("\r\n".join([first, *lines]).encode("latin-1"), limits, REQUEST_RULES)
 
 
 def refusal(act: Callable[[], object]) -> str | None:
@@ -73,7 +79,7 @@ def test_what_is_no_request_line_is_refused(line: str) -> None:
 
 def test_fields_are_sorted_by_the_table_that_is_given() -> None:
     kinds = FieldRules({b"a": FieldAction.CONSUME, b"b": FieldAction.DROP, b"c": FieldAction.INSPECT})
-    head = read_request(LINE + b"\r\nA: 1\r\nb: 2\r\nC:3\r\nD:  4\r\na: 5", LIMITS, kinds)
+    head = parse_request_head(LINE + b"\r\nA: 1\r\nb: 2\r\nC:3\r\nD:  4\r\na: 5", LIMITS, kinds)
     assert (head.lines, head.known_fields) == ([b"C:3", b"D:  4"], {b"a": b"1, 5", b"c": b"3"})
 
 
@@ -291,7 +297,7 @@ def outcome(data: bytes, cuts: list[int]) -> str | RequestHead | None:
             window += data[start:stop]
             end = window.find(b"\r\n\r\n", seen)
             if end >= 0:
-                return read_request(window[:end], LIMITS, REQUEST_RULES)
+                return parse_request_head(window[:end], LIMITS, REQUEST_RULES)
             check_partial_head(window, seen, LIMITS)
             seen = max(0, len(window) - LOOK_BACK)
     except GatewayError as error:

@@ -377,7 +377,7 @@ def begun(*, to_head: bool = False) -> ResponseParser:
     """A reader that waits for a reply, and has read another one before."""
     reader = ResponseParser(RESPONSE_RULES, head_limit=LIMIT)
     reader.feed(USED)
-    assert (reader.trailing_data, len(reader.body)) == (True, 1)
+    assert (reader.has_trailing_data, len(reader.body)) == (True, 1)
     reader.begin(to_head=to_head)
     return reader
 
@@ -393,7 +393,9 @@ def read(raw: bytes, cuts: list[int], *, to_head: bool = False) -> Seen:
         reader.end()
     except MalformedMessage as broken:
         error = str(broken)
-    return Seen(reader.head, b"".join(reader.body), reader.complete, reader.trailing_data, reader.can_keep_alive, error)
+    return Seen(
+        reader.head, b"".join(reader.body), reader.is_complete, reader.has_trailing_data, reader.can_keep_alive, error
+    )
 
 
 def test_the_table_is_as_long_as_promised() -> None:
@@ -411,8 +413,8 @@ def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
     assert reader.head is not None
     assert reader.head.status == case.status
     assert b"".join(reader.body) == case.body
-    assert reader.complete
-    assert (reader.trailing_data, reader.can_keep_alive) == (case.excess, case.reusable)
+    assert reader.is_complete
+    assert (reader.has_trailing_data, reader.can_keep_alive) == (case.excess, case.reusable)
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"RFC {case.section}: {case.name}")
@@ -502,7 +504,7 @@ def test_the_bytes_of_heads_are_counted_and_none_behind_them() -> None:
         for start, stop in pairwise([0, *[cut for cut in cuts if cut < len(raw)], len(raw)]):
             if start < stop:
                 reader.feed(raw[start:stop])
-        assert reader.head_bytes == len(INTERIM + CHUNKED)
+        assert reader.head_size == len(INTERIM + CHUNKED)
 
 
 @pytest.mark.parametrize(
@@ -556,4 +558,4 @@ def test_bytes_after_completion_are_reported_and_not_read() -> None:
     reader.feed(sized(0, b""))
     assert reader.can_keep_alive
     reader.feed(sized(4, b"evil"))
-    assert (reader.trailing_data, reader.can_keep_alive, reader.body) == (True, False, [])
+    assert (reader.has_trailing_data, reader.can_keep_alive, reader.body) == (True, False, [])

@@ -463,7 +463,7 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
             far.tls.write(b"0\r\n\r\n")
             far.flush()  # two records, read at once
             assert (await connection.read_head()).status == 401
-            assert (connection.complete, transport.is_reading()) == (True, False)
+            assert (connection.is_complete, transport.is_reading()) == (True, False)
             assert not connection.end_exchange()
             connection.abort()
             await lost.wait()

@@ -45,7 +45,7 @@ async def test_a_clean_exchange_leaves_a_reusable_connection() -> None:
             assert not is_timed(connection)
             assert (await connection.read_body(5.0), await connection.read_body(5.0)) == ([b"ok"], [])
             assert not is_timed(connection)
-            assert connection.complete
+            assert connection.is_complete
             assert connection.end_exchange()
             assert (connection.response_head, connection.is_idle_clean(), connection.exchanges) == (None, True, count)
 
@@ -150,7 +150,7 @@ async def test_a_complete_unread_response_does_not_pause_reading() -> None:
     async with connected(reply(200, b"x" * 600_000), OK) as (connection, _):
         await asked(connection)
         await connection.read_head()
-        await until(lambda: connection._reading_paused or connection.complete)
+        await until(lambda: connection._reading_paused or connection.is_complete)
         while await connection.read_body(5.0):
             pass
         assert connection.end_exchange()
@@ -226,7 +226,7 @@ async def test_what_has_arrived_is_given_without_waiting() -> None:
     async with connected(reply(200, b"x" * 100)) as (connection, _):
         await asked(connection)
         await connection.read_head()
-        await until(lambda: connection.complete)
+        await until(lambda: connection.is_complete)
         assert b"".join(connection.read_available()) == b"x" * 100
         assert connection.read_available() == []
         assert connection.end_exchange()
@@ -236,7 +236,7 @@ async def test_an_idle_connection_keeps_no_unread_body() -> None:
     async with connected(reply(401, b"x" * 100)) as (connection, _):
         await asked(connection)
         await connection.read_head()
-        await until(lambda: connection.complete)
+        await until(lambda: connection.is_complete)
         assert connection.end_exchange()
         assert connection._parser.body == []
 
@@ -270,7 +270,7 @@ async def test_a_connection_with_trailing_data_is_not_reused(behind: bytes) -> N
         await asked(connection)
         await connection.read_head()
         assert await connection.read_body(5.0) == [b"ok"]
-        await until(lambda: connection._parser.trailing_data)
+        await until(lambda: connection._parser.has_trailing_data)
         assert not connection.end_exchange()
 
 

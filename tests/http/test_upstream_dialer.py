@@ -253,7 +253,7 @@ async def test_an_idle_connection_in_two_layers_of_tls_is_watched(certificate: P
         for _ in range(2):
             assert (await gate.get())[2] == b"ok"
             await peer.until(lambda: peer.open == 0)
-            await until(lambda: gate.pool.counts()["idle"] == 0)
+            await until(lambda: gate.pool.count_by_state()["idle"] == 0)
         assert [record.attempts for record in gate.records] == [1, 1]
 
 

@@ -27,7 +27,7 @@ def used() -> Metrics:
     for duration in (0.002, 0.7, 400.0):
         orders.begin()
         orders.record("POST", 202, None, duration, duration / 2, 0.0, 10, 20)
-    orders.record_replay("401")
+    orders.record_retry("401")
     orders.begin()
     token = metrics.token("orders-app")
     token.fetched("ok", 0.3)

@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 
 from gateway.oic.instance_id import (
     BODY_PART,
-    DEFAULT_RULES,
-    TRIGGER_RULES,
-    IdRule,
-    InstanceIdRules,
+    DEFAULT_LOCATIONS,
+    TRIGGER_LOCATIONS,
+    InstanceIdFinder,
+    InstanceIdLocation,
     MediaKind,
     media_kind,
 )
 
 ID = "lJrSjUUVEfGXW0tyvl-GZA"
 USUAL = b"x-oracle-ics-instance-id"
-DEFAULT = InstanceIdRules.compile(DEFAULT_RULES)
+DEFAULT = InstanceIdFinder.compile(DEFAULT_LOCATIONS)
 
 
-def rules(*said: str) -> InstanceIdRules:
+def rules(*said: str) -> InstanceIdFinder:
     """Rules like `json /a`."""
     table = [word.partition(" ") for word in said]
-    return InstanceIdRules.compile(IdRule(where, name) for where, _, name in table)  # type: ignore[arg-type] # words of a table
+    return InstanceIdFinder.compile(InstanceIdLocation(where, name) for where, _, name in table)  # type: ignore[arg-type] # words of a table
 
 
 def in_json(body: bytes | str, pointer: str = "/oicInstanceId") -> str | None:
@@ -303,7 +303,7 @@ def test_several_rules_find_what_each_would_alone(document: object, said: list[s
 )
 def test_members_that_no_rule_names_are_passed_over_together(body: bytes) -> None:
     first = body[: BODY_PART - 100] + b',"flowId":"oicInstanceId" "instanceId" "oic_instance_id"'
-    search, steps = InstanceIdRules.compile(TRIGGER_RULES), count()
+    search, steps = InstanceIdFinder.compile(TRIGGER_LOCATIONS), count()
     search.find({}, [], "json", b'{"flowId":')  # patterns are made once
     sys.setprofile(lambda *_: next(steps) and None)  # counts every call, into C too
     try:

@@ -31,9 +31,9 @@ async def gone(at: Scene, before: set["asyncio.Task[object]"], *, count: int = 1
     """The caller's request has left one record and nothing else; another caller is served."""
     record = (await at.gate.recorded(count))[-1]
     assert record.error == "caller-gone"
-    await at.upstream.until(lambda: at.upstream.open <= at.gate.pool.counts()["idle"])
+    await at.upstream.until(lambda: at.upstream.open <= at.gate.pool.count_by_state()["idle"])
     await until(lambda: not (asyncio.all_tasks() - before - at.upstream._talks))
-    assert at.gate.pool.counts() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+    assert at.gate.pool.count_by_state() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
     assert at.gate.route.meter.in_flight == 0
     assert len(at.gate.records) == count
 
@@ -105,7 +105,7 @@ async def test_while_connecting(leave: Leave) -> None:
 
 
 async def counted(at: Scene, state: str, number: int) -> None:
-    await until(lambda: at.gate.pool.counts()[state] == number)
+    await until(lambda: at.gate.pool.count_by_state()[state] == number)
 
 
 async def test_while_uploading(leave: Leave) -> None:
@@ -202,7 +202,7 @@ async def test_during_a_renewal(leave: Leave) -> None:
         [record] = await at.gate.recorded()
         assert (record.error, record.attempts, record.upstream_status) == ("caller-gone", 1, 401)
         minted.set()
-        await until(lambda: at.gate.route.source.current() == "new")
+        await until(lambda: at.gate.route.token_source.current() == "new")
         await serves(at)
         assert len(at.identity.asked) == 2
 

@@ -16,7 +16,15 @@ from gateway.errors import (
     TokenUnavailable,
 )
 from gateway.http.fields import sort_fields
-from gateway.proxy.error_response import REASONS, SOAP_11, SOAP_12, build_problem, detect_soap, soap_version, status_of
+from gateway.proxy.error_response import (
+    REASONS,
+    SOAP_11,
+    SOAP_12,
+    build_problem,
+    detect_soap,
+    error_status,
+    soap_version,
+)
 from gateway.proxy.headers import REQUEST_RULES
 
 CONTRACT = {
@@ -88,7 +96,7 @@ def test_a_soap_caller_gets_a_fault_of_its_version(
 ) -> None:
     fields, body = response_of(error('5 < 6 & "so"', reason=CAUSE), soap=soap)
     assert fields["Content-Type"] == media
-    sent = status_of(error(), soap)
+    sent = error_status(error(), soap)
     assert sent == (400 if (soap, error.blame) == (SOAP_12, "caller") else 500)
     code, _, status = fields["X-Gateway-Error"].partition("; ")
     assert code == error.code
@@ -107,7 +115,7 @@ def test_a_soap_caller_gets_a_fault_of_its_version(
 
 @pytest.mark.parametrize("error", ANSWERED, ids=lambda error: error.code)
 def test_a_problem_document_has_the_status_of_its_error(error: type[GatewayError]) -> None:
-    assert status_of(error()) == error.status
+    assert error_status(error()) == error.status
 
 
 @pytest.mark.parametrize("soap", [SOAP_11, SOAP_12])

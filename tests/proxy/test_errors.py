@@ -52,7 +52,7 @@ async def unfinished(at: Scene) -> Reply:
 
 
 async def while_draining(at: Scene) -> Reply:
-    at.gate.forward.draining = True
+    at.gate.forward.is_refusing_requests = True
     return await at.gate.get()
 
 

@@ -51,7 +51,7 @@ async def test_a_failed_search_for_the_instance_id_harms_no_call(monkeypatch: py
 
     response = reply(502, b'{"oicInstanceId": "1"}', "Content-Type: application/json")
     async with scene(response) as at:
-        monkeypatch.setattr(type(at.gate.route.instance_id_rules), "find", fail)
+        monkeypatch.setattr(type(at.gate.route.instance_id_finder), "find", fail)
         assert (await at.gate.get())[0] == 502
         assert len(at.upstream.requests) == 1, "a flow may have run"
         assert at.gate.troubles == ["gateway.forward: cannot search a body for the instance id"]

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.oic.bodies import find_elements
-from gateway.oic.instance_id import TRIGGER_RULES, InstanceIdRules, find_ids_in_broken_head, read_ids
+from gateway.oic.instance_id import TRIGGER_LOCATIONS, InstanceIdFinder, find_ids_in_broken_head, read_ids
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, make_plan
 from tests.fakes.documents import ALL, FLOW, HERE, HOST, NAMES, ORDERS, U
 
@@ -30,7 +30,7 @@ HERES = [
     RequestContext(ORDERS, "http://gw", proxied_as=f"http://{HOST}"),
     RequestContext(ORDERS, "https://gw/a/b"),
 ]
-SEARCH = InstanceIdRules.compile(TRIGGER_RULES)
+SEARCH = InstanceIdFinder.compile(TRIGGER_LOCATIONS)
 
 
 @settings(max_examples=100, deadline=None)

@@ -103,7 +103,7 @@ async def test_one_connection_serves_one_caller_after_the_other() -> None:
         await gate.get()
         assert [request.connection for request in upstream.requests] == [0] * 6
         assert len(identity.asked) == 1
-        assert gate.pool.counts() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
+        assert gate.pool.count_by_state() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
         [kept] = gate.pool._idle
         assert kept._deadline is None
 
@@ -166,7 +166,7 @@ async def test_requests_under_way_end_with_close_while_draining() -> None:
         caller = await gate.caller()
         await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await upstream.until(lambda: upstream.connections == 1)
-        gate.forward.draining = True
+        gate.forward.is_refusing_requests = True
         assert not gate.forward.idle.is_set()
         gone_on.set()
         status, head, _ = await caller.reply()
@@ -191,7 +191,7 @@ async def test_an_idle_gateway_has_only_the_task_of_its_listener() -> None:
         before = asyncio.all_tasks()
         async with Gate(config(identity.url, upstream.url)) as gate:
             assert asyncio.all_tasks() == before
-            assert gate.pool.counts()["idle"] == 0
+            assert gate.pool.count_by_state()["idle"] == 0
 
 
 async def test_the_answer_ok_is_what_the_other_tests_think() -> None:

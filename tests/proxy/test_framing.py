@@ -85,7 +85,7 @@ async def test_a_connection_is_kept_if_the_upstream_keeps_it(response: bytes, *,
     async with scene(response) as (gate, _, _):
         assert (await gate.get())[2] == b"hi"
         await gate.recorded()
-        assert gate.pool.counts()["idle"] == kept
+        assert gate.pool.count_by_state()["idle"] == kept
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ async def test_any_splitting_of_a_reply_arrives_the_same(sizes: list[int], cuts:
 
     async with scene(in_parts) as (gate, _, _):
         assert (await gate.get())[::2] == (200, body)
-        assert gate.pool.counts()["idle"] == 1
+        assert gate.pool.count_by_state()["idle"] == 1
 
 
 def split(data: bytes, cuts: list[int]) -> list[bytes]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.fields import sort_fields
-from gateway.http.request_head import RequestHead, RequestLimits, read_request
+from gateway.http.request_head import RequestHead, RequestLimits, parse_request_head
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.headers import (
     REQUEST_RULES,
@@ -28,7 +28,9 @@ LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connect
 
 def read(*lines: str, method: str = "GET") -> RequestHead:
     """A caller's head as the server reads it."""
-    return read_request("\r\n".join([f"{method} /mine HTTP/1.1", *lines]).encode("latin-1"), LIMITS, REQUEST_RULES)
+    return parse_request_head(
+        "\r\n".join([f"{method} /mine HTTP/1.1", *lines]).encode("latin-1"), LIMITS, REQUEST_RULES
+    )
 
 
 def sent(*lines: str, method: str = "GET", target: str = "/x") -> list[str]:

@@ -18,17 +18,17 @@ from gateway.errors import GatewayError
 from gateway.content.foreign_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
 from gateway.network.tunnel import TunnelRefused, read_answer
-from gateway.oic.instance_id import DEFAULT_RULES, IdRule, InstanceIdRules, find_ids_in_broken_head
+from gateway.oic.instance_id import DEFAULT_LOCATIONS, InstanceIdFinder, InstanceIdLocation, find_ids_in_broken_head
 from gateway.oic.soap_credentials import SoapCredentialFilter
 from gateway.content.media_type import read_media
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
-from gateway.proxy.redirects import allowed_target
+from gateway.proxy.redirects import resolve_redirect
 from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, entity_tags, via_contains, request_whole_response
 from gateway.proxy.method_override import overriding_methods
 from gateway.http.response_parser import ResponseParser
-from gateway.http.request_head import RequestLimits, check_partial_head, may_begin_request, read_request
+from gateway.http.request_head import RequestLimits, check_partial_head, may_begin_request, parse_request_head
 from gateway.proxy.rewriting import RequestContext, Rewriter, UrlMap, make_plan
 from gateway.proxy.routing import UpstreamUrl, Router
 from gateway.signin.authorization_response import UnrelatedRequest, NotSignedIn, read_pasted
@@ -81,7 +81,7 @@ for pump in (
     text = pump * (100 * K // len(pump))
     for head in (b"GET /%b HTTP/1.1\\r\\nhost: a", b"GET / HTTP/1.1\\r\\nx-http-method: %b\\r\\nhost: a", b"%b"):
         with suppress(*FAILURES):
-            read_request(head % text, LIMITS, REQUEST_RULES)
+            parse_request_head(head % text, LIMITS, REQUEST_RULES)
     may_begin_request(text)
     request_whole_response([], {b"if-match": text})
     entity_tags(text)
@@ -91,7 +91,7 @@ for pump in (
     RouteHealth().record_response(404, has_instance_id=False, at=0.0, target=short)
     for call in (
         lambda: Router([("/orders/", BASE, 1)]).resolve_path("/orders/" + short),
-        lambda: allowed_target("/ic/" + short, at=BASE, bases=[BASE]),
+        lambda: resolve_redirect("/ic/" + short, at=BASE, bases=[BASE]),
         lambda: overriding_methods({b"x-http-method": text}, "/?" + short),
         lambda: (read_authority(short), read_url(short), read_date(short)),
         lambda: parse([("since", short)], now=0.0),
@@ -106,8 +106,8 @@ with suppress(*FAILURES):
     strip_pasted("' " * (256 * K))
 """
 SEARCHES = """
-rules = (*DEFAULT_RULES, IdRule("json", "/a/b"), IdRule("json", "/a/9999"))
-search = InstanceIdRules.compile(rules)
+rules = (*DEFAULT_LOCATIONS, InstanceIdLocation("json", "/a/b"), InstanceIdLocation("json", "/a/9999"))
+search = InstanceIdFinder.compile(rules)
 tops = b'{"oicInstanceId":1,"a":'
 for pump in (
     b'"', b'"\\\\', b'\\\\"', b"{", b"[", b'{"a":', b'"oicInstanceId" ', b'"a":',

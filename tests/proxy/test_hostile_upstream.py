@@ -72,7 +72,7 @@ async def test_a_head_that_cannot_be_trusted_is_a_502(parts: tuple[bytes, ...]) 
         assert (record.error, record.attempts) == ("upstream-broken", 1)
         assert record.reason
         await upstream.until(lambda: upstream.open == 0)
-        assert gate.pool.counts()["idle"] == 0
+        assert gate.pool.count_by_state()["idle"] == 0
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ async def test_bytes_on_an_idle_connection_reach_no_caller() -> None:
         assert (await gate.get())[2] == b"mine"
         idle.set()
         await upstream.until(lambda: upstream.open == 0)
-        assert gate.pool.counts()["idle"] == 0
+        assert gate.pool.count_by_state()["idle"] == 0
         assert (await gate.get())[2] == b"ok"
 
 
@@ -246,7 +246,7 @@ async def test_bytes_in_the_kernel_at_reuse_reach_no_caller() -> None:
 
     async with scene(answer_with(reply(200, b"mine"), then=keep)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
-        assert gate.pool.counts()["idle"] == 1
+        assert gate.pool.count_by_state()["idle"] == 1
         # Written and, in the same breath of the loop, asked for: the gateway has had no chance to read.
         talks[0].writer.write(POISON)
         assert gate.pool.try_acquire() is None
@@ -271,7 +271,7 @@ async def test_an_early_response_ends_both_connections(framing: str) -> None:
         assert (status, body) == (413, b"too much")
         assert b"\r\nConnection: close\r\n" in head
         await upstream.until(lambda: upstream.open == 0)
-        assert gate.pool.counts()["idle"] == 0
+        assert gate.pool.count_by_state()["idle"] == 0
 
 
 async def test_a_response_and_a_close_during_an_upload_do_not_hang() -> None:

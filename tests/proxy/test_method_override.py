@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.http.request_head import RequestLimits, read_request
+from gateway.http.request_head import RequestLimits, parse_request_head
 from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.method_override import effective_method, overriding_methods
 from tests.fakes.gate import scene
@@ -18,7 +18,9 @@ SPELLINGS = [
 def overrides(*fields: str, target: str = "/orders/1", removed: tuple[bytes, ...] = ()) -> list[str]:
     head = "\r\n".join([f"GET {target} HTTP/1.1", "Host: gw", *fields])
     return list(
-        overriding_methods(read_request(head.encode(), LIMITS, REQUEST_RULES).known_fields, target, removed=removed)
+        overriding_methods(
+            parse_request_head(head.encode(), LIMITS, REQUEST_RULES).known_fields, target, removed=removed
+        )
     )
 
 

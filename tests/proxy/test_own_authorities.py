@@ -17,7 +17,7 @@ def includes(
     public_url: str | None = None,
     scheme: str = "http",
 ) -> bool:
-    return GatewayAuthorities(listen, hosts=hosts, public_url=public_url).include(scheme, authority, local)
+    return GatewayAuthorities(listen, hosts=hosts, public_url=public_url).contains(scheme, authority, local)
 
 
 LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.9.1", "[::1]", "[0:0::1]", "[::ffff:127.0.0.1]"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.proxy.redirects import allowed_target
+from gateway.proxy.redirects import resolve_redirect
 from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.gate import Gate, config, scene
 from tests.fakes.identity import Identity
@@ -18,7 +18,7 @@ DES = f"https://{DESIGN.host}"
 
 
 def led(location: str) -> tuple[UpstreamUrl, str] | None:
-    return allowed_target(location, at=RUNTIME, bases=[RUNTIME, DESIGN])
+    return resolve_redirect(location, at=RUNTIME, bases=[RUNTIME, DESIGN])
 
 
 @pytest.mark.parametrize(
@@ -204,11 +204,11 @@ async def test_the_design_host_of_the_region_is_found_by_itself() -> None:
     async with Identity() as identity:
         upstream = f"https://acme.integration.us-phoenix-1.ocp.oraclecloud.com{API}"
         async with Gate(config(identity.url, upstream)) as gate:
-            assert gate.route.design_target is not None
-            assert gate.route.design_target.base == DESIGN
-            assert gate.route.design_target.host_line == f"Host: {DESIGN.host}".encode()
+            assert gate.route.design_upstream is not None
+            assert gate.route.design_upstream.base == DESIGN
+            assert gate.route.design_upstream.host_line == f"Host: {DESIGN.host}".encode()
         async with Gate(config(identity.url, f"{upstream}flows/rest/ORDERS/1.0/")) as gate:
-            assert gate.route.design_target is None, "a trigger has nothing to do with it"
+            assert gate.route.design_upstream is None, "a trigger has nothing to do with it"
 
 
 async def test_links_of_the_design_host_lead_back_to_the_route() -> None:

@@ -11,15 +11,15 @@ from gateway.proxy.retry import (
     DELIVER,
     MAX_ATTEMPTS,
     MAX_RETRY_AFTER,
-    RENEW,
+    RENEW_TOKEN,
     RESEND_NOW,
     SHORT_PAUSE,
-    Replay,
+    ReplayPolicy,
     RetryDecision,
     RetryState,
     RetryStep,
     can_reconnect,
-    can_retry_stale,
+    can_retry_stale_connection,
     decide_after_response,
 )
 
@@ -32,7 +32,7 @@ class Row:
     status: int
     follows: RetryDecision
     method: str = "GET"
-    replay: Replay = "any"
+    replay: ReplayPolicy = "any"
     idempotent: bool = False
     attempts: int = 1
     replied: bool = False
@@ -43,7 +43,7 @@ class Row:
 
 
 def again(pause: float) -> RetryDecision:
-    return RetryDecision(RetryStep.AGAIN, pause)
+    return RetryDecision(RetryStep.RESEND, pause)
 
 
 HALF = again(SHORT_PAUSE / 2)
@@ -54,19 +54,19 @@ TABLE = [
     Row("502 of a run", 502, DELIVER, instance_id=True),
     Row("a run on an idempotent route", 504, DELIVER, instance_id=True, idempotent=True),
     # 401: one forced renewal, for any method with a whole body.
-    Row("401 to GET", 401, RENEW),
-    Row("401 to POST", 401, RENEW, method="POST"),
-    Row("401 to DELETE", 401, RENEW, method="DELETE"),
+    Row("401 to GET", 401, RENEW_TOKEN),
+    Row("401 to POST", 401, RENEW_TOKEN, method="POST"),
+    Row("401 to DELETE", 401, RENEW_TOKEN, method="DELETE"),
     Row("401 to a body that is gone", 401, DELIVER, method="POST", whole=False),
     Row("401 after a renewal", 401, DELIVER, renewed=True, attempts=2),
-    Row("401 after a wait", 401, RENEW, replied=True, attempts=2),
+    Row("401 after a wait", 401, RENEW_TOKEN, replied=True, attempts=2),
     Row("401 at the last attempt", 401, DELIVER, attempts=MAX_ATTEMPTS),
-    Row("401 ignores Retry-After", 401, RENEW, retry_after=5),
+    Row("401 ignores Retry-After", 401, RENEW_TOKEN, retry_after=5),
     Row("403 is an answer", 403, DELIVER),
     # `replay` narrows.
-    Row("safe: GET", 401, RENEW, replay="safe"),
+    Row("safe: GET", 401, RENEW_TOKEN, replay="safe"),
     Row("safe: POST", 401, DELIVER, replay="safe", method="POST"),
-    Row("safe: POST on an idempotent route", 401, RENEW, replay="safe", method="POST", idempotent=True),
+    Row("safe: POST on an idempotent route", 401, RENEW_TOKEN, replay="safe", method="POST", idempotent=True),
     Row("never: GET", 401, DELIVER, replay="never"),
     Row("never: idempotent", 503, DELIVER, replay="never", idempotent=True, retry_after=1),
     Row("never: 502", 502, DELIVER, replay="never"),
@@ -126,7 +126,7 @@ FACTS = st.fixed_dictionaries(
     }
 )
 METHODS = st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PURGE"])
-REPLAYS: st.SearchStrategy[Replay] = st.sampled_from(["any", "safe", "never"])
+REPLAYS: st.SearchStrategy[ReplayPolicy] = st.sampled_from(["any", "safe", "never"])
 
 
 SAID = st.lists(st.tuples(st.sampled_from([200, 401, 429, 500, 502, 503, 504]), FACTS), min_size=8, max_size=12)
@@ -142,13 +142,13 @@ def test_every_sequence_of_responses_ends_soon(tries: RetryState, responses: lis
             break
         assert not facts["has_instance_id"]
         assert facts["body_is_whole"]
-        assert tries.replay != "never"
-        assert tries.method in {"GET", "HEAD", "OPTIONS"} or tries.idempotent or status == 401
+        assert tries.replay_policy != "never"
+        assert tries.method in {"GET", "HEAD", "OPTIONS"} or tries.is_idempotent_route or status == 401
         assert 0 <= verdict.pause <= MAX_RETRY_AFTER
-        rejected += verdict.step is RetryStep.RENEW
-        paused += verdict.step is RetryStep.AGAIN
-        tries.token_renewed = tries.token_renewed or verdict.step is RetryStep.RENEW
-        tries.retried = tries.retried or verdict.step is RetryStep.AGAIN
+        rejected += verdict.step is RetryStep.RENEW_TOKEN
+        paused += verdict.step is RetryStep.RESEND
+        tries.was_token_renewed = tries.was_token_renewed or verdict.step is RetryStep.RENEW_TOKEN
+        tries.was_retried = tries.was_retried or verdict.step is RetryStep.RESEND
     assert rejected <= 1
     assert paused <= 1
     assert tries.attempts <= MAX_ATTEMPTS
@@ -161,32 +161,33 @@ def test_every_sequence_of_responses_ends_soon(tries: RetryState, responses: lis
 def test_a_connection_that_failed_at_once_is_tried_once_more(attempts: int, *, hasty: bool, again: bool) -> None:
     for replay in ("any", "safe", "never"):
         assert (
-            can_reconnect(RetryState("POST", replay, idempotent=False, attempts=attempts), failed_fast=hasty) is again
+            can_reconnect(RetryState("POST", replay, is_idempotent_route=False, attempts=attempts), failed_fast=hasty)
+            is again
         )
 
 
 @pytest.mark.parametrize(
     ("tries", "whole", "again"),
     [
-        (RetryState("GET", "any", idempotent=False, attempts=1), True, True),
-        (RetryState("OPTIONS", "safe", idempotent=False, attempts=2), True, True),
-        (RetryState("GET", "any", idempotent=False, attempts=1), False, False),
-        (RetryState("GET", "never", idempotent=False, attempts=1), True, False),
-        (RetryState("POST", "any", idempotent=False, attempts=1), True, False),
-        (RetryState("PUT", "any", idempotent=False, attempts=1), True, False),
-        (RetryState("POST", "any", idempotent=True, attempts=1), True, False),
-        (RetryState("POST", "safe", idempotent=True, attempts=1), True, False),
-        (RetryState("GET", "any", idempotent=False, attempts=2, token_renewed=True), True, False),
-        (RetryState("GET", "any", idempotent=False, attempts=MAX_ATTEMPTS), True, False),
+        (RetryState("GET", "any", is_idempotent_route=False, attempts=1), True, True),
+        (RetryState("OPTIONS", "safe", is_idempotent_route=False, attempts=2), True, True),
+        (RetryState("GET", "any", is_idempotent_route=False, attempts=1), False, False),
+        (RetryState("GET", "never", is_idempotent_route=False, attempts=1), True, False),
+        (RetryState("POST", "any", is_idempotent_route=False, attempts=1), True, False),
+        (RetryState("PUT", "any", is_idempotent_route=False, attempts=1), True, False),
+        (RetryState("POST", "any", is_idempotent_route=True, attempts=1), True, False),
+        (RetryState("POST", "safe", is_idempotent_route=True, attempts=1), True, False),
+        (RetryState("GET", "any", is_idempotent_route=False, attempts=2, was_token_renewed=True), True, False),
+        (RetryState("GET", "any", is_idempotent_route=False, attempts=MAX_ATTEMPTS), True, False),
     ],
 )
 def test_after_a_stale_connection_only_safe_methods_are_retried(tries: RetryState, *, whole: bool, again: bool) -> None:
-    assert can_retry_stale(tries, body_is_whole=whole) is again
+    assert can_retry_stale_connection(tries, body_is_whole=whole) is again
 
 
 def test_a_random_fraction_spreads_the_pauses() -> None:
     def pause(fraction: float) -> float:
-        tries = RetryState("GET", "any", idempotent=False, attempts=1)
+        tries = RetryState("GET", "any", is_idempotent_route=False, attempts=1)
         return decide_after_response(
             tries, 502, has_instance_id=False, body_is_whole=True, retry_after=None, random_fraction=fraction
         ).pause

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.content.charsets import UnreadableText
 from gateway.content.content_coding import decode_beginning
-from gateway.oic.instance_id import BODY_PART, DEFAULT_RULES, InstanceIdRules, media_kind
+from gateway.oic.instance_id import BODY_PART, DEFAULT_LOCATIONS, InstanceIdFinder, media_kind
 from gateway.proxy.rewriting import RewritePlan, Rewriter, make_plan
 from tests.fakes.documents import ALL, FLOW, GATE, HERE, NAMES, U, rewritten, text
 
@@ -130,7 +130,7 @@ def test_the_id_is_found_in_every_rewritten_body(coding: str, media: str, declar
         whole = rewritten(body, plan.kind, charset=plan.charset, coding=plan.coding)
         assert U.encode() not in whole.replace(b"\0", b"")
         first = decode_beginning(head[b"content-encoding"], body, BODY_PART)
-        rules = InstanceIdRules.compile(DEFAULT_RULES)
+        rules = InstanceIdFinder.compile(DEFAULT_LOCATIONS)
         assert rules.find(head, [], media_kind(head[b"content-type"]), first) == RUN
 
 

@@ -173,7 +173,7 @@ def test_urls_of_the_design_host_belong_to_the_upstreams_route(start: str) -> No
     api, other = UpstreamUrl.parse(f"https://{HOST}/ic/api/"), UpstreamUrl.parse("https://d.example/ic/api/own")
     design = UpstreamUrl.parse("https://d.example/ic/api/")
     names = UrlMap.from_routes(
-        [(api, "/api/"), (api, "/again"), (other, "/own")], designs=[(api, design), (ORDERS, design)]
+        [(api, "/api/"), (api, "/again"), (other, "/own")], design_urls=[(api, design), (ORDERS, design)]
     )
     assert names.rewrite(f"{start}/ic/api/x?y", RequestContext(other, GATE)) == f"{GATE}/api/x?y"
     assert names.rewrite(f"{start}/ic/api/x", RequestContext(api, GATE, route_path="/again")) == f"{GATE}/again/x"

@@ -74,7 +74,7 @@ async def test_a_chunked_body_over_the_limit_takes_no_connection() -> None:
 
 
 async def test_a_body_that_drips_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "GRACE", 0.0)
+    monkeypatch.setattr(bodies, "GRACE_PERIOD", 0.0)
     async with scene(limits={"body_rate": "1GiB"}) as (gate, upstream, _):
         [caller] = await begun(gate, 1, "/orders/1", "Content-Length: 6", b"abc")
         status, _, problem = await caller.reply()
@@ -85,7 +85,7 @@ async def test_a_body_that_drips_runs_out_of_time(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_body_of_any_pace_passes_without_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "GRACE", 0.0)
+    monkeypatch.setattr(bodies, "GRACE_PERIOD", 0.0)
     async with scene(limits={"body_rate": "0B"}) as (gate, _, _):
         [caller] = await begun(gate, 1, "/orders/1", "Content-Length: 6", b"abc")
         await caller.say(b"def")
@@ -104,7 +104,7 @@ async def test_one_route_leaves_connections_of_an_origin_to_another() -> None:
             for caller in callers:
                 await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
             # Until the upstream has all three: a connection that came later could be accepted before them.
-            await until(lambda: gate.pool.counts()["waiting"] == 3 and not upstream.script)
+            await until(lambda: gate.pool.count_by_state()["waiting"] == 3 and not upstream.script)
             assert (await gate.get("/items/1"))[0] == 200
             for caller in callers:
                 caller.close()

@@ -90,7 +90,7 @@ def written(folder: Path, sandbox: Sandbox, credential: Mapping[str, Any]) -> Co
 
 async def token(parts: Components, config: Config) -> dict[str, Any]:
     """The claims of the token that a source gets."""
-    source = parts.credentials.token_source("app", config.credentials["app"])
+    source = parts.credential_builder.token_source("app", config.credentials["app"])
     try:
         claims: dict[str, Any] = jwt.decode(await source.get(), options={"verify_signature": False})
     finally:
@@ -183,7 +183,7 @@ async def test_a_public_client_signs_in_and_rotates_its_token(
     scope = f"{sandbox.scope} offline_access"
     person = {"grant": "authorization_code", "client_auth": "none", "client_id": "page", "redirect_uri": BACK}
     credential = written(folder, sandbox, {**person, "scope": scope}).credentials["app"]
-    requests = parts.credentials.token_requests(credential)
+    requests = parts.credential_builder.token_requests(credential)
     with pytest.raises(TokenRefused) as caught:
         requests.build()
     assert caught.value.reason.startswith("sign-in: ")
@@ -268,7 +268,7 @@ async def test_es256_where_the_server_takes_it(folder: Path, sandbox: Sandbox, p
 async def test_changed_files_are_used_at_the_next_request(folder: Path, sandbox: Sandbox, parts: Components) -> None:
     credential = {"client_auth": "tls", "tls": {"ca": "ca.pem", "cert": "cert.pem", "key": "key.pem"}}
     config = written(folder, sandbox, credential)
-    requests = parts.credentials.token_requests(config.credentials["app"])
+    requests = parts.credential_builder.token_requests(config.credentials["app"])
     await requests.send(requests.build())
     (folder / "key.pem").unlink()
     with pytest.raises(TokenUnavailable) as caught:

@@ -77,7 +77,7 @@ class UrlMap:
 
     @classmethod
     def from_routes(
-        cls, routes: Iterable[tuple[UpstreamUrl, str]], *, designs: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = ()
+        cls, routes: Iterable[tuple[UpstreamUrl, str]], *, design_urls: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = ()
     ) -> "UrlMap":
         """Compile the (upstream, route path) pairs of all routes.
 
@@ -86,7 +86,7 @@ class UrlMap:
         """
         pairs = [(base, (base, path.rstrip("/"))) for base, path in routes]
         first = {_key(base): value for base, value in reversed(pairs)}
-        aliases = [(design, first[_key(base)]) for base, design in designs if _key(base) in first]
+        aliases = [(design, first[_key(base)]) for base, design in design_urls if _key(base) in first]
         return cls(OriginTable(pairs + aliases))
 
     def rewrite(self, url: str, context: RequestContext) -> str:
