@@ -58,10 +58,10 @@ serve: $(RUNTIME)  ## run sandbox and gateway with config/demo.yaml until Ctrl-C
 	sleep 1; kill -0 $$sandbox 2>/dev/null || exit 69; echo 'try: curl http://127.0.0.1:8080/orders/'; \
 	OIC_SANDBOX_SECRET=$$(cat demo/sandbox-secret) $(BIN)/oic-gateway serve -c config/demo.yaml
 
-bench: $(STAMP)  ## measure all of docs/performance.md beside nginx, Envoy and others (Linux, two CPUs, 20 minutes)
+bench: $(STAMP)  ## measure all of docs/performance.md beside nginx, Envoy and others (Linux, two CPUs, half an hour)
 	@$(BIN)/python bench/run.py $(ARGS)
 
-bench-quick: $(STAMP)  ## the same in a minute: three workloads beside nginx and Envoy, no files written
+bench-quick: $(STAMP)  ## the same in 90 seconds: six workloads beside nginx and Envoy, no files written
 	@$(BIN)/python bench/run.py --quick $(ARGS)
 
 soak: $(STAMP)  ## a healthy route among sick neighbours, then calls while workers are killed; ARGS="--seconds 600"

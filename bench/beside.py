@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 
+from bench.callers import fetch, upload
 from bench.contenders import CONTENDERS, Runner, count_lines, started, verify, verify_log
-from bench.measure import Bench, Figures, Load, interleaved, measure
+from bench.measure import Bench, Figures, Load, interleaved, measure, measure_whole
 from bench.stage import BenchFailed
-from bench.workloads import CONNECTIONS, WORKLOADS
+from bench.workloads import WORKLOADS
 
 Pair = tuple[str, str]
 """A workload and a contender, by name."""
@@ -20,7 +21,7 @@ def groups(names: Iterable[str]) -> Iterator[list[str]]:
     """
     works = [name for name in names if name in WORKLOADS]
     for crowded in (False, True):
-        if group := [work for work in works if crowded == (WORKLOADS[work].connections != CONNECTIONS)]:
+        if group := [work for work in works if crowded == WORKLOADS[work].is_crowded]:
             yield group
 
 
@@ -59,8 +60,12 @@ def _ready(name: str, works: list[str], bench: Bench, stack: ExitStack) -> dict[
 
 def _load(runner: Runner, work: str, sent: dict[str, float], seconds: float) -> Figures:
     workload = WORKLOADS[work]
-    load = Load(seconds, connections=workload.connections, script=workload.script)
-    figures = measure(runner.process.pid, runner.url(workload), load)
+    pid, url = runner.process.pid, runner.url(workload)
+    if workload.is_carried_whole:
+        carry = partial(upload, url, workload.size) if workload.size else partial(fetch, url)
+        figures = measure_whole(pid, carry, seconds)
+    else:
+        figures = measure(pid, url, Load(seconds, workload.connections, workload.script))
     sent[runner.name] = sent.get(runner.name, 0) + figures.requests
-    print(f"  {work:13}{runner.name:10}{figures.cpu_us:9.1f} µs{figures.requests_s:10,.0f}/s", file=sys.stderr)
+    print(f"  {work:12} {runner.name:10}{figures.cpu_us:9.1f} µs{figures.requests_s:10,.0f}/s", file=sys.stderr)
     return figures

@@ -2,7 +2,6 @@
 slowly.
 """
 
-import re
 import select
 import socket
 import time
@@ -66,21 +65,6 @@ def crowd(url: str, count: int) -> Iterator[Crowd]:
             sock.close()
 
 
-def download(url: str, size: int) -> int:
-    """Read a body of `size` bytes as fast as possible. Return the number of bytes read."""
-    parts = urlsplit(url)
-    block = bytearray(_BLOCK)
-    with _connect(parts) as sock:
-        sock.sendall(_head("GET", parts))
-        answer = _answer(sock)
-        if answer.status != 200 or answer.length != size:
-            raise BenchFailed(f"{answer.status} with {answer.length} bytes at {url}")
-        left = size - len(answer.body)
-        while left > 0 and (count := sock.recv_into(block)):
-            left -= count
-        return size - left
-
-
 def fetch(url: str, *, pause: float = 0.0) -> None:
     """Read a whole body, chunked or with a length, after a pause of `pause` seconds."""
     parts = urlsplit(url)
@@ -98,17 +82,20 @@ def fetch(url: str, *, pause: float = 0.0) -> None:
         raise BenchFailed(f"{answer.status} with {total} bytes, and not all of them, at {url}")
 
 
-def upload(url: str, size: int) -> int:
-    """Send a body of `size` bytes as fast as possible. Return the number of bytes that the other end reports."""
+def upload(url: str, size: int) -> bytes:
+    """Send a body of `size` bytes as fast as possible. Return the body of the response."""
     parts, block = urlsplit(url), bytes(_BLOCK)
     with _connect(parts) as sock:
         sock.sendall(_head("POST", parts, f"Content-Length: {size}\r\n"))
         for _ in range(size // _BLOCK):
             sock.sendall(block)
-        content = b""
-        while not (match := re.search(rb'{"read": (\d+)}', content)):
+        answer = _answer(sock)
+        if answer.status != 200:
+            raise BenchFailed(f"{answer.status} to {size} bytes at {url}")
+        content = answer.body
+        while len(content) < answer.length:
             content += _some(sock)
-        return int(match[1])
+        return content
 
 
 def _connect(parts: SplitResult) -> socket.socket:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.interpreter import python
 from bench.peers import peer
-from bench.stage import HERE, NGINX, BenchFailed, Process, Stage, filled, free_port, log_of, python
-from bench.workloads import CONNECTIONS, WORKLOADS, Way, Workload
+from bench.stage import HERE, NGINX, BenchFailed, Process, Stage, filled, free_port, log_of
+from bench.workloads import WORKLOADS, Way, Workload
 
 ALL = frozenset(WORKLOADS)
-NOT_CROWDED = frozenset(name for name, work in WORKLOADS.items() if work.connections == CONNECTIONS)
+NAIVE = frozenset("plain tls post down up".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ CONTENDERS = {
         python(str(HERE / "naive.py"), "FILE"),
         "`aiohttp.web.Application` and `ClientSession` with a token, an access log and two meters: the obvious program",
         tls="PORT/tls",
-        works=NOT_CROWDED,
+        works=NAIVE,
     ),
     "mitmproxy": Contender(
         "addon.py",
@@ -100,15 +101,16 @@ def verify(runner: Runner, work: Workload, stage: Stage, *, patience: float = 15
     """Check that the correct response comes through this contender; the upstream requires the bearer. Retry for
     `patience` seconds, because a contender may listen before it has its token.
     """
-    direct = f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic{work.path}"
-    body = b"x" * 16 if work.path == "/post" else None
-    expected = b'{"ok":true}' if body else (stage.folder / "www" / "ic" / work.path[1:]).read_bytes()
+    direct = f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic{work.sample}"
+    body = b"x" * 16 if work.size else None
+    expected = b'{"ok":true}' if body else (stage.folder / "www" / "ic" / work.sample.split("/")[1]).read_bytes()
     if (status := ask(direct, body)[0]) != 401:
         raise BenchFailed(f"the upstream answers {status} without a bearer")
     until = time.monotonic() + patience
-    while (answer := ask(runner.url(work), body)) != (200, expected):
+    url = runner.urls[work.way] + work.sample
+    while (answer := ask(url, body)) != (200, expected):
         if time.monotonic() > until:
-            raise BenchFailed(f"{runner.name} answers {answer[0]}, {answer[1][:200]!r} at {runner.url(work)}")
+            raise BenchFailed(f"{runner.name} answers {answer[0]}, {answer[1][:200]!r} at {url}")
         time.sleep(0.1)
 
 
@@ -117,7 +119,8 @@ def ask(url: str, body: bytes | None = None) -> tuple[int, bytes]:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     try:
-        connection.request("GET" if body is None else "POST", parts.path, body)
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET" if body is None else "POST", target, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

@@ -3,11 +3,13 @@
 CPU time is user plus system time of the contender's whole process tree, including workers and helpers.
 """
 
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
@@ -77,6 +79,25 @@ def measure(pid: int, url: str, load: Load) -> Figures:
         p99_us=results["p99_us"],
         rss_mb=rss_mb(pid),
         requests=requests,
+    )
+
+
+def measure_whole(pid: int, carry: Callable[[], object], seconds: float) -> Figures:
+    """Carry one whole body after the other until the time is over: wrk would cut off the last one."""
+    before, began = cpu_s(pid), time.monotonic()
+    ends = [began]
+    while ends[-1] < began + seconds:
+        carry()
+        ends.append(time.monotonic())
+    took = sorted((end - start) * 1e6 for start, end in itertools.pairwise(ends))
+    count = len(took)
+    return Figures(
+        cpu_us=(cpu_s(pid) - before) / count * 1e6,
+        requests_s=count / (ends[-1] - began),
+        p50_us=took[count // 2],
+        p99_us=took[-1],
+        rss_mb=rss_mb(pid),
+        requests=count,
     )
 
 

@@ -6,6 +6,7 @@ from datetime import date
 
 from bench.contenders import CONTENDERS
 from bench.goals import Verdict
+from bench.interpreter import interpreter
 from bench.renaming import BODIES, LARGE
 from bench.results import Results
 from bench.runs import RUNS
@@ -137,7 +138,7 @@ def put(document: str, name: str, inner: str) -> str:
 
 
 def _run_summary(results: Results, day: date, rounds: int, seconds: float) -> str:
-    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    where = f"{interpreter()}, {platform.system()} {platform.machine()}"
     return (
         f"{day}, {where}: medians of {rounds} rounds of {seconds:g} s; load average before the run "
         f"{results.load_before:.1f}.\nA quiet machine has less than 0.2."

@@ -21,6 +21,7 @@ from bench import report
 from bench.beside import groups, side_by_side
 from bench.contenders import CONTENDERS
 from bench.goals import Verdict, verdicts
+from bench.interpreter import install_interpreter, interpreter
 from bench.measure import Bench
 from bench.peers import install_peers, install_tools
 from bench.picture import picture
@@ -32,7 +33,10 @@ from bench.workloads import WORKLOADS
 DOCS = HERE.parent / "docs"
 OF_PEERS = {"envoy", "mitmproxy"}
 QUICK = argparse.Namespace(
-    only=("plain", "tls", "post"), contenders=("gateway", "nginx", "envoy"), rounds=2, seconds=2.0
+    only=("plain", "plain-fixed", "tls", "post", "post-tls", "xml"),
+    contenders=("gateway", "nginx", "envoy"),
+    rounds=3,
+    seconds=1.0,
 )
 FULL = argparse.Namespace(only=(*WORKLOADS, *RUNS), contenders=tuple(CONTENDERS), rounds=3, seconds=5.0)
 
@@ -42,6 +46,7 @@ def main() -> int:
     results = Results()
     try:
         install_tools()
+        install_interpreter()
         if OF_PEERS & set(options.contenders):
             install_peers()
         with opened() as stage:
@@ -63,7 +68,7 @@ def main() -> int:
 def asked() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three workloads, three contenders, short rounds")
+    parser.add_argument("--quick", action="store_true", help="six workloads, three contenders, short rounds")
     parser.add_argument("--only", type=names(FULL.only), help=f"of {', '.join(FULL.only)}")
     parser.add_argument("--contenders", type=names(FULL.contenders), help=f"of {', '.join(FULL.contenders)}")
     parser.add_argument("--gateway-only", action="store_const", dest="contenders", const=("gateway",))
@@ -135,7 +140,7 @@ def write(results: Results, judged: list[Verdict], options: argparse.Namespace) 
 def as_json(results: Results, judged: list[Verdict], options: argparse.Namespace, now: datetime) -> dict[str, object]:
     """Return all results for JSON."""
     goals = [{"goal": each.goal.about, "limit": each.limit, "value": each.value, "is": each.word} for each in judged]
-    facts = {"time": f"{now:%Y-%m-%dT%H:%MZ}", "machine": platform.platform(), "python": platform.python_version()}
+    facts = {"time": f"{now:%Y-%m-%dT%H:%MZ}", "machine": platform.platform(), "python": str(interpreter())}
     return {**facts, "rounds": options.rounds, "seconds": options.seconds, **results.plain(), "goals": goals}
 
 

@@ -4,8 +4,21 @@ from collections.abc import Callable
 
 from bench.measure import Bench
 from bench.renaming import renaming
-from bench.scale import Fact, idle, renewal, rest, routes, start, storm, stream, workers
+from bench.scale import (
+    Fact,
+    credentials,
+    history,
+    idle,
+    renewal,
+    rest,
+    routes,
+    start,
+    storm,
+    stream,
+    workers,
+)
 
 RUNS: dict[str, Callable[[Bench], list[Fact]]] = {
-    run.__name__: run for run in (routes, renewal, idle, storm, rest, start, stream, renaming, workers)
+    run.__name__: run
+    for run in (routes, credentials, history, renewal, idle, storm, rest, start, stream, renaming, workers)
 }

@@ -3,6 +3,7 @@
 Each run below returns facts. A run is a line in `runs`; the limits of facts are in `goals`.
 """
 
+import base64
 import json
 import os
 import statistics
@@ -13,14 +14,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from bench.callers import crowd, download, upload
+from bench.callers import crowd, fetch, upload
 from bench.contenders import ask
+from bench.files import GIB
+from bench.interpreter import python
 from bench.measure import Bench, Figures, Load, forget_peak, measure, measure_share, peak_mb, rss_mb
-from bench.stage import GIB, LOAD_CPU, PROXY_CPU, SECRET, BenchFailed, Process, Stage, free_port, python
+from bench.stage import LOAD_CPU, PROXY_CPU, SECRET, BenchFailed, Process, Stage, free_port
 from bench.witness import witness
+from bench.workloads import varied
 
 BOTH = f"{PROXY_CPU},{LOAD_CPU}"
 ROUTES, MIDDLE = 10_000, 5_000
+CREDENTIALS = 1_000
 CALLERS = 10_000
 WAITING = 1_000
 STORM_LIFE = 5.0  # seconds; the gateway takes a tenth off
@@ -55,8 +60,8 @@ class Gateway:
         return self.process.pid
 
     def load(self, path: str, *, connections: int = 32) -> Callable[[float], Figures]:
-        """Return a load for `interleaved`."""
-        return lambda seconds: measure(self.pid, self.url + path, Load(seconds, connections=connections))
+        """Return a load for `interleaved` whose requests all differ."""
+        return lambda seconds: measure(self.pid, self.url + path, Load(seconds, connections, varied()))
 
 
 @contextmanager
@@ -108,6 +113,54 @@ def routes(bench: Bench) -> list[Fact]:
         Fact("routes.one", "1 route, CPU per request", one, "µs"),
         Fact("routes.all", "10,000 routes, CPU per request", every, "µs"),
         Fact("routes.ratio", "10,000 routes / 1 route", every / one),
+    ]
+
+
+def credentials(bench: Bench) -> list[Fact]:
+    """Compare one credential with 1,000, each with a route and a token; requests use the one in the middle."""
+    upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}"
+    names = [f"c{number}" for number in range(CREDENTIALS)]
+    used = names[CREDENTIALS // 2]
+    with ExitStack() as stack:
+        running = {}
+        for label, each in (("one", [used]), ("all", names)):
+            made = gateway(
+                bench.stage,
+                f"{label}-credentials",
+                credentials={name: _credential(f"{upstream}/oauth2/v1/token") for name in each},
+                defaults={},
+                routes=[route(name, f"/{name}/", f"{upstream}/ic/", credential=name) for name in each],
+            )
+            running[label] = stack.enter_context(made)
+            await_ready(running[label])
+        found = bench.turns({label: each.load(f"/{used}/k1") for label, each in running.items()})
+    one, every = found["one"].cpu_us, found["all"].cpu_us
+    return [
+        Fact("credentials.one", "1 credential, CPU per request", one, "µs"),
+        Fact("credentials.all", "1,000 credentials, CPU per request", every, "µs"),
+        Fact("credentials.ratio", "1,000 credentials / 1 credential", every / one),
+    ]
+
+
+def history(bench: Bench) -> list[Fact]:
+    """Compare no history of calls with one in SQLite: all threads of the gateway."""
+    key = bench.stage.write("key", base64.b64encode(os.urandom(32)).decode())
+    key.chmod(0o600)
+    settings: dict[str, Config] = {"off": {"calls": 0}, "on": {}}
+    with ExitStack() as stack:
+        running = {}
+        for name, setting in settings.items():
+            state = {"path": str(bench.stage.folder / f"state-{name}"), "keys": [{"file": str(key)}]}
+            running[name] = stack.enter_context(gateway(bench.stage, f"history-{name}", state=state, history=setting))
+        found = bench.turns({name: each.load("/ic/k1") for name, each in running.items()})
+        kept = json.loads(ask(running["on"].admin + "/instances?limit=1")[1])
+    if kept["lost"] or not kept["kept"]:
+        raise BenchFailed(f"the history has {kept['kept']} calls and lost {kept['lost']}")
+    off, on = found["off"].cpu_us, found["on"].cpu_us
+    return [
+        Fact("history.off_us", "no history, CPU per request", off, "µs"),
+        Fact("history.on_us", "history in SQLite, CPU per request", on, "µs"),
+        Fact("history.added_us", "history in SQLite adds", on - off, "µs"),
     ]
 
 
@@ -191,12 +244,20 @@ def start(bench: Bench) -> list[Fact]:
 def _start(stage: Stage, path: str) -> float:
     began = time.monotonic()
     with gateway(stage, "start") as running:
-        while time.monotonic() < began + 15:
-            try:
-                if ask(running.admin + path)[0] == 200:
-                    return time.monotonic() - began
-            except OSError:
-                time.sleep(0.005)
+        await_ready(running, path)
+        return time.monotonic() - began
+
+
+def await_ready(running: Gateway, path: str = "/readyz", *, patience: float = 60.0) -> None:
+    """Wait until a path of the admin port answers 200. Raise BenchFailed after `patience` seconds."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        try:
+            if ask(running.admin + path)[0] == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
     raise BenchFailed(f"no 200 at {path}")
 
 
@@ -206,17 +267,22 @@ def stream(bench: Bench) -> list[Fact]:
     with witness() as seen:
         upstream = f"http://127.0.0.1:{bench.stage.words['UPSTREAM']}/ic/"
         ways = [route("down", "/ic/", upstream), route("up", "/up/", f"{seen.url}/")]
-        for way, path, carry in (("down", "/ic/g1", download), ("up", "/up/sink", upload)):
+        for way, path, carry in (("down", "/ic/g1", fetch), ("up", "/up/sink", _sink)):
             with gateway(bench.stage, f"stream-{way}", routes=ways) as running:
                 ask(running.url + "/ic/m1")
                 forget_peak(running.pid)
                 before, began = rss_mb(running.pid), time.monotonic()
-                if (carried := carry(running.url + path, GIB)) != GIB:
-                    raise BenchFailed(f"{carried} of {GIB} bytes went {way}")
+                carry(running.url + path)
                 speed = GIB / 1e6 / (time.monotonic() - began)
                 facts.append(Fact(f"stream.{way}_mb", f"1 GiB {way} adds", peak_mb(running.pid) - before, "MB"))
                 facts.append(Fact(f"stream.{way}_mb_s", f"1 GiB {way}, speed", speed, "MB/s"))
     return facts
+
+
+def _sink(url: str) -> None:
+    """Send 1 GiB. Raise BenchFailed unless all of it arrived."""
+    if (arrived := json.loads(upload(url, GIB))["read"]) != GIB:
+        raise BenchFailed(f"{arrived} of {GIB} bytes arrived")
 
 
 def workers(bench: Bench) -> list[Fact]:
@@ -252,7 +318,7 @@ def workers(bench: Bench) -> list[Fact]:
 
 
 def _sharing(running: Gateway, shares: list[float], seconds: float) -> Figures:
-    load = Load(seconds, connections=WORKER_CONNECTIONS)
+    load = Load(seconds, WORKER_CONNECTIONS, varied())
     figures, share = measure_share(running.pid, running.url + "/ic/k1", load)
     shares.append(share)
     return figures

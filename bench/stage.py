@@ -3,15 +3,11 @@
 The templates of bench/ have capital words for ports and the token; `Stage.fill` inserts the values of this run.
 """
 
-import json
 import os
 import re
 import resource
-import shutil
 import socket
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,12 +20,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.files import make_files
+
 HERE = Path(__file__).parent
 PROXY_CPU, LOAD_CPU = 0, 1
 TOKEN = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJiZW5jaCJ9."
 SECRET = "s3cret"
 NGINX = ("nginx", "-e", "stderr", "-p", "FOLDER", "-c", "FILE")
-GIB = 1024**3
 FILES = 65536
 
 Process = subprocess.Popen[bytes]
@@ -100,15 +97,6 @@ def filled(text: str, words: Mapping[str, str | int]) -> str:
     return re.sub(r"\b[A-Z][A-Z_]+\b", lambda word: str(words.get(word[0], word[0])), text)
 
 
-def make_files(www: Path) -> None:
-    www.mkdir(parents=True)
-    for name, size in (("k1", 1024), ("m1", 1024 * 1024)):
-        (www / name).write_text(json.dumps({"data": "x" * (size - 12)}))
-    (www / "post").touch()
-    with (www / "g1").open("wb") as file:
-        file.truncate(GIB)  # a hole: takes no room
-
-
 def make_certificate(folder: Path) -> None:
     """Make a self-signed certificate for localhost and 127.0.0.1: cert.pem and key.pem."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
@@ -166,15 +154,3 @@ def free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def python(*arguments: str) -> tuple[str, ...]:
-    """Return the command of the measured Python, with the packages of this environment.
-
-    It is the system's Python if that has the same release: distributions, and the images that people run, build with
-    profile guided optimization, version managers mostly do not, and that is worth a tenth. BENCH_PYTHON selects
-    another.
-    """
-    release = f"{sys.version_info.major}.{sys.version_info.minor}"
-    found = os.environ.get("BENCH_PYTHON") or shutil.which(f"python{release}", path="/usr/bin") or sys.executable
-    return ("/usr/bin/env", f"PYTHONPATH={HERE.parent}:{sysconfig.get_path('purelib')}", found, *arguments)
