@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.cli.options import DEFAULT_FILE, NoSecret, run_coroutine
 from gateway.config.load import Loaded, one_route
 from gateway.config.model import Config
+from gateway.config.resolved import listeners_of
 from gateway.init.config_writer import write
 from gateway.init.draft import Draft, render
 from gateway.init.form import Form, fill_form
@@ -124,7 +125,7 @@ def _show_next_steps(loaded: Loaded, draft: Draft, file: Path) -> None:
     for warning in loaded.warnings:
         if warning.path != "--secret-file":  # shown when the file was named
             sys.stderr.write(f"{warning}\n")
-    name, listen = shlex.quote(str(file)), loaded.config.listen
+    name, listen = shlex.quote(str(file)), listeners_of(loaded.config)[0].address
     host, _, port = listen.rpartition(":")
     target = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
     if listen.startswith("unix:"):

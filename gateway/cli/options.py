@@ -35,7 +35,7 @@ _SETTINGS = {
     "client_id": ("ID", "client id of the confidential application"),
     "client_secret_file": ("FILE", "file that contains the client secret"),
     "scope": ("SCOPE", "scope of the token"),
-    "listen": ("HOST:PORT", "address for callers"),
+    "listen": ("HOST:PORT", "address for callers, or several, separated by commas"),
     "admin": ("HOST:PORT", "address of health, metrics and status"),
 }
 """The settings of one route: shape of the value, meaning."""
@@ -221,7 +221,8 @@ def _one_route(options: argparse.Namespace) -> "Callable[[], Loaded]":
     from gateway.config.load import Loaded, one_route
 
     values = {setting: getattr(options, setting) or os.environ.get(_variable(setting)) for setting in _SETTINGS}
-    allow = options.allow or [part.strip() for part in os.environ.get(_ALLOW, "").split(",") if part.strip()]
+    allow = options.allow or _split_list(os.environ.get(_ALLOW, ""))
+    listen = _split_list(values["listen"] or "")
     missing = [(_flag(setting), _variable(setting)) for setting in _REQUIRED if not values[setting]]
     if not values["client_secret_file"] and _SECRET not in os.environ:
         missing.append(("--client-secret-file", f"{_SECRET} to the secret itself"))
@@ -239,13 +240,17 @@ def _one_route(options: argparse.Namespace) -> "Callable[[], Loaded]":
             client_secret_file=values["client_secret_file"],
             client_secret_env=secret_env,
             scope=values["scope"],
-            listen=values["listen"],
+            listen=listen[0] if len(listen) == 1 else listen or None,
             admin=values["admin"],
             allow=allow,
             environ=os.environ,
             names=names,
         )
     )
+
+
+def _split_list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _unknown_variables() -> list[LocatedIssue]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config.credential_rules import needs_of
-from gateway.config.issue import ConfigIssue, Steps, is_plain
+from gateway.config.issue import ConfigIssue, Steps, dotted_path, is_plain
 from gateway.config.messages import did_you_mean
 from gateway.config.model import Config
 from gateway.config.review import review
@@ -47,18 +47,36 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
 
 
 def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    found = {}
-    for key in ("listen", "admin"):
-        text = tree.get(key, Config.model_fields[key].default)
-        if not isinstance(text, str) or not _is_address(text):
-            continue
-        found[key] = split_address(text)
+    found = [*_listen_addresses(tree), *_admin_address(tree)]
+    for steps, text in found:
         if not is_loopback(text) and not tree.get("allow"):
             what = "can be reached from other machines, but `allow` names no network"
-            yield ConfigIssue((key,), what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
-    if len(found) == 2 and _is_clash(*found.values()):
-        key, other = ("admin", "listen") if "admin" in tree else ("listen", "admin")
-        yield ConfigIssue((key,), f"is the same address as `{other}`", "change one of the ports")
+            yield ConfigIssue(steps, what, "add `allow: [10.0.0.0/8]` with your networks, or use 127.0.0.1")
+    for index, (steps, text) in enumerate(found):
+        other = next(
+            (steps for steps, one in found[:index] if _is_clash(split_address(one), split_address(text))), None
+        )
+        if other is not None:
+            place, other = (other, steps) if steps[0] not in tree else (steps, other)
+            yield ConfigIssue(place, f"is the same address as `{dotted_path(other)}`", "change one of the ports")
+
+
+def _listen_addresses(tree: Mapping[str, Any]) -> list[tuple[Steps, str]]:
+    """Return the well-formed addresses for callers with their steps."""
+    value = tree.get("listen", Config.model_fields["listen"].default)
+    entries: list[tuple[Steps, Any]] = [(("listen",), value)]
+    if isinstance(value, list):
+        entries = [(("listen", index), entry) for index, entry in enumerate(value)]
+    found = [
+        ((*steps, "address"), entry.get("address")) if isinstance(entry, dict) else (steps, entry)
+        for steps, entry in entries
+    ]
+    return [(steps, text) for steps, text in found if isinstance(text, str) and _is_address(text)]
+
+
+def _admin_address(tree: Mapping[str, Any]) -> list[tuple[Steps, str]]:
+    text = tree.get("admin", Config.model_fields["admin"].default)
+    return [(("admin",), text)] if isinstance(text, str) and _is_address(text) else []
 
 
 def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
@@ -71,17 +89,17 @@ def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
             continue
         where = plain_host(named.host), DEFAULT_PORTS[named.scheme] if named.port is None else named.port
         remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
-        if key := next((key for key in ("listen", "admin") if _leads_to(where, tree, key)), None):
-            yield ConfigIssue(steps, f"leads to this gateway itself: `{key}` is this address", remedy)
+        places = (place for place, text in (*_listen_addresses(tree), *_admin_address(tree)) if _leads_to(where, text))
+        if place := next(places, None):
+            yield ConfigIssue(steps, f"leads to this gateway itself: `{dotted_path(place)}` is this address", remedy)
         elif where in _public_places(tree):
             what = "leads to this gateway itself, by the name of `public_url` or `hosts`"
             yield ConfigIssue(steps, what, remedy, severity="warning")
 
 
-def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool:
-    """Return whether a host and port are the address of `listen` or `admin`."""
-    text = tree.get(key, Config.model_fields[key].default)
-    if not isinstance(text, str) or text.startswith("unix:") or not _is_address(text):
+def _leads_to(where: tuple[str, int], text: str) -> bool:
+    """Return whether a host and port are the address that the gateway listens on."""
+    if text.startswith("unix:"):
         return False
     host, port = split_address(text)
     bound = plain_host(host)
@@ -91,17 +109,16 @@ def _leads_to(where: tuple[str, int], tree: Mapping[str, Any], key: str) -> bool
 
 
 def _public_places(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
-    """Return host and port of `public_url`, and the names of `hosts` with the port of `listen`."""
+    """Return host and port of `public_url`, and the names of `hosts` with the ports of `listen`."""
     places: set[tuple[str, int]] = set()
     url = tree.get("public_url")
     public = read_url(url) if isinstance(url, str) else None
     if public is not None and public.scheme in DEFAULT_PORTS:
         places.add((plain_host(public.host), DEFAULT_PORTS[public.scheme] if public.port is None else public.port))
-    listen, hosts = tree.get("listen", Config.model_fields["listen"].default), tree.get("hosts")
-    if isinstance(listen, str) and not listen.startswith("unix:") and _is_address(listen) and isinstance(hosts, list):
-        port = split_address(listen)[1]
-        places |= {(plain_host(host), port) for host in hosts if isinstance(host, str)}
-    return places
+    hosts = tree.get("hosts")
+    ports = [split_address(text)[1] for _, text in _listen_addresses(tree) if not text.startswith("unix:")]
+    names = [plain_host(host) for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
+    return places | {(name, port) for name in names for port in ports}
 
 
 def _is_address(text: str) -> bool:

@@ -81,7 +81,7 @@ def one_route(
     client_secret_file: str | None = None,
     client_secret_env: str | None = None,
     scope: str | None = None,
-    listen: str | None = None,
+    listen: str | Sequence[str] | None = None,
     admin: str | None = None,
     allow: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
@@ -94,7 +94,8 @@ def one_route(
     """
     credential = {"token_url": token_url, "client_id": client_id, "scope": scope}
     secret = {"file": client_secret_file, "env": client_secret_env}
-    addresses = {key: value for key, value in (("listen", listen), ("admin", admin)) if value is not None}
+    listeners = listen if listen is None or isinstance(listen, str) else [*listen]
+    addresses = {key: value for key, value in (("listen", listeners), ("admin", admin)) if value is not None}
     tree = {
         **addresses,
         "allow": list(allow),

@@ -11,7 +11,9 @@ from gateway.config import model, values
 from gateway.config.issue import ConfigIssue, Steps, is_plain, is_secret
 from gateway.config.strict_model import StrictModel
 
-_TAGS = frozenset({"[key]", "[one]", "[several]"})  # of pydantic and of the model, among the steps of an error
+_TAGS = frozenset(
+    {"[key]", "[keys]", "[one]", "[several]"}
+)  # of pydantic and of the model, among the steps of an error
 _EMPTY = ("is empty", "write a value, or remove the key")
 _QUOTES = ("must be a string", "quote it")
 
@@ -28,6 +30,7 @@ _WORDS = {
     "model_type": ("must be a mapping", "write `key: value` lines under it"),
     "greater_than_equal": ("is too small", "write {ge} or more"),
     "less_than_equal": ("is too large", "write {le} or less"),
+    "too_long": ("is too long a list", "write at most {max_length} entries"),
     "too_short": ("is an empty list", "write at least one entry"),
     "string_too_short": ("is empty", "write a value"),
     "string_too_long": ("is too long", "write at most {max_length} characters"),

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.state_model import State
 from gateway.config.strict_model import Proxy, SecretRef, StrictModel, Tls
@@ -285,8 +286,9 @@ class Oci(StrictModel):
 class Config(StrictModel):
     """The whole file."""
 
-    listen: Address = "127.0.0.1:8080"
-    """Address for callers: HOST:PORT or unix:/path; an address that is not loopback requires `allow`."""
+    listen: Listen = "127.0.0.1:8080"
+    """Address for callers: HOST:PORT or unix:/path, or a list of addresses, each a string or a mapping. An address that
+    is not loopback requires `allow`."""
     admin: Address = "127.0.0.1:9090"
     """Address of health, metrics and status; it never serves routes."""
     workers: Workers = 1

@@ -6,9 +6,12 @@ from functools import lru_cache
 from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
+from gateway.config.listen_model import ListenSettings
 from gateway.config.model import BudgetSettings, Config, Credential
 from gateway.config.route_model import HeaderSettings, IdLocation, RouteEntry, RouteSettings, Timeout
 from gateway.config.strict_model import Proxy, SecretRef, Tls
+from gateway.config.values import split_address
+from gateway.content.foreign_text import plain_host
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
@@ -56,6 +59,17 @@ class ResolvedRoute:
 def resolve(config: Config) -> tuple[ResolvedRoute, ...]:
     """Return the routes in the file's order. A route's value overrides `defaults`, which override the built-in one."""
     return tuple(_resolve_route(route, config.defaults) for route in config.routes)
+
+
+def listeners_of(config: Config) -> tuple[ListenSettings, ...]:
+    """Return the addresses for callers in the file's order."""
+    entries = config.listen if isinstance(config.listen, list) else [config.listen]
+    return tuple(ListenSettings(address=entry) if isinstance(entry, str) else entry for entry in entries)
+
+
+def configured_host(address: str) -> str:
+    """Return the host of an address for callers in its plain form; empty for a unix socket."""
+    return "" if address.startswith("unix:") else plain_host(split_address(address)[0])
 
 
 def hosts_of(config: Config) -> tuple[str, ...]:

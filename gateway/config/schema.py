@@ -36,11 +36,20 @@ def _simplify(key: dict[str, Any]) -> None:
         key["description"] = " ".join(key["description"].split())
     if "patternProperties" in key:
         key["additionalProperties"] = False
-    if "anyOf" in key:
-        key["anyOf"] = [inner for choice in key["anyOf"] for inner in choice.get("oneOf", [choice])]
+    _flatten_choices(key)
     default = key.pop("default", None)
     if default is not None:
         key["default"] = _NOTATIONS.get(key.get("pattern", ""), lambda value: value)(default)
+
+
+def _flatten_choices(key: dict[str, Any]) -> None:
+    """Write the choices of a value as one list `anyOf`; also those of the entries of a list."""
+    choices = key.pop("oneOf", None) or key.get("anyOf")
+    if choices:
+        key["anyOf"] = [inner for choice in choices for inner in choice.get("oneOf", [choice])]
+    for inner in (*key.get("anyOf", ()), key.get("items")):
+        if inner is not None:
+            _flatten_choices(inner)
 
 
 def properties(

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
+from gateway.http.caller_listener import CallerListener, LocalAddress
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.fields import FieldRules
@@ -76,15 +77,17 @@ class CallerConnection(FlowControl):
             "_half_close_monitor",
             "_is_half_closed",
             "_idle_timeout",
+            "_listener",
             "_loop",
         ),
         *("_reader", "_reading_paused", "_server", "_timer", "_trailing_size", "_transport", "_waiter"),
         *("cached_match", "is_serving", "peer", "refusal", "task"),
     )
 
-    def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop, listener: CallerListener) -> None:
         super().__init__()
         self._server = server
+        self._listener = listener
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
@@ -134,13 +137,13 @@ class CallerConnection(FlowControl):
         local = self.local_address()
         if local is None:
             return ""
-        host, port = local
+        host, port, _ = local
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def local_address(self) -> tuple[str, int] | None:
-        """Return the address and port that the caller connected to; None for a unix socket."""
+    def local_address(self) -> LocalAddress | None:
+        """Return what the caller connected to; None for a unix socket."""
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
-        return (name[0], name[1]) if isinstance(name, tuple) else None
+        return LocalAddress(name[0], name[1], self._listener.host) if isinstance(name, tuple) else None
 
     @property
     def trailing_size(self) -> int:

@@ -3,8 +3,10 @@
 import asyncio
 import math
 from collections.abc import Callable
+from functools import partial
 
 from gateway.http.caller_connection import CallerConnection, RequestHandler
+from gateway.http.caller_listener import UNNAMED, CallerListener
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.fields import FieldRules
 from gateway.http.request_head import RequestLimits
@@ -18,7 +20,7 @@ POLL_INTERVAL = 0.02
 
 
 class CallerServer:
-    """Makes the protocol of each connection to the callers' listener, and knows all `connections`."""
+    """Makes the protocol of each connection to the callers' listeners, and knows all `connections`."""
 
     def __init__(
         self,
@@ -41,9 +43,9 @@ class CallerServer:
         self.connection_limits = connection_limits or ConnectionLimits(limits.connections, refused=limits.connections)
         self.on_refused = on_refused
 
-    def __call__(self) -> CallerConnection:
-        """asyncio: return a protocol for a new connection."""
-        return CallerConnection(self, asyncio.get_running_loop())
+    def factory(self, listener: CallerListener = UNNAMED) -> Callable[[], CallerConnection]:
+        """Return what makes the protocol of each connection to a listener."""
+        return partial(CallerConnection, self, asyncio.get_running_loop(), listener)
 
     async def wait_closed_gracefully(self, grace: float = GRACE) -> None:
         """Wait until all connections have ended: after their request, or once idle for `grace` seconds. Requests that

@@ -6,23 +6,14 @@ target that names the listener it reached is matched by its path.
 
 from collections.abc import Iterable
 
-from gateway.content.foreign_text import (
-    DEFAULT_PORTS,
-    is_loopback_host,
-    plain_host,
-    read_authority,
-    read_url,
-    split_host_port,
-)
+from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
+from gateway.http.caller_listener import LocalAddress
 
 
 class GatewayAuthorities:
-    """The authorities of one gateway, compiled from `listen`, `hosts` and `public_url`."""
+    """The authorities of one gateway beside those of its listeners, compiled from `hosts` and `public_url`."""
 
-    def __init__(self, listen: str, *, hosts: Iterable[str], public_url: str | None) -> None:
-        """`listen` is the configured value: `HOST:PORT` or `unix:/path`."""
-        host_port = None if listen.startswith("unix:") else split_host_port(listen)
-        self._bound = "" if host_port is None else plain_host(host_port[0])
+    def __init__(self, *, hosts: Iterable[str], public_url: str | None) -> None:
         self._hosts = frozenset(map(plain_host, hosts))
         public = read_url(public_url) if public_url else None
         self._public: tuple[str, int] | None = None
@@ -30,11 +21,11 @@ class GatewayAuthorities:
             port = DEFAULT_PORTS[public.scheme] if public.port is None else public.port
             self._public = plain_host(public.host), port
 
-    def contains(self, scheme: str, authority: str, local: tuple[str, int] | None) -> bool:
-        """Return whether the authority of an `http` or `https` target means this gateway. `local` is the address and
-        port that the caller's connection was accepted on, None for a unix socket.
+    def contains(self, scheme: str, authority: str, local: LocalAddress | None) -> bool:
+        """Return whether the authority of an `http` or `https` target means this gateway. `local` is what the caller's
+        connection was accepted on, None for a unix socket.
 
-        These do: the local address, the configured listen address, `localhost` and loopback addresses, with the
+        These do: the local address, the configured host of this listener, `localhost` and loopback addresses, with the
         listener's port; a name of `hosts` with the listener's port or the scheme's default; `public_url`.
         """
         named = read_authority(authority)
@@ -42,14 +33,14 @@ class GatewayAuthorities:
             return False
         host, default = named.host, DEFAULT_PORTS[scheme]
         port = default if named.port is None else named.port
-        is_listener_port = local is not None and port == local[1]
+        is_listener_port = local is not None and port == local.port
         if host in self._hosts and (is_listener_port or port == default):
             return True
         if self._public is not None and host == self._public[0] and _is_same(port, self._public[1], default=default):
             return True
         if local is None or not is_listener_port:
             return False
-        return host in {plain_host(local[0]), self._bound} or is_loopback_host(host)
+        return host in {plain_host(local.host), local.listener_host} or is_loopback_host(host)
 
 
 def _is_same(port: int, public: int, *, default: int) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
+from gateway.http.caller_listener import LocalAddress
 from gateway.http.pool import ConnectionPool, PoolShare
 from gateway.http.request_head import RequestHead
 from gateway.oauth.token_source import TokenSource
@@ -94,10 +95,10 @@ class RouteTable:
     """The gateway's URL in responses; empty: the host that the caller used."""
 
     def resolve(
-        self, head: RequestHead, local_address: Callable[[], tuple[str, int] | None]
+        self, head: RequestHead, local_address: Callable[[], LocalAddress | None]
     ) -> tuple[bytes | None, RouteMatch[Route] | None]:
         """Return the name of the gateway that the caller used and the match of its target. The match is None for
-        OPTIONS on the gateway as a whole. `local_address` is that of the connection (`GatewayAuthorities.include`).
+        OPTIONS on the gateway as a whole. `local_address` is that of the connection (`GatewayAuthorities.contains`).
 
         Raise BadRequest, Forbidden for the Host, or NoRoute.
         """

@@ -5,10 +5,11 @@ needs with one process.
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -20,9 +21,11 @@ from gateway.checks.background import BackgroundChecks
 from gateway.config.issue import SecretProblem
 from gateway.config.load import Loaded
 from gateway.config.model import Config
+from gateway.config.resolved import configured_host, listeners_of
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 from gateway.http.accept_queue import accept_backlog
+from gateway.http.caller_listener import CallerListener
 from gateway.http.connection_limits import ConnectionLimits
 from gateway.http.pool import ConnectionBudget
 from gateway.http.request_head import RequestLimits
@@ -40,7 +43,7 @@ from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.route_table import Route
 from gateway.server.lifecycle import capacity_of, choose_pseudonym, raise_file_limit, run_until_stopped
-from gateway.server.listen_socket import ListenSocket, explain_bind_error
+from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
 from gateway.system.files import in_thread
@@ -88,8 +91,8 @@ class Gateway(AdminBackend):
             on_refused=self._shortages.refused,
         )
         self._sockets: list[socket.socket] = []
-        self._listeners: list[asyncio.Server] = []
-        self._address = config.listen
+        self._servers: list[asyncio.Server] = []
+        self._addresses: tuple[str, ...] = ()
         self._metrics.watch_callers(self._shortages.metrics)
         self._metrics.watch_connections(self._connections)
         self._metrics.watch_tokens(self._token_gauges)
@@ -97,15 +100,17 @@ class Gateway(AdminBackend):
         self._closing: set[asyncio.Task[None]] = set()
         self._leaving: set[TokenSource] = set()
 
-    async def open(self, listeners: list[socket.socket], *, address: str) -> None:
-        """Serve callers on bound sockets, which `drain` closes; `address` is the name of the listener in `/status`."""
-        self._address = address
+    async def open(self, addresses: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
+        """Serve callers on bound sockets, which `drain` closes: those of each of the addresses."""
+        self._addresses = tuple(addresses)
         gc_tuning.tune_gc()
         loop = asyncio.get_running_loop()
-        self._sockets = listeners
+        self._sockets = [*itertools.chain.from_iterable(sockets)]
         watch_names(loop, log_stale_serving)
-        for listener in listeners:
-            self._listeners.append(await loop.create_server(self._callers, sock=listener, backlog=BACKLOG))
+        for settings, address, bound in zip(listeners_of(self._config), addresses, sockets, strict=True):
+            factory = self._callers.factory(CallerListener(address, configured_host(settings.address)))
+            for sock in bound:
+                self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
         self._shortages.start()
         self._runtime.prefetch()
 
@@ -141,8 +146,8 @@ class Gateway(AdminBackend):
         """Accept no more connections; end each after its next response. Return the number of requests in progress."""
         self._pipeline.is_closing_connections = True
         await accept_backlog(self._sockets)
-        for listener in self._listeners:
-            listener.close()
+        for server in self._servers:
+            server.close()
         return self._pipeline.in_flight
 
     async def finish(self, *, force_stop: asyncio.Event) -> bool:
@@ -227,7 +232,7 @@ class Gateway(AdminBackend):
         credentials = await run_in_slices((name, self._credential_status(runtime, name)) for name in runtime.sources)
         connections = {up.origin.name: up.count_by_state() for up in runtime.pools}
         return {
-            "listen": self._address,
+            "listen": join_addresses(self._addresses),
             "draining": self._pipeline.is_closing_connections,
             "requests_under_way": self._pipeline.in_flight,
             "routes": routes,
@@ -300,17 +305,17 @@ class SingleProcess:
         self._config = config
         self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
         self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call)
-        self._listen_socket: ListenSocket | None = None
-        self.listen = config.listen
+        self._listen_sockets: ListenSockets | None = None
+        self.listen = ""
         self.admin = config.admin
 
     async def start(self) -> None:
         """Open both ports."""
         with explain_bind_error(self._config.admin):
             self.admin = await self._admin.start(self._config.admin)
-        self._listen_socket = ListenSocket(self._config.listen)
-        self.listen = self._listen_socket.address
-        await self._gateway.open(self._listen_socket.sockets(), address=self.listen)
+        self._listen_sockets = ListenSockets(listener.address for listener in listeners_of(self._config))
+        self.listen = join_addresses(self._listen_sockets.addresses)
+        await self._gateway.open(self._listen_sockets.addresses, self._listen_sockets.sockets())
 
     async def reload(self, config: Config) -> None:
         """Use another configuration at once; requests in progress end with the old one."""
@@ -319,8 +324,8 @@ class SingleProcess:
 
     async def drain(self) -> int:
         """Stop listening for callers."""
-        if self._listen_socket is not None:
-            self._listen_socket.close()
+        if self._listen_sockets is not None:
+            self._listen_sockets.close()
         return await self._gateway.drain()
 
     async def finish(self, *, force_stop: asyncio.Event) -> bool:

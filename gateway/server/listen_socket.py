@@ -1,4 +1,4 @@
-"""The address of the callers' port, held from the start to the stop of the gateway.
+"""The addresses for callers, held from the start to the stop of the gateway.
 
 A host name may have several addresses, IPv4 and IPv6; each gets a socket. A single process listens on copies of these
 sockets. Several processes each get their own sockets, bound to the same TCP port with SO_REUSEPORT, so that the kernel
@@ -6,9 +6,10 @@ distributes new connections. A unix socket cannot be bound twice: all processes 
 """
 
 import contextlib
+import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gateway.config.values import split_address
 from gateway.system.bind import UnixSocket, bind_beside, bind_tcp
@@ -44,12 +45,59 @@ class ListenSocket:
         with explain_bind_error(self.address):
             return [bind_beside(sock) for sock in self._sockets]
 
+    @property
+    def count(self) -> int:
+        """Return the number of sockets."""
+        return len(self._sockets)
+
     def close(self) -> None:
         """Release the address. Remove the file of a unix socket unless another process has replaced it."""
         for sock in self._sockets:
             sock.close()
         if self._unix is not None:
             self._unix.close()
+
+
+class ListenSockets:
+    """Hold several addresses until `close`; the others are released if one of them cannot be bound. `addresses` are
+    those bound, in order. Raise OSError as `ListenSocket` does.
+    """
+
+    def __init__(self, addresses: Iterable[str], *, is_shared: bool = False) -> None:
+        self._held: list[ListenSocket] = []
+        try:
+            for address in addresses:
+                self._held.append(ListenSocket(address, is_shared=is_shared))
+        except OSError:
+            self.close()
+            raise
+        self.addresses = tuple(held.address for held in self._held)
+
+    def sockets(self) -> list[list[socket.socket]]:
+        """Return the bound sockets of each address; the caller closes them. Raise OSError."""
+        found: list[list[socket.socket]] = []
+        try:
+            found.extend(held.sockets() for held in self._held)
+        except OSError:
+            for sock in itertools.chain.from_iterable(found):
+                sock.close()
+            raise
+        return found
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Return the number of sockets of each address."""
+        return tuple(held.count for held in self._held)
+
+    def close(self) -> None:
+        """Release all addresses."""
+        for held in self._held:
+            held.close()
+
+
+def join_addresses(addresses: Iterable[str]) -> str:
+    """Return addresses as one text, for the log and `/status`."""
+    return ", ".join(addresses)
 
 
 @contextlib.contextmanager

@@ -193,7 +193,7 @@ def _route_table(config: Config, routes: Sequence[Route]) -> RouteTable:
             ),
         ),
         admission=Admission(config.allow, hosts_of(config)),
-        gateway_authorities=GatewayAuthorities(config.listen, hosts=config.hosts, public_url=config.public_url),
+        gateway_authorities=GatewayAuthorities(hosts=config.hosts, public_url=config.public_url),
         body_limit=config.limits.body,
         body_rate=config.limits.body_rate,
         public_url=(config.public_url or "").rstrip("/"),

@@ -59,12 +59,22 @@ CLASH = "is the same address as"
         ("{listen: unix:/a, admin: unix:/a}", [("admin", f"{CLASH} `listen`")]),
         ("{listen: unix:/a, admin: unix:/b}", []),
         ("{listen: 127.0.0.1:0, admin: 127.0.0.1:0}", []),
+        ("listen: [127.0.0.1:1, 127.0.0.1:2, unix:/a]", []),
+        ("listen: [127.0.0.1:0, 127.0.0.1:0]", []),
+        ("listen: [127.0.0.1:1, 10.0.0.1:1]", [("listen[1]", OPEN)]),
+        ("listen: [127.0.0.1:1, {address: localhost:1}]", [("listen[1].address", f"{CLASH} `listen[0]`")]),
+        ("listen: [unix:/a, unix:/b, unix:/a]", [("listen[2]", f"{CLASH} `listen[0]`")]),
+        ("listen: [127.0.0.1:1, 127.0.0.1:9090]", [("listen[1]", f"{CLASH} `admin`")]),
+        (
+            "{listen: [0.0.0.0:1, 127.0.0.1:1], admin: 127.0.0.1:1, allow: [10.0.0.0/8]}",
+            [("listen[1]", f"{CLASH} `listen[0]`"), ("admin", f"{CLASH} `listen[0]`")],
+        ),
     ],
 )
 def test_address_clash_or_open_address_is_reported(
     problems_of: ProblemsOf, valid: str, first_line: str, expected: list[tuple[str, str]]
 ) -> None:
-    lines = first_line.strip("{}").replace(", ", "\n")
+    lines = re.sub(", (?=admin|allow)", "\n", first_line.strip("{}") if first_line.startswith("{") else first_line)
     problems = problems_of(valid.replace("listen: 127.0.0.1:8080", lines))
     assert [tuple(problem.split("; ")[0].split(": ", 2)[1:]) for problem in problems] == expected
 
@@ -155,6 +165,8 @@ SELF = "leads to this gateway itself"
         ("127.0.0.1:0", "http://127.0.0.1:8080/x/", False),
         ("unix:/run/gw.sock", "http://127.0.0.1:8080/x/", False),
         ("127.0.0.1:8080", "http://127.0.0.1:9090/x/", True),
+        ("[unix:/a, {address: 127.0.0.1:8081}]", "http://127.0.0.1:8081/x/", True),
+        ("[unix:/a, {address: 127.0.0.1:8081}]", "http://127.0.0.1:8080/x/", False),
     ],
 )
 def test_upstream_that_is_the_gateway_is_rejected(

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config import model, route_model, state_model
+from gateway.config import listen_model, model, route_model, state_model
 from gateway.config.reference import reference_text
 from gateway.config.strict_model import SecretRef, StrictModel
 
@@ -23,6 +23,7 @@ def test_every_key_has_its_line() -> None:
     lines = reference_text().splitlines()
     places: dict[str, type[StrictModel]] = {
         "": model.Config,
+        "listen[].": listen_model.ListenSettings,
         "credentials.NAME.": model.Credential,
         "credentials.NAME.client_secret.": SecretRef,
         "defaults.": route_model.RouteSettings,

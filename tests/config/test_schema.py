@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import model, route_model, state_model
+from gateway.config import listen_model, model, route_model, state_model
 from gateway.config.load import load
 from gateway.config.schema import schema, schema_text
 from gateway.config.strict_model import StrictModel
@@ -25,7 +25,10 @@ EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
 # A `#` right before a key hides an optional key; a `#` before a blank begins a remark.
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
 KINDS = {
-    kind for module in (state_model, route_model, model) for kind in vars(module).values() if isinstance(kind, type)
+    kind
+    for module in (listen_model, state_model, route_model, model)
+    for kind in vars(module).values()
+    if isinstance(kind, type)
 }
 PARTS = [kind for kind in KINDS if issubclass(kind, StrictModel)]
 BESIDE = {(state_model.State, "path")}  # shown in a remark: what it stands in place of is shown itself

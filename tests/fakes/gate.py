@@ -137,7 +137,7 @@ class Gate:
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, limits.connections),
             REQUEST_RULES,
         )
-        self._listener = await loop.create_server(self.server, "127.0.0.1", 0)
+        self._listener = await loop.create_server(self.server.factory(), "127.0.0.1", 0)
         self.port: int = self._listener.sockets[0].getsockname()[1]
         return self
 

@@ -103,7 +103,7 @@ async def test_server_and_reference_parser_agree(name: str) -> None:
     server = CallerServer(memory, LIMITS, REQUEST_RULES)
     here, there = socket.socketpair()
     with there:
-        _, connection = await asyncio.get_running_loop().connect_accepted_socket(server, here)
+        _, connection = await asyncio.get_running_loop().connect_accepted_socket(server.factory(), here)
         connection.data_received(data)
         for _ in range(4 * len(data)):  # each request takes the loop a few turns
             await asyncio.sleep(0)

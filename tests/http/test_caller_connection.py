@@ -115,7 +115,7 @@ async def listening(limits: RequestLimits = LIMITS, *, linger: float = 5.0) -> A
     async with asyncio.timeout(10):
         handler = Handler()
         server = CallerServer(handler, limits, REQUEST_RULES, linger=linger)
-        listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+        listener = await asyncio.get_running_loop().create_server(server.factory(), "127.0.0.1", 0)
         at = Listener(handler, server, listener.sockets[0].getsockname()[1])
         try:
             yield at
@@ -662,7 +662,7 @@ async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: P
         assert (await at.connection()).peer == "127.0.0.1"
     async with asyncio.timeout(10):
         server = CallerServer(Handler(), LIMITS, REQUEST_RULES)
-        listener = await asyncio.get_running_loop().create_unix_server(server, tmp_path / "gw")
+        listener = await asyncio.get_running_loop().create_unix_server(server.factory(), tmp_path / "gw")
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(tmp_path / "gw"))
             await until(lambda: len(server.connections) == 1)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from gateway.config.resolved import configured_host
+from gateway.http.caller_listener import LocalAddress
 from gateway.proxy.own_authorities import GatewayAuthorities
 
 LOCAL = ("10.0.0.5", 8080)
@@ -17,7 +19,8 @@ def includes(
     public_url: str | None = None,
     scheme: str = "http",
 ) -> bool:
-    return GatewayAuthorities(listen, hosts=hosts, public_url=public_url).contains(scheme, authority, local)
+    reached = None if local is None else LocalAddress(*local, configured_host(listen))
+    return GatewayAuthorities(hosts=hosts, public_url=public_url).contains(scheme, authority, reached)
 
 
 LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.9.1", "[::1]", "[0:0::1]", "[::ffff:127.0.0.1]"]

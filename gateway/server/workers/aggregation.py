@@ -56,7 +56,7 @@ class AggregatedAdmin(AdminBackend):
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lost_lines)
         self.processes = ProcessStats(lambda: (fork_server_pid, *workers))
-        self.listen = config.listen
+        self.listen = ""
         self.is_open = self.is_draining = False
         self.apply_config(config)
 

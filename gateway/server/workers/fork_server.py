@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NoReturn
 
-MAX_SOCKETS = 64
-"""Sockets passed to one worker: its channel, and one for each address that it listens on."""
+MAX_SOCKETS = 253
+"""Sockets passed to one worker: its channel, and one for each address that it listens on. Linux passes no more
+(SCM_MAX_FD)."""
 WorkerMain = Callable[[socket.socket, list[socket.socket]], int]
 """Runs a worker with its end of the channel and the sockets to listen on; returns its exit status."""
 ForkedWorker = tuple[int, asyncio.Future[int]]

@@ -5,6 +5,7 @@ It is a `Service`, so `lifecycle` handles signals, reloads and the exit status. 
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -16,10 +17,11 @@ from typing import Any
 from gateway.admin.admin_server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
+from gateway.config.resolved import listeners_of
 from gateway.observe.log import Log, log_event, setup
 from gateway.observe.metrics import join_snapshot
 from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, run_until_stopped
-from gateway.server.listen_socket import ListenSocket, explain_bind_error
+from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
 from gateway.server.workers.fork_server import ForkServer
 from gateway.server.workers.rpc import Channel, ChannelError
@@ -77,7 +79,7 @@ class Supervisor:
         self._config = config
         self._count = count
         self._fork_server = fork_server
-        self._listen_socket: ListenSocket | None = None
+        self._listen_sockets: ListenSockets | None = None
         self._workers: dict[int, WorkerHandle] = {}
         self._changing = asyncio.Lock()  # a worker starts before or after a reload, never during one
         self._backend = AggregatedAdmin(
@@ -87,7 +89,7 @@ class Supervisor:
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
-        self.listen = config.listen
+        self.listen = ""
         self.admin = config.admin
 
     # A service -----------------------------------------------------------------------------------------------------
@@ -97,8 +99,9 @@ class Supervisor:
         self._fork_server.open()
         with explain_bind_error(self._config.admin):
             self.admin = await self._admin.start(self._config.admin)
-        self._listen_socket = ListenSocket(self._config.listen, is_shared=True)
-        self.listen = self._backend.listen = self._listen_socket.address
+        addresses = [listener.address for listener in listeners_of(self._config)]
+        self._listen_sockets = ListenSockets(addresses, is_shared=True)
+        self.listen = self._backend.listen = join_addresses(self._listen_sockets.addresses)
         workers = [await self._fork_worker() for _ in range(self._count)]
         await asyncio.gather(*(self._activate(worker) for worker in workers))
         self._backend.is_open = True
@@ -124,8 +127,8 @@ class Supervisor:
         self._backend.is_draining = True
         for task in self._watchers:
             task.cancel()
-        if self._listen_socket is not None:
-            self._listen_socket.close()
+        if self._listen_sockets is not None:
+            self._listen_sockets.close()
         counts = await asyncio.gather(*(_drain_worker(worker) for worker in self._workers.values()))
         return sum(counts)
 
@@ -142,11 +145,12 @@ class Supervisor:
     # The workers ---------------------------------------------------------------------------------------------------
 
     async def _fork_worker(self) -> WorkerHandle:
-        assert self._listen_socket is not None
+        assert self._listen_sockets is not None
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as stack:
             stack.enter_context(theirs)
-            listeners = [stack.enter_context(listener) for listener in self._listen_socket.sockets()]
+            sockets = self._listen_sockets.sockets()
+            listeners = [stack.enter_context(sock) for sock in itertools.chain.from_iterable(sockets)]
             pid, end = await self._fork_server.spawn(theirs, listeners)
         now = asyncio.get_running_loop().time()
         self._workers[pid] = worker = WorkerHandle(pid, await Channel.open(ours), end, started_at=now)
@@ -154,9 +158,11 @@ class Supervisor:
 
     async def _activate(self, worker: WorkerHandle) -> None:
         """Let a worker listen with the current configuration. Raise OSError if it cannot."""
+        assert self._listen_sockets is not None
         config = self._config
+        listeners = [*zip(self._listen_sockets.addresses, self._listen_sockets.counts, strict=True)]
         try:
-            await worker.channel.ask("start", (config, self.listen, self._pseudonym), within=START_TIMEOUT)
+            await worker.channel.ask("start", (config, listeners, self._pseudonym), within=START_TIMEOUT)
             async with self._changing:
                 if config is not self._config:  # reloaded meanwhile
                     await send_config(self._config, partial(worker.channel.ask, within=START_TIMEOUT))

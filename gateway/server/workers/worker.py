@@ -1,6 +1,7 @@
 """One worker process: a gateway that serves the supervisor's requests and drains when the supervisor ends."""
 
 import asyncio
+import itertools
 import logging
 import os
 import socket
@@ -78,11 +79,13 @@ class Worker:
                 log_event(log, logging.ERROR, "supervisor-lost", message, pid=os.getpid())
                 await self._drain()
 
-    async def _start(self, arguments: tuple[Config, str, str]) -> None:
-        config, address, pseudonym = arguments
+    async def _start(self, arguments: tuple[Config, list[tuple[str, int]], str]) -> None:
+        config, listeners, pseudonym = arguments
         self._records = setup(config.log.level, config.log.format)
         self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym)
-        await self._gateway.open(self._listeners, address=address)
+        sockets = iter(self._listeners)
+        groups = [[*itertools.islice(sockets, count)] for _, count in listeners]
+        await self._gateway.open([address for address, _ in listeners], groups)
 
     async def _ping(self, _: object) -> None:
         """Answer, which shows that the loop runs."""

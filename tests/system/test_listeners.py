@@ -1,0 +1,90 @@
+"""Several listeners of one gateway, against the real process."""
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox import DEFAULT_SECRET, Sandbox
+from tests.fakes.process import Process, gateway, request, run
+from tests.system.scene import SECRETS, before, settings, written
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_all_listeners_serve_the_routes(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    listen = ["127.0.0.1:0", f"unix:{tmp_path}/gw", {"address": "localhost:0"}]
+    async with before(tmp_path, sandbox, listen=listen, workers=workers) as gate:
+        addresses = gate.listen.split(", ")
+        assert [address.partition(":")[0] for address in addresses] == ["127.0.0.1", "unix", "localhost"]
+        for address in addresses:
+            assert (await gate.get("/orders/", address=address))[0] == 200
+        assert (await gate.ask("/status"))[1]["listen"] == gate.listen
+    assert not (tmp_path / "gw").exists()
+
+
+async def test_an_absolute_target_names_the_listener_of_its_connection(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox, listen=["127.0.0.1:0", "127.0.0.1:0"]) as gate:
+        first, second = gate.listen.split(", ")
+        for address, authority, expected in [(first, first, 200), (first, second, 404), (second, second, 200)]:
+            status, _, _ = await gate.get(f"http://{authority}/orders/", address=address)
+            assert status == expected, (address, authority)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_one_address_in_use_frees_the_others(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listen = [f"unix:{tmp_path}/gw", f"127.0.0.1:{port}"]
+        file = written(tmp_path, settings(sandbox, listen=listen, workers=workers))
+        async with Process("serve", "-c", file, **SECRETS) as gate:
+            [line] = await gate.said("not-started")
+            assert f"cannot listen on 127.0.0.1:{port}" in line["message"]
+            assert await gate.ended() == 69
+    assert not (tmp_path / "gw").exists()
+
+
+async def test_other_addresses_need_a_restart(tmp_path: Path, sandbox: Sandbox) -> None:
+    file = written(tmp_path, settings(sandbox))
+    async with gateway(file, **SECRETS) as gate:
+        written(tmp_path, settings(sandbox, listen=[{"address": "127.0.0.1:0"}]))
+        gate.signal(signal.SIGHUP)
+        await gate.said("reloaded")
+        assert not gate.events("restart-needed")
+        written(tmp_path, settings(sandbox, listen=["127.0.0.1:0", f"unix:{tmp_path}/gw"]))
+        gate.signal(signal.SIGHUP)
+        await gate.said("restart-needed")
+        assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_all_listeners_drain(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox, listen=["127.0.0.1:0", f"unix:{tmp_path}/gw"]) as gate:
+        callers = [await gate.caller(address) for address in gate.listen.split(", ")]
+        for caller in callers:
+            await caller.say(request("/orders/"))
+            assert (await caller.reply())[0] == 200
+        gate.signal(signal.SIGTERM)
+        await gate.said("draining")
+        for caller in callers:
+            await caller.say(request("/orders/"))
+            status, head, _ = await caller.reply()
+            assert status == 200
+            assert b"\r\nConnection: close\r\n" in head
+        assert await gate.ended() == 0
+
+
+async def test_addresses_from_a_variable(sandbox: Sandbox) -> None:
+    variables = {
+        "OIC_GATEWAY_UPSTREAM": sandbox.upstream("ORDERS"),
+        "OIC_GATEWAY_TOKEN_URL": sandbox.token_url,
+        "OIC_GATEWAY_CLIENT_ID": sandbox.client_id,
+        "OIC_GATEWAY_CLIENT_SECRET": DEFAULT_SECRET,
+        "OIC_GATEWAY_LISTEN": "127.0.0.1:0, [::1]:0",
+        "OIC_GATEWAY_ADMIN": "127.0.0.1:0",
+    }
+    async with Process("serve", **variables) as gate:
+        await gate.started()
+        assert [address.rpartition(":")[0] for address in gate.listen.split(", ")] == ["127.0.0.1", "[::1]"]
+    ended = await run("serve", **variables | {"OIC_GATEWAY_LISTEN": "127.0.0.1:0, here"})
+    assert ended.status == 78
+    assert ended.err.startswith("OIC_GATEWAY_LISTEN: is not an address")
