@@ -28,7 +28,7 @@ test: $(STAMP) $(AJV)/.installed $(OCI)  ## run all tests, with a real Redis; AR
 		>/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -qq --no-install-recommends \
 		-y redis-server perl curl iproute2 util-linux zsh; } >/dev/null 2>&1 || \
 		echo "by hand: apt-get install redis-server perl curl iproute2 util-linux zsh; the tests need them" >&2
-	@$(BIN)/python -m pytest --numprocesses auto $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 coverage:  ## run all tests and measure which lines of gateway/ they run; fails below the floor in pyproject.toml
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
@@ -129,8 +129,8 @@ $(STAMP): requirements-dev.lock | $(RUNTIME)
 	@$(PIP) --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-# Oracle's SDK, 500 MB, for the tests of secrets in OCI Vault alone.
+# Oracle's SDK, 500 MB, for the tests of secrets in OCI Vault alone. They load a few of its 18,000 modules.
 $(OCI): requirements-oci.lock | $(STAMP)
 	@echo "adding Oracle's SDK to $(VENV), once ..." >&2
-	@$(PIP) --require-hashes --requirement requirements-oci.lock
+	@$(PIP) --no-compile --require-hashes --requirement requirements-oci.lock
 	@touch $@

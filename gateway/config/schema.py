@@ -1,11 +1,16 @@
 """The JSON Schema of the configuration file, for editors: `python -m gateway.config.schema > config/schema.json`."""
 
+import ast
+import functools
+import inspect
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.config.model import Config
+from gateway.config.strict_model import StrictModel
 from gateway.config.values import DURATION_PATTERN, SIZE_PATTERN, duration_text, size_text
 
 _NOTATIONS: dict[str, Callable[[Any], Any]] = {DURATION_PATTERN: duration_text, SIZE_PATTERN: size_text}
@@ -14,10 +19,11 @@ _NOTATIONS: dict[str, Callable[[Any], Any]] = {DURATION_PATTERN: duration_text, 
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12) of the file; every file that `load` accepts is valid under it."""
     document = Config.model_json_schema(mode="validation")
+    models = {model.__name__: model for model in _submodels(StrictModel)}
     for definition in (document, *document["$defs"].values()):
-        definition.pop("title")
-        for key in definition["properties"].values():
-            _simplify(key)
+        meanings = key_meanings(models[definition.pop("title")])
+        for name, key in definition["properties"].items():
+            definition["properties"][name] = _simplified({**key, "description": meanings[name]})
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "oic-gateway configuration"}
     return {**head, **document}
 
@@ -27,19 +33,50 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _simplify(key: dict[str, Any]) -> None:
-    """Remove titles, write defaults in the notation of the file, flatten choices into one list, and allow only names
-    that match the pattern of names.
+def key_meanings(model: type[StrictModel]) -> dict[str, str]:
+    """Return the docstring of each key of a part of the file, on one line.
+
+    Only the schema reads the source: pydantic's `use_attribute_docstrings` reads it at each import of the model, which
+    takes a quarter longer.
     """
-    key.pop("title", None)
-    if "description" in key:
-        key["description"] = " ".join(key["description"].split())
+    parts = [part for part in reversed(model.__mro__) if issubclass(part, StrictModel)]
+    texts = {name: text for part in parts for name, text in _docstrings(part.__module__)[part.__name__].items()}
+    return {field.alias or name: texts.get(name, "") for name, field in model.model_fields.items()}
+
+
+@functools.cache
+def _docstrings(module: str) -> dict[str, dict[str, str]]:
+    """Return the docstrings of attributes by class and name: the text below `name: type`."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return {node.name: dict(_attribute_docstrings(node)) for node in classes}
+
+
+def _attribute_docstrings(node: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for statements in itertools.pairwise(node.body):
+        match statements:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, " ".join(text.split())
+
+
+def _submodels(model: type[StrictModel]) -> Iterator[type[StrictModel]]:
+    for part in model.__subclasses__():
+        yield part
+        yield from _submodels(part)
+
+
+def _simplified(key: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a key in alphabetical order, without titles, with its default in the notation of the file,
+    with choices in one list, and with names that match the pattern of names only.
+    """
+    key = {word: key[word] for word in sorted(key) if word != "title"}
     if "patternProperties" in key:
         key["additionalProperties"] = False
     _flatten_choices(key)
     default = key.pop("default", None)
     if default is not None:
         key["default"] = _NOTATIONS.get(key.get("pattern", ""), lambda value: value)(default)
+    return key
 
 
 def _flatten_choices(key: dict[str, Any]) -> None:

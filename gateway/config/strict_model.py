@@ -10,9 +10,7 @@ from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath, Prox
 class StrictModel(BaseModel):
     """A mapping of the file: frozen, strict, unknown keys are errors."""
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
 
 def exactly_one(*keys: str, required: tuple[str, ...] = ()) -> ConfigDict:

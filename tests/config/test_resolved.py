@@ -19,6 +19,7 @@ from gateway.config.resolved import (
     revoke_url_of,
 )
 from gateway.config.route_model import RouteSettings, Timeout
+from gateway.config.schema import key_meanings
 from gateway.config.strict_model import StrictModel
 from gateway.config.values import Duration, Size
 
@@ -131,7 +132,7 @@ def test_lowest_budget_applies_to_an_identity_domain() -> None:
 
 def documented_default(part: type[StrictModel], key: str) -> str:
     """Return the default in the description of the key, in the notation of the file."""
-    found = re.search(r"Default (\w+)", part.model_fields[key].description or "")
+    found = re.search(r"Default (\w+)", key_meanings(part)[key])
     assert found
     return found[1]
 
