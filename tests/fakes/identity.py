@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs
 
-from tests.fakes.waiting import TIME_LIMIT
+from tests.fakes.waiting import BACKLOG, TIME_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Identity:
         self._count = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, backlog=BACKLOG)
         port = self._server.sockets[0].getsockname()[1]
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}/oauth2/v1/token"
         return self

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from tests.fakes.waiting import BACKLOG
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -118,7 +120,7 @@ class Upstream:
             await self._change.wait_for(state)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, backlog=BACKLOG)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 TIME_LIMIT = 60.0  # seconds after which a wait has hung
+BACKLOG = 4096
+"""Connections that the kernel holds for a fake that accepts them late; beyond, connecting takes seconds."""
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -32,7 +32,7 @@ def on_volume(folder: Path, sandbox: Sandbox, workers: int) -> tuple[Path, Path]
     key, volume = folder / "key", folder / "volume"
     key.write_text("0123456789abcdef" * 4, encoding="ascii")
     volume.mkdir()
-    state: Settings = {"path": str(volume / "state.db"), "keys": [{"file": str(key)}]}
+    state: Settings = {"path": str(volume / "state.db"), "keys": [{"file": str(key)}], "timeout": "5s"}
     return written(folder, settings(sandbox, workers=workers, state=state)), volume
 
 
@@ -107,7 +107,7 @@ async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path) -> None:
     volume.mkdir()
     async with Sandbox(switches=Switches(rotate_refresh_tokens=True)) as sandbox:
         scene = Scene(tmp_path, sandbox)
-        state = {"path": str(volume / "state.db"), "keys": [{"env": "STATE_KEY"}]}
+        state = {"path": str(volume / "state.db"), "keys": [{"env": "STATE_KEY"}], "timeout": "5s"}
         file, impatient = scene.file(state=state), scene.file("impatient.yaml", state, token_wait="100ms")
         with volume_of_its_own(volume, 16 * 1024 * 1024) as (inside, seen):
             await signed_in(file, under=inside)

@@ -150,9 +150,9 @@ async def test_a_reload_changes_store_and_keys_and_reuses_the_token(place: Place
 
     async with place.gateway() as gate:
         assert (await gate.get(TARGET))[0] == 200
-        place.written(state=place.in_file())
+        place.written(state=place.in_file() | {"timeout": "5s"})
         await reload(1)
-        place.written(state=place.in_redis(server))
+        place.written(state=place.in_redis(server) | {"timeout": "5s"})
         await reload(2)
         assert (await ready(gate))["store"]["kind"] == "redis"
         async with server.client() as client:

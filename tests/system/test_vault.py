@@ -91,7 +91,11 @@ def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, r
     return {
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
-        "state": {"redis": {"url": redis.url, "password": kept("redis", "r3dis")}, "keys": [kept("state", KEY)]},
+        "state": {
+            "redis": {"url": redis.url, "password": kept("redis", "r3dis")},
+            "keys": [kept("state", KEY)],
+            "timeout": "5s",
+        },
         "credentials": {name: {**one, **own} for name, own in credentials.items()},
         "defaults": {"tls": {"ca": "ca.pem"}, "proxy": proxy},
         "routes": routes,
