@@ -11,7 +11,9 @@ Blame = Literal["caller", "identity", "upstream", "gateway"]
 
 
 class GatewayError(Exception):
-    """The gateway answers a request with an error. `detail` may be shown to the caller, `reason` only to operators."""
+    """The gateway answers a request with an error. `detail` may be shown to the caller, `reason` only to operators.
+    `fields` are further field lines of the response.
+    """
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -26,12 +28,14 @@ class GatewayError(Exception):
         reason: str = "",
         retry_after: float | None = None,
         allow: tuple[str, ...] = (),
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(detail or self.meaning)
         self.detail = detail or self.meaning
         self.reason = reason
         self.retry_after = retry_after
         self.allow = allow
+        self.fields = fields
 
 
 class BadRequest(GatewayError):
@@ -52,6 +56,29 @@ class Forbidden(GatewayError):
     blame = "caller"
     meaning = "This caller may not use the gateway."
     remedy = "Add the address to `allow`, the name to `hosts`, or the origin to the route's `origins`."
+
+
+class UnknownCaller(GatewayError):
+    """The route has `callers`, and the request proves none of them; `fields` are the challenges (RFC 9110 §15.5.2)."""
+
+    code = "unknown-caller"
+    status = 401
+    blame = "caller"
+    meaning = "The request does not prove which caller it comes from."
+    remedy = (
+        "Send exactly one caller's user, key, token or certificate, and a correct one; the record's `reason` names the "
+        "wrong proof."
+    )
+
+
+class CallerNotAllowed(GatewayError):
+    """The caller is known, but is not one of the route's `callers`."""
+
+    code = "caller-not-allowed"
+    status = 403
+    blame = "caller"
+    meaning = "This caller may not use this route."
+    remedy = "Call another route, or add the caller to the route's `callers`."
 
 
 class NoRoute(GatewayError):
@@ -252,7 +279,9 @@ class Internal(GatewayError):
 
 ERRORS: tuple[type[GatewayError], ...] = (
     BadRequest,
+    UnknownCaller,
     Forbidden,
+    CallerNotAllowed,
     NoRoute,
     MethodNotAllowed,
     RequestTimeout,

@@ -4,5 +4,5 @@
 a file, or one route in options and variables. `output` writes standard output and standard error in any encoding.
 
 Commands: `serve`, `check`, `print_token`, `sign_in` (login), `sign_out` (logout), `init`, `sandbox`, `probe`,
-`instances`, `print_schema`, `completion`.
+`instances`, `make_key` (caller), `print_schema`, `completion`.
 """

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.config.caller_rules import check_callers
 from gateway.config.credential_rules import needs_of
 from gateway.config.issue import ConfigIssue, Steps, dotted_path, is_plain
 from gateway.config.messages import did_you_mean
@@ -40,6 +41,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     for steps, path in _texts(tree, "path"):
         yield from _path_faults(steps, path)
     yield from _clear_text(tree)
+    yield from check_callers(tree)
     yield from review(tree)
     yield from _unstored_refresh_tokens(tree)
     for name, credential in _mapping(tree.get("credentials")).items():

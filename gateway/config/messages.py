@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.config import model, values
+from gateway.config import caller_model, model, values
 from gateway.config.issue import ConfigIssue, Steps, is_plain, is_secret
 from gateway.config.strict_model import StrictModel
 
@@ -48,6 +48,10 @@ _PATTERNS = {
     values.VALUE_PATTERN: ("is not the value of a header field", "use printable ASCII, without a space at either end"),
     values.POINTER_PATTERN: ("is not a JSON pointer", "write it like /oicInstanceId or /data/0/id"),
     values.TAG_PATTERN: ("is not the name of an element", "write it without prefix, like oicInstanceId"),
+    caller_model.FINGERPRINT_PATTERN: (
+        "is not a SHA-256 fingerprint",
+        "write its 64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256 -in FILE` prints them",
+    ),
     values.ORIGIN_PATTERN: ("is not an origin", "write it like https://app.example.com, without a path, or *"),
 }
 

@@ -10,16 +10,15 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    Discriminator,
     Field,
-    Tag,
     model_validator,
 )
 
+from gateway.config.caller_model import CallerSettings
 from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.state_model import State
-from gateway.config.strict_model import Proxy, SecretRef, StrictModel, Tls
+from gateway.config.strict_model import OneOrMoreSecrets, Proxy, SecretRef, StrictModel, Tls
 from gateway.config.values import (
     Address,
     BaseUrl,
@@ -82,17 +81,6 @@ def _list_of_one(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _kind(value: object) -> str:
-    return "[several]" if isinstance(value, list) else "[one]"
-
-
-# The discriminator keeps an error in one shape from being reported for the other, too; `messages` drops the tags.
-Secrets = Annotated[
-    Annotated[SecretRef, Tag("[one]")] | Annotated[Annotated[list[SecretRef], Field(min_length=1)], Tag("[several]")],
-    Discriminator(_kind),
-]
-
-
 def _scope(value: object) -> object:
     return " ".join(value) if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
 
@@ -143,7 +131,7 @@ class Credential(StrictModel):
     """True: allow http:// URLs of other machines; the client secret is sent unencrypted."""
     client_id: Text
     """Client id of the application."""
-    client_secret: Secrets | None = None
+    client_secret: OneOrMoreSecrets | None = None
     """Client secret, by reference; a list is tried in order, so that a secret can be rotated without a gap."""
     client_auth: Literal["basic", "post", "private_key_jwt", "tls", "none"] = "basic"
     """How the client authenticates: `basic` (HTTP Basic), `post` (secret in the form), `private_key_jwt` (signed
@@ -316,6 +304,8 @@ class Config(StrictModel):
     """Access to OCI Vault, for secrets with `oci_vault`."""
     credentials: Annotated[dict[Name, Credential], Field(min_length=1)]
     """Credentials by name."""
+    callers: dict[Name, CallerSettings] = Field(default_factory=dict)
+    """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""
     defaults: RouteSettings = Field(default_factory=RouteSettings)
     """Any route setting, for routes that do not have it."""
     routes: Annotated[list[RouteEntry], Field(min_length=1)]

@@ -4,6 +4,7 @@ The checks use the plain values of the file. The model reports values of the wro
 read here, but when they are used.
 """
 
+import contextlib
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +16,13 @@ from pydantic import BaseModel, Field, ValidationError
 from gateway.config import vault
 from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps
 from gateway.config.model import HistorySettings
+from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
 from gateway.config.secrets import Secrets, exposure, suspicious
 from gateway.config.state_model import State
 from gateway.config.strict_model import SecretRef
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.system.files import MAX_BYTES, check_regular, read_file
+from gateway.system.peer_credentials import user_id
 
 MIB = 1024 * 1024
 
@@ -27,6 +30,7 @@ MIB = 1024 * 1024
 def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
     """Yield problems of everything that the plain value `tree` references; relative paths are relative to `base`."""
     yield from _ReferenceReader(base, Secrets(environ, base=base)).check(tree, ())
+    yield from _check_caller_secrets(tree, Secrets(environ, base=base))
     yield from _check_history_room(tree, base)
     vault_steps = next(_vault_steps(tree, ()), None)
     if vault_steps is not None and not vault.is_installed():
@@ -172,6 +176,43 @@ _PAIRS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator
     ("signing",): _ReferenceReader.signing_key,
     ("state",): _ReferenceReader.sealing_keys,
 }
+
+
+def _check_caller_secrets(tree: Mapping[str, Any], secrets: Secrets) -> Iterator[ConfigIssue]:
+    """Yield issues of callers: secrets that can be guessed, proofs of two callers, users that do not exist."""
+    callers, first = tree.get("callers"), dict[tuple[str, str, str], str]()
+    for name, settings in callers.items() if isinstance(callers, dict) else ():
+        if not isinstance(settings, dict):
+            continue
+        for steps, value, proof in _caller_secrets(settings, secrets):
+            where = ("callers", name, *steps)
+            if (bits := estimate_bits(value)) < ENOUGH_BITS:
+                what = f"has at most {bits:.0f} bits of entropy; only one of {ENOUGH_BITS} or more cannot be guessed"
+                remedy = "use a longer random one; `oic-gateway caller key NAME` makes one"
+                yield ConfigIssue(where, what, remedy, severity="warning")
+            if first.setdefault(proof, name) != name:
+                what = "is the same proof as that of another caller"
+                yield ConfigIssue(where, what, "give each caller a secret of its own")
+        user = settings.get("unix_user")
+        if isinstance(user, str) and user and not user.isdecimal() and user_id(user) is None:
+            yield ConfigIssue(("callers", name, "unix_user"), "is not a user of this system", "write its number")
+
+
+def _caller_secrets(settings: dict[str, Any], secrets: Secrets) -> Iterator[tuple[Steps, str, tuple[str, str, str]]]:
+    """Yield the steps and the value of each secret that can be read, and what must differ between callers."""
+    for kind in ("basic", "api_key", "wsse"):
+        proof, username = settings.get(kind), ""
+        steps: Steps = (kind,)
+        if kind != "api_key":
+            proof = proof if isinstance(proof, dict) else {}
+            username, proof, steps = str(proof.get("username")), proof.get("password"), (kind, "password")
+        for index, value in enumerate(proof if isinstance(proof, list) else [proof]):
+            ref = _reference(value)
+            if ref is None:
+                continue
+            with contextlib.suppress(SecretProblem):  # reported with all secrets
+                text = secrets.read(ref).get_secret_value()
+                yield ((*steps, index) if isinstance(proof, list) else steps), text, (kind, username, text)
 
 
 def _check_history_room(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from gateway.config.listen_model import ListenSettings
 from gateway.config.model import BudgetSettings, Config, Credential
 from gateway.config.route_model import HeaderSettings, IdLocation, RouteEntry, RouteSettings, Timeout
-from gateway.config.strict_model import Proxy, SecretRef, Tls
+from gateway.config.strict_model import Proxy, SecretRef, Tls, secret_refs
 from gateway.config.values import split_address
 from gateway.content.foreign_text import plain_host
 
@@ -27,14 +27,16 @@ Value = TypeVar("Value")
 class ResolvedRoute:
     """One route with all settings.
 
-    `path` has no trailing slash and is empty for `/`; `upstream` and `credential` are as written; `methods` is None
-    for all methods, and contains HEAD if it contains GET; timeouts are in seconds, `replay_limit` in bytes.
+    `path` has no trailing slash and is empty for `/`; `upstream` and `credential` are as written; `callers` is None if
+    none is checked; `methods` is None for all methods, and contains HEAD if it contains GET; timeouts are in seconds,
+    `replay_limit` in bytes.
     """
 
     name: str
     path: str
     upstream: str
     credential: str
+    callers: frozenset[str] | None
     methods: frozenset[str] | None
     connect_timeout: float
     response_timeout: float
@@ -80,10 +82,7 @@ def hosts_of(config: Config) -> tuple[str, ...]:
 
 def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
     """Return the references of the client secret in the order of use; empty for a client without a secret."""
-    secret = credential.client_secret
-    if secret is None:
-        return ()
-    return tuple(secret) if isinstance(secret, list) else (secret,)
+    return secret_refs(credential.client_secret)
 
 
 def authorize_url_of(credential: Credential) -> str:
@@ -129,6 +128,7 @@ def _resolve_route(route: RouteEntry, defaults: RouteSettings) -> ResolvedRoute:
         path=route.path.rstrip("/"),
         upstream=route.upstream,
         credential=_first_set(route.credential, defaults.credential, built_in=""),
+        callers=_caller_names(_first_set(route.callers, defaults.callers, built_in=[])),
         methods=_with_head(tuple(_first_set(route.methods, defaults.methods, built_in=[]))),
         connect_timeout=_first_set(own_timeout.connect, default_timeout.connect, built_in=CONNECT_TIMEOUT),
         response_timeout=_first_set(own_timeout.response, default_timeout.response, built_in=RESPONSE_TIMEOUT),
@@ -175,6 +175,10 @@ def _resolve_edits(route: RouteEntry, defaults: RouteSettings) -> _ResolvedEdits
 def _instance_id_rules(route: RouteEntry, defaults: RouteSettings) -> tuple[tuple[IdLocation, str], ...] | None:
     rules = defaults.instance_id if route.instance_id is None else route.instance_id
     return None if rules is None else tuple(rule.place for rule in rules)
+
+
+def _caller_names(names: list[str]) -> frozenset[str] | None:
+    return frozenset(names) or None
 
 
 def _first_set(own: Value | None, default: Value | None, *, built_in: Value) -> Value:

@@ -49,7 +49,8 @@ class HeaderSettings(StrictModel):
 
     set: dict[FieldName, FieldValue] = Field(default_factory=dict)
     """Fields to set; they replace the caller's fields of the same name. `${request_id}`, `${route}`, `${client}`,
-    `${method}`, `${path}` and `${host}` are replaced by the values of the request."""
+    `${method}`, `${path}`, `${host}` and `${caller}` (the name of the caller, empty on a route without `callers`) are
+    replaced by the values of the request."""
     remove: list[FieldName] = Field(default_factory=list)
     """Fields of the caller to remove."""
 
@@ -100,6 +101,9 @@ class RouteSettings(StrictModel):
 
     credential: str | None = None
     """Name of the credential whose token is added to requests."""
+    callers: Annotated[list[Name], Field(min_length=1)] | None = None
+    """Names of the callers that may use the route; every request must prove that it comes from one of them. Omitted:
+    all addresses of `allow`, without a proof."""
     methods: Annotated[list[Literal[METHODS]], Field(min_length=1)] | None = None  # type: ignore[valid-type] # a tuple of names is one list of words
     """Allowed methods; omitted: all. GET includes HEAD. A method that a caller names in
     `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override` or as `_method` in the query must be allowed, too."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
 from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
 
@@ -56,6 +56,24 @@ class SecretRef(StrictModel):
     def target(self) -> str:
         """The path, variable or OCID of the reference."""
         return str(getattr(self, self.kind))
+
+
+def _kind(value: object) -> str:
+    return "[several]" if isinstance(value, list) else "[one]"
+
+
+# The discriminator keeps an error in one shape from being reported for the other, too; `messages` drops the tags.
+OneOrMoreSecrets = Annotated[
+    Annotated[SecretRef, Tag("[one]")] | Annotated[Annotated[list[SecretRef], Field(min_length=1)], Tag("[several]")],
+    Discriminator(_kind),
+]
+
+
+def secret_refs(secrets: SecretRef | list[SecretRef] | None) -> tuple[SecretRef, ...]:
+    """Return the references of a `OneOrMoreSecrets` in their order; none for None."""
+    if secrets is None:
+        return ()
+    return tuple(secrets) if isinstance(secrets, list) else (secrets,)
 
 
 class Tls(StrictModel):

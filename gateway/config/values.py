@@ -36,7 +36,7 @@ OWN_FIELDS = frozenset(
     "authorization connection content-length expect host http2-settings keep-alive proxy-authorization "
     "proxy-connection te trailer transfer-encoding upgrade via x-request-id".split()
 )
-VARIABLES = ("request_id", "route", "client", "method", "path", "host")
+VARIABLES = ("request_id", "route", "client", "method", "path", "host", "caller")
 """Names of `${…}` in a value that is set on a request."""
 
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)

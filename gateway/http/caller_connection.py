@@ -20,6 +20,7 @@ from gateway.http.half_close import HalfCloseMonitor
 from gateway.http.head_reader import END_OF_HEAD, HeadReader
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
+from gateway.system.peer_credentials import peer_user_id
 
 KEEPALIVE_TIMEOUT = 75.0
 """Seconds that a connection may be idle, and that a head may take."""
@@ -65,7 +66,7 @@ class ServerState(Protocol):
 class CallerConnection(FlowControl):
     """One caller's connection. `peer` is its address, None for a unix socket; `refusal` is set if it is not admitted;
     `is_serving` while a request is under way, in `task`. The handler keeps the match of the last head in
-    `cached_match`.
+    `cached_match`, and what the last proofs of a caller proved in `verified_head`.
     """
 
     __slots__ = (
@@ -81,7 +82,7 @@ class CallerConnection(FlowControl):
             "_loop",
         ),
         *("_reader", "_reading_paused", "_server", "_timer", "_trailing_size", "_transport", "_waiter"),
-        *("cached_match", "is_serving", "peer", "refusal", "task"),
+        *("cached_match", "is_serving", "peer", "refusal", "task", "verified_head"),
     )
 
     def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop, listener: CallerListener) -> None:
@@ -96,6 +97,7 @@ class CallerConnection(FlowControl):
         self._deadline = 0.0
         self._reader = HeadReader(server.limits, server.rules)
         self.cached_match: object = None
+        self.verified_head: object = None
         self._trailing_size = 0
         self._is_half_closed = False
         self._half_close_monitor: HalfCloseMonitor | None = None
@@ -144,6 +146,19 @@ class CallerConnection(FlowControl):
         """Return what the caller connected to; None for a unix socket."""
         name = None if self._transport is None else self._transport.get_extra_info("sockname")
         return LocalAddress(name[0], name[1], self._listener.host) if isinstance(name, tuple) else None
+
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The client certificate (DER) that the TLS handshake verified; None without one."""
+        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        return None if tls is None else tls.getpeercert(binary_form=True)
+
+    @property
+    def peer_user_id(self) -> int | None:
+        """The user of the process at the other end of a unix socket; None for TCP."""
+        if self._transport is None or self.peer is not None:
+            return None
+        return peer_user_id(self._transport.get_extra_info("socket"))
 
     @property
     def trailing_size(self) -> int:

@@ -119,6 +119,19 @@ class RouteMeter:
         self.requests[key] = self.requests.get(key, 0) + 1
 
 
+class CallerMeter:
+    """The counters of one caller: completed requests by status class."""
+
+    __slots__ = ("requests",)
+
+    def __init__(self) -> None:
+        self.requests = [0] * 6
+
+    def record(self, status: int) -> None:
+        """Count the end of a request with `status` (0: none)."""
+        self.requests[min(status // 100, 5)] += 1
+
+
 class TokenMeter:
     """The counters of one credential. `expiry` is the end of its token in seconds since the epoch, None without a
     token; `coalesced` callers waited for the fetch of another; `replays` callers received a token in place of a

@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from gateway.observe.exposition import Labels, Value, render_head, render_samples
-from gateway.observe.meters import NO_BLAME, RouteMeter, TokenMeter
+from gateway.observe.meters import NO_BLAME, CallerMeter, RouteMeter, TokenMeter
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 
 __all__ = (
@@ -73,6 +73,9 @@ METRICS: dict[str, MetricRow] = {
         "replays_total": MetricRow("counter", ("route", "reason"), "Further attempts of requests, by reason."),
         "instance_ids_total": MetricRow(
             "counter", ("route", "result"), "Responses of OIC with and without an instance id."
+        ),
+        "caller_requests_total": MetricRow(
+            "counter", ("caller", "status_class"), "Completed requests on routes with `callers`, by caller."
         ),
         "token_requests_total": MetricRow(
             "counter", ("credential", "result"), "Completed requests to token endpoints."
@@ -133,6 +136,7 @@ class Metrics:
     """All metrics of this process: meters of the request path, `watch_*` for other values, `text` for `/metrics`."""
 
     __slots__ = (
+        "_caller_meters",
         "_callers",
         "_connections",
         "_history_lost",
@@ -149,6 +153,7 @@ class Metrics:
         self._version = version
         self._routes: dict[str, RouteMeter] = {}
         self._tokens: dict[str, TokenMeter] = {}
+        self._caller_meters: dict[str, CallerMeter] = {}
         self._callers: Callable[[], Iterable[tuple[str, Labels, int]]] = tuple
         self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
@@ -167,6 +172,10 @@ class Metrics:
     def token(self, name: str) -> TokenMeter:
         """Return the meter of the credential `name`, always the same one."""
         return self._tokens.setdefault(name, TokenMeter())
+
+    def caller(self, name: str) -> CallerMeter:
+        """Return the meter of the caller `name`, always the same one."""
+        return self._caller_meters.setdefault(name, CallerMeter())
 
     def watch_callers(self, read: Callable[[], Iterable[tuple[str, Labels, int]]]) -> None:
         """Register a source of caller connections: name in `METRICS` without its prefix, labels, value."""
@@ -213,6 +222,8 @@ class Metrics:
         for credential, token in tuple(self._tokens.items()):
             _add_token(snapshot, credential, token)
             yield
+        for caller, counts in tuple(self._caller_meters.items()):
+            _add_caller(snapshot, caller, counts)
         for name, labels, value in self._sources():
             snapshot[PREFIX + name][labels] = value
             yield
@@ -350,6 +361,13 @@ def _add_route(snapshot: Snapshot, route: str, meter: RouteMeter) -> None:
         snapshot[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
         snapshot[PREFIX + "upstream_duration_seconds"][route,] = meter.upstream.copy()
         snapshot[PREFIX + "token_wait_seconds"][route,] = meter.token_wait.copy()
+
+
+def _add_caller(snapshot: Snapshot, caller: str, meter: CallerMeter) -> None:
+    for status_class, count in enumerate(meter.requests):
+        if count:
+            label = f"{status_class}xx" if status_class else NO_STATUS
+            snapshot[PREFIX + "caller_requests_total"][caller, label] = count
 
 
 def _add_token(snapshot: Snapshot, credential: str, meter: TokenMeter) -> None:

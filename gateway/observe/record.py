@@ -12,7 +12,7 @@ from gateway.observe.secret_mask import mask, mask_start
 FIELDS = (
     *("time", "level", "event", "request_id", "route", "credential", "client", "method", "path", "status"),
     *("duration_ms", "upstream_ms", "token_wait_ms", "attempts", "upstream_status", "instance_id", "opc_request_id"),
-    *("bytes_in", "bytes_out", "error"),
+    *("bytes_in", "bytes_out", "error", "caller"),
 )
 
 
@@ -48,6 +48,7 @@ class Record(msgspec.Struct):
     bytes_in: int = 0
     bytes_out: int = 0
     error: str | None = None
+    caller: str | None = None
     reason: str | msgspec.UnsetType | None = None
 
 
@@ -107,6 +108,7 @@ def text(record: Record, *, colour: bool = False) -> str:
     timing = f"{record.duration_ms:>8.1f} ms  {visible(record.route or '-'):<16}"
     notes = (
         ("attempts", str(record.attempts) if record.attempts > 1 else None),
+        ("caller", record.caller),
         ("instance", record.instance_id),
         ("error", record.error),
         ("reason", mask_start(record.reason, LONGEST_REASON) if record.reason else None),

@@ -14,7 +14,7 @@ from gateway.content.content_coding import MAX_PART, ContentDecoder, parse_conte
 from gateway.content.media_type import MultipartRoot, is_any_xml, read_media
 from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest
-from gateway.oic.ws_security import TOKEN, TOO_LARGE, NotMarkup, NotSoap, WsSecurityScanner
+from gateway.oic.ws_security import TOKEN, TOO_LARGE, NotMarkup, NotSoap, UsernameToken, WsSecurityScanner
 
 MAX_SEARCHED = 512 * 1024
 """Bytes that are searched and held back, at most: twice the limit of the header, for UTF-16."""
@@ -49,7 +49,7 @@ class SoapCredentialFilter:
 
     __slots__ = (
         *("_base", "_claims_soap", "_declared", "_envelope", "_may_be_other", "_held", "_decoder", "_is_unreadable"),
-        *("_is_related", "_plain", "_root", "_searched", "_size", "_text", "output", "removed"),
+        *("_is_related", "_plain", "_reads_tokens", "_root", "_searched", "_size", "_text", "output", "removed"),
     )
 
     def __init__(
@@ -59,9 +59,11 @@ class SoapCredentialFilter:
         soap_action: bool,
         is_soap_route: bool = False,
         coding: bytes | None = None,
+        reads_tokens: bool = False,
     ) -> None:
-        """Take the Content-Type, whether there is a SOAPAction, whether the target is a SOAP trigger, and the
-        Content-Encoding. Raise BadRequest for an unknown content coding.
+        """Take the Content-Type, whether there is a SOAPAction, whether the target is a SOAP trigger, the
+        Content-Encoding, and whether the contents of the tokens are wanted. Raise BadRequest for an unknown content
+        coding.
         """
         media = read_media(content_type)
         is_wrapped = media.kind in WRAPPED
@@ -81,7 +83,8 @@ class SoapCredentialFilter:
         self._root = MultipartRoot(media.parameters) if has_root else None
         self._base = 0  # offset of the XML
         self._text = TextDecoder(media.parameters.get("charset", ""))
-        self._envelope = WsSecurityScanner(declared=self._declared)
+        self._reads_tokens = reads_tokens
+        self._envelope = WsSecurityScanner(declared=self._declared, reads_tokens=reads_tokens)
         self.output: list[bytes] = []
         self.removed = 0
 
@@ -89,6 +92,11 @@ class SoapCredentialFilter:
     def space(self) -> str:
         """The namespace of the SOAP envelope, "" while it is unknown."""
         return self._envelope.space
+
+    @property
+    def tokens(self) -> list[UsernameToken]:
+        """The UsernameTokens that were found, if they are wanted."""
+        return self._envelope.tokens
 
     def feed(self, data: bytes, *, last: bool) -> bool:
         """Search more of the body, and return whether it is decided, which it is with the `last` bytes at the latest.
@@ -194,7 +202,7 @@ class SoapCredentialFilter:
         if is_encoded:
             raise UnreadableText("its root part has a Content-Transfer-Encoding")
         self._text = TextDecoder(root.media.parameters.get("charset", ""))
-        self._envelope = WsSecurityScanner(declared=self._declared)
+        self._envelope = WsSecurityScanner(declared=self._declared, reads_tokens=self._reads_tokens)
         return False
 
     def _finish(self) -> None:

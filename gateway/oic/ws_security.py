@@ -6,6 +6,7 @@ names: each draft of WSS had a namespace of its own, and a forwarded password is
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from gateway.content.charsets import UnreadableText
@@ -25,6 +26,22 @@ UNBUFFERED = 16 * 1024  # bytes up to which every piece is read as it comes
 BLANKS = bytes(range(0x21)) + b"\xef\xbb\xbf\xc2\x85\xa0"
 
 
+TOKEN_FIELDS = ("Username", "Password", "Nonce", "Created")
+"""Children of a UsernameToken that prove who calls."""
+
+
+@dataclass(slots=True)
+class UsernameToken:
+    """One UsernameToken of a message; its repr shows no value (OASIS UsernameToken Profile 1.0 §3). `values` are the
+    texts of the children in `TOKEN_FIELDS`. `is_ambiguous`: one of them occurs twice, or contains an element.
+    """
+
+    values: dict[str, str] = field(default_factory=dict, repr=False)
+    password_type: str = ""
+    """The attribute `Type` of the password: a URI that ends in `#PasswordText` or `#PasswordDigest`; or empty."""
+    is_ambiguous: bool = False
+
+
 class _Done(Exception):
     """Everything relevant has been read."""
 
@@ -39,17 +56,17 @@ class NotMarkup(NotSoap):
 
 class WsSecurityScanner:
     """Scans one text. `removals` are the ranges of the tokens, `is_soap` is whether the text is SOAP as far as is
-    known, `space` is the namespace of the envelope.
+    known, `space` is the namespace of the envelope, `tokens` are the contents of the tokens if they are wanted.
     """
 
     __slots__ = (
         *("_declared", "_depth", "_elements", "_fed", "_has_doctype", "_in_header", "_mark", "_others", "_parser"),
-        *("_pending", "_scope", "_security", "_security_at", "_skipped", "_text", "_token", "_token_at"),
-        *("removals", "is_soap", "space"),
+        *("_pending", "_reads_tokens", "_scope", "_security", "_security_at", "_skipped", "_text", "_token"),
+        *("_token_at", "_token_field", "removals", "is_soap", "space", "tokens"),
     )
 
-    def __init__(self, *, declared: bool) -> None:
-        """Take whether the request declares SOAP."""
+    def __init__(self, *, declared: bool, reads_tokens: bool = False) -> None:
+        """Take whether the request declares SOAP, and whether the contents of its tokens are wanted."""
         self._declared = declared
         self.is_soap = declared
         self._has_doctype = False
@@ -62,6 +79,9 @@ class WsSecurityScanner:
         self._in_header = self._others = False
         self.removals: list[tuple[int, int]] = []
         self.space = ""
+        self.tokens: list[UsernameToken] = []
+        self._reads_tokens = reads_tokens
+        self._token_field = ""
         self._parser = parser = expat.ParserCreate("UTF-8")
         parser.StartElementHandler = self._on_start
         parser.EndElementHandler = self._on_end
@@ -123,6 +143,8 @@ class WsSecurityScanner:
                 self._finish()
         elif self._in_header and not self._token:
             self._on_block(local)
+        elif self._token and self._reads_tokens:
+            self._on_token_child(local, attributes)
 
     def _on_root(self, local: str, space: str) -> None:
         # The namespaces of SOAP 1.1, 1.2 and all of their drafts contain the word.
@@ -136,6 +158,10 @@ class WsSecurityScanner:
         """Read an element of the header that is in no UsernameToken."""
         if local == "UsernameToken":  # in a Security, or anywhere else in the header
             self._token, self._token_at = self._depth, self._offset
+            if self._reads_tokens:
+                self.tokens.append(UsernameToken())
+                self._parser.buffer_text = True  # few events, however the text is written
+                self._parser.CharacterDataHandler = self._on_token_text
         elif not self._security:
             if local == "Security":
                 self._security, self._security_at = self._depth, self._offset
@@ -143,10 +169,27 @@ class WsSecurityScanner:
         elif self._depth == self._security + 1 and local != "Timestamp":
             self._others = True
 
+    def _on_token_child(self, local: str, attributes: Mapping[str, str]) -> None:
+        token, self._token_field = self.tokens[-1], ""
+        if self._depth > self._token + 1:
+            token.is_ambiguous = True
+        elif local in TOKEN_FIELDS:
+            token.is_ambiguous = token.is_ambiguous or local in token.values
+            token.values[local] = ""
+            self._token_field = local
+            if local == "Password":
+                token.password_type = attributes.get("Type", "")
+
+    def _on_token_text(self, text: str) -> None:
+        if self._token_field:
+            self.tokens[-1].values[self._token_field] += text
+
     def _on_end(self, _: str) -> None:
         depth = self._depth
+        self._token_field = ""
         if depth == self._token:
             self._token = 0
+            self._parser.CharacterDataHandler = None
             self.removals.append((self._token_at, self._end_of(self._token_at)))
         elif depth == self._security:
             self._security = 0

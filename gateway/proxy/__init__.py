@@ -1,8 +1,8 @@
 """The request pipeline: the policy of a request, from a caller's plain HTTP to OIC and back.
 
 `forward` runs the pipeline: `CallerConnection` (http) hands it each request, an `Exchange` (`exchange`) holds the state
-and makes the one record, and `ResponseRelay` (`response`) delivers the upstream's response. `route_table` holds the
-compiled configuration.
+and makes the one record, `caller_check` identifies its caller, and `ResponseRelay` (`response`) delivers the upstream's
+response. `route_table` holds the compiled configuration.
 
 Pure modules decide: who may call (`admission`, `own_authorities`), which route and target (`routing`), which methods
 count (`method_override`), which fields pass (`headers`), what a route changes (`request_edits`), when to send again

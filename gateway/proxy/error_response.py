@@ -35,6 +35,7 @@ SOAP_FIELDS = frozenset({b"soapaction", b"content-type"})
 REASONS = {
     204: "No Content",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -84,9 +85,10 @@ def detect_soap(head: bytes) -> str:
 
 def error_status(error: GatewayError, soap: str = "") -> int:
     """Return the status of an error's response. A Fault has 500 (SOAP 1.1 §6.2), in SOAP 1.2 400 if the caller is to
-    blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients ignore Faults of any other status.
+    blame (SOAP 1.2 Part 2 §7.5.2.2): SOAP clients ignore Faults of any other status. A 401 with a challenge stays one:
+    many clients send their password only after it.
     """
-    if not soap:
+    if not soap or (error.status == 401 and error.fields):
         return error.status
     return 400 if soap == SOAP_12 and error.blame == "caller" else 500
 
@@ -103,6 +105,7 @@ def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tu
     lines = [f"Content-Type: {media}", "Cache-Control: no-store", f"X-Gateway-Error: {code}"]
     if error.allow:
         lines.append(f"Allow: {', '.join(error.allow)}")
+    lines += error.fields
     wait = 1.0 if error.retry_after is None and error.status == 503 else error.retry_after
     if wait is not None:
         lines.append(f"Retry-After: {max(1, math.ceil(wait))}")

@@ -13,15 +13,17 @@ from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import ResponseWriter, date_line
-from gateway.observe.meters import RouteMeter
+from gateway.observe.meters import CallerMeter, RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from gateway.proxy.error_response import REASONS, build_problem, error_status, soap_version
 from gateway.proxy.headers import (
+    API_KEY,
     DIGESTS,
     RANGE_AND_CODING,
     decrement_max_forwards,
     max_forwards,
+    remove_api_key,
     request_whole_response,
 )
 from gateway.proxy.redirects import MAX_REDIRECTS, resolve_redirect
@@ -60,6 +62,7 @@ class Exchange:
         *(
             "body",
             "caller",
+            "caller_meter",
             "needs_fresh_connection",
             "head",
             "health_update",
@@ -98,6 +101,7 @@ class Exchange:
         self.upstream_started_at = 0.0
         self.host: bytes | None = None  # the name of the gateway that the caller used
         self.meter: RouteMeter | None = None
+        self.caller_meter: CallerMeter | None = None  # on routes with `callers`
         self.soap_namespace = ""  # of the caller's envelope, once it is known
         self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
@@ -138,6 +142,8 @@ class Exchange:
             self.request_lines = request_whole_response(self.request_lines, known)
         if self.body.bytes_removed:
             self.request_lines = remove_fields(frozenset(DIGESTS), self.request_lines)
+        if API_KEY in known and self._has_api_key(known[API_KEY]):
+            self.request_lines = remove_api_key(self.request_lines)
         if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
             self.request_lines = decrement_max_forwards(self.request_lines, hops)
         if route.edits is not None:
@@ -165,6 +171,11 @@ class Exchange:
             self.request_target = route.edits.edit_target(self.request_target, self._template_values())
         return True
 
+    def _has_api_key(self, value: bytes) -> bool:
+        """Return whether X-Api-Key is a proof here: callers prove themselves by keys, or it is the key of a caller."""
+        proofs = self.route_table.callers.proofs
+        return (self.route_match.route.callers is not None and proofs.uses_keys) or bool(proofs.find_key(value))
+
     def _template_values(self) -> TemplateValues:
         record = self.record
         return {
@@ -174,6 +185,7 @@ class Exchange:
             "method": self.head.method,
             "path": self.route_match.path,
             "host": (self.host or b"").decode("ascii"),
+            "caller": record.caller or "",
         }
 
     # The response ---------------------------------------------------------------------------------------------------
@@ -269,6 +281,8 @@ class Exchange:
             meter.begin()
         if self.id_scanner is not None:
             record.instance_id = self._scanned_id()
+        if self.caller_meter is not None:
+            self.caller_meter.record(record.status or 0)
         if record.upstream_status is not None:
             meter.record_run(has_id=record.instance_id is not None)
         meter.record(

@@ -38,8 +38,10 @@ from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.oic.urls import SOAP_TRIGGERS
+from gateway.oic.ws_security import UsernameToken
 from gateway.proxy import retry
 from gateway.proxy.admission import check_browser
+from gateway.proxy.caller_check import identify_by_tokens, identify_caller
 from gateway.proxy.error_response import detect_soap, soap_expected
 from gateway.proxy.exchange import UNREADABLE, Exchange, new_request_id
 from gateway.proxy.headers import EDITED, PSEUDONYM, max_forwards, request_head, request_id, retry_after, via_contains
@@ -163,9 +165,8 @@ class RequestPipeline:
         if match is None:
             return
         route = match.route
-        exchange.prepare_body()
-        if exchange.body is not NO_BODY and _may_be_soap(head, match.target):
-            await _strip_soap_credentials(exchange)
+        if route.callers is not None or exchange.body is not NO_BODY:
+            await _check_caller_and_body(exchange)
         token = route.token_source.current() or await self._acquire_token(exchange)
         if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
@@ -396,9 +397,24 @@ def _may_be_soap(head: RequestHead, target: str) -> bool:
     )
 
 
-async def _strip_soap_credentials(exchange: Exchange) -> None:
-    """Remove the caller's own credentials from its SOAP message. Raise BadRequest if the message cannot be searched,
-    CallerGone if the caller left.
+async def _check_caller_and_body(exchange: Exchange) -> None:
+    """Identify the caller, set the limits of the body, and remove the caller's own credentials from it. Raise
+    UnknownCaller, CallerNotAllowed, and as `_strip_soap_credentials` and `prepare_body` do.
+    """
+    match = exchange.route_match
+    may_be_soap = exchange.body is not NO_BODY and _may_be_soap(exchange.head, match.target)
+    if match.route.callers is not None:
+        identify_caller(exchange, may_have_token=may_be_soap)
+    exchange.prepare_body()
+    if may_be_soap:
+        tokens = await _strip_soap_credentials(exchange)
+        if match.route.callers is not None:
+            identify_by_tokens(exchange, tokens)
+
+
+async def _strip_soap_credentials(exchange: Exchange) -> list[UsernameToken]:
+    """Remove the caller's own credentials from its SOAP message, and return them if the route has `callers`. Raise
+    BadRequest if the message cannot be searched, CallerGone if the caller left.
     """
     known, match = exchange.head.known_fields, exchange.route_match
     soap_filter = SoapCredentialFilter(
@@ -406,11 +422,13 @@ async def _strip_soap_credentials(exchange: Exchange) -> None:
         soap_action=b"soapaction" in known,
         is_soap_route=SOAP_TRIGGERS in match.target,
         coding=known.get(b"content-encoding"),
+        reads_tokens=match.route.callers is not None,
     )
     try:
         await exchange.body.inspect(soap_filter, idle=match.route.idle_timeout)
     finally:
         exchange.soap_namespace = soap_filter.space or exchange.soap_namespace
+    return soap_filter.tokens
 
 
 def _release_connection(pool: ConnectionPool, connection: UpstreamConnection, upload: BodyTask | None) -> None:

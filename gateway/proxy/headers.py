@@ -20,14 +20,15 @@ NEVER_FORWARDED = b"authorization cookie cookie2 host forwarded".split()
 NEVER_FORWARDED_PREFIXES = (b"proxy-", b"x-forwarded", b"wl-proxy-")
 # Framing and identity, which the gateway writes itself.
 SET_BY_GATEWAY = b"content-length expect x-request-id via".split()
-CONSUMED = b"connection host transfer-encoding upgrade".split()
+API_KEY = b"x-api-key"
+CONSUMED = b"authorization connection host transfer-encoding upgrade".split()
 # Fields that refer to OIC's bytes, which a rewritten body does not have, or that have it sent encoded.
 RANGE_AND_CODING = frozenset(b"accept-encoding if-match if-range range".split())
 INSPECTED = [
     *RANGE_AND_CODING,
     *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split(),
 ]
-INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards"]
+INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY]
 DROPPED = [*HOP_BY_HOP, *NEVER_FORWARDED, *SET_BY_GATEWAY]
 
 COOKIES = frozenset(b"set-cookie set-cookie2".split())
@@ -40,7 +41,7 @@ INSPECTED_RESPONSE.append(b"x-oracle-ics-instance-id")
 DEFERRED_RESPONSE = [*COOKIES, *RANGES, *URL_FIELDS, b"strict-transport-security"]
 VALIDATORS = frozenset(DIGESTS)  # wrong once the body is changed
 ENCODED_VALIDATORS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
-EDITED = RANGE_AND_CODING | {b"max-forwards"}  # request fields that may have to be edited
+EDITED = RANGE_AND_CODING | {b"max-forwards", API_KEY}  # request fields that may have to be edited
 DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id proxy-authenticate proxy-authentication-info".split()]
 # Fields that bind a client to the origin that sends them, which for the caller is the gateway and not OIC: alternative
 # services (RFC 7838), keys (RFC 7469, RFC 9163), stored data, reports, client hints and storage partitions.
@@ -57,7 +58,7 @@ REQUEST_RULES = FieldRules(
         **dict.fromkeys(INSPECTED, FieldAction.INSPECT),
     },
     dropped_prefixes=NEVER_FORWARDED_PREFIXES,
-    underscore_aliases=OVERRIDE_FIELDS,
+    underscore_aliases=[*OVERRIDE_FIELDS, API_KEY],
 )
 RESPONSE_RULES = FieldRules(
     {
@@ -73,6 +74,11 @@ PSEUDONYM = "oic-gateway"
 """The default name of the gateway in `Via` (RFC 9110 §7.6.3)."""
 LARGEST_HOPS = 999_999_999
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+
+
+def remove_api_key(lines: list[bytes]) -> list[bytes]:
+    """Return the lines without X-Api-Key, also where its name has `_` for `-`."""
+    return [line for line in lines if line.partition(b":")[0].lower().replace(b"_", b"-") != API_KEY]
 
 
 def request_id(head: RequestHead, make_id: Callable[[], str]) -> str:

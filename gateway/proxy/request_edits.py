@@ -14,7 +14,8 @@ from gateway.proxy.method_override import OVERRIDE_FIELDS, QUERY_PARAMETER
 VARIABLE = re.compile(r"\$\{([a-z_]+)\}")
 
 TemplateValues = Mapping[str, str]
-"""The variables: `request_id`, `route`, `client`, `method`, `path`, `host`. Values are visible ASCII, maybe empty."""
+"""The variables: `request_id`, `route`, `client`, `method`, `path`, `host`, `caller`. Values are visible ASCII, maybe
+empty."""
 NameValuePairs = tuple[tuple[str, str], ...]
 """Pairs of name and value; the value may contain variables."""
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
 from gateway.http.caller_listener import LocalAddress
@@ -43,6 +44,10 @@ class Route:
     name: str
     path: str
     credential: str
+    callers: frozenset[str] | None
+    """Callers that may use the route; None: requests need no proof."""
+    challenges: tuple[str, ...]
+    """Field lines of a response to an unknown caller (RFC 9110 §11.6.1)."""
     methods: frozenset[str]
     connect_timeout: float
     response_timeout: float
@@ -89,6 +94,7 @@ class RouteTable:
     url_map: UrlMap
     admission: Admission
     gateway_authorities: GatewayAuthorities
+    callers: CallerDirectory
     body_limit: int | None
     body_rate: int
     public_url: str

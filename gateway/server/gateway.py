@@ -47,6 +47,7 @@ from gateway.server.listen_socket import ListenSockets, explain_bind_error, join
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
 from gateway.system.files import in_thread
+from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, LoadedFiles, Runtime
 from gateway.wiring.history import CallHistory, import_history
 from gateway.wiring.token_events import gauges, log_stale_serving
@@ -71,6 +72,7 @@ class Gateway(AdminBackend):
         self._history = CallHistory(config)
         self._metrics.watch_history(lambda: self._history.lost)
         self._checks = BackgroundChecks(self._components)
+        self._proof_watch = CallerProofWatch()
         self._pipeline = RequestPipeline(
             self._runtime.table,
             metrics=self._metrics,
@@ -112,6 +114,7 @@ class Gateway(AdminBackend):
             for sock in bound:
                 self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
         self._shortages.start()
+        self._proof_watch.start(self._runtime.callers)
         self._runtime.prefetch()
 
     async def prepare(self, config: Config) -> None:
@@ -131,6 +134,7 @@ class Gateway(AdminBackend):
         """Use the configuration prepared last. Requests in progress keep the old one; `FIXED` keys stay."""
         before, self._runtime, self._config = self._runtime, self._next_runtime, self._next_config
         self._pipeline.table = self._runtime.table
+        self._proof_watch.start(self._runtime.callers)
         self._history.apply_config(self._config)
         self._runtime.prefetch()
         for upstream in before.pools:
@@ -158,6 +162,7 @@ class Gateway(AdminBackend):
         drained = self._pipeline.idle.is_set()
         self._pipeline.is_refusing_requests = True
         self._shortages.stop()
+        self._proof_watch.stop()
         self._pipeline.is_aborting_requests = True
         self._callers.abort_all()
         await self._callers.shutdown(within=0.1)

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from gateway.callers.directory import CallerDirectory
+from gateway.callers.replay_cache import ReplayCache
 from gateway.config.model import Config, Credential, Oci
 from gateway.config.resolved import hosts_of, resolve
 from gateway.config.secrets import Secrets
@@ -24,6 +26,7 @@ from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.proxy.routing import Router
+from gateway.wiring.callers import CallerProofReader, ConfiguredCallers, LoadedProofs, build_callers, new_digest_key
 from gateway.wiring.credentials import CredentialBuilder, RateLimiters
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 from gateway.wiring.routes import PreparedRoute, RouteCompiler, prepare_route
@@ -41,6 +44,7 @@ class Runtime:
     """By credential; only those that a route uses."""
     pools: tuple[ConnectionPool, ...]
     store: Store
+    callers: ConfiguredCallers
 
     def prefetch(self) -> None:
         """Start to fetch the tokens of credentials with `prefetch`."""
@@ -57,6 +61,7 @@ class LoadedFiles:
     contexts: TlsContexts
     routes: tuple[PreparedRoute, ...]
     store: StoreFiles
+    proofs: LoadedProofs
 
 
 class Components:
@@ -73,6 +78,8 @@ class Components:
         clock = SystemClock()
         self._token_stores = TokenStores(clock)
         self._sources: dict[str, tuple[Credential, TokenSource]] = {}
+        self._digest_key = new_digest_key()
+        self._seen_tokens = ReplayCache()
         self.credential_builder = CredentialBuilder(
             secrets=Secrets(environ),
             store=self._token_stores.memory,
@@ -103,7 +110,9 @@ class Components:
         contexts = TlsContexts()
         egress = EgressSelector(self.credential_builder.environment, secrets)
         routes = tuple(prepare_route(route, egress=egress, contexts=contexts) for route in resolve(config))
-        return LoadedFiles(secrets, contexts, routes, load_store_files(config.state, secrets))
+        reader = CallerProofReader(config.callers, secrets, key=self._digest_key)
+        store = load_store_files(config.state, secrets)
+        return LoadedFiles(secrets, contexts, routes, store, reader.load())
 
     def configure(self, config: Config) -> Store:
         """Use the store, the Vault and the rate limits of a configuration from now on; return the store. Raise OSError
@@ -117,7 +126,8 @@ class Components:
         draft = _RuntimeDraft()
         for _ in self._compile(config, loaded, draft):
             pass
-        return draft.runtime(config, _route_table(config, draft.routes))
+        callers = self._build_callers(config, loaded)
+        return draft.runtime(config, _route_table(config, draft.routes, callers.directory), callers)
 
     async def build_runtime_in_slices(self, config: Config, loaded: LoadedFiles) -> Runtime:
         """Compile a configuration as `build_runtime` does, while callers are served: thousands of routes take a
@@ -125,8 +135,9 @@ class Components:
         """
         draft = _RuntimeDraft()
         await run_in_slices(self._compile(config, loaded, draft))
-        table = await asyncio.to_thread(_route_table, config, draft.routes)  # it only computes
-        return draft.runtime(config, table)
+        callers = self._build_callers(config, loaded)
+        table = await asyncio.to_thread(_route_table, config, draft.routes, callers.directory)  # it only computes
+        return draft.runtime(config, table, callers)
 
     def _secrets_of(self, config: Config) -> Secrets:
         """Return the present secrets, or new ones where the configuration names another Vault."""
@@ -155,6 +166,9 @@ class Components:
             yield
         draft.pools = compiler.pools
 
+    def _build_callers(self, config: Config, loaded: LoadedFiles) -> ConfiguredCallers:
+        return build_callers(config, loaded.proofs, metrics=self.metrics, seen=self._seen_tokens)
+
     def _reuse_or_build(
         self, name: str, credential: Credential, contexts: TlsContexts
     ) -> tuple[Credential, TokenSource]:
@@ -177,13 +191,13 @@ class _RuntimeDraft:
     routes: list[Route] = field(default_factory=list)
     pools: tuple[ConnectionPool, ...] = ()
 
-    def runtime(self, config: Config, table: RouteTable) -> Runtime:
+    def runtime(self, config: Config, table: RouteTable, callers: ConfiguredCallers) -> Runtime:
         """Return the finished runtime."""
         assert self.store is not None
-        return Runtime(config, table, tuple(self.routes), self.sources, self.pools, self.store)
+        return Runtime(config, table, tuple(self.routes), self.sources, self.pools, self.store, callers)
 
 
-def _route_table(config: Config, routes: Sequence[Route]) -> RouteTable:
+def _route_table(config: Config, routes: Sequence[Route], callers: CallerDirectory) -> RouteTable:
     return RouteTable(
         router=Router((route.path, route.base, route) for route in routes),
         url_map=UrlMap.from_routes(
@@ -194,6 +208,7 @@ def _route_table(config: Config, routes: Sequence[Route]) -> RouteTable:
         ),
         admission=Admission(config.allow, hosts_of(config)),
         gateway_authorities=GatewayAuthorities(hosts=config.hosts, public_url=config.public_url),
+        callers=callers,
         body_limit=config.limits.body,
         body_rate=config.limits.body_rate,
         public_url=(config.public_url or "").rstrip("/"),

@@ -22,6 +22,7 @@ from gateway.proxy.headers import RESPONSE_RULES, forwardable_response_fields
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.route_table import GENERAL_METHODS, Route, UpstreamServer
 from gateway.proxy.routing import UpstreamUrl
+from gateway.wiring.callers import challenges_of
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 
 _ALL_METHODS = frozenset(GENERAL_METHODS)
@@ -67,6 +68,7 @@ class RouteCompiler:
 
     def __init__(self, config: Config, *, metrics: Metrics, budget: ConnectionBudget | None = None) -> None:
         """`budget` bounds the connections to all upstreams together."""
+        self._config = config
         self._limits = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
@@ -85,6 +87,8 @@ class RouteCompiler:
             name=route.name,
             path=route.path,
             credential=route.credential,
+            callers=route.callers,
+            challenges=challenges_of(self._config, route.callers or ()),
             methods=route.methods or _ALL_METHODS,
             connect_timeout=route.connect_timeout,
             response_timeout=route.response_timeout,

@@ -39,6 +39,7 @@ def test_built_in_settings() -> None:
         path="/r",
         upstream="https://u/",
         credential="a",
+        callers=None,
         methods=None,
         connect_timeout=5.0,
         response_timeout=330.0,

@@ -35,6 +35,7 @@ FULL = Record(
     opc_request_id="C/T/S",
     bytes_in=10,
     bytes_out=20,
+    caller="erp",
 )
 
 any_text = st.text(st.characters(categories=None), max_size=30)
@@ -65,6 +66,7 @@ def test_a_full_record_has_all_fields_in_order() -> None:
         "bytes_in": 10,
         "bytes_out": 20,
         "error": None,
+        "caller": "erp",
     }
 
 
@@ -165,7 +167,7 @@ def test_any_text_in_any_field_is_one_valid_line(values: dict[str, str | None]) 
 
 def test_text_is_short_and_coloured_on_request() -> None:
     assert text(FULL) == (
-        "22:13:20.123 202 POST       12.3 ms  orders           /orders/7  instance=lJrSjUUVEfGXW0tyvl-GZA"
+        "22:13:20.123 202 POST       12.3 ms  orders           /orders/7  caller=erp  instance=lJrSjUUVEfGXW0tyvl-GZA"
     )
     assert "\x1b[32m202\x1b[0m" in text(FULL, colour=True)
     assert "error=forbidden" in text(Record(error="forbidden", request_id="r-2"))

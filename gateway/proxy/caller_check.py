@@ -1,0 +1,82 @@
+"""Identifies the caller of a request on a route with `callers`, and rejects every other request.
+
+What the fields of a head prove is remembered with the connection: a caller that repeats them is looked up once. A
+WS-Security token is in the body. Until it is read, the request has no caller, and nothing is sent upstream.
+"""
+
+import time
+
+import msgspec
+
+from gateway.callers.identification import ConnectionFacts, combine, identify_head
+from gateway.callers.proof_table import ProofTable
+from gateway.callers.username_token import verify_tokens
+from gateway.errors import CallerNotAllowed, UnknownCaller
+from gateway.oic.ws_security import UsernameToken
+from gateway.proxy.exchange import Exchange
+
+
+class VerifiedHead(msgspec.Struct):
+    """What the head of a request proved on a connection; valid while the proofs are the same."""
+
+    proofs: ProofTable
+    authorization: bytes | None
+    api_key: bytes | None
+    caller: str | None
+
+
+def identify_caller(exchange: Exchange, *, may_have_token: bool) -> None:
+    """Identify the caller by its connection and the head. `may_have_token`: the body may contain a WS-Security token,
+    which `identify_by_tokens` reads. Raise UnknownCaller or CallerNotAllowed.
+    """
+    connection, proofs = exchange.caller, exchange.route_table.callers.proofs
+    known = exchange.head.known_fields
+    authorization, api_key = known.get(b"authorization"), known.get(b"x-api-key")
+    verified = connection.verified_head
+    if (
+        not isinstance(verified, VerifiedHead)
+        or verified.proofs is not proofs
+        or verified.authorization != authorization
+        or verified.api_key != api_key
+    ):
+        facts = ConnectionFacts(
+            connection.peer,
+            connection.peer_user_id if proofs.uses_users else None,
+            connection.peer_certificate if proofs.uses_certificates else None,
+        )
+        found = identify_head(proofs, facts, authorization=authorization, api_key=api_key)
+        if found.problem:
+            raise _unknown(exchange, found.problem)
+        verified = connection.verified_head = VerifiedHead(proofs, authorization, api_key, found.caller)
+    if verified.caller is not None:
+        _admit(exchange, verified.caller)
+    elif not (may_have_token and proofs.uses_wsse):
+        raise _unknown(exchange, "the request has no proof")
+
+
+def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
+    """Identify the caller by the WS-Security tokens of its message too. Raise UnknownCaller or CallerNotAllowed."""
+    directory = exchange.route_table.callers
+    if tokens and directory.proofs.uses_wsse:
+        proof = verify_tokens(directory.proofs, tokens, directory.seen, now=time.time())
+        by_head = exchange.record.caller
+        found = combine((*proof.names, *(() if by_head is None else (by_head,))))
+        if problem := proof.problem or found.problem:
+            exchange.record.caller = None
+            raise _unknown(exchange, problem)
+        if found.caller is not None:
+            _admit(exchange, found.caller)
+    if exchange.record.caller is None:
+        raise _unknown(exchange, "the request has no proof")
+
+
+def _admit(exchange: Exchange, name: str) -> None:
+    caller = exchange.route_table.callers.known[name]
+    exchange.record.caller, exchange.caller_meter = name, caller.meter
+    if name not in (exchange.route_match.route.callers or ()):
+        raise CallerNotAllowed(reason="the route's `callers` does not name it")
+
+
+def _unknown(exchange: Exchange, reason: str) -> UnknownCaller:
+    exchange.caller_meter = exchange.route_table.callers.unknown.meter
+    return UnknownCaller(reason=reason, fields=exchange.route_match.route.challenges)

@@ -1,0 +1,38 @@
+"""The user of the process at the other end of a unix socket, as the kernel knows it."""
+
+import pwd
+import socket
+import struct
+import sys
+from typing import Protocol
+
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+
+IS_SUPPORTED = sys.platform == "linux"
+"""Whether this system tells the user of a peer."""
+
+
+class OptionReader(Protocol):
+    """A socket, or what an event loop gives for one."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
+        """Return a socket option."""
+
+
+def peer_user_id(sock: OptionReader) -> int | None:
+    """Return the user id of the peer's process when it connected; None if the system does not tell it."""
+    if not IS_SUPPORTED:
+        return None
+    try:
+        data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except OSError:
+        return None
+    return int(_CREDENTIALS.unpack(data)[1])
+
+
+def user_id(name: str) -> int | None:
+    """Return the number of a user of this system; None if there is none of this name."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None

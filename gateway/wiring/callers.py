@@ -1,0 +1,166 @@
+"""From the configured callers to a `CallerDirectory`, whose secrets are read again when they change."""
+
+import asyncio
+import logging
+import secrets as random_bytes
+from collections.abc import Hashable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gateway.callers.directory import UNKNOWN, CallerDirectory, KnownCaller
+from gateway.callers.proof_table import CallerProofs, ProofTable
+from gateway.callers.replay_cache import ReplayCache
+from gateway.config.caller_model import BasicProof, CallerSettings, WsseProof
+from gateway.config.issue import SecretProblem
+from gateway.config.model import Config
+from gateway.config.secrets import Secrets
+from gateway.config.strict_model import SecretRef, secret_refs
+from gateway.observe.log import log_event
+from gateway.observe.metrics import Metrics
+from gateway.system.files import in_thread
+from gateway.system.peer_credentials import user_id
+
+log = logging.getLogger("gateway.callers")
+
+CHECK_INTERVAL = 1.0
+"""Seconds between two looks at the files of the callers' secrets."""
+_WITH_SECRETS = ("basic", "api_key", "wsse")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProofs:
+    """The proofs of all callers, read from files, variables and the Vault. `problems` are unreadable secrets by caller.
+    `fingerprint` changes when a file or a Vault secret changes.
+    """
+
+    table: ProofTable
+    problems: tuple[tuple[str, str], ...]
+    fingerprint: tuple[Hashable, ...]
+    reader: "CallerProofReader"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredCallers:
+    """The callers of a configuration, and the proofs that were read for them."""
+
+    directory: CallerDirectory
+    loaded: LoadedProofs
+
+
+class CallerProofReader:
+    """Reads the proofs of the callers of one configuration. Its methods block: call them in a thread."""
+
+    def __init__(self, callers: dict[str, CallerSettings], secrets: Secrets, *, key: bytes) -> None:
+        """`key` are random bytes for the digests of proofs."""
+        self._callers = callers
+        self._secrets = secrets
+        self._key = key
+        self._refs = [ref for each in callers.values() for ref in _refs_of(each) if ref.env is None]
+
+    def load(self) -> LoadedProofs:
+        """Read all proofs. A secret that cannot be read proves nothing until it can be read."""
+        fingerprint = self.fingerprint()  # before the secrets: a change in between is seen the next time
+        problems: list[tuple[str, str]] = []
+        proofs = [self._proofs_of(name, settings, problems) for name, settings in self._callers.items()]
+        uses = {kind for each in self._callers.values() for kind in _WITH_SECRETS if getattr(each, kind) is not None}
+        return LoadedProofs(ProofTable(proofs, key=self._key, uses=frozenset(uses)), tuple(problems), fingerprint, self)
+
+    def fingerprint(self) -> tuple[Hashable, ...]:
+        """Return a value that changes when a secret changes."""
+        return tuple(self._secrets.fingerprint(ref) for ref in self._refs)
+
+    def _proofs_of(self, name: str, settings: CallerSettings, problems: list[tuple[str, str]]) -> CallerProofs:
+        def values(secrets: SecretRef | list[SecretRef] | None) -> tuple[str, ...]:
+            found = []
+            for ref in secret_refs(secrets):
+                try:
+                    found.append(self._secrets.read(ref).get_secret_value())
+                except SecretProblem as problem:
+                    problems.append((name, str(problem)))
+            return tuple(found)
+
+        def pairs(proof: BasicProof | WsseProof | None) -> tuple[tuple[str, str], ...]:
+            return () if proof is None else tuple((proof.username, password) for password in values(proof.password))
+
+        certificate = settings.certificate
+        return CallerProofs(
+            name,
+            basic=pairs(settings.basic),
+            api_keys=values(settings.api_key),
+            wsse=pairs(settings.wsse),
+            certificates=() if certificate is None else tuple((kind, text) for kind, text in certificate if text),
+            user_ids=() if settings.unix_user is None else _user_ids(settings.unix_user),
+            networks=tuple(settings.networks or ()),
+        )
+
+
+class CallerProofWatch:
+    """Keeps the proofs of a directory the same as the secrets, which may change at any time."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, callers: ConfiguredCallers) -> None:
+        """Watch the secrets of these callers, and no longer those of others."""
+        self.stop()
+        _report(callers.loaded.problems)
+        if callers.loaded.fingerprint:
+            self._task = asyncio.get_running_loop().create_task(_watch(callers.directory, callers.loaded))
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+async def _watch(directory: CallerDirectory, loaded: LoadedProofs) -> None:
+    reader = loaded.reader
+    while True:
+        await asyncio.sleep(CHECK_INTERVAL)
+        with suppress(OSError):  # a hanging volume: the proofs stay as they are
+            if await in_thread(reader.fingerprint, owner=reader) != loaded.fingerprint:
+                before, loaded = loaded, await in_thread(reader.load, owner=reader)
+                directory.proofs = loaded.table
+                _report(set(loaded.problems).difference(before.problems))
+                log_event(log, logging.INFO, "caller-secrets-reloaded", "secrets of callers were read again")
+
+
+def build_callers(config: Config, loaded: LoadedProofs, *, metrics: Metrics, seen: ReplayCache) -> ConfiguredCallers:
+    """Return the callers of a configuration. `seen` are the one-time proofs that were used."""
+    known = {name: KnownCaller(name, metrics.caller(name)) for name in config.callers}
+    unknown = KnownCaller(UNKNOWN, metrics.caller(UNKNOWN))
+    return ConfiguredCallers(CallerDirectory(loaded.table, known, unknown, seen), loaded)
+
+
+def challenges_of(config: Config, callers: Iterable[str]) -> tuple[str, ...]:
+    """Return the field lines that ask for the proofs of these callers (RFC 7617 §2, RFC 6750 §3)."""
+    settings = [config.callers[name] for name in callers]
+    lines = []
+    if any(each.basic is not None for each in settings):
+        lines.append('WWW-Authenticate: Basic realm="oic-gateway", charset="UTF-8"')
+    if any(each.api_key is not None for each in settings):
+        lines.append('WWW-Authenticate: Bearer realm="oic-gateway"')
+    return tuple(lines)
+
+
+def new_digest_key() -> bytes:
+    """Return a random key for the digests of proofs; one for each process."""
+    return random_bytes.token_bytes(32)
+
+
+def _refs_of(settings: CallerSettings) -> tuple[SecretRef, ...]:
+    passwords = [proof.password for proof in (settings.basic, settings.wsse) if proof is not None]
+    return tuple(ref for secrets in (*passwords, settings.api_key) for ref in secret_refs(secrets))
+
+
+def _user_ids(user: str) -> tuple[int, ...]:
+    if user.isdecimal():
+        return (int(user),)
+    number = user_id(user)
+    return () if number is None else (number,)
+
+
+def _report(problems: Iterable[tuple[str, str]]) -> None:
+    for caller, problem in problems:
+        log_event(log, logging.ERROR, "caller-secret-unreadable", problem, caller=caller)
