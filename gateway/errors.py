@@ -224,16 +224,29 @@ class UpstreamBroken(GatewayError):
     remedy = "Look for the run in OIC before you try again; the record's `reason` contains the cause."
 
 
+class UpstreamDown(GatewayError):
+    """The service did not answer several calls in a row: the circuit is open, and calls are not sent for a while."""
+
+    code = "upstream-down"
+    status = 503
+    blame = "upstream"
+    meaning = "The OIC service does not answer at the moment; nothing was sent."
+    remedy = (
+        "Try again after `Retry-After`. `services` in `/status` contains the failure that opened the circuit; the "
+        "gateway tries the service again by itself."
+    )
+
+
 class Overloaded(GatewayError):
-    """All connections are busy and none became free in time."""
+    """All connections are busy, or all places of the service are taken, and none became free in time."""
 
     code = "overloaded"
     status = 503
     blame = "gateway"
-    meaning = "The gateway has reached its limit of connections."
+    meaning = "The gateway has reached its limit of connections, or of calls to the service at once."
     remedy = (
         "Try again after `Retry-After`; raise the limit that `reason` names (`pool.size`, `limits.connections`, "
-        "`limits.address_share`), or add a replica."
+        "`limits.address_share`, `calls` or `wait` of the service), or add a replica or a message pack."
     )
 
 
@@ -295,6 +308,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     UpstreamUnreachable,
     UpstreamTimeout,
     UpstreamBroken,
+    UpstreamDown,
     Overloaded,
     Draining,
     LoopDetected,

@@ -15,6 +15,7 @@ from gateway.config.issue import ConfigIssue, Steps, dotted_path, is_plain
 from gateway.config.messages import did_you_mean
 from gateway.config.model import Config
 from gateway.config.review import review
+from gateway.config.service_rules import check_services
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_url
 
@@ -44,6 +45,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     yield from check_callers(tree)
     yield from review(tree)
     yield from _unstored_refresh_tokens(tree)
+    yield from check_services(tree, [upstream for _, upstream in _texts(tree, "upstream")])
     for name, credential in _mapping(tree.get("credentials")).items():
         yield from needs_of(("credentials", name), _mapping(credential))
 

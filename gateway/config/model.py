@@ -17,6 +17,7 @@ from pydantic import (
 from gateway.config.caller_model import CallerSettings
 from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
+from gateway.config.service_model import ServiceEntry
 from gateway.config.state_model import State
 from gateway.config.strict_model import OneOrMoreSecrets, Proxy, SecretRef, StrictModel, Tls
 from gateway.config.values import (
@@ -306,6 +307,8 @@ class Config(StrictModel):
     """Credentials by name."""
     callers: dict[Name, CallerSettings] = Field(default_factory=dict)
     """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""
+    services: dict[Name, ServiceEntry] = Field(default_factory=dict)
+    """OIC service instances by name, with their limits of calls at once; omitted: no limits."""
     defaults: RouteSettings = Field(default_factory=RouteSettings)
     """Any route setting, for routes that do not have it."""
     routes: Annotated[list[RouteEntry], Field(min_length=1)]

@@ -1,6 +1,6 @@
 """Routes with `defaults` and the built-in defaults applied, and values derived from credentials. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypedDict, TypeVar
@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 from gateway.config.listen_model import ListenSettings
 from gateway.config.model import BudgetSettings, Config, Credential
 from gateway.config.route_model import HeaderSettings, IdLocation, RouteEntry, RouteSettings, Timeout
+from gateway.config.service_model import ServiceEntry
 from gateway.config.strict_model import Proxy, SecretRef, Tls, secret_refs
 from gateway.config.values import split_address
-from gateway.content.foreign_text import plain_host
+from gateway.content.foreign_text import origin_of, plain_host
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
@@ -56,11 +57,20 @@ class ResolvedRoute:
     design: str | None
     tls: Tls | None
     proxy: Proxy | None
+    service: str | None
+    """The origin of the service that the route belongs to; None if it belongs to none."""
 
 
 def resolve(config: Config) -> tuple[ResolvedRoute, ...]:
     """Return the routes in the file's order. A route's value overrides `defaults`, which override the built-in one."""
-    return tuple(_resolve_route(route, config.defaults) for route in config.routes)
+    services = services_by_origin(config)
+    return tuple(_resolve_route(route, config.defaults, services) for route in config.routes)
+
+
+def services_by_origin(config: Config) -> dict[str, tuple[str, ServiceEntry]]:
+    """Return name and settings of each service by its origin."""
+    named = ((origin_of(entry.url), (name, entry)) for name, entry in config.services.items())
+    return {origin: service for origin, service in named if origin is not None}
 
 
 def listeners_of(config: Config) -> tuple[ListenSettings, ...]:
@@ -121,7 +131,8 @@ def _lowest_limits(limits: list[BudgetSettings]) -> BudgetSettings:
     )
 
 
-def _resolve_route(route: RouteEntry, defaults: RouteSettings) -> ResolvedRoute:
+def _resolve_route(route: RouteEntry, defaults: RouteSettings, services: Container[str]) -> ResolvedRoute:
+    origin = origin_of(route.upstream)
     own_timeout, default_timeout = route.timeout or Timeout(), defaults.timeout or Timeout()
     return ResolvedRoute(
         name=route.name,
@@ -144,6 +155,7 @@ def _resolve_route(route: RouteEntry, defaults: RouteSettings) -> ResolvedRoute:
         design=_first_set(route.design, defaults.design, built_in=None),
         tls=_first_set(route.tls, defaults.tls, built_in=None),
         proxy=_first_set(route.proxy, defaults.proxy, built_in=None),
+        service=origin if origin in services else None,
     )
 
 

@@ -46,6 +46,17 @@ def host_of(text: str) -> str:
     return "" if url is None else url.host
 
 
+def origin_of(text: str) -> str | None:
+    """Return the origin of an http or https URL (RFC 9110 §4.3.1), `scheme://host:port` always with the port, the host
+    as `plain_host` writes it: equal origins are equal texts. None for anything else.
+    """
+    url = read_url(text)
+    if url is None or not url.host or url.scheme not in DEFAULT_PORTS:
+        return None
+    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    return f"{url.scheme}://{plain_host(url.host)}:{port}"
+
+
 class HostPort(NamedTuple):
     """Host and port of an authority, the host as `plain_host` writes it; `port` is None where it is left out."""
 

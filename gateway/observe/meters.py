@@ -37,6 +37,12 @@ def histogram() -> list[float]:
     return [0] * (len(BUCKETS) + 2)
 
 
+def observe(counts: list[float], seconds: float) -> None:
+    """Count one time in a histogram."""
+    counts[bisect_left(BUCKETS, seconds)] += 1
+    counts[-1] += seconds
+
+
 class RouteMeter:
     """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each second
     attempt, `record_run` for each response of OIC.
@@ -149,5 +155,4 @@ class TokenMeter:
     def fetched(self, result: str, seconds: float) -> None:
         """Count a token request that took `seconds`; `result` is one of a fixed set of words (`ok`, an error code)."""
         self.results[result] = self.results.get(result, 0) + 1
-        self.fetch[bisect_left(BUCKETS, seconds)] += 1
-        self.fetch[-1] += seconds
+        observe(self.fetch, seconds)

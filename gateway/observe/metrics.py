@@ -55,6 +55,7 @@ class MetricRow(NamedTuple):
 
 _ROUTE = ("route",)
 _CREDENTIAL = ("credential",)
+_SERVICE = ("service",)
 
 METRICS: dict[str, MetricRow] = {
     PREFIX + name: row
@@ -121,6 +122,22 @@ METRICS: dict[str, MetricRow] = {
         ),
         "file_shortages_total": MetricRow("counter", (), "Checks, one a second, that found no free file descriptor."),
         "upstream_connections": MetricRow("gauge", ("origin", "state"), "Connections to upstreams."),
+        "service_calls_limit": MetricRow(
+            "gauge", _SERVICE, "Largest number of calls to the service at once, at present.", "max"
+        ),
+        "service_calls_running": MetricRow("gauge", _SERVICE, "Calls that have a place at the service."),
+        "service_calls_waiting": MetricRow("gauge", _SERVICE, "Calls that wait for a place at the service."),
+        "service_queue_seconds": MetricRow(
+            "histogram", _SERVICE, "Time that a call waited for its place at the service, in seconds."
+        ),
+        "service_circuit_state": MetricRow(
+            "gauge", ("service", "state"), "1 for the state of the circuit: closed, open or half-open.", "max"
+        ),
+        "service_rejections_total": MetricRow(
+            "counter",
+            ("service", "reason"),
+            "Calls without a place (overloaded, upstream-down), and second tries without a budget (retry-budget).",
+        ),
         "log_lines_lost_total": MetricRow(
             "counter", (), "Log lines dropped because standard output was not read in time."
         ),
@@ -143,6 +160,7 @@ class Metrics:
         "_lost",
         "_registry",
         "_routes",
+        "_services",
         "_sources",
         "_store",
         "_tokens",
@@ -157,6 +175,7 @@ class Metrics:
         self._callers: Callable[[], Iterable[tuple[str, Labels, int]]] = tuple
         self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
+        self._services: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._lost: Callable[[], int] = int
         self._history_lost: Callable[[], int] = int
         self._store: Callable[[], bool] | None = None
@@ -188,6 +207,10 @@ class Metrics:
     def watch_tokens(self, read: Callable[[], Iterable[tuple[str, Labels, float]]]) -> None:
         """Register a source of token values: name in `METRICS` without its prefix, labels, value."""
         self._sources = read
+
+    def watch_services(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
+        """Register a source of values of services: name in `METRICS` without its prefix, labels, value."""
+        self._services = read
 
     def watch_lost(self, read: Callable[[], int]) -> None:
         """Register a source of the number of lost log lines."""
@@ -227,8 +250,10 @@ class Metrics:
         for name, labels, value in self._sources():
             snapshot[PREFIX + name][labels] = value
             yield
-        for name, labels, value in self._callers():
-            snapshot[PREFIX + name][labels] = value
+        for name, labels, count in self._callers():
+            snapshot[PREFIX + name][labels] = count
+        for name, labels, reading in self._services():
+            snapshot[PREFIX + name][labels] = reading
         for origin, state, count in self._connections():
             snapshot[PREFIX + "upstream_connections"][origin, state] = count
         if self._store is not None:

@@ -12,7 +12,7 @@ from gateway.observe.secret_mask import mask, mask_start
 FIELDS = (
     *("time", "level", "event", "request_id", "route", "credential", "client", "method", "path", "status"),
     *("duration_ms", "upstream_ms", "token_wait_ms", "attempts", "upstream_status", "instance_id", "opc_request_id"),
-    *("bytes_in", "bytes_out", "error", "caller"),
+    *("bytes_in", "bytes_out", "error", "caller", "queue_ms"),
 )
 
 
@@ -49,6 +49,7 @@ class Record(msgspec.Struct):
     bytes_out: int = 0
     error: str | None = None
     caller: str | None = None
+    queue_ms: float | None = None
     reason: str | msgspec.UnsetType | None = None
 
 
@@ -79,6 +80,8 @@ def line(record: Record) -> bytes:
         record.upstream_ms = int(upstream_ms * 1000 + 0.5) / 1000
     if record.token_wait_ms:
         record.token_wait_ms = int(record.token_wait_ms * 1000 + 0.5) / 1000
+    if record.queue_ms:
+        record.queue_ms = int(record.queue_ms * 1000 + 0.5) / 1000
     record.reason = mask_start(record.reason, LONGEST_REASON) if record.reason else msgspec.UNSET
     return json_line(record)
 

@@ -31,6 +31,7 @@ from gateway.proxy.request_edits import TemplateValues
 from gateway.proxy.retry import RetryState
 from gateway.proxy.route_table import Route, RouteTable, UpstreamServer
 from gateway.proxy.routing import RouteMatch
+from gateway.services.service_gate import Place
 
 log = logging.getLogger("gateway.forward")
 
@@ -73,6 +74,7 @@ class Exchange:
         ),
         *(
             "meter",
+            "place",
             "record",
             "redirects",
             "response",
@@ -104,6 +106,7 @@ class Exchange:
         self.caller_meter: CallerMeter | None = None  # on routes with `callers`
         self.soap_namespace = ""  # of the caller's envelope, once it is known
         self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
+        self.place: Place | None = None  # at the route's service, from the moment that the request may be sent
         self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
         self.redirects = 0  # followed so far
         self.needs_fresh_connection = False  # True: dial, since other idle connections may be dead as well
@@ -175,6 +178,11 @@ class Exchange:
         """Return whether X-Api-Key is a proof here: callers prove themselves by keys, or it is the key of a caller."""
         proofs = self.route_table.callers.proofs
         return (self.route_match.route.callers is not None and proofs.uses_keys) or bool(proofs.find_key(value))
+
+    def release_place(self) -> None:
+        """Give back the place at the service, if the request has one."""
+        if self.place is not None:
+            self.place.release()
 
     def _template_values(self) -> TemplateValues:
         record = self.record

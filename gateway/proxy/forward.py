@@ -24,6 +24,7 @@ from gateway.errors import (
     MethodNotAllowed,
     Overloaded,
     UpstreamBroken,
+    UpstreamTimeout,
     UpstreamUnreachable,
 )
 from gateway.http.caller_connection import CallerConnection
@@ -50,6 +51,7 @@ from gateway.proxy.response import ResponseRelay, record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
 from gateway.proxy.route_table import GENERAL_METHODS, CachedMatch, Route, RouteTable
 from gateway.proxy.routing import RouteMatch
+from gateway.services.service_gate import ServiceGate
 
 log = logging.getLogger("gateway.forward")
 
@@ -149,6 +151,8 @@ class RequestPipeline:
 
     def _remove_in_flight(self, exchange: Exchange) -> None:
         try:
+            if exchange.place is not None:
+                exchange.release_place()
             exchange.update_route_health()
             self._sink(exchange.finish(self._unrouted))
         finally:
@@ -171,6 +175,8 @@ class RequestPipeline:
         if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
             token = route.token_source.current() or await self._acquire_token(exchange)
+        if route.service is not None:
+            token = await self._acquire_place(exchange, route.service)
         exchange.token, exchange.upstream = token, route.upstream
         exchange.request_target, exchange.request_lines = match.target, head.lines
         exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
@@ -191,6 +197,7 @@ class RequestPipeline:
                     )
                 raise
         if exchange.caller.write_paused:
+            exchange.release_place()
             await exchange.caller.drain(route.idle_timeout)
 
     async def _attempt(self, exchange: Exchange) -> RetryDecision:
@@ -221,13 +228,14 @@ class RequestPipeline:
             else:
                 meter.record_retry(str(response.status))
         except StaleConnection as error:
-            if not retry.can_retry_stale_connection(state, body_is_whole=exchange.body.is_whole):
+            can_retry = retry.can_retry_stale_connection(state, body_is_whole=exchange.body.is_whole)
+            if not (can_retry and _may_retry(exchange)):
                 raise _primary_error(upload, error) from None
             meter.record_retry("stale")
             return retry.RESEND_NOW
         except GatewayError as error:
             if relay is None:
-                record_unreadable_response(exchange, connection)
+                _record_no_response(exchange, connection, error)
             raise _primary_error(upload, error) from None
         else:
             return decision
@@ -311,6 +319,22 @@ class RequestPipeline:
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
+    async def _acquire_place(self, exchange: Exchange, service: ServiceGate) -> str:
+        """Take one of the places of the service, or wait for one: without it the request is not sent. Return the token,
+        which may have been renewed meanwhile.
+        """
+        record, source = exchange.record, exchange.route_match.route.token_source
+        record.queue_ms = 0.0
+        exchange.place = service.try_acquire()
+        if exchange.place is None:
+            caller, began = record.caller or record.client or "", time.monotonic()
+            share = exchange.route_table.shares.get(record.caller or "", 1)
+            try:
+                exchange.place = await service.acquire(caller, share)
+            finally:
+                record.queue_ms = (time.monotonic() - began) * 1000
+        return source.current() or await self._acquire_token(exchange)
+
     async def _acquire_connection(self, exchange: Exchange) -> UpstreamConnection | None:
         """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
         route, target, began = exchange.route_match.route, exchange.upstream, time.monotonic()
@@ -318,9 +342,11 @@ class RequestPipeline:
             return await target.pool.acquire(
                 route.connect_timeout, fresh=exchange.needs_fresh_connection, share=target.share
             )
-        except UpstreamUnreachable:
+        except UpstreamUnreachable as error:
+            if exchange.place is not None:
+                exchange.place.record_failure(error.reason)
             failed_fast = time.monotonic() - began < route.connect_timeout / 2
-            if not retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast):
+            if not (retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast) and _may_retry(exchange)):
                 raise
             route.meter.record_retry("unreachable")
             return None
@@ -351,6 +377,10 @@ class RequestPipeline:
         """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
         status, route = response.status, exchange.route_match.route
         has_instance_id = exchange.record.instance_id is not None
+        if exchange.place is not None:
+            has_run = has_instance_id or exchange.retry_state.is_final
+            wait = retry_after(response.known_fields.get(b"retry-after"), now=time.time()) if status >= 400 else None
+            exchange.place.record_response(status, has_instance_id=has_run, retry_after=wait)
         if status in NEVER_DELIVERED:
             raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
         if status == 508 and not has_instance_id and response.known_fields.get(b"x-gateway-error") == LOOP_CODE:
@@ -373,6 +403,8 @@ class RequestPipeline:
             # This request may not be replayed, or was: the next one must not get the same 401.
             route.token_source.reject(exchange.token, route.name)
         if decision.step is RetryStep.RESEND:
+            if not _may_retry(exchange):
+                return retry.DELIVER
             exchange.retry_state.was_retried = True
         return decision
 
@@ -388,6 +420,18 @@ class RequestPipeline:
             return retry.DELIVER
         exchange.token = token
         return retry.RESEND_NOW
+
+
+def _may_retry(exchange: Exchange) -> bool:
+    """Return whether the service's budget allows a second try, and count it. Without a service there is no budget."""
+    return exchange.place is None or exchange.place.try_retry()
+
+
+def _record_no_response(exchange: Exchange, connection: UpstreamConnection, error: GatewayError) -> None:
+    """Record what is known of an exchange without a response head."""
+    record_unreadable_response(exchange, connection)
+    if exchange.place is not None and isinstance(error, UpstreamTimeout):
+        exchange.place.record_failure(error.reason)
 
 
 def _may_be_soap(head: RequestHead, target: str) -> bool:

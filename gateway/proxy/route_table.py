@@ -1,7 +1,7 @@
 """The compiled configuration that the request pipeline looks up: the routes, and what holds for all of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +22,7 @@ from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.retry import ReplayPolicy
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.routing import RouteMatch, Router, UpstreamUrl, split_absolute
+from gateway.services.service_gate import ServiceGate
 
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -70,6 +71,8 @@ class Route:
     meter: RouteMeter
     health: RouteHealth
     """The current problem of the route."""
+    service: ServiceGate | None = None
+    """The places of the service that the route belongs to; None without a limit."""
 
     @property
     def base(self) -> UpstreamUrl:
@@ -99,6 +102,8 @@ class RouteTable:
     body_rate: int
     public_url: str
     """The gateway's URL in responses; empty: the host that the caller used."""
+    shares: Mapping[str, int] = field(default_factory=dict)
+    """By name of the caller: its share of the places of a service; callers that are not listed have 1."""
 
     def resolve(
         self, head: RequestHead, local_address: Callable[[], LocalAddress | None]

@@ -45,6 +45,7 @@ from gateway.proxy.route_table import Route
 from gateway.server.lifecycle import capacity_of, choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.shortage_monitor import ShortageMonitor
+from gateway.services.service_gates import ServiceGates
 from gateway.system import gc_tuning
 from gateway.system.files import in_thread
 from gateway.wiring.callers import CallerProofWatch
@@ -60,14 +61,27 @@ BACKLOG = 1024
 class Gateway(AdminBackend):
     """Serve callers in this process, from `open` to `finish`. The constructor raises OSError as `prepare` does."""
 
-    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str], pseudonym: str) -> None:
-        """Build all components; `pseudonym` is the name in `Via`, the same in all processes of a gateway."""
+    def __init__(
+        self,
+        config: Config,
+        records: Log,
+        *,
+        environ: Mapping[str, str],
+        pseudonym: str,
+        gates: ServiceGates | None = None,
+    ) -> None:
+        """Build all components; `pseudonym` is the name in `Via`, the same in all processes of a gateway. With `gates`
+        another process coordinates the places of services.
+        """
         self._config = self._next_config = config
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost(lambda: records.lost)
         capacity = capacity_of(config)
-        self._components = Components(self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams))
+        self._components = Components(
+            self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams), gates=gates
+        )
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
+        self._components.services.configure(config)
         self._records = records
         self._history = CallHistory(config)
         self._metrics.watch_history(lambda: self._history.lost)
@@ -98,6 +112,7 @@ class Gateway(AdminBackend):
         self._metrics.watch_callers(self._shortages.metrics)
         self._metrics.watch_connections(self._connections)
         self._metrics.watch_tokens(self._token_gauges)
+        self._metrics.watch_services(self._components.services.metrics)
         self._metrics.watch_store(lambda: self._runtime.store.health().ok)
         self._closing: set[asyncio.Task[None]] = set()
         self._leaving: set[TokenSource] = set()
@@ -135,6 +150,7 @@ class Gateway(AdminBackend):
         before, self._runtime, self._config = self._runtime, self._next_runtime, self._next_config
         self._pipeline.table = self._runtime.table
         self._proof_watch.start(self._runtime.callers)
+        self._components.services.configure(self._config)
         self._history.apply_config(self._config)
         self._runtime.prefetch()
         for upstream in before.pools:
@@ -246,6 +262,7 @@ class Gateway(AdminBackend):
             "history": asdict(self._history.health()),
             "callers": self._shortages.status(),
             "connections": connections,
+            "services": self._components.services.status(),
             "names": dns_failures(asyncio.get_running_loop()),
         }
 

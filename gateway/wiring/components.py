@@ -26,10 +26,12 @@ from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.proxy.routing import Router
+from gateway.services.service_gates import ServiceGates
 from gateway.wiring.callers import CallerProofReader, ConfiguredCallers, LoadedProofs, build_callers, new_digest_key
 from gateway.wiring.credentials import CredentialBuilder, RateLimiters
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 from gateway.wiring.routes import PreparedRoute, RouteCompiler, prepare_route
+from gateway.wiring.services import Services
 from gateway.wiring.token_stores import StoreFiles, TokenStores, load_store_files
 
 
@@ -68,10 +70,18 @@ class Components:
     """The objects that outlive a configuration. Construct it inside the loop; call `close` at the end."""
 
     def __init__(
-        self, metrics: Metrics, *, environ: Mapping[str, str], upstreams: ConnectionBudget | None = None
+        self,
+        metrics: Metrics,
+        *,
+        environ: Mapping[str, str],
+        upstreams: ConnectionBudget | None = None,
+        gates: ServiceGates | None = None,
     ) -> None:
-        """`upstreams` bounds the connections to all upstreams together."""
+        """`upstreams` bounds the connections to all upstreams together. With `gates` another process coordinates the
+        places of services.
+        """
         self.metrics = metrics
+        self.services = Services(gates)
         self._environ = environ
         self._upstreams = upstreams
         self._oci = Oci()
@@ -95,7 +105,8 @@ class Components:
         return self.credential_builder.secrets
 
     async def close(self) -> None:
-        """Close the stores."""
+        """Close the stores, and stop the timers."""
+        self.services.close()
         await self._token_stores.close()
 
     async def retire(self, store: Store) -> None:
@@ -160,7 +171,7 @@ class Components:
             draft.sources[name] = sources[name][1]
             yield
         self._sources = sources
-        compiler = RouteCompiler(config, metrics=self.metrics, budget=self._upstreams)
+        compiler = RouteCompiler(config, metrics=self.metrics, budget=self._upstreams, gates=self.services.gates)
         for prepared in loaded.routes:
             draft.routes.append(compiler.compile(prepared, draft.sources[prepared.route.credential]))
             yield

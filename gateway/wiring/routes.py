@@ -22,6 +22,7 @@ from gateway.proxy.headers import RESPONSE_RULES, forwardable_response_fields
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.route_table import GENERAL_METHODS, Route, UpstreamServer
 from gateway.proxy.routing import UpstreamUrl
+from gateway.services.service_gates import ServiceGates
 from gateway.wiring.callers import challenges_of
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 
@@ -66,13 +67,16 @@ def prepare_route(route: ResolvedRoute, *, egress: EgressSelector, contexts: Tls
 class RouteCompiler:
     """Compiles the routes of one configuration. Routes to one origin share its connection pool. Opens no file."""
 
-    def __init__(self, config: Config, *, metrics: Metrics, budget: ConnectionBudget | None = None) -> None:
-        """`budget` bounds the connections to all upstreams together."""
+    def __init__(
+        self, config: Config, *, metrics: Metrics, gates: ServiceGates, budget: ConnectionBudget | None = None
+    ) -> None:
+        """`budget` bounds the connections to all upstreams together; `gates` are those of all services."""
         self._config = config
         self._limits = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
         self._budget = budget
+        self._gates = gates
         self._pools: dict[Origin, ConnectionPool] = {}
 
     @property
@@ -111,6 +115,7 @@ class RouteCompiler:
             design_upstream=None if design is None else self._target(route, design),
             meter=self._metrics.route(route.name),
             health=RouteHealth(route.upstream, self._scopes[route.credential]),
+            service=None if route.service is None else self._gates.gate(route.service),
         )
 
     def _target(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamServer:

@@ -57,6 +57,7 @@ def test_built_in_settings() -> None:
         design=None,
         tls=None,
         proxy=None,
+        service=None,
     )
 
 

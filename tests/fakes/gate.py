@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from gateway.config.model import Config
 from gateway.http.pool import ConnectionPool as Pool
@@ -30,10 +31,14 @@ SECRET = "s3cr3t-of-the-tests"
 
 
 def config(token_url: str, upstream: str, **settings: Any) -> Config:
-    """One route `orders` at `/orders/`; `route` and `credential` add keys there, the rest at the top."""
+    """One route `orders` at `/orders/`; `route` and `credential` add keys there, `service` makes the upstream a service
+    with these keys, the rest is at the top.
+    """
     route = {"name": "orders", "path": "/orders/", "upstream": upstream, "credential": "app"}
     credential = {"token_url": token_url, "client_id": "app-id", "client_secret": {"env": "GATE_SECRET"}}
     more = settings.pop("routes", [])
+    if (service := settings.pop("service", None)) is not None:
+        settings["services"] = {"acme": {"url": "://".join(urlsplit(upstream)[:2]), **service}}
     return Config.model_validate(
         {
             "credentials": {"app": credential | settings.pop("credential", {})},
@@ -128,6 +133,7 @@ class Gate:
         self.metrics = Metrics("test")
         self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
+        self.parts.services.configure(self._settings)
         self.forward = RequestPipeline(
             self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
         )
@@ -175,11 +181,15 @@ class Gate:
         assert {name: meter.in_flight for name, meter in flying.items()} == dict.fromkeys(flying, 0)
         for pool in self.assembly.pools:
             assert pool.count_by_state() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
+        gates = self.parts.services.gates.configured
+        assert [(gate.running, gate.waiting) for gate in gates] == [(0, 0)] * len(gates)
         pumps = [task for task in asyncio.all_tasks() if "CallerBody" in repr(task.get_coro())]
         assert pumps == []
 
-    async def caller(self) -> Caller:
-        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def caller(self, address: str | None = None) -> Caller:
+        """A new connection, from an address of loopback."""
+        local = None if address is None else (address, 0)
+        caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=local))
         self._callers.append(caller)
         return caller
 

@@ -52,6 +52,16 @@ def used() -> Metrics:
             ("token_budget_left", ("orders-app",), 119),
         ]
     )
+    metrics.watch_services(
+        lambda: [
+            ("service_calls_limit", ("acme",), 90),
+            ("service_calls_running", ("acme",), 90),
+            ("service_calls_waiting", ("acme",), 7),
+            ("service_queue_seconds", ("acme",), [*[1] * 19, 2.5]),
+            ("service_circuit_state", ("acme", "closed"), 1),
+            ("service_rejections_total", ("acme", "overloaded"), 3),
+        ]
+    )
     metrics.watch_store(lambda: True)
     metrics.watch_lost(lambda: 4)
     return metrics

@@ -36,6 +36,7 @@ FULL = Record(
     bytes_in=10,
     bytes_out=20,
     caller="erp",
+    queue_ms=1.00049,
 )
 
 any_text = st.text(st.characters(categories=None), max_size=30)
@@ -67,6 +68,7 @@ def test_a_full_record_has_all_fields_in_order() -> None:
         "bytes_out": 20,
         "error": None,
         "caller": "erp",
+        "queue_ms": 1.0,
     }
 
 

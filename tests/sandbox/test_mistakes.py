@@ -31,6 +31,8 @@ UNPLAYED = {
     "certificate": "a check finds it in the configuration; later, when a file goes",
     "url": "a check finds it in the configuration",
     "request": "a check finds it in the configuration",
+    "overloaded": "shows at callers' requests only",
+    "upstream-down": "shows at callers' requests only",
     "media-type": "shows at a caller's request only",
     "out-of-time": "the check's own, after ninety seconds",
     "not-tried": "follows from others, and is no failure",

@@ -108,10 +108,11 @@ ROUTES = {
     ),
     "limited-upstream": CatalogEntry(
         "OIC answers 429",
-        "There are more calls than the instance allows, or the limit of token checks in its identity domain is "
-        "reached.",
+        "There are more calls than the instance's message packs allow: too many synchronous runs at once, or a full "
+        "queue of asynchronous runs. Or the limit of token checks in its identity domain is reached.",
         "Call less often, or check the instance's message packs and the identity domain's limits (a Free domain "
-        "allows 150 a minute).",
+        "allows 150 a minute). Set `packs` or `calls` of the service under `services`, so that calls wait in the "
+        "gateway instead.",
     ),
     "upstream-failing": CatalogEntry(
         "OIC answers 5xx without an instance id",

@@ -33,6 +33,7 @@ from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import reader_of
+from gateway.wiring.services import sum_services
 
 PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 REPORT_TIMEOUT = 10.0  # seconds for a report on thousands of routes
@@ -126,6 +127,7 @@ class AggregatedAdmin(AdminBackend):
             "credentials": _worst_credentials(document["credentials"] for document in documents),
             "callers": _sum_callers([document["callers"] for document in documents]),
             "connections": _sum_connections(document["connections"] for document in documents),
+            "services": sum_services(document["services"] for document in documents),
             "names": _worst_names(document["names"] for document in documents),
             "store": _worst_store(document["store"] for document in documents),
             "history": _worst_store(document["history"] for document in documents),
@@ -247,5 +249,5 @@ def _sum_callers(views: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _worker_details(document: dict[str, Any] | None) -> dict[str, Any]:
-    keys = ("requests_under_way", "credentials", "callers", "connections", "store")
+    keys = ("requests_under_way", "credentials", "callers", "connections", "services", "store")
     return {} if document is None else {key: document[key] for key in keys}

@@ -1,0 +1,245 @@
+"""The gate of one service in one serving process: its requests take a place here before they are sent.
+
+`try_acquire` takes an idle place at once; `acquire` waits for one. Every place must be released. Results of calls go to
+the coordinator only while they matter: failures always, a success after a failure.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+
+from gateway.errors import Overloaded, UpstreamDown
+from gateway.observe.meters import histogram, observe
+from gateway.services.circuit_breaker import REFUSAL_STATUSES, is_failure
+from gateway.services.lease_messages import (
+    CoordinatorMessage,
+    GateMessage,
+    GrantPlaces,
+    KeepPlaces,
+    LeaveQueue,
+    PutBack,
+    RecallPlaces,
+    RejectWaiter,
+    ReportOutcome,
+    ReportRefusal,
+    ServiceState,
+    WaitForPlace,
+)
+from gateway.services.place_lease import PlaceLease
+from gateway.services.recent_count import WINDOW, RecentCount
+from gateway.services.retry_budget import RetryBudget
+
+LONGEST_RETRY_AFTER = 60.0
+"""Most seconds of `Retry-After` of a request that got no place."""
+
+
+class Place:
+    """The right of one request to use its service. `release` may be called twice."""
+
+    __slots__ = ("_gate", "_is_released", "_waiter")
+
+    def __init__(self, gate: "ServiceGate", waiter: int = 0) -> None:
+        """`waiter` is the number of the request in the queue, 0 if it did not wait."""
+        self._gate = gate
+        self._waiter = waiter
+        self._is_released = False
+
+    def release(self) -> None:
+        """Give the place back."""
+        if not self._is_released:
+            self._is_released = True
+            self._gate.release(self._waiter)
+
+    def record_response(self, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
+        """Record a response of the service; `retry_after` in seconds."""
+        if status < 400 and not self._gate.reports_success:
+            return
+        self._gate.record_response(self._waiter, status, has_instance_id=has_instance_id, retry_after=retry_after)
+
+    def record_failure(self, reason: str) -> None:
+        """Record that no connection could be made, or that no response came in time."""
+        self._gate.record_failure(self._waiter, reason)
+
+    def try_retry(self) -> bool:
+        """Return whether the request may be sent a second time (`RetryBudget`)."""
+        return self._gate.try_retry()
+
+
+class _Turn:
+    """The wait of one request. `end` is done when `is_granted`, or when the circuit is open for `open_for` seconds; or
+    it is cancelled with the request.
+    """
+
+    __slots__ = ("end", "is_granted", "open_for")
+
+    def __init__(self, end: asyncio.Future[None]) -> None:
+        self.end = end
+        self.is_granted = False
+        self.open_for: float | None = None
+
+    def grant(self) -> None:
+        """End the wait with a place."""
+        self.is_granted = True
+        self._finish()
+
+    def reject(self, open_for: float) -> None:
+        """End the wait without a place."""
+        self.open_for = open_for
+        self._finish()
+
+    def _finish(self) -> None:
+        if not self.end.done():
+            self.end.set_result(None)
+
+
+class ServiceGate:
+    """The places of one service in this process. `configure` comes before the first request.
+
+    Counters: `overloaded` and `rejected` requests, those that waited too long and those that met an open circuit;
+    `queue_times` is a histogram of the seconds until each place.
+    """
+
+    def __init__(self, origin: str, *, send: Callable[[GateMessage], None], now: Callable[[], float]) -> None:
+        """`send` takes messages for the coordinator; `now` is a monotonic clock in seconds."""
+        self.origin = origin
+        self.name = origin
+        self.reports_success = False
+        self.overloaded = self.rejected = 0
+        self.queue_times = histogram()
+        self.retry_budget = RetryBudget()
+        self.state = ServiceState(None, None, "closed", 0.0, is_watching=False)
+        self._send = send
+        self._now = now
+        self._wait = 0.0
+        self._open_until = 0.0
+        self._lease = PlaceLease()
+        self._turns: dict[int, _Turn] = {}
+        self._ended = RecentCount()
+
+    def configure(self, name: str, wait: float) -> None:
+        """Use this name, and this longest time in seconds that a request waits."""
+        self.name = name
+        self._wait = wait
+
+    @property
+    def running(self) -> int:
+        """The number of places in use."""
+        return self._lease.running
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for a place."""
+        return self._lease.waiting
+
+    def open_for(self) -> float:
+        """Return for how many seconds the circuit stays open."""
+        return max(0.0, self._open_until - self._now()) if self.state.breaker == "open" else 0.0
+
+    def try_acquire(self) -> Place | None:
+        """Return an idle place, or None if the request must wait."""
+        if self.state.breaker != "closed" or not self._lease.try_take():
+            return None
+        self.retry_budget.count_call(self._now())
+        self.queue_times[0] += 1
+        return Place(self)
+
+    async def acquire(self, caller: str, share: int) -> Place:
+        """Wait for a place. `caller` and its `share` decide who is next. Raise Overloaded after the longest time to
+        wait, UpstreamDown if the circuit is open.
+        """
+        began = self._now()
+        if (seconds := self.open_for()) > 0:
+            raise self._down(seconds)
+        waiter = self._lease.begin_waiting()
+        turn = self._turns[waiter] = _Turn(asyncio.get_running_loop().create_future())
+        try:
+            self._send(WaitForPlace(waiter, caller, share))
+            async with asyncio.timeout(self._wait):
+                await turn.end
+        except TimeoutError:
+            self._leave_queue(waiter)
+        except asyncio.CancelledError:
+            self._leave_queue(waiter)
+            if turn.is_granted:
+                self.release(waiter)
+            raise
+        finally:
+            del self._turns[waiter]
+        if turn.open_for is not None:
+            raise self._down(turn.open_for)
+        if not turn.is_granted:
+            self.overloaded += 1
+            raise self._overloaded()
+        now = self._now()
+        self.retry_budget.count_call(now)
+        observe(self.queue_times, now - began)
+        return Place(self, waiter)
+
+    def release(self, waiter: int) -> None:
+        """Take back a place; `Place.release` calls this once."""
+        self._ended.add(self._now())
+        self._put_back(self._lease.release())
+        if waiter and self.state.breaker != "closed":
+            self._send(ReportOutcome(waiter, "none"))
+
+    def record_response(self, waiter: int, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
+        """Record a response: `Place.record_response`."""
+        if status in REFUSAL_STATUSES and not has_instance_id:
+            self._send(ReportRefusal(retry_after))
+        if is_failure(status, has_instance_id=has_instance_id):
+            self.record_failure(waiter, f"status {status}")
+        elif self.reports_success:
+            self.reports_success = self.state.breaker != "closed"  # then the trial call is among those that follow
+            self._send(ReportOutcome(waiter, "success"))
+
+    def record_failure(self, waiter: int, reason: str) -> None:
+        """Record a failed call: `Place.record_failure`."""
+        self._send(ReportOutcome(waiter, "failure", reason))
+
+    def try_retry(self) -> bool:
+        """Return whether one more second try is allowed."""
+        return self.retry_budget.try_spend(self._now())
+
+    def receive(self, message: CoordinatorMessage) -> None:
+        """Act on a message of the coordinator."""
+        match message:
+            case GrantPlaces(waiters, spare):
+                served, surplus = self._lease.grant(waiters, spare)
+                self._put_back(surplus)
+                for waiter in served:
+                    self._turns[waiter].grant()
+            case RecallPlaces():
+                self._put_back(self._lease.recall())
+            case KeepPlaces():
+                self._lease.keep()
+            case RejectWaiter(waiter, retry_after):
+                if self._lease.end_waiting(waiter):
+                    self._turns[waiter].reject(retry_after)
+            case ServiceState():
+                self.state = message
+                self._open_until = self._now() + message.open_for
+                self.reports_success = message.is_watching or message.breaker != "closed"
+
+    def retry_after(self) -> float:
+        """Return in how many seconds a place is likely: the waiting requests at the rate of the last ten seconds."""
+        rate = self._ended.total(self._now()) / WINDOW
+        seconds = (self._lease.waiting + 1) / rate if rate else LONGEST_RETRY_AFTER
+        return min(LONGEST_RETRY_AFTER, max(1.0, math.ceil(seconds)))
+
+    def _leave_queue(self, waiter: int) -> None:
+        """Leave the queue. A place or a rejection may have come in the same moment."""
+        if self._lease.end_waiting(waiter):
+            self._send(LeaveQueue(waiter))
+
+    def _put_back(self, count: int) -> None:
+        if count:
+            self._send(PutBack(count))
+
+    def _overloaded(self) -> Overloaded:
+        limit = "" if self.state.limit is None else f" of {self.state.limit}"
+        reason = f"service {self.name}: no place{limit} became free within {self._wait:g} s"
+        return Overloaded(reason=reason, retry_after=self.retry_after())
+
+    def _down(self, seconds: float) -> UpstreamDown:
+        self.rejected += 1
+        return UpstreamDown(reason=f"service {self.name}: circuit open", retry_after=seconds)
