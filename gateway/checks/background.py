@@ -21,22 +21,22 @@ from gateway.diagnosis.finding import Finding
 from gateway.diagnosis.route_findings import diagnose_route
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import GatewayError
-from gateway.oauth.grants import claims_of
+from gateway.oauth.grants import read_jwt_claims
 from gateway.oauth.token_source import TokenSource
 from gateway.wiring.components import Components, Runtime
 
 if TYPE_CHECKING:
     from gateway.checks.route import RouteCheck
 
-PAUSE = 60.0
+CHECK_INTERVAL = 60.0
 """Seconds until the same credential or route is checked again."""
 STATUS_WAIT = 0.5
 """Seconds that a request for `/status` waits for running checks: enough for most of them."""
 TIMEOUT = 30.0
 """Seconds for one check."""
-AT_ONCE = 8
+MAX_CONCURRENT = 8
 
-Key = tuple[str, str]
+CheckKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,43 +52,43 @@ class BackgroundChecks:
 
     def __init__(self, components: Components) -> None:
         self._components = components
-        self._due: dict[Key, float] = {}
-        self._running: dict[Key, asyncio.Task[None]] = {}
-        self._found: dict[str, _CachedFinding] = {}
+        self._next_check_at: dict[CheckKey, float] = {}
+        self._running: dict[CheckKey, asyncio.Task[None]] = {}
+        self._findings: dict[str, _CachedFinding] = {}
 
     async def refresh(self, runtime: Runtime) -> None:
         """Start the checks that are due, and wait for running ones for up to `STATUS_WAIT`."""
         now = time.monotonic()
-        if failing := [key for key in _failing(runtime) if now >= self._due.get(key, 0.0)]:
+        if failing := [key for key in _failing_keys(runtime) if now >= self._next_check_at.get(key, 0.0)]:
             await asyncio.to_thread(_load_probes)
-            for key in failing[: AT_ONCE - len(self._running)]:
-                self._due[key] = now + PAUSE
-                task = self._running[key] = asyncio.create_task(_bounded(self._check(runtime, key)))
-                task.add_done_callback(partial(self._ended, key))
+            for key in failing[: MAX_CONCURRENT - len(self._running)]:
+                self._next_check_at[key] = now + CHECK_INTERVAL
+                task = self._running[key] = asyncio.create_task(_run_with_timeout(self._check(runtime, key)))
+                task.add_done_callback(partial(self._on_check_end, key))
         if self._running:
             await asyncio.wait(self._running.values(), timeout=STATUS_WAIT)
 
     def credential_finding(self, config: Config, name: str, source: TokenSource) -> Finding | None:
         """Return the current problem of a credential, or None."""
         status = source.status()
-        reason = reason_of(status)
-        if (found := self._found.get(name)) is not None and reason == found.reason:
+        reason = failure_reason(status)
+        if (found := self._findings.get(name)) is not None and reason == found.reason:
             return found.finding
-        return _first_failure(_known_facts(config, name, source, reason))
+        return _first_failure(_facts_without_requests(config, name, source, reason))
 
     async def cancel(self) -> None:
         """Cancel running checks and forget all findings."""
         ending = list(self._running.values())
-        self._due.clear()
-        self._found.clear()
+        self._next_check_at.clear()
+        self._findings.clear()
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
-    def _ended(self, key: Key, _: asyncio.Task[None]) -> None:
+    def _on_check_end(self, key: CheckKey, _: asyncio.Task[None]) -> None:
         self._running.pop(key, None)
 
-    async def _check(self, runtime: Runtime, key: Key) -> None:
+    async def _check(self, runtime: Runtime, key: CheckKey) -> None:
         kind, name = key
         await (self._check_route(runtime, name) if kind == "route" else self._check_credential(runtime, name))
 
@@ -96,12 +96,12 @@ class BackgroundChecks:
         from gateway.checks.credential import gather_credential_facts  # noqa: PLC0415 - see `_load_probes`
 
         status = runtime.sources[name].status()
-        reason, secrets = reason_of(status), self._components.secrets
+        reason, secrets = failure_reason(status), self._components.secrets
         facts = await gather_credential_facts(
             self._components, runtime.config, name, secrets=secrets, reason=reason, skew=status["clock_skew_s"]
         )
         if (finding := _first_failure(facts)) is not None:
-            self._found[name] = _CachedFinding(reason, finding)
+            self._findings[name] = _CachedFinding(reason, finding)
 
     async def _check_route(self, runtime: Runtime, name: str) -> None:
         from gateway.checks.route import RouteCheck  # noqa: PLC0415 - see `_load_probes`
@@ -110,42 +110,44 @@ class BackgroundChecks:
         number, route = next((number, route) for number, route in enumerate(runtime.routes) if route.name == name)
         [resolved] = resolve(config.model_copy(update={"routes": [config.routes[number]]}))  # one of up to ten thousand
         scope = config.credentials[route.credential].scope or ""
-        trial = RouteCheck(resolved, route.upstream, route.design_upstream, scope)
-        await _try_route(trial, route.health, route.token_source.current())
+        route_check = RouteCheck(resolved, route.upstream, route.design_upstream, scope)
+        await _check_route_now(route_check, route.health, route.token_source.get_fresh_token())
 
 
-async def _try_route(trial: "RouteCheck", health: RouteHealth, token: str | None) -> None:
+async def _check_route_now(route_check: "RouteCheck", health: RouteHealth, token: str | None) -> None:
     """Check the connection if there was no response, then the route with a token, if there is one."""
     from gateway.checks.connect import check_connection  # noqa: PLC0415 - see `_load_probes`
     from gateway.checks.route import check_route  # noqa: PLC0415
 
-    name = trial.route.name
+    name = route_check.route.name
     if health.status == 0:
-        contact = await check_connection(trial.place.pool.origin, within=trial.route.connect_timeout)
-        if contact.step:
-            health.record_finding(diagnose_connection(contact, f"route {name}"), 0)
+        connection = await check_connection(route_check.upstream.pool.origin, within=route_check.route.connect_timeout)
+        if connection.step:
+            health.record_finding(diagnose_connection(connection, f"route {name}"), 0)
             return
     if token is not None:
-        target = health.target or trial.target
-        tried = await check_route(trial, token, target)
-        health.record_finding(diagnose_route(tried, name, target), tried.reply.status if tried.reply is not None else 0)
+        target = health.target or route_check.target
+        probe = await check_route(route_check, token, target)
+        health.record_finding(
+            diagnose_route(probe, name, target), probe.response.status if probe.response is not None else 0
+        )
 
 
-def reason_of(status: Mapping[str, Any]) -> str:
+def failure_reason(status: Mapping[str, Any]) -> str:
     """Return why the last token request failed, `CODE: text`; empty if it succeeded."""
     return status["last_error"]["reason"] if status["last_error"] is not None else ""
 
 
-def _failing(runtime: Runtime) -> Iterable[Key]:
-    yield from (("credential", name) for name, source in runtime.sources.items() if reason_of(source.status()))
-    yield from (("route", route.name) for route in runtime.routes if route.health.is_known)
+def _failing_keys(runtime: Runtime) -> Iterable[CheckKey]:
+    yield from (("credential", name) for name, source in runtime.sources.items() if failure_reason(source.status()))
+    yield from (("route", route.name) for route in runtime.routes if route.health.has_problem)
 
 
-def _known_facts(config: Config, name: str, source: TokenSource, reason: str) -> CredentialProbe:
+def _facts_without_requests(config: Config, name: str, source: TokenSource, reason: str) -> CredentialProbe:
     """Return what is known of a credential without any request, and without its secret."""
     credential, status = config.credentials[name], source.status()
-    claims = {} if reason else claims_of(source.current() or "")
-    shape = CredentialConfig(
+    claims = {} if reason else read_jwt_claims(source.get_fresh_token() or "")
+    credential_config = CredentialConfig(
         name,
         grant=credential.grant,
         client_auth=credential.client_auth,
@@ -155,7 +157,12 @@ def _known_facts(config: Config, name: str, source: TokenSource, reason: str) ->
     )
     skew: Any = status["clock_skew_s"]
     return CredentialProbe(
-        shape, ConnectionProbe(credential.token_url), reason=reason, life=_lifetime(claims), claims=claims, skew=skew
+        credential_config,
+        ConnectionProbe(credential.token_url),
+        reason=reason,
+        lifetime=_lifetime(claims),
+        claims=claims,
+        skew=skew,
     )
 
 
@@ -165,7 +172,7 @@ def _lifetime(claims: Mapping[str, Any]) -> float:
     return float(ends - begins) if isinstance(begins, int | float) and isinstance(ends, int | float) else float("inf")
 
 
-async def _bounded(work: Coroutine[Any, Any, None]) -> None:
+async def _run_with_timeout(work: Coroutine[Any, Any, None]) -> None:
     """Run a check with a time limit. A failure to get facts is ignored; a defect is reported by the event loop."""
     try:
         async with asyncio.timeout(TIMEOUT):

@@ -10,14 +10,14 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from gateway.content.foreign_text import printable_line
-from gateway.diagnosis.facts import Certificate, ConnectionProbe
+from gateway.diagnosis.facts import ConnectionProbe, ServerCertificate
 from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 
-NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+SUBJECT_NAMES = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
 
 
 class NonVerifyingContext(ssl.SSLContext):
@@ -51,7 +51,7 @@ async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
     step, detail, verify = "", "", 0
     try:
         async with asyncio.timeout(within):
-            (await dial(origin, _lost, RESPONSE_RULES)).abort()
+            (await dial(origin, _ignore_lost, RESPONSE_RULES)).abort()
     except TimeoutError:
         step, detail = "time", f"no connection within {within:g} s"
     except UpstreamUnreachable as error:
@@ -67,8 +67,8 @@ async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
         step=step,
         detail=detail,
         proxy=f"{via.host}:{via.port}" if via else "",
-        verify=verify,
-        version=version,
+        verify_error=verify,
+        tls_version=version,
         certificate=certificate,
         now=time.time(),
     )
@@ -80,51 +80,51 @@ def _split_reason(reason: str, origin: Origin) -> tuple[str, str]:
     return (step, detail) if detail else ("connect", step)
 
 
-async def _read_certificate(origin: Origin, *, within: float) -> tuple[str, Certificate | None]:
+async def _read_certificate(origin: Origin, *, within: float) -> tuple[str, ServerCertificate | None]:
     """Return the version of TLS and the certificate, from another connection."""
     context = NonVerifyingContext()
     try:
         async with asyncio.timeout(within):
-            (await dial(Origin(origin.host, origin.port, context, origin.proxy), _lost, RESPONSE_RULES)).abort()
+            (await dial(Origin(origin.host, origin.port, context, origin.proxy), _ignore_lost, RESPONSE_RULES)).abort()
     except (UpstreamUnreachable, TimeoutError):
         return "", None
     opened = context.opened
     der = opened.getpeercert(binary_form=True) if opened is not None else None
-    return (opened.version() or "" if opened is not None else ""), _read(der) if der else None
+    return (opened.version() or "" if opened is not None else ""), _parse_certificate(der) if der else None
 
 
-def _read(der: bytes) -> Certificate | None:
+def _parse_certificate(der: bytes) -> ServerCertificate | None:
     try:
         read = x509.load_der_x509_certificate(der)
-        return Certificate(
-            subject=_name(read.subject),
-            issuer=_name(read.issuer),
-            names=_names(read),
-            begins=read.not_valid_before_utc.timestamp(),
-            ends=read.not_valid_after_utc.timestamp(),
+        return ServerCertificate(
+            subject=_describe_name(read.subject),
+            issuer=_describe_name(read.issuer),
+            names=_host_names(read),
+            not_before=read.not_valid_before_utc.timestamp(),
+            not_after=read.not_valid_after_utc.timestamp(),
         )
     except ValueError:  # OpenSSL accepts the certificate, cryptography does not
         return None
 
 
-def _name(name: x509.Name) -> str:
+def _describe_name(name: x509.Name) -> str:
     """Return common name and organization, if there are any."""
-    parts = [str(found[0].value) for oid in NAMES if (found := name.get_attributes_for_oid(oid))]
-    return _plain(", ".join(dict.fromkeys(parts)) or name.rfc4514_string() or "no name")
+    parts = [str(found[0].value) for oid in SUBJECT_NAMES if (found := name.get_attributes_for_oid(oid))]
+    return _printable(", ".join(dict.fromkeys(parts)) or name.rfc4514_string() or "no name")
 
 
-def _names(read: x509.Certificate) -> tuple[str, ...]:
+def _host_names(read: x509.Certificate) -> tuple[str, ...]:
     try:
         names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
-    return tuple(_plain(str(name.value)) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+    return tuple(_printable(str(name.value)) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
 
 
-def _plain(text: str) -> str:
+def _printable(text: str) -> str:
     """Return foreign text as one short line of printable ASCII."""
     return printable_line(text, 120)
 
 
-def _lost(_: UpstreamConnection) -> None:
+def _ignore_lost(_: UpstreamConnection) -> None:
     """Ignore the end of the connection."""

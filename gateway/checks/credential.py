@@ -13,14 +13,14 @@ from pydantic import SecretStr
 
 from gateway.checks.connect import check_connection
 from gateway.checks.http_probe import exchange
-from gateway.config.model import Config, Credential
+from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import client_secrets
-from gateway.config.secrets import Secrets, suspicious
+from gateway.config.secrets import SecretReader, suspicious
 from gateway.content.foreign_text import read_date, read_url
 from gateway.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe, Discovery, ProbeResponse
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
 from gateway.network.dial import Origin
-from gateway.oauth.grants import claims_of
+from gateway.oauth.grants import read_jwt_claims
 from gateway.oauth.token_source import TokenSource
 from gateway.proxy.routing import UpstreamUrl
 from gateway.system.files import in_thread
@@ -37,27 +37,31 @@ _URL = re.compile(r"https?://[!-~]{1,500}")
 class CredentialAnswer:
     """The facts about a credential; `token` is empty if there is none."""
 
-    asked: CredentialProbe
+    probe: CredentialProbe
     token: str = field(default="", repr=False)
 
 
-async def check_credential(components: Components, config: Config, name: str, *, secrets: Secrets) -> CredentialAnswer:
+async def check_credential(
+    components: Components, config: Config, name: str, *, secrets: SecretReader
+) -> CredentialAnswer:
     """Get a new token for a credential; check its connection and its discovery document."""
     credential = config.credentials[name]
-    around, (token, reason, status) = await asyncio.gather(
-        _around(components, name, credential, secrets=secrets), _fetch(components, name, credential)
+    setup, (token, reason, status) = await asyncio.gather(
+        _probe_setup(components, name, credential, secrets=secrets), _force_fetch(components, name, credential)
     )
-    asked = await _with_discovery(around, credential, reason=reason, skew=status["clock_skew_s"])
-    return CredentialAnswer(replace(asked, life=status["expires_in_s"] or 0.0, claims=claims_of(token)), token)
+    probe = await _add_discovery(setup, credential, reason=reason, skew=status["clock_skew_s"])
+    return CredentialAnswer(
+        replace(probe, lifetime=status["expires_in_s"] or 0.0, claims=read_jwt_claims(token)), token
+    )
 
 
 async def gather_credential_facts(
-    components: Components, config: Config, name: str, *, secrets: Secrets, reason: str, skew: Any
+    components: Components, config: Config, name: str, *, secrets: SecretReader, reason: str, skew: Any
 ) -> CredentialProbe:
     """Return the facts about a credential that failed for a known `reason`, without a token request."""
     credential = config.credentials[name]
-    around = await _around(components, name, credential, secrets=secrets)
-    return await _with_discovery(around, credential, reason=reason, skew=skew)
+    setup = await _probe_setup(components, name, credential, secrets=secrets)
+    return await _add_discovery(setup, credential, reason=reason, skew=skew)
 
 
 async def fetch_token(source: TokenSource, get: Callable[[], Awaitable[str]]) -> tuple[str, str, dict[str, Any]]:
@@ -72,7 +76,7 @@ async def fetch_token(source: TokenSource, get: Callable[[], Awaitable[str]]) ->
     return token, reason, source.status()
 
 
-def credential_config(name: str, credential: Credential, secrets: Secrets) -> CredentialConfig:
+def credential_config(name: str, credential: CredentialSettings, secrets: SecretReader) -> CredentialConfig:
     """Describe the configured values; read the secrets, but do not show them."""
     return CredentialConfig(
         name,
@@ -81,67 +85,71 @@ def credential_config(name: str, credential: Credential, secrets: Secrets) -> Cr
         client_id=credential.client_id,
         token_url=credential.token_url,
         scope=credential.scope or "",
-        doubts=tuple(_doubts(credential, secrets)),
-        client_id_doubt=_odd(credential.client_id),
+        suspicious_secrets=tuple(_find_suspicious_secrets(credential, secrets)),
+        suspicious_client_id=_describe_suspicious_client_id(credential.client_id),
     )
 
 
-def _doubts(credential: Credential, secrets: Secrets) -> list[str]:
+def _find_suspicious_secrets(credential: CredentialSettings, secrets: SecretReader) -> list[str]:
     found: list[str] = []
     for ref in client_secrets(credential):
         try:
             secret = secrets.read(ref)
         except OSError:  # the token request reports a secret that cannot be read
             continue
-        found.append(_doubt(secret, credential.client_id))
+        found.append(_describe_suspicious_secret(secret, credential.client_id))
     return found
 
 
-def _doubt(secret: SecretStr, client_id: str) -> str:
+def _describe_suspicious_secret(secret: SecretStr, client_id: str) -> str:
     value = secret.get_secret_value()
-    if doubt := suspicious(secret):
-        return doubt
+    if form := suspicious(secret):
+        return form
     if value[:1] in {'"', "'"} and value[-1:] == value[:1]:
         return "is in quotes, which are sent as a part of it"
     return "is the client id" if value == client_id else ""
 
 
-def _odd(client_id: str) -> str:
+def _describe_suspicious_client_id(client_id: str) -> str:
     if any(letter.isspace() for letter in client_id):
         return "has white space in it"
     return "is a URL" if "://" in client_id else ""
 
 
-Around = tuple[CredentialConfig, ConnectionProbe, Origin | None]
+CredentialSetup = tuple[CredentialConfig, ConnectionProbe, Origin | None]
 
 
-async def _around(components: Components, name: str, credential: Credential, *, secrets: Secrets) -> Around:
+async def _probe_setup(
+    components: Components, name: str, credential: CredentialSettings, *, secrets: SecretReader
+) -> CredentialSetup:
     """Return what can be found out about a credential without a token request."""
-    shape, (contact, origin) = await asyncio.gather(
-        in_thread(partial(credential_config, name, credential, secrets), owner=("shape", name)),
+    config, (connection, origin) = await asyncio.gather(
+        in_thread(partial(credential_config, name, credential, secrets), owner=("config", name)),
         _check_connection(components, name, credential),
     )
-    return shape, contact, origin
+    return config, connection, origin
 
 
-async def _with_discovery(
-    around: Around, credential: Credential, *, reason: str, skew: float | None
+async def _add_discovery(
+    setup: CredentialSetup, credential: CredentialSettings, *, reason: str, skew: float | None
 ) -> CredentialProbe:
     """Add the discovery document, if the connection works and the token request was sent."""
-    shape, contact, origin = around
+    config, connection, origin = setup
     discovery = Discovery()
     if origin is not None and reason.partition(":")[0] not in LOCAL_FAILURES:
         discovery = await _discover(origin, UpstreamUrl.parse(credential.token_url), within=credential.timeout)
-    return CredentialProbe(shape, contact, discovery, reason, skew=discovery.skew if skew is None else skew)
+    return CredentialProbe(config, connection, discovery, reason, skew=discovery.skew if skew is None else skew)
 
 
-async def _fetch(components: Components, name: str, credential: Credential) -> tuple[str, str, dict[str, Any]]:
+async def _force_fetch(
+    components: Components, name: str, credential: CredentialSettings
+) -> tuple[str, str, dict[str, Any]]:
     source = components.credential_builder.token_source(name, credential)
     return await fetch_token(source, source.force_refresh)
 
 
 async def _check_connection(
-    components: Components, name: str, credential: Credential
+    components: Components, name: str, credential: CredentialSettings
 ) -> tuple[ConnectionProbe, Origin | None]:
     """Check the connection to the token endpoint; return its origin, too, if the connection works."""
     try:
@@ -152,22 +160,22 @@ async def _check_connection(
         base = UpstreamUrl.parse(credential.token_url)
         detail = "the files of `tls` or the proxy's password cannot be used"
         return ConnectionProbe(f"{base.scheme}://{base.authority}", step="files", detail=detail), None
-    contact = await check_connection(origin, within=credential.connect_timeout)
-    return contact, None if contact.step else origin
+    connection = await check_connection(origin, within=credential.connect_timeout)
+    return connection, None if connection.step else origin
 
 
 async def _discover(origin: Origin, base: UpstreamUrl, *, within: float) -> Discovery:
-    began = time.time()
+    started_at = time.time()
     try:
-        reply = await exchange(origin, "GET", DISCOVERY, host=base.authority, within=within)
+        response = await exchange(origin, "GET", DISCOVERY, host=base.authority, within=within)
     except GatewayError:
         return Discovery()
-    return Discovery(reply.status, _token_endpoint(reply), _skew(reply, (began + time.time()) / 2))
+    return Discovery(response.status, _token_endpoint(response), _clock_skew(response, (started_at + time.time()) / 2))
 
 
-def _token_endpoint(reply: ProbeResponse) -> str:
+def _token_endpoint(response: ProbeResponse) -> str:
     try:
-        document = json.loads(reply.text) if reply.status == 200 else {}
+        document = json.loads(response.text) if response.status == 200 else {}
     except (ValueError, RecursionError):
         return ""
     endpoint = document.get("token_endpoint") if isinstance(document, dict) else None
@@ -177,7 +185,7 @@ def _token_endpoint(reply: ProbeResponse) -> str:
     return endpoint if url is not None and url.path else ""
 
 
-def _skew(reply: ProbeResponse, now: float) -> float | None:
+def _clock_skew(response: ProbeResponse, now: float) -> float | None:
     """Return by how many seconds the other clock is ahead, from the `Date` of the response, which has whole seconds."""
-    date = read_date(reply.fields.get("date", ""))
+    date = read_date(response.fields.get("date", ""))
     return None if date is None else date.timestamp() + 0.5 - now

@@ -36,7 +36,7 @@ async def exchange(
     head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
     try:
         async with asyncio.timeout(within):
-            connection = await dial(origin, _lost, RESPONSE_RULES)
+            connection = await dial(origin, _ignore_lost, RESPONSE_RULES)
             try:
                 return await _read_response(connection, head, within=within)
             finally:
@@ -52,15 +52,15 @@ async def _read_response(connection: UpstreamConnection, head: bytes, *, within:
     while not connection.is_complete and len(body) < MAX_BYTES:
         body += b"".join(await connection.read_body(within))
     body += b"".join(connection.read_available())
-    return ProbeResponse(reply.status, dict(_fields(reply)), bytes(body[:MAX_BYTES]).decode("utf-8", "replace"))
+    return ProbeResponse(reply.status, dict(_read_fields(reply)), bytes(body[:MAX_BYTES]).decode("utf-8", "replace"))
 
 
-def _fields(reply: ResponseHead) -> Iterable[tuple[str, str]]:
+def _read_fields(reply: ResponseHead) -> Iterable[tuple[str, str]]:
     """Yield the fields by lower-case name; of a repeated field the last counts."""
     for line in (*reply.forwarded_lines, *(line for _, line in reply.deferred)):
         name, _, value = line.decode("latin-1").partition(":")
         yield name.strip().lower(), value.strip()
 
 
-def _lost(_: UpstreamConnection) -> None:
+def _ignore_lost(_: UpstreamConnection) -> None:
     """Ignore the end of the connection: reading the response reports it."""

@@ -23,8 +23,8 @@ class RouteCheck:
     """A route to check: its targets and the fields and parameters that it sets."""
 
     route: ResolvedRoute
-    place: UpstreamServer
-    design: UpstreamServer | None
+    upstream: UpstreamServer
+    design_upstream: UpstreamServer | None
     scope: str
 
     @property
@@ -40,70 +40,72 @@ class RouteCheck:
     @property
     def target(self) -> OicTarget:
         """The harmless request."""
-        return probe_target(self.place.base.path, self.query)
+        return probe_target(self.upstream.base.path, self.query)
 
     @property
     def key(self) -> tuple[object, ...]:
         """Routes with the same key need only one check."""
-        design = self.design.base if self.design else None
+        design = self.design_upstream.base if self.design_upstream else None
         route = self.route
         return (
             route.credential,
-            self.place.pool.origin,
-            self.place.base.path,
+            self.upstream.pool.origin,
+            self.upstream.base.path,
             design,
             route.set_headers,
             route.set_query,
         )
 
 
-async def check_route(trial: RouteCheck, token: str, target: OicTarget | None = None) -> RouteProbe:
-    """Send the request for the target of the trial, or for `target`; send more requests if the cause is unclear."""
-    target, route = target or trial.target, trial.route
-    tried = RouteProbe(route.upstream, target.method, target.target, query=trial.query, scope=trial.scope)
-    reply, error = await _send(trial, trial.place, target.method, target.target, bearer=token)
-    if reply is not None and reply.status == 307 and target.kind == "developer":
-        reply, followed = await _follow(trial, reply, token, asked=target.target)
-        tried = replace(tried, followed=followed)
-    tried = replace(tried, reply=reply, error=error)
-    if reply is None or reply.status == 403:
-        bare, _ = await _send(trial, trial.place, target.method, target.target)
-        return replace(tried, bare=bare.status if bare is not None else 0)
-    if reply.status == 404 and (other := first_version_target(target)):
-        found, _ = await _send(trial, trial.place, "GET", other, bearer=token)
-        return replace(tried, elsewhere=FIRST_VERSION if found is not None and found.status == 200 else "")
-    return tried
+async def check_route(route_check: RouteCheck, token: str, target: OicTarget | None = None) -> RouteProbe:
+    """Send the request for the route's target, or for `target`; send more requests if the cause is unclear."""
+    target, route = target or route_check.target, route_check.route
+    probe = RouteProbe(route.upstream, target.method, target.target, query=route_check.query, scope=route_check.scope)
+    response, error = await _send_probe(route_check, route_check.upstream, target.method, target.target, bearer=token)
+    if response is not None and response.status == 307 and target.kind == "developer":
+        response, redirected_to = await _follow_redirect(route_check, response, token, request_target=target.target)
+        probe = replace(probe, redirected_to=redirected_to)
+    probe = replace(probe, response=response, error=error)
+    if response is None or response.status == 403:
+        bare_response, _ = await _send_probe(route_check, route_check.upstream, target.method, target.target)
+        return replace(probe, status_without_token=bare_response.status if bare_response is not None else 0)
+    if response.status == 404 and (other := first_version_target(target)):
+        found, _ = await _send_probe(route_check, route_check.upstream, "GET", other, bearer=token)
+        return replace(probe, other_version=FIRST_VERSION if found is not None and found.status == 200 else "")
+    return probe
 
 
-async def _follow(trial: RouteCheck, reply: ProbeResponse, token: str, *, asked: str) -> tuple[ProbeResponse, str]:
+async def _follow_redirect(
+    route_check: RouteCheck, response: ProbeResponse, token: str, *, request_target: str
+) -> tuple[ProbeResponse, str]:
     """Follow a 307 with the token if the gateway would follow it. Another path than the requested one is not followed:
     it might run a flow.
     """
-    places = [place for place in (trial.place, trial.design) if place is not None]
-    bases = [replace(place.base, path="/") for place in places]
-    found = resolve_redirect(reply.fields.get("location", ""), at=bases[0], bases=bases)
-    if found is None or found[1].partition("?")[0] != asked.partition("?")[0]:
-        return reply, ""
-    base, target = found
-    place = places[bases.index(base)]
-    there, _ = await _send(trial, place, "GET", target, bearer=token)
-    return (reply, "") if there is None else (there, f"{base.scheme}://{base.authority}")
+    upstreams = [upstream for upstream in (route_check.upstream, route_check.design_upstream) if upstream is not None]
+    bases = [replace(upstream.base, path="/") for upstream in upstreams]
+    location = resolve_redirect(response.fields.get("location", ""), at=bases[0], bases=bases)
+    if location is None or location[1].partition("?")[0] != request_target.partition("?")[0]:
+        return response, ""
+    base, target = location
+    upstream = upstreams[bases.index(base)]
+    followed_response, _ = await _send_probe(route_check, upstream, "GET", target, bearer=token)
+    return (response, "") if followed_response is None else (followed_response, f"{base.scheme}://{base.authority}")
 
 
-async def _send(
-    trial: RouteCheck, place: UpstreamServer, method: str, target: str, *, bearer: str = ""
+async def _send_probe(
+    route_check: RouteCheck, upstream: UpstreamServer, method: str, target: str, *, bearer: str = ""
 ) -> tuple[ProbeResponse | None, str]:
-    within = min(TIMEOUT, trial.route.response_timeout)
+    within = min(TIMEOUT, route_check.route.response_timeout)
     try:
-        reply = await exchange(
-            place.pool.origin,
+        response = await exchange(
+            upstream.pool.origin,
             method,
             target,
-            host=place.base.authority,
-            fields=trial.fields,
+            host=upstream.base.authority,
+            fields=route_check.fields,
             bearer=bearer,
             within=within,
         )
     except GatewayError as error:
         return None, f"{error.code}: {error.reason}"
-    return reply, ""
+    return response, ""

@@ -7,12 +7,12 @@ from typing import Any
 from gateway import __version__
 from gateway.checks.credential import credential_config, fetch_token
 from gateway.config.model import Config
-from gateway.config.secrets import Secrets
+from gateway.config.secrets import SecretReader
 from gateway.config.vault import Vault
-from gateway.diagnosis.credential_findings import audiences, diagnose_audience, diagnose_refusal
+from gateway.diagnosis.credential_findings import diagnose_audience, diagnose_refusal, read_audiences
 from gateway.diagnosis.facts import ConnectionProbe, CredentialProbe
 from gateway.diagnosis.finding import Finding
-from gateway.oauth.grants import claims_of
+from gateway.oauth.grants import read_jwt_claims
 from gateway.observe.metrics import Metrics
 from gateway.wiring.components import Components
 
@@ -38,16 +38,16 @@ async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswe
     try:
         components.configure(config)
         source = components.credential_builder.token_source(name, credential)
-        value, reason, status = await fetch_token(source, source.force_refresh if force else source.get)
+        value, reason, status = await fetch_token(source, source.force_refresh if force else source.get_token)
     finally:
         await components.close()
     if reason:
-        shape = credential_config(name, credential, Secrets(os.environ, vault=Vault(config.oci)))
+        shape = credential_config(name, credential, SecretReader(os.environ, vault=Vault(config.oci)))
         return TokenAnswer(
             diagnose_refusal(CredentialProbe(shape, ConnectionProbe(credential.token_url), reason=reason))
         )
-    claims, life = claims_of(value), status["expires_in_s"]
-    finding = diagnose_audience(name, credential.scope or "", audiences(claims)) or Finding(
+    claims, life = read_jwt_claims(value), status["expires_in_s"]
+    finding = diagnose_audience(name, credential.scope or "", read_audiences(claims)) or Finding(
         ok=True, subject=f"credential {name}", seen=f"a token with a lifetime of {life:.0f} s", step="token"
     )
     return TokenAnswer(finding, value, {"expires_in_s": life, **claims})

@@ -45,37 +45,37 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{with_file(finding, options).text()}\n")
     if status == _OK:
         counts = _count(loaded.config.routes, "route"), _count(loaded.config.credentials, "credential")
-        result = "OK, with warnings" if any(finding.is_note for finding in findings) else "OK"
+        result = "OK, with warnings" if any(finding.is_warning for finding in findings) else "OK"
         sys.stdout.write(f"{source.name}: {result}: {', '.join(counts)}\n")
     return status
 
 
 def _check_live(config: "Config", options: argparse.Namespace) -> "list[Finding]":
     from gateway.checks.run import check  # noqa: PLC0415 - brings aiohttp
-    from gateway.diagnosis import failed  # noqa: PLC0415
+    from gateway.diagnosis import failed_finding  # noqa: PLC0415
 
     try:
         return run_coroutine(check(config))
     except SecretProblem as problem:
         if not options.json:
             raise
-        return [failed("secret", "configuration", problem.what, remedy=problem.remedy, step="configuration")]
+        return [failed_finding("secret", "configuration", problem.what, remedy=problem.remedy, step="configuration")]
 
 
 def _config_findings(problems: ConfigProblems) -> "list[Finding]":
-    from gateway.diagnosis import failed  # noqa: PLC0415
+    from gateway.diagnosis import failed_finding  # noqa: PLC0415
 
     return [
-        failed("configuration", problem.location, problem.what, remedy=problem.remedy, step="configuration")
+        failed_finding("configuration", problem.location, problem.what, remedy=problem.remedy, step="configuration")
         for problem in problems.problems
         if problem.severity == "error"
     ]
 
 
 def _print_json(findings: "Iterable[Finding]", options: argparse.Namespace) -> None:
-    from gateway.diagnosis import document  # noqa: PLC0415
+    from gateway.diagnosis import findings_document  # noqa: PLC0415
 
-    shown = document(with_file(finding, options) for finding in findings)
+    shown = findings_document(with_file(finding, options) for finding in findings)
     sys.stdout.write(f"{json.dumps(shown, indent=2, ensure_ascii=False)}\n")
 
 

@@ -82,9 +82,9 @@ def run(options: argparse.Namespace) -> int:
         config = load_if_found(options)
         if config is None:
             return None
-        from gateway.wiring.history import file_of  # noqa: PLC0415 - only without a running gateway
+        from gateway.wiring.history import history_file  # noqa: PLC0415 - only without a running gateway
 
-        return file_of(config)
+        return history_file(config)
 
     return search(options, admin_address(options), history_file)
 

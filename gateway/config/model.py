@@ -18,8 +18,8 @@ from gateway.config.caller_model import CallerSettings
 from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
-from gateway.config.state_model import State
-from gateway.config.strict_model import OneOrMoreSecrets, Proxy, SecretRef, StrictModel, Tls
+from gateway.config.state_model import StateSettings
+from gateway.config.strict_model import OneOrMoreSecrets, ProxySettings, SecretRef, StrictModel, TlsSettings
 from gateway.config.values import (
     Address,
     BaseUrl,
@@ -43,7 +43,7 @@ RESERVED_PARAMS = frozenset(
 )
 
 
-class ClientTls(Tls):
+class ClientTlsSettings(TlsSettings):
     """Verification of the identity domain's certificate, and the client certificate."""
 
     cert: FilePath | None = None
@@ -54,7 +54,7 @@ class ClientTls(Tls):
     """Password of the private key, by reference."""
 
 
-class Signing(StrictModel):
+class SigningSettings(StrictModel):
     """How assertions are signed (RFC 7523)."""
 
     private_key: SecretRef
@@ -98,7 +98,7 @@ def _unreserved(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-class Renew(StrictModel):
+class RenewalSettings(StrictModel):
     """When a token is renewed; with jitter of up to half of the time, and never before half of the lifetime."""
 
     share: Annotated[float, Field(ge=0, le=0.5)] = 0.2
@@ -119,7 +119,7 @@ class BudgetSettings(StrictModel):
     """Largest number of token requests in a minute. A Free identity domain allows 150."""
 
 
-class Credential(StrictModel):
+class CredentialSettings(StrictModel):
     """How a token is obtained."""
 
     grant: Literal[
@@ -137,7 +137,7 @@ class Credential(StrictModel):
     client_auth: Literal["basic", "post", "private_key_jwt", "tls", "none"] = "basic"
     """How the client authenticates: `basic` (HTTP Basic), `post` (secret in the form), `private_key_jwt` (signed
     assertion), `tls` (client certificate), `none` (public client)."""
-    signing: Signing | None = None
+    signing: SigningSettings | None = None
     """How assertions are signed: those of `private_key_jwt` and of the grant `jwt_bearer`."""
     scope: Annotated[
         str | None,
@@ -178,16 +178,16 @@ class Credential(StrictModel):
     """Time limit of the connection to the token endpoint: name, TCP, TLS, egress proxy."""
     token_wait: Duration = 10.0
     """Longest time that a caller waits for a token before it gets 503."""
-    renew: Renew = Field(default_factory=Renew)
+    renew: RenewalSettings = Field(default_factory=RenewalSettings)
     """When a token is renewed."""
     prefetch: bool = False
     """True: get a token at the start, not for the first caller."""
     budget: BudgetSettings | None = None
     """Limit of token requests to the token endpoint, for each process. Credentials with the same endpoint share the
     smallest of their limits. Without any: 8 a second, 120 a minute."""
-    tls: ClientTls | None = None
+    tls: ClientTlsSettings | None = None
     """Verification of the identity domain's certificate, and the client certificate."""
-    proxy: Proxy | None = None
+    proxy: ProxySettings | None = None
     """Egress proxy to the identity domain; omitted: that of HTTPS_PROXY, with the exceptions of NO_PROXY."""
 
 
@@ -213,7 +213,7 @@ class LimitSettings(StrictModel):
     share one address, for example behind a load balancer. Loopback and unix sockets have no such limit."""
 
 
-class Pool(StrictModel):
+class PoolSettings(StrictModel):
     """Connections to each upstream origin."""
 
     size: Annotated[int, Field(ge=1)] = 256
@@ -252,7 +252,7 @@ class HistorySettings(StrictModel):
     """Largest size of the history, in memory or in the file; at least 1MiB."""
 
 
-class Oci(StrictModel):
+class OciSettings(StrictModel):
     """Access to OCI Vault, for secrets with `oci_vault`."""
 
     auth: Literal["instance_principal", "resource_principal", "config_file"] = "instance_principal"
@@ -295,15 +295,15 @@ class Config(StrictModel):
     """Log on standard output."""
     limits: LimitSettings = Field(default_factory=LimitSettings)
     """Limits of requests and connections of callers."""
-    pool: Pool = Field(default_factory=Pool)
+    pool: PoolSettings = Field(default_factory=PoolSettings)
     """Connections to each upstream origin."""
-    state: State | None = None
+    state: StateSettings | None = None
     """Store for tokens; omitted: in the memory of each process."""
     history: HistorySettings = Field(default_factory=HistorySettings)
     """History of the last calls."""
-    oci: Oci = Field(default_factory=Oci)
+    oci: OciSettings = Field(default_factory=OciSettings)
     """Access to OCI Vault, for secrets with `oci_vault`."""
-    credentials: Annotated[dict[Name, Credential], Field(min_length=1)]
+    credentials: Annotated[dict[Name, CredentialSettings], Field(min_length=1)]
     """Credentials by name."""
     callers: dict[Name, CallerSettings] = Field(default_factory=dict)
     """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""

@@ -17,8 +17,8 @@ from gateway.config import vault
 from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps
 from gateway.config.model import HistorySettings
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
-from gateway.config.secrets import Secrets, exposure, suspicious
-from gateway.config.state_model import State
+from gateway.config.secrets import SecretReader, exposure, suspicious
+from gateway.config.state_model import StateSettings
 from gateway.config.strict_model import SecretRef
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.system.files import MAX_BYTES, check_regular, read_file
@@ -29,8 +29,8 @@ MIB = 1024 * 1024
 
 def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
     """Yield problems of everything that the plain value `tree` references; relative paths are relative to `base`."""
-    yield from _ReferenceReader(base, Secrets(environ, base=base)).check(tree, ())
-    yield from _check_caller_secrets(tree, Secrets(environ, base=base))
+    yield from _ReferenceReader(base, SecretReader(environ, base=base)).check(tree, ())
+    yield from _check_caller_secrets(tree, SecretReader(environ, base=base))
     yield from _check_history_room(tree, base)
     vault_steps = next(_vault_steps(tree, ()), None)
     if vault_steps is not None and not vault.is_installed():
@@ -40,14 +40,14 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
 class HistoryAndState(BaseModel):
     """The keys of the file that determine where and how many calls are recorded."""
 
-    state: State | None = None
+    state: StateSettings | None = None
     history: HistorySettings = Field(default_factory=HistorySettings)
 
 
 @dataclass(frozen=True, slots=True)
 class _ReferenceReader:
     base: Path
-    secrets: Secrets
+    secrets: SecretReader
 
     def check(self, value: Any, steps: Steps) -> Iterator[ConfigIssue]:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -178,7 +178,7 @@ _PAIRS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator
 }
 
 
-def _check_caller_secrets(tree: Mapping[str, Any], secrets: Secrets) -> Iterator[ConfigIssue]:
+def _check_caller_secrets(tree: Mapping[str, Any], secrets: SecretReader) -> Iterator[ConfigIssue]:
     """Yield issues of callers: secrets that can be guessed, proofs of two callers, users that do not exist."""
     callers, first = tree.get("callers"), dict[tuple[str, str, str], str]()
     for name, settings in callers.items() if isinstance(callers, dict) else ():
@@ -198,7 +198,9 @@ def _check_caller_secrets(tree: Mapping[str, Any], secrets: Secrets) -> Iterator
             yield ConfigIssue(("callers", name, "unix_user"), "is not a user of this system", "write its number")
 
 
-def _caller_secrets(settings: dict[str, Any], secrets: Secrets) -> Iterator[tuple[Steps, str, tuple[str, str, str]]]:
+def _caller_secrets(
+    settings: dict[str, Any], secrets: SecretReader
+) -> Iterator[tuple[Steps, str, tuple[str, str, str]]]:
     """Yield the steps and the value of each secret that can be read, and what must differ between callers."""
     for kind in ("basic", "api_key", "wsse"):
         proof, username = settings.get(kind), ""

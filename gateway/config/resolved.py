@@ -7,10 +7,10 @@ from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 from gateway.config.listen_model import ListenSettings
-from gateway.config.model import BudgetSettings, Config, Credential
-from gateway.config.route_model import HeaderSettings, IdLocation, RouteEntry, RouteSettings, Timeout
+from gateway.config.model import BudgetSettings, Config, CredentialSettings
+from gateway.config.route_model import HeaderSettings, IdLocationKind, RouteEntry, RouteSettings, TimeoutSettings
 from gateway.config.service_model import ServiceEntry
-from gateway.config.strict_model import Proxy, SecretRef, Tls, secret_refs
+from gateway.config.strict_model import ProxySettings, SecretRef, TlsSettings, secret_refs
 from gateway.config.values import split_address
 from gateway.content.foreign_text import origin_of, plain_host
 
@@ -52,11 +52,11 @@ class ResolvedRoute:
     """Names as written, values as templates."""
     remove_headers: tuple[str, ...]
     set_query: tuple[tuple[str, str], ...]
-    instance_id: tuple[tuple[IdLocation, str], ...] | None
+    instance_id: tuple[tuple[IdLocationKind, str], ...] | None
     """Pairs of `header`, `json` or `xml` and a name, in order; None if not set."""
     design: str | None
-    tls: Tls | None
-    proxy: Proxy | None
+    tls: TlsSettings | None
+    proxy: ProxySettings | None
     service: str | None
     """The origin of the service that the route belongs to; None if it belongs to none."""
 
@@ -90,22 +90,22 @@ def hosts_of(config: Config) -> tuple[str, ...]:
     return (*config.hosts, public_host) if public_host else tuple(config.hosts)
 
 
-def client_secrets(credential: Credential) -> tuple[SecretRef, ...]:
+def client_secrets(credential: CredentialSettings) -> tuple[SecretRef, ...]:
     """Return the references of the client secret in the order of use; empty for a client without a secret."""
     return secret_refs(credential.client_secret)
 
 
-def authorize_url_of(credential: Credential) -> str:
+def authorize_url_of(credential: CredentialSettings) -> str:
     """Return the authorization endpoint; by default it is next to the token endpoint."""
     return credential.authorize_url or f"{credential.token_url.removesuffix('/token')}/authorize"
 
 
-def revoke_url_of(credential: Credential) -> str:
+def revoke_url_of(credential: CredentialSettings) -> str:
     """Return the revocation endpoint; by default it is next to the token endpoint."""
     return credential.revoke_url or f"{credential.token_url.removesuffix('/token')}/revoke"
 
 
-def endpoint_of(credential: Credential) -> str:
+def endpoint_of(credential: CredentialSettings) -> str:
     """Return host and port of the token endpoint: all clients of an identity domain share its rate limits."""
     return urlsplit(credential.token_url).netloc.lower()
 
@@ -116,7 +116,7 @@ def count_origins(config: Config) -> int:
     return len({urlsplit(url)[:2] for url in urls})
 
 
-def budgets(credentials: Iterable[Credential]) -> dict[str, BudgetSettings]:
+def budgets(credentials: Iterable[CredentialSettings]) -> dict[str, BudgetSettings]:
     """Return for each endpoint the lowest limits of its credentials, or the default limits."""
     limits_of: dict[str, list[BudgetSettings]] = {}
     for credential in credentials:
@@ -133,7 +133,7 @@ def _lowest_limits(limits: list[BudgetSettings]) -> BudgetSettings:
 
 def _resolve_route(route: RouteEntry, defaults: RouteSettings, services: Container[str]) -> ResolvedRoute:
     origin = origin_of(route.upstream)
-    own_timeout, default_timeout = route.timeout or Timeout(), defaults.timeout or Timeout()
+    own_timeout, default_timeout = route.timeout or TimeoutSettings(), defaults.timeout or TimeoutSettings()
     return ResolvedRoute(
         name=route.name,
         path=route.path.rstrip("/"),
@@ -184,7 +184,7 @@ def _resolve_edits(route: RouteEntry, defaults: RouteSettings) -> _ResolvedEdits
     }
 
 
-def _instance_id_rules(route: RouteEntry, defaults: RouteSettings) -> tuple[tuple[IdLocation, str], ...] | None:
+def _instance_id_rules(route: RouteEntry, defaults: RouteSettings) -> tuple[tuple[IdLocationKind, str], ...] | None:
     rules = defaults.instance_id if route.instance_id is None else route.instance_id
     return None if rules is None else tuple(rule.place for rule in rules)
 

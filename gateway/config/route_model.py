@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.strict_model import Proxy, StrictModel, Tls, exactly_one
+from gateway.config.strict_model import ProxySettings, StrictModel, TlsSettings, exactly_one
 from gateway.config.values import (
     PATH_PATTERN,
     BaseUrl,
@@ -29,7 +29,7 @@ from gateway.config.values import (
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class Timeout(StrictModel):
+class TimeoutSettings(StrictModel):
     """Time limits."""
 
     connect: Duration | None = None
@@ -41,7 +41,7 @@ class Timeout(StrictModel):
 
 
 BodyKind = Literal["json", "xml", "yaml", "html"]
-IdLocation = Literal["header", "json", "xml"]
+IdLocationKind = Literal["header", "json", "xml"]
 
 
 class HeaderSettings(StrictModel):
@@ -71,7 +71,7 @@ class QuerySettings(StrictModel):
     percent-encodes them."""
 
 
-class InstanceIdRule(StrictModel):
+class InstanceIdSettings(StrictModel):
     """One location of the instance id; exactly one of these keys."""
 
     model_config = exactly_one("header", "json", "xml")
@@ -90,9 +90,9 @@ class InstanceIdRule(StrictModel):
         return self
 
     @property
-    def place(self) -> tuple[IdLocation, str]:
+    def place(self) -> tuple[IdLocationKind, str]:
         """The kind of location, and the name there."""
-        places: dict[IdLocation, str | None] = {"header": self.header, "json": self.json_, "xml": self.xml}
+        places: dict[IdLocationKind, str | None] = {"header": self.header, "json": self.json_, "xml": self.xml}
         return next((kind, name) for kind, name in places.items() if name is not None)
 
 
@@ -107,7 +107,7 @@ class RouteSettings(StrictModel):
     methods: Annotated[list[Literal[METHODS]], Field(min_length=1)] | None = None  # type: ignore[valid-type] # a tuple of names is one list of words
     """Allowed methods; omitted: all. GET includes HEAD. A method that a caller names in
     `X-HTTP-Method-Override`, `X-HTTP-Method`, `X-Method-Override` or as `_method` in the query must be allowed, too."""
-    timeout: Timeout | None = None
+    timeout: TimeoutSettings | None = None
     """Time limits."""
     replay: Literal["any", "safe", "never"] | None = None
     """Methods that may be retried: any (default), safe ones only, never."""
@@ -127,15 +127,15 @@ class RouteSettings(StrictModel):
     """Changes of request fields."""
     query: QuerySettings | None = None
     """Changes of query parameters."""
-    instance_id: Annotated[list[InstanceIdRule], Field(min_length=1)] | None = None
+    instance_id: Annotated[list[InstanceIdSettings], Field(min_length=1)] | None = None
     """Locations of the instance id in a response; the first one with a value counts. Omitted: the field
     `x-oracle-ics-instance-id`, then the usual names in a body."""
     design: SiteUrl | None = None
     """Design host, such as https://design.integration.REGION.ocp.oraclecloud.com; a 307 of the developer API to it is
     followed. Omitted: that of the region in the name of the upstream."""
-    tls: Tls | None = None
+    tls: TlsSettings | None = None
     """Verification of the upstream's certificate."""
-    proxy: Proxy | None = None
+    proxy: ProxySettings | None = None
     """Egress proxy to the upstream; omitted: that of HTTPS_PROXY, with the exceptions of NO_PROXY."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from gateway.config.issue import SecretProblem
-from gateway.config.model import Oci
+from gateway.config.model import OciSettings
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.vault import Vault
 from gateway.system.files import NotRegular, read_file
@@ -23,7 +23,7 @@ _FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # keys of the model whose
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
-class Secrets:
+class SecretReader:
     """Secrets by reference: variables of `environ`, files (relative to the folder `base`) and secrets of `vault`.
 
     Reading a secret of the Vault may block on the network: call `read` in a thread.
@@ -32,7 +32,7 @@ class Secrets:
     def __init__(self, environ: Mapping[str, str], *, base: Path = Path(), vault: Vault | None = None) -> None:
         self._environ = environ
         self._base = base
-        self._vault = vault or Vault(Oci())
+        self._vault = vault or Vault(OciSettings())
 
     def read(self, ref: SecretRef) -> SecretStr:
         """Return the secret that `ref` names, without one newline (LF or CRLF) at the end of a file or Vault secret.

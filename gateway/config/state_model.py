@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.config.redis_url import parse_redis_url
-from gateway.config.strict_model import SecretRef, StrictModel, Tls, exactly_one
+from gateway.config.strict_model import SecretRef, StrictModel, TlsSettings, exactly_one
 from gateway.config.values import Duration, FilePath, Name, Text
 
 
@@ -14,7 +14,7 @@ def _redis_url(value: str) -> str:
     return value
 
 
-class Login(StrictModel):
+class LoginSettings(StrictModel):
     """Login at the sentinels."""
 
     username: Text | None = None
@@ -33,9 +33,9 @@ class RedisSettings(StrictModel):
     """User, if Redis has users (ACL)."""
     password: SecretRef | None = None
     """Password, by reference; read again for each connection."""
-    tls: Tls | None = None
+    tls: TlsSettings | None = None
     """Verification of the certificate of Redis."""
-    sentinel: Login | None = None
+    sentinel: LoginSettings | None = None
     """Login at the sentinels, if they require one."""
     prefix: Name = "oic-gateway"
     """Prefix of all keys in Redis; gateways that must not share tokens have different prefixes."""
@@ -52,7 +52,7 @@ class RedisSettings(StrictModel):
         return self
 
 
-class State(StrictModel):
+class StateSettings(StrictModel):
     """Token store: a file for the workers of one machine, or Redis for replicas."""
 
     model_config = exactly_one("path", "redis", required=("keys",))

@@ -76,14 +76,14 @@ def secret_refs(secrets: SecretRef | list[SecretRef] | None) -> tuple[SecretRef,
     return tuple(secrets) if isinstance(secrets, list) else (secrets,)
 
 
-class Tls(StrictModel):
+class TlsSettings(StrictModel):
     """Verification of the server's certificate."""
 
     ca: FilePath | None = None
     """PEM file of the trusted authorities, in place of the system's; relative to the configuration file."""
 
 
-class Proxy(StrictModel):
+class ProxySettings(StrictModel):
     """Egress proxy; the gateway opens a CONNECT tunnel through it."""
 
     url: ProxyAddress
@@ -93,7 +93,7 @@ class Proxy(StrictModel):
     """User for the proxy's Basic authentication."""
     password: SecretRef | None = None
     """Password for the proxy's Basic authentication, by reference."""
-    tls: Tls | None = None
+    tls: TlsSettings | None = None
     """Verification of the certificate of an https proxy; omitted: as for the server behind it."""
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config.issue import SecretProblem
-from gateway.config.model import Oci
+from gateway.config.model import OciSettings
 from gateway.system.files import within_limit
 
 RETRY_INTERVAL = 10.0  # seconds until an expired or failed secret is requested again
@@ -62,7 +62,7 @@ class Vault:
     `now` returns seconds. Every failure is a SecretProblem that names the OCID, cached for `RETRY_INTERVAL` seconds.
     """
 
-    def __init__(self, settings: Oci, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: OciSettings, *, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._now = now
         self._copies: dict[str, _CachedSecret] = {}
@@ -189,7 +189,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("oci") is not None
 
 
-def _instance(oci: Any, _: Oci) -> dict[str, Any]:
+def _instance(oci: Any, _: OciSettings) -> dict[str, Any]:
     no_retry = oci.retry.NoneRetryStrategy()
     signers = oci.auth.signers
     signer = signers.InstancePrincipalsSecurityTokenSigner(
@@ -198,15 +198,15 @@ def _instance(oci: Any, _: Oci) -> dict[str, Any]:
     return {"config": {}, "signer": signer}
 
 
-def _resource(oci: Any, _: Oci) -> dict[str, Any]:
+def _resource(oci: Any, _: OciSettings) -> dict[str, Any]:
     return {"config": {}, "signer": oci.auth.signers.get_resource_principals_signer()}
 
 
-def _profile(oci: Any, settings: Oci) -> dict[str, Any]:
+def _profile(oci: Any, settings: OciSettings) -> dict[str, Any]:
     return {"config": oci.config.from_file(profile_name=settings.profile or "DEFAULT")}
 
 
-_IDENTITIES: dict[str, Callable[[Any, Oci], dict[str, Any]]] = {
+_IDENTITIES: dict[str, Callable[[Any, OciSettings], dict[str, Any]]] = {
     "instance_principal": _instance,
     "resource_principal": _resource,
     "config_file": _profile,

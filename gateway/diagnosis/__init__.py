@@ -6,6 +6,6 @@ them into a `Finding` (`finding`), which names an entry of the `catalog` by its 
 problem of a route, from callers' requests, and `service_findings` that of a service.
 """
 
-from gateway.diagnosis.finding import Finding, document, failed, skipped
+from gateway.diagnosis.finding import Finding, failed_finding, findings_document, skipped_finding
 
-__all__ = ["Finding", "document", "failed", "skipped"]
+__all__ = ["Finding", "failed_finding", "findings_document", "skipped_finding"]

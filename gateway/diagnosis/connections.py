@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 from gateway.content.foreign_text import host_of
 from gateway.diagnosis.catalog import MISTAKES
-from gateway.diagnosis.facts import Certificate, ConnectionProbe
-from gateway.diagnosis.finding import Finding, failed
+from gateway.diagnosis.facts import ConnectionProbe, ServerCertificate
+from gateway.diagnosis.finding import Finding, failed_finding
 
 # Catalog code by a text in the reason of an `upstream-unreachable` (`network.dial`). The order matters: the text of an
 # egress proxy failure may name a later step.
-_SIGNS = (
+_CODE_BY_REASON = (
     (": egress proxy: the proxy answered 407", "proxy-login"),
     (": egress proxy:", "proxy"),
     (": name:", "dns"),
@@ -24,97 +24,102 @@ _SIGNS = (
 )
 
 # X509_V_ERR_… of OpenSSL (x509_vfy.h): not yet valid, expired, another host name, another IP address.
-_VERIFY = {9: "tls-expired", 10: "tls-expired", 62: "tls-name", 64: "tls-name"}
-_STEPS = {"name": "dns", "connect": "connect", "TLS": "tls", "time": "timeout", "files": "certificate"}
+_CODE_BY_VERIFY_ERROR = {9: "tls-expired", 10: "tls-expired", 62: "tls-name", 64: "tls-name"}
+_CODE_BY_STEP = {"name": "dns", "connect": "connect", "TLS": "tls", "time": "timeout", "files": "certificate"}
 
 # In the names of certificate authorities of TLS inspection products, and of companies that use them.
-_INSPECTION = re.compile(
+_INSPECTION_ISSUER = re.compile(
     r"inspect|intercept|proxy|firewall|gateway|zscaler|netskope|blue ?coat|forti|palo ?alto|forcepoint|mcafee|skyhigh"
     r"|umbrella|sophos|check ?point|barracuda|\bcorp|enterprise|internal|company",
     re.IGNORECASE,
 )
 # Public authorities: if one is not trusted, the chain or this system's list of authorities is incomplete.
-_PUBLIC = re.compile(
+_PUBLIC_ISSUER = re.compile(
     r"digicert|oracle|sectigo|comodo|globalsign|entrust|let's encrypt|godaddy|amazon|google", re.IGNORECASE
 )
 
 
-def code_of(contact: ConnectionProbe) -> str:
+def connection_failure_code(probe: ConnectionProbe) -> str:
     """Return the catalog code of a connection that failed."""
-    if contact.step == "egress proxy":
-        return "proxy-login" if "407" in contact.detail else "proxy"
-    if contact.step == "TLS" and contact.verify:
-        return _VERIFY.get(contact.verify) or ("tls-inspection" if _is_inspected(contact) else "tls-trust")
-    return _STEPS.get(contact.step, "network")
+    if probe.step == "egress proxy":
+        return "proxy-login" if "407" in probe.detail else "proxy"
+    if probe.step == "TLS" and probe.verify_error:
+        return _CODE_BY_VERIFY_ERROR.get(probe.verify_error) or (
+            "tls-inspection" if _is_inspected(probe) else "tls-trust"
+        )
+    return _CODE_BY_STEP.get(probe.step, "network")
 
 
-def diagnose_connection(contact: ConnectionProbe, subject: str, *, seen: str = "") -> Finding:
+def diagnose_connection(probe: ConnectionProbe, subject: str, *, seen: str = "") -> Finding:
     """Return the finding of a connection; `seen` replaces the text of one that failed."""
-    if not contact.step:
-        named = "" if contact.origin in subject else f"{contact.origin} "
-        return Finding(ok=True, subject=subject, seen=f"{named}{_reached(contact)}", step="connection")
-    seen = (
-        f"{seen or f'{contact.origin}: {contact.step}: {contact.detail}{_by(contact)}'}{_describe_certificate(contact)}"
-    )
-    code = code_of(contact)
-    if code not in {"tls-trust", "tls-inspection"} or not _is_expired(contact):
-        return failed(code, subject, seen, step="connection")
+    if not probe.step:
+        named = "" if probe.origin in subject else f"{probe.origin} "
+        return Finding(ok=True, subject=subject, seen=f"{named}{_describe_connection(probe)}", step="connection")
+    failure = seen or f"{probe.origin}: {probe.step}: {probe.detail}{_describe_egress_proxy(probe)}"
+    seen = f"{failure}{_describe_certificate(probe)}"
+    code = connection_failure_code(probe)
+    if code not in {"tls-trust", "tls-inspection"} or not _is_expired(probe):
+        return failed_finding(code, subject, seen, step="connection")
     entry, other = MISTAKES[code], MISTAKES["tls-expired"]
     means = f"{entry.means} The certificate is not valid now, either: {other.means}"
-    return failed(code, subject, seen, step="connection", means=means, remedy=f"{entry.remedy} {other.remedy}")
+    return failed_finding(code, subject, seen, step="connection", means=means, remedy=f"{entry.remedy} {other.remedy}")
 
 
-def code_of_reason(reason: str) -> str:
+def dial_failure_code(reason: str) -> str:
     """Return the catalog code for the reason of an `upstream-unreachable`."""
-    return next((code for sign, code in _SIGNS if sign in reason), "network")
+    return next((code for sign, code in _CODE_BY_REASON if sign in reason), "network")
 
 
-def _reached(contact: ConnectionProbe) -> str:
-    how = [contact.version, f"through the egress proxy {contact.proxy}" if contact.proxy else ""]
+def _describe_connection(probe: ConnectionProbe) -> str:
+    how = [probe.tls_version, f"through the egress proxy {probe.proxy}" if probe.proxy else ""]
     path = ", ".join(filter(None, how))
-    return f"reached{f' by {path}' if path else ''}{_describe_certificate(contact)}"
+    return f"reached{f' by {path}' if path else ''}{_describe_certificate(probe)}"
 
 
-def _by(contact: ConnectionProbe) -> str:
+def _describe_egress_proxy(probe: ConnectionProbe) -> str:
     """Return the egress proxy as text; empty if there is none."""
-    return f" (through the egress proxy {contact.proxy})" if contact.proxy else ""
+    return f" (through the egress proxy {probe.proxy})" if probe.proxy else ""
 
 
-def _is_expired(contact: ConnectionProbe) -> bool:
+def _is_expired(probe: ConnectionProbe) -> bool:
     """Return whether the certificate is expired: OpenSSL reports only the first error of an untrusted one."""
-    certificate = contact.certificate
-    return certificate is not None and not certificate.begins <= contact.now <= certificate.ends
+    certificate = probe.certificate
+    return certificate is not None and not certificate.not_before <= probe.now <= certificate.not_after
 
 
-def _describe_certificate(contact: ConnectionProbe) -> str:
+def _describe_certificate(probe: ConnectionProbe) -> str:
     """Describe the certificate, so that a person can recognize it."""
-    certificate = contact.certificate
+    certificate = probe.certificate
     if certificate is None:
         return ""
-    names = f" for {_few(certificate.names)}" if certificate.names else ""
-    validity = _validity(certificate, contact.now)
+    names = f" for {_join_names(certificate.names)}" if certificate.names else ""
+    validity = _describe_validity(certificate, probe.now)
     return f"; certificate of {certificate.subject}{names}, issued by {certificate.issuer}, {validity}"
 
 
-def _validity(certificate: Certificate, now: float) -> str:
-    if now > certificate.ends:
-        return f"expired on {_day(certificate.ends)}"
-    is_early = now < certificate.begins
-    return f"not valid before {_day(certificate.begins)}" if is_early else f"until {_day(certificate.ends)}"
+def _describe_validity(certificate: ServerCertificate, now: float) -> str:
+    if now > certificate.not_after:
+        return f"expired on {_format_time(certificate.not_after)}"
+    is_early = now < certificate.not_before
+    return (
+        f"not valid before {_format_time(certificate.not_before)}"
+        if is_early
+        else f"until {_format_time(certificate.not_after)}"
+    )
 
 
-def _few(names: tuple[str, ...]) -> str:
+def _join_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
 
 
-def _day(instant: float) -> str:
+def _format_time(instant: float) -> str:
     return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _is_inspected(contact: ConnectionProbe) -> bool:
+def _is_inspected(probe: ConnectionProbe) -> bool:
     """Return whether a TLS inspection proxy issued the certificate: Oracle's own come from public authorities."""
-    if contact.certificate is None:
+    if probe.certificate is None:
         return False
-    host, issuer = host_of(contact.origin), contact.certificate.issuer
-    is_not_oracle = host.endswith(".oraclecloud.com") and not _PUBLIC.search(issuer)
-    return is_not_oracle or _INSPECTION.search(issuer) is not None
+    host, issuer = host_of(probe.origin), probe.certificate.issuer
+    is_not_oracle = host.endswith(".oraclecloud.com") and not _PUBLIC_ISSUER.search(issuer)
+    return is_not_oracle or _INSPECTION_ISSUER.search(issuer) is not None

@@ -7,81 +7,83 @@ from typing import Any, NamedTuple
 from gateway.content.foreign_text import host_of, read_url
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.catalog.network_mistakes import NETWORK_MISTAKES
-from gateway.diagnosis.connections import code_of, diagnose_connection
+from gateway.diagnosis.connections import connection_failure_code, diagnose_connection
 from gateway.diagnosis.facts import CredentialProbe, Discovery
-from gateway.diagnosis.finding import Finding, failed
+from gateway.diagnosis.finding import Finding, failed_finding
 from gateway.oic.scopes import scope_error, without_slash_before_urn
 
-SKEW = 60.0
+MAX_CLOCK_SKEW = 60.0
 """Tolerated difference of two clocks in seconds: identity servers allow about as much, and `Date` has whole seconds."""
-SHORT = 60.0
+MIN_TOKEN_LIFETIME = 60.0
 """Seconds: a token with a shorter lifetime is renewed all the time."""
 
 _SIGNED = frozenset({"private_key_jwt", "tls"})
-_FAILING = re.compile(r"\(5\d\d\)")  # the form of a status in the reasons of `oauth.grants`
+_SERVER_ERROR = re.compile(r"\(5\d\d\)")  # the form of a status in the reasons of `oauth.grants`
 
 # Reasons that only mean that the token endpoint cannot be reached.
 _UNREACHABLE = frozenset((*NETWORK_MISTAKES, "waiting", "certificate"))
 
 # Refusals for which the configuration or other facts give a more specific code.
 _SPECIFIC_CODE: dict[str, Callable[[CredentialProbe], str]] = {
-    "invalid_client": lambda asked: causes(asked)[0].code,
-    "invalid_scope": lambda asked: scope_error(asked.shape.scope) or "invalid_scope",
-    "invalid_grant": lambda asked: "clock-skew" if breaks_assertions(asked) else "invalid_grant",
-    "redirect": lambda asked: _elsewhere(asked, "redirect"),
-    "unreadable": lambda asked: _elsewhere(asked, "domain-failing" if _FAILING.search(asked.reason) else "unreadable"),
+    "invalid_client": lambda probe: rank_causes(probe)[0].code,
+    "invalid_scope": lambda probe: scope_error(probe.config.scope) or "invalid_scope",
+    "invalid_grant": lambda probe: "clock-skew" if breaks_assertions(probe) else "invalid_grant",
+    "redirect": lambda probe: _token_url_code(probe, "redirect"),
+    "unreadable": lambda probe: _token_url_code(
+        probe, "domain-failing" if _SERVER_ERROR.search(probe.reason) else "unreadable"
+    ),
 }
 
 
 # Facts that are added to a refusal, by catalog code.
 _DETAILS: dict[str, Callable[[CredentialProbe], str]] = {
-    "scope-slash": lambda asked: (
-        f"`scope` is {asked.shape.scope}, and should be {without_slash_before_urn(asked.shape.scope)}"
+    "scope-slash": lambda probe: (
+        f"`scope` is {probe.config.scope}, and should be {without_slash_before_urn(probe.config.scope)}"
     ),
     **dict.fromkeys(
-        ("invalid_scope", "scope-form", "scope-several"), lambda asked: f"`scope` is {asked.shape.scope or 'not set'}"
+        ("invalid_scope", "scope-form", "scope-several"), lambda probe: f"`scope` is {probe.config.scope or 'not set'}"
     ),
-    "token-url": lambda asked: f"the token endpoint is {asked.discovery.token_endpoint}",
-    "clock-skew": lambda asked: compare_clocks(asked.skew),
+    "token-url": lambda probe: f"the token endpoint is {probe.discovery.token_endpoint}",
+    "clock-skew": lambda probe: compare_clocks(probe.skew),
 }
 
 
-def diagnose_credential(asked: CredentialProbe) -> list[Finding]:
+def diagnose_credential(probe: CredentialProbe) -> list[Finding]:
     """Return all findings about a credential, in the order of the steps."""
-    subject = f"credential {asked.shape.name}"
-    code = asked.reason.partition(":")[0]
-    if asked.contact.step and code in _UNREACHABLE:  # a token proves that the connection works
-        return [diagnose_connection(asked.contact, subject, seen=_connection_reason(asked))]
-    connection = [] if asked.contact.step else [diagnose_connection(asked.contact, subject)]
-    found = _of_discovery(asked.discovery, subject)
-    if asked.reason:
-        return [*connection, *found, diagnose_refusal(asked), *_of_clock(asked, but=asked.reason)]
-    return [*connection, *found, *_of_token(asked, subject), *_of_claims(asked, subject)]
+    subject = f"credential {probe.config.name}"
+    code = probe.reason.partition(":")[0]
+    if probe.connection.step and code in _UNREACHABLE:  # a token proves that the connection works
+        return [diagnose_connection(probe.connection, subject, seen=_connection_reason(probe))]
+    connection = [] if probe.connection.step else [diagnose_connection(probe.connection, subject)]
+    found = _diagnose_discovery(probe.discovery, subject)
+    if probe.reason:
+        return [*connection, *found, diagnose_refusal(probe), *_diagnose_clock(probe, but=probe.reason)]
+    return [*connection, *found, *_diagnose_token(probe, subject), *_diagnose_claims(probe, subject)]
 
 
-def diagnose_refusal(asked: CredentialProbe) -> Finding:
+def diagnose_refusal(probe: CredentialProbe) -> Finding:
     """Return the finding for a refusal, by its code and the other facts."""
-    subject, code = f"credential {asked.shape.name}", asked.reason.partition(":")[0]
+    subject, code = f"credential {probe.config.name}", probe.reason.partition(":")[0]
     specify = _SPECIFIC_CODE.get(code)
-    row = code if specify is None else specify(asked)
+    row = code if specify is None else specify(probe)
     if code == "invalid_client":
-        return _of_invalid_client(asked, row, subject)
+        return _diagnose_invalid_client(probe, row, subject)
     details = _DETAILS.get(row)
-    seen = asked.reason if details is None else f"{asked.reason}; {details(asked)}"
-    return failed(row if row in MISTAKES else "domain-failing", subject, seen, step="token")
+    seen = probe.reason if details is None else f"{probe.reason}; {details(probe)}"
+    return failed_finding(row if row in MISTAKES else "domain-failing", subject, seen, step="token")
 
 
-def _of_invalid_client(asked: CredentialProbe, row: str, subject: str) -> Finding:
+def _diagnose_invalid_client(probe: CredentialProbe, row: str, subject: str) -> Finding:
     """Return one finding that lists all possible causes, the most likely first."""
-    listed = "; ".join(f"({number}) {cause.describe(asked)}" for number, cause in enumerate(causes(asked), 1))
+    listed = "; ".join(f"({number}) {cause.describe(probe)}" for number, cause in enumerate(rank_causes(probe), 1))
     means = f"The identity domain rejects this client or its secret. Causes, most likely first: {listed}."
     remedy = MISTAKES["invalid_client"].remedy
     if row != "invalid_client":
         remedy = f"{MISTAKES[row].remedy} {remedy}"
-    return failed(row, subject, asked.reason, step="token", means=means, remedy=remedy)
+    return failed_finding(row, subject, probe.reason, step="token", means=means, remedy=remedy)
 
 
-def _of_discovery(found: Discovery, subject: str) -> list[Finding]:
+def _diagnose_discovery(found: Discovery, subject: str) -> list[Finding]:
     """Return the finding of discovery, never a failure: other authorization servers may publish no document."""
     if not found.status:
         return []
@@ -91,60 +93,64 @@ def _of_discovery(found: Discovery, subject: str) -> list[Finding]:
     return [Finding(ok=True, subject=subject, seen=seen, step="discovery")]
 
 
-def _of_token(asked: CredentialProbe, subject: str) -> list[Finding]:
-    seen = f"a token with a lifetime of {asked.life:.0f} s"
-    if asked.life < SHORT:
-        return [failed("short-lived", subject, seen, step="token")]
+def _diagnose_token(probe: CredentialProbe, subject: str) -> list[Finding]:
+    seen = f"a token with a lifetime of {probe.lifetime:.0f} s"
+    if probe.lifetime < MIN_TOKEN_LIFETIME:
+        return [failed_finding("short-lived", subject, seen, step="token")]
     return [Finding(ok=True, subject=subject, seen=seen, step="token")]
 
 
-def _of_claims(asked: CredentialProbe, subject: str) -> list[Finding]:
-    claims, shape = asked.claims, asked.shape
+def _diagnose_claims(probe: CredentialProbe, subject: str) -> list[Finding]:
+    claims, config = probe.claims, probe.config
     faults = [
-        diagnose_audience(shape.name, shape.scope, audiences(claims)),
-        _of_client(asked, subject),
-        *_of_clock(asked),
+        diagnose_audience(config.name, config.scope, read_audiences(claims)),
+        _diagnose_client(probe, subject),
+        *_diagnose_clock(probe),
     ]
     if bad := [finding for finding in faults if finding is not None]:
         return bad
-    seen = f"for {', '.join(audiences(claims)) or 'no audience'}" if claims else "an opaque token, no claims"
-    clocks = "" if asked.skew is None else f", {compare_clocks(asked.skew)}"
+    seen = f"for {', '.join(read_audiences(claims)) or 'no audience'}" if claims else "an opaque token, no claims"
+    clocks = "" if probe.skew is None else f", {compare_clocks(probe.skew)}"
     return [Finding(ok=True, subject=subject, seen=f"{seen}{clocks}", step="claims")]
 
 
-def _of_client(asked: CredentialProbe, subject: str) -> Finding | None:
-    client = asked.claims.get("client_id")
-    if not isinstance(client, str) or client == asked.shape.client_id:
+def _diagnose_client(probe: CredentialProbe, subject: str) -> Finding | None:
+    client = probe.claims.get("client_id")
+    if not isinstance(client, str) or client == probe.config.client_id:
         return None
-    seen = f"the token is for client {client[:64]!a}, the configuration has {asked.shape.client_id}"
-    return failed("client-other", subject, seen, step="claims")
+    seen = f"the token is for client {client[:64]!a}, the configuration has {probe.config.client_id}"
+    return failed_finding("client-other", subject, seen, step="claims")
 
 
-def _of_clock(asked: CredentialProbe, *, but: str = "") -> list[Finding]:
+def _diagnose_clock(probe: CredentialProbe, *, but: str = "") -> list[Finding]:
     """Return a finding if the clocks differ, unless they already explain the refusal `but`."""
-    if not has_skew(asked) or (but and breaks_assertions(asked)):
+    if not has_skew(probe) or (but and breaks_assertions(probe)):
         return []
-    return [failed("clock-skew", f"credential {asked.shape.name}", compare_clocks(asked.skew), step="claims")]
+    return [failed_finding("clock-skew", f"credential {probe.config.name}", compare_clocks(probe.skew), step="claims")]
 
 
-def audiences(claims: Any) -> list[str]:
+def read_audiences(claims: Any) -> list[str]:
     """Return the claim `aud`, a string or a list of strings (RFC 7519 §4.1.3), as a list."""
     value = claims.get("aud")
     return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
-def _connection_reason(asked: CredentialProbe) -> str:
+def _connection_reason(probe: CredentialProbe) -> str:
     """Return the reason, with the failed step of the connection if the reason does not contain it."""
-    contact = asked.contact
-    return asked.reason if code_of(contact) in asked.reason else f"{asked.reason}; {contact.step}: {contact.detail}"
+    connection = probe.connection
+    return (
+        probe.reason
+        if connection_failure_code(connection) in probe.reason
+        else f"{probe.reason}; {connection.step}: {connection.detail}"
+    )
 
 
-def _elsewhere(asked: CredentialProbe, code: str) -> str:
-    endpoint = asked.discovery.token_endpoint
-    return "token-url" if endpoint and _comparable(endpoint) != _comparable(asked.shape.token_url) else code
+def _token_url_code(probe: CredentialProbe, code: str) -> str:
+    endpoint = probe.discovery.token_endpoint
+    return "token-url" if endpoint and _normalize_url(endpoint) != _normalize_url(probe.config.token_url) else code
 
 
-def _comparable(url: str) -> str:
+def _normalize_url(url: str) -> str:
     """Return the URL without a default port, for comparison."""
     parts = read_url(url)
     return url if parts is None else f"{parts.authority.lower().removesuffix(':443')}{parts.path.rstrip('/')}"
@@ -156,7 +162,7 @@ def diagnose_audience(credential: str, scope: str, audiences: list[str]) -> Find
     if not bases or not audiences or any(_is_audience_of(audience, bases) for audience in audiences):
         return None
     seen = f"the token is for {', '.join(audiences)}, the scope asks for {', '.join(bases)}"
-    return failed("audience-other", f"credential {credential}", seen, step="claims")
+    return failed_finding("audience-other", f"credential {credential}", seen, step="claims")
 
 
 def _is_audience_of(audience: str, bases: list[str]) -> bool:
@@ -166,14 +172,14 @@ def _is_audience_of(audience: str, bases: list[str]) -> bool:
     return any(f"{base.lower()}/".startswith((f"{bare}/", f"{bare}:443/")) for base in bases)
 
 
-def has_skew(asked: CredentialProbe) -> bool:
+def has_skew(probe: CredentialProbe) -> bool:
     """Return whether the clocks differ by more than `SKEW`."""
-    return asked.skew is not None and abs(asked.skew) > SKEW
+    return probe.skew is not None and abs(probe.skew) > MAX_CLOCK_SKEW
 
 
-def breaks_assertions(asked: CredentialProbe) -> bool:
+def breaks_assertions(probe: CredentialProbe) -> bool:
     """Return whether the clocks differ too much for an assertion that is signed here and checked there."""
-    return has_skew(asked) and (asked.shape.client_auth == "private_key_jwt" or asked.shape.grant == "jwt_bearer")
+    return has_skew(probe) and (probe.config.client_auth == "private_key_jwt" or probe.config.grant == "jwt_bearer")
 
 
 def compare_clocks(skew: float | None) -> str:
@@ -191,42 +197,44 @@ class Cause(NamedTuple):
     code: str = "invalid_client"
 
 
-def causes(asked: CredentialProbe) -> list[Cause]:
+def rank_causes(probe: CredentialProbe) -> list[Cause]:
     """Return the possible causes of `invalid_client`, the most likely first."""
-    weighed = [(cause.weight(asked), cause) for cause in _CAUSES]
+    weighed = [(cause.weight(probe), cause) for cause in _CAUSES]
     return [cause for weight, cause in sorted(weighed, key=lambda pair: -pair[0]) if weight]
 
 
-def _is_signed(asked: CredentialProbe) -> bool:
-    return asked.shape.client_auth in _SIGNED
+def _is_signed(probe: CredentialProbe) -> bool:
+    return probe.config.client_auth in _SIGNED
 
 
-def _odd_secret(asked: CredentialProbe) -> str:
-    return f"the configured secret {next(filter(None, asked.shape.doubts))}"
+def _describe_suspicious_secret(probe: CredentialProbe) -> str:
+    return f"the configured secret {next(filter(None, probe.config.suspicious_secrets))}"
 
 
-def _odd_id(asked: CredentialProbe) -> str:
-    return f"the configured client id {asked.shape.client_id_doubt}"
+def _describe_suspicious_client_id(probe: CredentialProbe) -> str:
+    return f"the configured client id {probe.config.suspicious_client_id}"
 
 
-def _wrong_secret(asked: CredentialProbe) -> str:
-    several = " (all configured ones are rejected)" if len(asked.shape.doubts) > 1 else ""
+def _describe_wrong_secret(probe: CredentialProbe) -> str:
+    several = " (all configured ones are rejected)" if len(probe.config.suspicious_secrets) > 1 else ""
     return f"the secret is not the application's, or was regenerated{several}"
 
 
-def _other_domain(asked: CredentialProbe) -> str:
-    return f"the application is in another identity domain than {host_of(asked.shape.token_url)}"
+def _describe_other_domain(probe: CredentialProbe) -> str:
+    return f"the application is in another identity domain than {host_of(probe.config.token_url)}"
 
 
 _CAUSES = (
-    Cause(lambda asked: 9 * breaks_assertions(asked), lambda asked: compare_clocks(asked.skew), "clock-skew"),
-    Cause(lambda asked: 8 * any(asked.shape.doubts), _odd_secret, "secret-blank"),
-    Cause(lambda asked: 7 * bool(asked.shape.client_id_doubt), _odd_id, "client-id-shape"),
-    Cause(lambda asked: 6 * _is_signed(asked), lambda _: "the key or certificate is not registered", "client-key"),
-    Cause(lambda asked: 5 * (not _is_signed(asked)), _wrong_secret),
+    Cause(lambda probe: 9 * breaks_assertions(probe), lambda probe: compare_clocks(probe.skew), "clock-skew"),
+    Cause(lambda probe: 8 * any(probe.config.suspicious_secrets), _describe_suspicious_secret, "secret-blank"),
+    Cause(lambda probe: 7 * bool(probe.config.suspicious_client_id), _describe_suspicious_client_id, "client-id-shape"),
+    Cause(lambda probe: 6 * _is_signed(probe), lambda _: "the key or certificate is not registered", "client-key"),
+    Cause(lambda probe: 5 * (not _is_signed(probe)), _describe_wrong_secret),
     # An application that is not active is more likely than two wrong secrets.
-    Cause(lambda asked: 6 if len(asked.shape.doubts) > 1 else 4, lambda _: "the application is not activated"),
-    Cause(lambda _: 3, lambda asked: f"client id {asked.shape.client_id} is of another application, or was deleted"),
-    Cause(lambda _: 2, _other_domain),
-    Cause(lambda asked: 1 * (not _is_signed(asked)), lambda _: "Client type is not Confidential"),
+    Cause(
+        lambda probe: 6 if len(probe.config.suspicious_secrets) > 1 else 4, lambda _: "the application is not activated"
+    ),
+    Cause(lambda _: 3, lambda probe: f"client id {probe.config.client_id} is of another application, or was deleted"),
+    Cause(lambda _: 2, _describe_other_domain),
+    Cause(lambda probe: 1 * (not _is_signed(probe)), lambda _: "Client type is not Confidential"),
 )

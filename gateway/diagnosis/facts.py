@@ -6,14 +6,14 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class ServerCertificate:
     """Contents of a server's certificate; times in epoch seconds."""
 
     subject: str
     issuer: str
     names: tuple[str, ...] = ()
-    begins: float = 0.0
-    ends: float = 0.0
+    not_before: float = 0.0
+    not_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class ConnectionProbe:
     """Result of a connection attempt.
 
     `step` is the step that failed: `name`, `connect`, `egress proxy`, `TLS`, `time`, `files`; empty after success.
-    `detail` is the cause for operators. `verify` is OpenSSL's error number for the certificate, else 0. `certificate`
-    is that of the server, valid or not. `now` is the local time in epoch seconds.
+    `detail` is the cause for operators. `verify_error` is OpenSSL's error number for the certificate, else 0.
+    `certificate` is that of the server, valid or not. `now` is the local time in epoch seconds.
     """
 
     origin: str
@@ -31,9 +31,9 @@ class ConnectionProbe:
     detail: str = ""
     proxy: str = ""
     """host:port of the egress proxy, if any."""
-    verify: int = 0
-    version: str = ""
-    certificate: Certificate | None = None
+    verify_error: int = 0
+    tls_version: str = ""
+    certificate: ServerCertificate | None = None
     now: float = 0.0
 
 
@@ -50,8 +50,8 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class CredentialConfig:
-    """Configuration of a credential. `doubts` describes what is suspicious about each client secret, without the secret
-    itself; it is empty for a plausible secret.
+    """Configuration of a credential. `suspicious_secrets` describes what is suspicious about each client
+    secret, without the secret itself; it is empty for a plausible secret.
     """
 
     name: str
@@ -60,19 +60,19 @@ class CredentialConfig:
     client_id: str
     token_url: str
     scope: str = ""
-    doubts: tuple[str, ...] = ()
-    client_id_doubt: str = ""
+    suspicious_secrets: tuple[str, ...] = ()
+    suspicious_client_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialProbe:
     """Result of a token request: `reason` is the refusal, `CODE: text`; empty if there is a token."""
 
-    shape: CredentialConfig
-    contact: ConnectionProbe
+    config: CredentialConfig
+    connection: ConnectionProbe
     discovery: Discovery = Discovery()
     reason: str = ""
-    life: float = 0.0
+    lifetime: float = 0.0
     claims: Mapping[str, Any] = field(default_factory=dict)
     skew: float | None = None
 
@@ -90,10 +90,11 @@ class ProbeResponse:
 class RouteProbe:
     """Result of a harmless request with a token.
 
-    `reply` is None without a response; then `error` is the cause, `CODE: text`. `bare` is the status of the same
-    request without a token, 0 if it was not sent or got no response. `elsewhere` is a version of the integration that
-    exists, empty if none was found. `followed` is the origin of `reply` if a 307 was followed, else empty. `in_passing`
-    is true for a caller's own request: then `bare` and `elsewhere` are unknown.
+    `response` is None if there was none; then `error` is the cause, `CODE: text`. `status_without_token` is the status
+    of the same request without a token, 0 if it was not sent or got no response. `other_version` is a version of the
+    integration that exists, empty if none was found. `redirected_to` is the origin of `response` if a 307 was followed,
+    else empty. `is_caller_request` is true for a caller's own request: then `status_without_token` and `other_version`
+    are unknown.
     """
 
     upstream: str
@@ -102,10 +103,10 @@ class RouteProbe:
     target: str
     query: Mapping[str, str] = field(default_factory=dict)
     """Query parameters that the route sets."""
-    reply: ProbeResponse | None = None
+    response: ProbeResponse | None = None
     error: str = ""
-    bare: int = 0
-    elsewhere: str = ""
+    status_without_token: int = 0
+    other_version: str = ""
     scope: str = ""
-    followed: str = ""
-    in_passing: bool = False
+    redirected_to: str = ""
+    is_caller_request: bool = False

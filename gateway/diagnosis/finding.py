@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.diagnosis.catalog import MISTAKES
 
-NOT_TRIED = "not-tried"
+SKIPPED_CODE = "not-tried"
 _KEYS = ("ok", "subject", "step", "code", "seen", "means", "remedy")
 
 
@@ -27,40 +27,40 @@ class Finding:
 
     def text(self) -> str:
         """Return the text for a terminal: result → meaning → remedy."""
-        has_code = not self.code or self.code == NOT_TRIED or self.seen.startswith(f"{self.code}: ")
+        has_code = not self.code or self.code == SKIPPED_CODE or self.seen.startswith(f"{self.code}: ")
         seen = self.seen if has_code else f"{self.code}: {self.seen}"
         return "\n     → ".join(filter(None, (f"{self._mark} {self.subject}: {seen}", self.means, self.remedy)))
 
     @property
-    def is_note(self) -> bool:
+    def is_warning(self) -> bool:
         """Return whether the finding is a warning."""
-        return self.ok and self.code not in {"", NOT_TRIED}
+        return self.ok and self.code not in {"", SKIPPED_CODE}
 
     @property
     def _mark(self) -> str:
-        if self.code == NOT_TRIED:
+        if self.code == SKIPPED_CODE:
             return "skip"
-        return "note" if self.is_note else "ok  " if self.ok else "FAIL"
+        return "note" if self.is_warning else "ok  " if self.ok else "FAIL"
 
 
-def failed(code: str, subject: str, seen: str, *, step: str = "", means: str = "", remedy: str = "") -> Finding:
+def failed_finding(code: str, subject: str, seen: str, *, step: str = "", means: str = "", remedy: str = "") -> Finding:
     """Return the finding of a mistake; `means` and `remedy` replace the texts of its catalog entry."""
     row = MISTAKES[code]
     remedy = (remedy or row.remedy).replace("login NAME", f"login {subject.partition(' ')[2]}")
     return Finding(ok=False, subject=subject, seen=seen, remedy=remedy, means=means or row.means, code=code, step=step)
 
 
-def note(code: str, subject: str, seen: str, *, step: str = "") -> Finding:
+def warning_finding(code: str, subject: str, seen: str, *, step: str = "") -> Finding:
     """Return a warning: no failure, but the check proves nothing."""
-    return replace(failed(code, subject, seen, step=step), ok=True)
+    return replace(failed_finding(code, subject, seen, step=step), ok=True)
 
 
-def skipped(subject: str, why: str, *, step: str = "") -> Finding:
+def skipped_finding(subject: str, why: str, *, step: str = "") -> Finding:
     """Return the finding of a step that was skipped, no failure; another finding has the cause."""
-    return Finding(ok=True, subject=subject, seen=f"not tried: {why}", code=NOT_TRIED, step=step)
+    return Finding(ok=True, subject=subject, seen=f"not tried: {why}", code=SKIPPED_CODE, step=step)
 
 
-def document(findings: Iterable[Finding]) -> dict[str, Any]:
+def findings_document(findings: Iterable[Finding]) -> dict[str, Any]:
     """Return the findings as a JSON document."""
     rows = [{key: getattr(finding, key) for key in _KEYS} for finding in findings]
     return {"ok": all(row["ok"] for row in rows), "findings": rows}

@@ -12,7 +12,7 @@ from gateway.config.corrections.client_secret import secret_file
 from gateway.config.corrections.pasted_text import InvalidInput
 from gateway.config.issue import ConfigProblems, LocatedIssue, SecretProblem
 from gateway.config.load import Loaded, load
-from gateway.config.secrets import Secrets, exposure, suspicious
+from gateway.config.secrets import SecretReader, exposure, suspicious
 from gateway.config.strict_model import SecretRef
 
 CONFIG_MODE = 0o644
@@ -61,7 +61,7 @@ def read_secret_file(text: str) -> SecretFile:
     if not os.path.lexists(path):
         return SecretFile(path, file.changes, (_MISSING,), exists=False)
     try:
-        secret = Secrets({}).read(SecretRef(file=path))
+        secret = SecretReader({}).read(SecretRef(file=path))
         return SecretFile(path, file.changes, tuple(_notes(path, suspicious(secret))))
     except SecretProblem as problem:
         raise InvalidInput(f"cannot be used: {problem.what}; {problem.remedy}") from None

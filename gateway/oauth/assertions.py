@@ -16,7 +16,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey
 
 
-def claims(issuer: str, subject: str, *, audience: str, now: float, life: float, jti: str) -> dict[str, Any]:
+def make_claims(issuer: str, subject: str, *, audience: str, now: float, life: float, jti: str) -> dict[str, Any]:
     """Return the claims of RFC 7523 section 3; `now` in epoch seconds, `life` in seconds; each `jti` is used once."""
     issued = int(now)
     return {"iss": issuer, "sub": subject, "aud": audience, "iat": issued, "exp": issued + int(life), "jti": jti}

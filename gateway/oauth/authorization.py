@@ -51,6 +51,6 @@ def code_challenge(verifier: str) -> str:
 def revocation(url: str, *, client_id: str, token: str, client_auth: str = "basic", **values: str) -> TokenRequest:
     """Return the request that revokes a refresh token (RFC 7009 §2.1); `values` are what `client_auth` needs."""
     row = CLIENT_AUTH[client_auth]
-    proof = row.prove(client_id, values[row.needs] if row.needs else "")
+    proof = row.make_proof(client_id, values[row.needs] if row.needs else "")
     body = urlencode({"token": token, "token_type_hint": "refresh_token"} | proof.form).encode()
     return TokenRequest(url, headers=HEADERS | proof.headers, body=body, hidden=(*proof.hidden, *redactions(token)))

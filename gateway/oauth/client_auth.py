@@ -28,11 +28,11 @@ class ClientProof:
 class ClientAuth:
     """One method: `prove` makes the proof from the client id and the value that `needs` names (empty: no value)."""
 
-    prove: Callable[[str, str], ClientProof]
+    make_proof: Callable[[str, str], ClientProof]
     needs: str = ""
 
 
-def basic(client_id: str, client_secret: str) -> ClientProof:
+def basic_proof(client_id: str, client_secret: str) -> ClientProof:
     """Return an HTTP Basic proof: id and secret form-urlencoded (RFC 6749 §2.3.1, appendix B), then base64.
 
     A blank becomes `%20`, not `+`: form decoders accept both, servers that only decode percent-encoding reject `+`.
@@ -41,18 +41,18 @@ def basic(client_id: str, client_secret: str) -> ClientProof:
     return ClientProof(headers={"Authorization": f"Basic {pair}"}, hidden=(*redactions(client_secret), pair))
 
 
-def post(client_id: str, client_secret: str) -> ClientProof:
+def post_proof(client_id: str, client_secret: str) -> ClientProof:
     """Return a proof with id and secret in the form (RFC 6749 §2.3.1)."""
     return ClientProof(form={"client_id": client_id, "client_secret": client_secret}, hidden=redactions(client_secret))
 
 
-def private_key_jwt(client_id: str, assertion: str) -> ClientProof:
+def private_key_jwt_proof(client_id: str, assertion: str) -> ClientProof:
     """Return a proof with a signed assertion in the form (RFC 7523 §2.2), and the optional id (RFC 7521 §4.2)."""
     form = {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
     return ClientProof(form=form, hidden=redactions(assertion))
 
 
-def client_id_only(client_id: str, _nothing: str) -> ClientProof:
+def client_id_proof(client_id: str, _nothing: str) -> ClientProof:
     """Return a form with the id only: the certificate of the connection proves it (RFC 8705 §2), or nothing does."""
     return ClientProof(form={"client_id": client_id})
 
@@ -63,9 +63,9 @@ def redactions(secret: str) -> tuple[str, ...]:
 
 
 CLIENT_AUTH = {
-    "basic": ClientAuth(basic, "client_secret"),
-    "post": ClientAuth(post, "client_secret"),
-    "private_key_jwt": ClientAuth(private_key_jwt, "client_assertion"),
-    "tls": ClientAuth(client_id_only),
-    "none": ClientAuth(client_id_only),
+    "basic": ClientAuth(basic_proof, "client_secret"),
+    "post": ClientAuth(post_proof, "client_secret"),
+    "private_key_jwt": ClientAuth(private_key_jwt_proof, "client_assertion"),
+    "tls": ClientAuth(client_id_proof),
+    "none": ClientAuth(client_id_proof),
 }

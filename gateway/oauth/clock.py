@@ -21,7 +21,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks. If no clock counts suspended time, the wall clock covers it (`Token.dead_wall`).
+    """The machine's clocks. If no clock counts suspended time, the wall clock covers it (`Token.usable_until_wall`).
 
     Both are functions of the standard library, without a method around them: each request reads both.
     """

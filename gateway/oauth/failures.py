@@ -57,7 +57,7 @@ class Failure:
     until: float
 
     @property
-    def may_pass(self) -> bool:
+    def is_temporary(self) -> bool:
         """Return whether the next try may succeed without a correction."""
         return not self.permanent and self.code not in _LASTING
 
@@ -86,11 +86,11 @@ def next_failure(
     """
     permanent = isinstance(error, TokenRefused)
     count = 1 if before is None else before.count + 1
-    wait = next_try(count, error.retry_after, permanent=permanent, random_fraction=random_fraction)
+    wait = next_try_times(count, error.retry_after, permanent=permanent, random_fraction=random_fraction)
     return Failure(
-        code=code_of(error),
+        code=failure_code(error),
         reason=error.reason,
-        remedy=remedy_for(error, name),
+        remedy=failure_remedy(error, name),
         permanent=permanent,
         count=count,
         at=wall,
@@ -98,7 +98,7 @@ def next_failure(
     )
 
 
-def from_json(text: str, *, until: float) -> Failure | None:
+def failure_from_json(text: str, *, until: float) -> Failure | None:
     """Return the failure that another source encoded with `to_json`; None for any other text."""
     try:
         document = json.loads(text)
@@ -109,14 +109,14 @@ def from_json(text: str, *, until: float) -> Failure | None:
     return Failure(code, reason, remedy, permanent=permanent, count=max(1, count), at=at, until=until)
 
 
-def code_of(error: TokenRefused | TokenUnavailable) -> str:
+def failure_code(error: TokenRefused | TokenUnavailable) -> str:
     """Return the code at the start of the error's `reason`."""
     return error.reason.partition(":")[0]
 
 
-def remedy_for(error: TokenRefused | TokenUnavailable, name: str = "NAME") -> str:
+def failure_remedy(error: TokenRefused | TokenUnavailable, name: str = "NAME") -> str:
     """Return the remedy, for the credential `name`."""
-    kind = FAILURE_KINDS.get(code_of(error))
+    kind = FAILURE_KINDS.get(failure_code(error))
     return kind.remedy.replace("NAME", name) if kind is not None else error.remedy
 
 
@@ -124,7 +124,9 @@ def remedy_for(error: TokenRefused | TokenUnavailable, name: str = "NAME") -> st
 _BACK_OFF = {False: (0.2, 1.0, 60.0), True: (30.0, 30.0, 300.0)}
 
 
-def next_try(failures: int, retry_after: float | None = None, *, permanent: bool, random_fraction: float) -> float:
+def next_try_times(
+    failures: int, retry_after: float | None = None, *, permanent: bool, random_fraction: float
+) -> float:
     """Return the seconds until the next try after `failures` in a row: exponential with full jitter,
     `random_fraction` in [0, 1).
 

@@ -6,27 +6,27 @@ from typing import Protocol
 class TokenEvents(Protocol):
     """Observes a token source. No argument holds a secret or a token; no method may raise."""
 
-    def fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float) -> None:
         """Report the end of a token request: `ok`, `refused` or `unavailable`, after so many seconds."""
         ...
 
-    def renewed(self, expires_in_s: float) -> None:
+    def on_renewed(self, expires_in_s: float) -> None:
         """Report a new token, usable for so many seconds."""
         ...
 
-    def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
+    def on_failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         """Report a failed fetch. The texts are for operators, who must act if it is permanent."""
         ...
 
-    def refresh_token_not_stored(self, why: str) -> None:
+    def on_refresh_token_not_stored(self, why: str) -> None:
         """Report a new refresh token that the store did not accept: the sign-in is lost if the process ends now."""
         ...
 
-    def coalesced(self) -> None:
+    def on_coalesced(self) -> None:
         """Report a caller that waits for a fetch of another caller."""
         ...
 
-    def replayed(self) -> None:
+    def on_retried(self) -> None:
         """Report a caller that got another token for its refused one."""
         ...
 
@@ -34,20 +34,20 @@ class TokenEvents(Protocol):
 class NullTokenEvents:
     """Ignores all events."""
 
-    def fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float) -> None:
         """Ignore it."""
 
-    def renewed(self, expires_in_s: float) -> None:
+    def on_renewed(self, expires_in_s: float) -> None:
         """Ignore it."""
 
-    def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
+    def on_failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         """Ignore it."""
 
-    def refresh_token_not_stored(self, why: str) -> None:
+    def on_refresh_token_not_stored(self, why: str) -> None:
         """Ignore it."""
 
-    def coalesced(self) -> None:
+    def on_coalesced(self) -> None:
         """Ignore it."""
 
-    def replayed(self) -> None:
+    def on_retried(self) -> None:
         """Ignore it."""

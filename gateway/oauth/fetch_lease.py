@@ -14,7 +14,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from gateway.oauth.clock import Clock
-from gateway.oauth.failures import Failure, from_json
+from gateway.oauth.failures import Failure, failure_from_json
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Store, StoreDown
 
@@ -48,46 +48,46 @@ class FetchLease:
         self._random = random_fraction
         self._max_wait = max_wait
         self._owner = uuid4().hex
-        self._replacing = ""
+        self._replacement_owner = ""
         self._failure_entry = ""  # the value under the failure's key, as last read
 
     async def shared_token(self) -> Token | None:
         """Return the shared token; never a dead one."""
-        return await _or_default(self._store.get(self._key), default=None)
+        return await _or_default(self._store.get_token(self._key), default=None)
 
     async def publish_token(self, token: Token) -> None:
         """Share a token. Earlier failures no longer count."""
-        await _or_default(self._store.put(self._key, token), default=None)
+        await _or_default(self._store.put_token(self._key, token), default=None)
         if self._failure_entry:
-            await _or_default(self._store.drop(self._failed_key, self._failure_entry), default=None)
+            await _or_default(self._store.delete_token(self._failed_key, self._failure_entry), default=None)
             self._failure_entry = ""
 
     async def shared_failure(self, *, since: float) -> Failure | None:
         """Return the failure of another source after `since` (monotonic), while it holds off new tries."""
-        entry = await _or_default(self._store.get(self._failed_key), default=None)
+        entry = await _or_default(self._store.get_token(self._failed_key), default=None)
         self._failure_entry = "" if entry is None else entry.value
         if entry is None or entry.obtained_at <= since:
             return None
-        return from_json(entry.value, until=entry.dead_at)
+        return failure_from_json(entry.value, until=entry.usable_until)
 
     async def publish_failure(self, failure: Failure) -> None:
         """Share a failure for as long as it holds off new tries, and end a replacement that has failed."""
-        if self._replacing:
-            await _or_default(self._store.release(self._refused_key, owner=self._replacing), default=None)
-            self._replacing = ""
+        if self._replacement_owner:
+            await _or_default(self._store.release_lease(self._refused_key, owner=self._replacement_owner), default=None)
+            self._replacement_owner = ""
         now, wall = self._clock.monotonic(), self._clock.wall()
         until, end = failure.until, wall + failure.until - now
         self._failure_entry = failure.to_json()
-        entry = Token(self._failure_entry, obtained_at=now, stale_at=until, dead_at=until, dead_wall=end)
-        await _or_default(self._store.put(self._failed_key, entry), default=None)
+        entry = Token(self._failure_entry, obtained_at=now, stale_at=until, usable_until=until, usable_until_wall=end)
+        await _or_default(self._store.put_token(self._failed_key, entry), default=None)
 
     async def run_exclusive(
         self, poll: Callable[[], Awaitable[Found | None]], fetch: Callable[[], Awaitable[Found]]
     ) -> Found:
         """Run `fetch` in one source at a time, and return its result. The others return what `poll` finds."""
         until = self._clock.monotonic() + self._max_wait
-        for pause in self._pauses():
-            if await self._claim() or self._clock.monotonic() >= until:
+        for pause in self._poll_pauses():
+            if await self._claim_lease() or self._clock.monotonic() >= until:
                 break
             await asyncio.sleep(pause)
             if (found := await poll()) is not None:
@@ -100,31 +100,33 @@ class FetchLease:
         finally:
             done.set()
             await extending
-            await _or_default(self._store.release(self._key, owner=self._owner), default=None)
+            await _or_default(self._store.release_lease(self._key, owner=self._owner), default=None)
 
-    async def is_held(self) -> bool:
+    async def is_still_held(self) -> bool:
         """Return whether this source still holds the lease: a process that was stopped for longer has lost it."""
-        return await self._claim()
+        return await self._claim_lease()
 
-    async def try_replace(self, value: str, *, every: float) -> bool:
+    async def try_replace_token(self, value: str, *, every: float) -> bool:
         """Drop the refused token if it still is the shared one. Return False within `every` seconds of the last such
         call of any source.
         """
-        self._replacing = uuid4().hex  # a new owner each time, so that no claim extends the interval
-        claim = self._store.claim(self._refused_key, owner=self._replacing, seconds=every)
+        self._replacement_owner = uuid4().hex  # a new owner each time, so that no claim extends the interval
+        claim = self._store.claim_lease(self._refused_key, owner=self._replacement_owner, seconds=every)
         if not await _or_default(claim, default=True):
             return False
-        await _or_default(self._store.drop(self._key, value), default=None)
+        await _or_default(self._store.delete_token(self._key, value), default=None)
         return True
 
-    async def replaced(self, token: str, *, every: float) -> None:
+    async def record_replacement(self, token: str, *, every: float) -> None:
         """Note that `token` replaced the refused one: `accept` of it ends the interval."""
-        await _or_default(self._store.release(self._refused_key, owner=self._replacing), default=None)
-        await _or_default(self._store.claim(self._refused_key, owner=_hash(token), seconds=every), default=True)
+        await _or_default(self._store.release_lease(self._refused_key, owner=self._replacement_owner), default=None)
+        await _or_default(
+            self._store.claim_lease(self._refused_key, owner=_token_hash(token), seconds=every), default=True
+        )
 
-    async def accept(self, token: str) -> None:
+    async def record_acceptance(self, token: str) -> None:
         """Note that the upstream accepts the token: if it refuses it later, any source may replace it at once."""
-        await _or_default(self._store.release(self._refused_key, owner=_hash(token)), default=None)
+        await _or_default(self._store.release_lease(self._refused_key, owner=_token_hash(token)), default=None)
 
     async def block_renewal(self, token: str, *, until: float) -> None:
         """Note that the token was refused as the one before it: no source replaces one `until` (monotonic), even if
@@ -133,31 +135,33 @@ class FetchLease:
         shared = await self.shared_token()
         if shared is not None and shared.value != token:
             return
-        await self.accept(token)
+        await self.record_acceptance(token)
         if (seconds := until - self._clock.monotonic()) > 0:
-            claim = self._store.claim(self._refused_key, owner=uuid4().hex, seconds=seconds)
+            claim = self._store.claim_lease(self._refused_key, owner=uuid4().hex, seconds=seconds)
             await _or_default(claim, default=True)
 
     @property
     def _refused_key(self) -> str:
         return f"{self._key}:refused"
 
-    def _pauses(self) -> Iterator[float]:
+    def _poll_pauses(self) -> Iterator[float]:
         first, longest = POLL_PAUSES
         return (min(longest, first * 1.5**count) * (0.5 + self._random() / 2) for count in itertools.count())
 
-    async def _claim(self) -> bool:
-        return await _or_default(self._store.claim(self._key, owner=self._owner, seconds=LEASE_SECONDS), default=True)
+    async def _claim_lease(self) -> bool:
+        return await _or_default(
+            self._store.claim_lease(self._key, owner=self._owner, seconds=LEASE_SECONDS), default=True
+        )
 
     async def _extend_lease(self, done: asyncio.Event) -> None:
         while not done.is_set():
             try:
                 await asyncio.wait_for(done.wait(), LEASE_SECONDS / 3)
             except TimeoutError:
-                await self._claim()
+                await self._claim_lease()
 
 
-def _hash(token: str) -> str:
+def _token_hash(token: str) -> str:
     """Identify a token where it must not be read."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]
 

@@ -22,7 +22,7 @@ from gateway.oauth.failures import PERMANENT
 from gateway.oauth.redaction import MASK, safe_text
 from gateway.oic.scopes import is_directive
 
-LONGEST_LIFE = 366 * 86400.0  # identity domains give at most a year
+MAX_LIFETIME = 366 * 86400.0  # identity domains give at most a year
 
 _BEARER = re.compile(r"[\x21-\x7e]{1,65536}")  # safe in a header; RFC 6750 §2.1 is narrower than what servers send
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -60,7 +60,7 @@ class TokenResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class GrantType:
     """One grant: `type` is the value of `grant_type`; `needs` are the parameters that it requires, in order."""
 
     type: str
@@ -69,12 +69,12 @@ class Grant:
 
 
 GRANTS = {
-    "client_credentials": Grant("client_credentials"),  # RFC 6749 §4.4.2
-    "refresh_token": Grant("refresh_token", ("refresh_token",)),  # RFC 6749 §6
-    "jwt_bearer": Grant("urn:ietf:params:oauth:grant-type:jwt-bearer", ("assertion",)),  # RFC 7523 §2.1
-    "password": Grant("password", ("username", "password")),  # RFC 6749 §4.3.2
-    "tls_client_auth": Grant("tls_client_auth"),  # the identity domains' own
-    "authorization_code": Grant(  # RFC 6749 §4.1.3, RFC 7636 §4.5; the authorization request has the scope
+    "client_credentials": GrantType("client_credentials"),  # RFC 6749 §4.4.2
+    "refresh_token": GrantType("refresh_token", ("refresh_token",)),  # RFC 6749 §6
+    "jwt_bearer": GrantType("urn:ietf:params:oauth:grant-type:jwt-bearer", ("assertion",)),  # RFC 7523 §2.1
+    "password": GrantType("password", ("username", "password")),  # RFC 6749 §4.3.2
+    "tls_client_auth": GrantType("tls_client_auth"),  # the identity domains' own
+    "authorization_code": GrantType(  # RFC 6749 §4.1.3, RFC 7636 §4.5; the authorization request has the scope
         "authorization_code", ("code", "redirect_uri", "code_verifier"), has_scope=False
     ),
 }
@@ -92,7 +92,7 @@ def token_form(grant: str, *, scope: str | None = None, **values: str) -> dict[s
     """Return the form of a grant without client authentication. Raise ValueError for an empty value."""
     row = GRANTS[grant]
     optional = {"scope": scope} if scope and row.has_scope else {}
-    return {"grant_type": row.type} | {name: _required(values, name) for name in row.needs} | optional
+    return {"grant_type": row.type} | {name: _require_value(values, name) for name in row.needs} | optional
 
 
 def code_form(code: str, *, redirect_uri: str, code_verifier: str) -> dict[str, str]:
@@ -105,7 +105,7 @@ def refresh_form(refresh_token: str, *, scope: str | None = None) -> dict[str, s
     return token_form("refresh_token", refresh_token=refresh_token, scope=scope)
 
 
-def build(
+def build_token_request(
     url: str,
     *,
     client_id: str,
@@ -124,7 +124,7 @@ def build(
     if not client_id:
         raise ValueError("the client id is empty")
     row = CLIENT_AUTH[client_auth]
-    proof = row.prove(client_id, _required(values, row.needs) if row.needs else "")
+    proof = row.make_proof(client_id, _require_value(values, row.needs) if row.needs else "")
     single = token_form(grant, scope=scope, **values) | ({"audience": audience} if audience else {}) | proof.form
     extra = dict(params or {})
     if taken := sorted((single.keys() | ({"resource"} if resource else set())) & extra.keys()):
@@ -168,7 +168,7 @@ def _wanted_resource(scope: str | None, resource: Sequence[str] = ()) -> str:
     return words[0] if len(words) == 1 else ""
 
 
-def _required(values: Mapping[str, str], name: str) -> str:
+def _require_value(values: Mapping[str, str], name: str) -> str:
     if not values.get(name):
         raise ValueError(f"the {name.replace('_', ' ')} is empty")
     return values[name]
@@ -191,28 +191,28 @@ def read_token_response(
     the error's `successor`.
     """
     fields = {name.lower(): value for name, value in headers.items()}
-    document = _document(body)
-    date = _date(fields.get("date", ""))
+    document = _parse_document(body)
+    date = _read_date_field(fields.get("date", ""))
     wait = read_retry_after(fields.get("retry-after", ""), now=now if date is None else date)
     if document.get("error") or not 200 <= status < 300:  # some servers add an empty `error` to a valid token
-        _fail(status, document, wait=wait, hidden=tuple(hidden))
-    refresh_token = _refresh_token(document)
+        _raise_error(status, document, wait=wait, hidden=tuple(hidden))
+    refresh_token = _read_refresh_token(document)
     try:
         if "tokenResponses" in document and (document["tokenResponses"] or not document.get("access_token")):
             document = _select_token(document["tokenResponses"], wanted)
-        value = _bearer(document, wait)
+        value = _read_bearer_token(document, wait)
     except (TokenRefused, TokenUnavailable) as error:
         error.successor = refresh_token
         raise
-    seconds = _seconds(document.get("expires_in"))
-    claims = claims_of(value)
+    seconds = _read_expires_in(document.get("expires_in"))
+    claims = read_jwt_claims(value)
     return TokenResponse(
         value,
         expires_in=seconds,
-        claims_exp=_epoch(claims.get("exp")),
-        claims_iat=_epoch(claims.get("iat")),
+        claims_exp=_read_epoch_time(claims.get("exp")),
+        claims_iat=_read_epoch_time(claims.get("iat")),
         date=date,
-        refresh_token=refresh_token or _refresh_token(document),
+        refresh_token=refresh_token or _read_refresh_token(document),
     )
 
 
@@ -220,11 +220,11 @@ def read_revocation(status: int, headers: Mapping[str, str], body: bytes, *, hid
     """Return if the token is revoked or unknown (RFC 7009 §2.2). Else raises as `read_token_response`."""
     if status != 200:
         fields = {name.lower(): value for name, value in headers.items()}
-        wait = read_retry_after(fields.get("retry-after", ""), now=_date(fields.get("date", "")) or 0.0)
-        _fail(status, _document(body), wait=wait, hidden=tuple(hidden))
+        wait = read_retry_after(fields.get("retry-after", ""), now=_read_date_field(fields.get("date", "")) or 0.0)
+        _raise_error(status, _parse_document(body), wait=wait, hidden=tuple(hidden))
 
 
-def _document(body: bytes) -> dict[str, object]:
+def _parse_document(body: bytes) -> dict[str, object]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -232,10 +232,10 @@ def _document(body: bytes) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _fail(status: int, document: dict[str, object], *, wait: float | None, hidden: tuple[str, ...]) -> NoReturn:
+def _raise_error(status: int, document: dict[str, object], *, wait: float | None, hidden: tuple[str, ...]) -> NoReturn:
     code = document.get("error")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
-        raise TokenUnavailable(reason=_unreadable(status), retry_after=wait)
+        raise TokenUnavailable(reason=_describe_unreadable(status), retry_after=wait)
     if status == 429:
         raise TokenUnavailable(reason="limited: too many token requests (429)", retry_after=wait)
     description = document.get("error_description")
@@ -246,7 +246,7 @@ def _fail(status: int, document: dict[str, object], *, wait: float | None, hidde
     raise TokenUnavailable(reason=f"{shown}: {text} ({status})", retry_after=wait)
 
 
-def _unreadable(status: int) -> str:
+def _describe_unreadable(status: int) -> str:
     if status == 429:
         return "limited: too many token requests (429)"
     if 300 <= status < 400:
@@ -254,7 +254,7 @@ def _unreadable(status: int) -> str:
     return f"unreadable: the answer is not an OAuth one ({status})"
 
 
-def _bearer(document: dict[str, object], wait: float | None) -> str:
+def _read_bearer_token(document: dict[str, object], wait: float | None) -> str:
     value = document.get("access_token")
     kind = document.get("token_type") or "bearer"
     if not isinstance(value, str) or not _BEARER.fullmatch(value):
@@ -264,15 +264,15 @@ def _bearer(document: dict[str, object], wait: float | None) -> str:
     return value
 
 
-def _seconds(value: object) -> float | None:
-    """Return seconds from 0 to LONGEST_LIFE, 0 for a negative number; None for anything else (bool, NaN, "")."""
+def _read_expires_in(value: object) -> float | None:
+    """Return seconds from 0 to MAX_LIFETIME, 0 for a negative number; None for anything else (bool, NaN, "")."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         number = float(value) if isinstance(value, str) else value
     except ValueError:
         return None
-    bounded = float(max(min(number, LONGEST_LIFE), -1))  # in this order NaN stays NaN, and no int overflows
+    bounded = float(max(min(number, MAX_LIFETIME), -1))  # in this order NaN stays NaN, and no int overflows
     return None if math.isnan(bounded) else max(bounded, 0.0)
 
 
@@ -288,7 +288,7 @@ def _select_token(responses: object, wanted: str) -> dict[str, object]:
 def _granted_resources(document: dict[str, object]) -> set[str]:
     """Return what a request may name a token by: its audiences, its scopes, and an audience followed by a scope."""
     value = document.get("access_token")
-    claims = claims_of(value) if isinstance(value, str) else {}
+    claims = read_jwt_claims(value) if isinstance(value, str) else {}
     audience = claims.get("aud")
     audiences = {item for item in (audience if isinstance(audience, list) else [audience]) if isinstance(item, str)}
     texts = (document.get("scope"), claims.get("scope"))
@@ -296,12 +296,12 @@ def _granted_resources(document: dict[str, object]) -> set[str]:
     return audiences | scopes | {audience + scope for audience in audiences for scope in scopes}
 
 
-def _refresh_token(document: dict[str, object]) -> str | None:
+def _read_refresh_token(document: dict[str, object]) -> str | None:
     value = document.get("refresh_token")
     return value if isinstance(value, str) and _BEARER.fullmatch(value) else None
 
 
-def claims_of(value: str) -> dict[str, object]:
+def read_jwt_claims(value: str) -> dict[str, object]:
     """Return the claims of a JWT, unverified: they only show its purpose and its life, and it came over TLS. Empty for
     anything else.
 
@@ -309,17 +309,17 @@ def claims_of(value: str) -> dict[str, object]:
     """
     _, _, rest = value.partition(".")
     try:
-        return _document(urlsafe_b64decode(rest.partition(".")[0] + "=="))
+        return _parse_document(urlsafe_b64decode(rest.partition(".")[0] + "=="))
     except ValueError:
         return {}
 
 
-def _epoch(value: object) -> float | None:
+def _read_epoch_time(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e11:
         return None
     return float(value)
 
 
-def _date(text: str) -> float | None:
+def _read_date_field(text: str) -> float | None:
     date = read_date(text)
     return None if date is None else date.timestamp()

@@ -28,11 +28,11 @@ class SlidingWindow:
         """Return the seconds until one more request may be sent; 0 if it may be sent now."""
         return max(0.0, self._free_at(self.per_second, 1.0) - now, self._free_at(self.per_minute, 60.0) - now)
 
-    def count(self, now: float) -> None:
+    def record_request(self, now: float) -> None:
         """Count a request that is sent now."""
         self._sent.append(now)
 
-    def left(self, now: float) -> int:
+    def remaining_requests(self, now: float) -> int:
         """Return how many more requests this minute allows."""
         return max(0, self.per_minute - sum(now < sent_at + 60.0 for sent_at in self._sent))
 
@@ -55,9 +55,9 @@ class RateLimiter:
         self._sleep = sleep
         self._queue = asyncio.Lock()  # wakes waiters in the order of their arrival
 
-    def left(self) -> int:
+    def remaining_requests(self) -> int:
         """Return how many more requests this minute allows."""
-        return self.window.left(self._clock.monotonic())
+        return self.window.remaining_requests(self._clock.monotonic())
 
     async def acquire(self, *, within: float) -> None:
         """Wait until one request may be sent, and count it. Raise TokenUnavailable if that takes longer than `within`
@@ -68,15 +68,15 @@ class RateLimiter:
             async with asyncio.timeout(within), self._queue:
                 while (delay := self._delay()) > 0:
                     if self._clock.monotonic() + delay > end:
-                        raise self._exhausted(delay)
+                        raise self._exhausted_error(delay)
                     await self._sleep(delay)
-                self.window.count(self._clock.monotonic())
+                self.window.record_request(self._clock.monotonic())
         except TimeoutError:
-            raise self._exhausted(self._delay()) from None
+            raise self._exhausted_error(self._delay()) from None
 
     def _delay(self) -> float:
         return self.window.delay(self._clock.monotonic())
 
-    def _exhausted(self, delay: float) -> TokenUnavailable:
+    def _exhausted_error(self, delay: float) -> TokenUnavailable:
         limits = f"{self.window.per_second} a second and {self.window.per_minute} a minute"
         return TokenUnavailable(reason=f"budget: the token endpoint was asked {limits} times", retry_after=delay)

@@ -36,11 +36,15 @@ def safe_text(text: str, *, hidden: Iterable[str] = (), limit: int = 200) -> str
     text = text[:MAX_LENGTH]
     for secret in secrets:
         text = text.replace(secret, MASK)
-    folded = _Runs((secret.casefold() for secret in secrets), SHORTEST_RUN)
-    spread = _Runs(map(_alphanumeric, secrets), SHORTEST_SPREAD_RUN)
-    decoded = _Runs((secret.encode("utf-8", "replace") for secret in secrets), SHORTEST_DECODED_RUN)
-    for view in _views(text) if secrets else ():
-        if view.casefold() in folded or _alphanumeric(view) in spread or b"\n".join(_decoded(view)) in decoded:
+    folded = _SecretRuns((secret.casefold() for secret in secrets), SHORTEST_RUN)
+    spread = _SecretRuns(map(_alphanumeric, secrets), SHORTEST_SPREAD_RUN)
+    decoded = _SecretRuns((secret.encode("utf-8", "replace") for secret in secrets), SHORTEST_DECODED_RUN)
+    for view in _decoded_views(text) if secrets else ():
+        if (
+            view.casefold() in folded
+            or _alphanumeric(view) in spread
+            or b"\n".join(_decode_base64_runs(view)) in decoded
+        ):
             return WITHHELD
     return printable_line(mask_jwts(text), limit)
 
@@ -50,7 +54,7 @@ def mask_jwts(text: str) -> str:
     return _DOTTED.sub(lambda run: MASK if "eyJ" in run[0] else run[0], text) if "eyJ" in text else text
 
 
-class _Runs(Generic[AnyStr]):
+class _SecretRuns(Generic[AnyStr]):
     """All runs of `length` in secrets, or a whole shorter secret. It contains each text that includes one of them."""
 
     def __init__(self, secrets: Iterable[AnyStr], length: int) -> None:
@@ -66,7 +70,7 @@ class _Runs(Generic[AnyStr]):
         return (text[start : start + self._length] for start in range(len(text) - self._length + 1))
 
 
-def _views(text: str) -> list[str]:
+def _decoded_views(text: str) -> list[str]:
     """Return the text, and every text that results from undoing escapes."""
     undo: tuple[Callable[[str], str], ...] = (html.unescape, unquote, _unescaped, lambda each: each.replace("+", " "))
     views = [text]
@@ -77,7 +81,7 @@ def _views(text: str) -> list[str]:
     return views
 
 
-def _decoded(view: str) -> Iterator[bytes]:
+def _decode_base64_runs(view: str) -> Iterator[bytes]:
     """Yield what the text contains as base64 or hex from any character on: it may be cut, broken or inside a word."""
     for text in {view, re.sub(r"\s", "", view)}:
         for run in _BASE64.findall(text.replace("-", "+").replace("_", "/")):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.failures import code_of
+from gateway.oauth.failures import failure_code
 from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
 from gateway.oauth.store import Store, StoreDown
 from gateway.system.files import in_thread
@@ -69,18 +69,18 @@ class RefreshTokenRotation:
 
         Raise TokenUnavailable where the store cannot be read, and what `configured` raises.
         """
-        mark = "" if self._configured is None else _hash(await in_thread(self._configured, owner=self))
+        mark = "" if self._configured is None else _configured_token_hash(await in_thread(self._configured, owner=self))
         try:
             await self._flush_unsaved()
             self._is_unread = True
-            self._stored_text = await self._store.secret(self._key)
+            self._stored_text = await self._store.get_refresh_token(self._key)
         except StoreDown as down:
             raise TokenUnavailable(reason=f"store: no refresh token is used while the store is down: {down}") from down
         self._mark, self._has_read, self._is_unread = mark, True, False
         token = decode_stored(self._stored_text, mark=mark)
         return {"refresh_token": token} if token else {}
 
-    async def save(self, token: str | None) -> None:
+    async def save_refresh_token(self, token: str | None) -> None:
         """Store the refresh token of a response durably; without one the old token stays (RFC 6749 section 6).
 
         A store that is down does not fail the response: the token is stored as soon as the store is back.
@@ -92,14 +92,14 @@ class RefreshTokenRotation:
         try:
             await self._flush_unsaved()
         except StoreDown as down:
-            self._events.refresh_token_not_stored(str(down))
+            self._events.on_refresh_token_not_stored(str(down))
             self._save_task = asyncio.create_task(self._retry_save(), name="refresh token")
 
     async def explain_refusal(self, error: TokenRefused) -> TokenRefused | TokenUnavailable:
         """Return what a refusal means: another refresh token has replaced the refused one, a person must sign in, or
         the refusal itself.
         """
-        if code_of(error) != "invalid_grant":
+        if failure_code(error) != "invalid_grant":
             return error
         if await self.has_changed():
             return TokenUnavailable(reason="superseded: another refresh token has replaced the refused one")
@@ -111,7 +111,7 @@ class RefreshTokenRotation:
         """Return whether the store holds another refresh token than at the last read, or can be read again."""
         before, has_read = self._stored_text, self._has_read
         try:
-            self._stored_text, self._has_read = await self._store.secret(self._key), True
+            self._stored_text, self._has_read = await self._store.get_refresh_token(self._key), True
         except StoreDown:
             return False
         is_readable_again, self._is_unread = self._is_unread, False
@@ -138,10 +138,10 @@ class RefreshTokenRotation:
             if new is None:
                 return
             with contextlib.suppress(StoreDown):  # a store that cannot be read may still accept writes
-                if await self._store.secret(self._key) != new.before:
+                if await self._store.get_refresh_token(self._key) != new.before:
                     self._unsaved = None
                     return
-            await self._store.keep_secret(self._key, new.text)
+            await self._store.put_refresh_token(self._key, new.text)
             self._stored_text, self._unsaved = new.text, None
 
 
@@ -170,5 +170,5 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _hash(configured: str) -> str:
+def _configured_token_hash(configured: str) -> str:
     return hashlib.sha256(configured.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,11 +4,23 @@ A 401 without an instance id may mean that the token was revoked: then another t
 role, a wrong audience or an outage of the upstream: then no token helps, and a renewal for each 401 would replace good
 tokens in a loop. So a renewal is forced at once only if the last forced one helped. A renewal helped when the upstream
 accepted its token. It did not when a route that had refused the old token refuses the new one too.
+
+The present token is in one of these states. Only `blocked` ends by itself, after the interval.
+
+| state | entered by | a 401 for it forces a renewal |
+|---|---|---|
+| new | `record_new_token` | at once |
+| forced | `record_new_token` after `record_forced_renewal` | not within the interval |
+| accepted | `record_acceptance` of a new or forced token | at once: it was revoked |
+| blocked | `record_rejection` by a route that refused the token before it | not within the interval |
+
+A blocked token stays blocked when another route accepts it. `block_renewal` holds off renewals in any state, since
+another source has just replaced the token. In no state are there more than `MAX_FORCED_PER_MINUTE`.
 """
 
 from collections import deque
 
-MAX_FORCED = 10
+MAX_FORCED_PER_MINUTE = 10
 """Forced renewals in a minute, whatever the upstream answers: a route may accept and refuse each token in turn."""
 MINUTE = 60.0
 
@@ -17,71 +29,74 @@ class ForcedRenewalPolicy:
     """The upstream's verdicts on the tokens of one credential, by route. After a renewal that is not known to have
     helped, none is forced for `interval` seconds.
 
-    `is_open`: an accepted call would change the state; while it is False, no accepted call need be reported.
+    `is_awaiting_acceptance`: an accepted call would change the state; while it is False, no accepted call need be
+    reported.
     """
 
     def __init__(self, *, interval: float) -> None:
         self.interval = interval
-        self.is_open = False
-        self._held_until = 0.0
-        self._unproven = ""  # the present token, until a call with it is accepted
-        self._by_route: dict[str, tuple[str, float]] = {}  # the refused token, and until when the refusal counts
-        self._forced: deque[float] = deque(maxlen=MAX_FORCED)  # times
+        self.is_awaiting_acceptance = False
+        self._blocked_until = 0.0
+        self._unaccepted_token = ""  # the present token, until a call with it is accepted
+        self._rejected_by_route: dict[
+            str, tuple[str, float]
+        ] = {}  # the refused token, and until when the refusal counts
+        self._forced_at: deque[float] = deque(maxlen=MAX_FORCED_PER_MINUTE)  # times
 
-    def is_open_on(self, route: str) -> bool:
+    def is_rejected_by(self, route: str) -> bool:
         """Return whether the route's last call was refused."""
-        return route in self._by_route
+        return route in self._rejected_by_route
 
     @property
-    def held_until(self) -> float:
+    def blocked_until(self) -> float:
         """Return when a renewal may be forced again."""
-        return self._held_until
+        return self._blocked_until
 
-    def may_force(self, now: float) -> bool:
+    def may_force_renewal(self, now: float) -> bool:
         """Return whether a renewal may be forced now."""
-        is_too_often = len(self._forced) == MAX_FORCED and now < self._forced[0] + MINUTE
-        return now >= self._held_until and not is_too_often
+        is_too_often = len(self._forced_at) == MAX_FORCED_PER_MINUTE and now < self._forced_at[0] + MINUTE
+        return now >= self._blocked_until and not is_too_often
 
-    def reject(self, token: str, route: str, *, now: float, is_present: bool) -> bool:
+    def record_rejection(self, token: str, route: str, *, now: float, is_present: bool) -> bool:
         """Note that the route refused `token`. Return True if this ends the trust in the present token: the route has
         refused the one before it too, so the renewal between them did not help.
         """
-        self._by_route = {name: entry for name, entry in self._by_route.items() if now < entry[1]}
-        before = self._by_route.get(route)
-        self.is_open = True
+        self._rejected_by_route = {name: entry for name, entry in self._rejected_by_route.items() if now < entry[1]}
+        before = self._rejected_by_route.get(route)
+        self.is_awaiting_acceptance = True
         if before is not None and (before[0] == token or not is_present):
             return False
-        self._by_route[route] = token, now + self.interval
-        held_until = self._forced[-1] + self.interval if self._forced else now
-        if before is None or now >= held_until or (now < self._held_until and not self._unproven):
+        self._rejected_by_route[route] = token, now + self.interval
+        blocked_until = self._forced_at[-1] + self.interval if self._forced_at else now
+        if before is None or now >= blocked_until or (now < self._blocked_until and not self._unaccepted_token):
             return False
-        self._unproven = ""
-        self._held_until = held_until
+        self._unaccepted_token = ""
+        self._blocked_until = blocked_until
         return True
 
-    def accept(self, token: str, route: str) -> bool:
+    def record_acceptance(self, token: str, route: str) -> bool:
         """Note that the route accepted `token`. Return True if this proves the present token: from now on a 401 for it
         means that it was revoked.
         """
-        self._by_route.pop(route, None)
-        is_proof = token == self._unproven
+        self._rejected_by_route.pop(route, None)
+        is_proof = token == self._unaccepted_token
         if is_proof:
-            self._unproven = ""
-            self._held_until = 0.0
-        self.is_open = bool(self._by_route or self._unproven)
+            self._unaccepted_token = ""
+            self._blocked_until = 0.0
+        self.is_awaiting_acceptance = bool(self._rejected_by_route or self._unaccepted_token)
         return is_proof
 
-    def hold(self, now: float, seconds: float) -> None:
+    def block_renewal(self, now: float, seconds: float) -> None:
         """Force no renewal for so many seconds. A hold that has begun is not extended."""
-        if now >= self._held_until:
-            self._held_until = now + seconds
+        if now >= self._blocked_until:
+            self._blocked_until = now + seconds
 
-    def note_forced(self, now: float) -> None:
+    def record_forced_renewal(self, now: float) -> None:
         """Note that a token replaced a refused one. No other does before it is accepted, or the hold ends."""
-        self._forced.append(now)
-        self._held_until = now + self.interval
+        self._forced_at.append(now)
+        self._blocked_until = now + self.interval
 
-    def note_token(self, token: str) -> None:
+    def record_new_token(self, token: str) -> None:
         """Note that `token` is the present one."""
-        self._unproven = token
-        self.is_open = True
+        self._unaccepted_token = token
+        self.is_awaiting_acceptance = True

@@ -9,7 +9,7 @@ from gateway.oauth.clock import Clock
 from gateway.oauth.failures import Failure, next_failure
 from gateway.oauth.fetch_events import TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
-from gateway.oauth.lifetime import Token, state
+from gateway.oauth.lifetime import Token, token_state
 from gateway.oauth.rejections import ForcedRenewalPolicy
 from gateway.oauth.token_fetcher import TokenFetcher
 
@@ -40,7 +40,7 @@ class SharedFetch:
         fetcher: TokenFetcher,
         *,
         clock: Clock,
-        rejections: ForcedRenewalPolicy,
+        renewal_policy: ForcedRenewalPolicy,
         events: TokenEvents,
         random_fraction: Callable[[], float] = random.random,
     ) -> None:
@@ -49,13 +49,13 @@ class SharedFetch:
         self._lease = lease
         self._fetcher = fetcher
         self._monotonic, self._wall, self._random = clock.monotonic, clock.wall, random_fraction
-        self._rejections = rejections
+        self._renewal_policy = renewal_policy
         self._events = events
         self._ignore_failures_before = clock.monotonic()
 
-    def try_again(self) -> None:
+    def reset_back_off(self) -> None:
         """Forget the last failure: its cause may have been fixed."""
-        self._fetcher.expire()
+        self._fetcher.expire_secrets()
         self.failure = None
         self._ignore_failures_before = self._monotonic()
 
@@ -63,11 +63,13 @@ class SharedFetch:
         """Return whether the last failure still holds off new tries."""
         return self.failure is not None and self._monotonic() < self.failure.until
 
-    def next_try(self) -> float | None:
+    def seconds_to_next_try(self) -> float | None:
         """Return the seconds until the next try; None without a failure."""
         return None if self.failure is None else max(0.0, self.failure.until - self._monotonic())
 
-    async def obtain(self, reason: FetchReason, *, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
+    async def obtain_token(
+        self, reason: FetchReason, *, adopt_stale: Callable[[Token], None]
+    ) -> Token | Failure | None:
         """Return a new token or a new failure; None if there is nothing new before the back-off ends.
 
         A stale token in the store is passed to `adopt_stale`: it may serve while it is renewed.
@@ -75,13 +77,13 @@ class SharedFetch:
         try:
             result = await self._find_or_fetch(reason, adopt_stale)
         except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it shows as a failure
-            result = self._record(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
+            result = self._record_failure(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
         if isinstance(result, Failure):
             self.failure = result
         elif result is not None:
             self.failure = None
             if reason.rejected:
-                self._rejections.note_forced(self._monotonic())
+                self._renewal_policy.record_forced_renewal(self._monotonic())
         return result
 
     async def _find_or_fetch(self, reason: FetchReason, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
@@ -89,7 +91,7 @@ class SharedFetch:
             return None if reason.forced else await self._poll_store(reason.rejected, adopt_stale)
 
         if self.failure is not None:
-            self._fetcher.expire()
+            self._fetcher.expire_secrets()
         has_changed = await self._fetcher.has_secret_changed()
         if has_changed:
             self._ignore_failures_before = self._monotonic()
@@ -103,29 +105,29 @@ class SharedFetch:
         """Return what another source has obtained since: a fresh token, or a new failure."""
         token = await self._lease.shared_token()
         if token is not None and token.value != rejected:
-            if state(token, now=self._monotonic(), wall=self._wall()) == "fresh":
+            if token_state(token, now=self._monotonic(), wall=self._wall()) == "fresh":
                 return token
             adopt_stale(token)
         return await self._lease.shared_failure(since=self._ignore_failures_before)
 
     async def _fetch_and_publish(self, rejected: str) -> Token | Failure | None:
         """Fetch a token, and publish the result before the lease ends. None if `rejected` may not be replaced now."""
-        interval = self._rejections.interval
-        if rejected and not await self._lease.try_replace(rejected, every=interval):
-            self._rejections.hold(self._monotonic(), POLL_INTERVAL)
+        interval = self._renewal_policy.interval
+        if rejected and not await self._lease.try_replace_token(rejected, every=interval):
+            self._renewal_policy.block_renewal(self._monotonic(), POLL_INTERVAL)
             return None
         try:
-            token = await self._fetcher.fetch()
+            token = await self._fetcher.fetch_token()
         except (TokenRefused, TokenUnavailable) as error:
-            failure = self._record(error)
+            failure = self._record_failure(error)
             await self._lease.publish_failure(failure)
             return failure
         if rejected:
-            await self._lease.replaced(token.value, every=interval)
+            await self._lease.record_replacement(token.value, every=interval)
         await self._lease.publish_token(token)
         return token
 
-    def _record(self, error: TokenRefused | TokenUnavailable) -> Failure:
+    def _record_failure(self, error: TokenRefused | TokenUnavailable) -> Failure:
         """Report the failure that follows the last one."""
         failure = next_failure(
             error,
@@ -135,5 +137,5 @@ class SharedFetch:
             random_fraction=self._random(),
             name=self._name,
         )
-        self._events.failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
+        self._events.on_failed(failure.code, failure.reason, failure.remedy, permanent=failure.permanent)
         return failure

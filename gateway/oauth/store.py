@@ -25,39 +25,39 @@ class Store(Protocol):
     It may lose a token or a lease at any time, never a refresh token. Every method may raise StoreDown.
     """
 
-    async def get(self, key: str) -> Token | None:
+    async def get_token(self, key: str) -> Token | None:
         """Return the token under `key`, its times by this process's clocks; never a dead one."""
         ...
 
-    async def put(self, key: str, token: Token) -> None:
+    async def put_token(self, key: str, token: Token) -> None:
         """Store `token` under `key`; it replaces the one before."""
         ...
 
-    async def drop(self, key: str, value: str) -> None:
+    async def delete_token(self, key: str, value: str) -> None:
         """Delete the token under `key` if its value still is `value`, in one step."""
         ...
 
-    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+    async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
         """Claim the lease of `key`: return True to one owner at a time, until it releases the lease or `seconds` have
         passed. A further call of the same owner extends the lease.
         """
         ...
 
-    async def release(self, key: str, *, owner: str) -> None:
+    async def release_lease(self, key: str, *, owner: str) -> None:
         """Release the lease if this owner still holds it."""
         ...
 
-    async def secret(self, key: str) -> str | None:
+    async def get_refresh_token(self, key: str) -> str | None:
         """Return the refresh token under `key`."""
         ...
 
-    async def keep_secret(self, key: str, value: str) -> None:
+    async def put_refresh_token(self, key: str, value: str) -> None:
         """Store a refresh token, which replaces the one before; it is durable when this returns. A cancelled call may
         or may not have stored it.
         """
         ...
 
-    async def drop_secret(self, key: str) -> None:
+    async def delete_refresh_token(self, key: str) -> None:
         """Delete the refresh token under `key`."""
         ...
 

@@ -9,7 +9,7 @@ from gateway.oauth.clock import Clock
 from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenRequest, TokenResponse
-from gateway.oauth.lifetime import SHORTEST_LIFE, RenewalMargin, Token, lifetime, state
+from gateway.oauth.lifetime import MIN_LIFETIME, RenewalMargin, Token, make_token, token_state
 from gateway.oauth.rate_limiter import RateLimiter
 from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import RefreshTokenRotation, run_to_completion
@@ -45,7 +45,7 @@ class TokenFetcher:
         events: TokenEvents | None = None,
         random_fraction: Callable[[], float] = random.random,
     ) -> None:
-        self._request = request
+        self._build = request
         self._endpoint = endpoint
         self._lease = lease
         self._clock = clock
@@ -56,19 +56,19 @@ class TokenFetcher:
         self._last_fingerprint: Hashable = None
         self._events = events or NullTokenEvents()
         self._random = random_fraction
-        self.expire = expire
+        self.expire_secrets = expire
         self.limiter = limiter
         self.results: Counter[str] = Counter(ok=0, refused=0, unavailable=0)
-        self.skew: float | None = None
+        self.clock_skew: float | None = None
 
-    async def fetch(self) -> Token:
+    async def fetch_token(self) -> Token:
         """Fetch a valid token. Raise TokenRefused or TokenUnavailable."""
         if self.limiter is not None:
             await self.limiter.acquire(within=self._max_wait)
         if self._rotation is None:
-            return await self._exchange(await self._build_request())
+            return await self._request_token(await self._build_request())
         # Read the refresh token after all waiting, and never interrupt its use.
-        return await run_to_completion(self._rotate(self._rotation))
+        return await run_to_completion(self._fetch_with_rotation(self._rotation))
 
     async def has_secret_changed(self) -> bool:
         """Return whether the secret or the refresh token has changed since it was last read or checked."""
@@ -81,16 +81,16 @@ class TokenFetcher:
         if self._rotation is not None:
             await self._rotation.close()
 
-    async def _rotate(self, rotation: RefreshTokenRotation) -> Token:
-        if not await self._lease.is_held():
+    async def _fetch_with_rotation(self, rotation: RefreshTokenRotation) -> Token:
+        if not await self._lease.is_still_held():
             raise TokenUnavailable(reason="turn: another process holds the lease by now", retry_after=1.0)
         request = await self._build_request()
         try:
-            return await self._exchange(request)
+            return await self._request_token(request)
         except TokenRefused as error:
             raise await rotation.explain_refusal(error) from error
 
-    async def _exchange(self, request: TokenRequest) -> Token:
+    async def _request_token(self, request: TokenRequest) -> Token:
         now, wall = self._clock.monotonic(), self._clock.wall()
         try:
             response = await self._send(request)
@@ -98,17 +98,17 @@ class TokenFetcher:
             await self._save_refresh_token(error.successor)
             raise
         await self._save_refresh_token(response.refresh_token)
-        self.skew = None if response.date is None else response.date - self._clock.wall()
-        token = lifetime(response, now, wall=wall, spread=self._random(), margin=self._margin)
-        if token.dead_at <= token.obtained_at:
-            raise TokenUnavailable(reason=f"short-lived: the token lives for less than {SHORTEST_LIFE:g} s")
-        if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) == "dead":
+        self.clock_skew = None if response.date is None else response.date - self._clock.wall()
+        token = make_token(response, now, wall=wall, spread=self._random(), margin=self._margin)
+        if token.usable_until <= token.obtained_at:
+            raise TokenUnavailable(reason=f"short-lived: the token lives for less than {MIN_LIFETIME:g} s")
+        if token_state(token, now=self._clock.monotonic(), wall=self._clock.wall()) == "dead":
             raise TokenUnavailable(reason="short-lived: the token was dead when it arrived")
         return token
 
     async def _save_refresh_token(self, refresh_token: str | None) -> None:
         if self._rotation is not None:
-            await self._rotation.save(refresh_token)
+            await self._rotation.save_refresh_token(refresh_token)
 
     async def _send(self, request: TokenRequest) -> TokenResponse:
         started_at = self._clock.monotonic()
@@ -121,7 +121,7 @@ class TokenFetcher:
             raise
         finally:
             self.results[result] += 1
-            self._events.fetched(result, self._clock.monotonic() - started_at)
+            self._events.on_fetched(result, self._clock.monotonic() - started_at)
         return response
 
     async def _build_request(self) -> TokenRequest:
@@ -129,7 +129,7 @@ class TokenFetcher:
             values = {} if self._rotation is None else await self._rotation.request_values()
             # The fingerprint first, so that no change between the two is missed.
             self._last_fingerprint, request = await in_thread(
-                lambda: (self._fingerprint(), self._request(**values)), owner=self
+                lambda: (self._fingerprint(), self._build(**values)), owner=self
             )
         except UnicodeError as cause:
             raise TokenUnavailable(reason="secret: it cannot be encoded as UTF-8") from cause

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from gateway.errors import TokenRefused
 from gateway.oauth.client_auth import CLIENT_AUTH, NEXT_SECRET
-from gateway.oauth.failures import code_of
+from gateway.oauth.failures import failure_code
 from gateway.oauth.grants import GRANTS, TokenRequest, TokenResponse
 
 ValueReader = Callable[[], str]
@@ -78,7 +78,7 @@ class TokenRequestBuilder:
             try:
                 response = await send(request)
             except TokenRefused as error:
-                if request.fallback is None or code_of(error) not in NEXT_SECRET:
+                if request.fallback is None or failure_code(error) not in NEXT_SECRET:
                     raise
                 request = request.fallback
                 if self._acquire is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.oauth.failures import Failure
-from gateway.oauth.lifetime import Token, state
+from gateway.oauth.lifetime import Token, token_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SourceCounters:
     waiters: int = 0
     coalesced: int = 0
     replays: int = 0
-    obtained: float | None = None
+    obtained_at: float | None = None
     """When the present token was obtained, in epoch seconds."""
 
 
@@ -55,9 +55,11 @@ def source_status(
     in epoch seconds; no secret, no token.
     """
     return {
-        "state": state(token, now=now, wall=wall),
-        "expires_in_s": None if token is None else _tenths(min(token.dead_at - now, token.dead_wall - wall)),
-        "obtained": counters.obtained,
+        "state": token_state(token, now=now, wall=wall),
+        "expires_in_s": None
+        if token is None
+        else _tenths(min(token.usable_until - now, token.usable_until_wall - wall)),
+        "obtained": counters.obtained_at,
         "last_error": None if failure is None else failure.as_status(),
         "next_try_s": None if failure is None else _tenths(failure.until - now),
         "fetches": dict(endpoint.fetches),

@@ -171,10 +171,10 @@ class RequestPipeline:
         route = match.route
         if route.callers is not None or exchange.body is not NO_BODY:
             await _check_caller_and_body(exchange)
-        token = route.token_source.current() or await self._acquire_token(exchange)
+        token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
-            token = route.token_source.current() or await self._acquire_token(exchange)
+            token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if route.service is not None:
             token = await self._acquire_place(exchange, route.service)
         exchange.token, exchange.upstream = token, route.upstream
@@ -215,7 +215,7 @@ class RequestPipeline:
             upload = self._send_request(exchange, connection)
             response = await connection.read_head()
             relay = ResponseRelay(exchange, connection, response)
-            if not relay.read_ids():
+            if not relay.record_ids():
                 await relay.scan_body_for_id()
             decision = self._decide(exchange, response)
             if decision.step is RetryStep.RENEW_TOKEN:
@@ -315,7 +315,7 @@ class RequestPipeline:
         """Wait for a token: without one the request is not sent."""
         route, began = exchange.route_match.route, time.monotonic()
         try:
-            return await route.token_source.wait(route.name)
+            return await route.token_source.wait_for_token(route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
@@ -333,7 +333,7 @@ class RequestPipeline:
                 exchange.place = await service.acquire(caller, share)
             finally:
                 record.queue_ms = (time.monotonic() - began) * 1000
-        return source.current() or await self._acquire_token(exchange)
+        return source.get_fresh_token() or await self._acquire_token(exchange)
 
     async def _acquire_connection(self, exchange: Exchange) -> UpstreamConnection | None:
         """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
@@ -387,8 +387,8 @@ class RequestPipeline:
             raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
         if status == 307 and not has_instance_id and exchange.follow_redirect(response):
             return retry.RESEND_NOW
-        if (has_instance_id or status < 300) and route.token_source.rejections.is_open:
-            route.token_source.accept(exchange.token, route.name)
+        if (has_instance_id or status < 300) and route.token_source.renewal_policy.is_awaiting_acceptance:
+            route.token_source.record_acceptance(exchange.token, route.name)
         if status < 400:
             return retry.DELIVER
         decision = retry.decide_after_response(
@@ -401,7 +401,7 @@ class RequestPipeline:
         )
         if status == 401 and not has_instance_id and decision.step is RetryStep.DELIVER:
             # This request may not be replayed, or was: the next one must not get the same 401.
-            route.token_source.reject(exchange.token, route.name)
+            route.token_source.record_rejection(exchange.token, route.name)
         if decision.step is RetryStep.RESEND:
             if not _may_retry(exchange):
                 return retry.DELIVER
@@ -413,7 +413,7 @@ class RequestPipeline:
         route, began = exchange.route_match.route, time.monotonic()
         exchange.retry_state.was_token_renewed = True
         try:
-            token = await route.token_source.renewed(exchange.token, route.name)
+            token = await route.token_source.renew_rejected_token(exchange.token, route.name)
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
         if token is None or not exchange.body.is_whole:  # meanwhile the upload may have exceeded the replay limit

@@ -47,7 +47,7 @@ NEVER_REWRITTEN = frozenset({206, 304})
 
 
 class ResponseRelay(msgspec.Struct):
-    """One response on its way to the caller. Call `read_ids`, then maybe `scan_body_for_id`, then `deliver` once."""
+    """One response on its way to the caller. Call `record_ids`, then maybe `scan_body_for_id`, then `deliver` once."""
 
     exchange: Exchange
     connection: UpstreamConnection
@@ -60,7 +60,7 @@ class ResponseRelay(msgspec.Struct):
     is_rewritable: bool = False
     """The body may contain OIC URLs. Its ETag is weak, rewritten or not, so that HEAD and GET have the same."""
 
-    def read_ids(self) -> bool:
+    def record_ids(self) -> bool:
         """Record the ids in OIC's own header fields. Return whether the route's rules accept that instance id."""
         instance_id, opc_request_id = read_ids(self.response.known_fields)
         self.exchange.record_upstream(self.response.status, (instance_id, opc_request_id))
@@ -98,7 +98,7 @@ class ResponseRelay(msgspec.Struct):
         response, connection, route = self.response, self.connection, self.exchange.route_match.route
         status, known, length = response.status, response.known_fields, response.length
         self.exchange.record.status = status
-        if status >= 300 or route.health.is_known:
+        if status >= 300 or route.health.has_problem:
             self._defer_health_update()
         plan = None
         if route.rewrite and status not in NEVER_REWRITTEN:

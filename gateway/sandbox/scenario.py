@@ -12,7 +12,7 @@ from gateway.sandbox.clients import DEFAULT_ID, default_clients
 from gateway.sandbox.config_file import Document, minimal_config, render
 from gateway.sandbox.mistakes import MISTAKES, ReproducibleMistake, code_of
 from gateway.sandbox.sandbox_server import Sandbox
-from gateway.sandbox.switches import Grant, Switches
+from gateway.sandbox.switches import GrantName, Switches
 
 CONFIG, SECRET = "sandbox.yaml", "client-secret"
 """The names of the printed configuration and of the client secret in the folder."""
@@ -34,7 +34,7 @@ async def play(
     override those of the mistake. Raise OSError if the address is not available or a file cannot be written.
     """
     row = MISTAKES[name]
-    clients = {DEFAULT_ID: replace(default_clients()[DEFAULT_ID], grants=frozenset(get_args(Grant)))}
+    clients = {DEFAULT_ID: replace(default_clients()[DEFAULT_ID], grants=frozenset(get_args(GrantName)))}
     switches = Switches(**{**row.switches, **(more or {})})
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # a bound port without a listener refuses

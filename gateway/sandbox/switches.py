@@ -34,7 +34,7 @@ TokenFault = Literal[
     "invalid_target",
     "access_denied",
 ]
-Grant = Literal[
+GrantName = Literal[
     "client_credentials",
     "authorization_code",
     "refresh_token",
@@ -48,7 +48,7 @@ ContentCoding = Literal["", "gzip", "deflate"]
 Role = Literal["ServiceInvoker", "ServiceDeveloper", "ServiceUser", "ServiceAdministrator"]
 RoleRefusal = Literal[401, 403]
 AllowlistRefusal = Literal["403", "reset"]
-Certificate = Literal["", "trusted", "untrusted", "inspection", "expired", "wrong-name"]
+CertificateFault = Literal["", "trusted", "untrusted", "inspection", "expired", "wrong-name"]
 EgressProxy = Literal["", "407", "refuses"]
 
 
@@ -115,12 +115,12 @@ class Switches:
 
     clock_offset: float = 0.0
 
-    certificate: Certificate = ""
+    certificate: CertificateFault = ""
     egress_proxy: EgressProxy = ""
     unknown_host: bool = False
 
     application: Application = "active"
-    allowed_grants: tuple[Grant, ...] = get_args(Grant)
+    allowed_grants: tuple[GrantName, ...] = get_args(GrantName)
     token_lifetime: int = 3600
     expires_in: ExpiresIn = "int"
     audience_as_list: bool = False

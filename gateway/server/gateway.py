@@ -51,7 +51,7 @@ from gateway.system.files import in_thread
 from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, LoadedFiles, Runtime
 from gateway.wiring.history import CallHistory, import_history
-from gateway.wiring.token_events import gauges, log_stale_serving
+from gateway.wiring.token_events import credential_gauges, log_stale_serving
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -222,7 +222,7 @@ class Gateway(AdminBackend):
         if self._pipeline.is_closing_connections:
             return False, {"state": "draining"}
         sources = self._runtime.sources
-        answers = await asyncio.gather(*(source.ready() for source in sources.values()))
+        answers = await asyncio.gather(*(source.check_readiness() for source in sources.values()))
         credentials = {
             name: {"state": _state(answer), **(_readiness_problem(answer) if answer.code else {})}
             for name, answer in zip(sources, answers, strict=True)
@@ -291,7 +291,7 @@ class Gateway(AdminBackend):
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
         for name, source in self._runtime.sources.items():
-            yield from gauges(name, source.status())
+            yield from credential_gauges(name, source.status())
 
     def _connections(self) -> Iterable[tuple[str, str, int]]:
         for upstream in self._runtime.pools:

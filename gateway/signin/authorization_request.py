@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from gateway.config.model import Credential
+from gateway.config.model import CredentialSettings
 from gateway.config.resolved import authorize_url_of
 from gateway.config.values import is_local
 from gateway.oauth.authorization import authorization_url, code_challenge
@@ -30,7 +30,7 @@ class AuthorizationRequest:
         return _origin(iss) == self.origin
 
 
-def build_authorization_request(credential: Credential, *, redirect_uri: str) -> AuthorizationRequest:
+def build_authorization_request(credential: CredentialSettings, *, redirect_uri: str) -> AuthorizationRequest:
     """Return a new request; `state` and verifier have 256 random bits each (RFC 7636 section 7.1)."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     endpoint = authorize_url_of(credential)

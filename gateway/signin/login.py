@@ -11,14 +11,14 @@ from functools import partial
 import jwt
 
 from gateway import __version__
-from gateway.config.model import Config, Credential
+from gateway.config.model import Config, CredentialSettings
 from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.failures import code_of, remedy_for
+from gateway.oauth.failures import failure_code, failure_remedy
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenResponse
-from gateway.oauth.lifetime import lifetime
+from gateway.oauth.lifetime import make_token
 from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import encode_stored
 from gateway.oauth.store import Store, StoreDown
@@ -76,7 +76,7 @@ async def login(config: Config, name: str, *, say: Print, paste: bool = False, b
     components = Components(Metrics(__version__), environ=os.environ)
     try:
         store, key = components.configure(config), credential_key(name, credential)
-        await store.secret(key)  # fail before the person starts
+        await store.get_refresh_token(key)  # fail before the person starts
         show = partial(_show, say=say, browser=browser)
         async with _response_reader(credential, say, paste=paste) as (redirect_uri, read_response):
             request = build_authorization_request(credential, redirect_uri=redirect_uri)
@@ -97,7 +97,7 @@ ResponseReader = Callable[[AuthorizationRequest, ShowUrl], Awaitable[str]]
 
 @asynccontextmanager
 async def _response_reader(
-    credential: Credential, say: Print, *, paste: bool
+    credential: CredentialSettings, say: Print, *, paste: bool
 ) -> AsyncIterator[tuple[str, ResponseReader]]:
     """Yield the redirect URI, and the reader of the response."""
     redirect_uri = credential.redirect_uri or ANY
@@ -154,7 +154,7 @@ async def _read_pasted(say: Print, request: AuthorizationRequest, show: ShowUrl)
 
 
 async def _exchange_code(
-    components: Components, credential: Credential, request: AuthorizationRequest, code: str
+    components: Components, credential: CredentialSettings, request: AuthorizationRequest, code: str
 ) -> TokenResponse:
     requests = components.credential_builder.token_requests(credential)
     values = {"code": code, "redirect_uri": request.redirect_uri, "code_verifier": request.verifier}
@@ -167,11 +167,11 @@ async def _exchange_code(
     return response
 
 
-async def _store_response(store: Store, key: str, credential: Credential, response: TokenResponse) -> str:
+async def _store_response(store: Store, key: str, credential: CredentialSettings, response: TokenResponse) -> str:
     """Store the tokens of a sign-in while no renewal is under way. Return a text that names the person."""
     clock = SystemClock()
     lease = FetchLease(store, key, clock=clock)
-    token = lifetime(
+    token = make_token(
         response,
         clock.monotonic(),
         wall=clock.wall(),
@@ -180,7 +180,7 @@ async def _store_response(store: Store, key: str, credential: Credential, respon
     )
 
     async def put() -> str:
-        await store.keep_secret(key, encode_stored(response.refresh_token or ""))
+        await store.put_refresh_token(key, encode_stored(response.refresh_token or ""))
         await lease.publish_token(token)
         subject = _subject(response.value)
         return f"signed in{f' as {subject}' if subject else ''}; the gateway renews the tokens from now on"
@@ -207,7 +207,7 @@ def _failed(name: str, error: Exception) -> Finding:
     if isinstance(error, StoreDown):
         return Finding(ok=False, subject=subject, seen=f"cannot store the sign-in: {error}", remedy=_STORE_REMEDY)
     if isinstance(error, TokenRefused | TokenUnavailable):
-        remedy = _CODE_REMEDY if code_of(error) == "invalid_grant" else remedy_for(error, name)
+        remedy = _CODE_REMEDY if failure_code(error) == "invalid_grant" else failure_remedy(error, name)
         return Finding(ok=False, subject=subject, seen=error.reason, remedy=remedy)
     remedy = "Correct it, and run the command again."
     return Finding(ok=False, subject=subject, seen=safe_text(str(error)), remedy=remedy)

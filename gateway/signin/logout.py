@@ -4,7 +4,7 @@ import os
 from functools import partial
 
 from gateway import __version__
-from gateway.config.model import Config, Credential
+from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import revoke_url_of
 from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
@@ -44,21 +44,23 @@ async def logout(config: Config, name: str) -> Finding:
     return Finding(ok=True, subject=subject, seen="signed out; the refresh token is revoked and deleted")
 
 
-async def _sign_out(credentials: CredentialBuilder, store: Store, key: str, credential: Credential) -> str | None:
+async def _sign_out(
+    credentials: CredentialBuilder, store: Store, key: str, credential: CredentialSettings
+) -> str | None:
     """Return why the token could not be revoked, empty if it was, None if there was none.
 
     Revoke before deleting: if the process is killed in between, the store holds a token that is refused, and no valid
     token is lost.
     """
-    token = decode_stored(await store.secret(key))
+    token = decode_stored(await store.get_refresh_token(key))
     problem = await _revoke(credentials, credential, token) if token else None
-    await store.drop_secret(key)
-    if (access_token := await store.get(key)) is not None:
-        await store.drop(key, access_token.value)
+    await store.delete_refresh_token(key)
+    if (access_token := await store.get_token(key)) is not None:
+        await store.delete_token(key, access_token.value)
     return problem
 
 
-async def _revoke(credentials: CredentialBuilder, credential: Credential, token: str) -> str:
+async def _revoke(credentials: CredentialBuilder, credential: CredentialSettings, token: str) -> str:
     requests, endpoint = credentials.token_requests(credential), credentials.token_endpoint(credential)
     template = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
     try:

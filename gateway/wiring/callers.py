@@ -13,7 +13,7 @@ from gateway.callers.replay_cache import ReplayCache
 from gateway.config.caller_model import BasicProof, CallerSettings, WsseProof
 from gateway.config.issue import SecretProblem
 from gateway.config.model import Config
-from gateway.config.secrets import Secrets
+from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import SecretRef, secret_refs
 from gateway.observe.log import log_event
 from gateway.observe.metrics import Metrics
@@ -50,7 +50,7 @@ class ConfiguredCallers:
 class CallerProofReader:
     """Reads the proofs of the callers of one configuration. Its methods block: call them in a thread."""
 
-    def __init__(self, callers: dict[str, CallerSettings], secrets: Secrets, *, key: bytes) -> None:
+    def __init__(self, callers: dict[str, CallerSettings], secrets: SecretReader, *, key: bytes) -> None:
         """`key` are random bytes for the digests of proofs."""
         self._callers = callers
         self._secrets = secrets

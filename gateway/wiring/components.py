@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from gateway.callers.directory import CallerDirectory
 from gateway.callers.replay_cache import ReplayCache
-from gateway.config.model import Config, Credential, Oci
+from gateway.config.model import Config, CredentialSettings, OciSettings
 from gateway.config.resolved import hosts_of, resolve
-from gateway.config.secrets import Secrets
+from gateway.config.secrets import SecretReader
 from gateway.config.vault import Vault
 from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.network.egress_proxy import Environment
@@ -59,7 +59,7 @@ class Runtime:
 class LoadedFiles:
     """The content of the files and of the Vault that `Components.build_runtime` needs for one configuration."""
 
-    secrets: Secrets
+    secrets: SecretReader
     contexts: TlsContexts
     routes: tuple[PreparedRoute, ...]
     store: StoreFiles
@@ -84,14 +84,14 @@ class Components:
         self.services = Services(gates)
         self._environ = environ
         self._upstreams = upstreams
-        self._oci = Oci()
+        self._oci = OciSettings()
         clock = SystemClock()
         self._token_stores = TokenStores(clock)
-        self._sources: dict[str, tuple[Credential, TokenSource]] = {}
+        self._sources: dict[str, tuple[CredentialSettings, TokenSource]] = {}
         self._digest_key = new_digest_key()
         self._seen_tokens = ReplayCache()
         self.credential_builder = CredentialBuilder(
-            secrets=Secrets(environ),
+            secrets=SecretReader(environ),
             store=self._token_stores.memory,
             clock=clock,
             metrics=metrics,
@@ -100,7 +100,7 @@ class Components:
         )
 
     @property
-    def secrets(self) -> Secrets:
+    def secrets(self) -> SecretReader:
         """Return the reader of the secrets of the present configuration."""
         return self.credential_builder.secrets
 
@@ -117,7 +117,7 @@ class Components:
         """Read the files and the Vault secrets that `build_runtime` needs; in a thread where callers are served.
         Changes nothing. Raise OSError or ssl.SSLError for a file or a secret that cannot be used.
         """
-        secrets = self._secrets_of(config)
+        secrets = self._secret_reader_for(config)
         contexts = TlsContexts()
         egress = EgressSelector(self.credential_builder.environment, secrets)
         routes = tuple(prepare_route(route, egress=egress, contexts=contexts) for route in resolve(config))
@@ -129,7 +129,7 @@ class Components:
         """Use the store, the Vault and the rate limits of a configuration from now on; return the store. Raise OSError
         for a file that cannot be used.
         """
-        secrets = self._secrets_of(config)
+        secrets = self._secret_reader_for(config)
         return self._configure(config, secrets, load_store_files(config.state, secrets))
 
     def build_runtime(self, config: Config, loaded: LoadedFiles) -> Runtime:
@@ -150,11 +150,11 @@ class Components:
         table = await asyncio.to_thread(_route_table, config, draft.routes, callers.directory)  # it only computes
         return draft.runtime(config, table, callers)
 
-    def _secrets_of(self, config: Config) -> Secrets:
+    def _secret_reader_for(self, config: Config) -> SecretReader:
         """Return the present secrets, or new ones where the configuration names another Vault."""
-        return self.secrets if config.oci == self._oci else Secrets(self._environ, vault=Vault(config.oci))
+        return self.secrets if config.oci == self._oci else SecretReader(self._environ, vault=Vault(config.oci))
 
-    def _configure(self, config: Config, secrets: Secrets, files: StoreFiles) -> Store:
+    def _configure(self, config: Config, secrets: SecretReader, files: StoreFiles) -> Store:
         store = self._token_stores.store(config.state, secrets, files)
         if secrets is not self.credential_builder.secrets or store is not self.credential_builder.store:
             self._oci, self._sources = config.oci, {}
@@ -165,7 +165,7 @@ class Components:
     def _compile(self, config: Config, loaded: LoadedFiles, draft: "_RuntimeDraft") -> Iterator[None]:
         """Compile a configuration route by route and credential by credential."""
         draft.store = self._configure(config, loaded.secrets, loaded.store)
-        sources: dict[str, tuple[Credential, TokenSource]] = {}
+        sources: dict[str, tuple[CredentialSettings, TokenSource]] = {}
         for name in sorted({prepared.route.credential for prepared in loaded.routes}):
             sources[name] = self._reuse_or_build(name, config.credentials[name], loaded.contexts)
             draft.sources[name] = sources[name][1]
@@ -181,15 +181,15 @@ class Components:
         return build_callers(config, loaded.proofs, metrics=self.metrics, seen=self._seen_tokens)
 
     def _reuse_or_build(
-        self, name: str, credential: Credential, contexts: TlsContexts
-    ) -> tuple[Credential, TokenSource]:
+        self, name: str, credential: CredentialSettings, contexts: TlsContexts
+    ) -> tuple[CredentialSettings, TokenSource]:
         """Reuse the source of a credential that did not change, with its token and its pending fetch. The source
         retries at once: operators reload the configuration after they fix a problem.
         """
         known = self._sources.get(name)
         if known is None or known[0] != credential:
             return credential, self.credential_builder.token_source(name, credential, contexts)
-        known[1].try_again()
+        known[1].reset_back_off()
         return known
 
 

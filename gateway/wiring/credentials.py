@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.config.model import Credential, Signing
+from gateway.config.model import CredentialSettings, SigningSettings
 from gateway.config.resolved import budgets, client_secrets, endpoint_of
-from gateway.config.secrets import Secrets
+from gateway.config.secrets import SecretReader
 from gateway.network.dial import Origin
 from gateway.network.egress_proxy import Environment
 from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_lease import FetchLease
-from gateway.oauth.grants import build, token_key
+from gateway.oauth.grants import build_token_request, token_key
 from gateway.oauth.lifetime import RenewalMargin
 from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
 from gateway.oauth.refresh_rotation import RefreshTokenRotation
@@ -40,14 +40,14 @@ class RateLimiters:
         self._clock = clock
         self._limiters: dict[str, RateLimiter] = {}
 
-    def limiter(self, credential: Credential) -> RateLimiter:
+    def limiter(self, credential: CredentialSettings) -> RateLimiter:
         """Return the limiter that all credentials of the endpoint share."""
         endpoint = endpoint_of(credential)
         if endpoint not in self._limiters:
             self.set_limits([credential])
         return self._limiters[endpoint]
 
-    def set_limits(self, credentials: Iterable[Credential]) -> None:
+    def set_limits(self, credentials: Iterable[CredentialSettings]) -> None:
         """Apply the limits that the credentials set for their endpoints."""
         for endpoint, limits in budgets(credentials).items():
             if (limiter := self._limiters.get(endpoint)) is not None:
@@ -61,7 +61,7 @@ class RateLimiters:
 class CredentialBuilder:
     """Builds the objects that obtain the tokens of credentials, with these secrets and this store."""
 
-    secrets: Secrets
+    secrets: SecretReader
     store: Store
     clock: Clock
     metrics: Metrics
@@ -73,7 +73,9 @@ class CredentialBuilder:
         """Select egress proxies with these secrets."""
         return EgressSelector(self.environment, self.secrets)
 
-    def token_source(self, name: str, credential: Credential, contexts: TlsContexts | None = None) -> TokenSource:
+    def token_source(
+        self, name: str, credential: CredentialSettings, contexts: TlsContexts | None = None
+    ) -> TokenSource:
         """Return the token source of a credential."""
         requests = self.token_requests(credential, contexts)
         key, events = credential_key(name, credential), TokenEventReporter(name, self.metrics)
@@ -109,11 +111,13 @@ class CredentialBuilder:
             events=events,
         )
 
-    def token_requests(self, credential: Credential, contexts: TlsContexts | None = None) -> TokenRequestBuilder:
+    def token_requests(
+        self, credential: CredentialSettings, contexts: TlsContexts | None = None
+    ) -> TokenRequestBuilder:
         """Return what builds and sends the token requests of a credential, for its source and for a sign-in."""
         return TokenRequestBuilder(
             partial(
-                build,
+                build_token_request,
                 credential.token_url,
                 client_id=credential.client_id,
                 # After a sign-in the scope is that of the sign-in (RFC 6749 section 6).
@@ -130,7 +134,7 @@ class CredentialBuilder:
             acquire=partial(self.rate_limiters.limiter(credential).acquire, within=credential.token_wait),
         )
 
-    def token_endpoint(self, credential: Credential, contexts: TlsContexts | None = None) -> TokenEndpoint:
+    def token_endpoint(self, credential: CredentialSettings, contexts: TlsContexts | None = None) -> TokenEndpoint:
         """Return what sends the token requests of a credential."""
         contexts = contexts or TlsContexts()
         return TokenEndpoint(
@@ -140,7 +144,7 @@ class CredentialBuilder:
             proxy=self.egress.proxy_loader(credential.token_url, credential.proxy, credential.tls, contexts),
         )
 
-    def token_endpoint_origin(self, credential: Credential) -> Origin:
+    def token_endpoint_origin(self, credential: CredentialSettings) -> Origin:
         """Return the origin of the token endpoint of a credential; in a thread, since it reads files. Raise OSError or
         ValueError for a file or a proxy that cannot be used.
         """
@@ -150,12 +154,14 @@ class CredentialBuilder:
         tls = self._tls_loader(credential, contexts)() if base.scheme == "https" else None
         return Origin(base.host, base.port, tls, load_proxy() if load_proxy is not None else None)
 
-    def _refresh_rotation(self, key: str, credential: Credential, events: TokenEventReporter) -> RefreshTokenRotation:
+    def _refresh_rotation(
+        self, key: str, credential: CredentialSettings, events: TokenEventReporter
+    ) -> RefreshTokenRotation:
         ref = credential.refresh_token
         configured = None if ref is None else self.secrets.reader(ref)
         return RefreshTokenRotation(self.store, key=key, configured=configured, events=events)
 
-    def _tls_loader(self, credential: Credential, contexts: TlsContexts) -> Callable[[], ssl.SSLContext]:
+    def _tls_loader(self, credential: CredentialSettings, contexts: TlsContexts) -> Callable[[], ssl.SSLContext]:
         """Return what makes the TLS context. One with its own files is made for each token request, so that a changed
         certificate is used.
         """
@@ -165,7 +171,7 @@ class CredentialBuilder:
         password = self.secrets.reader(tls.key_password) if tls.key_password is not None else str
         return partial(client_certificate_context, tls, password)
 
-    def _value_readers(self, credential: Credential) -> dict[str, ValueReader]:
+    def _value_readers(self, credential: CredentialSettings) -> dict[str, ValueReader]:
         """Return readers of the form values that `grants` and `client_auth` need, by name."""
         refs = {"password": credential.password, "refresh_token": credential.refresh_token}
         readers: dict[str, ValueReader] = {
@@ -181,7 +187,7 @@ class CredentialBuilder:
         return readers
 
 
-def credential_key(name: str, credential: Credential) -> str:
+def credential_key(name: str, credential: CredentialSettings) -> str:
     """Return the store key of the credential's token. A token from a sign-in or a given refresh token belongs to the
     credential's name.
     """
@@ -199,18 +205,20 @@ def credential_key(name: str, credential: Credential) -> str:
     )
 
 
-def renewal_margin(credential: Credential) -> RenewalMargin:
+def renewal_margin(credential: CredentialSettings) -> RenewalMargin:
     """Return when the credential's tokens become stale."""
     return RenewalMargin(share=credential.renew.share, at_least=credential.renew.at_least)
 
 
-def _authentication_hash(credential: Credential) -> str:
+def _authentication_hash(credential: CredentialSettings) -> str:
     """Hash how the credential authenticates. Secrets enter it by reference, not by value."""
     settings = credential.model_dump_json(include={"client_auth", "client_secret", "signing", "tls", "password"})
     return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
-def _sign_assertion(signing: Signing, issuer: str, subject: str, *, wall: Callable[[], float], secrets: Secrets) -> str:
+def _sign_assertion(
+    signing: SigningSettings, issuer: str, subject: str, *, wall: Callable[[], float], secrets: SecretReader
+) -> str:
     """Sign an assertion with the present key. Raise OSError or ValueError for a key that cannot be used."""
     from gateway.config import key_files  # noqa: PLC0415 - imports cryptography, which most credentials do not need
     from gateway.oauth import assertions  # noqa: PLC0415 - likewise
@@ -226,7 +234,7 @@ def _sign_assertion(signing: Signing, issuer: str, subject: str, *, wall: Callab
             x5t = key_files.thumbprint(key_files.certificate(read_file(signing.cert, MAX_BYTES), key=key))
     except ValueError as cause:
         raise ValueError(f"the key or certificate of `signing` {cause}") from None
-    claims = assertions.claims(
+    claims = assertions.make_claims(
         issuer, subject, audience=signing.audience, now=wall(), life=signing.lifetime, jti=str(uuid.uuid4())
     )
     header = assertions.jose_header(key, kid=signing.kid, x5t=x5t)

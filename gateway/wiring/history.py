@@ -14,7 +14,7 @@ from gateway.observe.record import Record
 if TYPE_CHECKING:
     from gateway.history.timed_reads import HistoryReader
 
-FLUSH = 2.0
+FLUSH_TIMEOUT = 2.0
 """Seconds that a stop waits for unwritten calls."""
 
 
@@ -25,25 +25,25 @@ def history_path(config: Config) -> str | None:
     return f"{config.state.path}.history"
 
 
-def limits_of(config: Config) -> HistoryLimits:
+def history_limits(config: Config) -> HistoryLimits:
     """Return the limits of the history."""
     return HistoryLimits(config.history.calls, config.history.keep, config.history.size)
 
 
-def file_of(config: Config) -> tuple[str, float] | None:
+def history_file(config: Config) -> tuple[str, float] | None:
     """Return the history's file, if any, and for how many seconds calls stay in it."""
     path = history_path(config)
     return None if path is None else (path, config.history.keep)
 
 
-def reader_of(config: Config) -> "HistoryReader | None":
+def open_history_reader(config: Config) -> "HistoryReader | None":
     """Return a reader of the file for processes that do not write it; None for a history in memory."""
     path = history_path(config)
     if path is None:
         return None
     from gateway.history.timed_reads import HistoryReader  # noqa: PLC0415 - imports sqlite3
 
-    return HistoryReader(path, limits_of(config))
+    return HistoryReader(path, history_limits(config))
 
 
 def import_history(config: Config) -> None:
@@ -69,7 +69,7 @@ class CallHistory:
     def apply_config(self, config: Config) -> None:
         """Apply a configuration. Stored calls stay, unless the place changes."""
         if history_path(config) == self._path:
-            self._limits = limits_of(config)
+            self._limits = history_limits(config)
             self._history.set_limits(self._limits)
             return
         old = self._history
@@ -99,16 +99,16 @@ class CallHistory:
         return self._history.health()
 
     async def close(self) -> None:
-        """Write the unwritten calls, for at most `FLUSH` seconds."""
-        await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH), *self._closing)
+        """Write the unwritten calls, for at most `FLUSH_TIMEOUT` seconds."""
+        await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH_TIMEOUT), *self._closing)
 
     def _open(self, config: Config) -> None:
-        self._path, self._limits = history_path(config), limits_of(config)
+        self._path, self._limits = history_path(config), history_limits(config)
         self._history = _open_history(self._path, self._limits)
         self.append, self.begin, self.end = self._history.append, self._history.begin, self._history.end
 
     async def _close_old(self, history: History, *, counted: int) -> None:
-        await asyncio.to_thread(history.close, FLUSH)
+        await asyncio.to_thread(history.close, FLUSH_TIMEOUT)
         self._past += history.lost - counted
 
 

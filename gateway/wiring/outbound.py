@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.config.model import ClientTls
-from gateway.config.secrets import Secrets
-from gateway.config.strict_model import Proxy, Tls
+from gateway.config.model import ClientTlsSettings
+from gateway.config.secrets import SecretReader
+from gateway.config.strict_model import ProxySettings, TlsSettings
 from gateway.network.dial import EgressProxy, basic
 from gateway.network.egress_proxy import Environment, read_proxy_url
 from gateway.system.files import check_regular
@@ -22,7 +22,7 @@ class TlsContexts:
     def __init__(self) -> None:
         self._contexts: dict[str | None, ssl.SSLContext] = {}
 
-    def context(self, tls: Tls | None) -> ssl.SSLContext:
+    def context(self, tls: TlsSettings | None) -> ssl.SSLContext:
         """Return a context that trusts the authorities in `ca`, or those of the system. Raise OSError or ssl.SSLError
         for a file that cannot be used.
         """
@@ -45,7 +45,7 @@ def client_tls_context(ca: str | None) -> ssl.SSLContext:
     return context
 
 
-def client_certificate_context(tls: ClientTls, password: Callable[[], str]) -> ssl.SSLContext:
+def client_certificate_context(tls: ClientTlsSettings, password: Callable[[], str]) -> ssl.SSLContext:
     """Return a client's context that presents the certificate of `tls` (RFC 8705)."""
     context = client_tls_context(tls.ca)
     if tls.cert is not None:
@@ -61,10 +61,10 @@ class EgressSelector:
     """Selects the egress proxy of a URL: the configured one, else the one that HTTPS_PROXY and NO_PROXY name for it."""
 
     environment: Environment
-    secrets: Secrets
+    secrets: SecretReader
 
     def proxy_loader(
-        self, url: str, configured: Proxy | None, tls: Tls | None, contexts: TlsContexts
+        self, url: str, configured: ProxySettings | None, tls: TlsSettings | None, contexts: TlsContexts
     ) -> ProxyLoader | None:
         """Return what loads the egress proxy for `url`, or None for a direct connection. Opens no file.
 

@@ -110,15 +110,15 @@ class RouteCompiler:
                 route.instance_id, is_developer=is_developer_upstream(prepared.upstream.base.path)
             ),
             token_source=source,
-            upstream=self._target(route, prepared.upstream),
+            upstream=self._upstream_server(route, prepared.upstream),
             is_developer=route.design is not None,
-            design_upstream=None if design is None else self._target(route, design),
+            design_upstream=None if design is None else self._upstream_server(route, design),
             meter=self._metrics.route(route.name),
             health=RouteHealth(route.upstream, self._scopes[route.credential]),
             service=None if route.service is None else self._gates.gate(route.service),
         )
 
-    def _target(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamServer:
+    def _upstream_server(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamServer:
         base, origin = endpoint.base, endpoint.origin
         if origin not in self._pools:
             limits = self._limits

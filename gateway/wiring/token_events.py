@@ -20,11 +20,11 @@ class TokenEventReporter:
         self._credential = credential
         self._meter = metrics.token(credential)
 
-    def fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float) -> None:
         """Count a token request."""
         self._meter.fetched(result, seconds)
 
-    def renewed(self, expires_in_s: float) -> None:
+    def on_renewed(self, expires_in_s: float) -> None:
         """Log a new token."""
         self._meter.expiry = time.time() + expires_in_s
         log_event(
@@ -36,7 +36,7 @@ class TokenEventReporter:
             expires_in_s=round(expires_in_s, 1),
         )
 
-    def refresh_token_not_stored(self, why: str) -> None:
+    def on_refresh_token_not_stored(self, why: str) -> None:
         """Log that the store did not accept a new refresh token."""
         log_event(
             log,
@@ -46,15 +46,15 @@ class TokenEventReporter:
             credential=self._credential,
         )
 
-    def coalesced(self) -> None:
+    def on_coalesced(self) -> None:
         """Count a caller that waits for another's fetch."""
         self._meter.coalesced += 1
 
-    def replayed(self) -> None:
+    def on_retried(self) -> None:
         """Count a call whose refused token was replaced."""
         self._meter.replays += 1
 
-    def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
+    def on_failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         """Log a failed token request; as an error if someone must act."""
         log_event(
             log,
@@ -78,7 +78,7 @@ def log_stale_serving(change: StaleServing) -> None:
         log_event(names_log, logging.INFO, "name-resolved", f"{name} {message}", name=name, addresses=addresses)
 
 
-def gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
+def credential_gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
     """Yield the numbers of a source's `status`, for `Metrics.watch_tokens`."""
     yield "token_state", (credential, status["state"]), 1
     is_failing = status["last_error"] is not None and status["state"] in {"dead", "none"}

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.config.redis_url import parse_redis_url
-from gateway.config.secrets import Secrets
-from gateway.config.state_model import RedisSettings, State
+from gateway.config.secrets import SecretReader
+from gateway.config.state_model import RedisSettings, StateSettings
 from gateway.config.strict_model import SecretRef
 from gateway.oauth.clock import Clock
 from gateway.oauth.store import Store, StoreDown, StoreHealth
@@ -35,11 +35,11 @@ class StoreFiles:
     """Verifies the certificates of Redis with `ca`; None without TLS."""
 
 
-StoreIdentity = tuple[State, Secrets, StoreFiles]
+StoreIdentity = tuple[StateSettings, SecretReader, StoreFiles]
 """Settings, secrets and files of a store: stores with equal ones are the same."""
 
 
-def load_store_files(state: State | None, secrets: Secrets) -> StoreFiles:
+def load_store_files(state: StateSettings | None, secrets: SecretReader) -> StoreFiles:
     """Read the files that a store needs, and import its libraries; in a thread where callers are served. Raise OSError
     for keys or authorities that cannot be read.
     """
@@ -74,7 +74,7 @@ class TokenStores:
         self._stores: list[tuple[StoreIdentity, FallbackStore]] = []
         self.memory = MemoryStore(clock)
 
-    def store(self, state: State | None, secrets: Secrets, files: StoreFiles) -> Store:
+    def store(self, state: StateSettings | None, secrets: SecretReader, files: StoreFiles) -> Store:
         """Return the store for these settings; the same one for equal settings, keys and authorities. Opens no file.
 
         A store that cannot be reached is no error.
@@ -105,29 +105,29 @@ class TokenStores:
 class StoreEventLogger:
     """Logs the events of a store."""
 
-    def store_down(self, why: str) -> None:
+    def on_store_down(self, why: str) -> None:
         """Log that the gateway continues with tokens in memory."""
         message = f"token store unavailable; continuing with tokens in memory: {why}"
         log_event(log, logging.WARNING, "store-down", message)
 
-    def store_up(self) -> None:
+    def on_store_up(self) -> None:
         """Log that tokens are shared again."""
         log_event(log, logging.INFO, "store-up", "tokens are shared again")
 
-    def unreadable(self, name: str) -> None:
+    def on_unreadable_entry(self, name: str) -> None:
         """Log that an entry is ignored."""
         message = (
             "an entry of the store cannot be read and is ignored; if a key was removed from `state.keys`, restore it"
         )
         log_event(log, logging.WARNING, "store-unreadable", message, entry=name)
 
-    def endless_lease(self, name: str) -> None:
+    def on_endless_lease(self, name: str) -> None:
         """Log that a lease without an end got one."""
         message = "a lease of the store had no end, and got one; check what changes its keys (PERSIST, a restored dump)"
         log_event(log, logging.WARNING, "store-lease-endless", message, entry=name)
 
 
-async def open_store(state: State, *, clock: Clock, secrets: Secrets) -> StoreHealth:
+async def open_store(state: StateSettings, *, clock: Clock, secrets: SecretReader) -> StoreHealth:
     """Return whether the store can be read and written now. Raise OSError as `load_store_files`."""
     files = await in_thread(partial(load_store_files, state, secrets), owner="state")
     store = _encrypted(state, files, clock=clock, secrets=secrets)
@@ -143,7 +143,7 @@ async def open_store(state: State, *, clock: Clock, secrets: Secrets) -> StoreHe
     return store.health()
 
 
-def _import_libraries(state: State) -> None:
+def _import_libraries(state: StateSettings) -> None:
     """Import the libraries in the thread: an import opens files too."""
     from gateway.oauth.stores import encrypted  # noqa: F401, PLC0415 - for `_encrypted`
 
@@ -153,7 +153,7 @@ def _import_libraries(state: State) -> None:
         from gateway.oauth.stores import file  # noqa: F401, PLC0415 - for `_backend`
 
 
-def _encrypted(state: State, files: StoreFiles, *, clock: Clock, secrets: Secrets) -> SharedStore:
+def _encrypted(state: StateSettings, files: StoreFiles, *, clock: Clock, secrets: SecretReader) -> SharedStore:
     from gateway.oauth.stores.encrypted import PREFIX, EncryptedStore  # noqa: PLC0415 - imports cryptography
     from gateway.oauth.stores.entry_cipher import EntryCipher  # noqa: PLC0415 - imports cryptography
 
@@ -163,7 +163,7 @@ def _encrypted(state: State, files: StoreFiles, *, clock: Clock, secrets: Secret
     return EncryptedStore(backend, cipher=cipher, clock=clock, reporter=reporter, prefix=prefix)
 
 
-def _backend(state: State, clock: Clock, secrets: Secrets, *, tls: ssl.SSLContext | None) -> Backend:
+def _backend(state: StateSettings, clock: Clock, secrets: SecretReader, *, tls: ssl.SSLContext | None) -> Backend:
     if state.redis is not None:
         return _redis(state.redis, timeout=state.timeout, secrets=secrets, tls=tls)
     from gateway.oauth.stores.file import FileBackend  # noqa: PLC0415 - imports sqlite3
@@ -172,7 +172,7 @@ def _backend(state: State, clock: Clock, secrets: Secrets, *, tls: ssl.SSLContex
     return FileBackend(state.path, clock=clock)
 
 
-def _redis(redis: RedisSettings, *, timeout: float, secrets: Secrets, tls: ssl.SSLContext | None) -> Backend:
+def _redis(redis: RedisSettings, *, timeout: float, secrets: SecretReader, tls: ssl.SSLContext | None) -> Backend:
     from gateway.oauth.stores.redis import RedisAddress, RedisBackend  # noqa: PLC0415 - imports redis
 
     url = parse_redis_url(redis.url)
@@ -183,11 +183,11 @@ def _redis(redis: RedisSettings, *, timeout: float, secrets: Secrets, tls: ssl.S
         login=partial(_login, redis.username, redis.password, secrets) if redis.password else None,
         sentinel_login=partial(_login, sentinel.username, sentinel.password, secrets) if sentinel else None,
         tls=tls,
-        on_endless_lease=StoreEventLogger().endless_lease,
+        on_endless_lease=StoreEventLogger().on_endless_lease,
     )
 
 
-def _login(username: str | None, password: SecretRef, secrets: Secrets) -> tuple[str, str] | tuple[str]:
+def _login(username: str | None, password: SecretRef, secrets: SecretReader) -> tuple[str, str] | tuple[str]:
     """Return user and password; the password alone without a user. Raise SecretProblem."""
     secret = secrets.read(password).get_secret_value()
     return (secret,) if username is None else (username, secret)

@@ -28,7 +28,7 @@ async def test_a_good_certificate_is_read(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "Some Authority")
     async with Upstream(tls=authority.server("127.0.0.1", "oic.example")) as upstream:
         contact = await check_connection(Origin("127.0.0.1", upstream.port, trusting(authority), None), within=5)
-    assert (contact.step, contact.version, contact.verify) == ("", "TLSv1.3", 0)
+    assert (contact.step, contact.tls_version, contact.verify_error) == ("", "TLSv1.3", 0)
     shown = contact.certificate
     assert shown is not None
     assert (shown.subject, shown.issuer, shown.names) == (
@@ -36,7 +36,7 @@ async def test_a_good_certificate_is_read(tmp_path: Path) -> None:
         "Some Authority",
         ("oic.example", "127.0.0.1")[::-1],
     )
-    assert shown.begins < contact.now < shown.ends
+    assert shown.not_before < contact.now < shown.not_after
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ async def test_a_refused_certificate_is_read_too(
     async with Upstream(tls=authority.server(*names, begins=begins, ends=ends)) as upstream:  # type: ignore[arg-type] # drawn from the table
         contact = await check_connection(Origin("127.0.0.1", upstream.port, context, None), within=5)
         assert not upstream.requests
-    assert (contact.step, contact.verify) == ("TLS", verify)
+    assert (contact.step, contact.verify_error) == ("TLS", verify)
     assert contact.certificate is not None
     assert contact.certificate.names == names
 

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from gateway.config.credential_rules import CLIENT_AUTH_KEYS, GRANT_KEYS, needs_of
-from gateway.config.model import Credential
+from gateway.config.model import CredentialSettings
 from gateway.oauth import client_auth, grants
 
 URL = "https://idcs.example/oauth2/v1/token"
@@ -34,8 +34,8 @@ def complete_credential(grant: str, method: str) -> dict[str, object]:
 
 
 def test_tables_match_the_model_and_the_token_requests() -> None:
-    assert set(GRANT_KEYS) == set(get_args(Credential.model_fields["grant"].annotation)) == set(grants.GRANTS)
-    methods = get_args(Credential.model_fields["client_auth"].annotation)
+    assert set(GRANT_KEYS) == set(get_args(CredentialSettings.model_fields["grant"].annotation)) == set(grants.GRANTS)
+    methods = get_args(CredentialSettings.model_fields["client_auth"].annotation)
     assert set(CLIENT_AUTH_KEYS) == set(methods) == set(client_auth.CLIENT_AUTH)
 
 

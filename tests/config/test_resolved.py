@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gateway.config.model import BudgetSettings, Config, Credential
+from gateway.config.model import BudgetSettings, Config, CredentialSettings
 from gateway.config.resolved import (
     CONNECT_TIMEOUT,
     IDLE_TIMEOUT,
@@ -18,7 +18,7 @@ from gateway.config.resolved import (
     resolve,
     revoke_url_of,
 )
-from gateway.config.route_model import RouteSettings, Timeout
+from gateway.config.route_model import RouteSettings, TimeoutSettings
 from gateway.config.schema import key_meanings
 from gateway.config.strict_model import StrictModel
 from gateway.config.values import Duration, Size
@@ -110,9 +110,9 @@ def test_get_includes_head_and_root_path_is_empty() -> None:
     assert resolve_one({"path": "/"}).path == ""
 
 
-def credential(url: str, **budget: int) -> Credential:
+def credential(url: str, **budget: int) -> CredentialSettings:
     settings = {"token_url": url, "client_id": "c", "client_secret": {"env": "S"}, "budget": budget or None}
-    return Credential.model_validate(settings)
+    return CredentialSettings.model_validate(settings)
 
 
 def test_lowest_budget_applies_to_an_identity_domain() -> None:
@@ -141,7 +141,7 @@ def documented_default(part: type[StrictModel], key: str) -> str:
 
 def test_descriptions_contain_the_built_in_defaults() -> None:
     keys = ("connect", "response", "idle")
-    seconds = [TypeAdapter(Duration).validate_python(documented_default(Timeout, key)) for key in keys]
+    seconds = [TypeAdapter(Duration).validate_python(documented_default(TimeoutSettings, key)) for key in keys]
     assert seconds == [CONNECT_TIMEOUT, RESPONSE_TIMEOUT, IDLE_TIMEOUT]
     assert TypeAdapter(Size).validate_python(documented_default(RouteSettings, "replay_limit")) == REPLAY_LIMIT
     assert [documented_default(RouteSettings, key) for key in ("idempotent", "keep_cookies")] == ["false", "false"]
@@ -151,14 +151,14 @@ def test_client_secrets_keep_their_order() -> None:
     named = {"token_url": "https://i/t", "client_id": "c"}
     secrets = [[], {"env": "A"}, [{"env": "A"}], [{"env": "A"}, {"env": "B"}]]
     written = [named | ({"client_secret": secret} if secret else {}) for secret in secrets]
-    found = [client_secrets(Credential.model_validate(credential)) for credential in written]
+    found = [client_secrets(CredentialSettings.model_validate(credential)) for credential in written]
     assert [[ref.env for ref in refs] for refs in found] == [[], ["A"], ["A"], ["A", "B"]]
 
 
 def test_sign_in_endpoints_default_next_to_token_endpoint() -> None:
     base = {"token_url": "https://i.example/oauth2/v1/token", "client_id": "c"}
-    credential = Credential.model_validate(base)
+    credential = CredentialSettings.model_validate(base)
     assert authorize_url_of(credential) == "https://i.example/oauth2/v1/authorize"
     assert revoke_url_of(credential) == "https://i.example/oauth2/v1/revoke"
-    explicit = Credential.model_validate({**base, "authorize_url": "https://h/a", "revoke_url": "https://h/r"})
+    explicit = CredentialSettings.model_validate({**base, "authorize_url": "https://h/a", "revoke_url": "https://h/r"})
     assert (authorize_url_of(explicit), revoke_url_of(explicit)) == ("https://h/a", "https://h/r")

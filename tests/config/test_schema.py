@@ -31,7 +31,7 @@ KINDS = {
     if isinstance(kind, type)
 }
 PARTS = [kind for kind in KINDS if issubclass(kind, StrictModel)]
-BESIDE = {(state_model.State, "path")}  # shown in a remark: what it stands in place of is shown itself
+BESIDE = {(state_model.StateSettings, "path")}  # shown in a remark: what it stands in place of is shown itself
 
 
 def test_the_shipped_schema_is_the_model_s() -> None:

@@ -269,5 +269,5 @@ def problems(folder: Path, document: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("word", ["required", "minItems"])
 def test_the_keys_of_state_are_required(word: str) -> None:
-    state = schema()["$defs"]["State"]
+    state = schema()["$defs"]["StateSettings"]
     assert {"required": state["required"], "minItems": state["properties"]["keys"]["minItems"]}[word] in (["keys"], 1)

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from gateway.config.issue import SecretProblem
-from gateway.config.model import Credential
-from gateway.config.secrets import MAX_BYTES, Secrets, suspicious
+from gateway.config.model import CredentialSettings
+from gateway.config.secrets import MAX_BYTES, SecretReader, suspicious
 from gateway.config.strict_model import SecretRef
 
 
@@ -27,7 +27,7 @@ from gateway.config.strict_model import SecretRef
 )
 def test_one_newline_at_the_end_of_a_file_is_left_off(tmp_path: Path, content: bytes, secret: str) -> None:
     (tmp_path / "secret").write_bytes(content)
-    assert Secrets({}, base=tmp_path).read(SecretRef(file="secret")).get_secret_value() == secret
+    assert SecretReader({}, base=tmp_path).read(SecretRef(file="secret")).get_secret_value() == secret
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_a_file_that_holds_no_secret_is_refused_by_name(tmp_path: Path, content:
     file = tmp_path / "secret"
     file.write_bytes(content)
     with pytest.raises(SecretProblem) as refused:
-        Secrets({}).read(SecretRef(file=str(file)))
+        SecretReader({}).read(SecretRef(file=str(file)))
     assert refused.value.what == f"the secret file `{file}` {what}"
 
 
@@ -52,30 +52,30 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", ""):
         with pytest.raises(SecretProblem, match="is not a regular file"):
-            Secrets({}).read(SecretRef(file=f"{tmp_path}/{name}"))
+            SecretReader({}).read(SecretRef(file=f"{tmp_path}/{name}"))
 
 
 def test_a_missing_or_unreachable_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SecretProblem, match=r"`.*/none` is missing; create it"):
-        Secrets({}, base=tmp_path).read(SecretRef(file="none"))
+        SecretReader({}, base=tmp_path).read(SecretRef(file="none"))
     with pytest.raises(SecretProblem, match=r"cannot be read \(Not a directory\)"):
-        Secrets({}, base=tmp_path).read(SecretRef(file="file/none"))
+        SecretReader({}, base=tmp_path).read(SecretRef(file="file/none"))
 
 
 def test_a_variable_is_taken_as_it_is() -> None:
-    assert Secrets({"NAME": "hunter2\n"}).read(SecretRef(env="NAME")).get_secret_value() == "hunter2\n"
+    assert SecretReader({"NAME": "hunter2\n"}).read(SecretRef(env="NAME")).get_secret_value() == "hunter2\n"
 
 
 @pytest.mark.parametrize(("environ", "what"), [({}, "is not set"), ({"NAME": ""}, "is empty")])
 def test_a_variable_without_a_secret_is_refused_by_name(environ: dict[str, str], what: str) -> None:
     with pytest.raises(SecretProblem, match=f"the environment variable `NAME` {what}; set it"):
-        Secrets(environ).read(SecretRef(env="NAME"))
+        SecretReader(environ).read(SecretRef(env="NAME"))
 
 
 def test_a_reader_sees_a_changed_secret(tmp_path: Path) -> None:
     file = tmp_path / "secret"
-    give = Secrets({}).reader(SecretRef(file=str(file)))
+    give = SecretReader({}).reader(SecretRef(file=str(file)))
     file.write_text("old\n")
     assert give() == "old"
     file.write_text("new\n")
@@ -85,7 +85,7 @@ def test_a_reader_sees_a_changed_secret(tmp_path: Path) -> None:
         give()
 
 
-CREDENTIAL = Credential.model_validate(
+CREDENTIAL = CredentialSettings.model_validate(
     {
         "token_url": "https://idcs.example/oauth2/v1/token",
         "client_id": "an-id",
@@ -102,11 +102,11 @@ FILES = ("new", "old", "signing.pem", "signing.crt", "ca.pem", "client.crt", "cl
 def test_fingerprint_changes_with_each_referenced_file(tmp_path: Path, name: str) -> None:
     for file in FILES:
         (tmp_path / file).write_text("first")
-    before = Secrets({}, base=tmp_path).fingerprint(CREDENTIAL)
-    assert Secrets({}, base=tmp_path).fingerprint(CREDENTIAL) == before
+    before = SecretReader({}, base=tmp_path).fingerprint(CREDENTIAL)
+    assert SecretReader({}, base=tmp_path).fingerprint(CREDENTIAL) == before
     assert len(before) == len(FILES)
     (tmp_path / name).write_text("another")
-    assert Secrets({}, base=tmp_path).fingerprint(CREDENTIAL) != before
+    assert SecretReader({}, base=tmp_path).fingerprint(CREDENTIAL) != before
 
 
 def test_fingerprint_detects_a_replaced_file_of_same_size_and_time(tmp_path: Path) -> None:
@@ -114,21 +114,21 @@ def test_fingerprint_detects_a_replaced_file_of_same_size_and_time(tmp_path: Pat
     secret.write_text("first")
     other.write_text("other")
     os.utime(other, ns=(secret.stat().st_atime_ns, secret.stat().st_mtime_ns))
-    before = Secrets({}, base=tmp_path).fingerprint(SecretRef(file="secret"))
+    before = SecretReader({}, base=tmp_path).fingerprint(SecretRef(file="secret"))
     other.replace(secret)
-    assert Secrets({}, base=tmp_path).fingerprint(SecretRef(file="secret")) != before
+    assert SecretReader({}, base=tmp_path).fingerprint(SecretRef(file="secret")) != before
 
 
 def test_a_fingerprint_of_what_is_missing_is_one_too(tmp_path: Path) -> None:
     ref = SecretRef(file="secret")
-    before = Secrets({}, base=tmp_path).fingerprint(ref)
-    assert before == Secrets({}, base=tmp_path).fingerprint(ref)
+    before = SecretReader({}, base=tmp_path).fingerprint(ref)
+    assert before == SecretReader({}, base=tmp_path).fingerprint(ref)
     (tmp_path / "secret").write_text("there")
-    assert Secrets({}, base=tmp_path).fingerprint(ref) != before
+    assert SecretReader({}, base=tmp_path).fingerprint(ref) != before
 
 
 def test_what_is_read_does_not_show_itself() -> None:
-    assert "hunter2" not in repr(Secrets({"NAME": "hunter2"}).read(SecretRef(env="NAME")))
+    assert "hunter2" not in repr(SecretReader({"NAME": "hunter2"}).read(SecretRef(env="NAME")))
 
 
 @pytest.mark.parametrize(

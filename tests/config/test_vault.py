@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from gateway.config.issue import SecretProblem
-from gateway.config.model import Oci
-from gateway.config.secrets import Secrets
+from gateway.config.model import OciSettings
+from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import SecretRef
 from gateway.config.vault import RETRY_INTERVAL, Vault
 from tests.fakes.keys import pair
@@ -52,7 +52,7 @@ def now() -> Clock:
 
 @pytest.fixture
 def vault(oci: FakeVault, now: Clock) -> Vault:
-    return Vault(Oci(auth="config_file", endpoint=oci.url), now=now)
+    return Vault(OciSettings(auth="config_file", endpoint=oci.url), now=now)
 
 
 def refused(vault: Vault, name: str) -> str:
@@ -132,7 +132,7 @@ def test_cached_secret_survives_an_oci_outage(
 
 
 def test_unreachable_oci_is_reported(now: Clock) -> None:
-    vault = Vault(Oci(auth="config_file", endpoint=closed()), now=now)
+    vault = Vault(OciSettings(auth="config_file", endpoint=closed()), now=now)
     assert "of OCI Vault cannot be reached (" in refused(vault, "one")
     assert vault.version(ocid("one")) is None
 
@@ -146,25 +146,25 @@ def closed() -> str:
 def test_rejected_identity_names_its_remedy(oci: FakeVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     oci.keep("one", "hunter2")
     (tmp_path / "oci-key.pem").write_text(pair(name="stranger").key, encoding="ascii")
-    message = refused(Vault(Oci(auth="config_file", endpoint=oci.url)), "one")
+    message = refused(Vault(OciSettings(auth="config_file", endpoint=oci.url)), "one")
     assert (
         "is refused: OCI does not accept the gateway's identity (401 NotAuthenticated); correct ~/.oci/config"
         in message
     )
-    message = refused(Vault(Oci(auth="config_file", profile="OTHER", endpoint=oci.url)), "one")
+    message = refused(Vault(OciSettings(auth="config_file", profile="OTHER", endpoint=oci.url)), "one")
     assert "the gateway has no OCI identity by `config_file` (ProfileNotFound); correct ~/.oci/config" in message
     monkeypatch.setenv("OCI_METADATA_BASE_URL", closed())
-    message = refused(Vault(Oci(endpoint=oci.url)), "one")
+    message = refused(Vault(OciSettings(endpoint=oci.url)), "one")
     assert "by `instance_principal` (" in message
     assert message.endswith("run it on an instance of OCI, or choose another `oci.auth`")
-    message = refused(Vault(Oci(auth="resource_principal", endpoint=oci.url)), "one")
+    message = refused(Vault(OciSettings(auth="resource_principal", endpoint=oci.url)), "one")
     assert "by `resource_principal` (" in message
     assert len(oci.asked) == 1
 
 
 def test_another_profile_is_used(oci: FakeVault, tmp_path: Path) -> None:
     profile(tmp_path, "GATEWAY")
-    vault = Vault(Oci(auth="config_file", profile="GATEWAY", endpoint=oci.url))
+    vault = Vault(OciSettings(auth="config_file", profile="GATEWAY", endpoint=oci.url))
     assert vault.read(oci.keep("one", "hunter2")) == b"hunter2"
 
 
@@ -177,7 +177,7 @@ def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: py
         "REGION": "us-phoenix-1",
     }.items():
         monkeypatch.setenv(f"OCI_RESOURCE_PRINCIPAL_{name}", value)
-    vault = Vault(Oci(auth="resource_principal", endpoint=oci.url))
+    vault = Vault(OciSettings(auth="resource_principal", endpoint=oci.url))
     assert vault.read(oci.keep("one", "hunter2")) == b"hunter2"
     assert oci.keys == [f"ST${session}"]
 
@@ -191,14 +191,14 @@ def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: py
     ],
 )
 def test_secret_is_requested_in_its_own_region(region: str, host: str) -> None:
-    client = Vault(Oci(auth="config_file"))._acquire_client(ocid("one", region))
+    client = Vault(OciSettings(auth="config_file"))._acquire_client(ocid("one", region))
     assert client.base_client.endpoint == f"{host}/20190301"
 
 
 @pytest.mark.parametrize("content", ["", "not base64!", "aGk"])
 def test_content_that_is_not_base64_is_reported(oci: FakeVault, vault: Vault, content: str) -> None:
     oci.secrets[ocid("one")] = Kept(content)
-    secrets = Secrets({}, vault=vault)
+    secrets = SecretReader({}, vault=vault)
     with pytest.raises(SecretProblem, match=r"is empty; write|it is not base64 text; correct its content"):
         secrets.read(SecretRef(oci_vault=ocid("one")))
 
@@ -260,15 +260,15 @@ def test_missing_package_is_reported_with_install_command(
 
 
 @pytest.fixture
-def secrets(vault: Vault) -> Secrets:
-    return Secrets({}, vault=vault)
+def secrets(vault: Vault) -> SecretReader:
+    return SecretReader({}, vault=vault)
 
 
 @pytest.mark.parametrize(
     ("content", "secret"),
     [(b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), ("höhle".encode(), "höhle")],
 )
-def test_reference_returns_the_text(oci: FakeVault, secrets: Secrets, content: bytes, secret: str) -> None:
+def test_reference_returns_the_text(oci: FakeVault, secrets: SecretReader, content: bytes, secret: str) -> None:
     ref = SecretRef(oci_vault=oci.keep("one", content))
     assert secrets.read(ref).get_secret_value() == secret
     assert secrets.reader(ref)() == secret
@@ -276,14 +276,14 @@ def test_reference_returns_the_text(oci: FakeVault, secrets: Secrets, content: b
 
 @pytest.mark.parametrize(("content", "what"), [(b"\n", "is empty"), (b"\xff", "is not UTF-8 text")])
 def test_unusable_content_is_rejected_with_the_name(
-    oci: FakeVault, secrets: Secrets, content: bytes, what: str
+    oci: FakeVault, secrets: SecretReader, content: bytes, what: str
 ) -> None:
     name = oci.keep("one", content)
     with pytest.raises(SecretProblem, match=f"^the secret `{name}` of OCI Vault {what}; write"):
         secrets.read(SecretRef(oci_vault=name))
 
 
-def test_store_key_may_be_in_the_vault(oci: FakeVault, secrets: Secrets) -> None:
+def test_store_key_may_be_in_the_vault(oci: FakeVault, secrets: SecretReader) -> None:
     key = bytes(range(32))
     ref = SecretRef(oci_vault=oci.keep("key", base64.b64encode(key)))
     assert secrets.sealing_key(ref) == key
@@ -291,7 +291,7 @@ def test_store_key_may_be_in_the_vault(oci: FakeVault, secrets: Secrets) -> None
         secrets.sealing_key(SecretRef(oci_vault=oci.keep("bad", "hunter2")))
 
 
-def test_new_version_changes_the_fingerprint(oci: FakeVault, secrets: Secrets, now: Clock) -> None:
+def test_new_version_changes_the_fingerprint(oci: FakeVault, secrets: SecretReader, now: Clock) -> None:
     ref = SecretRef(oci_vault=oci.keep("one", "old"))
     before = secrets.fingerprint(ref)
     oci.keep("one", "new")

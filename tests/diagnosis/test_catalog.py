@@ -5,10 +5,10 @@ import re
 import pytest
 
 from gateway.diagnosis.catalog import MISTAKES
-from gateway.diagnosis.connections import _SIGNS, _STEPS, _VERIFY
+from gateway.diagnosis.connections import _CODE_BY_REASON, _CODE_BY_STEP, _CODE_BY_VERIFY_ERROR
 from gateway.diagnosis.credential_findings import _CAUSES, _DETAILS
 from gateway.diagnosis.route_findings import _SECOND_CAUSE
-from gateway.diagnosis.route_health import _ADDED, RouteHealth
+from gateway.diagnosis.route_health import _ADDED_MEANING, RouteHealth
 from gateway.oauth.endpoint import _ERROR_REASONS
 from gateway.oauth.failures import FAILURE_KINDS
 
@@ -32,14 +32,18 @@ def test_no_two_codes_say_the_same() -> None:
 def test_whoever_names_a_code_names_a_row() -> None:
     named = {
         *FAILURE_KINDS,
-        *_VERIFY.values(),
-        *_STEPS.values(),
+        *_CODE_BY_VERIFY_ERROR.values(),
+        *_CODE_BY_STEP.values(),
         *_DETAILS,
-        *_ADDED,
+        *_ADDED_MEANING,
         *_SECOND_CAUSE,
         *_SECOND_CAUSE.values(),
     }
-    named |= {code for _, code in _SIGNS} | {cause.code for cause in _CAUSES} | {code for _, code, _ in _ERROR_REASONS}
+    named |= (
+        {code for _, code in _CODE_BY_REASON}
+        | {cause.code for cause in _CAUSES}
+        | {code for _, code, _ in _ERROR_REASONS}
+    )
     assert named <= set(MISTAKES)
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.diagnosis.catalog import MISTAKES
-from gateway.diagnosis.connections import code_of, code_of_reason, diagnose_connection
-from gateway.diagnosis.facts import Certificate, ConnectionProbe
+from gateway.diagnosis.connections import connection_failure_code, diagnose_connection, dial_failure_code
+from gateway.diagnosis.facts import ConnectionProbe, ServerCertificate
 
 ORIGIN = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com:443"
-GOOD = Certificate("oic", "DigiCert", ("a.example", "b.example"), begins=1e9, ends=2e9)
+GOOD = ServerCertificate("oic", "DigiCert", ("a.example", "b.example"), not_before=1e9, not_after=2e9)
 NOW = 1.5e9
 
 
@@ -32,23 +32,29 @@ def contact(
         ("proxy-login", contact("egress proxy", "the proxy answered 407", proxy="proxy:3128")),
         ("tls", contact("TLS", "WRONG_VERSION_NUMBER")),
         ("tls", contact("TLS", "WRONG_VERSION_NUMBER", proxy="proxy:3128")),
-        ("tls-trust", contact("TLS", "not trusted", verify=20, certificate=GOOD)),
-        ("tls-trust", contact("TLS", "not trusted", verify=20)),
-        ("tls-trust", contact("TLS", "not trusted", verify=20, origin=ORIGIN, certificate=GOOD)),
-        ("tls-inspection", contact("TLS", "x", verify=20, origin=ORIGIN, certificate=Certificate("x", "ACME Root"))),
-        ("tls-inspection", contact("TLS", "x", verify=19, certificate=Certificate("x", "Zscaler Root CA"))),
-        ("tls-inspection", contact("TLS", "x", verify=19, certificate=Certificate("x", "ACME Corp Firewall"))),
-        ("tls-expired", contact("TLS", "x", verify=10, certificate=GOOD)),
-        ("tls-expired", contact("TLS", "x", verify=9, certificate=GOOD)),
-        ("tls-name", contact("TLS", "x", verify=62, certificate=GOOD)),
-        ("tls-name", contact("TLS", "x", verify=64, certificate=GOOD)),
+        ("tls-trust", contact("TLS", "not trusted", verify_error=20, certificate=GOOD)),
+        ("tls-trust", contact("TLS", "not trusted", verify_error=20)),
+        ("tls-trust", contact("TLS", "not trusted", verify_error=20, origin=ORIGIN, certificate=GOOD)),
+        (
+            "tls-inspection",
+            contact("TLS", "x", verify_error=20, origin=ORIGIN, certificate=ServerCertificate("x", "ACME Root")),
+        ),
+        ("tls-inspection", contact("TLS", "x", verify_error=19, certificate=ServerCertificate("x", "Zscaler Root CA"))),
+        (
+            "tls-inspection",
+            contact("TLS", "x", verify_error=19, certificate=ServerCertificate("x", "ACME Corp Firewall")),
+        ),
+        ("tls-expired", contact("TLS", "x", verify_error=10, certificate=GOOD)),
+        ("tls-expired", contact("TLS", "x", verify_error=9, certificate=GOOD)),
+        ("tls-name", contact("TLS", "x", verify_error=62, certificate=GOOD)),
+        ("tls-name", contact("TLS", "x", verify_error=64, certificate=GOOD)),
         ("network", contact("something", "else")),
     ],
 )
 def test_each_step_has_its_explanation(code: str, seen: ConnectionProbe) -> None:
     finding = diagnose_connection(seen, f"upstream {seen.origin}")
     assert (finding.ok, finding.code, finding.step) == (False, code, "connection")
-    assert code_of(seen) == code
+    assert connection_failure_code(seen) == code
     assert finding.seen.startswith(f"{seen.origin}: {seen.step}: {seen.detail}")
 
 
@@ -59,8 +65,10 @@ def test_a_failure_behind_an_egress_proxy_names_it() -> None:
 
 @pytest.mark.parametrize(("begins", "ends", "both"), [(0.0, 9.0, True), (20.0, 30.0, True), (0.0, 30.0, False)])
 def test_an_untrusted_certificate_that_is_not_valid_now_is_told_both(begins: float, ends: float, *, both: bool) -> None:
-    shown = Certificate("x", "Somebody", begins=begins, ends=ends)
-    finding = diagnose_connection(replace(contact("TLS", "x", verify=20, certificate=shown), now=10.0), "upstream x")
+    shown = ServerCertificate("x", "Somebody", not_before=begins, not_after=ends)
+    finding = diagnose_connection(
+        replace(contact("TLS", "x", verify_error=20, certificate=shown), now=10.0), "upstream x"
+    )
     assert finding.code == "tls-trust"
     assert (MISTAKES["tls-expired"].means in finding.means) is both
     assert (MISTAKES["tls-expired"].remedy in finding.remedy) is both
@@ -68,7 +76,7 @@ def test_an_untrusted_certificate_that_is_not_valid_now_is_told_both(begins: flo
 
 
 def test_what_is_known_of_a_good_connection_is_shown() -> None:
-    good = contact(version="TLSv1.3", proxy="proxy:3128", certificate=GOOD)
+    good = contact(tls_version="TLSv1.3", proxy="proxy:3128", certificate=GOOD)
     assert diagnose_connection(good, "credential app").seen == (
         "https://oic.example:443 reached by TLSv1.3, through the egress proxy proxy:3128; certificate of oic for "
         "a.example, b.example, issued by DigiCert, until 2033-05-18 03:33 UTC"
@@ -83,12 +91,14 @@ def test_what_is_known_of_a_good_connection_is_shown() -> None:
     ("begins", "ends", "words"), [(0, 1, "expired on 1970-01-01"), (2e9, 3e9, "not valid before 2033")]
 )
 def test_a_certificate_out_of_its_time_says_so(begins: float, ends: float, words: str) -> None:
-    seen = contact("TLS", "x", verify=10, certificate=Certificate("a", "b", begins=begins, ends=ends))
+    seen = contact(
+        "TLS", "x", verify_error=10, certificate=ServerCertificate("a", "b", not_before=begins, not_after=ends)
+    )
     assert words in diagnose_connection(seen, "upstream x").seen
 
 
 def test_of_many_names_a_few_are_shown() -> None:
-    many = Certificate("a", "b", tuple(f"n{number}" for number in range(100)), ends=2e9)
+    many = ServerCertificate("a", "b", tuple(f"n{number}" for number in range(100)), not_after=2e9)
     assert "for n0, n1, n2, n3 …," in diagnose_connection(contact(certificate=many), "upstream x").seen
 
 
@@ -109,4 +119,4 @@ def test_of_many_names_a_few_are_shown() -> None:
     ],
 )
 def test_a_reason_alone_is_explained_by_its_step(origin: str, reason: str, code: str) -> None:
-    assert code_of_reason(f"{origin}: {reason}") == code
+    assert dial_failure_code(f"{origin}: {reason}") == code

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.diagnosis.credential_findings import audiences, diagnose_credential, diagnose_refusal
+from gateway.diagnosis.credential_findings import diagnose_credential, diagnose_refusal, read_audiences
 from gateway.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe, Discovery
 from gateway.diagnosis.finding import Finding
 
@@ -16,15 +16,21 @@ REFUSED = "invalid_client: Client authentication failed"
 
 
 def shape(**more: Any) -> CredentialConfig:
-    said = {"grant": "client_credentials", "client_auth": "basic", "client_id": "7f0e", "scope": SCOPE, "doubts": ("",)}
+    said = {
+        "grant": "client_credentials",
+        "client_auth": "basic",
+        "client_id": "7f0e",
+        "scope": SCOPE,
+        "suspicious_secrets": ("",),
+    }
     return CredentialConfig("app", token_url=TOKEN_URL, **(said | more))
 
 
 def asked(
     reason: str = "", *, contact: ConnectionProbe | None = None, skew: float | None = 0.0, **more: Any
 ) -> CredentialProbe:
-    keys: dict[str, Any] = {"life": 3600.0}
-    keys |= {key: more.pop(key) for key in ("claims", "life", "discovery") if key in more}
+    keys: dict[str, Any] = {"lifetime": 3600.0}
+    keys |= {key: more.pop(key) for key in ("claims", "lifetime", "discovery") if key in more}
     return CredentialProbe(shape(**more), contact or ConnectionProbe(ORIGIN), reason=reason, skew=skew, **keys)
 
 
@@ -65,11 +71,15 @@ def test_the_causes_of_invalid_client_stand_in_their_usual_order() -> None:
 @pytest.mark.parametrize(
     ("code", "first", "more"),
     [
-        ("secret-blank", "(1) the configured secret has white space", {"doubts": ("", "has white space at an end")}),
-        ("client-id-shape", "(1) the configured client id is a URL", {"client_id_doubt": "is a URL"}),
-        ("client-key", "(1) the key or certificate", {"client_auth": "private_key_jwt", "doubts": ()}),
-        ("client-key", "(1) the key or certificate", {"client_auth": "tls", "doubts": ()}),
-        ("invalid_client", "(1) the application is not activated", {"doubts": ("", "")}),
+        (
+            "secret-blank",
+            "(1) the configured secret has white space",
+            {"suspicious_secrets": ("", "has white space at an end")},
+        ),
+        ("client-id-shape", "(1) the configured client id is a URL", {"suspicious_client_id": "is a URL"}),
+        ("client-key", "(1) the key or certificate", {"client_auth": "private_key_jwt", "suspicious_secrets": ()}),
+        ("client-key", "(1) the key or certificate", {"client_auth": "tls", "suspicious_secrets": ()}),
+        ("invalid_client", "(1) the application is not activated", {"suspicious_secrets": ("", "")}),
         ("clock-skew", "(1) the identity domain's clock is 90 s", {"client_auth": "private_key_jwt", "skew": 90.0}),
     ],
 )
@@ -82,7 +92,7 @@ def test_what_else_is_known_changes_the_order(code: str, first: str, more: dict[
 
 
 def test_a_signed_client_has_no_secret_to_be_wrong() -> None:
-    assert "the secret" not in means(asked(REFUSED, client_auth="private_key_jwt", doubts=()))
+    assert "the secret" not in means(asked(REFUSED, client_auth="private_key_jwt", suspicious_secrets=()))
 
 
 def test_a_clock_matters_to_a_secret_only_as_a_finding_of_its_own() -> None:
@@ -146,7 +156,7 @@ def test_a_token_proves_the_way() -> None:
 @pytest.mark.parametrize(
     ("code", "facts"),
     [
-        ("short-lived", asked(life=59.0)),
+        ("short-lived", asked(lifetime=59.0)),
         ("audience-other", asked(claims={"aud": ["https://other.example"]})),
         ("client-other", asked(claims={"aud": AUDIENCE, "client_id": "other"})),
         ("clock-skew", asked(skew=61.0)),
@@ -166,4 +176,4 @@ def test_a_stranger_s_claim_is_shown_safely() -> None:
     ("claim", "expected"), [("a", ["a"]), (["a", "b"], ["a", "b"]), (["a", 7], ["a"]), (None, []), (7, []), ({}, [])]
 )
 def test_an_audience_is_a_string_or_a_list(claim: object, expected: list[str]) -> None:
-    assert audiences({"aud": claim}) == expected
+    assert read_audiences({"aud": claim}) == expected

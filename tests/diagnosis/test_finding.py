@@ -1,6 +1,6 @@
-from gateway.diagnosis import Finding, document, failed, skipped
+from gateway.diagnosis import Finding, failed_finding, findings_document, skipped_finding
 from gateway.diagnosis.catalog import MISTAKES
-from gateway.diagnosis.finding import note
+from gateway.diagnosis.finding import warning_finding
 
 
 def test_a_finding_reads_well_at_a_terminal() -> None:
@@ -12,41 +12,49 @@ def test_a_finding_reads_well_at_a_terminal() -> None:
 
 
 def test_a_finding_shows_its_code_once() -> None:
-    assert failed("allow-list", "route x", "GET answered 403").text().startswith("FAIL route x: allow-list: GET")
+    assert (
+        failed_finding("allow-list", "route x", "GET answered 403").text().startswith("FAIL route x: allow-list: GET")
+    )
     seen = "invalid_client: Client authentication failed"
-    assert failed("invalid_client", "credential x", seen).text().startswith(f"FAIL credential x: {seen}\n")
-    assert failed("secret-blank", "credential x", seen).text().startswith(f"FAIL credential x: secret-blank: {seen}\n")
+    assert failed_finding("invalid_client", "credential x", seen).text().startswith(f"FAIL credential x: {seen}\n")
+    assert (
+        failed_finding("secret-blank", "credential x", seen)
+        .text()
+        .startswith(f"FAIL credential x: secret-blank: {seen}\n")
+    )
 
 
 def test_a_note_is_no_failure() -> None:
-    finding = note("unknown-url", "route x", "404")
-    assert (finding.ok, finding.is_note) == (True, True)
+    finding = warning_finding("unknown-url", "route x", "404")
+    assert (finding.ok, finding.is_warning) == (True, True)
     assert finding.text().startswith("note route x: unknown-url: 404\n     → ")
-    assert not any(one.is_note for one in (skipped("route x", "no token"), failed("dns", "c", "d")))
+    assert not any(one.is_warning for one in (skipped_finding("route x", "no token"), failed_finding("dns", "c", "d")))
 
 
 def test_a_mistake_is_told_by_its_row() -> None:
-    finding = failed("allow-list", "route x", "403", step="request")
+    finding = failed_finding("allow-list", "route x", "403", step="request")
     row = MISTAKES["allow-list"]
     assert (finding.ok, finding.code, finding.means, finding.remedy) == (False, "allow-list", row.means, row.remedy)
     assert (
-        failed("allow-list", "route x", "403", means="Other.", remedy="That.").text().endswith("→ Other.\n     → That.")
+        failed_finding("allow-list", "route x", "403", means="Other.", remedy="That.")
+        .text()
+        .endswith("→ Other.\n     → That.")
     )
 
 
 def test_a_remedy_names_the_credential() -> None:
-    assert "`oic-gateway login shop`" in failed("sign-in", "credential shop", "sign-in: nobody").remedy
-    assert "NAME-OF-THE-INSTANCE" in failed("developer-instance", "route shop", "400").remedy
+    assert "`oic-gateway login shop`" in failed_finding("sign-in", "credential shop", "sign-in: nobody").remedy
+    assert "NAME-OF-THE-INSTANCE" in failed_finding("developer-instance", "route shop", "400").remedy
 
 
 def test_what_was_left_out_is_no_failure() -> None:
-    finding = skipped("route x", "no token")
+    finding = skipped_finding("route x", "no token")
     assert finding.ok
     assert finding.text() == "skip route x: not tried: no token"
 
 
 def test_the_document_has_one_shape() -> None:
-    told = document([Finding(ok=True, subject="a", seen="b", step="token"), failed("dns", "c", "d")])
+    told = findings_document([Finding(ok=True, subject="a", seen="b", step="token"), failed_finding("dns", "c", "d")])
     assert told["ok"] is False
     assert told["findings"][0] == {
         "ok": True,
@@ -58,4 +66,4 @@ def test_the_document_has_one_shape() -> None:
         "remedy": "",
     }
     assert told["findings"][1]["code"] == "dns"
-    assert document([]) == {"ok": True, "findings": []}
+    assert findings_document([]) == {"ok": True, "findings": []}

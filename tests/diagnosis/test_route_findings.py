@@ -6,7 +6,7 @@ import pytest
 
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.diagnosis.finding import Finding
-from gateway.diagnosis.route_findings import code_of_failure, diagnose_route
+from gateway.diagnosis.route_findings import diagnose_route, request_failure_code
 from gateway.oic.urls import probe_target
 
 HOST = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
@@ -25,7 +25,13 @@ def judged(status: int, path: str = REST, *, text: str = "", bare: int = 0, **mo
     target = probe_target(path, query)
     facts = {"scope": TRIGGER} | more
     tried = RouteProbe(
-        HOST + path, target.method, target.target, query, ProbeResponse(status, fields, text), bare=bare, **facts
+        HOST + path,
+        target.method,
+        target.target,
+        query,
+        ProbeResponse(status, fields, text),
+        status_without_token=bare,
+        **facts,
     )
     return diagnose_route(tried, "orders", target)
 
@@ -59,7 +65,7 @@ QUERY = {"integrationInstance": "acme"}
         ("allow-list", judged(403, "/elsewhere/", bare=403)),
         ("classic-url", judged(404)),
         ("version-missing", judged(404, "/ic/api/integration/v1/flows/rest/A/")),
-        ("version-missing", judged(404, "/ic/api/integration/v2/flows/rest/project/P/A/", elsewhere="1.0")),
+        ("version-missing", judged(404, "/ic/api/integration/v2/flows/rest/project/P/A/", other_version="1.0")),
         ("version-missing", judged(404, "/ic/ws/integration/v1/flows/soap/A/")),
         ("not-found", judged(404, "/ic/ws/integration/v1/flows/osc/A/1.0/")),
         ("not-found", judged(404, SOAP)),
@@ -69,7 +75,7 @@ QUERY = {"integrationInstance": "acme"}
         ("project-url", judged(404, "/ic/api/integration/v2/flows/rest/A/1.0/")),
         ("wrong-version", judged(404, "/ic/api/integration/v1/flows/rest/A/2.0/")),
         ("wrong-version", judged(404, "/ic/api/integration/v1/flows/rest/A/01.00.0000/")),
-        ("wrong-version", judged(404, "/ic/api/integration/v2/flows/rest/A/2.0/", elsewhere="1.0")),
+        ("wrong-version", judged(404, "/ic/api/integration/v2/flows/rest/A/2.0/", other_version="1.0")),
         ("classic-url", judged(404, "/ic/api/integration/v1/flows/rest/A/1.3/")),
         ("developer-host", judged(307, API, fields={"location": "https://design.example/ic/api/"})),
         ("developer-host", judged(307, API, query=QUERY)),
@@ -94,7 +100,7 @@ def test_each_answer_has_its_explanation(code: str, finding: Finding) -> None:
 
 def test_that_nothing_is_there_of_an_unknown_url_is_a_note() -> None:
     finding = judged(404, "/elsewhere/")
-    assert (finding.ok, finding.is_note, finding.code) == (True, True, "unknown-url")
+    assert (finding.ok, finding.is_warning, finding.code) == (True, True, "unknown-url")
     assert finding.text().startswith("note route orders: unknown-url: OPTIONS /elsewhere/ answered 404\n")
     assert "only that the network path is open" in finding.means
 
@@ -125,10 +131,10 @@ def test_a_redirect_s_query_and_other_strange_text_is_not_shown() -> None:
 def test_silence_has_its_explanation(code: str, error: str, bare: int) -> None:
     target = probe_target(REST)
     finding = diagnose_route(
-        RouteProbe(HOST + REST, target.method, target.target, error=error, bare=bare), "orders", target
+        RouteProbe(HOST + REST, target.method, target.target, error=error, status_without_token=bare), "orders", target
     )
     assert (finding.ok, finding.code, finding.seen) == (False, code, f"GET {target.target}: {error}")
 
 
 def test_an_error_that_is_none_of_the_upstream_s_is_the_network_s() -> None:
-    assert code_of_failure("overloaded: x") == "network"
+    assert request_failure_code("overloaded: x") == "network"

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.diagnosis.catalog import MISTAKES
-from gateway.diagnosis.finding import Finding, failed
+from gateway.diagnosis.finding import Finding, failed_finding
 from gateway.diagnosis.route_health import RouteHealth
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com:443"
@@ -28,7 +28,7 @@ def code_of(trouble: RouteHealth) -> object:
 
 def test_a_route_begins_without_trouble() -> None:
     trouble = RouteHealth()
-    assert (trouble.as_status(), trouble.is_known) == (None, False)
+    assert (trouble.as_status(), trouble.has_problem) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_an_answer_is_judged_as_the_check_does_it(code: str | None, trouble: Rou
 
 @pytest.mark.parametrize("trouble", [answered(403), answered(404), RouteHealth()])
 def test_what_only_asking_tells_is_said_to_be_open(trouble: RouteHealth) -> None:
-    if not trouble.is_known:
+    if not trouble.has_problem:
         trouble.record_failure("upstream-broken", "the connection broke", at=1.0)
     told = trouble.as_status()
     assert told is not None
@@ -104,7 +104,7 @@ def test_neither_the_path_nor_the_query_of_a_caller_is_shown() -> None:
 
 
 def found(code: str) -> Finding:
-    return failed(code, "route orders", "GET /x answered", step="request")
+    return failed_finding(code, "route orders", "GET /x answered", step="request")
 
 
 def test_what_came_of_asking_again_is_told_while_it_fails_alike() -> None:
@@ -176,7 +176,7 @@ def test_the_same_again_is_counted_and_another_begins_anew() -> None:
 def test_a_success_and_a_flow_s_answer_end_it(status: int, *, has_instance_id: bool) -> None:
     trouble = answered(401)
     trouble.record_response(status, has_instance_id=has_instance_id, at=2.0)
-    assert (trouble.as_status(), trouble.is_known) == (None, False)
+    assert (trouble.as_status(), trouble.has_problem) == (None, False)
     trouble.record_response(401, has_instance_id=False, at=3.0)
     told = trouble.as_status()
     assert told is not None
@@ -186,4 +186,4 @@ def test_a_success_and_a_flow_s_answer_end_it(status: int, *, has_instance_id: b
 def test_an_answer_that_says_nothing_ends_nothing() -> None:
     trouble = answered(401)
     trouble.record_response(400, has_instance_id=False, at=2.0)
-    assert trouble.is_known
+    assert trouble.has_problem

@@ -19,7 +19,7 @@ import gateway.oauth
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_lease import FetchLease
-from gateway.oauth.grants import build
+from gateway.oauth.grants import build_token_request
 from gateway.oauth.refresh_rotation import RefreshTokenRotation
 from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.entry_cipher import EntryCipher
@@ -35,7 +35,7 @@ EVERY_LINE = {"fetch_lease.py", "refresh_rotation.py", "file.py"}
 class Loud:
     """An entry that cannot be read is one that was lost."""
 
-    def unreadable(self, name: str) -> None:
+    def on_unreadable_entry(self, name: str) -> None:
         raise AssertionError(name)
 
 
@@ -49,7 +49,7 @@ async def rotated(file: Path, url: str, clock: Clock) -> str:
     """The token that a source gets there; raises what the source raises."""
     store = opened(file, clock)
     requests = TokenRequestBuilder(
-        partial(build, url, client_id="page"),
+        partial(build_token_request, url, client_id="page"),
         grant="authorization_code",
         client_auth="none",
         endpoint=TokenEndpoint(),
@@ -58,7 +58,7 @@ async def rotated(file: Path, url: str, clock: Clock) -> str:
     rotation = RefreshTokenRotation(store, key=KEY)
     source = token_source("person", KEY, requests.build, requests.send, store=store, clock=clock, rotation=rotation)
     try:
-        return await source.get()
+        return await source.get_token()
     finally:
         await source.close()
         await store.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.strict_model import Tls
+from gateway.config.strict_model import TlsSettings
 from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
@@ -37,7 +37,7 @@ def served(certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
     """The context that production makes."""
-    return TlsContexts().context(Tls(ca=str(certificate)))
+    return TlsContexts().context(TlsSettings(ca=str(certificate)))
 
 
 class App(asyncio.Protocol):

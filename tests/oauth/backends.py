@@ -28,13 +28,13 @@ class Told:
     lines: list[str] = field(default_factory=list)
     more: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def unreadable(self, name: str) -> None:
+    def on_unreadable_entry(self, name: str) -> None:
         self._note(f"unreadable {name}")
 
-    def store_down(self, why: str) -> None:
+    def on_store_down(self, why: str) -> None:
         self._note(f"down: {why}")
 
-    def store_up(self) -> None:
+    def on_store_up(self) -> None:
         self._note("up")
 
     async def said(self, *beginnings: str) -> None:
@@ -61,7 +61,9 @@ class Kept:
 
 def token(value: str, clock: Turned, life: float = 60.0) -> Token:
     now, wall = clock.monotonic(), clock.wall()
-    return Token(value, obtained_at=now, stale_at=now + life / 2, dead_at=now + life, dead_wall=wall + life)
+    return Token(
+        value, obtained_at=now, stale_at=now + life / 2, usable_until=now + life, usable_until_wall=wall + life
+    )
 
 
 def sealed(

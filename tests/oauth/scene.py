@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gateway.config.model import Renew
+from gateway.config.model import RenewalSettings
 from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_events import TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
-from gateway.oauth.grants import TokenRequest, TokenResponse, build, token_key
+from gateway.oauth.grants import TokenRequest, TokenResponse, build_token_request, token_key
 from gateway.oauth.lifetime import RenewalMargin
 from gateway.oauth.rate_limiter import RateLimiter
 from gateway.oauth.refresh_rotation import RefreshTokenRotation
@@ -21,7 +21,7 @@ from gateway.oauth.token_source import TokenSource
 
 ROUTE = "orders"
 SECRET = "s3cret-horse+battery:staple"
-MARGIN = RenewalMargin(share=Renew().share, at_least=Renew().at_least)
+MARGIN = RenewalMargin(share=RenewalSettings().share, at_least=RenewalSettings().at_least)
 
 
 class Turned:
@@ -54,23 +54,23 @@ class Noted:
     joined: int = 0
     replays: int = 0
 
-    def fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float) -> None:
         self.fetches.append(result)
 
-    def renewed(self, expires_in_s: float) -> None:
+    def on_renewed(self, expires_in_s: float) -> None:
         self.renewals.append(expires_in_s)
 
-    def failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
+    def on_failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         self.failures.append((code, reason, remedy))
         self.permanent.append(permanent)
 
-    def refresh_token_not_stored(self, why: str) -> None:
+    def on_refresh_token_not_stored(self, why: str) -> None:
         self.unkept_for.append(why)
 
-    def coalesced(self) -> None:
+    def on_coalesced(self) -> None:
         self.joined += 1
 
-    def replayed(self) -> None:
+    def on_retried(self) -> None:
         self.replays += 1
 
 
@@ -124,7 +124,7 @@ def token_source(
         fetcher,
         clock=clock,
         token_wait=token_wait,
-        min_refresh_interval=Renew().refused_every,
+        min_refresh_interval=RenewalSettings().refused_every,
         events=events,
         random_fraction=random_fraction,
         sleep=sleep,
@@ -153,7 +153,7 @@ async def scene(
     source = token_source(
         "orders-app",
         token_key(url, client_id="orders", grant="client_credentials"),
-        request or (lambda: build(url, client_id="orders", client_secret=SECRET)),
+        request or (lambda: build_token_request(url, client_id="orders", client_secret=SECRET)),
         TokenEndpoint(timeout=exchange, wall=clock.wall),
         store=store,
         clock=clock,

@@ -7,7 +7,7 @@ import jwt
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 
-from gateway.oauth.assertions import claims, jose_header, sign
+from gateway.oauth.assertions import jose_header, make_claims, sign
 from tests.fakes.keys import pair
 
 NOW = 1_800_000_000.9
@@ -15,7 +15,7 @@ ALGORITHMS = {"rsa": "RS256", "ec": "ES256"}
 
 
 def said() -> dict[str, Any]:
-    return claims("orders", "jdoe", audience="https://identity.oraclecloud.com/", now=NOW, life=120.0, jti="once")
+    return make_claims("orders", "jdoe", audience="https://identity.oraclecloud.com/", now=NOW, life=120.0, jti="once")
 
 
 def test_the_claims_are_those_of_rfc_7523() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.oauth.client_auth import CLIENT_AUTH, basic, post, private_key_jwt
+from gateway.oauth.client_auth import CLIENT_AUTH, basic_proof, post_proof, private_key_jwt_proof
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -19,29 +19,29 @@ def pair(header: str) -> tuple[str, str]:
 
 
 def test_basic_urlencodes_id_and_secret_before_base64() -> None:
-    proof = basic("a:b", "p+q%r s/é")
+    proof = basic_proof("a:b", "p+q%r s/é")
     assert pair(proof.headers["Authorization"]) == ("a%3Ab", "p%2Bq%25r%20s%2F%C3%A9")
     assert proof.form == {}
 
 
 def test_a_plain_pair_is_the_one_of_rfc_6749() -> None:
-    assert basic("s6BhdRkqt3", "gX1fBat3bV").headers == {"Authorization": "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"}
+    assert basic_proof("s6BhdRkqt3", "gX1fBat3bV").headers == {"Authorization": "Basic czZCaGRSa3F0MzpnWDFmQmF0M2JW"}
 
 
 @given(TEXT, TEXT)
 def test_basic_gives_back_any_pair(client_id: str, secret: str) -> None:
-    first, second = pair(basic(client_id, secret).headers["Authorization"])
+    first, second = pair(basic_proof(client_id, secret).headers["Authorization"])
     assert (unquote_plus(first), unquote_plus(second)) == (client_id, secret)
 
 
 def test_post_puts_both_into_the_form() -> None:
-    proof = post("a:b", "p q")
+    proof = post_proof("a:b", "p q")
     assert proof.form == {"client_id": "a:b", "client_secret": "p q"}
     assert proof.headers == {}
 
 
 def test_an_assertion_goes_into_the_form_with_its_type() -> None:
-    proof = private_key_jwt("orders", "head.claims.signature")
+    proof = private_key_jwt_proof("orders", "head.claims.signature")
     assert proof.form == {
         "client_id": "orders",
         "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
@@ -54,11 +54,11 @@ def test_an_assertion_goes_into_the_form_with_its_type() -> None:
 def test_without_a_proof_in_the_request_the_client_is_only_named(method: str) -> None:
     row = CLIENT_AUTH[method]
     assert row.needs == ""
-    assert (row.prove("orders", "").form, row.prove("orders", "").headers) == ({"client_id": "orders"}, {})
+    assert (row.make_proof("orders", "").form, row.make_proof("orders", "").headers) == ({"client_id": "orders"}, {})
 
 
 @pytest.mark.parametrize("method", ["basic", "post", "private_key_jwt"])
 def test_a_proof_shows_nothing_and_names_what_to_hide(method: str) -> None:
-    proof = CLIENT_AUTH[method].prove("client", "very secret+text")
+    proof = CLIENT_AUTH[method].make_proof("client", "very secret+text")
     assert repr(proof) == "ClientProof()"
     assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.hidden)

@@ -13,8 +13,8 @@ import pytest
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.network.dial import EgressProxy
 from gateway.oauth.endpoint import TokenEndpoint
-from gateway.oauth.failures import remedy_for
-from gateway.oauth.grants import TokenRequest, build
+from gateway.oauth.failures import failure_remedy
+from gateway.oauth.grants import TokenRequest, build_token_request
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.certificates import server_pem
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
@@ -28,7 +28,7 @@ def port_of(url: str) -> int:
 
 
 def request(url: str, client_auth: str = "basic") -> TokenRequest:
-    return build(url, client_id="orders", client_secret=SECRET, client_auth=client_auth, scope="orders")
+    return build_token_request(url, client_id="orders", client_secret=SECRET, client_auth=client_auth, scope="orders")
 
 
 async def reason_of(endpoint: TokenEndpoint, asked: TokenRequest) -> str:
@@ -139,7 +139,7 @@ async def test_an_unusable_tls_file_is_named_and_nothing_is_sent() -> None:
         with pytest.raises(TokenUnavailable) as caught:
             await endpoint(request(identity.url.replace("http:", "https:")))
         assert caught.value.reason.startswith("certificate: ")
-        assert "`tls`" in remedy_for(caught.value)
+        assert "`tls`" in failure_remedy(caught.value)
         assert identity.asked == []
 
 
@@ -190,7 +190,7 @@ async def test_only_a_trusted_certificate_gets_the_secret(certificate: Path) -> 
             await TokenEndpoint()(asked)
         assert caught.value.reason.startswith("tls-trust: ")
         assert "self-signed" in caught.value.reason
-        assert "tls.ca" in remedy_for(caught.value)
+        assert "tls.ca" in failure_remedy(caught.value)
         assert identity.asked == []
         trusting = TokenEndpoint(tls=partial(ssl.create_default_context, cafile=certificate))
         assert (await trusting(asked)).value == "token-1"
@@ -297,7 +297,9 @@ ODD = [
 async def test_authlib_understands_any_id_and_secret(client_id: str, secret: str, client_auth: str) -> None:
     client = Client(client_id, secret, method=f"client_secret_{client_auth}")
     with serving(client) as (url, server):
-        asked = build(url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope="orders")
+        asked = build_token_request(
+            url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope="orders"
+        )
         reply = await TokenEndpoint()(asked)
         assert [reply.value] == server.issued
         assert reply.expires_in == 864000.0
@@ -316,7 +318,9 @@ async def test_authlib_refuses_for_good(
     *, client_id: str, secret: str, client_auth: str, scope: str, code: str
 ) -> None:
     with serving(Client("orders", "right", method="client_secret_basic")) as (url, server):
-        asked = build(url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope=scope)
+        asked = build_token_request(
+            url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope=scope
+        )
         with pytest.raises(TokenRefused) as caught:
             await TokenEndpoint()(asked)
         assert caught.value.reason.startswith(f"{code}: ")

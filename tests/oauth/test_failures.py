@@ -10,11 +10,11 @@ from gateway.oauth.failures import (
     FAILURE_KINDS,
     PERMANENT,
     Failure,
-    code_of,
-    from_json,
+    failure_code,
+    failure_from_json,
+    failure_remedy,
     next_failure,
-    next_try,
-    remedy_for,
+    next_try_times,
 )
 
 NOW, WALL = 1000.0, 1_800_000_000.0
@@ -36,13 +36,13 @@ def test_all_codes_of_a_token_endpoint_are_in_the_table() -> None:  # RFC 6749 5
 def test_every_code_says_what_to_do(code: str) -> None:
     kind = TokenRefused if FAILURE_KINDS[code].permanent else TokenUnavailable
     failure = after(kind(reason=f"{code}: it happened"))
-    assert failure.remedy == remedy_for(kind(reason=f"{code}: x")) == FAILURE_KINDS[code].remedy
+    assert failure.remedy == failure_remedy(kind(reason=f"{code}: x")) == FAILURE_KINDS[code].remedy
     assert len(failure.remedy) > 30
 
 
 def test_a_code_that_nobody_knows_has_the_error_s_own_remedy() -> None:
     error = TokenUnavailable(reason="slow_down: wait")
-    assert (code_of(error), remedy_for(error)) == ("slow_down", TokenUnavailable.remedy)
+    assert (failure_code(error), failure_remedy(error)) == ("slow_down", TokenUnavailable.remedy)
 
 
 def test_a_wrong_secret_is_tried_again_slowly_and_a_timeout_soon() -> None:
@@ -73,23 +73,23 @@ def test_failures_in_a_row_are_counted() -> None:
     ],
 )
 def test_the_back_off_doubles_with_full_jitter(failures: int, *, permanent: bool, least: float, most: float) -> None:
-    assert next_try(failures, permanent=permanent, random_fraction=0.0) == least
-    assert next_try(failures, permanent=permanent, random_fraction=1.0) == pytest.approx(most)
+    assert next_try_times(failures, permanent=permanent, random_fraction=0.0) == least
+    assert next_try_times(failures, permanent=permanent, random_fraction=1.0) == pytest.approx(most)
 
 
 @pytest.mark.parametrize(("retry_after", "wait"), [(0.0, 0.5), (20.0, 20.5), (1e9, 300.5)])
 def test_retry_after_is_honoured_within_bounds(retry_after: float, wait: float) -> None:
-    assert next_try(1, retry_after, permanent=False, random_fraction=0.5) == pytest.approx(max(wait, 0.6))
+    assert next_try_times(1, retry_after, permanent=False, random_fraction=0.5) == pytest.approx(max(wait, 0.6))
 
 
 @given(st.integers(1, 10**6), st.floats(0, math.inf) | st.none(), st.booleans(), st.floats(0, 1, exclude_max=True))
 def test_a_wait_is_bounded(failures: int, said: float | None, permanent: bool, jitter: float) -> None:  # noqa: FBT001 - drawn
-    assert 0.2 <= next_try(failures, said, permanent=permanent, random_fraction=jitter) <= 301
+    assert 0.2 <= next_try_times(failures, said, permanent=permanent, random_fraction=jitter) <= 301
 
 
 def test_what_one_has_met_another_can_read() -> None:
     met = after(TokenRefused(reason="invalid_scope: no"))
-    assert from_json(met.to_json(), until=met.until) == met
+    assert failure_from_json(met.to_json(), until=met.until) == met
     told = met.as_status()
     assert told == {
         "code": "invalid_scope",
@@ -108,12 +108,12 @@ BAD: list[object] = [{**GOOD, "count": math.inf}, {**GOOD, "at": None}, {**GOOD,
 
 @pytest.mark.parametrize("text", [*map(json.dumps, BAD), "", "{", "[" * 100_000])
 def test_what_cannot_be_read_is_no_failure(text: str) -> None:
-    assert from_json(text, until=NOW) is None
+    assert failure_from_json(text, until=NOW) is None
 
 
 @given(
     st.text() | st.dictionaries(st.sampled_from(sorted(GOOD)), st.integers() | st.text() | st.none()).map(json.dumps)
 )
 def test_any_text_is_a_failure_or_none(text: str) -> None:
-    found = from_json(text, until=NOW)
+    found = failure_from_json(text, until=NOW)
     assert found is None or (found.until == NOW and found.count >= 1)

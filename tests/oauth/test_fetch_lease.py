@@ -27,7 +27,7 @@ async def several(url: str, count: int, clock: Turned, store: Store | None = Non
 
 async def reported(source: TokenSource) -> None:
     """Waits until the source has told those who share the store."""
-    await asyncio.gather(*source._reports)
+    await asyncio.gather(*source._background_tasks)
 
 
 def key(identity: Identity) -> str:
@@ -39,25 +39,25 @@ class Down(MemoryStore):
 
     up = False
 
-    async def get(self, key: str) -> Token | None:
+    async def get_token(self, key: str) -> Token | None:
         self._reached()
-        return await super().get(key)
+        return await super().get_token(key)
 
-    async def put(self, key: str, token: Token) -> None:
+    async def put_token(self, key: str, token: Token) -> None:
         self._reached()
-        await super().put(key, token)
+        await super().put_token(key, token)
 
-    async def drop(self, key: str, value: str) -> None:
+    async def delete_token(self, key: str, value: str) -> None:
         self._reached()
-        await super().drop(key, value)
+        await super().delete_token(key, value)
 
-    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+    async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
         self._reached()
-        return await super().claim(key, owner=owner, seconds=seconds)
+        return await super().claim_lease(key, owner=owner, seconds=seconds)
 
-    async def release(self, key: str, *, owner: str) -> None:
+    async def release_lease(self, key: str, *, owner: str) -> None:
         self._reached()
-        await super().release(key, owner=owner)
+        await super().release_lease(key, owner=owner)
 
     def _reached(self) -> None:
         if not self.up:
@@ -71,9 +71,9 @@ class Busy(MemoryStore):
         super().__init__(clock)
         self.refused, self.prolonged = asyncio.Event(), asyncio.Event()
 
-    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+    async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
         held = {holder for _, holder, _ in self.leases()}
-        given = await super().claim(key, owner=owner, seconds=seconds)
+        given = await super().claim_lease(key, owner=owner, seconds=seconds)
         if not given:
             self.refused.set()
         elif owner in held:
@@ -86,10 +86,10 @@ async def test_a_thousand_callers_over_all_sources_cost_one_request(sources: int
     gate, clock = asyncio.Event(), Turned()
     script = (token("a"), token("b").behind(gate))
     async with Identity(*script) as identity, several(identity.url, sources, clock) as stages:
-        assert {await stage.source.get() for stage in stages} == {"a"}
+        assert {await stage.source.get_token() for stage in stages} == {"a"}
         assert len(identity.asked) == 1
         clock.turn(DEAD)
-        waiting = [asyncio.create_task(stages[number % sources].source.get()) for number in range(1000)]
+        waiting = [asyncio.create_task(stages[number % sources].source.get_token()) for number in range(1000)]
         await identity.arrived(2)
         for caller in waiting[::7]:
             caller.cancel()
@@ -104,23 +104,23 @@ async def test_a_stale_token_is_renewed_once_over_all_sources() -> None:
     script = (token("a"), token("b").behind(gate))
     async with Identity(*script) as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
-            await stage.source.get()
+            await stage.source.get_token()
         clock.turn(STALE)
-        assert [await stage.source.get() for stage in stages] == ["a"] * 4
+        assert [await stage.source.get_token() for stage in stages] == ["a"] * 4
         await identity.arrived(2)
         gate.set()
         for stage in stages:
             await settle(stage.source)
-        assert [stage.source.current() for stage in stages] == ["b"] * 4
+        assert [stage.source.get_fresh_token() for stage in stages] == ["b"] * 4
     assert len(identity.asked) == 2
 
 
 async def test_a_stale_token_of_another_is_better_than_none() -> None:
     clock = Turned()
     async with Identity(token("a"), answer(503)) as identity, several(identity.url, 2, clock) as (first, second):
-        await first.source.get()
+        await first.source.get_token()
         clock.turn(STALE)
-        assert await second.source.get() == "a"
+        assert await second.source.get_token() == "a"
     assert len(identity.asked) == 2
 
 
@@ -134,7 +134,7 @@ async def test_a_failure_is_met_once_over_all_sources(trouble: Answer, kind: typ
     async with Identity(*[trouble] * 9) as identity, several(identity.url, 5, clock) as stages:
         for tries in (1, 2, 3):
             clock.turn(waits)
-            said = await asyncio.gather(*(stage.source.get() for stage in stages), return_exceptions=True)
+            said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
             assert [type(error) for error in said] == [kind] * 5
             assert len({stage.source.status()["next_try_s"] for stage in stages}) == 1
             assert len(identity.asked) == tries
@@ -144,32 +144,32 @@ async def test_a_source_that_has_not_tried_yet_tries_for_itself() -> None:
     clock = Turned()
     async with Identity(refusal("invalid_client", 401)) as identity, several(identity.url, 1, clock) as (first,):
         with pytest.raises(TokenRefused):
-            await first.source.get()
+            await first.source.get_token()
         clock.turn(1)
         async with scene(identity.url, clock=clock, store=first.store) as second:
-            assert await second.source.get() == "token-1"
-        assert await first.source.get() == "token-1"  # found, though its own tries are held off
+            assert await second.source.get_token() == "token-1"
+        assert await first.source.get_token() == "token-1"  # found, though its own tries are held off
     assert len(identity.asked) == 2
 
 
 async def test_a_success_clears_earlier_failures() -> None:
     clock = Turned()
     async with Identity(answer(429, retry_after="250")) as identity, several(identity.url, 2, clock) as (first, second):
-        await asyncio.gather(first.source.get(), return_exceptions=True)
-        second.source.try_again()
-        assert await second.source.get() == "token-1"
+        await asyncio.gather(first.source.get_token(), return_exceptions=True)
+        second.source.reset_back_off()
+        assert await second.source.get_token() == "token-1"
         identity.script = [token("short", 20)]
         assert await second.source.force_refresh() == "short"
         clock.turn(19)
-        assert await second.source.get() == "token-2"
+        assert await second.source.get_token() == "token-2"
 
 
 async def test_a_dead_holder_is_waited_for_until_its_lease_ends() -> None:
     clock = Turned()
     store = Busy(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
-        await store.claim(key(identity), owner="dead", seconds=LEASE_SECONDS)
-        waiting = asyncio.create_task(stage.source.get())
+        await store.claim_lease(key(identity), owner="dead", seconds=LEASE_SECONDS)
+        waiting = asyncio.create_task(stage.source.get_token())
         await store.refused.wait()
         assert identity.asked == []
         clock.turn(LEASE_SECONDS)
@@ -180,12 +180,12 @@ async def test_a_lease_is_prolonged_while_its_holder_fetches() -> None:
     gate, clock = asyncio.Event(), Turned()
     store = Busy(clock)
     async with Identity(token("a").behind(gate)) as identity, several(identity.url, 2, clock, store) as (first, second):
-        waiting = [asyncio.create_task(first.source.get())]
+        waiting = [asyncio.create_task(first.source.get_token())]
         await identity.arrived(1)
         clock.turn(LEASE_SECONDS - 1)
         await asyncio.wait_for(store.prolonged.wait(), LEASE_SECONDS)
         clock.turn(LEASE_SECONDS - 1)
-        waiting.append(asyncio.create_task(second.source.get()))
+        waiting.append(asyncio.create_task(second.source.get_token()))
         await store.refused.wait()
         gate.set()
         assert await asyncio.gather(*waiting) == ["a", "a"]
@@ -196,22 +196,22 @@ async def test_a_lease_that_never_ends_is_not_waited_for_for_ever() -> None:
     clock = Turned()
     store = Busy(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
-        await store.claim(key(identity), owner="stuck", seconds=1e9)
-        waiting = asyncio.create_task(stage.source.get())
+        await store.claim_lease(key(identity), owner="stuck", seconds=1e9)
+        waiting = asyncio.create_task(stage.source.get_token())
         await store.refused.wait()
         assert identity.asked == []
         clock.turn(60)
         assert await waiting == "token-1"
-        assert not await store.claim(key(identity), owner="other", seconds=1)
+        assert not await store.claim_lease(key(identity), owner="other", seconds=1)
 
 
 async def test_a_wait_for_the_fetch_of_another_source_is_bounded() -> None:
     clock = Turned()
     store = MemoryStore(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store, token_wait=0.05) as stage:
-        await store.claim(key(identity), owner="slow", seconds=1e9)
+        await store.claim_lease(key(identity), owner="slow", seconds=1e9)
         with pytest.raises(TokenUnavailable) as caught:
-            await stage.source.get()
+            await stage.source.get_token()
         assert caught.value.reason.startswith("waiting: ")
         assert caught.value.retry_after == 1.0
 
@@ -221,14 +221,14 @@ async def test_nothing_is_left_held_after_a_fetch_whatever_came_of_it() -> None:
     store = MemoryStore(clock)
     async with Identity(token("a"), answer(503)) as identity, several(identity.url, 2, clock, store) as stages:
         for stage in stages:
-            await stage.source.get()
+            await stage.source.get_token()
         clock.turn(DEAD)
-        await asyncio.gather(stages[0].source.get(), return_exceptions=True)
+        await asyncio.gather(stages[0].source.get_token(), return_exceptions=True)
         assert not list(store.leases())
         slow = asyncio.Event()
         identity.script = [token("b").behind(slow)]
         clock.turn(61)
-        waiting = asyncio.create_task(stages[0].source.get())
+        waiting = asyncio.create_task(stages[0].source.get_token())
         await identity.arrived(3)
         assert [name for name, _, _ in store.leases()] == [key(identity)]
         await stages[0].source.close()
@@ -240,14 +240,16 @@ async def test_a_refused_token_is_replaced_once_per_interval() -> None:
     clock = Turned()
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
-            await stage.source.get()
-        assert {await stage.source.renewed("token-1", ROUTE) for stage in stages} == {"token-2"}
+            await stage.source.get_token()
+        assert {await stage.source.renew_rejected_token("token-1", ROUTE) for stage in stages} == {"token-2"}
         clock.turn(10)
-        assert {await stage.source.renewed("token-2", ROUTE) for stage in stages} == {None}
-        assert {stage.source.current() for stage in stages} == {"token-2"}
+        assert {await stage.source.renew_rejected_token("token-2", ROUTE) for stage in stages} == {None}
+        assert {stage.source.get_fresh_token() for stage in stages} == {"token-2"}
         assert len(identity.asked) == 2
         clock.turn(20)
-        said = await asyncio.gather(*(stage.source.renewed("token-2", ROUTE) for stage in stages for _ in range(50)))
+        said = await asyncio.gather(
+            *(stage.source.renew_rejected_token("token-2", ROUTE) for stage in stages for _ in range(50))
+        )
         assert set(said) == {"token-3"}
     assert len(identity.asked) == 3
 
@@ -256,15 +258,15 @@ async def test_an_accepted_token_may_be_replaced_at_once_by_any_source() -> None
     clock = Turned()
     async with Identity() as identity, several(identity.url, 3, clock) as stages:
         for stage in stages:
-            await stage.source.get()
+            await stage.source.get_token()
         for number in range(1, 6):  # the one that renews sees no further call
             forcing, other, third = (stages[(number + place) % 3].source for place in range(3))
-            assert await forcing.renewed(f"token-{number}", ROUTE) == f"token-{number + 1}"
-            assert await other.renewed(f"token-{number}", ROUTE) == f"token-{number + 1}"
-            other.accept(f"token-{number + 1}", ROUTE)
+            assert await forcing.renew_rejected_token(f"token-{number}", ROUTE) == f"token-{number + 1}"
+            assert await other.renew_rejected_token(f"token-{number}", ROUTE) == f"token-{number + 1}"
+            other.record_acceptance(f"token-{number + 1}", ROUTE)
             await reported(other)
-            assert await third.renewed(f"token-{number}", ROUTE) == f"token-{number + 1}"
-            third.accept(f"token-{number + 1}", ROUTE)
+            assert await third.renew_rejected_token(f"token-{number}", ROUTE) == f"token-{number + 1}"
+            third.record_acceptance(f"token-{number + 1}", ROUTE)
             clock.turn(1)
     assert len(identity.asked) == 6
 
@@ -275,11 +277,13 @@ async def test_a_route_that_refuses_all_costs_one_renewal_per_interval() -> None
     async with Identity() as identity, several(identity.url, 3, clock) as stages:
         for second in range(60):
             for stage in stages:
-                sent = stage.source.current() or await stage.source.get("refusing")
-                stage.source.accept(sent, "accepting")
-                stage.source.reject(sent, "refusing")
+                sent = stage.source.get_fresh_token() or await stage.source.get_token("refusing")
+                stage.source.record_acceptance(sent, "accepting")
+                stage.source.record_rejection(sent, "refusing")
                 await settle(stage.source)
-                stage.source.accept(stage.source.current() or await stage.source.get(), "accepting")
+                stage.source.record_acceptance(
+                    stage.source.get_fresh_token() or await stage.source.get_token(), "accepting"
+                )
                 await reported(stage.source)
             assert len(identity.asked) <= 1 + (1 + second // 30) * len(stages)
             clock.turn(1)
@@ -288,12 +292,12 @@ async def test_a_route_that_refuses_all_costs_one_renewal_per_interval() -> None
 async def test_only_the_present_token_is_dropped_when_refused() -> None:
     clock = Turned()
     async with Identity() as identity, several(identity.url, 2, clock) as (first, second):
-        await first.source.get()
-        await second.source.get()
-        assert await first.source.renewed("token-1", ROUTE) == "token-2"
+        await first.source.get_token()
+        await second.source.get_token()
+        assert await first.source.renew_rejected_token("token-1", ROUTE) == "token-2"
         clock.turn(60)
-        assert await second.source.renewed("token-1", ROUTE) == "token-2"  # a late 401: found, not fetched
-        present = await first.store.get(key(identity))
+        assert await second.source.renew_rejected_token("token-1", ROUTE) == "token-2"  # a late 401: found, not fetched
+        present = await first.store.get_token(key(identity))
         assert present is not None
         assert present.value == "token-2"
     assert len(identity.asked) == 2
@@ -301,17 +305,17 @@ async def test_only_the_present_token_is_dropped_when_refused() -> None:
 
 async def test_many_401_cost_one_token_request_per_interval() -> None:
     async def call(stage: Scene) -> None:
-        sent = stage.source.current() or await stage.source.get()
-        if (again := await stage.source.renewed(sent, ROUTE)) is not None:
-            stage.source.reject(again, ROUTE)
+        sent = stage.source.get_fresh_token() or await stage.source.get_token()
+        if (again := await stage.source.renew_rejected_token(sent, ROUTE)) is not None:
+            stage.source.record_rejection(again, ROUTE)
 
     clock = Turned()
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
-            await stage.source.get()
+            await stage.source.get_token()
         for _ in range(90):
             await asyncio.gather(*(call(stage) for stage in stages for _ in range(5)))
-            assert all(stage.source.current() is not None for stage in stages)
+            assert all(stage.source.get_fresh_token() is not None for stage in stages)
             clock.turn(1)
     assert len(identity.asked) <= 1 + 3
 
@@ -320,26 +324,26 @@ async def test_a_failed_forced_renewal_is_retried_after_its_back_off() -> None:
     clock = Turned()
     script = (token("a"), answer(503))
     async with Identity(*script) as identity, several(identity.url, 2, clock) as (first, second):
-        await first.source.get()
-        await second.source.get()
-        assert await first.source.renewed("a", ROUTE) is None
+        await first.source.get_token()
+        await second.source.get_token()
+        assert await first.source.renew_rejected_token("a", ROUTE) is None
         clock.turn(1)
-        assert await second.source.renewed("a", ROUTE) == "token-1"
+        assert await second.source.renew_rejected_token("a", ROUTE) == "token-1"
 
 
 async def test_without_the_store_each_goes_on_by_itself() -> None:
     clock = Turned()
     store = Down(clock)
     async with Identity() as identity, several(identity.url, 2, clock, store) as (first, second):
-        assert [await first.source.get(), await second.source.get()] == ["token-1", "token-2"]
-        assert await first.source.renewed("token-1", ROUTE) == "token-3"
+        assert [await first.source.get_token(), await second.source.get_token()] == ["token-1", "token-2"]
+        assert await first.source.renew_rejected_token("token-1", ROUTE) == "token-3"
         clock.turn(1)
-        assert await first.source.renewed("token-3", ROUTE) is None
+        assert await first.source.renew_rejected_token("token-3", ROUTE) is None
         identity.script = [answer(503)]
         clock.turn(DEAD)
-        await asyncio.gather(first.source.get(), return_exceptions=True)
+        await asyncio.gather(first.source.get_token(), return_exceptions=True)
         clock.turn(1)
-        assert await first.source.get() == "token-4"
+        assert await first.source.get_token() == "token-4"
         store.up = True
         clock.turn(DEAD)
-        assert {await first.source.get(), await second.source.get()} == {"token-5"}
+        assert {await first.source.get_token(), await second.source.get_token()} == {"token-5"}

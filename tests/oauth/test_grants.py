@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
-from gateway.oauth.failures import FAILURE_KINDS, PERMANENT, remedy_for
+from gateway.oauth.failures import FAILURE_KINDS, PERMANENT, failure_remedy
 from gateway.oauth.grants import (
-    LONGEST_LIFE,
+    MAX_LIFETIME,
     TokenResponse,
-    build,
+    build_token_request,
     code_form,
     read_revocation,
     read_token_response,
@@ -39,7 +39,9 @@ def stamp(epoch: float) -> str:
 
 
 def test_a_request_is_a_form_with_the_grant_first() -> None:
-    request = build(URL, client_id="orders", client_secret="pass", scope="a:443urn:opc b", params={"audience": "x y"})
+    request = build_token_request(
+        URL, client_id="orders", client_secret="pass", scope="a:443urn:opc b", params={"audience": "x y"}
+    )
     assert parse_qs(request.body.decode()) == {
         "grant_type": ["client_credentials"],
         "scope": ["a:443urn:opc b"],
@@ -51,7 +53,7 @@ def test_a_request_is_a_form_with_the_grant_first() -> None:
 
 
 def test_without_a_scope_none_is_sent() -> None:
-    request = build(URL, client_id="orders", client_secret="pass", client_auth="post")
+    request = build_token_request(URL, client_id="orders", client_secret="pass", client_auth="post")
     assert parse_qs(request.body.decode()) == {
         "grant_type": ["client_credentials"],
         "client_id": ["orders"],
@@ -63,7 +65,9 @@ def test_without_a_scope_none_is_sent() -> None:
 @pytest.mark.parametrize("name", ["scope", "client_secret", "grant_type"])
 def test_scope_and_params_never_overwrite_each_other(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        build(URL, client_id="a", client_secret="b", client_auth="post", scope="s", params={name: "other"})
+        build_token_request(
+            URL, client_id="a", client_secret="b", client_auth="post", scope="s", params={name: "other"}
+        )
 
 
 GRANT_BODIES = [
@@ -114,7 +118,7 @@ def test_every_grant_with_every_client_auth_byte_for_byte(
     *, grant: str, values: dict[str, str], head: bytes, way: str, proof: dict[str, str], tail: bytes
 ) -> None:
     needed: dict[str, Any] = values | proof
-    request = build(URL, client_id="orders", grant=grant, client_auth=way, scope="a b", **needed)
+    request = build_token_request(URL, client_id="orders", grant=grant, client_auth=way, scope="a b", **needed)
     assert request.body == head + tail
     assert ("Authorization" in request.headers) is (way == "basic")
     for secret in {*values.values(), *proof.values()} - {"j doe", "http://127.0.0.1:8400/"}:
@@ -122,7 +126,7 @@ def test_every_grant_with_every_client_auth_byte_for_byte(
 
 
 def test_the_form_has_scope_audience_resources_params_in_order() -> None:
-    request = build(
+    request = build_token_request(
         URL,
         client_id="a",
         client_secret="b",
@@ -140,7 +144,7 @@ def test_the_form_has_scope_audience_resources_params_in_order() -> None:
 @pytest.mark.parametrize("name", ["audience", "resource"])
 def test_audience_and_resource_are_not_said_twice(name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        build(URL, client_id="a", client_secret="b", audience="x", resource=["y"], params={name: "z"})
+        build_token_request(URL, client_id="a", client_secret="b", audience="x", resource=["y"], params={name: "z"})
 
 
 @pytest.mark.parametrize(("grant", "values", "head"), [row for row in GRANT_BODIES if row[1]])
@@ -162,7 +166,9 @@ def test_the_two_forms_of_a_sign_in() -> None:
 
 
 def test_scope_leaves_audience_alone() -> None:
-    body = build(URL, client_id="a", client_secret="b", scope="s", params={"audience": "x", "resource": "y"}).body
+    body = build_token_request(
+        URL, client_id="a", client_secret="b", scope="s", params={"audience": "x", "resource": "y"}
+    ).body
     assert parse_qs(body.decode()) | {"grant_type": [""]} == {
         "grant_type": [""],
         "scope": ["s"],
@@ -174,11 +180,11 @@ def test_scope_leaves_audience_alone() -> None:
 @pytest.mark.parametrize(("client_id", "secret"), [("", "b"), ("a", "")])
 def test_an_empty_secret_is_never_sent(client_id: str, secret: str) -> None:
     with pytest.raises(ValueError, match="empty"):
-        build(URL, client_id=client_id, client_secret=secret)
+        build_token_request(URL, client_id=client_id, client_secret=secret)
 
 
 def test_a_request_shows_only_its_url() -> None:
-    request = build(URL, client_id="orders", client_secret="pass-horse", client_auth="post")
+    request = build_token_request(URL, client_id="orders", client_secret="pass-horse", client_auth="post")
     assert repr(request) == f"TokenRequest(url='{URL}')"
 
 
@@ -227,11 +233,11 @@ def test_a_token_and_its_life_are_read() -> None:
         ([], None),
         ({}, None),
         (float("-inf"), 0.0),
-        (float("inf"), LONGEST_LIFE),
-        ("inf", LONGEST_LIFE),
-        (10**400, LONGEST_LIFE),
+        (float("inf"), MAX_LIFETIME),
+        ("inf", MAX_LIFETIME),
+        (10**400, MAX_LIFETIME),
         (-(10**400), 0.0),
-        (10**12, LONGEST_LIFE),
+        (10**12, MAX_LIFETIME),
     ],
 )
 def test_every_expires_in_is_settled(value: object, seconds: float | None) -> None:
@@ -316,7 +322,7 @@ def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int)
     with pytest.raises(TokenRefused) as caught:
         said({"error": code, "error_description": "because"}, status)
     assert caught.value.reason == f"{code}: because"
-    assert remedy_for(caught.value) == FAILURE_KINDS[code].remedy
+    assert failure_remedy(caught.value) == FAILURE_KINDS[code].remedy
 
 
 @pytest.mark.parametrize(
@@ -366,7 +372,7 @@ def test_what_cannot_be_read_is_never_a_refusal(body: bytes, status: int) -> Non
 def test_several_resources_are_explained() -> None:
     with pytest.raises(TokenRefused) as caught:
         said({"tokenResponses": [{"access_token": "abc"}]})
-    assert "one resource per credential" in remedy_for(caught.value)
+    assert "one resource per credential" in failure_remedy(caught.value)
 
 
 AUDIENCES = ["https://ONE:443", "https://TWO:443"]
@@ -398,7 +404,7 @@ def one(audience: object, scope: object = "urn:opc:resource:consumer::all", **mo
 def test_of_several_tokens_the_one_asked_for_is_taken(
     scope: str | None, resource: tuple[str], place: int | None
 ) -> None:
-    asked = build(URL, client_id="a", client_secret="b", scope=scope, resource=resource)
+    asked = build_token_request(URL, client_id="a", client_secret="b", scope=scope, resource=resource)
     tokens = [one(AUDIENCES[0], refresh_token="r-1"), one([AUDIENCES[1], "x"], "/ic/api/ other", refresh_token="r-2")]
     if place is None:
         with pytest.raises(TokenRefused) as caught:
@@ -453,7 +459,7 @@ def test_retry_after_is_read_as_seconds_or_date(retry_after: str, date: str, sec
 
 
 def test_a_reason_never_quotes_the_secret_or_a_token() -> None:
-    request = build(URL, client_id="orders", client_secret="pass horse+", client_auth="basic")
+    request = build_token_request(URL, client_id="orders", client_secret="pass horse+", client_auth="basic")
     value = jwt.encode({"exp": 1}, KEY)
     echo = f"bad pass horse+ pass%20horse%2B {request.headers['Authorization']} {value}\r\n\x1b[31m" + "x" * 999
     body = json.dumps({"error": "invalid_client", "error_description": echo}).encode()
@@ -504,7 +510,7 @@ def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[s
         assert said.value.isascii()
         assert said.value.isprintable()
         assert " " not in said.value
-        assert said.expires_in is None or 0 <= said.expires_in <= LONGEST_LIFE
+        assert said.expires_in is None or 0 <= said.expires_in <= MAX_LIFETIME
     else:
         assert said.reason.partition(":")[0]
         assert said.reason.isprintable()

@@ -11,10 +11,10 @@ import pytest
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from gateway.errors import TokenRefused
-from gateway.oauth.assertions import claims, jose_header, sign
+from gateway.oauth.assertions import jose_header, make_claims, sign
 from gateway.oauth.authorization import authorization_url, code_challenge
 from gateway.oauth.endpoint import TokenEndpoint
-from gateway.oauth.grants import build
+from gateway.oauth.grants import build_token_request
 from gateway.oauth.token_request import TokenRequestBuilder
 from tests.fakes.authlib_server import AUDIENCE, PASSWORD, USER, Client, serving
 from tests.fakes.keys import pair
@@ -41,7 +41,7 @@ def assertion(subject: str, kind: str = "rsa", *, issuer: str = "orders", age: f
     def make() -> str:
         key = pair(kind).private
         now = time.time() - age
-        said = claims(issuer, subject, audience=AUDIENCE, now=now, life=60.0, jti=secrets.token_hex(8))
+        said = make_claims(issuer, subject, audience=AUDIENCE, now=now, life=60.0, jti=secrets.token_hex(8))
         return sign(said, key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
 
     return make
@@ -49,7 +49,7 @@ def assertion(subject: str, kind: str = "rsa", *, issuer: str = "orders", age: f
 
 def requests(url: str, grant: str, way: str, **readers: Callable[[], str]) -> TokenRequestBuilder:
     return TokenRequestBuilder(
-        partial(build, url, client_id="orders", scope="orders"),
+        partial(build_token_request, url, client_id="orders", scope="orders"),
         grant=grant,
         client_auth=way,
         endpoint=TokenEndpoint(),

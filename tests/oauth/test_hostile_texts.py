@@ -12,7 +12,7 @@ MOST_SECONDS = 20  # of processor time; a quadratic expression takes minutes for
 SCRIPT = """
 import json, sys
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.grants import claims_of, read_token_response
+from gateway.oauth.grants import read_jwt_claims, read_token_response
 from gateway.observe.secret_mask import mask
 
 def reply(text):
@@ -33,7 +33,7 @@ piece = sys.argv[1]
 text = piece * (1_000_000 // len(piece))
 for tail in ("", "!", chr(0)):
     mask(text + tail)
-    claims_of(text + tail)
+    read_jwt_claims(text + tail)
     reply((text + tail)[-120_000:])
 """
 PIECES = [

@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.oauth.failures import Failure
-from gateway.oauth.grants import LONGEST_LIFE, TokenResponse
-from gateway.oauth.lifetime import DEFAULT_LIFE, RenewalMargin, Token, decide, lifetime, state
+from gateway.oauth.grants import MAX_LIFETIME, TokenResponse
+from gateway.oauth.lifetime import DEFAULT_LIFETIME, RenewalMargin, Token, decide_token_use, make_token, token_state
 from tests.oauth.scene import MARGIN
 
 NOW, WALL = 1000.0, 1_800_000_000.0
-TOKEN = Token("abc", obtained_at=NOW, stale_at=NOW + 60, dead_at=NOW + 100, dead_wall=WALL + 100)
+TOKEN = Token("abc", obtained_at=NOW, stale_at=NOW + 60, usable_until=NOW + 100, usable_until_wall=WALL + 100)
 
 
 def failure(until: float) -> Failure:
@@ -18,26 +18,26 @@ def failure(until: float) -> Failure:
 
 
 def made(reply: TokenResponse, spread: float = 0.0, margin: RenewalMargin = MARGIN) -> Token:
-    return lifetime(reply, NOW, wall=WALL, spread=spread, margin=margin)
+    return make_token(reply, NOW, wall=WALL, spread=spread, margin=margin)
 
 
 def test_a_token_of_an_hour_is_renewed_when_a_fifth_is_left() -> None:
     token = made(TokenResponse("abc", expires_in=3600.0))
-    assert (token.stale_at, token.dead_at, token.dead_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
+    assert (token.stale_at, token.usable_until, token.usable_until_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
     assert made(TokenResponse("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 2700
     assert token.obtained_at == NOW
 
 
 def test_a_short_life_has_short_margins() -> None:
     token = made(TokenResponse("abc", expires_in=5.0))
-    assert (token.stale_at, token.dead_at) == (NOW + 2.5, NOW + 4.0)
+    assert (token.stale_at, token.usable_until) == (NOW + 2.5, NOW + 4.0)
 
 
 @pytest.mark.parametrize("life", [2.0, 3.0, 5.0, 9.9, 10.0, 30.0, 99.0])
 def test_a_margin_is_at_least_a_second(life: float) -> None:
     token = made(TokenResponse("abc", expires_in=life), spread=0.9)
-    assert token.dead_at <= NOW + life - 1.0
-    assert NOW < token.stale_at < token.dead_at
+    assert token.usable_until <= NOW + life - 1.0
+    assert NOW < token.stale_at < token.usable_until
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_margin_is_at_least_a_second(life: float) -> None:
     ],
 )
 def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
-    assert state(made(reply), now=NOW, wall=WALL) == "dead"
+    assert token_state(made(reply), now=NOW, wall=WALL) == "dead"
 
 
 @pytest.mark.parametrize(
@@ -77,23 +77,23 @@ def test_the_renewal_margin_is_at_most_half_of_the_life(
 @pytest.mark.parametrize(
     ("reply", "life"),
     [
-        (TokenResponse("a"), DEFAULT_LIFE),
+        (TokenResponse("a"), DEFAULT_LIFETIME),
         (TokenResponse("a", expires_in=60.0, claims_exp=WALL + 999), 60.0),
         (TokenResponse("a", expires_in=3600.0, claims_exp=WALL + 600, date=WALL), 600.0),
         (TokenResponse("a", expires_in=3600.0, claims_exp=WALL + 600, claims_iat=WALL), 600.0),
         (TokenResponse("a", expires_in=3600.0, claims_exp=WALL - 600), 3600.0),  # only a clock here calls it dead
-        (TokenResponse("a", expires_in=math.inf), LONGEST_LIFE),
+        (TokenResponse("a", expires_in=math.inf), MAX_LIFETIME),
         (TokenResponse("a", expires_in=math.inf, claims_exp=WALL + 600, date=WALL), 600.0),
         (TokenResponse("a", claims_exp=WALL + 600), 600.0),
         (TokenResponse("a", claims_exp=WALL + 600, claims_iat=WALL - 5), 605.0),
         (TokenResponse("a", claims_exp=WALL + 600, claims_iat=WALL - 3000, date=WALL), 600.0),
         (TokenResponse("a", claims_exp=WALL + 9600, claims_iat=WALL + 9000, date=WALL + 9000), 600.0),
-        (TokenResponse("a", claims_iat=WALL), DEFAULT_LIFE),
-        (TokenResponse("a", claims_exp=WALL + 10 * LONGEST_LIFE), LONGEST_LIFE),
+        (TokenResponse("a", claims_iat=WALL), DEFAULT_LIFETIME),
+        (TokenResponse("a", claims_exp=WALL + 10 * MAX_LIFETIME), MAX_LIFETIME),
     ],
 )
 def test_the_life_is_expires_in_else_the_jwt_else_a_default(reply: TokenResponse, life: float) -> None:
-    assert made(reply).dead_at == pytest.approx(NOW + life - min(10, life / 10))
+    assert made(reply).usable_until == pytest.approx(NOW + life - min(10, life / 10))
 
 
 SECONDS = st.floats(1, 1e11)
@@ -106,9 +106,9 @@ def test_no_life_can_spin(
     expires_in: float | None, exp: float | None, date: float | None, spread: float, margin: RenewalMargin
 ) -> None:
     token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), spread, margin)
-    assert token.stale_at < token.dead_at
-    assert token.stale_at - NOW >= 0.5 or token.dead_at == NOW  # a failure, which is backed off from
-    assert token.dead_at - NOW <= LONGEST_LIFE
+    assert token.stale_at < token.usable_until
+    assert token.stale_at - NOW >= 0.5 or token.usable_until == NOW  # a failure, which is backed off from
+    assert token.usable_until - NOW <= MAX_LIFETIME
 
 
 @given(
@@ -124,7 +124,7 @@ def test_a_dead_token_is_never_used_whatever_the_clocks_do(
     true = WALL + off  # the identity domain's clock
     reply = TokenResponse("a", expires_in=expires_in, claims_exp=true + life, date=true)
     token = made(reply)
-    verdict = decide(token, None, now=NOW + later, wall=WALL + later + jump)
+    verdict = decide_token_use(token, None, now=NOW + later, wall=WALL + later + jump)
     if later > max(life, 1) or (expires_in is not None and later > max(expires_in, 1)):
         assert verdict.kind == "fetch"
 
@@ -134,14 +134,14 @@ def test_a_clock_that_is_wrong_throws_no_live_token_away(life: float, off: float
     true = WALL + off
     token = made(TokenResponse("a", expires_in=life, claims_exp=true + life + 1, date=true), spread)
     if life >= 2 and later < life - min(10, max(1, life / 10)) - 1e-3:
-        assert state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
+        assert token_state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
 
 
 @given(st.floats(0, 7200), st.floats(-7200, 7200))
 def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift: float) -> None:
     token = made(TokenResponse("a", expires_in=3600.0))
-    stopped = decide(token, None, now=NOW + 1, wall=WALL + 1 + slept)
-    counted = decide(token, None, now=NOW + 1 + slept, wall=WALL + 1 + drift)
+    stopped = decide_token_use(token, None, now=NOW + 1, wall=WALL + 1 + slept)
+    counted = decide_token_use(token, None, now=NOW + 1 + slept, wall=WALL + 1 + drift)
     if slept + 1 >= 3590:
         assert (stopped.kind, counted.kind) == ("fetch", "fetch")
 
@@ -160,7 +160,7 @@ def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift
     ],
 )
 def test_a_token_is_dead_when_either_clock_says_so(later: float, wall_later: float, expected: str) -> None:
-    assert state(TOKEN, now=NOW + later, wall=WALL + wall_later) == expected
+    assert token_state(TOKEN, now=NOW + later, wall=WALL + wall_later) == expected
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_token_is_dead_when_either_clock_says_so(later: float, wall_later: flo
 def test_the_verdict_is_a_table(token: Token | None, later: float, *, held: bool, kind: str) -> None:
     now = NOW + later
     last = failure(until=now + 1 if held else now)
-    verdict = decide(token, last, now=now, wall=WALL + later)
+    verdict = decide_token_use(token, last, now=now, wall=WALL + later)
     assert verdict.kind == kind
     assert verdict.until == (last.until if kind == "refuse" else 0.0)
 
@@ -187,8 +187,8 @@ def test_the_verdict_is_a_table(token: Token | None, later: float, *, held: bool
 @given(st.floats(0, 300), st.floats(-300, 300), st.booleans())
 def test_a_dead_token_is_never_used(later: float, wall_later: float, failing: bool) -> None:  # noqa: FBT001 - drawn
     now, wall = NOW + later, WALL + wall_later
-    verdict = decide(TOKEN, failure(now + 5) if failing else None, now=now, wall=wall)
-    dead = now >= TOKEN.dead_at or wall >= TOKEN.dead_wall
+    verdict = decide_token_use(TOKEN, failure(now + 5) if failing else None, now=now, wall=wall)
+    dead = now >= TOKEN.usable_until or wall >= TOKEN.usable_until_wall
     assert (verdict.kind in {"fetch", "refuse"}) == dead
 
 

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from gateway.errors import TokenUnavailable
-from gateway.oauth.failures import next_try
+from gateway.oauth.failures import next_try_times
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.identity import Identity, answer, token
 from tests.oauth.scene import Turned, scene
@@ -24,7 +24,7 @@ def allowed(seconds: float, random_fraction: Callable[[], float]) -> int:
     tries, now = 0, 0.0
     while now < seconds:
         tries += 1
-        now = math.ceil(now + next_try(tries, permanent=False, random_fraction=random_fraction()))
+        now = math.ceil(now + next_try_times(tries, permanent=False, random_fraction=random_fraction()))
     return tries
 
 
@@ -40,11 +40,11 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
             for _ in range(sources)
         ]
         for stage in stages:
-            await stage.source.get()
+            await stage.source.get_token()
         clock.turn(BEGINS)
         identity.script = [answer(503)] * 10_000
         for second in range(OUTAGE):
-            said = await asyncio.gather(*(stage.source.get() for stage in stages), return_exceptions=True)
+            said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
             for stage in stages:
                 await settle(stage.source)
             for one in said:
@@ -66,12 +66,12 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
 
         identity.script.clear()
         back = clock.passed
-        while isinstance((await asyncio.gather(stages[0].source.get(), return_exceptions=True))[0], Exception):
+        while isinstance((await asyncio.gather(stages[0].source.get_token(), return_exceptions=True))[0], Exception):
             clock.turn(0.5)
         assert clock.passed - back <= min(longest, 60)
-        assert stages[0].source.current() == "token-1"
+        assert stages[0].source.get_fresh_token() == "token-1"
         clock.turn(1)
-        assert {await stage.source.get() for stage in stages} == {"token-1"}
+        assert {await stage.source.get_token() for stage in stages} == {"token-1"}
     assert len(identity.asked) == 1 + seen + 1
 
 

@@ -32,11 +32,11 @@ def test_a_window_counts_by_the_second_and_by_the_minute() -> None:
     for now in (0.0, 0.5, 0.6, 1.0, 2.0, 60.0):
         waits.append(window.delay(now))
         if not waits[-1]:
-            window.count(now)
+            window.record_request(now)
     assert waits == [0, 0, 0.4, 0, 58, 0]
-    assert window.left(60.0) == 0
-    assert window.left(60.5) == 1
-    assert window.left(999.0) == 3
+    assert window.remaining_requests(60.0) == 0
+    assert window.remaining_requests(60.5) == 1
+    assert window.remaining_requests(999.0) == 3
 
 
 @given(st.integers(1, 9), st.integers(1, 60), st.lists(st.floats(0, 30), max_size=200))
@@ -46,7 +46,7 @@ def test_no_second_and_no_minute_sees_more_than_the_window_holds(second: int, mi
         now += pause
         while (wait := window.delay(now)) > 0:
             now += wait
-        window.count(now)
+        window.record_request(now)
         taken.append(now)
     for width, most in ((1.0, second), (60.0, minute)):
         assert all(later - earlier >= width * 0.999 for earlier, later in zip(taken, taken[most:], strict=False))
@@ -55,11 +55,11 @@ def test_no_second_and_no_minute_sees_more_than_the_window_holds(second: int, mi
 def test_other_limits_count_what_was_taken() -> None:
     window = SlidingWindow(per_second=9, per_minute=9)
     for _ in range(4):
-        window.count(0.0)
+        window.record_request(0.0)
     window.set_limits(per_second=4, per_minute=4)
-    assert (window.delay(1.0), window.left(1.0)) == (59.0, 0)
+    assert (window.delay(1.0), window.remaining_requests(1.0)) == (59.0, 0)
     window.set_limits(per_second=5, per_minute=50)
-    assert (window.delay(1.0), window.left(1.0)) == (0.0, 46)
+    assert (window.delay(1.0), window.remaining_requests(1.0)) == (0.0, 46)
 
 
 async def test_turns_come_in_order_of_asking() -> None:
@@ -83,7 +83,7 @@ async def test_too_long_a_wait_is_refused_at_once_with_retry_after() -> None:
         await shared.acquire(within=10)
     assert caught.value.reason == "budget: the token endpoint was asked 2 a second and 5 a minute times"
     assert caught.value.retry_after == pytest.approx(58)
-    assert shared.left() == 0
+    assert shared.remaining_requests() == 0
     clock.turn(58)
     await shared.acquire(within=10)
 
@@ -103,7 +103,7 @@ async def test_a_cancelled_waiter_uses_no_slot_and_delays_no_other() -> None:
     gate.set()
     await second
     assert first.cancelled()
-    assert shared.left() == 7
+    assert shared.remaining_requests() == 7
 
 
 async def test_a_queue_that_does_not_move_is_left_when_the_time_is_up() -> None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_lease import LEASE_SECONDS
-from gateway.oauth.grants import build, token_key
+from gateway.oauth.grants import build_token_request, token_key
 from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
 from gateway.oauth.refresh_rotation import SAVE_INTERVAL, RefreshTokenRotation, run_to_completion
 from gateway.oauth.store import StoreDown
@@ -35,17 +35,17 @@ class Kept(MemoryStore):
         self.kept: list[str] = []
         self.begun = asyncio.Event()
 
-    async def secret(self, key: str) -> str | None:
+    async def get_refresh_token(self, key: str) -> str | None:
         self._reached()
-        return await super().secret(key)
+        return await super().get_refresh_token(key)
 
-    async def keep_secret(self, key: str, value: str) -> None:
+    async def put_refresh_token(self, key: str, value: str) -> None:
         self._reached()
         self.begun.set()
         if self.gate is not None:
             await self.gate.wait()
         self.kept.append(value)
-        await super().keep_secret(key, value)
+        await super().put_refresh_token(key, value)
 
     def _reached(self) -> None:
         if not self.is_up:
@@ -69,7 +69,7 @@ class Scene:
     async def source(self) -> TokenSource:
         grant = "refresh_token" if self.configured else "authorization_code"
         requests = TokenRequestBuilder(
-            partial(build, self.identity.url, client_id="c"),
+            partial(build_token_request, self.identity.url, client_id="c"),
             grant=grant,
             client_auth="none",
             endpoint=TokenEndpoint(timeout=5.0, wall=self.clock.wall),
@@ -94,10 +94,10 @@ class Scene:
         return source
 
     async def signed_in(self, value: str) -> None:
-        await MemoryStore.keep_secret(self.store, KEY, value)
+        await MemoryStore.put_refresh_token(self.store, KEY, value)
 
     async def held(self) -> str | None:
-        return await MemoryStore.secret(self.store, KEY)
+        return await MemoryStore.get_refresh_token(self.store, KEY)
 
     @property
     def used(self) -> list[str]:
@@ -122,7 +122,7 @@ async def test_the_new_one_is_kept_before_the_token_is_given() -> None:
     async with scene(token("a", refresh_token="R2")) as it:
         await it.signed_in("R1")
         it.store.gate = asyncio.Event()
-        asking = asyncio.create_task((await it.source()).get())
+        asking = asyncio.create_task((await it.source()).get_token())
         await it.store.begun.wait()
         assert (asking.done(), await it.held(), it.used) == (False, "R1", ["R1"])
         it.store.gate.set()
@@ -134,7 +134,7 @@ async def test_an_answer_without_a_new_one_leaves_the_old_one() -> None:
         await it.signed_in("R1")
         source = await it.source()
         for value in ("a", "b"):
-            assert await source.get() == value
+            assert await source.get_token() == value
             it.clock.turn(LIFE)
         assert (it.used, it.store.kept, await it.held()) == (["R1", "R1"], [], "R1")
 
@@ -143,9 +143,9 @@ async def test_before_a_sign_in_the_error_names_the_command() -> None:
     async with scene() as it:
         source = await it.source()
         with pytest.raises(TokenRefused) as caught:
-            await source.get()
+            await source.get_token()
         assert caught.value.reason == "sign-in: no person has signed in yet"
-        ready = await source.ready()
+        ready = await source.check_readiness()
         assert (ready.ok, ready.code) == (False, "sign-in")
         assert "`oic-gateway login person`" in ready.remedy
         assert source.status()["last_error"]["remedy"] == ready.remedy  # type: ignore[index] # a document
@@ -158,15 +158,15 @@ async def test_a_new_sign_in_is_noticed_within_a_second() -> None:
         await it.signed_in("R1")
         source = await it.source()
         with pytest.raises(TokenRefused, match="identity domain") as caught:
-            await source.get()
+            await source.get_token()
         assert caught.value.reason.startswith("sign-in: the refresh token is refused (invalid_grant")
         await it.signed_in("R9")
         with pytest.raises(TokenRefused):  # looked at less than a second ago
-            await source.get()
+            await source.get_token()
         it.clock.turn(1.0)
-        assert await source.get() == "b"
+        assert await source.get_token() == "b"
         assert it.used == ["R1", "R9"]
-        assert (await source.ready()).code == ""
+        assert (await source.check_readiness()).code == ""
 
 
 async def test_a_refused_refresh_token_is_retried_slowly() -> None:
@@ -175,7 +175,7 @@ async def test_a_refused_refresh_token_is_retried_slowly() -> None:
         source = await it.source()
         for _ in range(29):
             with pytest.raises(TokenRefused):
-                await source.get()
+                await source.get_token()
             it.clock.turn(1.0)
         assert it.used == ["R1"]
 
@@ -184,11 +184,11 @@ async def test_a_needed_sign_in_shows_while_the_token_is_valid() -> None:
     async with scene(token("a", LIFE), refusal("invalid_grant")) as it:
         await it.signed_in("R1")
         source = await it.source()
-        await source.get()
+        await source.get_token()
         it.clock.turn(LIFE * 0.9)
-        assert await source.get() == "a"
+        assert await source.get_token() == "a"
         await source.wait_idle()
-        ready = await source.ready()
+        ready = await source.check_readiness()
         assert (ready.ok, ready.code) == (True, "sign-in")
         assert "login person" in ready.remedy
 
@@ -198,7 +198,7 @@ async def test_a_refusal_of_a_replaced_refresh_token_is_temporary() -> None:
     async with scene(refusal("invalid_grant").behind(gate), token("b")) as it:
         await it.signed_in("R1")
         source = await it.source()
-        asking = asyncio.create_task(source.get())
+        asking = asyncio.create_task(source.get_token())
         await it.identity.arrived(1)
         await it.signed_in("R2")
         gate.set()
@@ -206,7 +206,7 @@ async def test_a_refusal_of_a_replaced_refresh_token_is_temporary() -> None:
             await asking
         assert caught.value.reason.startswith("superseded: ")
         it.clock.turn(1.0)
-        assert await source.get() == "b"
+        assert await source.get_token() == "b"
         assert it.used == ["R1", "R2"]
 
 
@@ -216,10 +216,10 @@ async def test_a_configured_refresh_token_is_used_until_replaced() -> None:
     async with scene(*script) as it:
         it.configured = lambda: given["now"]
         for value in ("a", "b"):
-            assert await (await it.source()).get() == value  # each as after a restart
+            assert await (await it.source()).get_token() == value  # each as after a restart
             it.clock.turn(LIFE)
         given["now"] = "G2"
-        assert await (await it.source()).get() == "c"
+        assert await (await it.source()).get_token() == "c"
         assert it.used == ["G1", "R2", "G2"]
 
 
@@ -228,9 +228,9 @@ async def test_a_refused_configured_refresh_token_needs_no_sign_in() -> None:
         it.configured = lambda: "G1"
         source = await it.source()
         with pytest.raises(TokenRefused) as caught:
-            await source.get()
+            await source.get_token()
         assert caught.value.reason.startswith("invalid_grant: ")
-        assert "refresh token" in (await source.ready()).remedy
+        assert "refresh token" in (await source.check_readiness()).remedy
 
 
 async def test_many_workers_use_each_one_once() -> None:
@@ -240,7 +240,7 @@ async def test_many_workers_use_each_one_once() -> None:
         await it.signed_in("R1")
         sources = [await it.source() for _ in range(8)]
         for number in range(1, rounds + 1):
-            values = await asyncio.gather(*(source.get() for source in sources * 25))
+            values = await asyncio.gather(*(source.get_token() for source in sources * 25))
             assert set(values) == {f"a{number}"}
             it.clock.turn(LIFE)
         assert it.used == [f"R{number}" for number in range(1, rounds + 1)]
@@ -252,7 +252,7 @@ async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
     async with scene(token("a", LIFE, refresh_token="R2").behind(gate), token("b")) as it:
         await it.signed_in("R1")
         source = await it.source()
-        asking = asyncio.create_task(source.get())
+        asking = asyncio.create_task(source.get_token())
         await it.identity.arrived(1)
         it.store.is_up = False
         gate.set()
@@ -263,13 +263,13 @@ async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
         await it.crank.reached(SAVE_INTERVAL, SAVE_INTERVAL)
         it.clock.turn(LIFE)
         with pytest.raises(TokenUnavailable) as caught:  # it is not used: what comes of it could not be kept either
-            await source.get()
+            await source.get_token()
         assert caught.value.reason.startswith("store: ")
         it.store.is_up = True
         it.crank.turn()
         await it.store.begun.wait()
         it.clock.turn(1.0)
-        assert await source.get() == "b"
+        assert await source.get_token() == "b"
         assert (it.used, await it.held()) == (["R1", "R2"], "R2")
 
 
@@ -278,7 +278,7 @@ async def test_what_could_not_be_kept_is_tried_again_at_the_end() -> None:
     async with scene(token("a", refresh_token="R2").behind(gate)) as it:
         await it.signed_in("R1")
         source = await it.source()
-        asking = asyncio.create_task(source.get())
+        asking = asyncio.create_task(source.get_token())
         await it.identity.arrived(1)
         it.store.is_up = False
         gate.set()
@@ -293,9 +293,9 @@ async def test_whoever_signs_in_or_out_meanwhile_is_not_overwritten(now: str | N
     gate = asyncio.Event()
     async with scene(token("a", refresh_token="R2").behind(gate)) as it:
         await it.signed_in("R1")
-        asking = asyncio.create_task((await it.source()).get())
+        asking = asyncio.create_task((await it.source()).get_token())
         await it.identity.arrived(1)
-        await it.store.drop_secret(KEY)
+        await it.store.delete_refresh_token(KEY)
         if now:
             await it.signed_in(now)
         gate.set()
@@ -311,11 +311,11 @@ async def test_a_stop_waits_for_the_answer_and_keeps_it() -> None:
         await it.identity.arrived(1)
         closing = asyncio.create_task(source.close())
         await asyncio.sleep(0)
-        assert await it.store.claim(KEY, owner="another", seconds=1.0) is False
+        assert await it.store.claim_lease(KEY, owner="another", seconds=1.0) is False
         gate.set()
         await closing
         assert await it.held() == "R2"
-        assert await it.store.claim(KEY, owner="another", seconds=1.0) is True
+        assert await it.store.claim_lease(KEY, owner="another", seconds=1.0) is True
 
 
 async def test_work_runs_to_completion_however_often_cancelled() -> None:
@@ -343,13 +343,13 @@ async def test_a_stopped_process_has_lost_its_lease() -> None:
 
         async def still(_seconds: float) -> None:
             it.clock.turn(LEASE_SECONDS + 1)
-            assert await it.store.claim(KEY, owner="another", seconds=LEASE_SECONDS)
+            assert await it.store.claim_lease(KEY, owner="another", seconds=LEASE_SECONDS)
 
         window = SlidingWindow(per_second=1, per_minute=9)
-        window.count(it.clock.monotonic())
+        window.record_request(it.clock.monotonic())
         it.limiter = RateLimiter(window, clock=it.clock, sleep=still)
         with pytest.raises(TokenUnavailable) as caught:
-            await (await it.source()).get()
+            await (await it.source()).get_token()
         assert caught.value.reason == "turn: another process holds the lease by now"
         assert it.identity.asked == []
 
@@ -367,7 +367,7 @@ async def test_one_that_comes_with_a_useless_answer_is_kept(document: dict[str, 
     async with scene(answer(200, {"refresh_token": "R2", **document})) as it:
         await it.signed_in("R1")
         with pytest.raises((TokenUnavailable, TokenRefused)) as caught:
-            await (await it.source()).get()
+            await (await it.source()).get_token()
         assert await it.held() == "R2"
         assert "R2" not in repr(caught.value) + caught.value.reason
 
@@ -377,7 +377,7 @@ async def test_a_store_that_cannot_be_asked_has_none_used() -> None:
         await it.signed_in("R1")
         it.store.is_up = False
         with pytest.raises(TokenUnavailable) as caught:
-            await (await it.source()).get()
+            await (await it.source()).get_token()
         assert caught.value.reason == "store: no refresh token is used while the store is down: not reachable"
         assert it.identity.asked == []
 
@@ -390,15 +390,15 @@ async def test_a_store_that_is_back_ends_the_wait_within_a_second() -> None:
         source = await it.source()
         for _ in range(6):
             with pytest.raises(TokenUnavailable):
-                await source.get()
+                await source.get_token()
             it.clock.turn(float(str(source.status()["next_try_s"])) + 0.1)
         with pytest.raises(TokenUnavailable):
-            await source.get()
+            await source.get_token()
         assert float(str(source.status()["next_try_s"])) > 2
         it.clock.turn(1.0)
         with pytest.raises(TokenUnavailable):
-            await source.get()
+            await source.get_token()
         it.store.is_up = True
         it.clock.turn(1.0)
-        assert await source.get() == "a"
+        assert await source.get_token() == "a"
         assert it.used == ["R1"]

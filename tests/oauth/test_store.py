@@ -52,22 +52,22 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 async def test_a_token_is_given_until_it_is_dead(kept: Kept) -> None:
-    await kept.store.put("key", token("a", kept.clock))
+    await kept.store.put_token("key", token("a", kept.clock))
     await kept.turn(59)
-    found = await kept.store.get("key")
+    found = await kept.store.get_token("key")
     assert found is not None
     assert found.value == "a"
     await kept.turn(1)
-    assert await kept.store.get("key") is None
+    assert await kept.store.get_token("key") is None
 
 
 async def test_a_token_comes_back_with_the_times_it_had(kept: Kept) -> None:
     given = token("a", kept.clock, life=3600)
-    await kept.store.put("key", given)
+    await kept.store.put_token("key", given)
     await kept.turn(7)
-    found = await kept.store.get("key")
+    found = await kept.store.get_token("key")
     assert found is not None
-    for name in ("obtained_at", "stale_at", "dead_at", "dead_wall"):
+    for name in ("obtained_at", "stale_at", "usable_until", "usable_until_wall"):
         assert getattr(found, name) == pytest.approx(getattr(given, name), abs=0.001)
 
 
@@ -75,103 +75,103 @@ async def test_a_token_comes_back_with_the_times_it_had(kept: Kept) -> None:
 async def test_either_clock_can_call_a_token_dead(kept: Kept, clock: str) -> None:
     given = token("a", kept.clock)
     if clock == "passed":
-        given = replace(given, dead_at=kept.clock.monotonic())
+        given = replace(given, usable_until=kept.clock.monotonic())
     else:
-        given = replace(given, dead_wall=kept.clock.wall())
-    await kept.store.put("key", given)
-    assert await kept.store.get("key") is None
+        given = replace(given, usable_until_wall=kept.clock.wall())
+    await kept.store.put_token("key", given)
+    assert await kept.store.get_token("key") is None
 
 
 async def test_keys_are_apart_and_the_last_put_wins(kept: Kept) -> None:
-    await kept.store.put("one", token("a", kept.clock))
-    await kept.store.put("one", token("b", kept.clock))
-    found = await kept.store.get("one")
+    await kept.store.put_token("one", token("a", kept.clock))
+    await kept.store.put_token("one", token("b", kept.clock))
+    found = await kept.store.get_token("one")
     assert found is not None
     assert found.value == "b"
-    assert await kept.store.get("other") is None
+    assert await kept.store.get_token("other") is None
 
 
 async def test_only_the_token_that_is_meant_is_dropped(kept: Kept) -> None:
     """A late 401 for the old token must not take the new one away."""
-    await kept.store.put("key", token("new", kept.clock))
-    await kept.store.drop("key", "old")
-    found = await kept.store.get("key")
+    await kept.store.put_token("key", token("new", kept.clock))
+    await kept.store.delete_token("key", "old")
+    found = await kept.store.get_token("key")
     assert found is not None
     assert found.value == "new"
-    await kept.store.drop("key", "new")
-    assert await kept.store.get("key") is None
-    await kept.store.drop("key", "new")
-    await kept.store.drop("other", "new")
+    await kept.store.delete_token("key", "new")
+    assert await kept.store.get_token("key") is None
+    await kept.store.delete_token("key", "new")
+    await kept.store.delete_token("other", "new")
 
 
 async def test_a_lease_is_one_owner_s_until_it_is_released(kept: Kept) -> None:
-    assert await kept.store.claim("key", owner="a", seconds=10)
-    assert not await kept.store.claim("key", owner="b", seconds=10)
-    assert await kept.store.claim("other", owner="b", seconds=10)
-    await kept.store.release("key", owner="b")
-    assert not await kept.store.claim("key", owner="b", seconds=10)
-    await kept.store.release("key", owner="a")
-    assert await kept.store.claim("key", owner="b", seconds=10)
-    await kept.store.release("key", owner="a")
-    assert not await kept.store.claim("key", owner="a", seconds=10)
+    assert await kept.store.claim_lease("key", owner="a", seconds=10)
+    assert not await kept.store.claim_lease("key", owner="b", seconds=10)
+    assert await kept.store.claim_lease("other", owner="b", seconds=10)
+    await kept.store.release_lease("key", owner="b")
+    assert not await kept.store.claim_lease("key", owner="b", seconds=10)
+    await kept.store.release_lease("key", owner="a")
+    assert await kept.store.claim_lease("key", owner="b", seconds=10)
+    await kept.store.release_lease("key", owner="a")
+    assert not await kept.store.claim_lease("key", owner="a", seconds=10)
 
 
 async def test_a_lease_of_a_dead_holder_ends(kept: Kept) -> None:
-    assert await kept.store.claim("key", owner="a", seconds=10)
+    assert await kept.store.claim_lease("key", owner="a", seconds=10)
     await kept.turn(9)
-    assert not await kept.store.claim("key", owner="b", seconds=10)
+    assert not await kept.store.claim_lease("key", owner="b", seconds=10)
     await kept.turn(1.1)
-    assert await kept.store.claim("key", owner="b", seconds=10)
-    assert not await kept.store.claim("key", owner="a", seconds=10)
+    assert await kept.store.claim_lease("key", owner="b", seconds=10)
+    assert not await kept.store.claim_lease("key", owner="a", seconds=10)
 
 
 async def test_a_lease_is_prolonged_by_its_owner(kept: Kept) -> None:
-    assert await kept.store.claim("key", owner="a", seconds=10)
+    assert await kept.store.claim_lease("key", owner="a", seconds=10)
     await kept.turn(9)
-    assert await kept.store.claim("key", owner="a", seconds=10)
+    assert await kept.store.claim_lease("key", owner="a", seconds=10)
     await kept.turn(9)
-    assert not await kept.store.claim("key", owner="b", seconds=10)
+    assert not await kept.store.claim_lease("key", owner="b", seconds=10)
 
 
 async def test_of_many_who_claim_at_once_one_wins(kept: Kept) -> None:
-    won = await asyncio.gather(*(kept.store.claim("key", owner=str(number), seconds=10) for number in range(50)))
+    won = await asyncio.gather(*(kept.store.claim_lease("key", owner=str(number), seconds=10) for number in range(50)))
     assert won.count(True) == 1
 
 
 async def test_many_questions_at_once_are_all_answered(kept: Kept) -> None:
     """As of a gateway with many credentials, at its start."""
     numbers = [str(number) for number in range(300)]
-    assert all(await asyncio.gather(*(kept.store.claim(number, owner="a", seconds=10) for number in numbers)))
-    await asyncio.gather(*(kept.store.put(number, token(number, kept.clock)) for number in numbers))
-    found = await asyncio.gather(*(kept.store.get(number) for number in numbers))
+    assert all(await asyncio.gather(*(kept.store.claim_lease(number, owner="a", seconds=10) for number in numbers)))
+    await asyncio.gather(*(kept.store.put_token(number, token(number, kept.clock)) for number in numbers))
+    found = await asyncio.gather(*(kept.store.get_token(number) for number in numbers))
     assert [one and one.value for one in found] == numbers
 
 
 async def test_a_refresh_token_is_kept_for_ever_and_replaced(kept: Kept) -> None:
-    assert await kept.store.secret("key") is None
-    await kept.store.keep_secret("key", "first")
-    await kept.store.keep_secret("key", "second-é")
+    assert await kept.store.get_refresh_token("key") is None
+    await kept.store.put_refresh_token("key", "first")
+    await kept.store.put_refresh_token("key", "second-é")
     await kept.turn(400 * 86400.0)
-    assert await kept.store.secret("key") == "second-é"
-    assert await kept.store.secret("other") is None
-    await kept.store.drop_secret("key")
-    assert await kept.store.secret("key") is None
-    await kept.store.drop_secret("key")
+    assert await kept.store.get_refresh_token("key") == "second-é"
+    assert await kept.store.get_refresh_token("other") is None
+    await kept.store.delete_refresh_token("key")
+    assert await kept.store.get_refresh_token("key") is None
+    await kept.store.delete_refresh_token("key")
 
 
 async def test_token_lease_and_refresh_token_of_one_key_are_apart(kept: Kept) -> None:
-    await kept.store.put("key", token("a", kept.clock))
-    assert await kept.store.claim("key", owner="a", seconds=10)
-    await kept.store.keep_secret("key", "r")
-    await kept.store.drop("key", "a")
-    await kept.store.release("key", owner="a")
-    assert await kept.store.secret("key") == "r"
+    await kept.store.put_token("key", token("a", kept.clock))
+    assert await kept.store.claim_lease("key", owner="a", seconds=10)
+    await kept.store.put_refresh_token("key", "r")
+    await kept.store.delete_token("key", "a")
+    await kept.store.release_lease("key", owner="a")
+    assert await kept.store.get_refresh_token("key") == "r"
 
 
 async def test_a_dead_token_replaces_nothing(kept: Kept) -> None:
-    await kept.store.put("key", token("a", kept.clock))
-    await kept.store.put("key", token("b", kept.clock, life=0))
-    found = await kept.store.get("key")
+    await kept.store.put_token("key", token("a", kept.clock))
+    await kept.store.put_token("key", token("b", kept.clock, life=0))
+    found = await kept.store.get_token("key")
     assert found is not None
     assert found.value == "a"
 
@@ -180,5 +180,5 @@ async def test_memory_is_bounded() -> None:
     clock = Turned()
     store = MemoryStore(clock, size=2)
     for number in range(9):
-        await store.put(str(number), token("a", clock))
-    assert [await store.get(str(number)) is not None for number in range(9)].count(True) == 2
+        await store.put_token(str(number), token("a", clock))
+    assert [await store.get_token(str(number)) is not None for number in range(9)].count(True) == 2

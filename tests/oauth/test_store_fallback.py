@@ -32,7 +32,7 @@ class Scene:
 
     async def fall(self) -> None:
         await self.server.kill()
-        assert await self.store.get("nothing") is None
+        assert await self.store.get_token("nothing") is None
         assert not self.store.health().ok
 
     async def back(self) -> None:
@@ -69,43 +69,43 @@ def value(found: Token | None) -> str | None:
 
 
 async def test_it_goes_on_with_what_it_has(scene: Scene) -> None:
-    await scene.store.put("own", token("own", scene.clock))
-    await scene.beside.put("shared", token("shared", scene.clock))
-    assert value(await scene.store.get("shared")) == "shared"
+    await scene.store.put_token("own", token("own", scene.clock))
+    await scene.beside.put_token("shared", token("shared", scene.clock))
+    assert value(await scene.store.get_token("shared")) == "shared"
     await scene.fall()
     health = scene.store.health()
     assert (health.ok, health.kind) == (False, "redis")
     assert "cannot be reached" in health.why
-    assert value(await scene.store.get("own")) == "own"
-    assert value(await scene.store.get("shared")) == "shared"
-    await scene.store.put("new", token("new", scene.clock))
-    assert value(await scene.store.get("new")) == "new"
-    assert await scene.store.claim("key", owner="a", seconds=10)
-    assert not await scene.store.claim("key", owner="b", seconds=10)
-    await scene.store.drop("own", "own")
-    assert await scene.store.get("own") is None
+    assert value(await scene.store.get_token("own")) == "own"
+    assert value(await scene.store.get_token("shared")) == "shared"
+    await scene.store.put_token("new", token("new", scene.clock))
+    assert value(await scene.store.get_token("new")) == "new"
+    assert await scene.store.claim_lease("key", owner="a", seconds=10)
+    assert not await scene.store.claim_lease("key", owner="b", seconds=10)
+    await scene.store.delete_token("own", "own")
+    assert await scene.store.get_token("own") is None
     await scene.told.said("down")
 
 
 async def test_a_silent_store_is_waited_for_once(scene: Scene) -> None:
-    await scene.store.put("key", token("a", scene.clock))
+    await scene.store.put_token("key", token("a", scene.clock))
     loop = asyncio.get_running_loop()
     scene.server.pause()
     began = loop.time()
-    found = await asyncio.gather(*(scene.store.get("key") for _ in range(100)))
+    found = await asyncio.gather(*(scene.store.get_token("key") for _ in range(100)))
     assert {value(one) for one in found} == {"a"}
     assert LIMIT <= loop.time() - began < 50 * LIMIT  # not once for each of a hundred
     began = loop.time()
     for number in range(100):
-        await scene.store.get("key")
-        await scene.store.put(str(number), token("b", scene.clock))
-        await scene.store.claim(str(number), owner="a", seconds=10)
-        await scene.store.release(str(number), owner="a")
+        await scene.store.get_token("key")
+        await scene.store.put_token(str(number), token("b", scene.clock))
+        await scene.store.claim_lease(str(number), owner="a", seconds=10)
+        await scene.store.release_lease(str(number), owner="a")
     assert loop.time() - began < 50 * LIMIT
     assert scene.store.health().why == "no answer in time"
     scene.server.resume()
     await scene.returned()
-    assert value(await scene.beside.get("99")) == "b"
+    assert value(await scene.beside.get_token("99")) == "b"
 
 
 async def test_it_is_tried_again_at_a_bounded_rate(scene: Scene) -> None:
@@ -127,94 +127,100 @@ async def test_a_store_that_nobody_asks_is_looked_after_too(scene: Scene) -> Non
 
 
 async def test_what_it_got_meanwhile_is_brought_back(scene: Scene) -> None:
-    await scene.store.put("before", token("before", scene.clock))
+    await scene.store.put_token("before", token("before", scene.clock))
     await scene.fall()
-    await scene.store.put("meanwhile", token("meanwhile", scene.clock))
-    await scene.store.put("dead by then", token("dead", scene.clock, life=1))
+    await scene.store.put_token("meanwhile", token("meanwhile", scene.clock))
+    await scene.store.put_token("dead by then", token("dead", scene.clock, life=1))
     scene.clock.turn(2)
     await scene.back()
-    assert value(await scene.beside.get("before")) == "before"  # Redis had forgotten it
-    assert value(await scene.beside.get("meanwhile")) == "meanwhile"
-    assert await scene.beside.get("dead by then") is None
-    await scene.beside.put("after", token("after", scene.clock))
-    assert value(await scene.store.get("after")) == "after"
+    assert value(await scene.beside.get_token("before")) == "before"  # Redis had forgotten it
+    assert value(await scene.beside.get_token("meanwhile")) == "meanwhile"
+    assert await scene.beside.get_token("dead by then") is None
+    await scene.beside.put_token("after", token("after", scene.clock))
+    assert value(await scene.store.get_token("after")) == "after"
 
 
 async def test_the_newer_token_wins(scene: Scene) -> None:
     await scene.fall()
-    await scene.store.put("ours is older", token("ours", scene.clock))
+    await scene.store.put_token("ours is older", token("ours", scene.clock))
     scene.clock.turn(5)
     await scene.server.start()
     for key in ("ours is older", "ours is newer"):
-        await scene.beside.put(key, token("theirs", scene.clock))
+        await scene.beside.put_token(key, token("theirs", scene.clock))
     scene.clock.turn(5)
-    await scene.store.put("ours is newer", token("ours", scene.clock))
+    await scene.store.put_token("ours is newer", token("ours", scene.clock))
     await scene.returned()
-    assert value(await scene.store.get("ours is older")) == "theirs"
-    assert value(await scene.beside.get("ours is newer")) == "ours"
+    assert value(await scene.store.get_token("ours is older")) == "theirs"
+    assert value(await scene.beside.get_token("ours is newer")) == "ours"
 
 
 async def test_what_was_refused_meanwhile_is_dropped_for_all(scene: Scene) -> None:
     """Only that: what another has put there since stays."""
     await scene.fall()
-    await scene.store.drop("refused", "old")
-    await scene.store.drop("renewed", "old")
+    await scene.store.delete_token("refused", "old")
+    await scene.store.delete_token("renewed", "old")
     await scene.server.start()
-    await scene.beside.put("refused", token("old", scene.clock))
-    await scene.beside.put("renewed", token("new", scene.clock))
+    await scene.beside.put_token("refused", token("old", scene.clock))
+    await scene.beside.put_token("renewed", token("new", scene.clock))
     await scene.returned()
-    assert await scene.beside.get("refused") is None
-    assert value(await scene.beside.get("renewed")) == "new"
+    assert await scene.beside.get_token("refused") is None
+    assert value(await scene.beside.get_token("renewed")) == "new"
 
 
 async def test_a_lease_that_was_claimed_alone_is_claimed_of_all(scene: Scene) -> None:
     await scene.fall()
-    assert await scene.store.claim("key", owner="ours", seconds=10)
+    assert await scene.store.claim_lease("key", owner="ours", seconds=10)
     await scene.back()
-    assert not await scene.beside.claim("key", owner="theirs", seconds=10)
-    await scene.store.release("key", owner="ours")
-    assert await scene.beside.claim("key", owner="theirs", seconds=10)
+    assert not await scene.beside.claim_lease("key", owner="theirs", seconds=10)
+    await scene.store.release_lease("key", owner="ours")
+    assert await scene.beside.claim_lease("key", owner="theirs", seconds=10)
 
 
 # Refresh tokens -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_refresh_token_is_kept_or_an_error(scene: Scene) -> None:
-    await scene.store.keep_secret("key", "first")
+    await scene.store.put_refresh_token("key", "first")
     await scene.fall()
-    for attempt in (scene.store.secret("key"), scene.store.keep_secret("key", "lost"), scene.store.drop_secret("key")):
+    for attempt in (
+        scene.store.get_refresh_token("key"),
+        scene.store.put_refresh_token("key", "lost"),
+        scene.store.delete_refresh_token("key"),
+    ):
         with pytest.raises(StoreDown):
             await attempt
     await scene.back()
-    assert await scene.store.secret("key") is None  # this Redis keeps nothing on disk; nobody made anything up
-    await scene.store.keep_secret("key", "second")
-    assert await scene.beside.secret("key") == "second"
+    assert (
+        await scene.store.get_refresh_token("key") is None
+    )  # this Redis keeps nothing on disk; nobody made anything up
+    await scene.store.put_refresh_token("key", "second")
+    assert await scene.beside.get_refresh_token("key") == "second"
 
 
 async def test_keeping_one_is_tried_even_while_the_store_is_down(scene: Scene) -> None:
     await scene.fall()
     await scene.server.start()
     assert not scene.store.health().ok
-    await scene.store.keep_secret("key", "r")
-    assert await scene.beside.secret("key") == "r"
+    await scene.store.put_refresh_token("key", "r")
+    assert await scene.beside.get_refresh_token("key") == "r"
     await scene.returned()
 
 
 async def test_a_refresh_token_is_not_given_to_two_gateways(scene: Scene) -> None:
     """Used twice, a refresh token signs the gateway out at some identity servers."""
     await scene.fall()
-    assert await scene.store.claim("key", owner="ours", seconds=10)
+    assert await scene.store.claim_lease("key", owner="ours", seconds=10)
     await scene.server.start()
-    await scene.beside.keep_secret("key", "r")
-    assert await scene.beside.claim("key", owner="theirs", seconds=10)
+    await scene.beside.put_refresh_token("key", "r")
+    assert await scene.beside.claim_lease("key", owner="theirs", seconds=10)
     await scene.returned()
     with pytest.raises(StoreDown, match="another gateway"):
-        await scene.store.secret("key")
-    await scene.store.release("key", owner="ours")
-    assert not await scene.store.claim("key", owner="ours", seconds=10)
-    await scene.beside.release("key", owner="theirs")
-    assert await scene.store.claim("key", owner="ours", seconds=10)
-    assert await scene.store.secret("key") == "r"
+        await scene.store.get_refresh_token("key")
+    await scene.store.release_lease("key", owner="ours")
+    assert not await scene.store.claim_lease("key", owner="ours", seconds=10)
+    await scene.beside.release_lease("key", owner="theirs")
+    assert await scene.store.claim_lease("key", owner="ours", seconds=10)
+    assert await scene.store.get_refresh_token("key") == "r"
 
 
 # Beginning and end --------------------------------------------------------------------------------------------------
@@ -224,12 +230,12 @@ async def test_a_store_that_is_down_from_the_start_is_no_end(tmp_path: Path) -> 
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(tmp_path / "later" / "state.db", clock)
     store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
-    await store.put("key", token("a", clock))
+    await store.put_token("key", token("a", clock))
     await told.said("down")
     (tmp_path / "later").mkdir()
     crank.turn()
     await told.said("down", "up")
-    assert value(await inner.get("key")) == "a"
+    assert value(await inner.get_token("key")) == "a"
     await store.close()
 
 
@@ -237,23 +243,23 @@ async def test_what_memory_held_before_is_shared(tmp_path: Path) -> None:
     """As after a change of `state:`."""
     clock, crank = Turned(), Crank()
     local = MemoryStore(clock)
-    await local.put("key", token("a", clock))
+    await local.put_token("key", token("a", clock))
     inner = in_file(tmp_path / "state.db", clock)
     store = FallbackStore(inner, local=local, events=Told(), timeout=LIMIT, sleep=crank)
     await crank.reached(CHECK_INTERVAL)
-    assert value(await inner.get("key")) == "a"
+    assert value(await inner.get_token("key")) == "a"
     await store.close()
 
 
 async def test_whoever_asks_a_closed_store_is_answered_from_memory(scene: Scene) -> None:
-    await scene.store.put("key", token("a", scene.clock))
+    await scene.store.put_token("key", token("a", scene.clock))
     await scene.store.close()
-    assert value(await scene.store.get("key")) == "a"
-    await scene.store.put("key", token("b", scene.clock))
-    assert await scene.store.claim("key", owner="a", seconds=10)
-    await scene.store.release("key", owner="a")
+    assert value(await scene.store.get_token("key")) == "a"
+    await scene.store.put_token("key", token("b", scene.clock))
+    assert await scene.store.claim_lease("key", owner="a", seconds=10)
+    await scene.store.release_lease("key", owner="a")
     with pytest.raises(StoreDown, match="closed"):
-        await scene.store.secret("key")
+        await scene.store.get_refresh_token("key")
 
 
 class Defective(EncryptedStore):

@@ -53,7 +53,7 @@ def halve(path: Path) -> None:
 async def test_the_file_and_those_beside_it_are_its_owner_s_alone(path: Path) -> None:
     store = in_file(path, Turned())
     with generous():
-        await store.put("key", token(VALUE, Turned()))
+        await store.put_token("key", token(VALUE, Turned()))
     assert modes(path.parent) == {"state.db": "600", "state.db-wal": "600", "state.db-shm": "600"}
     await store.close()
     assert modes(path.parent) == {"state.db": "600"}
@@ -61,19 +61,19 @@ async def test_the_file_and_those_beside_it_are_its_owner_s_alone(path: Path) ->
 
 async def test_a_file_that_was_opened_to_others_is_closed_to_them(path: Path) -> None:
     store = in_file(path, Turned())
-    await store.keep_secret("key", VALUE)
+    await store.put_refresh_token("key", VALUE)
     await store.close()
     opened_to_others(path)
     store = in_file(path, Turned())
-    assert await store.secret("key") == VALUE
+    assert await store.get_refresh_token("key") == VALUE
     assert modes(path.parent)["state.db"] == "600"
     await store.close()
 
 
 async def test_no_token_is_readable_in_the_file(path: Path) -> None:
     store = in_file(path, Turned())
-    await store.put("key", token(VALUE, Turned()))
-    await store.keep_secret("key", VALUE)
+    await store.put_token("key", token(VALUE, Turned()))
+    await store.put_refresh_token("key", VALUE)
     assert VALUE.encode() not in all_bytes(path.parent)
     await store.close()
     assert set(rows(path)) == {TOKEN_NAME, SECRET_NAME}
@@ -83,25 +83,25 @@ async def test_no_token_is_readable_in_the_file(path: Path) -> None:
 async def test_it_is_kept_over_a_restart_and_shared_meanwhile(path: Path) -> None:
     clock = Turned()
     one, other = in_file(path, clock), in_file(path, clock)
-    await one.put("key", token(VALUE, clock))
-    await other.keep_secret("key", "r")
-    assert await one.secret("key") == "r"
+    await one.put_token("key", token(VALUE, clock))
+    await other.put_refresh_token("key", "r")
+    assert await one.get_refresh_token("key") == "r"
     await one.close()
     await other.close()
     again = in_file(path, clock)
-    found = await again.get("key")
+    found = await again.get_token("key")
     assert found is not None
-    assert (found.value, await again.secret("key")) == (VALUE, "r")
+    assert (found.value, await again.get_refresh_token("key")) == (VALUE, "r")
     await again.close()
 
 
 async def test_what_is_dead_is_taken_out(path: Path) -> None:
     clock = Turned()
     store = in_file(path, clock)
-    await store.put("old", token("a", clock))
-    await store.keep_secret("kept", "r")
+    await store.put_token("old", token("a", clock))
+    await store.put_refresh_token("kept", "r")
     clock.turn(61)
-    await store.put("new", token("b", clock))
+    await store.put_token("new", token("b", clock))
     await store.close()
     assert set(rows(path)) == {"oic-gateway:1:secret:kept", "oic-gateway:1:token:new"}
 
@@ -113,23 +113,23 @@ async def test_an_unreadable_entry_is_reported_once(path: Path, bad: object) -> 
     clock, told = Turned(), Told()
     store = in_file(path, clock, watch=told)
     for key in ("key", "other"):
-        await store.put(key, token(key, clock))
-        await store.keep_secret(key, key)
+        await store.put_token(key, token(key, clock))
+        await store.put_refresh_token(key, key)
     before = rows(path)
     for kind in ("token", "secret"):
         good = before[f"oic-gateway:1:{kind}:key"]
         made = {"cut": good[:-1], "other": before[f"oic-gateway:1:{kind}:other"], "changed": good[:-1] + b"\0"}
         tamper(path, f"oic-gateway:1:{kind}:key", made.get(str(bad), bad))
     for _ in range(3):
-        assert await store.get("key") is None
-        assert await store.secret("key") is None
-        await store.drop("key", "key")
+        assert await store.get_token("key") is None
+        assert await store.get_refresh_token("key") is None
+        await store.delete_token("key", "key")
     assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
-    found = await store.get("other")
+    found = await store.get_token("other")
     assert found is not None
-    assert await store.secret("other") == "other"
-    await store.put("key", token("new", clock))
-    found = await store.get("key")
+    assert await store.get_refresh_token("other") == "other"
+    await store.put_token("key", token("new", clock))
+    found = await store.get_token("key")
     assert found is not None
     assert found.value == "new"
     await store.close()
@@ -139,16 +139,16 @@ async def test_keys_are_changed_without_a_loss(path: Path) -> None:
     clock = Turned()
     for keys, writes in (((KEY,), "one"), ((OTHER_KEY, KEY), "two"), ((OTHER_KEY, KEY), "three")):
         store = in_file(path, clock, keys=keys)
-        await store.keep_secret(writes, writes)
-        assert await store.secret("one") == "one"
+        await store.put_refresh_token(writes, writes)
+        assert await store.get_refresh_token("one") == "one"
         await store.close()
     told = Told()
     store = in_file(path, clock, keys=(OTHER_KEY,), watch=told)
-    assert [await store.secret(name) for name in ("one", "two", "three")] == [None, "two", "three"]
+    assert [await store.get_refresh_token(name) for name in ("one", "two", "three")] == [None, "two", "three"]
     assert told.lines == ["unreadable oic-gateway:1:secret:one"]
     await store.close()
     store = in_file(path, clock, keys=(OTHER_KEY, KEY))
-    assert await store.secret("one") == "one"  # it was left where it was
+    assert await store.get_refresh_token("one") == "one"  # it was left where it was
     await store.close()
 
 
@@ -177,7 +177,7 @@ def content(path: Path, request: pytest.FixtureRequest) -> bytes:
 async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
     store = in_file(path, Turned())
     with pytest.raises(StoreDown, match="not a database"):
-        await store.get("key")
+        await store.get_token("key")
     await store.close()
     assert all_bytes(path.parent) == content
 
@@ -186,12 +186,12 @@ async def test_a_damaged_file_is_said_and_ends_nothing(path: Path) -> None:
     clock = Turned()
     store = in_file(path, clock)
     for number in range(50):
-        await store.keep_secret(str(number), VALUE * 20)
+        await store.put_refresh_token(str(number), VALUE * 20)
     await store.close()
     halve(path)
     store = in_file(path, clock)
     with pytest.raises(StoreDown, match=r"malformed|corrupt"):
-        await asyncio.gather(*(store.secret(str(number)) for number in range(50)))
+        await asyncio.gather(*(store.get_refresh_token(str(number)) for number in range(50)))
     await store.close()
 
 
@@ -201,21 +201,21 @@ async def test_a_missing_folder_is_no_end(path: Path) -> None:
     with pytest.raises(StoreDown, match="No such file"):
         await store.check()
     (path.parent / "later").mkdir()
-    await store.keep_secret("key", "r")
-    assert await store.secret("key") == "r"
+    await store.put_refresh_token("key", "r")
+    assert await store.get_refresh_token("key") == "r"
     await store.close()
 
 
 async def test_nothing_is_written_to_a_file_that_was_removed(path: Path) -> None:
     clock = Turned()
     store = in_file(path, clock)
-    await store.keep_secret("key", "lost with the file")
+    await store.put_refresh_token("key", "lost with the file")
     for file in list(path.parent.iterdir()):
         file.unlink()
-    assert await store.secret("key") is None
-    await store.keep_secret("key", "r")
+    assert await store.get_refresh_token("key") is None
+    await store.put_refresh_token("key", "r")
     beside = in_file(path, clock)
-    assert await beside.secret("key") == "r"
+    assert await beside.get_refresh_token("key") == "r"
     await store.close()
     await beside.close()
 
@@ -223,35 +223,35 @@ async def test_nothing_is_written_to_a_file_that_was_removed(path: Path) -> None
 async def test_a_lease_from_before_the_clock_was_set_back_is_not_stuck(path: Path) -> None:
     clock = Turned()
     store = in_file(path, clock)
-    assert await store.claim("key", owner="dead", seconds=10)
+    assert await store.claim_lease("key", owner="dead", seconds=10)
     clock.time -= 3600
-    assert await store.claim("key", owner="a", seconds=10)
-    assert not await store.claim("key", owner="b", seconds=10)
+    assert await store.claim_lease("key", owner="a", seconds=10)
+    assert not await store.claim_lease("key", owner="b", seconds=10)
     await store.close()
 
 
 async def test_a_lease_that_ends_too_late_is_taken_over(path: Path) -> None:
     store = in_file(path, Turned())
-    assert await store.claim("key", owner="gone", seconds=10)
+    assert await store.claim_lease("key", owner="gone", seconds=10)
     for end in ("9e999", "until + 864000"):
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(f"UPDATE lease SET until = {end}, owner = 'gone'")
-        assert await store.claim("key", owner="a", seconds=10)
-        assert not await store.claim("key", owner="b", seconds=10)
+        assert await store.claim_lease("key", owner="a", seconds=10)
+        assert not await store.claim_lease("key", owner="b", seconds=10)
     await store.close()
 
 
 async def test_a_file_that_another_holds_keeps_nobody_waiting(path: Path) -> None:
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(path, clock)
-    await inner.put("key", token("a", clock))
+    await inner.put_token("key", token("a", clock))
     store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=0.05, sleep=crank)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        found = await store.get("key")
+        found = await store.get_token("key")
         assert found is not None  # readers need no lock
         began = asyncio.get_running_loop().time()
-        assert await store.claim("key", owner="a", seconds=10)
+        assert await store.claim_lease("key", owner="a", seconds=10)
         assert asyncio.get_running_loop().time() - began < 1
         assert not store.health().ok
     crank.turn()
@@ -298,13 +298,13 @@ async def write(number, out):
     while True:
         number += 1
         os.write(out, b"%d begun\\n" % number)
-        await store.keep_secret("key", str(number))
+        await store.put_refresh_token("key", str(number))
         os.write(out, b"%d kept\\n" % number)
 
 async def held():
     store = opened()
     try:
-        return int(await store.secret("key") or 0)
+        return int(await store.get_refresh_token("key") or 0)
     finally:
         await store.close()
 

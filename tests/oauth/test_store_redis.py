@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.secrets import Secrets
-from gateway.config.state_model import State
+from gateway.config.secrets import SecretReader
+from gateway.config.state_model import StateSettings
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.backend_interface import MAX_ENTRY_BYTES
 from gateway.oauth.stores.encrypted import EncryptedStore
@@ -42,24 +42,24 @@ def trusting(folder: Path, ca: Path | None) -> ssl.SSLContext | None:
     key.write_text(base64.b64encode(bytes(32)).decode(), encoding="ascii")
     tls = {} if ca is None else {"tls": {"ca": str(ca)}}
     document = {"redis": {"url": "rediss://redis.example", **tls}, "keys": [{"file": str(key)}]}
-    state = State.model_validate(document, context={"base": folder})
-    return load_store_files(state, Secrets({})).tls
+    state = StateSettings.model_validate(document, context={"base": folder})
+    return load_store_files(state, SecretReader({})).tls
 
 
 async def works(store: EncryptedStore) -> None:
     """Every command that there is."""
     clock = Turned()
     await store.check()
-    await store.put("key", token(VALUE, clock))
-    found = await store.get("key")
+    await store.put_token("key", token(VALUE, clock))
+    found = await store.get_token("key")
     assert found is not None
-    await store.drop("key", VALUE)
-    assert await store.get("key") is None
-    assert await store.claim("key", owner="a", seconds=10)
-    await store.release("key", owner="a")
-    await store.keep_secret("key", VALUE)
-    assert await store.secret("key") == VALUE
-    await store.drop_secret("key")
+    await store.delete_token("key", VALUE)
+    assert await store.get_token("key") is None
+    assert await store.claim_lease("key", owner="a", seconds=10)
+    await store.release_lease("key", owner="a")
+    await store.put_refresh_token("key", VALUE)
+    assert await store.get_refresh_token("key") == VALUE
+    await store.delete_refresh_token("key")
 
 
 async def down(store: EncryptedStore, why: str) -> None:
@@ -75,9 +75,9 @@ async def down(store: EncryptedStore, why: str) -> None:
 async def test_names_are_spaced_and_only_refresh_tokens_have_no_end(server: RedisServer) -> None:
     clock = Turned()
     store = in_redis(server, clock)
-    await store.put("key", token(VALUE, clock, life=3600))
-    await store.keep_secret("key", VALUE)
-    await store.claim("key", owner="a", seconds=10)
+    await store.put_token("key", token(VALUE, clock, life=3600))
+    await store.put_refresh_token("key", VALUE)
+    await store.claim_lease("key", owner="a", seconds=10)
     async with server.client() as client:
         ends = {name.decode(): await client.pttl(name) for name in await client.keys("*")}
         assert set(ends) == {TOKEN_NAME, SECRET_NAME, "oic-gateway:1:lease:key"}
@@ -89,8 +89,8 @@ async def test_names_are_spaced_and_only_refresh_tokens_have_no_end(server: Redi
 
 async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
     store = in_redis(server, Turned())
-    await store.put("key", token(VALUE, Turned()))
-    await store.keep_secret("key", VALUE)
+    await store.put_token("key", token(VALUE, Turned()))
+    await store.put_refresh_token("key", VALUE)
     content = await server.bytes()
     assert TOKEN_NAME.encode() in content
     assert VALUE.encode() not in content
@@ -102,8 +102,8 @@ async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: st
     clock, told = Turned(), Told()
     store = in_redis(server, clock, watch=told)
     for key in ("key", "other"):
-        await store.put(key, token(key, clock))
-        await store.keep_secret(key, key)
+        await store.put_token(key, token(key, clock))
+        await store.put_refresh_token(key, key)
     async with server.client() as client:
         for name in (TOKEN_NAME, SECRET_NAME):
             good = await client.get(name)
@@ -115,13 +115,13 @@ async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: st
             else:
                 await client.set(name, good[:-1] if bad == "cut" else bad)
     for _ in range(3):
-        assert await store.get("key") is None
-        assert await store.secret("key") is None
-        await store.drop("key", "key")
+        assert await store.get_token("key") is None
+        assert await store.get_refresh_token("key") is None
+        await store.delete_token("key", "key")
     assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
-    assert await store.secret("other") == "other"
-    await store.keep_secret("key", "new")
-    assert await store.secret("key") == "new"
+    assert await store.get_refresh_token("other") == "other"
+    await store.put_refresh_token("key", "new")
+    assert await store.get_refresh_token("key") == "new"
     await store.close()
 
 
@@ -129,9 +129,9 @@ async def test_a_lease_that_is_none_holds_nobody_off(server: RedisServer) -> Non
     store = in_redis(server, Turned())
     async with server.client() as client:
         await client.lpush("oic-gateway:1:lease:key", "a")
-        await store.release("key", owner="a")
-        assert await store.claim("key", owner="a", seconds=10)
-        assert not await store.claim("key", owner="b", seconds=10)
+        await store.release_lease("key", owner="a")
+        assert await store.claim_lease("key", owner="a", seconds=10)
+        assert not await store.claim_lease("key", owner="b", seconds=10)
     await store.close()
 
 
@@ -142,9 +142,9 @@ async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> Non
         for name in (TOKEN_NAME, SECRET_NAME):
             await client.setrange(name, 200 * 2**20, "x")
         before = int((await client.info("stats"))["total_net_output_bytes"])
-        assert await store.get("key") is None
-        assert await store.secret("key") is None
-        await store.drop("key", "key")
+        assert await store.get_token("key") is None
+        assert await store.get_refresh_token("key") is None
+        await store.delete_token("key", "key")
         assert int((await client.info("stats"))["total_net_output_bytes"]) - before < 100_000
     assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
     await store.close()
@@ -153,8 +153,8 @@ async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> Non
 async def test_the_longest_token_is_kept(server: RedisServer) -> None:
     clock = Turned()
     store = in_redis(server, clock)
-    await store.put("key", token('"' * 65536, clock))
-    found = await store.get("key")
+    await store.put_token("key", token('"' * 65536, clock))
+    found = await store.get_token("key")
     assert found is not None
     assert len(found.value) == 65536
     await store.close()
@@ -169,15 +169,15 @@ async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: st
     )
     store = sealed(backend, Turned())
     async with server.client() as client:
-        assert await store.claim("key", owner="gone", seconds=10)
+        assert await store.claim_lease("key", owner="gone", seconds=10)
         await (client.persist(name) if end == "none" else client.expire(name, 10 * 86400))
         for _ in range(3):
-            assert not await store.claim("key", owner="a", seconds=0.1)
+            assert not await store.claim_lease("key", owner="a", seconds=0.1)
         assert seen == [name]
         assert 4000 < await client.pttl(name) <= 5000  # a holder that lives prolongs it in that time
         await client.pexpire(name, 1)
         async with asyncio.timeout(5):
-            while not await store.claim("key", owner="a", seconds=10):
+            while not await store.claim_lease("key", owner="a", seconds=10):
                 pass
     await store.close()
 
@@ -188,7 +188,7 @@ async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: st
 async def test_over_a_socket_in_another_database(server: RedisServer) -> None:
     store = reached(RedisAddress(path=str(server.socket), db=3))
     await works(store)
-    await store.keep_secret("key", VALUE)
+    await store.put_refresh_token("key", VALUE)
     async with server.client() as client:
         assert await client.dbsize() == 0
     await store.close()
@@ -350,7 +350,7 @@ async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: R
 
     store = found_by("main")
     await works(store)
-    await store.keep_secret("key", VALUE)
+    await store.put_refresh_token("key", VALUE)
     async with server.client() as client:
         await client.set("last", "1")  # WAIT is for the writes of its own connection, and all before them
         assert await client.wait(1, 5000) == 1
@@ -368,7 +368,7 @@ async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: R
 
 async def secret_of(store: EncryptedStore) -> str:
     try:
-        return await store.secret("key") or ""
+        return await store.get_refresh_token("key") or ""
     except StoreDown as cause:
         return str(cause)
 
@@ -383,7 +383,7 @@ async def test_it_is_found_again_after_a_restart(server: RedisServer) -> None:
     await works(store)  # the first command already: its dead connection is not its fault
     await server.kill()
     with pytest.raises(StoreDown, match="cannot be reached"):
-        await store.get("key")
+        await store.get_token("key")
     await server.start()
     await works(store)
     await store.close()
@@ -392,15 +392,15 @@ async def test_it_is_found_again_after_a_restart(server: RedisServer) -> None:
 async def test_no_answer_of_an_abandoned_question_is_given_to_another(server: RedisServer) -> None:
     store = in_redis(server, Turned())
     for number in range(20):
-        await store.keep_secret(str(number), f"secret-{number}")
+        await store.put_refresh_token(str(number), f"secret-{number}")
     server.pause()
     for number in range(20):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
-                await store.secret(str(number))
+                await store.get_refresh_token(str(number))
     server.resume()
     for _ in range(5):
-        found = await asyncio.gather(*(store.secret(str(number)) for number in reversed(range(20))))
+        found = await asyncio.gather(*(store.get_refresh_token(str(number)) for number in reversed(range(20))))
         assert found == [f"secret-{number}" for number in reversed(range(20))]
     await store.close()
 
@@ -432,7 +432,7 @@ async def test_something_else_that_listens_there_is_no_redis() -> None:
 async def test_acknowledged_refresh_tokens_survive_with_redis_on_disk() -> None:
     async with RedisServer("appendonly yes", "appendfsync always") as server:
         store = in_redis(server, Turned())
-        await store.keep_secret("key", VALUE)
+        await store.put_refresh_token("key", VALUE)
         await server.again()
-        assert await store.secret("key") == VALUE
+        assert await store.get_refresh_token("key") == VALUE
         await store.close()

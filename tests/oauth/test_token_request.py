@@ -7,10 +7,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.grants import TokenRequest, TokenResponse, build
+from gateway.oauth.grants import TokenRequest, TokenResponse, build_token_request
 from gateway.oauth.token_request import TokenRequestBuilder
 
-PLAN = partial(build, "https://idcs.example/token", client_id="orders")
+PLAN = partial(build_token_request, "https://idcs.example/token", client_id="orders")
 
 
 class Endpoint:

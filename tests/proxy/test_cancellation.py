@@ -202,7 +202,7 @@ async def test_during_a_renewal(leave: Leave) -> None:
         [record] = await at.gate.recorded()
         assert (record.error, record.attempts, record.upstream_status) == ("caller-gone", 1, 401)
         minted.set()
-        await until(lambda: at.gate.route.token_source.current() == "new")
+        await until(lambda: at.gate.route.token_source.get_fresh_token() == "new")
         await serves(at)
         assert len(at.identity.asked) == 2
 

@@ -145,7 +145,7 @@ async def test_other_routes_use_the_token_while_it_is_renewed() -> None:
     async with scene(UNAUTHORIZED, tokens=tokens, route={"replay": "never"}) as at:
         assert (await at.gate.get())[0] == 401
         await at.identity.arrived(2)
-        assert await at.gate.route.token_source.get("another") == "old"
+        assert await at.gate.route.token_source.get_token("another") == "old"
         gate.set()
 
 

@@ -162,7 +162,7 @@ async def test_token_is_taken_after_the_wait() -> None:
         await until(lambda: calls.running == 1)
         second = await calling(stage.gate, 1)
         await until(lambda: service.waiting == 1)
-        await stage.gate.route.token_source.renewed("old", "orders")
+        await stage.gate.route.token_source.renew_rejected_token("old", "orders")
         calls.gate.set()
         assert await statuses([*first, *second]) == [200, 200]
         assert calls.tokens == ["Bearer old", "Bearer new"]

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.sandbox import Sandbox, Switches
 from gateway.sandbox.certificates import KINDS
-from gateway.sandbox.switches import Certificate
+from gateway.sandbox.switches import CertificateFault
 
 # OpenSSL's X509_V_ERR_… (x509_vfy.h) by what is wrong.
 ENDED, NOT_TRUSTED, ANOTHER_NAME = 10, {18, 19, 20}, 62
@@ -27,7 +27,7 @@ async def handshake(sandbox: Sandbox, host: str = "localhost") -> int:
 
 
 def test_there_is_one_for_each_value_of_the_switch() -> None:
-    assert {"", *KINDS} == set(get_args(Certificate))
+    assert {"", *KINDS} == set(get_args(CertificateFault))
 
 
 async def test_a_trusted_one_is_good_for_both_hosts() -> None:
@@ -38,13 +38,13 @@ async def test_a_trusted_one_is_good_for_both_hosts() -> None:
 
 
 @pytest.mark.parametrize(("kind", "wrong"), [("expired", ENDED), ("wrong-name", ANOTHER_NAME)])
-async def test_another_is_wrong_in_one_thing_only(kind: Certificate, wrong: int) -> None:
+async def test_another_is_wrong_in_one_thing_only(kind: CertificateFault, wrong: int) -> None:
     async with Sandbox(switches=Switches(certificate=kind)) as sandbox:
         assert await handshake(sandbox) == wrong
 
 
 @pytest.mark.parametrize("kind", ["untrusted", "inspection"])
-async def test_the_authority_of_an_untrusted_one_is_not_published(kind: Certificate) -> None:
+async def test_the_authority_of_an_untrusted_one_is_not_published(kind: CertificateFault) -> None:
     async with Sandbox(switches=Switches(certificate=kind)) as sandbox:
         assert sandbox.ca == ""
         assert await handshake(sandbox) in NOT_TRUSTED

@@ -2,16 +2,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from gateway.config.model import Credential
+from gateway.config.model import CredentialSettings
 from gateway.oauth.authorization import code_challenge
 from gateway.signin.authorization_request import build_authorization_request, can_listen
 
 BACK = "http://127.0.0.1:8400/"
 
 
-def credential(**more: object) -> Credential:
+def credential(**more: object) -> CredentialSettings:
     base = {"grant": "authorization_code", "token_url": "https://idcs.example/oauth2/v1/token", "client_id": "c"}
-    return Credential.model_validate({**base, **more})
+    return CredentialSettings.model_validate({**base, **more})
 
 
 def test_what_is_asked_for() -> None:

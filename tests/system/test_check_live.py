@@ -15,7 +15,7 @@ import pytest
 
 from gateway.checks.run import check
 from gateway.config.load import load
-from gateway.diagnosis import Finding, document
+from gateway.diagnosis import Finding, findings_document
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.sandbox import DEFAULT_SECRET, Sandbox, Switches
 from tests.fakes.authority import Authority
@@ -30,8 +30,8 @@ from tests.system.scene import SECRETS, Settings, route, simple, written
 
 async def found(folder: Path, settings: Settings) -> list[Finding]:
     findings = await check(load(written(folder, settings), environ={}).config)
-    assert DEFAULT_SECRET not in json.dumps(document(findings))
-    assert "eyJ" not in json.dumps(document(findings)), "a token is shown"
+    assert DEFAULT_SECRET not in json.dumps(findings_document(findings))
+    assert "eyJ" not in json.dumps(findings_document(findings)), "a token is shown"
     return findings
 
 
@@ -79,7 +79,7 @@ async def test_all_is_well_and_no_flow_has_run(tmp_path: Path, sandbox: Sandbox)
     assert set(last) == {"metadata", "?wsdl", "integrations?limit=1&integrationInstance=acme"}
     said = {finding.subject: finding.seen for finding in findings}
     assert "answered 307 to http://localhost:" in said["route api"]
-    [left] = [finding for finding in findings if finding.is_note]
+    [left] = [finding for finding in findings if finding.is_warning]
     assert (left.subject, left.code) == ("route else", "unknown-url")
 
 

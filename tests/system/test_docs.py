@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from gateway.cli.commands import COMMANDS, parse
 from gateway.config.load import load
-from gateway.config.model import Config, Credential
+from gateway.config.model import Config, CredentialSettings
 from gateway.config.yaml_document import YamlDocument
 from gateway.diagnosis.catalog import MISTAKES, CatalogEntry
 from gateway.errors import ERRORS, GatewayError
@@ -265,7 +265,7 @@ def test_each_configuration_example_loads(tmp_path: Path, text: str) -> None:
                 whole["credentials"][name] = whole["credentials"].get(name, {}) | one
         elif key in Config.model_fields:
             whole[key] = value
-        elif key in Credential.model_fields:
+        elif key in CredentialSettings.model_fields:
             whole["credentials"][credential][key] = value
         else:
             whole["routes"][0][key] = value

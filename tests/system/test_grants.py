@@ -92,7 +92,7 @@ async def token(parts: Components, config: Config) -> dict[str, Any]:
     """The claims of the token that a source gets."""
     source = parts.credential_builder.token_source("app", config.credentials["app"])
     try:
-        claims: dict[str, Any] = jwt.decode(await source.get(), options={"verify_signature": False})
+        claims: dict[str, Any] = jwt.decode(await source.get_token(), options={"verify_signature": False})
     finally:
         await source.close()
     return claims

@@ -82,11 +82,11 @@ async def outcome(forge: Forge, sandbox: Sandbox, file: Path, point: int) -> tup
     """Kill one rotation at its `point`th point; return its line, and the outcome."""
     first = sandbox.mint_refresh("page")
     store = opened(file, SystemClock())
-    await store.keep_secret(KEY, first)
+    await store.put_refresh_token(KEY, first)
     before = len(sandbox.token_requests)
     line = await forge.killed(file, sandbox.token_url, point)
     is_used = len(sandbox.token_requests) > before
-    held = await store.secret(KEY)
+    held = await store.get_refresh_token(KEY)
     assert held, line
     await store.close()
     try:

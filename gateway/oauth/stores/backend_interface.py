@@ -54,6 +54,6 @@ class Backend(Protocol):
 class EntryReporter(Protocol):
     """Reports entries that cannot be read."""
 
-    def unreadable(self, name: str) -> None:
+    def on_unreadable_entry(self, name: str) -> None:
         """Report an ignored entry: altered, truncated, moved, or encrypted with an unknown key."""
         ...

@@ -37,11 +37,11 @@ class SharedStore(Store, Protocol):
 class StoreEvents(EntryReporter, Protocol):
     """Observes the store; no method may raise."""
 
-    def store_down(self, why: str) -> None:
+    def on_store_down(self, why: str) -> None:
         """Report that the gateway continues with tokens in memory."""
         ...
 
-    def store_up(self) -> None:
+    def on_store_up(self) -> None:
         """Report that tokens are shared again."""
         ...
 
@@ -77,40 +77,40 @@ class FallbackStore:
         self._down_event = asyncio.Event()
         self._monitor_task = asyncio.create_task(self._monitor(), name="store")
 
-    async def get(self, key: str) -> Token | None:
+    async def get_token(self, key: str) -> Token | None:
         """Return the token under `key`; never raises."""
         if self._down_reason:
-            return await self._local.get(key)
+            return await self._local.get_token(key)
         try:
-            token = await self._ask_shared(self._shared.get(key))
+            token = await self._ask_shared(self._shared.get_token(key))
         except StoreDown:
-            return await self._local.get(key)
+            return await self._local.get_token(key)
         if token is None and key in self._pending_puts:
-            return await self._local.get(key)
+            return await self._local.get_token(key)
         if token is not None:
-            await self._local.put(key, token)
+            await self._local.put_token(key, token)
         return token
 
-    async def put(self, key: str, token: Token) -> None:
+    async def put_token(self, key: str, token: Token) -> None:
         """Store a token; never raises."""
-        await self._local.put(key, token)
+        await self._local.put_token(key, token)
         if self._down_reason:
             self._pending_puts.add(key)
         else:
-            await self._ignore_down(self._ask_shared(self._shared.put(key, token)))
+            await self._ignore_down(self._ask_shared(self._shared.put_token(key, token)))
 
-    async def drop(self, key: str, value: str) -> None:
+    async def delete_token(self, key: str, value: str) -> None:
         """Delete the token under `key` if its value is `value`; never raises."""
-        await self._local.drop(key, value)
+        await self._local.delete_token(key, value)
         self._pending_drops[key] = value
         if not self._down_reason:
             await self._ignore_down(self._delete_remote(key, value))
 
-    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+    async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
         """Claim or extend a lease; never raises. While the store is down, only this process sees the lease."""
         if not self._down_reason:
             try:
-                is_won = await self._ask_shared(self._shared.claim(key, owner=owner, seconds=seconds))
+                is_won = await self._ask_shared(self._shared.claim_lease(key, owner=owner, seconds=seconds))
             except StoreDown:
                 pass
             else:
@@ -118,17 +118,17 @@ class FallbackStore:
                 self._contested.discard(key)
                 return is_won
         self._local_leases.add(key)
-        return await self._local.claim(key, owner=owner, seconds=seconds)
+        return await self._local.claim_lease(key, owner=owner, seconds=seconds)
 
-    async def release(self, key: str, *, owner: str) -> None:
+    async def release_lease(self, key: str, *, owner: str) -> None:
         """Release a lease; never raises. If the store is down, its lease expires."""
-        await self._local.release(key, owner=owner)
+        await self._local.release_lease(key, owner=owner)
         self._local_leases.discard(key)
         self._contested.discard(key)
         if not self._down_reason:
-            await self._ignore_down(self._ask_shared(self._shared.release(key, owner=owner)))
+            await self._ignore_down(self._ask_shared(self._shared.release_lease(key, owner=owner)))
 
-    async def secret(self, key: str) -> str | None:
+    async def get_refresh_token(self, key: str) -> str | None:
         """Return the refresh token under `key`. Raise StoreDown if it cannot be read, and if another gateway holds the
         lease that was claimed in memory: a second use of a refresh token ends the sign-in.
         """
@@ -136,15 +136,15 @@ class FallbackStore:
             raise StoreDown(self._down_reason)
         if key in self._contested:
             raise StoreDown("another gateway holds the lease")
-        return await self._ask_shared(self._shared.secret(key), within=DURABLE_TIMEOUT)
+        return await self._ask_shared(self._shared.get_refresh_token(key), within=DURABLE_TIMEOUT)
 
-    async def keep_secret(self, key: str, value: str) -> None:
+    async def put_refresh_token(self, key: str, value: str) -> None:
         """Store a refresh token durably, even if the store was down a moment ago. Raise StoreDown if that fails."""
-        await self._ask_shared(self._shared.keep_secret(key, value), within=DURABLE_TIMEOUT)
+        await self._ask_shared(self._shared.put_refresh_token(key, value), within=DURABLE_TIMEOUT)
 
-    async def drop_secret(self, key: str) -> None:
+    async def delete_refresh_token(self, key: str) -> None:
         """Delete the refresh token under `key`. Raise StoreDown."""
-        await self._ask_shared(self._shared.drop_secret(key), within=DURABLE_TIMEOUT)
+        await self._ask_shared(self._shared.delete_refresh_token(key), within=DURABLE_TIMEOUT)
 
     def health(self) -> StoreHealth:
         """Return the health of the shared store at its last call or check."""
@@ -180,7 +180,7 @@ class FallbackStore:
     def _mark_down(self, why: str) -> None:
         """Upload everything that memory holds when the store is back: the store may have lost its content."""
         if not self._down_reason:
-            self._events.store_down(why)
+            self._events.on_store_down(why)
             self._pending_puts |= set(self._local.keys())
         self._down_reason = why
         self._down_event.set()
@@ -212,7 +212,7 @@ class FallbackStore:
         await self._ask_shared(self._shared.check())
         for key, owner, seconds in self._local.leases():
             if key in self._local_leases and not await self._ask_shared(
-                self._shared.claim(key, owner=owner, seconds=seconds)
+                self._shared.claim_lease(key, owner=owner, seconds=seconds)
             ):
                 self._contested.add(key)
         self._local_leases.clear()
@@ -223,20 +223,20 @@ class FallbackStore:
                 await self._upload(key)
         if self._down_reason:
             self._down_reason = ""
-            self._events.store_up()
+            self._events.on_store_up()
 
     async def _upload(self, key: str) -> None:
         """Upload the token that memory holds, unless the store has a newer one."""
-        token = await self._local.get(key)
+        token = await self._local.get_token(key)
         if token is not None:
-            stored = await self._ask_shared(self._shared.get(key))
+            stored = await self._ask_shared(self._shared.get_token(key))
             if stored is None or stored.obtained_at < token.obtained_at:
-                await self._ask_shared(self._shared.put(key, token))
-        if await self._local.get(key) is token:  # else a newer one has arrived meanwhile, and is uploaded too
+                await self._ask_shared(self._shared.put_token(key, token))
+        if await self._local.get_token(key) is token:  # else a newer one has arrived meanwhile, and is uploaded too
             self._pending_puts.discard(key)
 
     async def _delete_remote(self, key: str, value: str) -> None:
-        await self._ask_shared(self._shared.drop(key, value))
+        await self._ask_shared(self._shared.delete_token(key, value))
         if self._pending_drops.get(key) == value:
             del self._pending_drops[key]
 

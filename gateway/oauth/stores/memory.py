@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from cachetools import TLRUCache
 
 from gateway.oauth.clock import Clock
-from gateway.oauth.lifetime import Token, state
+from gateway.oauth.lifetime import Token, token_state
 from gateway.oauth.store import StoreHealth
 
 
@@ -15,29 +15,29 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, size: int = 1024) -> None:
         self._clock = clock
         self._tokens: TLRUCache[str, Token] = TLRUCache(
-            maxsize=size, ttu=lambda _key, token, _now: token.dead_at, timer=clock.monotonic
+            maxsize=size, ttu=lambda _key, token, _now: token.usable_until, timer=clock.monotonic
         )
         self._leases: dict[str, tuple[str, float]] = {}
         self._secrets: dict[str, str] = {}
 
-    async def get(self, key: str) -> Token | None:
+    async def get_token(self, key: str) -> Token | None:
         """Return the token under `key`, unless it is dead by either clock."""
         token = self._tokens.get(key)
         now, wall = self._clock.monotonic(), self._clock.wall()
-        return None if state(token, now=now, wall=wall) == "dead" else token
+        return None if token_state(token, now=now, wall=wall) == "dead" else token
 
-    async def put(self, key: str, token: Token) -> None:
+    async def put_token(self, key: str, token: Token) -> None:
         """Store a token; a dead one changes nothing."""
-        if state(token, now=self._clock.monotonic(), wall=self._clock.wall()) != "dead":
+        if token_state(token, now=self._clock.monotonic(), wall=self._clock.wall()) != "dead":
             self._tokens[key] = token
 
-    async def drop(self, key: str, value: str) -> None:
+    async def delete_token(self, key: str, value: str) -> None:
         """Delete the token under `key` if its value is `value`."""
         token = self._tokens.get(key)
         if token is not None and token.value == value:
             del self._tokens[key]
 
-    async def claim(self, key: str, *, owner: str, seconds: float) -> bool:
+    async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
         """Claim or extend the lease of `key`."""
         holder, until = self._leases.get(key, (owner, 0.0))
         now = self._clock.monotonic()
@@ -46,20 +46,20 @@ class MemoryStore:
         self._leases[key] = owner, now + seconds
         return True
 
-    async def release(self, key: str, *, owner: str) -> None:
+    async def release_lease(self, key: str, *, owner: str) -> None:
         """Release the lease of `key`."""
         if self._leases.get(key, ("", 0.0))[0] == owner:
             del self._leases[key]
 
-    async def secret(self, key: str) -> str | None:
+    async def get_refresh_token(self, key: str) -> str | None:
         """Return the refresh token under `key`."""
         return self._secrets.get(key)
 
-    async def keep_secret(self, key: str, value: str) -> None:
+    async def put_refresh_token(self, key: str, value: str) -> None:
         """Store a refresh token, as durable as the process."""
         self._secrets[key] = value
 
-    async def drop_secret(self, key: str) -> None:
+    async def delete_refresh_token(self, key: str) -> None:
         """Delete the refresh token under `key`."""
         self._secrets.pop(key, None)
 

@@ -32,7 +32,7 @@ from gateway.server.gateway import why_not
 from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
-from gateway.wiring.history import reader_of
+from gateway.wiring.history import open_history_reader
 from gateway.wiring.services import sum_services
 
 PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
@@ -64,7 +64,7 @@ class AggregatedAdmin(AdminBackend):
     def apply_config(self, config: Config) -> None:
         """Use this configuration to decide who may call."""
         self._admission = Admission(config.allow, hosts_of(config))
-        self._reader = reader_of(config)
+        self._reader = open_history_reader(config)
         self._has_history = config.history.calls != 0
 
     def retire_counters(self, worker: WorkerHandle) -> None:
