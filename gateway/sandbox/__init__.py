@@ -7,9 +7,10 @@ the switches that need them. It parses a request into an `IncomingRequest` and s
 The identity domain (`identity_domain_server`) knows `clients`; `client_check` authenticates them by secret, assertion
 or certificate; `granting` authorizes each grant within the rate limit; `scope_check` checks scopes; `sign_in_sessions`
 holds codes and refresh tokens; `access_tokens` makes and signs RS256 tokens; refusals are `oauth_errors`. The OIC
-`instance` verifies each bearer (`access`), starts a run with an instance id (`runs`), and passes the request to a flow:
-a REST trigger (`flows`, `orders`, with `api_descriptions`), the SOAP trigger (`soap`) or the developer API
-(`developer_api`). `response_variants` then writes URLs, content coding and validators as the switches require.
+`instance` verifies each bearer (`access`), starts a run with an instance id (`runs`) within its limits (`run_limits`),
+and passes the request to a flow: a REST trigger (`flows`, `orders`, with `api_descriptions`), the SOAP trigger (`soap`)
+or the developer API (`developer_api`). `response_variants` then writes URLs, content coding and validators as the
+switches require.
 
 `switches` turn on set-up mistakes, faults, and variants that are not confirmed for the real services. `mistakes` lists
 set-up mistakes as switches and the wrong configuration (`config_file`) of a gateway; a `scenario` runs one of them. The

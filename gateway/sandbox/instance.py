@@ -15,6 +15,7 @@ from gateway.sandbox.http_messages import Hangup, IncomingRequest, SandboxRespon
 from gateway.sandbox.journal import Call, Journal
 from gateway.sandbox.orders import Orders
 from gateway.sandbox.response_variants import UrlVariant, add_validators, apply_content_coding
+from gateway.sandbox.run_limits import RunLimits, too_busy
 from gateway.sandbox.runs import Run, Runs
 from gateway.sandbox.scope_check import API, TRIGGER
 from gateway.sandbox.soap import answer_soap
@@ -38,12 +39,15 @@ _SECURITY = ("Strict-Transport-Security", "max-age=15768000; includeSubDomains")
 
 
 class Instance:
-    """One OIC instance. `calls` is its journal; `origin` and the domain's `token_url` are set when it listens."""
+    """One OIC instance. `calls` is its journal, `limits` counts its runs; `origin` and the domain's `token_url` are set
+    when it listens.
+    """
 
     def __init__(
         self, clients: Mapping[str, RegisteredClient], switches: Switches, *, verify: Verify, now: Callable[[], float]
     ) -> None:
         self.calls: Journal[Call] = Journal()
+        self.limits = RunLimits()
         self.origin = self.token_url = ""
         self._clients = clients
         self._switches = switches
@@ -97,11 +101,29 @@ class Instance:
         switches = self._switches
         if switches.cut_replies:
             raise Hangup
+        match = _TRIGGER.fullmatch(request.path)
+        if match is not None and match["code"] == "ASYNC":
+            now, seconds = self._now(), switches.async_run_time
+            if not self.limits.enqueue(switches.async_depth, now=now, seconds=seconds):
+                return too_busy()
+            return await self._answer_flow(match, request=request, call=call)
+        if match is not None and (match["rest"] or "").startswith("/metadata"):
+            return await self._answer_flow(match, request=request, call=call)
+        if not self.limits.begin(switches.concurrency):
+            return too_busy()
+        try:
+            return await self._answer_flow(match, request=request, call=call)
+        finally:
+            self.limits.end()
+
+    async def _answer_flow(
+        self, match: re.Match[str] | None, *, request: IncomingRequest, call: Call
+    ) -> SandboxResponse:
+        switches = self._switches
         if switches.reply_delay:
             await asyncio.sleep(switches.reply_delay)
         if switches.fault_status:
             return self._fault()
-        match = _TRIGGER.fullmatch(request.path)
         flow = None if match is None else self._flow(match)
         if match is None or flow is None:
             return not_found()

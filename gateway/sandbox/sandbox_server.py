@@ -20,6 +20,7 @@ from gateway.sandbox.identity_domain_server import AUTHORIZE_PATH, REVOKE_PATH, 
 from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
 from gateway.sandbox.journal import Call, Journal, TokenCall
 from gateway.sandbox.refusing_proxy import SandboxEgressProxy
+from gateway.sandbox.run_limits import RunLimits
 from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
@@ -108,6 +109,11 @@ class Sandbox:
     def token_requests(self) -> Journal[TokenCall]:
         """Return what the token endpoint received."""
         return self._identity.token_requests
+
+    @property
+    def run_limits(self) -> RunLimits:
+        """Return the counters of runs at once."""
+        return self._instance.limits
 
     @property
     def calls(self) -> Journal[Call]:

@@ -100,6 +100,9 @@ class Switches:
         fault_status: this status without an instance id for every trigger; 0: off.
         fault_retry_after: value of `Retry-After` beside `fault_status`; empty: left out.
         fault_location: value of `Location` beside `fault_status`; empty: left out.
+        concurrency: synchronous runs at once; more: 429 [C: a limit exists; the response U]; nothing: no limit.
+        async_depth: asynchronous runs that the queue holds; more: 429 with the body that Oracle documents [C].
+        async_run_time: seconds that an asynchronous run stays in the queue.
         reply_delay: seconds that every response of a trigger takes.
         cut_replies: the connection closes in place of the response of a trigger, after the token was accepted.
         drops: the connections of this many OIC requests are closed without a response.
@@ -148,6 +151,9 @@ class Switches:
     fault_status: int = 0
     fault_retry_after: str = ""
     fault_location: str = ""
+    concurrency: int | None = None
+    async_depth: int | None = None
+    async_run_time: float = 60.0
     reply_delay: float = 0.0
     cut_replies: bool = False
     drops: int = 0

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 import aiohttp
@@ -8,7 +8,7 @@ from yarl import URL
 from gateway.sandbox import RegisteredClient, Sandbox
 
 Answer = tuple[int, Mapping[str, str], bytes]
-Send = Callable[..., Awaitable[Answer]]
+Send = Callable[..., Coroutine[None, None, Answer]]
 
 
 class Clock:

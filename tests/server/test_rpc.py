@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.server.workers.rpc import Channel, ChannelError, serve_requests
+from gateway.server.workers.rpc import Channel, ChannelError, NoticeQueue, send_notices, serve_requests
 
 
 @asynccontextmanager
@@ -81,6 +81,48 @@ async def test_a_late_answer_is_dropped_after_the_timeout() -> None:
             await channel.ask("wait", within=0.01)
         gate.set()
         assert await channel.ask("echo", 3) == 3
+
+
+async def test_notices_arrive_in_order_in_both_directions() -> None:
+    ours, theirs = socket.socketpair()
+    there: list[Any] = []
+    here: list[Any] = []
+    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    answering = asyncio.create_task(serve_requests(reader, writer, {"echo": echo}, there.extend))
+    channel = await Channel.open(ours, here.extend)
+    to_worker, to_supervisor = NoticeQueue(channel.notify), NoticeQueue(lambda notices: send_notices(writer, notices))
+    for number in range(100):
+        to_worker.put(number)
+        to_supervisor.put(-number)
+        if number % 7 == 0:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert await channel.ask("echo", 1) == 1
+    assert there == list(range(100))
+    assert here == [-number for number in range(100)]
+    channel.close()
+    await answering
+    to_supervisor.put("too late")
+    await asyncio.sleep(0)
+    writer.close()
+    await asyncio.wait({channel.closed})
+
+
+async def test_defect_in_a_notice_does_not_end_the_channel(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_notices: list[Any]) -> None:
+        raise KeyError
+
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    answering = asyncio.create_task(serve_requests(reader, writer, {"echo": echo}, fail))
+    channel = await Channel.open(ours)
+    channel.notify([1])
+    assert await channel.ask("echo", 2) == 2
+    assert "cannot act on a notice" in caplog.text
+    channel.close()
+    await answering
+    writer.close()
+    await asyncio.wait({channel.closed})
 
 
 async def test_requests_fail_when_the_worker_ends() -> None:

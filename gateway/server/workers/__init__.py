@@ -6,6 +6,7 @@ each), and answers the admin port for all (`aggregation`). No request passes it.
 affects no call of another. `cpus` resolves `workers: auto`.
 
     supervisor ── rpc ──────► worker         start, prepare, adopt, snapshot, status, readiness, drain, …
+               ◄── notices ─►                places of services (`gateway.services`)
     supervisor ── socket ───► fork_server    one more worker; reports the exit of each worker
                               fork_server ── fork ──► worker
 

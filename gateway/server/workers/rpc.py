@@ -1,4 +1,4 @@
-"""Requests from the supervisor to one worker, and the answers in any order.
+"""Requests from the supervisor to one worker, and the answers in any order; notices in both directions, in order.
 
 Each message is a pickle with a length prefix. This is safe only here: the channel is a socketpair that no other process
 can open, and both ends are forked from one process.
@@ -19,10 +19,35 @@ _LENGTH = 4  # bytes
 
 Handlers = Mapping[str, Callable[[Any], Awaitable[Any]]]
 """By verb: takes the argument and returns the answer, or raises OSError to refuse."""
+OnNotices = Callable[[list[Any]], None]
+"""Takes notices of the other end, in their order; must not block."""
 
 
 class Parts(list[Any]):
     """An answer sent as several messages: one large message would delay the worker's callers."""
+
+
+class NoticeQueue:
+    """Sends notices, those of one step of the loop in one message."""
+
+    def __init__(self, send: Callable[[list[Any]], None]) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[Any] = []
+
+    def put(self, notice: Any) -> None:
+        """Send a notice soon."""
+        if not self._queue:
+            self._loop.call_soon(self._flush)
+        self._queue.append(notice)
+
+    def _flush(self) -> None:
+        notices, self._queue = self._queue, []
+        self._send(notices)
+
+
+def ignore_notices(_notices: list[Any]) -> None:
+    """Do nothing: an end without anything to coordinate."""
 
 
 class ChannelError(Exception):
@@ -32,17 +57,25 @@ class ChannelError(Exception):
 class Channel:
     """The supervisor's end. Requests may overlap. `closed` is done when the worker has closed its end."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, on_notices: OnNotices = ignore_notices
+    ) -> None:
         self._writer = writer
+        self._on_notices = on_notices
         self._numbers = itertools.count()
         self._pending: dict[int, asyncio.Future[tuple[bool, Any]]] = {}
         self._parts: dict[int, Parts] = {}
         self.closed = asyncio.create_task(self._listen(reader))
 
     @classmethod
-    async def open(cls, end: socket.socket) -> Self:
-        """Take over one end of a socketpair."""
-        return cls(*await asyncio.open_unix_connection(sock=end))
+    async def open(cls, end: socket.socket, on_notices: OnNotices = ignore_notices) -> Self:
+        """Take over one end of a socketpair. `on_notices` takes the notices of the worker."""
+        reader, writer = await asyncio.open_unix_connection(sock=end)
+        return cls(reader, writer, on_notices)
+
+    def notify(self, notices: list[Any]) -> None:
+        """Send notices to the worker; nothing if it has ended."""
+        send_notices(self._writer, notices)
 
     async def ask(self, verb: str, argument: Any = None, *, within: float | None = None) -> Any:
         """Return the worker's answer. Raise OSError with its message if it refuses, ChannelError after `within` seconds
@@ -72,6 +105,9 @@ class Channel:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await _receive(reader)) is not None:
             number, is_ok, value = message
+            if number is None:
+                _take_notices(self._on_notices, value)
+                continue
             if number not in self._pending or self._pending[number].done():
                 continue
             if is_ok is None:
@@ -84,14 +120,34 @@ class Channel:
                 answer.set_exception(ChannelError("it has ended"))
 
 
-async def serve_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Handlers) -> None:
+async def serve_requests(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    handlers: Handlers,
+    on_notices: OnNotices = ignore_notices,
+) -> None:
     """Serve the worker's end until the supervisor closes it; each request runs in its own task."""
     tasks: set[asyncio.Task[None]] = set()
     while (message := await _receive(reader)) is not None:
         number, verb, argument = message
+        if number is None:
+            _take_notices(on_notices, argument)
+            continue
         task = asyncio.create_task(_answer(writer, number, handlers[verb](argument)))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+
+
+def send_notices(writer: asyncio.StreamWriter, notices: list[Any]) -> None:
+    """Send notices to the other end; nothing if it has closed."""
+    _send(writer, (None, None, notices))
+
+
+def _take_notices(take: OnNotices, notices: list[Any]) -> None:
+    try:
+        take(notices)
+    except Exception:  # the channel must go on: without it the worker is taken for stuck
+        log.exception("cannot act on a notice of the other process", extra={"event": "defect"})
 
 
 async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any]) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import logging
 import os
+import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -24,11 +25,14 @@ from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, 
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
 from gateway.server.workers.fork_server import ForkServer
-from gateway.server.workers.rpc import Channel, ChannelError
+from gateway.server.workers.rpc import Channel, ChannelError, NoticeQueue
 from gateway.server.workers.worker import Run, run_worker, send_config
 from gateway.server.workers.worker_handle import WorkerHandle
+from gateway.services.coordinator import Coordinators
+from gateway.services.lease_messages import GateMessage
 from gateway.system.files import in_thread
 from gateway.wiring.history import import_history
+from gateway.wiring.services import service_limits
 
 log = logging.getLogger("gateway.server.workers")
 
@@ -89,6 +93,9 @@ class Supervisor:
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
+        self._worker_numbers = itertools.count(1)
+        self._services = Coordinators(scheduler=asyncio.get_running_loop(), random_fraction=random.random)
+        self._services.configure(service_limits(config))
         self.listen = ""
         self.admin = config.admin
 
@@ -120,6 +127,7 @@ class Supervisor:
             await send_config(fresh, self._broadcast)
             self._config = fresh
             self._backend.apply_config(fresh)
+            self._services.configure(service_limits(fresh))
             await self._broadcast("adopt")
 
     async def drain(self) -> int:
@@ -138,6 +146,7 @@ class Supervisor:
         forcing = asyncio.create_task(self._force_stop_all(force_stop))
         statuses = await exits
         forcing.cancel()
+        self._services.close()
         await self._fork_server.close()
         await self._admin.close()
         return not any(statuses) and not self._fork_server.lost.is_set()
@@ -153,8 +162,22 @@ class Supervisor:
             listeners = [stack.enter_context(sock) for sock in itertools.chain.from_iterable(sockets)]
             pid, end = await self._fork_server.spawn(theirs, listeners)
         now = asyncio.get_running_loop().time()
-        self._workers[pid] = worker = WorkerHandle(pid, await Channel.open(ours), end, started_at=now)
+        self._workers[pid] = worker = WorkerHandle(pid, await self._open_channel(ours), end, started_at=now)
         return worker
+
+    async def _open_channel(self, end: socket.socket) -> Channel:
+        """Return a channel to a new worker, which shares the places of services until it closes."""
+        number = next(self._worker_numbers)
+
+        def on_notices(notices: list[tuple[str, GateMessage]]) -> None:
+            for origin, message in notices:
+                self._services.receive(number, origin, message)
+
+        channel = await Channel.open(end, on_notices)
+        notices = NoticeQueue(channel.notify)
+        self._services.add_worker(number, lambda origin, message: notices.put((origin, message)))
+        channel.closed.add_done_callback(lambda _: self._services.remove_worker(number))
+        return channel
 
     async def _activate(self, worker: WorkerHandle) -> None:
         """Let a worker listen with the current configuration. Raise OSError if it cannot."""

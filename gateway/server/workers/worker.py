@@ -5,7 +5,9 @@ import itertools
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from gateway.config.model import Config
@@ -16,7 +18,9 @@ from gateway.observe.log import Log, log_event, setup
 from gateway.observe.metrics import counters_only, split_snapshot
 from gateway.observe.time_slices import short_switch_interval
 from gateway.server.gateway import Gateway
-from gateway.server.workers.rpc import Handlers, Parts, serve_requests
+from gateway.server.workers.rpc import Handlers, NoticeQueue, Parts, send_notices, serve_requests
+from gateway.services.lease_messages import CoordinatorMessage
+from gateway.services.service_gates import ServiceGates
 from gateway.system.gc_tuning import freeze_gc, pause_collection
 
 _BATCH = 200  # routes or credentials
@@ -42,6 +46,7 @@ class Worker:
         self._routes: list[RouteEntry] = []
         self._draining = asyncio.Event()
         self._force = asyncio.Event()
+        self._gates = ServiceGates(now=time.monotonic)
         self._handlers: Handlers = {
             "ping": self._ping,
             "start": self._start,
@@ -61,6 +66,8 @@ class Worker:
     async def serve(self, channel: socket.socket) -> int:
         """Serve until the supervisor requests a drain or its connection closes. Return the exit status."""
         reader, writer = await asyncio.open_unix_connection(sock=channel)
+        notices = NoticeQueue(partial(send_notices, writer))
+        self._gates.send = lambda origin, message: notices.put((origin, message))
         serving = asyncio.create_task(self._serve_channel(reader, writer))
         await self._draining.wait()
         drained = self._gateway is None or await self._gateway.finish(force_stop=self._force)
@@ -72,7 +79,7 @@ class Worker:
 
     async def _serve_channel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await serve_requests(reader, writer, self._handlers)
+            await serve_requests(reader, writer, self._handlers, self._on_notices)
         finally:
             if not self._draining.is_set():
                 message = "the parent process has ended; draining"
@@ -82,10 +89,14 @@ class Worker:
     async def _start(self, arguments: tuple[Config, list[tuple[str, int]], str]) -> None:
         config, listeners, pseudonym = arguments
         self._records = setup(config.log.level, config.log.format)
-        self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym)
+        self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym, gates=self._gates)
         sockets = iter(self._listeners)
         groups = [[*itertools.islice(sockets, count)] for _, count in listeners]
         await self._gateway.open([address for address, _ in listeners], groups)
+
+    def _on_notices(self, notices: list[tuple[str, CoordinatorMessage]]) -> None:
+        for origin, message in notices:
+            self._gates.receive(origin, message)
 
     async def _ping(self, _: object) -> None:
         """Answer, which shows that the loop runs."""
