@@ -97,6 +97,15 @@ def test_a_digest_is_refused_the_second_time_until_it_is_too_old() -> None:
         assert verify_tokens(TABLE, [used], seen, now=NOW + later).problem
 
 
+@pytest.mark.parametrize("spelling", ["bm9uY2W=", "bm9uY2X="])
+def test_another_spelling_of_the_nonce_is_the_same_token(spelling: str) -> None:
+    seen, used = ReplayCache(), digest(nonce=b"nonce")
+    again = UsernameToken({**used.values, "Nonce": spelling}, used.password_type)
+    assert base64.b64decode(spelling) == b"nonce"
+    assert verify_tokens(TABLE, [used], seen, now=NOW).names == ("crm",)
+    assert verify_tokens(TABLE, [again], seen, now=NOW).problem == "the UsernameToken was used before"
+
+
 def test_a_wrong_digest_uses_up_nothing() -> None:
     seen = ReplayCache()
     verify_tokens(TABLE, [digest("nix")], seen, now=NOW)
