@@ -323,11 +323,11 @@ class RequestPipeline:
         """Take one of the places of the service, or wait for one: without it the request is not sent. Return the token,
         which may have been renewed meanwhile.
         """
-        record, source = exchange.record, exchange.route_match.route.token_source
+        record, source, began = exchange.record, exchange.route_match.route.token_source, time.monotonic()
         record.queue_ms = 0.0
-        exchange.place = service.try_acquire()
+        exchange.place = service.try_acquire(began)
         if exchange.place is None:
-            caller, began = record.caller or record.client or "", time.monotonic()
+            caller = record.caller or record.client or ""
             share = exchange.route_table.shares.get(record.caller or "", 1)
             try:
                 exchange.place = await service.acquire(caller, share)

@@ -56,7 +56,7 @@ class PlaceLease:
         """End the use of a place. Return the number of places to return."""
         self.running -= 1
         self.idle += 1
-        return self._idle_to_return()
+        return self._idle_to_return() if self.is_recalled else 0
 
     def recall(self) -> int:
         """Return idle places from now on. Return the number of places to return now."""

@@ -8,6 +8,8 @@ import asyncio
 import math
 from collections.abc import Callable
 
+import msgspec
+
 from gateway.errors import Overloaded, UpstreamDown
 from gateway.observe.meters import histogram, observe
 from gateway.services.circuit_breaker import REFUSAL_STATUSES, is_failure
@@ -33,36 +35,33 @@ LONGEST_RETRY_AFTER = 60.0
 """Most seconds of `Retry-After` of a request that got no place."""
 
 
-class Place:
-    """The right of one request to use its service. `release` may be called twice."""
+class Place(msgspec.Struct, gc=False):
+    """The right of one request to use its service. `waiter` is the number of the request in the queue, 0 if it did not
+    wait. `release` may be called twice.
+    """
 
-    __slots__ = ("_gate", "_is_released", "_waiter")
-
-    def __init__(self, gate: "ServiceGate", waiter: int = 0) -> None:
-        """`waiter` is the number of the request in the queue, 0 if it did not wait."""
-        self._gate = gate
-        self._waiter = waiter
-        self._is_released = False
+    gate: "ServiceGate"
+    waiter: int = 0
+    is_released: bool = False
 
     def release(self) -> None:
         """Give the place back."""
-        if not self._is_released:
-            self._is_released = True
-            self._gate.release(self._waiter)
+        if not self.is_released:
+            self.is_released = True
+            self.gate.release(self.waiter)
 
     def record_response(self, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
         """Record a response of the service; `retry_after` in seconds."""
-        if status < 400 and not self._gate.reports_success:
-            return
-        self._gate.record_response(self._waiter, status, has_instance_id=has_instance_id, retry_after=retry_after)
+        if status >= 400 or self.gate.reports_success:
+            self.gate.record_response(self.waiter, status, has_instance_id=has_instance_id, retry_after=retry_after)
 
     def record_failure(self, reason: str) -> None:
         """Record that no connection could be made, or that no response came in time."""
-        self._gate.record_failure(self._waiter, reason)
+        self.gate.record_failure(self.waiter, reason)
 
     def try_retry(self) -> bool:
         """Return whether the request may be sent a second time (`RetryBudget`)."""
-        return self._gate.try_retry()
+        return self.gate.try_retry()
 
 
 class _Turn:
@@ -111,6 +110,7 @@ class ServiceGate:
         self._send = send
         self._now = now
         self._wait = 0.0
+        self._is_closed = True  # the circuit
         self._open_until = 0.0
         self._lease = PlaceLease()
         self._turns: dict[int, _Turn] = {}
@@ -135,11 +135,11 @@ class ServiceGate:
         """Return for how many seconds the circuit stays open."""
         return max(0.0, self._open_until - self._now()) if self.state.breaker == "open" else 0.0
 
-    def try_acquire(self) -> Place | None:
-        """Return an idle place, or None if the request must wait."""
-        if self.state.breaker != "closed" or not self._lease.try_take():
+    def try_acquire(self, now: float) -> Place | None:
+        """Return an idle place, or None if the request must wait. `now` is the time of the clock."""
+        if not self._is_closed or not self._lease.try_take():
             return None
-        self.retry_budget.count_call(self._now())
+        self.retry_budget.count_call(now)
         self.queue_times[0] += 1
         return Place(self)
 
@@ -177,9 +177,12 @@ class ServiceGate:
 
     def release(self, waiter: int) -> None:
         """Take back a place; `Place.release` calls this once."""
-        self._ended.add(self._now())
-        self._put_back(self._lease.release())
-        if waiter and self.state.breaker != "closed":
+        lease = self._lease
+        if lease.is_recalled or lease.waiting:  # the rate matters while requests wait
+            self._ended.add(self._now())
+        if count := lease.release():
+            self._send(PutBack(count))
+        if waiter and not self._is_closed:
             self._send(ReportOutcome(waiter, "none"))
 
     def record_response(self, waiter: int, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
@@ -189,7 +192,7 @@ class ServiceGate:
         if is_failure(status, has_instance_id=has_instance_id):
             self.record_failure(waiter, f"status {status}")
         elif self.reports_success:
-            self.reports_success = self.state.breaker != "closed"  # then the trial call is among those that follow
+            self.reports_success = not self._is_closed  # then the trial call is among those that follow
             self._send(ReportOutcome(waiter, "success"))
 
     def record_failure(self, waiter: int, reason: str) -> None:
@@ -217,8 +220,9 @@ class ServiceGate:
                     self._turns[waiter].reject(retry_after)
             case ServiceState():
                 self.state = message
+                self._is_closed = message.breaker == "closed"
                 self._open_until = self._now() + message.open_for
-                self.reports_success = message.is_watching or message.breaker != "closed"
+                self.reports_success = message.is_watching or not self._is_closed
 
     def retry_after(self) -> float:
         """Return in how many seconds a place is likely: the waiting requests at the rate of the last ten seconds."""
