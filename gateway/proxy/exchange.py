@@ -31,7 +31,7 @@ from gateway.proxy.request_edits import TemplateValues
 from gateway.proxy.retry import RetryState
 from gateway.proxy.route_table import Route, RouteTable, UpstreamServer
 from gateway.proxy.routing import RouteMatch
-from gateway.services.service_gate import Place
+from gateway.services.service_gate import Place, ServiceGate
 
 log = logging.getLogger("gateway.forward")
 
@@ -178,6 +178,12 @@ class Exchange:
         """Return whether X-Api-Key is a proof here: callers prove themselves by keys, or it is the key of a caller."""
         proofs = self.route_table.callers.proofs
         return (self.route_match.route.callers is not None and proofs.uses_keys) or bool(proofs.find_key(value))
+
+    def try_acquire_place(self, service: ServiceGate) -> bool:
+        """Take an idle place of the service. Return False if the request must wait for one."""
+        self.record.queue_ms = 0.0
+        self.place = service.try_acquire(time.monotonic())
+        return self.place is not None
 
     def release_place(self) -> None:
         """Give back the place at the service, if the request has one."""

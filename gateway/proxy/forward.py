@@ -175,8 +175,8 @@ class RequestPipeline:
         if not exchange.body.is_complete:
             await exchange.body.collect(idle=route.idle_timeout)
             token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
-        if route.service is not None:
-            token = await self._acquire_place(exchange, route.service)
+        if route.service is not None and not exchange.try_acquire_place(route.service):
+            token = await self._wait_for_place(exchange, route.service)
         exchange.token, exchange.upstream = token, route.upstream
         exchange.request_target, exchange.request_lines = match.target, head.lines
         exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
@@ -319,21 +319,17 @@ class RequestPipeline:
         finally:
             exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
 
-    async def _acquire_place(self, exchange: Exchange, service: ServiceGate) -> str:
-        """Take one of the places of the service, or wait for one: without it the request is not sent. Return the token,
-        which may have been renewed meanwhile.
+    async def _wait_for_place(self, exchange: Exchange, service: ServiceGate) -> str:
+        """Wait for one of the places of the service: without it the request is not sent. Return the token, which may
+        have been renewed meanwhile.
         """
-        record, source, began = exchange.record, exchange.route_match.route.token_source, time.monotonic()
-        record.queue_ms = 0.0
-        exchange.place = service.try_acquire(began)
-        if exchange.place is None:
-            caller = record.caller or record.client or ""
-            share = exchange.route_table.shares.get(record.caller or "", 1)
-            try:
-                exchange.place = await service.acquire(caller, share)
-            finally:
-                record.queue_ms = (time.monotonic() - began) * 1000
-        return source.get_fresh_token() or await self._acquire_token(exchange)
+        record, began = exchange.record, time.monotonic()
+        share = exchange.route_table.shares.get(record.caller or "", 1)
+        try:
+            exchange.place = await service.acquire(record.caller or record.client or "", share)
+        finally:
+            record.queue_ms = (time.monotonic() - began) * 1000
+        return exchange.route_match.route.token_source.get_fresh_token() or await self._acquire_token(exchange)
 
     async def _acquire_connection(self, exchange: Exchange) -> UpstreamConnection | None:
         """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
@@ -377,10 +373,10 @@ class RequestPipeline:
         """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
         status, route = response.status, exchange.route_match.route
         has_instance_id = exchange.record.instance_id is not None
-        if exchange.place is not None:
+        if (place := exchange.place) is not None and (status >= 400 or place.gate.reports_success):
             has_run = has_instance_id or exchange.retry_state.is_final
-            wait = retry_after(response.known_fields.get(b"retry-after"), now=time.time()) if status >= 400 else None
-            exchange.place.record_response(status, has_instance_id=has_run, retry_after=wait)
+            wait = retry_after(response.known_fields.get(b"retry-after"), now=time.time())
+            place.record_response(status, has_instance_id=has_run, retry_after=wait)
         if status in NEVER_DELIVERED:
             raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
         if status == 508 and not has_instance_id and response.known_fields.get(b"x-gateway-error") == LOOP_CODE:

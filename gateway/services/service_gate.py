@@ -51,9 +51,10 @@ class Place(msgspec.Struct, gc=False):
             self.gate.release(self.waiter)
 
     def record_response(self, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
-        """Record a response of the service; `retry_after` in seconds."""
-        if status >= 400 or self.gate.reports_success:
-            self.gate.record_response(self.waiter, status, has_instance_id=has_instance_id, retry_after=retry_after)
+        """Record a response of the service; `retry_after` in seconds. One below 400 matters only while the gate
+        `reports_success`.
+        """
+        self.gate.record_response(self.waiter, status, has_instance_id=has_instance_id, retry_after=retry_after)
 
     def record_failure(self, reason: str) -> None:
         """Record that no connection could be made, or that no response came in time."""
