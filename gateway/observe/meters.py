@@ -45,7 +45,7 @@ def observe(counts: list[float], seconds: float) -> None:
 
 class RouteMeter:
     """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each second
-    attempt, `record_run` for each response of OIC.
+    attempt, `record_run` for each response of OIC. `messages` is the number of those that OIC bills at least.
     """
 
     __slots__ = (
@@ -54,6 +54,7 @@ class RouteMeter:
             "bytes_out",
             "duration",
             "in_flight",
+            "messages",
             "replays",
             "requests",
             "with_id",
@@ -69,7 +70,7 @@ class RouteMeter:
         self.upstream = histogram()
         self.token_wait = histogram()
         self.replays: dict[str, int] = {}
-        self.in_flight = self.bytes_in = self.bytes_out = self.with_id = self.without_id = 0
+        self.in_flight = self.bytes_in = self.bytes_out = self.with_id = self.without_id = self.messages = 0
 
     def begin(self) -> None:
         """Count the beginning of a request; `record` ends it."""
@@ -126,11 +127,12 @@ class RouteMeter:
 
 
 class CallerMeter:
-    """The counters of one caller: completed requests by status class."""
+    """The counters of one caller: completed requests by status class, and `messages` as in `RouteMeter`."""
 
-    __slots__ = ("requests",)
+    __slots__ = ("messages", "requests")
 
     def __init__(self) -> None:
+        self.messages = 0
         self.requests = [0] * 6
 
     def record(self, status: int) -> None:

@@ -78,6 +78,10 @@ METRICS: dict[str, MetricRow] = {
         "caller_requests_total": MetricRow(
             "counter", ("caller", "status_class"), "Completed requests on routes with `callers`, by caller."
         ),
+        "messages_total": MetricRow("counter", _ROUTE, "Messages that OIC bills for calls, at least."),
+        "caller_messages_total": MetricRow(
+            "counter", ("caller",), "Messages that OIC bills for calls on routes with `callers`, at least, by caller."
+        ),
         "token_requests_total": MetricRow(
             "counter", ("credential", "result"), "Completed requests to token endpoints."
         ),
@@ -381,6 +385,7 @@ def _add_route(snapshot: Snapshot, route: str, meter: RouteMeter) -> None:
         snapshot[PREFIX + "requests_in_flight"][route,] = meter.in_flight
         snapshot[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
         snapshot[PREFIX + "response_bytes_total"][route,] = meter.bytes_out
+        snapshot[PREFIX + "messages_total"][route,] = meter.messages
         snapshot[PREFIX + "instance_ids_total"][route, "found"] = meter.with_id
         snapshot[PREFIX + "instance_ids_total"][route, "missing"] = meter.without_id
         snapshot[PREFIX + "request_duration_seconds"][route,] = meter.duration.copy()
@@ -393,6 +398,8 @@ def _add_caller(snapshot: Snapshot, caller: str, meter: CallerMeter) -> None:
         if count:
             label = f"{status_class}xx" if status_class else NO_STATUS
             snapshot[PREFIX + "caller_requests_total"][caller, label] = count
+    if meter.messages:
+        snapshot[PREFIX + "caller_messages_total"][caller,] = meter.messages
 
 
 def _add_token(snapshot: Snapshot, credential: str, meter: TokenMeter) -> None:

@@ -12,7 +12,7 @@ from gateway.observe.secret_mask import mask, mask_start
 FIELDS = (
     *("time", "level", "event", "request_id", "route", "credential", "client", "method", "path", "status"),
     *("duration_ms", "upstream_ms", "token_wait_ms", "attempts", "upstream_status", "instance_id", "opc_request_id"),
-    *("bytes_in", "bytes_out", "error", "caller", "queue_ms"),
+    *("bytes_in", "bytes_out", "error", "caller", "queue_ms", "messages"),
 )
 
 
@@ -24,7 +24,7 @@ class Record(msgspec.Struct):
     """What is known of one request so far; unknown is None.
 
     `time` is the start of the request as `timestamp` writes it, `*_ms` are milliseconds, `bytes_*` count bodies,
-    `attempts` are attempts upstream, `error` is a code of `gateway.errors`, `reason` is for operators only and left out
+    `attempts` are attempts upstream, `messages` those that OIC bills at least, `error` is a code of `gateway.errors`, `reason` is for operators only and left out
     if there is none. The order is that of the line.
     """
 
@@ -50,6 +50,7 @@ class Record(msgspec.Struct):
     error: str | None = None
     caller: str | None = None
     queue_ms: float | None = None
+    messages: int = 0
     reason: str | msgspec.UnsetType | None = None
 
 

@@ -37,6 +37,7 @@ from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.observe.log import log_event
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
+from gateway.oic.messages import count_messages
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.oic.urls import SOAP_TRIGGERS
 from gateway.oic.ws_security import UsernameToken
@@ -154,7 +155,10 @@ class RequestPipeline:
             if exchange.place is not None:
                 exchange.release_place()
             exchange.update_route_health()
-            self._sink(exchange.finish(self._unrouted))
+            record = exchange.finish(self._unrouted)
+            if record.upstream_status is not None:
+                _count_messages(exchange)
+            self._sink(record)
         finally:
             self.in_flight -= 1
             if not self.in_flight:
@@ -416,6 +420,23 @@ class RequestPipeline:
             return retry.DELIVER
         exchange.token = token
         return retry.RESEND_NOW
+
+
+def _count_messages(exchange: Exchange) -> None:
+    """Count what OIC bills for this call. Only its last response can be that of a flow: no call with one is retried."""
+    record, body, route = exchange.record, exchange.body, exchange.route_match.route
+    record.messages = messages = count_messages(
+        record.bytes_in - body.bytes_removed,
+        method=exchange.retry_state.method,
+        target=exchange.request_target,
+        status=record.upstream_status or 0,
+        has_instance_id=record.instance_id is not None,
+    )
+    if messages:
+        route.meter.messages += messages
+        if exchange.caller_meter is not None:
+            exchange.caller_meter.messages += messages
+        route.usage.count(record)
 
 
 def _may_retry(exchange: Exchange) -> bool:

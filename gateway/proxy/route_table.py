@@ -9,6 +9,7 @@ import msgspec
 from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
+from gateway.history.usage_buckets import RouteUsage
 from gateway.http.caller_listener import LocalAddress
 from gateway.http.pool import ConnectionPool, PoolShare
 from gateway.http.request_head import RequestHead
@@ -69,6 +70,7 @@ class Route:
     is_developer: bool
     """The upstream URL names the design host: every request is one for the developer API."""
     meter: RouteMeter
+    usage: RouteUsage
     health: RouteHealth
     """The current problem of the route."""
     service: ServiceGate | None = None

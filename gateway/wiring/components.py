@@ -14,6 +14,7 @@ from gateway.config.model import Config, CredentialSettings, OciSettings
 from gateway.config.resolved import hosts_of, resolve
 from gateway.config.secrets import SecretReader
 from gateway.config.vault import Vault
+from gateway.history.usage_buckets import UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.network.egress_proxy import Environment
 from gateway.oauth.clock import SystemClock
@@ -82,6 +83,7 @@ class Components:
         """
         self.metrics = metrics
         self.services = Services(gates)
+        self.usage = UsageBuckets()
         self._environ = environ
         self._upstreams = upstreams
         self._oci = OciSettings()
@@ -171,7 +173,9 @@ class Components:
             draft.sources[name] = sources[name][1]
             yield
         self._sources = sources
-        compiler = RouteCompiler(config, metrics=self.metrics, budget=self._upstreams, gates=self.services.gates)
+        compiler = RouteCompiler(
+            config, metrics=self.metrics, budget=self._upstreams, gates=self.services.gates, usage=self.usage
+        )
         for prepared in loaded.routes:
             draft.routes.append(compiler.compile(prepared, draft.sources[prepared.route.credential]))
             yield

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from gateway.config.model import Config
-from gateway.config.resolved import ResolvedRoute
+from gateway.config.resolved import ResolvedRoute, services_by_origin
 from gateway.diagnosis.route_health import RouteHealth
+from gateway.history.usage_buckets import RouteUsage, UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.network.dial import Origin
 from gateway.oauth.token_source import TokenSource
@@ -68,15 +69,25 @@ class RouteCompiler:
     """Compiles the routes of one configuration. Routes to one origin share its connection pool. Opens no file."""
 
     def __init__(
-        self, config: Config, *, metrics: Metrics, gates: ServiceGates, budget: ConnectionBudget | None = None
+        self,
+        config: Config,
+        *,
+        metrics: Metrics,
+        gates: ServiceGates,
+        usage: UsageBuckets,
+        budget: ConnectionBudget | None = None,
     ) -> None:
-        """`budget` bounds the connections to all upstreams together; `gates` are those of all services."""
+        """`budget` bounds the connections to all upstreams together; `gates` are those of all services; `usage` counts
+        messages.
+        """
         self._config = config
         self._limits = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
         self._budget = budget
         self._gates = gates
+        self._usage = usage
+        self._services = services_by_origin(config)
         self._pools: dict[Origin, ConnectionPool] = {}
 
     @property
@@ -114,9 +125,15 @@ class RouteCompiler:
             is_developer=route.design is not None,
             design_upstream=None if design is None else self._upstream_server(route, design),
             meter=self._metrics.route(route.name),
+            usage=RouteUsage(self._usage, service=self._service_name(prepared), route=route.name),
             health=RouteHealth(route.upstream, self._scopes[route.credential]),
             service=None if route.service is None else self._gates.gate(route.service),
         )
+
+    def _service_name(self, prepared: PreparedRoute) -> str:
+        """Return the name in `services` of the service that a route belongs to, else the host of its upstream."""
+        origin = prepared.route.service
+        return prepared.upstream.base.host if origin is None else self._services[origin][0]
 
     def _upstream_server(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamServer:
         base, origin = endpoint.base, endpoint.origin

@@ -33,6 +33,7 @@ def used() -> Metrics:
     token.fetched("ok", 0.3)
     token.expiry = 1_700_000_000.5
     metrics.caller("erp").record(200)
+    metrics.caller("erp").messages = 3
     metrics.watch_callers(
         lambda: [
             ("caller_connections", (), 5),

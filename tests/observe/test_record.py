@@ -37,6 +37,7 @@ FULL = Record(
     bytes_out=20,
     caller="erp",
     queue_ms=1.00049,
+    messages=2,
 )
 
 any_text = st.text(st.characters(categories=None), max_size=30)
@@ -69,6 +70,7 @@ def test_a_full_record_has_all_fields_in_order() -> None:
         "error": None,
         "caller": "erp",
         "queue_ms": 1.0,
+        "messages": 2,
     }
 
 

@@ -1,0 +1,116 @@
+"""Calls and messages counted by hour, service, route and caller: what a call adds to, and what a thread drains.
+
+A call costs the lock and a few dictionary lookups. The thread of the history takes all buckets at once; what it cannot
+write it returns, and the numbers are added.
+"""
+
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gateway.observe.record import Record
+
+MAX_BUCKETS = 50_000
+"""Buckets in memory, about 12 MB; beyond it the oldest hour is dropped."""
+REST = "(other)"
+"""Route and caller of calls that find no bucket although all buckets belong to one hour."""
+_HOUR = 13  # characters of a time up to the hour: 2026-01-31T12
+
+Owner = tuple[str, str, str]
+"""Service, route and caller; the caller is empty if the route does not identify it."""
+
+
+class UsageRow(NamedTuple):
+    """The calls and messages of one bucket. `hour` is like `2026-01-31T12`, in UTC."""
+
+    hour: str
+    service: str
+    route: str
+    caller: str
+    calls: int
+    messages: int
+
+
+class UsageBuckets:
+    """The buckets of this process. Any thread may call any method. `lost` is the number of messages dropped."""
+
+    def __init__(self, *, limit: int = MAX_BUCKETS) -> None:
+        self.lost = 0
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._hours: dict[str, dict[Owner, list[int]]] = {}
+        self._count = 0
+
+    def __bool__(self) -> bool:
+        """Return whether there are buckets."""
+        return self._count > 0
+
+    def add(self, hour: str, owner: Owner, calls: int, messages: int) -> None:
+        """Add to a bucket."""
+        with self._lock:
+            try:
+                bucket = self._hours[hour][owner]
+            except KeyError:
+                self._add_bucket(hour, owner, calls, messages)
+            else:
+                bucket[0] += calls
+                bucket[1] += messages
+
+    def add_rows(self, rows: Iterable[UsageRow]) -> None:
+        """Add what was drained and not written, or comes from a removed file."""
+        for row in rows:
+            self.add(row.hour, (row.service, row.route, row.caller), row.calls, row.messages)
+
+    def drain(self) -> list[UsageRow]:
+        """Return all buckets in the order of time, and remove them."""
+        with self._lock:
+            hours, self._hours, self._count = self._hours, {}, 0
+        return _rows(hours)
+
+    def rows(self) -> list[UsageRow]:
+        """Return all buckets in the order of time."""
+        with self._lock:
+            return _rows(self._hours)
+
+    def _add_bucket(self, hour: str, owner: Owner, calls: int, messages: int) -> None:
+        if self._count >= self._limit:
+            oldest = min(self._hours)
+            if hour < oldest:
+                self.lost += messages
+                return
+            if hour > oldest:
+                dropped = self._hours.pop(oldest)
+                self._count -= len(dropped)
+                self.lost += sum(messages for _, messages in dropped.values())
+            else:
+                owner = owner[0], REST, REST
+        buckets = self._hours.setdefault(hour, {})
+        if (bucket := buckets.get(owner)) is None:
+            bucket = buckets[owner] = [0, 0]
+            self._count += 1
+        bucket[0] += calls
+        bucket[1] += messages
+
+
+class RouteUsage:
+    """Counts the calls of one route, which belongs to `service`."""
+
+    __slots__ = ("_buckets", "_route", "_service")
+
+    def __init__(self, buckets: UsageBuckets, *, service: str, route: str) -> None:
+        self._buckets = buckets
+        self._service = service
+        self._route = route
+
+    def count(self, record: Record) -> None:
+        """Count the messages of a call in the hour of its arrival."""
+        owner = self._service, self._route, record.caller or ""
+        self._buckets.add(record.time[:_HOUR], owner, 1, record.messages)
+
+
+def _rows(hours: dict[str, dict[Owner, list[int]]]) -> list[UsageRow]:
+    return [
+        UsageRow(hour, *owner, calls, messages)
+        for hour, buckets in sorted(hours.items())
+        for owner, (calls, messages) in buckets.items()
+    ]
