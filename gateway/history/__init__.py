@@ -11,6 +11,8 @@ workers, or the command line when no gateway runs.
           └── FileHistory ── queue, thread ── HistoryFile ── sqlite_tables
     find ──── HistoryReader ──────────────────────┘
 
+`usage_buckets` counts calls and messages by hour, service, route and caller.
+
 Before an unsafe call is sent, `begun_calls` describes it, so that it can be found if the process is killed. Appending
 never waits and never fails: if the queue or the disk is full, calls are counted in `lost`, and the log reports it once.
 For the same reason the file is separate from that of `state`, and `free_space` reserves room for tokens on the volume.

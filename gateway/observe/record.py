@@ -24,8 +24,8 @@ class Record(msgspec.Struct):
     """What is known of one request so far; unknown is None.
 
     `time` is the start of the request as `timestamp` writes it, `*_ms` are milliseconds, `bytes_*` count bodies,
-    `attempts` are attempts upstream, `messages` those that OIC bills at least, `error` is a code of `gateway.errors`, `reason` is for operators only and left out
-    if there is none. The order is that of the line.
+    `attempts` are attempts upstream, `messages` those that OIC bills at least, `error` is a code of `gateway.errors`,
+    `reason` is for operators only and left out if there is none. The order is that of the line.
     """
 
     time: str = ""
