@@ -37,7 +37,7 @@ from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.observe.log import log_event
 from gateway.observe.metrics import UNROUTED, Metrics
 from gateway.observe.record import Record
-from gateway.oic.messages import count_messages
+from gateway.oic.billed_messages import count_messages
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.oic.urls import SOAP_TRIGGERS
 from gateway.oic.ws_security import UsernameToken

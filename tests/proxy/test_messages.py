@@ -7,7 +7,7 @@ import pytest
 
 from gateway.history.usage_buckets import UsageRow
 from gateway.observe.metrics import PREFIX
-from gateway.oic.messages import MESSAGE_SIZE
+from gateway.oic.billed_messages import MESSAGE_SIZE
 from tests.fakes.gate import Gate, scene
 from tests.fakes.upstream import CLOSE, reply
 

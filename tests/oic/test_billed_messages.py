@@ -2,8 +2,8 @@
 
 import pytest
 
+from gateway.oic.billed_messages import MESSAGE_SIZE, count_messages
 from gateway.oic.message_packs import hourly_messages
-from gateway.oic.messages import MESSAGE_SIZE, count_messages
 
 REST = "/ic/api/integration/v1/flows/rest/ORDERS/1.0/orders?q=1"
 PROJECT = "/ic/api/integration/v2/flows/rest/project/P/ORDERS/1.0/"
