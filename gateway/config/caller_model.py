@@ -91,6 +91,9 @@ class CallerSettings(StrictModel):
     """User of the calling process on a unix socket, by name or number."""
     networks: Annotated[list[Network], Field(min_length=1)] | None = None
     """Networks (CIDR) of the caller's address. They prove only where the request comes from."""
+    share: Annotated[int, Field(ge=1, le=100)] = 1
+    """Share of the places of a service (`services`) while calls wait: a caller with 2 is served twice as often as one
+    with 1."""
 
     @model_validator(mode="after")
     def _has_proof(self) -> Self:

@@ -227,4 +227,5 @@ def _route_table(config: Config, routes: Sequence[Route], callers: CallerDirecto
         body_limit=config.limits.body,
         body_rate=config.limits.body_rate,
         public_url=(config.public_url or "").rstrip("/"),
+        shares={name: caller.share for name, caller in config.callers.items() if caller.share != 1},
     )

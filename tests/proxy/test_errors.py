@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import ERRORS
+from gateway.services.circuit_breaker import FAILURES
 from tests.fakes.gate import Gate, Scene, scene
 from tests.fakes.identity import CLOSE as NO_ANSWER
 from tests.fakes.identity import Answer, refusal
@@ -58,6 +59,12 @@ async def while_draining(at: Scene) -> Reply:
 
 async def one_connection_too_many(at: Scene) -> Reply:
     await at.gate.caller()
+    return await at.gate.get()
+
+
+async def after_failures(at: Scene) -> Reply:
+    for _ in range(FAILURES):
+        assert (await at.gate.get())[0] == 503
     return await at.gate.get()
 
 
@@ -116,6 +123,24 @@ CASES = [
         fields=("Retry-After: 1",),
     ),
     Case("overloaded", one_connection_too_many, settings={"limits": {"connections": 1}}, fields=("Retry-After: 1",)),
+    Case(
+        "upstream-down",
+        after_failures,
+        script=(reply(503),) * FAILURES,
+        settings={"service": {}},
+        records=FAILURES + 1,
+    ),
+    Case(
+        "unknown-caller",
+        settings={"callers": {"far": {"networks": ["10.0.0.0/8"]}}, "route": {"callers": ["far"]}},
+    ),
+    Case(
+        "caller-not-allowed",
+        settings={
+            "callers": {"far": {"networks": ["10.0.0.0/8"]}, "here": {"networks": ["127.0.0.0/8"]}},
+            "route": {"callers": ["far"]},
+        },
+    ),
     Case("draining", while_draining, fields=("Retry-After: 1",)),
     Case("upstream-broken", script=(reply(407, b"", "Proxy-Authenticate: Basic"),)),
     Case("upstream-broken", script=(reply(426, b"", "Upgrade: TLS/1.2"),)),
@@ -129,6 +154,11 @@ async def produce(case: Case, at: Scene) -> Reply:
     got = await case.do(at)
     if case.code == "internal":
         assert at.gate.troubles == ["gateway.forward: the request pipeline failed"]
+        at.gate.troubles.clear()
+    if case.code == "upstream-down":
+        assert [trouble.partition(";")[0] for trouble in at.gate.troubles] == [
+            "gateway.services: the service does not answer"
+        ]
         at.gate.troubles.clear()
     return got
 
@@ -145,7 +175,7 @@ def check_reply(case: Case, got: Reply, gate: Gate) -> None:
     assert set(case.fields) <= set(lines)
     assert sum(line.startswith("Date: ") for line in lines) == 1
     sent_id = next(line.removeprefix("X-Request-Id: ") for line in lines if line.startswith("X-Request-Id: "))
-    assert document["request_id"] == sent_id == gate.records[0].request_id
+    assert document["request_id"] == sent_id == gate.records[-1].request_id
     facts = {"code": case.code, "status": expected.status, "blame": expected.blame, "title": expected.meaning}
     assert document | facts == document
     assert document["remedy"]
@@ -157,11 +187,11 @@ async def test_each_error_has_its_reply_and_its_record(case: Case) -> None:
     async with scene(*case.script, tokens=case.tokens, random_fraction=case.random_fraction, **case.settings) as at:
         got = await produce(case, at)
         check_reply(case, got, at.gate)
-        record = (await at.gate.recorded())[0]
+        record = (await at.gate.recorded(case.records))[-1]
         assert (record.error, record.status) == (case.code, BY_CODE[case.code].status)
         assert record.bytes_out == len(got[2])
         meter = at.gate.metrics.route("-" if record.route is None else record.route)
-        assert [blame for (_, _, blame) in meter.requests] == [BY_CODE[case.code].blame]
+        assert [blame for (_, _, blame) in meter.requests][-1:] == [BY_CODE[case.code].blame]
 
 
 async def test_an_upstream_that_is_not_there_is_tried_twice() -> None:

@@ -121,6 +121,23 @@ async def test_light_caller_is_served_beside_a_flood() -> None:
         assert calls.targets.index("/ic/x/light") <= 2
 
 
+async def test_callers_are_served_by_their_share() -> None:
+    calls = Held()
+    callers = {"big": {"networks": ["127.0.0.2/32"], "share": 3}, "small": {"networks": ["127.0.0.3/32"]}}
+    route = {"callers": ["big", "small"]}
+    async with scene(calls, service={"calls": 1}, callers=callers, route=route) as stage:
+        service = service_of(stage)
+        waiting = await calling(stage.gate, 1, "127.0.0.3", "first")
+        await until(lambda: calls.running == 1)
+        for address, target in (("127.0.0.3", "small"), ("127.0.0.2", "big")):
+            waiting += await calling(stage.gate, 8, address, target)
+        await until(lambda: service.waiting == 16)
+        calls.gate.set()
+        assert await statuses(waiting) == [200] * 17
+        served = [target.rpartition("/")[2] for target in calls.targets[1:9]]
+        assert (served.count("big"), served.count("small")) == (6, 2)
+
+
 async def test_caller_that_leaves_gives_its_place_up() -> None:
     async with held(2, calls=1) as (stage, calls, service):
         [running] = await calling(stage.gate, 1)
