@@ -78,7 +78,7 @@ async def test_what_speaks_no_tls_has_no_certificate() -> None:
     assert contact.certificate is None
 
 
-async def test_a_name_that_nobody_knows_fails_in_its_step() -> None:
+async def test_an_unknown_name_fails_in_its_step() -> None:
     contact = await check_connection(Origin("oic.invalid", 443, None, None), within=5)
     assert contact.step == "name"
     assert contact.detail

@@ -52,7 +52,7 @@ async def test_bytes_that_are_no_text_are_no_error() -> None:
         assert (await exchange(origin(upstream), "GET", "/", host="x", within=5)).text == "\ufffd\ufffd"
 
 
-async def test_a_hang_up_is_said() -> None:
+async def test_a_closed_connection_is_named() -> None:
     async with Upstream(CLOSE) as upstream:
         with pytest.raises(UpstreamBroken):
             await exchange(origin(upstream), "GET", "/", host="x", within=5)
@@ -68,6 +68,6 @@ async def test_silence_ends_in_time() -> None:
             await exchange(origin(upstream), "GET", "/", host="x", within=0.05)
 
 
-async def test_nobody_there_is_said() -> None:
+async def test_a_refused_connection_is_named() -> None:
     with pytest.raises(UpstreamUnreachable):
         await exchange(Origin("oic.invalid", 80, None, None), "GET", "/", host="x", within=5)

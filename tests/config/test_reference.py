@@ -48,7 +48,7 @@ def test_every_key_has_its_line() -> None:
             assert all(cell.strip() for cell in line.split(" | ")[1::2])
 
 
-def test_a_line_tells_value_default_and_meaning() -> None:
+def test_a_line_contains_value_default_and_meaning() -> None:
     text = reference_text()
     assert "| `limits.fields` | whole number, 8 to 1000 | `128` | Largest number of header fields. |" in text
     assert "| `pool.max_age` | duration | `10m` | " in text

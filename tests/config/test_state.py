@@ -81,7 +81,7 @@ MAKE = "`openssl rand -base64 32"
         (f"{{path: s.db, {KEYS}, timeout: 1}}", "state.timeout: needs a number with a unit"),
     ],
 )
-def test_a_mistake_is_said_with_its_place_and_remedy(tmp_path: Path, state: str, words: str) -> None:
+def test_a_mistake_is_reported_with_place_and_remedy(tmp_path: Path, state: str, words: str) -> None:
     [problem] = problems_of(tmp_path, state)
     assert problem.startswith(words)
     assert "hunter2" not in problem

@@ -14,7 +14,7 @@ from gateway.oauth.failures import FAILURE_KINDS
 
 
 @pytest.mark.parametrize("code", MISTAKES)
-def test_every_row_says_what_is_seen_what_it_means_and_what_to_do(code: str) -> None:
+def test_every_row_has_symptom_meaning_and_remedy(code: str) -> None:
     row = MISTAKES[code]
     assert re.fullmatch(r"[a-z]+(?:[-_][a-z]+)*", code)
     assert len(row.seen) > 10
@@ -29,7 +29,7 @@ def test_no_two_codes_say_the_same() -> None:
     assert len({row.means for row in MISTAKES.values()}) == len(MISTAKES)
 
 
-def test_whoever_names_a_code_names_a_row() -> None:
+def test_every_code_in_use_is_a_row() -> None:
     named = {
         *FAILURE_KINDS,
         *_CODE_BY_VERIFY_ERROR.values(),

@@ -64,7 +64,7 @@ def test_a_failure_behind_an_egress_proxy_names_it() -> None:
 
 
 @pytest.mark.parametrize(("begins", "ends", "both"), [(0.0, 9.0, True), (20.0, 30.0, True), (0.0, 30.0, False)])
-def test_an_untrusted_certificate_that_is_not_valid_now_is_told_both(begins: float, ends: float, *, both: bool) -> None:
+def test_an_untrusted_expired_certificate_has_both_findings(begins: float, ends: float, *, both: bool) -> None:
     shown = ServerCertificate("x", "Somebody", not_before=begins, not_after=ends)
     finding = diagnose_connection(
         replace(contact("TLS", "x", verify_error=20, certificate=shown), now=10.0), "upstream x"
@@ -90,7 +90,7 @@ def test_what_is_known_of_a_good_connection_is_shown() -> None:
 @pytest.mark.parametrize(
     ("begins", "ends", "words"), [(0, 1, "expired on 1970-01-01"), (2e9, 3e9, "not valid before 2033")]
 )
-def test_a_certificate_out_of_its_time_says_so(begins: float, ends: float, words: str) -> None:
+def test_a_certificate_outside_its_validity_is_named(begins: float, ends: float, words: str) -> None:
     seen = contact(
         "TLS", "x", verify_error=10, certificate=ServerCertificate("a", "b", not_before=begins, not_after=ends)
     )

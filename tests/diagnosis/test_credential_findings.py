@@ -95,7 +95,7 @@ def test_a_signed_client_has_no_secret_to_be_wrong() -> None:
     assert "the secret" not in means(asked(REFUSED, client_auth="private_key_jwt", suspicious_secrets=()))
 
 
-def test_a_clock_matters_to_a_secret_only_as_a_finding_of_its_own() -> None:
+def test_a_wrong_clock_is_a_separate_finding_for_a_secret() -> None:
     codes = [finding.code for finding in bad(asked(REFUSED, skew=-90.0))]
     assert codes == ["invalid_client", "clock-skew"]
     signed = asked("invalid_grant: Assertion expired", skew=-90.0, grant="jwt_bearer")
@@ -115,13 +115,13 @@ def test_other_refusals_are_explained_by_their_code(code: str) -> None:
     assert (finding.code, finding.seen, finding.step) == (code, f"{code}: x", "token")
 
 
-def test_a_code_that_nobody_knows_is_explained_all_the_same() -> None:
+def test_an_unknown_code_is_explained() -> None:
     assert diagnose_refusal(asked("slow_down: wait (503)")).code == "domain-failing"
     assert diagnose_refusal(asked("unreadable: the answer is not an OAuth one (503)")).code == "domain-failing"
     assert diagnose_refusal(asked("unreadable: the answer is not an OAuth one (200)")).code == "unreadable"
 
 
-def test_a_scope_that_is_missing_is_said_to_be() -> None:
+def test_a_missing_scope_is_named() -> None:
     assert diagnose_refusal(asked("invalid_scope: x", scope="")).seen == "invalid_scope: x; `scope` is not set"
 
 
@@ -134,7 +134,7 @@ def test_a_token_endpoint_that_is_elsewhere_is_named() -> None:
     assert diagnose_refusal(asked("unreadable: no OAuth answer (404)", discovery=same)).code == "unreadable"
 
 
-def test_no_way_is_all_that_is_told_where_there_is_none() -> None:
+def test_without_a_connection_nothing_else_is_reported() -> None:
     facts = asked("connect: no connection (X)", contact=ConnectionProbe(ORIGIN, "connect", "Connection refused"))
     [finding] = diagnose_credential(facts)
     assert (finding.code, finding.step, finding.seen) == ("connect", "connection", "connect: no connection (X)")

@@ -31,7 +31,7 @@ def test_a_note_is_no_failure() -> None:
     assert not any(one.is_warning for one in (skipped_finding("route x", "no token"), failed_finding("dns", "c", "d")))
 
 
-def test_a_mistake_is_told_by_its_row() -> None:
+def test_a_mistake_is_described_by_its_row() -> None:
     finding = failed_finding("allow-list", "route x", "403", step="request")
     row = MISTAKES["allow-list"]
     assert (finding.ok, finding.code, finding.means, finding.remedy) == (False, "allow-list", row.means, row.remedy)

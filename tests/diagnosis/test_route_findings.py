@@ -105,7 +105,7 @@ def test_that_nothing_is_there_of_an_unknown_url_is_a_note() -> None:
     assert "only that the network path is open" in finding.means
 
 
-def test_what_an_answer_may_mean_besides_is_told() -> None:
+def test_other_meanings_of_a_response_are_named() -> None:
     assert "each has its own primary audience" in judged(401).means
     assert "URLs hold the integration's major version" in judged(404).means
 
@@ -136,5 +136,5 @@ def test_silence_has_its_explanation(code: str, error: str, bare: int) -> None:
     assert (finding.ok, finding.code, finding.seen) == (False, code, f"GET {target.target}: {error}")
 
 
-def test_an_error_that_is_none_of_the_upstream_s_is_the_network_s() -> None:
+def test_an_error_not_of_the_upstream_is_of_the_network() -> None:
     assert request_failure_code("overloaded: x") == "network"

@@ -88,7 +88,7 @@ def test_an_answer_is_judged_as_the_check_does_it(code: str | None, trouble: Rou
 
 
 @pytest.mark.parametrize("trouble", [answered(403), answered(404), RouteHealth()])
-def test_what_only_asking_tells_is_said_to_be_open(trouble: RouteHealth) -> None:
+def test_facts_that_need_a_probe_are_open(trouble: RouteHealth) -> None:
     if not trouble.has_problem:
         trouble.record_failure("upstream-broken", "the connection broke", at=1.0)
     told = trouble.as_status()
@@ -107,7 +107,7 @@ def found(code: str) -> Finding:
     return failed_finding(code, "route orders", "GET /x answered", step="request")
 
 
-def test_what_came_of_asking_again_is_told_while_it_fails_alike() -> None:
+def test_the_probe_is_reported_while_the_failure_is_the_same() -> None:
     trouble = answered(403)
     trouble.record_finding(found("allow-list"), 403)
     told = trouble.as_status()
@@ -123,7 +123,7 @@ def test_what_came_of_asking_again_is_told_while_it_fails_alike() -> None:
     assert code_of(trouble) == "role-or-allow-list"
 
 
-def test_another_failure_than_that_of_the_callers_explains_nothing() -> None:
+def test_a_probe_with_another_failure_explains_nothing() -> None:
     trouble = answered(403)
     trouble.record_finding(found("role-missing"), 401)
     assert code_of(trouble) == "role-or-allow-list"
@@ -160,7 +160,7 @@ def test_no_answer_is_a_trouble_by_its_step(code: str, reason: str, expected: st
     assert (told["code"], told["seen"], told["at"]) == (expected, reason, 5.0)
 
 
-def test_the_same_again_is_counted_and_another_begins_anew() -> None:
+def test_equal_failures_are_counted_another_starts_at_one() -> None:
     trouble = answered(401)
     trouble.record_response(401, has_instance_id=False, at=7.0, target=REST)
     told = trouble.as_status()
@@ -183,7 +183,7 @@ def test_a_success_and_a_flow_s_answer_end_it(status: int, *, has_instance_id: b
     assert (told["count"], told["since"]) == (1, 3.0)
 
 
-def test_an_answer_that_says_nothing_ends_nothing() -> None:
+def test_an_inconclusive_response_ends_no_problem() -> None:
     trouble = answered(401)
     trouble.record_response(400, has_instance_id=False, at=2.0)
     assert trouble.has_problem

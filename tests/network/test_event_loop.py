@@ -69,7 +69,7 @@ def test_a_connection_that_fails_leaves_no_socket(run: Callable[[Any], Any]) -> 
     run(dial())
 
 
-def test_a_loop_tells_the_names_that_it_cannot_look_up(run: Callable[[Any], Any]) -> None:
+def test_a_loop_reports_the_names_that_it_cannot_look_up(run: Callable[[Any], Any]) -> None:
     async def ask() -> dict[str, Any]:
         loop: Any = asyncio.get_running_loop()
         assert dns_failures(loop) == {}

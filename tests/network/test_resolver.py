@@ -107,7 +107,7 @@ async def test_all_who_ask_share_a_lookup_and_get_their_port(house: House) -> No
     assert house.asked == {"a": 1}
 
 
-async def test_an_answer_is_used_for_a_moment_and_then_asked_for_anew(house: House) -> None:
+async def test_an_answer_is_used_briefly_and_then_requested_again(house: House) -> None:
     house.addresses["a"] = "10.0.0.1"
     assert await house.get("a") == "10.0.0.1"
     house.addresses["a"] = "10.0.0.2"

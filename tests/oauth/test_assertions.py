@@ -46,7 +46,7 @@ def test_an_assertion_is_verified_by_the_public_key(kind: str) -> None:
         ({"kid": "alias", "x5t": "print"}, {"kid": "alias", "x5t": "print"}),
     ],
 )
-def test_the_head_says_what_is_given(given: dict[str, str], expected: dict[str, str]) -> None:
+def test_the_head_contains_what_is_given(given: dict[str, str], expected: dict[str, str]) -> None:
     assert jose_header(pair("ec").private, **given) == expected
 
 

@@ -110,7 +110,7 @@ async def test_a_broken_answer_is_tried_again(said: Answer, code: str) -> None:
     assert reason.startswith(f"{code}: ")
 
 
-async def test_an_unasked_gzip_answer_is_understood() -> None:
+async def test_a_gzip_response_without_request_is_understood() -> None:
     body = gzip.compress(json.dumps({"access_token": "abc"}).encode())
     async with Identity(answer(200, body, content_encoding="gzip")) as identity:
         assert (await TokenEndpoint()(request(identity.url))).value == "abc"

@@ -33,14 +33,14 @@ def test_all_codes_of_a_token_endpoint_are_in_the_table() -> None:  # RFC 6749 5
 
 
 @pytest.mark.parametrize("code", sorted(FAILURE_KINDS))
-def test_every_code_says_what_to_do(code: str) -> None:
+def test_every_code_has_a_remedy(code: str) -> None:
     kind = TokenRefused if FAILURE_KINDS[code].permanent else TokenUnavailable
     failure = after(kind(reason=f"{code}: it happened"))
     assert failure.remedy == failure_remedy(kind(reason=f"{code}: x")) == FAILURE_KINDS[code].remedy
     assert len(failure.remedy) > 30
 
 
-def test_a_code_that_nobody_knows_has_the_error_s_own_remedy() -> None:
+def test_an_unknown_code_has_the_remedy_of_the_error() -> None:
     error = TokenUnavailable(reason="slow_down: wait")
     assert (failure_code(error), failure_remedy(error)) == ("slow_down", TokenUnavailable.remedy)
 

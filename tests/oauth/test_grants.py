@@ -142,7 +142,7 @@ def test_the_form_has_scope_audience_resources_params_in_order() -> None:
 
 
 @pytest.mark.parametrize("name", ["audience", "resource"])
-def test_audience_and_resource_are_not_said_twice(name: str) -> None:
+def test_audience_and_resource_are_not_sent_twice(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         build_token_request(URL, client_id="a", client_secret="b", audience="x", resource=["y"], params={name: "z"})
 
@@ -298,7 +298,7 @@ def test_an_error_beside_a_token_counts() -> None:
     assert caught.value.reason.startswith("invalid_scope: ")
 
 
-def test_a_jwt_tells_its_own_life_unverified() -> None:
+def test_a_jwt_has_its_own_lifetime_unverified() -> None:
     value = jwt.encode({"exp": NOW + 600, "iat": NOW}, KEY)
     reply = said({"access_token": value})
     assert (reply.claims_exp, reply.claims_iat) == (NOW + 600, NOW)
@@ -310,7 +310,7 @@ def test_the_claims_of_a_jwt_are_read_beside_expires_in() -> None:  # they may c
 
 
 @pytest.mark.parametrize("exp", [True, "1800000000", None, -1, 10**400, [], 1e300])
-def test_an_odd_exp_says_nothing(exp: object) -> None:
+def test_a_malformed_exp_is_ignored(exp: object) -> None:
     header = "eyJhbGciOiJIUzI1NiJ9"
     claims = jwt.utils.base64url_encode(json.dumps({"exp": exp}).encode()).decode()
     assert said({"access_token": f"{header}.{claims}.c2ln"}).claims_exp is None

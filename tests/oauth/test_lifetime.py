@@ -159,7 +159,7 @@ def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift
         (0, -9999, "fresh"),
     ],
 )
-def test_a_token_is_dead_when_either_clock_says_so(later: float, wall_later: float, expected: str) -> None:
+def test_a_token_expires_by_the_earlier_of_two_clocks(later: float, wall_later: float, expected: str) -> None:
     assert token_state(TOKEN, now=NOW + later, wall=WALL + wall_later) == expected
 
 

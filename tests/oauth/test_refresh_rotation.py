@@ -289,7 +289,7 @@ async def test_what_could_not_be_kept_is_tried_again_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("now", ["R9", None], ids=["in", "out"])
-async def test_whoever_signs_in_or_out_meanwhile_is_not_overwritten(now: str | None) -> None:
+async def test_a_sign_in_or_out_meanwhile_is_not_overwritten(now: str | None) -> None:
     gate = asyncio.Event()
     async with scene(token("a", refresh_token="R2").behind(gate)) as it:
         await it.signed_in("R1")

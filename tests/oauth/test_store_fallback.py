@@ -117,7 +117,7 @@ async def test_it_is_tried_again_at_a_bounded_rate(scene: Scene) -> None:
     await scene.told.said("down")
 
 
-async def test_a_store_that_nobody_asks_is_looked_after_too(scene: Scene) -> None:
+async def test_an_unused_store_is_checked_too(scene: Scene) -> None:
     await scene.crank.reached(CHECK_INTERVAL)
     await scene.server.kill()
     scene.crank.turn()
@@ -251,7 +251,7 @@ async def test_what_memory_held_before_is_shared(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_whoever_asks_a_closed_store_is_answered_from_memory(scene: Scene) -> None:
+async def test_a_closed_store_answers_from_memory(scene: Scene) -> None:
     await scene.store.put_token("key", token("a", scene.clock))
     await scene.store.close()
     assert value(await scene.store.get_token("key")) == "a"

@@ -182,7 +182,7 @@ async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: byt
     assert all_bytes(path.parent) == content
 
 
-async def test_a_damaged_file_is_said_and_ends_nothing(path: Path) -> None:
+async def test_a_damaged_file_is_reported_and_ends_nothing(path: Path) -> None:
     clock = Turned()
     store = in_file(path, clock)
     for number in range(50):
@@ -241,7 +241,7 @@ async def test_a_lease_that_ends_too_late_is_taken_over(path: Path) -> None:
     await store.close()
 
 
-async def test_a_file_that_another_holds_keeps_nobody_waiting(path: Path) -> None:
+async def test_a_file_locked_by_another_delays_no_caller(path: Path) -> None:
     clock, told, crank = Turned(), Told(), Crank()
     inner = in_file(path, clock)
     await inner.put_token("key", token("a", clock))

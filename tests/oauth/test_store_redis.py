@@ -125,7 +125,7 @@ async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: st
     await store.close()
 
 
-async def test_a_lease_that_is_none_holds_nobody_off(server: RedisServer) -> None:
+async def test_an_invalid_lease_excludes_no_process(server: RedisServer) -> None:
     store = in_redis(server, Turned())
     async with server.client() as client:
         await client.lpush("oic-gateway:1:lease:key", "a")

@@ -141,7 +141,7 @@ async def test_a_failed_renewal_never_harms_a_live_token() -> None:
     assert len(identity.asked) == 2
 
 
-async def test_renewal_outlives_its_errors_and_readiness_tells_of_them() -> None:
+async def test_renewal_survives_its_errors_and_readiness_shows_them() -> None:
     async with Identity(answer(500), answer(500)) as identity, scene(identity.url) as stage:
         for _ in range(2):
             readiness = await stage.source.check_readiness()
@@ -443,7 +443,7 @@ async def test_retry_after_is_honoured() -> None:
         assert await stage.source.get_token() == "token-1"
 
 
-async def test_the_secret_is_read_anew_each_time_and_never_in_the_loop() -> None:
+async def test_the_secret_is_read_each_time_and_never_in_the_loop() -> None:
     secrets = ["old-secret", "new-secret"]
     threads: set[int] = set()
 
@@ -467,7 +467,7 @@ async def test_the_secret_is_read_anew_each_time_and_never_in_the_loop() -> None
         (UnicodeEncodeError("utf-8", "hunter2", 0, 1, "x"), "secret: it cannot be encoded as UTF-8"),
     ],
 )
-async def test_a_missing_secret_asks_nobody_and_heals(problem: Exception, reason: str) -> None:
+async def test_a_missing_secret_sends_no_request_and_heals(problem: Exception, reason: str) -> None:
     problems = [problem]
 
     def request() -> TokenRequest:
@@ -548,7 +548,7 @@ async def test_closing_leaves_a_live_token_to_requests_under_way() -> None:
     assert len(identity.asked) == 1
 
 
-async def test_the_status_tells_the_tokens_story() -> None:
+async def test_the_status_describes_the_token() -> None:
     script = (token("a"), refusal("unauthorized_client", 400, "no grant"))
     async with Identity(*script) as identity, scene(identity.url) as stage:
         status = stage.source.status()
@@ -586,7 +586,7 @@ async def test_the_status_tells_the_tokens_story() -> None:
         assert stage.source.status()["last_error"] is None
 
 
-async def test_the_watch_is_told_what_happened() -> None:
+async def test_token_events_are_reported() -> None:
     async with Identity(refusal("invalid_client", 401), answer(503)) as identity, scene(identity.url) as stage:
         for _ in range(3):
             await asyncio.gather(stage.source.get_token(), return_exceptions=True)

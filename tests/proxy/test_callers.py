@@ -92,7 +92,7 @@ async def test_no_proof_goes_to_oic() -> None:
             assert secret.lower().encode() not in wire
 
 
-async def test_an_unknown_caller_gets_401_with_the_challenges_of_the_route() -> None:
+async def test_an_unknown_caller_gets_401_with_the_challenges() -> None:
     async with guarded("erp", "scanner") as at:
         status, head, body = await at.gate.get()
         assert (status, at.upstream.connections) == (401, 0)

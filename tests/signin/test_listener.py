@@ -77,7 +77,7 @@ async def test_the_wait_for_the_browser_is_bounded(listener: Listener) -> None:
         await listener.answer(within=0.01)
 
 
-async def test_a_request_that_is_not_http_tells_the_log_nothing(
+async def test_a_request_that_is_not_http_logs_nothing(
     listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)

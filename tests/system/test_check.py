@@ -35,7 +35,7 @@ routes:
 """
 
 
-async def test_a_good_file_is_said_to_be_good(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_good_file_is_reported_as_good(tmp_path: Path, sandbox: Sandbox) -> None:
     file = written(tmp_path, settings(sandbox))
     ended = await run("check", "-c", file, **SECRETS)
     assert (ended.status, ended.err) == (0, "")
@@ -64,7 +64,7 @@ async def test_six_mistakes_are_all_named_with_their_lines(tmp_path: Path) -> No
     assert "swordfish" not in ended.err
 
 
-async def test_a_doubt_is_told_but_does_not_fail(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_warning_is_reported_and_does_not_fail(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     document["credentials"]["spare"] = credential(sandbox.token_url)
     ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
@@ -72,7 +72,7 @@ async def test_a_doubt_is_told_but_does_not_fail(tmp_path: Path, sandbox: Sandbo
     assert "credentials.spare: warning: is not used by any route" in ended.err
 
 
-async def test_no_file_at_all_is_said(tmp_path: Path) -> None:
+async def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ended = await run("check", "-c", tmp_path / "none.yaml")
     assert ended.status == 78
     assert "none.yaml: does not exist" in ended.err
@@ -148,7 +148,7 @@ async def test_live_an_upstream_that_cannot_be_reached_is_explained(tmp_path: Pa
     )
 
 
-async def test_live_a_name_that_nobody_knows_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_live_an_unknown_name_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     document["routes"][0]["upstream"] = "https://oic.invalid/orders/"
     await live(written(tmp_path, document), "FAIL upstream https://oic.invalid:443", "host name is misspelt")

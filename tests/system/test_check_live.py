@@ -183,7 +183,7 @@ async def test_a_certificate_that_is_refused_is_explained(tmp_path: Path, name: 
         assert [words for words in case.words if words not in finding.text()] == []
 
 
-async def test_a_certificate_with_two_faults_is_told_both(tmp_path: Path) -> None:
+async def test_a_certificate_with_two_faults_has_both_findings(tmp_path: Path) -> None:
     context = Authority(tmp_path, "Test Authority").server(begins=-3 * DAY, ends=-DAY)
     async with Sandbox(ssl_context=context) as sandbox:
         failures = [finding for finding in await found(tmp_path, document_of(tmp_path, sandbox)) if not finding.ok]
@@ -274,7 +274,7 @@ async def test_an_egress_proxy_that_refuses_is_explained(
 # The verb ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_verb_tells_in_text_and_in_json(tmp_path: Path) -> None:
+async def test_the_verb_prints_text_and_json(tmp_path: Path) -> None:
     async with Sandbox(switches=Switches(roles=())) as sandbox:
         file = written(tmp_path, document_of(tmp_path, sandbox))
         text = await run("check", "--live", "-c", file)

@@ -42,7 +42,7 @@ async def test_token_of_an_unknown_name_lists_those_that_there_are(tmp_path: Pat
     assert "there is no credential ap; did you mean app?; the credentials are app" in ended.err
 
 
-async def test_token_that_is_refused_says_why(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_refused_token_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
     ended = await run("token", "app", "-c", written(tmp_path, settings(sandbox)), APP_SECRET="wrong-secret")
     assert (ended.status, ended.out) == (69, "")
     assert "invalid_client" in ended.err
@@ -50,7 +50,7 @@ async def test_token_that_is_refused_says_why(tmp_path: Path, sandbox: Sandbox) 
     assert "wrong-secret" not in ended.err
 
 
-async def test_probe_tells_ready_from_not(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_probe_distinguishes_ready_from_not_ready(tmp_path: Path, sandbox: Sandbox) -> None:
     file = written(tmp_path, settings(sandbox))
     async with gateway(file, **SECRETS) as gate:
         ready = await run("probe", "--admin", gate.admin)
@@ -65,7 +65,7 @@ async def test_probe_tells_ready_from_not(tmp_path: Path, sandbox: Sandbox) -> N
     assert gate.admin in gone.out
 
 
-async def test_probe_says_which_credential_has_no_token(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_probe_names_the_credential_without_a_token(tmp_path: Path, sandbox: Sandbox) -> None:
     async with gateway(written(tmp_path, settings(sandbox)), APP_SECRET="wrong-secret") as gate:
         ended = await run("probe", "--admin", gate.admin)
     assert ended.status == 1
