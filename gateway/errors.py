@@ -315,3 +315,16 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Lost,
     Internal,
 )
+
+
+def defect_origin(error: BaseException) -> str:
+    """Return the class of a defect, and the module and line that raised it: `KeyError at gateway.oauth.grants:12`. Its
+    text is left out, since it may contain a secret.
+    """
+    traceback, origin = error.__traceback__, ""
+    while traceback is not None:
+        name = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if name.startswith("gateway.") or not origin:
+            origin = f" at {name}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return f"{type(error).__name__}{origin}"

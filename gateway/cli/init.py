@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.options import DEFAULT_FILE, NoSecret, run_coroutine
-from gateway.config.load import Loaded, one_route
+from gateway.config.load import ConfigProblems, Loaded, one_route
 from gateway.config.model import Config
 from gateway.config.resolved import listeners_of
 from gateway.init.config_writer import write
@@ -95,15 +95,19 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_addresses(addresses: dict[str, str], allow: Sequence[str]) -> None:
     """Have the loader check the addresses before the first prompt. Raise ConfigProblems that name the options."""
-    one_route(
-        upstream="https://oic.example/",
-        token_url="https://idcs.example/",  # noqa: S106 - an address
-        client_id="none",
-        client_secret_env="NONE",  # noqa: S106 - the name of a variable that is not read here
-        listen=addresses.get("listen"),
-        admin=addresses.get("admin"),
-        allow=allow,
-    )
+    try:
+        one_route(
+            upstream="https://oic.example/",
+            token_url="https://idcs.example/",  # noqa: S106 - an address
+            client_id="none",
+            client_secret_env="NONE",  # noqa: S106 - the name of a variable that is not read here
+            listen=addresses.get("listen"),
+            admin=addresses.get("admin"),
+            allow=allow,
+        )
+    except ConfigProblems as found:
+        # The warnings are on the placeholders above.
+        raise ConfigProblems([issue for issue in found.problems if issue.severity == "error"]) from found
 
 
 def _may_replace(file: Path, person: Terminal | None, *, force: bool) -> bool:

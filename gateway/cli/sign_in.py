@@ -2,6 +2,7 @@
 
 import argparse
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gateway.cli.options import (
     add_config_arguments,
@@ -12,6 +13,9 @@ from gateway.cli.options import (
     read_configuration,
     run_coroutine,
 )
+
+if TYPE_CHECKING:
+    from gateway.config.model import Config
 
 EXAMPLE = "oic-gateway login orders-app gateway.yaml"
 EXIT_STATUS = {0: "signed in", 69: "not signed in; standard error contains the cause", 78: ""}
@@ -30,13 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Sign a person in. Return 0, or 69 if it fails. Raise ConfigProblems."""
-    from gateway.signin.login import login, why_not  # noqa: PLC0415 - brings aiohttp
+    from gateway.signin.login import login  # noqa: PLC0415 - brings aiohttp
+
+    config, name = read_sign_in_credential(options)
+    show = partial(print, flush=True)
+    return print_finding(
+        run_coroutine(login(config, name, say=show, paste=options.paste, browser=options.browser)), options
+    )
+
+
+def read_sign_in_credential(options: argparse.Namespace) -> "tuple[Config, str]":
+    """Return the configuration, and the named credential, for which a person can sign in. Raise ConfigProblems, and
+    SystemExit if it is none for a person.
+    """
+    from gateway.signin.login import why_not  # noqa: PLC0415 - brings aiohttp
 
     config = read_configuration(options).read().config
     name = credential_name(options, config)
     if problem := why_not(config, name):
         exit_config_error(problem)
-    show = partial(print, flush=True)
-    return print_finding(
-        run_coroutine(login(config, name, say=show, paste=options.paste, browser=options.browser)), options
-    )
+    return config, name

@@ -2,15 +2,8 @@
 
 import argparse
 
-from gateway.cli.options import (
-    add_config_arguments,
-    add_credential_argument,
-    credential_name,
-    exit_config_error,
-    print_finding,
-    read_configuration,
-    run_coroutine,
-)
+from gateway.cli.options import add_config_arguments, add_credential_argument, print_finding, run_coroutine
+from gateway.cli.sign_in import read_sign_in_credential
 
 EXAMPLE = "oic-gateway logout orders-app gateway.yaml"
 EXIT_STATUS = {0: "signed out", 69: "not signed out; standard error contains the cause", 78: ""}
@@ -24,11 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Revoke and delete the sign-in. Return 0, or 69 if it fails. Raise ConfigProblems."""
-    from gateway.signin.login import why_not  # noqa: PLC0415 - brings aiohttp
-    from gateway.signin.logout import logout  # noqa: PLC0415
+    from gateway.signin.logout import logout  # noqa: PLC0415 - brings aiohttp
 
-    config = read_configuration(options).read().config
-    name = credential_name(options, config)
-    if problem := why_not(config, name):
-        exit_config_error(problem)
+    config, name = read_sign_in_credential(options)
     return print_finding(run_coroutine(logout(config, name)), options)

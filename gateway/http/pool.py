@@ -249,9 +249,9 @@ class ConnectionPool:
 
     async def _dial(self, share: PoolShare) -> UpstreamConnection:
         """Dial; `_begin_dialing` has counted it."""
-        if self._budget is not None:
-            self._budget.close_excess_connections()
         try:
+            if self._budget is not None:
+                self._budget.close_excess_connections()
             connection = await dial(self.origin, self._on_lost, self._rules)
             if not connection.is_open:
                 raise UpstreamUnreachable(reason=f"{self.origin.name}: the connection closed as soon as it was made")

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.errors import TokenRefused, TokenUnavailable
+from gateway.errors import TokenRefused, TokenUnavailable, defect_origin
 from gateway.oauth.clock import Clock
 from gateway.oauth.failures import Failure, next_failure
 from gateway.oauth.fetch_events import TokenEvents
@@ -77,7 +77,7 @@ class SharedFetch:
         try:
             result = await self._find_or_fetch(reason, adopt_stale)
         except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it shows as a failure
-            result = self._record_failure(TokenUnavailable(reason=f"defect: {type(error).__name__} in the renewal"))
+            result = self._record_failure(TokenUnavailable(reason=f"defect in the renewal: {defect_origin(error)}"))
         if isinstance(result, Failure):
             self.failure = result
         elif result is not None:

@@ -157,6 +157,7 @@ async def test_loader_checks_the_addresses(tmp_path: Path, more: dict[str, str],
     ended = await init(tmp_path, **more)
     assert ended.status == 78
     assert message in ended.err
+    assert "warning" not in ended.err
     assert names(tmp_path) == ["secret"]
 
 

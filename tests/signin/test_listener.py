@@ -77,9 +77,7 @@ async def test_the_wait_for_the_browser_is_bounded(listener: Listener) -> None:
         await listener.answer(within=0.01)
 
 
-async def test_a_request_that_is_not_http_logs_nothing(
-    listener: Listener, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_request_that_is_not_http_logs_nothing(listener: Listener, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     port = int((await listener.start(ANY)).split(":")[2].split("/")[0])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -13,6 +13,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
+from gateway.errors import defect_origin
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Store, StoreDown, StoreHealth
 from gateway.oauth.stores.backend_interface import EntryReporter
@@ -190,7 +191,7 @@ class FallbackStore:
             try:
                 await self._ignore_down(self._resynchronize())
             except Exception as error:  # noqa: BLE001 - a defect in one check must not end all checks
-                self._mark_down(f"defect: {type(error).__name__}")
+                self._mark_down(f"defect: {defect_origin(error)}")
             self._down_event.clear()
             await self._wait_next_check()
 

@@ -158,9 +158,12 @@ class Supervisor:
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as stack:
             stack.enter_context(theirs)
+            close_ours = stack.enter_context(contextlib.ExitStack())
+            close_ours.enter_context(ours)
             sockets = self._listen_sockets.sockets()
             listeners = [stack.enter_context(sock) for sock in itertools.chain.from_iterable(sockets)]
             pid, end = await self._fork_server.spawn(theirs, listeners)
+            close_ours.pop_all()
         now = asyncio.get_running_loop().time()
         self._workers[pid] = worker = WorkerHandle(pid, await self._open_channel(ours), end, started_at=now)
         return worker
