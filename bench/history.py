@@ -25,6 +25,8 @@ from gateway.observe.record import Record, line
 from gateway.observe.timestamp import timestamp
 
 MILLION = 1_000_000
+BURST, FILLING, PACED = 1_500, 90_000, 60_000
+FULL = HistoryLimits(calls=None, keep=1e9, size=64 << 20)
 NOTES = 9_000  # less than the queue holds
 START = 1_769_000_000.0
 EVERYTHING = HistoryLimits(calls=None, keep=1e9, size=1 << 40)
@@ -93,6 +95,36 @@ def in_file(folder: Path, lines: list[bytes]) -> float:
         return microseconds(history, lines)
 
 
+def cpu_microseconds(folder: Path, limits: HistoryLimits) -> float:
+    """Return the CPU time of one call of 1,500 in a tenth of a second, of all threads, when the file is full."""
+    history = FileHistory(folder / "paced", limits)
+    numbers = iter(range(MILLION))
+    _send(history, numbers, FILLING)
+    began = time.process_time()
+    own = _send(history, numbers, PACED)
+    took = time.process_time() - began - own
+    history.close(10)
+    if history.lost:
+        raise SystemExit(f"{history.lost} calls were lost")
+    return took / PACED * 1e6
+
+
+def _send(history: History, numbers: Iterator[int], count: int) -> float:
+    """Append calls as they come in a tenth of a second, and wait until they are written. Return the CPU seconds for
+    making the lines.
+    """
+    own = 0.0
+    for _ in range(count // BURST):
+        began = time.thread_time()
+        lines = [time_text(next(numbers)) for _ in range(BURST)]
+        own += time.thread_time() - began
+        for each in lines:
+            history.append(each)
+        time.sleep(0.1)
+        asyncio.run(history.flush())
+    return own
+
+
 def milliseconds(path: Path, query: HistoryQuery) -> tuple[float, int]:
     """Return the cost of one search, including opening the file, and the number of calls found."""
     began = time.perf_counter()
@@ -107,6 +139,7 @@ def main() -> None:
     print(f"note, memory, full: {best(lambda: microseconds(full, lines)):.2f} µs")
     with tempfile.TemporaryDirectory() as folder:
         print(f"note, file: {best(lambda: in_file(Path(folder), lines)):.2f} µs")
+        print(f"note, file, all threads: {cpu_microseconds(Path(folder), FULL):.1f} µs of CPU")
         path = Path(folder, "million")
         book = HistoryFile(path)
         began = time.perf_counter()

@@ -3,9 +3,9 @@
 `interface` defines a `History`: it stores the *record* of each call, as the log line of it, and finds records again by
 a `HistoryQuery` (`query`: instance id, request id, route, caller, status, time; newest first). `MemoryHistory`
 (`memory`) keeps the last lines as bytes. `FileHistory` (`file`) queues them for a thread, which writes them to a
-`HistoryFile` (`history_file`): an SQLite file, whose tables and statements are in `sqlite_tables`. Each process that
-can read the file searches it with a `HistoryReader` (`timed_reads`): the gateway that writes it, the parent of several
-workers, or the command line when no gateway runs.
+`HistoryFile` (`history_file`): an SQLite file, whose tables and statements are in `sqlite_tables`; `version_1` reads
+and converts the file of an earlier gateway. Each process that can read the file searches it with a `HistoryReader`
+(`timed_reads`): the gateway that writes it, the parent of several workers, or the command line when no gateway runs.
 
     append ── MemoryHistory
           └── FileHistory ── queue, thread ── HistoryFile ── sqlite_tables

@@ -27,7 +27,7 @@ from gateway.observe.record import Record
 log = logging.getLogger("gateway.history")
 
 INTERVAL = 0.1  # seconds in which calls gather before one write
-BATCH = 250  # lines: one change must fit into a small write-ahead log
+BATCH = 500  # lines: one change must fit into a small write-ahead log
 _FAULT_PAUSE = 1.0  # before the next try after an error
 _FORGET_EVERY = 60.0  # without calls
 _ROOM_CHECK = 1.0  # without calls

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.history import sqlite_tables
+from gateway.history import sqlite_tables, version_1
 from gateway.history.begun_calls import OpenCall, is_running, process_name
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.history.interface import HistoryLimits, SearchResult, Unsearchable
@@ -30,10 +30,11 @@ from gateway.system.sqlite_file import (
 
 BUSY_TIMEOUT = 2.0
 """Seconds to wait for another process that writes."""
-_WAL_SIZE = 512 * 1024
+_WAL_SIZE = 1024 * 1024
 """Bytes in the write-ahead log before SQLite moves them into the file, and its size after that."""
 _STEPS = 10_000
 """Steps of SQLite between two checks of the time limit: well below a millisecond."""
+_TOO_LONG = "the search takes too long; narrow it by a time or a rarer value"
 _BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _TRANSIENT = _BUSY | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 """After these errors the file stays open: on a full disk SQLite could not create what it needs to read it again."""
@@ -152,11 +153,12 @@ class HistoryFile:
             raise UnusableFile(_explain(self._path, cause), is_busy=primary_code(cause) in _BUSY) from cause
 
     def _configure(self, connection: sqlite3.Connection) -> None:
-        connection.execute(sqlite_tables.BEGUN)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_SIZE // 4096}")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(sqlite_tables.BEGUN)
+        version_1.move(connection)
         sqlite_tables.end_all(connection, self._process)  # calls of this process in an earlier connection
         self._tracked = set()
 
@@ -177,12 +179,26 @@ def read(path: str | Path, query: HistoryQuery, *, keep: float, now: float, unti
             connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
             if not is_own_database(connection, sqlite_tables.OURS, sqlite_tables.VERSION):
                 return SearchResult((), 0, "file")
-            lines = newest((*sqlite_tables.find(connection, query), *_find_lost(connection, query)), query.limit)
+            connection.execute("BEGIN")  # the same calls for all statements
+            lines = newest(_find_all(connection, query, until), query.limit)
             return SearchResult(tuple(lines), sqlite_tables.kept(connection), "file")
     except (sqlite3.Error, OSError) as cause:
         if primary_code(cause) == sqlite3.SQLITE_INTERRUPT:
-            raise Unsearchable("the search takes too long; narrow it by a time or a rarer value") from cause
+            raise Unsearchable(_TOO_LONG) from cause
         raise Unsearchable(_explain(path, cause)) from cause
+
+
+def _find_all(connection: sqlite3.Connection, query: HistoryQuery, until: float) -> Iterator[bytes]:
+    """Yield the matching lines of the tables. Raise Unsearchable after the time `until`."""
+
+    def check() -> None:
+        if time.monotonic() > until:
+            raise Unsearchable(_TOO_LONG)
+
+    if sqlite_tables.has_table(connection, "batch"):
+        yield from sqlite_tables.find(connection, query, check)
+    yield from version_1.find(connection, query)
+    yield from _find_lost(connection, query)
 
 
 def _find_lost(connection: sqlite3.Connection, query: HistoryQuery) -> Sequence[bytes]:

@@ -16,6 +16,8 @@ from gateway.observe.timestamp import timestamp
 
 MIN_TIME, MAX_TIME = 0, (1 << 43) - 2
 """Milliseconds since the epoch; the maximum is in the year 2248."""
+TIME = slice(9, 33)
+"""The place of the arrival time in a line, after `{"time":"`."""
 DEFAULT_LIMIT, MAX_LIMIT = 20, 10_000
 """Number of calls returned by default, and at most."""
 
@@ -82,7 +84,7 @@ def time_text(moment: int) -> bytes:
 
 def time_of(line: bytes) -> bytes:
     """Return the arrival time of the call in a line; sorts in the order of time."""
-    return line[9:33]  # after `{"time":"`
+    return line[TIME]
 
 
 def filter_lines(query: HistoryQuery, lines: Sequence[bytes]) -> Sequence[bytes]:
@@ -90,7 +92,7 @@ def filter_lines(query: HistoryQuery, lines: Sequence[bytes]) -> Sequence[bytes]
     for needle in _needles(query):
         lines = [line for line in lines if needle in line]
     since, until = time_text(query.since), time_text(query.until)
-    return [line for line in lines if since <= line[9:33] <= until]
+    return [line for line in lines if since <= line[TIME] <= until]
 
 
 def newest(lines: Iterable[bytes], limit: int) -> list[bytes]:

@@ -1,8 +1,8 @@
-"""What SQLite is asked: by the right index, whatever is combined, in a million calls as well."""
+"""What is stored of calls in SQLite, and how much of it a search reads."""
 
-import re
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 from gateway.history import sqlite_tables
 from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery, filter_lines, newest
+from gateway.observe.timestamp import timestamp
 from tests.history.call_lines import EVERYTHING, START, asked, call_line
 
 MILLI = int(START * 1000)
-MILLION = 1_000_000
-FILL = f"""
-WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {MILLION - 1})
-INSERT INTO call (id, instance_id, request_id, route, client, status, line)
-SELECT ({MILLI} + i) << 20, 'instance-' || i, 'request-' || i, 'route-' || (i % 10), '10.0.0.' || (i % 20),
-    iif(i % 5000 = 3, 503, 200), CAST(i AS BLOB) FROM n
-"""
+MANY = 20_000
+SEGMENTS = MANY // sqlite_tables.SEGMENT
 
 
 def opened() -> sqlite3.Connection:
@@ -36,75 +32,75 @@ def empty() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def numbered_line(number: int) -> bytes:
+    """The line of one of many calls, one each millisecond."""
+    return (
+        f'{{"time":"{timestamp(START + number / 1000 + 0.0001)}","request_id":"request-{number}","route":"route-'
+        f'{number % 10}","client":"10.0.0.{number % 20}","status":{503 if number % 5000 == 3 else 200},'
+        f'"instance_id":"instance-{number}"}}\n'
+    ).encode()
+
+
 @pytest.fixture(scope="module")
-def million() -> Iterator[sqlite3.Connection]:
+def many() -> Iterator[sqlite3.Connection]:
     with closing(opened()) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute(FILL)
-        connection.execute("UPDATE tally SET kept = ?", (MILLION,))
+        for first in range(0, MANY, 250):
+            sqlite_tables.append(connection, [numbered_line(number) for number in range(first, first + 250)])
         yield connection
 
 
-def number(connection: sqlite3.Connection, question: str, values: Sequence[object]) -> int:
-    [(found,)] = connection.execute(question, values)
-    return int(found)
-
-
-def plan(connection: sqlite3.Connection, query: HistoryQuery) -> str:
-    statement, values = sqlite_tables.plan(query, lambda *question: number(connection, *question))
-    return " / ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+def found(connection: sqlite3.Connection, query: HistoryQuery) -> tuple[list[int], int]:
+    """The numbers of the calls that were found, and how many segments were read beside the calls without one."""
+    steps: list[None] = []
+    lines = sqlite_tables.find(connection, query, lambda: steps.append(None))
+    return [int(json.loads(line)["request_id"].partition("-")[2]) for line in lines], len(steps) - 1
 
 
 @pytest.mark.parametrize(
-    ("given_", "index"),
+    ("given_", "numbers", "read"),
     [
-        ({"id": "instance-777777"}, "by_instance (instance_id=? AND rowid>? AND rowid<?)"),
-        ({"request_id": "request-777777"}, "by_request (request_id=? AND rowid>? AND rowid<?)"),
-        ({"route": "route-3"}, "by_route (route=? AND id>? AND id<?)"),
-        ({"client": "10.0.0.7"}, "by_client (client=? AND id>? AND id<?)"),
-        ({"status": "5xx"}, "by_class (class=? AND id>? AND id<?)"),
-        ({"status": "503"}, "by_class (class=? AND id>? AND id<?)"),
-        ({"route": "route-3", "status": "5xx"}, "by_class (class=? AND id>? AND id<?)"),
-        ({"route": "none", "status": "2xx"}, "by_route (route=? AND id>? AND id<?)"),
-        ({"route": "route-3", "client": "none"}, "by_client (client=? AND id>? AND id<?)"),
-        ({"route": "route-3", "id": "instance-777777"}, "by_instance (instance_id=? AND rowid>? AND rowid<?)"),
+        ({"id": "instance-7777"}, [7777], 1),
+        ({"request_id": "request-7777"}, [7777], 1),
+        ({"request_id": "request-7777", "route": "route-7"}, [7777], 1),
+        ({"id": "instance-7777", "route": "route-8"}, [], 1),
+        ({"id": "instance"}, [], 0),
+        ({"status": "5xx"}, [15_003, 10_003, 5003, 3], 4),
+        ({"status": "503", "route": "route-3", "limit": "2"}, [15_003, 10_003], 2),
+        ({"status": "404"}, [], 0),
+        ({"route": "none", "status": "2xx"}, [], 0),
+        ({"route": "route-3", "client": "10.0.0.7"}, [], 0),
+        ({"client": "10.0.0.7", "limit": "2"}, [19_987, 19_967], 1),
+        ({"limit": "3"}, [19_999, 19_998, 19_997], 1),
     ],
 )
-def test_a_search_uses_the_index_of_the_rarest_value(
-    million: sqlite3.Connection, given_: dict[str, str], index: str
+def test_a_search_reads_only_segments_with_a_match(
+    many: sqlite3.Connection, given_: dict[str, str], numbers: list[int], read: int
 ) -> None:
-    assert plan(million, asked(START + 2000, **given_)) == f"SEARCH call USING INDEX {index}"
+    assert found(many, asked(START + 100, **given_)) == (numbers, read)
 
 
-def test_without_a_value_the_newest_rows_are_read(million: sqlite3.Connection) -> None:
-    for query in (HistoryQuery(), HistoryQuery(since=MILLI + 5)):
-        assert plan(million, query) == "SEARCH call USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+def test_a_search_reads_only_segments_of_its_time(many: sqlite3.Connection) -> None:
+    query = HistoryQuery(route="route-3", since=MILLI + 3000, until=MILLI + 5000, limit=500)
+    numbers, read = found(many, query)
+    assert numbers == list(range(4993, 3000, -10))
+    assert read <= 4
 
 
-@pytest.mark.parametrize("given_", [{"route": "route-3", "client": "10.0.0.7"}, {"route": "route-3", "status": "404"}])
-def test_a_search_without_matches_reads_only_an_index(million: sqlite3.Connection, given_: dict[str, str]) -> None:
-    """Half a million lines would be fetched for it otherwise: only the index may be walked."""
-    statement, values = sqlite_tables.plan(asked(**given_), lambda *question: number(million, *question))
-    steps = [row[1] for row in million.execute(f"EXPLAIN {statement}", values)]
-    assert "DeferredSeek" in steps
-    began = steps.index("DeferredSeek")
-    assert "Column" in steps[began:]
-    assert sqlite_tables.find(million, asked(**given_)) == []
+def test_many_calls_are_counted_and_summarized(many: sqlite3.Connection) -> None:
+    assert sqlite_tables.kept(many) == MANY
+    assert many.execute("SELECT count(*) FROM segment").fetchone() == (SEGMENTS,)
 
 
-def test_a_million_calls_are_searched_correctly(million: sqlite3.Connection) -> None:
-    assert sqlite_tables.find(million, asked(id="instance-777777")) == [b"777777"]
-    assert sqlite_tables.find(million, asked(id="instance")) == []
-    assert sqlite_tables.find(million, asked(status="5xx", route="route-3", limit="3")) == [
-        b"995003",
-        b"990003",
-        b"985003",
-    ]
-    assert sqlite_tables.find(million, HistoryQuery(route="route-3", until=MILLI + 500_000, limit=2)) == [
-        b"499993",
-        b"499983",
-    ]
-    assert sqlite_tables.kept(million) == MILLION
+def test_a_long_call_is_found_among_later_ones(many: sqlite3.Connection) -> None:
+    """A call is written when it ends: an early one may be in a late segment."""
+    with closing(opened()) as connection:
+        many.backup(connection)
+        sqlite_tables.append(connection, [numbered_line(number) for number in range(5)])
+        sqlite_tables.append(connection, [numbered_line(number) for number in range(MANY, MANY + 1000)])
+        numbers, read = found(connection, HistoryQuery(until=MILLI + 4, limit=20))
+        assert numbers == [4, 4, 3, 3, 2, 2, 1, 1, 0, 0]
+        assert read == 2
+        assert found(connection, HistoryQuery(limit=2))[0] == [MANY + 999, MANY + 998]
 
 
 VALUES = {"route": st.sampled_from(["a", "b"]), "client": st.sampled_from(["c", "d"])}
@@ -122,13 +118,15 @@ QUERIES = st.builds(
 )
 
 
-@given(CALLS, QUERIES)
+@given(CALLS, QUERIES, st.integers(1, 6), st.integers(1, 4))
 def test_file_and_memory_find_the_same_calls(
-    calls: list[tuple[int, str, str, int | None]], query: HistoryQuery
+    calls: list[tuple[int, str, str, int | None]], query: HistoryQuery, segment: int, batch: int
 ) -> None:
     lines = [call_line(at, route=route, client=client, status=status) for at, route, client, status in calls]
-    with closing(opened()) as connection:
-        sqlite_tables.append(connection, lines)
+    with closing(opened()) as connection, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sqlite_tables, "SEGMENT", segment)
+        for first in range(0, len(lines), batch):
+            sqlite_tables.append(connection, lines[first : first + batch])
         assert sqlite_tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
 
 
@@ -141,9 +139,9 @@ def test_calls_of_one_moment_keep_their_order(empty: sqlite3.Connection) -> None
 
 
 def test_a_batch_is_written_completely_or_not_at_all(empty: sqlite3.Connection) -> None:
-    empty.execute("CREATE TRIGGER no BEFORE INSERT ON call WHEN NEW.status = 500 BEGIN SELECT raise(ABORT, 'no'); END")
+    empty.execute("CREATE TRIGGER no BEFORE INSERT ON segment BEGIN SELECT raise(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
-        sqlite_tables.append(empty, [call_line(1), call_line(2, status=500)])
+        sqlite_tables.append(empty, [call_line(number) for number in range(sqlite_tables.SEGMENT)])
     assert (sqlite_tables.kept(empty), sqlite_tables.find(empty, HistoryQuery())) == (0, [])
     sqlite_tables.append(empty, [call_line(1)])
     assert sqlite_tables.kept(empty) == 1
@@ -162,9 +160,18 @@ def test_the_oldest_calls_beyond_a_limit_are_deleted(empty: sqlite3.Connection) 
     assert sqlite_tables.kept(empty) == 0
 
 
+def test_old_calls_of_a_batch_are_deleted_alone(empty: sqlite3.Connection) -> None:
+    sqlite_tables.append(empty, [call_line(number) for number in (9, 1, 8, 2, 3, 7)])
+    sqlite_tables.forget(empty, EVERYTHING, MILLI + 5000)
+    assert sqlite_tables.find(empty, HistoryQuery()) == [call_line(9), call_line(8), call_line(7)]
+    sqlite_tables.forget(empty, HistoryLimits(1, 1e9, 1 << 40), MILLI)
+    assert sqlite_tables.find(empty, HistoryQuery()) == [call_line(7)]
+
+
 def test_many_calls_are_deleted_in_parts(empty: sqlite3.Connection) -> None:
-    count = 2 * sqlite_tables.CHUNK + 10
-    sqlite_tables.append(empty, [call_line(number) for number in range(count)])
+    batch, count = 100, 2 * sqlite_tables.CHUNK + 10
+    for first in range(0, count, batch):
+        sqlite_tables.append(empty, [call_line(number) for number in range(first, min(count, first + batch))])
     rounds = 0
     while sqlite_tables.forget(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
         rounds += 1
@@ -172,6 +179,21 @@ def test_many_calls_are_deleted_in_parts(empty: sqlite3.Connection) -> None:
     assert (rounds, sqlite_tables.kept(empty)) == (2, 5)
 
 
-def test_every_index_that_is_used_exists() -> None:
-    made = set(re.findall(r"INDEX IF NOT EXISTS (\w+)", sqlite_tables.TABLES))
-    assert made == set(sqlite_tables.INDEXES.values())
+def test_a_segment_is_deleted_with_its_calls(empty: sqlite3.Connection) -> None:
+    sqlite_tables.append(empty, [call_line(number) for number in range(sqlite_tables.SEGMENT)])
+    sqlite_tables.append(empty, [call_line(5000)])
+    assert empty.execute("SELECT count(*) FROM segment").fetchone() == (1,)
+    while sqlite_tables.forget(empty, HistoryLimits(0, 1e9, 1 << 40), MILLI):
+        pass
+    assert empty.execute("SELECT count(*) FROM segment").fetchone() == (0,)
+    sqlite_tables.append(empty, [call_line(6000)])
+    assert sqlite_tables.find(empty, HistoryQuery()) == [call_line(6000)]
+
+
+def test_any_text_of_a_value_is_found(empty: sqlite3.Connection) -> None:
+    texts = ["ü", 'a"b', "a\\b", "a.*[b", "\u2028", "\x85", "line\nline", "tab\t", "\ud800"]
+    lines = [call_line(number, request_id=text, route=text, client=text) for number, text in enumerate(texts)]
+    sqlite_tables.append(empty, [*lines, *(call_line(number) for number in range(100, 1100))])
+    for text, line in zip(texts, lines, strict=True):
+        for query in (HistoryQuery(request_id=text), HistoryQuery(route=text), HistoryQuery(client=text, status="2xx")):
+            assert sqlite_tables.find(empty, query) == [line]

@@ -159,7 +159,7 @@ async def test_a_stop_leaves_nothing_unwritten(tmp_path: Path, sandbox: Sandbox)
         gate.signal(signal.SIGTERM)
         assert await gate.ended() == 0
     with closing(sqlite3.connect(file_of(tmp_path))) as connection:
-        assert connection.execute("SELECT count(*), (SELECT kept FROM tally) FROM call").fetchone() == (50, 50)
+        assert connection.execute("SELECT sum(calls), (SELECT kept FROM tally) FROM batch").fetchone() == (50, 50)
 
 
 async def test_one_that_is_killed_loses_what_it_had_not_written(tmp_path: Path, sandbox: Sandbox) -> None:
