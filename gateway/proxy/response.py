@@ -112,7 +112,7 @@ class ResponseRelay(msgspec.Struct):
             is_short = length is not None and length <= BUFFERED_LIMIT
             pieces = self._read_available()
             # The usual case: the whole body came with its head and contains nothing to rewrite.
-            if connection.is_complete and has_no_urls(plan, pieces):
+            if connection.is_complete and self._has_no_urls(plan, pieces):
                 self._send_head(pieces, modified=not is_short, length=length)
             else:
                 self.first_pieces = pieces
@@ -149,7 +149,7 @@ class ResponseRelay(msgspec.Struct):
         if plan.coding and not begins_readable(plan.coding, b"".join(pieces[:2])):
             self.is_rewritable = False
             await self._relay_unchanged(pieces)
-        elif connection.is_complete and has_no_urls(plan, pieces):
+        elif connection.is_complete and self._has_no_urls(plan, pieces):
             self._send_head(pieces, modified=not is_short, length=self.response.length)
         elif connection.is_complete and (is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT):
             await self._send_buffered(plan, pieces, is_short=is_short)
@@ -273,6 +273,10 @@ class ResponseRelay(msgspec.Struct):
 
     def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
         return Rewriter(plan, self.exchange.route_table.url_map, self._request_context())
+
+    def _has_no_urls(self, plan: RewritePlan, pieces: list[bytes]) -> bool:
+        exchange = self.exchange
+        return has_no_urls(plan, pieces, exchange.route_table.url_map, exchange.route_match.route.base)
 
     def _request_context(self) -> RequestContext:
         """Return the names of this request; made only for the few responses that need it."""

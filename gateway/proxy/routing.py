@@ -7,7 +7,7 @@ the same upstream URL, the first one listed counts.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -80,6 +80,11 @@ class PrefixTable(Generic[R]):
             self._by_prefix.setdefault(prefix.rstrip("/"), value)
         self._longest = max(map(len, self._by_prefix), default=0)
 
+    @property
+    def prefixes(self) -> Collection[str]:
+        """Return all prefixes, without a slash at their end."""
+        return self._by_prefix.keys()
+
     @cached_property
     def _inner(self) -> set[str]:
         """Return all beginnings of prefixes, up to a slash, below which a prefix is."""
@@ -119,6 +124,11 @@ class OriginTable(Generic[R]):
         for base, value in entries:
             grouped.setdefault((base.host, base.port), []).append((base.path, value))
         self._by_origin = {origin: PrefixTable(paths) for origin, paths in grouped.items()}
+
+    @property
+    def hosts(self) -> set[str]:
+        """Return the hosts of all upstreams."""
+        return {host for host, _ in self._by_origin}
 
     def has_origin(self, scheme: str, authority: str) -> bool:
         """Return whether some upstream has this authority."""

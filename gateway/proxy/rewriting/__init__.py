@@ -7,13 +7,15 @@ it through these steps:
     `content.content_coding`  undo gzip and deflate, in parts of bounded size
     `content.charsets`        detect the charset; convert UTF-16 to UTF-8 and back
     `swagger`                 replace host, basePath and schemes of a Swagger document, which are one URL together
-    `scanner`                 find every URL and decide it within a window: the chunking does not change the output
-        `url_syntax`          the URL syntax of JSON, XML and YAML, in terms of `decoded_url`
+    `scanner`                 hold back what is open, so that the chunking does not change the output; in what is left:
+        `literals`            find the places where the host or the path of an upstream is; most bodies have none
+        `repeats`             replace URLs that begin like one that was decided, in one substitution
+        `url_syntax`          read the beginning of a URL before such a place: the URL syntax of JSON, XML and YAML, in
+                              terms of `decoded_url`
         `contexts`            whether a URL in JSON or YAML is rewritten, or is a name; for XML and HTML `xml_context`
-        `fast_path`           the most frequent URLs at a fifth of the cost
 
 Only scheme, authority and the upstream's path are replaced, in the same encoding; all other bytes pass unchanged. A
-whole JSON body that `has_no_urls` needs none of these steps.
+whole body that `has_no_urls` needs none of these steps.
 """
 
 from gateway.proxy.rewriting.pipeline import Rewriter, has_no_urls

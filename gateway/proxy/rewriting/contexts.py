@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, UrlSyntax, may_continue
+from gateway.proxy.rewriting.decoded_url import UrlSyntax, may_continue
 from gateway.proxy.rewriting.url_syntax import JSON, YAML
 
 WINDOW = 8 * 1024  # bytes before a URL in which its opening is searched
@@ -19,7 +19,7 @@ REACH = 8 * 1024  # bytes before an opening that are read with it
 BLANK = b" \t\r\n"
 MAX_BACKSLASHES = 64  # in a row
 QUOTES = (b'"', b"'")
-SLASH, BACKSLASH, COLON = b"/\\:"
+COLON = b":"[0]
 
 # Members and attributes whose whole value may be a path: only names that promise a URL.
 LINK_NAMES = frozenset(b"href url redirect-url location content-location self".split())
@@ -45,6 +45,15 @@ ContextAnswer = bool | None
 """Whether a URL is rewritten; None if more bytes are needed."""
 
 
+class Repeatable(NamedTuple):
+    """Bytes around a URL that decide whether it is rewritten."""
+
+    start: int
+    """They begin here, before the URL."""
+    end: bytes
+    """A pattern for what follows its path."""
+
+
 class UrlContext(ABC):
     """Decides for each URL of a text, from its beginning to its end, whether it is rewritten."""
 
@@ -57,12 +66,14 @@ class UrlContext(ABC):
         self._run = (0, -1)
 
     @abstractmethod
-    def may_be_reference(self, after: int) -> bool:
-        """Return False if the slash that ends at `after` certainly begins no value that is rewritten."""
-
-    @abstractmethod
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide one URL."""
+
+    @abstractmethod
+    def repeatable(self, url: UrlSpan) -> Repeatable | None:
+        """Return which bytes around the URL that was decided last have the same decision wherever they are; None if
+        there are no such bytes.
+        """
 
     def is_open(self, url: UrlSpan) -> bool:
         """Return whether more bytes may come that belong to the readable text behind a URL."""
@@ -94,8 +105,13 @@ def is_rewritten_name(name: bytes, links: frozenset[bytes], kept: frozenset[byte
 
 # JSON (RFC 8259) ------------------------------------------------------------------------------------------------------
 
-STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
+STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
+# The rest of a value behind the path of its URL.
+VALUE_END = rb'(?:[?#][^"\\\x00-\x20<>]{0,1000}+)?"'
+ELEMENT_END = VALUE_END + rb"[ \t\r\n]{0,64}+[,\]]"
+BEFORE_NAME = b"{, \t\r\n"
+SINGLE_BLANKS = frozenset({b" ", b"\t", b"\r", b"\n"})
 
 
 class JsonContext(UrlContext):
@@ -109,23 +125,9 @@ class JsonContext(UrlContext):
         self._searched = 0
         self._entered = -1
         self._name: bytes | None = None
+        self._name_start = -1
         self._before = b""
         self._inside = 0
-
-    def may_be_reference(self, after: int) -> bool:
-        """Accept the whole value of a member with a link name; if it may have a host, the beginning of any string."""
-        text = self.text
-        if text[after : after + 1] in {b"", b"/", b"\\"}:
-            return True
-        quote = text.rfind(b'"', max(0, after - MAX_ESCAPE), after)
-        before = text[max(0, quote - MAX_BACKSLASHES) : quote].rstrip(BLANK)
-        if not before.endswith(b":"):
-            return not before
-        before = before[:-1].rstrip(BLANK)
-        if not before.endswith(b'"'):
-            return not before
-        name = before[:-1].rpartition(b'"')[2]
-        return name.lower() in LINK_NAMES or (b"\\" in name and not name.endswith(b"\\"))
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the text before the string of a URL, and the colon that may follow the string."""
@@ -140,6 +142,21 @@ class JsonContext(UrlContext):
         else:
             answer = self._is_element(url) if self._before.endswith(b",") else True
         return self.is_whole_value(url, b'"') if answer and url.is_ref else answer
+
+    def repeatable(self, url: UrlSpan) -> Repeatable | None:
+        """Return the name of a member, or what is before an element, and the end of the value."""
+        quote = url.start - 1
+        if quote != self._entered:
+            return None
+        if self._name is not None:  # the byte before its quote is no backslash
+            start = self._name_start - 2
+            return Repeatable(start, VALUE_END) if start >= 0 and self.text[start] in BEFORE_NAME else None
+        start = quote - 1
+        while self.text[start : start + 1] in SINGLE_BLANKS:
+            start -= 1
+        if self._before.endswith(b","):
+            return Repeatable(start, ELEMENT_END)
+        return Repeatable(start, VALUE_END) if self._before.endswith(b"[") else None
 
     def _opening(self, start: int) -> int:
         """Return the last unescaped quote before a position. If it is not in the window, return any other offset."""
@@ -170,6 +187,7 @@ class JsonContext(UrlContext):
         while (start := self.text.rfind(b'"', low, start)) >= 0 and self._is_escaped(start):
             pass
         name = self.text[start + 1 : end] if start >= 0 else b""
+        self._name_start = start + 1
         return (_unescape(name) if b"\\" in name else name).lower()
 
     def _is_element(self, url: UrlSpan) -> ContextAnswer:
@@ -204,17 +222,6 @@ class YamlContext(UrlContext):
 
     syntax = YAML
 
-    def may_be_reference(self, after: int) -> bool:
-        """Accept the value of a link key; if it may have a host, the value of any key and an item of a sequence."""
-        text = self.text
-        is_plain = text[after - 1] == SLASH and text[after - 2] != BACKSLASH
-        start = after - 1 if is_plain else text.rfind(b"\\", max(0, after - MAX_ESCAPE), after)
-        line = self._line_before(start)
-        key = _key_before(line)
-        if text[after : after + 1] not in {b"", b"/", b"\\"}:
-            return key in LINK_NAMES
-        return key is not None or _begins_item(line)
-
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the text before a URL on its line, and the colon that may follow it."""
         line = self._line_before(url.start)
@@ -230,6 +237,15 @@ class YamlContext(UrlContext):
         if self.text[end - 1 : end] == b":" and after[:1] in {b"", b" ", b"\t", b"\r", b"\n"}:
             return False
         return after[:2] not in {b'":', b"':"}
+
+    def repeatable(self, url: UrlSpan) -> Repeatable | None:
+        """Return the whole line."""
+        line = self._line_before(url.start)
+        start = url.start - len(line) - 1
+        if start < 0 or self.text[start : start + 1] != b"\n":
+            return None
+        quote = line[-1:] if line.endswith(QUOTES) else b""
+        return Repeatable(start, quote + rb"\r?\n")
 
     def _line_before(self, start: int) -> bytes:
         """Return the end of the text before a position on its line."""

@@ -1,7 +1,8 @@
 """Decode and encode URLs inside documents: escapes of JSON, XML and YAML, and percent-encoding inside another URL.
 
 A `UrlSyntax` finds the beginning of a URL and the extent of its parts, and defines its escapes. All patterns work on
-bytes in any charset that is a superset of ASCII.
+bytes in any charset that is a superset of ASCII. They repeat no group possessively: before 3.11.5, Python then moves
+behind the last match (gh-106052).
 """
 
 import re
@@ -34,8 +35,8 @@ def hex_pattern(codes: Iterable[int], width: int) -> bytes:
 
 BYTE_PATH_ENDS = hex_pattern((code for code in PATH_ENDS if code <= 0xFF), 2)
 # A URL inside the query of another one: the delimiters of the outer URL end it (RFC 3986 §2.2).
-CODED_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~@:]|%(?:3[aA]|5[bBdD]))*+")
-CODED_PATH = re.compile(rb"(?:[A-Za-z0-9\-._~!*()]|%%(?!(?:%b))[0-9a-fA-F]{2}|\\{0,3}/)*+" % BYTE_PATH_ENDS)
+CODED_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~@:]|%(?:3[aA]|5[bBdD]))*")
+CODED_PATH = re.compile(rb"(?:[A-Za-z0-9\-._~!*()]|%%(?!(?:%b))[0-9a-fA-F]{2}|\\{0,3}/)*" % BYTE_PATH_ENDS)
 CODED_UNITS = re.compile(rb"%(?P<x>[0-9a-fA-F]{2})|\\{1,3}(?P<slash>/)")
 # A percent-encoded URL up to its two slashes. Groups: the `s` of https, the colon, the first slash.
 CODED_START = re.compile(
@@ -43,7 +44,6 @@ CODED_START = re.compile(
 )
 SPLIT = re.compile(r'([^/?#\s"<>]*)([^?#\s"<>]*)')
 LAST_BYTE = 0xFF
-LOOK_BACK = 24  # bytes that cover what `plain` and `find` have in common
 MAX_ESCAPE = 12  # bytes of an escape
 SENTENCE_ENDS = ".,;:!?'`*)]}"
 ESCAPE_STARTS = b"\\&%"
@@ -52,22 +52,27 @@ MAX_START = 120  # bytes of the beginning of a URL, up to its two slashes
 
 
 class UrlSyntax(NamedTuple):
-    """How one kind of document writes URLs."""
+    """How one kind of document writes URLs. All but `escapes` is for the text as it is, `escapes` for lower case."""
 
-    find: Bytes
-    """The beginning of a URL: groups `colon` and `slash` behind a scheme, `ref` for a slash that begins a value."""
-    plain: Bytes
-    """A much faster pattern. It ends where `find` ends, and finds all URLs of a text without `escapes`. It may omit
-    slashes that begin no value, and its group `ref` may contain such slashes."""
-    escapes: tuple[Bytes, Bytes]
-    """Escapes of the document, and percent-encoding, that a URL may contain."""
-    starts: frozenset[int]
-    """First bytes of a piece that may continue a beginning of a URL in the piece before."""
+    start: Bytes
+    """The beginning of a URL at the end of a text, up to its two slashes: groups `s`, `colon` and `slash` behind a
+    scheme. `ref` is empty, behind the first slash of a value that begins with a slash."""
+    first: bytes
+    """The bytes that `start` may begin with."""
     tail: Bytes
     """The end of a piece that may become the beginning of a URL."""
-    tail_ends: frozenset[int]
-    """The last bytes of `tail`."""
+    slashes: Bytes
+    """What every URL has: two slashes in any encoding, or one that begins a value. An empty group is behind them."""
+    escapes: Bytes
+    """Escapes of letters, digits and `-._~`, in lower case: without them, a host is found as it is."""
+    marks: bytes
+    """The bytes of escapes and percent-encoding, beside letters and digits."""
     slash: Bytes
+    """A slash of a URL that is not percent-encoded."""
+    coded_slashes: tuple[bytes, ...]
+    """How escapes of a slash end, in lower case."""
+    before_path: tuple[bytes, ...]
+    """What may be before the first slash of a value."""
     host: Bytes
     """An authority."""
     path: Bytes
@@ -81,33 +86,6 @@ class UrlSyntax(NamedTuple):
     """The first byte of an escape."""
     to_escape: tuple[tuple[str, str], ...]
     """Characters with a meaning in the document, and their escapes."""
-
-    def is_clear(self, piece: bytes) -> bool:
-        """Return whether no URL begins or ends in a piece, whatever follows."""
-        if piece[0] in self.starts or not self.has_no_urls(piece):
-            return False
-        return piece[-1] not in self.tail_ends or self.tail.search(piece, max(0, len(piece) - MAX_START)) is None
-
-    def find_exact(self, text: bytes, position: int, match: re.Match[bytes]) -> re.Match[bytes] | None:
-        """Return the match of `find`, not before `position`, for a match of `plain` or `find`."""
-        if match.re is self.find:
-            return match
-        first, end = max(position, match.end() - LOOK_BACK), match.end()
-        exact = self.find.search(text, first, end + 1)
-        while exact is not None and exact.end() < end:  # a slash that begins no value, which `plain` omits
-            exact = self.find.search(text, exact.end(), end + 1)
-        return exact
-
-    def has_no_urls(self, body: bytes) -> bool:
-        """Return whether no URL begins in a whole body."""
-        return (b"/" not in body or self.plain.search(body) is None) and not self.has_escapes(body)
-
-    def has_escapes(self, text: bytes) -> bool:
-        """Return whether `plain` may miss URLs."""
-        escaped, coded = self.escapes
-        return (self.escape_start in text and escaped.search(text) is not None) or (
-            b"%" in text and coded.search(text) is not None
-        )
 
 
 class Edit(NamedTuple):

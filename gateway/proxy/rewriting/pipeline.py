@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from gateway.content.charsets import UTF_16, Utf16Transcoder, detect_charset, is_ascii_superset
+from gateway.content.charsets import UTF_16, Utf16Transcoder, detect_charset, is_ascii_superset, is_wide_text
 from gateway.content.content_coding import ContentDecoder
 from gateway.proxy.rewriting.plan import RewritePlan
-from gateway.proxy.rewriting.scanner import UrlScanner
+from gateway.proxy.rewriting.scanner import CONTEXTS, UrlScanner
 from gateway.proxy.rewriting.swagger import (
     Description,
     JsonDescription,
@@ -14,34 +14,28 @@ from gateway.proxy.rewriting.swagger import (
     is_description,
 )
 from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
-from gateway.proxy.rewriting.url_syntax import JSON
+from gateway.proxy.routing import UpstreamUrl
 
-STEP = 16 * 1024
-"""Bytes that are searched at a time, if they may contain a URL."""
 SHORT_STEP = 2 * 1024
 """Bytes that are searched at a time for members of a Swagger document, if there may be many."""
 DESCRIPTIONS: dict[str, type[Description]] = {"json": JsonDescription, "yaml": YamlDescription}
-MIN_URL = 4
+MIN_TEXT = 4
 """Bytes: a shorter body contains no URL in quotes."""
 
 
-def has_no_urls(plan: RewritePlan, pieces: list[bytes]) -> bool:
-    """Return whether a whole body certainly contains nothing to rewrite, as most JSON responses: it needs no Rewriter.
+def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstream: UpstreamUrl) -> bool:
+    """Return whether a whole body certainly contains nothing to rewrite, as most responses: it needs no Rewriter.
 
     False means only that the body must be searched.
     """
-    if plan.kind != "json" or plan.coding:
+    if plan.coding:
         return False
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    if len(body) < MIN_URL:
+    if len(body) < MIN_TEXT:
         return True
-    is_plain = _is_ascii_json(body) and JSON.has_no_urls(body)
-    return is_plain and (plan.is_lines or not is_description(body))
-
-
-def _is_ascii_json(first: bytes) -> bool:
-    """Return whether a JSON text that begins like this is certainly in a superset of ASCII."""
-    return len(first) >= 4 and first[0] < 0x80 and b"\0" not in first[:4]
+    if is_wide_text(body) or (plan.kind in DESCRIPTIONS and not plan.is_lines and is_description(body)):
+        return False
+    return not url_map.literals(plan.kind, CONTEXTS[plan.kind].syntax, upstream).find(body.lower())
 
 
 class Rewriter:
@@ -91,9 +85,13 @@ class Rewriter:
         """Return whether a first piece passes as it is, as most responses do. The pipeline is then built only if more
         bytes follow.
         """
-        if not piece or self._plan.kind != "json" or not _is_ascii_json(piece):
+        plan = self._plan
+        if plan.kind == "yaml" or len(piece) < MIN_TEXT or is_wide_text(piece):
             return False
-        if not ((self._plan.is_lines or is_clear_of_members(piece)) and JSON.is_clear(piece)):
+        if plan.kind == "json" and not plan.is_lines and not is_clear_of_members(piece):
+            return False
+        search = self._url_map.literals(plan.kind, CONTEXTS[plan.kind].syntax, self._context.upstream)
+        if not search.is_clear(piece):
             return False
         self._beginning = None
         self._passed = piece
@@ -172,7 +170,7 @@ class Pipeline:
         """Yield the output that is decided with this piece, in steps."""
         description = self._description
         if description is None:
-            yield from self._scan(piece)
+            yield from self._scanner.feed(piece)
             return
         # A piece with many members costs more than its bytes, and may have no output: an empty step lets others run.
         step = SHORT_STEP if len(piece) > SHORT_STEP and description.may_be_slow(piece) else len(piece)
@@ -180,18 +178,10 @@ class Pipeline:
             if start:
                 yield []
             for part in description.feed(piece if step == len(piece) else piece[start : start + step]):
-                yield from self._scan(part)
+                yield from self._scanner.feed(part)
 
     def end(self) -> Iterator[list[bytes]]:
         """Yield what was held back."""
         for part in () if self._description is None else self._description.end():
-            yield from self._scan(part)
+            yield from self._scanner.feed(part)
         yield from filter(None, self._scanner.end())
-
-    def _scan(self, text: bytes) -> Iterator[list[bytes]]:
-        """Search a text that may contain URLs in short steps: other calls run in between."""
-        if len(text) > STEP and self._scanner.is_clear(text):
-            yield self._scanner.skip(text)
-            return
-        for start in range(0, len(text), STEP):
-            yield from filter(None, self._scanner.feed(text[start : start + STEP]))

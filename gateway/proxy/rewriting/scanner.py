@@ -1,16 +1,26 @@
-"""Find the URLs of a document that passes in pieces, and replace those of our upstreams.
+"""Replace the URLs of our upstreams in a document that passes in pieces.
 
-A decision depends only on a window of fixed size before a URL and a limit behind its beginning: the output is the same
-however the document is cut, and never more than the limit is held back. Pieces without such URLs pass as the same
-objects.
+Places with a host or path of ours are found by `literals`. What is before such a place, in any encoding, makes it a URL
+or not. A decision depends only on a window of fixed size before a URL and a limit behind its beginning: the output is
+the same however the document is cut, and never more than the limit is held back. Pieces without such URLs pass as the
+same objects.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
 from re import Match, Pattern
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.proxy.rewriting.contexts import REACH, SLASH, WINDOW, JsonContext, UrlContext, UrlSpan, YamlContext
+from gateway.proxy.rewriting.contexts import (
+    REACH,
+    WINDOW,
+    JsonContext,
+    Repeatable,
+    UrlContext,
+    UrlSpan,
+    YamlContext,
+)
 from gateway.proxy.rewriting.decoded_url import (
     CODED_HOST,
     CODED_PATH,
@@ -23,19 +33,22 @@ from gateway.proxy.rewriting.decoded_url import (
     may_continue,
     split_url,
 )
-from gateway.proxy.rewriting.fast_path import DELIMITERS, FastPath
-from gateway.proxy.rewriting.url_map import Paths, RequestContext, UrlMap
+from gateway.proxy.rewriting.repeats import PATH_END, PATH_REST, RepeatedUrls, Rule
+from gateway.proxy.rewriting.url_map import Paths, Replacement, RequestContext, UrlMap
 from gateway.proxy.rewriting.xml_context import HtmlContext, XmlContext
 
+STEP = 32 * 1024  # bytes that are searched at a time, if they may contain a URL
 CONTEXT = WINDOW + REACH  # bytes before a URL that decide whether it is rewritten
 MAX_URL = 8 * 1024  # bytes after which a URL counts as ended
-URLS_PER_STEP = 128
-"""URLs that are decided before other calls run. One off the fast path counts as `SLOW_URL`."""
-SLOW_URL = 4
+URLS_PER_STEP = 64
+"""URLs that are decided one by one before other calls run."""
+SLASH_FOLLOWS = rb"\\?/"
+NEIGHBOURS = 16  # bytes before a URL that make it one
+PLACE_COST = 0.25  # of a URL, for a place without one
 MAX_CACHED = 256  # authorities per body
 MAX_CACHED_SIZE = 300  # bytes of an authority
-
-PLAIN_MARKS = (b":", b"/")
+DELIMITERS = frozenset((b'"', b"'", b">"))
+"""The character before a URL that is a value; any other URL is in running text."""
 
 CONTEXTS: Mapping[str, type[UrlContext]] = MappingProxyType(
     {"json": JsonContext, "xml": XmlContext, "html": HtmlContext, "yaml": YamlContext}
@@ -67,28 +80,23 @@ class UrlScanner:
         """Take a kind of `CONTEXTS`."""
         self._context_type = CONTEXTS[kind]
         self._syntax = self._context_type.syntax
+        self._literals = url_map.literals(kind, self._syntax, context.upstream)
         self._url_map = url_map
         self._request = context
-        self._fast_path = FastPath(kind, url_map, context)
+        self._repeats = RepeatedUrls()
         self._before = b""  # the last bytes of the output's source
         self._held = b""
+        self._has_urls = False
         self._cache: dict[tuple[str | None, bool, bytes], Paths] = {}
         self.changed = False
 
-    def is_clear(self, piece: bytes) -> bool:
-        """Return whether the next piece passes as it is."""
-        return not self._held and self._syntax.is_clear(piece)
-
     def feed(self, piece: bytes) -> Iterator[list[bytes]]:
         """Yield the output that is decided with this piece, in steps of bounded cost."""
-        if not piece:
-            return iter(())
-        return iter((self.skip(piece),)) if self.is_clear(piece) else self._rewrite(piece, final=False)
-
-    def skip(self, piece: bytes) -> list[bytes]:
-        """Pass a piece that `is_clear`."""
-        self._before = piece[-CONTEXT:] if len(piece) >= CONTEXT else (self._before + piece)[-CONTEXT:]
-        return [piece]
+        if len(piece) > STEP and not self._has_urls and not self._find(self._held + piece):
+            yield self._pass(self._held + piece)
+            return
+        for start in range(0, len(piece), STEP):
+            yield from self._rewrite(piece[start : start + STEP], final=False)
 
     def end(self) -> Iterator[list[bytes]]:
         """Yield what was held back, in steps of bounded cost."""
@@ -97,14 +105,55 @@ class UrlScanner:
     def _rewrite(self, piece: bytes, *, final: bool) -> Iterator[list[bytes]]:
         has_more = True
         while has_more:
-            start = len(self._before)
-            text = b"".join((self._before, self._held, piece))
-            edits, end, has_more = self._scan(text, start, final=final)
-            is_unchanged = not (self._held or edits) and end == len(text)
-            self._held = text[end:]
-            self._before = text[max(0, end - CONTEXT) : end]
-            yield [piece] if is_unchanged else self._apply(text, start, end, edits)
-            piece = b""
+            data = self._held + piece
+            piece, has_more = b"", False
+            out, position = self._replace_repeated(data)
+            if not (patterns := self._find(data, position)):
+                yield out + self._pass(data, position, final=final)
+                continue
+            self._has_urls = True
+            text, start = self._before + data, len(self._before)
+            edits, stop, has_more = self._scan(text, patterns, start + position, final=final)
+            out += self._apply(text, start + position, stop, edits)
+            self._keep(data, stop - start)
+            yield out
+
+    def _find(self, data: bytes, position: int = 0) -> list[Pattern[bytes]]:
+        """Return the patterns for places of URLs in the next bytes, from a position on."""
+        if position >= NEIGHBOURS:
+            return self._literals.find(data[position - NEIGHBOURS :].lower())
+        return self._literals.find((self._before[-NEIGHBOURS:] + data).lower())
+
+    def _pass(self, data: bytes, position: int = 0, *, final: bool = False) -> list[bytes]:
+        """Return bytes without places from a position on, less those that may be the beginning of one."""
+        end = len(data)
+        if not final:
+            before = self._before[-NEIGHBOURS:]
+            end = self._hold(before + data, len(before) + position) - len(before)
+        self._keep(data, end)
+        return [data[position:end]] if end > position else []
+
+    def _hold(self, text: bytes, position: int) -> int:
+        """Return the offset, not before a position, from which the end of a text is held back."""
+        end = self._literals.open_end(text, position)
+        return end if end == len(text) else max(position, end - self._repeats.reach)
+
+    def _keep(self, data: bytes, end: int) -> None:
+        """Hold back the data from an offset on, and keep what decides about later URLs."""
+        self._held = data[end:]
+        self._before = data[end - CONTEXT : end] if end >= CONTEXT else (self._before + data[:end])[-CONTEXT:]
+
+    def _replace_repeated(self, data: bytes) -> tuple[list[bytes], int]:
+        """Return the output up to the last URL that follows a rule, if there are no other URLs before it."""
+        between, new = self._repeats.split(data)
+        rest = between.pop()
+        if not new or self._find(b"\n".join(between)):
+            return [], 0
+        parts = [b""] * (2 * len(new))
+        parts[::2], parts[1::2] = between, new
+        out, position = b"".join(parts), len(data) - len(rest)
+        self.changed = self.changed or out != data[:position]
+        return [out], position
 
     def _apply(self, text: bytes, start: int, end: int, edits: list[Edit]) -> list[bytes]:
         pieces: list[bytes] = []
@@ -116,41 +165,44 @@ class UrlScanner:
         whole = b"".join(pieces)
         return [whole] if whole else []
 
-    def _scan(self, text: bytes, position: int, *, final: bool) -> tuple[list[Edit], int, bool]:
+    def _scan(
+        self, text: bytes, patterns: list[Pattern[bytes]], position: int, *, final: bool
+    ) -> tuple[list[Edit], int, bool]:
         """Return the edits, the offset from which bytes are held back, and whether another step can decide them."""
         edits: list[Edit] = []
-        syntax, fast_path, context = self._syntax, self._fast_path, self._context_type(text, final=final)
-        search = (syntax.find if syntax.has_escapes(text[position:]) else syntax.plain).search
-        left = URLS_PER_STEP
-        while match := search(text, position):
+        context = self._context_type(text, final=final)
+        offset = max(0, position - NEIGHBOURS)
+        left: float = URLS_PER_STEP
+        for place in _places(text[offset:].lower(), patterns):
+            after = offset + place
+            if after <= position:
+                continue
             if left <= 0:
-                return edits, position, True
-            after = match.end()
-            result = self._decide_ref(context, after) if match.lastgroup == "ref" else fast_path.decide(text, after)
+                return edits, max(position, after - MAX_START), True
+            begin = self._start_at(text, position, after)
+            if begin is None:
+                left -= PLACE_COST
+                continue
             left -= 1
-            if result is None and (exact := syntax.find_exact(text, position, match)):
-                left -= SLOW_URL
-                result = self._decide(context, exact, final=final)
-                if result is None:
-                    return edits, exact.start(), False
-            position, edit = result or (after, None)
+            result = self._decide(context, begin, final=final)
+            if result is None:
+                return edits, max(position, begin.start() - self._repeats.reach), False
+            position, edit = result
             if edit is not None:
                 edits.append(edit)
-        tail = None if final else syntax.tail.search(text, max(position, len(text) - MAX_START))
-        return edits, len(text) if tail is None else tail.start(), False
+            if self._repeats.has_new_rule():
+                return edits, position, True
+        return edits, len(text) if final else self._hold(text, position), False
 
-    def _decide_ref(self, context: UrlContext, after: int) -> ScanResult | None:
-        """Decide a slash that may begin a value; None if that needs `_decide`."""
-        if context.text[after - 1] == SLASH and (result := self._fast_path.decide_ref(context, after, MAX_URL)):
-            return result
-        return None if context.may_be_reference(after) else (after, None)
+    def _start_at(self, text: bytes, position: int, after: int) -> Match[bytes] | None:
+        """Return the beginning of the URL whose slashes end at `after`, if it is one."""
+        search = self._syntax.start.search
+        return search(text, max(position, after - NEIGHBOURS), after) or search(
+            text, max(position, after - MAX_START), after
+        )
 
     def _decide(self, context: UrlContext, match: Match[bytes], *, final: bool) -> ScanResult | None:
         """Decide one URL; None if more bytes are needed."""
-        if match.group("colon", "slash") == PLAIN_MARKS and (
-            result := self._fast_path.decide_anywhere(context, match.start(), match.end(), MAX_URL)
-        ):
-            return result
         text, last = context.text, match.start() + MAX_URL
         is_open = not final and last > len(text)
         url = self._read_start(text, match, is_open=is_open)
@@ -160,7 +212,9 @@ class UrlScanner:
         if is_open and url.has_host and may_continue(text, host_end):
             return None
         if not paths:
-            return max(host_end, match.end()), None
+            if url.scheme is not None and self._repeats.is_learning:
+                self._learn(text, UrlSpan(url.start, host_end, last), Repeatable(url.start, SLASH_FOLLOWS), host_end)
+            return url.after, None
         quote = text.find(b"'", url.after, last) if text[url.start - 1 : url.start] == b"'" else -1
         pattern = CODED_PATH if url.is_coded else self._syntax.path
         path_end = _match_end(pattern, text, url.after, last if quote < 0 else quote)
@@ -182,21 +236,33 @@ class UrlScanner:
             url.scheme is None,
             not url.has_host,
         )
-        # If an escaped delimiter ends the authority, another authority was looked up.
-        replacement = None
-        if after + decoded.raw_size(len(authority)) == host_end:
-            is_value = text[url.start - 1 : url.start] in DELIMITERS
-            replacement = self._url_map.replacement_in_text(
-                paths, path, self._request, has_host=url.has_host, is_value=is_value
-            )
+        if after + decoded.raw_size(len(authority)) != host_end:  # an escaped delimiter ends the authority
+            return url.after, None
+        is_value = text[url.start - 1 : url.start] in DELIMITERS
+        replacement = self._url_map.replacement_in_text(
+            paths, path, self._request, has_host=url.has_host, is_value=is_value
+        )
         answer = False if replacement is None else context.should_rewrite(span)
         if answer is None:
             return None
-        if replacement is None or not answer:
-            return (url.start + 1 if span.is_path else span.after), None
-        head = encode_head(replacement.head, self._syntax.to_escape, url.marks, is_coded=url.is_coded)
-        stop = after + decoded.raw_size(len(authority) + replacement.taken)
-        return span.after, Edit(url.start, stop, head)
+        edit = None
+        if replacement is not None and answer:
+            head = encode_head(replacement.head, self._syntax.to_escape, url.marks, is_coded=url.is_coded)
+            stop = after + decoded.raw_size(len(authority) + replacement.taken)
+            edit = Edit(url.start, stop, head)
+        if self._repeats.is_learning and (around := _repeatable(context, span, replacement)):
+            ends = [table.unbranched_end(path) for table in paths]
+            if min(ends) >= 0 and (url.has_host or max(ends)):
+                end = after + decoded.raw_size(len(authority) + max(ends))
+                self._learn(text, span, around, end, edit)
+        # A value that begins with a slash and stays may contain other URLs.
+        return (after if edit is None and span.is_ref else span.after), edit
+
+    def _learn(self, text: bytes, url: UrlSpan, around: Repeatable, end: int, edit: Edit | None = None) -> None:
+        """Learn the decision of a URL that is the same however it continues with a slash from `end` on."""
+        old = text[url.start : end]
+        new = old if edit is None else edit.new + text[edit.stop : end]
+        self._repeats.learn(Rule(text[around.start : url.start], old, new, around.end), text, end)
 
     def _read_host(self, text: bytes, url: UrlStart, last: int) -> tuple[int, Paths]:
         """Return the end of the authority, and the upstream paths there."""
@@ -210,11 +276,12 @@ class UrlScanner:
         if ref is None:
             scheme = "https" if secure else "http"
             return UrlStart(match.start(), match.end(), scheme, is_percent_encoded(colon, slash), (colon, slash))
-        if is_open and may_continue(text, match.end()):
+        ref_end = match.start("ref")
+        if is_open and may_continue(text, ref_end):
             return None
-        second = self._syntax.slash.match(text, match.end())
+        second = self._syntax.slash.match(text, ref_end)
         after = match.start() if second is None else second.end()
-        return UrlStart(match.start(), after, None, is_coded=False, marks=(b":", match[0]))
+        return UrlStart(match.start(), after, None, is_coded=False, marks=(b":", text[match.start() : ref_end]))
 
     def _paths_at(self, url: UrlStart, raw: bytes) -> Paths:
         """Return the upstream paths at an authority. Most URLs of a body have one of few authorities."""
@@ -226,6 +293,20 @@ class UrlScanner:
             if len(self._cache) < MAX_CACHED and len(raw) < MAX_CACHED_SIZE:
                 self._cache[key] = paths
         return paths
+
+
+def _repeatable(context: UrlContext, url: UrlSpan, replacement: Replacement | None) -> Repeatable | None:
+    """Return which bytes around a URL decide it, beside its own ones."""
+    if replacement is None:  # it stays wherever it is
+        return None if url.is_ref else Repeatable(url.start, PATH_REST + PATH_END)
+    around = context.repeatable(url) if replacement.head else None  # without a head, the rest of the path matters too
+    return around and Repeatable(around.start, PATH_REST + around.end)
+
+
+def _places(text: bytes, patterns: list[Pattern[bytes]]) -> Iterable[int]:
+    """Return the positions of the group of all matches, ascending."""
+    found = [(match.start(match.lastindex or 0) for match in pattern.finditer(text)) for pattern in patterns]
+    return merge(*found) if len(found) > 1 else found[0]
 
 
 def _match_end(pattern: Pattern[bytes], text: bytes, start: int, last: int) -> int:

@@ -1,8 +1,10 @@
 """Replace `host`, `basePath` and `schemes` of a Swagger 2.0 document, which are one URL together: all or none of them.
 
 A Swagger document has a top-level member `swagger`, at any position: from the first of the three members on, the
-document is held back up to its end or to LIMIT bytes. The bytes behind the end of a JSON text are another text. In a
-larger document only complete URLs are replaced. The first of several members with the same name counts.
+document is held back up to its end or to LIMIT bytes. A JSON document is none if its first member, or the one behind
+one of the three, is no field of Swagger: this rules out most JSON by its first bytes. The bytes behind the end of a
+JSON text are another text. In a larger document only complete URLs are replaced. The first of several members with the
+same name counts.
 """
 
 import json
@@ -32,6 +34,15 @@ YAML_VALUE = re.compile(
     rb"""\[[^\[\]{}]*\]|(?:\r?\n[ \t]*-[ \t]+["']?[a-z]+["']?[ \t]*(?=\r?\n|\Z))+"""
     rb"""|"[^"\\\n]*"|'[^'\n]*'|[^\s"'#\[]+"""
 )
+# Swagger 2.0 §Swagger Object: the top-level fields, and extensions. Matches the text before and in a member's name.
+FIELDS = (
+    rb"swagger|info|host|basePath|schemes|consumes|produces|paths|definitions|parameters|responses|securityDefinitions"
+    rb"|security|tags|externalDocs"
+)
+FIELD = re.compile(
+    rb'(?:\xef\xbb\xbf)?[ \t\r\n]*+(?:\Z|\}|[{,][ \t\r\n]*+(?:\Z|"(?:(?:%b)"|[xX]-|[A-Za-z]{0,24}+\Z)))' % FIELDS
+)
+FIELD_SIZE = 64  # bytes in which `FIELD` is searched
 WORD = re.compile(rb"[a-z]+")
 SCHEMES = frozenset({b"http", b"https", b"ws", b"wss"})
 STEPS = {byte: 1 if byte in b"{[" else -1 for byte in b"{}[]"}
@@ -139,8 +150,8 @@ def _replace_words(raw: bytes, word: bytes) -> bytes:
 
 
 def is_description(body: bytes) -> bool:
-    """Return False if a whole JSON body is certainly no Swagger document."""
-    return SWAGGER in body
+    """Return False if a whole body is certainly no Swagger document."""
+    return b"swagger" in body
 
 
 def is_clear_of_members(piece: bytes) -> bool:
@@ -259,10 +270,13 @@ class JsonDescription(Description):
         self._size = 0
         self._is_swagger = False
         self._known: set[bytes] = set()
+        self._field: bytes | None = b""  # the text where a top-level name may be; None if it has been read
         self._members: dict[str, DescriptionMember] = {}
 
     def _read_piece(self, piece: bytes) -> list[bytes]:
         text = self._rest + piece
+        if not self._read_field(text if self._field == b"" else piece):
+            return [*self._release(), piece]
         if self._members or _has_members(text):
             return self._read(text)
         part = _key_prefix(text)
@@ -271,6 +285,14 @@ class JsonDescription(Description):
         given = text[:cut]
         self._depth.add(given)
         return [given] if given else []
+
+    def _read_field(self, text: bytes) -> bool:
+        """Read the text where a top-level name is expected. Return False if it is no field of Swagger."""
+        if self._field is None:
+            return True
+        field = self._field + text[:FIELD_SIZE]
+        self._field = None if len(field) >= FIELD_SIZE else field
+        return FIELD.match(field) is not None
 
     def _read(self, text: bytes) -> list[bytes]:
         """Read the text that is neither output nor held yet. Keep its end if that may be part of a member."""
@@ -323,7 +345,8 @@ class JsonDescription(Description):
         else:
             member = DescriptionMember(value.start(1) + offset, value.end(1) + offset, value[1], text)
             self._members[key] = member
-        return True
+        self._field = b""
+        return self._read_field(value.string[value.end() :])
 
     def _may_be_ours(self, key: str, raw: bytes, text: str) -> bool:
         """Return False for a value that Swagger does not permit, or that contains another host than OIC's."""

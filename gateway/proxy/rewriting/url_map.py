@@ -7,7 +7,7 @@ writes its URLs with and without `:443`, as http or https, in any letter case: a
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.decoded_url import (
@@ -15,10 +15,12 @@ from gateway.proxy.rewriting.decoded_url import (
     CODED_PATH,
     CODED_START,
     SENTENCE_ENDS,
+    UrlSyntax,
     decode_percent,
     encode_head,
     split_url,
 )
+from gateway.proxy.rewriting.literals import LiteralSearch
 from gateway.proxy.routing import DOT_SEGMENT, OriginTable, PrefixTable, UpstreamUrl
 
 # A reference with a path of its own (RFC 3986 §4.2): scheme and authority, or without one or both of them.
@@ -74,6 +76,9 @@ class UrlMap:
 
     origins: OriginTable[tuple[UpstreamUrl, str]]
     """URL prefix of an upstream → the upstream and the path of its route."""
+    searches: dict[tuple[str, UpstreamUrl], LiteralSearch] = field(default_factory=dict, compare=False, repr=False)
+    """The search for URLs of the upstreams, by the kind of a document and the upstream that answers; made when it is
+    needed."""
 
     @classmethod
     def from_routes(
@@ -88,6 +93,15 @@ class UrlMap:
         first = {_key(base): value for base, value in reversed(pairs)}
         aliases = [(design, first[_key(base)]) for base, design in design_urls if _key(base) in first]
         return cls(OriginTable(pairs + aliases))
+
+    def literals(self, kind: str, syntax: UrlSyntax, upstream: UpstreamUrl) -> LiteralSearch:
+        """Return the search for URLs of the upstreams in documents of a kind, in responses of one upstream."""
+        search = self.searches.get((kind, upstream))
+        if search is None:
+            own = self.origins.prefixes_at(upstream.scheme, upstream.authority)
+            search = LiteralSearch(syntax, self.origins.hosts, [path for table in own for path in table.prefixes])
+            self.searches[kind, upstream] = search
+        return search
 
     def rewrite(self, url: str, context: RequestContext) -> str:
         """Return the gateway's URL for a URL of a response head. URLs that are percent-encoded in its query are

@@ -1,7 +1,6 @@
 """Decide by its context whether a URL in XML (XML 1.0) or HTML is rewritten."""
 
 import re
-from functools import lru_cache
 
 from gateway.proxy.rewriting.contexts import (
     BLANK,
@@ -9,6 +8,7 @@ from gateway.proxy.rewriting.contexts import (
     REACH,
     WINDOW,
     ContextAnswer,
+    Repeatable,
     UrlContext,
     UrlSpan,
     is_rewritten_name,
@@ -23,10 +23,11 @@ HTML_KEPT_NAMES = frozenset({b"xmlns"})
 GREATER = 0x3E
 
 TAG = re.compile(rb"""<([^\s<>/!?="']++)""")
-ATTRIBUTES = re.compile(rb"""(?:\s++[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+""")
+ATTRIBUTES = re.compile(rb"""(?:\s++[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*""")
 OPENING = re.compile(rb"""\s++([^\s<>="']++)\s*+=\s*+(["'])""")
-TAG_REST = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+""")
+TAG_REST = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*""")
 CDATA = b"<![CDATA["
+MAX_TAG = 256  # bytes of a tag before its URL
 NEXT_WORD = re.compile(rb"""\s++[^\s"'<]""")
 
 
@@ -46,16 +47,6 @@ class XmlContext(UrlContext):
         self._name = self._quote = b""
         self._counted = self._words = 0
 
-    def may_be_reference(self, after: int) -> bool:
-        """Accept the value of an attribute; if it may have a host, the text of an element too."""
-        text = self.text
-        if text[after - 2 : after - 1] == b">":
-            return True
-        opened = text.rfind(b"<", max(0, after - WINDOW), after)
-        if opened < 0 or not self._in_attribute(opened, after - 1):
-            return False
-        return text[after : after + 1] in {b"", b"/", b"&"} or _local_name(self._name) in self.links
-
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
@@ -65,14 +56,17 @@ class XmlContext(UrlContext):
             return False if url.is_path else self.is_whole_value(url, b"<")
         return self._in_element(url.start)
 
-    def decide_by_tag(self, start: int) -> ContextAnswer:
-        """Decide a URL with a scheme by the text before it, which begins with a `<`; None if that is not enough."""
-        if not self._in_attribute(0, start):
-            return None if self.text.startswith(CDATA) else self._in_element(start)
-        if self._name.startswith(b"xmlns:"):
-            return False
-        local = _local_name(self._name)
-        return None if local == b"schemalocation" else local not in self.kept
+    def repeatable(self, url: UrlSpan) -> Repeatable | None:
+        """Return the text from the last `<` on, if it alone decides."""
+        start, text = self._opened, self.text
+        is_local = start >= max(0, url.start - MAX_TAG) and not text.startswith(CDATA, start)
+        if not is_local or (self._value >= 0 and _local_name(self._name) == b"schemalocation"):
+            return None
+        if self._value < 0:
+            return Repeatable(start, rb"[?#<]")
+        if not url.is_ref:
+            return Repeatable(start, rb"[?#%b]" % self._quote)
+        return Repeatable(start, rb"(?:[?#][^\"\'&\x00-\x20<>]{0,1000}+)?%b" % self._quote)
 
     def _in_attribute(self, opened: int, start: int) -> bool:
         """Return whether a position is in the value of an attribute, and set `_name`, `_quote` and `_value` to it."""
@@ -166,20 +160,6 @@ class HtmlContext(XmlContext):
 
     links = HTML_LINK_NAMES
     kept = HTML_KEPT_NAMES
-
-
-@lru_cache(maxsize=1024)
-def decide_by_xml_tag(before: bytes) -> ContextAnswer:
-    """Decide a URL of XML with a scheme by the text before it, from the last `<` on: some hundred bytes, which are
-    cached. None if more of the document is needed.
-    """
-    return XmlContext(before, final=False).decide_by_tag(len(before))
-
-
-@lru_cache(maxsize=1024)
-def decide_by_html_tag(before: bytes) -> ContextAnswer:
-    """Decide a URL of HTML with a scheme by the text before it, from the last `<` on."""
-    return HtmlContext(before, final=False).decide_by_tag(len(before))
 
 
 def _local_name(name: bytes) -> bytes:

@@ -1,0 +1,149 @@
+"""Bodies in which URLs repeat, and bodies without URLs: short cuts give the same result."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.proxy.rewriting import RewritePlan, has_no_urls
+from gateway.proxy.routing import PrefixTable
+from tests.fakes.documents import FLOW, GATE, HOST, NAMES, ORDERS, U, rewritten
+
+AUTHORITIES = [HOST, f"{HOST}:443", f"{HOST}:80", f"{HOST}:", f"{HOST}:8443", HOST.upper(), "other.example:8443", "x.y"]
+PATHS = [FLOW, "/ic/api", "/ic/api/integration/v1/flows", "/ic/ws/x", "/ic", "/ic/api/a/b", f"{FLOW}/items", "", "/"]
+RESTS = ["", "/", "/1", "/2/3", "/%7C01.00", "/%2e%2e/x", "/../x", "/.", "//x", "?a", "#b", "/a?u=" + U, "x", "/a b"]
+URLS = st.lists(
+    st.builds("{}://{}{}{}".format, *map(st.sampled_from, (["https", "http"], AUTHORITIES, PATHS, RESTS))), max_size=8
+)
+
+
+ITEMS = {
+    "json": (
+        '{"href":"%s"},',
+        '{"rel": "x", "url" : "%s"},',
+        '"%s",',
+        '["%s"],',
+        '{"tokenUrl":"%s"},',
+        '{"a":"see %s"},',
+    ),
+    "xml": ('<link rel="self" href="%s"/>', "<a b='%s' c='d'/>", "<To>%s</To>", '<b xmlns:q="%s">', "<a>see %s</a>"),
+    "html": ('<a href="%s">', "<form action='%s'>", "<p>%s</p>"),
+    "yaml": ("- url: %s\n", "  self: '%s'\n", 'a: "%s"\n', "tokenUrl: %s\n", "- see %s\n"),
+}
+REPEATED = st.sampled_from([(kind, item) for kind, items in ITEMS.items() for item in items])
+
+
+@settings(max_examples=200, deadline=None)
+@given(REPEATED, URLS, st.sampled_from(["/", "\\/"]), st.data())
+def test_a_url_that_repeats_is_rewritten_like_the_first(
+    item: tuple[str, str], urls: list[str], slash: str, data: st.DataObject
+) -> None:
+    kind, template = item
+    items = [(template % url.replace("/", slash)).encode() for url in urls]
+    alone = [rewritten(b"\n" + item + b"\n", kind) for item in items]
+    body = b"".join(b"\n" + item + b"\n" for item in items * 12)
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=6))
+    assert rewritten(body, kind, cuts=cuts) == b"".join(alone * 12)
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "\\u002f"])
+@pytest.mark.parametrize("step", [97, 4096, 100_000])
+def test_thousands_of_links_are_rewritten_in_any_chunking(slash: str, step: int) -> None:
+    links = [{"rel": "self", "href": f"{U}/{number}?a=1"} for number in range(600)]
+    body = json.dumps({"links": links}).replace("/", slash).encode()
+    wanted = json.dumps({"links": links}).replace(U, f"{GATE}/orders").replace("/", slash).encode()
+    assert rewritten(body, cuts=range(0, len(body), step)) == wanted
+
+
+def test_a_dot_segment_among_repeated_urls_is_still_seen() -> None:
+    links = [f'{{"href":"{U}/{rest}"}}' for rest in (*map(str, range(40)), "../x", "a/%2e%2e/b", "..", "a\\/..\\/b")]
+    seen = rewritten(",".join(links).encode()).decode()
+    assert seen.split(",")[40:] == links[40:]
+    assert seen.count(f"{GATE}/orders/") == 40
+
+
+def test_an_open_member_name_is_no_element_that_repeats() -> None:
+    body = "[" + f'"{U}/a",' * 20 + f'"{U}/a" : 1,' + f'"{U}/b"]'
+    seen = rewritten(body.encode()).decode()
+    assert seen.count(U) == 1
+    assert f'"{U}/a" : 1' in seen
+
+
+@settings(max_examples=200, deadline=None)
+@given(URLS, st.sampled_from(["json", "xml", "yaml", "html"]))
+def test_an_escaped_letter_elsewhere_changes_no_url(urls: list[str], kind: str) -> None:
+    body = "".join(f'<a href="{url}">\n- "url": "{url}"\n' for url in urls)
+    whole = rewritten(body.encode(), kind).decode()
+    for escape in ("/\\u0041 ", "/&#65; ", "/\\x41 "):
+        assert rewritten((body + escape).encode(), kind).decode() == whole + escape
+
+
+def test_more_beginnings_than_are_remembered() -> None:
+    for count in (9, 300):
+        urls = [f"https://{'h' * number}.example/x" for number in range(1, count)]
+        urls += [f"https://{HOST}/ic/api/{'x' * (number % 20)}{number}/y" for number in range(count)]
+        body = json.dumps([{"href": url} for url in urls * 2])
+        assert rewritten(body.encode()) == body.replace(f"https://{HOST}/ic", GATE).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a": "b", "n": [1, 2.5e3, null]}',
+        '{"day": "2026/11/23", "half": "50%", "line": "a\\nb"}',
+        "[1, 2]",
+        "    ",
+        '{"a": "https://foreign.example/ic/api", "href": "/x", "b": "//x/ic"}',
+        f'{{"a": "https://x.{HOST}/ic", "b": "https://{HOST}.evil/ic"}}',
+    ],
+)
+def test_a_body_without_urls_is_clear(body: str) -> None:
+    for kind, charset in (("json", ""), ("json", "utf-8"), ("xml", "iso-8859-1"), ("yaml", "")):
+        assert has_no_urls(RewritePlan(kind, charset, ""), [body.encode()], NAMES, ORDERS)
+        assert has_no_urls(RewritePlan(kind, charset, ""), [body[:3].encode(), body[3:].encode()], NAMES, ORDERS)
+
+
+@pytest.mark.parametrize(
+    ("plan", "body"),
+    [
+        (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.encode()),
+        (RewritePlan("json", "", ""), f'{{"a": "{U.upper()}"}}'.encode()),
+        (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.replace("/", "\\/").encode()),
+        (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.replace("/", "\\u002F").encode()),
+        (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.replace("acme", "\\u0061cme").encode()),
+        (RewritePlan("json", "", ""), f'{{"a": "{quote(U, safe="")}"}}'.encode()),
+        (RewritePlan("json", "", ""), f'{{"href": "{FLOW}"}}'.encode()),
+        (RewritePlan("json", "", ""), f'{{"href": "{FLOW}"}}'.replace("/", "\\/").encode()),
+        (RewritePlan("xml", "", ""), f"<a>{U.replace('a', '&#97;')}</a>".encode()),
+        (RewritePlan("yaml", "", ""), f"url: {FLOW}".encode()),
+        (RewritePlan("json", "", ""), b'{"schemes": ["https"], "swagger": "2.0"}'),
+        (RewritePlan("json", "", ""), "{ }".encode("utf-16")),
+        (RewritePlan("json", "", ""), "{   }".encode("utf-16-le")),
+        (RewritePlan("json", "", ""), "{   }".encode("utf-32-be")),
+        (RewritePlan("json", "", "gzip"), b"{   }"),
+        (RewritePlan("yaml", "", ""), b"swagger: 2"),
+    ],
+)
+def test_a_body_that_must_be_read_is_not_clear(plan: RewritePlan, body: bytes) -> None:
+    assert not has_no_urls(plan, [body], NAMES, ORDERS)
+
+
+@given(
+    st.lists(st.text("/ab", max_size=6).map("/{}".format), max_size=5),
+    st.text("/ab", max_size=8).map("/{}".format),
+    st.text("/ab", max_size=4).map("/{}".format),
+)
+def test_below_a_stem_all_paths_have_the_same_value(prefixes: list[str], path: str, rest: str) -> None:
+    known = PrefixTable((prefix, prefix) for prefix in prefixes)
+    end = known.unbranched_end(path)
+    assert end == -1 or path[end] == "/"
+    if end >= 0:
+        found, below = known.find(path), known.find(path[:end] + rest)
+        assert (found and found[0]) == (below and below[0])
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'"/"', b"\xff\xfe1"])
+def test_a_body_that_is_too_short_for_a_url_is_clear(body: bytes) -> None:
+    assert has_no_urls(RewritePlan("json", "", ""), [body], NAMES, ORDERS)
