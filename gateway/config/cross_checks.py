@@ -36,6 +36,7 @@ _PATH_FAULTS = (
 def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of the whole file; `tree` is its plain value."""
     yield from _addresses(tree)
+    yield from _client_certificates(tree)
     yield from _loops(tree)
     yield from _references(tree)
     yield from _repeats(tree)
@@ -63,6 +64,19 @@ def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         if other is not None:
             place, other = (other, steps) if steps[0] not in tree else (steps, other)
             yield ConfigIssue(place, f"is the same address as `{dotted_path(other)}`", "change one of the ports")
+
+
+def _client_certificates(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Yield a warning for each listener whose `client_ca` may be taken for a requirement."""
+    listen, fallback = tree.get("listen"), _mapping(tree.get("defaults")).get("callers")
+    if fallback is not None or all(route.get("callers") is not None for _, route in _routes(tree)):
+        return
+    for index, entry in enumerate(listen if isinstance(listen, list) else ()):
+        tls = _mapping(_mapping(entry).get("tls"))
+        if tls.get("client_ca") is not None and tls.get("client_certificate") is None:
+            what = "does not keep out callers without a certificate: a route has no `callers`"
+            remedy = "set `client_certificate: required`, or `optional` if this is intended"
+            yield ConfigIssue(("listen", index, "tls", "client_ca"), what, remedy, severity="warning")
 
 
 def _listen_addresses(tree: Mapping[str, Any]) -> list[tuple[Steps, str]]:

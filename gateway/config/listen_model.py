@@ -1,13 +1,37 @@
 """The addresses for callers: one string, or a list of strings and mappings."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from gateway.config.strict_model import StrictModel
-from gateway.config.values import Address
+from gateway.config.strict_model import SecretRef, StrictModel
+from gateway.config.values import Address, FilePath
 
 MOST_LISTENERS = 32
+
+
+class ListenTls(StrictModel):
+    """TLS of callers, from version 1.2 on."""
+
+    cert: FilePath
+    """PEM file of the certificate, followed by its chain; relative to the configuration file. The files are read again
+    when they change, and at each reload."""
+    key: FilePath | None = None
+    """PEM file of the certificate's private key; omitted: it is in the file of `cert`."""
+    key_password: SecretRef | None = None
+    """Password of the private key, by reference."""
+    client_ca: FilePath | None = None
+    """PEM file of the authorities of callers' certificates. A certificate that a caller presents must be signed by one
+    of them. Omitted: no certificate is requested."""
+    client_certificate: Literal["optional", "required"] | None = None
+    """Whether callers must present a certificate; requires `client_ca`. Default optional: a route may still require
+    it."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.client_certificate is not None and self.client_ca is None:
+            raise ValueError("has `client_certificate` without `client_ca`; add the authorities of callers")
+        return self
 
 
 class ListenSettings(StrictModel):
@@ -15,6 +39,8 @@ class ListenSettings(StrictModel):
 
     address: Address
     """HOST:PORT or unix:/path; an address that is not loopback requires `allow`."""
+    tls: ListenTls | None = None
+    """TLS of callers, from version 1.2 on; omitted: plain HTTP."""
 
 
 def _kind_of_entry(value: object) -> str:

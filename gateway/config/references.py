@@ -55,7 +55,7 @@ class _ReferenceReader:
             inner_steps = (*steps, key)
             if key in SECRET_KEYS and isinstance(inner, dict | list):
                 yield from self._check_secrets(inner, inner_steps)
-            elif key == "ca" and isinstance(inner, str) and inner:
+            elif key in {"ca", "client_ca"} and isinstance(inner, str) and inner:
                 yield from self._check_authorities(inner, inner_steps)
             else:
                 yield from self.check(inner, inner_steps)
@@ -103,8 +103,8 @@ class _ReferenceReader:
         except OSError as cause:
             yield _unreadable(steps, path, cause)
 
-    def client_certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Load certificate and key as for a token request."""
+    def certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
+        """Load certificate and key as for a token request or a listener."""
         cert, key = tls.get("cert"), tls.get("key")
         if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
             return
@@ -172,7 +172,7 @@ class _ReferenceReader:
 
 
 _PAIRS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator[ConfigIssue]]] = {
-    ("tls",): _ReferenceReader.client_certificate,
+    ("tls",): _ReferenceReader.certificate,
     ("signing",): _ReferenceReader.signing_key,
     ("state",): _ReferenceReader.sealing_keys,
 }

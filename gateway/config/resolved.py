@@ -79,6 +79,25 @@ def listeners_of(config: Config) -> tuple[ListenSettings, ...]:
     return tuple(ListenSettings(address=entry) if isinstance(entry, str) else entry for entry in entries)
 
 
+def keep_listeners(before: Config, after: Config) -> list[ListenSettings]:
+    """Return the listeners of `before`, each with the other settings that `after` has for its address: addresses, and
+    what comes before HTTP on them, change only at a restart.
+    """
+    given = [*listeners_of(after)]
+    kept = []
+    for listener in listeners_of(before):
+        match = next((entry for entry in given if fixed_part(entry) == fixed_part(listener)), None)
+        if match is not None:
+            given.remove(match)
+        kept.append(match or listener)
+    return kept
+
+
+def fixed_part(listener: ListenSettings) -> tuple[object, ...]:
+    """Return what changes only at a restart: the address, and whether it speaks TLS."""
+    return listener.address, listener.tls is None
+
+
 def configured_host(address: str) -> str:
     """Return the host of an address for callers in its plain form; empty for a unix socket."""
     return "" if address.startswith("unix:") else plain_host(split_address(address)[0])

@@ -19,7 +19,7 @@ from gateway.config.vault import Vault
 from gateway.system.files import NotRegular, read_file
 
 MAX_BYTES = 64 * 1024
-_FILE_KEYS = frozenset(("file", "cert", "key", "ca"))  # keys of the model whose value is a path
+_FILE_KEYS = frozenset(("file", "cert", "key", "ca", "client_ca"))  # keys of the model whose value is a path
 _URL_SAFE = str.maketrans("-_", "+/")
 
 

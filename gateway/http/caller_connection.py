@@ -5,19 +5,18 @@ Requests of one connection are served one after the other (RFC 9112 §9.3.2).
 """
 
 import asyncio
-import socket
-import struct
-from contextlib import suppress
 from typing import Protocol, cast
 
 from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
-from gateway.http.caller_listener import CallerListener, LocalAddress
+from gateway.http.caller_listener import CallerListener
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.fields import FieldRules
 from gateway.http.flow_control import FlowControl
 from gateway.http.half_close import HalfCloseMonitor
 from gateway.http.head_reader import END_OF_HEAD, HeadReader
+from gateway.http.local_address import LocalAddress
+from gateway.http.open_connection import Arrival, ArrivalFailure, OpenConnection, reset_on_close
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
 from gateway.system.peer_credentials import peer_user_id
@@ -30,7 +29,6 @@ PIPELINE_READ_AHEAD = 64 * 1024
 """Bytes of later requests that are read while one is under way."""
 CHUNK_OVERHEAD = 16 * 1024
 """Bytes of chunk extensions and trailers that a body may have."""
-RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 class RequestHandler(Protocol):
@@ -57,10 +55,16 @@ class ServerState(Protocol):
     rules: FieldRules
     connection_limits: ConnectionLimits
     connections: "set[CallerConnection]"
+    prefaces: set[OpenConnection]
     linger: float
 
-    def on_refused(self, reason: RefusalReason, peer: str | None, /) -> None:
-        """Count a connection that is not admitted."""
+    def admit(self, peer: str | None) -> RefusalReason | None:
+        """Count a connection. Return why it is not admitted, or None."""
+
+    def on_arrival_failed(
+        self, reason: ArrivalFailure, listener: CallerListener, peer: str | None, detail: str
+    ) -> None:
+        """Report a connection that ends before its first request."""
 
 
 class CallerConnection(FlowControl):
@@ -71,6 +75,7 @@ class CallerConnection(FlowControl):
 
     __slots__ = (
         *(
+            "_arrival",
             "_body",
             "_deadline",
             "_discarding",
@@ -85,7 +90,16 @@ class CallerConnection(FlowControl):
         *("cached_match", "is_serving", "peer", "refusal", "task", "verified_head"),
     )
 
-    def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop, listener: CallerListener) -> None:
+    def __init__(
+        self,
+        server: ServerState,
+        loop: asyncio.AbstractEventLoop,
+        listener: CallerListener,
+        *,
+        arrival: Arrival | None = None,
+        error: GatewayError | None = None,
+    ) -> None:
+        """`arrival` is set if the connection has been counted already; `error` is the answer to whatever comes."""
         super().__init__()
         self._server = server
         self._listener = listener
@@ -102,12 +116,13 @@ class CallerConnection(FlowControl):
         self._is_half_closed = False
         self._half_close_monitor: HalfCloseMonitor | None = None
         self._idle_timeout = KEEPALIVE_TIMEOUT
-        self.refusal: RefusalReason | None = None
-        self._error: GatewayError | None = None
+        self._error = error
         self._body: RequestBody | None = None
         self._discarding = self._reading_paused = False
         self.is_serving = False
+        self._arrival = arrival
         self.peer: str | None = None
+        self.refusal: RefusalReason | None = None
 
     # Called by the handler ------------------------------------------------------------------------------------------
 
@@ -130,9 +145,18 @@ class CallerConnection(FlowControl):
     def abort(self) -> None:
         """End the connection with RST."""
         if self._transport is not None:
-            with suppress(OSError):
-                self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            reset_on_close(self._transport)
             self._transport.abort()
+
+    @property
+    def is_tls(self) -> bool:
+        """The caller uses TLS."""
+        return self._listener.is_tls
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of the URL that the caller used."""
+        return self._listener.scheme
 
     def local_authority(self) -> str:
         """Return the address that the caller connected to as `HOST:PORT`; empty for a unix socket."""
@@ -219,9 +243,15 @@ class CallerConnection(FlowControl):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a caller connected."""
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else None
-        self._admit()
+        if self._arrival is not None:
+            self.peer, self.refusal = self._arrival
+        else:
+            peer = transport.get_extra_info("peername")
+            self.peer = peer[0] if isinstance(peer, tuple) else None
+            self.refusal = self._server.admit(self.peer)
+        self._server.connections.add(self)
+        if self.refusal is not None:
+            self._give_up_soon()
         self._deadline = self._loop.time() + self._idle_timeout
         self._timer = self._loop.call_at(self._deadline, self._on_timer)
         self.task = self._loop.create_task(self._serve_requests())
@@ -270,18 +300,13 @@ class CallerConnection(FlowControl):
 
     # Internals ------------------------------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        """Count the connection. One that is not admitted lives on for a moment, so that its first request gets a
-        response that names the reason.
+    def _give_up_soon(self) -> None:
+        """Let a connection that is not admitted live on for a moment, so that its first request gets a response that
+        names the reason.
         """
-        server = self._server
-        server.connections.add(self)
-        self.refusal = server.connection_limits.admit(self.peer, is_allowed=server.handler.is_allowed(self.peer))
-        if self.refusal is not None:
-            self._idle_timeout = REJECTED_TIMEOUT
-            server.on_refused(self.refusal, self.peer)
-            if server.connection_limits.has_too_many_refused:
-                self.abort()
+        self._idle_timeout = REJECTED_TIMEOUT
+        if self._server.connection_limits.has_too_many_refused:
+            self.abort()
 
     async def _serve_requests(self) -> None:
         """Serve the requests of this connection one after the other."""

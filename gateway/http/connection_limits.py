@@ -25,17 +25,17 @@ class ConnectionLimits:
     by reason.
     """
 
-    __slots__ = ("_by_address", "_refused_limit", "admitted", "limit", "per_address", "refusals", "refused_limit")
+    __slots__ = ("_by_address", "_refused_limit", "admitted", "limit", "per_address", "refusals", "refused")
 
     def __init__(self, limit: int, *, refused: int, address_share: float = 1.0) -> None:
-        """At most `limit` connections are admitted, `limit * address_share` of one address; `refused_limit` more may
+        """At most `limit` connections are admitted, `limit * address_share` of one address; `refused` more may
         be open for a response.
         """
         self.limit = limit
         self.per_address = max(1, int(limit * address_share))
         self._refused_limit = refused
         self._by_address: Counter[str] = Counter()
-        self.admitted = self.refused_limit = 0
+        self.admitted = self.refused = 0
         self.refusals: Counter[RefusalReason] = Counter()
 
     def admit(self, address: str | None, *, is_allowed: bool) -> RefusalReason | None:
@@ -46,14 +46,14 @@ class ConnectionLimits:
             if address is not None:
                 self._by_address[_address_key(address)] += 1
         else:
-            self.refused_limit += 1
+            self.refused += 1
             self.refusals[refusal] += 1
         return refusal
 
     def release(self, address: str | None, refusal: RefusalReason | None) -> None:
         """Count the end of a connection; `refusal` is what `admit` returned for it."""
         if refusal is not None:
-            self.refused_limit -= 1
+            self.refused -= 1
             return
         self.admitted -= 1
         if address is not None:
@@ -65,7 +65,7 @@ class ConnectionLimits:
     @property
     def has_too_many_refused(self) -> bool:
         """Return whether more refused connections are open than allowed."""
-        return self.refused_limit > self._refused_limit
+        return self.refused > self._refused_limit
 
     def _refusal_reason(self, address: str | None) -> RefusalReason | None:
         if self.admitted >= self.limit:

@@ -8,7 +8,9 @@ from functools import partial
 from gateway.http.caller_connection import CallerConnection, RequestHandler
 from gateway.http.caller_listener import UNNAMED, CallerListener
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
+from gateway.http.connection_preface import ConnectionPreface
 from gateway.http.fields import FieldRules
+from gateway.http.open_connection import ArrivalFailure, OpenConnection
 from gateway.http.request_head import RequestLimits
 from gateway.system.bind import are_readable
 
@@ -18,9 +20,14 @@ GRACE = 1.0
 """Seconds that an idle connection stays open at a stop: a request may be on its way."""
 POLL_INTERVAL = 0.02
 
+FailureReport = Callable[[ArrivalFailure, CallerListener, str | None, str], None]
+"""Takes why a connection ended before its first request: reason, listener, address of the caller, cause."""
+
 
 class CallerServer:
-    """Makes the protocol of each connection to the callers' listeners, and knows all `connections`."""
+    """Makes the protocol of each connection to the callers' listeners, and knows all `connections`, and those whose
+    `prefaces` have not ended.
+    """
 
     def __init__(
         self,
@@ -30,22 +37,34 @@ class CallerServer:
         *,
         connection_limits: ConnectionLimits | None = None,
         on_refused: Callable[[RefusalReason, str | None], None] = lambda *_: None,
+        on_arrival_failed: FailureReport = lambda *_: None,
         linger: float = LINGER_TIMEOUT,
     ) -> None:
         """`rules` say how each request field is treated. `admitted` counts and bounds the connections, by default to
-        `limits.connections`; `on_refused` is called for each that is not admitted; `linger` is in seconds.
+        `limits.connections`; `on_refused` is called for each that is not admitted, `on_arrival_failed` for each
+        that ends before its first request; `linger` is in seconds.
         """
         self.handler = handler
         self.limits = limits
         self.rules = rules
         self.linger = linger
         self.connections: set[CallerConnection] = set()
+        self.prefaces: set[OpenConnection] = set()
         self.connection_limits = connection_limits or ConnectionLimits(limits.connections, refused=limits.connections)
         self.on_refused = on_refused
+        self.on_arrival_failed = on_arrival_failed
 
-    def factory(self, listener: CallerListener = UNNAMED) -> Callable[[], CallerConnection]:
+    def factory(self, listener: CallerListener = UNNAMED) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of each connection to a listener."""
-        return partial(CallerConnection, self, asyncio.get_running_loop(), listener)
+        make = ConnectionPreface if listener.is_tls else CallerConnection
+        return partial(make, self, asyncio.get_running_loop(), listener)
+
+    def admit(self, peer: str | None) -> RefusalReason | None:
+        """Count a connection. Return why it is not admitted, or None."""
+        refusal = self.connection_limits.admit(peer, is_allowed=self.handler.is_allowed(peer))
+        if refusal is not None:
+            self.on_refused(refusal, peer)
+        return refusal
 
     async def wait_closed_gracefully(self, grace: float = GRACE) -> None:
         """Wait until all connections have ended: after their request, or once idle for `grace` seconds. Requests that
@@ -53,7 +72,7 @@ class CallerServer:
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while any(not connection.is_finished for connection in self.connections):
+        while any(not connection.is_finished for connection in self._open()):
             now = loop.time()
             self.close_idle(now - grace if now - grace >= began else -math.inf)
             await asyncio.sleep(POLL_INTERVAL)
@@ -62,7 +81,7 @@ class CallerServer:
         """Close the connections that are idle since then. One whose bytes the loop has yet to read stays open: a close
         would reset it.
         """
-        idle = {connection.descriptor(): connection for connection in self.connections if connection.is_idle(since)}
+        idle = {connection.descriptor(): connection for connection in self._open() if connection.is_idle(since)}
         unread = are_readable(list(idle))
         for descriptor, connection in idle.items():
             if descriptor not in unread:
@@ -77,11 +96,14 @@ class CallerServer:
     async def shutdown(self, within: float) -> None:
         """End all connections; abort those that do not end within so many seconds."""
         tasks = [connection.task for connection in self.connections if connection.task is not None]
-        for connection in list(self.connections):
+        for connection in self._open():
             connection.close()
         if tasks:
             await asyncio.wait(tasks, timeout=within)
-        for connection in list(self.connections):
+        for connection in self._open():
             connection.abort()
         if tasks:
             await asyncio.wait(tasks, timeout=within)
+
+    def _open(self) -> list[OpenConnection]:
+        return [*self.connections, *self.prefaces]

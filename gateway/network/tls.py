@@ -1,8 +1,8 @@
 """TLS over an open connection: OpenSSL works in memory, and the loop's own transport carries its records.
 
-Unlike the loops' own TLS it distinguishes a clean end from a truncation: `eof_received` means that the upstream sent
-close_notify, `connection_lost` with an error that it did not. It accepts session tickets on an idle connection, resumes
-the origin's last session, and reads a large response at half the cost; small exchanges cost the same.
+Unlike the loops' own TLS it distinguishes a clean end from a truncation, and reads a large body at half the cost; small
+exchanges cost the same. `TlsLayer` has what both sides share. `TlsTransport` is the client's side: it accepts session
+tickets on an idle connection and resumes the origin's last session. `caller_tls` is the server's side.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class TlsSession:
         self._newest = self._session = None
 
 
-class TlsTransport(asyncio.Transport, asyncio.Protocol):
+class TlsLayer(asyncio.Transport, asyncio.Protocol):
     """The protocol of a TCP transport, and the transport of `app`, which is called only after the handshake.
 
     It buffers nothing: written data goes encrypted to the TCP transport at once, whose back-pressure is passed on;
@@ -63,33 +63,15 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     refuse renegotiation, so that no write has to wait for a read.
     """
 
-    def __init__(
-        self,
-        app: asyncio.Protocol,
-        sock: socket.socket,
-        *,
-        context: ssl.SSLContext,
-        server_name: str,
-        resumption: TlsSession,
-    ) -> None:
-        """`sock` is the TCP transport's, also where another TLS lies between. Raise UnicodeError for a name that no
-        certificate can carry.
-        """
+    _tls: ssl.SSLObject
+
+    def __init__(self, app: asyncio.Protocol) -> None:
         super().__init__()
-        loop = asyncio.get_running_loop()
-        self._loop = loop
         self._app = app
-        self._socket = sock
-        self._resumption = resumption
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        session = resumption.session(loop.time())
-        self._verified_at = resumption.verified_at
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
         self._raw: asyncio.Transport
         self._error: Exception | None = None
         self._is_open = self._is_closing = self._is_lost = False
-        self.opened: asyncio.Future[None] = loop.create_future()
-        """Done with the handshake, or an OSError with the cause (ssl.SSLError is one)."""
 
     # Transport of `app` ---------------------------------------------------------------------------------------------
 
@@ -127,26 +109,6 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def is_closing(self) -> bool:
         """Return whether either side has begun to close."""
         return self._is_closing or self._raw.is_closing()
-
-    def is_idle_clean(self) -> bool:
-        """Return whether the idle connection is alive and no unexpected data has arrived.
-
-        Reads the socket, so that a session ticket or a new key (RFC 8446 §4.6) does not discard the connection. Costs
-        one system call if nothing has arrived.
-        """
-        if isinstance(self._raw, TlsTransport):  # the connection to an egress proxy reads the socket
-            return self._raw.is_idle_clean() and not self.is_closing()
-        while not self.is_closing():
-            try:
-                data = self._socket.recv(RECORD, DONTWAIT)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not data:
-                return False
-            self.data_received(data)
-        return False
 
     def pause_reading(self) -> None:
         """Stop reading from the socket."""
@@ -205,33 +167,25 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 self._receive(view[start : start + SLICE])
         self._flush()
 
-    def eof_received(self) -> None:
-        """Fail: TCP ended before TLS, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
-        if self._is_open:
-            self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "TLS ended without close_notify"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the connection (asyncio)."""
-        self._is_closing = self._is_lost = True
-        error = self._error or exc
-        if self._is_open:
-            self._resumption.release(self._tls)
-            self._app.connection_lost(error)
-            return
-        self._resumption.forget()  # whatever the cause, the next handshake is a full one
-        if not self.opened.done():
-            self.opened.set_exception(error or ConnectionResetError("the connection ended within the handshake"))
-            self.opened.exception()  # retrieve it: the waiter may have left
-
     def pause_writing(self) -> None:
-        """Pause the protocol: the upstream reads slowly (asyncio)."""
+        """Pause the protocol: the other side reads slowly (asyncio)."""
         self._app.pause_writing()
 
     def resume_writing(self) -> None:
         """Resume the protocol (asyncio)."""
         self._app.resume_writing()
 
-    # Private --------------------------------------------------------------------------------------------------------
+    # What the two sides do differently ------------------------------------------------------------------------------
+
+    def _on_open(self) -> None:
+        """Tell the protocol above that the handshake is complete."""
+        raise NotImplementedError
+
+    def _on_end(self) -> None:
+        """Tell the protocol above that the other side has sent close_notify."""
+        raise NotImplementedError
+
+    # Shared ---------------------------------------------------------------------------------------------------------
 
     def _handshake(self) -> None:
         try:
@@ -244,11 +198,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         self._flush()
         self._is_open = True
-        verified_at = self._verified_at if self._tls.session_reused else self._loop.time()
-        self._resumption.remember(self._tls, verified_at=verified_at)
-        self._app.connection_made(self)
-        if not self.opened.done():
-            self.opened.set_result(None)
+        self._on_open()
 
     def _receive(self, data: bytes | memoryview) -> None:
         self._incoming.write(data)
@@ -264,8 +214,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 if data := read(RECORD):
                     deliver(data)
                 else:
-                    self._app.eof_received()
-                    self.close()
+                    self._on_end()
+                    return
         except ssl.SSLWantReadError:  # a part of a record, or a message to TLS itself
             return
         except ssl.SSLError as error:
@@ -287,7 +237,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _detach(self) -> None:
         self._is_closing = True
-        with suppress(ssl.SSLError):  # it would wait for the upstream's close_notify; after a failure there is none
+        with suppress(ssl.SSLError):  # it would wait for the other side's close_notify; after a failure there is none
             self._tls.unwrap()
         self._flush()
 
@@ -295,3 +245,80 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if not self._is_closing:
             self._error = error
             self.abort()
+
+
+class TlsTransport(TlsLayer):
+    """The client's side. `eof_received` of `app` means that the upstream sent close_notify, `connection_lost` with an
+    error that it did not.
+    """
+
+    def __init__(
+        self,
+        app: asyncio.Protocol,
+        sock: socket.socket,
+        *,
+        context: ssl.SSLContext,
+        server_name: str,
+        resumption: TlsSession,
+    ) -> None:
+        """`sock` is the TCP transport's, also where another TLS lies between. Raise UnicodeError for a name that no
+        certificate can carry.
+        """
+        super().__init__(app)
+        self._loop = loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._resumption = resumption
+        session = resumption.session(loop.time())
+        self._verified_at = resumption.verified_at
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
+        self.opened: asyncio.Future[None] = loop.create_future()
+        """Done with the handshake, or an OSError with the cause (ssl.SSLError is one)."""
+
+    def is_idle_clean(self) -> bool:
+        """Return whether the idle connection is alive and no unexpected data has arrived.
+
+        Reads the socket, so that a session ticket or a new key (RFC 8446 §4.6) does not discard the connection. Costs
+        one system call if nothing has arrived.
+        """
+        if isinstance(self._raw, TlsTransport):  # the connection to an egress proxy reads the socket
+            return self._raw.is_idle_clean() and not self.is_closing()
+        while not self.is_closing():
+            try:
+                data = self._socket.recv(RECORD, DONTWAIT)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            self.data_received(data)
+        return False
+
+    def eof_received(self) -> None:
+        """Fail: TCP ended before TLS, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
+        if self._is_open:
+            self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "TLS ended without close_notify"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the connection (asyncio)."""
+        self._is_closing = self._is_lost = True
+        error = self._error or exc
+        if self._is_open:
+            self._resumption.release(self._tls)
+            self._app.connection_lost(error)
+            return
+        self._resumption.forget()  # whatever the cause, the next handshake is a full one
+        if not self.opened.done():
+            self.opened.set_exception(error or ConnectionResetError("the connection ended within the handshake"))
+            self.opened.exception()  # retrieve it: the waiter may have left
+
+    def _on_open(self) -> None:
+        verified_at = self._verified_at if self._tls.session_reused else self._loop.time()
+        self._resumption.remember(self._tls, verified_at=verified_at)
+        self._app.connection_made(self)
+        if not self.opened.done():
+            self.opened.set_result(None)
+
+    def _on_end(self) -> None:
+        self._app.eof_received()
+        self.close()

@@ -124,6 +124,12 @@ METRICS: dict[str, MetricRow] = {
         "connections_refused_total": MetricRow(
             "counter", ("reason",), "Refused connections of callers, by reason: limit, address, forbidden."
         ),
+        "connections_failed_total": MetricRow(
+            "counter", ("listener", "reason"), "Connections that ended before their first request, by reason."
+        ),
+        "certificate_expiry_timestamp_seconds": MetricRow(
+            "gauge", ("listener",), "When the certificate of a listener expires, in seconds since the epoch.", "min"
+        ),
         "file_shortages_total": MetricRow("counter", (), "Checks, one a second, that found no free file descriptor."),
         "upstream_connections": MetricRow("gauge", ("origin", "state"), "Connections to upstreams."),
         "service_calls_limit": MetricRow(

@@ -217,7 +217,7 @@ class Exchange:
         if self.route_table.public_url:
             return self.route_table.public_url
         host = self.caller.local_authority() if self.host is None else self.host.decode("ascii")
-        return f"http://{host}" if host else ""
+        return f"{self.caller.scheme}://{host}" if host else ""
 
     def scan_for_id(self, pieces: Sequence[bytes]) -> None:
         """Search pieces of the response body for the instance id. A defect ends the search, not the delivery."""

@@ -33,12 +33,13 @@ DROPPED = [*HOP_BY_HOP, *NEVER_FORWARDED, *SET_BY_GATEWAY]
 
 COOKIES = frozenset(b"set-cookie set-cookie2".split())
 RANGES = frozenset({b"accept-ranges"})
+TLS_ONLY = frozenset({b"strict-transport-security"})  # a plain response must not have it (RFC 6797 §7.2)
 URL_FIELDS = frozenset(b"location content-location link".split())
 CONSUMED_RESPONSE = b"connection content-length transfer-encoding x-gateway-error".split()
 DIGESTS = b"content-digest content-md5 digest repr-digest".split()  # RFC 9530, RFC 3230, RFC 2616 §14.15
 INSPECTED_RESPONSE = [*DIGESTS, *b"content-encoding content-type date etag opc-request-id retry-after".split()]
 INSPECTED_RESPONSE.append(b"x-oracle-ics-instance-id")
-DEFERRED_RESPONSE = [*COOKIES, *RANGES, *URL_FIELDS, b"strict-transport-security"]
+DEFERRED_RESPONSE = [*COOKIES, *RANGES, *URL_FIELDS, *TLS_ONLY]
 VALIDATORS = frozenset(DIGESTS)  # wrong once the body is changed
 ENCODED_VALIDATORS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
 EDITED = RANGE_AND_CODING | {b"max-forwards", API_KEY}  # request fields that may have to be edited
@@ -142,7 +143,7 @@ def response_lines(
 
 def forwardable_response_fields(*, cookies: bool, ranges: bool) -> frozenset[bytes]:
     """Return the deferred fields that a route forwards unchanged: Set-Cookie with `cookies`, Accept-Ranges with
-    `ranges`. Strict-Transport-Security is never one: callers use plain HTTP (RFC 6797 §7.2).
+    `ranges`. Callers with TLS also get those of `TLS_ONLY`.
     """
     return (COOKIES if cookies else frozenset()) | (RANGES if ranges else frozenset())
 

@@ -7,7 +7,7 @@ target that names the listener it reached is matched by its path.
 from collections.abc import Iterable
 
 from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
-from gateway.http.caller_listener import LocalAddress
+from gateway.http.local_address import LocalAddress
 
 
 class GatewayAuthorities:

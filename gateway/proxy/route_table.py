@@ -10,7 +10,7 @@ from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
 from gateway.history.usage_buckets import RouteUsage
-from gateway.http.caller_listener import LocalAddress
+from gateway.http.local_address import LocalAddress
 from gateway.http.pool import ConnectionPool, PoolShare
 from gateway.http.request_head import RequestHead
 from gateway.oauth.token_source import TokenSource

@@ -21,11 +21,10 @@ from gateway.checks.background import BackgroundChecks
 from gateway.config.issue import SecretProblem
 from gateway.config.load import Loaded
 from gateway.config.model import Config
-from gateway.config.resolved import configured_host, listeners_of
+from gateway.config.resolved import keep_listeners, listeners_of
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 from gateway.http.accept_queue import accept_backlog
-from gateway.http.caller_listener import CallerListener
 from gateway.http.connection_limits import ConnectionLimits
 from gateway.http.pool import ConnectionBudget
 from gateway.http.request_head import RequestLimits
@@ -44,6 +43,7 @@ from gateway.proxy.headers import REQUEST_RULES
 from gateway.proxy.route_table import Route
 from gateway.server.lifecycle import capacity_of, choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.server.listeners import CallerListeners
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.services.service_gates import ServiceGates
 from gateway.system import gc_tuning
@@ -99,17 +99,19 @@ class Gateway(AdminBackend):
             capacity.connections, refused=capacity.refused, address_share=limits.address_share
         )
         self._shortages = ShortageMonitor(capacity, connections)
+        self._listeners = CallerListeners(lambda: self._components.secrets)
         self._callers = CallerServer(
             self._pipeline,
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
             REQUEST_RULES,
             connection_limits=connections,
             on_refused=self._shortages.refused,
+            on_arrival_failed=self._listeners.report_failure,
         )
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[str, ...] = ()
-        self._metrics.watch_callers(self._shortages.metrics)
+        self._metrics.watch_callers(lambda: itertools.chain(self._shortages.metrics(), self._listeners.metrics()))
         self._metrics.watch_connections(self._connections)
         self._metrics.watch_tokens(self._token_gauges)
         self._metrics.watch_services(self._components.services.metrics)
@@ -118,14 +120,17 @@ class Gateway(AdminBackend):
         self._leaving: set[TokenSource] = set()
 
     async def open(self, addresses: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
-        """Serve callers on bound sockets, which `drain` closes: those of each of the addresses."""
+        """Serve callers on bound sockets, which `drain` closes: those of each of the addresses. Raise OSError if the
+        certificate of one cannot be used.
+        """
         self._addresses = tuple(addresses)
         gc_tuning.tune_gc()
         loop = asyncio.get_running_loop()
         self._sockets = [*itertools.chain.from_iterable(sockets)]
         watch_names(loop, log_stale_serving)
-        for settings, address, bound in zip(listeners_of(self._config), addresses, sockets, strict=True):
-            factory = self._callers.factory(CallerListener(address, configured_host(settings.address)))
+        listeners = await self._listeners.open(listeners_of(self._config), addresses)
+        for listener, bound in zip(listeners, sockets, strict=True):
+            factory = self._callers.factory(listener)
             for sock in bound:
                 self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
         self._shortages.start()
@@ -147,7 +152,10 @@ class Gateway(AdminBackend):
 
     def adopt(self) -> None:
         """Use the configuration prepared last. Requests in progress keep the old one; `FIXED` keys stay."""
-        before, self._runtime, self._config = self._runtime, self._next_runtime, self._next_config
+        listeners = keep_listeners(self._config, self._next_config)
+        before, self._runtime = self._runtime, self._next_runtime
+        self._config = self._next_config.model_copy(update={"listen": listeners})
+        self._listeners.apply(listeners)
         self._pipeline.table = self._runtime.table
         self._proof_watch.start(self._runtime.callers)
         self._components.services.configure(self._config)
@@ -179,6 +187,7 @@ class Gateway(AdminBackend):
         self._pipeline.is_refusing_requests = True
         self._shortages.stop()
         self._proof_watch.stop()
+        await self._listeners.stop()
         self._pipeline.is_aborting_requests = True
         self._callers.abort_all()
         await self._callers.shutdown(within=0.1)
@@ -254,6 +263,7 @@ class Gateway(AdminBackend):
         connections = {up.origin.name: up.count_by_state() for up in runtime.pools}
         return {
             "listen": join_addresses(self._addresses),
+            "listeners": self._listeners.status(),
             "draining": self._pipeline.is_closing_connections,
             "requests_under_way": self._pipeline.in_flight,
             "routes": routes,

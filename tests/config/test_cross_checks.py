@@ -187,3 +187,14 @@ def test_upstream_with_public_name_of_gateway_is_reported(problems_of: ProblemsO
 def test_token_url_that_is_the_gateway_is_rejected(problems_of: ProblemsOf, valid: str) -> None:
     text = re.sub("token_url: .*", "token_url: http://localhost:8080/oauth2/v1/token", valid)
     assert any(SELF in problem and "identity domain" in problem for problem in problems_of(text))
+
+
+def test_client_ca_is_not_taken_for_a_requirement(problems_of: ProblemsOf, valid: str) -> None:
+    def warnings(more: str) -> list[str]:
+        listen = f"listen: [{{address: 127.0.0.1:1, tls: {{cert: a.pem, client_ca: b.pem{more}}}}}]"
+        found = problems_of(valid.replace("listen: 127.0.0.1:8080", listen))
+        return [problem for problem in found if "keep out callers" in problem]
+
+    [warning] = warnings("")
+    assert warning.startswith("1: listen[0].tls.client_ca: warning: does not keep out callers without a certificate")
+    assert warnings(", client_certificate: required") == warnings(", client_certificate: optional") == []

@@ -24,6 +24,7 @@ def test_every_key_has_its_line() -> None:
     places: dict[str, type[StrictModel]] = {
         "": model.Config,
         "listen[].": listen_model.ListenSettings,
+        "listen[].tls.": listen_model.ListenTls,
         "credentials.NAME.": model.CredentialSettings,
         "credentials.NAME.client_secret.": SecretRef,
         "defaults.": route_model.RouteSettings,

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
 from contextlib import suppress
 
@@ -14,8 +15,9 @@ class Load:
     `answers` counts statuses; `lost` holds what became of each call that was sent and not answered.
     """
 
-    def __init__(self, address: str, request: bytes, *, count: int) -> None:
+    def __init__(self, address: str, request: bytes, *, count: int, tls: ssl.SSLContext | None = None) -> None:
         self._address = address
+        self._tls = tls
         self._request = request
         self._tasks = [asyncio.create_task(self._call_on(is_keeping=bool(number % 4))) for number in range(count)]
         self._change = asyncio.Condition()
@@ -26,6 +28,11 @@ class Load:
         """Waits for so many answers."""
         async with self._change:
             await self._change.wait_for(lambda: self.answers.total() + len(self.lost) >= count)
+
+    def stop(self) -> None:
+        """Let no caller call again."""
+        for task in self._tasks:
+            task.cancel()
 
     async def ended(self) -> None:
         """Waits until every caller was refused a connection."""
@@ -51,7 +58,7 @@ class Load:
         if self._address.startswith("unix:"):
             return Caller(*await asyncio.open_unix_connection(self._address.removeprefix("unix:")))
         host, _, port = self._address.rpartition(":")
-        return Caller(*await asyncio.open_connection(host, int(port)))
+        return Caller(*await asyncio.open_connection(host, int(port), ssl=self._tls))
 
     async def _call(self, caller: Caller) -> bool:
         """One call; whether its connection stays."""

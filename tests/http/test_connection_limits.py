@@ -61,7 +61,7 @@ def test_who_leaves_gives_its_place_back() -> None:
     for refusal in refusals:
         places.release(CALLER, refusal)
     assert [*crowded, places.has_too_many_refused] == [False, True, False]
-    assert (places.admitted, places.refused_limit) == (0, 0)
+    assert (places.admitted, places.refused) == (0, 0)
     assert entered(places, CALLER) == [None]
 
 

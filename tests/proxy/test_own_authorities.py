@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.resolved import configured_host
-from gateway.http.caller_listener import LocalAddress
+from gateway.http.local_address import LocalAddress
 from gateway.proxy.own_authorities import GatewayAuthorities
 
 LOCAL = ("10.0.0.5", 8080)

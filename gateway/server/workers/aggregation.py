@@ -121,6 +121,7 @@ class AggregatedAdmin(AdminBackend):
         states = self._states({pid: "working" if pid in replies else "stuck" for pid in answers})
         return {
             "listen": self.listen,
+            "listeners": _worst_listeners([document["listeners"] for document in documents]),
             "draining": self.is_draining,
             "requests_under_way": sum(document["requests_under_way"] for document in documents),
             "routes": _worst_problem([document["routes"] for document in documents]),
@@ -211,6 +212,15 @@ def _worst_problem(views: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
         if (problem := route["problem"]) is not None and problem["at"] >= latest.get(route["name"], problem)["at"]:
             latest[route["name"]] = problem
     return [route | {"problem": latest.get(route["name"])} for route in views[0]]
+
+
+def _worst_listeners(views: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the listeners, each as the first worker with a problem of its certificate reports it."""
+    return [min(view, key=_has_no_problem) for view in zip(*views, strict=True)]
+
+
+def _has_no_problem(listener: dict[str, Any]) -> bool:
+    return listener.get("certificate", {}).get("problem") is None
 
 
 def _worst_store(views: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from gateway.admin.admin_server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
-from gateway.config.resolved import listeners_of
+from gateway.config.resolved import keep_listeners, listeners_of
 from gateway.observe.log import Log, log_event, setup
 from gateway.observe.metrics import join_snapshot
 from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, run_until_stopped
@@ -121,7 +121,8 @@ class Supervisor:
         Raise OSError if a worker refuses or times out. A worker that times out while it adopts the configuration is the
         only one that keeps the former one.
         """
-        fresh = config.model_copy(update={key: getattr(self._config, key) for key in FIXED})
+        fixed = {key: getattr(self._config, key) for key in FIXED}
+        fresh = config.model_copy(update=fixed | {"listen": keep_listeners(self._config, config)})
         await in_thread(partial(import_history, fresh), owner=self)  # the admin port searches it
         async with self._changing:
             await send_config(fresh, self._broadcast)

@@ -1,0 +1,119 @@
+"""TLS of callers: the server's side of `tls`.
+
+A caller may close its side, by close_notify or by the end of TCP, and wait for the response (RFC 8446 §6.1): HTTP's own
+framing shows whether its request is complete. A response that breaks off ends without close_notify.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from gateway.network.tls import TlsLayer
+
+# By OpenSSL's reason: the cause of a failed handshake.
+_CAUSES = {
+    "UNSUPPORTED_PROTOCOL": "the caller offers no version from TLS 1.2 on",
+    "NO_SHARED_CIPHER": "the caller offers no cipher suite that the gateway accepts",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "the caller offers no signature algorithm that fits the certificate",
+    "NO_SUITABLE_KEY_SHARE": "the caller offers no key exchange that the gateway accepts",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the caller sent no certificate",
+    "TLSV1_ALERT_UNKNOWN_CA": "the caller does not trust the certificate: check its trusted authorities",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "the caller rejected the certificate",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "the caller rejected the certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the caller rejected the certificate: it has expired",
+    "TLSV1_ALERT_ACCESS_DENIED": "the caller rejected the certificate",
+}
+
+
+def handshake_failure(error: Exception) -> str:
+    """Return the cause of a failed handshake, in words that name nothing of the caller's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the caller's certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or ""
+        return _CAUSES.get(reason, reason.lower().replace("_", " ") or "the handshake was interrupted")
+    return "the caller closed the connection"
+
+
+def server_tls_context(cert: str, key: str | None, *, password: str) -> ssl.SSLContext:
+    """Return the context of a listener. Raise OSError or ssl.SSLError for a file that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as in TLS 1.3: a write never has to wait for a read
+    context.set_alpn_protocols(["http/1.1"])
+    # Always pass a password: without one, OpenSSL prompts on the terminal.
+    context.load_cert_chain(cert, key, password=password)
+    return context
+
+
+class CallerTls(TlsLayer):
+    """The server's side of one connection. Once the handshake is complete, `make_app` returns the protocol above;
+    `on_failure` is called with the cause if it fails or is cut off.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        make_app: Callable[[], asyncio.Protocol],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(asyncio.Protocol())
+        self._make_app = make_app
+        self._on_failure = on_failure
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._has_ended = self._is_write_closed = False
+
+    def abort(self) -> None:
+        """Close at once without close_notify, which would be the regular end of a body without framing."""
+        self._is_closing = True
+        if not self._is_lost:
+            self._raw.abort()
+
+    def can_write_eof(self) -> bool:
+        """Return True: close_notify ends one side only."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send close_notify and the end of TCP. What the caller still sends is discarded."""
+        if not self._is_closing and not self._is_write_closed:
+            self._is_write_closed = True
+            with suppress(ssl.SSLError):  # it would wait for the caller's close_notify
+                self._tls.unwrap()
+            self._flush()
+            self._raw.write_eof()
+
+    def data_received(self, data: bytes) -> None:
+        """Decrypt bytes (asyncio)."""
+        if not self._has_ended and not self._is_write_closed:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:
+        """End the caller's side (asyncio). Return whether the transport stays open for the response."""
+        if not self._is_open:
+            return False
+        return self._has_ended or bool(self._app.eof_received())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the connection (asyncio)."""
+        self._is_closing = self._is_lost = True
+        if self._is_open:
+            self._app.connection_lost(self._error or exc)
+        else:
+            self._on_failure(self._error or exc or ConnectionResetError("the connection ended within the handshake"))
+
+    def _on_open(self) -> None:
+        self._app = self._make_app()
+        self._app.connection_made(self)
+
+    def _on_end(self) -> None:
+        self._has_ended = True
+        if not self._app.eof_received():
+            self.close()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._is_closing:
+            self._error = error
+            self._is_closing = True
+            self._flush()  # the alert
+            self._raw.close()

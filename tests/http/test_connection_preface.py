@@ -1,0 +1,319 @@
+"""What comes before HTTP on a connection of a caller: handshakes, their time, their failures, their end."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gateway.errors import GatewayError
+from gateway.http.caller_connection import REJECTED_TIMEOUT
+from gateway.http.caller_listener import CallerListener
+from gateway.http.connection_preface import PREFACE_TIMEOUT, ConnectionPreface
+from gateway.http.open_connection import ArrivalFailure
+from gateway.http.server import CallerServer
+from gateway.network.caller_tls import server_tls_context
+from gateway.proxy.headers import REQUEST_RULES
+from tests.fakes.gate import until
+from tests.http.test_caller_connection import GET, GET_2, LIMITS, OK, REFUSED, Handler
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+class Far:
+    """A caller, one step at a time: TLS in memory over a plain socket."""
+
+    def __init__(self, sock: socket.socket, version: ssl.TLSVersion) -> None:
+        self.sock = sock
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = version
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing)
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def flush(self) -> None:
+        if self.outgoing.pending:
+            await self.send(self.outgoing.read())
+
+    async def take(self) -> bool:
+        """Wait for bytes; return whether there were any."""
+        data = await asyncio.get_running_loop().sock_recv(self.sock, 65536)
+        self.incoming.write(data) if data else self.incoming.write_eof()
+        return bool(data)
+
+    async def shake(self) -> None:
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.flush()
+                await self.take()
+            else:
+                await self.flush()
+                return
+
+    def hello(self) -> bytes:
+        """The first flight."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        return self.outgoing.read()
+
+    async def say(self, data: bytes) -> None:
+        self.tls.write(data)
+        await self.flush()
+
+    async def hear(self, size: int) -> bytes:
+        """So many bytes, or what there is until close_notify. Raise ssl.SSLEOFError for a truncation."""
+        got = b""
+        while len(got) < size:
+            try:
+                piece = self.tls.read(65536)
+            except ssl.SSLWantReadError:
+                await self.take()
+                continue
+            if not piece:
+                break
+            got += piece
+        return got
+
+    async def end(self) -> None:
+        """Send close_notify."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        await self.flush()
+
+
+class Port:
+    """A TLS listener and what it reported."""
+
+    def __init__(self, handler: Handler, server: CallerServer, port: int) -> None:
+        self.handler = handler
+        self.server = server
+        self.port = port
+        self.failures: list[tuple[ArrivalFailure, str]] = []
+        self.far: list[Far] = []
+
+    async def caller(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Far:
+        sock = socket.socket()
+        sock.setblocking(False)  # noqa: FBT003 - standard library
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        far = Far(sock, version)
+        self.far.append(far)
+        return far
+
+    async def preface(self) -> ConnectionPreface:
+        await until(lambda: len(self.server.prefaces) == 1)
+        [preface] = self.server.prefaces
+        return cast(ConnectionPreface, preface)
+
+
+@asynccontextmanager
+async def listening(certificate: Path, *, connections: int = 10, linger: float = 5.0) -> AsyncIterator[Port]:
+    async with asyncio.timeout(10):
+        handler = Handler()
+        limits = LIMITS.__class__(8192, 16_384, 128, 131_072, connections=connections)
+
+        def failed(reason: ArrivalFailure, _listener: CallerListener, _peer: str | None, detail: str) -> None:
+            at.failures.append((reason, detail))
+
+        server = CallerServer(handler, limits, REQUEST_RULES, linger=linger, on_arrival_failed=failed)
+        context = server_tls_context(str(certificate), None, password="")
+        made = server.factory(CallerListener("here", is_tls=True, context=context))
+        listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+        at = Port(handler, server, listener.sockets[0].getsockname()[1])
+        try:
+            yield at
+        finally:
+            for far in at.far:
+                far.sock.close()
+            listener.close()
+            await server.shutdown(0.01)
+            await until(lambda: not server.prefaces and not server.connections)
+            assert server.connection_limits.admitted == server.connection_limits.refused == 0
+
+
+def overdue(preface: ConnectionPreface) -> None:
+    """Turn the clock on until the time of the preface is over."""
+    assert preface._timer is not None
+    preface._timer.cancel()
+    preface._on_timeout()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_requests_are_served_after_the_handshake(certificate: Path, version: ssl.TLSVersion) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller(version)
+        await far.shake()
+        await far.say(GET)
+        assert await far.hear(len(OK)) == OK
+        await far.say(GET_2)
+        assert await far.hear(len(OK)) == OK
+        assert at.server.connection_limits.admitted == 1
+        [connection] = at.server.connections
+        assert connection.is_tls
+        assert connection.peer == "127.0.0.1"
+        assert connection.peer_certificate is None
+
+
+async def test_a_handshake_may_come_byte_by_byte(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        for byte in far.hello():
+            await far.send(bytes([byte]))
+            await asyncio.sleep(0)
+        await far.shake()
+        await far.say(GET)
+        assert await far.hear(len(OK)) == OK
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_caller_that_sent_close_notify_is_answered(certificate: Path, version: ssl.TLSVersion) -> None:
+    async with listening(certificate) as at:
+        at.handler.go_on.clear()
+        at.handler.stays = False
+        far = await at.caller(version)
+        await far.shake()
+        far.tls.write(GET)
+        await far.end()
+        far.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: any(connection._is_half_closed for connection in at.server.connections))
+        at.handler.go_on.set()
+        raw = b""
+        while piece := await asyncio.get_running_loop().sock_recv(far.sock, 65536):
+            raw += piece
+        assert len(raw) > len(OK)
+        assert [target for _, target, _ in at.handler.served] == ["/1"]
+
+
+async def test_an_idle_caller_that_sent_close_notify_gets_one(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller(ssl.TLSVersion.TLSv1_2)
+        await far.shake()
+        await far.say(GET)
+        await far.hear(len(OK))
+        await far.end()
+        while await far.take():
+            pass
+        far.tls.unwrap()  # it raises an error without the close_notify of the gateway
+
+
+async def test_a_last_response_ends_with_close_notify(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        at.handler.stays = False
+        far = await at.caller()
+        await far.shake()
+        await far.say(GET)
+        assert await far.hear(1000) == OK
+
+
+async def test_an_aborted_response_has_no_close_notify(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        at.handler.go_on.clear()
+        far = await at.caller()
+        await far.shake()
+        await far.say(GET)
+        await until(lambda: any(connection.is_serving for connection in at.server.connections))
+        [connection] = at.server.connections
+        connection.write([OK])
+        assert await far.hear(len(OK)) == OK
+        connection.abort()
+        with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
+            await far.hear(1)
+
+
+async def test_what_follows_a_rejected_request_is_discarded(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        await far.shake()
+        await far.say(b"nonsense\r\n\r\n")
+        assert await far.hear(len(REFUSED)) == REFUSED
+        for _ in range(20):
+            with suppress(ssl.SSLError, ConnectionError):
+                far.tls.write(b"x" * 16_000)
+                await far.flush()
+        assert await far.hear(1) == b""
+
+
+async def test_plain_http_gets_a_plain_answer(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        await far.send(GET)
+        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == REFUSED
+        error: GatewayError
+        [error] = at.handler.refused
+        assert "use https://" in error.detail
+        assert at.failures == [(ArrivalFailure.PLAIN_HTTP, "")]
+        assert at.handler.served == []
+
+
+async def test_a_handshake_has_a_time_limit(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        preface = await at.preface()
+        assert preface._timer is not None
+        left = preface._timer.when() - asyncio.get_running_loop().time()
+        assert left == pytest.approx(PREFACE_TIMEOUT, abs=2)
+        await far.send(far.hello()[:20])
+        await until(lambda: preface._has_begun)
+        overdue(preface)
+        await until(lambda: bool(at.failures))
+        assert at.failures == [(ArrivalFailure.TIMEOUT, "it was not complete after 15 s")]
+
+
+async def test_a_silent_caller_is_closed_without_a_report(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        await at.caller()
+        overdue(await at.preface())
+        await until(lambda: not at.server.prefaces)
+        assert at.failures == []
+
+
+async def test_handshakes_count_towards_the_limit(certificate: Path) -> None:
+    async with listening(certificate, connections=1) as at:
+        await at.caller()
+        await until(lambda: at.server.connection_limits.admitted == 1)
+        surplus = await at.caller()
+        await until(lambda: at.server.connection_limits.refused == 1)
+        refused = [one for one in at.server.prefaces if cast(ConnectionPreface, one)._arrival.refusal is not None]
+        timer = cast(ConnectionPreface, refused[0])._timer
+        assert timer is not None
+        assert timer.when() - asyncio.get_running_loop().time() == pytest.approx(REJECTED_TIMEOUT, abs=2)
+        await surplus.shake()
+        await until(lambda: len(at.server.connections) == 1)
+        [connection] = at.server.connections
+        assert connection.refusal is not None
+        assert at.server.connection_limits.admitted == at.server.connection_limits.refused == 1
+
+
+async def test_a_caller_that_leaves_within_the_handshake_is_reported(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        await far.send(far.hello()[:20])
+        far.sock.close()
+        await until(lambda: bool(at.failures))
+        assert at.failures == [(ArrivalFailure.HANDSHAKE, "the caller closed the connection")]
+
+
+async def test_a_failed_handshake_ends_with_an_alert(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        await far.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+        assert (await asyncio.get_running_loop().sock_recv(far.sock, 100))[:1] == b"\x15"
+        await until(lambda: bool(at.failures))
+        assert [reason for reason, _ in at.failures] == [ArrivalFailure.HANDSHAKE]
+
+
+async def test_a_stop_ends_handshakes_after_a_while(certificate: Path) -> None:
+    async with listening(certificate) as at:
+        far = await at.caller()
+        await far.send(far.hello()[:20])
+        await at.preface()
+        await at.server.wait_closed_gracefully(grace=0.05)
+        assert not at.server.prefaces
