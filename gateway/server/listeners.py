@@ -30,11 +30,6 @@ CHECK_INTERVAL = 2.0
 """Seconds between two looks at the files of certificates."""
 EXPIRES_SOON = 14 * 86400.0
 """Seconds before its end from which a certificate is reported."""
-_FAILURES = {
-    ArrivalFailure.HANDSHAKE: ("handshake-failed", "a TLS handshake failed"),
-    ArrivalFailure.TIMEOUT: ("handshake-failed", "a connection was closed before its first request"),
-}
-"""By reason: event and beginning of the message. The others have records of their own."""
 
 
 @dataclass(slots=True)
@@ -92,10 +87,11 @@ class CallerListeners:
         """Count a connection that ended before its first request; log the first one of an episode."""
         if listener in self._open:
             self._open[listener].failures[reason] += 1
-        if reason in _FAILURES and self._episodes.begins(f"{reason.value} {listener.address}"):
-            event, message = _FAILURES[reason]
-            message = f"{message}: {detail}"
-            log_event(log, logging.WARNING, event, message, listener=listener.address, client=peer)
+        # A request in plain HTTP has a record of its own.
+        if reason is ArrivalFailure.PLAIN_HTTP or not self._episodes.begins(f"{reason.value} {listener.address}"):
+            return
+        message, fields = f"a TLS handshake failed: {detail}", {"listener": listener.address, "client": peer}
+        log_event(log, logging.WARNING, "handshake-failed", message, exc=None, **fields)
 
     def status(self) -> list[dict[str, Any]]:
         """Return the listeners as `/status` shows them."""

@@ -39,6 +39,8 @@ def used() -> Metrics:
             ("caller_connections", (), 5),
             ("caller_connections_limit", (), 10),
             ("connections_refused_total", ("limit",), 2),
+            ("connections_failed_total", ("127.0.0.1:8443", "handshake"), 1),
+            ("certificate_expiry_timestamp_seconds", ("127.0.0.1:8443",), 1_900_000_000),
             ("file_shortages_total", (), 1),
         ]
     )
