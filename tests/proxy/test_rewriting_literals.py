@@ -58,10 +58,19 @@ def test_thousands_of_links_are_rewritten_in_any_chunking(slash: str, step: int)
 
 
 def test_a_dot_segment_among_repeated_urls_is_still_seen() -> None:
-    links = [f'{{"href":"{U}/{rest}"}}' for rest in (*map(str, range(40)), "../x", "a/%2e%2e/b", "..", "a\\/..\\/b")]
+    links = [
+        f'{{"href":"{U}/{rest}"}}'
+        for rest in (*map(str, range(40)), "../x", "a/%2e%2e/b", "..", "a\\/..\\/b", r"\u002e\u002e/a", r"b/\u002E./c")
+    ]
     seen = rewritten(",".join(links).encode()).decode()
     assert seen.split(",")[40:] == links[40:]
     assert seen.count(f"{GATE}/orders/") == 40
+
+
+@pytest.mark.parametrize("rest", ["&#46;&#46;/x", "&#x2E;./x", "a'/../x", "../x"])
+def test_urls_that_stay_for_a_dot_segment_keep_no_other_ones(rest: str) -> None:
+    body = f'<a href="{U}/{rest}"/>' * 20 + f'<a href="{U}/1"/>' * 20
+    assert rewritten(body.encode(), "xml").decode() == body.replace(f"{U}/1", f"{GATE}/orders/1")
 
 
 def test_an_open_member_name_is_no_element_that_repeats() -> None:

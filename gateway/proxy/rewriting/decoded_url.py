@@ -59,8 +59,8 @@ class UrlSyntax(NamedTuple):
     scheme. `ref` is empty, behind the first slash of a value that begins with a slash."""
     first: bytes
     """The bytes that `start` may begin with."""
-    tail: Bytes
-    """The end of a piece that may become the beginning of a URL."""
+    tail: bytes
+    """The bytes that `start` consists of."""
     slashes: Bytes
     """What every URL has: two slashes in any encoding, or one that begins a value. An empty group is behind them."""
     escapes: Bytes

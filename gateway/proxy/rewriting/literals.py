@@ -43,7 +43,7 @@ class LiteralSearch:
         self._plain = [literal for literal in self._literals if not literal.is_escaped]
         self._in_host = LETTERS + syntax.marks
         self._alphabet = self._in_host + b":/"
-        self._inner = bytes(byte for byte in self._alphabet if byte not in syntax.first)
+        self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first)
         longest = max((len(text) for text in (*hosts, *paths)), default=0)
         self._reach = MAX_START + MAX_ESCAPE * longest
 
@@ -65,18 +65,19 @@ class LiteralSearch:
         syntax, size = self._syntax, len(text)
         low = max(position, size - self._reach)
         window = text[low:]
-        run = window[len(window.rstrip(self._alphabet)) :].lstrip(self._inner)
+        run = window[len(window.rstrip(self._alphabet)) :].lstrip(self._not_first)
         if not run:
             return size
-        for match in syntax.slashes.finditer(text, size - len(run)):
+        first = max(size - len(run), text.rfind(b"/") - MAX_ESCAPE)  # a host contains no slash
+        for match in syntax.slashes.finditer(text, first):
             after = match.end()
             if text[after:].strip(self._in_host):  # the host has ended
                 continue
             begin = syntax.start.search(text, max(low, after - MAX_START), after)
             if begin is not None:
                 return begin.start()
-        tail = syntax.tail.search(text, max(low, size - MAX_START))
-        return size if tail is None else tail.start()
+        window = text[max(low, size - MAX_START) :]
+        return size - len(window[len(window.rstrip(syntax.tail)) :].lstrip(self._not_first))
 
     def is_clear(self, text: bytes) -> bool:
         """Return whether no URL of ours begins or ends in a text, whatever follows. No URL is open before it."""
@@ -112,7 +113,7 @@ def _host_literals(names: list[str], syntax: UrlSyntax) -> Iterator[Literal]:
 
 def _host_pattern(name: str) -> re.Pattern[bytes]:
     host = re.escape(name.encode())
-    return re.compile(rb"()%b(?<=[/f;]%b)(?![%b])" % (host, host, IN_HOST))
+    return re.compile(rb"()%b(?![%b])(?<=[/f;]%b)" % (host, IN_HOST, host))
 
 
 def _path_literals(paths: Collection[str], syntax: UrlSyntax) -> Iterator[Literal]:

@@ -13,11 +13,14 @@ MAX_RULES = 8
 MAX_COUNTED = 64  # beginnings of URLs per body
 MAX_SIZE = 400  # bytes of a rule
 
-# The rest of a path, without escapes and without what may be a dot segment, within the bytes that a URL may have; and
-# what is no part of it.
-_CHARACTERS = rb"A-Za-z0-9_.~!$()*+,;=@|-"
-PATH_REST = rb"(?=\\?/)(?:(?:\\?/(?!\.)|%%(?!2[5eE]))[%b]{0,100}+){1,60}" % _CHARACTERS
-PATH_END = rb"[^/\\%%%b]" % _CHARACTERS
+# The rest of a path, without escapes and without what may be a dot segment, within the bytes that a URL may have; first
+# the usual one, without any dot. And what certainly ends it.
+_CHARACTERS = rb"A-Za-z0-9_~!$()*+,;=@|-"
+PATH_REST = rb"(?=\\?/)(?:[/%b]{1,1000}+(?![.%%\\])|(?:(?:\\?/(?!\.)|%%(?!2[5eE]))[.%b]{0,100}+){1,60})" % (
+    _CHARACTERS,
+    _CHARACTERS,
+)
+PATH_END = rb'[?#"<> \t\r\n]'
 
 
 class Rule(NamedTuple):

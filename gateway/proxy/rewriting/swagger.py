@@ -155,8 +155,8 @@ def is_description(body: bytes) -> bool:
 
 
 def is_clear_of_members(piece: bytes) -> bool:
-    """Return whether no member of a Swagger document begins in a piece of JSON, whatever follows."""
-    return not _has_members(piece) and _key_prefix(piece) is None
+    """Return whether no member of a Swagger document begins in the first piece of JSON, whatever follows."""
+    return FIELD.match(piece[:FIELD_SIZE]) is None or (not _has_members(piece) and _key_prefix(piece) is None)
 
 
 def _has_members(text: bytes) -> bool:

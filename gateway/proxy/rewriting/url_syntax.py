@@ -8,12 +8,12 @@ from gateway.proxy.rewriting.decoded_url import (
     BYTE_PATH_ENDS,
     CODED_COLON,
     CODED_SLASH,
-    MAX_START,
     PATH_ENDS,
     UrlSyntax,
     hex_pattern,
 )
 
+HEX = b"0123456789abcdefABCDEF"
 CODES = {b"h": (b"68", b"48"), b"t": (b"74", b"54"), b"p": (b"70", b"50"), b"s": (b"73", b"53")}
 NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
 
@@ -38,10 +38,6 @@ def _patterns(
         re.compile(rb"(?s)[%b](?:%b|(?:%b)(?P<ref>)(?:%b)?)\Z" % (first, scheme, ref, slash)),
         re.compile(rb"%b%b()(?=[0-9A-Za-z_\[]|\\[ux]|&#|%%5[bB])|[%b](?:%b)()" % (any_slash, any_slash, first, ref)),
     )
-
-
-def _tail(first: bytes, alphabet: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"[%b][%b]{0,%d}\Z" % (first, alphabet, MAX_START))
 
 
 def _either(letter: bytes) -> bytes:
@@ -72,7 +68,7 @@ _JSON_START, _JSON_SLASHES = _patterns(
 JSON = UrlSyntax(
     start=_JSON_START,
     first=rb"hH\/",
-    tail=_tail(rb"hH\\/", rb"hHtTpPsSu:/\\%0-9a-fA-F"),
+    tail=rb"hHtTpPsSu:/\%" + HEX,
     slashes=_JSON_SLASHES,
     escapes=re.compile(rb"\\u00%b" % _HEX),
     marks=rb"\%",
@@ -111,7 +107,7 @@ _XML_START, _XML_SLASHES = _patterns(
 XML = UrlSyntax(
     start=_XML_START,
     first=b"hH&/",
-    tail=_tail(rb"hH&/", rb"hHtTpPsS:/&#;%xX0-9a-fA-F"),
+    tail=b"hHtTpPsS:/&#;%xX" + HEX,
     slashes=_XML_SLASHES,
     escapes=re.compile(rb"&#(?:(?:x%b|%b);|x?0)" % (_HEX, _DECIMAL)),
     marks=b"&#;%",
@@ -152,7 +148,7 @@ _YAML_START, _YAML_SLASHES = _patterns(
 YAML = UrlSyntax(
     start=_YAML_START,
     first=rb"hH\/",
-    tail=_tail(rb"hH\\/", rb"hHtTpPsSux:/\\%0-9a-fA-F"),
+    tail=rb"hHtTpPsSux:/\%" + HEX,
     slashes=_YAML_SLASHES,
     escapes=re.compile(rb"\\(?:u00|x)%b" % _HEX),
     marks=rb"\%",
