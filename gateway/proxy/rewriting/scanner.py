@@ -44,6 +44,7 @@ URLS_PER_STEP = 64
 """URLs that are decided one by one before other calls run."""
 SLASH_FOLLOWS = rb"\\?/"
 NEIGHBOURS = 16  # bytes before a URL that make it one
+URLS_BEFORE_REPEATS = 8  # URLs that are decided one by one before repeated ones are replaced together again
 PLACE_COST = 0.25  # of a URL, for a place without one
 MAX_CACHED = 256  # authorities per body
 MAX_CACHED_SIZE = 300  # bytes of an authority
@@ -172,7 +173,7 @@ class UrlScanner:
         edits: list[Edit] = []
         context = self._context_type(text, final=final)
         offset = max(0, position - NEIGHBOURS)
-        left: float = URLS_PER_STEP
+        left: float = URLS_BEFORE_REPEATS if self._repeats.reach else URLS_PER_STEP
         for place in _places(text[offset:].lower(), patterns):
             after = offset + place
             if after <= position:
