@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from gateway.config.strict_model import SecretRef, StrictModel
-from gateway.config.values import Address, FilePath
+from gateway.config.values import Address, FilePath, Network
 
 MOST_LISTENERS = 32
 
@@ -41,6 +41,15 @@ class ListenSettings(StrictModel):
     """HOST:PORT or unix:/path; an address that is not loopback requires `allow`."""
     tls: ListenTls | None = None
     """TLS of callers, from version 1.2 on; omitted: plain HTTP."""
+    proxy_protocol: Annotated[list[Network], Field(min_length=1)] | None = None
+    """Networks (CIDR) of balancers. Each of their connections must begin with a header of the PROXY protocol, version 1
+    or 2, which names the caller; those of other addresses must not."""
+
+    @model_validator(mode="after")
+    def _has_peers(self) -> Self:
+        if self.proxy_protocol is not None and self.address.startswith("unix:"):
+            raise ValueError("has `proxy_protocol` on a unix socket, whose peers have no address; use HOST:PORT")
+        return self
 
 
 def _kind_of_entry(value: object) -> str:

@@ -94,8 +94,8 @@ def keep_listeners(before: Config, after: Config) -> list[ListenSettings]:
 
 
 def fixed_part(listener: ListenSettings) -> tuple[object, ...]:
-    """Return what changes only at a restart: the address, and whether it speaks TLS."""
-    return listener.address, listener.tls is None
+    """Return what changes only at a restart: the address, and what comes before HTTP."""
+    return listener.address, listener.tls is None, listener.proxy_protocol is None
 
 
 def configured_host(address: str) -> str:

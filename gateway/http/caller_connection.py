@@ -78,6 +78,7 @@ class CallerConnection(FlowControl):
             "_arrival",
             "_body",
             "_deadline",
+            "_destination",
             "_discarding",
             "_error",
             "_half_close_monitor",
@@ -121,6 +122,7 @@ class CallerConnection(FlowControl):
         self._discarding = self._reading_paused = False
         self.is_serving = False
         self._arrival = arrival
+        self._destination: tuple[str, int] | None = None
         self.peer: str | None = None
         self.refusal: RefusalReason | None = None
 
@@ -168,7 +170,9 @@ class CallerConnection(FlowControl):
 
     def local_address(self) -> LocalAddress | None:
         """Return what the caller connected to; None for a unix socket."""
-        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        name = self._destination
+        if name is None and self._transport is not None:
+            name = self._transport.get_extra_info("sockname")
         return LocalAddress(name[0], name[1], self._listener.host) if isinstance(name, tuple) else None
 
     @property
@@ -244,7 +248,7 @@ class CallerConnection(FlowControl):
         """asyncio: a caller connected."""
         self._transport = cast(asyncio.Transport, transport)
         if self._arrival is not None:
-            self.peer, self.refusal = self._arrival
+            self.peer, self.refusal, self._destination = self._arrival
         else:
             peer = transport.get_extra_info("peername")
             self.peer = peer[0] if isinstance(peer, tuple) else None

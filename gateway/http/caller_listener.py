@@ -1,6 +1,7 @@
 """An address on which callers connect, as its connections see it."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -15,6 +16,13 @@ class CallerListener:
     is_tls: bool = False
     context: ssl.SSLContext | None = None
     """The TLS context of new connections; it may be replaced while the listener is open. Set if `is_tls`."""
+    is_balancer: Callable[[str], bool] | None = None
+    """Whether connections of an address begin with a header of the PROXY protocol; None: of no address."""
+
+    @property
+    def has_preface(self) -> bool:
+        """Return whether something may come before HTTP."""
+        return self.is_tls or self.is_balancer is not None
 
     @property
     def scheme(self) -> str:

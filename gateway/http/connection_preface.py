@@ -1,4 +1,4 @@
-"""What comes before HTTP on a connection of a caller: the TLS handshake.
+"""What comes before HTTP on a connection of a caller: a header of the PROXY protocol, and the TLS handshake.
 
 The preface is the protocol of the connection until then; it counts towards the limits of connections. Then a
 `CallerConnection` takes over.
@@ -11,10 +11,12 @@ from gateway.errors import BadRequest
 from gateway.http.caller_connection import REJECTED_TIMEOUT, CallerConnection, ServerState
 from gateway.http.caller_listener import CallerListener
 from gateway.http.open_connection import Arrival, ArrivalFailure, reset_on_close
+from gateway.http.proxy_header import MalformedProxyHeader, read_proxy_header
 from gateway.network.caller_tls import CallerTls, handshake_failure
 
 PREFACE_TIMEOUT = 15.0
 """Seconds that everything before the first byte of HTTP may take."""
+TOO_LATE = f"it was not complete after {PREFACE_TIMEOUT:g} s"
 HANDSHAKE = 0x16
 """The first byte of a TLS record that contains a handshake message (RFC 8446 §5.1)."""
 
@@ -29,7 +31,9 @@ class ConnectionPreface(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._began = 0.0
-        self._has_begun = self._is_timed_out = False
+        self._data = b""
+        self._peer: str | None = None
+        self._expects_header = self._is_timed_out = False
         self._arrival: Arrival
 
     # As the server sees it -------------------------------------------------------------------------------------------
@@ -65,45 +69,86 @@ class ConnectionPreface(asyncio.Protocol):
     # Called by the transport ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: a caller connected."""
+        """asyncio: a caller or a balancer connected."""
         self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        address = peer[0] if isinstance(peer, tuple) else None
-        self._arrival = Arrival(address, self._server.admit(address))
+        name = transport.get_extra_info("peername")
+        self._peer = name[0] if isinstance(name, tuple) else None
+        is_balancer = self._listener.is_balancer
+        self._expects_header = is_balancer is not None and self._peer is not None and is_balancer(self._peer)
         self._server.prefaces.add(self)
         self._began = self._loop.time()
-        timeout = PREFACE_TIMEOUT if self._arrival.refusal is None else REJECTED_TIMEOUT
-        self._timer = self._loop.call_later(timeout, self._on_timeout)
-        if self._arrival.refusal is not None and self._server.connection_limits.has_too_many_refused:
-            self.abort()
+        self._timer = self._loop.call_later(PREFACE_TIMEOUT, self._on_timeout)
+        # Until the caller is known, the connection of a balancer counts towards the limit only.
+        self._arrive(None if self._expects_header else self._peer)
+        if not self._expects_header:
+            self._pass_on(b"")
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: the first bytes of the caller."""
-        transport, context = self._transport, self._listener.context
-        if transport is None or transport.is_closing() or context is None:
+        """asyncio: the first bytes of the connection."""
+        if self._transport is None or self._transport.is_closing():
             return
-        self._has_begun = True
-        if data[0] == HANDSHAKE:
-            tls = CallerTls(context, self._take_over, self._on_failure)
-            transport.set_protocol(tls)
-            tls.connection_made(transport)
-            tls.data_received(data)
+        self._data += data
+        if not self._expects_header:
+            self._pass_on(self._data)
             return
-        self._server.on_arrival_failed(ArrivalFailure.PLAIN_HTTP, self._listener, self._arrival.peer, "")
-        error = BadRequest(
-            "This port speaks TLS, and the request came without it: use https:// in the caller's URL.",
-            reason="plain HTTP on a TLS listener",
-        )
-        connection = self._take_over(error)
-        transport.set_protocol(connection)
-        connection.connection_made(transport)
-        connection.data_received(data)
+        try:
+            header = read_proxy_header(self._data)
+        except MalformedProxyHeader as error:
+            self._report(ArrivalFailure.PROXY_HEADER, str(error))
+            self._reject(f"This address must begin a connection with a PROXY protocol header: {error}.", str(error))
+            return
+        if header is None:
+            return
+        self._expects_header = False
+        self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)
+        self._arrive(header.source or self._peer, header.destination)
+        self._data = self._data[header.size :]
+        self._pass_on(self._data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """asyncio: the caller left before it sent a byte."""
+        """asyncio: the connection ended before HTTP or TLS began."""
         self._end()
+        if self._data and self._expects_header:
+            detail = TOO_LATE if self._is_timed_out else "the PROXY protocol header was cut off"
+            self._report(ArrivalFailure.PROXY_HEADER, detail)
 
     # Internals ------------------------------------------------------------------------------------------------------
+
+    def _arrive(self, peer: str | None, destination: tuple[str, int] | None = None) -> None:
+        """Count the connection of a caller, or of a balancer. One that is not admitted has little time."""
+        self._arrival = Arrival(peer, self._server.admit(peer), destination)
+        if self._arrival.refusal is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(REJECTED_TIMEOUT, self._on_timeout)
+        if self._server.connection_limits.has_too_many_refused:
+            self.abort()
+
+    def _pass_on(self, data: bytes) -> None:
+        """Begin TLS or HTTP with the first bytes, as soon as there are any where they matter."""
+        if not self._listener.is_tls:
+            self._hand_over(self._take_over(), data)
+        elif data and data[0] == HANDSHAKE:
+            assert self._listener.context is not None
+            self._hand_over(CallerTls(self._listener.context, self._take_over, self._on_failure), data)
+        elif data:
+            self._report(ArrivalFailure.PLAIN_HTTP, "")
+            message = "This port speaks TLS, and the request came without it: use https:// in the caller's URL."
+            self._reject(message, "plain HTTP on a TLS listener")
+
+    def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
+        """Pass the transport to another protocol, with the bytes that have come."""
+        transport = self._transport
+        assert transport is not None
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if data:
+            protocol.data_received(data)
+
+    def _reject(self, detail: str, reason: str) -> None:
+        """Have the connection answered with an error."""
+        self._hand_over(self._take_over(BadRequest(detail, reason=reason)), self._data)
 
     def _take_over(self, error: BadRequest | None = None) -> CallerConnection:
         """Return the protocol that serves the connection from here on; with `error`, it answers that."""
@@ -113,22 +158,25 @@ class ConnectionPreface(asyncio.Protocol):
     def _on_failure(self, error: Exception) -> None:
         """Report a handshake that failed or was cut off."""
         self._end()
-        reason, detail = ArrivalFailure.HANDSHAKE, handshake_failure(error)
         if self._is_timed_out:
-            reason, detail = ArrivalFailure.TIMEOUT, f"it was not complete after {PREFACE_TIMEOUT:g} s"
-        self._server.on_arrival_failed(reason, self._listener, self._arrival.peer, detail)
+            self._report(ArrivalFailure.TIMEOUT, TOO_LATE)
+        else:
+            self._report(ArrivalFailure.HANDSHAKE, handshake_failure(error))
+
+    def _report(self, reason: ArrivalFailure, detail: str) -> None:
+        self._server.on_arrival_failed(reason, self._listener, self._arrival.peer or self._peer, detail)
 
     def _on_timeout(self) -> None:
-        self._is_timed_out = self._has_begun
+        self._is_timed_out = True
         self.abort()
 
     def _end(self) -> None:
         """Forget a connection that ends before a request."""
         self._retire()
+        self._transport = None
         self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)
 
     def _retire(self) -> None:
-        self._transport = None
         self._server.prefaces.discard(self)
         if self._timer is not None:
             self._timer.cancel()

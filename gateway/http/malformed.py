@@ -28,7 +28,7 @@ def explain_malformed_head(head: bytes) -> str:
     if TLS_HELLO.match(head) is not None:
         return "a TLS handshake came, and this port speaks plain HTTP: use http:// in the caller's URL"
     if PROXY_PREFACE.match(head) is not None:
-        return "a PROXY protocol header came, which this port does not read: switch it off at the balancer"
+        return "a PROXY protocol header came, which is not read from this address: list it in `proxy_protocol`"
     if head.startswith(HTTP2_PREFACE):
         return "HTTP/2 came without negotiation, and this port speaks HTTP/1.1: switch HTTP/2 off in the caller"
     lines = head.split(b"\r\n")

@@ -44,6 +44,8 @@ class ArrivalFailure(enum.Enum):
     """It did not end in time."""
     PLAIN_HTTP = "plain-http"
     """Plain HTTP came on a TLS listener."""
+    PROXY_HEADER = "proxy-header"
+    """A balancer sent no usable header of the PROXY protocol."""
 
 
 class Arrival(NamedTuple):
@@ -53,6 +55,8 @@ class Arrival(NamedTuple):
     """The address of the caller; None for a unix socket."""
     refusal: RefusalReason | None
     """Why the connection is not admitted; None if it is."""
+    destination: tuple[str, int] | None = None
+    """The address and port that the caller connected to, as a balancer named them."""
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

@@ -56,7 +56,7 @@ class CallerServer:
 
     def factory(self, listener: CallerListener = UNNAMED) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of each connection to a listener."""
-        make = ConnectionPreface if listener.is_tls else CallerConnection
+        make = ConnectionPreface if listener.has_preface else CallerConnection
         return partial(make, self, asyncio.get_running_loop(), listener)
 
     def admit(self, peer: str | None) -> RefusalReason | None:

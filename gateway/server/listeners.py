@@ -10,12 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from gateway.config.listen_model import ListenSettings, ListenTls
 from gateway.config.resolved import configured_host
 from gateway.config.secrets import SecretReader
+from gateway.content.foreign_text import address_of
 from gateway.http.caller_listener import CallerListener
 from gateway.http.open_connection import ArrivalFailure
 from gateway.observe.episodes import EventDeduplicator
@@ -58,7 +59,8 @@ class CallerListeners:
         """Return the listeners of these bound addresses. Raise OSError if a certificate cannot be used."""
         for entry, address in zip(settings, addresses, strict=True):
             host = configured_host(entry.address)
-            opened = _OpenListener(CallerListener(address, host, is_tls=entry.tls is not None), entry)
+            listener = CallerListener(address, host, is_tls=entry.tls is not None, is_balancer=_balancers(entry))
+            opened = _OpenListener(listener, entry)
             if entry.tls is not None:
                 try:
                     await self._read(opened, entry.tls)
@@ -73,6 +75,7 @@ class CallerListeners:
         """Use other settings of the same listeners from now on, in the same order; their files are read again soon."""
         for opened, entry in zip(self._open.values(), settings, strict=True):
             opened.settings, opened.fingerprint = entry, None
+            opened.listener.is_balancer = _balancers(entry)
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = asyncio.create_task(self._watch())
@@ -90,8 +93,12 @@ class CallerListeners:
         # A request in plain HTTP has a record of its own.
         if reason is ArrivalFailure.PLAIN_HTTP or not self._episodes.begins(f"{reason.value} {listener.address}"):
             return
-        message, fields = f"a TLS handshake failed: {detail}", {"listener": listener.address, "client": peer}
-        log_event(log, logging.WARNING, "handshake-failed", message, exc=None, **fields)
+        fields = {"listener": listener.address, "client": peer}
+        if reason is ArrivalFailure.PROXY_HEADER:
+            message = f"a connection of a balancer is refused: {detail}. Switch the PROXY protocol on there"
+            log_event(log, logging.WARNING, "proxy-header-refused", message, exc=None, **fields)
+        else:
+            log_event(log, logging.WARNING, "handshake-failed", f"a TLS handshake failed: {detail}", exc=None, **fields)
 
     def status(self) -> list[dict[str, Any]]:
         """Return the listeners as `/status` shows them."""
@@ -102,7 +109,7 @@ class CallerListeners:
         for listener, opened in self._open.items():
             if opened.certificate is not None:
                 yield "certificate_expiry_timestamp_seconds", (listener.address,), int(opened.certificate.expires_at)
-            for reason in ArrivalFailure if listener.is_tls else ():
+            for reason in ArrivalFailure if listener.has_preface else ():
                 yield "connections_failed_total", (listener.address, reason.value), opened.failures[reason]
 
     # Certificates ---------------------------------------------------------------------------------------------------
@@ -143,6 +150,20 @@ class CallerListeners:
         opened.problem, opened.is_reported = None, False
 
 
+def _balancers(settings: ListenSettings) -> Callable[[str], bool] | None:
+    """Return whether an address is in `proxy_protocol`; None without it."""
+    networks = settings.proxy_protocol
+    if networks is None:
+        return None
+
+    @lru_cache(maxsize=1024)
+    def is_balancer(address: str) -> bool:
+        peer = address_of(address)
+        return peer is not None and any(peer in network for network in networks if network.version == peer.version)
+
+    return is_balancer
+
+
 def _report_end(opened: _OpenListener) -> None:
     """Log once that a certificate has expired or expires soon."""
     certificate = opened.certificate
@@ -156,7 +177,9 @@ def _report_end(opened: _OpenListener) -> None:
 
 def _status(opened: _OpenListener) -> dict[str, Any]:
     certificate = opened.certificate
-    document: dict[str, Any] = {"address": opened.listener.address, "tls": opened.listener.is_tls}
+    listener = opened.listener
+    document: dict[str, Any] = {"address": listener.address, "tls": listener.is_tls}
+    document["proxy_protocol"] = listener.is_balancer is not None
     if certificate is not None:
         document["certificate"] = {
             "expires_at": int(certificate.expires_at),

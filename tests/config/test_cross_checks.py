@@ -198,3 +198,10 @@ def test_client_ca_is_not_taken_for_a_requirement(problems_of: ProblemsOf, valid
     [warning] = warnings("")
     assert warning.startswith("1: listen[0].tls.client_ca: warning: does not keep out callers without a certificate")
     assert warnings(", client_certificate: required") == warnings(", client_certificate: optional") == []
+
+
+def test_proxy_protocol_needs_peers_with_an_address(problems_of: ProblemsOf, valid: str) -> None:
+    listen = "listen: [{address: 'unix:/run/gw', proxy_protocol: [10.0.0.5/32]}]"
+    assert problems_of(valid.replace("listen: 127.0.0.1:8080", listen)) == [
+        "1: listen[0]: has `proxy_protocol` on a unix socket, whose peers have no address; use HOST:PORT"
+    ]

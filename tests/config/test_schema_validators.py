@@ -32,6 +32,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"listen": "[::1]:8080", "admin": "unix:/run/admin"},
     {"listen": "HOST:65535", "allow": ["10.0.0.0/8", "fd00::/8"]},
     {"listen": ["127.0.0.1:1", {"address": "unix:/run/gateway"}]},
+    {"listen": [{"address": "127.0.0.1:1", "proxy_protocol": ["10.0.0.5/32", "fd00::5/128"]}]},
     {
         "listen": [
             {"address": "127.0.0.1:1", "tls": {"cert": "c.pem", "client_ca": "a", "client_certificate": "required"}}
@@ -64,6 +65,7 @@ BAD: tuple[dict[str, Any], ...] = (
     {"listen": {"address": "127.0.0.1:1"}},
     {"listen": [{"address": "127.0.0.1:1", "port": 1}]},
     {"listen": [{"address": "127.0.0.1:1", "tls": {"key": "k.pem"}}]},
+    {"listen": [{"address": "127.0.0.1:1", "proxy_protocol": []}]},
     {"listen": [{"address": "127.0.0.1:1", "tls": {"cert": "c.pem", "client_ca": "a", "client_certificate": "maybe"}}]},
     {"listen": [f"127.0.0.1:{port}" for port in range(33)]},
     {"workers": 0},

@@ -13,8 +13,10 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.http.caller_connection import REJECTED_TIMEOUT
 from gateway.http.caller_listener import CallerListener
+from gateway.http.connection_limits import RefusalReason
 from gateway.http.connection_preface import PREFACE_TIMEOUT, ConnectionPreface
 from gateway.http.open_connection import ArrivalFailure
+from gateway.http.proxy_header import V2_SIGNATURE
 from gateway.http.server import CallerServer
 from gateway.network.caller_tls import server_tls_context
 from gateway.proxy.headers import REQUEST_RULES
@@ -115,7 +117,10 @@ class Port:
 
 
 @asynccontextmanager
-async def listening(certificate: Path, *, connections: int = 10, linger: float = 5.0) -> AsyncIterator[Port]:
+async def listening(
+    certificate: Path | None, *, connections: int = 10, linger: float = 5.0, balancer: str = ""
+) -> AsyncIterator[Port]:
+    """Listen with TLS if there is a certificate; `balancer` is an address that must send a PROXY protocol header."""
     async with asyncio.timeout(10):
         handler = Handler()
         limits = LIMITS.__class__(8192, 16_384, 128, 131_072, connections=connections)
@@ -124,8 +129,11 @@ async def listening(certificate: Path, *, connections: int = 10, linger: float =
             at.failures.append((reason, detail))
 
         server = CallerServer(handler, limits, REQUEST_RULES, linger=linger, on_arrival_failed=failed)
-        context = server_tls_context(str(certificate), None, password="")
-        made = server.factory(CallerListener("here", is_tls=True, context=context))
+        context = None if certificate is None else server_tls_context(str(certificate), None, password="")
+        is_balancer = balancer.__eq__ if balancer else None
+        made = server.factory(
+            CallerListener("here", "gw", is_tls=context is not None, context=context, is_balancer=is_balancer)
+        )
         listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
         at = Port(handler, server, listener.sockets[0].getsockname()[1])
         try:
@@ -261,7 +269,7 @@ async def test_a_handshake_has_a_time_limit(certificate: Path) -> None:
         left = preface._timer.when() - asyncio.get_running_loop().time()
         assert left == pytest.approx(PREFACE_TIMEOUT, abs=2)
         await far.send(far.hello()[:20])
-        await until(lambda: preface._has_begun)
+        await until(lambda: bool(preface._data))
         overdue(preface)
         await until(lambda: bool(at.failures))
         assert at.failures == [(ArrivalFailure.TIMEOUT, "it was not complete after 15 s")]
@@ -317,3 +325,122 @@ async def test_a_stop_ends_handshakes_after_a_while(certificate: Path) -> None:
         await at.preface()
         await at.server.wait_closed_gracefully(grace=0.05)
         assert not at.server.prefaces
+
+
+V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 8443\r\n"
+V2 = V2_SIGNATURE + b"\x21\x11\x00\x0c" + bytes([192, 0, 2, 7, 10, 0, 0, 1, 0, 1, 32, 251])
+LOCAL = V2_SIGNATURE + b"\x20\x00\x00\x00"
+NO_HEADER = [GET, b"\x16\x03\x01\x00\x05", b"PROXY TCP4 nonsense\r\n", V2_SIGNATURE + b"\x31\x11\x00\x00"]
+
+
+async def send_pieces(far: Far, data: bytes, *, is_split: bool) -> None:
+    for piece in [bytes([byte]) for byte in data] if is_split else [data]:
+        await far.send(piece)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("header", [V1, V2])
+@pytest.mark.parametrize("is_split", [False, True])
+async def test_the_header_names_the_caller(header: bytes, *, is_split: bool) -> None:
+    async with listening(None, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        await send_pieces(far, header + GET, is_split=is_split)
+        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == OK
+        [connection] = at.server.connections
+        assert connection.peer == "192.0.2.7"
+        assert connection.local_address() == ("10.0.0.1", 8443, "gw")
+        assert at.failures == []
+        assert list(at.server.connection_limits._by_address) == ["192.0.2.7"]
+
+
+@pytest.mark.parametrize("header", [V1, V2])
+@pytest.mark.parametrize("is_split", [False, True])
+async def test_the_header_comes_before_tls(certificate: Path, header: bytes, *, is_split: bool) -> None:
+    async with listening(certificate, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        await send_pieces(far, header + far.hello(), is_split=is_split)
+        await far.shake()
+        await far.say(GET)
+        assert await far.hear(len(OK)) == OK
+        [connection] = at.server.connections
+        assert (connection.peer, connection.is_tls) == ("192.0.2.7", True)
+
+
+@pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n"])
+async def test_a_header_without_addresses_leaves_those_of_the_connection(header: bytes) -> None:
+    async with listening(None, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        await far.send(header + GET)
+        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == OK
+        [connection] = at.server.connections
+        assert connection.peer == "127.0.0.1"
+        local = connection.local_address()
+        assert local is not None
+        assert local.port == at.port
+
+
+@pytest.mark.parametrize("data", NO_HEADER)
+@pytest.mark.parametrize("is_tls", [False, True])
+async def test_a_balancer_without_a_header_is_refused(certificate: Path, data: bytes, *, is_tls: bool) -> None:
+    async with listening(certificate if is_tls else None, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        await far.send(data)
+        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == REFUSED
+        [(reason, detail)] = at.failures
+        assert reason is ArrivalFailure.PROXY_HEADER
+        assert "PROXY protocol header" in detail
+        assert at.handler.served == []
+
+
+async def test_another_peer_needs_no_header_and_may_send_none() -> None:
+    async with listening(None, balancer="192.0.2.1") as at:
+        far = await at.caller()
+        await far.send(GET)
+        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == OK
+        stranger = await at.caller()
+        await stranger.send(V1 + GET)
+        assert await asyncio.get_running_loop().sock_recv(stranger.sock, 1000) == REFUSED
+        [error] = at.handler.refused
+        assert "list it in `proxy_protocol`" in error.reason
+        assert [connection.peer for connection in at.server.connections] == ["127.0.0.1"] * 2
+
+
+async def test_the_named_caller_must_be_allowed() -> None:
+    async with listening(None, balancer="127.0.0.1") as at:
+        at.handler.strangers = {"192.0.2.7"}
+        far = await at.caller()
+        await far.send(V1 + GET)
+        await until(lambda: len(at.server.connections) == 1)
+        [connection] = at.server.connections
+        assert connection.refusal is RefusalReason.FORBIDDEN
+        assert (at.server.connection_limits.admitted, at.server.connection_limits.refused) == (0, 1)
+
+
+async def test_a_header_has_a_time_limit() -> None:
+    async with listening(None, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        preface = await at.preface()
+        await far.send(V1[:5])
+        await until(lambda: bool(preface._data))
+        overdue(preface)
+        await until(lambda: bool(at.failures))
+        assert at.failures == [(ArrivalFailure.PROXY_HEADER, "it was not complete after 15 s")]
+
+
+async def test_a_health_check_without_a_byte_is_not_reported() -> None:
+    async with listening(None, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        await at.preface()
+        far.sock.close()
+        await until(lambda: not at.server.prefaces)
+        assert at.failures == []
+
+
+async def test_a_header_that_is_cut_off_is_reported() -> None:
+    async with listening(None, balancer="127.0.0.1") as at:
+        far = await at.caller()
+        await far.send(V2[:20])
+        await at.preface()
+        far.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: bool(at.failures))
+        assert at.failures == [(ArrivalFailure.PROXY_HEADER, "the PROXY protocol header was cut off")]
