@@ -20,12 +20,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the gateway with a configuration file, or with one route from options and variables."""
-    from gateway.observe.log import setup  # noqa: PLC0415 - completion and help need only the arguments
-    from gateway.server import gateway  # noqa: PLC0415
-    from gateway.server.workers.cpus import worker_count  # noqa: PLC0415
+    from gateway.system.gc_tuning import postpone_collection  # noqa: PLC0415 - help needs only the arguments
 
-    read = read_configuration(options).read
-    loaded = read()
+    with postpone_collection():
+        from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
+
+        import_aiohttp()
+        from gateway.observe.log import setup  # noqa: PLC0415
+        from gateway.server import gateway  # noqa: PLC0415
+        from gateway.server.workers.cpus import worker_count  # noqa: PLC0415
+
+        read = read_configuration(options).read
+        loaded = read()
     if (count := worker_count(loaded.config.workers)) > 1:
         from gateway.server.workers import supervisor  # noqa: PLC0415 - one process needs none of it
 

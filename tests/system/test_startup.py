@@ -20,6 +20,7 @@ MANY = 10_000
 
 # By module: why `serve` has no need of it.
 SPARED = {
+    "gateway.history.sqlite_tables": "only where `state` names a file",
     "cryptography": "ten MiB and a tenth of the start, for JWTs alone",
     "oci": "only where a secret is in OCI Vault",
     "redis": "only where `state` names one",
