@@ -22,8 +22,8 @@ class ServiceEntry(StrictModel):
     """Licence of the packs: `included`, 100 synchronous runs at once for each pack, or `byol` (bring your own licence),
     400."""
     calls: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Largest number of calls at once, of all workers together. Omitted: 90 % of what `packs` allow; without `packs`:
-    no limit."""
+    """Largest number of calls at once, of all workers together, and with `state.redis` of all replicas. Omitted: 90 %
+    of what `packs` allow; without `packs`: no limit."""
     wait: Duration = WAIT
     """Longest time that a call waits while all places are taken; then it gets 503 `overloaded`. Default 20s."""
 

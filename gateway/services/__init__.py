@@ -10,6 +10,7 @@ only process. They exchange the messages of `lease_messages`°.
 * The gate counts its places in a `place_lease`°, and second tries in a `retry_budget`°.
 * The coordinator counts those of all workers in a `place_ledger`°, whose waiters are in a `fair_queue`°. The present
   limit is an `adaptive_limit`°, and a `circuit_breaker`° decides when no call is sent.
+* `replica_places` leases a part of the places in Redis, where replicas share them.
 * `recent_count`° counts events of the last ten seconds.
 
 ° is pure: values in, values out.

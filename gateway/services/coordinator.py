@@ -28,6 +28,8 @@ log = logging.getLogger("gateway.services")
 
 UNLIMITED = 1 << 24
 """Places of a service without a limit: more than there can be connections."""
+HEADROOM = 8
+"""A replica asks for this fraction of the limit more than it uses, so that the next call need not wait."""
 TICK = 1.0
 """Seconds between two looks at a limit that rises."""
 TRIAL_WAIT = 1.0
@@ -58,6 +60,18 @@ class ServiceLimit(NamedTuple):
     calls: int | None
 
 
+class PartRequest(NamedTuple):
+    """What a replica asks for: a part of the `limit` of a service. It has `held` places, or fewer, and wants `want`.
+    `is_short` while calls wait because the part is too small.
+    """
+
+    origin: str
+    limit: int
+    held: int
+    want: int
+    is_short: bool
+
+
 Send = Callable[[str, CoordinatorMessage], None]
 """Sends a message to one worker; the first argument is the origin of the service."""
 
@@ -72,13 +86,18 @@ class ServiceCoordinator:
         scheduler: Scheduler,
         random_fraction: Callable[[], float],
         send: Callable[[int, CoordinatorMessage], None],
+        on_shortage: Callable[[], None] = lambda: None,
     ) -> None:
-        """`send` takes the number of a worker and a message to it."""
+        """`send` takes the number of a worker and a message to it. `on_shortage` is called when calls wait because this
+        replica has a part of the places only.
+        """
         self._settings = settings
+        self._on_shortage = on_shortage
+        self._part: int | None = None
         self._scheduler = scheduler
         self._random_fraction = random_fraction
         self._send = send
-        self._limit = AdaptiveLimit(_places(settings))
+        self._limit = AdaptiveLimit(self._places())
         self._ledger = PlaceLedger(self._limit.maximum)
         self._breaker = CircuitBreaker()
         self._workers: set[int] = set()
@@ -88,9 +107,49 @@ class ServiceCoordinator:
     def configure(self, settings: ServiceLimit) -> None:
         """Use other settings. With a lower limit no place is granted until enough are back."""
         self._settings = settings
-        self._limit.maximum = _places(settings)
+        self._use_maximum()
+
+    def set_part(self, part: int | None, *, are_others_short: bool = False) -> None:
+        """Use this part of the places; None: all of them, since there are no replicas. While calls wait at another
+        replica, workers keep no idle places.
+        """
+        if part != self._part or are_others_short != self._ledger.keeps_none_idle:
+            self._part = part
+            self._ledger.keeps_none_idle = are_others_short
+            self._use_maximum()
+
+    def share_with_replicas(self, *, has_replicas: bool) -> None:
+        """Share the places with replicas from now on, or no more."""
+        if not has_replicas:
+            self.set_part(None)
+        elif self._part is None:
+            self.set_part(0)
+
+    def part_request(self, origin: str) -> PartRequest | None:
+        """Return what this replica asks for; None if it is the only one, or the service has no limit."""
+        limit = self._settings.calls
+        if self._part is None or limit is None:
+            return None
+        ledger = self._ledger
+        headroom = 0 if ledger.keeps_none_idle else limit // HEADROOM + 1
+        want = min(limit, ledger.out + ledger.waiting + headroom)
+        return PartRequest(origin, limit, max(self._part, ledger.out), want, is_short=self._is_short())
+
+    def _use_maximum(self) -> None:
+        self._limit.maximum = self._places()
         self._adjust()
         self._broadcast()
+
+    def _places(self) -> int:
+        calls = self._settings.calls
+        if calls is None:
+            return UNLIMITED
+        return calls if self._part is None else min(calls, self._part)
+
+    def _is_short(self) -> bool:
+        """Return whether calls wait because the part of this replica is too small."""
+        calls = self._settings.calls
+        return self._ledger.waiting > 0 and self._part is not None and calls is not None and self._part < calls
 
     def close(self) -> None:
         """Stop the timer."""
@@ -214,6 +273,8 @@ class ServiceCoordinator:
     def _dispatch(self) -> None:
         for worker, message in self._ledger.dispatch():
             self._send(worker, message)
+        if self._part is not None and self._is_short():
+            self._on_shortage()
 
     def _broadcast(self) -> None:
         state = self._state()
@@ -222,7 +283,8 @@ class ServiceCoordinator:
 
     def _state(self) -> ServiceState:
         breaker = self._breaker
-        most, open_for = self._settings.calls, breaker.open_for(self._scheduler.time())
+        most = None if self._settings.calls is None else self._limit.maximum
+        open_for = breaker.open_for(self._scheduler.time())
         limit = None if most is None else self._ledger.limit
         is_watching = breaker.failures > 0
         return ServiceState(limit, most, breaker.state, open_for, is_watching=is_watching, reason=breaker.reason)
@@ -234,12 +296,13 @@ class Coordinators:
     def __init__(self, *, scheduler: Scheduler, random_fraction: Callable[[], float]) -> None:
         self._scheduler = scheduler
         self._random_fraction = random_fraction
+        self.on_shortage: Callable[[], None] = lambda: None
         self._workers: dict[int, Send] = {}
         self._services: dict[str, ServiceCoordinator] = {}
 
-    def configure(self, services: Mapping[str, ServiceLimit]) -> None:
+    def configure(self, services: Mapping[str, ServiceLimit], *, has_replicas: bool = False) -> None:
         """Use these services from now on. One that is removed has no limit any more; it is kept for the calls in
-        progress, and in case it comes back.
+        progress, and in case it comes back. With `has_replicas` a service has no places until `set_part`.
         """
         for origin, settings in services.items():
             if origin in self._services:
@@ -248,6 +311,17 @@ class Coordinators:
                 self._services[origin] = self._new_coordinator(origin, settings)
         for origin in self._services.keys() - services.keys():
             self._services[origin].configure(ServiceLimit(origin, None))
+        for service in self._services.values():
+            service.share_with_replicas(has_replicas=has_replicas)
+
+    def part_requests(self) -> list[PartRequest]:
+        """Return what this replica asks for, for each service with a limit."""
+        requests = (service.part_request(origin) for origin, service in self._services.items())
+        return [request for request in requests if request is not None]
+
+    def set_part(self, origin: str, part: int, *, are_others_short: bool = False) -> None:
+        """Use this part of the places of a service."""
+        self._services[origin].set_part(part, are_others_short=are_others_short)
 
     def add_worker(self, worker: int, send: Send) -> None:
         """Add a worker; numbers are never used twice."""
@@ -272,17 +346,17 @@ class Coordinators:
         for service in self._services.values():
             service.close()
 
+    def _on_shortage(self) -> None:
+        self.on_shortage()
+
     def _new_coordinator(self, origin: str, settings: ServiceLimit) -> ServiceCoordinator:
         service = ServiceCoordinator(
             settings,
             scheduler=self._scheduler,
             random_fraction=self._random_fraction,
+            on_shortage=self._on_shortage,
             send=lambda worker, message: self._workers[worker](origin, message),
         )
         for worker in self._workers:
             service.add_worker(worker)
         return service
-
-
-def _places(settings: ServiceLimit) -> int:
-    return UNLIMITED if settings.calls is None else settings.calls

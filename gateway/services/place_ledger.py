@@ -18,6 +18,8 @@ class PlaceLedger:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.keeps_none_idle = False
+        """True: workers return idle places at once."""
         self._held: dict[int, int] = {}
         self._queue: FairQueue[Waiter] = FairQueue()
         self._recalled: set[int] = set()
@@ -71,7 +73,7 @@ class PlaceLedger:
             self._held[worker] += 1
             free -= 1
         notices: list[Notice] = []
-        if self._queue or free < 0:
+        if self._queue or free < 0 or self.keeps_none_idle:
             for worker, held in self._held.items():
                 if held and worker not in self._recalled:
                     self._recalled.add(worker)

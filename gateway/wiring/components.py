@@ -82,7 +82,7 @@ class Components:
         places of services.
         """
         self.metrics = metrics
-        self.services = Services(gates)
+        self.services = Services(environ, gates)
         self.usage = UsageBuckets()
         self._environ = environ
         self._upstreams = upstreams
@@ -108,7 +108,7 @@ class Components:
 
     async def close(self) -> None:
         """Close the stores, and stop the timers."""
-        self.services.close()
+        await self.services.close()
         await self._token_stores.close()
 
     async def retire(self, store: Store) -> None:

@@ -1,25 +1,17 @@
 """From `services` of the configuration to gates, and in the only process their coordinators."""
 
-import asyncio
-import random
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, get_args
 
 from gateway.config.model import Config
 from gateway.config.resolved import services_by_origin
 from gateway.diagnosis.service_findings import service_problem
-from gateway.services.coordinator import Coordinators, ServiceLimit
 from gateway.services.lease_messages import BreakerState
 from gateway.services.service_gate import ServiceGate
 from gateway.services.service_gates import GateSettings, ServiceGates
-
-
-def service_limits(config: Config) -> dict[str, ServiceLimit]:
-    """Return what coordinators need, by the origin of each service."""
-    services = services_by_origin(config)
-    return {origin: ServiceLimit(name, entry.limit) for origin, (name, entry) in services.items()}
+from gateway.wiring.service_coordination import ServiceCoordination
 
 
 def gate_settings(config: Config) -> dict[str, GateSettings]:
@@ -31,21 +23,20 @@ def gate_settings(config: Config) -> dict[str, GateSettings]:
 class Services:
     """The gates of this process. Construct it inside the loop; call `close` at the end."""
 
-    def __init__(self, gates: ServiceGates | None = None) -> None:
-        """With `gates` another process coordinates; else this one does."""
-        self._coordinators: Coordinators | None = None
+    def __init__(self, environ: Mapping[str, str], gates: ServiceGates | None = None) -> None:
+        """With `gates` another process coordinates; else this one does. `environ` contains secrets of Redis."""
+        self._coordination: ServiceCoordination | None = None
         self.gates = ServiceGates(now=time.monotonic) if gates is None else gates
         if gates is None:
-            scheduler = asyncio.get_running_loop()
-            self._coordinators = Coordinators(scheduler=scheduler, random_fraction=random.random)
-            self.gates.send = partial(self._coordinators.receive, 0)
-            self._coordinators.add_worker(0, self.gates.receive)
+            self._coordination = ServiceCoordination(environ)
+            self.gates.send = partial(self._coordination.coordinators.receive, 0)
+            self._coordination.coordinators.add_worker(0, self.gates.receive)
 
     def configure(self, config: Config) -> None:
         """Use the services of a configuration from now on."""
         self.gates.configure(gate_settings(config))
-        if self._coordinators is not None:
-            self._coordinators.configure(service_limits(config))
+        if self._coordination is not None:
+            self._coordination.configure(config)
 
     def metrics(self) -> Iterator[tuple[str, tuple[str, ...], float | list[float]]]:
         """Yield name, labels and value of each metric, for this process."""
@@ -66,10 +57,10 @@ class Services:
         """Return each service as `/status` shows it, by name."""
         return {gate.name: _gate_status(gate) for gate in self.gates.configured}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop all timers."""
-        if self._coordinators is not None:
-            self._coordinators.close()
+        if self._coordination is not None:
+            await self._coordination.close()
 
 
 def sum_services(views: Iterable[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ import logging
 import ssl
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.config.redis_url import parse_redis_url
 from gateway.config.secrets import SecretReader
@@ -21,6 +22,9 @@ from gateway.oauth.stores.fallback import DURABLE_TIMEOUT, FallbackStore, Shared
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.observe.log import log_event
 from gateway.system.files import MAX_BYTES, in_thread, read_file
+
+if TYPE_CHECKING:
+    from gateway.oauth.stores.redis import RedisBackend
 
 log = logging.getLogger("gateway.store")
 
@@ -172,7 +176,25 @@ def _backend(state: StateSettings, clock: Clock, secrets: SecretReader, *, tls: 
     return FileBackend(state.path, clock=clock)
 
 
-def _redis(redis: RedisSettings, *, timeout: float, secrets: SecretReader, tls: ssl.SSLContext | None) -> Backend:
+class RedisStore(Protocol):
+    """A Redis that runs scripts."""
+
+    async def run_script(self, script: str, name: str, arguments: list[str]) -> object:
+        """Run a Lua script on one key, as one step. Raise StoreDown."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+def open_redis(state: StateSettings, *, secrets: SecretReader, files: StoreFiles) -> RedisStore:
+    """Return the Redis of `state`, on connections of its own. Opens no file."""
+    assert state.redis is not None
+    return _redis(state.redis, timeout=state.timeout, secrets=secrets, tls=files.tls)
+
+
+def _redis(
+    redis: RedisSettings, *, timeout: float, secrets: SecretReader, tls: ssl.SSLContext | None
+) -> "RedisBackend":
     from gateway.oauth.stores.redis import RedisAddress, RedisBackend  # noqa: PLC0415 - imports redis
 
     url = parse_redis_url(redis.url)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ import pytest
 
 from gateway.sandbox import Sandbox
 from tests.fakes.gate import Caller
-from tests.fakes.process import Document, Process, request
-from tests.system.scene import before, settings, written
+from tests.fakes.process import Document, Process, gateway, request
+from tests.fakes.redis import RedisServer
+from tests.fakes.waiting import wait_until
+from tests.system.scene import SECRETS, before, settings, written
 
 SLOW = request("/slow/1")
+KEY = {"STATE_KEY": "0123456789abcdef" * 4}
 
 
 @pytest.fixture
@@ -163,6 +166,28 @@ async def test_stop_serves_calls_that_wait(tmp_path: Path, sandbox: Sandbox, gat
         assert await statuses(callers) == [200] * 10
         assert sandbox.run_limits.refused == 0
         assert await gate.ended() == 0
+
+
+async def test_replicas_share_the_places_in_redis(tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event) -> None:
+    sandbox.switches.concurrency = 6
+    async with RedisServer() as server:
+        state = {"redis": {"url": server.url}, "keys": [{"env": "STATE_KEY"}], "timeout": "5s"}
+        more = {"state": state, "workers": 2, "services": services(sandbox, 6)}
+        file = written(tmp_path, settings(sandbox, **more))
+        async with gateway(file, **SECRETS, **KEY) as one, gateway(file, **SECRETS, **KEY) as other:
+            callers = [*await call(one, 20), *await call(other, 20)]
+
+            async def running() -> list[int]:
+                return [(await gate.ask("/status"))[1]["services"]["acme"]["running"] for gate in (one, other)]
+
+            await wait_until(lambda: is_all_used(running, 6))
+            gated.set()
+            assert await statuses(callers) == [200] * 40
+            assert (sandbox.run_limits.most, sandbox.run_limits.refused) == (6, 0)
+
+
+async def is_all_used(running: Callable[[], Awaitable[list[int]]], limit: int) -> bool:
+    return sum(await running()) == limit
 
 
 async def test_open_circuit_is_that_of_all_workers(tmp_path: Path, sandbox: Sandbox) -> None:

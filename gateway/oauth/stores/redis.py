@@ -159,6 +159,10 @@ class RedisBackend:
         """Return if Redis can be written: it may answer and yet accept no write."""
         await self._execute(lambda: self._client.set(name, b"", px=60_000))
 
+    async def run_script(self, script: str, name: str, arguments: list[str]) -> object:
+        """Run a Lua script on one key, as one step. It may run twice."""
+        return await self._execute(lambda: self._client.eval(script, 1, name, *arguments))
+
     async def close(self) -> None:
         """Close all connections."""
         for client in (self._client, *self._sentinels):

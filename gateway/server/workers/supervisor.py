@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import logging
 import os
-import random
 import signal
 import socket
 from collections.abc import Callable, Coroutine
@@ -28,11 +27,10 @@ from gateway.server.workers.fork_server import ForkServer
 from gateway.server.workers.rpc import Channel, ChannelError, NoticeQueue
 from gateway.server.workers.worker import Run, run_worker, send_config
 from gateway.server.workers.worker_handle import WorkerHandle
-from gateway.services.coordinator import Coordinators
 from gateway.services.lease_messages import GateMessage
 from gateway.system.files import in_thread
 from gateway.wiring.history import import_history
-from gateway.wiring.services import service_limits
+from gateway.wiring.service_coordination import ServiceCoordination
 
 log = logging.getLogger("gateway.server.workers")
 
@@ -94,8 +92,8 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
         self._worker_numbers = itertools.count(1)
-        self._services = Coordinators(scheduler=asyncio.get_running_loop(), random_fraction=random.random)
-        self._services.configure(service_limits(config))
+        self._coordination = ServiceCoordination(os.environ)
+        self._coordination.configure(config)
         self.listen = ""
         self.admin = config.admin
 
@@ -128,7 +126,7 @@ class Supervisor:
             await send_config(fresh, self._broadcast)
             self._config = fresh
             self._backend.apply_config(fresh)
-            self._services.configure(service_limits(fresh))
+            self._coordination.configure(fresh)
             await self._broadcast("adopt")
 
     async def drain(self) -> int:
@@ -147,7 +145,7 @@ class Supervisor:
         forcing = asyncio.create_task(self._force_stop_all(force_stop))
         statuses = await exits
         forcing.cancel()
-        self._services.close()
+        await self._coordination.close()
         await self._fork_server.close()
         await self._admin.close()
         return not any(statuses) and not self._fork_server.lost.is_set()
@@ -171,16 +169,16 @@ class Supervisor:
 
     async def _open_channel(self, end: socket.socket) -> Channel:
         """Return a channel to a new worker, which shares the places of services until it closes."""
-        number = next(self._worker_numbers)
+        number, coordinators = next(self._worker_numbers), self._coordination.coordinators
 
         def on_notices(notices: list[tuple[str, GateMessage]]) -> None:
             for origin, message in notices:
-                self._services.receive(number, origin, message)
+                coordinators.receive(number, origin, message)
 
         channel = await Channel.open(end, on_notices)
         notices = NoticeQueue(channel.notify)
-        self._services.add_worker(number, lambda origin, message: notices.put((origin, message)))
-        channel.closed.add_done_callback(lambda _: self._services.remove_worker(number))
+        coordinators.add_worker(number, lambda origin, message: notices.put((origin, message)))
+        channel.closed.add_done_callback(lambda _: coordinators.remove_worker(number))
         return channel
 
     async def _activate(self, worker: WorkerHandle) -> None:
