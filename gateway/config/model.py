@@ -206,6 +206,9 @@ class LimitSettings(StrictModel):
     """Largest request body; omitted: no limit (bodies stream)."""
     body_rate: Size = 1024
     """Slowest average rate of a request body in bytes a second, after the first 60 s; 0B: no limit."""
+    keepalive: Duration = 120.0
+    """Time after which an idle connection of a caller is closed. It must be longer than clients keep theirs, or a
+    request may meet the close: .NET keeps them for 100 seconds."""
     connections: Annotated[int, Field(ge=1)] = 10_000
     """Largest number of connections of callers to each worker; fewer if the limit of open files is too low."""
     address_share: Annotated[float, Field(ge=0.01, le=1)] = 0.5

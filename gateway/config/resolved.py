@@ -8,7 +8,14 @@ from urllib.parse import urlsplit
 
 from gateway.config.listen_model import ListenSettings
 from gateway.config.model import BudgetSettings, Config, CredentialSettings
-from gateway.config.route_model import HeaderSettings, IdLocationKind, RouteEntry, RouteSettings, TimeoutSettings
+from gateway.config.route_model import (
+    HalfClose,
+    HeaderSettings,
+    IdLocationKind,
+    RouteEntry,
+    RouteSettings,
+    TimeoutSettings,
+)
 from gateway.config.service_model import ServiceEntry
 from gateway.config.strict_model import ProxySettings, SecretRef, TlsSettings, secret_refs
 from gateway.config.values import split_address
@@ -47,6 +54,7 @@ class ResolvedRoute:
     replay_limit: int
     origins: tuple[str, ...]
     keep_cookies: bool
+    half_close: HalfClose
     rewrite: frozenset[str]
     set_headers: tuple[tuple[str, str], ...]
     """Names as written, values as templates."""
@@ -167,6 +175,7 @@ def _resolve_route(route: RouteEntry, defaults: RouteSettings, services: Contain
         idempotent=_first_set(route.idempotent, defaults.idempotent, built_in=False),
         replay_limit=_first_set(route.replay_limit, defaults.replay_limit, built_in=REPLAY_LIMIT),
         origins=tuple(_first_set(route.origins, defaults.origins, built_in=[])),
+        half_close=_first_set(route.half_close, defaults.half_close, built_in="answer"),
         keep_cookies=_first_set(route.keep_cookies, defaults.keep_cookies, built_in=False),
         rewrite=_shared_kinds(_first_set(_to_tuple(route.rewrite), _to_tuple(defaults.rewrite), built_in=REWRITE)),
         **_resolve_edits(route, defaults),

@@ -41,6 +41,7 @@ class TimeoutSettings(StrictModel):
 
 
 BodyKind = Literal["json", "xml", "yaml", "html"]
+HalfClose = Literal["answer", "abort"]
 IdLocationKind = Literal["header", "json", "xml"]
 
 
@@ -118,6 +119,9 @@ class RouteSettings(StrictModel):
     stream from their first byte. Default 256KiB."""
     origins: list[Origin] | None = None
     """Origins of web pages that may call the route, or `*`; omitted: none."""
+    half_close: HalfClose | None = None
+    """What a caller gets that closes its sending side after its request: `answer` (default), the response; `abort`,
+    nothing: it counts as gone, and the request is given up."""
     keep_cookies: bool | None = None
     """True: forward `Set-Cookie` of the upstream to the caller. Default false."""
     rewrite: list[BodyKind] | None = None

@@ -21,10 +21,10 @@ from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
 from gateway.system.peer_credentials import peer_user_id
 
-KEEPALIVE_TIMEOUT = 75.0
-"""Seconds that a connection may be idle, and that a head may take."""
+CALLER_TIMEOUT = 75.0
+"""Seconds that a head may take, and that a caller may read nothing of its responses."""
 REJECTED_TIMEOUT = 5.0
-"""The same for a connection that is not admitted."""
+"""Seconds that a connection that is not admitted may be idle, and that its head may take."""
 PIPELINE_READ_AHEAD = 64 * 1024
 """Bytes of later requests that are read while one is under way."""
 CHUNK_OVERHEAD = 16 * 1024
@@ -46,6 +46,9 @@ class RequestHandler(Protocol):
     def is_allowed(self, peer: str | None) -> bool:
         """Return whether this address may call."""
 
+    def answers_half_closed(self, caller: "CallerConnection") -> bool:
+        """Return whether a caller that has closed its sending side gets the response to its request."""
+
 
 class ServerState(Protocol):
     """What the connections of one server share."""
@@ -56,6 +59,7 @@ class ServerState(Protocol):
     connection_limits: ConnectionLimits
     connections: "set[CallerConnection]"
     prefaces: set[OpenConnection]
+    keepalive: float
     linger: float
 
     def admit(self, peer: str | None) -> RefusalReason | None:
@@ -82,6 +86,7 @@ class CallerConnection(FlowControl):
             "_discarding",
             "_error",
             "_half_close_monitor",
+            "_head_timeout",
             "_is_half_closed",
             "_idle_timeout",
             "_listener",
@@ -116,7 +121,8 @@ class CallerConnection(FlowControl):
         self._trailing_size = 0
         self._is_half_closed = False
         self._half_close_monitor: HalfCloseMonitor | None = None
-        self._idle_timeout = KEEPALIVE_TIMEOUT
+        self._idle_timeout = server.keepalive
+        self._head_timeout = CALLER_TIMEOUT
         self._error = error
         self._body: RequestBody | None = None
         self._discarding = self._reading_paused = False
@@ -228,7 +234,8 @@ class CallerConnection(FlowControl):
     def is_idle(self, since: float) -> bool:
         """Return whether no request is under way or complete, and no byte of one has come after `since`."""
         is_waiting = self._waiter is not None and not self._waiter.done() and not self._reader.has_head
-        return is_waiting and self._deadline - self._idle_timeout <= since
+        timeout = self._head_timeout if self._reader.head_started else self._idle_timeout
+        return is_waiting and self._deadline - timeout <= since
 
     def descriptor(self) -> int:
         """Return the file descriptor of the connection; -1 when it is closed."""
@@ -287,7 +294,10 @@ class CallerConnection(FlowControl):
         if self._discarding or self._body is not None or not has_request or self._transport is None:
             return False
         self._is_half_closed = True
-        self._half_close_monitor = HalfCloseMonitor(self._transport, self._loop)
+        handler = self._server.handler
+        self._half_close_monitor = HalfCloseMonitor(
+            self._transport, self._loop, may_wait=lambda: handler.answers_half_closed(self)
+        )
         return True
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -308,7 +318,7 @@ class CallerConnection(FlowControl):
         """Let a connection that is not admitted live on for a moment, so that its first request gets a response that
         names the reason.
         """
-        self._idle_timeout = REJECTED_TIMEOUT
+        self._idle_timeout = self._head_timeout = REJECTED_TIMEOUT
         if self._server.connection_limits.has_too_many_refused:
             self.abort()
 
@@ -338,7 +348,7 @@ class CallerConnection(FlowControl):
         requests. Raise CallerGone if it reads nothing for long.
         """
         if self.write_paused:
-            await self.drain(KEEPALIVE_TIMEOUT)
+            await self.drain(CALLER_TIMEOUT)
         if self._reader.pending:
             await asyncio.sleep(0)
 
@@ -379,7 +389,10 @@ class CallerConnection(FlowControl):
         except GatewayError as error:
             self._error = error
         if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
-            self._deadline = self._loop.time() + self._idle_timeout
+            self._deadline = self._loop.time() + self._head_timeout
+            if self._timer is not None and self._timer.when() > self._deadline:
+                self._timer.cancel()
+                self._timer = self._loop.call_at(self._deadline, self._on_timer)
         if (reader.has_head or self._error is not None) and self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -432,7 +445,7 @@ class CallerConnection(FlowControl):
         """Check the deadline. One timer serves the whole connection: it is set again only when it has expired."""
         now = self._loop.time()
         if self.is_serving or now < self._deadline:
-            due = now + KEEPALIVE_TIMEOUT if self.is_serving else self._deadline
+            due = now + min(CALLER_TIMEOUT, self._idle_timeout) if self.is_serving else self._deadline
             self._timer = self._loop.call_at(due, self._on_timer)
         elif self._reader.may_time_out and self._waiter is not None and not self._waiter.done():
             self._error = RequestTimeout("The head of the request did not come to its end in time.")
@@ -441,4 +454,4 @@ class CallerConnection(FlowControl):
             self.abort()
         else:
             self.close()
-            self._timer = self._loop.call_at(now + KEEPALIVE_TIMEOUT, self._on_timer)
+            self._timer = self._loop.call_at(now + CALLER_TIMEOUT, self._on_timer)

@@ -11,6 +11,7 @@ import ipaddress
 import select
 import socket
 import struct
+from collections.abc import Callable
 
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST = 1
@@ -30,8 +31,12 @@ FIRST_CHECK, CHECK_INTERVAL = 0.01, 1.0
 class HalfCloseMonitor:
     """Aborts a connection whose peer has closed its side once the peer is gone, as when it hangs up."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, *, may_wait: Callable[[], bool]
+    ) -> None:
+        """`may_wait` returns whether a peer that is still there may wait for its response."""
         self._transport = transport
+        self._may_wait = may_wait
         self._loop = loop
         self._was_held = False
         keep_probing(transport.get_extra_info("socket"))
@@ -45,7 +50,7 @@ class HalfCloseMonitor:
         if self._transport.is_closing():
             return
         gone, self._was_held = is_gone(self._transport.get_extra_info("socket"), was_held=self._was_held)
-        if gone:
+        if gone or not self._may_wait():
             self._transport.abort()
         else:
             self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)

@@ -14,6 +14,8 @@ from gateway.http.open_connection import ArrivalFailure, OpenConnection
 from gateway.http.request_head import RequestLimits
 from gateway.system.bind import are_readable
 
+KEEPALIVE_TIMEOUT = 120.0
+"""Seconds that a connection may be idle: clients must be the first to close theirs."""
 LINGER_TIMEOUT = 5.0
 """Seconds that a caller has to read its last response and close."""
 GRACE = 1.0
@@ -38,15 +40,17 @@ class CallerServer:
         connection_limits: ConnectionLimits | None = None,
         on_refused: Callable[[RefusalReason, str | None], None] = lambda *_: None,
         on_arrival_failed: FailureReport = lambda *_: None,
+        keepalive: float = KEEPALIVE_TIMEOUT,
         linger: float = LINGER_TIMEOUT,
     ) -> None:
         """`rules` say how each request field is treated. `admitted` counts and bounds the connections, by default to
         `limits.connections`; `on_refused` is called for each that is not admitted, `on_arrival_failed` for each
-        that ends before its first request; `linger` is in seconds.
+        that ends before its first request; `keepalive` and `linger` are in seconds.
         """
         self.handler = handler
         self.limits = limits
         self.rules = rules
+        self.keepalive = keepalive
         self.linger = linger
         self.connections: set[CallerConnection] = set()
         self.prefaces: set[OpenConnection] = set()

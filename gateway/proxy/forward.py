@@ -132,6 +132,11 @@ class RequestPipeline:
         """Return whether this address may call."""
         return self.table.admission.accepts_address(peer)
 
+    def answers_half_closed(self, caller: CallerConnection) -> bool:
+        """Return whether the route of the request answers a caller that has closed its sending side."""
+        cached = caller.cached_match
+        return not isinstance(cached, CachedMatch) or cached.match.route.answers_half_closed
+
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read; `data` is its beginning."""
         exchange = Exchange(caller, UNREADABLE)

@@ -58,6 +58,8 @@ class Route:
     idempotent: bool
     replay_limit: int
     origins: frozenset[str]
+    answers_half_closed: bool
+    """A caller that has closed its sending side gets the response."""
     response_fields: frozenset[bytes]
     """Deferred response fields that this route forwards, in lower case."""
     rewrite: frozenset[str]

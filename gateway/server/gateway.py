@@ -105,6 +105,7 @@ class Gateway(AdminBackend):
             RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
             REQUEST_RULES,
             connection_limits=connections,
+            keepalive=limits.keepalive,
             on_refused=self._shortages.refused,
             on_arrival_failed=self._listeners.report_failure,
         )

@@ -112,6 +112,7 @@ class RouteCompiler:
             idempotent=route.idempotent,
             replay_limit=route.replay_limit,
             origins=_lowercase(route.origins),  # browsers write them so
+            answers_half_closed=route.half_close == "answer",
             response_fields=forwardable_response_fields(cookies=route.keep_cookies, ranges=not route.rewrite),
             rewrite=route.rewrite,
             edits=RequestEdits.compile(

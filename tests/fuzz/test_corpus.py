@@ -93,6 +93,9 @@ class Memory:
     def is_allowed(self, peer: str | None) -> bool:
         return True
 
+    def answers_half_closed(self, caller: CallerConnection) -> bool:
+        return True
+
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         self.refused = error.code
 

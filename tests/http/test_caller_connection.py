@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, CallerGone, GatewayError
 from gateway.http.caller_connection import (
-    KEEPALIVE_TIMEOUT,
+    CALLER_TIMEOUT,
     PIPELINE_READ_AHEAD,
     REJECTED_TIMEOUT,
     CallerConnection,
@@ -23,7 +23,7 @@ from gateway.http.connection_limits import RefusalReason
 from gateway.http.head_reader import EMPTY_LINES_LIMIT
 from gateway.http.request_body import RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
-from gateway.http.server import CallerServer
+from gateway.http.server import KEEPALIVE_TIMEOUT, CallerServer
 from gateway.proxy.headers import REQUEST_RULES
 from tests.fakes.gate import Caller, until
 
@@ -50,9 +50,13 @@ class Handler:
         self.takes_bodies = True
         self.defect: Exception | None = None
         self.strangers: set[str | None] = set()
+        self.answers = True
 
     def is_allowed(self, peer: str | None) -> bool:
         return peer not in self.strangers
+
+    def answers_half_closed(self, caller: CallerConnection) -> bool:
+        return self.answers
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         try:
@@ -414,8 +418,10 @@ async def test_the_time_limit_of_a_head_runs_from_its_first_byte() -> None:
         connection._deadline -= KEEPALIVE_TIMEOUT - 1  # it has been idle
         await caller.say(BEGUN[1])
         await at.resting(len(BEGUN[1]))
-        assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
-        connection._deadline = due = connection._deadline - KEEPALIVE_TIMEOUT / 2
+        assert time_left(connection) == pytest.approx(CALLER_TIMEOUT, abs=5)
+        assert connection._timer is not None
+        assert connection._timer.when() == pytest.approx(connection._deadline, abs=0.1)
+        connection._deadline = due = connection._deadline - CALLER_TIMEOUT / 2
         await caller.say(b"x")
         await at.resting(len(BEGUN[1]) + 1)
         assert connection._deadline == due
@@ -442,7 +448,7 @@ async def test_a_repeated_head_gets_its_full_time_limit() -> None:
         connection._deadline -= KEEPALIVE_TIMEOUT - 1
         await caller.say(b"G")
         await at.resting(1)
-        assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
+        assert time_left(connection) == pytest.approx(CALLER_TIMEOUT, abs=5)
 
 
 async def test_a_request_under_way_has_all_its_time() -> None:
@@ -457,6 +463,20 @@ async def test_a_request_under_way_has_all_its_time() -> None:
         assert await caller.head() == OK
         await at.resting()
         assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
+
+
+async def test_a_head_has_its_time_after_a_long_idle_time() -> None:
+    """The timer of an idle connection is later than the end of a head that begins at once: it is set again."""
+    async with listening() as at:
+        caller = await at.caller()
+        connection = await at.resting()
+        assert connection._timer is not None
+        assert connection._timer.when() == pytest.approx(connection._deadline, abs=0.1)
+        await caller.say(b"G")
+        await at.resting(1)
+        assert connection._timer.when() == pytest.approx(connection._deadline, abs=0.1)
+        assert not connection.is_idle(asyncio.get_running_loop().time() - 1)
+        assert connection.is_idle(asyncio.get_running_loop().time())
 
 
 async def test_a_timer_that_expires_too_early_is_set_again() -> None:
@@ -709,3 +729,14 @@ async def test_a_shutdown_leaves_no_connection() -> None:
         assert not at.server.connections
         assert all(task.done() for task in tasks)
         assert await callers[0].rest() == b""
+
+
+async def test_a_half_closed_caller_is_given_up_where_the_route_says_so() -> None:
+    async with listening() as at:
+        at.handler.go_on.clear()
+        at.handler.answers = False
+        caller = await at.caller(GET)
+        await until(lambda: any(connection.is_serving for connection in at.server.connections))
+        caller.writer.write_eof()
+        assert await caller.rest() == b""
+        assert [type(error) for error in at.handler.broken] == [asyncio.CancelledError]

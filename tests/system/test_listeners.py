@@ -1,5 +1,6 @@
 """Several listeners of one gateway, against the real process."""
 
+import asyncio
 import signal
 import socket
 from pathlib import Path
@@ -88,3 +89,31 @@ async def test_addresses_from_a_variable(sandbox: Sandbox) -> None:
     ended = await run("serve", **variables | {"OIC_GATEWAY_LISTEN": "127.0.0.1:0, here"})
     assert ended.status == 78
     assert ended.err.startswith("OIC_GATEWAY_LISTEN: is not an address")
+
+
+async def test_a_route_answers_or_gives_up_a_half_closed_caller(tmp_path: Path, sandbox: Sandbox) -> None:
+    document = settings(sandbox, limits={"keepalive": "300s"})
+    for route in document["routes"]:
+        route["half_close"] = "abort" if route["name"] == "slow" else "answer"
+    sandbox.switches.slow_gate = asyncio.Event()
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        for target, answer in (("/orders/", b"HTTP/1.1 200 OK\r\n"), ("/slow/1", b"")):
+            host, _, port = gate.listen.rpartition(":")
+            with socket.create_connection((host, int(port))) as sock:
+                sock.sendall(request(target))
+                sock.shutdown(socket.SHUT_WR)  # as `nc -N` does
+                got = await asyncio.to_thread(read_to_end, sock)
+            assert got.startswith(answer)
+            assert bool(got) == bool(answer)
+        [_, record] = await gate.recorded(2)
+        assert (record["status"], record["error"]) == (499, "caller-gone")
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    got = b""
+    try:
+        while piece := sock.recv(65536):
+            got += piece
+    except ConnectionResetError:
+        pass
+    return got
