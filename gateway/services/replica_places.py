@@ -100,6 +100,7 @@ class ReplicaPlaces:
         self._prefix = prefix
         self._wake = asyncio.Event()
         self._is_shared = True
+        self._leased: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -115,8 +116,8 @@ class ReplicaPlaces:
         await asyncio.wait({self._task})
         try:
             async with asyncio.timeout(TIME_LIMIT):
-                for request in self._coordinators.part_requests():
-                    await self._evaluate(LEAVE_SCRIPT, self._key(request.origin), [self._replica, _ms(LEASE)])
+                for origin in self._leased:
+                    await self._evaluate(LEAVE_SCRIPT, self._key(origin), [self._replica, _ms(LEASE)])
         except (OSError, TimeoutError):
             return  # the lease ends by itself
 
@@ -147,6 +148,7 @@ class ReplicaPlaces:
             self._on_failure(request, "an unexpected answer")
             return False
         part, others_short = answer
+        self._leased.add(request.origin)
         if not self._is_shared:
             self._is_shared = True
             log_event(log, logging.INFO, "places-shared", "replicas share the places of services again")

@@ -89,6 +89,11 @@ class Leases(RuleBasedStateMachine):
         self.allowed = max(limit, self.ledger.out)
         self._dispatch()
 
+    @rule(value=st.booleans())
+    def let_others_have_idle_places(self, value: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+        self.ledger.keeps_none_idle = value
+        self._dispatch()
+
     @precondition(lambda self: any(worker.to_ledger or worker.from_ledger for worker in self.workers.values()))
     @rule(data=st.data())
     def deliver(self, data: st.DataObject) -> None:
