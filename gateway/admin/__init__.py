@@ -2,7 +2,7 @@
 
 The `AdminServer` (`admin_server`, accepting with `acceptor`) answers from an `AdminBackend` (`backend`),
 which `gateway.server` implements: `/livez` (the loop runs), `/readyz` (tokens are available), `/metrics`, `/status`,
-and `/instances` (the last calls). Callers that are not allowed, above all web pages, are rejected before anything is
-looked up. `client` is the other side, without a loop: `probe` uses it for the health check of a container, `instances`
-to search for a call. `address` parses the addresses of both sides.
+`/instances` (the last calls) and `/usage` (billed messages). Callers that are not allowed, above all web pages, are
+rejected before anything is looked up. `client` is the other side, without a loop: `probe` uses it for the health check
+of a container, `instances` to search for a call, `usage` for a report. `address` parses the addresses of both sides.
 """

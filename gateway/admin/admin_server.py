@@ -21,6 +21,7 @@ from gateway.admin.address import AdminAddress, parse_address
 from gateway.admin.backend import AdminBackend
 from gateway.history.interface import HistoryDisabled, Unsearchable, document
 from gateway.history.query import BadQuery, parse
+from gateway.history.usage_query import parse_usage, usage_document
 from gateway.observe.log import log_event
 from gateway.observe.metrics import CONTENT_TYPE
 from gateway.observe.time_slices import encode_chunks, run_in_slices
@@ -63,6 +64,7 @@ class AdminServer:
             "/metrics": self._metrics,
             "/status": self._status,
             "/instances": self._instances,
+            "/usage": self._usage,
         }
 
     async def start(self, address: str) -> str:
@@ -157,6 +159,16 @@ class AdminServer:
         except Unsearchable as error:
             return _problem(503, str(error))
         return web.Response(body=document(found), headers={**_HEADERS, "Content-Type": "application/json"})
+
+    async def _usage(self, request: web.BaseRequest) -> web.Response:
+        """Answer with calls and messages, grouped as the query asks."""
+        try:
+            report = await self._backend.usage(parse_usage(request.rel_url.query.items(), now=time.time()))
+        except BadQuery as error:
+            return _problem(400, str(error))
+        except Unsearchable as error:
+            return _problem(503, str(error))
+        return web.Response(body=usage_document(report), headers={**_HEADERS, "Content-Type": "application/json"})
 
 
 class _QuietHandler(RequestHandler):

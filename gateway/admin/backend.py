@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
+from gateway.history.usage_query import UsageQuery, UsageReport
 
 
 class AdminBackend(Protocol):
@@ -28,3 +29,6 @@ class AdminBackend(Protocol):
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
         """Return the newest calls that match the query. Raise Unsearchable."""
+
+    async def usage(self, query: UsageQuery) -> UsageReport:
+        """Return the calls and messages that the query groups. Raise Unsearchable."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "sandbox": Command("sandbox", "imitate an identity domain and an OIC instance"),
     "probe": Command("probe", "query readiness on the admin port"),
     "instances": Command("instances", "find calls, and the OIC instances that they started"),
+    "usage": Command("usage", "report calls and billed messages by caller, route, service or hour"),
     "caller": Command("make_key", "make an API key for a caller"),
     "schema": Command("print_schema", "print the JSON Schema of the configuration"),
     "completion": Command("completion", "print a completion script for bash or zsh"),

@@ -6,9 +6,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
-from gateway.admin.client import AdminUnavailable, fetch, mapping
+from gateway.cli.admin_query import (
+    TIMEOUT,
+    USAGE,
+    Parameters,
+    QueryFailed,
+    align,
+    fetch_or_read,
+    name_options,
+    print_error,
+)
 from gateway.cli.options import add_file_arguments, admin_address, load_if_found
 from gateway.history.interface import Unsearchable, document
 from gateway.history.query import DEFAULT_LIMIT, BadQuery, parse
@@ -21,25 +29,13 @@ EXIT_STATUS = {
     69: "no gateway responds, and there is no history file",
     78: "",
 }
-FOUND, NOTHING, USAGE, UNAVAILABLE = 0, 1, 2, 69
-_TIMEOUT = 10.0
-_MAX_BYTES = 128 * 1024 * 1024  # of a response
+FOUND, NOTHING = 0, 1
 _MAX_CELL = 60  # characters
-_GAP = "  "
 _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{21}")  # base64url, the form of an OIC 3 instance id; no option is as long
 _MARK = "\0"  # keeps argparse from reading an id as an option; no word of a command line has this character
 
-Parameters = list[tuple[str, str]]
 HistoryPlace = tuple[str, float]
 """The history file of a gateway, and for how many seconds it keeps calls."""
-
-
-class QueryFailed(Exception):
-    """There is no result; `status` is the exit status."""
-
-    def __init__(self, message: str, *, status: int = UNAVAILABLE) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 # By parameter of the admin port: option, shape of the value, meaning.
@@ -94,19 +90,24 @@ def search(options: argparse.Namespace, address: str, history_file: Callable[[],
     parameters = [(name, value) for name in ("id", *_FLAGS) if (value := getattr(options, name)) is not None]
     try:
         query = parse(parameters, now=time.time())
-        answer = _fetch_or_read(address, parameters, history_file)
+        answer = fetch_or_read(
+            address,
+            ("/instances", parameters),
+            "instances",
+            lambda otherwise: _read(parameters, history_file(), otherwise),
+        )
     except BadQuery as error:
-        _print_error(_name_options(str(error)))
+        print_error(name_options(str(error), _FLAGS).replace("`id`", "ID"))
         return USAGE
     except QueryFailed as error:
-        _print_error(str(error))
+        print_error(str(error))
         return error.status
     found: list[dict[str, Any]] = answer["instances"]
     if options.json:
         sys.stdout.write(answer["text"])
     else:
         sys.stdout.writelines(f"{row}\n" for row in table(found))
-        _print_error(_summary(answer, is_cut=len(found) == query.limit))
+        print_error(_summary(answer, is_cut=len(found) == query.limit))
     return FOUND if found else NOTHING
 
 
@@ -115,28 +116,10 @@ def table(records: Sequence[dict[str, Any]]) -> list[str]:
     if not records:
         return []
     rows = [[name for name, _ in _COLUMNS], *([_cell(record, *column) for column in _COLUMNS] for record in records)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_GAP.join(map(_aligned, row, widths, _COLUMNS)).rstrip() for row in rows]
+    return align(rows, numbers=[field in _NUMBERS for _, field in _COLUMNS])
 
 
-def _fetch_or_read(
-    address: str, parameters: Parameters, history_file: Callable[[], HistoryPlace | None]
-) -> dict[str, Any]:
-    """Return the document of the result, with its bytes as `text`. Raise QueryFailed."""
-    try:
-        query = urlencode(parameters, errors="surrogateescape")  # a shell passes any bytes
-        status, body = fetch(address, f"/instances?{query}", timeout=_TIMEOUT, limit=_MAX_BYTES)
-    except AdminUnavailable as error:
-        body = _read(parameters, history_file(), otherwise=f"no gateway responds at {error}")
-        status = 200
-    answer = mapping(body)
-    if status != 200 or not isinstance(answer.get("instances"), list):
-        message = answer.get("detail") or f"the response {status} of {address} is not that of a gateway"
-        raise QueryFailed(str(message), status=USAGE if status == 400 and answer else UNAVAILABLE)
-    return {**answer, "text": body.decode()}
-
-
-def _read(parameters: Parameters, place: HistoryPlace | None, *, otherwise: str) -> bytes:
+def _read(parameters: Parameters, place: HistoryPlace | None, otherwise: str) -> bytes:
     """Return the document that a running gateway would send, from its history file."""
     if place is None:
         raise QueryFailed(f"{otherwise}; its history was in memory, if it had one")
@@ -145,7 +128,7 @@ def _read(parameters: Parameters, place: HistoryPlace | None, *, otherwise: str)
     now = time.time()
     try:
         path, keep = place
-        found = read(path, parse(parameters, now=now), keep=keep, now=now, until=time.monotonic() + _TIMEOUT)
+        found = read(path, parse(parameters, now=now), keep=keep, now=now, until=time.monotonic() + TIMEOUT)
     except Unsearchable as error:
         raise QueryFailed(f"{otherwise}; {error}") from error
     return document(found)
@@ -163,27 +146,12 @@ def _summary(answer: dict[str, Any], *, is_cut: bool) -> str:
     return "; ".join(filter(None, notes))
 
 
-def _name_options(message: str) -> str:
-    """Return the message with the options of the command line in place of the parameters."""
-    for name, (flag, _, _) in _FLAGS.items():
-        message = message.replace(f"`{name}`", flag)
-    return message.replace("`id`", "ID")
-
-
-def _aligned(cell: str, width: int, column: tuple[str, str]) -> str:
-    return cell.rjust(width) if column[1] in _NUMBERS else cell.ljust(width)
-
-
 def _cell(record: dict[str, Any], _: str, field: str) -> str:
     value = record.get(field)
     if value is None:
         return "-"
     text = f"{value:.1f}" if field == "duration_ms" and isinstance(value, int | float) else visible(str(value))
     return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
-
-
-def _print_error(message: str) -> None:
-    sys.stderr.write(f"{visible(message)}\n")
 
 
 _COLUMNS = (

@@ -1,13 +1,15 @@
 """The last calls in a file beside the file of `state`: a bounded queue, and a thread that writes.
 
-Lines that cannot be written are lost, unless another process locks the file: then the queue waits.
+Lines that cannot be written are lost, unless another process locks the file: then the queue waits. The same thread
+moves usage from memory to the file; what cannot be written stays in memory.
 
 Tokens may be on the same volume. If it has too little room left for them, for whatever reason, the history removes its
-file; it makes another when there is room for both.
+file; it makes another when there is room for both. The usage of a removed file goes to memory until then.
 """
 
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -20,6 +22,9 @@ from gateway.history.history_file import HistoryFile, UnusableFile
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.query import MIN_TIME, HistoryQuery
 from gateway.history.timed_reads import HistoryReader
+from gateway.history.usage_buckets import UsageBuckets
+from gateway.history.usage_query import KEEP, hour_of
+from gateway.history.usage_table import ROW_SIZE
 from gateway.observe.line_queue import MAX_LINES, LineQueue
 from gateway.observe.log import log_event
 from gateway.observe.record import Record
@@ -31,6 +36,9 @@ BATCH = 500  # lines: one change must fit into a small write-ahead log
 _FAULT_PAUSE = 1.0  # before the next try after an error
 _FORGET_EVERY = 60.0  # without calls
 _ROOM_CHECK = 1.0  # without calls
+_USAGE_EVERY = 1.0  # between two writes of usage
+_USAGE_BATCH = 500  # rows, as for `BATCH`
+_FORGET_USAGE_EVERY = 3600.0
 _FLUSH_TIMEOUT = 0.5  # the longest that a search waits for calls that were added before it
 """Times in seconds."""
 _NO_ROOM = "the volume is nearly full and its free space is reserved for tokens; make room or lower `history.size`"
@@ -38,13 +46,16 @@ _TOO_FAST = "calls come faster than the disk can write them"
 
 
 class FileHistory:
-    """A `History` in the file at `path`, which other processes may share. `clock` returns seconds since the epoch."""
+    """A `History` in the file at `path`, which other processes may share. It moves `usage` into the file. `clock`
+    returns seconds since the epoch.
+    """
 
     def __init__(
         self,
         path: str | Path,
         limits: HistoryLimits,
         *,
+        usage: UsageBuckets | None = None,
         clock: Callable[[], float] = time.time,
         max_lines: int = MAX_LINES,
         interval: float = INTERVAL,
@@ -52,6 +63,7 @@ class FileHistory:
         self._file = HistoryFile(path)
         self._reader = HistoryReader(path, limits, clock=clock)
         self._limits = limits
+        self._usage = UsageBuckets() if usage is None else usage
         self._clock = clock
         self._interval = interval
         self._under_way: dict[int, tuple[int, Record]] = {}  # by identity; only the loop changes it
@@ -63,6 +75,8 @@ class FileHistory:
         self._lost_before = 0  # calls lost before the current problem
         self._problem = ""
         self._forgot_at = 0.0  # when old calls were last deleted, by the monotonic clock
+        self._usage_at = self._usage_forgot_at = -math.inf  # when usage was last written, and old usage deleted
+        self.stores_usage = True
         self._queue = LineQueue(self._run, name="history", max_lines=max_lines)
         self._queue.start()
 
@@ -134,7 +148,7 @@ class FileHistory:
         self._file.close()
 
     def _has_work(self) -> bool:
-        return bool(self._queue.pending or self._flushes or self._is_changed)
+        return bool(self._queue.pending or self._flushes or self._is_changed or self._is_usage_due())
 
     def _open(self) -> None:
         if not self._ensure_room():
@@ -157,11 +171,12 @@ class FileHistory:
         self._file.truncate_log()
         if self._file.has_room():
             return True
-        calls = self._file.remove_for_room()
-        if calls is not None:
-            self._unwritten += calls
+        removed = self._file.remove_for_room()
+        if removed is not None:
+            self._unwritten += removed.calls
+            self._usage.add_rows(removed.usage)
             message = "the history file was removed: its volume had too little room left for tokens"
-            log_event(log, logging.WARNING, "history-removed", message, lost=calls)
+            log_event(log, logging.WARNING, "history-removed", message, lost=removed.calls)
         if self._file.has_room():
             return True
         self._set_problem(_NO_ROOM)
@@ -177,6 +192,8 @@ class FileHistory:
             self._forget()
         if is_changed and not queue.abandoned:
             self._track({number: begun_of(record) for number, record in under_way.values()})
+        if (flushes or queue.closing or self._is_usage_due()) and not queue.abandoned:
+            self._write_usage()
         for flushed in flushes:
             flushed.set()
         while not (queue.pending or self._flushes or queue.closing) and self._forget():
@@ -212,6 +229,31 @@ class FileHistory:
             self._file.track(under_way)
         except UnusableFile as error:
             self._is_changed = error.is_busy
+
+    def _is_usage_due(self) -> bool:
+        return bool(self._usage) and time.monotonic() >= self._usage_at + _USAGE_EVERY
+
+    def _write_usage(self) -> None:
+        """Add what was counted to the file. What cannot be written stays in memory."""
+        rows = self._usage.drain()
+        self._usage_at = time.monotonic()
+        try:
+            while rows and self._ensure_room():
+                self._file.add_usage(rows[:_USAGE_BATCH])
+                del rows[:_USAGE_BATCH]
+                self._forget_usage()
+        except UnusableFile:
+            pass  # the lines of calls report it
+        self.stores_usage = not rows
+        self._usage.add_rows(rows)
+
+    def _forget_usage(self) -> None:
+        """Delete old usage now and then: it is stored longer than calls, in at most a quarter of their room."""
+        if time.monotonic() < self._usage_forgot_at + _FORGET_USAGE_EVERY:
+            return
+        self._usage_forgot_at = time.monotonic()
+        oldest = max(MIN_TIME, round((self._clock() - KEEP) * 1000))
+        self._file.forget_usage(oldest=hour_of(oldest), most=self._limits.size // (4 * ROW_SIZE))
 
     def _lose(self, lines: list[bytes]) -> None:
         self._unwritten += len(lines)

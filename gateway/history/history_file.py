@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from gateway.history import sqlite_tables, version_1
+from gateway.history import sqlite_tables, usage_table, version_1
 from gateway.history.begun_calls import OpenCall, is_running, process_name
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.history.interface import HistoryLimits, SearchResult, Unsearchable
 from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, newest
+from gateway.history.usage_buckets import MAX_BUCKETS, UsageRow
 from gateway.system.sqlite_file import (
     ForeignDatabase,
     SqliteFile,
@@ -46,6 +48,13 @@ class UnusableFile(Exception):
     def __init__(self, why: str, *, is_busy: bool = False) -> None:
         super().__init__(why)
         self.is_busy = is_busy
+
+
+class RemovedHistory(NamedTuple):
+    """What a removed file had: the number of its calls, and the newest rows of its usage."""
+
+    calls: int
+    usage: list[UsageRow]
 
 
 class HistoryFile:
@@ -87,6 +96,16 @@ class HistoryFile:
                 sqlite_tables.track(connection, self._process, ended=ended, began=lines)
                 self._tracked = set(under_way)
 
+    def add_usage(self, rows: Sequence[UsageRow]) -> None:
+        """Add these rows to the usage, all or none. Raise UnusableFile."""
+        with self._translate_errors():
+            usage_table.add_usage(self._database.connection(), rows)
+
+    def forget_usage(self, *, oldest: str, most: int) -> None:
+        """Delete the usage of hours before `oldest`, and of the oldest ones beyond `most` rows. Raise UnusableFile."""
+        with self._translate_errors():
+            usage_table.forget_usage(self._database.connection(), oldest=oldest, most=most)
+
     def forget(self, limits: HistoryLimits, oldest: int) -> bool:
         """Delete some of the calls beyond the limits. Return whether there are more. Raise UnusableFile."""
         with self._translate_errors():
@@ -114,25 +133,25 @@ class HistoryFile:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def remove_for_room(self) -> int | None:
-        """Remove the file if the volume has too little room for tokens, and close it. Return its number of calls; None
-        if nothing was removed, because another process did it or the file is foreign.
+    def remove_for_room(self) -> RemovedHistory | None:
+        """Remove the file if the volume has too little room for tokens, and close it. Return what it had; None if
+        nothing was removed, because another process did it or the file is foreign.
         """
-        calls = None
+        removed = None
         with contextlib.suppress(sqlite3.Error, OSError), locked_folder(self._path.parent):
             if volume_of(self._path).is_short:
-                calls = self._count_calls()
+                removed = self._read_contents()
                 # Before it is closed: SQLite must not write what is in its log into a file that goes.
                 remove_database(self._path)
         self.close()
-        return calls
+        return removed
 
-    def _count_calls(self) -> int:
-        """Return the number of calls in the file. Raise sqlite3.Error or OSError if it is foreign."""
+    def _read_contents(self) -> RemovedHistory:
+        """Return what is known of the file before it goes. Raise sqlite3.Error or OSError if it is foreign."""
         connection = self._database.open_connection
         if connection is not None and self._database.is_current():
-            return sqlite_tables.kept(connection)
-        return _count_immutable(self._path)
+            return _contents(connection)
+        return _read_immutable(self._path)
 
     def close_removed(self) -> None:
         """Close the file if it was removed: until then its room is not free."""
@@ -158,6 +177,7 @@ class HistoryFile:
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute(sqlite_tables.BEGUN)
+        connection.execute(usage_table.USAGE)
         version_1.move(connection)
         sqlite_tables.end_all(connection, self._process)  # calls of this process in an earlier connection
         self._tracked = set()
@@ -169,6 +189,19 @@ def read(path: str | Path, query: HistoryQuery, *, keep: float, now: float, unti
     The file may be in use; nothing is written. Raise Unsearchable, also after the time `until` (of `time.monotonic`).
     """
     query = replace(query, since=max(MIN_TIME, query.since, round((now - keep) * 1000)))
+    with open_for_reading(path, until=until) as connection:
+        if connection is None:
+            return SearchResult((), 0, "file")
+        lines = newest(_find_all(connection, query, until), query.limit)
+        return SearchResult(tuple(lines), sqlite_tables.kept(connection), "file")
+
+
+@contextlib.contextmanager
+def open_for_reading(path: str | Path, *, until: float) -> Iterator[sqlite3.Connection | None]:
+    """Open a file that may be in use; nothing is written. None if it is empty.
+
+    Raise Unsearchable if it cannot be read, also after the time `until` (of `time.monotonic`).
+    """
     if time.monotonic() > until:
         raise Unsearchable("too many searches at once; try again")
     try:
@@ -177,11 +210,9 @@ def read(path: str | Path, query: HistoryQuery, *, keep: float, now: float, unti
             sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
         ) as connection:
             connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
-            if not is_own_database(connection, sqlite_tables.OURS, sqlite_tables.VERSION):
-                return SearchResult((), 0, "file")
-            connection.execute("BEGIN")  # the same calls for all statements
-            lines = newest(_find_all(connection, query, until), query.limit)
-            return SearchResult(tuple(lines), sqlite_tables.kept(connection), "file")
+            is_ours = is_own_database(connection, sqlite_tables.OURS, sqlite_tables.VERSION)
+            connection.execute("BEGIN")  # the same rows for all statements
+            yield connection if is_ours else None
     except (sqlite3.Error, OSError) as cause:
         if primary_code(cause) == sqlite3.SQLITE_INTERRUPT:
             raise Unsearchable(_TOO_LONG) from cause
@@ -217,11 +248,15 @@ def _explain(path: str | Path, cause: Exception) -> str:
     return f"cannot use the history file `{path}`: {error_text(cause)} ({type(cause).__name__}){remedy}"
 
 
-def _count_immutable(path: Path) -> int:
-    """Return the number of calls in a file of ours without reading its log, which would need room. Raise sqlite3.Error
-    or ForeignDatabase for any other.
+def _contents(connection: sqlite3.Connection) -> RemovedHistory:
+    return RemovedHistory(sqlite_tables.kept(connection), usage_table.newest_usage(connection, MAX_BUCKETS))
+
+
+def _read_immutable(path: Path) -> RemovedHistory:
+    """Return what a file of ours has, without reading its log, which would need room. Raise sqlite3.Error or
+    ForeignDatabase for any other.
     """
     with contextlib.closing(sqlite3.connect(f"{database_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
         if not is_own_database(connection, sqlite_tables.OURS, sqlite_tables.VERSION):
             raise ForeignDatabase("it is empty")
-        return sqlite_tables.kept(connection)
+        return _contents(connection)

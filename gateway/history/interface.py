@@ -57,6 +57,9 @@ class HistoryHealth:
 class History(Protocol):
     """Stores the last calls. `append`, `begin` and `end` are called in the loop's thread."""
 
+    stores_usage: bool
+    """Whether the usage that was counted before the last `flush` is in the file."""
+
     @property
     def lost(self) -> int:
         """Number of calls that could not be stored."""

@@ -26,6 +26,7 @@ class MemoryHistory:
         self._lines: deque[bytes] = deque()
         self._size = 0
         self.lost = 0
+        self.stores_usage = False
         self.set_limits(limits)
 
     def append(self, line: bytes) -> None:

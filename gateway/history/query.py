@@ -6,9 +6,10 @@ contains no bare quote, so `"route":"orders"` occurs only in lines where the fie
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from gateway.observe.json_line import json_line
 from gateway.observe.record import LONGEST_ID
@@ -20,6 +21,9 @@ TIME = slice(9, 33)
 """The place of the arrival time in a line, after `{"time":"`."""
 DEFAULT_LIMIT, MAX_LIMIT = 20, 10_000
 """Number of calls returned by default, and at most."""
+
+Parameter = tuple[str, Callable[[str, str, float], object]]
+"""The field that a parameter sets, and what reads its value: (name of the parameter, text, now) → value."""
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)")
@@ -56,18 +60,28 @@ def parse(given: Iterable[tuple[str, str]], *, now: float) -> HistoryQuery:
 
     `id`, `request_id`, `route`, `client`, `status`, `since`, `until`, `limit`, each at most once. Raise BadQuery.
     """
+    values = read_parameters(given, _PARAMETERS, now=now)
+    return HistoryQuery(**values)  # type: ignore[arg-type] # each reader gives what its field is
+
+
+def read_parameters(
+    given: Iterable[tuple[str, str]], parameters: Mapping[str, Parameter], *, now: float
+) -> dict[str, object]:
+    """Return the values of these parameters of a URL by field, each at most once. Raise BadQuery."""
     values: dict[str, object] = {}
     for name, text in given:
-        field, read = _PARAMETERS.get(name) or _unknown(name)
+        field, read = parameters.get(name) or _unknown(name, parameters)
         if field in values:
             raise BadQuery(f"`{name}` is given twice; write it once")
         if not text:
             raise BadQuery(f"`{name}` is empty; write a value or leave it out")
         values[field] = read(name, text, now)
-    query = HistoryQuery(**values)  # type: ignore[arg-type] # each reader gives what its field is
-    if query.since > query.until:
+    since, until = values.get("since", MIN_TIME), values.get("until", MAX_TIME)
+    assert isinstance(since, int)
+    assert isinstance(until, int)
+    if since > until:
         raise BadQuery("`since` is later than `until`; swap them")
-    return query
+    return values
 
 
 def instant(text: str) -> int:
@@ -128,8 +142,8 @@ def _limit(name: str, text: str, _: float) -> int:
     return int(text)
 
 
-def _moment(name: str, text: str, now: float) -> int:
-    """Parse a time, or an age relative to `now`."""
+def read_moment(name: str, text: str, now: float) -> int:
+    """Parse a time, or an age relative to `now`, as milliseconds since the epoch. Raise BadQuery."""
     if duration := _DURATION.fullmatch(text):
         moment = round(now * 1000 - float(duration[1]) * _UNITS[duration[2]])
     else:
@@ -145,20 +159,20 @@ def _instant(name: str, text: str) -> int:
         raise BadQuery(f"`{name}` is not a time; {remedy}") from None
 
 
-def _unknown(name: str) -> tuple[str, Callable[[str, str, float], object]]:
-    near = difflib.get_close_matches(name[:64], _PARAMETERS, 1)
+def _unknown(name: str, parameters: Mapping[str, Parameter]) -> NoReturn:
+    near = difflib.get_close_matches(name[:64], parameters, 1)
     shown = f"`{name}`" if name.isprintable() and len(name) <= 64 else "a parameter"
-    remedy = f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(_PARAMETERS)}"
+    remedy = f"did you mean `{near[0]}`?" if near else f"use one of {', '.join(parameters)}"
     raise BadQuery(f"{shown} is unknown; {remedy}")
 
 
-_PARAMETERS: dict[str, tuple[str, Callable[[str, str, float], object]]] = {
+_PARAMETERS: dict[str, Parameter] = {
     "id": ("instance_id", _id),
     "request_id": ("request_id", _text),
     "route": ("route", _text),
     "client": ("client", _text),
     "status": ("status", _status),
-    "since": ("since", _moment),
-    "until": ("until", _moment),
+    "since": ("since", read_moment),
+    "until": ("until", read_moment),
     "limit": ("limit", _limit),
 }

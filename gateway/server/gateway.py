@@ -24,6 +24,8 @@ from gateway.config.model import Config
 from gateway.config.resolved import keep_listeners, listeners_of
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
+from gateway.history.usage_buckets import UsageRow
+from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.http.accept_queue import accept_backlog
 from gateway.http.connection_limits import ConnectionLimits
 from gateway.http.pool import ConnectionBudget
@@ -52,6 +54,7 @@ from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, LoadedFiles, Runtime
 from gateway.wiring.history import CallHistory, import_history
 from gateway.wiring.token_events import credential_gauges, log_stale_serving
+from gateway.wiring.usage import UsageReader
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -83,7 +86,8 @@ class Gateway(AdminBackend):
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
         self._components.services.configure(config)
         self._records = records
-        self._history = CallHistory(config)
+        self._history = CallHistory(config, self._components.usage)
+        self._usage_reader = UsageReader(config)
         self._metrics.watch_history(lambda: self._history.lost)
         self._checks = BackgroundChecks(self._components)
         self._proof_watch = CallerProofWatch()
@@ -161,6 +165,7 @@ class Gateway(AdminBackend):
         self._proof_watch.start(self._runtime.callers)
         self._components.services.configure(self._config)
         self._history.apply_config(self._config)
+        self._usage_reader = UsageReader(self._config)
         self._runtime.prefetch()
         for upstream in before.pools:
             upstream.close()
@@ -290,6 +295,15 @@ class Gateway(AdminBackend):
     async def instances(self, query: HistoryQuery) -> SearchResult:
         """Return the calls of the history that match."""
         return await self._history.find(query)
+
+    async def usage(self, query: UsageQuery) -> UsageReport:
+        """Return the calls and messages that match."""
+        rows, lost = await self.usage_in_memory()
+        return await self._usage_reader.report(query, rows, lost=lost)
+
+    async def usage_in_memory(self) -> tuple[list[UsageRow], int]:
+        """Return the usage that is not in the file, and the number of messages that were counted and not kept."""
+        return await self._history.usage_in_memory(), self._components.usage.lost
 
     async def flush_history(self) -> int:
         """Wait briefly until all calls so far are in the history file. Return the number of lost calls."""

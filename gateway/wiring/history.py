@@ -1,6 +1,7 @@
 """From the settings `history` and `state` to the call history: in memory or in a file, replaced when that changes."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -9,10 +10,14 @@ from gateway.config.model import Config
 from gateway.history.interface import History, HistoryDisabled, HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.memory import MemoryHistory
 from gateway.history.query import HistoryQuery
+from gateway.history.usage_buckets import UsageBuckets, UsageRow
+from gateway.observe.log import log_event
 from gateway.observe.record import Record
 
 if TYPE_CHECKING:
     from gateway.history.timed_reads import HistoryReader
+
+log = logging.getLogger("gateway.history")
 
 FLUSH_TIMEOUT = 2.0
 """Seconds that a stop waits for unwritten calls."""
@@ -61,7 +66,9 @@ class CallHistory:
     begin: Callable[[Record], None]
     end: Callable[[Record], None]
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, usage: UsageBuckets) -> None:
+        """Store `usage`, too, if the history is in a file."""
+        self._usage = usage
         self._past = 0
         self._closing: set[asyncio.Task[None]] = set()
         self._open(config)
@@ -89,6 +96,11 @@ class CallHistory:
         """Wait briefly until other processes can find the calls so far."""
         await self._history.flush()
 
+    async def usage_in_memory(self) -> list[UsageRow]:
+        """Return the usage that is not in the file, after a short wait for the usage so far to be written."""
+        await self._history.flush()
+        return [] if self._history.stores_usage else self._usage.rows()
+
     @property
     def lost(self) -> int:
         """Return how many calls could not be stored so far, in any place."""
@@ -99,12 +111,15 @@ class CallHistory:
         return self._history.health()
 
     async def close(self) -> None:
-        """Write the unwritten calls, for at most `FLUSH_TIMEOUT` seconds."""
+        """Write the unwritten calls and usage, for at most `FLUSH_TIMEOUT` seconds."""
         await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH_TIMEOUT), *self._closing)
+        if self._path is not None and (lost := sum(row.messages for row in self._usage.rows())):
+            message = "usage could not be written to the history file before the stop"
+            log_event(log, logging.WARNING, "usage-lost", message, messages=lost)
 
     def _open(self, config: Config) -> None:
         self._path, self._limits = history_path(config), history_limits(config)
-        self._history = _open_history(self._path, self._limits)
+        self._history = _open_history(self._path, self._limits, self._usage)
         self.append, self.begin, self.end = self._history.append, self._history.begin, self._history.end
 
     async def _close_old(self, history: History, *, counted: int) -> None:
@@ -112,9 +127,9 @@ class CallHistory:
         self._past += history.lost - counted
 
 
-def _open_history(path: str | None, limits: HistoryLimits) -> History:
+def _open_history(path: str | None, limits: HistoryLimits, usage: UsageBuckets) -> History:
     if path is None:
         return MemoryHistory(limits)
     from gateway.history.file import FileHistory  # noqa: PLC0415 - imports sqlite3
 
-    return FileHistory(path, limits)
+    return FileHistory(path, limits, usage=usage)

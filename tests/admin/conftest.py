@@ -11,6 +11,7 @@ from gateway.admin.address import parse_address
 from gateway.admin.admin_server import AdminServer
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
+from gateway.history.usage_query import UsageQuery, UsageReport
 
 READY = {"state": "ready", "credentials": {"a": {"state": "ok"}}}
 
@@ -27,6 +28,8 @@ class Counter:
         self.failure: Exception | None = None
         self.queries: list[HistoryQuery] = []
         self.found = SearchResult((), 0, "memory")
+        self.usage_queries: list[UsageQuery] = []
+        self.report: UsageReport | None = None
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         self.asked += 1
@@ -49,6 +52,12 @@ class Counter:
         if self.failure:
             raise self.failure
         return self.found
+
+    async def usage(self, query: UsageQuery) -> UsageReport:
+        self.usage_queries.append(query)
+        if self.failure:
+            raise self.failure
+        return self.report or UsageReport(query, (), (), {}, "memory")
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,11 @@ async def test_a_full_volume_drops_history_and_no_token(tmp_path: Path, sandbox:
         await asyncio.gather(*(call_often(gate, 500) for _ in range(5)))
         await gate.until_answer("/instances", lambda document: 0 < int(str(document["kept"])) < 2500)
         assert gate.events("history-removed") == []
+        assert (await gate.ask("/usage"))[1]["messages"] == 2500  # and so it is written
         filler = fill(seen)
         await gate.said("history-removed")
         await gate.said("history-down")
+        assert (await gate.ask("/usage"))[1]["messages"] == 2500
         fill(seen)
         sandbox.revoke_all()
         await call_often(gate, 1)
@@ -82,6 +84,7 @@ async def test_a_full_volume_drops_history_and_no_token(tmp_path: Path, sandbox:
         await gate.said("history-up")
         await call_often(gate, 1)
         await gate.until_answer("/instances", lambda document: int(str(document["kept"])) >= 1)
+        assert (await gate.ask("/usage"))[1]["messages"] == 2503
 
 
 @contextmanager

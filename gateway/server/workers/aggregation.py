@@ -17,6 +17,7 @@ from gateway.config.model import Config
 from gateway.config.resolved import hosts_of
 from gateway.history.interface import HistoryDisabled, SearchResult, merged
 from gateway.history.query import HistoryQuery
+from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.observe.metrics import (
     PREFIX,
     Metrics,
@@ -34,6 +35,7 @@ from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import open_history_reader
 from gateway.wiring.services import sum_services
+from gateway.wiring.usage import UsageReader
 
 PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 REPORT_TIMEOUT = 10.0  # seconds for a report on thousands of routes
@@ -65,6 +67,7 @@ class AggregatedAdmin(AdminBackend):
         """Use this configuration to decide who may call."""
         self._admission = Admission(config.allow, hosts_of(config))
         self._reader = open_history_reader(config)
+        self._usage_reader = UsageReader(config)
         self._has_history = config.history.calls != 0
 
     def retire_counters(self, worker: WorkerHandle) -> None:
@@ -148,6 +151,14 @@ class AggregatedAdmin(AdminBackend):
         past_lost = self._past.get(PREFIX + "history_lost_total", {}).get((), 0)
         assert isinstance(past_lost, int)
         return replace(found, lost=found.lost + past_lost, stuck=tuple(answers.keys() - replies.keys()))
+
+    async def usage(self, query: UsageQuery) -> UsageReport:
+        """Return the usage in the file that all workers write, and in the memory of each worker."""
+        answers = await self._query_workers("usage", within=REPORT_TIMEOUT)
+        replies = {pid: answer for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
+        rows = [row for _, *parts in replies.values() for part in parts for row in part]
+        lost = sum(lost for lost, *_ in replies.values())
+        return await self._usage_reader.report(query, rows, lost=lost, stuck=tuple(answers.keys() - replies.keys()))
 
     async def _query_workers(
         self, verb: str, argument: object = None, *, within: float = PING_TIMEOUT

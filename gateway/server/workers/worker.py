@@ -24,6 +24,7 @@ from gateway.services.service_gates import ServiceGates
 from gateway.system.gc_tuning import freeze_gc, pause_collection
 
 _BATCH = 200  # routes or credentials
+_ROWS = 2000  # of usage in one message
 
 Run = Callable[[Coroutine[Any, Any, int]], int]
 """Runs a coroutine on a fresh loop to its end."""
@@ -58,6 +59,7 @@ class Worker:
             "status": self._status,
             "instances": self._instances,
             "flush_history": self._flush_history,
+            "usage": self._usage,
             "readiness": self._readiness,
             "drain": self._drain,
             "force_stop": self._force_stop,
@@ -135,6 +137,10 @@ class Worker:
 
     async def _instances(self, query: HistoryQuery) -> SearchResult:
         return await self._running_gateway().instances(query)
+
+    async def _usage(self, _: object) -> Parts:
+        rows, lost = await self._running_gateway().usage_in_memory()
+        return Parts([lost, *(rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS))])
 
     async def _flush_history(self, _: object) -> int:
         return await self._running_gateway().flush_history()
