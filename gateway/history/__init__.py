@@ -11,7 +11,9 @@ and converts the file of an earlier gateway. Each process that can read the file
           └── FileHistory ── queue, thread ── HistoryFile ── sqlite_tables
     find ──── HistoryReader ──────────────────────┘
 
-`usage_buckets` counts calls and messages by hour, service, route and caller.
+`usage_buckets` counts calls and messages by hour, service, route and caller. The thread of a `FileHistory` adds them to
+a table of the file (`usage_table`). `usage_reads` groups the rows of the table and those in memory as a `UsageQuery`
+asks (`usage_query`, which also has the report as JSON).
 
 Before an unsafe call is sent, `begun_calls` describes it, so that it can be found if the process is killed. Appending
 never waits and never fails: if the queue or the disk is full, calls are counted in `lost`, and the log reports it once.
