@@ -4,5 +4,6 @@
 a file, or one route in options and variables. `output` writes standard output and standard error in any encoding.
 
 Commands: `serve`, `check`, `print_token`, `sign_in` (login), `sign_out` (logout), `init`, `sandbox`, `probe`,
-`instances`, `make_key` (caller), `print_schema`, `completion`.
+`instances`, `usage`, `make_key` (caller), `print_schema`, `completion`. `admin_query` is what `instances` and `usage`
+share.
 """

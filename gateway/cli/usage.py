@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         if config is None:
             return None
         from gateway.wiring.history import history_path  # noqa: PLC0415 - only without a running gateway
-        from gateway.wiring.usage import allowances_of  # noqa: PLC0415 - as above
+        from gateway.wiring.usage_reader import allowances_of  # noqa: PLC0415 - as above
 
         path = history_path(config)
         return None if path is None else (path, allowances_of(config))

@@ -54,7 +54,7 @@ from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, LoadedFiles, Runtime
 from gateway.wiring.history import CallHistory, import_history
 from gateway.wiring.token_events import credential_gauges, log_stale_serving
-from gateway.wiring.usage import UsageReader
+from gateway.wiring.usage_reader import UsageReader
 
 log = logging.getLogger("gateway.server.gateway")
 

@@ -49,7 +49,7 @@ def test_a_wrong_parameter_is_named(given: dict[str, str], message: str) -> None
     assert str(raised.value).startswith(message)
 
 
-def test_a_report_names_itself_a_floor_and_compares_with_the_packs() -> None:
+def test_a_report_is_a_floor_and_compares_with_packs() -> None:
     peak = "2026-01-31T11"
     groups = (UsageGroup("erp", 3, 7, peak, 5), UsageGroup("", 1, 1, peak, 1))
     services = (UsageGroup("acme", 4, 8, peak, 6), UsageGroup("oic.example", 1, 1, peak, 1))

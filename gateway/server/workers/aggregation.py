@@ -35,7 +35,7 @@ from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import open_history_reader
 from gateway.wiring.services import sum_services
-from gateway.wiring.usage import UsageReader
+from gateway.wiring.usage_reader import UsageReader
 
 PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 REPORT_TIMEOUT = 10.0  # seconds for a report on thousands of routes
