@@ -5,5 +5,5 @@ may come before it, with a `proxy_header` (`open_connection` and `local_address`
 with `head_reader`, `request_head` and `malformed`, and bodies with `request_body`; `response_writer` sends responses.
 `connection_limits` bounds connections, `half_close` finds callers that left, `accept_queue` empties the accept queue
 at a stop. Upstreams: `pool` keeps each `upstream_connection`, which `upstream_dialer` opens and `response_parser`
-parses. Both sides share `fields`, `chunked` and `flow_control`.
+parses. Both sides share `fields`, `head_shapes`, `chunked` and `flow_control`.
 """

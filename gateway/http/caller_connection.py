@@ -15,6 +15,7 @@ from gateway.http.fields import FieldRules
 from gateway.http.flow_control import FlowControl
 from gateway.http.half_close import HalfCloseMonitor
 from gateway.http.head_reader import END_OF_HEAD, HeadReader
+from gateway.http.head_shapes import HeadShapes
 from gateway.http.local_address import LocalAddress
 from gateway.http.open_connection import Arrival, ArrivalFailure, OpenConnection, reset_on_close
 from gateway.http.request_body import NO_BODY, RequestBody
@@ -56,6 +57,7 @@ class ServerState(Protocol):
     handler: RequestHandler
     limits: RequestLimits
     rules: FieldRules
+    shapes: HeadShapes[RequestHead]
     connection_limits: ConnectionLimits
     connections: "set[CallerConnection]"
     prefaces: set[OpenConnection]
@@ -73,8 +75,8 @@ class ServerState(Protocol):
 
 class CallerConnection(FlowControl):
     """One caller's connection. `peer` is its address, None for a unix socket; `refusal` is set if it is not admitted;
-    `is_serving` while a request is under way, in `task`. The handler keeps the match of the last head in
-    `cached_match`, and what the last proofs of a caller proved in `verified_head`.
+    `is_serving` while a request is under way, in `task`. The handler keeps the route of the last request in
+    `last_route`, and what the last proofs of a caller proved in `verified_head`.
     """
 
     __slots__ = (
@@ -93,7 +95,7 @@ class CallerConnection(FlowControl):
             "_loop",
         ),
         *("_reader", "_reading_paused", "_server", "_timer", "_trailing_size", "_transport", "_waiter"),
-        *("cached_match", "is_serving", "peer", "refusal", "task", "verified_head"),
+        *("is_serving", "last_route", "peer", "refusal", "task", "verified_head"),
     )
 
     def __init__(
@@ -115,8 +117,8 @@ class CallerConnection(FlowControl):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._reader = HeadReader(server.limits, server.rules)
-        self.cached_match: object = None
+        self._reader = HeadReader(server.limits, server.rules, server.shapes)
+        self.last_route: object = None
         self.verified_head: object = None
         self._trailing_size = 0
         self._is_half_closed = False

@@ -35,6 +35,8 @@ class FieldAction(Enum):
     """The gateway reads it; it is forwarded."""
     DEFER = "defer"
     """A later step decides whether and how it is forwarded."""
+    REVISE = "revise"
+    """The gateway reads it, and a later step decides how it is forwarded."""
 
 
 class FieldRule(NamedTuple):
@@ -81,8 +83,9 @@ class FieldRules(dict[bytes, FieldRule | None]):
                 key, action = plain, self._table[plain]
         rule = None
         if action is not None:
-            is_known = action in {FieldAction.CONSUME, FieldAction.INSPECT}
-            rule = FieldRule(key, action is FieldAction.INSPECT, is_known, action is FieldAction.DEFER)
+            is_known = action in {FieldAction.CONSUME, FieldAction.INSPECT, FieldAction.REVISE}
+            is_deferred = action in {FieldAction.DEFER, FieldAction.REVISE}
+            rule = FieldRule(key, action is FieldAction.INSPECT, is_known, is_deferred)
         if len(self) < CACHED_NAMES and len(name) <= CACHED_LENGTH:
             self[name] = rule
         return rule
@@ -126,7 +129,7 @@ def sort_fields(lines: Iterable[bytes], rules: FieldRules) -> tuple[ForwardedLin
         if is_known:
             value = value.strip(b" \t")
             known[key] = b"%b, %b" % (known[key], value) if key in known else value
-        elif is_deferred:
+        if is_deferred:
             deferred.append((key, line))
     return forwarded, known, deferred
 

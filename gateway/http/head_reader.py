@@ -2,6 +2,7 @@
 
 from gateway.errors import BadRequest
 from gateway.http.fields import FieldRules
+from gateway.http.head_shapes import HeadShapes
 from gateway.http.request_head import (
     RequestHead,
     RequestLimits,
@@ -12,8 +13,6 @@ from gateway.http.request_head import (
 )
 
 END_OF_HEAD = b"\r\n\r\n"
-CACHED_HEAD_LIMIT = 4 * 1024
-"""Bytes of a head that is cached."""
 EMPTY_LINES_LIMIT = 1024
 """Bytes of empty lines that are skipped before a request."""
 
@@ -27,24 +26,24 @@ class HeadReader:
 
     __slots__ = (
         "_end",
-        "_last_head_bytes",
         "_limits",
         "_rules",
         "_scanned",
+        "_shapes",
         "_skipped",
         "head_started",
         "last_head",
         "pending",
     )
 
-    def __init__(self, limits: RequestLimits, rules: FieldRules) -> None:
-        """`rules`: what becomes of each field of a request."""
+    def __init__(self, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None) -> None:
+        """`rules`: what becomes of each field of a request. `shapes` are those of all connections of a server."""
         self._limits = limits
         self._rules = rules
         self.pending = b""
         self.head_started = False
         self.last_head: RequestHead | None = None
-        self._last_head_bytes: bytes | None = None
+        self._shapes = shapes
         self._end = -1
         self._scanned = self._skipped = 0
 
@@ -93,13 +92,8 @@ class HeadReader:
         return data
 
     def parse_head(self, head_bytes: bytes) -> RequestHead:
-        """Parse a head. Raise as `parse_request_head` does. Callers that keep their connection often repeat their
-        head byte for byte: the last one is cached.
-        """
-        if head_bytes == self._last_head_bytes and self.last_head is not None:
-            return self.last_head
-        head = self.last_head = parse_request_head(head_bytes, self._limits, self._rules)
-        self._last_head_bytes = head_bytes if len(head_bytes) <= CACHED_HEAD_LIMIT else None
+        """Parse a head. Raise as `parse_request_head` does."""
+        head = self.last_head = parse_request_head(head_bytes, self._limits, self._rules, self._shapes)
         return head
 
     def is_trailing(self, data: bytes) -> bool:

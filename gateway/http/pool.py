@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.http.fields import FieldRules
+from gateway.http.response_parser import response_shapes
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
@@ -71,6 +72,7 @@ class ConnectionPool:
         """`rules` say how each response field is treated."""
         self.origin = origin
         self._rules = rules
+        self._shapes = response_shapes(rules)
         self.size = size
         self._budget = budget
         if budget is not None:
@@ -252,7 +254,7 @@ class ConnectionPool:
         try:
             if self._budget is not None:
                 self._budget.close_excess_connections()
-            connection = await dial(self.origin, self._on_lost, self._rules)
+            connection = await dial(self.origin, self._on_lost, self._rules, self._shapes)
             if not connection.is_open:
                 raise UpstreamUnreachable(reason=f"{self.origin.name}: the connection closed as soon as it was made")
             self._busy[connection] = share

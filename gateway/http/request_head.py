@@ -12,6 +12,7 @@ import msgspec
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import (
     BROKEN,
+    CRLF,
     FieldRules,
     MalformedMessage,
     connection_options,
@@ -21,6 +22,7 @@ from gateway.http.fields import (
     sort_fields,
     split_lines,
 )
+from gateway.http.head_shapes import HeadShapes
 from gateway.http.malformed import explain_malformed_head
 
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
@@ -35,6 +37,11 @@ BEGINS_REQUEST = re.compile(
     rb"(?:%b) |[A-Z][A-Z-]*(?:\Z| (?:\Z|[/*]|[hH](?:\Z|[tT](?:\Z|[tT](?:\Z|[pP])))))"
     % "|".join(sorted(KNOWN_METHODS)).encode()
 )
+# The fields that decide what follows a head, or whether it can be served.
+FRAMING = frozenset(b"connection expect transfer-encoding upgrade".split())
+METHOD_START = 4  # bytes that tell most methods apart
+TARGET = 2  # the group of `HeadShape.fullmatch`
+TARGET_AND_VERSION = {True: rb" ([!-~]++) HTTP/1\.1", False: rb" ([!-~]++) HTTP/1\.0"}
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_AND_VERSION = 64  # bytes of a request line beside its target
 
@@ -96,8 +103,52 @@ class RequestHead(msgspec.Struct, frozen=True):
         return b"close" not in options and (self.is_http11 or b"keep-alive" in options)
 
 
-def parse_request_head(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) -> RequestHead:
-    """Parse a whole head, given without its last two line ends. Raise BadRequest, UriTooLong or HeadersTooLarge."""
+def request_shapes(rules: FieldRules) -> HeadShapes[RequestHead]:
+    """Return an empty table of the shapes of one server's requests."""
+    return HeadShapes(rules, framing=FRAMING)
+
+
+def parse_request_head(
+    head_bytes: bytes, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None
+) -> RequestHead:
+    """Parse a whole head, given without its last two line ends. Raise BadRequest, UriTooLong or HeadersTooLarge.
+
+    `shapes` are those of earlier heads under the same limits and rules.
+    """
+    size = len(head_bytes) + LINE_ENDS
+    is_small = size <= limits.uri and size <= limits.field and size <= limits.head
+    if shapes is None or not is_small:
+        return _parse_lines(head_bytes, limits, rules)[0]
+    key = head_bytes[:METHOD_START], head_bytes.count(CRLF)
+    shape = shapes.get(key)
+    if shape is None or (match := shape.fullmatch(head_bytes)) is None:
+        head, lines = _parse_lines(head_bytes, limits, rules)
+        if _has_shape(head, len(lines), limits):
+            first_line = re.escape(head.method).encode() + TARGET_AND_VERSION[head.is_http11]
+            shapes.learn(key, first_line, lines[1:], _without_values(head))
+        return head
+    head = shape.template
+    forwarded, known, _ = shape.sort_fields(match)
+    length = None if head.length is None else int(known[b"content-length"])
+    return RequestHead(
+        head.method, match[TARGET].decode("ascii"), head.is_http11, forwarded, known, length, head.chunked
+    )
+
+
+def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> bool:
+    """Return whether a head is read by its shape: its lines stay, and its size is all that limits it."""
+    connection = head.known_fields.get(b"connection")
+    names_no_field = connection is None or not connection_options(connection)
+    return head.error is None and names_no_field and line_count <= limits.fields
+
+
+def _without_values(head: RequestHead) -> RequestHead:
+    length = None if head.length is None else 0
+    return msgspec.structs.replace(head, target="", lines=[], known_fields={}, length=length)
+
+
+def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) -> tuple[RequestHead, list[bytes]]:
+    """Parse a head line by line. Return its lines too. Raise as `parse_request_head` does."""
     try:
         lines = split_lines(head_bytes)
         method, target, is_http11 = _parse_request_line(lines[0])
@@ -113,10 +164,10 @@ def parse_request_head(head_bytes: bytes, limits: RequestLimits, rules: FieldRul
             known.pop(b"via", None)
     error = _find_error(method, known, is_http11=is_http11)
     if error is not None:
-        return RequestHead(method, target, is_http11, forwarded, known, error=error)
-    length = known.get(b"content-length")
-    chunked = b"transfer-encoding" in known
-    return RequestHead(method, target, is_http11, forwarded, known, None if length is None else int(length), chunked)
+        return RequestHead(method, target, is_http11, forwarded, known, error=error), lines
+    value = known.get(b"content-length")
+    length, chunked = None if value is None else int(value), b"transfer-encoding" in known
+    return RequestHead(method, target, is_http11, forwarded, known, length, chunked), lines
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:

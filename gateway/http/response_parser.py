@@ -11,7 +11,17 @@ from functools import lru_cache
 import msgspec
 
 from gateway.http.chunked import ChunkedDecoder
-from gateway.http.fields import BROKEN, FieldRules, MalformedMessage, is_length, parse_options, sort_fields, split_lines
+from gateway.http.fields import (
+    BROKEN,
+    CRLF,
+    FieldRules,
+    MalformedMessage,
+    is_length,
+    parse_options,
+    sort_fields,
+    split_lines,
+)
+from gateway.http.head_shapes import HeadShapes
 
 MAX_INTERIM = 16
 VERSION_AND_SPACE = re.compile(rb"HTTP/1\.[01] ")
@@ -19,6 +29,9 @@ STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL
 CACHED_LINE_LIMIT = 64  # bytes of a status line that is cached
 LONGEST_VERSION = len(b"HTTP/1.1 ")
 EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # the end of a malformed head, with any line ends
+FRAMING = frozenset({b"connection", b"transfer-encoding"})
+STATUS = slice(9, 12)
+"""The place of the status in a status line."""
 LONGEST_EMPTY_LINE = 5  # bytes
 PLAIN_STATUS = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
@@ -40,21 +53,27 @@ class ResponseHead(msgspec.Struct):
     """The connection may carry another request (RFC 9112 §9.3)."""
 
 
+def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
+    """Return an empty table of the shapes of one upstream's responses."""
+    return HeadShapes(rules, framing=FRAMING)
+
+
 class ResponseParser:
     """Parses one response after another. Call `begin` before each, `feed` with its bytes, and `end` at the end of the
     connection. Results: `head`, `body` (pieces), `is_complete`.
     """
 
     __slots__ = (
-        *("_buffer", "_chunks", "_head_limit", "_interim", "_rules", "_remaining", "_is_head_request"),
+        *("_buffer", "_chunks", "_head_limit", "_interim", "_rules", "_remaining", "_is_head_request", "_shapes"),
         *("body", "is_complete", "has_trailing_data", "head", "head_size"),
     )
 
-    def __init__(self, rules: FieldRules, *, head_limit: int) -> None:
+    def __init__(self, rules: FieldRules, *, head_limit: int, shapes: HeadShapes[ResponseHead] | None = None) -> None:
         """`rules` sort the fields. `head_limit`: bytes of all heads of one response; also of the extensions and
-        trailers of its chunked body.
+        trailers of its chunked body. `shapes` are those of the upstream, from `response_shapes`.
         """
         self._rules = rules
+        self._shapes = response_shapes(rules) if shapes is None else shapes
         self._head_limit = head_limit
         self.begin(to_head=False)
 
@@ -148,7 +167,32 @@ class ResponseParser:
 
     def _parse_head(self, head_bytes: bytes) -> ResponseHead | None:
         """Parse one whole head. Return None for an interim one."""
-        lines = split_lines(head_bytes)
+        if self._is_head_request:
+            return self._parse_lines(split_lines(head_bytes))
+        key = head_bytes[STATUS], head_bytes.count(CRLF)
+        shape = self._shapes.get(key)
+        if shape is None or (match := shape.fullmatch(head_bytes)) is None:
+            lines = split_lines(head_bytes)
+            if (head := self._parse_lines(lines)) is not None:
+                self._shapes.learn(key, re.escape(lines[0]), lines[1:], _without_values(head))
+            return head
+        head = shape.template
+        forwarded, known, deferred = shape.sort_fields(match)
+        length = None if head.length is None else int(known[b"content-length"])
+        return ResponseHead(
+            head.status,
+            head.reason,
+            forwarded,
+            known,
+            deferred,
+            length,
+            head.chunked,
+            head.has_no_body,
+            head.keep_alive,
+        )
+
+    def _parse_lines(self, lines: list[bytes]) -> ResponseHead | None:
+        """Parse the lines of one whole head. Return None for an interim one."""
         first = lines[0]
         is_http11, status, reason = (_cached_status if len(first) <= CACHED_LINE_LIMIT else _parse_status_line)(first)
         forwarded, known, deferred = sort_fields(lines[1:], self._rules)
@@ -201,6 +245,11 @@ class ResponseParser:
         self.body += pieces
         self.is_complete = chunks.has_ended
         self.has_trailing_data = bool(rest)
+
+
+def _without_values(head: ResponseHead) -> ResponseHead:
+    length = None if head.length is None else 0
+    return msgspec.structs.replace(head, forwarded_lines=[], known_fields={}, deferred=[], length=length)
 
 
 def find_status_in_broken_head(head: bytes) -> int | None:

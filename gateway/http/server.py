@@ -11,7 +11,7 @@ from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.connection_preface import ConnectionPreface
 from gateway.http.fields import FieldRules
 from gateway.http.open_connection import ArrivalFailure, OpenConnection
-from gateway.http.request_head import RequestLimits
+from gateway.http.request_head import RequestLimits, request_shapes
 from gateway.system.bind import are_readable
 
 KEEPALIVE_TIMEOUT = 120.0
@@ -51,6 +51,7 @@ class CallerServer:
         self.limits = limits
         self.rules = rules
         self.keepalive = keepalive
+        self.shapes = request_shapes(rules)
         self.linger = linger
         self.connections: set[CallerConnection] = set()
         self.prefaces: set[OpenConnection] = set()

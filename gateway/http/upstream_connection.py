@@ -15,6 +15,7 @@ from typing import cast
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
 from gateway.http.fields import FieldRules, MalformedMessage
 from gateway.http.flow_control import FlowControl
+from gateway.http.head_shapes import HeadShapes
 from gateway.http.response_parser import ResponseHead, ResponseParser
 from gateway.network.tls import TlsTransport
 
@@ -43,15 +44,18 @@ class UpstreamConnection(FlowControl):
         *,
         rules: FieldRules,
         on_lost: Callable[["UpstreamConnection"], None],
+        shapes: HeadShapes[ResponseHead] | None = None,
     ) -> None:
-        """`rules` say how each response field is treated; `on_lost` is called once when the connection ends."""
+        """`rules` say how each response field is treated; `on_lost` is called once when the connection ends; `shapes`
+        are those of the upstream's earlier responses.
+        """
         super().__init__()
         self._loop = loop
         self._poll = select.poll()  # a third of the cost of recv
         self._poll.register(sock.fileno(), select.POLLIN)
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._parser = ResponseParser(rules, head_limit=HEAD_LIMIT)
+        self._parser = ResponseParser(rules, head_limit=HEAD_LIMIT, shapes=shapes)
         self._is_busy = False
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None

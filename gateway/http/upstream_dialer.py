@@ -7,19 +7,26 @@ from functools import partial
 
 from gateway.errors import Overloaded, UpstreamUnreachable
 from gateway.http.fields import FieldRules
+from gateway.http.head_shapes import HeadShapes
+from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.network.dial import CannotConnect, Origin, connect
 
 
-async def dial(origin: Origin, on_lost: Callable[[UpstreamConnection], None], rules: FieldRules) -> UpstreamConnection:
-    """Return a connection ready for its first exchange. `rules` say how each response field is treated.
+async def dial(
+    origin: Origin,
+    on_lost: Callable[[UpstreamConnection], None],
+    rules: FieldRules,
+    shapes: HeadShapes[ResponseHead] | None = None,
+) -> UpstreamConnection:
+    """Return a connection ready for its first exchange. `rules` say how each response field is treated; `shapes` are
+    those of the origin's earlier responses.
 
     Raise UpstreamUnreachable with the step that failed, Overloaded if this process has no file descriptor left.
     """
     try:
-        return await connect(
-            origin, partial(UpstreamConnection, asyncio.get_running_loop(), rules=rules, on_lost=on_lost)
-        )
+        loop = asyncio.get_running_loop()
+        return await connect(origin, partial(UpstreamConnection, loop, rules=rules, shapes=shapes, on_lost=on_lost))
     except CannotConnect as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):

@@ -50,7 +50,7 @@ from gateway.proxy.headers import EDITED, PSEUDONYM, max_forwards, request_head,
 from gateway.proxy.method_override import check_methods
 from gateway.proxy.response import ResponseRelay, record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
-from gateway.proxy.route_table import GENERAL_METHODS, CachedMatch, Route, RouteTable
+from gateway.proxy.route_table import GENERAL_METHODS, Route, RouteTable
 from gateway.proxy.routing import RouteMatch
 from gateway.services.service_gate import ServiceGate
 
@@ -134,8 +134,8 @@ class RequestPipeline:
 
     def answers_half_closed(self, caller: CallerConnection) -> bool:
         """Return whether the route of the request answers a caller that has closed its sending side."""
-        cached = caller.cached_match
-        return not isinstance(cached, CachedMatch) or cached.match.route.answers_half_closed
+        route = caller.last_route
+        return not isinstance(route, Route) or route.answers_half_closed
 
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read; `data` is its beginning."""
@@ -174,7 +174,7 @@ class RequestPipeline:
     async def _handle(self, exchange: Exchange) -> None:
         head = exchange.head
         self._begin(exchange)
-        match = self._cached_match(exchange) or self._match_route(exchange)
+        match = self._match_route(exchange)
         if match is None:
             return
         route = match.route
@@ -266,19 +266,6 @@ class RequestPipeline:
         # After a head with an error nothing more is read: the connection must end.
         exchange.response.keep_alive = head.error is None and head.keeps_alive and not self.is_closing_connections
 
-    def _cached_match(self, exchange: Exchange) -> RouteMatch[Route] | None:
-        """Return the match of the last head on this connection if this head and the route table are the same."""
-        cached = exchange.caller.cached_match
-        if (
-            not isinstance(cached, CachedMatch)
-            or cached.head is not exchange.head
-            or cached.table is not exchange.route_table
-        ):
-            return None
-        exchange.host = cached.host
-        self._record_route(exchange, cached.match)
-        return cached.match
-
     def _match_route(self, exchange: Exchange) -> RouteMatch[Route] | None:
         """Check who calls, and find route and upstream target. Return None for an OPTIONS request that the gateway has
         answered itself.
@@ -309,12 +296,12 @@ class RequestPipeline:
         if method == "OPTIONS" and max_forwards(known) == 0:  # RFC 9110 §7.6.2
             exchange.answer_options(sorted(route.methods))
             return None
-        caller.cached_match = CachedMatch(head, table, exchange.host, match)
         return match
 
     def _record_route(self, exchange: Exchange, match: RouteMatch[Route]) -> None:
         record, route = exchange.record, match.route
         exchange.route_match, exchange.meter = match, route.meter
+        exchange.caller.last_route = route
         route.meter.begin()
         record.route, record.credential, record.path = route.name, route.credential, match.path
         if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:

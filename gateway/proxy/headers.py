@@ -37,7 +37,7 @@ TLS_ONLY = frozenset({b"strict-transport-security"})  # a plain response must no
 URL_FIELDS = frozenset(b"location content-location link".split())
 CONSUMED_RESPONSE = b"connection content-length transfer-encoding x-gateway-error".split()
 DIGESTS = b"content-digest content-md5 digest repr-digest".split()  # RFC 9530, RFC 3230, RFC 2616 §14.15
-INSPECTED_RESPONSE = [*DIGESTS, *b"content-encoding content-type date etag opc-request-id retry-after".split()]
+INSPECTED_RESPONSE = [*DIGESTS, *b"content-encoding content-type date opc-request-id retry-after".split()]
 INSPECTED_RESPONSE.append(b"x-oracle-ics-instance-id")
 DEFERRED_RESPONSE = [*COOKIES, *RANGES, *URL_FIELDS, *TLS_ONLY]
 VALIDATORS = frozenset(DIGESTS)  # wrong once the body is changed
@@ -67,6 +67,7 @@ RESPONSE_RULES = FieldRules(
         **dict.fromkeys(CONSUMED_RESPONSE, FieldAction.CONSUME),
         **dict.fromkeys(INSPECTED_RESPONSE, FieldAction.INSPECT),
         **dict.fromkeys(DEFERRED_RESPONSE, FieldAction.DEFER),
+        b"etag": FieldAction.REVISE,
     }
 )
 # RFC 9110 §8.8.3; an opaque tag may contain a comma or `W/`, but no quote.
@@ -122,17 +123,20 @@ def request_head(
 
 
 def response_lines(
-    head: ResponseHead, *, rewrite: Callable[[bytes, bytes], bytes], kept: Collection[bytes]
+    head: ResponseHead, *, rewrite: Callable[[bytes, bytes], bytes], kept: Collection[bytes], weaken_etag: bool = False
 ) -> list[bytes]:
     """Return the field lines to forward to the caller, without framing and X-Request-Id.
 
     `rewrite(lower-case name, value)` returns the value of a URL field with gateway URLs; `kept` are the deferred fields
-    that are forwarded unchanged (`forwardable_response_fields`).
+    that are forwarded unchanged (`forwardable_response_fields`). `weaken_etag`: the body differs from OIC's, or another
+    response for the same URL may (RFC 9110 §8.8.1).
     """
     lines = [*head.forwarded_lines]
     for key, line in head.deferred:
         if key in URL_FIELDS:
             lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))
+        elif key == b"etag":
+            lines.append(_weak_etag(line) if weaken_etag else line)
         elif key in kept:
             lines.append(line)
     connection = head.known_fields.get(b"connection")
@@ -152,7 +156,7 @@ def request_whole_response(lines: list[bytes], known: Mapping[bytes, bytes]) -> 
     """Return the caller's lines for a request whose response body may be rewritten: it must come unencoded and whole.
 
     Range is removed, which RFC 9110 §14.2 allows: its offsets count OIC's bytes. If-Match loses the mark of weak ETags,
-    which `modified_body` adds: a weak tag would never match (RFC 9110 §13.1.1).
+    which responses have: a weak tag would never match (RFC 9110 §13.1.1).
     """
     if RANGE_AND_CODING.isdisjoint(known):
         return lines
@@ -167,8 +171,8 @@ def request_whole_response(lines: list[bytes], known: Mapping[bytes, bytes]) -> 
 
 def not_modified(lines: list[bytes], known: Mapping[bytes, bytes], request: Mapping[bytes, bytes]) -> list[bytes]:
     """Return the lines of a 304. Its ETag is weak if the caller's If-None-Match has it as a weak one, which it got from
-    `modified_body`: a cache finds its entry by it, and updates its other fields (RFC 9111 §4.3.4), so that none may
-    describe OIC's bytes. `known` are fields of the response, `request` those of the request.
+    a rewritten response: a cache finds its entry by it, and updates its other fields (RFC 9111 §4.3.4), so that none
+    may describe OIC's bytes. `known` are fields of the response, `request` those of the request.
     """
     if not ENCODED_VALIDATORS.isdisjoint(known):
         lines = remove_fields(ENCODED_VALIDATORS, lines)
@@ -183,27 +187,26 @@ def entity_tags(value: bytes) -> list[bytes]:
     return [found[0] for found in ENTITY_TAG.finditer(value)]
 
 
-def weak_lines(lines: list[bytes]) -> list[bytes]:
-    """Return the lines with a weak ETag in place of a strong one."""
-    tag = _value_in(lines, b"etag")
-    if tag is None or tag.startswith(b"W/"):
-        return lines
-    return [*remove_fields(frozenset({b"etag"}), lines), b"ETag: W/%b" % tag]
+def _weak_etag(line: bytes) -> bytes:
+    """Return the line of an ETag as a weak one."""
+    tag = field_value(line)
+    return line if tag.startswith(b"W/") else b"ETag: W/%b" % tag
 
 
 def modified_body(lines: list[bytes], known: Mapping[bytes, bytes], *, decoded: bool) -> list[bytes]:
-    """Return the lines of a response whose body differs from OIC's: without digests, with a weak ETag (RFC 9110 §8.8.1,
-    RFC 9530 §2). `decoded`: its content coding is removed.
+    """Return the lines of a response whose body differs from OIC's: without digests (RFC 9530 §2). `decoded`: its
+    content coding is removed.
     """
     dropped = ENCODED_VALIDATORS if decoded else VALIDATORS
-    if dropped.isdisjoint(known):
-        return weak_lines(lines) if b"etag" in known else lines
-    return weak_lines(remove_fields(dropped, lines))
+    return lines if dropped.isdisjoint(known) else remove_fields(dropped, lines)
 
 
 def has_date(lines: list[bytes], known: Mapping[bytes, bytes]) -> bool:
     """Return whether OIC's Date is among the lines. It is not if the Connection field names it."""
-    return b"date" in known and (b"connection" not in known or _value_in(lines, b"date") is not None)
+    if b"date" not in known:
+        return False
+    connection = known.get(b"connection")
+    return connection is None or not connection_options(connection) or _value_in(lines, b"date") is not None
 
 
 def _value_in(lines: list[bytes], key: bytes) -> bytes | None:

@@ -31,7 +31,7 @@ from gateway.oic.instance_id import (
 )
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import TLS_ONLY, has_date, modified_body, not_modified, response_lines, weak_lines
+from gateway.proxy.headers import TLS_ONLY, has_date, modified_body, not_modified, response_lines
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
@@ -243,11 +243,11 @@ class ResponseRelay(msgspec.Struct):
         response, exchange, route = self.response, self.exchange, self.exchange.route_match.route
         known = response.known_fields
         kept = route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields
-        lines = response_lines(response, rewrite=self._rewrite_field, kept=kept)
+        lines = response_lines(
+            response, rewrite=self._rewrite_field, kept=kept, weaken_etag=modified or self.is_rewritable
+        )
         if modified:
             lines = modified_body(lines, known, decoded=decoded)
-        elif self.is_rewritable and b"etag" in known:
-            lines = weak_lines(lines)
         elif response.status == 304 and route.rewrite:
             lines = not_modified(lines, known, exchange.head.known_fields)
             length = None

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
 from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
@@ -138,12 +136,3 @@ class RouteTable:
         # RFC 9112 §3.2.4: OPTIONS without path and query asks about the server as a whole.
         is_whole = rest == authority and head.method == "OPTIONS"
         return authority.encode("ascii"), None if is_whole else self.router.resolve_path(origin_form)
-
-
-class CachedMatch(msgspec.Struct):
-    """The match of the last head on a connection; valid while the table is the same."""
-
-    head: RequestHead
-    table: RouteTable
-    host: bytes | None
-    match: RouteMatch[Route]

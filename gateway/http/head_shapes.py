@@ -1,0 +1,144 @@
+"""Pure: heads whose field names were seen before are read in one match.
+
+A peer sends the same field names in the same order, with other values. A `HeadShape` is a pattern of such heads: it
+accepts a part of what `fields` accepts, and sorts the fields in the same way. All other heads are read line by line.
+Only names are kept, with the values of the fields that decide the framing, which are part of the shape.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Generic, TypeVar
+
+import msgspec
+
+from gateway.http.fields import DeferredFields, FieldRules, ForwardedLines, KnownFields
+
+ANY_VALUE = rb"[\t -~\x80-\xff]*+"  # the bytes of `fields.VISIBLE`; RFC 9110 §5.5
+TRIMMED_VALUE = rb" (?![ \t])(%b)(?<![ \t])" % ANY_VALUE
+LENGTH = rb" ([0-9]{1,18}+)"
+MAX_SHAPES = 64
+QUICKLY_LEARNED = 32
+"""The shapes that are learned at their second head; a pattern takes milliseconds to compile."""
+LEARNING_INTERVAL = 256
+"""Heads of unknown shape per further shape: peers that often change their names must not occupy the process."""
+EMPTY = 1
+"""The number of an empty group; two of them keep the result of `re.Match.group` a tuple."""
+
+H = TypeVar("H")
+
+
+class HeadShape(msgspec.Struct, Generic[H], frozen=True):
+    """The heads with the same names in the same order, and the same framing."""
+
+    template: H
+    """What holds for all of them: a head without values."""
+    names: list[bytes]
+    """Names as spelled; whole lines of the fields that decide the framing."""
+    fullmatch: Callable[[bytes], "re.Match[bytes] | None"]
+    """Matches a whole head, given without its last two line ends. Group 2 is the first of the first line."""
+    forwarded: tuple[int, ...]
+    """Numbers of groups, as in the next ones."""
+    known_keys: tuple[bytes, ...]
+    known: tuple[int, ...]
+    deferred_keys: tuple[bytes, ...]
+    deferred: tuple[int, ...]
+
+    def sort_fields(self, match: "re.Match[bytes]") -> tuple[ForwardedLines, KnownFields, DeferredFields]:
+        """Return the fields of a head as `fields.sort_fields` does."""
+        group = match.group
+        return (
+            list(group(*self.forwarded)),
+            dict(zip(self.known_keys, group(*self.known), strict=False)),
+            list(zip(self.deferred_keys, group(*self.deferred), strict=False)) if self.deferred_keys else [],
+        )
+
+
+ShapeKey = tuple[bytes, int]
+"""What finds the shape of a head: bytes of its first line, and its number of line ends."""
+
+
+class HeadShapes(dict[ShapeKey, HeadShape[H]]):
+    """The latest shape by key, of one kind of peer; bounded."""
+
+    def __init__(self, rules: FieldRules, *, framing: Collection[bytes]) -> None:
+        """`framing` are the known fields, in lower case, whose values belong to the shape."""
+        super().__init__()
+        self._rules = rules
+        self._framing = framing
+        self._candidates: dict[ShapeKey, list[bytes]] = {}
+        self._unknown = self._learn_from = self._learned = 0
+
+    def learn(self, key: ShapeKey, first_line: bytes, lines: Sequence[bytes], template: H) -> None:
+        """Note a head that no shape has read. Its shape is learned when a second one follows for the same key.
+
+        `first_line` is the pattern of the first line, `template` what all heads of the shape have in common.
+        """
+        self._unknown += 1
+        if self._unknown < self._learn_from:
+            return
+        names = [self._name(line) for line in lines]
+        if (known := self.get(key)) is not None and known.names == names:
+            return
+        if self._candidates.get(key) != names:
+            if len(self._candidates) >= MAX_SHAPES:
+                self._candidates.clear()
+            self._candidates[key] = names
+            return
+        if len(self) >= MAX_SHAPES:
+            self.clear()
+        self[key] = self._compile(first_line, lines, names, template)
+        self._learned += 1
+        if self._learned >= QUICKLY_LEARNED:
+            self._learn_from = self._unknown + LEARNING_INTERVAL
+
+    def _name(self, line: bytes) -> bytes:
+        name = line.partition(b":")[0]
+        return line if self._is_framing(name) else name
+
+    def _is_framing(self, name: bytes) -> bool:
+        rule = self._rules[name]
+        return rule is not None and rule.key in self._framing
+
+    def _compile(self, first_line: bytes, lines: Sequence[bytes], names: list[bytes], template: H) -> HeadShape[H]:
+        pattern = re.compile(b"()" + first_line)
+        parts, groups = [pattern.pattern], pattern.groups
+        forwarded: list[int] = []
+        known: dict[bytes, int] = {}
+        deferred: list[tuple[bytes, int]] = []
+        is_possible = True
+        for line in lines:
+            name, _, value = line.partition(b":")
+            rule = self._rules[name]
+            part, whole = re.escape(name) + b":", groups + 1
+            if rule is None or rule.is_forwarded or rule.is_deferred:
+                groups += 1
+            if rule is None or rule.is_forwarded:
+                forwarded.append(whole)
+            elif rule.is_deferred:
+                deferred.append((rule.key, whole))
+            if rule is not None and rule.is_known:
+                groups += 1
+                is_possible &= rule.key not in known  # repeated values are joined
+                known[rule.key] = groups
+                part += self._value_pattern(rule.key, value)
+            else:
+                part += ANY_VALUE
+            parts.append(part if rule is not None and not (rule.is_forwarded or rule.is_deferred) else b"(%b)" % part)
+        if not is_possible or len(forwarded) < 2:
+            parts = [b"(?!)"]
+        return HeadShape(
+            template,
+            names,
+            re.compile(rb"\r\n".join(parts)).fullmatch,
+            tuple(forwarded),
+            tuple(known),
+            (*known.values(), EMPTY, EMPTY),
+            tuple(key for key, _ in deferred),
+            (*(number for _, number in deferred), EMPTY, EMPTY),
+        )
+
+    def _value_pattern(self, key: bytes, value: bytes) -> bytes:
+        if key in self._framing:
+            blank = b" " if value.startswith(b" ") else b""
+            return blank + b"(" + re.escape(value.strip(b" \t")) + b")"
+        return LENGTH if key == b"content-length" else TRIMMED_VALUE

@@ -1,0 +1,151 @@
+"""Heads of a known shape are read as every other head: the same fields, or the same error."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import GatewayError
+from gateway.http.fields import MalformedMessage
+from gateway.http.head_shapes import LEARNING_INTERVAL, MAX_SHAPES, QUICKLY_LEARNED, HeadShape, HeadShapes, ShapeKey
+from gateway.http.request_head import FRAMING, RequestHead, RequestLimits, parse_request_head, request_shapes
+from gateway.http.response_parser import ResponseHead, ResponseParser, response_shapes
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
+
+LIMITS = RequestLimits(uri=400, field=300, fields=12, head=500, connections=1)
+REQUEST_NAMES = (
+    *("Host", "host", "Accept", "User-Agent", "X-A", "x_a", "Content-Length", "Content-Type", "Connection", "Via"),
+    *("Authorization", "Expect", "Upgrade", "Transfer-Encoding", "X-Request-Id", "If-Match", "X-Forwarded-For"),
+)
+RESPONSE_NAMES = (
+    *("Server", "Date", "ETag", "X-A", "Content-Length", "Content-Type", "Connection", "Transfer-Encoding"),
+    *("Location", "Set-Cookie", "Accept-Ranges", "x-oracle-ics-instance-id", "Strict-Transport-Security", "Via"),
+)
+VALUES = st.sampled_from(
+    (
+        *(
+            b"",
+            b"5",
+            b"05",
+            b"-1",
+            b"1" * 19,
+            b"close",
+            b"keep-alive",
+            b"x-a",
+            b"chunked",
+            b"100-continue",
+            b"websocket",
+        ),
+        *(b"a, b", b" two  blanks ", b"\ttab", b"\xe9", b"tail\t", b'"tag"', b"text/plain; charset=utf-8", b"x" * 290),
+    )
+)
+BROKEN_PARTS = (b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b":", b"\x00", b"\x7f", b"\x80", b"\r\n ", b"A: b\r\n")
+
+
+def heads(first_lines: tuple[bytes, ...], names: tuple[str, ...]) -> st.SearchStrategy[list[bytes]]:
+    """Several heads with the same names and different values, of which some are broken at one place."""
+
+    @st.composite
+    def make(draw: st.DrawFn) -> list[bytes]:
+        first, chosen = draw(st.sampled_from(first_lines)), draw(st.lists(st.sampled_from(names), max_size=9))
+        gaps = draw(st.sampled_from((b": ", b": ", b": ", b":")))
+        found = []
+        for _ in range(draw(st.integers(3, 6))):
+            lines = [first, *(name.encode() + gaps + draw(VALUES) for name in chosen)]
+            head = b"\r\n".join(lines)
+            if draw(st.integers(0, 3)) == 0:
+                place = draw(st.integers(0, len(head)))
+                head = head[:place] + draw(st.sampled_from(BROKEN_PARTS)) + head[place + draw(st.integers(0, 2)) :]
+            found.append(head)
+        return found
+
+    return make()
+
+
+def read_request(head: bytes, shapes: HeadShapes[RequestHead] | None) -> object:
+    try:
+        read = parse_request_head(head, LIMITS, REQUEST_RULES, shapes)
+    except GatewayError as error:
+        return type(error), error.detail
+    return msgspec.structs.replace(read, error=None), read.error and read.error.detail
+
+
+def read_response(parser: ResponseParser, head: bytes) -> object:
+    parser.begin(to_head=False)
+    try:
+        parser.feed(head + b"\r\n\r\n")
+    except MalformedMessage as error:
+        return str(error)
+    return parser.head, parser.is_complete, parser.has_trailing_data
+
+
+@given(
+    heads((b"GET /a?b=1 HTTP/1.1", b"POST /\xc3 HTTP/1.1", b"PUT /a HTTP/1.0", b"OPTIONS * HTTP/1.1"), REQUEST_NAMES)
+)
+def test_a_request_of_a_known_shape_is_read_as_any_other(found: list[bytes]) -> None:
+    shapes = request_shapes(REQUEST_RULES)
+    for head in found:
+        expected = read_request(head, None)
+        assert read_request(head, shapes) == expected == read_request(head, shapes)
+
+
+@given(heads((b"HTTP/1.1 200 OK", b"HTTP/1.1 204", b"HTTP/1.0 500 ", b"HTTP/1.1 100 Continue"), RESPONSE_NAMES))
+def test_a_response_of_a_known_shape_is_read_as_any_other(found: list[bytes]) -> None:
+    parser = ResponseParser(RESPONSE_RULES, head_limit=4096, shapes=response_shapes(RESPONSE_RULES))
+    for head in found:
+        expected = read_response(ResponseParser(RESPONSE_RULES, head_limit=4096), head)
+        assert read_response(parser, head) == expected == read_response(parser, head)
+
+
+USUAL_REQUEST = "GET /{0}?id={0} HTTP/1.1\r\nHost: gw\r\nUser-Agent: a{0}\r\nX-Id: {0}\r\nAccept: */*"
+USUAL_RESPONSE = (
+    'HTTP/1.1 200 OK\r\nServer: s\r\nDate: {0}\r\nETag: "{0}"\r\nContent-Type: text/plain\r\nContent-Length: {0}'
+)
+
+
+def test_the_second_head_teaches_a_shape_that_keeps_no_values() -> None:
+    requests, responses = request_shapes(REQUEST_RULES), response_shapes(RESPONSE_RULES)
+    parser = ResponseParser(RESPONSE_RULES, head_limit=4096, shapes=responses)
+    for number in (7101, 7102):
+        assert not requests
+        assert not responses
+        read_request(USUAL_REQUEST.format(number).encode(), requests)
+        read_response(parser, USUAL_RESPONSE.format(number).encode())
+    assert len(requests) == len(responses) == 1
+    assert "710" not in repr([requests, responses])
+    read = parse_request_head(USUAL_REQUEST.format(7103).encode(), LIMITS, REQUEST_RULES, requests)
+    assert (read.target, read.lines) == ("/7103?id=7103", [b"User-Agent: a7103", b"X-Id: 7103", b"Accept: */*"])
+    got = read_response(parser, USUAL_RESPONSE.format(7103).encode())
+    assert isinstance(got, tuple)
+    assert isinstance(got[0], ResponseHead)
+    assert got[0].length == 7103
+
+
+def test_a_head_above_a_limit_is_rejected_although_its_shape_is_known() -> None:
+    shapes = request_shapes(REQUEST_RULES)
+    for number in (1, 2, 3):
+        read_request(USUAL_REQUEST.format(number).encode(), shapes)
+    for size in (LIMITS.field, LIMITS.uri, LIMITS.head):
+        long = USUAL_REQUEST.format("1" * size).encode()
+        assert isinstance(read_request(long, shapes), tuple)
+        assert read_request(long, shapes) == read_request(long, None)
+
+
+class CountedShapes(HeadShapes[RequestHead]):
+    """Counts the patterns that are compiled."""
+
+    compiled = 0
+
+    def __setitem__(self, key: ShapeKey, shape: HeadShape[RequestHead]) -> None:
+        self.compiled += 1
+        super().__setitem__(key, shape)
+
+
+def test_heads_that_always_change_compile_few_patterns() -> None:
+    shapes = CountedShapes(REQUEST_RULES, framing=FRAMING)
+    for number in range(1000):
+        head = f"GET / HTTP/1.1\r\nHost: gw\r\nA-{number // 2}: 1\r\nB-{number // 2}: 1" + "\r\nC: 1" * (
+            number // 2 % 9
+        )
+        read_request(head.encode(), shapes)
+    assert QUICKLY_LEARNED <= shapes.compiled <= QUICKLY_LEARNED + 1000 // LEARNING_INTERVAL + 1
+    assert len(shapes) <= MAX_SHAPES
