@@ -265,3 +265,16 @@ async def test_tls_connections_drain(tmp_path: Path, sandbox: Sandbox) -> None:
             assert b"\r\nConnection: close\r\n" in head
             assert await caller.rest() == b""
             assert await gate.ended() == 0
+
+
+async def test_a_certificate_proves_the_caller(tmp_path: Path, sandbox: Sandbox) -> None:
+    server_pem(tmp_path)
+    ca, key = authority(tmp_path)
+    listen = listener(tmp_path, client_ca=str(ca), client_certificate="optional")
+    document = settings(sandbox, listen=listen, callers={"plant": {"certificate": {"dns": "plant.corp"}}})
+    document["routes"][0]["callers"] = ["plant"]
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        for arguments, status in ((("--cert", client_pem(tmp_path, key)), "200"), ((), "401")):
+            _, out, err = await curl(gate, tmp_path, *arguments, "-o", "/dev/null", "-w", "%{http_code}")
+            assert out == status, err
+        assert [record["caller"] for record in await gate.recorded(2)] == ["plant", None]
