@@ -110,12 +110,23 @@ async def test_a_tls_hello_on_a_plain_port_is_answered(tmp_path: Path, sandbox: 
         assert "a TLS handshake came" in record["reason"]
 
 
+def file_of_text(folder: Path) -> Path:
+    """A file that holds no certificate."""
+    file = folder / "text"
+    file.write_text("nothing", encoding="utf-8")
+    return file
+
+
 async def test_keys_that_do_not_fit_are_reported_by_check(tmp_path: Path, sandbox: Sandbox) -> None:
     server_pem(tmp_path)
     other = self_signed(tmp_path / "other.pem", "localhost")
-    file = written(tmp_path, settings(sandbox, listen=listener(tmp_path, key=str(other))))
+    other.chmod(0o644)
+    listen = listener(tmp_path, key=str(other), client_ca=str(file_of_text(tmp_path)))
+    file = written(tmp_path, settings(sandbox, listen=listen))
     ended = await run("check", file, **SECRETS)
     assert ended.status == 78
+    assert f"listen[0].tls.key: warning: the secret file `{other}` can be read by every user" in ended.out + ended.err
+    assert "listen[0].tls.client_ca: the file" in ended.out + ended.err
     assert "listen[0].tls.cert: certificate and key are not PEM, do not belong together" in ended.out + ended.err
 
 
