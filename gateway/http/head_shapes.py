@@ -37,7 +37,7 @@ class HeadShape(msgspec.Struct, Generic[H], frozen=True):
     fullmatch: Callable[[bytes], "re.Match[bytes] | None"]
     """Matches a whole head, given without its last two line ends. Group 2 is the first of the first line."""
     forwarded: tuple[int, ...]
-    """Numbers of groups, as in the next ones."""
+    """Numbers of groups, as in the next ones; the last two are `EMPTY`."""
     known_keys: tuple[bytes, ...]
     known: tuple[int, ...]
     deferred_keys: tuple[bytes, ...]
@@ -47,7 +47,7 @@ class HeadShape(msgspec.Struct, Generic[H], frozen=True):
         """Return the fields of a head as `fields.sort_fields` does."""
         group = match.group
         return (
-            list(group(*self.forwarded)),
+            list(group(*self.forwarded))[:-2],
             dict(zip(self.known_keys, group(*self.known), strict=False)),
             list(zip(self.deferred_keys, group(*self.deferred), strict=False)) if self.deferred_keys else [],
         )
@@ -124,13 +124,13 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
             else:
                 part += ANY_VALUE
             parts.append(part if rule is not None and not (rule.is_forwarded or rule.is_deferred) else b"(%b)" % part)
-        if not is_possible or len(forwarded) < 2:
+        if not is_possible:
             parts = [b"(?!)"]
         return HeadShape(
             template,
             names,
             re.compile(rb"\r\n".join(parts)).fullmatch,
-            tuple(forwarded),
+            (*forwarded, EMPTY, EMPTY),
             tuple(known),
             (*known.values(), EMPTY, EMPTY),
             tuple(key for key, _ in deferred),

@@ -3,7 +3,7 @@
 Histograms are flat lists: one count for each bucket (not cumulative), one for longer values, then the sum.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"  # any other method: callers must not be able to add labels
@@ -32,6 +32,10 @@ BUCKETS = (
 )
 
 
+BATCH = 256
+"""Times that are counted at once."""
+
+
 def histogram() -> list[float]:
     """Return an empty histogram over `BUCKETS`."""
     return [0] * (len(BUCKETS) + 2)
@@ -43,6 +47,21 @@ def observe(counts: list[float], seconds: float) -> None:
     counts[-1] += seconds
 
 
+def _observe_all(counts: list[float], times: list[float]) -> None:
+    """Count times in a histogram, and forget them: for many, sorting is cheaper than a search for each."""
+    times.sort()
+    begin = 0
+    for index, bound in enumerate(BUCKETS):
+        end = bisect_right(times, bound, begin)
+        counts[index] += end - begin
+        begin = end
+        if end == len(times):
+            break
+    counts[len(BUCKETS)] += len(times) - begin
+    counts[-1] += sum(times)
+    times.clear()
+
+
 class RouteMeter:
     """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each second
     attempt, `record_run` for each response of OIC. `messages` is the number of those that OIC bills at least.
@@ -52,25 +71,40 @@ class RouteMeter:
         *(
             "bytes_in",
             "bytes_out",
-            "duration",
             "in_flight",
             "messages",
             "replays",
             "requests",
             "with_id",
-            "token_wait",
             "without_id",
         ),
-        "upstream",
+        *("_duration", "_durations", "_token_wait", "_upstream", "_upstream_times"),
     )
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int, str | None], int] = {}
-        self.duration = histogram()
-        self.upstream = histogram()
-        self.token_wait = histogram()
+        self._duration, self._upstream, self._token_wait = histogram(), histogram(), histogram()
+        self._durations: list[float] = []  # not in the histogram yet
+        self._upstream_times: list[float] = []
         self.replays: dict[str, int] = {}
         self.in_flight = self.bytes_in = self.bytes_out = self.with_id = self.without_id = self.messages = 0
+
+    @property
+    def duration(self) -> list[float]:
+        """The histogram of whole requests."""
+        self._count_times()
+        return self._duration
+
+    @property
+    def upstream(self) -> list[float]:
+        """The histogram of the time with the upstream."""
+        self._count_times()
+        return self._upstream
+
+    @property
+    def token_wait(self) -> list[float]:
+        """The histogram of the time that requests waited for a token."""
+        return self._token_wait
 
     def begin(self) -> None:
         """Count the beginning of a request; `record` ends it."""
@@ -99,16 +133,15 @@ class RouteMeter:
         self.in_flight -= 1
         self.bytes_in += bytes_in
         self.bytes_out += bytes_out
-        counts = self.duration
-        counts[bisect_left(BUCKETS, duration_s)] += 1
-        counts[-1] += duration_s
+        self._durations.append(duration_s)
         if upstream_s is not None:
-            counts = self.upstream
-            counts[bisect_left(BUCKETS, upstream_s)] += 1
-            counts[-1] += upstream_s
-        counts = self.token_wait
-        counts[bisect_left(BUCKETS, token_wait_s)] += 1
-        counts[-1] += token_wait_s
+            self._upstream_times.append(upstream_s)
+        if token_wait_s:
+            observe(self._token_wait, token_wait_s)
+        else:
+            self._token_wait[0] += 1
+        if len(self._durations) >= BATCH:
+            self._count_times()
 
     def record_run(self, *, has_id: bool) -> None:
         """Count a response of OIC with or without an instance id."""
@@ -120,6 +153,10 @@ class RouteMeter:
     def record_retry(self, reason: str) -> None:
         """Count a request that was sent a second time; `reason` is one of a fixed set of words."""
         self.replays[reason] = self.replays.get(reason, 0) + 1
+
+    def _count_times(self) -> None:
+        _observe_all(self._duration, self._durations)
+        _observe_all(self._upstream, self._upstream_times)
 
     def _add_key(self, method: str, status_class: int, blame: str | None) -> None:
         key = (method if method in METHODS else OTHER, status_class, blame)

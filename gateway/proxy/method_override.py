@@ -67,14 +67,18 @@ def check_methods(
     fields and parameters that the route sets. Raise MethodNotAllowed if the route does not take the method, or one that
     a field or the query names instead; BadRequest for a field whose value is not a method.
     """
-    allow = tuple(sorted(allowed))
     if head.method not in allowed:
-        raise MethodNotAllowed(allow=allow)
+        raise MethodNotAllowed(allow=tuple(sorted(allowed)))
+    query = head.target.partition("?")[2]
+    if not added and "_" not in query and "%" not in query and OVERRIDE_FIELDS.keys().isdisjoint(head.known_fields):
+        return head.method  # as most: nothing can name another one
     try:
         overrides = overriding_methods(head.known_fields, head.target, removed=removed)
     except ValueError as field:
         raise BadRequest(f"The value of `{field}` is not a method.") from None
     for method, source in overrides.items():
         if method not in allowed:
-            raise MethodNotAllowed(f"This route does not take the method that {source} names.", allow=allow)
+            raise MethodNotAllowed(
+                f"This route does not take the method that {source} names.", allow=tuple(sorted(allowed))
+            )
     return effective_method(head.method, (*overrides, *added))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
+import msgspec
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_ATTEMPTS = 3
 RETRYABLE_STATUSES = frozenset({307, 401, 429, 502, 503, 504})
@@ -42,8 +44,7 @@ RENEW_TOKEN = RetryDecision(RetryStep.RENEW_TOKEN)
 RESEND_NOW = RetryDecision(RetryStep.RESEND)
 
 
-@dataclass(slots=True)
-class RetryState:
+class RetryState(msgspec.Struct):
     """The attempts of one request, and what its route allows."""
 
     method: str

@@ -1,4 +1,8 @@
-from gateway.observe.meters import BUCKETS, RouteMeter, TokenMeter
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.observe.meters import BATCH, BUCKETS, RouteMeter, TokenMeter, histogram, observe
 
 
 def done(meter: RouteMeter, method: str = "GET", status: int = 200, **over: float | None) -> None:
@@ -50,3 +54,15 @@ def test_token_requests() -> None:
     meter.fetched("invalid_client", 0.1)
     assert meter.results == {"ok": 2, "invalid_client": 1}
     assert meter.fetch[-1] == 0.6
+
+
+@given(st.lists(st.sampled_from((*BUCKETS, 0.0, 1e-9, 0.3, 331.0, 1e6)) | st.floats(0, 1000), max_size=3 * BATCH))
+def test_times_counted_in_batches_are_counted_as_each_alone(times: list[float]) -> None:
+    meter, expected = RouteMeter(), histogram()
+    for seconds in times:
+        meter.begin()
+        meter.record("GET", 200, None, seconds, seconds, seconds, 0, 0)
+        observe(expected, seconds)
+    for counts in (meter.duration, meter.upstream, meter.token_wait):
+        assert counts[:-1] == expected[:-1]
+        assert counts[-1] == pytest.approx(expected[-1])
