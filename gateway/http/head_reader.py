@@ -71,11 +71,11 @@ class HeadReader:
         data = self.pending
         if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or no beginning of a request
             data = self._skip_empty_lines()
+        if self.is_trailing(data):
+            raise BadRequest
         self._end = data.find(END_OF_HEAD, self._scanned)
         if self._end < 0 and data not in {b"", b"\r"}:
             self.head_started = True
-            if self.is_trailing(data):
-                raise BadRequest
             check_partial_head(data, self._scanned, self._limits)
             self._scanned = max(0, len(data) - 3)
 

@@ -359,7 +359,7 @@ TEXTS = [
     b"OK\r\n",
     b"A HTML",
 ]
-TEXTS += [b"TOTAL EUR 7\r\n\r\n", b"A html>\r\n\r\n"]
+TEXTS += [b"PT 9 HTTP/1.1\r\nHost: a\r\n\r\n", b"TOTAL EUR 7\r\n\r\n", b"A html>\r\n\r\n"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
