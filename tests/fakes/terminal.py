@@ -18,7 +18,7 @@ from tests.fakes.waiting import TIME_LIMIT
 _WIDE = struct.pack("HHHH", 50, 400, 0, 0)
 
 
-def _restore_interrupt() -> None:
+def restore_interrupt() -> None:
     """A script ignores SIGINT in what it starts in the background, and so would the program; a terminal does not."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -46,7 +46,7 @@ class Terminal:
             cwd=self._folder,
             env={**kept, "PYTHONPATH": str(ROOT), **self._variables},
             start_new_session=True,
-            preexec_fn=_restore_interrupt,
+            preexec_fn=restore_interrupt,
         )
         os.set_blocking(self._ours, False)
         self._theirs = theirs

@@ -731,7 +731,7 @@ async def test_a_shutdown_leaves_no_connection() -> None:
         assert await callers[0].rest() == b""
 
 
-async def test_a_half_closed_caller_is_given_up_where_the_route_says_so() -> None:
+async def test_a_half_closed_caller_is_given_up_where_configured() -> None:
     async with listening() as at:
         at.handler.go_on.clear()
         at.handler.answers = False

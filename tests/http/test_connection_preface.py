@@ -367,7 +367,7 @@ async def test_the_header_comes_before_tls(certificate: Path, header: bytes, *, 
 
 
 @pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n"])
-async def test_a_header_without_addresses_leaves_those_of_the_connection(header: bytes) -> None:
+async def test_a_header_without_addresses_keeps_the_known_ones(header: bytes) -> None:
     async with listening(None, balancer="127.0.0.1") as at:
         far = await at.caller()
         await far.send(header + GET)

@@ -120,7 +120,7 @@ def test_the_second_head_teaches_a_shape_that_keeps_no_values() -> None:
     assert got[0].length == 7103
 
 
-def test_a_head_above_a_limit_is_rejected_although_its_shape_is_known() -> None:
+def test_a_head_above_a_limit_with_a_known_shape_is_rejected() -> None:
     shapes = request_shapes(REQUEST_RULES)
     for number in (1, 2, 3):
         read_request(USUAL_REQUEST.format(number).encode(), shapes)

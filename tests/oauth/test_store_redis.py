@@ -395,7 +395,7 @@ async def test_no_answer_of_an_abandoned_question_is_given_to_another(server: Re
         await store.put_refresh_token(str(number), f"secret-{number}")
     server.pause()
     for number in range(20):
-        with pytest.raises(TimeoutError):
+        with pytest.raises((TimeoutError, StoreDown)):  # the second where this machine is busy for longer
             async with asyncio.timeout(0.01):
                 await store.get_refresh_token(str(number))
     server.resume()

@@ -68,6 +68,6 @@ def problems(root: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    lines = problems(ROOT)
+    lines = [*problems(ROOT), *long_test_names((ROOT.parent / "tests").rglob("*.py"))]
     print(*lines, sep="\n", end="\n" if lines else "")  # noqa: T201 - the output of a command
     sys.exit(bool(lines))

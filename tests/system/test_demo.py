@@ -17,6 +17,7 @@ from demo.screen import Screen
 from demo.stage import SECRET, Stage, StepFailed
 from demo.tour import STEPS, check, get, soap, tour
 from gateway.sandbox import DEFAULT_SECRET
+from tests.fakes.terminal import restore_interrupt
 from tests.fakes.waiting import TIME_LIMIT
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ def touring() -> Iterator[tuple["subprocess.Popen[str]", str]]:
         text=True,
         encoding="utf-8",
         start_new_session=True,
+        preexec_fn=restore_interrupt,  # noqa: PLW1509 - no other thread runs here
     ) as process:
         try:
             yield process, mark
