@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients check fix serve bench bench-quick soak fuzz schema docs package lock clean
+.PHONY: help demo test coverage test-clients test-browsers check fix serve bench bench-quick soak fuzz schema docs package lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +40,11 @@ test-clients: $(STAMP)  ## SOAP clients of other languages read the gateway's Fa
 	@dpkg-query --show $(CLIENT_PACKAGES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/soap_clients.py $(ARGS)
+
+test-browsers: $(STAMP)  ## a page in a real Chromium calls the gateway; installs it (Debian)
+	@dpkg-query --show chromium >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y chromium; } >/dev/null
+	@$(BIN)/python -m pytest tests/clients/browser.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words
 	@$(BIN)/ruff format --check --quiet .

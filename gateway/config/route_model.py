@@ -118,7 +118,8 @@ class RouteSettings(StrictModel):
     """Largest body that is read completely before a connection is used, and that can be sent a second time; 0B: bodies
     stream from their first byte. Default 256KiB."""
     origins: list[Origin] | None = None
-    """Origins of web pages that may call the route, or `*`; omitted: none."""
+    """Origins of web pages that may call the route, or `*`; the gateway answers their preflight requests (CORS).
+    Omitted: none."""
     half_close: HalfClose | None = None
     """What a caller gets that closes its sending side after its request: `answer` (default), the response; `abort`,
     nothing: it counts as gone, and the request is given up."""

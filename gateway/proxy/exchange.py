@@ -64,6 +64,7 @@ class Exchange:
             "body",
             "caller",
             "caller_meter",
+            "cors_lines",
             "needs_fresh_connection",
             "head",
             "health_update",
@@ -104,6 +105,7 @@ class Exchange:
         self.host: bytes | None = None  # the name of the gateway that the caller used
         self.meter: RouteMeter | None = None
         self.caller_meter: CallerMeter | None = None  # on routes with `callers`
+        self.cors_lines: tuple[bytes, ...] = ()  # of the response, on routes with `origins`
         self.soap_namespace = ""  # of the caller's envelope, once it is known
         self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
         self.place: Place | None = None  # at the route's service, from the moment that the request may be sent
@@ -255,13 +257,23 @@ class Exchange:
         self.record.status = 204
         self._send_own_response(204, [f"Allow: {', '.join(allow)}".encode()], None)
 
+    def answer_preflight(self, lines: list[bytes]) -> None:
+        """Answer the preflight request of a web page."""
+        self.record.status = 204
+        self._send_own_response(204, lines, None)
+
     def _send_own_response(self, status: int, lines: list[bytes], body: bytes | None) -> None:
         """Send a response that the gateway makes; `body` is None where none may follow."""
         is_head = self.head.method == "HEAD"
         self.response.begin(
             status,
             REASONS[status].encode(),
-            [*lines, date_line(time.time()), b"X-Request-Id: %b" % (self.record.request_id or "").encode()],
+            [
+                *lines,
+                *self.cors_lines,
+                date_line(time.time()),
+                b"X-Request-Id: %b" % (self.record.request_id or "").encode(),
+            ],
             length=None if body is None else len(body),
             has_no_body=is_head or body is None,
             body=[] if is_head or body is None else [body],

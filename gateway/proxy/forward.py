@@ -44,6 +44,7 @@ from gateway.oic.ws_security import UsernameToken
 from gateway.proxy import retry
 from gateway.proxy.admission import check_browser
 from gateway.proxy.caller_check import identify_by_tokens, identify_caller
+from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.error_response import detect_soap, soap_expected
 from gateway.proxy.exchange import UNREADABLE, Exchange, new_request_id
 from gateway.proxy.headers import EDITED, PSEUDONYM, max_forwards, request_head, request_id, retry_after, via_contains
@@ -290,6 +291,9 @@ class RequestPipeline:
         route, edits = match.route, match.route.edits
         self._record_route(exchange, match)
         check_browser(known.get(b"origin"), known.get(b"sec-fetch-site"), route.origins)
+        if method == "OPTIONS" and route.cors is not None and b"origin" in known and REQUEST_METHOD in known:
+            exchange.answer_preflight(route.cors.preflight_lines(known.get(REQUEST_HEADERS)))
+            return None
         removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
         if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
             exchange.route_match = match = msgspec.structs.replace(match, method=effective)
@@ -302,6 +306,8 @@ class RequestPipeline:
         record, route = exchange.record, match.route
         exchange.route_match, exchange.meter = match, route.meter
         exchange.caller.last_route = route
+        if route.cors is not None:
+            exchange.cors_lines = route.cors.response_lines(exchange.head.known_fields.get(b"origin"))
         route.meter.begin()
         record.route, record.credential, record.path = route.name, route.credential, match.path
         if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:

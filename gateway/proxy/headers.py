@@ -12,6 +12,7 @@ from gateway.errors import BadRequest
 from gateway.http.fields import FieldAction, FieldRules, connection_options, field_value, remove_fields
 from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
 from gateway.http.response_parser import ResponseHead
+from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.method_override import OVERRIDE_FIELDS
 
 HOP_BY_HOP = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
@@ -28,7 +29,7 @@ INSPECTED = [
     *RANGE_AND_CODING,
     *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split(),
 ]
-INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY]
+INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY, REQUEST_METHOD, REQUEST_HEADERS]
 DROPPED = [*HOP_BY_HOP, *NEVER_FORWARDED, *SET_BY_GATEWAY]
 
 COOKIES = frozenset(b"set-cookie set-cookie2".split())

@@ -30,6 +30,7 @@ from gateway.oic.instance_id import (
     read_ids,
 )
 from gateway.proxy import retry
+from gateway.proxy.cors import OWN_FIELDS as CORS_FIELDS
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import TLS_ONLY, has_date, modified_body, not_modified, response_lines
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, has_no_urls, make_plan
@@ -253,6 +254,8 @@ class ResponseRelay(msgspec.Struct):
             length = None
         if not has_date(lines, known):
             lines.append(date_line(time.time()))
+        if exchange.cors_lines:
+            lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
         lines += self.extra_lines
         lines.append(b"X-Request-Id: %b" % (exchange.record.request_id or "").encode())
         if exchange.id_scanner is not None:

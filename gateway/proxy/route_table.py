@@ -16,6 +16,7 @@ from gateway.observe.meters import RouteMeter
 from gateway.oic.instance_id import InstanceIdFinder
 from gateway.oic.urls import is_developer_call
 from gateway.proxy.admission import Admission
+from gateway.proxy.cors import CorsPolicy
 from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.retry import ReplayPolicy
@@ -58,6 +59,8 @@ class Route:
     origins: frozenset[str]
     answers_half_closed: bool
     """A caller that has closed its sending side gets the response."""
+    cors: CorsPolicy | None
+    """What web pages of `origins` may do; None without origins."""
     response_fields: frozenset[bytes]
     """Deferred response fields that this route forwards, in lower case."""
     rewrite: frozenset[str]

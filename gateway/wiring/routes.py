@@ -19,6 +19,7 @@ from gateway.oic.instance_id import (
     LocationKind,
 )
 from gateway.oic.urls import design_host, is_developer_upstream
+from gateway.proxy.cors import CorsPolicy
 from gateway.proxy.headers import RESPONSE_RULES, forwardable_response_fields
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.route_table import GENERAL_METHODS, Route, UpstreamServer
@@ -98,20 +99,23 @@ class RouteCompiler:
     def compile(self, prepared: PreparedRoute, source: TokenSource) -> Route:
         """Compile one route."""
         route, design = prepared.route, prepared.design_upstream
+        methods, origins = route.methods or _ALL_METHODS, _lowercase(route.origins)  # browsers write them so
+        id_fields = [name for place, name in route.instance_id or () if place == "header"]
         return Route(
             name=route.name,
             path=route.path,
             credential=route.credential,
             callers=route.callers,
             challenges=challenges_of(self._config, route.callers or ()),
-            methods=route.methods or _ALL_METHODS,
+            methods=methods,
             connect_timeout=route.connect_timeout,
             response_timeout=route.response_timeout,
             idle_timeout=route.idle_timeout,
             replay=route.replay,
             idempotent=route.idempotent,
             replay_limit=route.replay_limit,
-            origins=_lowercase(route.origins),  # browsers write them so
+            origins=origins,
+            cors=CorsPolicy.compile(origins, methods, id_fields),
             answers_half_closed=route.half_close == "answer",
             response_fields=forwardable_response_fields(cookies=route.keep_cookies, ranges=not route.rewrite),
             rewrite=route.rewrite,
