@@ -129,6 +129,7 @@ def find(stage: Stage, screen: Screen) -> None:
 
 def status(stage: Stage, screen: Screen) -> None:
     """The state of the token"""
+    _ran(stage.call("/orders/"), 200)  # without calls a token that lives for seconds expires
     screen.command(f"curl http://{stage.admin}/status")
     credential = stage.status()["credentials"]["sandbox"]
     _expect(credential["state"] in {"fresh", "stale"}, f"the token is {credential['state']}")

@@ -26,6 +26,7 @@ from gateway.http.request_head import RequestHead, RequestLimits
 from gateway.http.server import KEEPALIVE_TIMEOUT, CallerServer
 from gateway.proxy.headers import REQUEST_RULES
 from tests.fakes.gate import Caller, until
+from tests.fakes.waiting import TIME_LIMIT
 
 LIMITS = RequestLimits(uri=8192, field=16_384, fields=128, head=131_072, connections=10)
 GET = b"GET /1 HTTP/1.1\r\nHost: gw\r\n\r\n"
@@ -116,7 +117,7 @@ class Listener:
 
 @asynccontextmanager
 async def listening(limits: RequestLimits = LIMITS, *, linger: float = 5.0) -> AsyncIterator[Listener]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         handler = Handler()
         server = CallerServer(handler, limits, REQUEST_RULES, linger=linger)
         listener = await asyncio.get_running_loop().create_server(server.factory(), "127.0.0.1", 0)
