@@ -15,11 +15,12 @@ QUOTED = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 STRING = re.compile(QUOTED, re.DOTALL)
 INTEGER = re.compile(rb"(?:0|[1-9][0-9]*+)(?=[\s,\]}])")  # the next character proves that it has not been cut
 SIMPLE_VALUE = re.compile(QUOTED + rb'|[^\s"{}\[\],:]++(?=[\s,\]}])', re.DOTALL)
-# Everything up to a member with one of these quoted names, at any depth.
-UP_TO_MEMBER = rb"(?s)(?:[^\"]*+(?!(?:%b)\s*+:)" + QUOTED + rb")*+[^\"]*+(%b)\s*+:\s*+"
+# Everything up to a member with one of these quoted names, at any depth. Here and below no group is possessive that can
+# fail in its middle: Python before 3.11.5 goes on from there (gh-106052). What follows it takes linear time either way.
+UP_TO_MEMBER = rb"(?s)(?:[^\"]*+(?!(?:%b)\s*+:)" + QUOTED + rb")*[^\"]*+(%b)\s*+:\s*+"
 BLANK = re.compile(rb"\s*+")
 # Everything up to the next bracket outside of strings, to a string without an end, or to the end of the text.
-BRACKET = re.compile(rb'(?:[^"{}\[\]]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+[^"{}\[\]]*+([{}\[\]"]|\Z)', re.DOTALL)
+BRACKET = re.compile(rb'(?:[^"{}\[\]]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*[^"{}\[\]]*+([{}\[\]"]|\Z)', re.DOTALL)
 LEVELS = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 LEVEL_OF_BYTE = tuple(LEVELS.get(bytes([byte]), 0) for byte in range(256))
 NO_BRACKETS = bytes(byte for byte in range(256) if not LEVEL_OF_BYTE[byte])

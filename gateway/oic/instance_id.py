@@ -26,7 +26,7 @@ INSTANCE_ID_VALUE = re.compile(r"[!#-&(-+\--~]{1,128}")
 HEAD_END = re.compile(rb"\r\n\r\n|\r?\n\r?\n|\r\r")
 BROKEN_HEAD_FIELDS = {
     name: re.compile(
-        rb"(?i)(?:\A|[\r\n])%b[ \t]*+:[ \t]*+(?:\r?\n[ \t]++)?+([^\r\n]*+)(?=\r?\n(?![ \t])|\r(?![\n \t]))" % name
+        rb"(?i)(?:\A|[\r\n])%b[ \t]*+:[ \t]*+(?:\r?\n[ \t]++)?([^\r\n]*+)(?=\r?\n(?![ \t])|\r(?![\n \t]))" % name
     )
     for name in (INSTANCE_ID, OPC_REQUEST_ID)
 }

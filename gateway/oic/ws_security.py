@@ -19,7 +19,7 @@ ELEMENTS = 5_000
 """Elements before the Body, at most: each costs more than its bytes."""
 TOKEN = b"UsernameToken"
 HEADER = re.compile(rb"<(?:[^<>\s/:]+:)?Header[\s/>]")
-TAG = re.compile(rb"<(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')++>")
+TAG = re.compile(rb"<(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')+>")
 UNBUFFERED = 16 * 1024  # bytes up to which every piece is read as it comes
 # White space before the root that some readers accept: a byte order mark, NEL and NBSP in UTF-8, and everything that
 # String.trim of Java removes.

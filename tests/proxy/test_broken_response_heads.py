@@ -95,6 +95,7 @@ async def test_an_id_is_kept_when_the_rest_of_the_head_never_comes() -> None:
     "head",
     [
         START + LINE[:-2],  # it may go on
+        START + LINE.replace(b": ", b":\r\n") + b"X-A: \0\r\n" + END,  # a line of its own
         START + LINE + b" more\r\nX-A: \0\r\n" + END,
         START + b"X-A: 1\r\n " + LINE + END.replace(b"2", b"x"),  # the other field's value
         START + LINE + LINE.replace(b"lJ", b"mK") + b"X-A: \0\r\n" + END,
