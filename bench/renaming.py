@@ -6,14 +6,14 @@ default. Each run makes the same files again, with items like those in OIC's lis
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.callers import fetch
 from bench.contenders import ask
-from bench.measure import Bench, Figures, cpu_s, forget_peak, peak_mb, rss_mb
+from bench.measure import Bench, Figures, forget_peak, measure_whole, peak_mb, rss_mb
 from bench.scale import Config, Fact, Gateway, gateway, route
 from bench.stage import BenchFailed, Stage
 
@@ -93,26 +93,7 @@ def _load(running: Gateway, name: str, way: str) -> Callable[[float], Figures]:
     path = f"/{way}/{name}"
     if BODIES[name].size != LARGE:
         return running.load(path)
-    return lambda seconds: _carry(running.pid, running.url + path, seconds)
-
-
-def _carry(pid: int, url: str, seconds: float) -> Figures:
-    """Send one whole body after the other until the time is over: wrk would cut off the last one."""
-    before, began = cpu_s(pid), time.monotonic()
-    ends = [began]
-    while ends[-1] < began + seconds:
-        fetch(url)
-        ends.append(time.monotonic())
-    took = sorted((end - start) * 1e6 for start, end in itertools.pairwise(ends))
-    count = len(took)
-    return Figures(
-        cpu_us=(cpu_s(pid) - before) / count * 1e6,
-        requests_s=count / (ends[-1] - began),
-        p50_us=took[count // 2],
-        p99_us=took[-1],
-        rss_mb=rss_mb(pid),
-        requests=count,
-    )
+    return lambda seconds: measure_whole(running.pid, partial(fetch, running.url + path), seconds)
 
 
 def _costs(name: str, plain: Figures, renamed: Figures) -> Iterator[Fact]:

@@ -8,6 +8,7 @@ tickets on an idle connection and resumes the origin's last session. `caller_tls
 import asyncio
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, cast
@@ -55,7 +56,7 @@ class TlsSession:
         self._newest = self._session = None
 
 
-class TlsLayer(asyncio.Transport, asyncio.Protocol):
+class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
     """The protocol of a TCP transport, and the transport of `app`, which is called only after the handshake.
 
     It buffers nothing: written data goes encrypted to the TCP transport at once, whose back-pressure is passed on;
@@ -177,13 +178,13 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
 
     # What the two sides do differently ------------------------------------------------------------------------------
 
+    @abstractmethod
     def _on_open(self) -> None:
         """Tell the protocol above that the handshake is complete."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_end(self) -> None:
         """Tell the protocol above that the other side has sent close_notify."""
-        raise NotImplementedError
 
     # Shared ---------------------------------------------------------------------------------------------------------
 
