@@ -18,7 +18,7 @@ from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Step
 from gateway.config.model import Config
 from gateway.config.references import check_references, referenced_variables
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
-from gateway.network.egress_proxy import Environment, UnusableProxy
+from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
 from gateway.system.files import NotRegular, read_file
 
 __all__ = ["ConfigProblems", "Loaded", "LocatedIssue", "load", "one_route"]
@@ -168,7 +168,7 @@ def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) ->
     """Report an unusable egress proxy of the environment that the configuration needs, by its variable's name."""
     if config is None or environ is None:
         return []
-    environment, fallback = Environment.from_environ(environ), config.defaults.proxy
+    environment, fallback = ProxyEnvironment.from_environ(environ), config.defaults.proxy
     urls = [credential.token_url for credential in config.credentials.values() if credential.proxy is None]
     urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]
     try:
@@ -176,7 +176,7 @@ def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) ->
             environment.proxy_for(url)
     except UnusableProxy as error:
         remedy = f"{error.remedy}, or exempt the hosts of OIC by NO_PROXY"
-        return [LocatedIssue("", 0, error.variable, error.what, remedy)]
+        return [LocatedIssue("", 0, error.variable, error.problem, remedy)]
     return []
 
 

@@ -1,8 +1,7 @@
-"""Connections to other hosts: names, addresses, egress proxies, TLS. Routes, token requests and checks use the same.
-`caller_tls` is the TLS of callers.
+"""Connections to other hosts: DNS, TCP, egress proxies and TLS. Routes, token requests and checks share this package.
 
-`dial` connects to an `Origin`: it resolves the name (`resolver`, through the loop of `event_loop`), connects, opens a
-CONNECT tunnel if an egress proxy is configured (`tunnel`), and does TLS (`tls`). `egress_proxy` (pure) reads proxy
-URLs, and decides from HTTPS_PROXY and NO_PROXY which URL uses which proxy. `aiohttp_import` imports aiohttp without the
-certificates that it reads at its import.
+`dial` connects to an `Origin`. It resolves the name (`resolver`, through the loop of `event_loop`), connects, opens a
+CONNECT tunnel if an egress proxy is configured (`tunnel`), and does the TLS handshake (`tls`). `egress_proxy` (pure)
+reads proxy URLs, and selects the proxy of a URL by HTTPS_PROXY and NO_PROXY. `caller_tls` is the server side of TLS,
+for connections of callers. `aiohttp_import` imports aiohttp without loading CA certificates.
 """

@@ -1,7 +1,7 @@
-"""TLS of callers: the server's side of `tls`.
+"""TLS on connections of callers: the server side of `tls`.
 
-A caller may close its side, by close_notify or by the end of TCP, and wait for the response (RFC 8446 §6.1): HTTP's own
-framing shows whether its request is complete. A response that breaks off ends without close_notify.
+A caller may close its side with close_notify, or close TCP without it, and still wait for the response (RFC 8446 §6.1):
+the framing of HTTP shows whether the request is complete. A truncated response ends without close_notify.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from gateway.network.tls import TlsLayer
 
-# By OpenSSL's reason: the cause of a failed handshake.
+# Causes of a failed handshake, by the reason that OpenSSL reports.
 _CAUSES = {
     "UNSUPPORTED_PROTOCOL": "the caller offers no version from TLS 1.2 on",
     "NO_SHARED_CIPHER": "the caller offers no cipher suite that the gateway accepts",
@@ -27,7 +27,7 @@ _CAUSES = {
 
 
 def handshake_failure(error: Exception) -> str:
-    """Return the cause of a failed handshake, in words that name nothing of the caller's."""
+    """Return the cause of a failed handshake. The text contains no data that the caller sent."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the caller's certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -40,7 +40,7 @@ def server_tls_context(cert: str, key: str | None, *, password: str) -> ssl.SSLC
     """Return the context of a listener. Raise OSError or ssl.SSLError for a file that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION  # as in TLS 1.3: a write never has to wait for a read
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as in TLS 1.3, so that no write has to wait for a read
     context.set_alpn_protocols(["http/1.1"])
     # Always pass a password: without one, OpenSSL prompts on the terminal.
     context.load_cert_chain(cert, key, password=password)
@@ -48,8 +48,8 @@ def server_tls_context(cert: str, key: str | None, *, password: str) -> ssl.SSLC
 
 
 class CallerTls(TlsLayer):
-    """The server's side of one connection. Once the handshake is complete, `make_app` returns the protocol above;
-    `on_failure` is called with the cause if it fails or is cut off.
+    """The server side of one connection. After the handshake, `make_app` returns the protocol that gets the data.
+    `on_failure` is called with the cause of a handshake that fails or is cut off.
     """
 
     def __init__(
@@ -65,23 +65,23 @@ class CallerTls(TlsLayer):
         self._has_ended = self._is_write_closed = False
 
     def abort(self) -> None:
-        """Close at once without close_notify, which would be the regular end of a body without framing."""
+        """Close at once, without close_notify: the caller would take it for the end of a body that has no length."""
         self._is_closing = True
         if not self._is_lost:
-            self._raw.abort()
+            self._transport.abort()
 
     def can_write_eof(self) -> bool:
-        """Return True: close_notify ends one side only."""
+        """Return True: close_notify closes only the side that sends it."""
         return True
 
     def write_eof(self) -> None:
-        """Send close_notify and the end of TCP. What the caller still sends is discarded."""
+        """Send close_notify and FIN. Discard everything that the caller sends after this."""
         if not self._is_closing and not self._is_write_closed:
             self._is_write_closed = True
-            with suppress(ssl.SSLError):  # it would wait for the caller's close_notify
+            with suppress(ssl.SSLError):  # raised because the close_notify of the caller has not arrived
                 self._tls.unwrap()
             self._flush()
-            self._raw.write_eof()
+            self._transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
         """Decrypt bytes (asyncio)."""
@@ -89,7 +89,7 @@ class CallerTls(TlsLayer):
             super().data_received(data)
 
     def eof_received(self) -> bool:
-        """End the caller's side (asyncio). Return whether the transport stays open for the response."""
+        """Report the end of the input (asyncio). Return whether the transport stays open for the response."""
         if not self._is_open:
             return False
         return self._has_ended or bool(self._app.eof_received())
@@ -100,7 +100,7 @@ class CallerTls(TlsLayer):
         if self._is_open:
             self._app.connection_lost(self._error or exc)
         else:
-            self._on_failure(self._error or exc or ConnectionResetError("the connection ended within the handshake"))
+            self._on_failure(self._error or exc or ConnectionResetError("the connection ended during the handshake"))
 
     def _on_open(self) -> None:
         self._app = self._make_app()
@@ -115,5 +115,5 @@ class CallerTls(TlsLayer):
         if not self._is_closing:
             self._error = error
             self._is_closing = True
-            self._flush()  # the alert
-            self._raw.close()
+            self._flush()  # sends the TLS alert
+            self._transport.close()

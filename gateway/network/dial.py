@@ -1,6 +1,6 @@
-"""Connects: name resolution, TCP (Happy Eyeballs, RFC 8305), egress proxy (CONNECT), TLS.
+"""Connect to a server: name resolution, TCP (Happy Eyeballs, RFC 8305), egress proxy (CONNECT), TLS.
 
-A failure here means that no byte of a request was sent: it is always `CannotConnect`, with the step that failed.
+Every failure raises `CannotConnect` with the step that failed. No byte of a request was sent then.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import aiohappyeyeballs
 from gateway.network.tls import TlsSession, TlsTransport
 from gateway.network.tunnel import Tunnel, connect_request
 
-HAPPY_EYEBALLS_DELAY = 0.25
+HAPPY_EYEBALLS_DELAY = 0.25  # seconds
 
 P = TypeVar("P", bound=asyncio.Protocol)
 Step = Literal["name", "connect", "tunnel", "TLS"]
@@ -25,20 +25,20 @@ Step = Literal["name", "connect", "tunnel", "TLS"]
 
 @dataclass(frozen=True, slots=True)
 class EgressProxy:
-    """An egress proxy; `authorization` is the value of Proxy-Authorization, or empty. With `tls` the connection to it
-    uses TLS.
+    """An egress proxy. `authorization` is the value of Proxy-Authorization, or empty. If `tls` is set, the connection
+    to the proxy uses TLS.
     """
 
     host: str
     port: int
     authorization: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    resumption: TlsSession = field(default_factory=TlsSession, init=False, repr=False, compare=False)
+    tls_session: TlsSession = field(default_factory=TlsSession, init=False, repr=False, compare=False)
 
     @property
     def authority(self) -> str:
         """Return `host:port`."""
-        return authority_of(self.host, self.port)
+        return format_authority(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Origin:
     port: int
     tls: ssl.SSLContext | None
     proxy: EgressProxy | None
-    resumption: TlsSession = field(default_factory=TlsSession, init=False, repr=False, compare=False)
+    tls_session: TlsSession = field(default_factory=TlsSession, init=False, repr=False, compare=False)
 
     @property
     def authority(self) -> str:
         """Return `host:port`."""
-        return authority_of(self.host, self.port)
+        return format_authority(self.host, self.port)
 
     @property
     def name(self) -> str:
@@ -63,36 +63,36 @@ class Origin:
 
 
 class CannotConnect(Exception):
-    """A connection failed: the `step`, at the egress proxy if `is_proxy`, and `why`.
+    """A connection failed at this `step` for this `cause`; `is_proxy`: it was the connection to the egress proxy.
 
-    Its text is like `egress proxy: connect: Connection refused`.
+    The text is like `egress proxy: connect: Connection refused`.
     """
 
-    def __init__(self, step: Step, why: str, *, is_proxy: bool) -> None:
+    def __init__(self, step: Step, cause: str, *, is_proxy: bool) -> None:
         prefix = "" if step == "tunnel" else f"{step}: "
-        super().__init__(f"{'egress proxy: ' if is_proxy else ''}{prefix}{why}")
+        super().__init__(f"{'egress proxy: ' if is_proxy else ''}{prefix}{cause}")
         self.step = step
-        self.why = why
+        self.cause = cause
         self.is_proxy = is_proxy
 
 
-def authority_of(host: str, port: int) -> str:
+def format_authority(host: str, port: int) -> str:
     """Return `host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def basic(username: str, password: str) -> str:
+def basic_authorization(username: str, password: str) -> str:
     """Return the value of a Proxy-Authorization field (RFC 7617)."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def connect(origin: Origin, make_protocol: Callable[[socket.socket], P]) -> P:
-    """Connect to an origin; `make_protocol` makes the protocol for the socket. Raise CannotConnect."""
-    via = origin.proxy or origin
+    """Connect to an origin. Return the protocol that `make_protocol` made for the socket. Raise CannotConnect."""
+    next_hop = origin.proxy or origin
     is_proxy = origin.proxy is not None
-    with _step("name", is_proxy=is_proxy):
-        addresses = await asyncio.get_running_loop().getaddrinfo(via.host, via.port, type=socket.SOCK_STREAM)
-    with _step("connect", is_proxy=is_proxy):
+    with _translate_errors("name", is_proxy=is_proxy):
+        addresses = await asyncio.get_running_loop().getaddrinfo(next_hop.host, next_hop.port, type=socket.SOCK_STREAM)
+    with _translate_errors("connect", is_proxy=is_proxy):
         sock = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY, interleave=1
         )
@@ -101,24 +101,24 @@ async def connect(origin: Origin, make_protocol: Callable[[socket.socket], P]) -
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         app = make_protocol(sock)
         if origin.proxy is None:
-            await _start(app, sock, origin, transports)
+            await _start_transport(app, sock, origin, transports)
         else:
             await _start_in_tunnel(app, sock, origin, origin.proxy, transports)
     except BaseException:
         for transport in transports:
             transport.abort()  # type: ignore[attr-defined] # each is a Transport
-        sock.close()  # if the loop does not own it yet
+        sock.close()  # no transport may own it yet
         raise
     return app
 
 
-async def _start(
+async def _start_transport(
     app: asyncio.Protocol, sock: socket.socket, origin: Origin, transports: list[asyncio.BaseTransport]
 ) -> None:
     """Create the transport of `app` on the socket."""
     loop = asyncio.get_running_loop()
-    with _step("TLS" if origin.tls else "connect", is_proxy=False):
-        tls = _tls(app, sock, origin)
+    with _translate_errors("TLS" if origin.tls else "connect", is_proxy=False):
+        tls = _make_tls(app, sock, origin)
         transport, _ = await loop.create_connection(lambda: tls or app, sock=sock)
         transports.append(transport)
         if tls is not None:
@@ -134,32 +134,34 @@ async def _start_in_tunnel(
 ) -> None:
     """Open a tunnel through the proxy, and create the transport of `app` in it."""
     tunnel = Tunnel(connect_request(origin.authority, proxy.authorization))
-    with _step("TLS" if proxy.tls else "connect", is_proxy=True):
-        outer = _tls(tunnel, sock, proxy)
+    with _translate_errors("TLS" if proxy.tls else "connect", is_proxy=True):
+        outer = _make_tls(tunnel, sock, proxy)
         transport, _ = await asyncio.get_running_loop().create_connection(lambda: outer or tunnel, sock=sock)
         transports.append(transport)
         if outer is not None:
             await outer.opened
-    with _step("tunnel", is_proxy=True):
+    with _translate_errors("tunnel", is_proxy=True):
         await tunnel.opened
-    with _step("TLS" if origin.tls else "connect", is_proxy=False):
-        inner = _tls(app, sock, origin)
-        tunnel.hand_over(inner or app)
+    with _translate_errors("TLS" if origin.tls else "connect", is_proxy=False):
+        inner = _make_tls(app, sock, origin)
+        tunnel.switch_protocol(inner or app)
         if inner is not None:
             await inner.opened
 
 
-def _tls(app: asyncio.Protocol, sock: socket.socket, peer: Origin | EgressProxy) -> TlsTransport | None:
-    """Return TLS for `app` if the peer uses it. Raise UnicodeError for a name that no certificate can contain."""
+def _make_tls(app: asyncio.Protocol, sock: socket.socket, peer: Origin | EgressProxy) -> TlsTransport | None:
+    """Return the TLS transport of `app`; None if the peer uses no TLS. Raise UnicodeError for a name that no
+    certificate can contain.
+    """
     if peer.tls is None:
         return None
     name = peer.host.rstrip(".")  # certificates name hosts without the final dot
-    return TlsTransport(app, sock, context=peer.tls, server_name=name, resumption=peer.resumption)
+    return TlsTransport(app, sock, context=peer.tls, server_name=name, tls_session=peer.tls_session)
 
 
 @contextmanager
-def _step(step: Step, *, is_proxy: bool) -> Iterator[None]:
-    """Translate an error into CannotConnect with this step; ssl.SSLError is an OSError."""
+def _translate_errors(step: Step, *, is_proxy: bool) -> Iterator[None]:
+    """Raise an OSError, which includes ssl.SSLError, or a UnicodeError as CannotConnect with this step."""
     try:
         yield
     except (OSError, UnicodeError) as error:
@@ -171,4 +173,4 @@ def _error_text(error: BaseException) -> str:
         return f"the certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return error.reason or "the handshake was interrupted"
-    return str(error) or "it was interrupted"
+    return str(error) or "interrupted"

@@ -1,7 +1,7 @@
-"""The event loop of every verb: uvloop if available, with names resolved by `Resolver`.
+"""The event loop of all commands: uvloop if it is available, with `Resolver` for DNS.
 
-Both loops resolve names in a few shared threads (uvloop in two, even for addresses): one name that hangs would delay
-every connection. Libraries connect through the loop, so the loop is the one place to change it.
+uvloop and asyncio resolve names in a few shared threads (uvloop in two, even for addresses), so one lookup that hangs
+could delay every connection. Libraries also connect through the loop; therefore the loop itself is changed.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from gateway.network.resolver import AddressInfo, Resolver, StaleServing
 
 
 class _ResolvingLoop:
-    """Resolves the names of an event loop, which is the other base class."""
+    """Adds the `resolver` to an event loop class, which is the other base class."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _ResolvingLoop:
         proto: int = 0,
         flags: int = 0,
     ) -> list[AddressInfo]:
-        """Resolve a name, with the signature of asyncio."""
+        """Resolve a name (asyncio's signature)."""
         return await self.resolver.resolve(host, port, (family, type, proto, flags))
 
     async def create_connection(
@@ -51,7 +51,7 @@ class _ResolvingLoop:
         flags: int = 0,
         **options: Any,
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """Connect, with the signature of asyncio: uvloop would resolve the name itself."""
+        """Connect (asyncio's signature). Resolve the name here: uvloop would not call `getaddrinfo` of this class."""
         if host is not None and sock is None:
             addresses = await self.resolver.resolve(host, port, (family, socket.SOCK_STREAM, proto, flags))
             sock = await aiohappyeyeballs.start_connection(
@@ -63,7 +63,7 @@ class _ResolvingLoop:
             if ssl and server_hostname is None:
                 server_hostname = host
         try:
-            connection: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(  # type: ignore[misc] # of the loop
+            connection: tuple[asyncio.Transport, asyncio.BaseProtocol] = await super().create_connection(  # type: ignore[misc] # the loop's
                 protocol_factory, sock=sock, ssl=ssl, server_hostname=server_hostname, **options
             )
         except BaseException:
@@ -74,18 +74,18 @@ class _ResolvingLoop:
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop with its own `resolver`."""
+    """Return a new event loop with its own `Resolver`."""
     return _loop_class()()
 
 
 def dns_failures(loop: asyncio.AbstractEventLoop) -> dict[str, dict[str, object]]:
-    """Return `Resolver.troubles`; empty for a loop that `new_event_loop` did not make."""
+    """Return the names that cannot be resolved now, as `Resolver.failures` does; empty for another kind of loop."""
     resolver = getattr(loop, "resolver", None)
-    return resolver.troubles() if isinstance(resolver, Resolver) else {}
+    return resolver.failures() if isinstance(resolver, Resolver) else {}
 
 
-def watch_names(loop: asyncio.AbstractEventLoop, report: Callable[[StaleServing], None]) -> None:
-    """Set `Resolver.report`; does nothing for a loop that `new_event_loop` did not make."""
+def report_stale_names(loop: asyncio.AbstractEventLoop, report: Callable[[StaleServing], None]) -> None:
+    """Call `report` when a stale answer begins and ends to be used. Do nothing for another kind of loop."""
     resolver = getattr(loop, "resolver", None)
     if isinstance(resolver, Resolver):
         resolver.report = report

@@ -1,8 +1,9 @@
-"""TLS over an open connection: OpenSSL works in memory, and the loop's own transport carries its records.
+"""TLS over an open connection: OpenSSL works on memory buffers, and the TCP transport of the loop carries the records.
 
-Unlike the loops' own TLS it distinguishes a clean end from a truncation, and reads a large body at half the cost; small
-exchanges cost the same. `TlsLayer` has what both sides share. `TlsTransport` is the client's side: it accepts session
-tickets on an idle connection and resumes the origin's last session. `caller_tls` is the server's side.
+Unlike the TLS of uvloop and asyncio, it distinguishes a clean end from a truncation, and it reads a large body at half
+the cost. Small exchanges cost the same. `TlsLayer` is common to both sides. `TlsTransport` is the client side: it
+accepts session tickets on an idle connection and resumes the last session of the origin. `caller_tls` is the server
+side.
 """
 
 import asyncio
@@ -13,21 +14,21 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, cast
 
-DONTWAIT = int(socket.MSG_DONTWAIT)
-RECORD = 16 * 1024
-"""Bytes that one record can hold (RFC 8446 §5.1): a read of so many leaves nothing of it in OpenSSL."""
-SLICE = 64 * 1024
-"""Bytes that OpenSSL gets at once: its memory buffers grow with their content and never shrink."""
-RESUMED_FOR = 3600.0
-"""Seconds for which sessions are resumed after a certificate was verified. Every resumption brings a new ticket:
-without a limit no certificate might be verified again (RFC 8446 §4.6.1)."""
+MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
+MAX_RECORD = 16 * 1024
+"""Maximum bytes of a record (RFC 8446 §5.1): one read of this size gets a whole record from OpenSSL."""
+MAX_SLICE = 64 * 1024
+"""Maximum bytes that OpenSSL gets at once: its memory buffers grow with their content and never shrink."""
+MAX_RESUMPTION_TIME = 3600.0
+"""Seconds after the verification of a certificate in which sessions are resumed. Every resumption brings a new ticket:
+without this limit the certificate might never be verified again (RFC 8446 §4.6.1)."""
 
 
 class TlsSession:
-    """The session that the next handshake with one origin resumes: that of its newest connection in one context.
+    """The session that the next handshake with an origin resumes: that of the newest connection to it.
 
-    The session is read only when it is needed: that costs a fifth of a handshake, and the newest ticket counts, which
-    may arrive late.
+    The session is read only when it is needed. Reading it costs a fifth of a handshake, and a newer ticket may still
+    arrive.
     """
 
     def __init__(self) -> None:
@@ -36,18 +37,18 @@ class TlsSession:
         self.verified_at = 0.0
 
     def session(self, now: float) -> ssl.SSLSession | None:
-        """Return the session to resume, if any. `now` and `verified_at` are the loop's time."""
-        if now - self.verified_at >= RESUMED_FOR:
+        """Return the session to resume, if any. `now` is the time of the loop, as `verified_at` is."""
+        if now - self.verified_at >= MAX_RESUMPTION_TIME:
             self.forget()
         return self._newest.session if self._newest is not None else self._session
 
     def remember(self, tls: ssl.SSLObject, *, verified_at: float) -> None:
-        """Note a new connection: its session is the one to resume."""
+        """Make the session of a new connection the one to resume."""
         self._newest = tls
         self.verified_at = verified_at
 
     def release(self, tls: ssl.SSLObject) -> None:
-        """Keep the session of a connection that ended, if it is the newest, and drop the connection's other state."""
+        """Keep only the session of a connection that ended, if it is the newest connection."""
         if self._newest is tls:
             self._newest, self._session = None, tls.session
 
@@ -57,11 +58,11 @@ class TlsSession:
 
 
 class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
-    """The protocol of a TCP transport, and the transport of `app`, which is called only after the handshake.
+    """The protocol of a TCP transport and the transport of `app`, which gets no call before the end of the handshake.
 
-    It buffers nothing: written data goes encrypted to the TCP transport at once, whose back-pressure is passed on;
-    arriving data is decrypted at once, so that `app` may get up to 256 KiB after `pause_reading`. The context must
-    refuse renegotiation, so that no write has to wait for a read.
+    It buffers nothing. Written data is encrypted and passed to the TCP transport at once, and so is the back-pressure
+    of that transport. Received data is decrypted at once, so `app` may get up to 256 KiB after `pause_reading`. The
+    context must refuse renegotiation: then no write has to wait for a read.
     """
 
     _tls: ssl.SSLObject
@@ -70,25 +71,25 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
         super().__init__()
         self._app = app
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._raw: asyncio.Transport
+        self._transport: asyncio.Transport
         self._error: Exception | None = None
         self._is_open = self._is_closing = self._is_lost = False
 
     # Transport of `app` ---------------------------------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send. Data for a closing transport is dropped, as with every transport."""
-        if len(data) <= SLICE:
+        """Encrypt and send data; drop it if the transport is closing, as every transport does."""
+        if len(data) <= MAX_SLICE:
             self._encrypt(data)
             return
         view = memoryview(data)
-        for start in range(0, len(view), SLICE):
-            self._encrypt(view[start : start + SLICE])
+        for start in range(0, len(view), MAX_SLICE):
+            self._encrypt(view[start : start + MAX_SLICE])
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send small parts joined, large ones separately."""
+        """Send the parts as one write if they are small, else one by one."""
         parts = list(list_of_data)
-        if sum(map(len, parts)) <= SLICE:
+        if sum(map(len, parts)) <= MAX_SLICE:
             self._encrypt(b"".join(parts))
             return
         for part in parts:
@@ -97,50 +98,50 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
     def close(self) -> None:
         """Send close_notify, and close when all is sent."""
         if not self._is_closing:
-            self._detach()
-            self._raw.close()
+            self._send_close_notify()
+            self._transport.close()
 
     def abort(self) -> None:
         """Close at once; send close_notify if the socket accepts it (RFC 8446 §6.1)."""
         if not self._is_closing:
-            self._detach()
+            self._send_close_notify()
         if not self._is_lost:
-            self._raw.abort()
+            self._transport.abort()
 
     def is_closing(self) -> bool:
-        """Return whether either side has begun to close."""
-        return self._is_closing or self._raw.is_closing()
+        """Return whether TLS or TCP is closing."""
+        return self._is_closing or self._transport.is_closing()
 
     def pause_reading(self) -> None:
         """Stop reading from the socket."""
-        self._raw.pause_reading()
+        self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Resume reading from the socket."""
-        self._raw.resume_reading()
+        self._transport.resume_reading()
 
     def is_reading(self) -> bool:
         """Return whether the socket is read."""
-        return self._raw.is_reading()
+        return self._transport.is_reading()
 
     def get_write_buffer_size(self) -> int:
-        """Return the number of encrypted bytes that are not sent yet."""
-        return self._raw.get_write_buffer_size()
+        """Return the number of encrypted bytes that wait to be sent."""
+        return self._transport.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return low and high water marks in encrypted bytes."""
-        return self._raw.get_write_buffer_limits()
+        """Return the low and high water marks, in encrypted bytes."""
+        return self._transport.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the water marks in encrypted bytes."""
-        self._raw.set_write_buffer_limits(high, low)
+        """Set the water marks, in encrypted bytes."""
+        self._transport.set_write_buffer_limits(high, low)
 
     def can_write_eof(self) -> bool:
-        """Return False: TLS has no half-closed state that servers honour."""
+        """Return False: servers do not support half-closed TLS connections."""
         return False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Pass the connection to another protocol: a tunnel is open, and the origin's bytes follow."""
+        """Replace `app`: a tunnel is open, and the next bytes are those of the origin."""
         self._app = cast(asyncio.Protocol, protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -149,42 +150,42 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return `ssl_object`, or what the TCP transport returns."""
-        return self._tls if name == "ssl_object" else self._raw.get_extra_info(name, default)
+        return self._tls if name == "ssl_object" else self._transport.get_extra_info(name, default)
 
     # Protocol of the TCP transport ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the handshake (asyncio)."""
-        self._raw = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)
         self._handshake()
 
     def data_received(self, data: bytes) -> None:
         """Decrypt bytes (asyncio)."""
-        if len(data) <= SLICE:
+        if len(data) <= MAX_SLICE:
             self._receive(data)
         else:
             view = memoryview(data)
-            for start in range(0, len(view), SLICE):
-                self._receive(view[start : start + SLICE])
+            for start in range(0, len(view), MAX_SLICE):
+                self._receive(view[start : start + MAX_SLICE])
         self._flush()
 
     def pause_writing(self) -> None:
-        """Pause the protocol: the other side reads slowly (asyncio)."""
+        """Pause `app`: the peer reads slowly (asyncio)."""
         self._app.pause_writing()
 
     def resume_writing(self) -> None:
-        """Resume the protocol (asyncio)."""
+        """Resume `app` (asyncio)."""
         self._app.resume_writing()
 
-    # What the two sides do differently ------------------------------------------------------------------------------
+    # Different on the two sides -------------------------------------------------------------------------------------
 
     @abstractmethod
     def _on_open(self) -> None:
-        """Tell the protocol above that the handshake is complete."""
+        """Notify `app` that the handshake is complete."""
 
     @abstractmethod
     def _on_end(self) -> None:
-        """Tell the protocol above that the other side has sent close_notify."""
+        """Notify `app` that the peer has sent close_notify."""
 
     # Shared ---------------------------------------------------------------------------------------------------------
 
@@ -212,12 +213,12 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
         incoming, read, deliver = self._incoming, self._tls.read, self._app.data_received
         try:
             while incoming.pending and not self._is_closing:
-                if data := read(RECORD):
+                if data := read(MAX_RECORD):
                     deliver(data)
                 else:
                     self._on_end()
                     return
-        except ssl.SSLWantReadError:  # a part of a record, or a message to TLS itself
+        except ssl.SSLWantReadError:  # an incomplete record, or a message of the TLS protocol itself
             return
         except ssl.SSLError as error:
             self._fail(error)
@@ -230,15 +231,15 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
         except ssl.SSLError as error:
             self._fail(error)
         else:
-            self._raw.write(self._outgoing.read())
+            self._transport.write(self._outgoing.read())
 
     def _flush(self) -> None:
         if self._outgoing.pending:
-            self._raw.write(self._outgoing.read())
+            self._transport.write(self._outgoing.read())
 
-    def _detach(self) -> None:
+    def _send_close_notify(self) -> None:
         self._is_closing = True
-        with suppress(ssl.SSLError):  # it would wait for the other side's close_notify; after a failure there is none
+        with suppress(ssl.SSLError):  # raised because the close_notify of the peer has not arrived, or after a failure
             self._tls.unwrap()
         self._flush()
 
@@ -249,8 +250,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
 
 
 class TlsTransport(TlsLayer):
-    """The client's side. `eof_received` of `app` means that the upstream sent close_notify, `connection_lost` with an
-    error that it did not.
+    """The client side. `eof_received` of `app` is called after close_notify; `connection_lost` gets an error if the
+    connection ended without it.
     """
 
     def __init__(
@@ -260,32 +261,32 @@ class TlsTransport(TlsLayer):
         *,
         context: ssl.SSLContext,
         server_name: str,
-        resumption: TlsSession,
+        tls_session: TlsSession,
     ) -> None:
-        """`sock` is the TCP transport's, also where another TLS lies between. Raise UnicodeError for a name that no
-        certificate can carry.
+        """`sock` is the socket of the TCP connection, even if another TLS layer is between. Raise UnicodeError for a
+        name that no certificate can contain.
         """
         super().__init__(app)
         self._loop = loop = asyncio.get_running_loop()
         self._socket = sock
-        self._resumption = resumption
-        session = resumption.session(loop.time())
-        self._verified_at = resumption.verified_at
+        self._tls_session = tls_session
+        session = tls_session.session(loop.time())
+        self._verified_at = tls_session.verified_at
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
         self.opened: asyncio.Future[None] = loop.create_future()
-        """Done with the handshake, or an OSError with the cause (ssl.SSLError is one)."""
+        """Done after the handshake; an OSError, such as ssl.SSLError, if it failed."""
 
     def is_idle_clean(self) -> bool:
-        """Return whether the idle connection is alive and no unexpected data has arrived.
+        """Return whether the idle connection is open and has received no application data.
 
-        Reads the socket, so that a session ticket or a new key (RFC 8446 §4.6) does not discard the connection. Costs
-        one system call if nothing has arrived.
+        Read the socket: a session ticket or a key update (RFC 8446 §4.6) may have arrived, and the connection is still
+        usable then. This costs one system call if nothing has arrived.
         """
-        if isinstance(self._raw, TlsTransport):  # the connection to an egress proxy reads the socket
-            return self._raw.is_idle_clean() and not self.is_closing()
+        if isinstance(self._transport, TlsTransport):  # the TLS connection to the egress proxy reads the socket
+            return self._transport.is_idle_clean() and not self.is_closing()
         while not self.is_closing():
             try:
-                data = self._socket.recv(RECORD, DONTWAIT)
+                data = self._socket.recv(MAX_RECORD, MSG_DONTWAIT)
             except BlockingIOError:
                 return True
             except OSError:
@@ -296,7 +297,7 @@ class TlsTransport(TlsLayer):
         return False
 
     def eof_received(self) -> None:
-        """Fail: TCP ended before TLS, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
+        """Fail: TCP ended without close_notify, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
         if self._is_open:
             self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "TLS ended without close_notify"))
 
@@ -305,17 +306,17 @@ class TlsTransport(TlsLayer):
         self._is_closing = self._is_lost = True
         error = self._error or exc
         if self._is_open:
-            self._resumption.release(self._tls)
+            self._tls_session.release(self._tls)
             self._app.connection_lost(error)
             return
-        self._resumption.forget()  # whatever the cause, the next handshake is a full one
+        self._tls_session.forget()  # make the next handshake a full one, whatever the cause
         if not self.opened.done():
-            self.opened.set_exception(error or ConnectionResetError("the connection ended within the handshake"))
-            self.opened.exception()  # retrieve it: the waiter may have left
+            self.opened.set_exception(error or ConnectionResetError("the connection ended during the handshake"))
+            self.opened.exception()  # mark it as retrieved: the waiter may be cancelled
 
     def _on_open(self) -> None:
         verified_at = self._verified_at if self._tls.session_reused else self._loop.time()
-        self._resumption.remember(self._tls, verified_at=verified_at)
+        self._tls_session.remember(self._tls, verified_at=verified_at)
         self._app.connection_made(self)
         if not self.opened.done():
             self.opened.set_result(None)

@@ -68,7 +68,7 @@ class _Connector(aiohttp.BaseConnector):
         try:  # plain http needs no tunnel: the proxy gets the request, with the absolute URL
             return await connect(Origin(proxy.host, proxy.port, proxy.tls, None), self._handler)
         except CannotConnect as error:
-            raise CannotConnect(error.step, error.why, is_proxy=True) from error.__cause__
+            raise CannotConnect(error.step, error.cause, is_proxy=True) from error.__cause__
 
     def _handler(self, _: socket.socket) -> ResponseHandler:
         return ResponseHandler(asyncio.get_running_loop())
@@ -168,7 +168,7 @@ def _reason(cause: Exception) -> str:
 
 def _connect_reason(error: CannotConnect) -> str:
     code, text = _STEPS[error.step]
-    cause, detail = error.__cause__, error.why
+    cause, detail = error.__cause__, error.cause
     if isinstance(cause, ssl.SSLCertVerificationError) and not error.is_proxy:
         code, text, detail = "tls-trust", "the certificate is not trusted", cause.verify_message
     elif error.is_proxy and error.step != "tunnel":

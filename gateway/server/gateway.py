@@ -31,7 +31,7 @@ from gateway.http.connection_limits import ConnectionLimits
 from gateway.http.pool import ConnectionBudget
 from gateway.http.request_head import RequestLimits
 from gateway.http.server import CallerServer
-from gateway.network.event_loop import dns_failures, watch_names
+from gateway.network.event_loop import dns_failures, report_stale_names
 from gateway.oauth.store import Store
 from gateway.oauth.token_source import TokenSource
 from gateway.oauth.token_status import Readiness
@@ -132,7 +132,7 @@ class Gateway(AdminBackend):
         gc_tuning.tune_gc()
         loop = asyncio.get_running_loop()
         self._sockets = [*itertools.chain.from_iterable(sockets)]
-        watch_names(loop, log_stale_serving)
+        report_stale_names(loop, log_stale_serving)
         listeners = await self._listeners.open(listeners_of(self._config), addresses)
         for listener, bound in zip(listeners, sockets, strict=True):
             factory = self._callers.factory(listener)

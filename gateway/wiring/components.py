@@ -16,7 +16,7 @@ from gateway.config.secrets import SecretReader
 from gateway.config.vault import Vault
 from gateway.history.usage_buckets import UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
-from gateway.network.egress_proxy import Environment
+from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import Store
 from gateway.oauth.token_source import TokenSource
@@ -97,7 +97,7 @@ class Components:
             store=self._token_stores.memory,
             clock=clock,
             metrics=metrics,
-            environment=Environment.from_environ(environ),
+            environment=ProxyEnvironment.from_environ(environ),
             rate_limiters=RateLimiters(clock),
         )
 

@@ -12,7 +12,7 @@ from gateway.config.model import CredentialSettings, SigningSettings
 from gateway.config.resolved import budgets, client_secrets, endpoint_of
 from gateway.config.secrets import SecretReader
 from gateway.network.dial import Origin
-from gateway.network.egress_proxy import Environment
+from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.fetch_lease import FetchLease
@@ -65,7 +65,7 @@ class CredentialBuilder:
     store: Store
     clock: Clock
     metrics: Metrics
-    environment: Environment
+    environment: ProxyEnvironment
     rate_limiters: RateLimiters
 
     @property

@@ -8,8 +8,8 @@ from functools import partial
 from gateway.config.model import ClientTlsSettings
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ProxySettings, TlsSettings
-from gateway.network.dial import EgressProxy, basic
-from gateway.network.egress_proxy import Environment, read_proxy_url
+from gateway.network.dial import EgressProxy, basic_authorization
+from gateway.network.egress_proxy import ProxyEnvironment, read_proxy_url
 from gateway.system.files import check_regular
 
 ProxyLoader = Callable[[], EgressProxy]
@@ -60,7 +60,7 @@ def client_certificate_context(tls: ClientTlsSettings, password: Callable[[], st
 class EgressSelector:
     """Selects the egress proxy of a URL: the configured one, else the one that HTTPS_PROXY and NO_PROXY name for it."""
 
-    environment: Environment
+    environment: ProxyEnvironment
     secrets: SecretReader
 
     def proxy_loader(
@@ -87,5 +87,5 @@ class EgressSelector:
 def _load_proxy(
     host: str, port: int, username: str, password: Callable[[], str], tls: Callable[[], ssl.SSLContext] | None
 ) -> EgressProxy:
-    authorization = basic(username, password()) if username else ""
+    authorization = basic_authorization(username, password()) if username else ""
     return EgressProxy(host, port, authorization, tls() if tls is not None else None)

@@ -18,7 +18,7 @@ from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import EgressProxy, Origin
-from gateway.network.tls import RESUMED_FOR, TlsSession, TlsTransport
+from gateway.network.tls import MAX_RESUMPTION_TIME, TlsSession, TlsTransport
 from gateway.proxy.headers import RESPONSE_RULES
 from gateway.wiring.outbound import TlsContexts
 from tests.fakes.certificates import DAY, self_signed
@@ -166,7 +166,7 @@ async def link(
         near, far_sock = pair()
         far = Far(far_sock, far_context)
         transport = TlsTransport(
-            app, near, context=near_context, server_name="127.0.0.1", resumption=resumption or TlsSession()
+            app, near, context=near_context, server_name="127.0.0.1", tls_session=resumption or TlsSession()
         )
         with far_sock:
             shaking = asyncio.create_task(far.shake())
@@ -223,7 +223,7 @@ async def connected(certificate: Path, serve: Handler) -> AsyncIterator[tuple[Tl
     ):
         app, sock = App(), socket.create_connection(server.sockets[0].getsockname())
         transport = TlsTransport(
-            app, sock, context=trusting(certificate), server_name="127.0.0.1", resumption=TlsSession()
+            app, sock, context=trusting(certificate), server_name="127.0.0.1", tls_session=TlsSession()
         )
         await asyncio.get_running_loop().create_connection(lambda: transport, sock=sock)
         await transport.opened
@@ -424,7 +424,7 @@ async def test_a_late_ticket_keeps_a_connection_unlike_a_late_byte(certificate: 
     lost = asyncio.Event()
     loop = asyncio.get_running_loop()
     connection = UpstreamConnection(loop, near, rules=RESPONSE_RULES, on_lost=lambda _: lost.set())
-    transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", resumption=TlsSession())
+    transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", tls_session=TlsSession())
     async with asyncio.timeout(10):
         with far_sock:
             far = Far(far_sock, far_context)
@@ -449,7 +449,7 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
     loop = asyncio.get_running_loop()
     connection = UpstreamConnection(loop, near, rules=RESPONSE_RULES, on_lost=lambda _: lost.set())
     context = trusting(certificate)
-    transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", resumption=TlsSession())
+    transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", tls_session=TlsSession())
     async with asyncio.timeout(10):
         with far_sock:
             far = Far(far_sock, served(certificate))
@@ -547,8 +547,8 @@ async def test_a_certificate_is_looked_at_now_and_then(certificate: Path) -> Non
         await far_says(far, app, b"reply")
         assert far.tls.session_reused
         assert resumption.verified_at == verified_at  # no certificate was verified this time
-    assert resumption.session(verified_at + RESUMED_FOR - 1) is not None
-    assert resumption.session(verified_at + RESUMED_FOR + 1) is None
+    assert resumption.session(verified_at + MAX_RESUMPTION_TIME - 1) is not None
+    assert resumption.session(verified_at + MAX_RESUMPTION_TIME + 1) is None
     async with link(near, far_context, resumption) as (_, _, far):
         assert not far.tls.session_reused
         assert resumption.verified_at > verified_at
@@ -569,7 +569,7 @@ async def test_after_a_handshake_that_failed_nothing_is_resumed(certificate: Pat
         await far_says(far, app, b"reply")
         context = transport_context(app)
         near, far_sock = pair()
-        failing = TlsTransport(App(), near, context=context, server_name="127.0.0.1", resumption=resumption)
+        failing = TlsTransport(App(), near, context=context, server_name="127.0.0.1", tls_session=resumption)
         await asyncio.get_running_loop().create_connection(lambda: failing, sock=near)
         far_sock.close()
         with pytest.raises(ConnectionError):
@@ -634,8 +634,8 @@ async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, ce
 @pytest.mark.parametrize(
     ("answer", "reason_text"),
     [
-        (b"", "the connection ended within the handshake"),
-        (b"\x16\x03\x03\x40\x00\x02", "the connection ended within the handshake"),
+        (b"", "the connection ended during the handshake"),
+        (b"\x16\x03\x03\x40\x00\x02", "the connection ended during the handshake"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "WRONG_VERSION_NUMBER"),
         (b"\x15\x03\x03\x00\x02\x02\x28", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
         (bytes(range(256)) * 400, "WRONG_VERSION_NUMBER"),

@@ -13,7 +13,7 @@ import uvloop
 from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
-from gateway.network.dial import EgressProxy, Origin, basic
+from gateway.network.dial import EgressProxy, Origin, basic_authorization
 from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.egress import Egress
 from tests.fakes.gate import Gate, config, scene, until
@@ -51,8 +51,8 @@ def test_an_origin_has_a_name() -> None:
 
 
 def test_a_proxys_password_is_not_shown() -> None:
-    assert basic("user", "p:ss") == "Basic dXNlcjpwOnNz"
-    assert "dXNlcjpwOnNz" not in repr(Origin("x", 1, None, EgressProxy("p", 2, basic("user", "p:ss"))))
+    assert basic_authorization("user", "p:ss") == "Basic dXNlcjpwOnNz"
+    assert "dXNlcjpwOnNz" not in repr(Origin("x", 1, None, EgressProxy("p", 2, basic_authorization("user", "p:ss"))))
 
 
 async def test_each_step_is_named_where_it_fails(certificate: Path) -> None:
@@ -260,7 +260,7 @@ async def test_an_idle_connection_in_two_layers_of_tls_is_watched(certificate: P
 async def test_a_proxy_that_answers_in_tls_is_named(certificate: Path) -> None:
     async with Egress(tls=served(certificate)) as egress:
         reason = await why(Origin("oic.invalid", 443, None, EgressProxy("127.0.0.1", egress.port)))
-    assert reason.startswith("http://oic.invalid:443: egress proxy: the proxy")
+    assert reason.startswith("http://oic.invalid:443: egress proxy: the response of the proxy was cut off")
 
 
 async def test_a_proxys_certificate_is_checked_for_its_name(certificate: Path) -> None:
@@ -279,7 +279,7 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
         settings = config(identity.url, peer.url, route={"proxy": {"url": egress.url, **proxy}})
         gate = await stack.enter_async_context(Gate(settings))
         assert (await gate.get())[0] == 200
-        expected = f"Proxy-Authorization: {basic('user', 's3cr3t-of-the-tests')}\r\n"
+        expected = f"Proxy-Authorization: {basic_authorization('user', 's3cr3t-of-the-tests')}\r\n"
         assert expected in egress.heads[0].decode()
         assert "roxy" not in peer.requests[0].head.decode()
 
@@ -292,9 +292,9 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
             f"the proxy answered 407: {LOGIN}",
         ),
         (b"HTTP/1.0 403 Forbidden\r\n\r\nno", "the proxy answered 403"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "the proxy answered no HTTP"),
-        (b"HTTP/1.1 200", "the proxy's answer was cut off"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "the proxy's answer is longer than 16 KiB"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "the response of the proxy is not HTTP"),
+        (b"HTTP/1.1 200", "the response of the proxy was cut off"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, "the response of the proxy is longer than 16 KiB"),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, "the proxy answered 403"),
     ],
 )

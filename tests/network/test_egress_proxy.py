@@ -1,8 +1,8 @@
-"""Egress proxies: what a proxy's URL means, which variable counts, and whom NO_PROXY exempts."""
+"""Egress proxies: proxy URLs, the environment variables that apply, the hosts that NO_PROXY exempts."""
 
 import pytest
 
-from gateway.network.egress_proxy import Environment, ProxyUrl, UnusableProxy, is_exempt, read_proxy_url
+from gateway.network.egress_proxy import ProxyEnvironment, ProxyUrl, UnusableProxy, is_exempt, read_proxy_url
 
 URL = "https://oic.example:443/ic/"
 
@@ -20,7 +20,7 @@ URL = "https://oic.example:443/ic/"
         ("https://gate@proxy.corp:3129", ProxyUrl("proxy.corp", 3129, is_tls=True, username="gate")),
     ],
 )
-def test_a_proxys_url_is_read_as_curl_reads_it(text: str, expected: ProxyUrl) -> None:
+def test_a_proxy_url_is_read_as_curl_reads_it(text: str, expected: ProxyUrl) -> None:
     assert read_proxy_url(text) == expected
 
 
@@ -28,23 +28,23 @@ SCHEMES = "socks socks4 socks4a socks5 socks5h SOCKS5 ftp quic http2 https+unix 
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_any_other_kind_of_proxy_is_refused_by_name(scheme: str) -> None:
+def test_an_unsupported_scheme_is_rejected_by_name(scheme: str) -> None:
     with pytest.raises(UnusableProxy) as caught:
         read_proxy_url(f"{scheme}://gate:pass-word@proxy.corp:1080")
-    assert f"`{scheme.lower()}`" in caught.value.what
+    assert f"`{scheme.lower()}`" in caught.value.problem
     assert "pass-word" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "text", ["http://", "://x", "http://a b", "http://h:99999", "http://h:0", "http://[x]", "a:b:c@"]
 )
-def test_what_names_no_proxy_is_refused(text: str) -> None:
-    with pytest.raises(UnusableProxy, match="is not the URL of a proxy"):
+def test_a_text_that_is_no_proxy_url_is_rejected(text: str) -> None:
+    with pytest.raises(UnusableProxy, match="is not a proxy URL"):
         read_proxy_url(text)
 
 
-def test_a_proxys_password_is_in_no_repr() -> None:
-    environment = Environment.from_environ({"HTTPS_PROXY": "http://gate:pass-word@proxy.corp"})
+def test_no_repr_contains_the_password_of_a_proxy() -> None:
+    environment = ProxyEnvironment.from_environ({"HTTPS_PROXY": "http://gate:pass-word@proxy.corp"})
     assert "pass-word" not in repr(environment) + repr(environment.proxy_for(URL))
 
 
@@ -60,13 +60,13 @@ def test_a_proxys_password_is_in_no_repr() -> None:
     ],
 )
 def test_the_first_variable_that_is_set_counts(environ: dict[str, str], variable: str) -> None:
-    environment = Environment.from_environ(environ)
+    environment = ProxyEnvironment.from_environ(environ)
     assert environment.variable == variable
     assert (environment.proxy_for(URL) is not None) == bool(variable)
 
 
 def test_plain_http_and_exempt_hosts_need_no_proxy() -> None:
-    environment = Environment.from_environ({"HTTPS_PROXY": "socks5://p", "no_proxy": "oic.example"})
+    environment = ProxyEnvironment.from_environ({"HTTPS_PROXY": "socks5://p", "no_proxy": "oic.example"})
     assert environment.proxy_for(URL) is None
     assert environment.proxy_for("http://other.example/") is None
     with pytest.raises(UnusableProxy) as caught:
@@ -74,7 +74,7 @@ def test_plain_http_and_exempt_hosts_need_no_proxy() -> None:
     assert caught.value.variable == "HTTPS_PROXY"
 
 
-# As lib/noproxy.c of curl decides since 7.86 (networks of IPv6: since 8.0).
+# The results of lib/noproxy.c in curl 7.86 and later (IPv6 networks: 8.0 and later).
 EXEMPT = [
     ("*", "oic.example"),
     ("*", "::1"),
@@ -125,5 +125,5 @@ NOT_EXEMPT = [
     ("no_proxy", "host", "expected"),
     [*((*case, True) for case in EXEMPT), *((*case, False) for case in NOT_EXEMPT)],
 )
-def test_no_proxy_exempts_as_curl_does(no_proxy: str, host: str, *, expected: bool) -> None:
+def test_no_proxy_works_as_in_curl(no_proxy: str, host: str, *, expected: bool) -> None:
     assert is_exempt(host, no_proxy) == expected

@@ -1,4 +1,4 @@
-"""The event loop that looks names up by itself: what dials through it, by name and by address."""
+"""The event loop with its own resolver: connections through it, by name and by address."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ from gateway.network.resolver import Resolver
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Any], Any]]:
-    """Runs a coroutine on the loop, made on uvloop and on Python's own."""
+    """Runs a coroutine on the loop, once based on uvloop and once on asyncio."""
     if request.param == "asyncio":
         monkeypatch.setitem(sys.modules, "uvloop", None)
     loops._loop_class.cache_clear()
@@ -24,7 +24,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     loops._loop_class.cache_clear()
 
 
-async def said(host: str, port: int) -> bytes:
+async def read_greeting(host: str, port: int) -> bytes:
     async with asyncio.timeout(10):
         reader, writer = await asyncio.open_connection(host, port)
         greeting = await reader.read()
@@ -33,10 +33,10 @@ async def said(host: str, port: int) -> bytes:
 
 
 def test_the_loop_connects_without_its_own_name_lookup(run: Callable[[Any], Any]) -> None:
-    asked: list[str] = []
+    lookups: list[str] = []
 
     def look_up(host: str, *_: Any) -> list[Any]:
-        asked.append(host)
+        lookups.append(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
 
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,35 +49,35 @@ def test_the_loop_connects_without_its_own_name_lookup(run: Callable[[Any], Any]
         server = await asyncio.start_server(greet, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         for host in ("oic.invalid", "127.0.0.1"):
-            assert await said(host, port) == b"hello"
+            assert await read_greeting(host, port) == b"hello"
         with socket.socket() as sock:
-            sock.setblocking(False)  # noqa: FBT003 - the standard library's
+            sock.setblocking(False)  # noqa: FBT003 - standard library
             await loop.sock_connect(sock, ("127.0.0.1", port))
         server.close()
 
     run(dial())
-    assert asked == ["oic.invalid"]
+    assert lookups == ["oic.invalid"]
 
 
 def test_a_connection_that_fails_leaves_no_socket(run: Callable[[Any], Any]) -> None:
     async def dial() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
         with pytest.raises(OSError, match=r"[Cc]onnect"):
-            await said("localhost", port)
+            await read_greeting("localhost", port)
 
     run(dial())
 
 
-def test_a_loop_reports_the_names_that_it_cannot_look_up(run: Callable[[Any], Any]) -> None:
-    async def ask() -> dict[str, Any]:
+def test_a_loop_reports_the_names_that_it_cannot_resolve(run: Callable[[Any], Any]) -> None:
+    async def resolve() -> dict[str, Any]:
         loop: Any = asyncio.get_running_loop()
         assert dns_failures(loop) == {}
         with pytest.raises(socket.gaierror):
             await loop.getaddrinfo("oic.invalid", 443)
         return dns_failures(loop)
 
-    assert run(ask())["oic.invalid"]["state"] == "unresolved"
+    assert run(resolve())["oic.invalid"]["state"] == "unresolved"
     other = asyncio.new_event_loop()
     assert dns_failures(other) == {}
     other.close()

@@ -17,7 +17,7 @@ from gateway.config.corrections.pasted_text import InvalidInput, strip_pasted
 from gateway.errors import GatewayError
 from gateway.content.foreign_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse
-from gateway.network.tunnel import TunnelRefused, read_answer
+from gateway.network.tunnel import TunnelRefused, find_tunnel_start
 from gateway.oic.instance_id import DEFAULT_LOCATIONS, InstanceIdFinder, InstanceIdLocation, find_ids_in_broken_head
 from gateway.oic.soap_credentials import SoapCredentialFilter
 from gateway.content.media_type import read_media
@@ -146,7 +146,7 @@ for text in (b"HTTP/1.1 100\\n\\n" * 1000, b"HTTP/1.1 200 " + b"a" * (8 * K)):
     def read(data):
         global window
         window += data
-        read_answer(window)
+        find_tunnel_start(window)
     feed_bytes(read, text)
 screen = SoapCredentialFilter(b"text/xml", soap_action=True)
 feed_bytes(lambda data: screen.feed(data, last=False), b"<a b='" + b"x" * (16 * K))

@@ -179,7 +179,7 @@ async def test_a_proxy_of_another_kind_is_refused_at_the_start(tmp_path: Path, n
         for verb in ("serve", "check"):
             ended = await run(verb, "-c", file, **variables)
             assert ended.status == 78
-            assert f"{name}: names a proxy of the kind `socks5h`; name an http:// or https:// proxy" in ended.err
+            assert f"{name}: has the unsupported scheme `socks5h`; use an http:// or https:// proxy" in ended.err
             assert "pass-word" not in ended.out + ended.err
         exempt = await run("check", "-c", file, **variables, NO_PROXY="oic.invalid")
         assert exempt.status == 0
@@ -191,7 +191,7 @@ async def test_an_unsupported_proxy_scheme_is_reported_with_its_line(tmp_path: P
         ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
     assert ended.status == 78
     [line] = ended.err.splitlines()
-    assert re.search(r"gateway\.yaml:\d+: defaults\.proxy\.url: names a proxy of the kind `socks5`; ", line)
+    assert re.search(r"gateway\.yaml:\d+: defaults\.proxy\.url: has the unsupported scheme `socks5`; ", line)
 
 
 async def test_interim_answers_and_bare_line_feeds_open_the_tunnel(tmp_path: Path) -> None:
