@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that this file can be r
 
 from gateway.history import sqlite_tables
 from gateway.history.file import FileHistory
-from gateway.history.history_file import HistoryFile, read
+from gateway.history.history_file import HistoryFile, search_file
 from gateway.history.interface import History, HistoryLimits
 from gateway.history.memory import DEFAULT_CALLS, MemoryHistory
-from gateway.history.query import HistoryQuery, parse
+from gateway.history.query import HistoryQuery, parse_query
 from gateway.observe.record import Record, line
 from gateway.observe.timestamp import timestamp
 
@@ -128,7 +128,7 @@ def _send(history: History, numbers: Iterator[int], count: int) -> float:
 def milliseconds(path: Path, query: HistoryQuery) -> tuple[float, int]:
     """Return the cost of one search, including opening the file, and the number of calls found."""
     began = time.perf_counter()
-    found = read(path, query, keep=1e9, now=START, until=time.monotonic() + 60)
+    found = search_file(path, query, keep=1e9, now=START, until=time.monotonic() + 60)
     return (time.perf_counter() - began) * 1e3, len(found.lines)
 
 
@@ -149,19 +149,19 @@ def main() -> None:
         took = (time.perf_counter() - began) / MILLION * 1e6
         print(f"written: {took:.1f} µs a call in the thread, {path.stat().st_size / MILLION:.0f} bytes a call")
         for name, given in QUESTIONS.items():
-            query = parse(given, now=START)
+            query = parse_query(given, now=START)
             first_time, found = milliseconds(path, query)
             again = best(lambda query=query: milliseconds(path, query)[0])  # type: ignore[misc]
             print(f"{name}: {again:.2f} ms, the first time {first_time:.2f} ms ({found} found)")
         with contextlib.closing(sqlite3.connect(path)) as connection:
             began = time.perf_counter()
-            sqlite_tables.forget(connection, EVERYTHING, round((START + 15) * 1000))
+            sqlite_tables.prune_calls(connection, EVERYTHING, round((START + 15) * 1000))
             print(f"forgetting 1500 calls: {(time.perf_counter() - began) * 1e3:.0f} ms")
     memory = MemoryHistory(HistoryLimits(DEFAULT_CALLS, 1e9, 1 << 30))
     microseconds(memory, [time_text(number) for number in range(DEFAULT_CALLS)])
     for name, given in QUESTIONS.items():
         began = time.perf_counter()
-        asyncio.run(memory.find(parse(given, now=START)))
+        asyncio.run(memory.find(parse_query(given, now=START)))
         print(f"memory, {name}: {(time.perf_counter() - began) * 1e3:.2f} ms")
 
 

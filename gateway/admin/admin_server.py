@@ -19,8 +19,8 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
 from gateway.admin.backend import AdminBackend
-from gateway.history.interface import HistoryDisabled, Unsearchable, document
-from gateway.history.query import BadQuery, parse
+from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
+from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
 from gateway.observe.log import log_event
 from gateway.observe.metrics import CONTENT_TYPE
@@ -150,7 +150,7 @@ class AdminServer:
     async def _instances(self, request: web.BaseRequest) -> web.Response:
         """Answer with the calls that match the query."""
         try:
-            query = parse(request.rel_url.query.items(), now=time.time())
+            query = parse_query(request.rel_url.query.items(), now=time.time())
             found = await self._backend.instances(query)
         except BadQuery as error:
             return _problem(400, str(error))
@@ -158,7 +158,7 @@ class AdminServer:
             return _problem(404, str(error))
         except Unsearchable as error:
             return _problem(503, str(error))
-        return web.Response(body=document(found), headers={**_HEADERS, "Content-Type": "application/json"})
+        return web.Response(body=result_document(found), headers={**_HEADERS, "Content-Type": "application/json"})
 
     async def _usage(self, request: web.BaseRequest) -> web.Response:
         """Answer with calls and messages, grouped as the query asks."""

@@ -18,8 +18,8 @@ from gateway.cli.admin_query import (
     print_error,
 )
 from gateway.cli.options import add_file_arguments, admin_address, load_if_found
-from gateway.history.interface import Unsearchable, document
-from gateway.history.query import DEFAULT_LIMIT, BadQuery, parse
+from gateway.history.interface import Unsearchable, result_document
+from gateway.history.query import DEFAULT_LIMIT, BadQuery, parse_query
 from gateway.observe.record import visible
 
 EXAMPLE = "oic-gateway instances --status 5xx --since 1h"
@@ -89,7 +89,7 @@ def search(options: argparse.Namespace, address: str, history_file: Callable[[],
     """Search by the admin port at `address`, else in `history_file()`; print the calls. Return the exit status."""
     parameters = [(name, value) for name in ("id", *_FLAGS) if (value := getattr(options, name)) is not None]
     try:
-        query = parse(parameters, now=time.time())
+        query = parse_query(parameters, now=time.time())
         answer = fetch_or_read(
             address,
             ("/instances", parameters),
@@ -123,15 +123,17 @@ def _read(parameters: Parameters, place: HistoryPlace | None, otherwise: str) ->
     """Return the document that a running gateway would send, from its history file."""
     if place is None:
         raise QueryFailed(f"{otherwise}; its history was in memory, if it had one")
-    from gateway.history.history_file import read  # noqa: PLC0415 - brings sqlite3
+    from gateway.history.history_file import search_file  # noqa: PLC0415 - brings sqlite3
 
     now = time.time()
     try:
         path, keep = place
-        found = read(path, parse(parameters, now=now), keep=keep, now=now, until=time.monotonic() + TIMEOUT)
+        found = search_file(
+            path, parse_query(parameters, now=now), keep=keep, now=now, until=time.monotonic() + TIMEOUT
+        )
     except Unsearchable as error:
         raise QueryFailed(f"{otherwise}; {error}") from error
-    return document(found)
+    return result_document(found)
 
 
 def _summary(answer: dict[str, Any], *, is_cut: bool) -> str:

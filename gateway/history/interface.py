@@ -1,22 +1,22 @@
-"""The interface of a history: its methods and results. Pure."""
+"""The interface of a history: methods, limits and search results. Pure."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gateway.history.query import HistoryQuery, newest
+from gateway.history.query import HistoryQuery, newest_lines
 from gateway.observe.record import Record
 
-Where = Literal["memory", "file"]
+StorageKind = Literal["memory", "file"]
 
 
 class Unsearchable(Exception):
-    """The history cannot be searched now; the text names the cause and the remedy."""
+    """The history cannot be searched now. The text names the cause and the remedy."""
 
 
 class HistoryDisabled(Unsearchable):
-    """No history is stored at all."""
+    """The configuration switches the history off."""
 
     def __init__(self) -> None:
         super().__init__("no calls are stored: `history.calls` is 0; remove the key and reload the configuration")
@@ -24,7 +24,9 @@ class HistoryDisabled(Unsearchable):
 
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
-    """The last `calls` (None: as many as fit; 0: none) of the last `keep` seconds, in at most `size` bytes."""
+    """What is stored: at most the last `calls` (None: no limit; 0: none), those of the last `keep` seconds, `size`
+    bytes.
+    """
 
     calls: int | None
     keep: float
@@ -33,31 +35,31 @@ class HistoryLimits:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The matching lines, newest first, the number of `kept` calls, and of those `lost`.
+    """The matching lines, newest first; the numbers of stored calls (`kept`) and of `lost` calls.
 
-    `stuck` are process ids of workers that did not respond, whose calls in memory may be missing.
+    `stuck` are the process ids of workers that did not respond. Their calls in memory are missing.
     """
 
     lines: tuple[bytes, ...]
     kept: int
-    where: Where
+    where: StorageKind
     lost: int = 0
     stuck: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryHealth:
-    """Whether calls are stored as configured, and if not, why."""
+    """Whether calls are stored as configured, and the cause if they are not."""
 
-    where: Where
+    where: StorageKind
     ok: bool = True
     why: str = ""
 
 
 class History(Protocol):
-    """Stores the last calls. `append`, `begin` and `end` are called in the loop's thread."""
+    """Stores the last calls. Only the thread of the loop calls `append`, `begin` and `end`."""
 
-    stores_usage: bool
+    is_usage_stored: bool
     """Whether the usage that was counted before the last `flush` is in the file."""
 
     @property
@@ -68,18 +70,16 @@ class History(Protocol):
         """Store a record as its JSON line; never waits, never raises."""
 
     def begin(self, record: Record) -> None:
-        """Store that a call is about to be sent that may change something. A history that outlives the process finds it
-        if the process is killed.
-        """
+        """Store an open call, before it is sent. A history in a file finds it after the process was killed."""
 
     def end(self, record: Record) -> None:
-        """Remove the entry of `begin`; the line of the call was appended."""
+        """Remove the open call; its line was appended."""
 
     async def find(self, query: HistoryQuery) -> SearchResult:
         """Return the newest matching calls, including all that were appended before. Raise Unsearchable."""
 
     async def flush(self) -> None:
-        """Wait briefly until every search finds what was appended."""
+        """Wait briefly, until every search finds the calls that were appended before."""
 
     def set_limits(self, limits: HistoryLimits) -> None:
         """Use other limits from now on."""
@@ -88,18 +88,18 @@ class History(Protocol):
         """Return whether calls are stored as configured."""
 
     def close(self, timeout: float) -> None:
-        """Block up to `timeout` seconds until all appended calls are stored, and accept no more. The rest is lost."""
+        """Accept no more calls, and block up to `timeout` seconds until all are stored. The others are lost."""
 
 
-def merged(answers: Iterable[SearchResult], limit: int) -> SearchResult:
-    """Return the results of several processes, each with calls of its own, as one."""
-    results = tuple(answers)
-    lines = newest((line for result in results for line in result.lines), limit)
+def merge_results(results: Iterable[SearchResult], limit: int) -> SearchResult:
+    """Merge the results of several processes, each of which has other calls, into one."""
+    results = tuple(results)
+    lines = newest_lines((line for result in results for line in result.lines), limit)
     kept, lost = sum(result.kept for result in results), sum(result.lost for result in results)
     return SearchResult(tuple(lines), kept, "memory", lost=lost)
 
 
-def document(found: SearchResult) -> bytes:
+def result_document(found: SearchResult) -> bytes:
     """Return the result as JSON: `instances` (records, newest first), `kept`, `where`, `lost`, and `stuck` if any."""
     facts: dict[str, object] = {"kept": found.kept, "where": found.where, "lost": found.lost}
     facts |= {"stuck": list(found.stuck)} if found.stuck else {}

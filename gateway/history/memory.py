@@ -1,4 +1,4 @@
-"""The last calls in memory: their lines as written, a few hundred bytes each."""
+"""The last calls in memory, as their log lines of a few hundred bytes each."""
 
 import asyncio
 import time
@@ -7,26 +7,26 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
-from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, newest, time_of, time_text
+from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, format_time, newest_lines, time_of
 from gateway.observe.record import Record
 
 DEFAULT_CALLS = 10_000
-"""Number of calls unless `history.calls` is set."""
+"""Maximum number of calls unless `history.calls` is set."""
 LINE_OVERHEAD = 48
-"""Bytes that a line needs besides its own."""
+"""Bytes of memory that a line needs in addition to its own."""
 SEARCH_STEP = 250
-"""Lines searched in one step of the loop: less than half a millisecond."""
+"""Lines that are searched in one step of the loop: less than half a millisecond."""
 
 
 class MemoryHistory:
-    """A `History` that ends with its process. `clock` returns seconds since the epoch."""
+    """A `History` that is lost when its process ends. `clock` returns seconds since the epoch."""
 
     def __init__(self, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lines: deque[bytes] = deque()
         self._size = 0
         self.lost = 0
-        self.stores_usage = False
+        self.is_usage_stored = False
         self.set_limits(limits)
 
     def append(self, line: bytes) -> None:
@@ -34,22 +34,22 @@ class MemoryHistory:
         self._lines.append(line)
         self._size += len(line) + LINE_OVERHEAD
         if self._size > self._max_size or len(self._lines) > self._max_calls:
-            self._drop()
+            self._drop_excess()
 
     def begin(self, record: Record) -> None:
-        """Do nothing: no entry outlives the process."""
+        """Do nothing: the entry would be lost with the process."""
 
     def end(self, record: Record) -> None:
-        """Do nothing, as `begin`."""
+        """Do nothing: `begin` stores nothing."""
 
     async def find(self, query: HistoryQuery) -> SearchResult:
-        """Search in steps, between which the loop does other work."""
-        query = replace(query, since=max(query.since, self._forget()))
+        """Search in steps, between which other tasks run."""
+        query = replace(query, since=max(query.since, self._drop_old()))
         lines = tuple(self._lines)
         found: list[bytes] = []
         for end in range(len(lines), 0, -SEARCH_STEP):
             step = lines[max(0, end - SEARCH_STEP) : end]
-            found = newest((*found, *filter_lines(query, step[::-1])), query.limit)
+            found = newest_lines((*found, *filter_lines(query, step[::-1])), query.limit)
             await asyncio.sleep(0)
         return SearchResult(tuple(found), len(lines), "memory")
 
@@ -61,23 +61,23 @@ class MemoryHistory:
         self._max_calls = DEFAULT_CALLS if limits.calls is None else limits.calls
         self._max_age = limits.keep
         self._max_size = limits.size
-        self._drop()
+        self._drop_excess()
 
     def health(self) -> HistoryHealth:
-        """Return that it is ok."""
+        """Return a good health: memory cannot fail."""
         return HistoryHealth("memory")
 
     def close(self, timeout: float) -> None:
-        """Do nothing; the lines can still be found."""
+        """Do nothing: the lines can still be searched."""
 
-    def _drop(self) -> None:
+    def _drop_excess(self) -> None:
         while self._lines and (self._size > self._max_size or len(self._lines) > self._max_calls):
             self._size -= len(self._lines.popleft()) + LINE_OVERHEAD
 
-    def _forget(self) -> int:
-        """Drop calls that are too old. Return the first millisecond whose calls are shown."""
+    def _drop_old(self) -> int:
+        """Drop calls that are too old. Return the time of the oldest calls that may stay, in epoch milliseconds."""
         oldest = max(MIN_TIME, round((self._clock() - self._max_age) * 1000))
-        first = time_text(oldest)
+        first = format_time(oldest)
         while self._lines and time_of(self._lines[0]) < first:
             self._size -= len(self._lines.popleft()) + LINE_OVERHEAD
         return oldest

@@ -1,10 +1,10 @@
 """The tables of a history in SQLite, and all statements on them.
 
-A `batch` is one row: the lines of the calls that were written together, in the order in which they ended. An index of
-single calls would cost most of what a call costs, because each id belongs to another page of it. Instead, `SEGMENT`
-calls or a few more are summarized in a `segment`: their times, the 32-bit hashes of their ids, and each combination of
-route, client and status. A search reads the batches of segments that may contain a match, and those that are not
-summarized yet. A million calls have a thousand segments, of which an exact id matches one.
+A row of `batch` has the lines of the calls that were written together, in the order in which the calls ended. An index
+of calls would make a write several times as expensive, because each id changes another page of the index. Instead, a
+row of `segment` summarizes `SEGMENT_SIZE` calls or a few more: their times, 32-bit hashes of their ids, and each
+combination of route, client and status. A search reads the batches of the segments that may contain a match, and the
+batches that are not summarized yet. A million calls have a thousand segments; an exact id matches about one of them.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ from zlib import crc32
 import msgspec
 
 from gateway.history.interface import HistoryLimits
-from gateway.history.query import TIME, HistoryQuery, filter_lines, instant, newest, time_of, time_text
+from gateway.history.query import TIME_SLICE, HistoryQuery, filter_lines, format_time, newest_lines, parse_time, time_of
 from gateway.observe.json_line import escape_surrogates
 
-OURS = 0x4F49_4348  # "OICH", SQLite's application_id
-VERSION = 2
-"""Version of the tables; a newer gateway made a file with a higher one."""
-CHUNK = 1000
-"""Calls after which a transaction deletes no further batch: no writer waits long for another."""
-SEGMENT = 1000
-"""Calls that are summarized together."""
-_SPARE = 1024 * 1024  # bytes of the file that may be empty
-_PAGES = 128  # empty pages freed at once
+APPLICATION_ID = 0x4F49_4348  # "OICH", SQLite's application_id
+SCHEMA_VERSION = 2
+"""Version of the tables. A file with a higher version is from a newer gateway."""
+PRUNE_STEP = 1000
+"""Calls after which a transaction deletes no further batch, so that other writers do not wait long."""
+SEGMENT_SIZE = 1000
+"""Minimum number of calls in a segment."""
+_MAX_EMPTY = 1024 * 1024  # bytes of the file that may stay unused
+_VACUUM_PAGES = 128  # unused pages that are freed at once
 
 TABLES = f"""
 BEGIN IMMEDIATE;
@@ -42,41 +42,41 @@ CREATE TABLE IF NOT EXISTS segment (
 );
 CREATE TABLE IF NOT EXISTS tally (kept INTEGER NOT NULL);
 INSERT INTO tally SELECT 0 WHERE NOT EXISTS (SELECT * FROM tally);
-PRAGMA application_id = {OURS};
-PRAGMA user_version = {VERSION};
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """  # noqa: S608 - numbers of this module
-BEGUN = """
+OPEN_CALL_TABLE = """
 CREATE TABLE IF NOT EXISTS begun (
     id INTEGER PRIMARY KEY AUTOINCREMENT, process TEXT NOT NULL, number INTEGER NOT NULL, came INTEGER NOT NULL,
     line BLOB NOT NULL, UNIQUE (process, number)
 )
 """
-"""Calls in progress, and those whose process ended before them. A file of an older gateway lacks this table."""
-MAX_BEGUN = 10_000
-_BEGIN = "INSERT OR REPLACE INTO begun (process, number, came, line) VALUES (?, ?, ?, ?)"
-_END = "DELETE FROM begun WHERE process = ? AND number = ?"
-_END_ALL = "DELETE FROM begun WHERE process = ?"
-_OLDEST_BEGUN = "SELECT id, came, (SELECT max(id) FROM begun) FROM begun ORDER BY id LIMIT 1"
-_FORGET_BEGUN = "DELETE FROM begun WHERE id <= ? OR came < ?"
+"""Open calls, also those of processes that have ended. A file of an older gateway does not have this table."""
+MAX_OPEN_CALLS = 10_000
+_INSERT_OPEN_CALL = "INSERT OR REPLACE INTO begun (process, number, came, line) VALUES (?, ?, ?, ?)"
+_DELETE_OPEN_CALL = "DELETE FROM begun WHERE process = ? AND number = ?"
+_DELETE_OPEN_CALLS_OF = "DELETE FROM begun WHERE process = ?"
+_OLDEST_OPEN_CALL = "SELECT id, came, (SELECT max(id) FROM begun) FROM begun ORDER BY id LIMIT 1"
+_PRUNE_OPEN_CALLS = "DELETE FROM begun WHERE id <= ? OR came < ?"
 
-_INSERT = "INSERT INTO batch (calls, oldest, newest, lines) VALUES (?, ?, ?, ?)"
-_REPLACE = "UPDATE batch SET calls = ?, oldest = ?, newest = ?, lines = ? WHERE id = ?"
-_DELETE = "DELETE FROM batch WHERE id = ?"
-_OLDEST = "SELECT id, calls, oldest, newest FROM batch ORDER BY id LIMIT 1"
+_INSERT_BATCH = "INSERT INTO batch (calls, oldest, newest, lines) VALUES (?, ?, ?, ?)"
+_REPLACE_BATCH = "UPDATE batch SET calls = ?, oldest = ?, newest = ?, lines = ? WHERE id = ?"
+_DELETE_BATCH = "DELETE FROM batch WHERE id = ?"
+_OLDEST_BATCH = "SELECT id, calls, oldest, newest FROM batch ORDER BY id LIMIT 1"
 _LINES = "SELECT lines FROM batch WHERE id BETWEEN ? AND ? ORDER BY id"
-_ADD = "UPDATE tally SET kept = kept + ?"
+_COUNT_CALLS = "UPDATE tally SET kept = kept + ?"
 _KEPT = "SELECT kept FROM tally"
-_LAST = "SELECT coalesce(max(last), 0) FROM segment"
-_OPEN = "SELECT coalesce(sum(calls), 0), max(id) FROM batch WHERE id > ?"
-_SUMMARIZE = "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?)"
-_DROP = "DELETE FROM segment WHERE last < coalesce((SELECT min(id) FROM batch), 9e18)"
+_LAST_SUMMARIZED = "SELECT coalesce(max(last), 0) FROM segment"
+_UNSUMMARIZED = "SELECT coalesce(sum(calls), 0), max(id) FROM batch WHERE id > ?"
+_INSERT_SEGMENT = "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?)"
+_DELETE_EMPTY_SEGMENTS = "DELETE FROM segment WHERE last < coalesce((SELECT min(id) FROM batch), 9e18)"
 _MAX_ID = (1 << 63) - 1
 _COLUMNS = {"instance_id": "instances", "request_id": "requests"}
 
 
 class CallFacts(msgspec.Struct):
-    """The fields of a line that can be searched."""
+    """The fields of a line that a segment summarizes."""
 
     time: str
     instance_id: str | None = None
@@ -90,102 +90,107 @@ _decoder = msgspec.json.Decoder(CallFacts)
 _encode = msgspec.json.encode
 
 
-def append(connection: sqlite3.Connection, lines: Sequence[bytes]) -> None:
+def append_lines(connection: sqlite3.Connection, lines: Sequence[bytes]) -> None:
     """Insert the lines of calls, all or none."""
     with transaction(connection):
         insert_batch(connection, lines)
-        connection.execute(_ADD, (len(lines),))
+        connection.execute(_COUNT_CALLS, (len(lines),))
 
 
 def insert_batch(connection: sqlite3.Connection, lines: Sequence[bytes]) -> None:
-    """Insert lines without counting them, in a transaction; summarize calls if they are enough for a segment."""
-    connection.execute(_INSERT, _row(lines))
-    last = _count(connection, _LAST)
-    [(calls, newest_id)] = connection.execute(_OPEN, (last,))
-    if calls >= SEGMENT:
+    """Insert lines within a transaction, without counting them. Add a segment if there are enough calls for one."""
+    connection.execute(_INSERT_BATCH, _batch_row(lines))
+    last = _select_number(connection, _LAST_SUMMARIZED)
+    [(calls, newest_id)] = connection.execute(_UNSUMMARIZED, (last,))
+    if calls >= SEGMENT_SIZE:
         _summarize(connection, last + 1, newest_id)
 
 
-def track(
+def update_open_calls(
     connection: sqlite3.Connection, process: str, *, ended: Iterable[int], began: Iterable[tuple[int, bytes]]
 ) -> None:
-    """Insert the calls of a process that have begun, and delete those that have ended, by their numbers."""
+    """Insert the calls of a process that `began`, and delete those that have `ended`, by their numbers."""
     with transaction(connection):
-        connection.executemany(_END, ((process, number) for number in ended))
-        rows = ((process, number, instant(time_of(line).decode()), line) for number, line in began)
-        connection.executemany(_BEGIN, rows)
+        connection.executemany(_DELETE_OPEN_CALL, ((process, number) for number in ended))
+        rows = ((process, number, parse_time(time_of(line).decode()), line) for number, line in began)
+        connection.executemany(_INSERT_OPEN_CALL, rows)
 
 
-def end_all(connection: sqlite3.Connection, process: str) -> None:
-    """Delete all calls in progress of a process."""
-    connection.execute(_END_ALL, (process,))
+def delete_open_calls(connection: sqlite3.Connection, process: str) -> None:
+    """Delete all open calls of a process."""
+    connection.execute(_DELETE_OPEN_CALLS_OF, (process,))
 
 
-def begun(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
-    """Return the process and the line of each call that has begun and not ended."""
+def read_open_calls(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+    """Return the process and the line of each open call."""
     if not has_table(connection, "begun"):
         return []
     return connection.execute("SELECT process, line FROM begun").fetchall()
 
 
-def forget_begun(connection: sqlite3.Connection, oldest: int) -> None:
-    """Delete calls that never ended and came before `oldest` (milliseconds) or are too many."""
-    found = connection.execute(_OLDEST_BEGUN).fetchone()
-    if found is not None and (found[1] < oldest or found[2] - found[0] >= MAX_BEGUN):
-        connection.execute(_FORGET_BEGUN, (found[2] - MAX_BEGUN, oldest))
+def prune_open_calls(connection: sqlite3.Connection, oldest: int) -> None:
+    """Delete open calls that arrived before `oldest` (epoch milliseconds), and the oldest beyond `MAX_OPEN_CALLS`."""
+    row = connection.execute(_OLDEST_OPEN_CALL).fetchone()
+    if row is None:
+        return
+    first_id, arrival, last_id = row
+    if arrival < oldest or last_id - first_id >= MAX_OPEN_CALLS:
+        connection.execute(_PRUNE_OPEN_CALLS, (last_id - MAX_OPEN_CALLS, oldest))
 
 
-def forget(connection: sqlite3.Connection, limits: HistoryLimits, oldest: int) -> bool:
-    """Delete some calls that came before `oldest` (milliseconds), are too many, or use too much room. Return whether
-    there are more of them.
+def prune_calls(connection: sqlite3.Connection, limits: HistoryLimits, oldest: int) -> bool:
+    """Delete some of the calls that arrived before `oldest` (epoch milliseconds) or exceed the number or the size.
+    Return whether more are left.
     """
-    first = time_text(oldest)
+    first = format_time(oldest)
     if not _has_excess(connection, limits, first):
-        return _shrink(connection)
+        return _free_pages(connection)
     with transaction(connection):
-        gone = _delete_oldest(connection, limits, first)
-        connection.execute(_ADD, (-gone,))
-        connection.execute(_DROP)
-    return _shrink(connection) or _has_excess(connection, limits, first)
+        deleted = _delete_oldest(connection, limits, first)
+        connection.execute(_COUNT_CALLS, (-deleted,))
+        connection.execute(_DELETE_EMPTY_SEGMENTS)
+    return _free_pages(connection) or _has_excess(connection, limits, first)
 
 
-def kept(connection: sqlite3.Connection) -> int:
+def count_calls(connection: sqlite3.Connection) -> int:
     """Return the number of calls."""
-    return _count(connection, _KEPT)
+    return _select_number(connection, _KEPT)
 
 
-def find(connection: sqlite3.Connection, query: HistoryQuery, check: Callable[[], object] = bool) -> list[bytes]:
-    """Return the matching lines, newest first. `check` is called before each segment that is read; it may raise."""
+def find_lines(connection: sqlite3.Connection, query: HistoryQuery, check: Callable[[], object] = bool) -> list[bytes]:
+    """Return the matching lines, newest first. Call `check` before each segment is read; it may raise."""
     found: list[bytes] = []
-    for first, last, latest in _segments(connection, query):
+    for first, last, latest in _find_segments(connection, query):
         if len(found) == query.limit and latest <= time_of(found[-1]):
             continue
         check()
         lines = _read_lines(connection, first, last)
-        found = newest((*found, *filter_lines(query, lines[::-1])), query.limit)
+        found = newest_lines((*found, *filter_lines(query, lines[::-1])), query.limit)
     return found
 
 
 def has_table(connection: sqlite3.Connection, name: str) -> bool:
-    """Return whether the file has this table."""
-    return bool(_count(connection, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)))
+    """Return whether the database has this table."""
+    return bool(
+        _select_number(connection, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
+    )
 
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Run one transaction: all of it, or nothing."""
+    """Run the statements in one transaction: all take effect, or none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # SQLite may have rolled back by itself
+        if connection.in_transaction:  # after some errors, SQLite has rolled back already
             connection.execute("ROLLBACK")
         raise
 
 
-def _row(lines: Sequence[bytes]) -> tuple[int, str, str, bytes]:
-    times = list(map(itemgetter(TIME), lines))
+def _batch_row(lines: Sequence[bytes]) -> tuple[int, str, str, bytes]:
+    times = list(map(itemgetter(TIME_SLICE), lines))
     return len(lines), min(times).decode(), max(times).decode(), b"".join(lines)
 
 
@@ -194,115 +199,116 @@ def _read_lines(connection: sqlite3.Connection, first: int, last: int) -> list[b
 
 
 def _summarize(connection: sqlite3.Connection, first: int, last: int) -> None:
-    """Insert the segment of these batches."""
+    """Insert the segment that summarizes these batches."""
     facts: list[CallFacts] = []
     try:
         for (lines,) in connection.execute(_LINES, (first, last)):
             facts += _decoder.decode_lines(lines)
     except msgspec.MsgspecError as cause:
-        raise sqlite3.DatabaseError("a stored call is not a record") from cause
+        raise sqlite3.DatabaseError("a stored line is not a record") from cause
     times = list(map(attrgetter("time"), facts))
     combinations = set(map(attrgetter("route", "client", "status"), facts))
     row = (last, first, min(times), max(times), b"".join(b"\n" + _encode(each) for each in combinations))
-    connection.execute(_SUMMARIZE, (*row, *(_hashes(map(attrgetter(field), facts)) for field in _COLUMNS)))
+    connection.execute(_INSERT_SEGMENT, (*row, *(_hash_ids(map(attrgetter(field), facts)) for field in _COLUMNS)))
 
 
-def _hashes(ids: Iterable[str | None]) -> bytes:
+def _hash_ids(ids: Iterable[str | None]) -> bytes:
     return array("I", map(crc32, map(str.encode, filter(None, ids)))).tobytes()
 
 
-def _segments(connection: sqlite3.Connection, query: HistoryQuery) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the first and the last batch of each segment that may have a match, the newest first, and its latest time.
-    Calls that are not summarized come first.
+def _find_segments(connection: sqlite3.Connection, query: HistoryQuery) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the first and the last batch of each segment that may have a match, and its latest time; newest first.
+
+    The batches that are not summarized are yielded before all segments.
     """
-    yield _count(connection, _LAST) + 1, _MAX_ID, b"~"  # later than any time
+    yield _select_number(connection, _LAST_SUMMARIZED) + 1, _MAX_ID, b"~"  # `~` sorts after every time
     condition = "newest >= ? AND oldest <= ?"
-    values: list[object] = [time_text(query.since).decode(), time_text(query.until).decode()]
-    for field, text in query.texts():
+    values: list[object] = [format_time(query.since).decode(), format_time(query.until).decode()]
+    for field, text in query.exact_fields():
         if column := _COLUMNS.get(field):
             condition += f" AND instr({column}, ?)"
-            values.append(_hashes([escape_surrogates(text)]))
-    pattern = _combination(query)
+            values.append(_hash_ids([escape_surrogates(text)]))
+    pattern = _combination_pattern(query)
     columns = "last, first, newest" if pattern is None else "last, first, newest, combinations"
-    found = connection.execute(f"SELECT {columns} FROM segment WHERE {condition} ORDER BY last DESC", values)  # noqa: S608 - words of this module
-    for last, first, latest, *combinations in found:
+    rows = connection.execute(f"SELECT {columns} FROM segment WHERE {condition} ORDER BY last DESC", values)  # noqa: S608 - columns of the table
+    for last, first, latest, *combinations in rows:
         if pattern is None or pattern.search(combinations[0]):
             yield first, last, latest.encode()
 
 
-def _combination(query: HistoryQuery) -> re.Pattern[bytes] | None:
-    """Return what a combination of a segment with a match contains; None if the query restricts none of its fields."""
+def _combination_pattern(query: HistoryQuery) -> re.Pattern[bytes] | None:
+    """Return a pattern of the combinations that match; None if the query has no condition on their fields."""
     parts = []
     if query.route is not None:
-        parts.append(rb"\n\[" + _literal(query.route))
+        parts.append(rb"\n\[" + _json_pattern(query.route))
     if query.client is not None:
-        parts.append(rb"," + _literal(query.client))
+        parts.append(rb"," + _json_pattern(query.client))
     if query.status is not None:
         parts.append(rb"," + query.status.replace("x", "[0-9]").encode() + rb"\]")
     return re.compile(rb"[^\n]*".join(parts)) if parts else None
 
 
-def _literal(text: str) -> bytes:
+def _json_pattern(text: str) -> bytes:
     return re.escape(_encode(escape_surrogates(text)))
 
 
 def _has_excess(connection: sqlite3.Connection, limits: HistoryLimits, first: bytes) -> bool:
-    """Return whether calls must be deleted: there are too many, they are too large, or some came before `first`."""
-    oldest = connection.execute(_OLDEST).fetchone()
+    """Return whether calls must be deleted: by number, by size, or because some arrived before `first`."""
+    oldest = connection.execute(_OLDEST_BATCH).fetchone()
     return oldest is not None and (oldest[2] < first.decode() or max(_excess(connection, limits)) > 0)
 
 
 def _excess(connection: sqlite3.Connection, limits: HistoryLimits) -> tuple[int, int]:
-    """Return how many calls are too many, and how many of them use too much room."""
-    calls = kept(connection)
-    used, _ = _pages(connection)
+    """Return how many calls exceed the maximum number, and how many exceed the size."""
+    calls = count_calls(connection)
+    used, _ = _used_and_empty_bytes(connection)
     return 0 if limits.calls is None else calls - limits.calls, -(-calls * (used - limits.size) // used)  # rounded up
 
 
 def _delete_oldest(connection: sqlite3.Connection, limits: HistoryLimits, first: bytes) -> int:
-    """Delete the oldest calls batch by batch, at least `CHUNK` if as many must go. Return their number.
+    """Delete the oldest calls in excess, batch by batch, until `PRUNE_STEP` calls are deleted. Return their number.
 
-    For the size whole batches go; otherwise the calls of a batch that may stay are written again.
+    If the size is exceeded, whole batches are deleted. Otherwise the calls of a batch that may stay are written again.
     """
-    surplus, too_large = _excess(connection, limits)
-    gone = 0
-    while gone < CHUNK and (oldest := connection.execute(_OLDEST).fetchone()):
+    by_number, by_size = _excess(connection, limits)
+    deleted = 0
+    while deleted < PRUNE_STEP and (oldest := connection.execute(_OLDEST_BATCH).fetchone()):
         batch, calls, earliest, latest = oldest
-        if gone < too_large or calls <= surplus - gone or latest < first.decode():
+        if deleted < by_size or calls <= by_number - deleted or latest < first.decode():
             rest = []
-        elif gone < surplus or earliest < first.decode():
+        elif deleted < by_number or earliest < first.decode():
             rest = [
                 line
-                for line in _read_lines(connection, batch, batch)[max(0, surplus - gone) :]
+                for line in _read_lines(connection, batch, batch)[max(0, by_number - deleted) :]
                 if time_of(line) >= first
             ]
         else:
             break
         if rest:
-            connection.execute(_REPLACE, (*_row(rest), batch))
+            connection.execute(_REPLACE_BATCH, (*_batch_row(rest), batch))
         else:
-            connection.execute(_DELETE, (batch,))
-        gone += calls - len(rest)
-    return gone
+            connection.execute(_DELETE_BATCH, (batch,))
+        deleted += calls - len(rest)
+    return deleted
 
 
-def _shrink(connection: sqlite3.Connection) -> bool:
-    """Free a part of the file if much of it is empty. Return whether more could be freed."""
-    used, empty = _pages(connection)
-    if empty <= max(_SPARE, used // 4):
+def _free_pages(connection: sqlite3.Connection) -> bool:
+    """Free some unused pages if many are unused. Return whether more could be freed."""
+    used, empty = _used_and_empty_bytes(connection)
+    if empty <= max(_MAX_EMPTY, used // 4):
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
-    return _pages(connection)[1] < empty
+    connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    return _used_and_empty_bytes(connection)[1] < empty
 
 
-def _pages(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return the bytes of the file that are used, and those that are empty."""
+def _used_and_empty_bytes(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return how many bytes of the file are used, and how many are unused."""
     pages, empty, size = (
-        _count(connection, f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
+        _select_number(connection, f"PRAGMA {name}") for name in ("page_count", "freelist_count", "page_size")
     )
     return (pages - empty) * size, empty * size
 
 
-def _count(connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> int:
+def _select_number(connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> int:
     [(value,)] = connection.execute(statement, values)
     return int(value)

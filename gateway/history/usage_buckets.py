@@ -1,20 +1,20 @@
-"""Calls and messages counted by hour, service, route and caller: what a call adds to, and what a thread drains.
+"""Count calls and messages in memory by hour, service, route and caller.
 
-A call costs the lock and a few dictionary lookups. The thread of the history takes all buckets at once; what it cannot
-write it returns, and the numbers are added.
+Counting a call costs the lock and a few dictionary lookups. The thread of the history drains all buckets at once, and
+adds back the rows that it cannot write.
 """
 
 import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gateway.history.query import HOUR_LENGTH
 from gateway.observe.record import Record
 
 MAX_BUCKETS = 50_000
-"""Buckets in memory, about 12 MB; beyond it the oldest hour is dropped."""
-REST = "(other)"
-"""Route and caller of calls that find no bucket although all buckets belong to one hour."""
-_HOUR = 13  # characters of a time up to the hour: 2026-01-31T12
+"""Maximum number of buckets, about 12 MB. Beyond it, the oldest hour is dropped."""
+OTHER_OWNERS = "(other)"
+"""Route and caller of calls beyond `MAX_BUCKETS` within one hour."""
 
 Owner = tuple[str, str, str]
 """Service, route and caller; the caller is empty if the route does not identify it."""
@@ -57,12 +57,12 @@ class UsageBuckets:
                 bucket[1] += messages
 
     def add_rows(self, rows: Iterable[UsageRow]) -> None:
-        """Add what was drained and not written, or comes from a removed file."""
+        """Add rows that were drained and not written, or those of a removed file."""
         for row in rows:
             self.add(row.hour, (row.service, row.route, row.caller), row.calls, row.messages)
 
     def drain(self) -> list[UsageRow]:
-        """Return all buckets in the order of time, and remove them."""
+        """Remove all buckets, and return them in the order of time."""
         with self._lock:
             hours, self._hours, self._count = self._hours, {}, 0
         return _rows(hours)
@@ -83,7 +83,7 @@ class UsageBuckets:
                 self._count -= len(dropped)
                 self.lost += sum(messages for _, messages in dropped.values())
             else:
-                owner = owner[0], REST, REST
+                owner = owner[0], OTHER_OWNERS, OTHER_OWNERS
         buckets = self._hours.setdefault(hour, {})
         if (bucket := buckets.get(owner)) is None:
             bucket = buckets[owner] = [0, 0]
@@ -105,7 +105,7 @@ class RouteUsage:
     def count(self, record: Record) -> None:
         """Count the messages of a call in the hour of its arrival."""
         owner = self._service, self._route, record.caller or ""
-        self._buckets.add(record.time[:_HOUR], owner, 1, record.messages)
+        self._buckets.add(record.time[:HOUR_LENGTH], owner, 1, record.messages)
 
 
 def _rows(hours: dict[str, dict[Owner, list[int]]]) -> list[UsageRow]:

@@ -1,29 +1,36 @@
-"""Which usage is asked for, and the report of it as JSON. Pure."""
+"""Read the parameters of a usage report, and write the report as JSON. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
-from gateway.history.interface import Where
-from gateway.history.query import MAX_TIME, BadQuery, Parameter, read_moment, read_parameters, time_text
+from gateway.history.interface import StorageKind
+from gateway.history.query import (
+    HOUR_LENGTH,
+    MAX_TIME,
+    BadQuery,
+    ParameterReader,
+    format_time,
+    read_parameters,
+    read_time,
+)
 from gateway.observe.json_line import json_line
 
 Grouping = Literal["caller", "route", "service", "hour"]
 
 DEFAULT_GROUPING: Grouping = "route"
 DEFAULT_AGE = "30d"
-KEEP = 400 * 86_400.0
-"""Seconds that usage is stored in a file."""
+USAGE_RETENTION = 400 * 86_400.0
+"""Seconds for which usage is stored in a file."""
 FLOOR = (
     "a floor: OIC bills at least these messages for calls through the gateway; it may bill more, for refused calls, "
     "large responses of invoked systems, files and schedules"
 )
-_HOUR = 13  # characters of a time up to the hour
 
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """How usage is grouped, and the first and the last hour of it, like `2026-01-31T12` in UTC."""
+    """How usage is grouped, and its first and last hour, like `2026-01-31T12` in UTC."""
 
     by: Grouping
     first_hour: str
@@ -32,7 +39,7 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True)
 class PackAllowance:
-    """The message packs of a service, and how many messages an hour they contain."""
+    """The message packs of a service, and how many messages an hour they include."""
 
     packs: int
     licence: str
@@ -41,8 +48,8 @@ class PackAllowance:
 
 @dataclass(frozen=True, slots=True)
 class UsageGroup:
-    """The sums of one caller, route, service or hour, and the hour with most messages. The name of a caller is empty
-    for calls on routes that do not identify it.
+    """The sums of one caller, route, service or hour, and its hour with the most messages. `name` is empty for calls on
+    routes that do not identify callers.
     """
 
     name: str
@@ -54,37 +61,35 @@ class UsageGroup:
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """The groups, those with most messages first (hours in their order), the sums of each service, and the packs of
-    the services that have some.
+    """The groups (hours by time, others by number of messages), the sums of each service, and the packs of services.
 
-    `lost` is the number of messages that were counted and could not be kept. `stuck` are process ids of workers that
-    did not respond.
+    `lost` is the number of messages that were counted and could not be stored. `stuck` are the process ids of workers
+    that did not respond.
     """
 
     query: UsageQuery
     groups: tuple[UsageGroup, ...]
     services: tuple[UsageGroup, ...]
     allowances: Mapping[str, PackAllowance]
-    where: Where
+    where: StorageKind
     lost: int = 0
     stuck: tuple[int, ...] = ()
 
 
-def parse_usage(given: Iterable[tuple[str, str]], *, now: float) -> UsageQuery:
-    """Return the query of these parameters of a URL at the time `now` (seconds since the epoch).
+def parse_usage(pairs: Iterable[tuple[str, str]], *, now: float) -> UsageQuery:
+    """Read the parameters of a URL, as names and values, at the time `now` (epoch seconds).
 
-    `by`, `since`, `until`, each at most once. Both times are rounded to whole hours, which are included. Raise
-    BadQuery.
+    `by`, `since`, `until`, each at most once. The hours of both times are included. Raise BadQuery.
     """
-    values: dict[str, Any] = read_parameters(given, _PARAMETERS, now=now)
-    since = values.get("since", read_moment("since", DEFAULT_AGE, now))
+    values: dict[str, Any] = read_parameters(pairs, _PARAMETERS, now=now)
+    since = values.get("since", read_time("since", DEFAULT_AGE, now))
     until = min(values.get("until", MAX_TIME), round(now * 1000))
     return UsageQuery(values.get("by", DEFAULT_GROUPING), hour_of(since), hour_of(until))
 
 
-def hour_of(moment: int) -> str:
-    """Return the hour of a time in milliseconds since the epoch, like `2026-01-31T12`."""
-    return time_text(moment)[:_HOUR].decode()
+def hour_of(milliseconds: int) -> str:
+    """Return the hour of a time in epoch milliseconds, like `2026-01-31T12`."""
+    return format_time(milliseconds)[:HOUR_LENGTH].decode()
 
 
 def usage_document(report: UsageReport) -> bytes:
@@ -92,11 +97,13 @@ def usage_document(report: UsageReport) -> bytes:
     by = report.query.by
     facts: dict[str, object] = {
         "by": by,
-        "first_hour": _instant(report.query.first_hour),
-        "last_hour": _instant(report.query.last_hour),
+        "first_hour": _hour_start(report.query.first_hour),
+        "last_hour": _hour_start(report.query.last_hour),
         "floor": FLOOR,
-        "usage": [_group(by, group) for group in report.groups],
-        "services": [_group("service", group) | _packs(group, report.allowances) for group in report.services],
+        "usage": [_group_document(by, group) for group in report.groups],
+        "services": [
+            _group_document("service", group) | _pack_document(group, report.allowances) for group in report.services
+        ],
         "calls": sum(group.calls for group in report.groups),
         "messages": sum(group.messages for group in report.groups),
         "where": report.where,
@@ -106,14 +113,14 @@ def usage_document(report: UsageReport) -> bytes:
     return json_line(facts)
 
 
-def _group(by: Grouping, group: UsageGroup) -> dict[str, object]:
+def _group_document(by: Grouping, group: UsageGroup) -> dict[str, object]:
     if by == "hour":
-        return {"hour": _instant(group.name), "calls": group.calls, "messages": group.messages}
-    sums = {"calls": group.calls, "messages": group.messages, "peak_hour": _instant(group.peak_hour)}
+        return {"hour": _hour_start(group.name), "calls": group.calls, "messages": group.messages}
+    sums = {"calls": group.calls, "messages": group.messages, "peak_hour": _hour_start(group.peak_hour)}
     return {by: group.name or None, **sums, "peak_messages": group.peak_messages}
 
 
-def _packs(group: UsageGroup, allowances: Mapping[str, PackAllowance]) -> dict[str, object]:
+def _pack_document(group: UsageGroup, allowances: Mapping[str, PackAllowance]) -> dict[str, object]:
     allowance = allowances.get(group.name)
     if allowance is None:
         return {}
@@ -121,18 +128,18 @@ def _packs(group: UsageGroup, allowances: Mapping[str, PackAllowance]) -> dict[s
     return {**asdict(allowance), "peak_percent": percent}
 
 
-def _instant(hour: str) -> str:
+def _hour_start(hour: str) -> str:
     return f"{hour}:00:00Z"
 
 
-def _grouping(name: str, text: str, _: float) -> str:
+def _read_grouping(name: str, text: str, _: float) -> str:
     if text not in get_args(Grouping):
         raise BadQuery(f"`{name}` must be one of {', '.join(get_args(Grouping))}")
     return text
 
 
-_PARAMETERS: dict[str, Parameter] = {
-    "by": ("by", _grouping),
-    "since": ("since", read_moment),
-    "until": ("until", read_moment),
+_PARAMETERS: dict[str, ParameterReader] = {
+    "by": ("by", _read_grouping),
+    "since": ("since", read_time),
+    "until": ("until", read_time),
 }

@@ -1,4 +1,4 @@
-"""Reads a usage report from the file of a history, together with what a gateway has in memory."""
+"""Make a usage report of the file of a history and of the rows in memory."""
 
 import contextlib
 import sqlite3
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gateway.history.history_file import open_for_reading
-from gateway.history.interface import Where
+from gateway.history.interface import StorageKind
 from gateway.history.usage_buckets import UsageRow
 from gateway.history.usage_query import PackAllowance, UsageQuery, UsageReport
 from gateway.history.usage_table import group_usage
@@ -15,7 +15,7 @@ from gateway.history.usage_table import group_usage
 def read_usage(
     path: str | Path, query: UsageQuery, *, allowances: Mapping[str, PackAllowance], until: float
 ) -> UsageReport:
-    """Return the usage in the file, which may be in use. Raise Unsearchable, also after `until` (`time.monotonic`)."""
+    """Report the usage in the file, which may be in use. Raise Unsearchable, also after `until` (`time.monotonic`)."""
     return _read(path, query, (), allowances, until)
 
 
@@ -27,7 +27,7 @@ def join_usage(
     allowances: Mapping[str, PackAllowance],
     until: float,
 ) -> UsageReport:
-    """Return the usage of `others` and of the file, if there is one now. Raise Unsearchable as `read_usage` does."""
+    """Report the usage of `others` and of the file, if it exists. Raise Unsearchable, also after `until`."""
     if path is not None and Path(path).exists():
         return _read(path, query, others, allowances, until)
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
@@ -53,7 +53,7 @@ def _report(
     query: UsageQuery,
     others: Iterable[UsageRow],
     allowances: Mapping[str, PackAllowance],
-    where: Where,
+    where: StorageKind,
 ) -> UsageReport:
     groups, services = group_usage(connection, query, others)
     return UsageReport(query, groups, services, allowances, where)

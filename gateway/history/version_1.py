@@ -1,4 +1,4 @@
-"""Files of version 1, which has a row and five indexes for each call: how they are read, and moved into batches."""
+"""Read files of version 1, which have a row and five indexes for each call, and migrate them to batches."""
 
 import sqlite3
 
@@ -7,19 +7,19 @@ from gateway.history.sqlite_tables import TABLES, has_table, insert_batch, trans
 
 TABLE = "call"
 _INDEXES = ("by_instance", "by_request", "by_route", "by_client", "by_class")
-_SHIFT = 20  # an id is the millisecond of a call's arrival, shifted, plus a number
-_BATCH = 250  # calls moved in one transaction
+_SHIFT = 20  # an id is the epoch milliseconds of the arrival, shifted by these bits, plus a number
+_BATCH_SIZE = 250  # calls that one transaction migrates
 _OLDEST = "SELECT id, line FROM call ORDER BY id LIMIT ?"
 _DELETE = "DELETE FROM call WHERE id <= ?"
 
 
-def find(connection: sqlite3.Connection, query: HistoryQuery) -> list[bytes]:
+def find_lines(connection: sqlite3.Connection, query: HistoryQuery) -> list[bytes]:
     """Return the matching lines, newest first; none if the file has no calls of version 1."""
     if not has_table(connection, TABLE):
         return []
     terms = ["id >= ?", "id < ?"]
     values: list[object] = [query.since << _SHIFT, (query.until + 1) << _SHIFT]
-    for column, text in query.texts():
+    for column, text in query.exact_fields():
         terms.append(f"{column} = ?")
         values.append(text)
     if query.status is not None:
@@ -29,25 +29,26 @@ def find(connection: sqlite3.Connection, query: HistoryQuery) -> list[bytes]:
     return [line for (line,) in connection.execute(statement, (*values, query.limit))]
 
 
-def move(connection: sqlite3.Connection) -> None:
-    """Move all calls into batches, in parts, between which other processes may write. Continue after a killed process,
-    and beside another that does the same.
+def migrate(connection: sqlite3.Connection) -> None:
+    """Migrate all calls to batches, in short transactions between which other processes can write.
+
+    Several processes may do this at the same time. A migration that was interrupted is continued.
     """
     if not has_table(connection, TABLE):
         return
     connection.executescript(TABLES)
     for index in _INDEXES:
         connection.execute(f"DROP INDEX IF EXISTS {index}")
-    while _move_oldest(connection):
+    while _migrate_oldest(connection):
         pass
 
 
-def _move_oldest(connection: sqlite3.Connection) -> bool:
-    """Move the oldest calls; drop the table after the last ones. Return whether it still exists."""
+def _migrate_oldest(connection: sqlite3.Connection) -> bool:
+    """Migrate the oldest calls; drop the table if there are none. Return whether the table still exists."""
     with transaction(connection):
         if not has_table(connection, TABLE):
             return False
-        if rows := connection.execute(_OLDEST, (_BATCH,)).fetchall():
+        if rows := connection.execute(_OLDEST, (_BATCH_SIZE,)).fetchall():
             insert_batch(connection, [line for _, line in rows])
             connection.execute(_DELETE, (rows[-1][0],))
         else:

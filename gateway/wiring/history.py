@@ -99,7 +99,7 @@ class CallHistory:
     async def usage_in_memory(self) -> list[UsageRow]:
         """Return the usage that is not in the file, after a short wait for the usage so far to be written."""
         await self._history.flush()
-        return [] if self._history.stores_usage else self._usage.rows()
+        return [] if self._history.is_usage_stored else self._usage.rows()
 
     @property
     def lost(self) -> int:

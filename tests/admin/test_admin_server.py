@@ -75,7 +75,7 @@ async def test_instances_are_searched_by_parameters(port: Any) -> None:
         ("limit=0", "`limit` must be a number from 1 to 10000; write one like 50"),
         ("since=yesterday", "`since` is not a time; write one like 2026-01-31T12:00:00Z, or an age like 1h"),
         ("id=", "`id` is empty"),
-        ("id=a&id=b", "`id` is given twice"),
+        ("id=a&id=b", "`id` occurs twice"),
         ("verbose", "`verbose` is unknown"),
         ("%ff%0d%0aX=1", "a parameter is unknown"),
     ],

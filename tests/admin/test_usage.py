@@ -54,7 +54,7 @@ async def test_the_port_answers_with_the_report(port: Any) -> None:
         ("sinc=1h", "`sinc` is unknown; did you mean `since`?"),
         ("since=yesterday", "`since` is not a time"),
         ("by=", "`by` is empty"),
-        ("by=hour&by=hour", "`by` is given twice"),
+        ("by=hour&by=hour", "`by` occurs twice"),
         ("since=1h&until=2h", "`since` is later than `until`"),
         ("%ff%0d%0aX=1", "a parameter is unknown"),
     ],

@@ -1,10 +1,10 @@
-"""Lines of calls for tests, and a clock that is turned by hand."""
+"""Log lines of calls, queries and a clock for tests of the history."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.history.interface import HistoryLimits
-from gateway.history.query import HistoryQuery, parse
+from gateway.history.query import HistoryQuery, parse_query
 from gateway.observe.record import Record, line
 from gateway.observe.timestamp import timestamp
 
@@ -14,8 +14,8 @@ EVERYTHING = HistoryLimits(calls=None, keep=1e9, size=1 << 40)
 
 
 @dataclass
-class Turned:
-    """Seconds since the epoch."""
+class ManualClock:
+    """A clock that tests set: seconds since the epoch."""
 
     now: float = START
 
@@ -23,8 +23,8 @@ class Turned:
         return self.now
 
 
-def call_line(number: int, **more: Any) -> bytes:
-    """The line of a call, one each second."""
+def call_line(number: int, **fields: Any) -> bytes:
+    """The line of call `number`, which arrived this number of seconds after `START`."""
     facts: dict[str, Any] = {
         "time": timestamp(START + number),
         "request_id": f"request-{number}",
@@ -33,8 +33,9 @@ def call_line(number: int, **more: Any) -> bytes:
         "client": "127.0.0.1",
         "status": 200,
     }
-    return line(Record(**facts | more))
+    return line(Record(**facts | fields))
 
 
-def asked(at: float = START, /, **given: str) -> HistoryQuery:
-    return parse(given.items(), now=at)
+def query_of(at: float = START, /, **parameters: str) -> HistoryQuery:
+    """The query of these parameters of a URL at the time `at`."""
+    return parse_query(parameters.items(), now=at)

@@ -1,3 +1,5 @@
+"""Search parameters, and the lines that match them."""
+
 import json
 
 import pytest
@@ -10,15 +12,14 @@ from gateway.history.query import (
     BadQuery,
     HistoryQuery,
     filter_lines,
-    instant,
-    newest,
-    parse,
-    time_text,
+    format_time,
+    newest_lines,
+    parse_query,
+    parse_time,
 )
 from gateway.observe.record import Record, line
 from gateway.observe.timestamp import timestamp
-from tests.history.call_lines import START, asked
-from tests.history.call_lines import call_line as call
+from tests.history.call_lines import START, call_line, query_of
 
 MILLI = int(START * 1000)
 AWKWARD = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled_from(
@@ -27,16 +28,16 @@ AWKWARD = st.text(st.characters(exclude_categories=()), max_size=8) | st.sampled
 
 
 def test_an_empty_query_finds_the_newest_twenty() -> None:
-    assert parse([], now=START) == HistoryQuery(limit=20)
+    assert parse_query([], now=START) == HistoryQuery(limit=20)
 
 
-def test_each_parameter_becomes_what_the_record_calls_it() -> None:
-    query = asked(id="i", request_id="r", route="o", client="::1", status="502", limit="7")
+def test_each_parameter_sets_a_field_of_the_query() -> None:
+    query = query_of(id="i", request_id="r", route="o", client="::1", status="502", limit="7")
     assert query == HistoryQuery(instance_id="i", request_id="r", route="o", client="::1", status="502", limit=7)
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "milliseconds"),
     [
         ("2026-01-31T12:00:00.123Z", MILLI + 123),
         ("2026-01-31T12:00:00Z", MILLI),
@@ -54,13 +55,13 @@ def test_each_parameter_becomes_what_the_record_calls_it() -> None:
         ("9999-12-31T23:59:59Z", MAX_TIME),
     ],
 )
-def test_times_are_instants_or_durations_back_from_now(text: str, moment: int) -> None:
-    assert asked(since=text, until="9999-12-31").since == moment
-    assert asked(until=text).until == moment
+def test_a_time_is_a_date_or_an_age(text: str, milliseconds: int) -> None:
+    assert query_of(since=text, until="9999-12-31").since == milliseconds
+    assert query_of(until=text).until == milliseconds
 
 
 @pytest.mark.parametrize(
-    ("given_", "told"),
+    ("parameters", "message"),
     [
         ({"statu": "502"}, "`statu` is unknown; did you mean `status`?"),
         ({"order": "x"}, "`order` is unknown; use one of id, request_id, route"),
@@ -81,30 +82,30 @@ def test_times_are_instants_or_durations_back_from_now(text: str, moment: int) -
         ({"route": ""}, "`route` is empty; write a value or leave it out"),
     ],
 )
-def test_a_wrong_parameter_is_reported_with_its_remedy(given_: dict[str, str], told: str) -> None:
-    with pytest.raises(BadQuery) as refused:
-        asked(**given_)
-    assert str(refused.value).startswith(told)
+def test_a_wrong_parameter_is_reported_with_its_remedy(parameters: dict[str, str], message: str) -> None:
+    with pytest.raises(BadQuery) as raised:
+        query_of(**parameters)
+    assert str(raised.value).startswith(message)
 
 
 def test_an_id_longer_than_recorded_is_searched_as_recorded() -> None:
-    line = call(1, instance_id="i" * 50_000)
-    assert filter_lines(asked(id="i" * 50_000), [line]) == [line]
+    line = call_line(1, instance_id="i" * 50_000)
+    assert filter_lines(query_of(id="i" * 50_000), [line]) == [line]
 
 
-def test_a_parameter_stands_once() -> None:
-    with pytest.raises(BadQuery, match="`id` is given twice"):
-        parse([("id", "a"), ("id", "b")], now=START)
+def test_a_parameter_may_occur_only_once() -> None:
+    with pytest.raises(BadQuery, match="`id` occurs twice"):
+        parse_query([("id", "a"), ("id", "b")], now=START)
 
 
 @given(st.integers(0, MAX_TIME))
-def test_an_instant_has_the_form_of_the_log(moment: int) -> None:
-    assert time_text(moment) == timestamp(moment / 1000 + 0.0001).encode()
-    assert len(time_text(moment)) == 24
-    assert instant(time_text(moment).decode()) == moment
+def test_a_time_is_written_as_in_the_log(milliseconds: int) -> None:
+    assert format_time(milliseconds) == timestamp(milliseconds / 1000 + 0.0001).encode()
+    assert len(format_time(milliseconds)) == 24
+    assert parse_time(format_time(milliseconds).decode()) == milliseconds
 
 
-def asked_exactly(field: str, text: str) -> HistoryQuery:
+def query_for(field: str, text: str) -> HistoryQuery:
     return HistoryQuery(route=text) if field == "route" else HistoryQuery(request_id=text)
 
 
@@ -113,27 +114,27 @@ def test_a_line_is_found_only_by_its_field_values(route: str, request_id: str, p
     written = line(Record(time=timestamp(START), route=route, request_id=request_id, path=f"/{path}"))
     document: dict[str, str] = json.loads(written)
     for field in ("route", "request_id"):
-        assert filter_lines(asked_exactly(field, document[field]), [written]) == [written]
+        assert filter_lines(query_for(field, document[field]), [written]) == [written]
         for other in {document["route"], document["request_id"], document["path"][1:]} - {document[field]}:
-            assert list(filter_lines(asked_exactly(field, other), [written])) == []
+            assert list(filter_lines(query_for(field, other), [written])) == []
 
 
 @pytest.mark.parametrize(
     ("status", "found"), [("502", [502]), ("5xx", [500, 502, 599]), ("2xx", [200]), ("404", []), ("4xx", [499])]
 )
 def test_a_status_is_exact_or_a_class_of_the_response(status: str, found: list[int]) -> None:
-    lines = [call(code, status=code, upstream_status=404) for code in (200, 499, 500, 502, 599)]
+    lines = [call_line(code, status=code, upstream_status=404) for code in (200, 499, 500, 502, 599)]
     assert [json.loads(each)["status"] for each in filter_lines(HistoryQuery(status=status), lines)] == found
 
 
-def test_both_ends_of_a_span_belong_to_it() -> None:
-    lines = [call(number) for number in range(5)]
+def test_since_and_until_are_inclusive() -> None:
+    lines = [call_line(number) for number in range(5)]
     assert list(filter_lines(HistoryQuery(since=MILLI + 1000, until=MILLI + 3000), lines)) == lines[1:4]
     assert list(filter_lines(HistoryQuery(since=MILLI + 1001, until=MILLI + 2999), lines)) == lines[2:3]
 
 
 def test_a_call_without_a_value_never_matches_one() -> None:
-    lines = [call(1, instance_id=None, route=None, status=None)]
+    lines = [call_line(1, instance_id=None, route=None, status=None)]
     for query in (
         HistoryQuery(instance_id="null"),
         HistoryQuery(route="None"),
@@ -144,5 +145,5 @@ def test_a_call_without_a_value_never_matches_one() -> None:
 
 
 def test_newest_first_and_equal_times_keep_their_order() -> None:
-    lines = [call(1), call(3), call(2), call(3, route="a"), call(0)]
-    assert newest(lines, 3) == [lines[1], lines[3], lines[2]]
+    lines = [call_line(1), call_line(3), call_line(2), call_line(3, route="a"), call_line(0)]
+    assert newest_lines(lines, 3) == [lines[1], lines[3], lines[2]]

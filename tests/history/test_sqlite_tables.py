@@ -1,4 +1,4 @@
-"""What is stored of calls in SQLite, and how much of it a search reads."""
+"""The tables of a history: searches, segments, and the deletion of old calls."""
 
 import json
 import sqlite3
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from gateway.history import sqlite_tables
 from gateway.history.interface import HistoryLimits
-from gateway.history.query import HistoryQuery, filter_lines, newest
+from gateway.history.query import HistoryQuery, filter_lines, newest_lines
 from gateway.observe.timestamp import timestamp
-from tests.history.call_lines import EVERYTHING, START, asked, call_line
+from tests.history.call_lines import EVERYTHING, START, call_line, query_of
 
 MILLI = int(START * 1000)
 MANY = 20_000
-SEGMENTS = MANY // sqlite_tables.SEGMENT
+SEGMENTS = MANY // sqlite_tables.SEGMENT_SIZE
 
 
-def opened() -> sqlite3.Connection:
+def open_tables() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.executescript(sqlite_tables.TABLES)
     return connection
@@ -28,12 +28,12 @@ def opened() -> sqlite3.Connection:
 
 @pytest.fixture
 def empty() -> Iterator[sqlite3.Connection]:
-    with closing(opened()) as connection:
+    with closing(open_tables()) as connection:
         yield connection
 
 
 def numbered_line(number: int) -> bytes:
-    """The line of one of many calls, one each millisecond."""
+    """The line of call `number`, which arrived this number of milliseconds after `START`."""
     return (
         f'{{"time":"{timestamp(START + number / 1000 + 0.0001)}","request_id":"request-{number}","route":"route-'
         f'{number % 10}","client":"10.0.0.{number % 20}","status":{503 if number % 5000 == 3 else 200},'
@@ -43,21 +43,21 @@ def numbered_line(number: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def many() -> Iterator[sqlite3.Connection]:
-    with closing(opened()) as connection:
+    with closing(open_tables()) as connection:
         for first in range(0, MANY, 250):
-            sqlite_tables.append(connection, [numbered_line(number) for number in range(first, first + 250)])
+            sqlite_tables.append_lines(connection, [numbered_line(number) for number in range(first, first + 250)])
         yield connection
 
 
-def found(connection: sqlite3.Connection, query: HistoryQuery) -> tuple[list[int], int]:
-    """The numbers of the calls that were found, and how many segments were read beside the calls without one."""
+def find_numbers(connection: sqlite3.Connection, query: HistoryQuery) -> tuple[list[int], int]:
+    """The numbers of the matching calls, and how many segments were read."""
     steps: list[None] = []
-    lines = sqlite_tables.find(connection, query, lambda: steps.append(None))
+    lines = sqlite_tables.find_lines(connection, query, lambda: steps.append(None))
     return [int(json.loads(line)["request_id"].partition("-")[2]) for line in lines], len(steps) - 1
 
 
 @pytest.mark.parametrize(
-    ("given_", "numbers", "read"),
+    ("parameters", "numbers", "read"),
     [
         ({"id": "instance-7777"}, [7777], 1),
         ({"request_id": "request-7777"}, [7777], 1),
@@ -74,33 +74,33 @@ def found(connection: sqlite3.Connection, query: HistoryQuery) -> tuple[list[int
     ],
 )
 def test_a_search_reads_only_segments_with_a_match(
-    many: sqlite3.Connection, given_: dict[str, str], numbers: list[int], read: int
+    many: sqlite3.Connection, parameters: dict[str, str], numbers: list[int], read: int
 ) -> None:
-    assert found(many, asked(START + 100, **given_)) == (numbers, read)
+    assert find_numbers(many, query_of(START + 100, **parameters)) == (numbers, read)
 
 
 def test_a_search_reads_only_segments_of_its_time(many: sqlite3.Connection) -> None:
     query = HistoryQuery(route="route-3", since=MILLI + 3000, until=MILLI + 5000, limit=500)
-    numbers, read = found(many, query)
+    numbers, read = find_numbers(many, query)
     assert numbers == list(range(4993, 3000, -10))
     assert read <= 4
 
 
 def test_many_calls_are_counted_and_summarized(many: sqlite3.Connection) -> None:
-    assert sqlite_tables.kept(many) == MANY
+    assert sqlite_tables.count_calls(many) == MANY
     assert many.execute("SELECT count(*) FROM segment").fetchone() == (SEGMENTS,)
 
 
 def test_a_long_call_is_found_among_later_ones(many: sqlite3.Connection) -> None:
     """A call is written when it ends: an early one may be in a late segment."""
-    with closing(opened()) as connection:
+    with closing(open_tables()) as connection:
         many.backup(connection)
-        sqlite_tables.append(connection, [numbered_line(number) for number in range(5)])
-        sqlite_tables.append(connection, [numbered_line(number) for number in range(MANY, MANY + 1000)])
-        numbers, read = found(connection, HistoryQuery(until=MILLI + 4, limit=20))
+        sqlite_tables.append_lines(connection, [numbered_line(number) for number in range(5)])
+        sqlite_tables.append_lines(connection, [numbered_line(number) for number in range(MANY, MANY + 1000)])
+        numbers, read = find_numbers(connection, HistoryQuery(until=MILLI + 4, limit=20))
         assert numbers == [4, 4, 3, 3, 2, 2, 1, 1, 0, 0]
         assert read == 2
-        assert found(connection, HistoryQuery(limit=2))[0] == [MANY + 999, MANY + 998]
+        assert find_numbers(connection, HistoryQuery(limit=2))[0] == [MANY + 999, MANY + 998]
 
 
 VALUES = {"route": st.sampled_from(["a", "b"]), "client": st.sampled_from(["c", "d"])}
@@ -123,77 +123,79 @@ def test_file_and_memory_find_the_same_calls(
     calls: list[tuple[int, str, str, int | None]], query: HistoryQuery, segment: int, batch: int
 ) -> None:
     lines = [call_line(at, route=route, client=client, status=status) for at, route, client, status in calls]
-    with closing(opened()) as connection, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sqlite_tables, "SEGMENT", segment)
+    with closing(open_tables()) as connection, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(sqlite_tables, "SEGMENT_SIZE", segment)
         for first in range(0, len(lines), batch):
-            sqlite_tables.append(connection, lines[first : first + batch])
-        assert sqlite_tables.find(connection, query) == newest(filter_lines(query, lines[::-1]), query.limit)
+            sqlite_tables.append_lines(connection, lines[first : first + batch])
+        assert sqlite_tables.find_lines(connection, query) == newest_lines(
+            filter_lines(query, lines[::-1]), query.limit
+        )
 
 
-def test_calls_of_one_moment_keep_their_order(empty: sqlite3.Connection) -> None:
+def test_calls_of_the_same_millisecond_keep_their_order(empty: sqlite3.Connection) -> None:
     lines = [call_line(1, request_id=str(number)) for number in range(5)]
-    sqlite_tables.append(empty, lines[:3])
-    sqlite_tables.append(empty, lines[3:])
-    assert sqlite_tables.find(empty, HistoryQuery()) == lines[::-1]
-    assert sqlite_tables.kept(empty) == 5
+    sqlite_tables.append_lines(empty, lines[:3])
+    sqlite_tables.append_lines(empty, lines[3:])
+    assert sqlite_tables.find_lines(empty, HistoryQuery()) == lines[::-1]
+    assert sqlite_tables.count_calls(empty) == 5
 
 
 def test_a_batch_is_written_completely_or_not_at_all(empty: sqlite3.Connection) -> None:
     empty.execute("CREATE TRIGGER no BEFORE INSERT ON segment BEGIN SELECT raise(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
-        sqlite_tables.append(empty, [call_line(number) for number in range(sqlite_tables.SEGMENT)])
-    assert (sqlite_tables.kept(empty), sqlite_tables.find(empty, HistoryQuery())) == (0, [])
-    sqlite_tables.append(empty, [call_line(1)])
-    assert sqlite_tables.kept(empty) == 1
+        sqlite_tables.append_lines(empty, [call_line(number) for number in range(sqlite_tables.SEGMENT_SIZE)])
+    assert (sqlite_tables.count_calls(empty), sqlite_tables.find_lines(empty, HistoryQuery())) == (0, [])
+    sqlite_tables.append_lines(empty, [call_line(1)])
+    assert sqlite_tables.count_calls(empty) == 1
 
 
 def test_the_oldest_calls_beyond_a_limit_are_deleted(empty: sqlite3.Connection) -> None:
-    sqlite_tables.append(empty, [call_line(number) for number in range(100)])
-    assert not sqlite_tables.forget(empty, EVERYTHING, MILLI)
-    assert sqlite_tables.kept(empty) == 100
-    sqlite_tables.forget(empty, EVERYTHING, MILLI + 30_000)
-    assert sqlite_tables.kept(empty) == 70
-    sqlite_tables.forget(empty, HistoryLimits(50, 1e9, 1 << 40), MILLI)
-    assert sqlite_tables.kept(empty) == 50
-    assert sqlite_tables.find(empty, HistoryQuery(limit=100))[-1] == call_line(50)
-    sqlite_tables.forget(empty, HistoryLimits(None, 1e9, 1), MILLI)
-    assert sqlite_tables.kept(empty) == 0
+    sqlite_tables.append_lines(empty, [call_line(number) for number in range(100)])
+    assert not sqlite_tables.prune_calls(empty, EVERYTHING, MILLI)
+    assert sqlite_tables.count_calls(empty) == 100
+    sqlite_tables.prune_calls(empty, EVERYTHING, MILLI + 30_000)
+    assert sqlite_tables.count_calls(empty) == 70
+    sqlite_tables.prune_calls(empty, HistoryLimits(50, 1e9, 1 << 40), MILLI)
+    assert sqlite_tables.count_calls(empty) == 50
+    assert sqlite_tables.find_lines(empty, HistoryQuery(limit=100))[-1] == call_line(50)
+    sqlite_tables.prune_calls(empty, HistoryLimits(None, 1e9, 1), MILLI)
+    assert sqlite_tables.count_calls(empty) == 0
 
 
 def test_old_calls_of_a_batch_are_deleted_alone(empty: sqlite3.Connection) -> None:
-    sqlite_tables.append(empty, [call_line(number) for number in (9, 1, 8, 2, 3, 7)])
-    sqlite_tables.forget(empty, EVERYTHING, MILLI + 5000)
-    assert sqlite_tables.find(empty, HistoryQuery()) == [call_line(9), call_line(8), call_line(7)]
-    sqlite_tables.forget(empty, HistoryLimits(1, 1e9, 1 << 40), MILLI)
-    assert sqlite_tables.find(empty, HistoryQuery()) == [call_line(7)]
+    sqlite_tables.append_lines(empty, [call_line(number) for number in (9, 1, 8, 2, 3, 7)])
+    sqlite_tables.prune_calls(empty, EVERYTHING, MILLI + 5000)
+    assert sqlite_tables.find_lines(empty, HistoryQuery()) == [call_line(9), call_line(8), call_line(7)]
+    sqlite_tables.prune_calls(empty, HistoryLimits(1, 1e9, 1 << 40), MILLI)
+    assert sqlite_tables.find_lines(empty, HistoryQuery()) == [call_line(7)]
 
 
 def test_many_calls_are_deleted_in_parts(empty: sqlite3.Connection) -> None:
-    batch, count = 100, 2 * sqlite_tables.CHUNK + 10
+    batch, count = 100, 2 * sqlite_tables.PRUNE_STEP + 10
     for first in range(0, count, batch):
-        sqlite_tables.append(empty, [call_line(number) for number in range(first, min(count, first + batch))])
+        sqlite_tables.append_lines(empty, [call_line(number) for number in range(first, min(count, first + batch))])
     rounds = 0
-    while sqlite_tables.forget(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
+    while sqlite_tables.prune_calls(empty, HistoryLimits(5, 1e9, 1 << 40), MILLI):
         rounds += 1
-        assert sqlite_tables.kept(empty) == count - rounds * sqlite_tables.CHUNK
-    assert (rounds, sqlite_tables.kept(empty)) == (2, 5)
+        assert sqlite_tables.count_calls(empty) == count - rounds * sqlite_tables.PRUNE_STEP
+    assert (rounds, sqlite_tables.count_calls(empty)) == (2, 5)
 
 
 def test_a_segment_is_deleted_with_its_calls(empty: sqlite3.Connection) -> None:
-    sqlite_tables.append(empty, [call_line(number) for number in range(sqlite_tables.SEGMENT)])
-    sqlite_tables.append(empty, [call_line(5000)])
+    sqlite_tables.append_lines(empty, [call_line(number) for number in range(sqlite_tables.SEGMENT_SIZE)])
+    sqlite_tables.append_lines(empty, [call_line(5000)])
     assert empty.execute("SELECT count(*) FROM segment").fetchone() == (1,)
-    while sqlite_tables.forget(empty, HistoryLimits(0, 1e9, 1 << 40), MILLI):
+    while sqlite_tables.prune_calls(empty, HistoryLimits(0, 1e9, 1 << 40), MILLI):
         pass
     assert empty.execute("SELECT count(*) FROM segment").fetchone() == (0,)
-    sqlite_tables.append(empty, [call_line(6000)])
-    assert sqlite_tables.find(empty, HistoryQuery()) == [call_line(6000)]
+    sqlite_tables.append_lines(empty, [call_line(6000)])
+    assert sqlite_tables.find_lines(empty, HistoryQuery()) == [call_line(6000)]
 
 
 def test_any_text_of_a_value_is_found(empty: sqlite3.Connection) -> None:
     texts = ["ü", 'a"b', "a\\b", "a.*[b", "\u2028", "\x85", "line\nline", "tab\t", "\ud800"]
     lines = [call_line(number, request_id=text, route=text, client=text) for number, text in enumerate(texts)]
-    sqlite_tables.append(empty, [*lines, *(call_line(number) for number in range(100, 1100))])
+    sqlite_tables.append_lines(empty, [*lines, *(call_line(number) for number in range(100, 1100))])
     for text, line in zip(texts, lines, strict=True):
         for query in (HistoryQuery(request_id=text), HistoryQuery(route=text), HistoryQuery(client=text, status="2xx")):
-            assert sqlite_tables.find(empty, query) == [line]
+            assert sqlite_tables.find_lines(empty, query) == [line]

@@ -1,8 +1,8 @@
-"""Buckets in memory: sums, bounds, and what goes to the thread that writes them."""
+"""Usage in memory: sums, limits, and draining by the thread that writes it."""
 
 import threading
 
-from gateway.history.usage_buckets import REST, RouteUsage, UsageBuckets, UsageRow
+from gateway.history.usage_buckets import OTHER_OWNERS, RouteUsage, UsageBuckets, UsageRow
 from gateway.observe.record import Record
 
 A, B, C = (("acme", "orders", caller) for caller in ("a", "b", "c"))
@@ -27,7 +27,7 @@ def test_calls_add_up_by_hour_and_owner() -> None:
     assert buckets.drain() == buckets.rows() == []
 
 
-def test_what_was_not_written_is_added_again() -> None:
+def test_unwritten_rows_are_added_again() -> None:
     buckets = UsageBuckets()
     buckets.add(NOON, A, 1, 2)
     drained = buckets.drain()
@@ -36,7 +36,7 @@ def test_what_was_not_written_is_added_again() -> None:
     assert buckets.rows() == [UsageRow(NOON, *A, 2, 3)]
 
 
-def test_the_oldest_hour_makes_room() -> None:
+def test_the_oldest_hour_is_dropped_for_new_ones() -> None:
     buckets = UsageBuckets(limit=2)
     buckets.add(NOON, A, 1, 5)
     buckets.add(ONE, A, 1, 1)
@@ -48,14 +48,14 @@ def test_the_oldest_hour_makes_room() -> None:
     assert buckets.lost == 12
 
 
-def test_one_crowded_hour_loses_names_and_no_messages() -> None:
+def test_one_full_hour_loses_names_but_no_messages() -> None:
     buckets = UsageBuckets(limit=2)
     for owner in (A, B, C, ("acme", "other", "a")):
         buckets.add(NOON, owner, 1, 2)
     assert buckets.rows() == [
         UsageRow(NOON, *A, 1, 2),
         UsageRow(NOON, *B, 1, 2),
-        UsageRow(NOON, "acme", REST, REST, 2, 4),
+        UsageRow(NOON, "acme", OTHER_OWNERS, OTHER_OWNERS, 2, 4),
     ]
     assert buckets.lost == 0
 

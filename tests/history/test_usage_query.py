@@ -1,4 +1,4 @@
-"""What is asked for, and the report as JSON."""
+"""The parameters of a usage report, and the report as JSON."""
 
 import json
 
@@ -17,23 +17,23 @@ from gateway.history.usage_query import (
 from tests.history.call_lines import START
 
 
-def asked(**given: str) -> UsageQuery:
-    return parse_usage(given.items(), now=START + 1800)
+def query_of(**parameters: str) -> UsageQuery:
+    return parse_usage(parameters.items(), now=START + 1800)
 
 
 def test_the_last_thirty_days_by_route_are_the_default() -> None:
-    assert asked() == UsageQuery("route", "2026-01-01T12", "2026-01-31T12")
+    assert query_of() == UsageQuery("route", "2026-01-01T12", "2026-01-31T12")
 
 
 def test_times_are_rounded_to_whole_hours_that_are_included() -> None:
-    assert asked(by="caller", since="45m", until="1m") == UsageQuery("caller", "2026-01-31T11", "2026-01-31T12")
-    given = asked(by="hour", since="2026-01-30T23:59:59+01:00", until="2026-01-31")
-    assert given == UsageQuery("hour", "2026-01-30T22", "2026-01-31T00")
-    assert asked(until="2030-01-01").last_hour == "2026-01-31T12"
+    assert query_of(by="caller", since="45m", until="1m") == UsageQuery("caller", "2026-01-31T11", "2026-01-31T12")
+    query = query_of(by="hour", since="2026-01-30T23:59:59+01:00", until="2026-01-31")
+    assert query == UsageQuery("hour", "2026-01-30T22", "2026-01-31T00")
+    assert query_of(until="2030-01-01").last_hour == "2026-01-31T12"
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("parameters", "message"),
     [
         ({"by": "client"}, "`by` must be one of caller, route, service, hour"),
         ({"by": ""}, "`by` is empty"),
@@ -43,18 +43,18 @@ def test_times_are_rounded_to_whole_hours_that_are_included() -> None:
         ({"since": "1h", "until": "2h"}, "`since` is later than `until`"),
     ],
 )
-def test_a_wrong_parameter_is_named(given: dict[str, str], message: str) -> None:
+def test_a_wrong_parameter_is_named(parameters: dict[str, str], message: str) -> None:
     with pytest.raises(BadQuery) as raised:
-        asked(**given)
+        query_of(**parameters)
     assert str(raised.value).startswith(message)
 
 
-def test_a_report_is_a_floor_and_compares_with_packs() -> None:
+def test_a_report_is_a_minimum_and_is_compared_with_packs() -> None:
     peak = "2026-01-31T11"
     groups = (UsageGroup("erp", 3, 7, peak, 5), UsageGroup("", 1, 1, peak, 1))
     services = (UsageGroup("acme", 4, 8, peak, 6), UsageGroup("oic.example", 1, 1, peak, 1))
     report = UsageReport(
-        asked(by="caller"), groups, services, {"acme": PackAllowance(2, "included", 10_000)}, "file", 3, (7,)
+        query_of(by="caller"), groups, services, {"acme": PackAllowance(2, "included", 10_000)}, "file", 3, (7,)
     )
     assert json.loads(usage_document(report)) == {
         "by": "caller",

@@ -1,17 +1,16 @@
-"""A history file of an earlier gateway, with a row for each call: read as it is, converted by the first writer."""
+"""A history file of an earlier gateway, with a row for each call: searched as it is, migrated by the first writer."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gateway.history import sqlite_tables, version_1
-from gateway.history.history_file import HistoryFile, read
+from gateway.history.history_file import HistoryFile, search_file
 from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery
-from tests.history.call_lines import EVERYTHING, START, asked, call_line
+from tests.history.call_lines import EVERYTHING, START, call_line, query_of
 
 MILLI = int(START * 1000)
 COUNT = 1300
@@ -29,7 +28,7 @@ CREATE INDEX by_client ON call (client, id, route, status);
 CREATE INDEX by_class ON call (class, id, status, route, client);
 CREATE TABLE tally (kept INTEGER NOT NULL);
 INSERT INTO tally SELECT {COUNT};
-PRAGMA application_id = {sqlite_tables.OURS};
+PRAGMA application_id = {sqlite_tables.APPLICATION_ID};
 PRAGMA user_version = 1;
 COMMIT;
 """
@@ -58,15 +57,8 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def book(path: Path) -> Iterator[HistoryFile]:
-    book = HistoryFile(path)
-    yield book
-    book.close()
-
-
-def found(path: Path, query: HistoryQuery) -> list[bytes]:
-    return list(read(path, query, keep=1e9, now=START + 2 * COUNT, until=1e9).lines)
+def find_lines(path: Path, query: HistoryQuery) -> list[bytes]:
+    return list(search_file(path, query, keep=1e9, now=START + 2 * COUNT, until=1e9).lines)
 
 
 def tables(path: Path) -> set[str]:
@@ -75,57 +67,57 @@ def tables(path: Path) -> set[str]:
 
 
 def check_searches(path: Path) -> None:
-    assert found(path, asked(id="instance-5")) == [old_line(5)]
-    assert found(path, asked(request_id="request-1299")) == [old_line(1299)]
-    assert found(path, asked(status="5xx", route="route-1")) == [old_line(7)]
-    assert found(path, asked(status="503", route="route-2")) == []
-    assert found(path, asked(client="127.0.0.1", limit="2")) == [old_line(1299), old_line(1298)]
-    assert found(path, HistoryQuery(until=MILLI + 3000)) == [old_line(number) for number in (3, 2, 1, 0)]
-    assert found(path, HistoryQuery(limit=2000)) == [old_line(number) for number in reversed(range(COUNT))]
+    assert find_lines(path, query_of(id="instance-5")) == [old_line(5)]
+    assert find_lines(path, query_of(request_id="request-1299")) == [old_line(1299)]
+    assert find_lines(path, query_of(status="5xx", route="route-1")) == [old_line(7)]
+    assert find_lines(path, query_of(status="503", route="route-2")) == []
+    assert find_lines(path, query_of(client="127.0.0.1", limit="2")) == [old_line(1299), old_line(1298)]
+    assert find_lines(path, HistoryQuery(until=MILLI + 3000)) == [old_line(number) for number in (3, 2, 1, 0)]
+    assert find_lines(path, HistoryQuery(limit=2000)) == [old_line(number) for number in reversed(range(COUNT))]
 
 
 def test_calls_of_an_old_file_are_read_without_a_gateway(path: Path) -> None:
     before = path.read_bytes()
     check_searches(path)
-    assert read(path, HistoryQuery(), keep=1e9, now=START, until=1e9).kept == COUNT
+    assert search_file(path, HistoryQuery(), keep=1e9, now=START, until=1e9).kept == COUNT
     assert path.read_bytes() == before
 
 
-def test_an_old_file_is_converted_when_it_is_opened(path: Path, book: HistoryFile) -> None:
-    book.open()
+def test_an_old_file_is_migrated_when_it_is_opened(path: Path, history_file: HistoryFile) -> None:
+    history_file.open()
     check_searches(path)
     assert not {name for name in tables(path) if name == version_1.TABLE or name.startswith("by_")}
-    book.append([call_line(COUNT)])
-    assert found(path, HistoryQuery(limit=2)) == [call_line(COUNT), old_line(COUNT - 1)]
-    assert read(path, HistoryQuery(), keep=1e9, now=START, until=1e9).kept == COUNT + 1
-    while book.forget(HistoryLimits(10, 1e9, 1 << 40), MILLI):
+    history_file.append([call_line(COUNT)])
+    assert find_lines(path, HistoryQuery(limit=2)) == [call_line(COUNT), old_line(COUNT - 1)]
+    assert search_file(path, HistoryQuery(), keep=1e9, now=START, until=1e9).kept == COUNT + 1
+    while history_file.prune(HistoryLimits(10, 1e9, 1 << 40), MILLI):
         pass
-    assert found(path, HistoryQuery(limit=20))[-1] == old_line(COUNT - 9)
+    assert find_lines(path, HistoryQuery(limit=20))[-1] == old_line(COUNT - 9)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (sqlite_tables.VERSION,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (sqlite_tables.SCHEMA_VERSION,)
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
-def test_a_conversion_that_was_cut_off_loses_and_doubles_nothing(
-    path: Path, book: HistoryFile, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_migration_is_continued(
+    path: Path, history_file: HistoryFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    moved = version_1._move_oldest
-    monkeypatch.setattr(version_1, "_move_oldest", lambda connection: moved(connection) and False)
-    book.open()
+    migrate = version_1._migrate_oldest
+    monkeypatch.setattr(version_1, "_migrate_oldest", lambda connection: migrate(connection) and False)
+    history_file.open()
     assert version_1.TABLE in tables(path)
     check_searches(path)
-    book.close()
+    history_file.close()
     monkeypatch.undo()
-    book.open()
+    history_file.open()
     assert version_1.TABLE not in tables(path)
     check_searches(path)
 
 
-def test_several_processes_convert_one_file(path: Path) -> None:
-    books = [HistoryFile(path) for _ in range(3)]
-    for number, book in enumerate(books):
-        book.append([call_line(COUNT + number)])
-        assert not book.forget(EVERYTHING, MILLI)
-    assert len(found(path, HistoryQuery(limit=2000))) == COUNT + 3
-    for book in books:
-        book.close()
+def test_several_processes_migrate_one_file(path: Path) -> None:
+    files = [HistoryFile(path) for _ in range(3)]
+    for number, history_file in enumerate(files):
+        history_file.append([call_line(COUNT + number)])
+        assert not history_file.prune(EVERYTHING, MILLI)
+    assert len(find_lines(path, HistoryQuery(limit=2000))) == COUNT + 3
+    for history_file in files:
+        history_file.close()

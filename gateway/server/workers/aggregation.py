@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.admin.backend import AdminBackend
 from gateway.config.model import Config
 from gateway.config.resolved import hosts_of
-from gateway.history.interface import HistoryDisabled, SearchResult, merged
+from gateway.history.interface import HistoryDisabled, SearchResult, merge_results
 from gateway.history.query import HistoryQuery
 from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.observe.metrics import (
@@ -145,7 +145,7 @@ class AggregatedAdmin(AdminBackend):
         answers = await self._query_workers("instances" if self._reader is None else "flush_history", query)
         replies = {pid: answer for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
         if self._reader is None:
-            found = merged(replies.values(), query.limit)
+            found = merge_results(replies.values(), query.limit)
         else:
             found = replace(await self._reader.find(query), lost=sum(replies.values()))
         past_lost = self._past.get(PREFIX + "history_lost_total", {}).get((), 0)

@@ -1,4 +1,4 @@
-"""Calls whose process is killed: found as lost, and only they."""
+"""Open calls: those of a killed process, and only those, are found as lost."""
 
 import json
 import os
@@ -15,55 +15,50 @@ from typing import Any
 import pytest
 
 from gateway.history import sqlite_tables
-from gateway.history.begun_calls import is_running, process_name
 from gateway.history.file import FileHistory
-from gateway.history.history_file import HistoryFile, read
+from gateway.history.history_file import HistoryFile, search_file
+from gateway.history.open_calls import is_running, process_identity
 from gateway.history.query import HistoryQuery
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from tests.fakes.process import ROOT
-from tests.history.call_lines import EVERYTHING, START, Turned, call_line
+from tests.history.call_lines import EVERYTHING, START, ManualClock, call_line
 
 
-def call(number: int, **more: str) -> Record:
+def call(number: int, **fields: str) -> Record:
     facts: dict[str, Any] = {
         "request_id": f"request-{number}",
         "route": "orders",
         "method": "POST",
         "path": "/orders/",
-        **more,
+        **fields,
     }
     return Record(time=timestamp(START + number), **facts)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.db.history"
-
-
-@pytest.fixture
 def history(path: Path) -> Iterator[FileHistory]:
-    history = FileHistory(path, EVERYTHING, clock=Turned(START + 100), interval=0.001)
+    history = FileHistory(path, EVERYTHING, clock=ManualClock(START + 100), interval=0.001)
     yield history
     history.close(5)
 
 
 def entries(path: Path) -> list[str]:
-    """The request ids of the calls that the file holds as begun."""
+    """The request ids of the open calls in the file."""
     with closing(sqlite3.connect(path)) as connection:
-        return [json.loads(line)["request_id"] for _, line in sqlite_tables.begun(connection)]
+        return [json.loads(line)["request_id"] for _, line in sqlite_tables.read_open_calls(connection)]
 
 
 def until_entries(path: Path, *names: str) -> None:
-    until = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not path.exists() or entries(path) != list(names):
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0)
 
 
-def lost(path: Path, query: HistoryQuery | None = None) -> list[dict[str, object]]:
-    found = read(path, query or HistoryQuery(), keep=1e9, now=START + 200, until=time.monotonic() + 10)
-    return [document for line in found.lines if (document := json.loads(line))["error"] == "lost"]
+def lost_calls(path: Path, query: HistoryQuery | None = None) -> list[dict[str, object]]:
+    result = search_file(path, query or HistoryQuery(), keep=1e9, now=START + 200, until=time.monotonic() + 10)
+    return [document for line in result.lines if (document := json.loads(line))["error"] == "lost"]
 
 
 def test_an_entry_is_there_until_the_call_has_ended(history: FileHistory, path: Path) -> None:
@@ -71,7 +66,7 @@ def test_an_entry_is_there_until_the_call_has_ended(history: FileHistory, path: 
     history.begin(one)
     history.begin(other)
     until_entries(path, "request-1", "request-2")
-    assert lost(path) == []
+    assert lost_calls(path) == []
     history.append(call_line(1))
     history.end(one)
     until_entries(path, "request-2")
@@ -84,7 +79,7 @@ def test_a_stop_leaves_no_entry(history: FileHistory, path: Path) -> None:
     assert entries(path) == []
 
 
-def test_a_call_that_never_began_ends_without_a_trace(history: FileHistory, path: Path) -> None:
+def test_the_end_of_a_call_without_an_entry_does_nothing(history: FileHistory, path: Path) -> None:
     history.append(call_line(1))
     history.end(call(1))
     history.close(5)
@@ -113,35 +108,46 @@ def test_calls_of_a_killed_process_are_found_as_lost(path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"begun\n"
         until_entries(path, "request-0", "request-1", "request-2")
-        assert lost(path) == []
+        assert lost_calls(path) == []
         process.send_signal(signal.SIGKILL)
-    assert [each["request_id"] for each in lost(path)] == ["request-2", "request-1", "request-0"]
-    [only] = lost(path, HistoryQuery(route="orders", client="10.0.0.1"))
-    assert (only["request_id"], only["status"], only["method"], only["path"]) == ("request-1", None, "POST", "/orders/")
-    assert only["reason"]
-    assert lost(path, HistoryQuery(status="5xx")) == []
-    assert len(lost(path, HistoryQuery(limit=1))) == 1
+    assert [each["request_id"] for each in lost_calls(path)] == ["request-2", "request-1", "request-0"]
+    [match] = lost_calls(path, HistoryQuery(route="orders", client="10.0.0.1"))
+    assert (match["request_id"], match["status"], match["method"], match["path"]) == (
+        "request-1",
+        None,
+        "POST",
+        "/orders/",
+    )
+    assert match["reason"]
+    assert lost_calls(path, HistoryQuery(status="5xx")) == []
+    assert len(lost_calls(path, HistoryQuery(limit=1))) == 1
 
 
-def test_lost_calls_go_with_their_time(path: Path) -> None:
-    book = HistoryFile(path)
-    with closing(book):
+def test_old_lost_calls_are_deleted(path: Path) -> None:
+    history_file = HistoryFile(path)
+    with closing(history_file):
         lines = [(number, call_line(number)) for number in range(4)]
-        sqlite_tables.track(book._database.connection(), "1 1", ended=(), began=lines)
-        assert len(sqlite_tables.begun(book._database.connection())) == 4
-        book.forget(EVERYTHING, round((START + 2) * 1000))
-        assert [line for _, line in sqlite_tables.begun(book._database.connection())] == [call_line(2), call_line(3)]
+        sqlite_tables.update_open_calls(history_file._database.connection(), "1 1", ended=(), began=lines)
+        assert len(sqlite_tables.read_open_calls(history_file._database.connection())) == 4
+        history_file.prune(EVERYTHING, round((START + 2) * 1000))
+        assert [line for _, line in sqlite_tables.read_open_calls(history_file._database.connection())] == [
+            call_line(2),
+            call_line(3),
+        ]
 
 
 def test_the_number_of_lost_calls_is_limited(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_tables, "MAX_BEGUN", 3)
-    book = HistoryFile(path)
-    with closing(book):
-        sqlite_tables.track(
-            book._database.connection(), "1 1", ended=(), began=[(number, call_line(number)) for number in range(10)]
+    monkeypatch.setattr(sqlite_tables, "MAX_OPEN_CALLS", 3)
+    history_file = HistoryFile(path)
+    with closing(history_file):
+        sqlite_tables.update_open_calls(
+            history_file._database.connection(),
+            "1 1",
+            ended=(),
+            began=[(number, call_line(number)) for number in range(10)],
         )
-        book.forget(EVERYTHING, 0)
-        assert [line for _, line in sqlite_tables.begun(book._database.connection())] == [
+        history_file.prune(EVERYTHING, 0)
+        assert [line for _, line in sqlite_tables.read_open_calls(history_file._database.connection())] == [
             call_line(7),
             call_line(8),
             call_line(9),
@@ -149,21 +155,21 @@ def test_the_number_of_lost_calls_is_limited(path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
-    book = HistoryFile(path)
-    book.append([call_line(1)])
-    book._database.connection().execute("DROP TABLE begun")
-    book.close()
-    assert len(read(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
+    history_file = HistoryFile(path)
+    history_file.append([call_line(1)])
+    history_file._database.connection().execute("DROP TABLE begun")
+    history_file.close()
+    assert len(search_file(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
 
 
-def test_a_process_is_known_by_its_start_too() -> None:
-    name = process_name(os.getpid())
+def test_a_process_is_identified_by_its_start_time_too() -> None:
+    name = process_identity(os.getpid())
     assert name is not None
     assert is_running(name)
     assert not is_running(f"{os.getpid()} 1")
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    assert process_name(gone.pid) is None
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert process_identity(ended.pid) is None
 
 
 AS_ROOT = () if os.getuid() == 0 else ("--map-root-user",)
@@ -174,12 +180,12 @@ exec unshare --map-user=54321 --map-group=54321 -- "$@"
 SIBLING = """
 import os, signal
 from gateway.system.hardening import forbid_dumps
-from gateway.history.begun_calls import is_running, process_name
+from gateway.history.open_calls import is_running, process_identity
 forbid_dumps()
 reading, writing = os.pipe()
 sibling = os.fork()
 if not sibling:
-    os.write(writing, process_name(os.getpid()).encode())
+    os.write(writing, process_identity(os.getpid()).encode())
     signal.pause()
 name = os.read(reading, 100).decode()
 assert is_running(name), name
