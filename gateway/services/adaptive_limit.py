@@ -1,13 +1,13 @@
-"""Pure: the present limit of calls at once, lowered when the service refuses calls (additive increase, multiplicative
-decrease).
+"""Pure: the current limit of concurrent calls, lowered when the service refuses calls (additive increase,
+multiplicative decrease).
 """
 
 NUMERATOR, DENOMINATOR = 7, 10
 """A refusal multiplies the limit by 7/10."""
-ROUND = 1.0
+REFUSAL_WINDOW = 1.0
 """Seconds in which several refusals count as one: calls that were sent together are refused together."""
 LONGEST_HOLD = 300.0
-"""Most seconds that a `Retry-After` keeps the limit from rising."""
+"""Maximum seconds for which a `Retry-After` keeps the limit from rising."""
 
 
 class AdaptiveLimit:
@@ -21,7 +21,7 @@ class AdaptiveLimit:
         self._lowered_at = self._rises_from = 0.0
 
     def current(self, now: float) -> int:
-        """Return the present limit: one more for each second without a refusal."""
+        """Return the current limit: it rises by one for each second without a refusal."""
         if self._base is None:
             return self.maximum
         limit = self._base + int(max(0.0, now - self._rises_from))
@@ -33,7 +33,7 @@ class AdaptiveLimit:
     def lower(self, now: float, retry_after: float | None) -> None:
         """Lower the limit after a refusal. It does not rise before `retry_after` seconds have passed."""
         limit = self.current(now)
-        if self._base is None or now - self._lowered_at >= ROUND:
+        if self._base is None or now - self._lowered_at >= REFUSAL_WINDOW:
             limit = max(1, limit * NUMERATOR // DENOMINATOR)
             self._lowered_at = now
         hold = now + min(retry_after or 0.0, LONGEST_HOLD)

@@ -6,21 +6,21 @@ circuit, its failure opens it again for longer.
 
 from gateway.services.lease_messages import BreakerState
 
-FAILURES = 5
+FAILURE_THRESHOLD = 5
 """Failures in a row that open the circuit."""
-SHORTEST, LONGEST = 5.0, 120.0
+SHORTEST_OPEN_TIME, LONGEST_OPEN_TIME = 5.0, 120.0
 """Seconds that the circuit stays open."""
-TRIAL_TIME = 10.0
-"""Seconds after which another trial call is sent if the last one has no result: a run may take minutes."""
+TRIAL_TIMEOUT = 10.0
+"""Seconds after which another trial call is sent if the previous one has no result yet: a run may take minutes."""
 FAILURE_STATUSES = frozenset({502, 503, 504})
-"""Statuses without an instance id that are failures: no flow has run."""
+"""Statuses that are failures if the response has no instance id: no flow has run."""
 REFUSAL_STATUSES = frozenset({429, 503})
-"""Statuses without an instance id that refuse a call because there are too many."""
+"""Statuses that mean too many calls if the response has no instance id."""
 
 
 class CircuitBreaker:
-    """The state of one circuit, with the times of a monotonic clock in seconds. `reason` is that of the last failure,
-    `failures` their number in a row.
+    """The state of one circuit; times are seconds of a monotonic clock. `failures` is the number of consecutive
+    failures, `reason` the cause of the last one.
     """
 
     __slots__ = ("_openings", "_trial_at", "failures", "reason", "state")
@@ -34,13 +34,13 @@ class CircuitBreaker:
 
     def record_failure(self, now: float, reason: str, *, random_fraction: float, is_trial: bool = False) -> bool:
         """Count a failure of a call. Return whether it opened the circuit. While the circuit is not closed, only the
-        trial call counts: all others were sent before.
+        trial call counts: all other calls were sent before it opened.
         """
         if self.state != "closed" and not (is_trial and self.state == "half-open"):
             return False
         self.failures += 1
         self.reason = reason
-        if self.state == "closed" and self.failures < FAILURES:
+        if self.state == "closed" and self.failures < FAILURE_THRESHOLD:
             return False
         self._openings += 1
         self.state = "open"
@@ -59,17 +59,17 @@ class CircuitBreaker:
         return True
 
     def end_trial(self) -> None:
-        """End the trial calls without a result: the next call is the trial."""
+        """End the trial calls without a result: the next call is a new trial."""
         if self.state == "half-open":
             self.state = "open"
             self._trial_at = 0.0
 
     def begin_trial(self, now: float) -> bool:
-        """Return whether this call is a trial of a circuit that is not closed: its time has passed."""
+        """Return whether this call is a trial: the circuit is not closed, and the wait for the next trial is over."""
         if self.state == "closed" or now < self._trial_at:
             return False
         self.state = "half-open"
-        self._trial_at = now + TRIAL_TIME
+        self._trial_at = now + TRIAL_TIMEOUT
         return True
 
     def open_for(self, now: float) -> float:
@@ -82,8 +82,8 @@ def open_time(openings: int, random_fraction: float) -> float:
     time between `SHORTEST` and a bound that doubles each time up to `LONGEST` (full jitter, so that replicas do not
     try together).
     """
-    longest = min(LONGEST, SHORTEST * 2.0 ** min(openings, 16))
-    return SHORTEST + (longest - SHORTEST) * random_fraction
+    longest = min(LONGEST_OPEN_TIME, SHORTEST_OPEN_TIME * 2.0 ** min(openings, 16))
+    return SHORTEST_OPEN_TIME + (longest - SHORTEST_OPEN_TIME) * random_fraction
 
 
 def is_failure(status: int, *, has_instance_id: bool) -> bool:

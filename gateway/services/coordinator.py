@@ -1,11 +1,10 @@
-"""The coordinator of the services of a gateway: leases their places to the workers, and decides limit and circuit.
+"""The coordinator of one service: leases its places to the workers, and decides its limit and its circuit.
 
-It runs in the parent of the workers, or beside the gate in the only process. `Coordinators` has one
-`ServiceCoordinator` for each service.
+It runs in the parent of the workers, or beside the gate in the only process.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gateway.observe.log import log_event
@@ -15,10 +14,10 @@ from gateway.services.lease_messages import (
     CoordinatorMessage,
     GateMessage,
     LeaveQueue,
-    PutBack,
     RejectWaiter,
     ReportOutcome,
     ReportRefusal,
+    ReturnPlaces,
     ServiceState,
     WaitForPlace,
 )
@@ -30,14 +29,14 @@ UNLIMITED = 1 << 24
 """Places of a service without a limit: more than there can be connections."""
 HEADROOM = 8
 """A replica asks for this fraction of the limit more than it uses, so that the next call need not wait."""
-TICK = 1.0
-"""Seconds between two looks at a limit that rises."""
+RISE_INTERVAL = 1.0
+"""Seconds between two updates of a rising limit."""
 TRIAL_WAIT = 1.0
-"""Seconds after which a request may try again that came during the trial call of another."""
+"""`Retry-After` in seconds of a request that arrives while a trial call is in progress."""
 
 
 class Timer(Protocol):
-    """A callback that is called later."""
+    """A scheduled callback."""
 
     def cancel(self) -> None:
         """Do not call it."""
@@ -72,10 +71,6 @@ class PartRequest(NamedTuple):
     is_short: bool
 
 
-Send = Callable[[str, CoordinatorMessage], None]
-"""Sends a message to one worker; the first argument is the origin of the service."""
-
-
 class ServiceCoordinator:
     """The coordinator of one service."""
 
@@ -89,7 +84,7 @@ class ServiceCoordinator:
         on_shortage: Callable[[], None] = lambda: None,
     ) -> None:
         """`send` takes the number of a worker and a message to it. `on_shortage` is called when calls wait because this
-        replica has a part of the places only.
+        replica has only a part of the places.
         """
         self._settings = settings
         self._on_shortage = on_shortage
@@ -97,7 +92,7 @@ class ServiceCoordinator:
         self._scheduler = scheduler
         self._random_fraction = random_fraction
         self._send = send
-        self._limit = AdaptiveLimit(self._places())
+        self._limit = AdaptiveLimit(self._max_places())
         self._ledger = PlaceLedger(self._limit.maximum)
         self._breaker = CircuitBreaker()
         self._workers: set[int] = set()
@@ -105,9 +100,9 @@ class ServiceCoordinator:
         self._timer: Timer | None = None
 
     def configure(self, settings: ServiceLimit) -> None:
-        """Use other settings. With a lower limit no place is granted until enough are back."""
+        """Use other settings. After the limit is lowered, no place is granted until enough are returned."""
         self._settings = settings
-        self._use_maximum()
+        self._apply_maximum()
 
     def set_part(self, part: int | None, *, are_others_short: bool = False) -> None:
         """Use this part of the places; None: all of them, since there are no replicas. While calls wait at another
@@ -116,10 +111,10 @@ class ServiceCoordinator:
         if part != self._part or are_others_short != self._ledger.keeps_none_idle:
             self._part = part
             self._ledger.keeps_none_idle = are_others_short
-            self._use_maximum()
+            self._apply_maximum()
 
     def share_with_replicas(self, *, has_replicas: bool) -> None:
-        """Share the places with replicas from now on, or no more."""
+        """Start or stop sharing the places with replicas."""
         if not has_replicas:
             self.set_part(None)
         elif self._part is None:
@@ -132,15 +127,15 @@ class ServiceCoordinator:
             return None
         ledger = self._ledger
         headroom = 0 if ledger.keeps_none_idle else limit // HEADROOM + 1
-        want = min(limit, ledger.out + ledger.waiting + headroom)
-        return PartRequest(origin, limit, max(self._part, ledger.out), want, is_short=self._is_short())
+        want = min(limit, ledger.leased + ledger.waiting + headroom)
+        return PartRequest(origin, limit, max(self._part, ledger.leased), want, is_short=self._is_short())
 
-    def _use_maximum(self) -> None:
-        self._limit.maximum = self._places()
+    def _apply_maximum(self) -> None:
+        self._limit.maximum = self._max_places()
         self._adjust()
         self._broadcast()
 
-    def _places(self) -> int:
+    def _max_places(self) -> int:
         calls = self._settings.calls
         if calls is None:
             return UNLIMITED
@@ -180,8 +175,8 @@ class ServiceCoordinator:
                 self._ledger.leave(worker, waiter)
                 self._end_trial((worker, waiter))
                 self._dispatch()
-            case PutBack(places):
-                self._ledger.put_back(worker, places)
+            case ReturnPlaces(places):
+                self._ledger.return_places(worker, places)
                 self._dispatch()
             case ReportOutcome():
                 self._record_outcome(worker, message)
@@ -189,7 +184,7 @@ class ServiceCoordinator:
                 self._lower_limit(retry_after)
 
     def _wait(self, worker: int, message: WaitForPlace) -> None:
-        """Put a request in the queue. While the circuit is not closed, only the trial call gets there."""
+        """Put a request in the queue. While the circuit is not closed, only trial calls enter the queue."""
         breaker = self._breaker
         if breaker.state != "closed":
             now = self._scheduler.time()
@@ -224,7 +219,7 @@ class ServiceCoordinator:
             self._broadcast()
 
     def _on_opened(self, now: float) -> None:
-        """Reject all that wait, and log it."""
+        """Reject all waiting requests, and log it."""
         breaker, seconds = self._breaker, self._breaker.open_for(now)
         for worker, waiter in self._ledger.remove_waiters():
             self._send(worker, RejectWaiter(waiter, seconds))
@@ -234,7 +229,7 @@ class ServiceCoordinator:
         self._dispatch()
 
     def _end_trial(self, waiter: Waiter) -> None:
-        """End a trial call that has shown nothing."""
+        """End a trial call without a result."""
         if waiter not in self._trials:
             return
         self._trials.remove(waiter)
@@ -256,14 +251,14 @@ class ServiceCoordinator:
         self._broadcast()
 
     def _adjust(self) -> None:
-        """Use the present limit, and look again while it rises."""
+        """Use the present limit, and update it while it rises."""
         limit = self._limit.current(self._scheduler.time())
         self._ledger.limit = limit
         self._dispatch()
         if limit < self._limit.maximum and self._timer is None:
-            self._timer = self._scheduler.call_later(TICK, self._on_tick)
+            self._timer = self._scheduler.call_later(RISE_INTERVAL, self._on_rise)
 
-    def _on_tick(self) -> None:
+    def _on_rise(self) -> None:
         self._timer = None
         before = self._ledger.limit
         self._adjust()
@@ -288,75 +283,3 @@ class ServiceCoordinator:
         limit = None if most is None else self._ledger.limit
         is_watching = breaker.failures > 0
         return ServiceState(limit, most, breaker.state, open_for, is_watching=is_watching, reason=breaker.reason)
-
-
-class Coordinators:
-    """The coordinators of all services, by origin."""
-
-    def __init__(self, *, scheduler: Scheduler, random_fraction: Callable[[], float]) -> None:
-        self._scheduler = scheduler
-        self._random_fraction = random_fraction
-        self.on_shortage: Callable[[], None] = lambda: None
-        self._workers: dict[int, Send] = {}
-        self._services: dict[str, ServiceCoordinator] = {}
-
-    def configure(self, services: Mapping[str, ServiceLimit], *, has_replicas: bool = False) -> None:
-        """Use these services from now on. One that is removed has no limit any more; it is kept for the calls in
-        progress, and in case it comes back. With `has_replicas` a service has no places until `set_part`.
-        """
-        for origin, settings in services.items():
-            if origin in self._services:
-                self._services[origin].configure(settings)
-            else:
-                self._services[origin] = self._new_coordinator(origin, settings)
-        for origin in self._services.keys() - services.keys():
-            self._services[origin].configure(ServiceLimit(origin, None))
-        for service in self._services.values():
-            service.share_with_replicas(has_replicas=has_replicas)
-
-    def part_requests(self) -> list[PartRequest]:
-        """Return what this replica asks for, for each service with a limit."""
-        requests = (service.part_request(origin) for origin, service in self._services.items())
-        return [request for request in requests if request is not None]
-
-    def set_part(self, origin: str, part: int, *, are_others_short: bool = False) -> None:
-        """Use this part of the places of a service."""
-        self._services[origin].set_part(part, are_others_short=are_others_short)
-
-    def add_worker(self, worker: int, send: Send) -> None:
-        """Add a worker; numbers are never used twice."""
-        self._workers[worker] = send
-        for service in self._services.values():
-            service.add_worker(worker)
-
-    def remove_worker(self, worker: int) -> None:
-        """Take back the places of a worker that has ended."""
-        if self._workers.pop(worker, None) is not None:
-            for service in self._services.values():
-                service.remove_worker(worker)
-
-    def receive(self, worker: int, origin: str, message: GateMessage) -> None:
-        """Act on a message of a worker."""
-        service = self._services.get(origin)
-        if service is not None and worker in self._workers:
-            service.receive(worker, message)
-
-    def close(self) -> None:
-        """Stop all timers."""
-        for service in self._services.values():
-            service.close()
-
-    def _on_shortage(self) -> None:
-        self.on_shortage()
-
-    def _new_coordinator(self, origin: str, settings: ServiceLimit) -> ServiceCoordinator:
-        service = ServiceCoordinator(
-            settings,
-            scheduler=self._scheduler,
-            random_fraction=self._random_fraction,
-            on_shortage=self._on_shortage,
-            send=lambda worker, message: self._workers[worker](origin, message),
-        )
-        for worker in self._workers:
-            service.add_worker(worker)
-        return service

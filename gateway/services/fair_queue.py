@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item", bound=Hashable)
 
 PRUNE_ABOVE = 256
-"""Callers without waiting items whose turn is remembered, before those whose turn has come are forgotten."""
+"""Number of callers without waiting items above which those whose turn has passed are forgotten."""
 
 
 class _CallerLine(Generic[Item]):
-    """The waiting items of one caller, and the virtual time at which the first one is served."""
+    """The waiting items of one caller, and the virtual time at which the first of them is served."""
 
     __slots__ = ("items", "share", "start")
 

@@ -23,7 +23,7 @@ class LeaveQueue(NamedTuple):
     waiter: int
 
 
-class PutBack(NamedTuple):
+class ReturnPlaces(NamedTuple):
     """The worker returns idle places."""
 
     places: int
@@ -75,12 +75,12 @@ class ServiceState(NamedTuple):
     """
 
     limit: int | None
-    most: int | None
+    configured_limit: int | None
     breaker: BreakerState
     open_for: float
     is_watching: bool
     reason: str = ""
 
 
-GateMessage = WaitForPlace | LeaveQueue | PutBack | ReportOutcome | ReportRefusal
+GateMessage = WaitForPlace | LeaveQueue | ReturnPlaces | ReportOutcome | ReportRefusal
 CoordinatorMessage = GrantPlaces | RecallPlaces | KeepPlaces | RejectWaiter | ServiceState

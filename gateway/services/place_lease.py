@@ -1,4 +1,4 @@
-"""Pure: the places that one worker has. The gate's side of a lease.
+"""Pure: the places that one worker has: the gate's side of a lease.
 
 A request takes an idle place at once. If there is none, or others wait, it waits for the coordinator: only the
 coordinator's queue decides who is next.
@@ -43,8 +43,8 @@ class PlaceLease:
         return True
 
     def grant(self, waiters: tuple[int, ...], spare: int) -> tuple[list[int], int]:
-        """Receive places. Return the waiters that have one now, and the number of places to return: waiters may have
-        left meanwhile.
+        """Receive places. Return the waiters that now have one, and the number of places to return. Waiters may have
+        left in the meantime: their places become idle.
         """
         served = [waiter for waiter in waiters if waiter in self._waiting]
         self._waiting.difference_update(served)

@@ -1,7 +1,7 @@
-"""Pure: who has the places of one service. The coordinator's side of a lease.
+"""Pure: which worker has how many places of one service: the coordinator's side of a lease.
 
-The ledger never has more places out than its limit, unless the limit was lowered: then it gives none until enough are
-back. It recalls idle places as soon as a request waits for one.
+The ledger never leases more places than its limit. After the limit is lowered, it leases none until enough are
+returned. It recalls idle places as soon as a request waits for one.
 """
 
 from gateway.services.fair_queue import FairQueue
@@ -9,7 +9,7 @@ from gateway.services.lease_messages import CoordinatorMessage, GrantPlaces, Kee
 
 Waiter = tuple[int, int]
 """A worker and the number of a waiter there."""
-Notice = tuple[int, CoordinatorMessage]
+WorkerMessage = tuple[int, CoordinatorMessage]
 """A worker and a message to it."""
 
 
@@ -25,7 +25,7 @@ class PlaceLedger:
         self._recalled: set[int] = set()
 
     @property
-    def out(self) -> int:
+    def leased(self) -> int:
         """The number of places that workers have, used or idle."""
         return sum(self._held.values())
 
@@ -54,7 +54,7 @@ class PlaceLedger:
         """Remove a waiter; does nothing if it has been granted a place."""
         self._queue.remove((worker, waiter))
 
-    def put_back(self, worker: int, count: int) -> None:
+    def return_places(self, worker: int, count: int) -> None:
         """Take back places of a worker."""
         if worker in self._held:
             self._held[worker] -= count
@@ -63,16 +63,16 @@ class PlaceLedger:
         """Remove and return all waiters, in their order."""
         return [self._queue.pop() for _ in range(len(self._queue))]
 
-    def dispatch(self) -> list[Notice]:
-        """Grant free places, and recall idle ones while they are missing. Return the messages to the workers."""
-        free = self.limit - self.out
+    def dispatch(self) -> list[WorkerMessage]:
+        """Grant free places, and recall idle ones while requests wait. Return the messages to the workers."""
+        free = self.limit - self.leased
         granted: dict[int, list[int]] = {}
         while self._queue and free > 0:
             worker, waiter = self._queue.pop()
             granted.setdefault(worker, []).append(waiter)
             self._held[worker] += 1
             free -= 1
-        notices: list[Notice] = []
+        notices: list[WorkerMessage] = []
         if self._queue or free < 0 or self.keeps_none_idle:
             for worker, held in self._held.items():
                 if held and worker not in self._recalled:
@@ -89,7 +89,7 @@ class PlaceLedger:
         return notices
 
     def _spare(self, free: int) -> int:
-        """Return how many of the free places a worker gets beside those that it asked for: all if it is the only one,
-        else so many that the others find some, too.
+        """Return how many of the free places a worker gets in addition to those that it asked for: all if it is the
+        only worker, else few enough to leave some for the others.
         """
         return free if len(self._held) == 1 else free // (2 * len(self._held))

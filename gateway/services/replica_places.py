@@ -1,9 +1,9 @@
 """The part of each service's places that this replica has, leased in Redis.
 
-Each replica renews its lease about once a second, at once while calls wait. A step of Redis gives it what it wants, as
-far as the others leave it, and not more than its fair part while all want more than there is. While calls wait at
-another replica, it keeps no idle places. A replica that ends
-without a word loses its places after `LEASE`. While Redis does not answer, each keeps what it has.
+Each replica renews its lease about once a second, and sooner while calls wait. In one step, Redis gives it the places
+that it wants and that the others do not have; while together they want more than the limit, it gives each replica an
+equal part. While calls wait at another replica, it keeps no idle places. A replica that stops without releasing its
+places loses them after `LEASE_SECONDS`. While Redis does not answer, each replica keeps the places that it has.
 """
 
 import asyncio
@@ -11,28 +11,29 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gateway.observe.log import log_event
-from gateway.services.coordinator import Coordinators, PartRequest
+from gateway.services.coordinator import PartRequest
+from gateway.services.service_coordinators import ServiceCoordinators
 
 log = logging.getLogger("gateway.services")
 
-RENEWAL = 1.0
+RENEWAL_INTERVAL = 1.0
 """Seconds between two renewals."""
-SHORT_RENEWAL = 0.1
-"""The same while calls wait, and after a replica was given less than it had."""
-LEASE = 10.0
-"""Seconds after which the places of a replica return that renews no more."""
-TIME_LIMIT = 2.0
+URGENT_RENEWAL_INTERVAL = 0.1
+"""Seconds between two renewals while calls wait, and after a replica was given less than it had."""
+LEASE_SECONDS = 10.0
+"""Seconds without a renewal after which a replica loses its places."""
+RENEWAL_TIMEOUT = 2.0
 """Seconds for one renewal."""
-ROTATION = 5
+ROTATION_SECONDS = 5
 """Seconds after which another replica gets the places that cannot be divided evenly."""
 
-Evaluate = Callable[[str, str, list[str]], Awaitable[object]]
+EvaluateScript = Callable[[str, str, list[str]], Awaitable[object]]
 """Run a Lua script on one key with these arguments, as one step. Raise OSError if Redis cannot."""
 
-# The value is one JSON object: by replica its places, what it wants, when its lease ends in ms of Redis's clock, and
-# whether calls wait there. A replica has `held` places until it has published that it has fewer. If its entry is lost,
-# so are perhaps those of others: it gets no more until they have renewed theirs. `want` of all is filled up evenly;
-# what cannot be divided rotates.
+# The value is one JSON object. It has four values for each replica: the places that it has, the places that it wants,
+# the end of its lease in ms of Redis's clock, and whether calls wait there. A replica counts as having `held` places
+# until it reports fewer. If its own entry is lost, those of others may be lost too: it gets no more places until they
+# have renewed theirs. Places are divided evenly, up to what each replica wants. The remainder goes to each in turn.
 RENEW_SCRIPT = f"""
 local id, limit, held, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local short, lease = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -63,7 +64,7 @@ for position, name in ipairs(names) do
     left = left - all[name][2]
     if name == id then part = want end
   else
-    local extra, turn = left - even * count, math.floor(clock[1] / {ROTATION})
+    local extra, turn = left - even * count, math.floor(clock[1] / {ROTATION_SECONDS})
     for rank = position, #names do
       if names[rank] == id then
         part = even
@@ -92,7 +93,9 @@ return 0
 class ReplicaPlaces:
     """Renews the leases of all services of `coordinators`, from `start` to `close`."""
 
-    def __init__(self, coordinators: Coordinators, evaluate: Evaluate, *, replica: str, prefix: str) -> None:
+    def __init__(
+        self, coordinators: ServiceCoordinators, evaluate: EvaluateScript, *, replica: str, prefix: str
+    ) -> None:
         """`replica` is a random name of this gateway; `prefix` begins all keys in Redis."""
         self._coordinators = coordinators
         self._evaluate = evaluate
@@ -109,15 +112,15 @@ class ReplicaPlaces:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop, and give all places up."""
+        """Stop, and release all places."""
         if self._task is None:
             return
         self._task.cancel()
         await asyncio.wait({self._task})
         try:
-            async with asyncio.timeout(TIME_LIMIT):
+            async with asyncio.timeout(RENEWAL_TIMEOUT):
                 for origin in self._leased:
-                    await self._evaluate(LEAVE_SCRIPT, self._key(origin), [self._replica, _ms(LEASE)])
+                    await self._evaluate(LEAVE_SCRIPT, self._key(origin), [self._replica, _ms(LEASE_SECONDS)])
         except (OSError, TimeoutError):
             return  # the lease ends by itself
 
@@ -127,9 +130,9 @@ class ReplicaPlaces:
             is_urgent = [await self._renew(request) for request in self._coordinators.part_requests()]
             try:
                 if any(is_urgent):
-                    await asyncio.sleep(SHORT_RENEWAL)
+                    await asyncio.sleep(URGENT_RENEWAL_INTERVAL)
                 else:
-                    async with asyncio.timeout(RENEWAL):
+                    async with asyncio.timeout(RENEWAL_INTERVAL):
                         await self._wake.wait()
             except TimeoutError:
                 continue
@@ -137,9 +140,9 @@ class ReplicaPlaces:
     async def _renew(self, request: PartRequest) -> bool:
         """Renew one lease. Return whether the next renewal must follow soon."""
         numbers = (request.limit, request.held, request.want, int(request.is_short))
-        arguments = [self._replica, *map(str, numbers), _ms(LEASE)]
+        arguments = [self._replica, *map(str, numbers), _ms(LEASE_SECONDS)]
         try:
-            async with asyncio.timeout(TIME_LIMIT):
+            async with asyncio.timeout(RENEWAL_TIMEOUT):
                 answer = await self._evaluate(RENEW_SCRIPT, self._key(request.origin), arguments)
         except (OSError, TimeoutError) as error:
             self._on_failure(request, str(error) or "no answer in time")
@@ -156,7 +159,7 @@ class ReplicaPlaces:
         return part < request.held or request.is_short
 
     def _on_failure(self, request: PartRequest, why: str) -> None:
-        """Keep what this replica has. One that has nothing takes the whole limit: calls must not stop with Redis."""
+        """Keep what this replica has; if it has none, use the whole limit: calls must not depend on Redis."""
         if self._is_shared:
             self._is_shared = False
             message = f"replicas do not share the places of services; each keeps those that it has: Redis: {why}"

@@ -1,15 +1,15 @@
-"""Pure: how many requests may be sent a second time, so that retries do not add to the load of a failing service."""
+"""Pure: how many requests may be retried, so that retries do not overload a failing service."""
 
 from gateway.services.recent_count import RecentCount
 
-SHARE = 0.2
-"""Second tries as a share of the calls of ten seconds."""
-AT_LEAST = 3
-"""Second tries in ten seconds that are always allowed."""
+RETRY_SHARE = 0.2
+"""Retries as a share of the calls of ten seconds."""
+MIN_RETRIES = 3
+"""Retries in ten seconds that are always allowed."""
 
 
 class RetryBudget:
-    """The second tries of one service in one process; `denied` counts those that were not allowed."""
+    """The retries of one service in one process; `denied` counts those that were not allowed."""
 
     __slots__ = ("_calls", "_retries", "denied")
 
@@ -23,8 +23,8 @@ class RetryBudget:
         self._calls.add(now)
 
     def try_spend(self, now: float) -> bool:
-        """Return whether one more second try is allowed, and count it."""
-        if self._retries.total(now) >= max(AT_LEAST, int(self._calls.total(now) * SHARE)):
+        """Return whether one more retry is allowed, and count it."""
+        if self._retries.total(now) >= max(MIN_RETRIES, int(self._calls.total(now) * RETRY_SHARE)):
             self.denied += 1
             return False
         self._retries.add(now)

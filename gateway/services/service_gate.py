@@ -1,7 +1,7 @@
-"""The gate of one service in one serving process: its requests take a place here before they are sent.
+"""The gate of one service in one serving process: a request acquires a place here before it is sent.
 
-`try_acquire` takes an idle place at once; `acquire` waits for one. Every place must be released. Results of calls go to
-the coordinator only while they matter: failures always, a success after a failure.
+`try_acquire` takes an idle place at once; `acquire` waits for one. Every place must be released. The gate reports each
+failed call to the coordinator, and a successful one only after a failure.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from gateway.services.lease_messages import (
     GrantPlaces,
     KeepPlaces,
     LeaveQueue,
-    PutBack,
     RecallPlaces,
     RejectWaiter,
     ReportOutcome,
     ReportRefusal,
+    ReturnPlaces,
     ServiceState,
     WaitForPlace,
 )
@@ -32,7 +32,7 @@ from gateway.services.recent_count import WINDOW, RecentCount
 from gateway.services.retry_budget import RetryBudget
 
 LONGEST_RETRY_AFTER = 60.0
-"""Most seconds of `Retry-After` of a request that got no place."""
+"""Maximum `Retry-After` in seconds for a request that got no place."""
 
 
 class Place(msgspec.Struct, gc=False):
@@ -45,7 +45,7 @@ class Place(msgspec.Struct, gc=False):
     is_released: bool = False
 
     def release(self) -> None:
-        """Give the place back."""
+        """Return the place to the gate."""
         if not self.is_released:
             self.is_released = True
             self.gate.release(self.waiter)
@@ -61,11 +61,11 @@ class Place(msgspec.Struct, gc=False):
         self.gate.record_failure(self.waiter, reason)
 
     def try_retry(self) -> bool:
-        """Return whether the request may be sent a second time (`RetryBudget`)."""
+        """Return whether the request may be retried (`RetryBudget`)."""
         return self.gate.try_retry()
 
 
-class _Turn:
+class _PlaceWait:
     """The wait of one request. `end` is done when `is_granted`, or when the circuit is open for `open_for` seconds; or
     it is cancelled with the request.
     """
@@ -95,8 +95,8 @@ class _Turn:
 class ServiceGate:
     """The places of one service in this process. `configure` comes before the first request.
 
-    Counters: `overloaded` and `rejected` requests, those that waited too long and those that met an open circuit;
-    `queue_times` is a histogram of the seconds until each place.
+    Counters: `overloaded` counts requests that waited too long, `rejected` those that found the circuit open.
+    `queue_times` is a histogram of the seconds that requests waited for their places.
     """
 
     def __init__(self, origin: str, *, send: Callable[[GateMessage], None], now: Callable[[], float]) -> None:
@@ -110,17 +110,17 @@ class ServiceGate:
         self.state = ServiceState(None, None, "closed", 0.0, is_watching=False)
         self._send = send
         self._now = now
-        self._wait = 0.0
-        self._is_closed = True  # the circuit
+        self._max_wait = 0.0
+        self._is_circuit_closed = True
         self._open_until = 0.0
         self._lease = PlaceLease()
-        self._turns: dict[int, _Turn] = {}
-        self._ended = RecentCount()
+        self._waits: dict[int, _PlaceWait] = {}
+        self._recent_releases = RecentCount()
 
     def configure(self, name: str, wait: float) -> None:
         """Use this name, and this longest time in seconds that a request waits."""
         self.name = name
-        self._wait = wait
+        self._max_wait = wait
 
     @property
     def running(self) -> int:
@@ -137,53 +137,53 @@ class ServiceGate:
         return max(0.0, self._open_until - self._now()) if self.state.breaker == "open" else 0.0
 
     def try_acquire(self, now: float) -> Place | None:
-        """Return an idle place, or None if the request must wait. `now` is the time of the clock."""
-        if not self._is_closed or not self._lease.try_take():
+        """Return an idle place, or None if the request must wait. `now` is the present time of the clock."""
+        if not self._is_circuit_closed or not self._lease.try_take():
             return None
         self.retry_budget.count_call(now)
         self.queue_times[0] += 1
         return Place(self)
 
     async def acquire(self, caller: str, share: int) -> Place:
-        """Wait for a place. `caller` and its `share` decide who is next. Raise Overloaded after the longest time to
-        wait, UpstreamDown if the circuit is open.
+        """Wait for a place. `caller` and its `share` decide which request is next. Raise Overloaded after the longest
+        permitted wait, UpstreamDown if the circuit is open.
         """
-        began = self._now()
+        started_at = self._now()
         if (seconds := self.open_for()) > 0:
-            raise self._down(seconds)
+            raise self._down_error(seconds)
         waiter = self._lease.begin_waiting()
-        turn = self._turns[waiter] = _Turn(asyncio.get_running_loop().create_future())
+        wait = self._waits[waiter] = _PlaceWait(asyncio.get_running_loop().create_future())
         try:
             self._send(WaitForPlace(waiter, caller, share))
-            async with asyncio.timeout(self._wait):
-                await turn.end
+            async with asyncio.timeout(self._max_wait):
+                await wait.end
         except TimeoutError:
             self._leave_queue(waiter)
         except asyncio.CancelledError:
             self._leave_queue(waiter)
-            if turn.is_granted:
+            if wait.is_granted:
                 self.release(waiter)
             raise
         finally:
-            del self._turns[waiter]
-        if turn.open_for is not None:
-            raise self._down(turn.open_for)
-        if not turn.is_granted:
+            del self._waits[waiter]
+        if wait.open_for is not None:
+            raise self._down_error(wait.open_for)
+        if not wait.is_granted:
             self.overloaded += 1
-            raise self._overloaded()
+            raise self._overloaded_error()
         now = self._now()
         self.retry_budget.count_call(now)
-        observe(self.queue_times, now - began)
+        observe(self.queue_times, now - started_at)
         return Place(self, waiter)
 
     def release(self, waiter: int) -> None:
         """Take back a place; `Place.release` calls this once."""
         lease = self._lease
-        if lease.is_recalled or lease.waiting:  # the rate matters while requests wait
-            self._ended.add(self._now())
+        if lease.is_recalled or lease.waiting:  # `retry_after` needs the rate only while requests wait
+            self._recent_releases.add(self._now())
         if count := lease.release():
-            self._send(PutBack(count))
-        if waiter and not self._is_closed:
+            self._send(ReturnPlaces(count))
+        if waiter and not self._is_circuit_closed:
             self._send(ReportOutcome(waiter, "none"))
 
     def record_response(self, waiter: int, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
@@ -193,7 +193,7 @@ class ServiceGate:
         if is_failure(status, has_instance_id=has_instance_id):
             self.record_failure(waiter, f"status {status}")
         elif self.reports_success:
-            self.reports_success = not self._is_closed  # then the trial call is among those that follow
+            self.reports_success = not self._is_circuit_closed  # while it is not closed, the trial call may follow
             self._send(ReportOutcome(waiter, "success"))
 
     def record_failure(self, waiter: int, reason: str) -> None:
@@ -201,7 +201,7 @@ class ServiceGate:
         self._send(ReportOutcome(waiter, "failure", reason))
 
     def try_retry(self) -> bool:
-        """Return whether one more second try is allowed."""
+        """Return whether one more retry is allowed."""
         return self.retry_budget.try_spend(self._now())
 
     def receive(self, message: CoordinatorMessage) -> None:
@@ -209,42 +209,42 @@ class ServiceGate:
         match message:
             case GrantPlaces(waiters, spare):
                 served, surplus = self._lease.grant(waiters, spare)
-                self._put_back(surplus)
+                self._return_places(surplus)
                 for waiter in served:
-                    self._turns[waiter].grant()
+                    self._waits[waiter].grant()
             case RecallPlaces():
-                self._put_back(self._lease.recall())
+                self._return_places(self._lease.recall())
             case KeepPlaces():
                 self._lease.keep()
             case RejectWaiter(waiter, retry_after):
                 if self._lease.end_waiting(waiter):
-                    self._turns[waiter].reject(retry_after)
+                    self._waits[waiter].reject(retry_after)
             case ServiceState():
                 self.state = message
-                self._is_closed = message.breaker == "closed"
+                self._is_circuit_closed = message.breaker == "closed"
                 self._open_until = self._now() + message.open_for
-                self.reports_success = message.is_watching or not self._is_closed
+                self.reports_success = message.is_watching or not self._is_circuit_closed
 
     def retry_after(self) -> float:
-        """Return in how many seconds a place is likely: the waiting requests at the rate of the last ten seconds."""
-        rate = self._ended.total(self._now()) / WINDOW
+        """Return the seconds until a place is likely, from the waiting requests and the recent release rate."""
+        rate = self._recent_releases.total(self._now()) / WINDOW
         seconds = (self._lease.waiting + 1) / rate if rate else LONGEST_RETRY_AFTER
         return min(LONGEST_RETRY_AFTER, max(1.0, math.ceil(seconds)))
 
     def _leave_queue(self, waiter: int) -> None:
-        """Leave the queue. A place or a rejection may have come in the same moment."""
+        """Leave the queue. A place or a rejection may have arrived at the same moment."""
         if self._lease.end_waiting(waiter):
             self._send(LeaveQueue(waiter))
 
-    def _put_back(self, count: int) -> None:
+    def _return_places(self, count: int) -> None:
         if count:
-            self._send(PutBack(count))
+            self._send(ReturnPlaces(count))
 
-    def _overloaded(self) -> Overloaded:
+    def _overloaded_error(self) -> Overloaded:
         limit = "" if self.state.limit is None else f" of {self.state.limit}"
-        reason = f"service {self.name}: no place{limit} became free within {self._wait:g} s"
+        reason = f"service {self.name}: no place{limit} became free within {self._max_wait:g} s"
         return Overloaded(reason=reason, retry_after=self.retry_after())
 
-    def _down(self, seconds: float) -> UpstreamDown:
+    def _down_error(self, seconds: float) -> UpstreamDown:
         self.rejected += 1
         return UpstreamDown(reason=f"service {self.name}: circuit open", retry_after=seconds)

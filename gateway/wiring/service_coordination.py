@@ -13,8 +13,9 @@ from gateway.config.secrets import SecretReader
 from gateway.config.state_model import StateSettings
 from gateway.config.vault import Vault
 from gateway.oauth.store import StoreDown
-from gateway.services.coordinator import Coordinators, ServiceLimit
+from gateway.services.coordinator import ServiceLimit
 from gateway.services.replica_places import ReplicaPlaces
+from gateway.services.service_coordinators import ServiceCoordinators
 from gateway.system.files import in_thread
 from gateway.wiring.token_stores import RedisStore, load_store_files, open_redis
 
@@ -31,7 +32,7 @@ class ServiceCoordination:
     def __init__(self, environ: Mapping[str, str]) -> None:
         """`environ` contains secrets of Redis that are variables."""
         self._environ = environ
-        self.coordinators = Coordinators(scheduler=asyncio.get_running_loop(), random_fraction=random.random)
+        self.coordinators = ServiceCoordinators(scheduler=asyncio.get_running_loop(), random_fraction=random.random)
         self._state: StateSettings | None = None
         self._replica: ReplicaPlaces | None = None
         self._redis: _ScriptRunner | None = None

@@ -79,7 +79,7 @@ def _gate_status(gate: ServiceGate) -> dict[str, Any]:
     return _with_problem(
         {
             "url": gate.origin,
-            "calls": state.most,
+            "calls": state.configured_limit,
             "limit": state.limit,
             "running": gate.running,
             "waiting": gate.waiting,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import ERRORS
-from gateway.services.circuit_breaker import FAILURES
+from gateway.services.circuit_breaker import FAILURE_THRESHOLD
 from tests.fakes.gate import Gate, Scene, scene
 from tests.fakes.identity import CLOSE as NO_ANSWER
 from tests.fakes.identity import Answer, refusal
@@ -63,7 +63,7 @@ async def one_connection_too_many(at: Scene) -> Reply:
 
 
 async def after_failures(at: Scene) -> Reply:
-    for _ in range(FAILURES):
+    for _ in range(FAILURE_THRESHOLD):
         assert (await at.gate.get())[0] == 503
     return await at.gate.get()
 
@@ -126,9 +126,9 @@ CASES = [
     Case(
         "upstream-down",
         after_failures,
-        script=(reply(503),) * FAILURES,
+        script=(reply(503),) * FAILURE_THRESHOLD,
         settings={"service": {}},
-        records=FAILURES + 1,
+        records=FAILURE_THRESHOLD + 1,
     ),
     Case(
         "unknown-caller",

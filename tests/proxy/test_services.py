@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.services.circuit_breaker import FAILURES
+from gateway.services.circuit_breaker import FAILURE_THRESHOLD
 from gateway.services.service_gate import ServiceGate
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
 from tests.fakes.identity import Answer, token
@@ -205,14 +205,14 @@ async def broken(stage: Scene, count: int) -> None:
 
 
 async def test_open_circuit_rejects_calls() -> None:
-    async with scene(*[BROKEN] * FAILURES, service={}, route={"replay": "never"}) as stage:
-        await broken(stage, FAILURES)
+    async with scene(*[BROKEN] * FAILURE_THRESHOLD, service={}, route={"replay": "never"}) as stage:
+        await broken(stage, FAILURE_THRESHOLD)
         status, head, _ = await stage.gate.get()
         assert status == 503
         assert b"\r\nX-Gateway-Error: upstream-down\r\n" in head
         assert b"\r\nRetry-After: " in head
-        assert len(stage.upstream.requests) == FAILURES
-        record = (await stage.gate.recorded(FAILURES + 1))[-1]
+        assert len(stage.upstream.requests) == FAILURE_THRESHOLD
+        record = (await stage.gate.recorded(FAILURE_THRESHOLD + 1))[-1]
         assert record.reason == "service acme: circuit open"
         service = service_of(stage)
         assert (service.state.breaker, service.rejected) == ("open", 1)
@@ -223,7 +223,7 @@ async def test_open_circuit_rejects_calls() -> None:
 
 @pytest.mark.parametrize("answer", [FAILED_RUN, reply(500), reply(404), BUSY])
 async def test_other_errors_do_not_open_the_circuit(answer: bytes) -> None:
-    count = 3 * FAILURES
+    count = 3 * FAILURE_THRESHOLD
     async with scene(*[answer] * count, service={}, route={"replay": "never"}) as stage:
         for _ in range(count):
             await stage.gate.get()
@@ -236,10 +236,10 @@ async def test_silence_opens_the_circuit() -> None:
         await asyncio.Event().wait()
 
     route = {"replay": "never", "timeout": {"response": "10ms"}}
-    async with scene(*[silent] * FAILURES, service={}, route=route) as stage:
-        for _ in range(FAILURES):
+    async with scene(*[silent] * FAILURE_THRESHOLD, service={}, route=route) as stage:
+        for _ in range(FAILURE_THRESHOLD):
             assert (await stage.gate.get())[0] == 504
-        await stage.gate.recorded(FAILURES)
+        await stage.gate.recorded(FAILURE_THRESHOLD)
         assert service_of(stage).state.breaker == "open"
         stage.gate.troubles.clear()
 
@@ -247,7 +247,7 @@ async def test_silence_opens_the_circuit() -> None:
 async def test_refused_connections_open_the_circuit() -> None:
     async with scene(service={}) as stage:
         stage.upstream._server.close()
-        for _ in range(FAILURES):
+        for _ in range(FAILURE_THRESHOLD):
             assert (await stage.gate.get())[0] in {502, 503}
         assert service_of(stage).state.breaker == "open"
         stage.gate.troubles.clear()

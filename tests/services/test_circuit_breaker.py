@@ -1,12 +1,14 @@
 import pytest
 
-from gateway.services.circuit_breaker import FAILURES, TRIAL_TIME, CircuitBreaker, is_failure, open_time
+from gateway.services.circuit_breaker import FAILURE_THRESHOLD, TRIAL_TIMEOUT, CircuitBreaker, is_failure, open_time
 
 
 def opened(breaker: CircuitBreaker, now: float, random_fraction: float = 0.0) -> bool:
     """Record failures until the circuit would open."""
-    return [breaker.record_failure(now, "status 503", random_fraction=random_fraction) for _ in range(FAILURES)] == [
-        *[False] * (FAILURES - 1),
+    return [
+        breaker.record_failure(now, "status 503", random_fraction=random_fraction) for _ in range(FAILURE_THRESHOLD)
+    ] == [
+        *[False] * (FAILURE_THRESHOLD - 1),
         True,
     ]
 
@@ -20,7 +22,7 @@ def test_failures_in_a_row_open_the_circuit() -> None:
 
 def test_success_between_failures_keeps_it_closed() -> None:
     breaker = CircuitBreaker()
-    for _ in range(10 * FAILURES):
+    for _ in range(10 * FAILURE_THRESHOLD):
         assert not breaker.record_failure(1.0, "timeout", random_fraction=0.0)
         breaker.record_success()
     assert breaker.state == "closed"
@@ -55,7 +57,7 @@ def test_trial_without_result_is_followed_by_another() -> None:
     assert breaker.begin_trial(5.0)
     breaker.end_trial()
     assert breaker.begin_trial(5.0)
-    assert breaker.begin_trial(5.0 + TRIAL_TIME), "the last one takes too long"
+    assert breaker.begin_trial(5.0 + TRIAL_TIMEOUT), "the last one takes too long"
 
 
 def test_late_failures_do_not_extend_an_open_circuit() -> None:

@@ -6,8 +6,9 @@ from functools import partial
 import pytest
 
 from gateway.errors import Overloaded, UpstreamDown
-from gateway.services.circuit_breaker import FAILURES, TRIAL_TIME
-from gateway.services.coordinator import Coordinators, ServiceLimit
+from gateway.services.circuit_breaker import FAILURE_THRESHOLD, TRIAL_TIMEOUT
+from gateway.services.coordinator import ServiceLimit
+from gateway.services.service_coordinators import ServiceCoordinators
 from gateway.services.service_gate import Place, ServiceGate
 from gateway.services.service_gates import GateSettings, ServiceGates
 from tests.fakes.gate import until
@@ -21,7 +22,7 @@ class Shared:
 
     def __init__(self, calls: int | None, *, workers: int = 2, wait: float = 60.0) -> None:
         self.clock = TurnedClock()
-        self.coordinators = Coordinators(scheduler=self.clock, random_fraction=lambda: 0.0)
+        self.coordinators = ServiceCoordinators(scheduler=self.clock, random_fraction=lambda: 0.0)
         self.configure(calls)
         self.gates: list[ServiceGate] = []
         for number in range(workers):
@@ -46,7 +47,7 @@ class Shared:
         gate = self.gates[worker]
         return gate.try_acquire(self.clock.now) or await gate.acquire(caller, 1)
 
-    async def fail(self, count: int = FAILURES) -> None:
+    async def fail(self, count: int = FAILURE_THRESHOLD) -> None:
         """Let so many calls fail, in turn on all workers."""
         for number in range(count):
             place = await self.place(number % len(self.gates))
@@ -96,7 +97,7 @@ async def test_failed_trial_opens_the_circuit_again() -> None:
 async def test_success_on_another_worker_counts() -> None:
     """Failures are in a row only if no worker has seen a success in between."""
     shared = Shared(10)
-    for _ in range(3 * FAILURES):
+    for _ in range(3 * FAILURE_THRESHOLD):
         await shared.fail(1)
         respond(await shared.place(1), 200)
     assert shared.states == {"closed"}
@@ -134,7 +135,7 @@ async def test_slow_trial_is_followed_by_another() -> None:
     await shared.fail()
     shared.clock.turn(5.0)
     slow = await shared.place()
-    shared.clock.turn(TRIAL_TIME)
+    shared.clock.turn(TRIAL_TIMEOUT)
     second = await shared.place()
     slow.release()
     assert shared.states == {"half-open"}, "the second one has no result yet"
@@ -147,7 +148,7 @@ async def test_waiting_calls_are_rejected_when_the_circuit_opens() -> None:
     place = await shared.place()
     waiting = [asyncio.create_task(shared.place(worker)) for worker in (0, 1)]
     await until(lambda: sum(gate.waiting for gate in shared.gates) == 2)
-    for _ in range(FAILURES):
+    for _ in range(FAILURE_THRESHOLD):
         place.record_failure("timeout")
     place.release()
     for call in waiting:

@@ -13,8 +13,8 @@ from gateway.services.lease_messages import (
     GrantPlaces,
     KeepPlaces,
     LeaveQueue,
-    PutBack,
     RecallPlaces,
+    ReturnPlaces,
     WaitForPlace,
 )
 from gateway.services.place_lease import PlaceLease
@@ -32,7 +32,7 @@ class Worker:
 
     def put_back(self, count: int) -> None:
         if count:
-            self.to_ledger.append(PutBack(count))
+            self.to_ledger.append(ReturnPlaces(count))
 
 
 class Leases(RuleBasedStateMachine):
@@ -86,7 +86,7 @@ class Leases(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 6))
     def change_limit(self, limit: int) -> None:
         self.ledger.limit = limit
-        self.allowed = max(limit, self.ledger.out)
+        self.allowed = max(limit, self.ledger.leased)
         self._dispatch()
 
     @rule(value=st.booleans())
@@ -106,10 +106,10 @@ class Leases(RuleBasedStateMachine):
 
     @invariant()
     def never_more_places_than_the_limit(self) -> None:
-        if self.ledger.out <= self.ledger.limit:
+        if self.ledger.leased <= self.ledger.limit:
             self.allowed = self.ledger.limit
         used = sum(worker.lease.running + worker.lease.idle for worker in self.workers.values())
-        assert used <= self.ledger.out <= self.allowed
+        assert used <= self.ledger.leased <= self.allowed
 
     @rule()
     def no_wake_up_is_lost(self) -> None:
@@ -149,8 +149,8 @@ class Leases(RuleBasedStateMachine):
                 self.ledger.wait(number, waiter, caller, share)
             case LeaveQueue(waiter):
                 self.ledger.leave(number, waiter)
-            case PutBack(places):
-                self.ledger.put_back(number, places)
+            case ReturnPlaces(places):
+                self.ledger.return_places(number, places)
         self._dispatch()
 
     def _arrive_at_worker(self, worker: Worker) -> None:

@@ -8,10 +8,11 @@ from functools import partial
 
 import pytest
 
-from gateway.services.coordinator import Coordinators, ServiceLimit
+from gateway.services.coordinator import ServiceLimit
 from gateway.services.lease_messages import CoordinatorMessage, GrantPlaces, KeepPlaces, RecallPlaces
 from gateway.services.place_ledger import PlaceLedger
-from gateway.services.replica_places import LEASE, ReplicaPlaces
+from gateway.services.replica_places import LEASE_SECONDS, ReplicaPlaces
+from gateway.services.service_coordinators import ServiceCoordinators
 from gateway.services.service_gate import Place
 from gateway.services.service_gates import GateSettings, ServiceGates
 from tests.fakes.redis import RedisServer
@@ -33,7 +34,7 @@ class Replica:
 
     def __init__(self, name: str, server: RedisServer, calls: int) -> None:
         loop = asyncio.get_running_loop()
-        self.coordinators = Coordinators(scheduler=loop, random_fraction=lambda: 0.0)
+        self.coordinators = ServiceCoordinators(scheduler=loop, random_fraction=lambda: 0.0)
         gates = ServiceGates(now=loop.time)
         gates.send = partial(self.coordinators.receive, 0)
         self.coordinators.add_worker(0, gates.receive)
@@ -166,7 +167,7 @@ async def test_restart_of_redis_changes_nothing(caplog: pytest.LogCaptureFixture
         await server.start()
         await until(lambda: caplog.text.count("places of services again") == 2, *running, limit=10)
         async with server.client() as client:
-            assert await client.pttl(KEY) > LEASE * 1000
+            assert await client.pttl(KEY) > LEASE_SECONDS * 1000
 
 
 async def test_replica_without_redis_uses_the_whole_limit(caplog: pytest.LogCaptureFixture) -> None:
@@ -191,7 +192,7 @@ def test_ledger_keeps_no_idle_place_while_others_are_short() -> None:
     ledger.dispatch()
     ledger.keeps_none_idle = True
     sent += [message for _, message in ledger.dispatch()]
-    ledger.put_back(1, 9)
+    ledger.return_places(1, 9)
     ledger.wait(1, 2, "a", 1)
     sent += [message for _, message in ledger.dispatch()]
     ledger.keeps_none_idle = False
