@@ -43,6 +43,7 @@ _FLAGS = {
     "request_id": ("--request-id", "ID", "request id that the caller or the gateway set"),
     "route": ("--route", "NAME", "name of the route"),
     "client": ("--client", "ADDRESS", "address of the caller"),
+    "caller": ("--caller", "NAME", "name of the caller, one of `callers`"),
     "status": ("--status", "STATUS", "status of the response: 502, or a class such as 5xx"),
     "since": ("--since", "TIME", "earliest time: 2026-01-31T12:00:00Z, or an age: 1h"),
     "until": ("--until", "TIME", "latest time, in the same forms"),

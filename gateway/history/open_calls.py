@@ -23,6 +23,7 @@ class OpenCall(NamedTuple):
     client: str | None
     method: str | None
     path: str | None
+    caller: str | None
 
     def lost_line(self) -> bytes:
         """Return the record that is shown if the process ends without writing one."""

@@ -46,6 +46,7 @@ class HistoryQuery:
     request_id: str | None = None
     route: str | None = None
     client: str | None = None
+    caller: str | None = None
     status: str | None = None
     since: int = MIN_TIME
     until: int = MAX_TIME
@@ -53,14 +54,15 @@ class HistoryQuery:
 
     def exact_fields(self) -> list[tuple[str, str]]:
         """Return the fields of the record that must be equal to a text, with this text."""
-        fields = ("instance_id", "request_id", "route", "client")
+        fields = ("instance_id", "request_id", "route", "client", "caller")
         return [(field, text) for field in fields if (text := getattr(self, field)) is not None]
 
 
 def parse_query(pairs: Iterable[tuple[str, str]], *, now: float) -> HistoryQuery:
     """Read the parameters of a URL, as names and values, at the time `now` (epoch seconds).
 
-    `id`, `request_id`, `route`, `client`, `status`, `since`, `until`, `limit`, each at most once. Raise BadQuery.
+    `id`, `request_id`, `route`, `client`, `caller`, `status`, `since`, `until`, `limit`, each at most once. Raise
+    BadQuery.
     """
     values = read_parameters(pairs, _PARAMETERS, now=now)
     return HistoryQuery(**values)  # type: ignore[arg-type] # each reader returns the type of its field
@@ -173,6 +175,7 @@ _PARAMETERS: dict[str, ParameterReader] = {
     "request_id": ("request_id", _read_text),
     "route": ("route", _read_text),
     "client": ("client", _read_text),
+    "caller": ("caller", _read_text),
     "status": ("status", _read_status),
     "since": ("since", read_time),
     "until": ("until", read_time),

@@ -3,8 +3,9 @@
 A row of `batch` has the lines of the calls that were written together, in the order in which the calls ended. An index
 of calls would make a write several times as expensive, because each id changes another page of the index. Instead, a
 row of `segment` summarizes `SEGMENT_SIZE` calls or a few more: their times, 32-bit hashes of their ids, and each
-combination of route, client and status. A search reads the batches of the segments that may contain a match, and the
-batches that are not summarized yet. A million calls have a thousand segments; an exact id matches about one of them.
+combination of route, client, caller and status. A search reads the batches of the segments that may contain a match,
+and the batches that are not summarized yet. A million calls have a thousand segments; an exact id matches about one of
+them.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import re
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from operator import attrgetter, itemgetter
 from zlib import crc32
 
@@ -72,6 +74,8 @@ _UNSUMMARIZED = "SELECT coalesce(sum(calls), 0), max(id) FROM batch WHERE id > ?
 _INSERT_SEGMENT = "INSERT INTO segment VALUES (?, ?, ?, ?, ?, ?, ?)"
 _DELETE_EMPTY_SEGMENTS = "DELETE FROM segment WHERE last < coalesce((SELECT min(id) FROM batch), 9e18)"
 _MAX_ID = (1 << 63) - 1
+_COMBINATION = ("route", "client", "caller", "status")
+"""Fields of a combination. An older gateway stored those without `caller`."""
 _COLUMNS = {"instance_id": "instances", "request_id": "requests"}
 
 
@@ -83,6 +87,7 @@ class CallFacts(msgspec.Struct):
     request_id: str | None = None
     route: str | None = None
     client: str | None = None
+    caller: str | None = None
     status: int | None = None
 
 
@@ -207,7 +212,7 @@ def _summarize(connection: sqlite3.Connection, first: int, last: int) -> None:
     except msgspec.MsgspecError as cause:
         raise sqlite3.DatabaseError("a stored line is not a record") from cause
     times = list(map(attrgetter("time"), facts))
-    combinations = set(map(attrgetter("route", "client", "status"), facts))
+    combinations = set(map(attrgetter(*_COMBINATION), facts))
     row = (last, first, min(times), max(times), b"".join(b"\n" + _encode(each) for each in combinations))
     connection.execute(_INSERT_SEGMENT, (*row, *(_hash_ids(map(attrgetter(field), facts)) for field in _COLUMNS)))
 
@@ -228,12 +233,33 @@ def _find_segments(connection: sqlite3.Connection, query: HistoryQuery) -> Itera
         if column := _COLUMNS.get(field):
             condition += f" AND instr({column}, ?)"
             values.append(_hash_ids([escape_surrogates(text)]))
-    pattern = _combination_pattern(query)
-    columns = "last, first, newest" if pattern is None else "last, first, newest, combinations"
+    can_match = _combination_filter(query)
+    columns = "last, first, newest" if can_match is None else "last, first, newest, combinations"
     rows = connection.execute(f"SELECT {columns} FROM segment WHERE {condition} ORDER BY last DESC", values)  # noqa: S608 - columns of the table
     for last, first, latest, *combinations in rows:
-        if pattern is None or pattern.search(combinations[0]):
+        if can_match is None or can_match(combinations[0]):
             yield first, last, latest.encode()
+
+
+def _combination_filter(query: HistoryQuery) -> Callable[[bytes], object] | None:
+    """Return a predicate of the combinations of a segment: whether they can match. None if the query has no condition
+    on their fields.
+    """
+    pattern, without_caller = _combination_pattern(query), _combination_pattern(replace(query, caller=None))
+    if pattern is None or query.caller is None:
+        return pattern and pattern.search
+
+    def can_match(combinations: bytes) -> object:
+        if _has_callers(combinations):
+            return pattern.search(combinations)
+        return without_caller is None or without_caller.search(combinations)
+
+    return can_match
+
+
+def _has_callers(combinations: bytes) -> bool:
+    """Return whether the combinations of a segment contain callers; those of an older gateway do not."""
+    return len(msgspec.json.decode(combinations.split(b"\n", 2)[1])) == len(_COMBINATION)
 
 
 def _combination_pattern(query: HistoryQuery) -> re.Pattern[bytes] | None:
@@ -243,6 +269,8 @@ def _combination_pattern(query: HistoryQuery) -> re.Pattern[bytes] | None:
         parts.append(rb"\n\[" + _json_pattern(query.route))
     if query.client is not None:
         parts.append(rb"," + _json_pattern(query.client))
+    if query.caller is not None:
+        parts.append(rb"," + _json_pattern(query.caller) + rb"(?=,(?:null|[0-9]+)\])")
     if query.status is not None:
         parts.append(rb"," + query.status.replace("x", "[0-9]").encode() + rb"\]")
     return re.compile(rb"[^\n]*".join(parts)) if parts else None

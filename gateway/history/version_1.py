@@ -14,8 +14,8 @@ _DELETE = "DELETE FROM call WHERE id <= ?"
 
 
 def find_lines(connection: sqlite3.Connection, query: HistoryQuery) -> list[bytes]:
-    """Return the matching lines, newest first; none if the file has no calls of version 1."""
-    if not has_table(connection, TABLE):
+    """Return the matching lines, newest first; none if the file has no calls of version 1, which has no callers."""
+    if query.caller is not None or not has_table(connection, TABLE):
         return []
     terms = ["id >= ?", "id < ?"]
     values: list[object] = [query.since << _SHIFT, (query.until + 1) << _SHIFT]

@@ -57,13 +57,13 @@ async def test_a_query_is_ignored(port: Any) -> None:
 async def test_instances_are_searched_by_parameters(port: Any) -> None:
     lines = (call_line(2), call_line(1))
     port.desk.found = SearchResult(lines, 9, "file", lost=1)
-    target = "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&status=5xx&since=1970-01-01&limit=3"
+    target = (
+        "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&caller=erp&status=5xx&since=1970-01-01&limit=3"
+    )
     reply = await port.ask(target)
     assert reply.json == {"instances": [json.loads(line) for line in lines], "kept": 9, "where": "file", "lost": 1}
     assert reply.head["Cache-Control"] == "no-store"
-    wanted = HistoryQuery(
-        instance_id="a/b", request_id="r", route="orders", client="::1", status="5xx", since=0, limit=3
-    )
+    wanted = HistoryQuery(*("a/b", "r", "orders", "::1"), caller="erp", status="5xx", since=0, limit=3)
     assert port.desk.queries == [wanted]
 
 

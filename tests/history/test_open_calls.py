@@ -93,8 +93,8 @@ from gateway.history.interface import HistoryLimits
 from gateway.observe.record import Record
 history = FileHistory(sys.argv[1], HistoryLimits(None, 1e9, 1 << 40), interval=0.001)
 for number, time in enumerate(sys.argv[2:]):
-    facts = {"request_id": f"request-{number}", "client": f"10.0.0.{number}", "route": "orders", "method": "POST"}
-    history.begin(Record(time=time, path="/orders/", **facts))
+    facts = {"request_id": f"request-{number}", "client": f"10.0.0.{number}", "route": "orders", "caller": "erp"}
+    history.begin(Record(time=time, method="POST", path="/orders/", **facts))
 print("begun", flush=True)
 sys.stdin.read()
 """
@@ -119,6 +119,8 @@ def test_calls_of_a_killed_process_are_found_as_lost(path: Path) -> None:
         "/orders/",
     )
     assert match["reason"]
+    assert len(lost_calls(path, HistoryQuery(caller="erp"))) == 3
+    assert lost_calls(path, HistoryQuery(caller="crm")) == []
     assert lost_calls(path, HistoryQuery(status="5xx")) == []
     assert len(lost_calls(path, HistoryQuery(limit=1))) == 1
 

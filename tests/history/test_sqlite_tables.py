@@ -17,6 +17,8 @@ from tests.history.call_lines import EVERYTHING, START, call_line, query_of
 
 MILLI = int(START * 1000)
 MANY = 20_000
+CALLERS = ['"caller":"erp",', '"caller":null,', '"caller":"crm",', ""]
+"""The callers of the first, second, third and fourth 5000 calls."""
 SEGMENTS = MANY // sqlite_tables.SEGMENT_SIZE
 
 
@@ -37,6 +39,7 @@ def numbered_line(number: int) -> bytes:
     return (
         f'{{"time":"{timestamp(START + number / 1000 + 0.0001)}","request_id":"request-{number}","route":"route-'
         f'{number % 10}","client":"10.0.0.{number % 20}","status":{503 if number % 5000 == 3 else 200},'
+        f"{CALLERS[number // 5000 % 4]}"
         f'"instance_id":"instance-{number}"}}\n'
     ).encode()
 
@@ -70,6 +73,11 @@ def find_numbers(connection: sqlite3.Connection, query: HistoryQuery) -> tuple[l
         ({"route": "none", "status": "2xx"}, [], 0),
         ({"route": "route-3", "client": "10.0.0.7"}, [], 0),
         ({"client": "10.0.0.7", "limit": "2"}, [19_987, 19_967], 1),
+        ({"caller": "crm", "limit": "2"}, [14_999, 14_998], 1),
+        ({"caller": "erp", "route": "route-3", "status": "5xx"}, [3], 1),
+        ({"caller": "erp", "client": "10.0.0.7", "limit": "1"}, [4987], 1),
+        ({"caller": "crm", "route": "route-3", "client": "10.0.0.7"}, [], 0),
+        ({"caller": "10.0.0.7"}, [], 0),
         ({"limit": "3"}, [19_999, 19_998, 19_997], 1),
     ],
 )
@@ -103,7 +111,11 @@ def test_a_long_call_is_found_among_later_ones(many: sqlite3.Connection) -> None
         assert find_numbers(connection, HistoryQuery(limit=2))[0] == [MANY + 999, MANY + 998]
 
 
-VALUES = {"route": st.sampled_from(["a", "b"]), "client": st.sampled_from(["c", "d"])}
+VALUES = {
+    "route": st.sampled_from(["a", "b"]),
+    "client": st.sampled_from(["c", "d"]),
+    "caller": st.sampled_from([None, "c", "e"]),
+}
 CALLS = st.lists(
     st.tuples(st.integers(0, 5), *VALUES.values(), st.sampled_from([200, 404, 502, 503, None])), min_size=1, max_size=12
 )
@@ -111,6 +123,7 @@ QUERIES = st.builds(
     HistoryQuery,
     route=st.none() | VALUES["route"],
     client=st.none() | VALUES["client"],
+    caller=VALUES["caller"],
     status=st.sampled_from([None, "502", "5xx", "2xx"]),
     since=st.sampled_from([0, MILLI, MILLI + 2000]),
     until=st.sampled_from([MILLI + 3000, MILLI + 9000]),
@@ -120,9 +133,12 @@ QUERIES = st.builds(
 
 @given(CALLS, QUERIES, st.integers(1, 6), st.integers(1, 4))
 def test_file_and_memory_find_the_same_calls(
-    calls: list[tuple[int, str, str, int | None]], query: HistoryQuery, segment: int, batch: int
+    calls: list[tuple[int, str, str, str | None, int | None]], query: HistoryQuery, segment: int, batch: int
 ) -> None:
-    lines = [call_line(at, route=route, client=client, status=status) for at, route, client, status in calls]
+    lines = [
+        call_line(at, route=route, client=client, caller=caller, status=status)
+        for at, route, client, caller, status in calls
+    ]
     with closing(open_tables()) as connection, pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sqlite_tables, "SEGMENT_SIZE", segment)
         for first in range(0, len(lines), batch):
@@ -192,10 +208,30 @@ def test_a_segment_is_deleted_with_its_calls(empty: sqlite3.Connection) -> None:
     assert sqlite_tables.find_lines(empty, HistoryQuery()) == [call_line(6000)]
 
 
+def test_a_caller_is_found_in_summaries_without_callers(empty: sqlite3.Connection) -> None:
+    """An earlier gateway of the same tables recorded callers, but did not summarize them."""
+    size = sqlite_tables.SEGMENT_SIZE
+    sqlite_tables.append_lines(empty, [call_line(number, caller="erp") for number in range(size)])
+    old = empty.execute("SELECT combinations FROM segment").fetchone()[0].replace(b',"erp"', b"")
+    assert old == b'\n["orders","127.0.0.1",200]'
+    empty.execute("UPDATE segment SET combinations = ?", (old,))
+    sqlite_tables.append_lines(empty, [call_line(size + number, caller="crm") for number in range(size)])
+    assert find_numbers(empty, HistoryQuery(caller="erp", limit=2)) == ([size - 1, size - 2], 1)
+    assert find_numbers(empty, HistoryQuery(caller="erp", route="orders", status="2xx", limit=1)) == ([size - 1], 1)
+    assert find_numbers(empty, HistoryQuery(caller="erp", status="5xx")) == ([], 0)
+    assert find_numbers(empty, HistoryQuery(caller="crm", limit=1)) == ([2 * size - 1], 1)
+
+
 def test_any_text_of_a_value_is_found(empty: sqlite3.Connection) -> None:
     texts = ["ü", 'a"b', "a\\b", "a.*[b", "\u2028", "\x85", "line\nline", "tab\t", "\ud800"]
-    lines = [call_line(number, request_id=text, route=text, client=text) for number, text in enumerate(texts)]
+    lines = [
+        call_line(number, request_id=text, route=text, client=text, caller=text) for number, text in enumerate(texts)
+    ]
     sqlite_tables.append_lines(empty, [*lines, *(call_line(number) for number in range(100, 1100))])
     for text, line in zip(texts, lines, strict=True):
-        for query in (HistoryQuery(request_id=text), HistoryQuery(route=text), HistoryQuery(client=text, status="2xx")):
+        queries = (
+            *(HistoryQuery(request_id=text), HistoryQuery(route=text), HistoryQuery(client=text, status="2xx")),
+            HistoryQuery(caller=text),
+        )
+        for query in queries:
             assert sqlite_tables.find_lines(empty, query) == [line]

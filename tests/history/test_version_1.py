@@ -72,6 +72,7 @@ def check_searches(path: Path) -> None:
     assert find_lines(path, query_of(status="5xx", route="route-1")) == [old_line(7)]
     assert find_lines(path, query_of(status="503", route="route-2")) == []
     assert find_lines(path, query_of(client="127.0.0.1", limit="2")) == [old_line(1299), old_line(1298)]
+    assert find_lines(path, query_of(caller="erp")) == []
     assert find_lines(path, HistoryQuery(until=MILLI + 3000)) == [old_line(number) for number in (3, 2, 1, 0)]
     assert find_lines(path, HistoryQuery(limit=2000)) == [old_line(number) for number in reversed(range(COUNT))]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import re
 import signal
@@ -133,6 +134,22 @@ async def test_a_reload_changes_the_callers_of_a_route(tmp_path: Path, sandbox: 
         gate.signal(signal.SIGHUP)
         await gate.said("reloaded")
         assert await curl(gate, "--header", f"X-Api-Key: {KEY}") == 200
+
+
+@pytest.mark.parametrize("place", ["memory", "file"])
+async def test_calls_are_found_by_their_caller(tmp_path: Path, sandbox: Sandbox, place: str) -> None:
+    stored = {"path": str(tmp_path / "state"), "keys": [secret(tmp_path, "seal", "ab" * 32)]}
+    state = {"state": stored} if place == "file" else {}
+    async with guarded(tmp_path, sandbox, "erp", "scanner", workers=2, **state) as gate:
+        for _ in range(4):
+            assert await curl(gate, "--user", f"erp:{ERP}") == 200
+            assert await curl(gate, "--header", f"X-Api-Key: {KEY}") == 200
+        assert await curl(gate) == 401
+        _, document = await gate.ask("/instances?caller=erp")
+        assert ([each["caller"] for each in document["instances"]], document["where"]) == (["erp"] * 4, place)
+        ended = await run("instances", "--admin", gate.admin, "--caller", "scanner", "--json")
+        assert [each["caller"] for each in json.loads(ended.out)["instances"]] == ["scanner"] * 4
+        assert (await run("instances", "--admin", gate.admin, "--caller", "crm")).status == 1
 
 
 def contents(*patterns: str) -> list[bytes]:
