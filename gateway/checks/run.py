@@ -47,6 +47,7 @@ async def check(config: Config, *, within: float = TIMEOUT) -> list[Finding]:
     components = Components(Metrics(__version__), environ=os.environ)
     try:
         runtime = components.build_runtime(config, components.load_files(config))
+        components.adopt(runtime)
     except SecretProblem:
         await components.close()
         raise

@@ -84,6 +84,7 @@ class Gateway(AdminBackend):
             self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams), gates=gates
         )
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
+        self._components.adopt(self._runtime)
         self._components.services.configure(config)
         self._records = records
         self._history = CallHistory(config, self._components.usage)
@@ -145,7 +146,10 @@ class Gateway(AdminBackend):
     async def prepare(self, config: Config) -> None:
         """Compile another configuration for `adopt`. Raise OSError if a named file or secret cannot be read."""
         loaded = await in_thread(partial(self._load, config), owner=self)
+        refused = self._next_runtime  # the one in use, unless its reload was refused by another worker
         self._next_config, self._next_runtime = config, await self._components.build_runtime_in_slices(config, loaded)
+        if refused.store not in {self._runtime.store, self._next_runtime.store}:
+            await self._components.retire(refused.store)
         prepared = [*loaded.routes]
         del loaded
         await free_in_slices(prepared)
@@ -160,6 +164,7 @@ class Gateway(AdminBackend):
         listeners = keep_listeners(self._config, self._next_config)
         before, self._runtime = self._runtime, self._next_runtime
         self._config = self._next_config.model_copy(update={"listen": listeners})
+        self._components.adopt(self._runtime)
         self._listeners.apply(listeners)
         self._pipeline.table = self._runtime.table
         self._proof_watch.start(self._runtime.callers)

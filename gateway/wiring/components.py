@@ -46,8 +46,13 @@ class Runtime:
     sources: Mapping[str, TokenSource]
     """By credential; only those that a route uses."""
     pools: tuple[ConnectionPool, ...]
-    store: Store
+    credential_builder: CredentialBuilder
     callers: ConfiguredCallers
+
+    @property
+    def store(self) -> Store:
+        """Return the store of the tokens."""
+        return self.credential_builder.store
 
     def prefetch(self) -> None:
         """Start to fetch the tokens of credentials with `prefetch`."""
@@ -68,7 +73,10 @@ class LoadedFiles:
 
 
 class Components:
-    """The objects that outlive a configuration. Construct it inside the loop; call `close` at the end."""
+    """The objects that outlive a configuration. Construct it inside the loop; call `close` at the end.
+
+    `build_runtime` changes nothing that is in use; `adopt` puts its result into use.
+    """
 
     def __init__(
         self,
@@ -89,7 +97,7 @@ class Components:
         self._oci = OciSettings()
         clock = SystemClock()
         self._token_stores = TokenStores(clock)
-        self._sources: dict[str, tuple[CredentialSettings, TokenSource]] = {}
+        self._adopted: Runtime | None = None
         self._digest_key = new_digest_key()
         self._seen_tokens = ReplayCache()
         self.credential_builder = CredentialBuilder(
@@ -128,15 +136,16 @@ class Components:
         return LoadedFiles(secrets, contexts, routes, store, reader.load())
 
     def configure(self, config: Config) -> Store:
-        """Use the store, the Vault and the rate limits of a configuration from now on; return the store. Raise OSError
-        for a file that cannot be used.
+        """Use the store, the Vault and the rate limits of a configuration without routes; return the store. Raise
+        OSError for a file that cannot be used.
         """
         secrets = self._secret_reader_for(config)
-        return self._configure(config, secrets, load_store_files(config.state, secrets))
+        self._apply(config, self._builder_for(config, secrets, load_store_files(config.state, secrets)))
+        return self.credential_builder.store
 
     def build_runtime(self, config: Config, loaded: LoadedFiles) -> Runtime:
         """Compile a configuration with the files that `load_files` has read for it. Opens no file."""
-        draft = _RuntimeDraft()
+        draft = self._draft(config, loaded)
         for _ in self._compile(config, loaded, draft):
             pass
         callers = self._build_callers(config, loaded)
@@ -146,33 +155,44 @@ class Components:
         """Compile a configuration as `build_runtime` does, while callers are served: thousands of routes take a
         second.
         """
-        draft = _RuntimeDraft()
+        draft = self._draft(config, loaded)
         await run_in_slices(self._compile(config, loaded, draft))
         callers = self._build_callers(config, loaded)
         table = await asyncio.to_thread(_route_table, config, draft.routes, callers.directory)  # it only computes
         return draft.runtime(config, table, callers)
 
+    def adopt(self, runtime: Runtime) -> None:
+        """Use the store, the Vault, the rate limits and the token sources of a runtime from now on. A source that was
+        in use before retries at once: operators reload the configuration after they fix a problem.
+        """
+        self._apply(runtime.config, runtime.credential_builder)
+        self._adopted = runtime
+        for source in runtime.sources.values():
+            source.reset_back_off()
+
     def _secret_reader_for(self, config: Config) -> SecretReader:
-        """Return the present secrets, or new ones where the configuration names another Vault."""
+        """Return the present secrets, or new ones if the configuration names another Vault."""
         return self.secrets if config.oci == self._oci else SecretReader(self._environ, vault=Vault(config.oci))
 
-    def _configure(self, config: Config, secrets: SecretReader, files: StoreFiles) -> Store:
-        store = self._token_stores.store(config.state, secrets, files)
-        if secrets is not self.credential_builder.secrets or store is not self.credential_builder.store:
-            self._oci, self._sources = config.oci, {}
-            self.credential_builder = replace(self.credential_builder, secrets=secrets, store=store)
-        self.credential_builder.rate_limiters.set_limits(config.credentials.values())
-        return store
+    def _builder_for(self, config: Config, secrets: SecretReader, files: StoreFiles) -> CredentialBuilder:
+        """Return the present builder, or a new one if the store or the secrets differ."""
+        store, present = self._token_stores.store(config.state, secrets, files), self.credential_builder
+        if secrets is present.secrets and store is present.store:
+            return present
+        return replace(present, secrets=secrets, store=store)
+
+    def _apply(self, config: Config, builder: CredentialBuilder) -> None:
+        self._oci, self.credential_builder = config.oci, builder
+        builder.rate_limiters.set_limits(config.credentials.values())
+
+    def _draft(self, config: Config, loaded: LoadedFiles) -> "_RuntimeDraft":
+        return _RuntimeDraft(self._builder_for(config, loaded.secrets, loaded.store))
 
     def _compile(self, config: Config, loaded: LoadedFiles, draft: "_RuntimeDraft") -> Iterator[None]:
         """Compile a configuration route by route and credential by credential."""
-        draft.store = self._configure(config, loaded.secrets, loaded.store)
-        sources: dict[str, tuple[CredentialSettings, TokenSource]] = {}
         for name in sorted({prepared.route.credential for prepared in loaded.routes}):
-            sources[name] = self._reuse_or_build(name, config.credentials[name], loaded.contexts)
-            draft.sources[name] = sources[name][1]
+            draft.sources[name] = self._reuse_or_build(name, config.credentials[name], draft, loaded.contexts)
             yield
-        self._sources = sources
         compiler = RouteCompiler(
             config, metrics=self.metrics, budget=self._upstreams, gates=self.services.gates, usage=self.usage
         )
@@ -185,31 +205,32 @@ class Components:
         return build_callers(config, loaded.proofs, metrics=self.metrics, seen=self._seen_tokens)
 
     def _reuse_or_build(
-        self, name: str, credential: CredentialSettings, contexts: TlsContexts
-    ) -> tuple[CredentialSettings, TokenSource]:
-        """Reuse the source of a credential that did not change, with its token and its pending fetch. The source
-        retries at once: operators reload the configuration after they fix a problem.
-        """
-        known = self._sources.get(name)
-        if known is None or known[0] != credential:
-            return credential, self.credential_builder.token_source(name, credential, contexts)
-        known[1].reset_back_off()
-        return known
+        self, name: str, credential: CredentialSettings, draft: "_RuntimeDraft", contexts: TlsContexts
+    ) -> TokenSource:
+        """Reuse the source of a credential that did not change, with its token and its pending fetch."""
+        builder, adopted = draft.credential_builder, self._adopted
+        if (
+            adopted is not None
+            and adopted.credential_builder is builder
+            and name in adopted.sources
+            and adopted.config.credentials[name] == credential
+        ):
+            return adopted.sources[name]
+        return builder.token_source(name, credential, contexts)
 
 
 @dataclass(slots=True)
 class _RuntimeDraft:
     """The compiled parts of an unfinished runtime."""
 
-    store: Store | None = None
+    credential_builder: CredentialBuilder
     sources: dict[str, TokenSource] = field(default_factory=dict)
     routes: list[Route] = field(default_factory=list)
     pools: tuple[ConnectionPool, ...] = ()
 
     def runtime(self, config: Config, table: RouteTable, callers: ConfiguredCallers) -> Runtime:
         """Return the finished runtime."""
-        assert self.store is not None
-        return Runtime(config, table, tuple(self.routes), self.sources, self.pools, self.store, callers)
+        return Runtime(config, table, tuple(self.routes), self.sources, self.pools, self.credential_builder, callers)
 
 
 def _route_table(config: Config, routes: Sequence[Route], callers: CallerDirectory) -> RouteTable:

@@ -133,6 +133,7 @@ class Gate:
         self.metrics = Metrics("test")
         self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
+        self.parts.adopt(self.assembly)
         self.parts.services.configure(self._settings)
         self.forward = RequestPipeline(
             self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction

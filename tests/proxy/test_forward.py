@@ -144,6 +144,7 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
         before = gate.assembly
         changed = config(identity.url, second.url + "/other")
         gate.assembly = gate.parts.build_runtime(changed, gate.parts.load_files(changed))
+        gate.parts.adopt(gate.assembly)
         gate.forward.table = gate.assembly.table
         for upstream in before.pools:
             upstream.close()
