@@ -1,12 +1,11 @@
 """Accepts connections even when the process has no free file descriptor, one at a time.
 
-libuv closes connections that it has no descriptor for. A probe could not distinguish a process without descriptors from
-a dead one. One descriptor is reserved here for that moment.
+libuv closes a connection that it has no descriptor for, so a probe could not distinguish a process without free
+descriptors from a dead one. This module reserves one descriptor for that case.
 """
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import socket
@@ -14,12 +13,12 @@ from collections.abc import Callable
 
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
+from gateway.system.descriptor_budget import SHORTAGE_ERRORS
 
 log = logging.getLogger(__name__)
 
 ACCEPT_BATCH = 32  # connections accepted in one step of the loop
 PAUSE = 0.1  # seconds before the next try after a failure
-OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Acceptor:
@@ -43,7 +42,7 @@ class Acceptor:
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Stop accepting; can be called again."""
+        """Stop accepting. It can be called twice."""
         if self._listener.fileno() < 0:
             return
         self._loop.remove_reader(self._listener.fileno())
@@ -59,7 +58,7 @@ class Acceptor:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in OUT_OF_FILES:
+                if error.errno not in SHORTAGE_ERRORS:
                     raise
                 if not self._free_spare():
                     self._wait(error)

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
 
         import_aiohttp()
         from gateway.observe.log import setup  # noqa: PLC0415
-        from gateway.server import gateway  # noqa: PLC0415
+        from gateway.server import single_process  # noqa: PLC0415
         from gateway.server.workers.cpus import worker_count  # noqa: PLC0415
 
         read = read_configuration(options).read
@@ -38,6 +38,6 @@ def run(options: argparse.Namespace) -> int:
         return supervisor.serve(loaded, read, count=count, run=run_coroutine)
     records = setup(loaded.config.log.level, loaded.config.log.format)
     try:
-        return run_coroutine(gateway.serve(loaded, read, records))
+        return run_coroutine(single_process.serve(loaded, read, records))
     finally:
         records.close()

@@ -18,7 +18,7 @@ from typing import Any
 
 from gateway.config.issue import SecretProblem
 from gateway.config.model import OciSettings
-from gateway.system.files import within_limit
+from gateway.system.files import run_with_timeout
 
 RETRY_INTERVAL = 10.0  # seconds until an expired or failed secret is requested again
 TIMEOUT = (5.0, 10.0)  # seconds: to connect, and between two bytes of the response
@@ -122,16 +122,16 @@ class Vault:
 
     def _fetch(self, ocid: str, now: float) -> _VaultFailure | None:
         try:
-            content, version = self._retrieve_within_limit(ocid)
+            content, version = self._retrieve_in_time(ocid)
         except _VaultFailure as failure:
             self._failures[_region(ocid) if failure.is_transient else ocid] = failure, self._now() + RETRY_INTERVAL
             return failure
         self._copies[ocid] = _CachedSecret(content, version, now, now + self._settings.refresh)
         return None
 
-    def _retrieve_within_limit(self, ocid: str) -> tuple[bytes, int]:
+    def _retrieve_in_time(self, ocid: str) -> tuple[bytes, int]:
         try:
-            return within_limit(lambda: self._retrieve(ocid), owner=(self, _region(ocid)), limit=LIMIT)
+            return run_with_timeout(lambda: self._retrieve(ocid), owner=(self, _region(ocid)), timeout=LIMIT)
         except TimeoutError as late:
             self._identity = None  # the abandoned thread may hold it
             raise _VaultFailure(f"is not available now ({late.strerror})", _TRANSIENT, is_transient=True) from None

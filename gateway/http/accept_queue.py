@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from gateway.system.bind import are_readable, is_local_only, stop_handshakes
+from gateway.system.bind import is_local_only, readable_descriptors, stop_handshakes
 
 LOCAL_HANDSHAKE, REMOTE_HANDSHAKE = 0.02, 0.25  # seconds
 MAX_WAIT = 2.0  # seconds
@@ -20,5 +20,5 @@ async def accept_backlog(listeners: list[socket.socket]) -> None:
     await asyncio.sleep(LOCAL_HANDSHAKE if all(map(is_local_only, listeners)) else REMOTE_HANDSHAKE)
     descriptors = [listener.fileno() for listener in listeners]
     deadline = asyncio.get_running_loop().time() + MAX_WAIT
-    while are_readable(descriptors) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - the kernel has no event for it
+    while readable_descriptors(descriptors) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - the kernel has no event for it
         await asyncio.sleep(POLL_INTERVAL)

@@ -12,7 +12,7 @@ from gateway.http.connection_preface import ConnectionPreface
 from gateway.http.fields import FieldRules
 from gateway.http.open_connection import ArrivalFailure, OpenConnection
 from gateway.http.request_head import RequestLimits, request_shapes
-from gateway.system.bind import are_readable
+from gateway.system.bind import readable_descriptors
 
 KEEPALIVE_TIMEOUT = 120.0
 """Seconds that a connection may be idle: clients must be the first to close theirs."""
@@ -87,7 +87,7 @@ class CallerServer:
         would reset it.
         """
         idle = {connection.descriptor(): connection for connection in self._open() if connection.is_idle(since)}
-        unread = are_readable(list(idle))
+        unread = readable_descriptors(list(idle))
         for descriptor, connection in idle.items():
             if descriptor not in unread:
                 connection.close_idle()

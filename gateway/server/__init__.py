@@ -1,6 +1,6 @@
-"""The serving process: a running `gateway`, its `lifecycle` (start, signals, reload, stop) the `listen_socket` of
-callers, and the `listeners` with their certificates.
+"""The serving process: a running `gateway`, alone in its process (`single_process`) or as one of several (`workers`).
 
-`shortage_monitor` reports a lack of file descriptors and connections. The package `workers` runs several processes as
-one gateway.
+`lifecycle` starts, reloads and stops it. `listen_socket` binds the addresses for callers, `listeners` watches their
+certificates, and `shortage_monitor` reports a lack of file descriptors and connections. `admin_documents` writes what
+the admin port shows.
 """

@@ -1,26 +1,20 @@
-"""A running gateway: `Gateway` serves callers in this process; `SingleProcess` adds both ports and is all that `serve`
-needs with one process.
+"""A running gateway: serves callers in this process, and answers for the admin port.
 
-`wiring` builds the components of a gateway; `workers` runs several processes.
+`wiring` builds its components. `single_process` and `workers` open the ports.
 """
 
 import asyncio
 import itertools
-import logging
-import os
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from gateway import __version__
-from gateway.admin.admin_server import AdminServer
 from gateway.admin.backend import AdminBackend
 from gateway.checks.background import BackgroundChecks
-from gateway.config.issue import SecretProblem
-from gateway.config.load import Loaded
-from gateway.config.model import Config
+from gateway.config.model import Config, LimitSettings
 from gateway.config.resolved import keep_listeners, listeners_of
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
@@ -34,17 +28,15 @@ from gateway.http.server import CallerServer
 from gateway.network.event_loop import dns_failures, report_stale_names
 from gateway.oauth.store import Store
 from gateway.oauth.token_source import TokenSource
-from gateway.oauth.token_status import Readiness
-from gateway.observe.log import Log, log_event
+from gateway.observe.log import Log
 from gateway.observe.metrics import Metrics, Snapshot
 from gateway.observe.record import Record
 from gateway.observe.time_slices import free_in_slices, run_in_slices
-from gateway.proxy.admission import Admission
 from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
-from gateway.proxy.route_table import Route
-from gateway.server.lifecycle import capacity_of, choose_pseudonym, raise_file_limit, run_until_stopped
-from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.server.admin_documents import credential_status, readiness_document, rejection_reason, route_status
+from gateway.server.lifecycle import capacity_of
+from gateway.server.listen_socket import join_addresses
 from gateway.server.listeners import CallerListeners
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.services.service_gates import ServiceGates
@@ -56,13 +48,11 @@ from gateway.wiring.history import CallHistory, import_history
 from gateway.wiring.token_events import credential_gauges, log_stale_serving
 from gateway.wiring.usage_reader import UsageReader
 
-log = logging.getLogger("gateway.server.gateway")
-
 BACKLOG = 1024
 
 
 class Gateway(AdminBackend):
-    """Serve callers in this process, from `open` to `finish`. The constructor raises OSError as `prepare` does."""
+    """Serves callers in this process, from `open` to `finish`. The constructor raises OSError as `prepare` does."""
 
     def __init__(
         self,
@@ -77,8 +67,8 @@ class Gateway(AdminBackend):
         another process coordinates the places of services.
         """
         self._config = self._next_config = config
+        self._records = records
         self._metrics = Metrics(__version__)
-        self._metrics.watch_lost(lambda: records.lost)
         capacity = capacity_of(config)
         self._components = Components(
             self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams), gates=gates
@@ -86,48 +76,54 @@ class Gateway(AdminBackend):
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
         self._components.adopt(self._runtime)
         self._components.services.configure(config)
-        self._records = records
         self._history = CallHistory(config, self._components.usage)
         self._usage_reader = UsageReader(config)
-        self._metrics.watch_history(lambda: self._history.lost)
         self._checks = BackgroundChecks(self._components)
         self._proof_watch = CallerProofWatch()
         self._pipeline = RequestPipeline(
             self._runtime.table,
             metrics=self._metrics,
-            sink=self._finished,
-            before_unsafe=self._begun,
+            sink=self._write_record,
+            before_unsafe=self._record_begin,
             pseudonym=pseudonym,
         )
-        limits = config.limits
         connections = ConnectionLimits(
-            capacity.connections, refused=capacity.refused, address_share=limits.address_share
+            capacity.connections, refused=capacity.refused, address_share=config.limits.address_share
         )
         self._shortages = ShortageMonitor(capacity, connections)
         self._listeners = CallerListeners(lambda: self._components.secrets)
-        self._callers = CallerServer(
-            self._pipeline,
-            RequestLimits(limits.uri, limits.field, limits.fields, limits.head, capacity.connections),
-            REQUEST_RULES,
-            connection_limits=connections,
-            keepalive=limits.keepalive,
-            on_refused=self._shortages.refused,
-            on_arrival_failed=self._listeners.report_failure,
-        )
+        self._callers = self._caller_server(config.limits, connections)
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[str, ...] = ()
-        self._metrics.watch_callers(lambda: itertools.chain(self._shortages.metrics(), self._listeners.metrics()))
-        self._metrics.watch_connections(self._connections)
-        self._metrics.watch_tokens(self._token_gauges)
-        self._metrics.watch_services(self._components.services.metrics)
-        self._metrics.watch_store(lambda: self._runtime.store.health().ok)
-        self._closing: set[asyncio.Task[None]] = set()
-        self._leaving: set[TokenSource] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retiring: set[TokenSource] = set()
+        self._register_metrics()
+
+    def _caller_server(self, limits: LimitSettings, connections: ConnectionLimits) -> CallerServer:
+        return CallerServer(
+            self._pipeline,
+            RequestLimits(limits.uri, limits.field, limits.fields, limits.head, connections.limit),
+            REQUEST_RULES,
+            connection_limits=connections,
+            keepalive=limits.keepalive,
+            on_refused=self._shortages.report_refusal,
+            on_arrival_failed=self._listeners.report_failure,
+        )
+
+    def _register_metrics(self) -> None:
+        metrics = self._metrics
+        metrics.watch_lost(lambda: self._records.lost)
+        metrics.watch_history(lambda: self._history.lost)
+        metrics.watch_callers(lambda: itertools.chain(self._shortages.metrics(), self._listeners.metrics()))
+        metrics.watch_connections(self._connections)
+        metrics.watch_tokens(self._token_gauges)
+        metrics.watch_services(self._components.services.metrics)
+        metrics.watch_store(lambda: self._runtime.store.health().ok)
 
     async def open(self, addresses: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
-        """Serve callers on bound sockets, which `drain` closes: those of each of the addresses. Raise OSError if the
-        certificate of one cannot be used.
+        """Serve callers on bound sockets, a group for each address; `drain` closes them. Raise OSError if the
+        certificate of an address cannot be used.
         """
         self._addresses = tuple(addresses)
         gc_tuning.tune_gc()
@@ -160,7 +156,7 @@ class Gateway(AdminBackend):
         return self._components.load_files(config)
 
     def adopt(self) -> None:
-        """Use the configuration prepared last. Requests in progress keep the old one; `FIXED` keys stay."""
+        """Use the configuration that was prepared last. Requests in progress keep the old one; `FIXED` keys stay."""
         listeners = keep_listeners(self._config, self._next_config)
         before, self._runtime = self._runtime, self._next_runtime
         self._config = self._next_config.model_copy(update={"listen": listeners})
@@ -172,14 +168,14 @@ class Gateway(AdminBackend):
         self._history.apply_config(self._config)
         self._usage_reader = UsageReader(self._config)
         self._runtime.prefetch()
-        for upstream in before.pools:
-            upstream.close()
-        self._spawn(self._checks.cancel())
-        leaving = set(before.sources.values()).difference(self._runtime.sources.values())
-        if leaving or before.store is not self._runtime.store:
-            self._leaving |= leaving
-            self._spawn(self._retire(before.store, leaving))
-        self._spawn(free_in_slices([*before.config.routes, *before.routes]))
+        for pool in before.pools:
+            pool.close()
+        self._run_in_background(self._checks.cancel())
+        retiring = set(before.sources.values()).difference(self._runtime.sources.values())
+        if retiring or before.store is not self._runtime.store:
+            self._retiring |= retiring
+            self._run_in_background(self._retire(before.store, retiring))
+        self._run_in_background(free_in_slices([*before.config.routes, *before.routes]))
 
     async def drain(self) -> int:
         """Accept no more connections; end each after its next response. Return the number of requests in progress."""
@@ -193,7 +189,7 @@ class Gateway(AdminBackend):
         """After `drain`: wait until all connections end (at most `drain` seconds, or until `force_stop` is set), then
         close everything. Return True if every request could finish.
         """
-        await _wait_first(self._callers.wait_closed_gracefully(), force_stop.wait(), within=self._config.drain)
+        await _wait_for_first(self._callers.wait_closed_gracefully(), force_stop.wait(), within=self._config.drain)
         drained = self._pipeline.idle.is_set()
         self._pipeline.is_refusing_requests = True
         self._shortages.stop()
@@ -203,35 +199,35 @@ class Gateway(AdminBackend):
         self._callers.abort_all()
         await self._callers.shutdown(within=0.1)
         await self._checks.cancel()
-        for upstream in self._runtime.pools:
-            upstream.close()
-        for source in (*self._runtime.sources.values(), *self._leaving):
+        for pool in self._runtime.pools:
+            pool.close()
+        for source in (*self._runtime.sources.values(), *self._retiring):
             await source.close()
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(*self._tasks)
         await self._components.close()
         await self._history.close()
         return drained
 
-    def _finished(self, record: Record) -> None:
+    def _write_record(self, record: Record) -> None:
         """Write the record of a completed request to the log and the history."""
         self._history.append(self._records.write(record))
         self._history.end(record)
 
-    def _begun(self, record: Record) -> None:
+    def _record_begin(self, record: Record) -> None:
         """Record in the history that a request that may change something is about to be sent."""
         self._history.begin(record)
 
-    def _spawn(self, closing: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run this in the background; `finish` waits for it."""
-        task = asyncio.create_task(closing)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _retire(self, store: Store, sources: set[TokenSource]) -> None:
         """Wait for the fetches of unused token sources, then close the store if it is unused too."""
         for source in sources:
             await source.wait_idle()
-            self._leaving.discard(source)
+            self._retiring.discard(source)
         if store not in {self._runtime.store, self._next_runtime.store}:
             await self._components.retire(store)
 
@@ -242,18 +238,11 @@ class Gateway(AdminBackend):
         if self._pipeline.is_closing_connections:
             return False, {"state": "draining"}
         sources = self._runtime.sources
-        answers = await asyncio.gather(*(source.check_readiness() for source in sources.values()))
-        credentials = {
-            name: {"state": _state(answer), **(_readiness_problem(answer) if answer.code else {})}
-            for name, answer in zip(sources, answers, strict=True)
-        }
-        ready = all(answer.ok for answer in answers)
-        health = self._runtime.store.health()
-        state = "unready" if not ready else "ready" if health.ok else "degraded"
-        return ready, {"state": state, "credentials": credentials, "store": asdict(health)}
+        results = await asyncio.gather(*(source.check_readiness() for source in sources.values()))
+        return readiness_document(dict(zip(sources, results, strict=True)), self._runtime.store.health())
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Return that the process is alive: an answer proves it."""
+        """Return that the process is alive, which the answer itself proves."""
         return True, {"state": "alive"}
 
     async def metrics(self) -> list[bytes]:
@@ -269,9 +258,9 @@ class Gateway(AdminBackend):
         runtime = self._runtime
         if not self._pipeline.is_closing_connections:
             await self._checks.refresh(runtime)
-        routes = await run_in_slices(map(_route_status, runtime.routes))
+        routes = await run_in_slices(map(route_status, runtime.routes))
         credentials = await run_in_slices((name, self._credential_status(runtime, name)) for name in runtime.sources)
-        connections = {up.origin.name: up.count_by_state() for up in runtime.pools}
+        connections = {pool.origin.name: pool.count_by_state() for pool in runtime.pools}
         return {
             "listen": join_addresses(self._addresses),
             "listeners": self._listeners.status(),
@@ -288,14 +277,8 @@ class Gateway(AdminBackend):
         }
 
     def _credential_status(self, runtime: Runtime, name: str) -> dict[str, Any]:
-        """Return the status of a credential with its diagnosis; `last_error` has the same texts."""
         source = runtime.sources[name]
-        status, found = source.status(), self._checks.credential_finding(runtime.config, name, source)
-        problem = None if found is None else {key: getattr(found, key) for key in ("code", "seen", "means", "remedy")}
-        error = status["last_error"]
-        if isinstance(error, dict) and problem is not None:
-            status["last_error"] = error | problem
-        return status | {"problem": problem}
+        return credential_status(source.status(), self._checks.credential_finding(runtime.config, name, source))
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
         """Return the calls of the history that match."""
@@ -307,7 +290,7 @@ class Gateway(AdminBackend):
         return await self._usage_reader.report(query, rows, lost=lost)
 
     async def usage_in_memory(self) -> tuple[list[UsageRow], int]:
-        """Return the usage that is not in the file, and the number of messages that were counted and not kept."""
+        """Return the usage that is not in the file, and the number of messages that were counted but not stored."""
         return await self._history.usage_in_memory(), self._components.usage.lost
 
     async def flush_history(self) -> int:
@@ -317,99 +300,20 @@ class Gateway(AdminBackend):
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        return why_not(self._runtime.table.admission, peer, host)
+        return rejection_reason(self._runtime.table.admission, peer, host)
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
         for name, source in self._runtime.sources.items():
             yield from credential_gauges(name, source.status())
 
     def _connections(self) -> Iterable[tuple[str, str, int]]:
-        for upstream in self._runtime.pools:
-            for state, count in upstream.count_by_state().items():
-                yield upstream.origin.name, state, count
+        for pool in self._runtime.pools:
+            for state, count in pool.count_by_state().items():
+                yield pool.origin.name, state, count
 
 
-def _route_status(route: Route) -> dict[str, Any]:
-    """Return a route as `/status` shows it."""
-    return {
-        "name": route.name,
-        "path": (route.path or "") + "/",
-        "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
-        "credential": route.credential,
-        "methods": sorted(route.methods),
-        "problem": route.health.as_status(),
-    }
-
-
-def why_not(admission: Admission, peer: str | None, host: str) -> str | None:
-    """Return why the admin port rejects this peer (None: on a unix socket), or None if it may call."""
-    if not admission.accepts_address(peer):
-        return "this address may not call; add its network to `allow`"
-    if not admission.accepts_host(host.encode("utf-8", "replace")):
-        return "this Host is not a name of the gateway; add it to `hosts`"
-    return None
-
-
-class SingleProcess:
-    """The whole gateway in this process; implements `Service`."""
-
-    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
-        self._config = config
-        self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
-        self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call)
-        self._listen_sockets: ListenSockets | None = None
-        self.listen = ""
-        self.admin = config.admin
-
-    async def start(self) -> None:
-        """Open both ports."""
-        with explain_bind_error(self._config.admin):
-            self.admin = await self._admin.start(self._config.admin)
-        self._listen_sockets = ListenSockets(listener.address for listener in listeners_of(self._config))
-        self.listen = join_addresses(self._listen_sockets.addresses)
-        await self._gateway.open(self._listen_sockets.addresses, self._listen_sockets.sockets())
-
-    async def reload(self, config: Config) -> None:
-        """Use another configuration at once; requests in progress end with the old one."""
-        await self._gateway.prepare(config)
-        self._gateway.adopt()
-
-    async def drain(self) -> int:
-        """Stop listening for callers."""
-        if self._listen_sockets is not None:
-            self._listen_sockets.close()
-        return await self._gateway.drain()
-
-    async def finish(self, *, force_stop: asyncio.Event) -> bool:
-        """Wait for the requests in progress; the admin port answers until the end."""
-        drained = await self._gateway.finish(force_stop=force_stop)
-        await self._admin.close()
-        return drained
-
-
-async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:
-    """Run a gateway in one process. Return the exit status of `run_until_stopped`."""
-    raise_file_limit()
-    try:
-        service = SingleProcess(loaded.config, records, environ=os.environ)
-    except SecretProblem as problem:
-        log_event(log, logging.ERROR, "not-started", str(problem))
-        return 69
-    return await run_until_stopped(service, loaded, read_again)
-
-
-def _state(answer: Readiness) -> str:
-    if answer.code == "sign-in":
-        return "sign-in-needed"
-    return "ok" if answer.ok else "no-token"
-
-
-def _readiness_problem(answer: Readiness) -> dict[str, Any]:
-    wait = None if answer.next_try_s is None else round(answer.next_try_s, 1)
-    return {"code": answer.code, "error": answer.why, "remedy": answer.remedy, "next_try_s": wait}
-
-
-async def _wait_first(*waits: Coroutine[Any, Any, object], within: float) -> None:
+async def _wait_for_first(*waits: Coroutine[Any, Any, object], within: float) -> None:
+    """Wait until one of these ends, at most `within` seconds; cancel the others."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""The life of `serve`: start, reload on SIGHUP, drain on SIGTERM, with the log lines and exit status of each.
+"""The lifecycle of `serve`: start, reload on SIGHUP, drain on SIGTERM, with the log lines and exit status of each.
 
 One process (`SingleProcess`) and several (`Supervisor`) are both a `Service`, so operators see the same messages.
 """
@@ -26,7 +26,7 @@ log = logging.getLogger("gateway.server.gateway")
 FIXED = ("workers", "listen", "admin", "limits", "log")
 """Keys that take effect only at a start."""
 MAX_FILES = 1 << 20
-"""Open files where the system sets no limit."""
+"""Number of open files to assume if the system sets no limit."""
 
 
 class Service(Protocol):
@@ -39,8 +39,8 @@ class Service(Protocol):
         """Open both ports. Raise OSError, with the address in its message, if one is in use."""
 
     async def reload(self, config: Config) -> None:
-        """Use another configuration except for its `FIXED` keys. Raise OSError, and change nothing, if a file that it
-        names cannot be used.
+        """Use another configuration, except for its `FIXED` keys. If a file that it names cannot be used, raise OSError
+        and change nothing.
         """
 
     async def drain(self) -> int:
@@ -48,26 +48,26 @@ class Service(Protocol):
 
     async def finish(self, *, force_stop: asyncio.Event) -> bool:
         """After `drain`: wait for the requests in progress (at most `drain` seconds, or until `force_stop` is set),
-        then close everything. Return True if every one could finish. Works after a failed `start` too.
+        then close everything. Return True if all of them could finish. It can also be called after a failed `start`.
         """
 
 
 def choose_pseudonym() -> str:
-    """Return a name for this running gateway in `Via`. Each of its workers recognizes by it a request that has already
-    passed one of them (RFC 9110 §7.6.3).
+    """Return a random name of this gateway for `Via`, by which its workers recognize a request that has already passed
+    one of them (RFC 9110 §7.6.3).
     """
     return f"{PSEUDONYM}-{secrets.token_hex(8)}"
 
 
 async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callable[[], Loaded]) -> int:
-    """Run a service until SIGTERM or SIGINT; a second signal stops it at once. Return the exit status: 0 after a
-    drained stop, 1 if requests were cut off, 69 if a port is in use.
+    """Run a service until SIGTERM or SIGINT; a second signal stops it at once. Return the exit status: 0 if all
+    requests were completed, 1 if requests were cut off, 69 if a port is in use.
     """
-    stop, force_stop, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    _listen_to_signals(stop, force_stop, again)
+    stop, force_stop, reload_requested = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    _handle_signals(stop, force_stop, reload_requested)
     for warning in loaded.warnings:
         log_event(log, logging.WARNING, "configuration", str(warning))
-    _warn_of_few_files(loaded.config)
+    _warn_of_file_limit(loaded.config)
     try:
         await service.start()
     except OSError as error:
@@ -78,7 +78,7 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
         return 69
     listen = service.listen
     log_event(log, logging.INFO, "started", f"listening on {listen}", listen=listen, admin=service.admin)
-    reloading = asyncio.create_task(Reloader(service, loaded.config, read_again).run(again))
+    reloading = asyncio.create_task(Reloader(service, loaded.config, read_again).run(reload_requested))
     await stop.wait()
     reloading.cancel()
     await asyncio.wait({reloading})
@@ -101,7 +101,7 @@ def capacity_of(config: Config) -> Capacity:
     return share_files(files, connections=config.limits.connections, pools=pools)
 
 
-def _warn_of_few_files(config: Config) -> None:
+def _warn_of_file_limit(config: Config) -> None:
     capacity = capacity_of(config)
     wanted = config.limits.connections
     if capacity.connections < wanted:
@@ -112,7 +112,7 @@ def _warn_of_few_files(config: Config) -> None:
         )
 
 
-def _listen_to_signals(stop: asyncio.Event, force_stop: asyncio.Event, again: asyncio.Event) -> None:
+def _handle_signals(stop: asyncio.Event, force_stop: asyncio.Event, reload_requested: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def on_stop() -> None:
@@ -120,7 +120,7 @@ def _listen_to_signals(stop: asyncio.Event, force_stop: asyncio.Event, again: as
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop)
-    loop.add_signal_handler(signal.SIGHUP, again.set)
+    loop.add_signal_handler(signal.SIGHUP, reload_requested.set)
 
 
 async def _stop(service: Service, force_stop: asyncio.Event) -> bool:
@@ -143,24 +143,24 @@ class Reloader:
         self._fixed = _fixed_settings(config)
         self._read_again = read_again
 
-    async def run(self, again: asyncio.Event) -> None:
-        """Reload each time `again` is set, one reload after the other, until cancelled."""
-        while await again.wait():
-            again.clear()
-            await asyncio.wait({asyncio.create_task(self._once())})  # a defect is logged and ends only this reload
+    async def run(self, reload_requested: asyncio.Event) -> None:
+        """Reload each time `reload_requested` is set, one reload after the other, until cancelled."""
+        while await reload_requested.wait():
+            reload_requested.clear()
+            await asyncio.wait({asyncio.create_task(self._reload())})  # a defect is logged and ends only this reload
 
-    async def _once(self) -> None:
+    async def _reload(self) -> None:
         try:
             with short_switch_interval(), pause_collection():
                 config = (await in_thread(self._read_again, owner=self)).config
                 await self._service.reload(config)
         except (ConfigProblems, OSError) as problem:
-            between = "\n" if isinstance(problem, ConfigProblems) else " "
+            separator = "\n" if isinstance(problem, ConfigProblems) else " "
             log_event(
                 log,
                 logging.ERROR,
                 "reload-refused",
-                f"cannot reload the configuration; the old one stays in use:{between}{problem}",
+                f"cannot reload the configuration; the old one stays in use:{separator}{problem}",
             )
             return
         fixed = _fixed_settings(config)

@@ -59,40 +59,40 @@ class ListenSocket:
 
 
 class ListenSockets:
-    """Hold several addresses until `close`; the others are released if one of them cannot be bound. `addresses` are
-    those bound, in order. Raise OSError as `ListenSocket` does.
+    """Hold several addresses until `close`. If one cannot be bound, the others are released. `addresses` are the bound
+    ones, in order. Raise OSError as `ListenSocket` does.
     """
 
     def __init__(self, addresses: Iterable[str], *, is_shared: bool = False) -> None:
-        self._held: list[ListenSocket] = []
+        self._listen_sockets: list[ListenSocket] = []
         try:
             for address in addresses:
-                self._held.append(ListenSocket(address, is_shared=is_shared))
+                self._listen_sockets.append(ListenSocket(address, is_shared=is_shared))
         except OSError:
             self.close()
             raise
-        self.addresses = tuple(held.address for held in self._held)
+        self.addresses = tuple(listen_socket.address for listen_socket in self._listen_sockets)
 
     def sockets(self) -> list[list[socket.socket]]:
         """Return the bound sockets of each address; the caller closes them. Raise OSError."""
-        found: list[list[socket.socket]] = []
+        groups: list[list[socket.socket]] = []
         try:
-            found.extend(held.sockets() for held in self._held)
+            groups.extend(listen_socket.sockets() for listen_socket in self._listen_sockets)
         except OSError:
-            for sock in itertools.chain.from_iterable(found):
+            for sock in itertools.chain.from_iterable(groups):
                 sock.close()
             raise
-        return found
+        return groups
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Return the number of sockets of each address."""
-        return tuple(held.count for held in self._held)
+        return tuple(listen_socket.count for listen_socket in self._listen_sockets)
 
     def close(self) -> None:
         """Release all addresses."""
-        for held in self._held:
-            held.close()
+        for listen_socket in self._listen_sockets:
+            listen_socket.close()
 
 
 def join_addresses(addresses: Iterable[str]) -> str:
@@ -102,7 +102,7 @@ def join_addresses(addresses: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def explain_bind_error(address: str) -> Iterator[None]:
-    """Add the address to an OSError: asyncio and the system word their errors differently."""
+    """Add the address to an OSError; the messages of asyncio and of the system have different forms."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The listeners of one process: their certificates, which are watched, and the connections that end before a request.
+"""The listeners of one process: watches their certificates, and reports connections that end before a request.
 
 A certificate is read again when one of its files changes, and at each reload. New handshakes use the new one; open
-connections keep theirs. Files that do not fit are reported, and the certificate before stays in use.
+connections keep theirs. If the files cannot be used, this is reported, and the former certificate stays in use.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ from gateway.wiring.listener_certificates import ListenerCertificate, load_liste
 log = logging.getLogger("gateway.connections")
 
 CHECK_INTERVAL = 2.0
-"""Seconds between two looks at the files of certificates."""
+"""Seconds between two checks of the files of certificates."""
 EXPIRES_SOON = 14 * 86400.0
-"""Seconds before its end from which a certificate is reported."""
+"""Seconds before its expiry at which a certificate is reported."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class _OpenListener:
     fingerprint: Hashable = None
     problem: str | None = None
     is_reported: bool = False
-    """The log has a line on the end of this certificate."""
+    """The log has a line about the expiry of this certificate."""
     failures: Counter[ArrivalFailure] = field(default_factory=Counter)
 
 
@@ -52,14 +52,13 @@ class CallerListeners:
         self._secrets = secrets
         self._open: dict[CallerListener, _OpenListener] = {}
         self._watcher: asyncio.Task[None] | None = None
-        self._reading = asyncio.Lock()
         self._episodes = EventDeduplicator(asyncio.get_running_loop().time)
 
     async def open(self, settings: Sequence[ListenSettings], addresses: Sequence[str]) -> list[CallerListener]:
         """Return the listeners of these bound addresses. Raise OSError if a certificate cannot be used."""
         for entry, address in zip(settings, addresses, strict=True):
             host = configured_host(entry.address)
-            listener = CallerListener(address, host, is_tls=entry.tls is not None, is_balancer=_balancers(entry))
+            listener = CallerListener(address, host, is_tls=entry.tls is not None, is_balancer=_balancer_check(entry))
             opened = _OpenListener(listener, entry)
             if entry.tls is not None:
                 try:
@@ -72,10 +71,10 @@ class CallerListeners:
         return [*self._open]
 
     def apply(self, settings: Sequence[ListenSettings]) -> None:
-        """Use other settings of the same listeners from now on, in the same order; their files are read again soon."""
+        """Use other settings for the same listeners, in the same order; their files are read again soon."""
         for opened, entry in zip(self._open.values(), settings, strict=True):
             opened.settings, opened.fingerprint = entry, None
-            opened.listener.is_balancer = _balancers(entry)
+            opened.listener.is_balancer = _balancer_check(entry)
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = asyncio.create_task(self._watch())
@@ -95,7 +94,7 @@ class CallerListeners:
             return
         fields = {"listener": listener.address, "client": peer}
         if reason is ArrivalFailure.PROXY_HEADER:
-            message = f"a connection of a balancer is refused: {detail}. Switch the PROXY protocol on there"
+            message = f"a connection of a balancer is refused: {detail}. Enable the PROXY protocol on the balancer"
             log_event(log, logging.WARNING, "proxy-header-refused", message, exc=None, **fields)
         else:
             log_event(log, logging.WARNING, "handshake-failed", f"a TLS handshake failed: {detail}", exc=None, **fields)
@@ -119,7 +118,7 @@ class CallerListeners:
             for opened in self._open.values():
                 if opened.settings.tls is not None:
                     await self._refresh(opened, opened.settings.tls)
-                    _report_end(opened)
+                    _report_expiry(opened)
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def _refresh(self, opened: _OpenListener, tls: ListenTls) -> None:
@@ -132,7 +131,7 @@ class CallerListeners:
         except OSError as error:
             if opened.problem != str(error):
                 opened.problem = str(error)
-                message = f"the certificate of a listener cannot be replaced; the one before stays in use: {error}"
+                message = f"the certificate of a listener cannot be replaced; the former one stays in use: {error}"
                 log_event(log, logging.ERROR, "certificate-refused", message, listener=address)
         else:
             assert opened.certificate is not None
@@ -143,15 +142,15 @@ class CallerListeners:
     async def _read(self, opened: _OpenListener, tls: ListenTls) -> None:
         """Read the files of a listener. Raise OSError, and keep the certificate, if they cannot be used."""
         secrets = self._secrets()
-        # The fingerprint first, so that no change between the two is missed.
+        # The fingerprint comes first, so that a change between the two reads is not missed.
         opened.fingerprint = await in_thread(partial(secrets.fingerprint, tls), owner=self)
         opened.certificate = await in_thread(partial(load_listener_certificate, tls, secrets), owner=self)
         opened.listener.context = opened.certificate.context
         opened.problem, opened.is_reported = None, False
 
 
-def _balancers(settings: ListenSettings) -> Callable[[str], bool] | None:
-    """Return whether an address is in `proxy_protocol`; None without it."""
+def _balancer_check(settings: ListenSettings) -> Callable[[str], bool] | None:
+    """Return a function that returns whether an address is in `proxy_protocol`; None without that setting."""
     networks = settings.proxy_protocol
     if networks is None:
         return None
@@ -164,7 +163,7 @@ def _balancers(settings: ListenSettings) -> Callable[[str], bool] | None:
     return is_balancer
 
 
-def _report_end(opened: _OpenListener) -> None:
+def _report_expiry(opened: _OpenListener) -> None:
     """Log once that a certificate has expired or expires soon."""
     certificate = opened.certificate
     if certificate is None or opened.is_reported or certificate.expires_at - time.time() > EXPIRES_SOON:

@@ -1,10 +1,9 @@
 """Reports a lack of connections or file descriptors: one log line for each episode, and counters.
 
-libuv closes connections that it has no descriptor for without reporting it. Therefore this checks once a second.
+libuv closes a connection that it has no descriptor for, and does not report it. Therefore this checks once a second.
 """
 
 import asyncio
-import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -12,12 +11,11 @@ from collections.abc import Iterator
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
-from gateway.system.descriptor_budget import Capacity
+from gateway.system.descriptor_budget import SHORTAGE_ERRORS, Capacity
 
 log = logging.getLogger("gateway.connections")
 
 INTERVAL = 1.0
-OUT_OF_FILES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class ShortageMonitor:
@@ -36,8 +34,8 @@ class ShortageMonitor:
         self.is_short = False
 
     def start(self) -> None:
-        """Check now and then every second."""
-        self.is_short = not self._has_free()
+        """Check at once, and then every second."""
+        self.is_short = not self._has_free_descriptor()
         self._timer = self._loop.call_later(INTERVAL, self.start)
 
     def stop(self) -> None:
@@ -45,7 +43,7 @@ class ShortageMonitor:
         if self._timer is not None:
             self._timer.cancel()
 
-    def refused(self, refusal: RefusalReason, address: str | None) -> None:
+    def report_refusal(self, refusal: RefusalReason, address: str | None) -> None:
         """Report a refused connection. A forbidden address is only counted: its requests have records of their own."""
         if refusal is RefusalReason.LIMIT and self._episodes.begins(refusal.value):
             message = f"all {self._connections.limit} connections of callers are in use; more get 503 or are closed"
@@ -79,11 +77,12 @@ class ShortageMonitor:
             yield "connections_refused_total", (refusal.value,), connections.refusals[refusal]
         yield "file_shortages_total", (), self.shortages
 
-    def _has_free(self) -> bool:
+    def _has_free_descriptor(self) -> bool:
+        """Open a file to find out; count and report a failure."""
         try:
             os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
-            if error.errno not in OUT_OF_FILES:
+            if error.errno not in SHORTAGE_ERRORS:
                 return True
             self.shortages += 1
             if self._episodes.begins("files"):

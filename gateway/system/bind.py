@@ -15,11 +15,13 @@ import struct
 import time
 from collections.abc import Iterator
 
-ABSENT = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))  # a family or an address that this machine does not have
+UNAVAILABLE = frozenset(
+    (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+)  # a family or an address that this machine does not have
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 TRIES = 10  # attempts to find a port that is free at several addresses
 SO_ATTACH_FILTER = 26  # Linux
-# Classic BPF over the TCP header: of the flags (byte 13) SYN without ACK drops a packet, anything else passes.
+# Classic BPF program over the TCP header. It drops a packet whose flags (byte 13) have SYN without ACK.
 NO_SYN = struct.pack(
     "HBBIHBBIHBBIHBBIHBBI", 0x30, 0, 0, 13, 0x54, 0, 0, 0x12, 0x15, 0, 1, 0x02, 6, 0, 0, 0, 6, 0, 0, 2**32 - 1
 )
@@ -35,15 +37,16 @@ def bind_tcp(host: str, port: int) -> list[socket.socket]:
     machine lacks are skipped. Raise OSError if none is left, or if one cannot be bound.
     """
     addresses = _resolve(host, port)
-    for _ in range(TRIES if port == 0 and len(addresses) > 1 else 0):  # the port may be taken at one of them
+    for _ in range(TRIES if port == 0 and len(addresses) > 1 else 0):  # the port may be in use at one of them
         with contextlib.suppress(OSError):
             return _bind_all(addresses, port)
     return _bind_all(addresses, port)
 
 
 class UnixSocket:
-    """Listens on a path until `close`, which removes the file if it is still the same. `socket` already listens, so
-    that no other process takes it for a dead one. Raise OSError if the path is in use, or is no socket.
+    """Listens on a path until `close`, which removes the file unless another process has replaced it. `socket` already
+    listens, so that no other process takes it for an abandoned one. Raise OSError if the path is in use, or is no
+    socket.
     """
 
     def __init__(self, path: str) -> None:
@@ -71,12 +74,12 @@ class UnixSocket:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            _remove_dead(self._path)
+            _remove_abandoned(self._path)
             self.socket.bind(self._path)
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
-    """Return family and socket address of each address of the host."""
+    """Return the family and the socket address for each address of the host."""
     if host.lower() == "localhost":
         return [(family, (address, port)) for family, address in LOOPBACK]
     addresses = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -91,7 +94,7 @@ def _bind_all(addresses: list[tuple[int, tuple[object, ...]]], port: int) -> lis
             try:
                 bound.append(_bind_one(family, (address[0], port, *address[2:]), is_one_of_many=len(addresses) > 1))
             except OSError as error:
-                if error.errno not in ABSENT:
+                if error.errno not in UNAVAILABLE:
                     raise
                 absent = error
                 continue
@@ -152,7 +155,7 @@ def is_local_only(listener: socket.socket) -> bool:
     return not isinstance(name, tuple) or name[0] == "::1" or str(name[0]).startswith("127.")
 
 
-def are_readable(descriptors: list[int]) -> set[int]:
+def readable_descriptors(descriptors: list[int]) -> set[int]:
     """Return the descriptors that are readable: a connection to accept, bytes, or the end."""
     poll = select.poll()
     for descriptor in descriptors:
@@ -164,9 +167,9 @@ def are_readable(descriptors: list[int]) -> set[int]:
 def _folder_lock(folder: str) -> Iterator[None]:
     """Let one process at a time bind sockets in a folder. Raise OSError if another process holds the lock.
 
-    Without the lock, of two processes that find the same dead socket, one would remove what the other has just bound:
-    until that one listens, it refuses connections as a dead one does, and it may have the dead one's inode number. A
-    folder that cannot be locked is used without the lock.
+    Without the lock, two processes may find the same abandoned socket, and one may remove what the other has just
+    bound: until the new socket listens, it refuses connections as the abandoned one does, and it may have the same
+    inode number. A folder that cannot be locked is used without the lock.
     """
     descriptor = -1
     with contextlib.suppress(OSError):
@@ -181,12 +184,12 @@ def _folder_lock(folder: str) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> None:
-    until = time.monotonic() + LOCK_TIMEOUT
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 raise OSError(f"another process has locked its folder for {LOCK_TIMEOUT:g} s") from None
             time.sleep(PAUSE)
         except OSError:  # not every file system has locks
@@ -195,7 +198,7 @@ def _lock(descriptor: int) -> None:
             return
 
 
-def _remove_dead(path: str) -> None:
+def _remove_abandoned(path: str) -> None:
     """Remove the socket of a process that has ended without removing it. Raise OSError for anything else."""
     identity = _identity(path)
     if identity is None:  # removed meanwhile

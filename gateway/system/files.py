@@ -1,8 +1,8 @@
 """Reads files that may hang: only regular ones, in a thread, with a time limit.
 
-A pipe returns its bytes only once and blocks on open; a mount whose server is gone blocks for ever, and ignores
-signals. Neither may block the loop, a stop of the gateway, or the reading of other files. The loop's own threads do not
-fit: they are few, and the process waits for them at its end.
+A pipe returns its bytes only once, and blocks on open. A mount whose server is gone blocks for ever, and ignores
+signals. Neither may block the loop, a stop of the gateway, or the reading of other files. The threads of the loop's
+executor cannot be used: they are few, and the process waits for them at its end.
 """
 
 import errno
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 MAX_BYTES = 8 * 1024 * 1024
 """Most bytes of a file of certificates: those of a whole system are a quarter of a MiB."""
-WITHIN = 30.0
+DEFAULT_TIMEOUT = 30.0
 """Seconds that a read may take."""
 MAX_ABANDONED = 4
-"""Hanging threads of one owner: at this number, nothing more is read for it until one of them ends."""
+"""Largest number of hanging threads of one owner; above it, nothing is read for this owner until one of them ends."""
 _abandoned: dict[Hashable, set[Future[Any]]] = {}
 _lock = threading.Lock()
 
@@ -49,7 +49,7 @@ def check_regular(path: str | Path) -> None:
     read_file(path, 0)
 
 
-async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = WITHIN) -> T:
+async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = DEFAULT_TIMEOUT) -> T:
     """Run `work` in its own thread and return its result. Raise TimeoutError, which is an OSError, if it takes too
     long: the thread is then abandoned, and does not keep the process from ending.
 
@@ -69,19 +69,19 @@ async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = W
         _abandon(result, owner)
 
 
-def within_limit(work: Callable[[], T], *, owner: Hashable, limit: float) -> T:
-    """Run `work` as `in_thread` does, for a caller that is a thread itself."""
+def run_with_timeout(work: Callable[[], T], *, owner: Hashable, timeout: float) -> T:
+    """Run `work` as `in_thread` does, for a caller without a loop."""
     result = _start(work, owner)
-    wait((result,), timeout=limit)
+    wait((result,), timeout=timeout)
     if not result.done():
         _abandon(result, owner)
-        raise OSError(errno.ETIMEDOUT, f"no answer within {limit:g} s")
+        raise OSError(errno.ETIMEDOUT, f"no answer within {timeout:g} s")
     return result.result()
 
 
 class DaemonThreads:
-    """A few threads that work on files in turn, and end with this object. At its end the process waits for none of
-    them, unlike for those of `ThreadPoolExecutor`: a file may hang.
+    """A pool of daemon threads for work on files; it ends with this object. Since a file may hang, the process does not
+    wait for them at its end, as it does for those of `ThreadPoolExecutor`.
     """
 
     def __init__(self, count: int, *, name: str) -> None:
@@ -99,7 +99,7 @@ class DaemonThreads:
                 return
             try:
                 result.set_result(work())
-            except BaseException as raised:  # noqa: BLE001 - given to who waits
+            except BaseException as raised:  # noqa: BLE001 - passed to the one who waits
                 result.set_exception(raised)
 
         self._queue.put(run)
@@ -138,7 +138,7 @@ def _start(work: Callable[[], T], owner: Hashable) -> "Future[T]":
     def run() -> None:
         try:
             result.set_result(work())
-        except BaseException as raised:  # noqa: BLE001 - given to who waits
+        except BaseException as raised:  # noqa: BLE001 - passed to the one who waits
             result.set_exception(raised)
 
     threading.Thread(target=run, name="files", daemon=True).start()

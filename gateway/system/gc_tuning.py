@@ -5,7 +5,7 @@ import gc
 from collections.abc import Iterator
 
 GC_THRESHOLD = (50_000, 20, 50)
-"""A request leaves no reference cycles: collecting after every 700 objects is not needed."""
+"""A request leaves no reference cycles, so a collection after every 700 objects is not needed."""
 TRIM_BLOCK = 31 * 1024 * 1024
 
 
@@ -14,7 +14,8 @@ def pause_collection() -> Iterator[None]:
     """Keep the garbage collector off while a configuration is read beside callers.
 
     A collection examines all new objects in one step, with every thread stopped: a quarter of a second for 10,000
-    routes. Reference counts free what is replaced. Objects that are alive at the end are exempted, as at the start.
+    routes. Reference counting frees the replaced objects. Objects that are alive at the end are exempted, as at the
+    start.
     """
     gc.disable()
     try:
@@ -26,8 +27,8 @@ def pause_collection() -> Iterator[None]:
 
 @contextlib.contextmanager
 def postpone_collection() -> Iterator[None]:
-    """Keep the garbage collector off while modules are imported: it would examine them all several times, for a
-    fifteenth of the start. `tune_gc` collects what is left over.
+    """Keep the garbage collector off while modules are imported: it would examine all of them several times, which
+    takes a fifteenth of the start. `tune_gc` collects the garbage later.
     """
     gc.disable()
     try:

@@ -11,7 +11,7 @@ def forbid_dumps() -> None:
     """Forbid core dumps of this process and of its forks: they would contain client secrets and tokens.
 
     On Linux no other process of the same user may read its memory either. A limit alone is not enough there: the kernel
-    ignores it if core dumps go to a program (`core_pattern`). Restrictions that the system refuses are skipped.
+    ignores it if core dumps go to a program (`core_pattern`). A restriction that the system refuses is skipped.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -9,18 +9,18 @@ from typing import Protocol
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
 IS_SUPPORTED = sys.platform == "linux"
-"""Whether this system tells the user of a peer."""
+"""Whether this system reports the user of a peer."""
 
 
 class OptionReader(Protocol):
-    """A socket, or what an event loop gives for one."""
+    """A socket, or the stand-in for it that an event loop provides."""
 
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes:
         """Return a socket option."""
 
 
 def peer_user_id(sock: OptionReader) -> int | None:
-    """Return the user id of the peer's process when it connected; None if the system does not tell it."""
+    """Return the user id of the peer's process when it connected; None if the system does not report it."""
     if not IS_SUPPORTED:
         return None
     try:
@@ -31,7 +31,7 @@ def peer_user_id(sock: OptionReader) -> int | None:
 
 
 def user_id(name: str) -> int | None:
-    """Return the number of a user of this system; None if there is none of this name."""
+    """Return the id of a user of this system; None if no user has this name."""
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:

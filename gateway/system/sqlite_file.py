@@ -1,4 +1,5 @@
-"""SQLite database files that processes of one machine share: made for their owner alone, opened, recognized.
+"""SQLite database files that processes of one machine share: creates them for their owner alone, opens and recognizes
+them.
 
 The file must lie on a local disk: SQLite's locks do not work over a network. It has a write-ahead log, so that readers
 and a writer do not wait for each other.
@@ -14,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 SUFFIXES = ("", "-wal", "-shm")
-"""Of the names of a database file and of the files that SQLite keeps beside it."""
+"""Suffixes of the database file itself, and of the files that SQLite keeps beside it."""
 
 
 class ForeignDatabase(OSError):
@@ -164,7 +165,7 @@ def _create(path: Path) -> None:
         if not path.exists():
             remove_database(path)
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            os.fsync(folder)  # a file is lost if its name is
+            os.fsync(folder)  # without it, a crash could lose the name of the new file
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -45,8 +45,8 @@ async def test_a_reader_that_hangs_is_left_behind() -> None:
 def test_a_thread_may_leave_another_behind() -> None:
     released = threading.Event()
     with pytest.raises(TimeoutError, match=r"no answer within 0\.01 s"):
-        files.within_limit(released.wait, owner="a", limit=0.01)
-    assert files.within_limit(lambda: "another", owner="a", limit=10) == "another"
+        files.run_with_timeout(released.wait, owner="a", timeout=0.01)
+    assert files.run_with_timeout(lambda: "another", owner="a", timeout=10) == "another"
     released.set()
 
 

@@ -45,7 +45,7 @@ def build(components: Components, config: Config) -> Runtime:
     return components.build_runtime(config, components.load_files(config))
 
 
-def present_settings(components: Components, runtime: Runtime) -> tuple[int, str]:
+def present_settings(components: Components, runtime: Runtime) -> tuple[object, str]:
     """Return the rate limit of the runtime in use, and the kind of the store for new token sources."""
     return runtime.sources["app"].status()["budget_left"], components.credential_builder.store.health().kind
 

@@ -32,8 +32,8 @@ async def echo(argument: Any) -> Any:
 async def test_an_answer_of_any_size_arrives_unchanged() -> None:
     large = {("a", str(number)): [1.5, number] for number in range(50_000)}
     async with open_channel(echo=echo) as (channel, _):
-        assert await channel.ask("echo", large) == large
-        assert await channel.ask("echo") is None
+        assert await channel.request("echo", large) == large
+        assert await channel.request("echo") is None
 
 
 async def test_answers_come_in_any_order() -> None:
@@ -44,8 +44,8 @@ async def test_answers_come_in_any_order() -> None:
         return argument
 
     async with open_channel(wait=wait, echo=echo) as (channel, _):
-        first = asyncio.create_task(channel.ask("wait", 1))
-        assert await channel.ask("echo", 2) == 2
+        first = asyncio.create_task(channel.request("wait", 1))
+        assert await channel.request("echo", 2) == 2
         assert not first.done()
         gate.set()
         assert await first == 1
@@ -57,7 +57,7 @@ async def test_a_refusal_keeps_its_message() -> None:
 
     async with open_channel(refuse=refuse) as (channel, _):
         with pytest.raises(OSError, match="no such file as that"):
-            await channel.ask("refuse")
+            await channel.request("refuse")
 
 
 async def test_a_defect_in_a_handler_is_answered(caplog: pytest.LogCaptureFixture) -> None:
@@ -66,7 +66,7 @@ async def test_a_defect_in_a_handler_is_answered(caplog: pytest.LogCaptureFixtur
 
     async with open_channel(fail=fail) as (channel, _):
         with pytest.raises(OSError, match=r"^a defect: KeyError$"):
-            await channel.ask("fail")
+            await channel.request("fail")
     assert "cannot answer the supervisor" in caplog.text
 
 
@@ -78,9 +78,9 @@ async def test_a_late_answer_is_dropped_after_the_timeout() -> None:
 
     async with open_channel(wait=wait, echo=echo) as (channel, _):
         with pytest.raises(ChannelError, match=r"does not answer within 0\.01 s"):
-            await channel.ask("wait", within=0.01)
+            await channel.request("wait", within=0.01)
         gate.set()
-        assert await channel.ask("echo", 3) == 3
+        assert await channel.request("echo", 3) == 3
 
 
 async def test_notices_arrive_in_order_in_both_directions() -> None:
@@ -97,7 +97,7 @@ async def test_notices_arrive_in_order_in_both_directions() -> None:
         if number % 7 == 0:
             await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert await channel.ask("echo", 1) == 1
+    assert await channel.request("echo", 1) == 1
     assert there == list(range(100))
     assert here == [-number for number in range(100)]
     channel.close()
@@ -117,7 +117,7 @@ async def test_defect_in_a_notice_does_not_end_the_channel(caplog: pytest.LogCap
     answering = asyncio.create_task(serve_requests(reader, writer, {"echo": echo}, fail))
     channel = await Channel.open(ours)
     channel.notify([1])
-    assert await channel.ask("echo", 2) == 2
+    assert await channel.request("echo", 2) == 2
     assert "cannot act on a notice" in caplog.text
     channel.close()
     await answering
@@ -127,11 +127,11 @@ async def test_defect_in_a_notice_does_not_end_the_channel(caplog: pytest.LogCap
 
 async def test_requests_fail_when_the_worker_ends() -> None:
     async with open_channel(wait=lambda _: asyncio.Event().wait()) as (channel, writer):
-        asked = asyncio.create_task(channel.ask("wait"))
+        asked = asyncio.create_task(channel.request("wait"))
         await asyncio.sleep(0)
         writer.close()
         with pytest.raises(ChannelError, match="has ended"):
             await asked
         await asyncio.wait({channel.closed})
         with pytest.raises(ChannelError, match="has ended"):
-            await channel.ask("wait")
+            await channel.request("wait")

@@ -29,7 +29,7 @@ from gateway.observe.metrics import (
     merge,
 )
 from gateway.proxy.admission import Admission
-from gateway.server.gateway import why_not
+from gateway.server.admin_documents import rejection_reason
 from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
@@ -43,7 +43,7 @@ READINESS_TIMEOUT = 60.0  # seconds until a worker knows whether it can get its 
 
 
 class AggregatedAdmin(AdminBackend):
-    """Queries `workers` (by process id), a mapping that the supervisor keeps current, like the public fields."""
+    """Queries the workers. The supervisor keeps `workers`, by process id, and the public fields up to date."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class AggregatedAdmin(AdminBackend):
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        return why_not(self._admission, peer, host)
+        return rejection_reason(self._admission, peer, host)
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the loop of every worker runs."""
@@ -112,12 +112,12 @@ class AggregatedAdmin(AdminBackend):
         }
         for pid, snapshot in replies.items():
             self._workers[pid].counters = counters_only(snapshot)
-        # No await from here on: an ended worker is either still in `_workers` or already in `_past`, never in both.
-        living = [replies.get(pid, worker.counters) for pid, worker in self._workers.items()]
-        return await exposition(merge([*living, self._past, self._own_snapshot()]), self.processes)
+        # There is no await from here on: an ended worker is either in `_workers` or in `_past`, never in both.
+        current = [replies.get(pid, worker.counters) for pid, worker in self._workers.items()]
+        return await exposition(merge([*current, self._past, self._own_snapshot()]), self.processes)
 
     async def status(self) -> dict[str, Any]:
-        """Return the routes, sums, the worst view of each credential, and each worker by itself."""
+        """Return the routes, the sums, the worst state of each credential, and the state of each worker."""
         answers = await self._query_workers("status", within=REPORT_TIMEOUT)
         replies = {pid: join_status(answer) for pid, answer in answers.items() if not isinstance(answer, ChannelError)}
         documents = list(replies.values())
@@ -167,7 +167,7 @@ class AggregatedAdmin(AdminBackend):
         left out.
         """
         active = [worker for worker in self._workers.values() if worker.is_active]
-        answers = await asyncio.gather(*(_ask(worker, verb, argument, within=within) for worker in active))
+        answers = await asyncio.gather(*(_request(worker, verb, argument, within=within) for worker in active))
         return {
             worker.pid: answer
             for worker, answer in zip(active, answers, strict=True)
@@ -183,14 +183,14 @@ class AggregatedAdmin(AdminBackend):
         return own | {PREFIX + "workers": {(): 0}, PREFIX + "worker_losses_total": {(): self._losses}}
 
 
-async def _ask(worker: WorkerHandle, verb: str, argument: object, *, within: float) -> Any:
+async def _request(worker: WorkerHandle, verb: str, argument: object, *, within: float) -> Any:
     """Return the answer or the ChannelError. A ping comes first, so that a stuck worker is found soon even if the
     answer may take long.
     """
     try:
         if within > PING_TIMEOUT:
-            await worker.channel.ask("ping", within=PING_TIMEOUT)
-        return await worker.channel.ask(verb, argument, within=within)
+            await worker.channel.request("ping", within=PING_TIMEOUT)
+        return await worker.channel.request(verb, argument, within=within)
     except ChannelError as error:
         return error
 
@@ -206,11 +206,11 @@ def _worst_credentials(views: Iterable[dict[str, Any]]) -> dict[str, Any]:
     worst: dict[str, Any] = {}
     for view in views:
         for name, token in view.items():
-            worst[name] = min(worst.get(name, token), token, key=_health)
+            worst[name] = min(worst.get(name, token), token, key=_health_rank)
     return worst
 
 
-def _health(token: dict[str, Any]) -> tuple[bool, bool, float]:
+def _health_rank(token: dict[str, Any]) -> tuple[bool, bool, float]:
     return token["last_error"] is None, token["problem"] is None, token["expires_in_s"] or 0.0
 
 

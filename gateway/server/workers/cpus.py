@@ -9,18 +9,18 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 def worker_count(workers: int, *, quota: Path = _QUOTA) -> int:
     """Return the number of workers; 0 (auto) means the CPUs that affinity and the container's quota allow."""
-    return workers or min(_affinity(), _quota(quota))
+    return workers or min(_cpu_affinity(), _cpu_quota(quota))
 
 
-def _affinity() -> int:
+def _cpu_affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _quota(file: Path) -> int:
+def _cpu_quota(file: Path) -> int:
     try:
-        most, period = file.read_text(encoding="ascii").split()
-        return max(1, round(int(most) / int(period)))
+        quota, period = file.read_text(encoding="ascii").split()
+        return max(1, round(int(quota) / int(period)))
     except (OSError, ValueError):
         return 1 << 16

@@ -1,6 +1,7 @@
-"""The process that forks workers. It is created before anything that must not survive a fork, and stays free of it.
+"""The process that forks workers. It is created before any thread, loop or open port, and never creates one: none of
+them may survive a fork.
 
-It waits for sockets on a channel from the supervisor, forks a worker with them, and reports its process id and later
+It receives sockets on a channel from the supervisor, forks a worker with them, and reports its process id, and later
 its exit status. When the channel closes, it waits for its workers and ends.
 """
 
@@ -33,7 +34,7 @@ _EX_SOFTWARE = 70
 
 
 class ForkServer:
-    """The supervisor's side. Create it in a process without threads and without a loop; use it within a loop.
+    """The supervisor's side. Create it in a process without threads and without a loop, and use it within a loop.
 
     `main` is what each worker runs. `lost` is set when the fork server itself has ended.
     """
@@ -43,7 +44,7 @@ class ForkServer:
         self._exits: dict[int, asyncio.Future[int]] = {}
         self.lost = asyncio.Event()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        gc.freeze()  # what the collector does not touch stays shared
+        gc.freeze()  # memory pages that the collector does not touch stay shared with the workers
         self.pid = os.fork()
         if not self.pid:
             self._channel.close()
@@ -88,7 +89,7 @@ class ForkServer:
         future = self._pending.popleft()
         if pid > 0:
             self._exits[pid] = asyncio.get_running_loop().create_future()
-        if future.done():  # the caller was cancelled: the worker finds its channel closed
+        if future.done():  # `spawn` was cancelled: the worker finds its channel closed, and ends
             return
         if pid > 0:
             future.set_result((pid, self._exits[pid]))

@@ -18,9 +18,9 @@ log = logging.getLogger("gateway.server.workers")
 _LENGTH = 4  # bytes
 
 Handlers = Mapping[str, Callable[[Any], Awaitable[Any]]]
-"""By verb: takes the argument and returns the answer, or raises OSError to refuse."""
+"""By verb: a function of the argument that returns the answer, or raises OSError to refuse."""
 OnNotices = Callable[[list[Any]], None]
-"""Takes notices of the other end, in their order; must not block."""
+"""Receives notices of the other end, in their order; must not block."""
 
 
 class Parts(list[Any]):
@@ -28,7 +28,7 @@ class Parts(list[Any]):
 
 
 class NoticeQueue:
-    """Sends notices, those of one step of the loop in one message."""
+    """Sends notices; those of one step of the loop share a message."""
 
     def __init__(self, send: Callable[[list[Any]], None]) -> None:
         self._send = send
@@ -47,7 +47,7 @@ class NoticeQueue:
 
 
 def ignore_notices(_notices: list[Any]) -> None:
-    """Do nothing: an end without anything to coordinate."""
+    """Ignore notices, at an end that has nothing to coordinate."""
 
 
 class ChannelError(Exception):
@@ -69,15 +69,17 @@ class Channel:
 
     @classmethod
     async def open(cls, end: socket.socket, on_notices: OnNotices = ignore_notices) -> Self:
-        """Take over one end of a socketpair. `on_notices` takes the notices of the worker."""
+        """Return a channel on one end of a socketpair, and own the socket. `on_notices` receives the notices of the
+        worker.
+        """
         reader, writer = await asyncio.open_unix_connection(sock=end)
         return cls(reader, writer, on_notices)
 
     def notify(self, notices: list[Any]) -> None:
-        """Send notices to the worker; nothing if it has ended."""
+        """Send notices to the worker; do nothing if it has ended."""
         send_notices(self._writer, notices)
 
-    async def ask(self, verb: str, argument: Any = None, *, within: float | None = None) -> Any:
+    async def request(self, verb: str, argument: Any = None, *, within: float | None = None) -> Any:
         """Return the worker's answer. Raise OSError with its message if it refuses, ChannelError after `within` seconds
         or when it ends.
         """
@@ -106,7 +108,7 @@ class Channel:
         while (message := await _receive(reader)) is not None:
             number, is_ok, value = message
             if number is None:
-                _take_notices(self._on_notices, value)
+                _deliver_notices(self._on_notices, value)
                 continue
             if number not in self._pending or self._pending[number].done():
                 continue
@@ -131,7 +133,7 @@ async def serve_requests(
     while (message := await _receive(reader)) is not None:
         number, verb, argument = message
         if number is None:
-            _take_notices(on_notices, argument)
+            _deliver_notices(on_notices, argument)
             continue
         task = asyncio.create_task(_answer(writer, number, handlers[verb](argument)))
         tasks.add(task)
@@ -139,14 +141,14 @@ async def serve_requests(
 
 
 def send_notices(writer: asyncio.StreamWriter, notices: list[Any]) -> None:
-    """Send notices to the other end; nothing if it has closed."""
+    """Send notices to the other end; do nothing if it has closed."""
     _send(writer, (None, None, notices))
 
 
-def _take_notices(take: OnNotices, notices: list[Any]) -> None:
+def _deliver_notices(on_notices: OnNotices, notices: list[Any]) -> None:
     try:
-        take(notices)
-    except Exception:  # the channel must go on: without it the worker is taken for stuck
+        on_notices(notices)
+    except Exception:  # the channel must stay open: without it the worker counts as stuck
         log.exception("cannot act on a notice of the other process", extra={"event": "defect"})
 
 
@@ -156,7 +158,7 @@ async def _answer(writer: asyncio.StreamWriter, number: int, work: Awaitable[Any
     except OSError as error:
         _send(writer, (number, False, error.strerror or str(error)))
         return
-    except Exception as error:  # without an answer the supervisor would take this worker for stuck, and kill it
+    except Exception as error:  # without an answer this worker would count as stuck, and be killed
         log.exception("cannot answer the supervisor", extra={"event": "defect"})
         _send(writer, (number, False, f"a defect: {type(error).__name__}"))
         return

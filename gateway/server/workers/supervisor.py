@@ -116,17 +116,17 @@ class Supervisor:
     async def reload(self, config: Config) -> None:
         """Apply another configuration to all workers, or to none if one of them refuses it.
 
-        Raise OSError if a worker refuses or times out. A worker that times out while it adopts the configuration is the
-        only one that keeps the former one.
+        Raise OSError if a worker refuses or times out. If a worker times out while it adopts the configuration, only
+        that worker keeps the former one.
         """
         fixed = {key: getattr(self._config, key) for key in FIXED}
-        fresh = config.model_copy(update=fixed | {"listen": keep_listeners(self._config, config)})
-        await in_thread(partial(import_history, fresh), owner=self)  # the admin port searches it
+        merged = config.model_copy(update=fixed | {"listen": keep_listeners(self._config, config)})
+        await in_thread(partial(import_history, merged), owner=self)  # the admin port searches it
         async with self._changing:
-            await send_config(fresh, self._broadcast)
-            self._config = fresh
-            self._backend.apply_config(fresh)
-            self._coordination.configure(fresh)
+            await send_config(merged, self._broadcast)
+            self._config = merged
+            self._backend.apply_config(merged)
+            self._coordination.configure(merged)
             await self._broadcast("adopt")
 
     async def drain(self) -> int:
@@ -187,11 +187,11 @@ class Supervisor:
         config = self._config
         listeners = [*zip(self._listen_sockets.addresses, self._listen_sockets.counts, strict=True)]
         try:
-            await worker.channel.ask("start", (config, listeners, self._pseudonym), within=START_TIMEOUT)
+            await worker.channel.request("start", (config, listeners, self._pseudonym), within=START_TIMEOUT)
             async with self._changing:
                 if config is not self._config:  # reloaded meanwhile
-                    await send_config(self._config, partial(worker.channel.ask, within=START_TIMEOUT))
-                    await worker.channel.ask("adopt", within=START_TIMEOUT)
+                    await send_config(self._config, partial(worker.channel.request, within=START_TIMEOUT))
+                    await worker.channel.request("adopt", within=START_TIMEOUT)
                 worker.is_active = True
         except ChannelError as error:
             raise OSError(f"worker {worker.pid}: {error}") from error
@@ -213,7 +213,7 @@ class Supervisor:
             worker = await self._replace(failures)
 
     async def _replace(self, failures: int) -> WorkerHandle:
-        """Start a worker; retry until one serves callers."""
+        """Start a worker; retry until it serves callers."""
         while True:
             await asyncio.sleep(restart_delay(failures))
             try:
@@ -243,13 +243,13 @@ class Supervisor:
         try:
             while True:
                 await asyncio.sleep(POLL)
-                asked_at = time()
-                if asked_at < due:
-                    await self._ask_twice(worker, "ping")
+                requested_at = time()
+                if requested_at < due:
+                    await self._request_twice(worker, "ping")
                     continue
                 with contextlib.suppress(OSError):  # the worker answers, but has no counters now
-                    worker.counters = join_snapshot(await self._ask_twice(worker, "counters"))
-                due = time() + POLL_BACKOFF * (time() - asked_at)
+                    worker.counters = join_snapshot(await self._request_twice(worker, "counters"))
+                due = time() + POLL_BACKOFF * (time() - requested_at)
                 self._backend.processes.read_processes()
         except ChannelError:
             if worker.channel.closed.done():
@@ -258,14 +258,14 @@ class Supervisor:
         log_event(log, logging.ERROR, "worker-stuck", message, pid=worker.pid)
         worker.kill()
 
-    async def _ask_twice(self, worker: WorkerHandle, verb: str) -> Any:
-        """Return the worker's answer; ask again after a timeout. If this process was stopped as well (suspended
-        machine, frozen container), the worker had no time to answer.
+    async def _request_twice(self, worker: WorkerHandle, verb: str) -> Any:
+        """Return the worker's answer; repeat the request once after a timeout. If this process was stopped as well
+        (suspended machine, frozen container), the worker had no time to answer.
         """
         try:
-            return await worker.channel.ask(verb, within=STUCK_AFTER)
+            return await worker.channel.request(verb, within=STUCK_AFTER)
         except ChannelError:
-            return await worker.channel.ask(verb, within=LAST_CHANCE)
+            return await worker.channel.request(verb, within=LAST_CHANCE)
 
     async def _watch_fork_server(self) -> None:
         await self._fork_server.lost.wait()
@@ -279,7 +279,8 @@ class Supervisor:
         """
         workers = [worker for worker in self._workers.values() if worker.is_active]
         answers = await asyncio.gather(
-            *(worker.channel.ask(verb, argument, within=START_TIMEOUT) for worker in workers), return_exceptions=True
+            *(worker.channel.request(verb, argument, within=START_TIMEOUT) for worker in workers),
+            return_exceptions=True,
         )
         for worker, answer in zip(workers, answers, strict=True):
             if isinstance(answer, ChannelError) and not worker.channel.closed.done():
@@ -307,7 +308,7 @@ class Supervisor:
 
 async def _drain_worker(worker: WorkerHandle) -> int:
     try:
-        under_way: int = await worker.channel.ask("drain", within=PING_TIMEOUT)
+        under_way: int = await worker.channel.request("drain", within=PING_TIMEOUT)
     except (ChannelError, OSError):
         return 0
     return under_way
@@ -315,4 +316,4 @@ async def _drain_worker(worker: WorkerHandle) -> int:
 
 async def _force_stop(worker: WorkerHandle) -> None:
     with contextlib.suppress(ChannelError):
-        await worker.channel.ask("force_stop", within=PING_TIMEOUT)
+        await worker.channel.request("force_stop", within=PING_TIMEOUT)

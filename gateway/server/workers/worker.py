@@ -23,11 +23,11 @@ from gateway.services.lease_messages import CoordinatorMessage
 from gateway.services.service_gates import ServiceGates
 from gateway.system.gc_tuning import freeze_gc, pause_collection
 
-_BATCH = 200  # routes or credentials
-_ROWS = 2000  # of usage in one message
+_BATCH = 200  # routes or credentials in one message
+_ROWS = 2000  # rows of usage in one message
 
 Run = Callable[[Coroutine[Any, Any, int]], int]
-"""Runs a coroutine on a fresh loop to its end."""
+"""Runs a coroutine to its end on a new loop."""
 
 log = logging.getLogger("gateway.server.workers")
 
@@ -46,7 +46,7 @@ class Worker:
         self._gateway: Gateway | None = None
         self._routes: list[RouteEntry] = []
         self._draining = asyncio.Event()
-        self._force = asyncio.Event()
+        self._force_stopped = asyncio.Event()
         self._gates = ServiceGates(now=time.monotonic)
         self._handlers: Handlers = {
             "ping": self._ping,
@@ -72,7 +72,7 @@ class Worker:
         self._gates.send = lambda origin, message: notices.put((origin, message))
         serving = asyncio.create_task(self._serve_channel(reader, writer))
         await self._draining.wait()
-        drained = self._gateway is None or await self._gateway.finish(force_stop=self._force)
+        drained = self._gateway is None or await self._gateway.finish(force_stop=self._force_stopped)
         if self._records is not None:
             self._records.close()
         writer.close()
@@ -110,7 +110,7 @@ class Worker:
             self._draining.set()
 
     async def _force_stop(self, _: object) -> None:
-        self._force.set()
+        self._force_stopped.set()
 
     async def _add_routes(self, batch: tuple[int, list[RouteEntry]]) -> None:
         """Store a batch of routes of the next configuration, from this index on (`send_config`)."""
@@ -154,7 +154,7 @@ class Worker:
 
 
 async def send_config(config: Config, ask: Callable[[str, Any], Awaitable[object]]) -> None:
-    """Make a worker prepare a configuration. Its routes go ahead in batches, because the worker serves callers
+    """Make a worker prepare a configuration. The routes are sent first, in batches, because the worker serves callers
     meanwhile.
     """
     for start in range(0, len(config.routes), _BATCH):
@@ -163,7 +163,9 @@ async def send_config(config: Config, ask: Callable[[str, Any], Awaitable[object
 
 
 def split_status(document: dict[str, Any]) -> Parts:
-    """Split a status for `join_status`: first everything else, then batches of routes and credentials."""
+    """Split a status for `join_status`: the first part has everything except routes and credentials, which follow in
+    batches.
+    """
     routes, credentials = document["routes"], tuple(document["credentials"].items())
     parts = Parts([document | {"routes": [], "credentials": {}}])
     parts += [{"routes": routes[start : start + _BATCH]} for start in range(0, len(routes), _BATCH)]

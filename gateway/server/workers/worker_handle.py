@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from gateway.observe.metrics import Snapshot
 from gateway.server.workers.rpc import Channel
 
-UNKNOWN = 1
-"""The exit status of a worker whose end was not reported."""
+UNKNOWN_EXIT = 1
+"""The exit status to assume for a worker whose exit was not reported."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class WorkerHandle:
             async with asyncio.timeout(1.0):
                 return await asyncio.shield(self.exit)
         except TimeoutError:
-            return UNKNOWN
+            return UNKNOWN_EXIT
 
     def kill(self) -> None:
         """Send SIGKILL; does nothing if the worker has already ended."""
