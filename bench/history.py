@@ -21,7 +21,7 @@ from gateway.history.history_file import HistoryFile, search_file
 from gateway.history.interface import History, HistoryLimits
 from gateway.history.memory import DEFAULT_CALLS, MemoryHistory
 from gateway.history.query import HistoryQuery, parse_query
-from gateway.observe.record import Record, line
+from gateway.observe.record import Record, record_line
 from gateway.observe.timestamp import timestamp
 
 MILLION = 1_000_000
@@ -71,7 +71,7 @@ def time_text(number: int) -> bytes:
         bytes_in=512,
         bytes_out=2048,
     )
-    return line(record)
+    return record_line(record)
 
 
 def microseconds(history: History, lines: list[bytes]) -> float:

@@ -167,7 +167,7 @@ class TokenRefused(GatewayError):
     `successor` is a refresh token from an otherwise unusable response: the one that was sent may be invalid now.
     """
 
-    successor: str | None = None
+    new_refresh_token: str | None = None
 
     code = "token-refused"
     status = 502
@@ -182,7 +182,7 @@ class TokenUnavailable(GatewayError):
     `successor` is a refresh token from an otherwise unusable response.
     """
 
-    successor: str | None = None
+    new_refresh_token: str | None = None
 
     code = "token-unavailable"
     status = 503

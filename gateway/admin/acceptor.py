@@ -79,7 +79,7 @@ class Acceptor:
 
     def _wait(self, error: OSError) -> None:
         """Try again soon, with the descriptor of an unused connection."""
-        if self._episodes.begins("files"):
+        if self._episodes.starts_episode("files"):
             message = f"the admin port accepts only one connection at a time: {error.strerror}"
             log_event(
                 log, logging.ERROR, "admin-files-exhausted", f"{message}. Raise the limit of open files (ulimit -n)"

@@ -23,7 +23,7 @@ from gateway.history.interface import HistoryDisabled, Unsearchable, result_docu
 from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
 from gateway.observe.log import log_event
-from gateway.observe.metrics import CONTENT_TYPE
+from gateway.observe.scrape import CONTENT_TYPE
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from gateway.admin.client import AdminUnavailable, fetch, mapping
-from gateway.observe.record import visible
+from gateway.observe.record import escape_unprintable
 
 USAGE, UNAVAILABLE = 2, 69
 TIMEOUT = 10.0
@@ -61,7 +61,7 @@ def align(rows: Sequence[Sequence[str]], *, numbers: Sequence[bool]) -> list[str
 
 def print_error(message: str) -> None:
     """Write one line to standard error."""
-    sys.stderr.write(f"{visible(message)}\n")
+    sys.stderr.write(f"{escape_unprintable(message)}\n")
 
 
 def _aligned(cell: str, width: int, is_number: object) -> str:

@@ -20,7 +20,7 @@ from gateway.cli.admin_query import (
 from gateway.cli.options import add_file_arguments, admin_address, load_if_found
 from gateway.history.interface import Unsearchable, result_document
 from gateway.history.query import DEFAULT_LIMIT, BadQuery, parse_query
-from gateway.observe.record import visible
+from gateway.observe.record import escape_unprintable
 
 EXAMPLE = "oic-gateway instances --status 5xx --since 1h"
 EXIT_STATUS = {
@@ -153,7 +153,9 @@ def _cell(record: dict[str, Any], _: str, field: str) -> str:
     value = record.get(field)
     if value is None:
         return "-"
-    text = f"{value:.1f}" if field == "duration_ms" and isinstance(value, int | float) else visible(str(value))
+    text = (
+        f"{value:.1f}" if field == "duration_ms" and isinstance(value, int | float) else escape_unprintable(str(value))
+    )
     return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
 
 

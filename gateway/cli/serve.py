@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
         from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
 
         import_aiohttp()
-        from gateway.observe.log import setup  # noqa: PLC0415
+        from gateway.observe.log import set_up_log  # noqa: PLC0415
         from gateway.server import single_process  # noqa: PLC0415
         from gateway.server.workers.cpus import worker_count  # noqa: PLC0415
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         from gateway.server.workers import supervisor  # noqa: PLC0415 - one process needs none of it
 
         return supervisor.serve(loaded, read, count=count, run=run_coroutine)
-    records = setup(loaded.config.log.level, loaded.config.log.format)
+    records = set_up_log(loaded.config.log.level, loaded.config.log.format)
     try:
         return run_coroutine(single_process.serve(loaded, read, records))
     finally:

@@ -21,7 +21,7 @@ from gateway.cli.options import add_file_arguments, admin_address, load_if_found
 from gateway.history.interface import Unsearchable
 from gateway.history.query import BadQuery
 from gateway.history.usage_query import DEFAULT_AGE, DEFAULT_GROUPING, PackAllowance, parse_usage, usage_document
-from gateway.observe.record import visible
+from gateway.observe.record import escape_unprintable
 
 EXAMPLE = "oic-gateway usage --by caller --since 7d"
 EXIT_STATUS = {
@@ -152,7 +152,7 @@ def _table(by: str, groups: Sequence[dict[str, Any]], total: int) -> list[str]:
     rows = [[*head, "PEAK HOUR (UTC)", "PEAK"] if with_peak else head]
     for group in groups:
         name = group[by]
-        first = _hour(name) if by == "hour" else "-" if name is None else visible(name)
+        first = _hour(name) if by == "hour" else "-" if name is None else escape_unprintable(name)
         row = [first, str(group["calls"]), str(group["messages"]), f"{100 * group['messages'] / (total or 1):.1f}%"]
         rows.append([*row, _hour(group["peak_hour"]), str(group["peak_messages"])] if with_peak else row)
     return align(rows, numbers=[False, True, True, True, False, True][: len(rows[0])])
@@ -161,9 +161,8 @@ def _table(by: str, groups: Sequence[dict[str, Any]], total: int) -> list[str]:
 def _packs(service: dict[str, Any]) -> str:
     packs = f"{service['packs']} pack{'s' if service['packs'] != 1 else ''}, {service['licence']}"
     peak = f"peak hour {_hour(service['peak_hour'])} UTC with {service['peak_messages']} messages"
-    return (
-        f"{visible(service['service'])}: {peak}, {service['peak_percent']}% of {service['hourly_messages']} ({packs})"
-    )
+    share = f"{service['peak_percent']}% of {service['hourly_messages']}"
+    return f"{escape_unprintable(service['service'])}: {peak}, {share} ({packs})"
 
 
 def _hour(instant: str) -> str:

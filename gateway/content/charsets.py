@@ -16,7 +16,7 @@ DECLARATION_LIMIT = 1024
 """Bytes that an XML declaration may have."""
 ASCII = bytes(range(128)).decode()
 # XML 1.0 appendix F: byte order marks, then the position of the zeros in the first character, which is ASCII.
-SIGNATURES = (
+CHARSET_SIGNATURES = (
     (re.compile(rb"\xff\xfe\0\0|[^\0]\0\0\0", re.DOTALL), "utf-32-le"),
     (re.compile(rb"\0\0\xfe\xff|\0\0\0[^\0]", re.DOTALL), "utf-32-be"),
     (re.compile(rb"\xff\xfe|[^\0]\0", re.DOTALL), "utf-16-le"),
@@ -30,7 +30,7 @@ UTF_16 = frozenset({"utf-16-le", "utf-16-be"})
 _BLANKS = rb"[\x40\x25\x15\x05\x0d]"
 _LETTERS = rb"\x6d\x81-\x89\x91-\x99\xa2-\xa9\xc1-\xc9\xd1-\xd9\xe2-\xe9"
 _NAME = rb"[%b][\x4b\x60\x7a\xf0-\xf9%b]{0,200}+" % (_LETTERS, _LETTERS)
-EBCDIC = re.compile(
+EBCDIC_MARKUP = re.compile(
     rb"%b{0,1024}+\x4c(?:\x6f\xa7\x94|[\x5a\x4f](?:\x60\x60|\xc4)|%b(?:%b|[\x6e\x61]))" % (_BLANKS, _NAME, _BLANKS)
 )
 EBCDIC_PREFIX = re.compile(rb"%b{0,1024}+(?:\x4c(?:\x6f\xa7?|[\x5a\x4f]\x60?|%b)?)?\Z" % (_BLANKS, _NAME))
@@ -45,7 +45,7 @@ KNOWN_NAMES = frozenset({*aliases, *aliases.values()})
 SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "cp950"}
 MULTIBYTE_SUPERSETS = frozenset({"utf-8", "euc_jp", "euc_jis_2004", "euc_jisx0213"})
 ISO_2022_ESCAPE = b"\x1b$B!!"
-UNDEFINED = "\ufffe"
+UNDEFINED_BYTE = "\ufffe"
 
 
 class UnreadableText(Exception):
@@ -60,10 +60,10 @@ def detect_charset(first: bytes, declared: str, *, last: bool, is_markup: bool =
     """
     if not last and (len(first) < 4 or (is_markup and EBCDIC_PREFIX.match(first))):
         return None
-    for signature, codec in SIGNATURES:
+    for signature, codec in CHARSET_SIGNATURES:
         if signature.match(first):
             return codec
-    is_ebcdic = is_markup and EBCDIC.match(first) is not None
+    is_ebcdic = is_markup and EBCDIC_MARKUP.match(first) is not None
     default, less_than = ("cp037", b"\x4c") if is_ebcdic else ("utf-8", b"<")
     if named := find_codec(declared, less_than):
         return named
@@ -129,7 +129,8 @@ def _single_byte_table(codec: str) -> str | None:
     if table is None:
         return None
     return "".join(
-        chr(byte) if letter == UNDEFINED else letter for byte, letter in enumerate(table.ljust(256, UNDEFINED))
+        chr(byte) if letter == UNDEFINED_BYTE else letter
+        for byte, letter in enumerate(table.ljust(256, UNDEFINED_BYTE))
     )
 
 

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 from gateway.content.charsets import UnreadableText
 
-MAX_PART = 64 * 1024
+MAX_DECODED_PART = 64 * 1024
 """Bytes of a decoded part, at most."""
 INPUT_STEP = 16 * 1024  # bytes that zlib is given at a time: it copies what it leaves over at every step
 SHORT_PART = 512  # bytes: a shorter part is joined with the next ones
-MEMBERS_PER_STEP = MAX_PART // SHORT_PART
+MEMBERS_PER_STEP = MAX_DECODED_PART // SHORT_PART
 """Members of a gzip body (RFC 1952 §2.2) that are decoded in one step: each takes microseconds, however short it is."""
 CODINGS = {"": "", "identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 GZIP_MAGIC = b"\x1f\x8b\x08"  # RFC 1952 §2.3.1
 GZIP_WINDOW = zlib.MAX_WBITS | 16
-PLAIN_TEXT = re.compile(rb"[\t\n\r -~]{8}")  # a bare deflate body could begin so, but hardly any does
+ASCII_TEXT = re.compile(rb"[\t\n\r -~]{8}")  # a bare deflate body could begin so, but hardly any does
 
 
 def parse_content_coding(field: bytes | None) -> str | None:
@@ -28,13 +28,13 @@ def parse_content_coding(field: bytes | None) -> str | None:
     return CODINGS.get((field or b"").decode("latin-1").strip(" \t").lower())
 
 
-def begins_readable(coding: str, first: bytes) -> bool:
+def can_be_in_coding(coding: str, first: bytes) -> bool:
     """Return whether a body with this beginning can be in the coding that its head declares."""
     if coding == "gzip":
         return first[: len(GZIP_MAGIC)] == GZIP_MAGIC[: len(first)]
     if coding != "deflate" or len(first) < 2:
         return True
-    return PLAIN_TEXT.match(first) is None and _inflates(first)
+    return ASCII_TEXT.match(first) is None and _inflates(first)
 
 
 def decode_beginning(content_encoding: bytes | None, first: bytes, limit: int) -> bytes:
@@ -45,7 +45,7 @@ def decode_beginning(content_encoding: bytes | None, first: bytes, limit: int) -
     coding = parse_content_coding(content_encoding)
     if coding == "":
         return first
-    if coding is None or not begins_readable(coding, first):
+    if coding is None or not can_be_in_coding(coding, first):
         return b""
     parts: list[bytes] = []
     size = 0
@@ -109,7 +109,7 @@ class ContentDecoder:
                     yield b"".join(short)
                     short.clear()
             try:
-                part = self._zlib.decompress(data, MAX_PART)
+                part = self._zlib.decompress(data, MAX_DECODED_PART)
             except zlib.error as error:
                 raise UnreadableText("its content coding is broken") from error
             # zlib has taken all of the data, but it may hold back more output than it was asked for.
@@ -121,8 +121,8 @@ class ContentDecoder:
                 yield b"".join(short)
                 short.clear()
             yield part
-            while len(part) == MAX_PART and not data and not self._zlib.eof:
-                part = self._zlib.decompress(b"", MAX_PART)
+            while len(part) == MAX_DECODED_PART and not data and not self._zlib.eof:
+                part = self._zlib.decompress(b"", MAX_DECODED_PART)
                 if part:
                     yield part
         if short:

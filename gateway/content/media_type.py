@@ -10,18 +10,18 @@ from gateway.content.charsets import UnreadableText
 
 PARAMETER = re.compile(r";\s*([^\s=;,\"]++)\s*=\s*(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s;,\"]*+))")
 UNQUOTED = re.compile(r"\\(.)")
-KIND = re.compile(r"\s*([^\s;,]*)")
+TYPE_AND_SUBTYPE = re.compile(r"\s*([^\s;,]*)")
 XML_KINDS = frozenset(
     f"{main}/{sub}" for main in ("text", "application") for sub in ("xml", "x-xml", "xml-external-parsed-entity")
 )
 HEAD_END = re.compile(rb"\n\r?\n")
-FIELDS = {
+PART_FIELDS = {
     name: re.compile(rb"(?im)^%b[ \t]*:[ \t]*+([^\n]*+(?:\n[ \t][^\n]*+)*+)" % name.encode())
     for name in ("content-id", "content-type", "content-transfer-encoding", "content-length")
 }
-HEAD_LIMIT = 8 * 1024
+MAX_PART_HEAD = 8 * 1024
 """Bytes of the head of a part, at most."""
-PARTS = 1000
+MAX_PARTS = 1000
 """Parts in which the root part is searched."""
 
 
@@ -71,12 +71,12 @@ class MediaType(NamedTuple):
         return any("application/soap+xml" in word for word in words)
 
 
-def read_media(field: bytes | None) -> MediaType:
+def read_media_type(field: bytes | None) -> MediaType:
     """Read a Content-Type. A missing or unreadable one is empty. A parameter with two different values is empty too:
     readers do not agree on which one counts.
     """
     text = (field or b"").decode("latin-1")
-    kind = _kind(text)
+    kind = _read_kind(text)
     parameters: dict[str, str] = {}
     for found in PARAMETER.finditer(text):
         name, value = found[1].lower(), UNQUOTED.sub(r"\1", found[2] or "") or found[3] or ""
@@ -89,12 +89,12 @@ def is_any_xml(field: bytes | None) -> bool:
     counts.
     """
     text = (field or b"").decode("latin-1")
-    return any(MediaType(_kind(member), {}).is_xml for member in text.split(","))
+    return any(MediaType(_read_kind(member), {}).is_xml for member in text.split(","))
 
 
-def _kind(text: str) -> str:
+def _read_kind(text: str) -> str:
     """Return type and subtype in lower case. A blank ends them too, if the semicolon is missing."""
-    found = KIND.match(text)
+    found = TYPE_AND_SUBTYPE.match(text)
     return found[1].lower() if found else ""
 
 
@@ -155,8 +155,8 @@ class MultipartRoot:
                 return False
             self._position, self._head = delimiter.end() - 1, delimiter.end()
             self._parts += 1
-            if self._parts > PARTS:
-                raise UnreadableText(f"its root part is not among the first {PARTS}")
+            if self._parts > MAX_PARTS:
+                raise UnreadableText(f"its root part is not among the first {MAX_PARTS}")
         end = HEAD_END.search(self._buffer, self._position)
         if end is None:
             self._check_head(len(self._buffer))
@@ -169,24 +169,24 @@ class MultipartRoot:
         return True
 
     def _check_head(self, end: int) -> None:
-        if self._head is not None and end - self._head > HEAD_LIMIT:
+        if self._head is not None and end - self._head > MAX_PART_HEAD:
             raise UnreadableText("the head of a part of it is larger than 8 KiB")
 
     def _read_head(self, begin: int, end: int) -> None:
         """Read the head of a part, which may be the root."""
         head = bytes(self._buffer[begin:end])
-        if self._root_id and _field(head, "content-id")[0].decode("latin-1").strip("<> ") != self._root_id:
+        if self._root_id and _part_field(head, "content-id")[0].decode("latin-1").strip("<> ") != self._root_id:
             return
         self.found = True
-        self.media = read_media(_field(head, "content-type")[0])
-        self.coding = _field(head, "content-transfer-encoding")[0].decode("latin-1").strip().lower()
-        length, at = _field(head, "content-length")
+        self.media = read_media_type(_part_field(head, "content-type")[0])
+        self.coding = _part_field(head, "content-transfer-encoding")[0].decode("latin-1").strip().lower()
+        length, at = _part_field(head, "content-length")
         self.length = (begin + at - 1, begin + at - 1 + len(length)) if length else None
 
 
-def _field(head: bytes, name: str) -> tuple[bytes, int]:
+def _part_field(head: bytes, name: str) -> tuple[bytes, int]:
     """Return the unfolded value of a field (RFC 5322 §2.2.3) and its offset; b"" if there is none."""
-    found = [*FIELDS[name].finditer(head)]
+    found = [*PART_FIELDS[name].finditer(head)]
     if len(found) > 1:
         raise UnreadableText(f"a part of it has two of {name}")
     if not found:

@@ -3,8 +3,8 @@
 A peer may send single bytes, and each piece is an object that needs fifty bytes beside its content.
 """
 
-MANY = 64  # pieces; more of them are joined if they are small on average
-SMALL = 512  # bytes
+MAX_PIECES = 64  # pieces; more of them are joined if they are small on average
+SMALL_PIECE = 512  # bytes
 
 
 def coalesce(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes]:
@@ -14,4 +14,4 @@ def coalesce(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes
     if len(more) > 1:
         more = [b"".join(more)]
     pieces += more
-    return [b"".join(pieces)] if len(pieces) > MANY and size < len(pieces) * SMALL else pieces
+    return [b"".join(pieces)] if len(pieces) > MAX_PIECES and size < len(pieces) * SMALL_PIECE else pieces

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.errors import Lost
-from gateway.observe.record import Record, line
+from gateway.observe.record import Record, record_line
 
 _START_TIME = 19  # index of `starttime` after the name in /proc/PID/stat; the name may contain any character (proc(5))
 
@@ -27,7 +27,7 @@ class OpenCall(NamedTuple):
 
     def lost_line(self) -> bytes:
         """Return the record that is shown if the process ends without writing one."""
-        return line(Record(**self._asdict(), error=Lost.code, reason=Lost.meaning))
+        return record_line(Record(**self._asdict(), error=Lost.code, reason=Lost.meaning))
 
 
 def open_call_of(record: Record) -> OpenCall:

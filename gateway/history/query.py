@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from gateway.observe.json_line import json_line
-from gateway.observe.record import LONGEST_ID
+from gateway.observe.record import MAX_ID
 from gateway.observe.timestamp import timestamp
 
 MIN_TIME, MAX_TIME = 0, (1 << 43) - 2
@@ -131,7 +131,7 @@ def _read_text(_: str, text: str, __: float) -> str:
 
 
 def _read_id(_: str, text: str, __: float) -> str:
-    return text[:LONGEST_ID]  # as it is cut in the record
+    return text[:MAX_ID]  # as it is cut in the record
 
 
 def _read_status(name: str, text: str, _: float) -> str:

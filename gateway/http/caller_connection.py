@@ -405,7 +405,7 @@ class CallerConnection(FlowControl):
         if head.error is not None or not head.has_body:
             return NO_BODY
         chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
-        body = RequestBody(head.length or 0, chunks=chunks, reading=self)
+        body = RequestBody(head.length or 0, decoder=chunks, read_control=self)
         self._body = body
         data = self._reader.take_pending()
         if self._reading_paused:

@@ -30,4 +30,4 @@ class CallerListener:
         return "https" if self.is_tls else "http"
 
 
-UNNAMED = CallerListener()
+UNNAMED_LISTENER = CallerListener()

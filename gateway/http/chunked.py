@@ -6,12 +6,12 @@ Extensions and trailer fields are checked, counted against a limit, and dropped 
 import re
 from enum import Enum
 
-from gateway.http.fields import CONTROL, NAME, MalformedMessage
+from gateway.http.fields import CONTROL_BYTE, FIELD_NAME, MalformedMessage
 
-SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
+SIZE_AND_EXTENSION_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
 PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
-SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
-SIZE_LENGTH = 16  # bytes, one more than the digits of a size: a blank or an extension follows
+PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
+MAX_SIZE_START = 16  # bytes, one more than the digits of a size: a blank or an extension follows
 CRLF = b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
 
@@ -50,7 +50,7 @@ class ChunkedDecoder:
         # An offset, since removing each chunk from `data` would cost quadratic time.
         offset, size = 0, len(data)
         while offset < size and self._state is not ChunkState.END:
-            match = None if self._line or self._state is not ChunkState.SIZE else SIZE_LINE.match(data, offset)
+            match = None if self._line or self._state is not ChunkState.SIZE else PLAIN_SIZE_LINE.match(data, offset)
             if match is not None:
                 # A complete chunk, as most are: the cost of thousands of small ones must be low.
                 begin, end = match.end(), match.end() + int(match[1], 16)
@@ -97,7 +97,7 @@ class ChunkedDecoder:
             # Of a long beginning only the last byte matters, and whether an extension has begun: a line that comes byte
             # by byte must not be matched from its beginning each time.
             short = before
-            if len(before) > SIZE_LENGTH:
+            if len(before) > MAX_SIZE_START:
                 short = (b"0;" if b";" in before else b"0 ") + before[-1:]
             if PARTIAL_SIZE_LINE.fullmatch(short + self._line[len(before) :]) is None:
                 raise MalformedMessage("a chunk's size is malformed")
@@ -106,7 +106,7 @@ class ChunkedDecoder:
             raise MalformedMessage("too much between the chunks")
 
     def _on_size(self, line: bytes) -> None:
-        found = SIZE.fullmatch(line)
+        found = SIZE_AND_EXTENSION_LINE.fullmatch(line)
         if found is None:
             raise MalformedMessage("a chunk's size is malformed")
         self._count_overhead(len(found[2]))
@@ -119,8 +119,8 @@ class ChunkedDecoder:
             return
         self._count_overhead(len(line))
         name, colon, value = line[:-2].partition(b":")
-        is_valid = line.endswith(CRLF) and colon and NAME.fullmatch(name) and b"\r" not in value
-        if not is_valid or CONTROL.search(value):
+        is_valid = line.endswith(CRLF) and colon and FIELD_NAME.fullmatch(name) and b"\r" not in value
+        if not is_valid or CONTROL_BYTE.search(value):
             raise MalformedMessage("a trailer field is malformed")
 
     def _count_overhead(self, size: int) -> None:

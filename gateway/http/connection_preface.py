@@ -16,8 +16,8 @@ from gateway.network.caller_tls import CallerTls, handshake_failure
 
 PREFACE_TIMEOUT = 15.0
 """Seconds that everything before the first byte of HTTP may take."""
-TOO_LATE = f"it was not complete after {PREFACE_TIMEOUT:g} s"
-HANDSHAKE = 0x16
+TIMEOUT_CAUSE = f"it was not complete after {PREFACE_TIMEOUT:g} s"
+HANDSHAKE_RECORD = 0x16
 """The first byte of a TLS record that contains a handshake message (RFC 8446 §5.1)."""
 
 
@@ -30,7 +30,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._listener = listener
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._began = 0.0
+        self._began_at = 0.0
         self._data = b""
         self._peer: str | None = None
         self._expects_header = self._is_timed_out = False
@@ -45,7 +45,7 @@ class ConnectionPreface(asyncio.Protocol):
 
     def is_idle(self, since: float) -> bool:
         """Return whether the connection began before that time."""
-        return self._began <= since
+        return self._began_at <= since
 
     def descriptor(self) -> int:
         """Return the file descriptor of the connection; -1 when it is closed."""
@@ -76,12 +76,12 @@ class ConnectionPreface(asyncio.Protocol):
         is_balancer = self._listener.is_balancer
         self._expects_header = is_balancer is not None and self._peer is not None and is_balancer(self._peer)
         self._server.prefaces.add(self)
-        self._began = self._loop.time()
+        self._began_at = self._loop.time()
         self._timer = self._loop.call_later(PREFACE_TIMEOUT, self._on_timeout)
         # Until the caller is known, the connection of a balancer counts towards the limit only.
-        self._arrive(None if self._expects_header else self._peer)
+        self._admit(None if self._expects_header else self._peer)
         if not self._expects_header:
-            self._pass_on(b"")
+            self._start_protocol(b"")
 
     def data_received(self, data: bytes) -> None:
         """asyncio: the first bytes of the connection."""
@@ -89,7 +89,7 @@ class ConnectionPreface(asyncio.Protocol):
             return
         self._data += data
         if not self._expects_header:
-            self._pass_on(self._data)
+            self._start_protocol(self._data)
             return
         try:
             header = read_proxy_header(self._data)
@@ -101,20 +101,20 @@ class ConnectionPreface(asyncio.Protocol):
             return
         self._expects_header = False
         self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)
-        self._arrive(header.source or self._peer, header.destination)
+        self._admit(header.source or self._peer, header.destination)
         self._data = self._data[header.size :]
-        self._pass_on(self._data)
+        self._start_protocol(self._data)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """asyncio: the connection ended before HTTP or TLS began."""
-        self._end()
+        self._release()
         if self._data and self._expects_header:
-            detail = TOO_LATE if self._is_timed_out else "the PROXY protocol header was cut off"
+            detail = TIMEOUT_CAUSE if self._is_timed_out else "the PROXY protocol header was cut off"
             self._report(ArrivalFailure.PROXY_HEADER, detail)
 
     # Internals ------------------------------------------------------------------------------------------------------
 
-    def _arrive(self, peer: str | None, destination: tuple[str, int] | None = None) -> None:
+    def _admit(self, peer: str | None, destination: tuple[str, int] | None = None) -> None:
         """Count the connection of a caller, or of a balancer. One that is not admitted has little time."""
         self._arrival = Arrival(peer, self._server.admit(peer), destination)
         if self._arrival.refusal is None:
@@ -125,19 +125,21 @@ class ConnectionPreface(asyncio.Protocol):
         if self._server.connection_limits.has_too_many_refused:
             self.abort()
 
-    def _pass_on(self, data: bytes) -> None:
+    def _start_protocol(self, data: bytes) -> None:
         """Begin TLS or HTTP with the first bytes, as soon as there are any where they matter."""
         if not self._listener.is_tls:
-            self._hand_over(self._take_over(), data)
-        elif data and data[0] == HANDSHAKE:
+            self._switch_protocol(self._make_connection(), data)
+        elif data and data[0] == HANDSHAKE_RECORD:
             assert self._listener.context is not None
-            self._hand_over(CallerTls(self._listener.context, self._take_over, self._on_failure), data)
+            self._switch_protocol(
+                CallerTls(self._listener.context, self._make_connection, self._on_handshake_failed), data
+            )
         elif data:
             self._report(ArrivalFailure.PLAIN_HTTP, "")
             message = "This port speaks TLS, and the request came without it: use https:// in the caller's URL."
             self._reject(message, "plain HTTP on a TLS listener")
 
-    def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
+    def _switch_protocol(self, protocol: asyncio.Protocol, data: bytes) -> None:
         """Pass the transport to another protocol, with the bytes that have come."""
         transport = self._transport
         assert transport is not None
@@ -148,18 +150,18 @@ class ConnectionPreface(asyncio.Protocol):
 
     def _reject(self, detail: str, reason: str) -> None:
         """Have the connection answered with an error."""
-        self._hand_over(self._take_over(BadRequest(detail, reason=reason)), self._data)
+        self._switch_protocol(self._make_connection(BadRequest(detail, reason=reason)), self._data)
 
-    def _take_over(self, error: BadRequest | None = None) -> CallerConnection:
+    def _make_connection(self, error: BadRequest | None = None) -> CallerConnection:
         """Return the protocol that serves the connection from here on; with `error`, it answers that."""
-        self._retire()
+        self._remove()
         return CallerConnection(self._server, self._loop, self._listener, arrival=self._arrival, error=error)
 
-    def _on_failure(self, error: Exception) -> None:
+    def _on_handshake_failed(self, error: Exception) -> None:
         """Report a handshake that failed or was cut off."""
-        self._end()
+        self._release()
         if self._is_timed_out:
-            self._report(ArrivalFailure.TIMEOUT, TOO_LATE)
+            self._report(ArrivalFailure.TIMEOUT, TIMEOUT_CAUSE)
         else:
             self._report(ArrivalFailure.HANDSHAKE, handshake_failure(error))
 
@@ -170,13 +172,13 @@ class ConnectionPreface(asyncio.Protocol):
         self._is_timed_out = True
         self.abort()
 
-    def _end(self) -> None:
+    def _release(self) -> None:
         """Forget a connection that ends before a request."""
-        self._retire()
+        self._remove()
         self._transport = None
         self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)
 
-    def _retire(self) -> None:
+    def _remove(self) -> None:
         self._server.prefaces.discard(self)
         if self._timer is not None:
             self._timer.cancel()

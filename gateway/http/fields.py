@@ -10,15 +10,15 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # Bytes that make the beginning of a head malformed, whatever follows.
-BROKEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
-VISIBLE = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))  # RFC 9110 §5.5
+MALFORMED_BYTES = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+FIELD_BYTES = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))  # RFC 9110 §5.5
 CRLF = b"\r\n"
-NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 CACHED_NAMES = 4096  # spellings of names; bounded, since callers choose them
 CACHED_LENGTH = 64  # bytes of a name or a list that is cached
-PER_CONNECTION = frozenset({b"close", b"keep-alive"})
+PERSISTENCE_OPTIONS = frozenset({b"close", b"keep-alive"})
 
 
 class MalformedMessage(Exception):
@@ -70,7 +70,7 @@ class FieldRules(dict[bytes, FieldRule | None]):
 
     def __missing__(self, name: bytes) -> FieldRule | None:
         """Find the rule of a new spelling."""
-        if NAME.fullmatch(name) is None:
+        if FIELD_NAME.fullmatch(name) is None:
             raise MalformedMessage("a field's name is malformed")
         key = name.lower()
         action = self._table.get(key)
@@ -105,7 +105,7 @@ def split_lines(head_bytes: bytes) -> list[bytes]:
     """
     lines = head_bytes.split(CRLF)
     # Without visible characters, only the line ends that it was split at may be left.
-    if head_bytes.translate(None, VISIBLE) != CRLF * (len(lines) - 1):
+    if head_bytes.translate(None, FIELD_BYTES) != CRLF * (len(lines) - 1):
         raise MalformedMessage("a control byte, or a line end that is not CRLF")
     return lines
 
@@ -134,7 +134,7 @@ def sort_fields(lines: Iterable[bytes], rules: FieldRules) -> tuple[ForwardedLin
     return forwarded, known, deferred
 
 
-def is_length(value: bytes) -> bool:
+def is_content_length(value: bytes) -> bool:
     """Return whether a Content-Length is one number of a possible size (RFC 9110 §8.6)."""
     return len(value) < 19 and value.isdigit()
 
@@ -158,7 +158,7 @@ def connection_options(connection: bytes) -> frozenset[bytes]:
     """Return the fields that a Connection field names (RFC 9110 §7.6.1), in lower case, without `close`,
     `keep-alive`.
     """
-    return parse_options(connection) - PER_CONNECTION
+    return parse_options(connection) - PERSISTENCE_OPTIONS
 
 
 def _parse_members(value: bytes) -> frozenset[bytes]:

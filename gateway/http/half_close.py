@@ -16,14 +16,14 @@ from collections.abc import Callable
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST = 1
 NLMSG_ERROR = 2
-HEADER = struct.Struct("=IHHII")
-REQUEST = struct.Struct("=BBBBI")
+NETLINK_HEADER = struct.Struct("=IHHII")
+DIAG_REQUEST = struct.Struct("=BBBBI")
 PORTS = struct.Struct("!HH")
 NO_COOKIE = b"\xff" * 8
 INODE_OFFSET = 4 + 48 + 16  # in struct inet_diag_msg, behind four bytes, the socket's id and four numbers
 PROBE_AFTER = 10  # seconds, and between probes
 PROBES = 3
-GONE = select.POLLHUP | select.POLLERR
+POLL_GONE = select.POLLHUP | select.POLLERR
 FIRST_CHECK, CHECK_INTERVAL = 0.01, 1.0
 """Seconds until a caller that has closed its side is first checked, and between further checks."""
 
@@ -39,7 +39,7 @@ class HalfCloseMonitor:
         self._may_wait = may_wait
         self._loop = loop
         self._was_held = False
-        keep_probing(transport.get_extra_info("socket"))
+        enable_keepalive(transport.get_extra_info("socket"))
         self._timer = loop.call_later(FIRST_CHECK, self._check)
 
     def cancel(self) -> None:
@@ -49,14 +49,14 @@ class HalfCloseMonitor:
     def _check(self) -> None:
         if self._transport.is_closing():
             return
-        gone, self._was_held = is_gone(self._transport.get_extra_info("socket"), was_held=self._was_held)
+        gone, self._was_held = check_peer(self._transport.get_extra_info("socket"), was_held=self._was_held)
         if gone or not self._may_wait():
             self._transport.abort()
         else:
             self._timer = self._loop.call_later(CHECK_INTERVAL, self._check)
 
 
-def keep_probing(sock: socket.socket) -> None:
+def enable_keepalive(sock: socket.socket) -> None:
     """Turn TCP keepalive on: a peer that is gone answers with RST, at the latest when it has forgotten the connection
     (Linux: after a minute); a machine that is gone does not answer.
     """
@@ -68,23 +68,23 @@ def keep_probing(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
-def is_gone(sock: socket.socket, *, was_held: bool) -> tuple[bool, bool]:
+def check_peer(sock: socket.socket, *, was_held: bool) -> tuple[bool, bool]:
     """Return whether the peer of a half-closed connection is gone, and whether a process of this machine holds its
     socket. `was_held` is the second value of the last call.
     """
     poll = select.poll()
     poll.register(sock.fileno(), 0)
-    if any(state & GONE for _, state in poll.poll(0)):
+    if any(state & POLL_GONE for _, state in poll.poll(0)):
         return True, False
     if sock.family not in {socket.AF_INET, socket.AF_INET6}:
         return False, False
     with contextlib.suppress(OSError):  # sock_diag may be forbidden
-        holder = _holder_inode(sock.getpeername(), sock.getsockname())
+        holder = _peer_socket_inode(sock.getpeername(), sock.getsockname())
         return (was_held, False) if holder is None else (holder == 0, holder != 0)
     return False, was_held
 
 
-def _holder_inode(peer: tuple[object, ...], local: tuple[object, ...]) -> int | None:
+def _peer_socket_inode(peer: tuple[object, ...], local: tuple[object, ...]) -> int | None:
     """Return the inode of the peer's socket, 0 if no process holds it, None if it is not on this machine. Raise OSError
     if the kernel does not answer.
     """
@@ -92,18 +92,20 @@ def _holder_inode(peer: tuple[object, ...], local: tuple[object, ...]) -> int | 
     family = socket.AF_INET if source.version == 4 else socket.AF_INET6
     ports = PORTS.pack(int(str(peer[1])), int(str(local[1])))
     identity = ports + source.packed.ljust(16, b"\0") + target.packed.ljust(16, b"\0") + bytes(4) + NO_COOKIE
-    body = REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + identity
+    body = DIAG_REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + identity
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 4) as netlink:  # NETLINK_SOCK_DIAG
         netlink.setblocking(False)  # noqa: FBT003 - standard library; the kernel answers within the send
-        netlink.send(HEADER.pack(HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body)
+        netlink.send(
+            NETLINK_HEADER.pack(NETLINK_HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body
+        )
         answer = netlink.recv(4096)
-    _, kind, *_ = HEADER.unpack_from(answer)
+    _, kind, *_ = NETLINK_HEADER.unpack_from(answer)
     if kind == NLMSG_ERROR:
-        (number,) = struct.unpack_from("=i", answer, HEADER.size)
+        (number,) = struct.unpack_from("=i", answer, NETLINK_HEADER.size)
         if -number != errno.ENOENT:
             raise OSError(-number, "sock_diag")
         return None
-    (inode,) = struct.unpack_from("=I", answer, HEADER.size + INODE_OFFSET)
+    (inode,) = struct.unpack_from("=I", answer, NETLINK_HEADER.size + INODE_OFFSET)
     return int(inode)
 
 

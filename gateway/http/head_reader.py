@@ -60,7 +60,9 @@ class HeadReader:
     @property
     def may_time_out(self) -> bool:
         """Return whether a request has begun. One word after a body may be surplus bytes of that body instead."""
-        return self.head_started and (self.last_head is None or not self.last_head.may_trail or b" " in self.pending)
+        return self.head_started and (
+            self.last_head is None or not self.last_head.allows_trailing_bytes or b" " in self.pending
+        )
 
     def feed(self, data: bytes) -> None:
         """Add bytes of the caller."""
@@ -98,7 +100,7 @@ class HeadReader:
 
     def is_trailing(self, data: bytes) -> bool:
         """Return whether these bytes follow the body of a request and do not begin another request."""
-        return self.last_head is not None and self.last_head.may_trail and not may_begin_request(data)
+        return self.last_head is not None and self.last_head.allows_trailing_bytes and not may_begin_request(data)
 
     def _skip_empty_lines(self) -> bytes:
         """Skip empty lines, which some clients send behind a body (RFC 9112 §2.2). They never get a response: a

@@ -7,7 +7,7 @@ never quotes a value, a target, or a line that is not a field.
 import re
 from collections.abc import Iterator
 
-from gateway.http.fields import NAME
+from gateway.http.fields import FIELD_NAME
 
 QUOTED_NAME_LIMIT = 64  # characters of a field name that is quoted
 VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?", re.IGNORECASE)
@@ -17,10 +17,10 @@ HTTP2_PREFACE = b"PRI * HTTP/2.0"
 TLS_HELLO = re.compile(rb"\x16(?:\x03|\Z)|[\x80-\xff].\x01[\x00\x03]", re.DOTALL)
 # The signature of version 2 begins with two empty lines, which the parser skips.
 PROXY_PREFACE = re.compile(rb"PROXY |(?:\r\n\r\n)?\x00\r\nQUIT\n")
-NO_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
-NOT_ASCII = re.compile(rb"[\x80-\xff]")
-CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20: "a blank"}
+NOT_NAME_BYTE = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
+NOT_ASCII_BYTE = re.compile(rb"[\x80-\xff]")
+CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+BYTE_NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20: "a blank"}
 
 
 def explain_malformed_head(head: bytes) -> str:
@@ -39,7 +39,7 @@ def explain_malformed_head(head: bytes) -> str:
     for number, line in enumerate(lines[1:], 1):
         is_rest = number == len(lines) - 1 and not line
         if fault := "" if is_rest else next(_field_faults(line, is_first=number == 1), ""):
-            return f"field line {number}{_name_of(line)} {fault}"
+            return f"field line {number}{_quote_field_name(line)} {fault}"
     return "a line ends with a bare CR: lines end with CRLF"
 
 
@@ -49,13 +49,13 @@ def _request_line_faults(line: bytes) -> Iterator[str]:
         yield fault
     if b"\t" in line:
         yield f"has a tab at column {line.index(9) + 1}: separate its parts by single blanks"
-    if (match := NOT_ASCII.search(line)) is not None:
+    if (match := NOT_ASCII_BYTE.search(line)) is not None:
         column = match.start() + 1
         yield f"has a character that is not ASCII (byte 0x{ord(match[0]):02X}) at column {column}: percent-encode it"
     method, *parts = line.split(b" ")
     if not method:
         yield "begins with a blank" if line else "is empty"
-    if NAME.fullmatch(method) is None:
+    if FIELD_NAME.fullmatch(method) is None:
         yield "does not begin with a method, such as GET or POST"
     if not parts:
         yield "has a method and nothing else: METHOD TARGET HTTP/1.1 is needed"
@@ -100,29 +100,29 @@ def _field_faults(line: bytes, *, is_first: bool) -> Iterator[str]:
         yield "has no name before its colon"
     if name != name.rstrip(b" \t"):
         yield "has a blank between its name and the colon"
-    if (match := NO_NAME.search(name)) is not None:
-        yield f"has {_character(ord(match[0]))} in its name, at column {match.start() + 1}"
+    if (match := NOT_NAME_BYTE.search(name)) is not None:
+        yield f"has {_describe_byte(ord(match[0]))} in its name, at column {match.start() + 1}"
 
 
 def _control_fault(line: bytes) -> str:
-    match = CONTROL.search(line)
+    match = CONTROL_BYTE.search(line)
     if match is None:
         return ""
-    fault = f"has {_character(line[match.start()])} at column {match.start() + 1}"
+    fault = f"has {_describe_byte(line[match.start()])} at column {match.start() + 1}"
     return f"{fault}: lines end with CRLF" if match[0] in b"\r\n" else fault
 
 
-def _character(byte: int) -> str:
-    if byte in NAMES:
-        return NAMES[byte]
+def _describe_byte(byte: int) -> str:
+    if byte in BYTE_NAMES:
+        return BYTE_NAMES[byte]
     kind = "a control byte" if byte < 0x20 or byte == 0x7F else "a character"
     return f"{kind} (0x{byte:02X})"
 
 
-def _name_of(line: bytes) -> str:
+def _quote_field_name(line: bytes) -> str:
     """Return the name of a field in parentheses if it is well-formed, else ""."""
     name, colon, _ = line.partition(b":")
     name = name.rstrip(b" \t")
-    if not colon or len(name) > QUOTED_NAME_LIMIT or NAME.fullmatch(name) is None:
+    if not colon or len(name) > QUOTED_NAME_LIMIT or FIELD_NAME.fullmatch(name) is None:
         return ""
     return f" ({name.decode('ascii')})"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gateway.content.foreign_text import address_of
 
-V1_BEGINNING = b"PROXY "
+V1_PREFIX = b"PROXY "
 V1_LIMIT = 107
 """Bytes of a header of version 1, with its line end."""
 V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -40,7 +40,7 @@ def read_proxy_header(data: bytes) -> ProxyHeader | None:
     """Return the header that `data` begins with, None while it is incomplete. Raise MalformedProxyHeader."""
     if data.startswith(V2_SIGNATURE[: len(data)]):
         return _read_v2(data)
-    if data.startswith(V1_BEGINNING[: len(data)]):
+    if data.startswith(V1_PREFIX[: len(data)]):
         return _read_v1(data)
     raise MalformedProxyHeader("no PROXY protocol header came")
 
@@ -57,8 +57,8 @@ def _read_v1(data: bytes) -> ProxyHeader | None:
     version = {b"TCP4": 4, b"TCP6": 6}.get(words[1])
     if version is None or len(words) != 6:
         raise MalformedProxyHeader("the PROXY protocol header is malformed")
-    source, destination = (_address(version, word) for word in words[2:4])
-    _, port = (_port(word) for word in words[4:])
+    source, destination = (_read_address(version, word) for word in words[2:4])
+    _, port = (_read_port(word) for word in words[4:])
     return ProxyHeader(end + 2, source, (destination, port))
 
 
@@ -79,24 +79,24 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
     if length < 2 * width + 4:
         raise MalformedProxyHeader("the PROXY protocol header has an unknown family or no address")
     block = data[_FIXED.size :]
-    source, destination = (_plain(block[start : start + width]) for start in (0, width))
+    source, destination = (_format_address(block[start : start + width]) for start in (0, width))
     return ProxyHeader(size, source, (destination, int.from_bytes(block[2 * width + 2 : 2 * width + 4], "big")))
 
 
-def _address(version: int, word: bytes) -> str:
+def _read_address(version: int, word: bytes) -> str:
     address = address_of(word.decode("latin-1"))
     if address is None or _ADDRESS.fullmatch(word) is None or (b":" in word) is (version == 4):
         raise MalformedProxyHeader("the PROXY protocol header has a malformed address")
     return str(address)
 
 
-def _plain(packed: bytes) -> str:
+def _format_address(packed: bytes) -> str:
     """Return an address as text, an IPv4-mapped one as IPv4."""
     address = ipaddress.ip_address(packed)
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
-def _port(word: bytes) -> int:
+def _read_port(word: bytes) -> int:
     if _PORT.fullmatch(word) is None or int(word) > 65535:
         raise MalformedProxyHeader("the PROXY protocol header has a malformed port")
     return int(word)

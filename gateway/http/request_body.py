@@ -54,13 +54,13 @@ class RequestBody:
 
     __slots__ = (
         *(
-            "_ended",
+            "_is_taken",
             "_chunked_decoder",
             "_remaining",
             "_limit",
             "_pieces",
             "_min_rate",
-            "_reading",
+            "_read_control",
             "_replay_limit",
             "_replay_pieces",
         ),
@@ -69,12 +69,12 @@ class RequestBody:
     )
 
     def __init__(
-        self, length: int, *, chunks: ChunkedDecoder | None = None, reading: ReadControl | None = None
+        self, length: int, *, decoder: ChunkedDecoder | None = None, read_control: ReadControl | None = None
     ) -> None:
         """`length` in bytes, or `chunks` that decode it; `reading` is paused while too much is buffered."""
         self._remaining = length
-        self._chunked_decoder = chunks
-        self._reading = reading
+        self._chunked_decoder = decoder
+        self._read_control = read_control
         self._send_continue: Callable[[], None] | None = None
         self._replay_limit = 0
         self._limit: int | None = None
@@ -84,9 +84,9 @@ class RequestBody:
         self._pieces: list[bytes] = []
         self._unread_size = 0
         self._waiter: asyncio.Future[None] | None = None
-        self.chunked = chunks is not None
-        self.is_complete = chunks is None and not length
-        self._ended = self.is_complete
+        self.chunked = decoder is not None
+        self.is_complete = decoder is None and not length
+        self._is_taken = self.is_complete
         self.error: BadRequest | None = None
         self.is_whole = True
         self.bytes_read = self.bytes_removed = 0
@@ -110,21 +110,21 @@ class RequestBody:
             self.is_complete = self._chunked_decoder.has_ended
         self._unread_size += sum(map(len, pieces))
         self._pieces = coalesce(self._pieces, pieces, size=self._unread_size)
-        if self._unread_size > BODY_READ_AHEAD and not self.is_complete and self._reading is not None:
-            self._reading.pause_reading()
+        if self._unread_size > BODY_READ_AHEAD and not self.is_complete and self._read_control is not None:
+            self._read_control.pause_reading()
         self._wake()
         return rest
 
     # The upstream's side --------------------------------------------------------------------------------------------
 
     def configure(
-        self, *, replay_limit: int, limit: int | None, send_continue: Callable[[], None] | None, rate: int = 0
+        self, *, replay_limit: int, limit: int | None, send_continue: Callable[[], None] | None, min_rate: int = 0
     ) -> None:
         """Set how many bytes are kept and how many are allowed. `send_continue` asks a waiting caller to begin (100
         Continue). `rate` is the least number of bytes a second, 0 for none.
         """
         self._replay_limit = replay_limit
-        self._min_rate = rate
+        self._min_rate = min_rate
         self._limit = limit
         self._send_continue = send_continue
 
@@ -167,7 +167,7 @@ class RequestBody:
     def buffered(self) -> list[bytes] | None:
         """Return the framed body if it is complete, so that head and body are sent together; else None."""
         self._assert_whole()
-        if self._ended:
+        if self._is_taken:
             return self._frame_pieces(self._replay_pieces)
         if not self.is_complete:
             return None
@@ -184,7 +184,7 @@ class RequestBody:
         try:
             self._send_pieces(connection, self._replay_pieces)
             self._send_100_continue()
-            while not self._ended and connection.is_open:
+            while not self._is_taken and connection.is_open:
                 self._send_pieces(connection, await self._read_pieces(idle))
                 await connection.drain(idle)
             connection.start_response_timer(response)
@@ -246,11 +246,11 @@ class RequestBody:
     def _take_pieces(self) -> list[bytes]:
         """Take all buffered pieces, and keep them up to the replay limit. Raise BodyTooLarge."""
         pieces, self._pieces = self._pieces, []
-        if self._unread_size > BODY_READ_AHEAD and self._reading is not None:
-            self._reading.resume_reading()
+        if self._unread_size > BODY_READ_AHEAD and self._read_control is not None:
+            self._read_control.resume_reading()
         self.bytes_read += self._unread_size
         self._unread_size = 0
-        self._ended = self.is_complete
+        self._is_taken = self.is_complete
         is_too_large = self._limit is not None and self.bytes_read > self._limit
         if is_too_large or self.bytes_read > self._replay_limit:
             self.is_whole = False
@@ -267,7 +267,7 @@ class RequestBody:
             return pieces
         size = sum(map(len, pieces))
         chunk = [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
-        return [*chunk, b"0\r\n\r\n"] if self._ended else chunk
+        return [*chunk, b"0\r\n\r\n"] if self._is_taken else chunk
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

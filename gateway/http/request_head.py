@@ -11,12 +11,12 @@ import msgspec
 
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import (
-    BROKEN,
     CRLF,
+    MALFORMED_BYTES,
     FieldRules,
     MalformedMessage,
     connection_options,
-    is_length,
+    is_content_length,
     parse_options,
     remove_fields,
     sort_fields,
@@ -29,21 +29,21 @@ KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT"
 """The methods of RFC 9110 §9.3, and PATCH (RFC 5789)."""
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
-LINE_ENDS = 3  # bytes of CRLF CRLF that an incomplete head can have
+MAX_PARTIAL_END = 3  # bytes of CRLF CRLF that an incomplete head can have
 EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
 # Trailing bytes of a body may begin with a word in capitals, as every registered method does (RFC 9110 §16.1.1). A word
 # that is not a well-known method must be followed by a target (RFC 9112 §3.2): `/`, `*` or `http:`.
-BEGINS_REQUEST = re.compile(
+REQUEST_START = re.compile(
     rb"(?:%b) |[A-Z][A-Z-]*(?:\Z| (?:\Z|[/*]|[hH](?:\Z|[tT](?:\Z|[tT](?:\Z|[pP])))))"
     % "|".join(sorted(KNOWN_METHODS)).encode()
 )
 # The fields that decide what follows a head, or whether it can be served.
 FRAMING = frozenset(b"connection expect transfer-encoding upgrade".split())
-METHOD_START = 4  # bytes that tell most methods apart
-TARGET = 2  # the group of `HeadShape.fullmatch`
+METHOD_KEY_SIZE = 4  # bytes that tell most methods apart
+TARGET_GROUP = 2  # the group of `HeadShape.fullmatch`
 TARGET_AND_VERSION = {True: rb" ([!-~]++) HTTP/1\.1", False: rb" ([!-~]++) HTTP/1\.0"}
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-METHOD_AND_VERSION = 64  # bytes of a request line beside its target
+METHOD_AND_VERSION_SIZE = 64  # bytes of a request line beside its target
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class RequestHead(msgspec.Struct, frozen=True):
         return self.chunked or bool(self.length)
 
     @property
-    def may_trail(self) -> bool:
+    def allows_trailing_bytes(self) -> bool:
         """Return whether bytes that follow may belong to a body that is longer than its Content-Length, or has none."""
         return self.has_body or self.method in METHODS_WITH_BODY
 
@@ -115,11 +115,11 @@ def parse_request_head(
 
     `shapes` are those of earlier heads under the same limits and rules.
     """
-    size = len(head_bytes) + LINE_ENDS
+    size = len(head_bytes) + MAX_PARTIAL_END
     is_small = size <= limits.uri and size <= limits.field and size <= limits.head
     if shapes is None or not is_small:
         return _parse_lines(head_bytes, limits, rules)[0]
-    key = head_bytes[:METHOD_START], head_bytes.count(CRLF)
+    key = head_bytes[:METHOD_KEY_SIZE], head_bytes.count(CRLF)
     shape = shapes.get(key)
     if shape is None or (match := shape.fullmatch(head_bytes)) is None:
         head, lines = _parse_lines(head_bytes, limits, rules)
@@ -131,7 +131,7 @@ def parse_request_head(
     forwarded, known, _ = shape.sort_fields(match)
     length = None if head.length is None else int(known[b"content-length"])
     return RequestHead(
-        head.method, match[TARGET].decode("ascii"), head.is_http11, forwarded, known, length, head.chunked
+        head.method, match[TARGET_GROUP].decode("ascii"), head.is_http11, forwarded, known, length, head.chunked
     )
 
 
@@ -152,7 +152,7 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
     try:
         lines = split_lines(head_bytes)
         method, target, is_http11 = _parse_request_line(lines[0])
-        size = len(head_bytes) + LINE_ENDS
+        size = len(head_bytes) + MAX_PARTIAL_END
         if size > limits.uri or size > limits.field or size > limits.head or len(lines) > limits.fields:
             _check_sizes(size, lines, target, limits)
         forwarded, known, _ = sort_fields(lines[1:], rules)
@@ -181,10 +181,10 @@ def check_partial_head(window: bytes, scanned: int, limits: RequestLimits) -> No
     """Reject a partial head that can no longer become valid, so that the caller need not complete it; `scanned` bytes
     of it were checked before. Raise as `parse_request_head` does.
     """
-    if BROKEN.search(window, scanned) is not None:
+    if MALFORMED_BYTES.search(window, scanned) is not None:
         raise malformed_error(window)
     end = window.find(b"\r\n")
-    if (len(window) if end < 0 else end + 1) > limits.uri + METHOD_AND_VERSION:
+    if (len(window) if end < 0 else end + 1) > limits.uri + METHOD_AND_VERSION_SIZE:
         raise UriTooLong
     if end >= 0 and end + 2 > scanned and REQUEST_LINE.fullmatch(window, 0, end) is None:
         raise malformed_error(window)
@@ -194,7 +194,7 @@ def check_partial_head(window: bytes, scanned: int, limits: RequestLimits) -> No
 
 def _check_sizes(size: int, lines: list[bytes], target: str, limits: RequestLimits) -> None:
     """Apply the limits to a whole head, with the same results as `check_partial_head` for a head that came in parts."""
-    if len(target) > limits.uri or len(lines[0]) >= limits.uri + METHOD_AND_VERSION:
+    if len(target) > limits.uri or len(lines[0]) >= limits.uri + METHOD_AND_VERSION_SIZE:
         raise UriTooLong
     if len(lines) - 1 > limits.fields or any(len(line) > limits.field for line in lines[1:]):
         raise HeadersTooLarge
@@ -213,7 +213,7 @@ def _find_error(method: str, known: dict[bytes, bytes], *, is_http11: bool) -> G
     if length is None:
         if not is_http11 and method in METHODS_WITH_BODY:  # RFC 1945 §8.3
             return BadRequest(f"An HTTP/1.0 {method} needs a Content-Length, also where its body is empty.")
-    elif not is_length(length):
+    elif not is_content_length(length):
         return BadRequest("Content-Length is not one number.")
     # Upgrade may be ignored (RFC 9110 §7.8): some clients offer TLS or h2c with every request. A WebSocket client has
     # no use for another response.
@@ -232,7 +232,7 @@ def skip_empty_lines(data: bytes) -> bytes:
 def may_begin_request(data: bytes) -> bool:
     """Return False for bytes that cannot begin a request, after empty lines or not, such as the end of a body."""
     rest = skip_empty_lines(data)
-    return rest in {b"", b"\r"} or BEGINS_REQUEST.match(rest) is not None
+    return rest in {b"", b"\r"} or REQUEST_START.match(rest) is not None
 
 
 def malformed_error(head: bytes) -> BadRequest:

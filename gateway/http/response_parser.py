@@ -12,11 +12,11 @@ import msgspec
 
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import (
-    BROKEN,
     CRLF,
+    MALFORMED_BYTES,
     FieldRules,
     MalformedMessage,
-    is_length,
+    is_content_length,
     parse_options,
     sort_fields,
     split_lines,
@@ -27,13 +27,13 @@ MAX_INTERIM = 16
 VERSION_AND_SPACE = re.compile(rb"HTTP/1\.[01] ")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
 CACHED_LINE_LIMIT = 64  # bytes of a status line that is cached
-LONGEST_VERSION = len(b"HTTP/1.1 ")
+VERSION_SIZE = len(b"HTTP/1.1 ")
 EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # the end of a malformed head, with any line ends
 FRAMING = frozenset({b"connection", b"transfer-encoding"})
-STATUS = slice(9, 12)
+STATUS_SLICE = slice(9, 12)
 """The place of the status in a status line."""
-LONGEST_EMPTY_LINE = 5  # bytes
-PLAIN_STATUS = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
+MAX_EMPTY_LINE = 5  # bytes
+BROKEN_STATUS_LINE = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
 
 class ResponseHead(msgspec.Struct):
@@ -101,7 +101,7 @@ class ResponseParser:
         """Add bytes to the head that `feed` has rejected, for `unread_head`. Return True at its end, or if it is too
         large. Without `data` the whole head is searched for its end, else the new bytes.
         """
-        begin = max(0, len(self._buffer) - LONGEST_EMPTY_LINE) if data else 0
+        begin = max(0, len(self._buffer) - MAX_EMPTY_LINE) if data else 0
         self._buffer += data
         return len(self._buffer) > self._head_limit or EMPTY_LINE.search(self._buffer, begin) is not None
 
@@ -159,17 +159,17 @@ class ResponseParser:
         """
         if self.head_size > self._head_limit:
             raise MalformedMessage("the head is too large")
-        opening = window[:LONGEST_VERSION]
+        opening = window[:VERSION_SIZE]
         if VERSION_AND_SPACE.fullmatch(opening + b"HTTP/1.1 "[len(opening) :]) is None:
             raise MalformedMessage("not HTTP/1.1 or HTTP/1.0")
-        if BROKEN.search(window, seen) is not None:
+        if MALFORMED_BYTES.search(window, seen) is not None:
             raise MalformedMessage("a control byte, or a line end that is not CRLF")
 
     def _parse_head(self, head_bytes: bytes) -> ResponseHead | None:
         """Parse one whole head. Return None for an interim one."""
         if self._is_head_request:
             return self._parse_lines(split_lines(head_bytes))
-        key = head_bytes[STATUS], head_bytes.count(CRLF)
+        key = head_bytes[STATUS_SLICE], head_bytes.count(CRLF)
         shape = self._shapes.get(key)
         if shape is None or (match := shape.fullmatch(head_bytes)) is None:
             lines = split_lines(head_bytes)
@@ -203,7 +203,7 @@ class ResponseParser:
         # RFC 9112 §6.1: other codings are not supported, and HTTP/1.0 has none.
         if coding is not None and (coding.lower() != b"chunked" or length is not None or not is_http11):
             raise MalformedMessage("an unknown transfer coding")
-        if length is not None and not is_length(length):
+        if length is not None and not is_content_length(length):
             raise MalformedMessage("Content-Length is not one number")
         has_no_body = self._is_head_request or status in {204, 304}
         is_framed = has_no_body or coding is not None or length is not None
@@ -254,7 +254,7 @@ def _without_values(head: ResponseHead) -> ResponseHead:
 
 def find_status_in_broken_head(head: bytes) -> int | None:
     """Return the status of a malformed head; None if it has none."""
-    match = PLAIN_STATUS.match(head)
+    match = BROKEN_STATUS_LINE.match(head)
     return None if match is None else int(match[1])
 
 

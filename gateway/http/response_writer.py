@@ -11,9 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-JOINED_LIMIT = 64 * 1024
+MAX_JOINED_BODY = 64 * 1024
 """Bytes of a body that are joined with the head to one write."""
-CACHED_REASON_LIMIT = 64
+MAX_CACHED_REASON = 64
 """Bytes of a reason phrase whose status line is cached."""
 
 
@@ -51,7 +51,7 @@ class ResponseWriter(msgspec.Struct):
         length: int | None,
         has_no_body: bool,
         body: list[bytes],
-        request_over: bool,
+        request_ended: bool,
     ) -> None:
         """Send the head, with the pieces of the body that are ready. Raise CallerGone.
 
@@ -60,8 +60,8 @@ class ResponseWriter(msgspec.Struct):
         """
         is_http11 = self.is_http11
         # A request body that is still coming would be read as the next request: RFC 9112 §9.3.
-        keep_alive = self.keep_alive and request_over
-        make_line = _cached_status_line if len(reason) <= CACHED_REASON_LIMIT else _status_line
+        keep_alive = self.keep_alive and request_ended
+        make_line = _cached_status_line if len(reason) <= MAX_CACHED_REASON else _status_line
         head = [make_line(status, reason), *lines]
         if length is not None and status != 204:
             head.append(b"Content-Length: %d" % length)
@@ -80,7 +80,7 @@ class ResponseWriter(msgspec.Struct):
         size = sum(map(len, body))
         self.bytes_sent = size
         parts = [b"\r\n".join(head), *self._frame_pieces(body, size)]
-        self.transport.write([b"".join(parts)] if size <= JOINED_LIMIT else parts)
+        self.transport.write([b"".join(parts)] if size <= MAX_JOINED_BODY else parts)
 
     def send(self, pieces: list[bytes]) -> None:
         """Send pieces of the body. Raise CallerGone."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gateway.http.caller_connection import CallerConnection, RequestHandler
-from gateway.http.caller_listener import UNNAMED, CallerListener
+from gateway.http.caller_listener import UNNAMED_LISTENER, CallerListener
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.connection_preface import ConnectionPreface
 from gateway.http.fields import FieldRules
@@ -18,7 +18,7 @@ KEEPALIVE_TIMEOUT = 120.0
 """Seconds that a connection may be idle: clients must be the first to close theirs."""
 LINGER_TIMEOUT = 5.0
 """Seconds that a caller has to read its last response and close."""
-GRACE = 1.0
+STOP_GRACE = 1.0
 """Seconds that an idle connection stays open at a stop: a request may be on its way."""
 POLL_INTERVAL = 0.02
 
@@ -59,7 +59,7 @@ class CallerServer:
         self.on_refused = on_refused
         self.on_arrival_failed = on_arrival_failed
 
-    def factory(self, listener: CallerListener = UNNAMED) -> Callable[[], asyncio.Protocol]:
+    def factory(self, listener: CallerListener = UNNAMED_LISTENER) -> Callable[[], asyncio.Protocol]:
         """Return what makes the protocol of each connection to a listener."""
         make = ConnectionPreface if listener.has_preface else CallerConnection
         return partial(make, self, asyncio.get_running_loop(), listener)
@@ -71,13 +71,13 @@ class CallerServer:
             self.on_refused(refusal, peer)
         return refusal
 
-    async def wait_closed_gracefully(self, grace: float = GRACE) -> None:
+    async def wait_closed_gracefully(self, grace: float = STOP_GRACE) -> None:
         """Wait until all connections have ended: after their request, or once idle for `grace` seconds. Requests that
         come until then are served; the handler must end each connection with its response.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while any(not connection.is_finished for connection in self._open()):
+        while any(not connection.is_finished for connection in self._all_connections()):
             now = loop.time()
             self.close_idle(now - grace if now - grace >= began else -math.inf)
             await asyncio.sleep(POLL_INTERVAL)
@@ -86,7 +86,9 @@ class CallerServer:
         """Close the connections that are idle since then. One whose bytes the loop has yet to read stays open: a close
         would reset it.
         """
-        idle = {connection.descriptor(): connection for connection in self._open() if connection.is_idle(since)}
+        idle = {
+            connection.descriptor(): connection for connection in self._all_connections() if connection.is_idle(since)
+        }
         unread = readable_descriptors(list(idle))
         for descriptor, connection in idle.items():
             if descriptor not in unread:
@@ -101,14 +103,14 @@ class CallerServer:
     async def shutdown(self, within: float) -> None:
         """End all connections; abort those that do not end within so many seconds."""
         tasks = [connection.task for connection in self.connections if connection.task is not None]
-        for connection in self._open():
+        for connection in self._all_connections():
             connection.close()
         if tasks:
             await asyncio.wait(tasks, timeout=within)
-        for connection in self._open():
+        for connection in self._all_connections():
             connection.abort()
         if tasks:
             await asyncio.wait(tasks, timeout=within)
 
-    def _open(self) -> list[OpenConnection]:
+    def _all_connections(self) -> list[OpenConnection]:
         return [*self.connections, *self.prefaces]

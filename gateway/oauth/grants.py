@@ -188,7 +188,7 @@ def read_token_response(
     `now` (epoch seconds) is the base of `Retry-After` dates if the response has no `Date`. The error's `reason` begins
     with a code and a colon; it contains no part of a text of `hidden` and nothing that looks like a JWT. Of several
     tokens (`tokenResponses`) the one for `wanted` is returned. A refresh token without a usable access token becomes
-    the error's `successor`.
+    `new_refresh_token` of the error.
     """
     fields = {name.lower(): value for name, value in headers.items()}
     document = _parse_document(body)
@@ -202,7 +202,7 @@ def read_token_response(
             document = _select_token(document["tokenResponses"], wanted)
         value = _read_bearer_token(document, wait)
     except (TokenRefused, TokenUnavailable) as error:
-        error.successor = refresh_token
+        error.new_refresh_token = refresh_token
         raise
     seconds = _read_expires_in(document.get("expires_in"))
     claims = read_jwt_claims(value)

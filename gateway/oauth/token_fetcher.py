@@ -95,7 +95,7 @@ class TokenFetcher:
         try:
             response = await self._send(request)
         except (TokenRefused, TokenUnavailable) as error:
-            await self._save_refresh_token(error.successor)
+            await self._save_refresh_token(error.new_refresh_token)
             raise
         await self._save_refresh_token(response.refresh_token)
         self.clock_skew = None if response.date is None else response.date - self._clock.wall()

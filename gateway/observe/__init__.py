@@ -1,12 +1,15 @@
-"""What operators see of the gateway: a record of each request, events, and metrics.
+"""Observability: a record of each request, events, and metrics.
 
-The request pipeline fills a `Record` (`record`, with `secret_mask` and `timestamp`) and adds it to the `RouteMeter` of
-its route (`meters`). `Log` (`log`) turns the record into a line (`json_line`) for the `LineWriter` (`line_writer`),
-whose thread writes to standard output: a slow reader costs lines, which are counted, and delays no request. The bounded
-queue of the thread is `line_queue`; the history uses it too. Events (a renewed token, a reload, a warning of a library)
-are ordinary `logging` calls whose handler uses the same writer; `episodes` limits repeated ones. `Metrics` (`metrics`)
-keeps plain numbers, which `exposition` turns into Prometheus text when it is scraped. `time_slices` runs long work
-without delaying callers.
+The request pipeline fills a `Record` (`record`, with `timestamp`) and counts it in the `RouteMeter` of its route
+(`meters`). `Log` (`log`) turns the record into a line (`json_line`) for the `LineWriter` (`line_writer`), whose thread
+writes to standard output. If the output is read too slowly, lines are dropped and counted; requests are not delayed.
+`line_queue` is the bounded queue of such a thread; the history uses it too. Events (a renewed token, a reload, a
+warning of a library) are `logging` calls whose handler uses the same writer. `episodes` limits repeated events.
+`secret_mask` masks secrets in texts of libraries and peers.
 
-Nothing here decides anything about a request or holds a secret; `secret_mask` is only a second line of defence.
+`Metrics` (`metrics`) has all meters of a process. `metric_table` defines every metric. A scrape reads the values into a
+snapshot (`snapshots`), which `exposition` and `scrape` turn into Prometheus text. `time_slices` divides long work on
+the event loop, so that it delays no request.
+
+This package decides nothing about a request, and holds no secret.
 """

@@ -1,13 +1,13 @@
-"""Distinguishes the beginning of a problem from its continuation, so that the log has one line for each episode."""
+"""Detect the beginning of an episode of repeated events, so that the log has one line for each episode."""
 
 from collections.abc import Callable
 
-QUIET = 60.0
-"""Seconds without another occurrence after which the next one begins a new episode."""
+EPISODE_GAP = 60.0
+"""Seconds without an event after which the next one starts a new episode."""
 
 
 class EventDeduplicator:
-    """Remembers when each kind of problem last occurred, by the clock `now`."""
+    """Remembers when each kind of event last occurred, by the clock `now`."""
 
     __slots__ = ("_last", "_now")
 
@@ -15,12 +15,12 @@ class EventDeduplicator:
         self._now = now
         self._last: dict[str, float] = {}
 
-    def begins(self, kind: str) -> bool:
-        """Count an occurrence. Return True for the first one and for one after a quiet time."""
+    def starts_episode(self, kind: str) -> bool:
+        """Note an event. Return whether it starts an episode: it is the first, or the last one was long ago."""
         now = self._now()
-        last = self._last.get(kind, now - QUIET)
+        last = self._last.get(kind, now - EPISODE_GAP)
         self._last[kind] = now
-        if now - last < QUIET:
+        if now - last < EPISODE_GAP:
             return False
-        self._last = {known: at for known, at in self._last.items() if now - at < QUIET}
+        self._last = {known: at for known, at in self._last.items() if now - at < EPISODE_GAP}
         return True

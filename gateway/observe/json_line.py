@@ -1,11 +1,11 @@
-"""A document as one JSON line, whatever text it contains; records and events both use it."""
+"""Encode a document as one JSON line, for any texts in it. Records and events use it."""
 
 import re
 from typing import Any
 
 import msgspec
 
-# Valid in JSON, but some readers take them for line ends (NEL, LS, PS) and some terminals for commands (C1).
+# Valid in JSON, but some programs read them as line ends (NEL, LS, PS), and terminals as commands (C1).
 _LINE_BREAKING = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
@@ -13,9 +13,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def json_line(document: dict[str, Any] | msgspec.Struct) -> bytes:
-    """Return `document` as UTF-8 JSON with one line feed, at its end. Never raises for nested texts and numbers.
+    """Return `document` as UTF-8 JSON that ends with the only line feed. Never raise for nested texts and numbers.
 
-    Lone surrogates (bytes of a target that are not UTF-8) become ASCII escapes with a backslash.
+    Lone surrogates, which represent bytes that are not UTF-8, are written as escapes with a backslash.
     """
     try:
         raw = _encode(document)
@@ -34,7 +34,7 @@ def _as_dict(document: msgspec.Struct) -> dict[str, Any]:
 
 
 def _to_json_types(value: Any) -> Any:
-    """Return `value` as JSON types only; other objects and large integers become their `str`."""
+    """Return `value` with JSON types only: other objects and large integers are replaced by their `str`."""
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**64:

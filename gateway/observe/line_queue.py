@@ -1,8 +1,8 @@
-"""A bounded queue of lines and the thread that writes them: no slow reader or disk can stall the event loop.
+"""A bounded queue of lines, and the thread that writes them: no slow reader or disk can block the event loop.
 
-There is no lock between the loop and the thread. A line may come from a destructor (the warning of an unclosed socket)
-that the garbage collector runs at any moment, where taking a lock twice would hang the process. `deque.append` and
-`SimpleQueue.put` are documented as safe there.
+The loop and the thread share no lock. A line may come from a destructor (the warning about an unclosed socket), which
+the garbage collector runs at any moment: if it ran while its own thread holds the lock, the process would deadlock.
+`deque.append` and `SimpleQueue.put` are documented as safe in a destructor.
 """
 
 import contextlib
@@ -16,11 +16,13 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 class LineQueue:
-    """Lines for a thread that runs `work`. At most `max_lines` lines and `max_bytes` bytes wait; more are `refused`."""
+    """Lines for a thread that runs `work`. At most `max_lines` lines and `max_bytes` bytes are queued; further lines
+    are counted in `refused`.
+    """
 
     __slots__ = (
         *("abandoned", "closing", "pending", "refused"),
-        *("_bell", "_idle", "_max_bytes", "_max_lines", "_queued", "_released", "_thread"),
+        *("_wakeups", "_is_waiting", "_max_bytes", "_max_lines", "_queued", "_released", "_thread"),
     )
 
     def __init__(
@@ -31,9 +33,9 @@ class LineQueue:
         self.closing = self.abandoned = False
         self._max_lines = max_lines
         self._max_bytes = max_bytes
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        self._idle = False
-        self._queued = self._released = 0  # bytes in all; only the loop changes the first, only the thread the second
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+        self._is_waiting = False
+        self._queued = self._released = 0  # total bytes; the loop changes the first, the thread the second
         self._thread = threading.Thread(target=work, name=name, daemon=True)
 
     def start(self) -> None:
@@ -41,7 +43,7 @@ class LineQueue:
         self._thread.start()
 
     def put(self, line: bytes) -> None:
-        """Queue a line, or count it as refused; never blocks, never raises."""
+        """Queue a line, or count it as refused. Never block and never raise."""
         size = len(line)
         if len(self.pending) >= self._max_lines or self._queued - self._released + size > self._max_bytes:
             self.refused += 1
@@ -51,23 +53,23 @@ class LineQueue:
         self.wake()
 
     def wake(self) -> None:
-        """Wake the thread if it waits for work: once for a batch, not once for each line."""
-        if self._idle:
-            self._idle = False
-            self._bell.put(None)
+        """Wake the thread if it waits for work. Further lines of the batch do not wake it again."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._wakeups.put(None)
 
     def interrupt(self) -> None:
         """End any wait of the thread."""
-        self._bell.put(None)
+        self._wakeups.put(None)
 
     def is_running(self) -> bool:
         """Return whether the thread runs."""
         return self._thread.is_alive()
 
     def close(self, timeout: float) -> bool:
-        """Refuse further lines and block up to `timeout` seconds until the thread has ended. Return whether it has.
+        """Refuse further lines, and block up to `timeout` seconds until the thread has ended. Return whether it has.
 
-        Otherwise the waiting lines count as refused, and the thread is abandoned.
+        If not, the queued lines count as refused, and the thread is abandoned.
         """
         self._max_lines = 0
         self.closing = True
@@ -80,17 +82,17 @@ class LineQueue:
         return False
 
     def wait_for_work(self, seconds: float | None = None, *, has_work: Callable[[], object] = bool) -> None:
-        """In the thread: wait for a line, for `wake`, or for this time; not at all if there is work."""
-        self._idle = True
-        if not (self.pending or has_work()):  # checked after `_idle` is set: earlier work has not rung the bell
+        """In the thread: wait for a line, for `wake`, or for this time. Return at once if there is work."""
+        self._is_waiting = True
+        if not (self.pending or has_work()):  # after `_is_waiting` is set: earlier work woke nothing
             self.pause(seconds)
-        self._idle = False
+        self._is_waiting = False
 
     def pause(self, seconds: float | None) -> None:
         """In the thread: wait for this time or until `interrupt`."""
         with contextlib.suppress(Empty):
-            self._bell.get(timeout=seconds)
+            self._wakeups.get(timeout=seconds)
 
     def release(self, size: int) -> None:
-        """In the thread: make room for this number of bytes, whose lines were written or dropped."""
+        """In the thread: make room for more bytes, because lines of this size were written or dropped."""
         self._released += size

@@ -1,7 +1,8 @@
-"""Writes log lines to a file descriptor from a thread.
+"""Write log lines to a file descriptor in a thread.
 
-Several processes may share a pipe or a socket. A write that is longer than PIPE_BUF would mix with the lines of the
-others, so each process locks the target while it writes (POSIX record locks, which end with their process).
+Several processes may share a pipe or a socket. A write of more than PIPE_BUF bytes could mix with their lines.
+Therefore each process locks the target while it writes (POSIX record locks, which the kernel releases when the process
+ends).
 """
 
 import contextlib
@@ -16,13 +17,13 @@ from typing import Protocol
 
 from gateway.observe.line_queue import MAX_BYTES, MAX_LINES, LineQueue
 
-INTERVAL = 0.05  # seconds in which lines gather before one write
-_BATCH = 256  # lines
-_BUSY_PAUSE = 0.02  # after a full non-blocking pipe
-_FAULT_PAUSE = 1.0  # after a full disk or another error
+WRITE_INTERVAL = 0.05  # seconds between two writes
+_MAX_BATCH = 256  # lines
+_BUSY_PAUSE = 0.02  # seconds after a non-blocking pipe was full
+_ERROR_PAUSE = 1.0  # seconds after a full disk or another error
 _LOCK_PAUSE = 0.001
-_LOCK_LIMIT = 2.0  # a process that holds the lock this long, while the target has room, is stopped
-_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN})
+_LOCK_LIMIT = 2.0  # seconds; a process that holds the lock longer, while the target is writable, is stopped
+_NO_READER = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EBADF, errno.ENOTCONN})
 
 
 class HasFileno(Protocol):
@@ -33,10 +34,10 @@ class HasFileno(Protocol):
 
 
 class LineWriter:
-    """Writes whole lines to a file descriptor from a thread; `write` never blocks, never raises, and is thread-safe.
+    """Writes whole lines to a file descriptor in a thread. `write` never blocks, never raises, and is thread-safe.
 
-    Lines that exceed the queue, or that nothing reads any more, are dropped and counted in `lost`. After a busy or full
-    target the next write continues with the first unwritten byte.
+    Lines are dropped and counted in `lost` if the queue is full or the reader of the target has left. If the target was
+    busy or full, writing continues with the first unwritten byte.
     """
 
     __slots__ = ("_descriptor", "_interval", "_is_file", "_is_stream", "_queue", "_sending", "_unwritten")
@@ -45,11 +46,11 @@ class LineWriter:
         self,
         target: int | HasFileno,
         *,
-        interval: float = INTERVAL,
+        interval: float = WRITE_INTERVAL,
         max_lines: int = MAX_LINES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        # A descriptor of our own: if the target is closed elsewhere, its number may soon belong to a caller's socket.
+        # A duplicate: if other code closes the target, its number may be reused for the socket of a caller.
         self._descriptor = os.dup(target if isinstance(target, int) else target.fileno())
         mode = os.fstat(self._descriptor).st_mode
         self._is_file = stat.S_ISREG(mode)
@@ -65,13 +66,13 @@ class LineWriter:
         return self._queue.refused + self._unwritten
 
     def write(self, data: bytes) -> None:
-        """Queue `data`, one or more whole lines, to be written within the interval if the target accepts them."""
+        """Queue one or more whole lines, which are written within the interval if the target accepts them."""
         self._queue.put(data)
 
     def close(self, timeout: float) -> bool:
-        """Refuse further lines and block up to `timeout` seconds until the rest is written. Return whether it was.
+        """Refuse further lines, and block up to `timeout` seconds until all are written. Return whether they are.
 
-        Otherwise the remaining lines count as lost and the thread is abandoned.
+        If not, the other lines count as lost, and the thread is abandoned.
         """
         if self._queue.close(timeout):
             return True
@@ -89,7 +90,7 @@ class LineWriter:
     def _drain(self) -> None:
         queue = self._queue
         while queue.pending and not queue.abandoned:
-            lines = self._batch()
+            lines = self._next_batch()
             self._sending = len(lines)
             data = b"".join(lines)
             with self._locked():
@@ -98,13 +99,13 @@ class LineWriter:
             self._sending = 0
             queue.release(len(data))
 
-    def _batch(self) -> list[bytes]:
-        """Return the lines of the next write. Except to a file, a write has at most PIPE_BUF bytes (POSIX), so that
-        the lines of several processes do not mix.
+    def _next_batch(self) -> list[bytes]:
+        """Return the lines of the next write: at most PIPE_BUF bytes, which POSIX does not mix with other writes, or
+        one longer line. A write to a file has no such limit.
         """
         pending = self._queue.pending
         if self._is_file:
-            return [pending.popleft() for _ in range(min(len(pending), _BATCH))]
+            return [pending.popleft() for _ in range(min(len(pending), _MAX_BATCH))]
         lines = [pending.popleft()]
         size = len(lines[0])
         while pending and (size := size + len(pending[0])) <= select.PIPE_BUF:
@@ -113,10 +114,10 @@ class LineWriter:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing to a stream. Continue without the lock if the system has none, or if a
-        stopped process holds it: then only the line of that process may be broken.
+        """Hold the lock on a stream. Continue without the lock if the system has none, or if a stopped process holds
+        it: then only a line of that process can be broken.
         """
-        is_locked = self._is_stream and self._lock()
+        is_locked = self._is_stream and self._acquire_lock()
         try:
             yield
         finally:
@@ -124,13 +125,13 @@ class LineWriter:
                 with contextlib.suppress(OSError):
                     fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
 
-    def _lock(self) -> bool:
+    def _acquire_lock(self) -> bool:
         until = time.monotonic() + _LOCK_LIMIT
         while not self._queue.abandoned:
             try:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not _has_room(self._descriptor):  # the holder waits for the reader
+                if not _is_writable(self._descriptor):  # its holder waits for the reader
                     until = time.monotonic() + _LOCK_LIMIT
                 elif time.monotonic() > until:
                     return False
@@ -142,24 +143,24 @@ class LineWriter:
         return False
 
     def _send(self, rest: memoryview) -> bool:
-        """Write all of it. Return False if nothing reads the target any more or the writer was abandoned."""
+        """Write all of it. Return False if the reader of the target has left, or if the thread was abandoned."""
         while rest and not self._queue.abandoned:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
                 self._pause(_BUSY_PAUSE)
             except OSError as error:
-                if error.errno in _GONE:
+                if error.errno in _NO_READER:
                     return False
-                self._pause(_BUSY_PAUSE if self._queue.closing else _FAULT_PAUSE)
+                self._pause(_BUSY_PAUSE if self._queue.closing else _ERROR_PAUSE)
         return not rest
 
     def _pause(self, seconds: float) -> None:
-        """Wait; shorter while the writer is being closed."""
+        """Wait this time, or less while the writer is closed."""
         self._queue.pause(min(seconds, _BUSY_PAUSE) if self._queue.closing else seconds)
 
 
-def _has_room(descriptor: int) -> bool:
+def _is_writable(descriptor: int) -> bool:
     """Return whether a write would not block."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)

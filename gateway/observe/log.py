@@ -1,7 +1,7 @@
-"""The log: records and events as lines on one stream, JSON for machines or text for a person at a terminal.
+"""The log: records and events as lines on one stream, as JSON or, on a terminal, as readable text.
 
-Events go through `logging`, so that warnings of libraries have the same form. Below `warning` only events of the
-gateway pass: debug messages of libraries (aiohttp request heads, asyncio call arguments) may contain tokens and bodies.
+Events are logged through `logging`, so that warnings of libraries get the same format. Messages of libraries below
+`warning` are dropped: they may contain tokens and bodies (request heads of aiohttp, call arguments of asyncio).
 """
 
 import logging
@@ -13,32 +13,36 @@ from typing import Any, Literal, TextIO
 
 from gateway.observe.json_line import json_line
 from gateway.observe.line_writer import LineWriter
-from gateway.observe.record import Record, line, text, visible
+from gateway.observe.record import Record, escape_unprintable, record_line, record_text
 from gateway.observe.secret_mask import mask_start
 from gateway.observe.timestamp import timestamp
 
-__all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "setup")
+__all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "set_up_log")
 
-OURS = "gateway"
+GATEWAY_LOGGER = "gateway"
 LEVELS = ("debug", "info", "warning", "error")
-Form = Literal["auto", "json", "text"]
+LogFormat = Literal["auto", "json", "text"]
 
-LONGEST_FIELD, LONGEST_TEXT = 1024, 16 * 1024
-"""Characters of an event's field, and of its message and trace."""
+MAX_FIELD, MAX_TEXT = 1024, 16 * 1024
+"""Maximum characters of a field of an event, and of its message or trace."""
 
-_PAINT = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
-_PLAIN = "\x1b[0m"
+_LEVEL_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
+_RESET_COLOUR = "\x1b[0m"
 
 
 def log_event(
     logger: logging.Logger, level: int, event: str, message: str, /, *, exc: BaseException | None = None, **fields: Any
 ) -> None:
-    """Log an event of the gateway: `event` is its stable name, `fields` its facts, `exc` adds the trace. No secrets."""
+    """Log an event: `event` is its documented name, `exc` adds a stack trace. Pass no secret in
+    `message` or `fields`.
+    """
     logger.log(level, message, exc_info=exc, extra={"event": event, "fields": fields})
 
 
 def event_line(event: logging.LogRecord) -> bytes:
-    """Return an event as one JSON line: `time level event logger message`, its fields, and `trace` if it has one."""
+    """Return an event as one JSON line: `time`, `level`, `event`, `logger`, `message`, its fields,
+    and `trace` if any.
+    """
     document: dict[str, Any] = {
         "time": timestamp(event.created),
         "level": event.levelname.lower(),
@@ -53,111 +57,115 @@ def event_line(event: logging.LogRecord) -> bytes:
 
 
 def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
-    """Return an event as a row for a person, without a line feed at its end; the trace follows on separate lines."""
+    """Return an event as readable text without a line feed at its end. A stack trace follows on further lines."""
     level = f"{event.levelname.lower():<7}"
-    if colour and event.levelname in _PAINT:
-        level = f"{_PAINT[event.levelname]}{level}{_PLAIN}"
-    fields = "".join(f"  {visible(name)}={visible(str(value))}" for name, value in _fields(event).items())
-    row = f"{timestamp(event.created)[11:-1]} {level} {visible(_message(event))}{fields}"
-    return "\n    ".join((row, *(visible(each) for each in _trace(event).splitlines())))
+    if colour and event.levelname in _LEVEL_COLOURS:
+        level = f"{_LEVEL_COLOURS[event.levelname]}{level}{_RESET_COLOUR}"
+    fields = "".join(
+        f"  {escape_unprintable(name)}={escape_unprintable(str(value))}" for name, value in _fields(event).items()
+    )
+    row = f"{timestamp(event.created)[11:-1]} {level} {escape_unprintable(_message(event))}{fields}"
+    return "\n    ".join((row, *(escape_unprintable(each) for each in _trace(event).splitlines())))
 
 
 class EventHandler(logging.Handler):
-    """Sends events of the gateway, and warnings and errors of libraries, to `write` in the given `form`."""
+    """Writes events of the gateway, and warnings and errors of libraries, as `format_event` returns them."""
 
-    def __init__(self, write: Callable[[bytes], None], form: Callable[[logging.LogRecord], bytes]) -> None:
+    def __init__(self, write: Callable[[bytes], None], format_event: Callable[[logging.LogRecord], bytes]) -> None:
         super().__init__()
         self._write = write
-        self._form = form
+        self._format_event = format_event
         self.addFilter(_is_logged)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the event; never blocks."""
-        self._write(self._form(record))
+        """Queue the event. Never block."""
+        self._write(self._format_event(record))
 
 
 class Log:
-    """The destination of all lines. `write` takes the record of a completed request; events arrive through `logging`.
+    """The log of a process. `write` logs the record of a request; events arrive through `logging`.
 
-    The configured level filters events only: a request always leaves its line.
+    The configured level filters events only: every record is logged.
     """
 
-    __slots__ = ("_form", "_handler", "_previous_levels", "writer")
+    __slots__ = ("_format_record", "_handler", "_previous_levels", "writer")
 
     def __init__(
-        self, writer: LineWriter, *, form: Callable[[Record], bytes], event_form: Callable[[logging.LogRecord], bytes]
+        self,
+        writer: LineWriter,
+        *,
+        format_record: Callable[[Record], bytes],
+        format_event: Callable[[logging.LogRecord], bytes],
     ) -> None:
         self.writer = writer
-        self._form = form
-        self._handler = EventHandler(writer.write, event_form)
-        self._previous_levels = (logging.root.level, logging.getLogger(OURS).level)
+        self._format_record = format_record
+        self._handler = EventHandler(writer.write, format_event)
+        self._previous_levels = (logging.root.level, logging.getLogger(GATEWAY_LOGGER).level)
 
     @property
     def lost(self) -> int:
-        """Number of lines that were dropped because they were not read."""
+        """Number of lines that were dropped because the output was not read."""
         return self.writer.lost
 
     def write(self, record: Record) -> bytes:
-        """Queue the line of a record, exactly once for each request. Return the JSON line, whatever the form."""
-        output = self._form(record)
+        """Queue the line of a record. Call this once for each request. Return the JSON line in both formats."""
+        output = self._format_record(record)
         self.writer.write(output)
-        return output if self._form is line else line(record)
+        return output if self._format_record is record_line else record_line(record)
 
     def attach(self, level: str) -> None:
-        """Take over `logging`: our events from `level` on, warnings of libraries, and `warnings.warn`."""
+        """Log events of the gateway from `level` on, and warnings of libraries and of `warnings.warn`."""
         logging.root.addHandler(self._handler)
         logging.root.setLevel(logging.WARNING)
-        logging.getLogger(OURS).setLevel(level.upper())
+        logging.getLogger(GATEWAY_LOGGER).setLevel(level.upper())
         logging.captureWarnings(capture=True)
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Release `logging` and flush, blocking for at most `timeout` seconds. Return False if lines were left."""
+        """Restore `logging`, and block up to `timeout` seconds until all lines are written. Return whether they are."""
         logging.root.removeHandler(self._handler)
         logging.captureWarnings(capture=False)
         logging.root.setLevel(self._previous_levels[0])
-        logging.getLogger(OURS).setLevel(self._previous_levels[1])
+        logging.getLogger(GATEWAY_LOGGER).setLevel(self._previous_levels[1])
         return self.writer.close(timeout)
 
 
-def setup(level: str = "info", form: Form = "auto", stream: TextIO | None = None) -> Log:
-    """Return the log of this process on `stream` (stdout), with events from `level` (of `LEVELS`) on; `auto` is text on
-    a terminal.
+def set_up_log(level: str = "info", log_format: LogFormat = "auto", stream: TextIO | None = None) -> Log:
+    """Return the log of this process on `stream` (default: stdout), with events from `level` (one of `LEVELS`) on.
+    `auto` is text on a terminal, else JSON.
     """
     target = sys.stdout if stream is None else stream
-    if form == "json" or (form == "auto" and not target.isatty()):
-        log = Log(LineWriter(target), form=line, event_form=event_line)
+    if log_format == "json" or (log_format == "auto" and not target.isatty()):
+        log = Log(LineWriter(target), format_record=record_line, format_event=event_line)
     else:
         colour = target.isatty() and "NO_COLOR" not in os.environ
         log = Log(
             LineWriter(target),
-            form=lambda record: f"{text(record, colour=colour)}\n".encode(),
-            event_form=lambda event: f"{event_text(event, colour=colour)}\n".encode(),
+            format_record=lambda record: f"{record_text(record, colour=colour)}\n".encode(),
+            format_event=lambda event: f"{event_text(event, colour=colour)}\n".encode(),
         )
     log.attach(level)
     return log
 
 
 def _is_logged(event: logging.LogRecord) -> bool:
-    return event.levelno >= logging.WARNING or event.name.partition(".")[0] == OURS
+    return event.levelno >= logging.WARNING or event.name.partition(".")[0] == GATEWAY_LOGGER
 
 
 def _message(event: logging.LogRecord) -> str:
-    """Return the message, cut. A library whose arguments do not fit its format must not cause an error here."""
+    """Return the message, masked and cut. Arguments of a library that do not fit its format must not raise here."""
     try:
         message = event.getMessage()
     except (TypeError, ValueError, KeyError):
         message = str(event.msg)
-    return mask_start(message, LONGEST_TEXT)
+    return mask_start(message, MAX_TEXT)
 
 
 def _fields(event: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(event, "fields", {})
-    return {
-        name: mask_start(value, LONGEST_FIELD) if isinstance(value, str) else value for name, value in fields.items()
-    }
+    return {name: mask_start(value, MAX_FIELD) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def _trace(event: logging.LogRecord) -> str:
     if not event.exc_info or event.exc_info[1] is None:
         return ""
-    return mask_start("".join(traceback.format_exception(event.exc_info[1])), LONGEST_TEXT)
+    return mask_start("".join(traceback.format_exception(event.exc_info[1])), MAX_TEXT)

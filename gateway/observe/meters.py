@@ -1,12 +1,12 @@
-"""The counters of a route or a credential: plain integers and lists, changed by the loop only.
+"""The counters of routes, callers and credentials: plain numbers that only the event loop changes. Pure.
 
-Histograms are flat lists: one count for each bucket (not cumulative), one for longer values, then the sum.
+A histogram is a list: one count for each bucket (not cumulative), one for longer values, and the sum.
 """
 
 from bisect import bisect_left, bisect_right
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-OTHER = "other"  # any other method: callers must not be able to add labels
+OTHER_METHOD = "other"  # the label of other methods: callers must not be able to add labels
 NO_BLAME = "none"
 
 # Seconds. The last two distinguish the time limit of OIC (300) from our default (330).
@@ -31,24 +31,23 @@ BUCKETS = (
     330.0,
 )
 
+BATCH_SIZE = 256
+"""Number of durations that are added to a histogram at once."""
 
-BATCH = 256
-"""Times that are counted at once."""
 
-
-def histogram() -> list[float]:
+def new_histogram() -> list[float]:
     """Return an empty histogram over `BUCKETS`."""
     return [0] * (len(BUCKETS) + 2)
 
 
 def observe(counts: list[float], seconds: float) -> None:
-    """Count one time in a histogram."""
+    """Add one duration to a histogram."""
     counts[bisect_left(BUCKETS, seconds)] += 1
     counts[-1] += seconds
 
 
 def _observe_all(counts: list[float], times: list[float]) -> None:
-    """Count times in a histogram, and forget them: for many, sorting is cheaper than a search for each."""
+    """Add durations to a histogram, and clear their list. Sorting many is cheaper than a search for each."""
     times.sort()
     begin = 0
     for index, bound in enumerate(BUCKETS):
@@ -63,8 +62,8 @@ def _observe_all(counts: list[float], times: list[float]) -> None:
 
 
 class RouteMeter:
-    """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each second
-    attempt, `record_run` for each response of OIC. `messages` is the number of those that OIC bills at least.
+    """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each further
+    attempt, `record_run` for each response of OIC. `messages` is the minimum number of messages that OIC bills.
     """
 
     __slots__ = (
@@ -83,8 +82,8 @@ class RouteMeter:
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, int, str | None], int] = {}
-        self._duration, self._upstream, self._token_wait = histogram(), histogram(), histogram()
-        self._durations: list[float] = []  # not in the histogram yet
+        self._duration, self._upstream, self._token_wait = new_histogram(), new_histogram(), new_histogram()
+        self._durations: list[float] = []  # not added to the histogram yet
         self._upstream_times: list[float] = []
         self.replays: dict[str, int] = {}
         self.in_flight = self.bytes_in = self.bytes_out = self.with_id = self.without_id = self.messages = 0
@@ -92,13 +91,13 @@ class RouteMeter:
     @property
     def duration(self) -> list[float]:
         """The histogram of whole requests."""
-        self._count_times()
+        self._observe_batches()
         return self._duration
 
     @property
     def upstream(self) -> list[float]:
         """The histogram of the time with the upstream."""
-        self._count_times()
+        self._observe_batches()
         return self._upstream
 
     @property
@@ -140,8 +139,8 @@ class RouteMeter:
             observe(self._token_wait, token_wait_s)
         else:
             self._token_wait[0] += 1
-        if len(self._durations) >= BATCH:
-            self._count_times()
+        if len(self._durations) >= BATCH_SIZE:
+            self._observe_batches()
 
     def record_run(self, *, has_id: bool) -> None:
         """Count a response of OIC with or without an instance id."""
@@ -151,15 +150,15 @@ class RouteMeter:
             self.without_id += 1
 
     def record_retry(self, reason: str) -> None:
-        """Count a request that was sent a second time; `reason` is one of a fixed set of words."""
+        """Count a further attempt of a request; `reason` is one of a fixed set of words."""
         self.replays[reason] = self.replays.get(reason, 0) + 1
 
-    def _count_times(self) -> None:
+    def _observe_batches(self) -> None:
         _observe_all(self._duration, self._durations)
         _observe_all(self._upstream, self._upstream_times)
 
     def _add_key(self, method: str, status_class: int, blame: str | None) -> None:
-        key = (method if method in METHODS else OTHER, status_class, blame)
+        key = (method if method in METHODS else OTHER_METHOD, status_class, blame)
         self.requests[key] = self.requests.get(key, 0) + 1
 
 
@@ -178,9 +177,10 @@ class CallerMeter:
 
 
 class TokenMeter:
-    """The counters of one credential. `expiry` is the end of its token in seconds since the epoch, None without a
-    token; `coalesced` callers waited for the fetch of another; `replays` callers received a token in place of a
-    rejected one.
+    """The counters of one credential.
+
+    `expiry` is when its token expires, in epoch seconds, None without a token. `coalesced` counts callers that waited
+    for the token request of another caller, `replays` those that received another token after OIC rejected theirs.
     """
 
     __slots__ = ("coalesced", "expiry", "fetch", "replays", "results")
@@ -189,9 +189,9 @@ class TokenMeter:
         self.expiry: float | None = None
         self.coalesced = self.replays = 0
         self.results: dict[str, int] = {}
-        self.fetch = histogram()
+        self.fetch = new_histogram()
 
-    def fetched(self, result: str, seconds: float) -> None:
-        """Count a token request that took `seconds`; `result` is one of a fixed set of words (`ok`, an error code)."""
+    def record_fetch(self, result: str, seconds: float) -> None:
+        """Count a token request that took `seconds`; `result` is `ok` or one of a fixed set of error codes."""
         self.results[result] = self.results.get(result, 0) + 1
         observe(self.fetch, seconds)

@@ -1,178 +1,36 @@
-"""The metrics of the gateway: one table of metrics, one snapshot, one collector.
+"""The metrics of one process: meters of the request path, sources of other values, and snapshots of all of them.
 
 A counter or histogram of prometheus-client costs microseconds and a lock, more than the budget of a request. Therefore
-`meters` keeps plain numbers; when `/metrics` is scraped, `exposition` renders a snapshot in steps. Snapshots are plain
-values that can be summed. The `process_` metrics come from prometheus-client.
+`meters` keeps plain numbers, which a scrape reads into a snapshot. Only the `process_` and `python_` metrics come from
+prometheus-client.
 """
 
-import operator
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from gateway.observe.exposition import Labels, Value, render_head, render_samples
+from gateway.observe.exposition import Labels, Value
 from gateway.observe.meters import NO_BLAME, CallerMeter, RouteMeter, TokenMeter
-from gateway.observe.time_slices import encode_chunks, run_in_slices
-
-__all__ = (
-    "CONTENT_TYPE",
-    "METRICS",
-    "UNROUTED",
-    "MetricRow",
-    "Metrics",
-    "ProcessStats",
-    "RouteMeter",
-    "Snapshot",
-    "TokenMeter",
-    "counters_only",
-    "exposition",
-    "join_snapshot",
-    "merge",
-    "render",
-    "split_snapshot",
-)
-
-PREFIX = "oic_gateway_"
-UNROUTED = "-"  # the route label of requests that belong to no route
-NO_STATUS = "none"  # the status label of requests that ended before there was one
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-
-Snapshot = dict[str, dict[Labels, Value]]
-
-
-class MetricRow(NamedTuple):
-    """One metric: its description in `/metrics`, and how the values of two processes are merged."""
-
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: Labels
-    help: str
-    merge: Literal["sum", "max", "min"] = "sum"
-
-
-_ROUTE = ("route",)
-_CREDENTIAL = ("credential",)
-_SERVICE = ("service",)
-
-METRICS: dict[str, MetricRow] = {
-    PREFIX + name: row
-    for name, row in {
-        "requests_total": MetricRow(
-            "counter", ("route", "method", "status", "blame"), "Completed requests, by status class and blame."
-        ),
-        "requests_in_flight": MetricRow("gauge", _ROUTE, "Requests in progress."),
-        "request_duration_seconds": MetricRow(
-            "histogram", _ROUTE, "Time from the request head to the last byte of the response, in seconds."
-        ),
-        "upstream_duration_seconds": MetricRow("histogram", _ROUTE, "Time spent with the upstream, in seconds."),
-        "token_wait_seconds": MetricRow("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
-        "request_bytes_total": MetricRow("counter", _ROUTE, "Bytes of request bodies received from callers."),
-        "response_bytes_total": MetricRow("counter", _ROUTE, "Bytes of response bodies sent to callers."),
-        "replays_total": MetricRow("counter", ("route", "reason"), "Further attempts of requests, by reason."),
-        "instance_ids_total": MetricRow(
-            "counter", ("route", "result"), "Responses of OIC with and without an instance id."
-        ),
-        "caller_requests_total": MetricRow(
-            "counter", ("caller", "status_class"), "Completed requests on routes with `callers`, by caller."
-        ),
-        "messages_total": MetricRow("counter", _ROUTE, "Messages that OIC bills for calls, at least."),
-        "caller_messages_total": MetricRow(
-            "counter", ("caller",), "Messages that OIC bills for calls on routes with `callers`, at least, by caller."
-        ),
-        "token_requests_total": MetricRow(
-            "counter", ("credential", "result"), "Completed requests to token endpoints."
-        ),
-        "token_fetch_seconds": MetricRow(
-            "histogram", _CREDENTIAL, "Duration of a request to a token endpoint, in seconds."
-        ),
-        "token_expiry_timestamp_seconds": MetricRow(
-            "gauge", _CREDENTIAL, "When the current token expires, in seconds since the epoch.", "max"
-        ),
-        "token_state": MetricRow(
-            "gauge", ("credential", "state"), "Processes by the state of their token: fresh, stale, dead or none."
-        ),
-        "token_failing": MetricRow(
-            "gauge", _CREDENTIAL, "Processes without a valid token whose last try failed; 0 for an idle credential."
-        ),
-        "token_obtained_timestamp_seconds": MetricRow(
-            "gauge", _CREDENTIAL, "When the current token was obtained, in seconds since the epoch.", "max"
-        ),
-        "token_last_error_timestamp_seconds": MetricRow(
-            "gauge",
-            ("credential", "code"),
-            "When the last try failed, if none has succeeded since, in seconds since the epoch.",
-            "max",
-        ),
-        "token_waiters": MetricRow("gauge", _CREDENTIAL, "Callers that wait for a token."),
-        "token_coalesced_total": MetricRow(
-            "counter", _CREDENTIAL, "Callers that waited for a token request of another caller."
-        ),
-        "token_replays_total": MetricRow(
-            "counter", _CREDENTIAL, "Callers that received another token after OIC rejected theirs."
-        ),
-        "token_budget_left": MetricRow(
-            "gauge", _CREDENTIAL, "Token requests left in the budget of this minute.", "min"
-        ),
-        "store_up": MetricRow(
-            "gauge", (), "1 if tokens are shared as configured, 0 while the token store is unavailable.", "min"
-        ),
-        "caller_connections": MetricRow("gauge", (), "Connections of callers that count towards the limit."),
-        "caller_connections_limit": MetricRow("gauge", (), "Highest number of connections of callers at once."),
-        "connections_refused_total": MetricRow(
-            "counter", ("reason",), "Refused connections of callers, by reason: limit, address, forbidden."
-        ),
-        "connections_failed_total": MetricRow(
-            "counter", ("listener", "reason"), "Connections that ended before their first request, by reason."
-        ),
-        "certificate_expiry_timestamp_seconds": MetricRow(
-            "gauge", ("listener",), "When the certificate of a listener expires, in seconds since the epoch.", "min"
-        ),
-        "file_shortages_total": MetricRow("counter", (), "Checks, one a second, that found no free file descriptor."),
-        "upstream_connections": MetricRow("gauge", ("origin", "state"), "Connections to upstreams."),
-        "service_calls_limit": MetricRow(
-            "gauge", _SERVICE, "Largest number of calls to the service at once, at present.", "max"
-        ),
-        "service_calls_running": MetricRow("gauge", _SERVICE, "Calls that have a place at the service."),
-        "service_calls_waiting": MetricRow("gauge", _SERVICE, "Calls that wait for a place at the service."),
-        "service_queue_seconds": MetricRow(
-            "histogram", _SERVICE, "Time that a call waited for its place at the service, in seconds."
-        ),
-        "service_circuit_state": MetricRow(
-            "gauge", ("service", "state"), "1 for the state of the circuit: closed, open or half-open.", "max"
-        ),
-        "service_rejections_total": MetricRow(
-            "counter",
-            ("service", "reason"),
-            "Calls without a place (overloaded, upstream-down), and second tries without a budget (retry-budget).",
-        ),
-        "log_lines_lost_total": MetricRow(
-            "counter", (), "Log lines dropped because standard output was not read in time."
-        ),
-        "history_lost_total": MetricRow("counter", (), "Calls that could not be recorded in the history."),
-        "workers": MetricRow("gauge", (), "Processes that serve callers and respond."),
-        "worker_losses_total": MetricRow("counter", (), "Worker processes that ended unexpectedly."),
-        "build_info": MetricRow("gauge", ("version",), "Always 1; the label contains the version.", "max"),
-    }.items()
-}
+from gateway.observe.metric_table import NO_STATUS, PREFIX
+from gateway.observe.scrape import render_scrape
+from gateway.observe.snapshots import Snapshot, new_snapshot
+from gateway.observe.time_slices import run_in_slices
 
 
 class Metrics:
-    """All metrics of this process: meters of the request path, `watch_*` for other values, `text` for `/metrics`."""
+    """All metrics of this process. `watch_*` register functions that are called at each snapshot for other values."""
 
     __slots__ = (
         "_caller_meters",
-        "_callers",
-        "_connections",
-        "_history_lost",
-        "_lost",
+        "_read_callers",
+        "_read_connections",
+        "_read_lost_calls",
+        "_read_lost_lines",
+        "_read_services",
+        "_read_store",
+        "_read_tokens",
         "_registry",
         "_routes",
-        "_services",
-        "_sources",
-        "_store",
         "_tokens",
         "_version",
     )
@@ -182,68 +40,68 @@ class Metrics:
         self._routes: dict[str, RouteMeter] = {}
         self._tokens: dict[str, TokenMeter] = {}
         self._caller_meters: dict[str, CallerMeter] = {}
-        self._callers: Callable[[], Iterable[tuple[str, Labels, int]]] = tuple
-        self._connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
-        self._sources: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
-        self._services: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
-        self._lost: Callable[[], int] = int
-        self._history_lost: Callable[[], int] = int
-        self._store: Callable[[], bool] | None = None
-        self._registry = CollectorRegistry()  # private: nothing that a library registers globally is exported
+        self._read_callers: Callable[[], Iterable[tuple[str, Labels, int]]] = tuple
+        self._read_connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
+        self._read_tokens: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
+        self._read_services: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
+        self._read_lost_lines: Callable[[], int] = int
+        self._read_lost_calls: Callable[[], int] = int
+        self._read_store: Callable[[], bool] | None = None
+        self._registry = CollectorRegistry()  # its own: metrics that libraries register globally are not exported
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
     def route(self, name: str) -> RouteMeter:
-        """Return the meter of the route `name`, always the same one; `UNROUTED` for requests without a route."""
+        """Return the meter of a route, always the same one; `UNROUTED` is the name for requests without a route."""
         return self._routes.setdefault(name, RouteMeter())
 
     def token(self, name: str) -> TokenMeter:
-        """Return the meter of the credential `name`, always the same one."""
+        """Return the meter of a credential, always the same one."""
         return self._tokens.setdefault(name, TokenMeter())
 
     def caller(self, name: str) -> CallerMeter:
-        """Return the meter of the caller `name`, always the same one."""
+        """Return the meter of a caller, always the same one."""
         return self._caller_meters.setdefault(name, CallerMeter())
 
     def watch_callers(self, read: Callable[[], Iterable[tuple[str, Labels, int]]]) -> None:
-        """Register a source of caller connections: name in `METRICS` without its prefix, labels, value."""
-        self._callers = read
+        """Register a function for connections of callers: name of the metric without `PREFIX`, label values, value."""
+        self._read_callers = read
 
     def watch_connections(self, read: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
-        """Register a source of upstream connections: origin, state, count."""
-        self._connections = read
+        """Register a function for upstream connections: origin, state, count."""
+        self._read_connections = read
 
     def watch_tokens(self, read: Callable[[], Iterable[tuple[str, Labels, float]]]) -> None:
-        """Register a source of token values: name in `METRICS` without its prefix, labels, value."""
-        self._sources = read
+        """Register a function for tokens: name of the metric without `PREFIX`, label values, value."""
+        self._read_tokens = read
 
     def watch_services(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
-        """Register a source of values of services: name in `METRICS` without its prefix, labels, value."""
-        self._services = read
+        """Register a function for services: name of the metric without `PREFIX`, label values, value."""
+        self._read_services = read
 
-    def watch_lost(self, read: Callable[[], int]) -> None:
-        """Register a source of the number of lost log lines."""
-        self._lost = read
+    def watch_lost_lines(self, read: Callable[[], int]) -> None:
+        """Register a function for the number of lost log lines."""
+        self._read_lost_lines = read
 
-    def watch_history(self, read: Callable[[], int]) -> None:
-        """Register a source of the number of calls lost by the history."""
-        self._history_lost = read
+    def watch_lost_calls(self, read: Callable[[], int]) -> None:
+        """Register a function for the number of calls that the history lost."""
+        self._read_lost_calls = read
 
     def watch_store(self, read: Callable[[], bool]) -> None:
-        """Register a source of whether the token store is available."""
-        self._store = read
+        """Register a function that returns whether the token store is available."""
+        self._read_store = read
 
     def snapshot(self) -> Snapshot:
-        """Return all values: metric name → label values → a number, or a histogram as in `meters`."""
-        snapshot: Snapshot = {name: {} for name in METRICS}
+        """Return all values."""
+        snapshot = new_snapshot()
         for _ in self._collect(snapshot):
             pass
         return snapshot
 
-    async def snapshot_in_turns(self) -> Snapshot:
-        """Return all values, taken in steps; those of one route or credential at the same moment."""
-        snapshot: Snapshot = {name: {} for name in METRICS}
+    async def snapshot_in_slices(self) -> Snapshot:
+        """Return all values, read in slices of time; those of one route or credential at the same moment."""
+        snapshot = new_snapshot()
         await run_in_slices(self._collect(snapshot))
         return snapshot
 
@@ -257,126 +115,26 @@ class Metrics:
             yield
         for caller, counts in tuple(self._caller_meters.items()):
             _add_caller(snapshot, caller, counts)
-        for name, labels, value in self._sources():
+        for name, labels, value in self._read_tokens():
             snapshot[PREFIX + name][labels] = value
             yield
-        for name, labels, count in self._callers():
+        for name, labels, count in self._read_callers():
             snapshot[PREFIX + name][labels] = count
-        for name, labels, reading in self._services():
+        for name, labels, reading in self._read_services():
             snapshot[PREFIX + name][labels] = reading
-        for origin, state, count in self._connections():
+        for origin, state, count in self._read_connections():
             snapshot[PREFIX + "upstream_connections"][origin, state] = count
-        if self._store is not None:
-            snapshot[PREFIX + "store_up"][()] = int(self._store())
-        snapshot[PREFIX + "log_lines_lost_total"][()] = self._lost()
-        snapshot[PREFIX + "history_lost_total"][()] = self._history_lost()
+        if self._read_store is not None:
+            snapshot[PREFIX + "store_up"][()] = int(self._read_store())
+        snapshot[PREFIX + "log_lines_lost_total"][()] = self._read_lost_lines()
+        snapshot[PREFIX + "history_lost_total"][()] = self._read_lost_calls()
         snapshot[PREFIX + "workers"][()] = 1
         snapshot[PREFIX + "worker_losses_total"][()] = 0
         snapshot[PREFIX + "build_info"][self._version,] = 1
 
     async def text(self) -> list[bytes]:
-        """Return the Prometheus text, with content type `CONTENT_TYPE`, made in steps."""
-        return await _text(await self.snapshot_in_turns(), self._registry)
-
-
-def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """Merge snapshots: sum numbers and histograms, unless the table names the maximum or minimum."""
-    merged: Snapshot = {name: {} for name in METRICS}
-    for snapshot in snapshots:
-        for name, rows in snapshot.items():
-            values = merged[name]
-            for labels, value in rows.items():
-                values[labels] = (
-                    _merge_values(values[labels], value, METRICS[name].merge) if labels in values else value
-                )
-    return merged
-
-
-def counters_only(snapshot: Snapshot) -> Snapshot:
-    """Return the values that must outlive their process, so that counters never decrease: no gauges, no zeros."""
-    return {
-        name: {labels: value for labels, value in rows.items() if value}
-        for name, rows in snapshot.items()
-        if METRICS[name].kind != "gauge"
-    }
-
-
-def split_snapshot(snapshot: Snapshot) -> Iterator[Snapshot]:
-    """Yield the snapshot in parts, each small enough to be sent in one step of the loop."""
-    for name, rows in snapshot.items():
-        keys = tuple(rows)
-        size = _PART if METRICS[name].kind != "histogram" else _PART // 10
-        for start in range(0, len(keys), size):
-            yield {name: {key: rows[key] for key in keys[start : start + size]}}
-
-
-def join_snapshot(parts: Iterable[Snapshot]) -> Snapshot:
-    """Join the parts of `split_snapshot`."""
-    whole: Snapshot = {name: {} for name in METRICS}
-    for part in parts:
-        for name, rows in part.items():
-            whole[name] |= rows
-    return whole
-
-
-_PART = 1000  # numbers, or a tenth as many histograms
-
-
-async def exposition(snapshot: Snapshot, processes: "ProcessStats") -> list[bytes]:
-    """Return the Prometheus text of several processes: their merged snapshot and `process_` metrics."""
-    registry = CollectorRegistry()
-    registry.register(processes)
-    PlatformCollector(registry=registry)
-    return await _text(snapshot, registry)
-
-
-async def _text(snapshot: Snapshot, processes: CollectorRegistry) -> list[bytes]:
-    return [*await run_in_slices(encode_chunks(render(snapshot))), generate_latest(processes)]
-
-
-class ProcessStats(Collector):
-    """The `process_` metrics of this process and others as one: sums, except start time and most files, which are ours.
-
-    `others` returns the current process ids. The CPU time of an ended process still counts, as last read.
-    """
-
-    def __init__(self, others: Callable[[], Iterable[int]]) -> None:
-        self._others = others
-        self._cpu_seconds: dict[int, float] = {}  # of each process, as last read
-        self._ended_seconds = 0.0
-
-    def read_processes(self) -> list[dict[str, float]]:
-        """Read the metrics of each of the other processes."""
-        values = {pid: {family.name: family.samples[0].value for family in _process(pid)} for pid in self._others()}
-        self._ended_seconds += sum(seconds for pid, seconds in self._cpu_seconds.items() if pid not in values)
-        self._cpu_seconds = {pid: numbers.get(_CPU, self._cpu_seconds.get(pid, 0.0)) for pid, numbers in values.items()}
-        return list(values.values())
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the metric families (prometheus-client)."""
-        others = self.read_processes()
-        sums = {name: sum(numbers.get(name, 0.0) for numbers in others) for name in _SUMMED}
-        sums[_CPU] = self._ended_seconds + sum(self._cpu_seconds.values())
-        for family in _process("self"):
-            value = family.samples[0].value + sums.get(family.name, 0.0)
-            kind = CounterMetricFamily if family.type == "counter" else GaugeMetricFamily
-            yield kind(family.name, family.documentation, value=value)
-
-
-_CPU = "process_cpu_seconds"
-_SUMMED = ("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds")
-
-
-def _process(pid: int | str) -> Iterable[Metric]:
-    """Return the metrics of a process; none if it has ended."""
-    return ProcessCollector(pid=lambda: pid, registry=None).collect()
-
-
-def render(snapshot: Snapshot) -> Iterator[str]:
-    """Return the snapshot as Prometheus text, piece by piece, in the order of `METRICS`."""
-    for name, row in METRICS.items():
-        yield render_head(name, row.kind, row.help)
-        yield from render_samples(name, row.kind, row.labels, snapshot[name])
+        """Return the Prometheus text of this process, made in slices of time."""
+        return await render_scrape(await self.snapshot_in_slices(), self._registry)
 
 
 def _add_route(snapshot: Snapshot, route: str, meter: RouteMeter) -> None:
@@ -386,7 +144,7 @@ def _add_route(snapshot: Snapshot, route: str, meter: RouteMeter) -> None:
         requests[route, method, status, blame or NO_BLAME] = count
     for reason, count in meter.replays.items():
         snapshot[PREFIX + "replays_total"][route, reason] = count
-    # An unused route has no series: thousands of idle routes would fill every scrape.
+    # A route without requests has no series: thousands of idle routes would fill every scrape.
     if meter.requests or meter.in_flight:
         snapshot[PREFIX + "requests_in_flight"][route,] = meter.in_flight
         snapshot[PREFIX + "request_bytes_total"][route,] = meter.bytes_in
@@ -416,14 +174,3 @@ def _add_token(snapshot: Snapshot, credential: str, meter: TokenMeter) -> None:
     snapshot[PREFIX + "token_replays_total"][credential,] = meter.replays
     if meter.expiry is not None:
         snapshot[PREFIX + "token_expiry_timestamp_seconds"][credential,] = meter.expiry
-
-
-_MERGE: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
-
-
-def _merge_values(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Value:
-    if isinstance(left, list) and isinstance(right, list):
-        return [one + other for one, other in zip(left, right, strict=True)]
-    assert not isinstance(left, list)
-    assert not isinstance(right, list)
-    return _MERGE[how](left, right)

@@ -1,7 +1,7 @@
-"""The record: what is logged of one request, exactly one line on every exit path.
+"""The record of one request: every request is logged in exactly one line, however it ends. Pure.
 
-The request pipeline fills a `Record`; `line` makes it JSON for machines, `text` a row for a person at a terminal. The
-names of the fields are a contract with the queries of operators.
+The request pipeline fills a `Record`. `record_line` returns it as JSON, `record_text` as readable text for a terminal.
+The names of the fields are stable: queries of operators use them.
 """
 
 import msgspec
@@ -15,17 +15,17 @@ FIELDS = (
     *("bytes_in", "bytes_out", "error", "caller", "queue_ms", "messages"),
 )
 
-
-LONGEST_PATH, LONGEST_METHOD, LONGEST_ID, LONGEST_REASON = 1024, 32, 128, 512
-"""Maximum characters of values that callers, OIC and identity domains choose: a line fits into PIPE_BUF."""
+MAX_PATH, MAX_METHOD, MAX_ID, MAX_REASON = 1024, 32, 128, 512
+"""Maximum characters of values that callers, OIC and identity domains choose. With them, a line fits into PIPE_BUF."""
 
 
 class Record(msgspec.Struct):
-    """What is known of one request so far; unknown is None.
+    """The known facts of one request; None: unknown.
 
-    `time` is the start of the request as `timestamp` writes it, `*_ms` are milliseconds, `bytes_*` count bodies,
-    `attempts` are attempts upstream, `messages` those that OIC bills at least, `error` is a code of `gateway.errors`,
-    `reason` is for operators only and left out if there is none. The order is that of the line.
+    `time` is the arrival as `timestamp` writes it. `*_ms` are milliseconds, `bytes_*` sizes of bodies, `attempts` is
+    the number of attempts upstream, `messages` the minimum number of messages that OIC bills. `error` is a code of
+    `gateway.errors`. `reason` is for operators; the line omits it if it is None. The fields are in the order of the
+    line.
     """
 
     time: str = ""
@@ -54,7 +54,7 @@ class Record(msgspec.Struct):
     reason: str | msgspec.UnsetType | None = None
 
 
-def level(record: Record) -> str:
+def record_level(record: Record) -> str:
     """Return `error` for a defect of the gateway, `warning` for any other error or an upstream 5xx, else `info`."""
     if record.error is not None:
         return "error" if record.error == "internal" else "warning"
@@ -63,19 +63,19 @@ def level(record: Record) -> str:
     return "info"
 
 
-def line(record: Record) -> bytes:
+def record_line(record: Record) -> bytes:
     """Return the record as one JSON line: all `FIELDS` in their order, null if unknown, `reason` only if set.
 
-    It rounds and cuts the values of the record itself; a second call changes nothing.
+    Round and cut the values of `record` itself. A second call changes nothing.
     """
-    record.level = level(record)
+    record.level = record_level(record)
     path, upstream_ms = record.path, record.upstream_ms
     if path is not None and (path[:1] != "/" or "?" in path):
-        path = record.path = _bare(path)
-    if path is not None and len(path) > LONGEST_PATH:
-        record.path = path[:LONGEST_PATH]
-    _cut(record)
-    # Add half a microsecond and cut: three decimals at half the cost of round().
+        path = record.path = _remove_secret_parts(path)
+    if path is not None and len(path) > MAX_PATH:
+        record.path = path[:MAX_PATH]
+    _truncate(record)
+    # This rounds to three decimals at half the cost of round().
     record.duration_ms = int(record.duration_ms * 1000 + 0.5) / 1000
     if upstream_ms is not None:
         record.upstream_ms = int(upstream_ms * 1000 + 0.5) / 1000
@@ -83,47 +83,47 @@ def line(record: Record) -> bytes:
         record.token_wait_ms = int(record.token_wait_ms * 1000 + 0.5) / 1000
     if record.queue_ms:
         record.queue_ms = int(record.queue_ms * 1000 + 0.5) / 1000
-    record.reason = mask_start(record.reason, LONGEST_REASON) if record.reason else msgspec.UNSET
+    record.reason = mask_start(record.reason, MAX_REASON) if record.reason else msgspec.UNSET
     return json_line(record)
 
 
-def _cut(record: Record) -> None:
-    """Cut texts of others to their maximum; paths are cleaned and cut separately."""
+def _truncate(record: Record) -> None:
+    """Cut the method and the ids to their maximum lengths."""
     method, instance_id, opc_request_id = record.method, record.instance_id, record.opc_request_id
-    if method is not None and len(method) > LONGEST_METHOD:
-        record.method = method[:LONGEST_METHOD]
-    if instance_id is not None and len(instance_id) > LONGEST_ID:
-        record.instance_id = instance_id[:LONGEST_ID]
-    if opc_request_id is not None and len(opc_request_id) > LONGEST_ID:
-        record.opc_request_id = opc_request_id[:LONGEST_ID]
+    if method is not None and len(method) > MAX_METHOD:
+        record.method = method[:MAX_METHOD]
+    if instance_id is not None and len(instance_id) > MAX_ID:
+        record.instance_id = instance_id[:MAX_ID]
+    if opc_request_id is not None and len(opc_request_id) > MAX_ID:
+        record.opc_request_id = opc_request_id[:MAX_ID]
 
 
-_PAINT = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
-_PLAIN = "\x1b[0m"
+_LEVEL_COLOURS = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
+_RESET_COLOUR = "\x1b[0m"
 
 
-def text(record: Record, *, colour: bool = False) -> str:
-    """Return the record as one short aligned row without a line feed; control characters are escaped."""
-    _cut(record)
+def record_text(record: Record, *, colour: bool = False) -> str:
+    """Return the record as one short row of text without a line feed. Control characters are escaped."""
+    _truncate(record)
     status = f"{record.status or '-':>3}"
     if colour:
-        status = f"{_PAINT[level(record)]}{status}{_PLAIN}"
-    head = f"{record.time[11:-1]} {status} {visible(record.method or '-'):<6}"
-    timing = f"{record.duration_ms:>8.1f} ms  {visible(record.route or '-'):<16}"
+        status = f"{_LEVEL_COLOURS[record_level(record)]}{status}{_RESET_COLOUR}"
+    head = f"{record.time[11:-1]} {status} {escape_unprintable(record.method or '-'):<6}"
+    timing = f"{record.duration_ms:>8.1f} ms  {escape_unprintable(record.route or '-'):<16}"
     notes = (
         ("attempts", str(record.attempts) if record.attempts > 1 else None),
         ("caller", record.caller),
         ("instance", record.instance_id),
         ("error", record.error),
-        ("reason", mask_start(record.reason, LONGEST_REASON) if record.reason else None),
+        ("reason", mask_start(record.reason, MAX_REASON) if record.reason else None),
         ("request", record.request_id if record.error else None),
     )
-    tail = "".join(f"  {name}={visible(value)}" for name, value in notes if value)
-    return f"{head} {timing} {visible((_bare(record.path) or '-')[:LONGEST_PATH])}{tail}"
+    tail = "".join(f"  {name}={escape_unprintable(value)}" for name, value in notes if value)
+    return f"{head} {timing} {escape_unprintable((_remove_secret_parts(record.path) or '-')[:MAX_PATH])}{tail}"
 
 
-def visible(value: str) -> str:
-    """Return `value` with every character escaped that a terminal interprets or that breaks a line."""
+def escape_unprintable(value: str) -> str:
+    """Return `value` with escapes for every character that a terminal interprets or that ends a line."""
     if value.isprintable():
         return value
     return "".join(
@@ -131,8 +131,10 @@ def visible(value: str) -> str:
     )
 
 
-def _bare(path: str | None) -> str | None:
-    """Return `path` without its query and an absolute-form target without user information: both may be secret."""
+def _remove_secret_parts(path: str | None) -> str | None:
+    """Return `path` without a query, and without the user information of an absolute-form target:
+    they may be secret.
+    """
     if path is None:
         return None
     if "?" in path:

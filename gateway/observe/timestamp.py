@@ -1,14 +1,14 @@
-"""Instants as text: RFC 3339 in UTC with milliseconds; repeated calls in one millisecond cost a comparison."""
+"""Write times as RFC 3339 text in UTC with milliseconds. Repeated calls in one millisecond cost a comparison."""
 
 import time
 
-# Last instant of each unit and its text: one pair each, replaced as a whole, because events come from any thread.
+# The last time of each unit, and its text. Any thread may log events: each pair is replaced as a whole.
 _cache = {"milli": (-1, ""), "second": (-1, "")}
 
 
-def timestamp(moment: float) -> str:
-    """Return `moment` (seconds since the epoch) as `2026-01-31T12:00:00.123Z`, cut to the millisecond."""
-    milli = int(moment * 1000)
+def timestamp(epoch_seconds: float) -> str:
+    """Return epoch seconds as `2026-01-31T12:00:00.123Z`, cut to the millisecond."""
+    milli = int(epoch_seconds * 1000)
     cached, text = _cache["milli"]
     if milli != cached:
         text = f"{_to_second(milli // 1000)}.{milli % 1000:03d}Z"

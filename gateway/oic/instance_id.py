@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from gateway.content.charsets import decode_to_utf8, is_wide_text
-from gateway.content.media_type import read_media
+from gateway.content.media_type import read_media_type
 from gateway.oic.bodies import JsonScanner, find_elements, json_needle, pointer_tokens, xml_needle
 
 INSTANCE_ID = b"x-oracle-ics-instance-id"
@@ -99,7 +99,7 @@ def _find_in_broken_fields(fields: bytes, name: bytes) -> str | None:
 @lru_cache(maxsize=256)
 def media_kind(content_type: bytes | None) -> MediaKind | None:
     """Return how a body of this Content-Type is searched, or None if it is not."""
-    kind = read_media(content_type).document_kind
+    kind = read_media_type(content_type).document_kind
     return kind if kind in {"json", "xml"} else None  # type: ignore[return-value] # mypy does not narrow by `in`
 
 
@@ -212,7 +212,7 @@ class InstanceIdFinder:
 
 
 def _decode(known_fields: Mapping[bytes, bytes], kind: MediaKind | None, first: bytes) -> bytes:
-    declared = read_media(known_fields.get(b"content-type")).parameters.get("charset", "")
+    declared = read_media_type(known_fields.get(b"content-type")).parameters.get("charset", "")
     return decode_to_utf8(first, declared, is_markup=kind == "xml")
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from gateway.content.charsets import TextDecoder, UnreadableText
-from gateway.content.content_coding import MAX_PART, ContentDecoder, parse_content_coding
-from gateway.content.media_type import MultipartRoot, is_any_xml, read_media
+from gateway.content.content_coding import MAX_DECODED_PART, ContentDecoder, parse_content_coding
+from gateway.content.media_type import MultipartRoot, is_any_xml, read_media_type
 from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest
 from gateway.oic.ws_security import TOKEN, TOO_LARGE, NotMarkup, NotSoap, UsernameToken, WsSecurityScanner
@@ -31,7 +31,7 @@ def may_be_soap(content_type: bytes | None, *, soap_action: bool, is_soap_route:
     """Return whether a request must be searched: it is or may be SOAP, or its target is a SOAP trigger. JSON is not
     SOAP, although some clients send SOAPAction with every call.
     """
-    media = read_media(content_type)
+    media = read_media_type(content_type)
     if media.kind.endswith(JSON) and b"," not in (content_type or b""):
         return False
     is_wrapped = media.kind in WRAPPED and media.parameters.get("type", "").lower() not in NOT_SOAP_TYPES
@@ -65,7 +65,7 @@ class SoapCredentialFilter:
         Content-Encoding, and whether the contents of the tokens are wanted. Raise BadRequest for an unknown content
         coding.
         """
-        media = read_media(content_type)
+        media = read_media_type(content_type)
         is_wrapped = media.kind in WRAPPED
         self._claims_soap = media.is_soap
         self._declared = soap_action or media.is_soap
@@ -133,7 +133,7 @@ class SoapCredentialFilter:
         """Yield the decoded data in parts. Most bodies are decided by the first one."""
         if self._decoder is not None:
             return self._decoder.feed(data)
-        return (data[start : start + MAX_PART] for start in range(0, len(data), MAX_PART))
+        return (data[start : start + MAX_DECODED_PART] for start in range(0, len(data), MAX_DECODED_PART))
 
     def _try_read(self, part: bytes, *, last: bool) -> bool:
         if not self._is_unreadable:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from html import escape
 
-from gateway.content.media_type import read_media
+from gateway.content.media_type import read_media_type
 from gateway.errors import GatewayError
 from gateway.http.request_head import RequestHead
 
@@ -59,7 +59,7 @@ def soap_version(fields: Mapping[bytes, bytes], namespace: str = "") -> str:
     """
     if namespace in {SOAP_11, SOAP_12}:
         return namespace
-    media = read_media(fields.get(b"content-type"))
+    media = read_media_type(fields.get(b"content-type"))
     if media.is_soap:
         return SOAP_12
     is_possible = media.is_xml or media.kind in SOAP_11_WRAPPERS

@@ -137,7 +137,7 @@ class Exchange:
             replay_limit=self.route_match.route.replay_limit,
             limit=table.body_limit,
             send_continue=self.response.send_continue if self.head.expects_continue else None,
-            rate=table.body_rate,
+            min_rate=table.body_rate,
         )
 
     def edit_request(self) -> None:
@@ -277,7 +277,7 @@ class Exchange:
             length=None if body is None else len(body),
             has_no_body=is_head or body is None,
             body=[] if is_head or body is None else [body],
-            request_over=self.is_request_over,
+            request_ended=self.is_request_over,
         )
 
     # The record -----------------------------------------------------------------------------------------------------

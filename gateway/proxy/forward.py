@@ -35,7 +35,8 @@ from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.observe.log import log_event
-from gateway.observe.metrics import UNROUTED, Metrics
+from gateway.observe.metric_table import UNROUTED
+from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
 from gateway.oic.billed_messages import count_messages
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap

@@ -15,7 +15,7 @@ from itertools import chain
 import msgspec
 
 from gateway.content.charsets import UnreadableText
-from gateway.content.content_coding import begins_readable, decode_beginning
+from gateway.content.content_coding import can_be_in_coding, decode_beginning
 from gateway.errors import UpstreamBroken
 from gateway.http.fields import remove_fields
 from gateway.http.response_parser import ResponseHead, find_status_in_broken_head
@@ -147,7 +147,7 @@ class ResponseRelay(msgspec.Struct):
     async def _relay_rewritten(self, plan: RewritePlan, *, is_short: bool) -> None:
         connection = self.connection
         pieces = await self._read_at_least(self.response.length or 0 if is_short else bool(plan.coding))
-        if plan.coding and not begins_readable(plan.coding, b"".join(pieces[:2])):
+        if plan.coding and not can_be_in_coding(plan.coding, b"".join(pieces[:2])):
             self.is_rewritable = False
             await self._relay_unchanged(pieces)
         elif connection.is_complete and self._has_no_urls(plan, pieces):
@@ -267,7 +267,7 @@ class ResponseRelay(msgspec.Struct):
             length=length,
             has_no_body=response.has_no_body,
             body=body,
-            request_over=exchange.is_request_over,
+            request_ended=exchange.is_request_over,
         )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:

@@ -29,8 +29,9 @@ from gateway.network.event_loop import dns_failures, report_stale_names
 from gateway.oauth.store import Store
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.log import Log
-from gateway.observe.metrics import Metrics, Snapshot
+from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
+from gateway.observe.snapshots import Snapshot
 from gateway.observe.time_slices import free_in_slices, run_in_slices
 from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
@@ -113,8 +114,8 @@ class Gateway(AdminBackend):
 
     def _register_metrics(self) -> None:
         metrics = self._metrics
-        metrics.watch_lost(lambda: self._records.lost)
-        metrics.watch_history(lambda: self._history.lost)
+        metrics.watch_lost_lines(lambda: self._records.lost)
+        metrics.watch_lost_calls(lambda: self._history.lost)
         metrics.watch_callers(lambda: itertools.chain(self._shortages.metrics(), self._listeners.metrics()))
         metrics.watch_connections(self._connections)
         metrics.watch_tokens(self._token_gauges)
@@ -251,7 +252,7 @@ class Gateway(AdminBackend):
 
     async def snapshot(self) -> Snapshot:
         """Return all current metric values, to be summed with those of other processes."""
-        return await self._metrics.snapshot_in_turns()
+        return await self._metrics.snapshot_in_slices()
 
     async def status(self) -> dict[str, Any]:
         """Return the state of routes and credentials without secrets, including the diagnosis of each that fails."""

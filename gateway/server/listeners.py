@@ -90,7 +90,9 @@ class CallerListeners:
         if listener in self._open:
             self._open[listener].failures[reason] += 1
         # A request in plain HTTP has a record of its own.
-        if reason is ArrivalFailure.PLAIN_HTTP or not self._episodes.begins(f"{reason.value} {listener.address}"):
+        if reason is ArrivalFailure.PLAIN_HTTP or not self._episodes.starts_episode(
+            f"{reason.value} {listener.address}"
+        ):
             return
         fields = {"listener": listener.address, "client": peer}
         if reason is ArrivalFailure.PROXY_HEADER:

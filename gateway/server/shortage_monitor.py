@@ -45,12 +45,12 @@ class ShortageMonitor:
 
     def report_refusal(self, refusal: RefusalReason, address: str | None) -> None:
         """Report a refused connection. A forbidden address is only counted: its requests have records of their own."""
-        if refusal is RefusalReason.LIMIT and self._episodes.begins(refusal.value):
+        if refusal is RefusalReason.LIMIT and self._episodes.starts_episode(refusal.value):
             message = f"all {self._connections.limit} connections of callers are in use; more get 503 or are closed"
             log_event(
                 log, logging.WARNING, "connections-full", f"{message}. Raise `limits.connections`, or add a replica"
             )
-        elif refusal is RefusalReason.ADDRESS and self._episodes.begins(f"{refusal.value} {address}"):
+        elif refusal is RefusalReason.ADDRESS and self._episodes.starts_episode(f"{refusal.value} {address}"):
             message = (
                 f"{address} uses its share of connections ({self._connections.per_address}); more get 503 or are closed"
             )
@@ -85,7 +85,7 @@ class ShortageMonitor:
             if error.errno not in SHORTAGE_ERRORS:
                 return True
             self.shortages += 1
-            if self._episodes.begins("files"):
+            if self._episodes.starts_episode("files"):
                 message = f"no file descriptor is free ({error.strerror}): new connections are closed without an answer"
                 remedy = "Raise the limit of open files (ulimit -n, LimitNOFILE=), or lower `limits.connections`"
                 log_event(log, logging.ERROR, "files-exhausted", f"{message}. {remedy}", limit=self._capacity.files)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.errors import Overloaded, UpstreamDown
-from gateway.observe.meters import histogram, observe
+from gateway.observe.meters import new_histogram, observe
 from gateway.services.circuit_breaker import REFUSAL_STATUSES, is_failure
 from gateway.services.lease_messages import (
     CoordinatorMessage,
@@ -105,7 +105,7 @@ class ServiceGate:
         self.name = origin
         self.reports_success = False
         self.overloaded = self.rejected = 0
-        self.queue_times = histogram()
+        self.queue_times = new_histogram()
         self.retry_budget = RetryBudget()
         self.state = ServiceState(None, None, "closed", 0.0, is_watching=False)
         self._send = send

@@ -22,7 +22,7 @@ class TokenEventReporter:
 
     def on_fetched(self, result: str, seconds: float) -> None:
         """Count a token request."""
-        self._meter.fetched(result, seconds)
+        self._meter.record_fetch(result, seconds)
 
     def on_renewed(self, expires_in_s: float) -> None:
         """Log a new token."""

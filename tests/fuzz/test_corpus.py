@@ -79,7 +79,7 @@ class Memory:
         pieces: list[bytes] = []
         body.configure(replay_limit=0, limit=None, send_continue=None)
         try:
-            while not body._ended:
+            while not body._is_taken:
                 pieces += await body._read_pieces(5.0)
         except GatewayError as error:
             self.refused = error.code

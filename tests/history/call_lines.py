@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery, parse_query
-from gateway.observe.record import Record, line
+from gateway.observe.record import Record, record_line
 from gateway.observe.timestamp import timestamp
 
 START = 1_769_860_800.0
@@ -33,7 +33,7 @@ def call_line(number: int, **fields: Any) -> bytes:
         "client": "127.0.0.1",
         "status": 200,
     }
-    return line(Record(**facts | fields))
+    return record_line(Record(**facts | fields))
 
 
 def query_of(at: float = START, /, **parameters: str) -> HistoryQuery:

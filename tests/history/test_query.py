@@ -17,7 +17,7 @@ from gateway.history.query import (
     parse_query,
     parse_time,
 )
-from gateway.observe.record import Record, line
+from gateway.observe.record import Record, record_line
 from gateway.observe.timestamp import timestamp
 from tests.history.call_lines import START, call_line, query_of
 
@@ -111,7 +111,7 @@ def query_for(field: str, text: str) -> HistoryQuery:
 
 @given(AWKWARD, AWKWARD, AWKWARD)
 def test_a_line_is_found_only_by_its_field_values(route: str, request_id: str, path: str) -> None:
-    written = line(Record(time=timestamp(START), route=route, request_id=request_id, path=f"/{path}"))
+    written = record_line(Record(time=timestamp(START), route=route, request_id=request_id, path=f"/{path}"))
     document: dict[str, str] = json.loads(written)
     for field in ("route", "request_id"):
         assert filter_lines(query_for(field, document[field]), [written]) == [written]

@@ -63,7 +63,7 @@ class Handler:
         try:
             pieces = []
             body.configure(replay_limit=0, limit=None, send_continue=None)
-            while self.takes_bodies and not body._ended:
+            while self.takes_bodies and not body._is_taken:
                 pieces += await body._read_pieces(5.0)
             await self.go_on.wait()
             if self.defect is not None:

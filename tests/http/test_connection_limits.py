@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
-from gateway.observe.episodes import QUIET, EventDeduplicator
+from gateway.observe.episodes import EPISODE_GAP, EventDeduplicator
 from gateway.system.descriptor_budget import share_files
 
 CALLER, OTHER = "192.0.2.1", "192.0.2.2"
@@ -83,10 +83,14 @@ def test_enough_files_change_nothing() -> None:
 def test_an_episode_is_logged_once() -> None:
     now = 0.0
     episodes = EventDeduplicator(lambda: now)
-    assert [episodes.begins("full"), episodes.begins("full"), episodes.begins("other")] == [True, False, True]
-    now += QUIET - 1
-    assert not episodes.begins("full")
-    now += QUIET - 1
-    assert not episodes.begins("full")
-    now += QUIET
-    assert episodes.begins("full")
+    assert [episodes.starts_episode("full"), episodes.starts_episode("full"), episodes.starts_episode("other")] == [
+        True,
+        False,
+        True,
+    ]
+    now += EPISODE_GAP - 1
+    assert not episodes.starts_episode("full")
+    now += EPISODE_GAP - 1
+    assert not episodes.starts_episode("full")
+    now += EPISODE_GAP
+    assert episodes.starts_episode("full")

@@ -7,16 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.http.fields import (
-    BROKEN,
     CACHED_LENGTH,
     CACHED_NAMES,
+    MALFORMED_BYTES,
     FieldAction,
     FieldRules,
     MalformedMessage,
     _cached_members,
     connection_options,
     field_value,
-    is_length,
+    is_content_length,
     parse_options,
     remove_fields,
     sort_fields,
@@ -93,7 +93,7 @@ def test_split_lines_join_to_the_same_head(block: bytes) -> None:
     st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\t", b"\0", b"\r\n", b":"])).map(b"".join), st.binary(max_size=3)
 )
 def test_what_is_broken_at_its_beginning_no_end_makes_good(beginning: bytes, end: bytes) -> None:
-    if BROKEN.search(beginning) is None:
+    if MALFORMED_BYTES.search(beginning) is None:
         return
     with pytest.raises(MalformedMessage):
         split_lines(beginning + end)
@@ -212,7 +212,7 @@ def test_callers_cannot_fill_the_memory_with_lists() -> None:
 
 @pytest.mark.parametrize("value", [b"0", b"5", b"005", b"9" * 18])
 def test_a_length_is_one_number(value: bytes) -> None:
-    assert is_length(value)
+    assert is_content_length(value)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_length_is_one_number(value: bytes) -> None:
     [b"", b"+5", b"-5", b"0x5", b"5_0", b"5, 5", b" 5", b"5\n", b"5.0", b"1e3", b"9" * 19, b"\xb2", "٣".encode()],
 )
 def test_anything_else_is_no_length(value: bytes) -> None:
-    assert not is_length(value)
+    assert not is_content_length(value)
 
 
 def test_a_value_is_the_text_behind_the_colon() -> None:

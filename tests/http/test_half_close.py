@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.http.half_close import is_gone
+from gateway.http.half_close import check_peer
 from tests.fakes.gate import scene, until
 from tests.fakes.upstream import OK, Talk
 
@@ -130,7 +130,7 @@ def test_the_kernel_reports_a_peer_that_is_gone(tmp_path: Path, address: str, le
         assert callable(leave)
         leave(caller)
         assert accepted.recv(1) == b"" if leave is not reset else True
-        assert is_gone(accepted, was_held=False)[0] is gone
+        assert check_peer(accepted, was_held=False)[0] is gone
 
 
 async def test_a_half_close_within_a_body_ends_the_request() -> None:

@@ -36,7 +36,7 @@ def plain(*pieces: bytes, length: int | None = None, keep: int = 10, limit: int 
 
 def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | None = None) -> RequestBody:
     """The same in chunks."""
-    body = RequestBody(0, chunks=ChunkedDecoder(100))
+    body = RequestBody(0, decoder=ChunkedDecoder(100))
     body.configure(replay_limit=keep, limit=limit, send_continue=None)
     for piece in pieces:
         assert body.feed(chunk(piece)) == b""
@@ -78,7 +78,7 @@ def test_what_lies_behind_the_end_is_given_back() -> None:
     assert counted.feed(b"cGET /") == b"GET /"
     assert counted.is_complete
     assert b"".join(counted.buffered() or []) == b"abc"
-    chunks = RequestBody(0, chunks=ChunkedDecoder(100))
+    chunks = RequestBody(0, decoder=ChunkedDecoder(100))
     assert chunks.feed(chunk(b"abc") + END + b"GET /") == b"GET /"
     assert chunks.is_complete
 
@@ -203,7 +203,7 @@ class Recorder:
 
 def test_reading_pauses_while_the_upstream_is_slower() -> None:
     reading = Recorder()
-    body = RequestBody(4 * BODY_READ_AHEAD, reading=reading)
+    body = RequestBody(4 * BODY_READ_AHEAD, read_control=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"x" * BODY_READ_AHEAD)
     assert reading.calls == []
@@ -218,7 +218,7 @@ def test_reading_pauses_while_the_upstream_is_slower() -> None:
 
 def test_reading_never_pauses_after_the_whole_body() -> None:
     reading = Recorder()
-    body = RequestBody(2 * BODY_READ_AHEAD, reading=reading)
+    body = RequestBody(2 * BODY_READ_AHEAD, read_control=reading)
     body.feed(b"x" * BODY_READ_AHEAD)
     body.feed(b"x" * BODY_READ_AHEAD)
     assert reading.calls.count("pause") == 0
@@ -236,7 +236,7 @@ def test_any_splitting_gives_the_same_body(
     pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
     whole = b"".join(pieces)
     wire = (b"".join(map(chunk, pieces)) + END if in_chunks else whole) + behind
-    body = RequestBody(len(whole), chunks=ChunkedDecoder(100) if in_chunks else None)
+    body = RequestBody(len(whole), decoder=ChunkedDecoder(100) if in_chunks else None)
     body.configure(replay_limit=1000, limit=None, send_continue=None)
     rest = b""
     for cut in [*cuts, len(wire)]:
@@ -365,7 +365,7 @@ async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
 
 async def test_reading_resumes_after_an_inspection() -> None:
     reading = Recorder()
-    body = RequestBody(2 * BODY_READ_AHEAD, reading=reading)
+    body = RequestBody(2 * BODY_READ_AHEAD, read_control=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"#" + b"x" * BODY_READ_AHEAD)
     await body.inspect(Cutter(), idle=5.0)

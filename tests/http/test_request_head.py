@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import FieldAction, FieldRules
 from gateway.http.request_head import (
-    METHOD_AND_VERSION,
+    METHOD_AND_VERSION_SIZE,
     RequestHead,
     RequestLimits,
     check_partial_head,
@@ -278,7 +278,7 @@ def test_a_sound_beginning_is_awaited(window: bytes) -> None:
         (b"GET /\r\n", BadRequest),
         (b"GET / HTTP/2.0\r\n", BadRequest),
         (b"\r\nGET", BadRequest),
-        (b"x" * (60 + METHOD_AND_VERSION + 1), UriTooLong),
+        (b"x" * (60 + METHOD_AND_VERSION_SIZE + 1), UriTooLong),
         (b"GET /" + b"x" * 120 + b" HTTP/1.1\r\n", UriTooLong),
         (b"GET / HTTP/1.1\r\nA: " + b"x" * 400, HeadersTooLarge),
         (b"GET / HTTP/1.1\r\n" + b"A: 1\r\n" * 80, HeadersTooLarge),

@@ -522,7 +522,7 @@ def test_a_refresh_token_beside_no_usable_token_is_not_lost() -> None:
     for document in useless:
         with pytest.raises((TokenRefused, TokenUnavailable)) as caught:
             said({**document, "refresh_token": "r-1"})
-        assert vars(caught.value)["successor"] == "r-1"
+        assert vars(caught.value)["new_refresh_token"] == "r-1"
         assert "r-1" not in repr(caught.value) + caught.value.reason
 
 

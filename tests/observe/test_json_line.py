@@ -1,3 +1,5 @@
+"""Documents as JSON lines."""
+
 import json
 from typing import Any
 
@@ -23,11 +25,11 @@ def test_any_document_is_one_line_of_valid_json(document: dict[str, Any]) -> Non
 
 
 @given(st.text())
-def test_valid_text_reads_back_as_it_was(text: str) -> None:
+def test_valid_text_is_decoded_unchanged(text: str) -> None:
     assert json.loads(json_line({"value": text})) == {"value": text}
 
 
-def test_a_terminal_gets_no_orders_from_a_line() -> None:
+def test_a_line_contains_no_terminal_commands() -> None:
     assert json_line({"path": "/\x1b]0;x\x07\x9b2J\u2028"}) == b'{"path":"/\\u001b]0;x\\u0007\\u009b2J\\u2028"}\n'
 
 

@@ -1,3 +1,5 @@
+"""The log writer: slow, full, closed and shared outputs."""
+
 import fcntl
 import os
 import subprocess
@@ -82,12 +84,12 @@ def test_a_stalled_reader_blocks_neither_write_nor_close(pipe: tuple[int, int]) 
     assert not writer.close(0.2)
     assert time.monotonic() - began < 2
     os.close(target)
-    kept = read_all(reader)
-    assert kept.startswith(LINE)
-    assert writer.lost >= 5000 - len(kept) // len(LINE)
+    output = read_all(reader)
+    assert output.startswith(LINE)
+    assert writer.lost >= 5000 - len(output) // len(LINE)
 
 
-def test_no_more_bytes_wait_than_allowed(pipe: tuple[int, int]) -> None:
+def test_the_queued_bytes_are_limited(pipe: tuple[int, int]) -> None:
     _, target = pipe
     writer = LineWriter(target, interval=60, max_bytes=10 * len(LINE))
     for _ in range(11):
@@ -110,7 +112,7 @@ def test_a_slow_reader_gets_every_byte_once(pipe: tuple[int, int]) -> None:
     assert writer.lost == 0
 
 
-def test_a_reader_that_left_costs_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+def test_lines_without_a_reader_are_only_counted(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     os.close(reader)
     writer = LineWriter(target, interval=0.001)
@@ -128,7 +130,7 @@ def test_a_new_reader_of_a_named_pipe_begins_at_a_line(tmp_path: Path) -> None:
     writer = LineWriter(target, interval=0.001)
     os.close(target)
     os.close(first)
-    writer.write(b"nobody reads this\n")
+    writer.write(b"not read\n")
     while not writer.lost:
         time.sleep(0)
     second = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -147,18 +149,18 @@ def test_a_full_disk_delays_nothing() -> None:
         assert writer.lost == 2
 
 
-def test_closing_the_target_elsewhere_sends_no_line_astray(tmp_path: Path) -> None:
+def test_a_target_closed_by_other_code_gets_its_lines(tmp_path: Path) -> None:
     stream = (tmp_path / "log").open("wb")
     writer = LineWriter(stream, interval=60)
     stream.close()
     with (tmp_path / "other").open("wb"):
-        writer.write(b"mine\n")
+        writer.write(b"line\n")
         assert writer.close(5)
-    assert (tmp_path / "log").read_bytes() == b"mine\n"
+    assert (tmp_path / "log").read_bytes() == b"line\n"
     assert (tmp_path / "other").read_bytes() == b""
 
 
-SHARING = """
+SHARED_OUTPUT = """
 import sys
 from gateway.observe.line_writer import LineWriter
 writer = LineWriter(1, interval=0.001)
@@ -173,7 +175,7 @@ sys.exit(not writer.close(20))
 def test_long_lines_of_several_processes_stay_whole(pipe: tuple[int, int], kind: str) -> None:
     reader, target = pipe
     os.set_blocking(target, kind == "blocking")
-    processes = [subprocess.Popen([sys.executable, "-c", SHARING, mark], stdout=target) for mark in "abc"]
+    processes = [subprocess.Popen([sys.executable, "-c", SHARED_OUTPUT, mark], stdout=target) for mark in "abc"]
     os.close(target)
     lines = read_all(reader).splitlines()
     assert [process.wait(20) for process in processes] == [0, 0, 0]
@@ -182,10 +184,10 @@ def test_long_lines_of_several_processes_stay_whole(pipe: tuple[int, int], kind:
     )
 
 
-HOLDING = """
+LOCK_HOLDER = """
 import fcntl, sys
 fcntl.lockf(1, fcntl.LOCK_EX)
-sys.stderr.write("held")
+sys.stderr.write("locked")
 sys.stderr.flush()
 sys.stdin.read()
 """
@@ -195,10 +197,10 @@ def test_a_stopped_lock_holder_does_not_block_others(pipe: tuple[int, int], monk
     monkeypatch.setattr("gateway.observe.line_writer._LOCK_LIMIT", 0.01)
     reader, target = pipe
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDING], stdout=target, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", LOCK_HOLDER], stdout=target, stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as holder:
         assert holder.stderr is not None
-        assert holder.stderr.read(4) == b"held"
+        assert holder.stderr.read(6) == b"locked"
         writer = LineWriter(target, interval=0.001)
         writer.write(LINE)
         assert os.read(reader, 2000) == LINE

@@ -1,3 +1,5 @@
+"""The log: records, events, and warnings of libraries."""
+
 import json
 import logging
 import os
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.observe.log import LONGEST_FIELD, LONGEST_TEXT, Log, event_line, log_event, setup
+from gateway.observe.log import MAX_FIELD, MAX_TEXT, Log, event_line, log_event, set_up_log
 from gateway.observe.record import FIELDS, Record
 
 Start = Callable[..., Log]
@@ -23,19 +25,19 @@ def target(tmp_path: Path) -> Path:
 def start(target: Path) -> Iterator[Start]:
     opened = []
 
-    def begin(level: str = "info", form: Any = "auto") -> Log:
+    def start_log(level: str = "info", log_format: Any = "auto") -> Log:
         stream = target.open("w")
-        opened.append((setup(level, form, stream), stream))
+        opened.append((set_up_log(level, log_format, stream), stream))
         return opened[-1][0]
 
-    yield begin
+    yield start_log
     for log, stream in opened:
         log.close()
         stream.close()
 
 
 def lines(target: Path) -> list[dict[str, Any]]:
-    return [json.loads(each) for each in target.read_text().splitlines()]
+    return [json.loads(line) for line in target.read_text().splitlines()]
 
 
 def test_an_event_has_its_name_and_its_fields(start: Start, target: Path) -> None:
@@ -64,20 +66,20 @@ def test_a_record_leaves_its_line_at_any_level(start: Start, target: Path) -> No
     assert tuple(record) == FIELDS
 
 
-def test_libraries_are_heard_from_warning_on_even_at_debug(start: Start, target: Path) -> None:
-    chatty = logging.getLogger("aiohttp.client")
-    chatty.setLevel(logging.DEBUG)
+def test_libraries_are_logged_from_warning_on_even_at_debug(start: Start, target: Path) -> None:
+    library = logging.getLogger("aiohttp.client")
+    library.setLevel(logging.DEBUG)
     log = start(level="debug")
-    chatty.debug("sent %s", "Bearer abcdefgh")
-    chatty.info("hello")
-    chatty.warning("refused with %s", "Bearer abcdefgh")
+    library.debug("sent %s", "Bearer abcdefgh")
+    library.info("hello")
+    library.warning("refused with %s", "Bearer abcdefgh")
     logging.getLogger("gatewayish").info("not ours")
-    log_event(logging.getLogger("gateway"), logging.DEBUG, "ours", "heard")
+    log_event(logging.getLogger("gateway"), logging.DEBUG, "ours", "logged")
     assert log.close()
-    chatty.setLevel(logging.NOTSET)
+    library.setLevel(logging.NOTSET)
     assert [(event["event"], event["message"]) for event in lines(target)] == [
         ("log", "refused with Bearer ***"),
-        ("ours", "heard"),
+        ("ours", "logged"),
     ]
 
 
@@ -92,21 +94,21 @@ def test_a_trace_stays_in_its_line_without_secrets(start: Start, target: Path) -
     assert "hunter2" not in target.read_text()
 
 
-def test_long_texts_of_others_are_cut_in_events(start: Start, target: Path) -> None:
+def test_long_texts_in_events_are_cut(start: Start, target: Path) -> None:
     log = start()
     cause = ValueError("c" * 200_000)
     log_event(logging.getLogger("gateway"), logging.ERROR, "broke", "m" * 200_000, exc=cause, reason="r" * 200_000)
     assert log.close()
     (event,) = lines(target)
-    assert [len(event[name]) for name in ("message", "trace", "reason")] == [LONGEST_TEXT, LONGEST_TEXT, LONGEST_FIELD]
+    assert [len(event[name]) for name in ("message", "trace", "reason")] == [MAX_TEXT, MAX_TEXT, MAX_FIELD]
 
 
-def test_a_library_that_logs_badly_is_quoted_as_it_is() -> None:
+def test_a_malformed_message_of_a_library_is_logged_as_is() -> None:
     event = logging.LogRecord("somelib", logging.WARNING, "somelib.py", 1, "%d and %d", ("one",), None)
     assert json.loads(event_line(event))["message"] == "%d and %d"
 
 
-def test_warnings_of_python_come_as_lines(start: Start, target: Path) -> None:
+def test_warnings_of_python_are_logged(start: Start, target: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         log = start()
@@ -118,7 +120,7 @@ def test_warnings_of_python_come_as_lines(start: Start, target: Path) -> None:
 
 
 def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path) -> None:
-    log = start(form="text")
+    log = start(log_format="text")
     log.write(Record(time="1970-01-01T00:00:00.500Z", method="GET", path="/a\x1b[2J", status=200))
     log_event(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
     assert log.close()
@@ -126,22 +128,22 @@ def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path)
     assert first.startswith("00:00:00.500 200 GET")
     assert first.endswith("/a\\x1b[2J")
     assert second.endswith("warning slow\\x07  seconds=3")
-    assert [each.strip() for each in trace] == ["ValueError: no"]
+    assert [row.strip() for row in trace] == ["ValueError: no"]
 
 
 def test_a_terminal_gets_coloured_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
-    ours, theirs = os.openpty()
-    with open(theirs, "w") as terminal:  # noqa: PTH123 - a descriptor, not a path
-        log = setup("info", "auto", terminal)
+    master, terminal_end = os.openpty()
+    with open(terminal_end, "w") as terminal:  # noqa: PTH123 - a descriptor, not a path
+        log = set_up_log("info", "auto", terminal)
         log.write(Record(status=200))
         assert log.close()
-        shown = os.read(ours, 1000)
-    os.close(ours)
-    assert b"\x1b[32m200\x1b[0m" in shown
+        output = os.read(master, 1000)
+    os.close(master)
+    assert b"\x1b[32m200\x1b[0m" in output
 
 
-def test_close_gives_logging_back(start: Start) -> None:
+def test_close_restores_logging(start: Start) -> None:
     before = (logging.root.level, list(logging.root.handlers), logging.getLogger("gateway").level)
     start(level="debug").close()
     assert (logging.root.level, list(logging.root.handlers), logging.getLogger("gateway").level) == before

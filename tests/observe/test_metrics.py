@@ -1,3 +1,5 @@
+"""Metrics: snapshots, their Prometheus text, and the sum of several processes."""
+
 import asyncio
 import subprocess
 import sys
@@ -6,19 +8,10 @@ from typing import Any
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.observe.metrics import (
-    METRICS,
-    PREFIX,
-    UNROUTED,
-    Metrics,
-    ProcessStats,
-    Snapshot,
-    counters_only,
-    exposition,
-    join_snapshot,
-    merge,
-    split_snapshot,
-)
+from gateway.observe.metric_table import METRICS, PREFIX, UNROUTED
+from gateway.observe.metrics import Metrics
+from gateway.observe.scrape import ProcessStats, render_processes
+from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_snapshots, split_snapshot
 
 
 def used() -> Metrics:
@@ -30,7 +23,7 @@ def used() -> Metrics:
     orders.record_retry("401")
     orders.begin()
     token = metrics.token("orders-app")
-    token.fetched("ok", 0.3)
+    token.record_fetch("ok", 0.3)
     token.expiry = 1_700_000_000.5
     metrics.caller("erp").record(200)
     metrics.caller("erp").messages = 3
@@ -66,7 +59,7 @@ def used() -> Metrics:
         ]
     )
     metrics.watch_store(lambda: True)
-    metrics.watch_lost(lambda: 4)
+    metrics.watch_lost_lines(lambda: 4)
     return metrics
 
 
@@ -75,7 +68,7 @@ def text_of(metrics: Metrics) -> bytes:
 
 
 def exposed(snapshot: Snapshot, processes: ProcessStats) -> bytes:
-    return b"".join(asyncio.run(exposition(snapshot, processes)))
+    return b"".join(asyncio.run(render_processes(snapshot, processes)))
 
 
 def parsed(text: bytes) -> dict[str, Metric]:
@@ -102,7 +95,7 @@ def test_every_metric_has_its_kind_help_and_labels() -> None:
             assert set(sample.labels) - {"le"} == set(row.labels)
 
 
-def test_even_an_unused_gateway_names_all_its_metrics() -> None:
+def test_an_unused_gateway_has_the_heads_of_all_metrics() -> None:
     text = text_of(Metrics("1")).decode()
     assert all(f"# TYPE {name} {row.kind}\n" in text for name, row in METRICS.items())
 
@@ -148,7 +141,7 @@ def test_a_route_never_used_has_no_series() -> None:
     assert value(text_of(metrics), "requests_in_flight", route="idle") == 1
 
 
-def test_a_snapshot_is_whole_again_after_its_parts_were_sent() -> None:
+def test_the_parts_of_a_snapshot_are_joined_unchanged() -> None:
     metrics = used()
     for number in range(2500):
         metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
@@ -162,19 +155,19 @@ async def test_a_scrape_of_thousands_of_routes_yields_to_the_loop() -> None:
     metrics = Metrics("1")
     for number in range(3000):
         metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
-    turns = 0
-    telling = asyncio.ensure_future(metrics.text())
-    while not telling.done():
+    steps = 0
+    scrape = asyncio.ensure_future(metrics.text())
+    while not scrape.done():
         await asyncio.sleep(0)
-        turns += 1
-    assert b'request_bytes_total{route="route-2999"} 1' in b"".join(telling.result())
-    assert turns > 20
+        steps += 1
+    assert b'request_bytes_total{route="route-2999"} 1' in b"".join(scrape.result())
+    assert steps > 20
 
 
 def test_token_sources_are_read_at_each_scrape() -> None:
     metrics = used()
-    left = [7.0, 6.0]
-    metrics.watch_tokens(lambda: [("token_budget_left", ("orders-app",), left.pop(0))])
+    budget = [7.0, 6.0]
+    metrics.watch_tokens(lambda: [("token_budget_left", ("orders-app",), budget.pop(0))])
     assert value(text_of(metrics), "token_budget_left", credential="orders-app") == 7
     assert value(text_of(metrics), "token_budget_left", credential="orders-app") == 6
 
@@ -189,7 +182,7 @@ def test_snapshots_of_several_processes_become_one() -> None:
     one, other = used(), used()
     other.token("orders-app").expiry = 1_800_000_000.0
     other.route("bills").begin()
-    merged = merge([one.snapshot(), other.snapshot()])
+    merged = merge_snapshots([one.snapshot(), other.snapshot()])
     assert merged[PREFIX + "requests_total"]["orders", "POST", "2xx", "none"] == 6
     assert merged[PREFIX + "requests_in_flight"] == {("orders",): 2, ("bills",): 1}
     assert merged[PREFIX + "token_expiry_timestamp_seconds"] == {("orders-app",): 1_800_000_000.0}
@@ -201,18 +194,18 @@ def test_a_snapshot_is_a_copy() -> None:
     metrics = used()
     before = metrics.snapshot()
     metrics.route("orders").record("GET", 200, None, 0.1, 0.1, 0.1, 0, 0)
-    metrics.token("orders-app").fetched("ok", 1.0)
+    metrics.token("orders-app").record_fetch("ok", 1.0)
     assert before == used().snapshot()
 
 
-def test_only_counters_outlive_their_process() -> None:
+def test_only_counters_are_kept_of_an_ended_process() -> None:
     metrics = used()
     metrics.route("idle")
-    kept = counters_only(metrics.snapshot())
-    assert kept[PREFIX + "requests_total"] == {("orders", "POST", "2xx", "none"): 3}
-    assert kept[PREFIX + "request_bytes_total"] == {("orders",): 30}
-    assert not [name for name in kept if METRICS[name].kind == "gauge"]
-    merged = merge([kept, Metrics("1").snapshot()])
+    counters = counters_only(metrics.snapshot())
+    assert counters[PREFIX + "requests_total"] == {("orders", "POST", "2xx", "none"): 3}
+    assert counters[PREFIX + "request_bytes_total"] == {("orders",): 30}
+    assert not [name for name in counters if METRICS[name].kind == "gauge"]
+    merged = merge_snapshots([counters, Metrics("1").snapshot()])
     assert merged[PREFIX + "request_duration_seconds"]["orders",] == metrics.route("orders").duration
     assert merged[PREFIX + "requests_in_flight"] == {}
 
@@ -229,19 +222,19 @@ def test_cpu_time_of_ended_processes_still_counts() -> None:
         text = exposed(used().snapshot(), both)
         assert value(text, "requests_in_flight", route="orders") == 1
         memory = {
-            name: plain(exposed(used().snapshot(), each), "process_resident_memory_bytes")
+            name: value_without_labels(exposed(used().snapshot(), each), "process_resident_memory_bytes")
             for name, each in (("alone", alone), ("both", both))
         }
         assert memory["both"] > memory["alone"] + 1024 * 1024
-        spent = plain(text, "process_cpu_seconds_total")
+        spent = value_without_labels(text, "process_cpu_seconds_total")
         others.clear()
-        assert plain(exposed(used().snapshot(), both), "process_cpu_seconds_total") >= spent
+        assert value_without_labels(exposed(used().snapshot(), both), "process_cpu_seconds_total") >= spent
         other.kill()
 
 
 PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
-def plain(text: bytes, sample: str) -> float:
-    """A number without labels, of any prefix."""
-    return next(each.value for family in parsed(text).values() for each in family.samples if each.name == sample)
+def value_without_labels(text: bytes, sample: str) -> float:
+    """The value of a sample without labels; `sample` is its whole name."""
+    return next(row.value for family in parsed(text).values() for row in family.samples if row.name == sample)

@@ -1,3 +1,5 @@
+"""Records as JSON lines and as text."""
+
 import json
 import select
 
@@ -8,13 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.observe.record import (
     FIELDS,
-    LONGEST_ID,
-    LONGEST_METHOD,
-    LONGEST_PATH,
-    LONGEST_REASON,
+    MAX_ID,
+    MAX_METHOD,
+    MAX_PATH,
+    MAX_REASON,
     Record,
-    line,
-    text,
+    record_line,
+    record_text,
 )
 
 FULL = Record(
@@ -45,7 +47,7 @@ TEXTS = [each.name for each in msgspec.structs.fields(Record) if each.type == st
 
 
 def test_a_full_record_has_all_fields_in_order() -> None:
-    document = json.loads(line(FULL))
+    document = json.loads(record_line(FULL))
     assert tuple(document) == FIELDS
     assert document == {
         "time": "2023-11-14T22:13:20.123Z",
@@ -74,8 +76,8 @@ def test_a_full_record_has_all_fields_in_order() -> None:
     }
 
 
-def test_an_empty_record_has_every_field_too() -> None:
-    document = json.loads(line(Record()))
+def test_an_empty_record_has_all_fields() -> None:
+    document = json.loads(record_line(Record()))
     assert tuple(document) == FIELDS
     assert document["path"] is None
     assert document["upstream_ms"] is None
@@ -93,13 +95,13 @@ def test_an_empty_record_has_every_field_too() -> None:
     ],
 )
 def test_level(record: Record, level: str) -> None:
-    assert json.loads(line(record))["level"] == level
+    assert json.loads(record_line(record))["level"] == level
 
 
-def test_the_reason_is_there_when_set_and_never_holds_a_secret() -> None:
-    record = Record(error="upstream-broken", reason="reply to Bearer abcdefgh was cut")
-    assert json.loads(line(record))["reason"] == "reply to Bearer *** was cut"
-    assert "abcdefgh" not in text(record)
+def test_a_reason_is_logged_without_secrets() -> None:
+    record = Record(error="upstream-broken", reason="response to Bearer abcdefgh was cut")
+    assert json.loads(record_line(record))["reason"] == "response to Bearer *** was cut"
+    assert "abcdefgh" not in record_text(record)
 
 
 @pytest.mark.parametrize(
@@ -112,20 +114,20 @@ def test_the_reason_is_there_when_set_and_never_holds_a_secret() -> None:
         ("/a@b", "/a@b"),
     ],
 )
-def test_path_holds_neither_query_nor_user(target: str, path: str) -> None:
-    assert json.loads(line(Record(path=target)))["path"] == path
+def test_a_path_has_neither_query_nor_user(target: str, path: str) -> None:
+    assert json.loads(record_line(Record(path=target)))["path"] == path
 
 
 @pytest.mark.parametrize("start", ["/", "http://joe:pw@host/"])
 def test_a_long_path_is_cut_to_fit_into_a_pipe_write(start: str) -> None:
-    written = line(msgspec.structs.replace(FULL, path=start + "a" * 8000 + "?secret"))
+    written = record_line(msgspec.structs.replace(FULL, path=start + "a" * 8000 + "?secret"))
     path = json.loads(written)["path"]
-    assert len(path) == LONGEST_PATH
+    assert len(path) == MAX_PATH
     assert set(path.rpartition("/")[2]) == {"a"}
     assert "joe" not in path
     assert len(written) <= select.PIPE_BUF
-    whole = "/" + "a" * (LONGEST_PATH - 1)
-    assert json.loads(line(Record(path=whole)))["path"] == whole
+    whole = "/" + "a" * (MAX_PATH - 1)
+    assert json.loads(record_line(Record(path=whole)))["path"] == whole
 
 
 LONG = msgspec.structs.replace(
@@ -139,40 +141,40 @@ LONG = msgspec.structs.replace(
 )
 
 
-def test_every_foreign_text_is_cut_to_its_longest() -> None:
-    written = line(msgspec.structs.replace(LONG))
+def test_long_values_are_cut_to_their_maximum() -> None:
+    written = record_line(msgspec.structs.replace(LONG))
     document = json.loads(written)
     assert len(written) <= select.PIPE_BUF
     assert {name: len(document[name]) for name in ("path", "method", "instance_id", "opc_request_id", "reason")} == {
-        "path": LONGEST_PATH,
-        "method": LONGEST_METHOD,
-        "instance_id": LONGEST_ID,
-        "opc_request_id": LONGEST_ID,
-        "reason": LONGEST_REASON,
+        "path": MAX_PATH,
+        "method": MAX_METHOD,
+        "instance_id": MAX_ID,
+        "opc_request_id": MAX_ID,
+        "reason": MAX_REASON,
     }
-    assert len(text(msgspec.structs.replace(LONG))) <= select.PIPE_BUF
+    assert len(record_text(msgspec.structs.replace(LONG))) <= select.PIPE_BUF
 
 
 def test_a_secret_at_the_cut_is_masked() -> None:
-    reason = "x" * (LONGEST_REASON - 20) + " Bearer " + "s3cr3t" * 20
-    document = json.loads(line(Record(error="upstream-broken", reason=reason)))
+    reason = "x" * (MAX_REASON - 20) + " Bearer " + "s3cr3t" * 20
+    document = json.loads(record_line(Record(error="upstream-broken", reason=reason)))
     assert "s3cr3t" not in document["reason"]
 
 
 @given(st.fixed_dictionaries(dict.fromkeys(TEXTS, st.none() | any_text)))
 def test_any_text_in_any_field_is_one_valid_line(values: dict[str, str | None]) -> None:
     record = Record(**values)  # type: ignore[arg-type]  # only the text fields
-    written = line(record).decode()
+    written = record_line(record).decode()
     assert written.splitlines(keepends=True) == [written]
     assert tuple(json.loads(written))[: len(FIELDS)] == FIELDS
     assert "?" not in (json.loads(written)["path"] or "")
-    assert text(record).isprintable()
+    assert record_text(record).isprintable()
 
 
 def test_text_is_short_and_coloured_on_request() -> None:
-    assert text(FULL) == (
+    assert record_text(FULL) == (
         "22:13:20.123 202 POST       12.3 ms  orders           /orders/7  caller=erp  instance=lJrSjUUVEfGXW0tyvl-GZA"
     )
-    assert "\x1b[32m202\x1b[0m" in text(FULL, colour=True)
-    assert "error=forbidden" in text(Record(error="forbidden", request_id="r-2"))
-    assert "request=r-2" in text(Record(error="forbidden", request_id="r-2"))
+    assert "\x1b[32m202\x1b[0m" in record_text(FULL, colour=True)
+    assert "error=forbidden" in record_text(Record(error="forbidden", request_id="r-2"))
+    assert "request=r-2" in record_text(Record(error="forbidden", request_id="r-2"))

@@ -1,3 +1,5 @@
+"""Texts that look like secrets are masked."""
+
 import pytest
 
 from gateway.observe.secret_mask import mask
@@ -16,10 +18,10 @@ from gateway.observe.secret_mask import mask
         ("a basic mistake; the bearer of news", "a basic ***; the bearer of news"),
     ],
 )
-def test_what_looks_like_a_secret_is_struck_out(text: str, masked: str) -> None:
+def test_text_that_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
-def test_ordinary_texts_stay() -> None:
+def test_other_text_is_unchanged() -> None:
     text = "connect to https://idcs-0123.identity.oraclecloud.com/oauth2/v1/token failed: timed out; a@b.example"
     assert mask(text) == text

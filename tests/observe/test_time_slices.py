@@ -1,12 +1,12 @@
-"""Long work on a loop, in turns with everything else."""
+"""Long work on a loop is done in slices."""
 
 import asyncio
 
 from gateway.observe.time_slices import free_in_slices
 
 
-class Slow:
-    """An object that a turn is too short to free many of."""
+class SlowToFree:
+    """An object whose destructor takes long."""
 
     def __init__(self, freed: list[int]) -> None:
         self._freed = freed
@@ -15,13 +15,13 @@ class Slow:
         self._freed.append(sum(range(20_000)))
 
 
-async def test_objects_are_freed_in_turns() -> None:
+async def test_objects_are_freed_in_slices() -> None:
     freed: list[int] = []
-    objects: list[object] = [Slow(freed) for _ in range(200)]
+    objects: list[object] = [SlowToFree(freed) for _ in range(200)]
     task = asyncio.create_task(free_in_slices(objects))
-    turns = 0
+    steps = 0
     while not task.done():
         await asyncio.sleep(0)
-        turns += 1
+        steps += 1
     assert (len(freed), objects) == (200, [])
-    assert turns > 3
+    assert steps > 3

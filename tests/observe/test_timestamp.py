@@ -1,3 +1,5 @@
+"""Times as text."""
+
 from datetime import UTC, datetime
 
 from hypothesis import given
@@ -11,8 +13,8 @@ def test_milliseconds_are_cut_not_rounded() -> None:
 
 
 @given(st.integers(min_value=0, max_value=4_000_000_000_000))
-def test_every_instant_can_be_read_back(milli: int) -> None:
-    moment = milli / 1000 + 0.0001
-    read = datetime.fromisoformat(timestamp(moment))
+def test_every_time_can_be_read_back(milli: int) -> None:
+    epoch_seconds = milli / 1000 + 0.0001
+    read = datetime.fromisoformat(timestamp(epoch_seconds))
     assert read.tzinfo == UTC
     assert round(read.timestamp() * 1000) == milli

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.content.media_type import HEAD_LIMIT, PARTS
+from gateway.content.media_type import MAX_PART_HEAD, MAX_PARTS
 from gateway.errors import BadRequest
 from gateway.http.request_body import BODY_READ_AHEAD
 from gateway.oic.soap_credentials import MAX_SEARCHED, SoapCredentialFilter, may_be_soap
@@ -539,14 +539,14 @@ def test_a_parts_head_has_its_limit_folded_or_not() -> None:
         screen = SoapCredentialFilter(RELATED, soap_action=False)
         assert not screen.feed(b"--b-1\r\nContent-Type: text/xml\r\n", last=False)
         with pytest.raises(BadRequest, match="larger than 8 KiB"):
-            screen.feed(line * (HEAD_LIMIT // len(line) + 1), last=False)
+            screen.feed(line * (MAX_PART_HEAD // len(line) + 1), last=False)
     head = "Content-Type: text/xml\r\nX: " + "\r\n ".join("x" * 1000 for _ in range(8)) + "\r\n"
     assert passed(related(root(security(TOKEN), head=head)), RELATED) == related(root("", head=head))
 
 
 def test_the_root_is_among_the_first_parts() -> None:
     media = RELATED + b'; start="<root@x>"'
-    few = [b"\r\n"] * (PARTS - 1)
+    few = [b"\r\n"] * (MAX_PARTS - 1)
     assert passed(related(*few, root(security(TOKEN))), media) == related(*few, root(""))
     screen = SoapCredentialFilter(media, soap_action=False)
     with pytest.raises(BadRequest, match="among the first"):

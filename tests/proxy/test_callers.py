@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.observe.metrics import PREFIX
-from gateway.observe.record import line
+from gateway.observe.metric_table import PREFIX
+from gateway.observe.record import record_line
 from tests.fakes.gate import Gate, Scene, scene
 from tests.fakes.proofs import PROFILE, basic, password_digest
 
@@ -284,7 +284,7 @@ async def test_no_secret_is_in_records_and_responses() -> None:
         for fields in ([BASIC], [WRONG], [f"X-Api-Key: {KEY}"], [f"Authorization: Bearer {KEY}"], [BASIC, BASIC]):
             texts += [*(await at.gate.get("/orders/1", *fields))[1:]]
         texts += [*(await at.gate.post(soap(token()), XML))[1:]]
-        texts += [repr(record).encode() + line(record) for record in at.gate.records]
+        texts += [repr(record).encode() + record_line(record) for record in at.gate.records]
         texts.append(repr(at.gate.assembly.table.callers).encode())
         for secret in (ERP, KEY, CRM, basic(f"erp:{ERP}").decode()[6:]):
             assert all(secret.encode() not in text for text in texts)

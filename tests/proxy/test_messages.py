@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.history.usage_buckets import UsageRow
-from gateway.observe.metrics import PREFIX
+from gateway.observe.metric_table import PREFIX
 from gateway.oic.billed_messages import MESSAGE_SIZE
 from tests.fakes.gate import Gate, scene
 from tests.fakes.upstream import CLOSE, reply

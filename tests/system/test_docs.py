@@ -22,7 +22,7 @@ from gateway.config.model import Config, CredentialSettings
 from gateway.config.yaml_document import YamlDocument
 from gateway.diagnosis.catalog import MISTAKES, CatalogEntry
 from gateway.errors import ERRORS, GatewayError
-from gateway.observe.metrics import METRICS, PREFIX, MetricRow
+from gateway.observe.metric_table import METRICS, PREFIX, MetricDefinition
 from gateway.observe.record import FIELDS
 from gateway.proxy.error_response import build_problem
 from gateway.proxy.headers import COOKIES, DROPPED, DROPPED_RESPONSE, URL_FIELDS
@@ -106,7 +106,7 @@ def test_each_field_of_the_record_is_documented(field: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "row"), METRICS.items(), ids=METRICS)
-def test_each_metric_is_documented_with_type_and_labels(name: str, row: MetricRow) -> None:
+def test_each_metric_is_documented_with_type_and_labels(name: str, row: MetricDefinition) -> None:
     table = page("metrics.md")
     _, kind, labels, help_text = cells(table, name)
     assert kind == row.kind
@@ -114,7 +114,7 @@ def test_each_metric_is_documented_with_type_and_labels(name: str, row: MetricRo
     assert help_text.strip("| ") == row.help
 
 
-def samples() -> dict[str, MetricRow]:
+def samples() -> dict[str, MetricDefinition]:
     """By the name of a sample, as a query names it: its metric."""
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
     return {name + suffix: row for name, row in METRICS.items() for suffix in suffixes.get(row.kind, ("",))}

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from gateway.observe.record import FIELDS, LONGEST_ID, LONGEST_METHOD, LONGEST_PATH
+from gateway.observe.record import FIELDS, MAX_ID, MAX_METHOD, MAX_PATH
 from gateway.sandbox import RegisteredClient, Sandbox
 from tests.fakes.identity import Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, request
@@ -279,10 +279,10 @@ async def test_long_foreign_texts_break_no_line_of_another_worker(tmp_path: Path
         await asyncio.gather(*(gate.get(target, method=method) for method, target in odd for _ in range(30)))
         records = await gate.recorded(60)
         [found] = (await gate.ask(f"/instances?limit=1&id={'i' * 2000}"))[1]["instances"]
-    assert {len(record["path"]) for record in records} == {len("/orders/"), LONGEST_PATH}
-    assert {record["method"] for record in records} == {"GET", "M" * LONGEST_METHOD}
-    assert {record["instance_id"] for record in records} == {None, "i" * LONGEST_ID}
-    assert found["instance_id"] == "i" * LONGEST_ID
+    assert {len(record["path"]) for record in records} == {len("/orders/"), MAX_PATH}
+    assert {record["method"] for record in records} == {"GET", "M" * MAX_METHOD}
+    assert {record["instance_id"] for record in records} == {None, "i" * MAX_ID}
+    assert found["instance_id"] == "i" * MAX_ID
     assert gate.out.count(b"\n") == len(gate.lines)
 
 

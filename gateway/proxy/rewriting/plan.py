@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gateway.content.charsets import find_codec, is_ascii_superset
 from gateway.content.content_coding import parse_content_coding
-from gateway.content.media_type import read_media
+from gateway.content.media_type import read_media_type
 
 
 class RewritePlan(NamedTuple):
@@ -27,7 +27,7 @@ def make_plan(content_type: bytes | None, content_encoding: bytes | None, kinds:
     is not read (Shift_JIS, br, several codings).
     """
     coding = parse_content_coding(content_encoding)
-    media = read_media(content_type)
+    media = read_media_type(content_type)
     charset = media.parameters.get("charset", "").strip().lower()
     codec = find_codec(charset)
     if coding is None or media.document_kind not in kinds or (codec and not is_ascii_superset(codec)):

@@ -18,16 +18,10 @@ from gateway.config.resolved import hosts_of
 from gateway.history.interface import HistoryDisabled, SearchResult, merge_results
 from gateway.history.query import HistoryQuery
 from gateway.history.usage_query import UsageQuery, UsageReport
-from gateway.observe.metrics import (
-    PREFIX,
-    Metrics,
-    ProcessStats,
-    Snapshot,
-    counters_only,
-    exposition,
-    join_snapshot,
-    merge,
-)
+from gateway.observe.metric_table import PREFIX
+from gateway.observe.metrics import Metrics
+from gateway.observe.scrape import ProcessStats, render_processes
+from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_snapshots
 from gateway.proxy.admission import Admission
 from gateway.server.admin_documents import rejection_reason
 from gateway.server.workers.rpc import ChannelError
@@ -57,7 +51,7 @@ class AggregatedAdmin(AdminBackend):
         self._past: Snapshot = {}
         self._losses = 0
         self._metrics = Metrics(__version__)
-        self._metrics.watch_lost(lost_lines)
+        self._metrics.watch_lost_lines(lost_lines)
         self.processes = ProcessStats(lambda: (fork_server_pid, *workers))
         self.listen = ""
         self.is_open = self.is_draining = False
@@ -72,7 +66,7 @@ class AggregatedAdmin(AdminBackend):
 
     def retire_counters(self, worker: WorkerHandle) -> None:
         """Keep the counters of a worker that ended unexpectedly."""
-        self._past = merge((self._past, worker.counters))
+        self._past = merge_snapshots((self._past, worker.counters))
         self._losses += 1
 
     def may_call(self, peer: str | None, host: str) -> str | None:
@@ -114,7 +108,7 @@ class AggregatedAdmin(AdminBackend):
             self._workers[pid].counters = counters_only(snapshot)
         # There is no await from here on: an ended worker is either in `_workers` or in `_past`, never in both.
         current = [replies.get(pid, worker.counters) for pid, worker in self._workers.items()]
-        return await exposition(merge([*current, self._past, self._own_snapshot()]), self.processes)
+        return await render_processes(merge_snapshots([*current, self._past, self._own_snapshot()]), self.processes)
 
     async def status(self) -> dict[str, Any]:
         """Return the routes, the sums, the worst state of each credential, and the state of each worker."""

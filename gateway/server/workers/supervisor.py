@@ -18,8 +18,8 @@ from gateway.admin.admin_server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import keep_listeners, listeners_of
-from gateway.observe.log import Log, log_event, setup
-from gateway.observe.metrics import join_snapshot
+from gateway.observe.log import Log, log_event, set_up_log
+from gateway.observe.snapshots import join_snapshot
 from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
@@ -52,7 +52,7 @@ def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: 
     """
     raise_file_limit()
     fork_server = ForkServer(partial(run_worker, run=run))
-    records = setup(loaded.config.log.level, loaded.config.log.format)
+    records = set_up_log(loaded.config.log.level, loaded.config.log.format)
     try:
         return run(_serve(loaded, read_again, records, fork_server=fork_server, count=count))
     finally:

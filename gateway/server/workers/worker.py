@@ -14,8 +14,8 @@ from gateway.config.model import Config
 from gateway.config.route_model import RouteEntry
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
-from gateway.observe.log import Log, log_event, setup
-from gateway.observe.metrics import counters_only, split_snapshot
+from gateway.observe.log import Log, log_event, set_up_log
+from gateway.observe.snapshots import counters_only, split_snapshot
 from gateway.observe.time_slices import short_switch_interval
 from gateway.server.gateway import Gateway
 from gateway.server.workers.rpc import Handlers, NoticeQueue, Parts, send_notices, serve_requests
@@ -90,7 +90,7 @@ class Worker:
 
     async def _start(self, arguments: tuple[Config, list[tuple[str, int]], str]) -> None:
         config, listeners, pseudonym = arguments
-        self._records = setup(config.log.level, config.log.format)
+        self._records = set_up_log(config.log.level, config.log.format)
         self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym, gates=self._gates)
         sockets = iter(self._listeners)
         groups = [[*itertools.islice(sockets, count)] for _, count in listeners]

@@ -6,7 +6,7 @@ import os
 import signal
 from dataclasses import dataclass, field
 
-from gateway.observe.metrics import Snapshot
+from gateway.observe.snapshots import Snapshot
 from gateway.server.workers.rpc import Channel
 
 UNKNOWN_EXIT = 1

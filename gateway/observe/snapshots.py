@@ -1,0 +1,75 @@
+"""A snapshot: the values of all metrics at one moment, as plain values that can be merged and sent. Pure."""
+
+import operator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
+
+from gateway.observe.exposition import Labels, Value, render_head, render_samples
+from gateway.observe.metric_table import METRICS
+
+Snapshot = dict[str, dict[Labels, Value]]
+"""By name of the metric and label values: a number, or a histogram as in `meters`."""
+PART_SIZE = 1000
+"""Maximum series in a part of a snapshot; a tenth as many for histograms."""
+
+_MERGE: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
+
+
+def new_snapshot() -> Snapshot:
+    """Return a snapshot with every metric and no series."""
+    return {name: {} for name in METRICS}
+
+
+def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Merge snapshots of several processes: sum the values, or take the maximum or minimum, as the table defines."""
+    merged: Snapshot = new_snapshot()
+    for snapshot in snapshots:
+        for name, rows in snapshot.items():
+            values = merged[name]
+            for labels, value in rows.items():
+                values[labels] = (
+                    _merge_values(values[labels], value, METRICS[name].merge) if labels in values else value
+                )
+    return merged
+
+
+def counters_only(snapshot: Snapshot) -> Snapshot:
+    """Return the counters and histograms that are not zero: they still count after their process has ended."""
+    return {
+        name: {labels: value for labels, value in rows.items() if value}
+        for name, rows in snapshot.items()
+        if METRICS[name].kind != "gauge"
+    }
+
+
+def split_snapshot(snapshot: Snapshot) -> Iterator[Snapshot]:
+    """Yield the snapshot in parts, each small enough to be sent in one step of the loop."""
+    for name, rows in snapshot.items():
+        keys = tuple(rows)
+        size = PART_SIZE if METRICS[name].kind != "histogram" else PART_SIZE // 10
+        for start in range(0, len(keys), size):
+            yield {name: {key: rows[key] for key in keys[start : start + size]}}
+
+
+def join_snapshot(parts: Iterable[Snapshot]) -> Snapshot:
+    """Join the parts of `split_snapshot`."""
+    whole: Snapshot = new_snapshot()
+    for part in parts:
+        for name, rows in part.items():
+            whole[name] |= rows
+    return whole
+
+
+def render_snapshot(snapshot: Snapshot) -> Iterator[str]:
+    """Yield the snapshot as Prometheus text, in the order of `METRICS`."""
+    for name, metric in METRICS.items():
+        yield render_head(name, metric.kind, metric.help)
+        yield from render_samples(name, metric.kind, metric.labels, snapshot[name])
+
+
+def _merge_values(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Value:
+    if isinstance(left, list) and isinstance(right, list):
+        return [count + other for count, other in zip(left, right, strict=True)]
+    assert not isinstance(left, list)
+    assert not isinstance(right, list)
+    return _MERGE[how](left, right)
