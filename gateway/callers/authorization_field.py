@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 Scheme = Literal["basic", "bearer", "repeated", "other"]
 # RFC 9110 §11.4: a scheme, blanks, and a token68 or parameters.
 FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:[ ]+(.*))?", re.DOTALL)
-# A further field of these schemes, which the parser of heads has joined with a comma (RFC 9110 §5.3).
+# A second field with one of these schemes, which the parser of heads has joined with a comma (RFC 9110 §5.3).
 ANOTHER = re.compile(rb",[ \t]*(?:basic|bearer)(?:[ \t]|\Z)", re.IGNORECASE)
 
 
@@ -20,7 +20,7 @@ class PresentedCredentials(NamedTuple):
 
 
 def read_authorization(field: bytes) -> PresentedCredentials:
-    """Read the field. `repeated`: there are several fields, and one of them is Basic or Bearer."""
+    """Read the field. The scheme is `repeated` if there are several fields, and one of them is Basic or Bearer."""
     if ANOTHER.search(field):
         return PresentedCredentials("repeated", None)
     match = FIELD.fullmatch(field)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 
 def certificate_names(der: bytes) -> Iterator[tuple[str, str]]:
-    """Yield pairs of `dns`, `uri`, `cn` or `sha256` and a value. Of a certificate that cannot be read, yield the
-    fingerprint only.
+    """Yield pairs of `dns`, `uri`, `cn` or `sha256` and a value. For a certificate that cannot be read, yield only the
+    fingerprint.
     """
     from cryptography import x509  # noqa: PLC0415 - most gateways have no client certificates
     from cryptography.x509.oid import NameOID  # noqa: PLC0415 - likewise

@@ -1,4 +1,4 @@
-"""The callers of one configuration, as the request pipeline looks them up."""
+"""The callers of one configuration, by name and by proof."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from gateway.callers.proof_table import ProofTable
 from gateway.callers.replay_cache import ReplayCache
 from gateway.observe.meters import CallerMeter
 
-UNKNOWN = "-"
-"""The label of requests to routes with `callers` that come from no known caller."""
+UNKNOWN_LABEL = "-"
+"""The label of requests to routes with `callers` that have no known caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,12 @@ class KnownCaller:
 
 @dataclass(slots=True)
 class CallerDirectory:
-    """All callers. `proofs` is replaced whenever a secret changes; what was verified with another table is verified
+    """All callers. `proofs` is replaced whenever a secret changes; results from an earlier table are then verified
     again.
     """
 
     proofs: ProofTable
-    known: Mapping[str, KnownCaller]
-    unknown: KnownCaller
-    """Counts the requests of no known caller."""
-    seen: ReplayCache
+    by_name: Mapping[str, KnownCaller]
+    unknown_caller: KnownCaller
+    """Counts the requests without a known caller."""
+    replay_cache: ReplayCache

@@ -1,12 +1,12 @@
-"""Pure: which one-time proofs were used already. Bounded in time and in number, and it never forgets one too early."""
+"""Pure: which one-time proofs were used already. Bounded in time and in number; no proof is accepted twice."""
 
 import hashlib
 
 FRESHNESS = 300.0
 """Seconds by which the creation of a proof may differ from the present time."""
 MAX_ENTRIES = 100_000
-"""Largest number of proofs in memory. Above it, the oldest ones are dropped, and proofs as old as these are refused."""
-_SPAN = 30.0  # seconds of creation times that share a group
+"""Maximum number of proofs in memory. Above it, the oldest are dropped, and proofs that are as old are refused."""
+_GROUP_SECONDS = 30.0  # seconds of creation times that share a group
 
 
 class ReplayCache:
@@ -23,15 +23,15 @@ class ReplayCache:
         return self._count
 
     def admit(self, proof: str, *, created: float, now: float) -> bool:
-        """Remember a proof. Return False if it was used before, or may have been. Times are in seconds."""
+        """Remember a proof. Return False if it was used before, or may have been used before. Times are in seconds."""
         if created < self._floor or abs(now - created) > FRESHNESS:
             return False
-        group = int(created // _SPAN)
-        known = self._groups.setdefault(group, set())
+        group = int(created // _GROUP_SECONDS)
+        digests = self._groups.setdefault(group, set())
         digest = hashlib.sha256(proof.encode("utf-8", "surrogatepass")).digest()[:16]
-        if digest in known:
+        if digest in digests:
             return False
-        known.add(digest)
+        digests.add(digest)
         self._count += 1
         self._forget(now)
         return True
@@ -40,7 +40,7 @@ class ReplayCache:
         """Drop groups that are too old, and the oldest ones while there are too many proofs."""
         while self._groups:
             oldest = min(self._groups)
-            end = (oldest + 1) * _SPAN
+            end = (oldest + 1) * _GROUP_SECONDS
             if end >= now - FRESHNESS and self._count <= self._max_entries:
                 return
             self._count -= len(self._groups.pop(oldest))

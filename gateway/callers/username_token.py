@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from gateway.callers.proof_table import Names, ProofTable
+from gateway.callers.proof_table import CallerNames, ProofTable
 from gateway.callers.replay_cache import FRESHNESS, ReplayCache
 from gateway.oic.ws_security import UsernameToken
 
@@ -16,26 +16,28 @@ TEXT_TYPES = frozenset({"", "PasswordText"})
 
 
 class TokenProof(NamedTuple):
-    """The callers that a token names, or why it proves nothing."""
+    """The callers that a token names, or the reason why it proves nothing."""
 
-    names: Names
+    names: CallerNames
     problem: str = ""
 
 
-def verify_tokens(table: ProofTable, tokens: Iterable[UsernameToken], seen: ReplayCache, *, now: float) -> TokenProof:
+def verify_tokens(
+    table: ProofTable, tokens: Iterable[UsernameToken], replay_cache: ReplayCache, *, now: float
+) -> TokenProof:
     """Return the callers of all tokens of a message, or the first problem. A digest is accepted once, within five
     minutes of its `Created`; `now` is in seconds since the epoch.
     """
     names: set[str] = set()
     for token in tokens:
-        proof = _verify(table, token, seen, now)
+        proof = _verify(table, token, replay_cache, now)
         if proof.problem:
             return proof
         names.update(proof.names)
     return TokenProof(tuple(names))
 
 
-def _verify(table: ProofTable, token: UsernameToken, seen: ReplayCache, now: float) -> TokenProof:
+def _verify(table: ProofTable, token: UsernameToken, replay_cache: ReplayCache, now: float) -> TokenProof:
     if token.is_ambiguous:
         return TokenProof((), "the UsernameToken contains an element twice")
     username, password = token.values.get("Username", "").strip(), token.values.get("Password")
@@ -43,30 +45,32 @@ def _verify(table: ProofTable, token: UsernameToken, seen: ReplayCache, now: flo
         return TokenProof((), "the UsernameToken has no user or no password")
     kind = token.password_type.rpartition("#")[2]
     if kind == "PasswordDigest":
-        return _verify_digest(table, token, seen, now)
+        return _verify_digest(table, token, replay_cache, now)
     names = table.find_password(username, password) if kind in TEXT_TYPES else ()
     return TokenProof(names, "" if names else "the UsernameToken: no caller has this proof")
 
 
-def _verify_digest(table: ProofTable, token: UsernameToken, seen: ReplayCache, now: float) -> TokenProof:
+def _verify_digest(table: ProofTable, token: UsernameToken, replay_cache: ReplayCache, now: float) -> TokenProof:
     username, presented, nonce_text, created = (
         token.values.get(name, "").strip() for name in ("Username", "Password", "Nonce", "Created")
     )
-    nonce, moment = _decode(nonce_text), _moment(created)
-    if not nonce or moment is None:
+    nonce, created_at = _decode(nonce_text), _parse_time(created)
+    if not nonce or created_at is None:
         return TokenProof((), "the UsernameToken has a digest without a valid Nonce or Created")
-    if abs(now - moment) > FRESHNESS:
-        return TokenProof((), f"the UsernameToken was created {now - moment:+.0f} s ago, more than {FRESHNESS:.0f} s")
+    if abs(now - created_at) > FRESHNESS:
+        return TokenProof(
+            (), f"the UsernameToken was created {now - created_at:+.0f} s ago, more than {FRESHNESS:.0f} s"
+        )
     names = []
-    # An unknown user costs as much as a known one.
+    # An unknown user takes as long as a known one.
     for name, password in table.wsse_passwords(username) or (("", ""),):
         digest = hashlib.sha1(nonce + created.encode() + password.encode(), usedforsecurity=False).digest()
         if hmac.compare_digest(base64.b64encode(digest), presented.encode()) and name:
             names.append(name)
     if not names:
         return TokenProof((), "the UsernameToken: no caller has this proof")
-    # By the digest, not by the Nonce: one value has several spellings in base64.
-    if not seen.admit(presented, created=moment, now=now):
+    # By the digest, not by the Nonce: a Nonce can be written in several ways in base64.
+    if not replay_cache.admit(presented, created=created_at, now=now):
         return TokenProof((), "the UsernameToken was used before")
     return TokenProof(tuple(names))
 
@@ -78,10 +82,10 @@ def _decode(text: str) -> bytes:
         return b""
 
 
-def _moment(text: str) -> float | None:
+def _parse_time(text: str) -> float | None:
     """Return seconds since the epoch; a time without a zone is UTC."""
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+        created_at = datetime.fromisoformat(text)
+        return (created_at if created_at.tzinfo is not None else created_at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -1,7 +1,7 @@
-"""The checks that contact something, step by step: what `check --live` and `token` do.
+"""The checks that contact other systems, for `check --live`, `token` and `/status`.
 
-`run` goes through a configuration: `credential` checks the way to each token endpoint (`connect`), its discovery
+`run` checks a whole configuration. `credential` checks the connection to each token endpoint (`connect`), its discovery
 document and a token; `route` sends a harmless request with that token to each upstream, by `http_probe`. They gather
-facts; `gateway.diagnosis` decides what those mean. `token` gets one token. `background` checks failing credentials and
-routes again while the gateway serves, for `/status`. Nothing here shows a secret or a token.
+facts; `gateway.diagnosis` decides what the facts mean. `token` gets one token. `background` checks failing credentials
+and routes again while the gateway serves, for `/status`. No result contains a secret or a token.
 """

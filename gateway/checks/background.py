@@ -1,8 +1,8 @@
 """Checks of failing credentials and routes in the background, for `/status` of a running gateway.
 
 `/status` has a diagnosis of callers' requests at once. A request for `/status` also starts the checks of `check --live`
-for what fails: at most once in `PAUSE` seconds for each credential and route, `AT_ONCE` at a time, without token
-requests and without running a flow. `/status` then has their finding.
+for each credential and route that fails: at most once in `CHECK_INTERVAL` for each, `MAX_CONCURRENT` at a time, without
+token requests and without running a flow. Later responses of `/status` have their findings.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ CheckKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _CachedFinding:
-    """The finding about a failure with this reason."""
+    """The finding for a failure with this reason."""
 
     reason: str
     finding: Finding
 
 
 class BackgroundChecks:
-    """Check for one gateway, in its event loop. Call `cancel` after a reload and at the end."""
+    """The checks of one gateway, in its event loop. Call `cancel` after a reload and at the end."""
 
     def __init__(self, components: Components) -> None:
         self._components = components
@@ -78,12 +78,12 @@ class BackgroundChecks:
 
     async def cancel(self) -> None:
         """Cancel running checks and forget all findings."""
-        ending = list(self._running.values())
+        running = list(self._running.values())
         self._next_check_at.clear()
         self._findings.clear()
-        for task in ending:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _on_check_end(self, key: CheckKey, _: asyncio.Task[None]) -> None:
         self._running.pop(key, None)

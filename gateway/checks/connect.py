@@ -1,4 +1,4 @@
-"""Check the connection to an origin: name, TCP, egress proxy, TLS. Read the certificate even if it is not valid."""
+"""Check the connection to an origin: name, TCP, egress proxy, TLS. Read the certificate even if it is invalid."""
 
 import asyncio
 import ssl
@@ -31,7 +31,7 @@ class NonVerifyingContext(ssl.SSLContext):
         return context
 
     def __init__(self) -> None:
-        self.opened: SSLObject | None = None
+        self.tls_object: SSLObject | None = None
 
     def wrap_bio(
         self,
@@ -41,9 +41,9 @@ class NonVerifyingContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: SSLSession | None = None,
     ) -> SSLObject:
-        """Wrap, and store the object, which has the certificate."""
-        self.opened = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
-        return self.opened
+        """Create the TLS object and store it: it has the certificate."""
+        self.tls_object = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+        return self.tls_object
 
 
 async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
@@ -51,7 +51,7 @@ async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
     step, detail, verify = "", "", 0
     try:
         async with asyncio.timeout(within):
-            (await dial(origin, _ignore_lost, RESPONSE_RULES)).abort()
+            (await dial(origin, ignore_closed, RESPONSE_RULES)).abort()
     except TimeoutError:
         step, detail = "time", f"no connection within {within:g} s"
     except UpstreamUnreachable as error:
@@ -61,12 +61,11 @@ async def check_connection(origin: Origin, *, within: float) -> ConnectionProbe:
     version, certificate = "", None
     if origin.tls is not None and step in {"", "TLS"}:
         version, certificate = await _read_certificate(origin, within=within)
-    via = origin.proxy
     return ConnectionProbe(
         origin.name,
         step=step,
         detail=detail,
-        proxy=f"{via.host}:{via.port}" if via else "",
+        proxy=origin.proxy.authority if origin.proxy else "",
         verify_error=verify,
         tls_version=version,
         certificate=certificate,
@@ -85,23 +84,24 @@ async def _read_certificate(origin: Origin, *, within: float) -> tuple[str, Serv
     context = NonVerifyingContext()
     try:
         async with asyncio.timeout(within):
-            (await dial(Origin(origin.host, origin.port, context, origin.proxy), _ignore_lost, RESPONSE_RULES)).abort()
+            (await dial(Origin(origin.host, origin.port, context, origin.proxy), ignore_closed, RESPONSE_RULES)).abort()
     except (UpstreamUnreachable, TimeoutError):
         return "", None
-    opened = context.opened
-    der = opened.getpeercert(binary_form=True) if opened is not None else None
-    return (opened.version() or "" if opened is not None else ""), _parse_certificate(der) if der else None
+    if (tls := context.tls_object) is None:
+        return "", None
+    der = tls.getpeercert(binary_form=True)
+    return tls.version() or "", _parse_certificate(der) if der else None
 
 
 def _parse_certificate(der: bytes) -> ServerCertificate | None:
     try:
-        read = x509.load_der_x509_certificate(der)
+        certificate = x509.load_der_x509_certificate(der)
         return ServerCertificate(
-            subject=_describe_name(read.subject),
-            issuer=_describe_name(read.issuer),
-            names=_host_names(read),
-            not_before=read.not_valid_before_utc.timestamp(),
-            not_after=read.not_valid_after_utc.timestamp(),
+            subject=_describe_name(certificate.subject),
+            issuer=_describe_name(certificate.issuer),
+            names=_host_names(certificate),
+            not_before=certificate.not_valid_before_utc.timestamp(),
+            not_after=certificate.not_valid_after_utc.timestamp(),
         )
     except ValueError:  # OpenSSL accepts the certificate, cryptography does not
         return None
@@ -113,9 +113,9 @@ def _describe_name(name: x509.Name) -> str:
     return _printable(", ".join(dict.fromkeys(parts)) or name.rfc4514_string() or "no name")
 
 
-def _host_names(read: x509.Certificate) -> tuple[str, ...]:
+def _host_names(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
     return tuple(_printable(str(name.value)) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
@@ -126,5 +126,5 @@ def _printable(text: str) -> str:
     return printable_line(text, 120)
 
 
-def _ignore_lost(_: UpstreamConnection) -> None:
+def ignore_closed(_: UpstreamConnection) -> None:
     """Ignore the end of the connection."""

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from gateway.checks.connect import check_connection
-from gateway.checks.http_probe import exchange
+from gateway.checks.http_probe import send_probe
 from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import client_secrets
 from gateway.config.secrets import SecretReader, suspicious
@@ -27,14 +27,14 @@ from gateway.system.files import in_thread
 from gateway.wiring.components import Components
 
 LOCAL_FAILURES = frozenset(("secret", "certificate", "sign-in", "store", "turn", "budget"))
-"""Codes of failures before the token request was sent."""
-DISCOVERY = "/.well-known/openid-configuration"  # OpenID Connect Discovery §4
+"""Codes of failures that prevent the token request from being sent."""
+DISCOVERY_PATH = "/.well-known/openid-configuration"  # OpenID Connect Discovery §4
 
 _URL = re.compile(r"https?://[!-~]{1,500}")
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialAnswer:
+class CredentialResult:
     """The facts about a credential; `token` is empty if there is none."""
 
     probe: CredentialProbe
@@ -43,14 +43,14 @@ class CredentialAnswer:
 
 async def check_credential(
     components: Components, config: Config, name: str, *, secrets: SecretReader
-) -> CredentialAnswer:
+) -> CredentialResult:
     """Get a new token for a credential; check its connection and its discovery document."""
     credential = config.credentials[name]
     setup, (token, reason, status) = await asyncio.gather(
         _probe_setup(components, name, credential, secrets=secrets), _force_fetch(components, name, credential)
     )
     probe = await _add_discovery(setup, credential, reason=reason, skew=status["clock_skew_s"])
-    return CredentialAnswer(
+    return CredentialResult(
         replace(probe, lifetime=status["expires_in_s"] or 0.0, claims=read_jwt_claims(token)), token
     )
 
@@ -103,8 +103,8 @@ def _find_suspicious_secrets(credential: CredentialSettings, secrets: SecretRead
 
 def _describe_suspicious_secret(secret: SecretStr, client_id: str) -> str:
     value = secret.get_secret_value()
-    if form := suspicious(secret):
-        return form
+    if problem := suspicious(secret):
+        return problem
     if value[:1] in {'"', "'"} and value[-1:] == value[:1]:
         return "is in quotes, which are sent as a part of it"
     return "is the client id" if value == client_id else ""
@@ -122,7 +122,7 @@ CredentialSetup = tuple[CredentialConfig, ConnectionProbe, Origin | None]
 async def _probe_setup(
     components: Components, name: str, credential: CredentialSettings, *, secrets: SecretReader
 ) -> CredentialSetup:
-    """Return what can be found out about a credential without a token request."""
+    """Return the facts about a credential that need no token request."""
     config, (connection, origin) = await asyncio.gather(
         in_thread(partial(credential_config, name, credential, secrets), owner=("config", name)),
         _check_connection(components, name, credential),
@@ -167,7 +167,7 @@ async def _check_connection(
 async def _discover(origin: Origin, base: UpstreamUrl, *, within: float) -> Discovery:
     started_at = time.time()
     try:
-        response = await exchange(origin, "GET", DISCOVERY, host=base.authority, within=within)
+        response = await send_probe(origin, "GET", DISCOVERY_PATH, host=base.authority, within=within)
     except GatewayError:
         return Discovery()
     return Discovery(response.status, _token_endpoint(response), _clock_skew(response, (started_at + time.time()) / 2))
@@ -186,6 +186,6 @@ def _token_endpoint(response: ProbeResponse) -> str:
 
 
 def _clock_skew(response: ProbeResponse, now: float) -> float | None:
-    """Return by how many seconds the other clock is ahead, from the `Date` of the response, which has whole seconds."""
+    """Return by how many seconds the server's clock is ahead, by the `Date` of the response (whole seconds)."""
     date = read_date(response.fields.get("date", ""))
     return None if date is None else date.timestamp() + 0.5 - now

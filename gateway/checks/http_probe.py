@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 
+from gateway.checks.connect import ignore_closed
 from gateway.diagnosis.facts import ProbeResponse
 from gateway.errors import UpstreamTimeout
 from gateway.http.response_parser import ResponseHead
@@ -11,11 +12,11 @@ from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 
-MAX_BYTES = 64 * 1024
-"""Bytes of a body that are read: enough to recognize the server."""
+MAX_BODY = 64 * 1024
+"""Maximum bytes of a body to read: enough to recognize the server."""
 
 
-async def exchange(
+async def send_probe(
     origin: Origin,
     method: str,
     target: str,
@@ -36,7 +37,7 @@ async def exchange(
     head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
     try:
         async with asyncio.timeout(within):
-            connection = await dial(origin, _ignore_lost, RESPONSE_RULES)
+            connection = await dial(origin, ignore_closed, RESPONSE_RULES)
             try:
                 return await _read_response(connection, head, within=within)
             finally:
@@ -47,20 +48,17 @@ async def exchange(
 
 async def _read_response(connection: UpstreamConnection, head: bytes, *, within: float) -> ProbeResponse:
     connection.start_exchange([head], to_head=False, within=within)
-    reply = await connection.read_head()
+    response = await connection.read_head()
     body = bytearray()
-    while not connection.is_complete and len(body) < MAX_BYTES:
+    while not connection.is_complete and len(body) < MAX_BODY:
         body += b"".join(await connection.read_body(within))
     body += b"".join(connection.read_available())
-    return ProbeResponse(reply.status, dict(_read_fields(reply)), bytes(body[:MAX_BYTES]).decode("utf-8", "replace"))
+    text = bytes(body[:MAX_BODY]).decode("utf-8", "replace")
+    return ProbeResponse(response.status, dict(_read_fields(response)), text)
 
 
-def _read_fields(reply: ResponseHead) -> Iterable[tuple[str, str]]:
+def _read_fields(head: ResponseHead) -> Iterable[tuple[str, str]]:
     """Yield the fields by lower-case name; of a repeated field the last counts."""
-    for line in (*reply.forwarded_lines, *(line for _, line in reply.deferred)):
+    for line in (*head.forwarded_lines, *(line for _, line in head.deferred)):
         name, _, value = line.decode("latin-1").partition(":")
         yield name.strip().lower(), value.strip()
-
-
-def _ignore_lost(_: UpstreamConnection) -> None:
-    """Ignore the end of the connection: reading the response reports it."""

@@ -1,12 +1,12 @@
 """Check a route: one harmless request with a token; if it fails, further requests that show the cause.
 
-No flow runs: `oic.urls` has the harmless request for each kind of URL. A redirect is followed only if the gateway
+No flow runs: `oic.urls` chooses the harmless request for each kind of URL. A redirect is followed only if the gateway
 itself would follow it with the token (`proxy.redirects`).
 """
 
 from dataclasses import dataclass, replace
 
-from gateway.checks.http_probe import exchange
+from gateway.checks.http_probe import send_probe
 from gateway.config.resolved import ResolvedRoute
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe
 from gateway.errors import GatewayError
@@ -15,7 +15,7 @@ from gateway.proxy.redirects import resolve_redirect
 from gateway.proxy.route_table import UpstreamServer
 
 TIMEOUT = 10.0
-"""Seconds for one harmless request: descriptions of integrations arrive quickly."""
+"""Seconds for one harmless request: OIC describes integrations quickly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ async def check_route(route_check: RouteCheck, token: str, target: OicTarget | N
 async def _follow_redirect(
     route_check: RouteCheck, response: ProbeResponse, token: str, *, request_target: str
 ) -> tuple[ProbeResponse, str]:
-    """Follow a 307 with the token if the gateway would follow it. Another path than the requested one is not followed:
-    it might run a flow.
+    """Follow a 307 with the token if the gateway would follow it, but only to the requested path: any other path might
+    run a flow.
     """
     upstreams = [upstream for upstream in (route_check.upstream, route_check.design_upstream) if upstream is not None]
     bases = [replace(upstream.base, path="/") for upstream in upstreams]
@@ -97,7 +97,7 @@ async def _send_probe(
 ) -> tuple[ProbeResponse | None, str]:
     within = min(TIMEOUT, route_check.route.response_timeout)
     try:
-        response = await exchange(
+        response = await send_probe(
             upstream.pool.origin,
             method,
             target,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gateway import __version__
 from gateway.checks.connect import check_connection
-from gateway.checks.credential import CredentialAnswer, check_credential
+from gateway.checks.credential import CredentialResult, check_credential
 from gateway.checks.route import RouteCheck, check_route
 from gateway.config.issue import SecretProblem
 from gateway.config.model import Config
@@ -34,13 +34,13 @@ from gateway.wiring.token_stores import open_store
 TIMEOUT = 90.0
 """Seconds for the whole check."""
 MAX_CONCURRENT = 16
-"""Concurrent connections to upstreams: quick, and too few to look like an attack."""
+"""Concurrent connections to upstreams: enough to be quick, too few to look like an attack."""
 
 T = TypeVar("T")
 Findings = Coroutine[Any, Any, list[Finding]]
 
 
-async def check(config: Config, *, within: float = TIMEOUT) -> list[Finding]:
+async def run_checks(config: Config, *, within: float = TIMEOUT) -> list[Finding]:
     """Return the findings in the order of the file: credentials, upstreams, routes, store. Raise SecretProblem if a
     secret that every check needs cannot be read.
     """
@@ -68,7 +68,7 @@ def _unusable_config_finding(error: OSError) -> Finding:
 
 
 class _LiveCheck:
-    """One run. A result that several steps need is a task that each of them awaits."""
+    """One run. A result that several steps need is a task; each of these steps awaits it."""
 
     def __init__(self, components: Components, runtime: Runtime) -> None:
         self._components = components
@@ -77,7 +77,7 @@ class _LiveCheck:
         self._secrets = SecretReader(os.environ, vault=Vault(runtime.config.oci))
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._connection_probes: dict[Origin, asyncio.Task[ConnectionProbe]] = {}
-        self._answers: dict[str, asyncio.Task[CredentialAnswer]] = {}
+        self._credential_results: dict[str, asyncio.Task[CredentialResult]] = {}
         self._route_probes: dict[tuple[object, ...], asyncio.Task[RouteProbe]] = {}
 
     async def findings(self, *, within: float) -> list[Finding]:
@@ -85,7 +85,12 @@ class _LiveCheck:
         _, late = await asyncio.wait([task for _, task in steps], timeout=within)
         if late:
             await _cancel_all(
-                [*late, *self._connection_probes.values(), *self._answers.values(), *self._route_probes.values()]
+                [
+                    *late,
+                    *self._connection_probes.values(),
+                    *self._credential_results.values(),
+                    *self._route_probes.values(),
+                ]
             )
         seen = f"no result within {within:g} s"
         found = (
@@ -96,7 +101,7 @@ class _LiveCheck:
     def _list_checks(self) -> Iterable[tuple[str, Findings]]:
         config, runtime = self._config, self._runtime
         for name in config.credentials:
-            self._answers[name] = asyncio.create_task(
+            self._credential_results[name] = asyncio.create_task(
                 check_credential(self._components, config, name, secrets=self._secrets)
             )
             yield f"credential {name}", self._check_credential(name)
@@ -117,14 +122,14 @@ class _LiveCheck:
             yield "state", self._check_store(config.state)
 
     async def _check_credential(self, name: str) -> list[Finding]:
-        return diagnose_credential((await self._answers[name]).probe)
+        return diagnose_credential((await self._credential_results[name]).probe)
 
     async def _check_upstream(self, origin: Origin) -> list[Finding]:
         return [diagnose_connection(await self._connection_probes[origin], f"upstream {origin.name}")]
 
     async def _check_route(self, route_check: RouteCheck) -> list[Finding]:
         subject, step = f"route {route_check.route.name}", "request"
-        if not (token := (await self._answers[route_check.route.credential]).token):
+        if not (token := (await self._credential_results[route_check.route.credential]).token):
             return [skipped_finding(subject, f"credential {route_check.route.credential} has no token", step=step)]
         origin = route_check.upstream.pool.origin
         if (await self._connection_probes[origin]).step:
@@ -149,7 +154,7 @@ class _LiveCheck:
 
 async def _cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel the tasks, and wait until they have ended."""
-    ending = list(tasks)
-    for task in ending:
+    cancelled = list(tasks)
+    for task in cancelled:
         task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    await asyncio.gather(*cancelled, return_exceptions=True)

@@ -18,8 +18,8 @@ from gateway.wiring.components import Components
 
 
 @dataclass(frozen=True, slots=True)
-class TokenAnswer:
-    """A token, or the finding with the cause why there is none."""
+class TokenResult:
+    """A token, or the finding why there is none."""
 
     finding: Finding
     token: str = field(default="", repr=False)
@@ -31,7 +31,7 @@ class TokenAnswer:
         return self.finding.ok
 
 
-async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswer:
+async def get_token(config: Config, name: str, *, force: bool = False) -> TokenResult:
     """Get a token for a credential: the stored one, or with `force` a new one, which replaces the stored one."""
     components = Components(Metrics(__version__), environ=os.environ)
     credential = config.credentials[name]
@@ -42,12 +42,12 @@ async def token(config: Config, name: str, *, force: bool = False) -> TokenAnswe
     finally:
         await components.close()
     if reason:
-        shape = credential_config(name, credential, SecretReader(os.environ, vault=Vault(config.oci)))
-        return TokenAnswer(
-            diagnose_refusal(CredentialProbe(shape, ConnectionProbe(credential.token_url), reason=reason))
+        settings = credential_config(name, credential, SecretReader(os.environ, vault=Vault(config.oci)))
+        return TokenResult(
+            diagnose_refusal(CredentialProbe(settings, ConnectionProbe(credential.token_url), reason=reason))
         )
-    claims, life = read_jwt_claims(value), status["expires_in_s"]
+    claims, lifetime = read_jwt_claims(value), status["expires_in_s"]
     finding = diagnose_audience(name, credential.scope or "", read_audiences(claims)) or Finding(
-        ok=True, subject=f"credential {name}", seen=f"a token with a lifetime of {life:.0f} s", step="token"
+        ok=True, subject=f"credential {name}", seen=f"a token with a lifetime of {lifetime:.0f} s", step="token"
     )
-    return TokenAnswer(finding, value, {"expires_in_s": life, **claims})
+    return TokenResult(finding, value, {"expires_in_s": lifetime, **claims})

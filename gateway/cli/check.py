@@ -51,11 +51,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_live(config: "Config", options: argparse.Namespace) -> "list[Finding]":
-    from gateway.checks.run import check  # noqa: PLC0415 - brings aiohttp
+    from gateway.checks.run import run_checks  # noqa: PLC0415 - brings aiohttp
     from gateway.diagnosis import failed_finding  # noqa: PLC0415
 
     try:
-        return run_coroutine(check(config))
+        return run_coroutine(run_checks(config))
     except SecretProblem as problem:
         if not options.json:
             raise

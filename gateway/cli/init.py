@@ -142,9 +142,9 @@ def _show_next_steps(loaded: Loaded, draft: Draft, file: Path) -> None:
 
 def _check_live(config: Config) -> int:
     """Check with real requests, as `check --live` does."""
-    from gateway.checks.run import check  # noqa: PLC0415 - brings aiohttp; writing a file does not need it
+    from gateway.checks.run import run_checks  # noqa: PLC0415 - brings aiohttp; writing a file does not need it
 
-    findings = run_coroutine(check(config))
+    findings = run_coroutine(run_checks(config))
     for finding in findings:
         show(finding.text())
     return _DONE if all(finding.ok for finding in findings) else _UNAVAILABLE

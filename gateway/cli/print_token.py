@@ -27,10 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the token or its claims. Return 0, or 69 if there is none. Raise ConfigProblems."""
-    from gateway.checks.token import token  # noqa: PLC0415 - brings aiohttp
+    from gateway.checks.token import get_token  # noqa: PLC0415 - brings aiohttp
 
     config = read_configuration(options).read().config
-    answer = run_coroutine(token(config, credential_name(options, config), force=options.force))
+    answer = run_coroutine(get_token(config, credential_name(options, config), force=options.force))
     if not answer.ok:
         sys.stderr.write(f"{with_file(answer.finding, options).text()}\n")
         return 69

@@ -51,7 +51,7 @@ def connection_failure_code(probe: ConnectionProbe) -> str:
 
 
 def diagnose_connection(probe: ConnectionProbe, subject: str, *, seen: str = "") -> Finding:
-    """Return the finding of a connection; `seen` replaces the text of one that failed."""
+    """Return the finding of a connection; `seen` replaces the text of a failed one."""
     if not probe.step:
         named = "" if probe.origin in subject else f"{probe.origin} "
         return Finding(ok=True, subject=subject, seen=f"{named}{_describe_connection(probe)}", step="connection")
@@ -67,12 +67,12 @@ def diagnose_connection(probe: ConnectionProbe, subject: str, *, seen: str = "")
 
 def dial_failure_code(reason: str) -> str:
     """Return the catalog code for the reason of an `upstream-unreachable`."""
-    return next((code for sign, code in _CODE_BY_REASON if sign in reason), "network")
+    return next((code for text, code in _CODE_BY_REASON if text in reason), "network")
 
 
 def _describe_connection(probe: ConnectionProbe) -> str:
-    how = [probe.tls_version, f"through the egress proxy {probe.proxy}" if probe.proxy else ""]
-    path = ", ".join(filter(None, how))
+    parts = [probe.tls_version, f"through the egress proxy {probe.proxy}" if probe.proxy else ""]
+    path = ", ".join(filter(None, parts))
     return f"reached{f' by {path}' if path else ''}{_describe_certificate(probe)}"
 
 

@@ -57,7 +57,7 @@ def diagnose_credential(probe: CredentialProbe) -> list[Finding]:
     connection = [] if probe.connection.step else [diagnose_connection(probe.connection, subject)]
     found = _diagnose_discovery(probe.discovery, subject)
     if probe.reason:
-        return [*connection, *found, diagnose_refusal(probe), *_diagnose_clock(probe, but=probe.reason)]
+        return [*connection, *found, diagnose_refusal(probe), *_diagnose_clock(probe, refusal=probe.reason)]
     return [*connection, *found, *_diagnose_token(probe, subject), *_diagnose_claims(probe, subject)]
 
 
@@ -65,22 +65,22 @@ def diagnose_refusal(probe: CredentialProbe) -> Finding:
     """Return the finding for a refusal, by its code and the other facts."""
     subject, code = f"credential {probe.config.name}", probe.reason.partition(":")[0]
     specify = _SPECIFIC_CODE.get(code)
-    row = code if specify is None else specify(probe)
+    entry = code if specify is None else specify(probe)
     if code == "invalid_client":
-        return _diagnose_invalid_client(probe, row, subject)
-    details = _DETAILS.get(row)
+        return _diagnose_invalid_client(probe, entry, subject)
+    details = _DETAILS.get(entry)
     seen = probe.reason if details is None else f"{probe.reason}; {details(probe)}"
-    return failed_finding(row if row in MISTAKES else "domain-failing", subject, seen, step="token")
+    return failed_finding(entry if entry in MISTAKES else "domain-failing", subject, seen, step="token")
 
 
-def _diagnose_invalid_client(probe: CredentialProbe, row: str, subject: str) -> Finding:
+def _diagnose_invalid_client(probe: CredentialProbe, code: str, subject: str) -> Finding:
     """Return one finding that lists all possible causes, the most likely first."""
     listed = "; ".join(f"({number}) {cause.describe(probe)}" for number, cause in enumerate(rank_causes(probe), 1))
     means = f"The identity domain rejects this client or its secret. Causes, most likely first: {listed}."
     remedy = MISTAKES["invalid_client"].remedy
-    if row != "invalid_client":
-        remedy = f"{MISTAKES[row].remedy} {remedy}"
-    return failed_finding(row, subject, probe.reason, step="token", means=means, remedy=remedy)
+    if code != "invalid_client":
+        remedy = f"{MISTAKES[code].remedy} {remedy}"
+    return failed_finding(code, subject, probe.reason, step="token", means=means, remedy=remedy)
 
 
 def _diagnose_discovery(found: Discovery, subject: str) -> list[Finding]:
@@ -102,13 +102,13 @@ def _diagnose_token(probe: CredentialProbe, subject: str) -> list[Finding]:
 
 def _diagnose_claims(probe: CredentialProbe, subject: str) -> list[Finding]:
     claims, config = probe.claims, probe.config
-    faults = [
+    findings = [
         diagnose_audience(config.name, config.scope, read_audiences(claims)),
         _diagnose_client(probe, subject),
         *_diagnose_clock(probe),
     ]
-    if bad := [finding for finding in faults if finding is not None]:
-        return bad
+    if failures := [finding for finding in findings if finding is not None]:
+        return failures
     seen = f"for {', '.join(read_audiences(claims)) or 'no audience'}" if claims else "an opaque token, no claims"
     clocks = "" if probe.skew is None else f", {compare_clocks(probe.skew)}"
     return [Finding(ok=True, subject=subject, seen=f"{seen}{clocks}", step="claims")]
@@ -122,9 +122,9 @@ def _diagnose_client(probe: CredentialProbe, subject: str) -> Finding | None:
     return failed_finding("client-other", subject, seen, step="claims")
 
 
-def _diagnose_clock(probe: CredentialProbe, *, but: str = "") -> list[Finding]:
-    """Return a finding if the clocks differ, unless they already explain the refusal `but`."""
-    if not has_skew(probe) or (but and breaks_assertions(probe)):
+def _diagnose_clock(probe: CredentialProbe, *, refusal: str = "") -> list[Finding]:
+    """Return a finding if the clocks differ, unless they already explain the `refusal`."""
+    if not has_skew(probe) or (refusal and breaks_assertions(probe)):
         return []
     return [failed_finding("clock-skew", f"credential {probe.config.name}", compare_clocks(probe.skew), step="claims")]
 
@@ -173,7 +173,7 @@ def _is_audience_of(audience: str, bases: list[str]) -> bool:
 
 
 def has_skew(probe: CredentialProbe) -> bool:
-    """Return whether the clocks differ by more than `SKEW`."""
+    """Return whether the clocks differ by more than `MAX_CLOCK_SKEW`."""
     return probe.skew is not None and abs(probe.skew) > MAX_CLOCK_SKEW
 
 

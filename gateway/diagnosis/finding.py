@@ -45,18 +45,20 @@ class Finding:
 
 def failed_finding(code: str, subject: str, seen: str, *, step: str = "", means: str = "", remedy: str = "") -> Finding:
     """Return the finding of a mistake; `means` and `remedy` replace the texts of its catalog entry."""
-    row = MISTAKES[code]
-    remedy = (remedy or row.remedy).replace("login NAME", f"login {subject.partition(' ')[2]}")
-    return Finding(ok=False, subject=subject, seen=seen, remedy=remedy, means=means or row.means, code=code, step=step)
+    entry = MISTAKES[code]
+    remedy = (remedy or entry.remedy).replace("login NAME", f"login {subject.partition(' ')[2]}")
+    return Finding(
+        ok=False, subject=subject, seen=seen, remedy=remedy, means=means or entry.means, code=code, step=step
+    )
 
 
 def warning_finding(code: str, subject: str, seen: str, *, step: str = "") -> Finding:
-    """Return a warning: no failure, but the check proves nothing."""
+    """Return a warning: the check did not fail, but proves nothing."""
     return replace(failed_finding(code, subject, seen, step=step), ok=True)
 
 
 def skipped_finding(subject: str, why: str, *, step: str = "") -> Finding:
-    """Return the finding of a step that was skipped, no failure; another finding has the cause."""
+    """Return the finding of a skipped step, which is not a failure; another finding has the cause."""
     return Finding(ok=True, subject=subject, seen=f"not tried: {why}", code=SKIPPED_CODE, step=step)
 
 

@@ -13,7 +13,7 @@ from gateway.oic.instance_id import INSTANCE_ID
 from gateway.oic.scopes import find_region, scope_kind
 from gateway.oic.urls import FIRST_VERSION, INSTANCE_PARAMETER, OicTarget
 
-_UNKNOWN = "unknown-url"
+_UNKNOWN_URL = "unknown-url"
 
 _SIGN_IN = re.compile(r"/oauth2/v1/authorize|/ui/v1/|sign-?in|log-?in|/ic/home|/sso", re.IGNORECASE)
 
@@ -32,13 +32,13 @@ def diagnose_route(probe: RouteProbe, route: str, target: OicTarget) -> Finding:
     if probe.response is None:
         code = _code_without_response(probe)
         return failed_finding(code, subject, f"{request}: {probe.error}", step="request")
-    there = f"307 to {probe.redirected_to}, which answered " if probe.redirected_to else ""
-    seen = f"{request} answered {there}{probe.response.status}"
+    redirect = f"307 to {probe.redirected_to}, which answered " if probe.redirected_to else ""
+    seen = f"{request} answered {redirect}{probe.response.status}"
     code, details = diagnose_response(probe, probe.response, target)
     seen = f"{seen}; {details}" if details else seen
     if not code:
         return Finding(ok=True, subject=subject, seen=seen, step="request")
-    if code == _UNKNOWN:
+    if code == _UNKNOWN_URL:
         return warning_finding(code, subject, seen, step="request")
     return failed_finding(code, subject, seen, step="request", means=combined_meaning(code))
 
@@ -52,16 +52,15 @@ def request_failure_code(error: str) -> str:
 
 
 def _code_without_response(probe: RouteProbe) -> str:
-    """Return the catalog code without a response. An allow-list closes the connection, with a token or without."""
+    """Return the catalog code without a response. An allow-list closes the connection with and without a token."""
     code = request_failure_code(probe.error)
     return "allow-list" if code == "upstream-broken" and not probe.status_without_token else code
 
 
 def diagnose_response(probe: RouteProbe, response: ProbeResponse, target: OicTarget) -> RouteVerdict:
     """Return the meaning of a response to the request `probe` for `target`."""
-    if (
-        INSTANCE_ID.decode() in response.fields or 200 <= response.status < 300
-    ):  # the response of a flow may have any status
+    # The response of a flow may have any status.
+    if INSTANCE_ID.decode() in response.fields or 200 <= response.status < 300:
         return RouteVerdict("", "" if target.kind != "other" else "OPTIONS only proves that the server responds")
     if response.status >= 500 and response.status != 501:
         return RouteVerdict("upstream-failing")
@@ -74,12 +73,12 @@ def diagnose_response(probe: RouteProbe, response: ProbeResponse, target: OicTar
 def _diagnose_401(probe: RouteProbe, response: ProbeResponse, target: OicTarget) -> RouteVerdict:
     challenge = _printable(response.fields.get("www-authenticate", ""))
     details = f"WWW-Authenticate: {challenge}" if challenge else ""
-    request = {"developer": "trigger", "rest": "api", "soap": "api"}.get(target.kind)
-    if request is not None and scope_kind(probe.scope) == request:
+    other_kind = {"developer": "trigger", "rest": "api", "soap": "api"}.get(target.kind)
+    if other_kind is not None and scope_kind(probe.scope) == other_kind:
         return RouteVerdict("scope-kind", f"the scope is {_printable(probe.scope)}")
-    there, here = find_region(probe.scope), find_region(probe.upstream)
-    if there and here and there != here:
-        return RouteVerdict("other-instance", f"the scope is of {there}, the upstream of {here}")
+    scope_region, upstream_region = find_region(probe.scope), find_region(probe.upstream)
+    if scope_region and upstream_region and scope_region != upstream_region:
+        return RouteVerdict("other-instance", f"the scope is of {scope_region}, the upstream of {upstream_region}")
     if "invalid_token" in challenge:  # RFC 6750 §3.1
         return RouteVerdict("other-instance", details)
     return RouteVerdict("refused" if target.kind == "other" else "role-missing", details)
@@ -97,7 +96,7 @@ def _diagnose_403(probe: RouteProbe, _response: ProbeResponse, target: OicTarget
 
 def _diagnose_404(probe: RouteProbe, _response: ProbeResponse, target: OicTarget) -> RouteVerdict:
     if target.kind == "other":
-        return RouteVerdict("not-found" if probe.is_caller_request else _UNKNOWN)
+        return RouteVerdict("not-found" if probe.is_caller_request else _UNKNOWN_URL)
     other = f"version {probe.other_version} exists" if probe.other_version else ""
     if target.kind in {"rest", "soap"} and not target.version:
         return RouteVerdict("version-missing", other)
@@ -118,13 +117,12 @@ def _is_first(target: OicTarget) -> bool:
 
 def _diagnose_redirect(_probe: RouteProbe, response: ProbeResponse, target: OicTarget) -> RouteVerdict:
     location = response.fields.get("location", "")
-    there = read_url(location)
-    if there is None:
+    url = read_url(location)
+    if url is None:
         return RouteVerdict("redirected", f"Location is not a URL: {_printable(location.partition('?')[0])}")
-    details = (
-        f"Location: {_printable(f'{there.scheme}://{there.authority}{there.path}' if there.authority else there.path)}"
-    )
-    if _SIGN_IN.search(there.path):
+    origin = f"{url.scheme}://{url.authority}" if url.authority else ""
+    details = f"Location: {_printable(f'{origin}{url.path}')}"
+    if _SIGN_IN.search(url.path):
         return RouteVerdict("console-url", details)
     if target.kind != "developer" or response.status not in {307, 308}:
         return RouteVerdict("redirected", details)

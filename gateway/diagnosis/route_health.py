@@ -15,18 +15,18 @@ from gateway.diagnosis.finding import Finding
 from gateway.diagnosis.route_findings import combined_meaning, diagnose_response, request_failure_code
 from gateway.oic.urls import OicTarget, probe_target
 
-_ASK_FOR_CHECK = "`oic-gateway check --live` finds the cause."
+_RUN_CHECK = "`oic-gateway check --live` finds the cause."
 _FIELDS = frozenset(("www-authenticate", "location"))
 
 # Added to the meaning of a code that comes from a caller's request.
 _ADDED_MEANING = {
-    "not-found": f"Or the integration has no such resource. {_ASK_FOR_CHECK}",
-    "upstream-broken": _ASK_FOR_CHECK,
+    "not-found": f"Or the integration has no such resource. {_RUN_CHECK}",
+    "upstream-broken": _RUN_CHECK,
 }
 
 
 class RouteHealth:
-    """The problem of one route; `is_known` while there is one. Without one, successes need not be recorded."""
+    """The problem of one route, while it `has_problem`. Without a problem, successes need not be recorded."""
 
     __slots__ = (
         "_code",
@@ -43,7 +43,7 @@ class RouteHealth:
     )
 
     def __init__(self, upstream: str = "", scope: str = "") -> None:
-        """Take the configured URL of the upstream and the scope of the credential."""
+        """`upstream` is the configured URL, `scope` the scope of the credential."""
         self._upstream, self._scope = upstream, scope
         self.has_problem = False
         self.status = 0
@@ -64,16 +64,16 @@ class RouteHealth:
             return
         path, _, query = target.partition("?")
         query_parameters = dict(parse_qsl(query, keep_blank_values=True))
-        leads_to = probe_target(path)
+        oic_target = probe_target(path)
         response = ProbeResponse(status, _fields(lines))
         probe = RouteProbe(
             self._upstream, "", path, query_parameters, response, scope=self._scope, is_caller_request=True
         )
-        code, more = diagnose_response(probe, response, leads_to)
+        code, details = diagnose_response(probe, response, oic_target)
         if code:
             seen = f"the upstream responds {status} without an instance id"
-            self._record_problem(code, f"{seen}; {more}" if more else seen, at, status=status)
-            self.target = None if leads_to.kind == "other" else leads_to
+            self._record_problem(code, f"{seen}; {details}" if details else seen, at, status=status)
+            self.target = None if oic_target.kind == "other" else oic_target
 
     def record_failure(self, code: str, reason: str, *, at: float) -> None:
         """Record a request without a response: error code and reason."""
@@ -81,7 +81,9 @@ class RouteHealth:
         self.target = None
 
     def record_finding(self, finding: Finding, status: int) -> None:
-        """Record the finding of a background check and the status of its response. It counts if it failed alike."""
+        """Record the finding of a background check and the status of its response. A failure with another status is
+        ignored.
+        """
         if self.has_problem and (finding.ok or status == self.status):
             self._finding = finding
 
@@ -98,10 +100,10 @@ class RouteHealth:
         if found is not None and not found.ok:
             seen = f"{self._seen}; checked again: {found.seen}"
             return {"code": found.code, "seen": seen, "means": found.means, "remedy": found.remedy}
-        row = MISTAKES[self._code]
-        means = combined_meaning(self._code) or " ".join(filter(None, (row.means, _ADDED_MEANING.get(self._code))))
+        entry = MISTAKES[self._code]
+        means = combined_meaning(self._code) or " ".join(filter(None, (entry.means, _ADDED_MEANING.get(self._code))))
         seen = self._seen if found is None else f"{self._seen}; a harmless request succeeds: {found.seen}"
-        return {"code": self._code, "seen": seen, "means": means, "remedy": row.remedy}
+        return {"code": self._code, "seen": seen, "means": means, "remedy": entry.remedy}
 
     def _record_problem(self, code: str, seen: str, at: float, *, status: int) -> None:
         if not self.has_problem or code != self._code or status != self.status:

@@ -1,6 +1,6 @@
 """The authorization request (RFC 6749 §4.1.1) with PKCE (RFC 7636), and the revocation request (RFC 7009). Pure.
 
-`grants.code_form` exchanges the code; `grants.refresh_form` uses the refresh token, until a `revocation` ends it.
+`grants.code_form` exchanges the code, `grants.refresh_form` uses the refresh token, `revocation_request` ends it.
 """
 
 import base64
@@ -24,11 +24,11 @@ def authorization_url(
     resource: Sequence[str] = (),
     params: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the URL to open; `state` returns with the code, `challenge` is the S256 challenge of the code verifier.
+    """Return the URL to open; the response repeats `state`; `challenge` is the S256 challenge of the code verifier.
 
     The query of `url` stays (RFC 6749 §3.1); `params` cannot override parameters of OAuth.
     """
-    own = {
+    required = {
         "response_type": "code",
         "client_id": client_id,
         "redirect_uri": redirect_uri,
@@ -37,8 +37,8 @@ def authorization_url(
         "code_challenge_method": "S256",
     }
     optional = {name: value for name, value in (("scope", scope), ("audience", audience)) if value}
-    extra = {name: value for name, value in (params or {}).items() if name not in own | optional}
-    pairs = [*(own | optional).items(), *(("resource", one) for one in resource), *extra.items()]
+    extra = {name: value for name, value in (params or {}).items() if name not in required | optional}
+    pairs = [*(required | optional).items(), *(("resource", value) for value in resource), *extra.items()]
     # Some servers decode only percent-encoding: a blank is `%20`, not `+`.
     return f"{url}{'&' if '?' in url else '?'}{urlencode(pairs, quote_via=quote)}"
 
@@ -48,9 +48,13 @@ def code_challenge(verifier: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
-def revocation(url: str, *, client_id: str, token: str, client_auth: str = "basic", **values: str) -> TokenRequest:
+def revocation_request(
+    url: str, *, client_id: str, token: str, client_auth: str = "basic", **values: str
+) -> TokenRequest:
     """Return the request that revokes a refresh token (RFC 7009 §2.1); `values` are what `client_auth` needs."""
-    row = CLIENT_AUTH[client_auth]
-    proof = row.make_proof(client_id, values[row.needs] if row.needs else "")
+    method = CLIENT_AUTH[client_auth]
+    proof = method.make_proof(client_id, values[method.needs] if method.needs else "")
     body = urlencode({"token": token, "token_type_hint": "refresh_token"} | proof.form).encode()
-    return TokenRequest(url, headers=HEADERS | proof.headers, body=body, hidden=(*proof.hidden, *redactions(token)))
+    return TokenRequest(
+        url, headers=HEADERS | proof.headers, body=body, secret_texts=(*proof.secret_texts, *redactions(token))
+    )

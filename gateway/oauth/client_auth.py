@@ -11,22 +11,23 @@ from urllib.parse import quote, quote_plus
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-# Codes after which the next of several client secrets is tried at once: another secret helps only a wrong one.
+# Error codes after which the next of several client secrets is tried at once: another secret helps only if this one was
+# wrong.
 NEXT_SECRET = frozenset({"invalid_client"})
 
 
 @dataclass(frozen=True, slots=True)
 class ClientProof:
-    """What client authentication adds to a token request; `hidden` are texts that must never be shown."""
+    """What client authentication adds to a token request. `secret_texts` must never be shown."""
 
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     form: dict[str, str] = field(default_factory=dict, repr=False)
-    hidden: tuple[str, ...] = field(default=(), repr=False)
+    secret_texts: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientAuth:
-    """One method: `prove` makes the proof from the client id and the value that `needs` names (empty: no value)."""
+    """One method: `make_proof` takes the client id and the value that `needs` names (empty: no value)."""
 
     make_proof: Callable[[str, str], ClientProof]
     needs: str = ""
@@ -38,18 +39,20 @@ def basic_proof(client_id: str, client_secret: str) -> ClientProof:
     A blank becomes `%20`, not `+`: form decoders accept both, servers that only decode percent-encoding reject `+`.
     """
     pair = base64.b64encode(f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}".encode()).decode()
-    return ClientProof(headers={"Authorization": f"Basic {pair}"}, hidden=(*redactions(client_secret), pair))
+    return ClientProof(headers={"Authorization": f"Basic {pair}"}, secret_texts=(*redactions(client_secret), pair))
 
 
 def post_proof(client_id: str, client_secret: str) -> ClientProof:
     """Return a proof with id and secret in the form (RFC 6749 §2.3.1)."""
-    return ClientProof(form={"client_id": client_id, "client_secret": client_secret}, hidden=redactions(client_secret))
+    return ClientProof(
+        form={"client_id": client_id, "client_secret": client_secret}, secret_texts=redactions(client_secret)
+    )
 
 
 def private_key_jwt_proof(client_id: str, assertion: str) -> ClientProof:
     """Return a proof with a signed assertion in the form (RFC 7523 §2.2), and the optional id (RFC 7521 §4.2)."""
     form = {"client_id": client_id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
-    return ClientProof(form=form, hidden=redactions(assertion))
+    return ClientProof(form=form, secret_texts=redactions(assertion))
 
 
 def client_id_proof(client_id: str, _nothing: str) -> ClientProof:

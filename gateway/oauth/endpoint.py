@@ -47,7 +47,7 @@ class _Connector(aiohttp.BaseConnector):
     """Connects with `network.dial`, as routes do: aiohttp would resolve names itself, and cannot use TLS to a proxy on
     every event loop.
 
-    No connection is used twice: a POST on one that the identity domain is closing fails, and may not be repeated.
+    No connection is reused: a POST on a connection that the identity domain is closing fails, and must not be repeated.
     """
 
     def __init__(self, tls: ssl.SSLContext | None, proxy: EgressProxy | None) -> None:
@@ -77,9 +77,9 @@ class _Connector(aiohttp.BaseConnector):
 class TokenEndpoint:
     """Sends token requests.
 
-    `timeout` (seconds) bounds the whole exchange, `connect_timeout` its connection. `tls`, called in a thread for each
-    exchange since it may read files, returns the context that verifies the server's certificate and presents the
-    client's (RFC 8705). `proxy`, called likewise, returns the egress proxy with its present password.
+    `timeout` (seconds) bounds the whole exchange, `connect_timeout` the connection. `tls` returns the context that
+    verifies the server's certificate and presents the client's (RFC 8705); `proxy` returns the egress proxy with its
+    present password. Both are called in a thread for each exchange, since they may read files.
     """
 
     def __init__(
@@ -102,13 +102,18 @@ class TokenEndpoint:
         """
         status, headers, body = await self._post(request)
         return read_token_response(
-            status, headers, body, now=self._wall(), hidden=request.hidden, wanted=request.wanted
+            status,
+            headers,
+            body,
+            now=self._wall(),
+            secret_texts=request.secret_texts,
+            wanted_resource=request.wanted_resource,
         )
 
     async def revoke(self, request: TokenRequest) -> None:
-        """Send a revocation (`authorization.revocation`). Raise as a token request does."""
+        """Send a revocation (`authorization.revocation_request`). Raise as a token request does."""
         status, headers, body = await self._post(request)
-        read_revocation(status, headers, body, hidden=request.hidden)
+        read_revocation(status, headers, body, secret_texts=request.secret_texts)
 
     async def _post(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
         is_tls = request.url.lower().startswith("https:")
@@ -120,7 +125,7 @@ class TokenEndpoint:
             raise TokenUnavailable(reason=_reason(cause)) from cause
 
     async def _read(self, code: str, read: Callable[[], T]) -> T:
-        """Return what `read` reads from files, in a thread. Raise TokenUnavailable with `code`."""
+        """Return the result of `read`, which reads files, in a thread. Raise TokenUnavailable with `code`."""
         try:
             return await in_thread(read, owner=self)
         except (OSError, ValueError) as cause:  # ssl.SSLError is an OSError

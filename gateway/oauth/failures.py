@@ -1,8 +1,8 @@
 """Failures of token requests: what RFC 6749's `error` code decides, and how long to wait. Pure.
 
 A failure is permanent if no retry helps before someone acts: it is retried slowly and shown with a remedy. Every other
-failure, with an unknown code too, is transient: retried soon, with full jitter and the server's `Retry-After`. The
-`reason` of an error begins with its code and a colon.
+failure, also one with an unknown code, is transient: it is retried soon, with full jitter and the server's
+`Retry-After`. The `reason` of an error begins with its code and a colon.
 """
 
 import json
@@ -33,8 +33,8 @@ _TRANSIENT = (
     "timeout dns proxy connect network broken waiting url request"
 ).split()
 
-# No refusal by the identity domain, but not over within seconds either: someone must correct something on this side.
-_LASTING = frozenset("redirect token-type short-lived secret certificate tls-trust url request defect".split())
+# Not a refusal by the identity domain, but no retry helps either: someone must correct something on this side.
+_NEEDS_CORRECTION = frozenset("redirect token-type short-lived secret certificate tls-trust url request defect".split())
 
 FAILURE_KINDS: dict[str, FailureKind] = {
     code: FailureKind(code in PERMANENT, MISTAKES[code].means, MISTAKES[code].remedy)
@@ -44,9 +44,7 @@ FAILURE_KINDS: dict[str, FailureKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last failed try. No new one starts before `until` (monotonic). `at` is in epoch seconds, `count` counts the
-    tries so far.
-    """
+    """The last of `count` failures in a row, `at` in epoch seconds. No new try starts before `until` (monotonic)."""
 
     code: str
     reason: str
@@ -59,7 +57,7 @@ class Failure:
     @property
     def is_temporary(self) -> bool:
         """Return whether the next try may succeed without a correction."""
-        return not self.permanent and self.code not in _LASTING
+        return not self.permanent and self.code not in _NEEDS_CORRECTION
 
     def as_status(self) -> dict[str, object]:
         """Return the failure for `/status`: what was seen, what it means, what to do."""
@@ -68,7 +66,7 @@ class Failure:
         return {"seen": self.reason, "means": kind.means if kind is not None else "", **facts}
 
     def to_json(self) -> str:
-        """Encode the failure for sources that share the credential; all but `until`, a local time."""
+        """Encode the failure for sources that share the credential, without `until`: it is a local time."""
         return json.dumps({key: value for key, value in asdict(self).items() if key != "until"})
 
 
@@ -86,7 +84,7 @@ def next_failure(
     """
     permanent = isinstance(error, TokenRefused)
     count = 1 if before is None else before.count + 1
-    wait = next_try_times(count, error.retry_after, permanent=permanent, random_fraction=random_fraction)
+    wait = back_off_seconds(count, error.retry_after, permanent=permanent, random_fraction=random_fraction)
     return Failure(
         code=failure_code(error),
         reason=error.reason,
@@ -124,13 +122,13 @@ def failure_remedy(error: TokenRefused | TokenUnavailable, name: str = "NAME") -
 _BACK_OFF = {False: (0.2, 1.0, 60.0), True: (30.0, 30.0, 300.0)}
 
 
-def next_try_times(
+def back_off_seconds(
     failures: int, retry_after: float | None = None, *, permanent: bool, random_fraction: float
 ) -> float:
-    """Return the seconds until the next try after `failures` in a row: exponential with full jitter,
-    `random_fraction` in [0, 1).
+    """Return the seconds until the next try after so many failures in a row: exponential with full jitter;
+    `random_fraction` is in [0, 1).
 
-    `Retry-After` is honoured up to five minutes, with up to a second of jitter: all replicas got the same value.
+    `Retry-After` is honoured up to five minutes, with up to a second of jitter, since all replicas get the same value.
     """
     least, first, last = _BACK_OFF[permanent]
     ceiling = min(last, first * 2.0 ** min(failures - 1, 20))

@@ -1,8 +1,8 @@
-"""The lease under which one source fetches, and what sources that share a token in one store tell each other.
+"""The lease under which one source fetches, and the results that sources share through one store.
 
-They may be sources of this process, workers of this machine or replicas elsewhere. One holds the lease and fetches. The
-others poll for the result, a token or a failure, and take over when the holder is gone. A store that is down
-(`StoreDown`) never stops a fetch: the source then acts as if it were alone.
+The sources are in this process, in workers of this machine or in replicas elsewhere. One holds the lease and fetches.
+The others poll for the result, a token or a failure, and take over when the holder is gone. If the store is down
+(`StoreDown`), a source fetches as if it were alone.
 """
 
 import asyncio
@@ -18,10 +18,12 @@ from gateway.oauth.failures import Failure, failure_from_json
 from gateway.oauth.lifetime import Token
 from gateway.oauth.store import Store, StoreDown
 
-LEASE_SECONDS = 5.0  # extended while its holder fetches: others wait no longer for a holder that was killed
+LEASE_SECONDS = (
+    5.0  # short, and extended while its holder fetches: others wait no longer than this for a holder that was killed
+)
 POLL_PAUSES = (0.02, 0.25)  # seconds between two polls: the first, the longest
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 class FetchLease:
@@ -52,7 +54,7 @@ class FetchLease:
         self._failure_entry = ""  # the value under the failure's key, as last read
 
     async def shared_token(self) -> Token | None:
-        """Return the shared token; never a dead one."""
+        """Return the shared token, unless it is dead."""
         return await _or_default(self._store.get_token(self._key), default=None)
 
     async def publish_token(self, token: Token) -> None:
@@ -63,7 +65,7 @@ class FetchLease:
             self._failure_entry = ""
 
     async def shared_failure(self, *, since: float) -> Failure | None:
-        """Return the failure of another source after `since` (monotonic), while it holds off new tries."""
+        """Return the failure of another source after `since` (monotonic), until its back-off ends."""
         entry = await _or_default(self._store.get_token(self._failed_key), default=None)
         self._failure_entry = "" if entry is None else entry.value
         if entry is None or entry.obtained_at <= since:
@@ -71,7 +73,7 @@ class FetchLease:
         return failure_from_json(entry.value, until=entry.usable_until)
 
     async def publish_failure(self, failure: Failure) -> None:
-        """Share a failure for as long as it holds off new tries, and end a replacement that has failed."""
+        """Share a failure until its back-off ends, and end the replacement that has failed."""
         if self._replacement_owner:
             await _or_default(self._store.release_lease(self._refused_key, owner=self._replacement_owner), default=None)
             self._replacement_owner = ""
@@ -82,8 +84,8 @@ class FetchLease:
         await _or_default(self._store.put_token(self._failed_key, entry), default=None)
 
     async def run_exclusive(
-        self, poll: Callable[[], Awaitable[Found | None]], fetch: Callable[[], Awaitable[Found]]
-    ) -> Found:
+        self, poll: Callable[[], Awaitable[Result | None]], fetch: Callable[[], Awaitable[Result]]
+    ) -> Result:
         """Run `fetch` in one source at a time, and return its result. The others return what `poll` finds."""
         until = self._clock.monotonic() + self._max_wait
         for pause in self._poll_pauses():
@@ -103,12 +105,12 @@ class FetchLease:
             await _or_default(self._store.release_lease(self._key, owner=self._owner), default=None)
 
     async def is_still_held(self) -> bool:
-        """Return whether this source still holds the lease: a process that was stopped for longer has lost it."""
+        """Return whether this source still holds the lease: a process that was suspended for too long has lost it."""
         return await self._claim_lease()
 
     async def try_replace_token(self, value: str, *, every: float) -> bool:
-        """Drop the refused token if it still is the shared one. Return False within `every` seconds of the last such
-        call of any source.
+        """Delete the refused token if it still is the shared one. Return False, and delete nothing, within `every`
+        seconds of the last such call of any source.
         """
         self._replacement_owner = uuid4().hex  # a new owner each time, so that no claim extends the interval
         claim = self._store.claim_lease(self._refused_key, owner=self._replacement_owner, seconds=every)
@@ -118,19 +120,19 @@ class FetchLease:
         return True
 
     async def record_replacement(self, token: str, *, every: float) -> None:
-        """Note that `token` replaced the refused one: `accept` of it ends the interval."""
+        """Record that `token` replaced the refused one; `record_acceptance` of it ends the interval."""
         await _or_default(self._store.release_lease(self._refused_key, owner=self._replacement_owner), default=None)
         await _or_default(
             self._store.claim_lease(self._refused_key, owner=_token_hash(token), seconds=every), default=True
         )
 
     async def record_acceptance(self, token: str) -> None:
-        """Note that the upstream accepts the token: if it refuses it later, any source may replace it at once."""
+        """Record that the upstream accepts the token: after a later refusal, any source may replace it at once."""
         await _or_default(self._store.release_lease(self._refused_key, owner=_token_hash(token)), default=None)
 
     async def block_renewal(self, token: str, *, until: float) -> None:
-        """Note that the token was refused as the one before it: no source replaces one `until` (monotonic), even if
-        this one is accepted elsewhere. If another token is shared by now, the refusal means nothing.
+        """Record that the token was refused like the one before it: no source replaces a token before `until`
+        (monotonic), even if this one is accepted elsewhere. Do nothing if another token is shared by now.
         """
         shared = await self.shared_token()
         if shared is not None and shared.value != token:
@@ -162,13 +164,13 @@ class FetchLease:
 
 
 def _token_hash(token: str) -> str:
-    """Identify a token where it must not be read."""
+    """Return a text that identifies the token without containing it."""
     return hashlib.sha256(token.encode()).hexdigest()[:32]
 
 
-async def _or_default(answer: Awaitable[Found], *, default: Found) -> Found:
-    """Return the store's answer, or the one of an unshared store if it is down."""
+async def _or_default(call: Awaitable[Result], *, default: Result) -> Result:
+    """Return the result of the store, or `default` if it is down."""
     try:
-        return await answer
+        return await call
     except StoreDown:
         return default

@@ -1,7 +1,7 @@
 """Token requests, one row per grant, and the reading of token responses (RFC 6749 §5; RFC 6750). Pure.
 
-Only the `error` code of a response decides, never its text or status: a wrong secret must not be retried without end,
-and a proxy's HTML page must not count as a refusal.
+Only the `error` code decides whether a response is a refusal, never its text or status: a wrong secret must not be
+retried for ever, and a proxy's HTML page is not a refusal.
 """
 
 import hashlib
@@ -30,24 +30,24 @@ _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """One POST to a token endpoint; `hidden` are the texts that no reason may show.
+    """One POST to a token endpoint; no error may show `secret_texts`.
 
-    `wanted` is the resource or scope that selects one of several tokens. `fallback` is the request with the next client
-    secret; `secret_id` identifies the secret of this one.
+    `wanted_resource` is the resource or scope that selects one of several tokens. `fallback` is the request with the
+    next client secret; `secret_id` identifies the secret of this one.
     """
 
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    hidden: tuple[str, ...] = field(default=(), repr=False)
-    wanted: str = field(default="", repr=False)
+    secret_texts: tuple[str, ...] = field(default=(), repr=False)
+    wanted_resource: str = field(default="", repr=False)
     fallback: "TokenRequest | None" = field(default=None, repr=False)
     secret_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """The token of a response: seconds for `expires_in`, epoch seconds for the `Date` field and the JWT's claims; the
+    """The token of a response: `expires_in` in seconds, the `Date` field and the JWT's claims in epoch seconds, and the
     refresh token, if any.
     """
 
@@ -91,8 +91,8 @@ HEADERS = {
 def token_form(grant: str, *, scope: str | None = None, **values: str) -> dict[str, str]:
     """Return the form of a grant without client authentication. Raise ValueError for an empty value."""
     row = GRANTS[grant]
-    optional = {"scope": scope} if scope and row.has_scope else {}
-    return {"grant_type": row.type} | {name: _require_value(values, name) for name in row.needs} | optional
+    required = {name: _require_value(values, name) for name in row.needs}
+    return {"grant_type": row.type} | required | ({"scope": scope} if scope and row.has_scope else {})
 
 
 def code_form(code: str, *, redirect_uri: str, code_verifier: str) -> dict[str, str]:
@@ -127,16 +127,16 @@ def build_token_request(
     proof = row.make_proof(client_id, _require_value(values, row.needs) if row.needs else "")
     single = token_form(grant, scope=scope, **values) | ({"audience": audience} if audience else {}) | proof.form
     extra = dict(params or {})
-    if taken := sorted((single.keys() | ({"resource"} if resource else set())) & extra.keys()):
-        raise ValueError(f"`params` must not set {', '.join(taken)}")
-    pairs = [*single.items(), *(("resource", one) for one in resource), *extra.items()]
+    if repeated := sorted((single.keys() | ({"resource"} if resource else set())) & extra.keys()):
+        raise ValueError(f"`params` must not set {', '.join(repeated)}")
+    pairs = [*single.items(), *(("resource", value) for value in resource), *extra.items()]
     secrets = (redactions(values[name]) for name in GRANTS[grant].needs if name not in _NOT_SECRET)
     return TokenRequest(
         url,
         headers=HEADERS | proof.headers,
         body=urlencode(pairs).encode(),
-        hidden=(*proof.hidden, *chain.from_iterable(secrets)),
-        wanted=_wanted_resource(scope, resource),
+        secret_texts=(*proof.secret_texts, *chain.from_iterable(secrets)),
+        wanted_resource=_find_wanted_resource(scope, resource),
     )
 
 
@@ -159,10 +159,10 @@ def token_key(
     return hashlib.sha256(identity.encode()).hexdigest()
 
 
-def _wanted_resource(scope: str | None, resource: Sequence[str] = ()) -> str:
-    """Return the one resource, else the one scope, of a request; empty if there are several, or none.
+def _find_wanted_resource(scope: str | None, resource: Sequence[str] = ()) -> str:
+    """Return the only resource, else the only scope, of a request; empty if there are several, or none.
 
-    Words that only direct the identity domain (its directives, `offline_access`, OpenID scopes) are no resource.
+    Words that only instruct the identity domain (its directives, `offline_access`, OpenID scopes) do not count.
     """
     words = [*resource] or [word for word in (scope or "").split() if not is_directive(word)]
     return words[0] if len(words) == 1 else ""
@@ -180,26 +180,26 @@ def read_token_response(
     body: bytes,
     *,
     now: float,
-    hidden: Iterable[str] = (),
-    wanted: str = "",
+    secret_texts: Iterable[str] = (),
+    wanted_resource: str = "",
 ) -> TokenResponse:
     """Return the token of a response. Raise TokenRefused or TokenUnavailable; no other error for any input.
 
     `now` (epoch seconds) is the base of `Retry-After` dates if the response has no `Date`. The error's `reason` begins
-    with a code and a colon; it contains no part of a text of `hidden` and nothing that looks like a JWT. Of several
-    tokens (`tokenResponses`) the one for `wanted` is returned. A refresh token without a usable access token becomes
-    `new_refresh_token` of the error.
+    with a code and a colon; it contains no part of `secret_texts` and nothing that looks like a JWT. If the response
+    has several tokens (`tokenResponses`), the one for `wanted_resource` is returned. A refresh token without a usable
+    access token becomes `new_refresh_token` of the error.
     """
     fields = {name.lower(): value for name, value in headers.items()}
     document = _parse_document(body)
     date = _read_date_field(fields.get("date", ""))
     wait = read_retry_after(fields.get("retry-after", ""), now=now if date is None else date)
     if document.get("error") or not 200 <= status < 300:  # some servers add an empty `error` to a valid token
-        _raise_error(status, document, wait=wait, hidden=tuple(hidden))
+        _raise_error(status, document, wait=wait, secret_texts=tuple(secret_texts))
     refresh_token = _read_refresh_token(document)
     try:
         if "tokenResponses" in document and (document["tokenResponses"] or not document.get("access_token")):
-            document = _select_token(document["tokenResponses"], wanted)
+            document = _select_token(document["tokenResponses"], wanted_resource)
         value = _read_bearer_token(document, wait)
     except (TokenRefused, TokenUnavailable) as error:
         error.new_refresh_token = refresh_token
@@ -216,12 +216,12 @@ def read_token_response(
     )
 
 
-def read_revocation(status: int, headers: Mapping[str, str], body: bytes, *, hidden: Iterable[str] = ()) -> None:
-    """Return if the token is revoked or unknown (RFC 7009 §2.2). Else raises as `read_token_response`."""
+def read_revocation(status: int, headers: Mapping[str, str], body: bytes, *, secret_texts: Iterable[str] = ()) -> None:
+    """Return if the token is revoked or unknown (RFC 7009 §2.2), else raise as `read_token_response` does."""
     if status != 200:
         fields = {name.lower(): value for name, value in headers.items()}
         wait = read_retry_after(fields.get("retry-after", ""), now=_read_date_field(fields.get("date", "")) or 0.0)
-        _raise_error(status, _parse_document(body), wait=wait, hidden=tuple(hidden))
+        _raise_error(status, _parse_document(body), wait=wait, secret_texts=tuple(secret_texts))
 
 
 def _parse_document(body: bytes) -> dict[str, object]:
@@ -232,17 +232,19 @@ def _parse_document(body: bytes) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _raise_error(status: int, document: dict[str, object], *, wait: float | None, hidden: tuple[str, ...]) -> NoReturn:
+def _raise_error(
+    status: int, document: dict[str, object], *, wait: float | None, secret_texts: tuple[str, ...]
+) -> NoReturn:
     code = document.get("error")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         raise TokenUnavailable(reason=_describe_unreadable(status), retry_after=wait)
     if status == 429:
         raise TokenUnavailable(reason="limited: too many token requests (429)", retry_after=wait)
     description = document.get("error_description")
-    text = safe_text(description, hidden=hidden) if isinstance(description, str) else "no description"
+    text = safe_text(description, secret_texts=secret_texts) if isinstance(description, str) else "no description"
     if code in PERMANENT and status < 500:
         raise TokenRefused(reason=f"{code}: {text}")
-    shown = code if safe_text(code, hidden=hidden) == code else MASK
+    shown = code if safe_text(code, secret_texts=secret_texts) == code else MASK
     raise TokenUnavailable(reason=f"{shown}: {text} ({status})", retry_after=wait)
 
 
@@ -276,17 +278,19 @@ def _read_expires_in(value: object) -> float | None:
     return None if math.isnan(bounded) else max(bounded, 0.0)
 
 
-def _select_token(responses: object, wanted: str) -> dict[str, object]:
-    """Return the one token for `wanted`, by its own `scope` or the audience in its JWT. Raise TokenRefused."""
+def _select_token(responses: object, wanted_resource: str) -> dict[str, object]:
+    """Return the only token for `wanted_resource`, by its `scope` or the audience in its JWT. Raise TokenRefused."""
     documents = [item for item in responses if isinstance(item, dict)] if isinstance(responses, list) else []
-    matches = [document for document in documents if wanted and wanted in _granted_resources(document)]
+    matches = [
+        document for document in documents if wanted_resource and wanted_resource in _granted_resources(document)
+    ]
     if len(matches) != 1:
         raise TokenRefused(reason="several-resources: the answer holds one token per resource")
     return matches[0]
 
 
 def _granted_resources(document: dict[str, object]) -> set[str]:
-    """Return what a request may name a token by: its audiences, its scopes, and an audience followed by a scope."""
+    """Return the names by which a request may select a token: audiences, scopes, and audience followed by scope."""
     value = document.get("access_token")
     claims = read_jwt_claims(value) if isinstance(value, str) else {}
     audience = claims.get("aud")
@@ -302,8 +306,8 @@ def _read_refresh_token(document: dict[str, object]) -> str | None:
 
 
 def read_jwt_claims(value: str) -> dict[str, object]:
-    """Return the claims of a JWT, unverified: they only show its purpose and its life, and it came over TLS. Empty for
-    anything else.
+    """Return the unverified claims of a JWT, or nothing for any other text. The claims only show purpose and lifetime,
+    and the token came over TLS.
 
     PyJWT is not used: it would import all of cryptography into every worker.
     """

@@ -1,4 +1,4 @@
-"""How long a token lives, and what to do now. Pure: `make_token` and `decide_token_use` are the whole policy.
+"""How long a token lives, and whether to use or renew it now. Pure; `make_token` and `decide_token_use` are the policy.
 
 A token has three states. Fresh: use it. Stale: use it and renew in the background. Dead: never send it.
 """
@@ -9,13 +9,16 @@ from typing import Literal
 from gateway.oauth.failures import Failure
 from gateway.oauth.grants import MAX_LIFETIME, TokenResponse
 
-DEFAULT_LIFETIME = 300.0  # without expires_in and a JWT: short, since too long a guess sends dead tokens
-MIN_LIFETIME = (
-    2.0  # a token that lives for less is dead when it arrives; a back-off follows, so that fetches do not spin
-)
-MIN_FRESH_TIME = 0.5  # no token is renewed earlier
-EXPIRY_MARGIN = 10.0  # dead so long before the end, or a tenth of a short lifetime: it must not expire on the way
-MIN_EXPIRY_MARGIN = 1.0  # for a lifetime under ten seconds: a call takes a moment to arrive
+DEFAULT_LIFETIME = 300.0
+"""Without `expires_in` and a JWT: short, since a guess that is too long sends dead tokens."""
+MIN_LIFETIME = 2.0
+"""A token with a shorter lifetime is dead when it arrives. A back-off follows, so that fetches do not spin."""
+MIN_FRESH_TIME = 0.5
+"""No token is renewed earlier than this after it was obtained."""
+EXPIRY_MARGIN = 10.0
+"""A token counts as dead this long before its end, or a tenth of a short lifetime: it must not expire on the way."""
+MIN_EXPIRY_MARGIN = 1.0
+"""The margin of a lifetime under ten seconds: a call takes a moment to arrive. All in seconds."""
 
 TokenState = Literal["none", "fresh", "stale", "dead"]
 DecisionKind = Literal["use", "renew", "fetch", "refuse"]
@@ -23,26 +26,25 @@ DecisionKind = Literal["use", "renew", "fetch", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class RenewalMargin:
-    """When a token becomes stale: when `share` of its lifetime is left, and `at_least` so many seconds before its end.
+    """When a token becomes stale: when `share` of its lifetime is left, but at least `min_seconds` before its end.
 
-    The margin is at most half of a lifetime, so that a short one is used too, and at least the time that a renewal may
-    take before the token counts as dead. Jitter makes it up to half as long again.
+    The margin is at most half of the lifetime, so that a short-lived token is used too, and at least the time that a
+    renewal may take before the token counts as dead. Jitter extends it by up to a half.
     """
 
     share: float
-    at_least: float
+    min_seconds: float
 
-    def seconds_before_end(self, lifetime: float, spread: float) -> float:
-        """Return the seconds before the end of `lifetime`; `spread` in [0, 1) is the jitter."""
-        return min(max(self.share * lifetime, self.at_least, 2 * _expiry_margin(lifetime)), lifetime / 2) * (
-            1 + spread / 2
-        )
+    def seconds_before_end(self, lifetime: float, random_fraction: float) -> float:
+        """Return the seconds before the end of `lifetime`; `random_fraction` in [0, 1) is the jitter."""
+        margin = max(self.share * lifetime, self.min_seconds, 2 * _expiry_margin(lifetime))
+        return min(margin, lifetime / 2) * (1 + random_fraction / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer value and its times: by the monotonic clock, `usable_until_wall` in epoch seconds. A token is not
-    sent after either `usable_until`, which precedes its end by a margin.
+    """A bearer value and its times: by the monotonic clock, except `usable_until_wall` in epoch seconds. The token is
+    sent only before both `usable_until` and `usable_until_wall`, which precede its end by a margin.
     """
 
     value: str = field(repr=False)
@@ -62,16 +64,18 @@ class TokenDecision:
     until: float = 0.0
 
 
-def make_token(response: TokenResponse, now: float, *, wall: float, spread: float, margin: RenewalMargin) -> Token:
-    """Return the token of a response to a request of `now` (monotonic) and `wall` (epoch); `spread` in [0, 1) is the
-    jitter.
+def make_token(
+    response: TokenResponse, now: float, *, wall: float, random_fraction: float, margin: RenewalMargin
+) -> Token:
+    """Return the token of a response; its request was sent at `now` (monotonic) and `wall` (epoch). `random_fraction`
+    in [0, 1) is the jitter.
 
     The lifetime starts with the request, not the response, so that a slow response cannot extend it. A token with less
     than MIN_LIFETIME is dead from the start.
     """
     lifetime = min(_response_lifetime(response, wall), MAX_LIFETIME)
     usable = lifetime - _expiry_margin(lifetime) if lifetime >= MIN_LIFETIME else 0.0
-    stale = min(max(lifetime - margin.seconds_before_end(lifetime, spread), MIN_FRESH_TIME), usable - 0.1)
+    stale = min(max(lifetime - margin.seconds_before_end(lifetime, random_fraction), MIN_FRESH_TIME), usable - 0.1)
     return Token(
         response.value,
         obtained_at=now,
@@ -90,7 +94,7 @@ def token_state(token: Token | None, *, now: float, wall: float) -> TokenState:
     return "fresh" if now < token.stale_at else "stale"
 
 
-# By the token's state, and by whether the last failure still holds off new tries.
+# By the token's state, and by whether the last failure's back-off still lasts.
 _DECISIONS: dict[tuple[TokenState, bool], DecisionKind] = {
     ("fresh", False): "use",
     ("fresh", True): "use",
@@ -105,8 +109,8 @@ _DECISIONS: dict[tuple[TokenState, bool], DecisionKind] = {
 
 def decide_token_use(token: Token | None, failure: Failure | None, *, now: float, wall: float) -> TokenDecision:
     """Return the decision for a request that needs a token now."""
-    held = failure is not None and now < failure.until
-    kind = _DECISIONS[token_state(token, now=now, wall=wall), held]
+    is_backing_off = failure is not None and now < failure.until
+    kind = _DECISIONS[token_state(token, now=now, wall=wall), is_backing_off]
     return TokenDecision(kind, until=failure.until if failure is not None and kind == "refuse" else 0.0)
 
 
@@ -115,11 +119,11 @@ def _expiry_margin(lifetime: float) -> float:
 
 
 def _response_lifetime(response: TokenResponse, wall: float) -> float:
-    """Return the shorter lifetime of `expires_in` and the JWT's `exp`, which counts by the identity domain's clock.
+    """Return the shorter of `expires_in` and the lifetime by the JWT's `exp`, a time of the identity domain's clock.
 
-    A wrong local clock must neither keep a dead token nor drop a valid one, so `wall` counts only if the response has
-    no time and no `expires_in`. A token may have been issued before the response, never after it: the later of `Date`
-    and `iat` is the present.
+    A wrong local clock must neither keep a dead token nor drop a valid one, so `wall` is used only if the response has
+    neither a time nor `expires_in`. A token is never issued after its response: the later of `Date` and `iat` is the
+    present.
     """
     local = None if response.expires_in is not None else wall
     present = max((time for time in (response.date, response.claims_iat) if time is not None), default=local)

@@ -1,4 +1,4 @@
-"""How often a token endpoint is called: a rate limit that all credentials of one endpoint share.
+"""The rate limit of a token endpoint, which all credentials with that endpoint share.
 
 `SlidingWindow` (pure) counts; `RateLimiter` delays requests that come too early, in the order of their arrival.
 """

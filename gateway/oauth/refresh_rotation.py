@@ -2,11 +2,11 @@
 
 Many servers rotate: each use returns a new token and ends the old one, and a second use of the old one ends the whole
 sign-in (RFC 9700 section 4.14.2). So only the holder of the lease uses it (`fetch_lease`), and its successor is durable
-before anything else happens. A refresh token that the configuration names is only read.
+before anything else happens. A refresh token of the configuration is only read.
 
 If the server has rotated but the response was lost, or the process died before it stored the successor, the store holds
-the old token. It is used again: servers accept it for a while for this case. A server that does not refuses it, and a
-person must sign in.
+the old token. It is used again: many servers accept it for a while, for this case. If the server refuses it, a person
+must sign in.
 """
 
 import asyncio
@@ -56,12 +56,12 @@ class RefreshTokenRotation:
         self._configured = configured
         self._events = events or NullTokenEvents()
         self._sleep = sleep
-        self._mark = ""
-        self._stored_text: str | None = None  # the entry in the store, as last read
+        self._configured_id = ""  # identifies the configured token at the last read
+        self._stored_text: str | None = None  # the store's entry at the last read
         self._has_read = False
-        self._is_unread = False  # the store could not be read when a refresh token was last needed
+        self._has_read_failed = False  # the store could not be read when a refresh token was last needed
         self._unsaved: _Replacement | None = None
-        self._flushing = asyncio.Lock()
+        self._save_lock = asyncio.Lock()
         self._save_task: asyncio.Task[None] | None = None
 
     async def request_values(self) -> dict[str, str]:
@@ -69,15 +69,17 @@ class RefreshTokenRotation:
 
         Raise TokenUnavailable where the store cannot be read, and what `configured` raises.
         """
-        mark = "" if self._configured is None else _configured_token_hash(await in_thread(self._configured, owner=self))
+        configured_id = (
+            "" if self._configured is None else _configured_token_hash(await in_thread(self._configured, owner=self))
+        )
         try:
-            await self._flush_unsaved()
-            self._is_unread = True
+            await self._save_unsaved()
+            self._has_read_failed = True
             self._stored_text = await self._store.get_refresh_token(self._key)
         except StoreDown as down:
             raise TokenUnavailable(reason=f"store: no refresh token is used while the store is down: {down}") from down
-        self._mark, self._has_read, self._is_unread = mark, True, False
-        token = decode_stored(self._stored_text, mark=mark)
+        self._configured_id, self._has_read, self._has_read_failed = configured_id, True, False
+        token = decode_stored(self._stored_text, configured_id=configured_id)
         return {"refresh_token": token} if token else {}
 
     async def save_refresh_token(self, token: str | None) -> None:
@@ -85,19 +87,19 @@ class RefreshTokenRotation:
 
         A store that is down does not fail the response: the token is stored as soon as the store is back.
         """
-        text = encode_stored(token, mark=self._mark) if token else self._stored_text
+        text = encode_stored(token, configured_id=self._configured_id) if token else self._stored_text
         if text is None or text == self._stored_text:
             return
         self._unsaved = _Replacement(self._stored_text, text)
         try:
-            await self._flush_unsaved()
+            await self._save_unsaved()
         except StoreDown as down:
             self._events.on_refresh_token_not_stored(str(down))
             self._save_task = asyncio.create_task(self._retry_save(), name="refresh token")
 
     async def explain_refusal(self, error: TokenRefused) -> TokenRefused | TokenUnavailable:
-        """Return what a refusal means: another refresh token has replaced the refused one, a person must sign in, or
-        the refusal itself.
+        """Return the error that a refusal stands for: another refresh token has replaced the refused one, a person must
+        sign in, or the refusal itself.
         """
         if failure_code(error) != "invalid_grant":
             return error
@@ -108,13 +110,13 @@ class RefreshTokenRotation:
         return TokenRefused(reason=f"sign-in: the refresh token is refused ({error.reason})")
 
     async def has_changed(self) -> bool:
-        """Return whether the store holds another refresh token than at the last read, or can be read again."""
+        """Return whether the refresh token in the store has changed since the last read, or can be read again."""
         before, has_read = self._stored_text, self._has_read
         try:
             self._stored_text, self._has_read = await self._store.get_refresh_token(self._key), True
         except StoreDown:
             return False
-        is_readable_again, self._is_unread = self._is_unread, False
+        is_readable_again, self._has_read_failed = self._has_read_failed, False
         return is_readable_again or (has_read and before != self._stored_text)
 
     async def close(self) -> None:
@@ -123,17 +125,17 @@ class RefreshTokenRotation:
             self._save_task.cancel()
             await asyncio.wait({self._save_task})
         with contextlib.suppress(StoreDown):
-            await self._flush_unsaved()
+            await self._save_unsaved()
 
     async def _retry_save(self) -> None:
         while self._unsaved is not None:
             await self._sleep(SAVE_INTERVAL)
             with contextlib.suppress(StoreDown):
-                await self._flush_unsaved()
+                await self._save_unsaved()
 
-    async def _flush_unsaved(self) -> None:
+    async def _save_unsaved(self) -> None:
         """Store the unsaved token, unless a person has signed in or out meanwhile. Raise StoreDown."""
-        async with self._flushing:
+        async with self._save_lock:
             new = self._unsaved
             if new is None:
                 return
@@ -145,19 +147,21 @@ class RefreshTokenRotation:
             self._stored_text, self._unsaved = new.text, None
 
 
-def encode_stored(token: str, *, mark: str = "") -> str:
-    """Return the store entry of a refresh token; `mark` identifies the configured token from which it stems."""
-    return f"{mark} {token}" if mark else token
+def encode_stored(token: str, *, configured_id: str = "") -> str:
+    """Return the store entry of a refresh token; `configured_id` identifies the configured token that it replaced."""
+    return f"{configured_id} {token}" if configured_id else token
 
 
-def decode_stored(text: str | None, *, mark: str = "") -> str:
-    """Return the refresh token that `encode_stored` wrote with that `mark`; empty if there is none."""
-    stored_mark, _, token = (text or "").rpartition(" ")
-    return token if stored_mark == mark else ""
+def decode_stored(text: str | None, *, configured_id: str = "") -> str:
+    """Return the refresh token that `encode_stored` wrote with that `configured_id`; empty if there is none."""
+    stored_id, _, token = (text or "").rpartition(" ")
+    return token if stored_id == configured_id else ""
 
 
 async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of `work`. A cancelled caller waits for its end: half a rotation loses the sign-in."""
+    """Return the result of `work`. If the caller is cancelled, wait for the end first: half a rotation loses the
+    sign-in.
+    """
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)
@@ -166,7 +170,7 @@ async def run_to_completion(work: Coroutine[Any, Any, T]) -> T:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # retrieve it: no caller is left
+            task.exception()  # retrieve it: no caller is left to receive it
         raise
 
 

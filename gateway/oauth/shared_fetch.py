@@ -1,4 +1,4 @@
-"""How one source obtains a token where others share it: poll the store, else fetch under the lease and publish."""
+"""Obtains a token that several sources share: polls the store, else fetches under the lease and publishes."""
 
 import random
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from gateway.oauth.rejections import ForcedRenewalPolicy
 from gateway.oauth.token_fetcher import TokenFetcher
 
 POLL_INTERVAL = 1.0
-"""Seconds between two polls of the store and of the secret's files while new tries are held off."""
+"""Seconds between two polls of the store and of the secret's files during a back-off."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchReason:
-    """Why a token is fetched: the upstream refused `rejected`; `forced` accepts no token that exists; `shared_only`
-    takes only what others have put into the store, and sends no request.
+    """Why a token is fetched: the upstream refused the token `rejected`. With `forced`, no existing token is accepted;
+    with `shared_only`, only a result in the store is used, and no request is sent.
     """
 
     rejected: str = ""
@@ -76,8 +76,10 @@ class SharedFetch:
         """
         try:
             result = await self._find_or_fetch(reason, adopt_stale)
-        except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it shows as a failure
-            result = self._record_failure(TokenUnavailable(reason=f"defect in the renewal: {defect_origin(error)}"))
+        except Exception as error:  # noqa: BLE001 - a defect must not end renewal for ever; it is reported as a failure
+            result = self._record_failure(
+                TokenUnavailable(reason=f"defect: the renewal failed: {defect_origin(error)}")
+            )
         if isinstance(result, Failure):
             self.failure = result
         elif result is not None:
@@ -102,7 +104,7 @@ class SharedFetch:
         return await self._lease.run_exclusive(poll, lambda: self._fetch_and_publish(reason.rejected))
 
     async def _poll_store(self, rejected: str, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
-        """Return what another source has obtained since: a fresh token, or a new failure."""
+        """Return the new result of another source: a fresh token, or a failure."""
         token = await self._lease.shared_token()
         if token is not None and token.value != rejected:
             if token_state(token, now=self._monotonic(), wall=self._wall()) == "fresh":

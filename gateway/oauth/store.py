@@ -1,4 +1,4 @@
-"""The port of the store that holds tokens between fetches. Its adapters are in `stores`."""
+"""The interface of the store that holds tokens between fetches. Its implementations are in `stores`."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +26,7 @@ class Store(Protocol):
     """
 
     async def get_token(self, key: str) -> Token | None:
-        """Return the token under `key`, its times by this process's clocks; never a dead one."""
+        """Return the token under `key`, its times by this process's clocks; None if it is dead."""
         ...
 
     async def put_token(self, key: str, token: Token) -> None:

@@ -20,13 +20,13 @@ class TokenFetcher:
     """Fetches the tokens of one credential.
 
     `request` builds the token request for each fetch, in a thread since it reads the secret; its OSError or ValueError
-    counts as TokenUnavailable. `fingerprint`, called in a thread too, changes when the secret does; `expire` drops
-    cached copies of secrets after a failure, since a copy may be the cause. `endpoint` sends the request and bounds its
-    own time; `limiter` delays it, by at most `max_wait` seconds. `rotation` provides refresh tokens, which only the
+    counts as TokenUnavailable. `fingerprint`, also called in a thread, changes when the secret does; `expire` drops
+    cached copies of secrets after a failure, since a copy may be the cause. `endpoint` sends the request and limits its
+    own time; `limiter` delays it by at most `max_wait` seconds. `rotation` provides refresh tokens, which only the
     holder of `lease` uses. `random_fraction` in [0, 1) is jitter.
 
-    `results` counts the outcomes: ok, refused, unavailable. `skew` is how many seconds the identity domain's clock is
-    ahead of this machine's, by the `Date` of its last response.
+    `results` counts the outcomes: ok, refused, unavailable. `clock_skew` is by how many seconds the identity domain's
+    clock is ahead of this machine's, from the `Date` of its last response.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TokenFetcher:
             raise
         await self._save_refresh_token(response.refresh_token)
         self.clock_skew = None if response.date is None else response.date - self._clock.wall()
-        token = make_token(response, now, wall=wall, spread=self._random(), margin=self._margin)
+        token = make_token(response, now, wall=wall, random_fraction=self._random(), margin=self._margin)
         if token.usable_until <= token.obtained_at:
             raise TokenUnavailable(reason=f"short-lived: the token lives for less than {MIN_LIFETIME:g} s")
         if token_state(token, now=self._clock.monotonic(), wall=self._clock.wall()) == "dead":

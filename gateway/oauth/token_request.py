@@ -1,7 +1,7 @@
 """The token requests of one credential: built from the present secrets, and sent.
 
-Of several client secrets the first is used; when the token endpoint refuses it, the next is tried at once. The one that
-worked goes first from then on, until one of them changes: so a secret is rotated without a gap.
+If there are several client secrets, the first is used. When the token endpoint refuses it, the next is tried at once.
+The one that worked is used first from then on, until one of them changes: so a secret is rotated without a gap.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from gateway.oauth.grants import GRANTS, TokenRequest, TokenResponse
 ValueReader = Callable[[], str]
 T = TypeVar("T")
 
-# The grant of requests without a person: after a sign-in only the refresh token is used.
-_UNATTENDED = {"authorization_code": "refresh_token"}
+# The grant of requests without a person: after a sign-in, only the refresh token is used.
+_GRANT_AFTER_SIGN_IN = {"authorization_code": "refresh_token"}
 
 
 class TokenRequestBuilder:
     """Builds and sends the token requests of one credential.
 
-    `template` is `grants.build` with every value that is no secret; `readers` read, by name, the values that the rows
-    of `grant` and `client_auth` need; `client_secrets` are read in order. A reader raises OSError or ValueError. Before
-    another secret is tried, `acquire` waits for the rate limiter: that is one more request.
+    `template` is `grants.build_token_request` with every value that is not secret; `readers` read, by name, the values
+    that the rows of `grant` and `client_auth` need; `client_secrets` are read in order. A reader raises OSError or
+    ValueError. Before another secret is tried, `acquire` waits for the rate limiter: that is one more request.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class TokenRequestBuilder:
         client_secrets: Sequence[ValueReader] = (),
         acquire: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._template = template
-        self._grant = _UNATTENDED.get(grant, grant)
+        self._build_request = template
+        self._grant = _GRANT_AFTER_SIGN_IN.get(grant, grant)
         self._client_auth = client_auth
         self._endpoint = endpoint
         self._readers = readers
@@ -53,15 +53,15 @@ class TokenRequestBuilder:
     def build(self, grant: str = "", **values: str) -> TokenRequest:
         """Return the token request with the present secrets; in a thread, since it reads files and signs.
 
-        `grant` and `values` override the credential's own: a code with its verifier, a rotated refresh token. Raises
+        `grant` and `values` override the credential's own: a code with its verifier, a rotated refresh token. Raise
         OSError or ValueError for a value that cannot be read, TokenRefused (`sign-in`) before the first sign-in.
         """
         grant = grant or self._grant
         values = {name: values[name] if name in values else self._read(name) for name in GRANTS[grant].needs}
-        return self.authenticate(partial(self._template, grant=grant, **values))
+        return self.authenticate(partial(self._build_request, grant=grant, **values))
 
     def authenticate(self, template: Callable[..., TokenRequest]) -> TokenRequest:
-        """Return the request that `template` makes with `client_auth` and its present proof. Raise as `build`."""
+        """Return the request that `template` makes with `client_auth` and its present proof. Raise as `build` does."""
         first, *others = (
             replace(template(client_auth=self._client_auth, **proof), secret_id=secret_id)
             for secret_id, proof in self._proofs()
@@ -93,7 +93,9 @@ class TokenRequestBuilder:
         return self._readers[name]()
 
     def _proofs(self) -> list[tuple[str, dict[str, str]]]:
-        """Return what client authentication needs, with an id for each secret; the one that worked goes first."""
+        """Return pairs of a secret's id and the value that client authentication needs; the one that worked comes
+        first.
+        """
         name = CLIENT_AUTH[self._client_auth].needs
         if name != "client_secret":
             return [("", {name: self._read(name)} if name else {})]

@@ -1,4 +1,4 @@
-"""The token of one credential: obtained, renewed ahead of its end, and given to each caller.
+"""The token of one credential: obtained, renewed before it expires, and given to each caller.
 
 At most one fetch is under way; callers only wait for it. State changes in one synchronous step before or after that
 fetch, so there is no lock, and a caller that leaves cancels nothing. Sources that share the token in one store
@@ -25,7 +25,7 @@ from gateway.oauth.token_status import EndpointFacts, Readiness, SourceCounters,
 SHARED_POLL_INTERVAL = 0.25
 """Seconds between two polls of the store while no renewal may be forced."""
 MIN_RETRY_PAUSE = 0.01
-"""Seconds that a caller waits at least for the next try."""
+"""Minimum seconds that a caller waits for the next try."""
 
 
 class TokenSource:
@@ -84,27 +84,27 @@ class TokenSource:
     async def get_token(self, route: str = "", *, within: float | None = None) -> str:
         """Return a valid bearer value, at once if there is one. Raise TokenRefused or TokenUnavailable.
 
-        A call on a route that has refused the present token waits for the renewal under way; if that fails, it gets the
-        present token. It waits `within` seconds, by default `token_wait`.
+        A call on a route that has refused the present token waits for the renewal under way; if that fails, it gets
+        the present token. It waits `within` seconds, by default `token_wait`.
         """
         token = self._token
         decision = decide_token_use(token, self._shared_fetch.failure, now=self._monotonic(), wall=self._wall())
-        joins = self._is_fetching()
+        is_joining = self._is_fetching()
         if decision.kind in {"renew", "fetch"} or self._is_poll_due():
             self._start_fetch(
                 FetchReason(rejected=self._rejected_token.value if self._rejected_token is not None else "")
             )
         if token is not None and decision.kind in {"use", "renew"}:
-            waits = self._rejected_token is not None and self.renewal_policy.is_rejected_by(route)
-            if not (waits and self._is_fetching()):
+            must_wait = self._rejected_token is not None and self.renewal_policy.is_rejected_by(route)
+            if not (must_wait and self._is_fetching()):
                 return token.value
         if self._is_fetching():
-            await self._wait_for_fetch(joins=joins, within=within)
+            await self._wait_for_fetch(is_joining=is_joining, within=within)
         return self._valid_token()
 
     async def wait_for_token(self, route: str) -> str:
-        """Return the token for a call on `route` as `get` does, but wait out a temporary failure if the next try is due
-        within `token_wait`.
+        """Return the token as `get_token` does, but wait out a temporary failure if the next try is due within
+        `token_wait`.
         """
         end = self._monotonic() + self._token_wait
         while True:
@@ -122,10 +122,10 @@ class TokenSource:
     def record_rejection(self, value: str, route: str) -> None:
         """Renew the token for the next call: the upstream answered 401 for `value`, without an instance id.
 
-        A late 401 for an earlier token renews nothing. Otherwise all callers share one fetch. No fetch is forced within
-        `min_refresh_interval` of a forced one whose token the upstream has not accepted, counted over all sources that
-        share the store, nor while the source backs off from the identity domain; then only the store is polled for
-        another source's token. If the renewal fails, the old token stays in use.
+        A late 401 for an earlier token renews nothing. Otherwise all callers share one fetch. After a forced fetch, no
+        other is forced for `min_refresh_interval`, by any source that shares the store, unless the upstream accepts the
+        new token; none is forced during a back-off either. Then the source only polls the store for another source's
+        token. If the renewal fails, the old token stays in use.
         """
         now, token = self._monotonic(), self._token
         is_other = token is not None and token.value != value and self._is_valid(token)
@@ -143,20 +143,21 @@ class TokenSource:
             self._rejected_token, self._token = token, replace(token, stale_at=now)
 
     def record_acceptance(self, value: str, route: str) -> None:
-        """Note that the upstream accepted `value` on `route`; call it where `renewal_policy.is_awaiting_acceptance`."""
+        """Record that the upstream accepted `value`; needed while `renewal_policy.is_awaiting_acceptance`."""
         if self.renewal_policy.record_acceptance(value, route):
             self._run_in_background(self._lease.record_acceptance(value))
 
     async def renew_rejected_token(self, rejected: str, route: str) -> str | None:
         """Call `record_rejection` and return another bearer value; None if none can be obtained now."""
-        joins = self._is_fetching()
+        is_joining = self._is_fetching()
         self.record_rejection(rejected, route)
         if self._token is None or self._token.value == rejected or not self._is_valid(self._token):
             if not self._is_fetching():
                 return None
             renewals = self._renewal_count
-            await self._wait_for_fetch(joins=joins)
-            # The identity domain may issue the same value again. It counts as new, and deserves its one replay.
+            await self._wait_for_fetch(is_joining=is_joining)
+            # The identity domain may issue the same value again. It counts as new: the request is replayed once with
+            # it.
             if self._renewal_count == renewals:
                 return None
         token = self._token
@@ -167,7 +168,7 @@ class TokenSource:
         return token.value
 
     async def force_refresh(self) -> str:
-        """Fetch a bearer value now, whatever the store holds. Raise as `get` does."""
+        """Fetch a bearer value now, even if there is a valid one. Raise as `get_token` does."""
         self.reset_back_off()
         await self.wait_idle()
         renewals = self._renewal_count
@@ -192,8 +193,8 @@ class TokenSource:
             await asyncio.wait({self._fetch_task})
 
     async def check_readiness(self) -> Readiness:
-        """Return whether a request would get a token now. Fetches one if none was tried yet. A permanent failure is
-        shown even while the present token is valid: someone must act before it ends.
+        """Return whether a request would get a token now; fetch one if none was tried yet. A permanent failure is shown
+        even while the present token is valid: someone must act before the token expires.
         """
         try:
             await self.get_token()
@@ -225,7 +226,7 @@ class TokenSource:
         )
 
     async def close(self) -> None:
-        """End the fetch under way, and wait for its end. Afterwards `get` returns only a valid token that is there."""
+        """Cancel the fetch under way, and wait for its end. Afterwards `get_token` fetches no more."""
         self._closed = True
         if self._fetch_task is not None and not self._fetch_task.done():
             self._fetch_task.cancel()
@@ -243,16 +244,16 @@ class TokenSource:
             self._fetch_task = asyncio.create_task(self._run_fetch(reason), name=f"token of {self.name}")
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a report to the sources that share the store, in the background."""
+        """Inform the sources that share the store, in the background."""
         task = asyncio.create_task(work, name=f"report of {self.name}")
         self._background_tasks.add(task)
         task.add_done_callback(self._background_tasks.discard)
 
-    async def _wait_for_fetch(self, *, joins: bool = False, within: float | None = None) -> None:
+    async def _wait_for_fetch(self, *, is_joining: bool = False, within: float | None = None) -> None:
         """Wait for the fetch under way. `asyncio.wait` does not cancel it when the wait ends or is cancelled."""
         if self._fetch_task is None:
             return
-        if joins:
+        if is_joining:
             self._counters.coalesced += 1
             self._events.on_coalesced()
         self._counters.waiters += 1
@@ -268,7 +269,7 @@ class TokenSource:
         raise self._make_error()
 
     def _make_error(self) -> TokenRefused | TokenUnavailable:
-        """Return a new error for each caller: one that is raised many times would collect all their tracebacks."""
+        """Return a new error for each caller: an error that is raised many times would collect all tracebacks."""
         if self._closed:
             return TokenUnavailable(reason="closed: the gateway is stopping")
         if self._is_fetching() or self._shared_fetch.failure is None:
@@ -283,7 +284,7 @@ class TokenSource:
         return token_state(token, now=self._monotonic(), wall=self._wall()) in {"fresh", "stale"}
 
     def _is_poll_due(self) -> bool:
-        """Return whether to poll the secret and the store, which is cheap, while new tries are held off."""
+        """Return whether to poll the secret and the store, which is cheap, during a back-off."""
         return (
             self._shared_fetch.is_backing_off()
             and self._monotonic() >= self._next_poll_at

@@ -9,8 +9,8 @@ from gateway.oauth.lifetime import Token, token_state
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether a token is there or can be obtained. Else: the failure code, the cause, the remedy, and the seconds until
-    the next try. A failure may also accompany a token that is still valid.
+    """Whether there is a token, or one can be obtained; if not, code, cause and remedy of the failure, and the seconds
+    until the next try. A failure may also accompany a token that is still valid.
     """
 
     ok: bool

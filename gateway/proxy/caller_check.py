@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from gateway.callers.identification import ConnectionFacts, combine, identify_head
+from gateway.callers.identification import ConnectionFacts, combine_callers, identify_head
 from gateway.callers.proof_table import ProofTable
 from gateway.callers.username_token import verify_tokens
 from gateway.errors import CallerNotAllowed, UnknownCaller
@@ -58,9 +58,9 @@ def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
     """Identify the caller by the WS-Security tokens of its message too. Raise UnknownCaller or CallerNotAllowed."""
     directory = exchange.route_table.callers
     if tokens and directory.proofs.uses_wsse:
-        proof = verify_tokens(directory.proofs, tokens, directory.seen, now=time.time())
+        proof = verify_tokens(directory.proofs, tokens, directory.replay_cache, now=time.time())
         by_head = exchange.record.caller
-        found = combine((*proof.names, *(() if by_head is None else (by_head,))))
+        found = combine_callers((*proof.names, *(() if by_head is None else (by_head,))))
         if problem := proof.problem or found.problem:
             exchange.record.caller = None
             raise _unknown(exchange, problem)
@@ -71,12 +71,12 @@ def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
 
 
 def _admit(exchange: Exchange, name: str) -> None:
-    caller = exchange.route_table.callers.known[name]
+    caller = exchange.route_table.callers.by_name[name]
     exchange.record.caller, exchange.caller_meter = name, caller.meter
     if name not in (exchange.route_match.route.callers or ()):
         raise CallerNotAllowed(reason="the route's `callers` does not name it")
 
 
 def _unknown(exchange: Exchange, reason: str) -> UnknownCaller:
-    exchange.caller_meter = exchange.route_table.callers.unknown.meter
+    exchange.caller_meter = exchange.route_table.callers.unknown_caller.meter
     return UnknownCaller(reason=reason, fields=exchange.route_match.route.challenges)

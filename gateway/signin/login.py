@@ -175,7 +175,7 @@ async def _store_response(store: Store, key: str, credential: CredentialSettings
         response,
         clock.monotonic(),
         wall=clock.wall(),
-        spread=random.random(),  # noqa: S311 - jitter
+        random_fraction=random.random(),  # noqa: S311 - jitter
         margin=renewal_margin(credential),
     )
 

@@ -8,7 +8,7 @@ from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import revoke_url_of
 from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.oauth.authorization import revocation
+from gateway.oauth.authorization import revocation_request
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.redaction import safe_text
@@ -62,7 +62,7 @@ async def _sign_out(
 
 async def _revoke(credentials: CredentialBuilder, credential: CredentialSettings, token: str) -> str:
     requests, endpoint = credentials.token_requests(credential), credentials.token_endpoint(credential)
-    template = partial(revocation, revoke_url_of(credential), client_id=credential.client_id, token=token)
+    template = partial(revocation_request, revoke_url_of(credential), client_id=credential.client_id, token=token)
     try:
         request = await in_thread(partial(requests.authenticate, template), owner="logout")
         await requests.send_with(endpoint.revoke, request)

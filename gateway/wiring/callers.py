@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.callers.directory import UNKNOWN, CallerDirectory, KnownCaller
+from gateway.callers.directory import UNKNOWN_LABEL, CallerDirectory, KnownCaller
 from gateway.callers.proof_table import CallerProofs, ProofTable
 from gateway.callers.replay_cache import ReplayCache
 from gateway.config.caller_model import BasicProof, CallerSettings, WsseProof
@@ -129,7 +129,7 @@ async def _watch(directory: CallerDirectory, loaded: LoadedProofs) -> None:
 def build_callers(config: Config, loaded: LoadedProofs, *, metrics: Metrics, seen: ReplayCache) -> ConfiguredCallers:
     """Return the callers of a configuration. `seen` are the one-time proofs that were used."""
     known = {name: KnownCaller(name, metrics.caller(name)) for name in config.callers}
-    unknown = KnownCaller(UNKNOWN, metrics.caller(UNKNOWN))
+    unknown = KnownCaller(UNKNOWN_LABEL, metrics.caller(UNKNOWN_LABEL))
     return ConfiguredCallers(CallerDirectory(loaded.table, known, unknown, seen), loaded)
 
 

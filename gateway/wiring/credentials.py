@@ -207,7 +207,7 @@ def credential_key(name: str, credential: CredentialSettings) -> str:
 
 def renewal_margin(credential: CredentialSettings) -> RenewalMargin:
     """Return when the credential's tokens become stale."""
-    return RenewalMargin(share=credential.renew.share, at_least=credential.renew.at_least)
+    return RenewalMargin(share=credential.renew.share, min_seconds=credential.renew.at_least)
 
 
 def _authentication_hash(credential: CredentialSettings) -> str:

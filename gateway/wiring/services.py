@@ -98,7 +98,7 @@ def _with_problem(status: dict[str, Any]) -> dict[str, Any]:
         failure=circuit["reason"],
         open_for=circuit["open_for_s"],
         limit=status["limit"],
-        most=status["calls"],
+        configured_limit=status["calls"],
         waiting=status["waiting"],
     )
     return status | {"problem": problem}

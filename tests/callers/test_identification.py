@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.callers.identification import ConnectionFacts, combine, identify_head
+from gateway.callers.identification import ConnectionFacts, combine_callers, identify_head
 from gateway.callers.proof_table import CallerProofs, ProofTable
 from tests.fakes.proofs import basic
 
@@ -102,7 +102,7 @@ def test_any_user_and_password_are_found(user: str, password: str) -> None:
 
 @given(st.lists(st.sampled_from(["a", "b", "c"])))
 def test_callers_are_combined_only_if_all_are_the_same(names: list[str]) -> None:
-    found = combine(names)
+    found = combine_callers(names)
     assert found.caller == (names[0] if len(set(names)) == 1 else None)
     assert bool(found.problem) == (len(set(names)) > 1)
 

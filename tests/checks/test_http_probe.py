@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.checks.http_probe import MAX_BYTES, exchange
+from gateway.checks.http_probe import MAX_BODY, send_probe
 from gateway.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.network.dial import Origin
 from tests.fakes.upstream import CLOSE, Talk, Upstream, reply
@@ -15,7 +15,7 @@ def origin(upstream: Upstream) -> Origin:
 async def test_the_request_is_what_was_asked_for_and_no_more() -> None:
     async with Upstream(reply(307, b"gone", "Location: http://elsewhere.example/", "X-One: 1")) as upstream:
         fields = [("X-Key", "a")]
-        answer = await exchange(
+        answer = await send_probe(
             origin(upstream), "GET", "/x?y=1", host="oic.example", fields=fields, bearer="t0ken", within=5
         )
         [request] = upstream.requests
@@ -37,25 +37,25 @@ async def test_the_request_is_what_was_asked_for_and_no_more() -> None:
 
 async def test_without_a_token_there_is_no_authorization() -> None:
     async with Upstream() as upstream:
-        await exchange(origin(upstream), "OPTIONS", "/", host="x", within=5)
+        await send_probe(origin(upstream), "OPTIONS", "/", host="x", within=5)
         assert upstream.requests[0].field("Authorization") is None
 
 
 async def test_a_long_body_is_cut() -> None:
     async with Upstream(reply(200, b"x" * 1_000_000)) as upstream:
-        answer = await exchange(origin(upstream), "GET", "/", host="x", within=5)
-    assert answer.text == "x" * MAX_BYTES
+        answer = await send_probe(origin(upstream), "GET", "/", host="x", within=5)
+    assert answer.text == "x" * MAX_BODY
 
 
 async def test_bytes_that_are_no_text_are_no_error() -> None:
     async with Upstream(reply(200, b"\xff\xfe")) as upstream:
-        assert (await exchange(origin(upstream), "GET", "/", host="x", within=5)).text == "\ufffd\ufffd"
+        assert (await send_probe(origin(upstream), "GET", "/", host="x", within=5)).text == "\ufffd\ufffd"
 
 
 async def test_a_closed_connection_is_named() -> None:
     async with Upstream(CLOSE) as upstream:
         with pytest.raises(UpstreamBroken):
-            await exchange(origin(upstream), "GET", "/", host="x", within=5)
+            await send_probe(origin(upstream), "GET", "/", host="x", within=5)
 
 
 async def test_silence_ends_in_time() -> None:
@@ -65,9 +65,9 @@ async def test_silence_ends_in_time() -> None:
 
     async with Upstream(silence) as upstream:
         with pytest.raises(UpstreamTimeout):
-            await exchange(origin(upstream), "GET", "/", host="x", within=0.05)
+            await send_probe(origin(upstream), "GET", "/", host="x", within=0.05)
 
 
 async def test_a_refused_connection_is_named() -> None:
     with pytest.raises(UpstreamUnreachable):
-        await exchange(Origin("oic.invalid", 80, None, None), "GET", "/", host="x", within=5)
+        await send_probe(Origin("oic.invalid", 80, None, None), "GET", "/", host="x", within=5)

@@ -21,7 +21,7 @@ from gateway.oauth.token_source import TokenSource
 
 ROUTE = "orders"
 SECRET = "s3cret-horse+battery:staple"
-MARGIN = RenewalMargin(share=RenewalSettings().share, at_least=RenewalSettings().at_least)
+MARGIN = RenewalMargin(share=RenewalSettings().share, min_seconds=RenewalSettings().at_least)
 
 
 class Turned:

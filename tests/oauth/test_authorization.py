@@ -2,7 +2,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from gateway.oauth.authorization import authorization_url, code_challenge, revocation
+from gateway.oauth.authorization import authorization_url, code_challenge, revocation_request
 
 URL = "https://idcs.example/oauth2/v1/authorize"
 
@@ -45,9 +45,11 @@ def test_the_challenge_is_the_example_of_rfc_7636() -> None:
 
 
 def test_a_revocation_proves_the_client_and_shows_nothing() -> None:
-    revoke = revocation("https://h/revoke", client_id="c", token="hunter2", client_auth="post", client_secret="s3cret")
+    revoke = revocation_request(
+        "https://h/revoke", client_id="c", token="hunter2", client_auth="post", client_secret="s3cret"
+    )
     assert revoke.body == b"token=hunter2&token_type_hint=refresh_token&client_id=c&client_secret=s3cret"
-    assert {"hunter2", "s3cret"} <= set(revoke.hidden)
+    assert {"hunter2", "s3cret"} <= set(revoke.secret_texts)
     assert "hunter2" not in repr(revoke)
-    public = revocation("https://h/revoke", client_id="c", token="t", client_auth="none")
+    public = revocation_request("https://h/revoke", client_id="c", token="t", client_auth="none")
     assert public.body == b"token=t&token_type_hint=refresh_token&client_id=c"

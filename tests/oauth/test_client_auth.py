@@ -61,4 +61,4 @@ def test_without_a_proof_in_the_request_the_client_is_only_named(method: str) ->
 def test_a_proof_shows_nothing_and_names_what_to_hide(method: str) -> None:
     proof = CLIENT_AUTH[method].make_proof("client", "very secret+text")
     assert repr(proof) == "ClientProof()"
-    assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.hidden)
+    assert {"very secret+text", "very%20secret%2Btext", "very+secret%2Btext"} <= set(proof.secret_texts)

@@ -10,11 +10,11 @@ from gateway.oauth.failures import (
     FAILURE_KINDS,
     PERMANENT,
     Failure,
+    back_off_seconds,
     failure_code,
     failure_from_json,
     failure_remedy,
     next_failure,
-    next_try_times,
 )
 
 NOW, WALL = 1000.0, 1_800_000_000.0
@@ -73,18 +73,18 @@ def test_failures_in_a_row_are_counted() -> None:
     ],
 )
 def test_the_back_off_doubles_with_full_jitter(failures: int, *, permanent: bool, least: float, most: float) -> None:
-    assert next_try_times(failures, permanent=permanent, random_fraction=0.0) == least
-    assert next_try_times(failures, permanent=permanent, random_fraction=1.0) == pytest.approx(most)
+    assert back_off_seconds(failures, permanent=permanent, random_fraction=0.0) == least
+    assert back_off_seconds(failures, permanent=permanent, random_fraction=1.0) == pytest.approx(most)
 
 
 @pytest.mark.parametrize(("retry_after", "wait"), [(0.0, 0.5), (20.0, 20.5), (1e9, 300.5)])
 def test_retry_after_is_honoured_within_bounds(retry_after: float, wait: float) -> None:
-    assert next_try_times(1, retry_after, permanent=False, random_fraction=0.5) == pytest.approx(max(wait, 0.6))
+    assert back_off_seconds(1, retry_after, permanent=False, random_fraction=0.5) == pytest.approx(max(wait, 0.6))
 
 
 @given(st.integers(1, 10**6), st.floats(0, math.inf) | st.none(), st.booleans(), st.floats(0, 1, exclude_max=True))
 def test_a_wait_is_bounded(failures: int, said: float | None, permanent: bool, jitter: float) -> None:  # noqa: FBT001 - drawn
-    assert 0.2 <= next_try_times(failures, said, permanent=permanent, random_fraction=jitter) <= 301
+    assert 0.2 <= back_off_seconds(failures, said, permanent=permanent, random_fraction=jitter) <= 301
 
 
 def test_what_one_has_met_another_can_read() -> None:

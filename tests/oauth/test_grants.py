@@ -122,7 +122,7 @@ def test_every_grant_with_every_client_auth_byte_for_byte(
     assert request.body == head + tail
     assert ("Authorization" in request.headers) is (way == "basic")
     for secret in {*values.values(), *proof.values()} - {"j doe", "http://127.0.0.1:8400/"}:
-        assert secret in request.hidden
+        assert secret in request.secret_texts
 
 
 def test_the_form_has_scope_audience_resources_params_in_order() -> None:
@@ -408,10 +408,10 @@ def test_of_several_tokens_the_one_asked_for_is_taken(
     tokens = [one(AUDIENCES[0], refresh_token="r-1"), one([AUDIENCES[1], "x"], "/ic/api/ other", refresh_token="r-2")]
     if place is None:
         with pytest.raises(TokenRefused) as caught:
-            read_token_response(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
+            read_token_response(200, {}, several(*tokens), now=NOW, wanted_resource=asked.wanted_resource)
         assert caught.value.reason.startswith("several-resources: ")
         return
-    reply = read_token_response(200, {}, several(*tokens), now=NOW, wanted=asked.wanted)
+    reply = read_token_response(200, {}, several(*tokens), now=NOW, wanted_resource=asked.wanted_resource)
     assert (reply.value, reply.refresh_token) == (tokens[place]["access_token"], f"r-{place + 1}")
 
 
@@ -421,7 +421,7 @@ def test_of_several_tokens_the_one_asked_for_is_taken(
 )
 def test_several_tokens_of_any_other_shape_are_refused(answers: object) -> None:
     with pytest.raises(TokenRefused):
-        read_token_response(200, {}, json.dumps({"tokenResponses": answers}).encode(), now=NOW, wanted="s")
+        read_token_response(200, {}, json.dumps({"tokenResponses": answers}).encode(), now=NOW, wanted_resource="s")
 
 
 def test_a_refresh_token_is_handed_on_and_never_shown() -> None:
@@ -464,19 +464,19 @@ def test_a_reason_never_quotes_the_secret_or_a_token() -> None:
     echo = f"bad pass horse+ pass%20horse%2B {request.headers['Authorization']} {value}\r\n\x1b[31m" + "x" * 999
     body = json.dumps({"error": "invalid_client", "error_description": echo}).encode()
     with pytest.raises(TokenRefused) as caught:
-        read_token_response(401, {}, body, now=NOW, hidden=request.hidden)
+        read_token_response(401, {}, body, now=NOW, secret_texts=request.secret_texts)
     assert caught.value.reason.startswith("invalid_client: bad *** *** Basic *** ***???[31mxxx")
     assert len(caught.value.reason) < 250
 
 
 def test_an_unknown_code_that_is_the_secret_is_blotted_out() -> None:
     with pytest.raises(TokenUnavailable) as caught:
-        read_token_response(400, {}, b'{"error": "hunter2"}', now=NOW, hidden=("hunter2",))
+        read_token_response(400, {}, b'{"error": "hunter2"}', now=NOW, secret_texts=("hunter2",))
     assert "hunter2" not in caught.value.reason
 
 
 def test_the_longer_secret_is_blotted_out_first() -> None:
-    assert safe_text("abc", hidden=("ab", "abc", "")) == "***"
+    assert safe_text("abc", secret_texts=("ab", "abc", "")) == "***"
 
 
 VALUES = st.recursive(
@@ -529,7 +529,7 @@ def test_a_refresh_token_beside_no_usable_token_is_not_lost() -> None:
 def test_a_refresh_token_beside_several_tokens_is_handed_on() -> None:
     both = [{"access_token": "a", "scope": "one"}, {"access_token": "b", "scope": "two"}]
     reply = read_token_response(
-        200, {}, json.dumps({"tokenResponses": both, "refresh_token": "r-1"}).encode(), now=NOW, wanted="two"
+        200, {}, json.dumps({"tokenResponses": both, "refresh_token": "r-1"}).encode(), now=NOW, wanted_resource="two"
     )
     assert (reply.value, reply.refresh_token) == ("b", "r-1")
 

@@ -24,8 +24,8 @@ def reply(text):
     ):
         try:
             head, body = {"date": text, "retry-after": text}, json.dumps(document).encode()
-            read_token_response(400, head, body, now=0.0, hidden=("s3cret-of-ours",), wanted=text[:100])
-            read_token_response(200, head, body, now=0.0, wanted=text[:100])
+            read_token_response(400, head, body, now=0.0, secret_texts=("s3cret-of-ours",), wanted_resource=text[:100])
+            read_token_response(200, head, body, now=0.0, wanted_resource=text[:100])
         except (TokenRefused, TokenUnavailable):
             pass
 

@@ -17,14 +17,14 @@ def failure(until: float) -> Failure:
     return Failure("timeout", "timeout: late", "wait", permanent=False, count=1, at=WALL, until=until)
 
 
-def made(reply: TokenResponse, spread: float = 0.0, margin: RenewalMargin = MARGIN) -> Token:
-    return make_token(reply, NOW, wall=WALL, spread=spread, margin=margin)
+def made(reply: TokenResponse, random_fraction: float = 0.0, margin: RenewalMargin = MARGIN) -> Token:
+    return make_token(reply, NOW, wall=WALL, random_fraction=random_fraction, margin=margin)
 
 
 def test_a_token_of_an_hour_is_renewed_when_a_fifth_is_left() -> None:
     token = made(TokenResponse("abc", expires_in=3600.0))
     assert (token.stale_at, token.usable_until, token.usable_until_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
-    assert made(TokenResponse("abc", expires_in=3600.0), spread=0.5).stale_at == NOW + 2700
+    assert made(TokenResponse("abc", expires_in=3600.0), random_fraction=0.5).stale_at == NOW + 2700
     assert token.obtained_at == NOW
 
 
@@ -35,7 +35,7 @@ def test_a_short_life_has_short_margins() -> None:
 
 @pytest.mark.parametrize("life", [2.0, 3.0, 5.0, 9.9, 10.0, 30.0, 99.0])
 def test_a_margin_is_at_least_a_second(life: float) -> None:
-    token = made(TokenResponse("abc", expires_in=life), spread=0.9)
+    token = made(TokenResponse("abc", expires_in=life), random_fraction=0.9)
     assert token.usable_until <= NOW + life - 1.0
     assert NOW < token.stale_at < token.usable_until
 
@@ -57,20 +57,20 @@ def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
 @pytest.mark.parametrize(
     ("margin", "life", "before_its_end"),
     [
-        (RenewalMargin(share=0.2, at_least=60), 3600, 720),
-        (RenewalMargin(share=0.2, at_least=60), 200, 60),
-        (RenewalMargin(share=0.2, at_least=60), 100, 50),
-        (RenewalMargin(share=0.0, at_least=30), 3600, 30),
-        (RenewalMargin(share=0.0, at_least=1), 3600, 20),
-        (RenewalMargin(share=0.5, at_least=30), 3600, 1800),
-        (RenewalMargin(share=0.0, at_least=9000), 3600, 1800),
+        (RenewalMargin(share=0.2, min_seconds=60), 3600, 720),
+        (RenewalMargin(share=0.2, min_seconds=60), 200, 60),
+        (RenewalMargin(share=0.2, min_seconds=60), 100, 50),
+        (RenewalMargin(share=0.0, min_seconds=30), 3600, 30),
+        (RenewalMargin(share=0.0, min_seconds=1), 3600, 20),
+        (RenewalMargin(share=0.5, min_seconds=30), 3600, 1800),
+        (RenewalMargin(share=0.0, min_seconds=9000), 3600, 1800),
     ],
 )
 def test_the_renewal_margin_is_at_most_half_of_the_life(
     margin: RenewalMargin, life: float, before_its_end: float
 ) -> None:
     assert made(TokenResponse("a", expires_in=life), margin=margin).stale_at == NOW + life - before_its_end
-    jittered = made(TokenResponse("a", expires_in=life), spread=0.999, margin=margin)
+    jittered = made(TokenResponse("a", expires_in=life), random_fraction=0.999, margin=margin)
     assert NOW + life - 1.5 * before_its_end < jittered.stale_at < NOW + life - before_its_end
 
 
@@ -97,15 +97,15 @@ def test_the_life_is_expires_in_else_the_jwt_else_a_default(reply: TokenResponse
 
 
 SECONDS = st.floats(1, 1e11)
-MARGINS = st.builds(RenewalMargin, share=st.floats(0, 0.5), at_least=st.floats(0.001, 1e6))
+MARGINS = st.builds(RenewalMargin, share=st.floats(0, 0.5), min_seconds=st.floats(0.001, 1e6))
 SPREADS = st.floats(0, 1, exclude_max=True)
 
 
 @given(st.floats(0, math.inf) | st.none(), SECONDS | st.none(), SECONDS | st.none(), SPREADS, MARGINS)
 def test_no_life_can_spin(
-    expires_in: float | None, exp: float | None, date: float | None, spread: float, margin: RenewalMargin
+    expires_in: float | None, exp: float | None, date: float | None, random_fraction: float, margin: RenewalMargin
 ) -> None:
-    token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), spread, margin)
+    token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), random_fraction, margin)
     assert token.stale_at < token.usable_until
     assert token.stale_at - NOW >= 0.5 or token.usable_until == NOW  # a failure, which is backed off from
     assert token.usable_until - NOW <= MAX_LIFETIME
@@ -130,9 +130,11 @@ def test_a_dead_token_is_never_used_whatever_the_clocks_do(
 
 
 @given(st.floats(1, 1e6), st.floats(-1e8, 1e8), st.floats(0, 1e6), SPREADS)
-def test_a_clock_that_is_wrong_throws_no_live_token_away(life: float, off: float, later: float, spread: float) -> None:
+def test_a_clock_that_is_wrong_throws_no_live_token_away(
+    life: float, off: float, later: float, random_fraction: float
+) -> None:
     true = WALL + off
-    token = made(TokenResponse("a", expires_in=life, claims_exp=true + life + 1, date=true), spread)
+    token = made(TokenResponse("a", expires_in=life, claims_exp=true + life + 1, date=true), random_fraction)
     if life >= 2 and later < life - min(10, max(1, life / 10)) - 1e-3:
         assert token_state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
 

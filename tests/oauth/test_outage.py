@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from gateway.errors import TokenUnavailable
-from gateway.oauth.failures import next_try_times
+from gateway.oauth.failures import back_off_seconds
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.identity import Identity, answer, token
 from tests.oauth.scene import Turned, scene
@@ -24,7 +24,7 @@ def allowed(seconds: float, random_fraction: Callable[[], float]) -> int:
     tries, now = 0, 0.0
     while now < seconds:
         tries += 1
-        now = math.ceil(now + next_try_times(tries, permanent=False, random_fraction=random_fraction()))
+        now = math.ceil(now + back_off_seconds(tries, permanent=False, random_fraction=random_fraction()))
     return tries
 
 

@@ -52,10 +52,10 @@ CUTS = {"whole": slice(None), "beginning": slice(0, 14), "end": slice(-14, None)
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
 def test_no_encoding_of_a_secret_is_shown(encode: Callable[[str], str], cut: slice) -> None:
     said = f"client_secret={encode(SECRET[cut])}, which is wrong"
-    shown = safe_text(said, hidden=redactions(SECRET))
+    shown = safe_text(said, secret_texts=redactions(SECRET))
     assert shown in {WITHHELD, "client_secret=***, which is wrong"}
     if cut == slice(None):
-        assert safe_text(said[: len(said) - 25], hidden=redactions(SECRET)) in {WITHHELD, "client_secret=***"}
+        assert safe_text(said[: len(said) - 25], secret_texts=redactions(SECRET)) in {WITHHELD, "client_secret=***"}
 
 
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
@@ -63,7 +63,7 @@ def test_a_cut_encoding_of_a_plain_secret_is_not_shown(encode: Callable[[str], s
     secret = "5f3c1e9a-77b2-4c0d-9e1f-aa02b6d4c8e7"
     encoded = encode(secret)
     for part in (encoded[: len(encoded) // 2], encoded[len(encoded) // 2 :], encoded[5:-5]):
-        assert safe_text(f"wrong: {part}.", hidden=redactions(secret)) == WITHHELD
+        assert safe_text(f"wrong: {part}.", secret_texts=redactions(secret)) == WITHHELD
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ def test_a_cut_encoding_of_a_plain_secret_is_not_shown(encode: Callable[[str], s
     ],
 )
 def test_what_shares_nothing_with_a_secret_is_shown(text: str) -> None:
-    assert safe_text(text, hidden=redactions(SECRET)) == text
+    assert safe_text(text, secret_texts=redactions(SECRET)) == text
 
 
 def test_a_short_secret_is_struck_out() -> None:
-    assert safe_text("wrong: pw7x", hidden=("pw7x",)) == "wrong: ***"
-    assert safe_text("wrong: PW7X", hidden=("pw7x",)) == WITHHELD
+    assert safe_text("wrong: pw7x", secret_texts=("pw7x",)) == "wrong: ***"
+    assert safe_text("wrong: PW7X", secret_texts=("pw7x",)) == WITHHELD
 
 
 def test_a_secret_that_is_cut_by_the_bound_is_not_shown() -> None:
-    assert "k9$Q" not in safe_text("*" * (MAX_LENGTH - 9) + SECRET, hidden=(SECRET,), limit=MAX_LENGTH)
+    assert "k9$Q" not in safe_text("*" * (MAX_LENGTH - 9) + SECRET, secret_texts=(SECRET,), limit=MAX_LENGTH)
 
 
 @pytest.mark.parametrize(
     "piece", ["eyJ", "-eyJ", "eyJ.", "&amp;", "&#38;", "%25", "\\\\", "\\u005c", "aaaaaaaa ", "ab "]
 )
 def test_a_hostile_text_costs_little(piece: str) -> None:
-    hidden = (*redactions(SECRET), *redactions("r" * 60 + "eyJhbGciOi.eyJzdWIiOi" * 50))
+    secret_texts = (*redactions(SECRET), *redactions("r" * 60 + "eyJhbGciOi.eyJzdWIiOi" * 50))
     before = time.process_time()
     for _ in range(10):
-        safe_text(piece * 500_000, hidden=hidden)
+        safe_text(piece * 500_000, secret_texts=secret_texts)
     assert time.process_time() - before < 20  # of this process alone; a quadratic step would take hours

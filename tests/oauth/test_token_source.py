@@ -164,7 +164,7 @@ async def test_even_a_defect_of_our_own_does_not_end_renewal() -> None:
 
     async with Identity() as identity, scene(identity.url, request=request) as stage:
         reason = (await failing(stage)).reason or ""
-        assert re.fullmatch(r"defect in the renewal: RuntimeError at gateway\.oauth\.\w+:\d+", reason)
+        assert re.fullmatch(r"defect: the renewal failed: RuntimeError at gateway\.oauth\.\w+:\d+", reason)
         stage.clock.turn(2)
         assert await stage.source.get_token() == "token-1"
 
@@ -307,6 +307,18 @@ async def test_a_failure_that_someone_must_mend_is_not_waited_out(trouble: Answe
     slept, sleep = waits(clock)
     async with Identity(trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
         with pytest.raises((TokenRefused, TokenUnavailable)):
+            await stage.source.wait_for_token(ROUTE)
+    assert slept == []
+
+
+async def test_a_defect_of_the_renewal_is_not_waited_out() -> None:
+    def request() -> TokenRequest:
+        raise RuntimeError
+
+    clock = Turned()
+    slept, sleep = waits(clock)
+    async with Identity() as identity, scene(identity.url, clock=clock, sleep=sleep, request=request) as stage:
+        with pytest.raises(TokenUnavailable):
             await stage.source.wait_for_token(ROUTE)
     assert slept == []
 

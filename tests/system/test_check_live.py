@@ -13,7 +13,7 @@ from typing import Self
 
 import pytest
 
-from gateway.checks.run import check
+from gateway.checks.run import run_checks
 from gateway.config.load import load
 from gateway.diagnosis import Finding, findings_document
 from gateway.diagnosis.catalog import MISTAKES
@@ -29,7 +29,7 @@ from tests.system.scene import SECRETS, Settings, route, simple, written
 
 
 async def found(folder: Path, settings: Settings) -> list[Finding]:
-    findings = await check(load(written(folder, settings), environ={}).config)
+    findings = await run_checks(load(written(folder, settings), environ={}).config)
     assert DEFAULT_SECRET not in json.dumps(findings_document(findings))
     assert "eyJ" not in json.dumps(findings_document(findings)), "a token is shown"
     return findings
@@ -104,7 +104,7 @@ async def test_a_check_ends_in_time(tmp_path: Path, sandbox: Sandbox) -> None:
         settings = document_of(tmp_path, sandbox)
         settings["routes"].append(route("silent", f"http://127.0.0.1:{silent.port}{REST}/X/1.0/"))
         config = load(written(tmp_path, settings), environ={}).config
-        failures = [finding for finding in await check(config, within=1.0) if not finding.ok]
+        failures = [finding for finding in await run_checks(config, within=1.0) if not finding.ok]
     assert [(finding.subject, finding.code) for finding in failures] == [("route silent", "out-of-time")]
 
 
@@ -114,7 +114,7 @@ async def test_a_file_that_went_away_is_a_finding(tmp_path: Path, sandbox: Sandb
     settings["routes"].append(route("tls", "https://127.0.0.1:1/", tls={"ca": str(authority.ca)}))
     config = load(written(tmp_path, settings), environ={}).config
     authority.ca.unlink()
-    [finding] = await check(config)
+    [finding] = await run_checks(config)
     assert (finding.ok, finding.code, finding.subject) == (False, "certificate", "configuration")
 
 
@@ -320,5 +320,5 @@ async def test_json_is_all_that_is_printed(tmp_path: Path, sandbox: Sandbox) -> 
 async def test_an_odd_location_is_explained(tmp_path: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("APP_SECRET", DEFAULT_SECRET)
     async with Identity() as identity, Upstream(*[reply(302, b"", f"Location: {location}")] * 3) as upstream:
-        findings = await check(load(written(tmp_path, simple(identity.url, upstream.url)), environ=SECRETS).config)
+        findings = await run_checks(load(written(tmp_path, simple(identity.url, upstream.url)), environ=SECRETS).config)
     assert [finding.code for finding in findings if finding.subject == "route orders"] == ["redirected"]

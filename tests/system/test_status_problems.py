@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.checks.run import check
+from gateway.checks.run import run_checks
 from gateway.config.load import load
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.sandbox import Sandbox, Switches
@@ -93,7 +93,7 @@ async def test_at_run_time_a_mistake_has_the_code_of_the_check(tmp_path: Path, n
         document = document_of(tmp_path, sandbox, secret=case.secret)
         case.change(document, sandbox)
         file = written(tmp_path, {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **document})
-        findings = await check(load(file, environ={}).config)
+        findings = await run_checks(load(file, environ={}).config)
         [code] = [finding.code for finding in findings if not finding.ok]
         async with gateway(file) as process:
             asked = len(sandbox.token_requests)

@@ -1,4 +1,4 @@
-"""Problems of a service that only show while calls come."""
+"""Problems of a service that appear only under load."""
 
 from gateway.diagnosis.catalog.entry import CatalogEntry
 

@@ -1,11 +1,11 @@
-"""The ports of `EncryptedStore`: a backend of bytes and leases by name, and a reporter of unreadable entries."""
+"""The interfaces of `EncryptedStore`: a backend of bytes and leases by name, a reporter of unreadable entries."""
 
 from typing import Protocol
 
 MAX_ENTRY_BYTES = 256 * 1024
-"""Of one entry. A token has at most 64 KiB, and at most twice that when it is encoded and encrypted."""
+"""Largest entry. A token has at most 64 KiB, and at most twice that when it is encoded and encrypted."""
 MAX_LEASE = 86_400.0
-"""Seconds. A lease that lasts longer has no holder: another program has removed its end."""
+"""Longest lease in seconds. One that seems to last longer has no holder: another program has changed its end."""
 
 
 class Backend(Protocol):
@@ -17,8 +17,8 @@ class Backend(Protocol):
     async def read(self, name: str) -> bytes | None:
         """Return what was written last; None if there is nothing.
 
-        An entry that another program wrote may be any bytes. One of more than MAX_ENTRY_BYTES reads as empty, and is
-        never read into memory.
+        An entry that another program wrote may be any bytes. One of more than `MAX_ENTRY_BYTES` reads as empty: it is
+        never loaded into memory.
         """
         ...
 
@@ -35,11 +35,13 @@ class Backend(Protocol):
         ...
 
     async def claim(self, name: str, *, owner: str, seconds: float) -> bool:
-        """Claim or extend a lease as `Store.claim`. A lease without an end is taken over after the lease time."""
+        """Claim or extend a lease as `Store.claim_lease` does. A lease without an end is taken over after the lease
+        time.
+        """
         ...
 
     async def release(self, name: str, *, owner: str) -> None:
-        """Release a lease as `Store.release`."""
+        """Release a lease as `Store.release_lease` does."""
         ...
 
     async def check(self, name: str) -> None:

@@ -16,10 +16,10 @@ from gateway.oauth.stores.backend_interface import Backend, EntryReporter
 from gateway.oauth.stores.entry_cipher import EntryCipher
 
 VERSION = 1
-"""Of names and entries: releases with different versions share nothing."""
+"""Version of names and entries: releases with different versions share nothing."""
 PREFIX = "oic-gateway"
 MAX_SKEW = 60.0
-"""Seconds by which a writer's clock may be ahead. If it is more, one of the two clocks has jumped."""
+"""Seconds by which a writer's clock may be ahead. If it is ahead by more, one of the two clocks has jumped."""
 
 # The keys of the format, which older releases read and write. A key that ends with `_at` is a time by the monotonic
 # clock, one that ends with `_wall` by the wall clock.
@@ -46,7 +46,7 @@ class EncryptedStore:
         self._reported: dict[str, bytes] = {}  # by name: the last entry that was reported
 
     async def get_token(self, key: str) -> Token | None:
-        """Return the token under `key`; never a dead one."""
+        """Return the token under `key`, unless it is dead."""
         return (await self._read_token(self._entry_name("token", key)))[0]
 
     async def put_token(self, key: str, token: Token) -> None:
@@ -89,7 +89,7 @@ class EncryptedStore:
         await self._backend.remove(self._entry_name("secret", key))
 
     def health(self) -> StoreHealth:
-        """Return that the store works; `FallbackStore` knows better."""
+        """Return that the store works: only `FallbackStore` observes failures."""
         return StoreHealth(ok=True, kind=self._backend.kind)
 
     async def check(self) -> None:
@@ -142,8 +142,8 @@ def decode_token(data: bytes, *, now: float, wall: float) -> Token:
     """Decode a token, its times by the reader's clocks. Raise ValueError for data that `encode_token` did not write,
     and for a token that was obtained in the future.
 
-    A token that seems obtained shortly after `now` comes from a clock that is ahead by at least as much: it counts as
-    obtained now, and ends so much earlier.
+    A token that was obtained shortly after `now`, by its entry, comes from a clock that is ahead by at least as much.
+    It counts as obtained now, and its end is that much earlier.
     """
     document = json.loads(data)
     if not isinstance(document, dict):

@@ -12,12 +12,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION = b"\x01"
-_NONCE = 12
+_NONCE_BYTES = 12
 
 
 class EntryCipher:
-    """Encrypts with the first of `keys` (32 bytes each) and decrypts with any. A new key goes first; the old one stays
-    until no entry needs it.
+    """Encrypts with the first of `keys` (32 bytes each) and decrypts with any. To rotate, put a new key first, and keep
+    the old one until no entry needs it.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -27,13 +27,13 @@ class EntryCipher:
 
     def encrypt(self, name: str, plain: bytes) -> bytes:
         """Return the encrypted entry of that name; never the same twice."""
-        nonce = secrets.token_bytes(_NONCE)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
         return _VERSION + nonce + self._ciphers[0].encrypt(nonce, plain, name.encode())
 
     def decrypt(self, name: str, entry: bytes) -> bytes | None:
         """Return the plain entry; None if it was altered, truncated, moved, or encrypted with an unknown key."""
-        nonce, ciphertext = entry[1 : 1 + _NONCE], entry[1 + _NONCE :]
-        if entry[:1] != _VERSION or len(nonce) != _NONCE:
+        nonce, ciphertext = entry[1 : 1 + _NONCE_BYTES], entry[1 + _NONCE_BYTES :]
+        if entry[:1] != _VERSION or len(nonce) != _NONCE_BYTES:
             return None
         for cipher in self._ciphers:
             try:

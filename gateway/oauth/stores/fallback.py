@@ -1,10 +1,10 @@
 """A store that shares tokens while the shared store answers, and continues with memory alone while it does not.
 
-While the shared store answers, it is used; memory only caches. When it does not, the gateway continues with memory at
-once: only the call that found out has waited, at most `timeout`. A background task checks the store at a bounded rate;
-when the store is back, the changes made meanwhile are uploaded, and it is used again.
+While the shared store answers, it is used; memory is only a cache. When it stops answering, the gateway continues with
+memory at once: only the call that notices it waits, for at most `timeout`. A background task checks the store at a
+bounded rate; when the store is back, the changes made in the meantime are uploaded, and it is used again.
 
-Memory never holds refresh tokens: one that is lost ends the sign-in, and one that is used twice may too.
+Refresh tokens are never in memory only: one that is lost ends the sign-in, and one that is used twice may end it too.
 """
 
 import asyncio
@@ -21,10 +21,12 @@ from gateway.oauth.stores.memory import MemoryStore
 
 T = TypeVar("T")
 
-DURABLE_TIMEOUT = 5.0  # of operations on refresh tokens
-RETRY_INTERVAL = 1.0  # between checks of a store that is down; up to twice that with jitter
-CHECK_INTERVAL = 10.0  # between checks of a store that is up
-"""All in seconds."""
+DURABLE_TIMEOUT = 5.0
+"""Seconds for one operation on a refresh token."""
+RETRY_INTERVAL = 1.0
+"""Seconds between two checks of a store that is down; jitter makes it up to twice as long."""
+CHECK_INTERVAL = 10.0
+"""Seconds between two checks of a store that is up."""
 
 
 class SharedStore(Store, Protocol):
@@ -72,9 +74,9 @@ class FallbackStore:
         self._random = random_fraction
         self._down_reason = ""
         self._pending_puts = set(local.keys())
-        self._pending_drops: dict[str, str] = {}
+        self._pending_deletions: dict[str, str] = {}
         self._local_leases: set[str] = set()  # leases that only memory holds
-        self._contested: set[str] = set()  # of them, those that another gateway holds too
+        self._contested_leases: set[str] = set()  # those of them that another gateway holds too
         self._down_event = asyncio.Event()
         self._monitor_task = asyncio.create_task(self._monitor(), name="store")
 
@@ -103,21 +105,21 @@ class FallbackStore:
     async def delete_token(self, key: str, value: str) -> None:
         """Delete the token under `key` if its value is `value`; never raises."""
         await self._local.delete_token(key, value)
-        self._pending_drops[key] = value
+        self._pending_deletions[key] = value
         if not self._down_reason:
-            await self._ignore_down(self._delete_remote(key, value))
+            await self._ignore_down(self._delete_shared(key, value))
 
     async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
         """Claim or extend a lease; never raises. While the store is down, only this process sees the lease."""
         if not self._down_reason:
             try:
-                is_won = await self._ask_shared(self._shared.claim_lease(key, owner=owner, seconds=seconds))
+                is_claimed = await self._ask_shared(self._shared.claim_lease(key, owner=owner, seconds=seconds))
             except StoreDown:
                 pass
             else:
                 self._local_leases.discard(key)
-                self._contested.discard(key)
-                return is_won
+                self._contested_leases.discard(key)
+                return is_claimed
         self._local_leases.add(key)
         return await self._local.claim_lease(key, owner=owner, seconds=seconds)
 
@@ -125,7 +127,7 @@ class FallbackStore:
         """Release a lease; never raises. If the store is down, its lease expires."""
         await self._local.release_lease(key, owner=owner)
         self._local_leases.discard(key)
-        self._contested.discard(key)
+        self._contested_leases.discard(key)
         if not self._down_reason:
             await self._ignore_down(self._ask_shared(self._shared.release_lease(key, owner=owner)))
 
@@ -135,7 +137,7 @@ class FallbackStore:
         """
         if self._down_reason:
             raise StoreDown(self._down_reason)
-        if key in self._contested:
+        if key in self._contested_leases:
             raise StoreDown("another gateway holds the lease")
         return await self._ask_shared(self._shared.get_refresh_token(key), within=DURABLE_TIMEOUT)
 
@@ -159,27 +161,29 @@ class FallbackStore:
         await self._ignore_down(self._ask_shared(self._shared.close(), within=DURABLE_TIMEOUT))
 
     async def _ask_shared(self, call: Awaitable[T], *, within: float | None = None) -> T:
-        """Return the shared store's answer. Raise StoreDown, and marks the store as down, if there is none in time."""
+        """Return the shared store's answer. If there is none in time, mark the store as down and raise StoreDown."""
         # Its own task: a client may swallow the cancellation of `asyncio.timeout`.
-        asking = asyncio.ensure_future(call)
+        call_task = asyncio.ensure_future(call)
         try:
-            done, _ = await asyncio.wait({asking}, timeout=self._timeout if within is None else within)
+            done, _ = await asyncio.wait({call_task}, timeout=self._timeout if within is None else within)
         except asyncio.CancelledError:
-            asking.cancel()
+            call_task.cancel()
             raise
         if not done:
-            asking.cancel()
-            asking.add_done_callback(_consume_result)
+            call_task.cancel()
+            call_task.add_done_callback(_consume_result)
             self._mark_down("no answer in time")
             raise StoreDown("no answer in time")
         try:
-            return asking.result()
+            return call_task.result()
         except StoreDown as cause:
             self._mark_down(str(cause))
             raise
 
     def _mark_down(self, why: str) -> None:
-        """Upload everything that memory holds when the store is back: the store may have lost its content."""
+        """Mark the store as down. When it is back, all tokens in memory are uploaded: the store may have lost its
+        content.
+        """
         if not self._down_reason:
             self._events.on_store_down(why)
             self._pending_puts |= set(self._local.keys())
@@ -199,27 +203,27 @@ class FallbackStore:
         """Wait for CHECK_INTERVAL, or for RETRY_INTERVAL from the moment that the store goes down."""
         if not self._down_reason:
             interval = asyncio.ensure_future(self._sleep(CHECK_INTERVAL))
-            went_down = asyncio.ensure_future(self._down_event.wait())
+            down = asyncio.ensure_future(self._down_event.wait())
             try:
-                await asyncio.wait({interval, went_down}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({interval, down}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 interval.cancel()
-                went_down.cancel()
+                down.cancel()
         if self._down_reason:
             await self._sleep(RETRY_INTERVAL * (1 + self._random()))
 
     async def _resynchronize(self) -> None:
-        """Upload the changes to the store; in the same step in which nothing is left, the store is up."""
+        """Upload the changes to the store. When none is left, the store is up, before any other call runs."""
         await self._ask_shared(self._shared.check())
         for key, owner, seconds in self._local.leases():
             if key in self._local_leases and not await self._ask_shared(
                 self._shared.claim_lease(key, owner=owner, seconds=seconds)
             ):
-                self._contested.add(key)
+                self._contested_leases.add(key)
         self._local_leases.clear()
-        while self._pending_drops or self._pending_puts:
-            for key, value in tuple(self._pending_drops.items()):
-                await self._delete_remote(key, value)
+        while self._pending_deletions or self._pending_puts:
+            for key, value in tuple(self._pending_deletions.items()):
+                await self._delete_shared(key, value)
             for key in tuple(self._pending_puts):
                 await self._upload(key)
         if self._down_reason:
@@ -233,21 +237,23 @@ class FallbackStore:
             stored = await self._ask_shared(self._shared.get_token(key))
             if stored is None or stored.obtained_at < token.obtained_at:
                 await self._ask_shared(self._shared.put_token(key, token))
-        if await self._local.get_token(key) is token:  # else a newer one has arrived meanwhile, and is uploaded too
+        if (
+            await self._local.get_token(key) is token
+        ):  # else a newer one has arrived in the meantime, and is uploaded too
             self._pending_puts.discard(key)
 
-    async def _delete_remote(self, key: str, value: str) -> None:
+    async def _delete_shared(self, key: str, value: str) -> None:
         await self._ask_shared(self._shared.delete_token(key, value))
-        if self._pending_drops.get(key) == value:
-            del self._pending_drops[key]
+        if self._pending_deletions.get(key) == value:
+            del self._pending_deletions[key]
 
     async def _ignore_down(self, work: Awaitable[None]) -> None:
-        """Ignore StoreDown: the work is done when the store is back."""
+        """Ignore StoreDown: the change is uploaded when the store is back."""
         with contextlib.suppress(StoreDown):
             await work
 
 
-def _consume_result(asking: "asyncio.Future[Any]") -> None:
+def _consume_result(call_task: "asyncio.Future[Any]") -> None:
     """Retrieve the error of a call that ended too late."""
-    if not asking.cancelled():
-        asking.exception()
+    if not call_task.cancelled():
+        call_task.exception()

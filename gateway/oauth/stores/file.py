@@ -1,11 +1,11 @@
 """A backend in an SQLite file, for the workers of one machine; its content outlives a restart.
 
-One thread of the backend does all the work, and alone uses the connection. A durable entry is on the disk before the
-call returns (`synchronous = FULL`); a token or a lease may be lost if the machine fails (`NORMAL`), and waits for no
-disk.
+One thread of the backend does all the work; no other thread uses the connection. A durable entry is on the disk before
+the call returns (`synchronous = FULL`); a token or a lease may be lost if the machine fails (`NORMAL`), since its write
+does not wait for the disk.
 
-On a full volume the backend continues with the space that it has: file and write-ahead log are allocated ahead of need,
-an entry replaces the one before, and the log, which is kept short, restarts at its beginning.
+On a full volume the backend continues with the space that it has: space for the file and its write-ahead log is
+allocated in advance, an entry replaces the one before, and the log is short and restarts at its beginning.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS lease (name TEXT PRIMARY KEY, owner TEXT NOT NULL, si
 PRAGMA application_id = {_APPLICATION_ID};
 COMMIT;
 """
-# SQLite stores the length of a blob beside it: one that is too long is not read.
+# SQLite stores the length of a blob beside it: a blob that is too long is not read.
 _READ = """
 SELECT CASE WHEN typeof(data) = 'blob' AND length(data) <= ? THEN data ELSE x'' END
 FROM entry WHERE name = ? AND (until IS NULL OR until > ?)
@@ -151,7 +151,7 @@ def _acquire_lock(connection: sqlite3.Connection) -> None:
 
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-    with contextlib.suppress(sqlite3.OperationalError):  # no space, or another process writes: go on without
+    with contextlib.suppress(sqlite3.OperationalError):  # no space, or another process writes: continue without it
         connection.execute(_WRITE, ("", bytes(_PREALLOCATED), 0.0))
         connection.execute(_DELETE, ("",))
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

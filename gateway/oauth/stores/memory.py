@@ -18,7 +18,7 @@ class MemoryStore:
             maxsize=size, ttu=lambda _key, token, _now: token.usable_until, timer=clock.monotonic
         )
         self._leases: dict[str, tuple[str, float]] = {}
-        self._secrets: dict[str, str] = {}
+        self._refresh_tokens: dict[str, str] = {}
 
     async def get_token(self, key: str) -> Token | None:
         """Return the token under `key`, unless it is dead by either clock."""
@@ -53,15 +53,15 @@ class MemoryStore:
 
     async def get_refresh_token(self, key: str) -> str | None:
         """Return the refresh token under `key`."""
-        return self._secrets.get(key)
+        return self._refresh_tokens.get(key)
 
     async def put_refresh_token(self, key: str, value: str) -> None:
         """Store a refresh token, as durable as the process."""
-        self._secrets[key] = value
+        self._refresh_tokens[key] = value
 
     async def delete_refresh_token(self, key: str) -> None:
         """Delete the refresh token under `key`."""
-        self._secrets.pop(key, None)
+        self._refresh_tokens.pop(key, None)
 
     def health(self) -> StoreHealth:
         """Return that the store works."""

@@ -1,7 +1,7 @@
 """A backend in Redis, for replicas: one server, a master that sentinels name, or a cluster.
 
-A command whose connection is dead is retried once on a new one: every command here may run twice. Entries expire by
-Redis's own clock.
+A command whose connection is dead is retried once on a new one, so every command here must be safe to run twice.
+Entries expire by Redis's own clock.
 """
 
 import asyncio
@@ -28,12 +28,12 @@ Login = Callable[[], tuple[str, str] | tuple[str]]
 """Return user and password, or a password alone, for each connection. May raise OSError or ValueError."""
 
 ANSWER_TIMEOUT = 5.0  # seconds
-REPAIRED_LEASE = 5.0  # the least seconds of a lease that had no end: a live holder extends it within that time
+REPAIRED_LEASE = 5.0  # minimum seconds of a lease that had no end: a live holder extends it within that time
 MAX_CONCURRENT = 16  # commands, each on its own connection; others wait
 
-# Each script is one step. It reads no more of an entry than an entry may have: a long one would block Redis and fill
-# memory. GETRANGE and PTTL may be forbidden to the user: then GET is used, and the end of a lease is unknown. A value
-# that is no string is no entry and no lease: another program uses the name.
+# Each script is one step. It reads at most the largest permitted entry: a longer one would block Redis and fill memory.
+# The user may lack the permission for GETRANGE and PTTL: then GET is used, and the end of a lease is unknown. A value
+# that is not a string is neither an entry nor a lease: another program uses the name.
 _HEAD = """
 local function head(limit)
   local data = redis.pcall('GETRANGE', KEYS[1], 0, limit)
@@ -118,9 +118,9 @@ class RedisBackend:
         self._on_endless_lease = on_endless_lease
         # RESP 2 needs no HELLO, and every server of the last ten years supports it.
         common: dict[str, Any] = {"protocol": 2, "driver_info": None}
-        # The first of several hosts may be dead: leave time for another.
+        # The first of several hosts may be dead: leave time for the next one.
         common["socket_connect_timeout"] = connect_timeout / max(1, len(address.hosts))
-        self._client, self._sentinels = _client(address, common, login, sentinel_login)
+        self._client, self._sentinels = _build_client(address, common, login, sentinel_login)
         if tls is not None:
             for client in (self._client, *self._sentinels):
                 _set_tls_context(client, tls)
@@ -156,7 +156,7 @@ class RedisBackend:
         await self._execute(lambda: self._client.eval(_DELETE_IF_EQUAL, 1, name, owner))
 
     async def check(self, name: str) -> None:
-        """Return if Redis can be written: it may answer and yet accept no write."""
+        """Return if Redis can be written: it may answer, but accept no write."""
         await self._execute(lambda: self._client.set(name, b"", px=60_000))
 
     async def run_script(self, script: str, name: str, arguments: list[str]) -> object:
@@ -173,7 +173,7 @@ class RedisBackend:
             async with self._slots:
                 return await command()
         except Exception as cause:  # the clients raise internal errors too
-            raise StoreDown(f"Redis: {_why(cause)}") from cause
+            raise StoreDown(f"Redis: {_explain_error(cause)}") from cause
 
 
 class _CredentialProvider(CredentialProvider):
@@ -218,7 +218,7 @@ def _set_tls_context(client: Any, context: ssl.SSLContext) -> None:
     pool.connection_kwargs["tls_context"] = context
 
 
-def _client(
+def _build_client(
     address: RedisAddress, common: dict[str, Any], login: Login | None, sentinel_login: Login | None
 ) -> tuple[Any, tuple[Any, ...]]:
     """Return the client, and those of the sentinels."""
@@ -249,5 +249,5 @@ def _ms(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-def _why(cause: Exception) -> str:
+def _explain_error(cause: Exception) -> str:
     return next(text for kind, text in _ERROR_TEXTS if isinstance(cause, kind))
