@@ -26,6 +26,7 @@ from gateway.observe.log import log_event
 from gateway.observe.scrape import CONTENT_TYPE
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
+from gateway.system.passed_sockets import PassedSockets
 
 MayCall = Callable[[str | None, str], str | None]
 """(peer address or None on a unix socket, Host field) → the reason for a rejection, or None."""
@@ -67,13 +68,15 @@ class AdminServer:
             "/usage": self._usage,
         }
 
-    async def start(self, address: str) -> str:
-        """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`. Return the address as bound. Raise OSError if it is in
-        use.
+    async def start(self, address: str, passed: PassedSockets | None = None) -> str:
+        """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`, on its sockets among `passed` if there are any. Return the
+        address as bound. Raise OSError if it is in use.
         """
         where = parse_address(address)
         self._server = _AdminWebServer(self._handle, **_LIMITS)
-        if where.path:
+        if passed is not None and (taken := passed.take(where.path or where.host, where.port)):
+            bound = taken
+        elif where.path:
             self._unix = UnixSocket(where.path)
             bound = [self._unix.socket.dup()]
         else:

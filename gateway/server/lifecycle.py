@@ -5,6 +5,7 @@ One process (`SingleProcess`) and several (`Supervisor`) are both a `Service`, s
 
 import asyncio
 import logging
+import os
 import resource
 import secrets
 import signal
@@ -20,6 +21,7 @@ from gateway.proxy.headers import PSEUDONYM
 from gateway.system.descriptor_budget import Capacity, share_files
 from gateway.system.files import in_thread
 from gateway.system.gc_tuning import pause_collection
+from gateway.system.service_manager import ServiceManager
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -27,6 +29,8 @@ FIXED = ("workers", "listen", "admin", "limits", "log")
 """Keys that take effect only at a start."""
 MAX_FILES = 1 << 20
 """Number of open files to assume if the system sets no limit."""
+STOP_MARGIN = 15.0
+"""Seconds that a stop may take beyond `drain`."""
 
 
 class Service(Protocol):
@@ -64,6 +68,7 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
     requests were completed, 1 if requests were cut off, 69 if a port is in use.
     """
     stop, force_stop, reload_requested = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    manager = ServiceManager(os.environ)
     _handle_signals(stop, force_stop, reload_requested)
     for warning in loaded.warnings:
         log_event(log, logging.WARNING, "configuration", str(warning))
@@ -78,10 +83,17 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
         return 69
     listen = service.listen
     log_event(log, logging.INFO, "started", f"listening on {listen}", listen=listen, admin=service.admin)
-    reloading = asyncio.create_task(Reloader(service, loaded.config, read_again).run(reload_requested))
+    manager.send_ready(f"listening on {listen}")
+    reloader = Reloader(service, loaded.config, read_again, manager)
+    background = {
+        asyncio.create_task(reloader.run(reload_requested)),
+        asyncio.create_task(_keep_watchdog_quiet(manager)),
+    }
     await stop.wait()
-    reloading.cancel()
-    await asyncio.wait({reloading})
+    for task in background:
+        task.cancel()
+    await asyncio.wait(background)
+    manager.send_stopping(within=reloader.drain + STOP_MARGIN)
     return 0 if await _stop(service, force_stop) else 1
 
 
@@ -123,6 +135,13 @@ def _handle_signals(stop: asyncio.Event, force_stop: asyncio.Event, reload_reque
     loop.add_signal_handler(signal.SIGHUP, reload_requested.set)
 
 
+async def _keep_watchdog_quiet(manager: ServiceManager) -> None:
+    """Tell the service manager that this loop runs; it restarts a process that is silent for too long."""
+    while manager.watchdog_interval is not None:
+        manager.send_watchdog()
+        await asyncio.sleep(manager.watchdog_interval)
+
+
 async def _stop(service: Service, force_stop: asyncio.Event) -> bool:
     log_event(log, logging.INFO, "draining", "stopping", under_way=await service.drain())
     drained = await service.finish(force_stop=force_stop)
@@ -136,20 +155,29 @@ def _fixed_settings(config: Config) -> list[Any]:
 
 
 class Reloader:
-    """Reads the configuration again. If the new one has errors, the old one stays in use."""
+    """Reads the configuration again. If the new one has errors, the old one stays in use. `drain` is that in use."""
 
-    def __init__(self, service: Service, config: Config, read_again: Callable[[], Loaded]) -> None:
+    def __init__(
+        self, service: Service, config: Config, read_again: Callable[[], Loaded], manager: ServiceManager
+    ) -> None:
         self._service = service
+        self._manager = manager
+        self.drain = config.drain
         self._fixed = _fixed_settings(config)
         self._read_again = read_again
+        self._result = ""
 
     async def run(self, reload_requested: asyncio.Event) -> None:
         """Reload each time `reload_requested` is set, one reload after the other, until cancelled."""
         while await reload_requested.wait():
             reload_requested.clear()
-            await asyncio.wait({asyncio.create_task(self._reload())})  # a defect is logged and ends only this reload
+            self._manager.send_reloading()
+            # A defect is logged and ends only this reload.
+            await asyncio.wait({asyncio.create_task(self._reload())})
+            self._manager.send_ready(self._result)
 
     async def _reload(self) -> None:
+        self._result = "cannot reload the configuration; the old one stays in use"
         try:
             with short_switch_interval(), pause_collection():
                 config = (await in_thread(self._read_again, owner=self)).config
@@ -160,7 +188,7 @@ class Reloader:
                 log,
                 logging.ERROR,
                 "reload-refused",
-                f"cannot reload the configuration; the old one stays in use:{separator}{problem}",
+                f"{self._result}:{separator}{problem}",
             )
             return
         fixed = _fixed_settings(config)
@@ -168,4 +196,6 @@ class Reloader:
             message = f"restart the gateway: {', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
             log_event(log, logging.WARNING, "restart-needed", message)
         self._fixed = fixed
-        log_event(log, logging.INFO, "reloaded", "the configuration was reloaded", routes=len(config.routes))
+        self.drain = config.drain
+        self._result = "the configuration was reloaded"
+        log_event(log, logging.INFO, "reloaded", self._result, routes=len(config.routes))

@@ -14,6 +14,7 @@ from gateway.observe.log import Log, log_event
 from gateway.server.gateway import Gateway
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.system.passed_sockets import PassedSockets
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -31,9 +32,11 @@ class SingleProcess:
 
     async def start(self) -> None:
         """Open both ports."""
+        passed = PassedSockets(os.environ)
         with explain_bind_error(self._config.admin):
-            self.admin = await self._admin.start(self._config.admin)
-        self._listen_sockets = ListenSockets(listener.address for listener in listeners_of(self._config))
+            self.admin = await self._admin.start(self._config.admin, passed)
+        self._listen_sockets = ListenSockets((listener.address for listener in listeners_of(self._config)), passed)
+        passed.require_all_taken()
         self.listen = join_addresses(self._listen_sockets.addresses)
         await self._gateway.open(self._listen_sockets.addresses, self._listen_sockets.sockets())
 
@@ -51,6 +54,8 @@ class SingleProcess:
     async def finish(self, *, force_stop: asyncio.Event) -> bool:
         """Wait for the requests in progress; the admin port answers until the end."""
         drained = await self._gateway.finish(force_stop=force_stop)
+        if self._listen_sockets is not None:
+            self._listen_sockets.hand_back()
         await self._admin.close()
         return drained
 

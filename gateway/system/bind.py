@@ -20,7 +20,7 @@ UNAVAILABLE = frozenset(
 )  # a family or an address that this machine does not have
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 TRIES = 10  # attempts to find a port that is free at several addresses
-SO_ATTACH_FILTER = 26  # Linux
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # Linux
 # Classic BPF program over the TCP header. It drops a packet whose flags (byte 13) have SYN without ACK.
 NO_SYN = struct.pack(
     "HBBIHBBIHBBIHBBIHBBI", 0x30, 0, 0, 13, 0x54, 0, 0, 0x12, 0x15, 0, 1, 0x02, 6, 0, 0, 0, 6, 0, 0, 2**32 - 1
@@ -147,6 +147,12 @@ def stop_handshakes(listener: socket.socket) -> None:
         listener.setsockopt(
             socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(NO_SYN) // 8, ctypes.addressof(program))
         )
+
+
+def resume_handshakes(listener: socket.socket) -> None:
+    """Undo `stop_handshakes`: a socket of the service manager outlives this process."""
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
 
 
 def is_local_only(listener: socket.socket) -> bool:

@@ -79,6 +79,7 @@ class Process:
         self._variables = variables
         self._out = PIPE
         self._under: Sequence[str] = ()
+        self._descriptors: Sequence[int] = ()
         self._change = asyncio.Condition()
         self._callers: list[Caller] = []
         self._has_ended = False
@@ -96,8 +97,15 @@ class Process:
         self._under = command
         return self
 
+    def inheriting(self, *descriptors: int) -> Self:
+        """Leaves these descriptors of the test open in it, under the same numbers."""
+        self._descriptors = descriptors
+        return self
+
     async def __aenter__(self) -> Self:
-        self._process = await _start(self._arguments, self._variables, out=self._out, under=self._under)
+        self._process = await _start(
+            self._arguments, self._variables, out=self._out, under=self._under, descriptors=self._descriptors
+        )
         self._readers = [asyncio.create_task(self._read_errors())]
         if self._process.stdout is not None:
             self._readers.append(asyncio.create_task(self._read(self._process.stdout)))
@@ -260,7 +268,12 @@ async def gateway(file: Path, **variables: str) -> AsyncIterator[Process]:
 
 
 async def _start(
-    arguments: tuple[str | Path, ...], variables: dict[str, str], *, out: int, under: Sequence[str] = ()
+    arguments: tuple[str | Path, ...],
+    variables: dict[str, str],
+    *,
+    out: int,
+    under: Sequence[str] = (),
+    descriptors: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     return await asyncio.create_subprocess_exec(
@@ -276,4 +289,5 @@ async def _start(
         stderr=PIPE,
         limit=1 << 20,
         start_new_session=True,
+        pass_fds=descriptors,
     )

@@ -29,6 +29,7 @@ from gateway.server.workers.worker import Run, run_worker, send_config
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.services.lease_messages import GateMessage
 from gateway.system.files import in_thread
+from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
 from gateway.wiring.service_coordination import ServiceCoordination
 
@@ -102,10 +103,12 @@ class Supervisor:
     async def start(self) -> None:
         """Open the admin port, then let all workers listen. Raise OSError if a port is in use."""
         self._fork_server.open()
+        passed = PassedSockets(os.environ)
         with explain_bind_error(self._config.admin):
-            self.admin = await self._admin.start(self._config.admin)
+            self.admin = await self._admin.start(self._config.admin, passed)
         addresses = [listener.address for listener in listeners_of(self._config)]
-        self._listen_sockets = ListenSockets(addresses, is_shared=True)
+        self._listen_sockets = ListenSockets(addresses, passed, is_shared=True)
+        passed.require_all_taken()
         self.listen = self._backend.listen = join_addresses(self._listen_sockets.addresses)
         workers = [await self._fork_worker() for _ in range(self._count)]
         await asyncio.gather(*(self._activate(worker) for worker in workers))
@@ -145,6 +148,8 @@ class Supervisor:
         forcing = asyncio.create_task(self._force_stop_all(force_stop))
         statuses = await exits
         forcing.cancel()
+        if self._listen_sockets is not None:
+            self._listen_sockets.hand_back()
         await self._coordination.close()
         await self._fork_server.close()
         await self._admin.close()
