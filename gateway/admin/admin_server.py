@@ -69,8 +69,8 @@ class AdminServer:
         }
 
     async def start(self, address: str, passed: PassedSockets | None = None) -> str:
-        """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`, on its sockets among `passed` if there are any. Return the
-        address as bound. Raise OSError if it is in use.
+        """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`, with its sockets among `passed` if there are any. Return
+        the address as bound. Raise OSError if it is in use.
         """
         where = parse_address(address)
         self._server = _AdminWebServer(self._handle, **_LIMITS)

@@ -12,7 +12,7 @@ Severity = Literal["error", "warning"]
 Steps = tuple[str | int, ...]
 
 SECRET_KEYS = frozenset({"api_key", "client_secret", "password", "key_password", "private_key", "refresh_token"})
-REFERENCES = ("file", "env", "oci_vault")
+REFERENCES = ("file", "env", "credential", "oci_vault")
 """The kinds of reference to a secret."""
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 

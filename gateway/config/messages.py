@@ -42,6 +42,10 @@ _PATTERNS = {
     ),
     values.PATH_PATTERN: ("does not begin with a slash", "write it like /orders/"),
     values.VARIABLE_PATTERN: ("is not the name of an environment variable", "write it like ORDERS_SECRET"),
+    values.CREDENTIAL_PATTERN: (
+        "is not the name of a credential of systemd",
+        "write it as in LoadCredential=, like app",
+    ),
     values.OCID_PATTERN: ("is not the OCID of a secret", "write it like ocid1.vaultsecret.oc1.phx.…, not the vault's"),
     values.HOST_PATTERN: ("is not a host name", "write it like gw.example.com, without scheme or port"),
     values.FIELD_PATTERN: ("is not the name of a header field", "write it like X-Source"),
@@ -95,7 +99,9 @@ def _unknown_key(steps: Steps) -> ConfigIssue:
     parent, key = steps[:-1], str(steps[-1])
     if is_secret(parent):
         return ConfigIssue(
-            parent, "has a key other than `file`, `env` and `oci_vault`", "write {file: /path} or {env: NAME}"
+            parent,
+            "has a key other than `file`, `env`, `credential` and `oci_vault`",
+            "write {file: /path} or {env: NAME}",
         )
     known = _keys_at(parent)
     if not is_plain(key):

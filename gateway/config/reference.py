@@ -17,9 +17,9 @@ reports every error of a file, `oic-gateway schema` prints the JSON Schema for a
 
 * **Durations** have a unit: {", ".join(f"`{unit}`" for unit in DURATION_UNITS)}, as in `330s` or `1.5m`.
 * **Sizes** have a unit: {", ".join(f"`{unit}`" for unit in SIZE_UNITS)}, as in `64KiB`. A bare number is an error.
-* **Secrets** are references, `{{file: PATH}}`, `{{env: NAME}}` or `{{oci_vault: OCID}}`; a secret in the file
-  is an error. They are read again for each token (those of OCI Vault every `oci.refresh`), so a changed secret needs no
-  restart.
+* **Secrets** are references: `{{file: PATH}}`, `{{env: NAME}}`, `{{credential: NAME}}` (systemd's LoadCredential=) or
+  `{{oci_vault: OCID}}`; a secret in the file is an error. They are read again for each token (those of OCI Vault every
+  `oci.refresh`), so a changed secret needs no restart.
 * **Paths of files** are relative to the folder of the configuration file.
 * **Unknown keys** and repeated keys are errors. The file is YAML 1.2: only `true`, `false`, `null` and numbers are not
   strings, so `no` is a string. The file is UTF-8 of at most 8 MiB.

@@ -18,13 +18,16 @@ from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.vault import Vault
 from gateway.system.files import NotRegular, read_file
 
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Names the folder of the credentials that systemd passes (systemd.exec(5), LoadCredential=)."""
 MAX_BYTES = 64 * 1024
 _FILE_KEYS = frozenset(("file", "cert", "key", "ca", "client_ca"))  # keys of the model whose value is a path
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 class SecretReader:
-    """Secrets by reference: variables of `environ`, files (relative to the folder `base`) and secrets of `vault`.
+    """Secrets by reference: variables of `environ`, files (relative to the folder `base`), credentials of systemd and
+    secrets of `vault`.
 
     Reading a secret of the Vault may block on the network: call `read` in a thread.
     """
@@ -42,10 +45,22 @@ class SecretReader:
         """
         if ref.env is not None:
             return _read_variable(ref.env, self._environ)
+        if ref.credential is not None:
+            path = self._credential_file(ref.credential)
+            return _decode_secret(_read_secret_file(path), f"the credential file `{path}`")
         if ref.oci_vault is not None:
             return _decode_secret(self._vault.read(ref.oci_vault), f"the secret `{ref.oci_vault}` of OCI Vault")
         path = self._base / (ref.file or "")
         return _decode_secret(_read_secret_file(path), f"the secret file `{path}`")
+
+    def _credential_file(self, name: str) -> Path:
+        """Return the file of a credential that systemd passes. Raise SecretProblem if it passes none."""
+        path = Path(self._environ.get(CREDENTIALS_VARIABLE, ""), name)
+        if CREDENTIALS_VARIABLE in self._environ and path.exists():
+            return path
+        where = f"`{path}`" if CREDENTIALS_VARIABLE in self._environ else f"the variable `{CREDENTIALS_VARIABLE}`"
+        remedy = f"write LoadCredential={name}:/path in the unit, and restart it"
+        raise SecretProblem(f"systemd does not pass the credential `{name}`: {where} is missing", remedy)
 
     def reader(self, ref: SecretRef) -> Callable[[], str]:
         """Return a function that reads the secret at each call. The function raises SecretProblem like `read`."""
@@ -72,6 +87,8 @@ class SecretReader:
         Vault secret has a new version. The content of files is not read.
         """
         files = [_file_state(self._base / name) for name in _referenced_files(settings)]
+        folder = self._environ.get(CREDENTIALS_VARIABLE, "")
+        files += [_file_state(Path(folder, name)) for name in _referenced_credentials(settings)]
         return *files, *(self._vault.version(ocid) for ocid in _referenced_ocids(settings))
 
     def expire(self, settings: StrictModel) -> None:
@@ -121,6 +138,12 @@ def _referenced_ocids(settings: StrictModel) -> Iterator[str]:
     for inner in _nested_settings(settings):
         if isinstance(inner, SecretRef) and inner.oci_vault is not None:
             yield inner.oci_vault
+
+
+def _referenced_credentials(settings: StrictModel) -> Iterator[str]:
+    for inner in _nested_settings(settings):
+        if isinstance(inner, SecretRef) and inner.credential is not None:
+            yield inner.credential
 
 
 def _file_state(path: Path) -> tuple[int, int, int] | None:

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
 
-from gateway.config.values import OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
+from gateway.config.values import CREDENTIAL_PATTERN, OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
 
 
 class StrictModel(BaseModel):
@@ -25,12 +25,14 @@ def exactly_one(*keys: str, required: tuple[str, ...] = ()) -> ConfigDict:
 class SecretRef(StrictModel):
     """Reference to a secret; exactly one of these keys."""
 
-    model_config = exactly_one("file", "env", "oci_vault")
+    model_config = exactly_one("file", "env", "credential", "oci_vault")
 
     file: FilePath | None = None
     """File that contains the secret, relative to the configuration file; a newline at its end is ignored."""
     env: Annotated[str, Field(pattern=VARIABLE_PATTERN)] | None = None
     """Environment variable that contains the secret."""
+    credential: Annotated[str, Field(pattern=CREDENTIAL_PATTERN)] | None = None
+    """Name of a credential that systemd passes (LoadCredential=); a newline at its end is ignored."""
     oci_vault: Annotated[str, Field(pattern=OCID_PATTERN)] | None = None
     """OCID of the secret in OCI Vault; its current version is used, a newline at its end is ignored."""
 
@@ -44,17 +46,19 @@ class SecretRef(StrictModel):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if sum(value is not None for _, value in self) != 1:
-            raise ValueError("needs exactly one of `file`, `env` and `oci_vault`; write {file: /path} or {env: NAME}")
+            raise ValueError(
+                "needs exactly one of `file`, `env`, `credential` and `oci_vault`; write {file: /path} or {env: NAME}"
+            )
         return self
 
     @property
     def kind(self) -> str:
-        """The key of the reference: `file`, `env` or `oci_vault`."""
+        """The key of the reference: `file`, `env`, `credential` or `oci_vault`."""
         return next(key for key, value in self if value is not None)
 
     @property
     def target(self) -> str:
-        """The path, variable or OCID of the reference."""
+        """The path, variable, name or OCID of the reference."""
         return str(getattr(self, self.kind))
 
 

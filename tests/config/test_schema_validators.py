@@ -43,7 +43,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"public_url": "HTTPS://gw.example.com:8443/base/"},
     {"state": {"path": "state.db", "keys": [{"file": "key"}]}},
     {"state": {"redis": {"url": "redis://host:6379/0"}, "keys": [{"env": "KEY"}], "path": None}},
-    {"credentials.app.client_secret": [{"file": "a"}, {"env": "B"}, {"oci_vault": OCID}]},
+    {"credentials.app.client_secret": [{"file": "a"}, {"env": "B"}, {"credential": "app-1"}, {"oci_vault": OCID}]},
     {"credentials.app.client_secret": {"file": "a", "env": None}},
     {"credentials.app.scope": ["one", "two"]},
     {"credentials.app.resource": "urn:x"},
@@ -55,6 +55,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"limits": {"body": "50MB", "uri": "1KiB"}},
 )
 BAD: tuple[dict[str, Any], ...] = (
+    {"credentials.app.client_secret": {"credential": "../app"}},
     {"listen": "127.0.0.1"},
     {"listen": "127.0.0.1:http"},
     {"listen": 8080},
@@ -109,6 +110,7 @@ BAD: tuple[dict[str, Any], ...] = (
 )
 # By pattern: what fits, and what does not.
 SAMPLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}$": (("app", "a.b-c_1", "a" * 255), ("", "..", ".a", "a/b", "a b", "a" * 256)),
     "^/": (("/", "/a b"), ("", "a/")),
     r"^(\*|https?://[^/?#@\s]+)$": (("*", "https://a.example:1"), ("a", "https://a/", "https://a b", "**")),
     r"^(/([^~/]|~[01])*)+$": (("/", "/a/b", "/a~0~1", "//", '/"\u20ac'), ("", "a", "/~", "/~2", "/" * 60 + "~")),

@@ -73,6 +73,27 @@ def test_a_variable_without_a_secret_is_refused_by_name(environ: dict[str, str],
         SecretReader(environ).read(SecretRef(env="NAME"))
 
 
+def test_a_credential_of_systemd_is_read(tmp_path: Path) -> None:
+    (tmp_path / "app").write_text("hunter2\n")
+    secrets = SecretReader({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    ref = SecretRef(credential="app")
+    assert secrets.read(ref).get_secret_value() == "hunter2"
+    before = secrets.fingerprint(ref)
+    (tmp_path / "app").write_text("hunter23\n")
+    assert secrets.fingerprint(ref) != before
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [({}, "the variable `CREDENTIALS_DIRECTORY`"), ({"CREDENTIALS_DIRECTORY": "/none"}, "`/none/app`")],
+)
+def test_a_credential_that_is_not_passed_is_named(environ: dict[str, str], missing: str) -> None:
+    with pytest.raises(SecretProblem) as refused:
+        SecretReader(environ).read(SecretRef(credential="app"))
+    assert refused.value.what == f"systemd does not pass the credential `app`: {missing} is missing"
+    assert "LoadCredential=app:" in refused.value.remedy
+
+
 def test_a_reader_sees_a_changed_secret(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     give = SecretReader({}).reader(SecretRef(file=str(file)))

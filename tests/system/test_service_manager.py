@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import re
 import signal
 import socket
 from contextlib import closing
@@ -11,7 +12,7 @@ import pytest
 
 from gateway.sandbox import Sandbox
 from tests.fakes.load import fill_backlog, read_status
-from tests.fakes.process import Process, request
+from tests.fakes.process import ROOT, Process, request, run_command
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, settings, written
 
@@ -185,8 +186,45 @@ async def test_systemd_socket_activate_starts_it_at_a_call(tmp_path: Path, sandb
     activate = ("systemd-socket-activate", "-l", str(path), "-E", "APP_SECRET", "-E", "PATH", "--")
     async with Process("serve", "-c", file, **SECRETS).under(activate) as gate:
         async with asyncio.timeout(TIME_LIMIT):
-            while not path.exists():
+            while not path.exists():  # noqa: ASYNC110 - the file system has no event for it
                 await asyncio.sleep(0)
         reply = await gate.call(request("/orders/"), address=f"unix:{path}")
         assert reply[0] == 200
         await gate.started()
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A copy of the units whose program exists here."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    for unit in (ROOT / "deploy" / "systemd").iterdir():
+        text = unit.read_text(encoding="utf-8").replace("/opt/oic-gateway/bin/oic-gateway", "/bin/true")
+        (folder / unit.name).write_text(text, encoding="utf-8")
+    return folder
+
+
+async def test_systemd_accepts_the_units(units: Path) -> None:
+    names = [str(units / f"oic-gateway.{kind}") for kind in ("service", "socket")]
+    status, _, err = await run_command("systemd-analyze", "verify", "--man=no", *names)
+    assert (status, [line for line in err.decode().splitlines() if str(units) in line]) == (0, [])
+
+
+async def test_the_service_is_exposed_to_little(units: Path) -> None:
+    """The threshold is ten times the exposure level that systemd-analyze prints: at most 1.5 of 10."""
+    command = ("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager")
+    status, out, _ = await run_command(*command, str(units / "oic-gateway.service"))
+    assert status == 0, out.decode()
+
+
+def test_the_units_and_their_page_agree() -> None:
+    page = (ROOT / "docs" / "systemd.md").read_text(encoding="utf-8")
+    service = (ROOT / "deploy" / "systemd" / "oic-gateway.service").read_text(encoding="utf-8")
+    used = set(re.findall(r"`([A-Z][A-Za-z]+)=", page))
+    assert {key for key in used if f"\n{key}=" in service} >= {"LoadCredential", "DynamicUser", "WatchdogSec"}
+    assert {key for key in used if f"\n{key}=" not in service} == {
+        "ListenStream",
+        "LoadCredentialEncrypted",
+        "IPAddressDeny",
+        "IPAddressAllow",
+    }
