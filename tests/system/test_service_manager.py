@@ -115,7 +115,7 @@ async def test_a_watchdog_of_another_process_is_ignored(tmp_path: Path, sandbox:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-async def test_passed_sockets_refuse_nobody_during_a_restart(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+async def test_passed_sockets_survive_a_restart(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     with listening() as callers, listening() as admin:
         listen = {"listen": address_of(callers), "admin": address_of(admin)}
         file = written(tmp_path, settings(sandbox, workers=workers, **listen))
