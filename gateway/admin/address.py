@@ -25,6 +25,6 @@ def parse_address(address: str) -> AdminAddress:
     return AdminAddress(*host_port)
 
 
-def reachable(where: AdminAddress) -> AdminAddress:
-    """Return the address to connect to if a server listens on `where`: loopback in place of all addresses."""
-    return where if where.path else where._replace(host=_LOOPBACK.get(where.host, where.host))
+def connect_address(address: AdminAddress) -> AdminAddress:
+    """Return the address to connect to, for a server that listens on `address`: loopback in place of all addresses."""
+    return address if address.path else address._replace(host=_LOOPBACK.get(address.host, address.host))

@@ -1,7 +1,7 @@
 """The server of the admin port: GET and HEAD, no browsers.
 
-It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, those
-to malformed requests included.
+It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, also
+for malformed requests.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ from gateway.system.bind import UnixSocket, bind_tcp
 from gateway.system.passed_sockets import PassedSockets
 
 MayCall = Callable[[str | None, str], str | None]
-"""(peer address or None on a unix socket, Host field) → the reason for a rejection, or None."""
+"""A function of the peer address (None on a unix socket) and the Host field: returns why the peer is rejected, or None.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -72,19 +73,19 @@ class AdminServer:
         """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`, with its sockets among `passed` if there are any. Return
         the address as bound. Raise OSError if it is in use.
         """
-        where = parse_address(address)
+        parsed = parse_address(address)
         self._server = _AdminWebServer(self._handle, **_LIMITS)
-        if passed is not None and (taken := passed.take(where.path or where.host, where.port)):
+        if passed is not None and (taken := passed.take(parsed.path or parsed.host, parsed.port)):
             bound = taken
-        elif where.path:
-            self._unix = UnixSocket(where.path)
+        elif parsed.path:
+            self._unix = UnixSocket(parsed.path)
             bound = [self._unix.socket.dup()]
         else:
-            bound = bind_tcp(where.host, where.port)
+            bound = bind_tcp(parsed.host, parsed.port)
         for listener in bound:
             listener.listen(BACKLOG)
             self._acceptors.append(Acceptor(listener, self._server, make_room=self._server.make_room))
-        return address if where.path else _bound_address(where, bound)
+        return address if parsed.path else _bound_address(parsed, bound)
 
     async def close(self) -> None:
         """Stop listening and close every connection within a second."""
@@ -107,9 +108,9 @@ class AdminServer:
             connection.is_busy, connection.used = False, time.monotonic()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return _problem(403, refusal)
+        rejection = self._rejection(request)
+        if rejection is not None:
+            return _problem(403, rejection)
         handler = self._handlers.get(request.rel_url.raw_path)
         if handler is None:
             return _problem(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
@@ -123,7 +124,7 @@ class AdminServer:
             )
             return _problem(500, "The gateway failed to answer; see the log.")
 
-    def _refusal(self, request: web.BaseRequest) -> str | None:
+    def _rejection(self, request: web.BaseRequest) -> str | None:
         """Return why this request is rejected: a web page sent it, or the caller is not allowed."""
         if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _OTHER_SITES:
             return "The admin port rejects requests of web pages."
@@ -137,7 +138,7 @@ class AdminServer:
         return _document(200 if alive else 503, document)
 
     async def _readyz(self, _: object) -> web.Response:
-        """Answer; simultaneous callers share one evaluation, and none of them cancels it by leaving."""
+        """Answer. Simultaneous callers share one evaluation, and a caller that leaves does not cancel it."""
         if self._poll is None or self._poll.done():
             self._poll = asyncio.ensure_future(self._backend.readiness())
         ready, document = await asyncio.shield(self._poll)
@@ -204,8 +205,8 @@ class _QuietHandler(RequestHandler):
 
 
 class _AdminWebServer(web.Server):
-    """The server of aiohttp with our protocol; it does not drop all limits because one is misspelt. It holds at most
-    `MAX_CONNECTIONS`: a further one replaces the one that was unused for the longest time.
+    """The server of aiohttp with our protocol; a misspelt limit is an error. It holds at most `MAX_CONNECTIONS`: a
+    further connection replaces the one that was unused for the longest time.
     """
 
     def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **limits: Any) -> None:
@@ -238,11 +239,11 @@ class _AdminWebServer(web.Server):
                 oldest.transport.abort()
 
 
-def _bound_address(where: AdminAddress, bound: list[socket.socket]) -> str:
+def _bound_address(address: AdminAddress, bound: list[socket.socket]) -> str:
     """Return the address as bound; a name with several addresses stays a name."""
     host, port = bound[0].getsockname()[:2]
-    if len(bound) > 1 and where.host:
-        host = where.host
+    if len(bound) > 1 and address.host:
+        host = address.host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

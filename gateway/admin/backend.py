@@ -8,7 +8,7 @@ from gateway.history.usage_query import UsageQuery, UsageReport
 
 
 class AdminBackend(Protocol):
-    """Answers the requests of the admin port. No answer contains a secret; none raises because of ordinary failures."""
+    """Answers the requests of the admin port. No answer contains a secret; an ordinary failure raises nothing."""
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether requests can be served, and the document.

@@ -5,7 +5,7 @@ import json
 import socket
 from typing import Any
 
-from gateway.admin.address import AdminAddress, parse_address, reachable
+from gateway.admin.address import AdminAddress, connect_address, parse_address
 
 
 class AdminUnavailable(Exception):
@@ -15,23 +15,25 @@ class AdminUnavailable(Exception):
 def fetch(address: str, target: str, *, timeout: float, limit: int) -> tuple[int, bytes]:
     """Return status and up to `limit` bytes of the body of GET `target` at the admin port that listens on `address`.
 
-    `address` is the configured one, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds applies to each step.
-    Raise AdminUnavailable.
+    `address` is the one in the configuration; it may be `0.0.0.0:9090` or `[::]:9090`. `timeout` in seconds applies to
+    each step. Raise AdminUnavailable.
     """
     try:
-        connection = _connection(reachable(parse_address(address)), timeout)
+        connection = _connection(connect_address(parse_address(address)), timeout)
         try:
             connection.request("GET", target, headers={"Connection": "close"})
-            reply = connection.getresponse()
-            return reply.status, reply.read(limit)
+            response = connection.getresponse()
+            return response.status, response.read(limit)
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise AdminUnavailable(f"{address}: {str(error) or type(error).__name__}") from error
 
 
-def mapping(body: bytes) -> dict[str, Any]:
-    """Return the JSON object of a body; empty if it is none, because another program may listen there."""
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Parse a body that is a JSON object; return an empty one for any other body, because another program may listen
+    there.
+    """
     try:
         document = json.loads(body)
     except ValueError:
@@ -52,7 +54,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(where: AdminAddress, timeout: float) -> http.client.HTTPConnection:
-    if where.path:
-        return _UnixConnection(where.path, timeout)
-    return http.client.HTTPConnection(where.host, where.port, timeout=timeout)
+def _connection(address: AdminAddress, timeout: float) -> http.client.HTTPConnection:
+    if address.path:
+        return _UnixConnection(address.path, timeout)
+    return http.client.HTTPConnection(address.host, address.port, timeout=timeout)

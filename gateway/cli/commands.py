@@ -1,7 +1,7 @@
 """The commands: name, module and summary of each, and a parser of its arguments.
 
-The module of a command has `EXAMPLE` (a command line), `EXIT_STATUS` (meanings that are its own), `add_arguments` and
-`run`. It is imported only when its command is parsed.
+The module of a command has `EXAMPLE` (a command line), `EXIT_STATUS` (the meanings in which it differs),
+`add_arguments` and `run`. It is imported only when its command is parsed.
 """
 
 import argparse
@@ -50,16 +50,16 @@ _ALWAYS = (0, 2, 74)
 class CommandParser(argparse.ArgumentParser):
     """A parser whose errors suggest the nearest option and never show a value."""
 
-    def explain_rest(self, rest: list[str]) -> NoReturn:
-        """Exit with a usage error for the words that no argument takes.
+    def reject_words(self, words: list[str]) -> NoReturn:
+        """Exit with a usage error for words that no argument takes.
 
-        Only options are named where there are any: the words after a misspelt option may be a secret.
+        If there are options among them, only those are shown: the word after a misspelt option may be a secret.
         """
         known = list(itertools.chain(*(action.option_strings for action in actions_of(self))))
-        options = [word.partition("=")[0] for word in rest if word.startswith("-") and word != "--"]
+        options = [word.partition("=")[0] for word in words if word.startswith("-") and word != "--"]
         if options:
             self.error("; ".join(f"unknown option {option}{did_you_mean(option, known)}" for option in options))
-        self.error(f"unexpected argument: {' '.join(rest)}")
+        self.error(f"unexpected argument: {' '.join(words)}")
 
 
 def load_command(name: str) -> Any:
@@ -86,9 +86,9 @@ def parse(name: str, words: list[str]) -> argparse.Namespace:
     parser = make_parser(name)
     prepare = getattr(load_command(name), "prepare_words", list)
     # Intermixed: an option may stand between two positional arguments.
-    options, rest = parser.parse_known_intermixed_args(prepare(words))
-    if rest:
-        parser.explain_rest(rest)
+    options, unknown = parser.parse_known_intermixed_args(prepare(words))
+    if unknown:
+        parser.reject_words(unknown)
     options.command = name
     return options
 

@@ -12,7 +12,7 @@ from gateway.cli.options import DEFAULT_FILE, NoSecret, run_coroutine
 from gateway.config.load import ConfigProblems, Loaded, one_route
 from gateway.config.model import Config
 from gateway.config.resolved import listeners_of
-from gateway.init.config_writer import write
+from gateway.init.config_writer import write_config
 from gateway.init.draft import Draft, render
 from gateway.init.form import Form, fill_form
 from gateway.init.terminal import Aborted, Back, Terminal, is_interactive, show
@@ -27,7 +27,8 @@ EXIT_STATUS = {
 }
 _DONE, _USAGE, _UNAVAILABLE, _BAD_CONFIG, _INTERRUPTED = 0, 2, 69, 78, 130
 
-# Option, name of the same option of `serve`, shape, meaning. Missing values are prompted for, addresses excepted.
+# Option, name of the same option of `serve`, form of the value, meaning. Missing values are prompted for, except
+# addresses.
 _FLAGS = (
     ("--domain-url", "--token-url", "URL", "the identity domain: `Domain URL` in its console"),
     ("--client-id", "", "ID", "client id of the confidential application"),
@@ -45,10 +46,10 @@ _ADDRESSES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    for flag, other, shape, meaning in _FLAGS:
-        parser.add_argument(*filter(None, (flag, other)), dest=flag, metavar=shape, help=meaning)
-    for flag, shape, meaning in _ADDRESSES:
-        parser.add_argument(flag, dest=flag, metavar=shape, help=meaning)
+    for flag, other, form, meaning in _FLAGS:
+        parser.add_argument(*filter(None, (flag, other)), dest=flag, metavar=form, help=meaning)
+    for flag, form, meaning in _ADDRESSES:
+        parser.add_argument(flag, dest=flag, metavar=form, help=meaning)
     parser.add_argument(
         "--allow", metavar="CIDR", action="append", default=[], help="network of callers, in addition to this machine"
     )
@@ -66,8 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the file. Return the exit status. Raise ConfigProblems if the loader rejects the values."""
     given: dict[str, str | None] = {flag: getattr(options, flag) for flag, *_ in _FLAGS}
-    person = Terminal() if not options.yes and is_interactive() else None
-    form = Form(given, person)
+    terminal = Terminal() if not options.yes and is_interactive() else None
+    form = Form(given, terminal)
     if missing := form.missing():
         reason = "--yes disables prompts" if options.yes else "there is no terminal to prompt on"
         return _fail(f"oic-gateway init: {reason}; set {', '.join(missing)}", _USAGE)
@@ -75,13 +76,12 @@ def run(options: argparse.Namespace) -> int:
     _check_addresses(addresses, options.allow)
     file = Path(options.file)
     try:
-        force = _may_replace(file, person, force=options.force)
+        force = _may_overwrite(file, terminal, force=options.force)
         draft = fill_form(form, file, addresses=addresses, allow=options.allow)
         if draft is None:
             return _fail("\n".join(form.problems), _BAD_CONFIG)
-        loaded = write(
-            render(draft), file, environ=os.environ, force=force, secret=Path(file.parent, draft.secret_file).exists()
-        )
+        has_secret = Path(file.parent, draft.secret_file).exists()
+        loaded = write_config(render(draft), file, environ=os.environ, force=force, check_secrets=has_secret)
     except (Back, Aborted, KeyboardInterrupt):
         return _fail("\nno configuration was written", _INTERRUPTED)
     except FileExistsError:
@@ -89,12 +89,12 @@ def run(options: argparse.Namespace) -> int:
     except OSError as cause:
         return _fail(f"cannot write {file}: {cause.strerror}; name another file", _BAD_CONFIG)
     _show_next_steps(loaded, draft, file)
-    is_live = _wants_live_check(person) if options.live is None else options.live
+    is_live = _wants_live_check(terminal) if options.live is None else options.live
     return _check_live(loaded.config) if is_live else _DONE
 
 
 def _check_addresses(addresses: dict[str, str], allow: Sequence[str]) -> None:
-    """Have the loader check the addresses before the first prompt. Raise ConfigProblems that name the options."""
+    """Check the addresses with the loader before the first prompt. Raise ConfigProblems that name the options."""
     try:
         one_route(
             upstream="https://oic.example/",
@@ -105,14 +105,14 @@ def _check_addresses(addresses: dict[str, str], allow: Sequence[str]) -> None:
             admin=addresses.get("admin"),
             allow=allow,
         )
-    except ConfigProblems as found:
-        # The warnings are on the placeholders above.
-        raise ConfigProblems([issue for issue in found.problems if issue.severity == "error"]) from found
+    except ConfigProblems as error:
+        # The warnings are about the placeholders above.
+        raise ConfigProblems([issue for issue in error.problems if issue.severity == "error"]) from error
 
 
-def _may_replace(file: Path, person: Terminal | None, *, force: bool) -> bool:
-    """Return whether the user allows to overwrite an existing file. Raise OSError if the path cannot be written, and
-    FileExistsError if the user does not allow it.
+def _may_overwrite(file: Path, terminal: Terminal | None, *, force: bool) -> bool:
+    """Return True if the file exists and the user allows to overwrite it, False if it does not exist. Raise OSError if
+    the path cannot be written, and FileExistsError if the user does not allow it.
     """
     if not file.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "the folder does not exist")
@@ -120,7 +120,7 @@ def _may_replace(file: Path, person: Terminal | None, *, force: bool) -> bool:
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not os.path.lexists(file):
         return False
-    if not force and not (person and person.confirm(f"{file} exists. Overwrite it?", default=False)):
+    if not force and not (terminal and terminal.confirm(f"{file} exists. Overwrite it?", default=False)):
         raise FileExistsError
     return True
 
@@ -150,9 +150,9 @@ def _check_live(config: Config) -> int:
     return _DONE if all(finding.ok for finding in findings) else _UNAVAILABLE
 
 
-def _wants_live_check(person: Terminal | None) -> bool:
+def _wants_live_check(terminal: Terminal | None) -> bool:
     try:
-        return person is not None and person.confirm(
+        return terminal is not None and terminal.confirm(
             "Check it now with a real token and a real connection?", default=True
         )
     except (Back, Aborted):

@@ -7,17 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.cli.admin_query import (
-    TIMEOUT,
-    USAGE,
-    Parameters,
-    QueryFailed,
-    align,
-    fetch_or_read,
-    name_options,
-    print_error,
-)
-from gateway.cli.options import add_file_arguments, admin_address, load_if_found
+from gateway.cli.admin_query import TIMEOUT, QueryFailed, align, fetch_or_read, print_error, print_failure
+from gateway.cli.options import add_admin_argument, add_file_arguments, admin_address, load_if_found
 from gateway.history.interface import Unsearchable, result_document
 from gateway.history.query import DEFAULT_LIMIT, BadQuery, parse_query
 from gateway.observe.record import escape_unprintable
@@ -29,16 +20,15 @@ EXIT_STATUS = {
     69: "no gateway responds, and there is no history file",
     78: "",
 }
-FOUND, NOTHING = 0, 1
+_FOUND, _NOTHING = 0, 1
 _MAX_CELL = 60  # characters
-_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{21}")  # base64url, the form of an OIC 3 instance id; no option is as long
+_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{21}")  # base64url, as an OIC 3 instance id; no option has this length
 _MARK = "\0"  # keeps argparse from reading an id as an option; no word of a command line has this character
 
-HistoryPlace = tuple[str, float]
-"""The history file of a gateway, and for how many seconds it keeps calls."""
+HistorySource = tuple[str, float]
+"""The history file of a gateway, and for how many seconds calls stay in it."""
 
-
-# By parameter of the admin port: option, shape of the value, meaning.
+# As `admin_query.Flags`.
 _FLAGS = {
     "request_id": ("--request-id", "ID", "request id that the caller or the gateway set"),
     "route": ("--route", "NAME", "name of the route"),
@@ -55,11 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("id", metavar="ID", nargs="?", type=_unmarked, help="instance id of OIC; default: any")
     add_file_arguments(parser)
-    parser.add_argument(
-        "--admin", metavar="HOST:PORT", help="admin address, in place of the configuration's (or OIC_GATEWAY_ADMIN)"
-    )
-    for name, (flag, shape, meaning) in _FLAGS.items():
-        parser.add_argument(flag, dest=name, metavar=shape, type=_unmarked, help=meaning)
+    add_admin_argument(parser)
+    for name, (flag, form, meaning) in _FLAGS.items():
+        parser.add_argument(flag, dest=name, metavar=form, type=_unmarked, help=meaning)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
@@ -73,9 +61,9 @@ def _unmarked(word: str) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Search the running gateway, else its history file; print the calls. Return the exit status."""
+    """Search the running gateway, or else its history file; print the calls. Return the exit status."""
 
-    def history_file() -> HistoryPlace | None:
+    def history_file() -> HistorySource | None:
         config = load_if_found(options)
         if config is None:
             return None
@@ -86,30 +74,23 @@ def run(options: argparse.Namespace) -> int:
     return search(options, admin_address(options), history_file)
 
 
-def search(options: argparse.Namespace, address: str, history_file: Callable[[], HistoryPlace | None]) -> int:
-    """Search by the admin port at `address`, else in `history_file()`; print the calls. Return the exit status."""
+def search(options: argparse.Namespace, address: str, history_file: Callable[[], HistorySource | None]) -> int:
+    """Search at the admin port at `address`, or else in `history_file()`; print the calls. Return the exit status."""
     parameters = [(name, value) for name in ("id", *_FLAGS) if (value := getattr(options, name)) is not None]
     try:
         query = parse_query(parameters, now=time.time())
         answer = fetch_or_read(
-            address,
-            ("/instances", parameters),
-            "instances",
-            lambda otherwise: _read(parameters, history_file(), otherwise),
+            address, "instances", parameters, lambda reason: _read(parameters, history_file(), reason)
         )
-    except BadQuery as error:
-        print_error(name_options(str(error), _FLAGS).replace("`id`", "ID"))
-        return USAGE
-    except QueryFailed as error:
-        print_error(str(error))
-        return error.status
+    except (BadQuery, QueryFailed) as error:
+        return print_failure(error, {"id": ("ID", "", ""), **_FLAGS})
     found: list[dict[str, Any]] = answer["instances"]
     if options.json:
         sys.stdout.write(answer["text"])
     else:
         sys.stdout.writelines(f"{row}\n" for row in table(found))
         print_error(_summary(answer, is_cut=len(found) == query.limit))
-    return FOUND if found else NOTHING
+    return _FOUND if found else _NOTHING
 
 
 def table(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -120,20 +101,20 @@ def table(records: Sequence[dict[str, Any]]) -> list[str]:
     return align(rows, numbers=[field in _NUMBERS for _, field in _COLUMNS])
 
 
-def _read(parameters: Parameters, place: HistoryPlace | None, otherwise: str) -> bytes:
+def _read(parameters: list[tuple[str, str]], source: HistorySource | None, reason: str) -> bytes:
     """Return the document that a running gateway would send, from its history file."""
-    if place is None:
-        raise QueryFailed(f"{otherwise}; its history was in memory, if it had one")
+    if source is None:
+        raise QueryFailed(f"{reason}; its history was in memory, if it had one")
     from gateway.history.history_file import search_file  # noqa: PLC0415 - brings sqlite3
 
     now = time.time()
     try:
-        path, keep = place
+        path, keep = source
         found = search_file(
             path, parse_query(parameters, now=now), keep=keep, now=now, until=time.monotonic() + TIMEOUT
         )
     except Unsearchable as error:
-        raise QueryFailed(f"{otherwise}; {error}") from error
+        raise QueryFailed(f"{reason}; {error}") from error
     return result_document(found)
 
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print a new key on standard output, and the lines of the configuration on standard error. Return 0."""
+    """Print a new key on standard output, and lines for the configuration on standard error. Return 0."""
     sys.stderr.write(_SNIPPET.format(name=options.name))
     sys.stdout.write(f"{secrets.token_urlsafe(KEY_BYTES)}\n")
     return 0

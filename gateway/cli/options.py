@@ -1,7 +1,8 @@
 """Where a command reads its configuration: a file, or one route from options and environment variables.
 
-The file is FILE or `-c FILE`, else `OIC_GATEWAY_CONFIG`. Without one of them, the options of one route count, each also
-a variable such as `OIC_GATEWAY_UPSTREAM` for `--upstream`. Without any of these, the file is `./gateway.yaml`.
+The file is FILE or `-c FILE`, else that of `OIC_GATEWAY_CONFIG`. Without a file, the options describe one route; each
+is also a variable, such as `OIC_GATEWAY_UPSTREAM` for `--upstream`. Without any of these, the file is
+`./gateway.yaml`.
 """
 # ruff: noqa: PLC0415 - `probe` runs every few seconds and needs none of it
 
@@ -38,7 +39,7 @@ _SETTINGS = {
     "listen": ("HOST:PORT", "address for callers, or several, separated by commas"),
     "admin": ("HOST:PORT", "address of health, metrics and status"),
 }
-"""The settings of one route: shape of the value, meaning."""
+"""The settings of one route: form of the value, meaning."""
 _REQUIRED = ("upstream", "token_url", "client_id")
 
 # Kubernetes sets these for each Service whose name begins with `oic-gateway`.
@@ -48,7 +49,7 @@ _SHOWN_COMMAND = re.compile(r"`(oic-gateway (?:serve|check|token|login|logout|pr
 
 
 class Source(NamedTuple):
-    """A configuration that can be read: its name for a person, and how to read it, now and at each SIGHUP."""
+    """Where a configuration comes from: its name for a person, and a function that reads it, now and at each SIGHUP."""
 
     name: str
     read: "Callable[[], Loaded]"
@@ -66,17 +67,24 @@ class NoSecret(argparse.Action):
 
 
 def add_file_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the two ways to name the configuration file."""
+    """Declare FILE and `--config`, which both name the configuration file."""
     parser.add_argument("file", metavar="FILE", nargs="?", help=f"configuration file; default ./{DEFAULT_FILE}")
     parser.add_argument("-c", "--config", metavar="FILE", help=f"the same as an option (or {_CONFIG})")
+
+
+def add_admin_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the address of the admin port."""
+    parser.add_argument(
+        "--admin", metavar="HOST:PORT", help=f"admin address, in place of the configuration's (or {_ADMIN})"
+    )
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the configuration file, and the options of one route without a file."""
     add_file_arguments(parser)
     route = parser.add_argument_group("one route without a configuration file")
-    for setting, (shape, meaning) in _SETTINGS.items():
-        route.add_argument(_flag(setting), metavar=shape, help=f"{meaning} (or {_variable(setting)})")
+    for setting, (form, meaning) in _SETTINGS.items():
+        route.add_argument(_flag(setting), metavar=form, help=f"{meaning} (or {_variable(setting)})")
     route.add_argument(
         "--allow",
         metavar="CIDR",
@@ -94,17 +102,17 @@ def add_credential_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def read_configuration(options: argparse.Namespace) -> Source:
-    """Return where the configuration is read. Raise ConfigProblems if nothing names one."""
+    """Return the source of the configuration. Raise ConfigProblems if nothing names one."""
     file = _named_file(options) or _default_file(options)
     if file is not None:
         return Source(file, lambda: _read_file(file, options))
-    if not _names_route(options):
+    if not _has_route_settings(options):
         raise ConfigProblems([*_unknown_variables(), _no_configuration(options)])
     return Source("one route without a file", _one_route(options))
 
 
 def credential_name(options: argparse.Namespace, config: "Config") -> str:
-    """Return the credential that NAME names, else the only one. Raise ConfigProblems if it does not exist."""
+    """Return the credential NAME, by default the only one. Raise ConfigProblems if it does not exist."""
     names = sorted(config.credentials)
     if options.name is None and len(names) == 1:
         return names[0]
@@ -127,7 +135,7 @@ def admin_address(options: argparse.Namespace) -> str:
 
 
 def load_if_found(options: argparse.Namespace) -> "Config | None":
-    """Return the configuration if there is a file, without its secrets: the caller need not have access to them."""
+    """Return the configuration if there is a file. Its secrets are not read: the user may have no access to them."""
     file = _named_file(options) or _default_file(options)
     if file is not None:
         return _read_file(file, options, check_secrets=False).config
@@ -184,16 +192,18 @@ def _named_file(options: argparse.Namespace) -> str | None:
 
 
 def _default_file(options: argparse.Namespace) -> str | None:
-    return DEFAULT_FILE if not _names_route(options) and os.path.exists(DEFAULT_FILE) else None  # noqa: PTH110 - as above
+    return DEFAULT_FILE if not _has_route_settings(options) and os.path.exists(DEFAULT_FILE) else None  # noqa: PTH110 - as above
 
 
-def _names_route(options: argparse.Namespace) -> bool:
-    """Return whether an option or a variable sets up one route. `probe` reads the admin address, too."""
-    return any(setting != "admin" for setting in _settings(options).values())
+def _has_route_settings(options: argparse.Namespace) -> bool:
+    """Return whether an option or a variable describes one route. The admin address alone does not: `probe` reads it,
+    too.
+    """
+    return any(setting != "admin" for setting in _given_settings(options).values())
 
 
-def _settings(options: argparse.Namespace) -> dict[str, str]:
-    """Return the settings of one route: by flag or variable, the name of the setting."""
+def _given_settings(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings of one route that are given: the name of each, by its flag or variable."""
     found = {}
     for setting in (*_SETTINGS, "allow"):
         if getattr(options, setting, None):
@@ -211,7 +221,7 @@ def _read_file(file: str, options: argparse.Namespace, *, check_secrets: bool = 
 
     unused = [
         LocatedIssue("", 0, name, f"has no effect beside {file}", f"remove it, or set `{setting}` in the file")
-        for name, setting in _settings(options).items()
+        for name, setting in _given_settings(options).items()
         if name != _ADMIN and hasattr(options, "upstream")  # other commands read no such settings
     ]
     return load(file, environ=os.environ, check_secrets=check_secrets, unused=[*unused, *_unknown_variables()])
@@ -230,7 +240,7 @@ def _one_route(options: argparse.Namespace) -> "Callable[[], Loaded]":
     problems += _unknown_variables()
     if problems:
         raise ConfigProblems(problems)
-    names = {setting: name for name, setting in _settings(options).items()} | {"client_secret_env": _SECRET}
+    names = {setting: name for name, setting in _given_settings(options).items()} | {"client_secret_env": _SECRET}
     secret_env = None if values["client_secret_file"] else _SECRET
     return lambda: Loaded(
         one_route(

@@ -7,8 +7,8 @@ import argparse
 import sys
 from typing import Any
 
-from gateway.admin.client import AdminUnavailable, fetch, mapping
-from gateway.cli.options import add_file_arguments, admin_address
+from gateway.admin.client import AdminUnavailable, fetch, parse_object
+from gateway.cli.options import add_admin_argument, add_file_arguments, admin_address
 
 EXAMPLE = "oic-gateway probe --admin 127.0.0.1:9090"
 EXIT_STATUS = {0: "ready", 1: "not ready, or no response", 78: ""}
@@ -18,9 +18,7 @@ _MAX_BYTES = 256 * 1024  # of a readiness document
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_file_arguments(parser)
-    parser.add_argument(
-        "--admin", metavar="HOST:PORT", help="admin address, in place of the configuration's (or OIC_GATEWAY_ADMIN)"
-    )
+    add_admin_argument(parser)
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="longest wait, default 5")
 
 
@@ -34,14 +32,14 @@ def run(options: argparse.Namespace) -> int:
 def probe(address: str, timeout: float = 3.0) -> tuple[bool, str]:
     """Return whether the gateway with the admin port at `address` is ready, and one line with the cause if not.
 
-    `address` is that of the configuration, `0.0.0.0:9090` and `[::]:9090` included. `timeout` in seconds applies to
-    each step of the exchange. Never raise: a gateway that cannot be reached is not ready.
+    `address` is the one in the configuration; it may be `0.0.0.0:9090` or `[::]:9090`. `timeout` in seconds applies to
+    each step of the exchange. It raises nothing: a gateway that cannot be reached is not ready.
     """
     try:
         status, body = fetch(address, "/readyz", timeout=timeout, limit=_MAX_BYTES)
     except AdminUnavailable as error:
         return False, _printable(str(error))
-    document = mapping(body)
+    document = parse_object(body)
     return status == 200 and "state" in document, _printable(_describe(status, document))
 
 

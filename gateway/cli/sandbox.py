@@ -16,7 +16,7 @@ from gateway.content.foreign_text import split_host_port
 from gateway.sandbox.config_file import full_config, render
 from gateway.sandbox.mistakes import MISTAKES, list_mistakes
 from gateway.sandbox.sandbox_server import Sandbox
-from gateway.sandbox.scenario import CONFIG, SECRET, play, write_ca, write_private
+from gateway.sandbox.scenario import CONFIG, SECRET, run_mistake, write_ca, write_private
 from gateway.sandbox.switches import InstanceIds, Switches, read_setting
 
 EXAMPLE = "oic-gateway sandbox --folder sandbox"
@@ -36,7 +36,7 @@ _TRY = """
   curl http://127.0.0.1:8080/orders/
   curl -i -d '{"item":"valve","quantity":3}' http://127.0.0.1:8080/orders/"""
 
-Play = AbstractAsyncContextManager[tuple[Sandbox, str]]
+RunningSandbox = AbstractAsyncContextManager[tuple[Sandbox, str]]
 
 
 class FolderError(Exception):
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             make_folder = partial(_make_folder, args.folder, stack)
-            asyncio.run(serve(_play(args, make_folder, host=host, port=port)))
+            asyncio.run(serve(_make_sandbox(args, make_folder, host=host, port=port)))
     except FolderError as error:
         sys.stderr.write(f"sandbox: {error}\n")
         return _UNAVAILABLE
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def switches_of(args: argparse.Namespace) -> dict[str, Any]:
+def read_switches(args: argparse.Namespace) -> dict[str, Any]:
     """Return the switches that the options set; `--set` overrides other options, and the last `--set` wins."""
     named = {
         "token_lifetime": args.token_lifetime,
@@ -109,19 +109,19 @@ def switches_of(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None} | dict(args.set)
 
 
-async def serve(play: Play, *, show: Callable[[str], object] | None = None) -> None:
+async def serve(run_sandbox: RunningSandbox, *, show: Callable[[str], object] | None = None) -> None:
     """Serve until SIGTERM or SIGINT; pass the configuration to `show` (default: standard output)."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with play as (_, config):
+    async with run_sandbox as (_, config):
         (show or _print)(config)
         await stopped.wait()
 
 
-def fitting_config(sandbox: Sandbox, *, ca: str = "") -> str:
-    """Return the YAML of a gateway with all routes of this sandbox, with the secret only in a comment.
+def inline_config(sandbox: Sandbox, *, ca: str = "") -> str:
+    """Return the YAML of a gateway with all routes of this sandbox. The secret is only in a comment.
 
     `ca` is the file of the sandbox's certificate authority, if it has one.
     """
@@ -129,7 +129,7 @@ def fitting_config(sandbox: Sandbox, *, ca: str = "") -> str:
     return render(sandbox, document, how=_SAVE.format(secret=sandbox.client_secret) + _TRY)
 
 
-def written_config(sandbox: Sandbox, folder: Path) -> str:
+def write_config(sandbox: Sandbox, folder: Path) -> str:
     """Write the configuration and its secret file to the folder; return the YAML. Raise OSError."""
     write_private(folder / SECRET, sandbox.client_secret)
     document = full_config(sandbox, {"file": str(folder / SECRET)}, ca=write_ca(sandbox, folder))
@@ -183,14 +183,14 @@ class _MistakeAction(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def _make_folder(given: Path | None, stack: ExitStack) -> Path:
+def _make_folder(folder: Path | None, stack: ExitStack) -> Path:
     """Return the folder of the options, created if it does not exist; else a temporary one that `stack` removes.
 
     Raise FolderError if no temporary folder can be created, for example with a read-only root.
     """
-    if given is not None:
-        given.mkdir(parents=True, exist_ok=True)
-        return given.resolve()
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder.resolve()
     try:
         return Path(stack.enter_context(TemporaryDirectory(prefix="oic-sandbox-", ignore_cleanup_errors=True)))
     except OSError as cause:
@@ -200,16 +200,16 @@ def _make_folder(given: Path | None, stack: ExitStack) -> Path:
         ) from cause
 
 
-def _play(args: argparse.Namespace, make_folder: Callable[[], Path], *, host: str, port: int) -> Play:
-    switches = switches_of(args)
+def _make_sandbox(args: argparse.Namespace, make_folder: Callable[[], Path], *, host: str, port: int) -> RunningSandbox:
+    switches = read_switches(args)
     if args.mistake:
-        return play(args.mistake, make_folder(), more=switches, host=host, port=port)
+        return run_mistake(args.mistake, make_folder(), more=switches, host=host, port=port)
     sandbox = Sandbox(switches=Switches(**switches), host=host, port=port)
-    return _healthy(sandbox, make_folder, has_folder=args.folder is not None)
+    return _run_without_mistake(sandbox, make_folder, has_folder=args.folder is not None)
 
 
 @asynccontextmanager
-async def _healthy(
+async def _run_without_mistake(
     sandbox: Sandbox, make_folder: Callable[[], Path], *, has_folder: bool
 ) -> AsyncIterator[tuple[Sandbox, str]]:
     """Run the sandbox. A named folder gets the configuration and its files. Without one, only the file of a certificate
@@ -217,9 +217,9 @@ async def _healthy(
     """
     async with sandbox:
         if has_folder:
-            config = written_config(sandbox, make_folder())
+            config = write_config(sandbox, make_folder())
         else:
-            config = fitting_config(sandbox, ca=write_ca(sandbox, make_folder()) if sandbox.ca else "")
+            config = inline_config(sandbox, ca=write_ca(sandbox, make_folder()) if sandbox.ca else "")
         yield sandbox, config
 
 

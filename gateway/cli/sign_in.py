@@ -37,20 +37,20 @@ def run(options: argparse.Namespace) -> int:
     from gateway.signin.login import login  # noqa: PLC0415 - brings aiohttp
 
     config, name = read_sign_in_credential(options)
-    show = partial(print, flush=True)
+    show_line = partial(print, flush=True)
     return print_finding(
-        run_coroutine(login(config, name, say=show, paste=options.paste, browser=options.browser)), options
+        run_coroutine(login(config, name, show_line=show_line, paste=options.paste, browser=options.browser)), options
     )
 
 
 def read_sign_in_credential(options: argparse.Namespace) -> "tuple[Config, str]":
-    """Return the configuration, and the named credential, for which a person can sign in. Raise ConfigProblems, and
-    SystemExit if it is none for a person.
+    """Return the configuration and the name of the credential. Raise ConfigProblems, and SystemExit if no person can
+    sign in for the credential.
     """
-    from gateway.signin.login import why_not  # noqa: PLC0415 - brings aiohttp
+    from gateway.signin.login import sign_in_problem  # noqa: PLC0415 - brings aiohttp
 
     config = read_configuration(options).read().config
     name = credential_name(options, config)
-    if problem := why_not(config, name):
+    if problem := sign_in_problem(config, name):
         exit_config_error(problem)
     return config, name

@@ -7,17 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from gateway.cli.admin_query import (
-    TIMEOUT,
-    USAGE,
-    Parameters,
-    QueryFailed,
-    align,
-    fetch_or_read,
-    name_options,
-    print_error,
-)
-from gateway.cli.options import add_file_arguments, admin_address, load_if_found
+from gateway.cli.admin_query import TIMEOUT, QueryFailed, align, fetch_or_read, print_failure
+from gateway.cli.options import add_admin_argument, add_file_arguments, admin_address, load_if_found
 from gateway.history.interface import Unsearchable
 from gateway.history.query import BadQuery
 from gateway.history.usage_query import DEFAULT_AGE, DEFAULT_GROUPING, PackAllowance, parse_usage, usage_document
@@ -34,10 +25,10 @@ _COUNTED, _NOTHING = 0, 1
 _GROUPINGS = ("caller", "route", "service", "hour")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run it
 
-UsageFile = tuple[str, Mapping[str, PackAllowance]]
+UsageSource = tuple[str, Mapping[str, PackAllowance]]
 """The history file of a gateway, and the packs of its services."""
 
-# By parameter of the admin port: option, shape of the value, meaning.
+# As `admin_query.Flags`.
 _FLAGS = {
     "by": ("--by", "GROUP", f"caller, route, service or hour; default {DEFAULT_GROUPING}"),
     "since": ("--since", "TIME", f"first hour: 2026-01-31T12:00:00Z, or an age; default {DEFAULT_AGE}"),
@@ -48,20 +39,18 @@ _FLAGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_file_arguments(parser)
-    parser.add_argument(
-        "--admin", metavar="HOST:PORT", help="admin address, in place of the configuration's (or OIC_GATEWAY_ADMIN)"
-    )
-    for name, (flag, shape, meaning) in _FLAGS.items():
-        parser.add_argument(flag, metavar=shape, choices=_GROUPINGS if name == "by" else None, help=meaning)
+    add_admin_argument(parser)
+    for name, (flag, form, meaning) in _FLAGS.items():
+        parser.add_argument(flag, metavar=form, choices=_GROUPINGS if name == "by" else None, help=meaning)
     formats = parser.add_mutually_exclusive_group()
     formats.add_argument("--csv", action="store_true", help="print comma-separated values instead of a table")
     formats.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Query the running gateway, else its history file; print the usage. Return the exit status."""
+    """Query the running gateway, or else its history file; print the usage. Return the exit status."""
 
-    def usage_file() -> UsageFile | None:
+    def usage_file() -> UsageSource | None:
         config = load_if_found(options)
         if config is None:
             return None
@@ -74,20 +63,14 @@ def run(options: argparse.Namespace) -> int:
     return report(options, admin_address(options), usage_file)
 
 
-def report(options: argparse.Namespace, address: str, usage_file: Callable[[], UsageFile | None]) -> int:
-    """Query the admin port at `address`, else `usage_file()`; print the usage. Return the exit status."""
+def report(options: argparse.Namespace, address: str, usage_file: Callable[[], UsageSource | None]) -> int:
+    """Query the admin port at `address`, or else `usage_file()`; print the usage. Return the exit status."""
     parameters = [(name, value) for name in _FLAGS if (value := getattr(options, name)) is not None]
     try:
         parse_usage(parameters, now=time.time())
-        answer = fetch_or_read(
-            address, ("/usage", parameters), "usage", lambda otherwise: _read(parameters, usage_file(), otherwise)
-        )
-    except BadQuery as error:
-        print_error(name_options(str(error), _FLAGS))
-        return USAGE
-    except QueryFailed as error:
-        print_error(str(error))
-        return error.status
+        answer = fetch_or_read(address, "usage", parameters, lambda reason: _read(parameters, usage_file(), reason))
+    except (BadQuery, QueryFailed) as error:
+        return print_failure(error, _FLAGS)
     groups: list[dict[str, Any]] = answer["usage"]
     if options.json:
         sys.stdout.write(answer["text"])
@@ -98,22 +81,22 @@ def report(options: argparse.Namespace, address: str, usage_file: Callable[[], U
     return _COUNTED if groups else _NOTHING
 
 
-def _read(parameters: Parameters, place: UsageFile | None, otherwise: str) -> bytes:
+def _read(parameters: list[tuple[str, str]], source: UsageSource | None, reason: str) -> bytes:
     """Return the document that a running gateway would send, from its history file."""
-    if place is None:
-        raise QueryFailed(f"{otherwise}; its usage was in memory")
+    if source is None:
+        raise QueryFailed(f"{reason}; its usage was in memory")
     from gateway.history.usage_reads import read_usage  # noqa: PLC0415 - brings sqlite3
 
-    path, allowances = place
+    path, allowances = source
     try:
         query = parse_usage(parameters, now=time.time())
         return usage_document(read_usage(path, query, allowances=allowances, until=time.monotonic() + TIMEOUT))
     except Unsearchable as error:
-        raise QueryFailed(f"{otherwise}; {error}") from error
+        raise QueryFailed(f"{reason}; {error}") from error
 
 
 def _write_csv(by: str, groups: Sequence[dict[str, Any]]) -> None:
-    """Write a header and a row for each group. The header names the messages as a floor."""
+    """Write a header and a row for each group. The header marks the number of messages as a minimum."""
     peaks = () if by == "hour" else ("peak_hour", "peak_messages")
     writer = csv.writer(sys.stdout, lineterminator="\n")
     titles = {"messages": "messages_at_least", "peak_messages": "peak_messages_at_least"}

@@ -33,13 +33,13 @@ _FLAGS = {
     "path": "--path",
 }
 _MISSING = "the file does not exist; before `serve`, write the secret to it, readable by the gateway's user only"
-# Errors of file systems without hard links.
+# Errors of `os.link` on file systems without hard links.
 _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.ENOSYS))
 
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """The path of a secret file in the form of `Corrected`. `exists`: the file exists and was read."""
+    """The path of a secret file, with the attributes of `Corrected`. `exists`: the file exists and was read."""
 
     value: str
     changes: tuple[str, ...] = ()
@@ -54,9 +54,9 @@ def read_secret_file(text: str) -> SecretFile:
     """
     if not _is_text(text):
         raise InvalidInput("has bytes that are not UTF-8, which the configuration cannot contain; use another name")
-    given = _expand_home(text.strip())
-    exists = os.path.lexists(given)
-    file = secret_file(given if exists else text, exists=exists)
+    name = _expand_home(text.strip())
+    exists = os.path.lexists(name)
+    file = secret_file(name if exists else text, exists=exists)
     path = _expand_home(file.value)
     if not os.path.lexists(path):
         return SecretFile(path, file.changes, (_MISSING,), exists=False)
@@ -67,9 +67,9 @@ def read_secret_file(text: str) -> SecretFile:
         raise InvalidInput(f"cannot be used: {problem.what}; {problem.remedy}") from None
 
 
-def _notes(path: str, suspicion: str) -> Iterator[str]:
-    if suspicion:
-        yield f"the secret {suspicion}, which is sent as part of the secret; remove it from the file"
+def _notes(path: str, defect: str) -> Iterator[str]:
+    if defect:
+        yield f"the secret {defect}, which is sent as part of the secret; remove it from the file"
     if Path(path).read_bytes().endswith(b"\n"):
         yield "the newline at the end of the file is not part of the secret; the file stays unchanged"
     if exposed := exposure(Path(path)):
@@ -100,17 +100,20 @@ def path_in_config(secret: str, config: Path) -> str:
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
-def write(text: str, file: Path, *, environ: Mapping[str, str], force: bool = False, secret: bool = True) -> Loaded:
+def write_config(
+    text: str, file: Path, *, environ: Mapping[str, str], force: bool = False, check_secrets: bool = True
+) -> Loaded:
     """Write the configuration atomically after the loader has accepted it. Return the loaded configuration.
 
-    `force` permits to overwrite an existing file; `secret` makes the loader read the secret file. Raise ConfigProblems
-    that name flags if the loader rejects the text, FileExistsError without `force`, and OSError.
+    `force` permits to overwrite an existing file; with `check_secrets` the loader reads the secret file. Raise
+    ConfigProblems that name flags if the loader rejects the text; FileExistsError if the file exists, without `force`;
+    and OSError.
     """
     with _temporary_file(file.parent) as draft:
         draft.write_text(text, encoding="utf-8")
         draft.chmod(CONFIG_MODE)
         try:
-            loaded = load(draft, environ=environ, check_secrets=secret)
+            loaded = load(draft, environ=environ, check_secrets=check_secrets)
         except ConfigProblems as problems:
             raise ConfigProblems([_with_flag(problem) for problem in problems.problems]) from None
         _sync(draft)

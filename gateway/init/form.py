@@ -66,7 +66,7 @@ class _Result(Protocol):
     def notes(self) -> tuple[str, ...]: ...
 
 
-S = TypeVar("S", bound=_Result)
+Result = TypeVar("Result", bound=_Result)
 
 
 class Form:
@@ -80,9 +80,11 @@ class Form:
 
     def missing(self) -> list[str]:
         """Return the flags that are required and missing; without a terminal only."""
-        return [] if self.terminal else [one.flag for one in REQUIRED if self._given.get(one.flag) is None]
+        return (
+            [] if self.terminal else [question.flag for question in REQUIRED if self._given.get(question.flag) is None]
+        )
 
-    def read(self, question: Question, correct: Callable[[str], S], *, default: str = "") -> S | None:
+    def read(self, question: Question, correct: Callable[[str], Result], *, default: str = "") -> Result | None:
         """Return the corrected value; None for an invalid flag without a terminal. Raise Aborted and Back."""
         text = self._given.get(question.flag)
         if text is None and self.terminal is None:
@@ -103,7 +105,7 @@ class Form:
         return question.flag in self._answers
 
     @property
-    def count(self) -> int:
+    def answer_count(self) -> int:
         """The number of questions that the user has answered."""
         return len(self._answers)
 
@@ -205,7 +207,7 @@ def _steps(form: Form, values: _Values) -> list[tuple[Question, Callable[[], Non
 
 def _review(form: Form, values: _Values) -> None:
     """Show the values and ask for confirmation, after several answers. Raise Back if the user answers no."""
-    if form.terminal is None or form.count < _MIN_ANSWERS:
+    if form.terminal is None or form.answer_count < _MIN_ANSWERS:
         return
     pairs = ((DOMAIN, values.domain), (CLIENT, values.client), (URL, values.target), (SCOPE, values.scope))
     show("\nValues for the configuration:")
@@ -248,7 +250,7 @@ def _prompt_for_secret(terminal: Terminal) -> str:
         show("  the secret is empty; paste it, or press Ctrl-C to abort")
 
 
-def _show_changes(prefix: str, result: S) -> S:
+def _show_changes(prefix: str, result: Result) -> Result:
     """Show the changes, the corrected value and the notes."""
     for change in result.changes:
         show(f"{prefix}{change}")

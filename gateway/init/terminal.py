@@ -30,8 +30,8 @@ class Question:
 
 
 class Terminal:
-    """Prompts on standard output, reads from standard input; both are a terminal. Each method raises Aborted; `ask` and
-    `confirm` raise Back for the answer `<`.
+    """Prompts on standard output and reads standard input, which are both a terminal. Each method raises Aborted; `ask`
+    and `confirm` raise Back for the answer `<`.
     """
 
     def ask(self, question: Question, correct: Callable[[str], T], *, default: str = "") -> T:

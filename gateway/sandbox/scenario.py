@@ -19,33 +19,33 @@ CONFIG, SECRET = "sandbox.yaml", "client-secret"
 
 _CA = "sandbox-ca.pem"
 _HOW = """\
-It plays the mistake {name}: {summary}
+It imitates the mistake {name}: {summary}
   oic-gateway check --live -c {file}
-finds {code}. No more is written here than that takes: without --mistake all of the sandbox is"""
+finds {code}. This file has only what the mistake needs; without --mistake it has all of the sandbox"""
 
 
 @asynccontextmanager
-async def play(
+async def run_mistake(
     name: str, folder: Path, *, more: Mapping[str, Any] | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[tuple[Sandbox, str]]:
-    """Run the sandbox of that mistake, and yield it with the configuration of a gateway for it.
+    """Run the sandbox with that mistake, and yield it with the configuration of a gateway for it.
 
     The configuration, the secret and other files are written into `folder`, which must exist; `more` are switches that
     override those of the mistake. Raise OSError if the address is not available or a file cannot be written.
     """
-    row = MISTAKES[name]
+    mistake = MISTAKES[name]
     clients = {DEFAULT_ID: replace(default_clients()[DEFAULT_ID], grants=frozenset(get_args(GrantName)))}
-    switches = Switches(**{**row.switches, **(more or {})})
+    switches = Switches(**{**mistake.switches, **(more or {})})
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # a bound port without a listener refuses
         async with Sandbox(switches=switches, clients=clients, host=host, port=port) as sandbox:
-            places = _placeholders(sandbox, folder, closed=closed.getsockname()[1])
-            document = _document(sandbox, folder, row, places)
-            for further, content in row.files.items():
+            placeholders = _placeholders(sandbox, folder, closed=closed.getsockname()[1])
+            document = _document(sandbox, folder, mistake, placeholders)
+            for further, content in mistake.files.items():
                 write_private(folder / further, content or _private_key())
             file = folder / CONFIG
             config = render(
-                sandbox, document, how=_HOW.format(name=name, summary=row.summary, code=code_of(name), file=file)
+                sandbox, document, how=_HOW.format(name=name, summary=mistake.summary, code=code_of(name), file=file)
             )
             write_private(file, config)
             yield sandbox, config
@@ -65,17 +65,19 @@ def write_private(file: Path, content: str) -> None:
     file.write_text(content, encoding="utf-8")
 
 
-def _document(sandbox: Sandbox, folder: Path, row: ReproducibleMistake, places: Mapping[str, str]) -> Document:
-    write_private(folder / SECRET, row.secret)
+def _document(
+    sandbox: Sandbox, folder: Path, mistake: ReproducibleMistake, placeholders: Mapping[str, str]
+) -> Document:
+    write_private(folder / SECRET, mistake.secret)
     document = minimal_config(sandbox, {"file": str(folder / SECRET)}, ca=write_ca(sandbox, folder))
     credential, [route] = document["credentials"]["sandbox"], document["routes"]
-    _update(credential, row.credential, places)
-    _update(route, row.route, places)
-    return {**_expand(row.file, places), **document}
+    _update(credential, mistake.credential, placeholders)
+    _update(route, mistake.route, placeholders)
+    return {**_expand(mistake.file, placeholders), **document}
 
 
-def _update(part: Document, keys: Mapping[str, Any], places: Mapping[str, str]) -> None:
-    part |= _expand(keys, places)
+def _update(part: Document, keys: Mapping[str, Any], placeholders: Mapping[str, str]) -> None:
+    part |= _expand(keys, placeholders)
     for key in [key for key, value in part.items() if value is None]:
         del part[key]
 
@@ -90,13 +92,13 @@ def _placeholders(sandbox: Sandbox, folder: Path, *, closed: int) -> dict[str, s
     }
 
 
-def _expand(value: Any, places: Mapping[str, str]) -> Any:
+def _expand(value: Any, placeholders: Mapping[str, str]) -> Any:
     """Return the value with the placeholders of `ReproducibleMistake` replaced in all of its texts."""
     if isinstance(value, Mapping):
-        return {key: _expand(item, places) for key, item in value.items()}
+        return {key: _expand(item, placeholders) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expand(item, places) for item in value]
-    return value.format_map(places) if isinstance(value, str) else value
+        return [_expand(item, placeholders) for item in value]
+    return value.format_map(placeholders) if isinstance(value, str) else value
 
 
 def _private_key() -> str:

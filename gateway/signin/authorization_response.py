@@ -29,7 +29,7 @@ _REMEDIES = {
     "interaction_required": "Remove `prompt` from `params`.",
 }
 _REMEDY = "Check the application's OAuth configuration in the identity domain."
-_AGAIN = "Run the command again, and open the address that it then shows."
+_RUN_AGAIN = "Run the command again, and open the address that it then shows."
 
 # A pasted query without its address, and a pasted code without its query.
 _QUERY = re.compile(r"(?:code|state|error|error_description|iss|session_state|scope)=")
@@ -43,7 +43,7 @@ _PAGE = """\
 
 
 class UnrelatedRequest(Exception):
-    """This is no response to the present authorization request; `str` names the reason, without secrets."""
+    """A request that is not the response to the present authorization request; `str` is the reason, without secrets."""
 
 
 class NotSignedIn(Exception):
@@ -69,7 +69,7 @@ def read_authorization_response(query: str, *, state: str, is_issuer: Callable[[
         raise UnrelatedRequest("its `state` is not that of this sign-in; someone else may have sent it")
     if "iss" in parameters and not is_issuer(parameters["iss"]):
         seen = f"the response names another issuer ({safe_text(parameters['iss'])})"
-        raise NotSignedIn(seen, f"If it is the right one, set `issuer` of the credential to it. {_AGAIN}")
+        raise NotSignedIn(seen, f"If it is the right one, set `issuer` of the credential to it. {_RUN_AGAIN}")
     if "error" in parameters:
         raise _error_response(parameters)
     if not parameters.get("code"):
@@ -118,7 +118,7 @@ def _read_code(pasted: str) -> str:
     return pasted
 
 
-def page(text: str) -> bytes:
+def html_page(text: str) -> bytes:
     """Return an HTML page with `text`, escaped."""
     return _PAGE.format(escape(text)).encode("utf-8", "replace")
 

@@ -30,8 +30,8 @@ from gateway.signin.authorization_response import (
     read_authorization_response,
     read_pasted,
 )
-from gateway.signin.listener import ANY, Listener
 from gateway.signin.paste import read_pasted_response
+from gateway.signin.redirect_listener import DEFAULT_REDIRECT_URI, RedirectListener
 from gateway.system.files import in_thread
 from gateway.wiring.components import Components
 from gateway.wiring.credentials import credential_key, renewal_margin
@@ -50,11 +50,11 @@ _GRANT_REMEDY = (
     "Tick Refresh Token under Allowed Grant Types in the application's OAuth configuration, and run the command again."
 )
 
-Print = Callable[[str], object]
-"""Print a line at once."""
+ShowLine = Callable[[str], object]
+"""Prints a line at once."""
 
 
-def why_not(config: Config, name: str) -> str:
+def sign_in_problem(config: Config, name: str) -> str:
     """Return why no person can sign in or out for the credential of that name; empty if one can."""
     credential = config.credentials.get(name)
     if credential is None:
@@ -66,8 +66,10 @@ def why_not(config: Config, name: str) -> str:
     return ""
 
 
-async def login(config: Config, name: str, *, say: Print, paste: bool = False, browser: bool = False) -> Finding:
-    """Have a person sign in for the credential of that name, and store the refresh token.
+async def login(
+    config: Config, name: str, *, show_line: ShowLine, paste: bool = False, browser: bool = False
+) -> Finding:
+    """Let a person sign in for the credential of that name, and store the refresh token.
 
     With `paste`, or if the redirect URI is not on this machine, the person pastes the response. With `browser` the
     URL is also opened in a browser.
@@ -77,10 +79,10 @@ async def login(config: Config, name: str, *, say: Print, paste: bool = False, b
     try:
         store, key = components.configure(config), credential_key(name, credential)
         await store.get_refresh_token(key)  # fail before the person starts
-        show = partial(_show, say=say, browser=browser)
-        async with _response_reader(credential, say, paste=paste) as (redirect_uri, read_response):
+        show_url = partial(_show_url, show_line=show_line, browser=browser)
+        async with _response_reader(credential, show_line, paste=paste) as (redirect_uri, read_response):
             request = build_authorization_request(credential, redirect_uri=redirect_uri)
-            code = await read_response(request, show)
+            code = await read_response(request, show_url)
         response = await _exchange_code(components, credential, request, code)
         seen = await _store_response(store, key, credential, response)
         return Finding(ok=True, subject=f"credential {name}", seen=seen)
@@ -92,26 +94,26 @@ async def login(config: Config, name: str, *, say: Print, paste: bool = False, b
 
 ShowUrl = Callable[[AuthorizationRequest], None]
 ResponseReader = Callable[[AuthorizationRequest, ShowUrl], Awaitable[str]]
-"""Show the request, wait for the response and return its code. Raise NotSignedIn."""
+"""Shows the request, waits for the response and returns its code. Raises NotSignedIn."""
 
 
 @asynccontextmanager
 async def _response_reader(
-    credential: CredentialSettings, say: Print, *, paste: bool
+    credential: CredentialSettings, show_line: ShowLine, *, paste: bool
 ) -> AsyncIterator[tuple[str, ResponseReader]]:
     """Yield the redirect URI, and the reader of the response."""
-    redirect_uri = credential.redirect_uri or ANY
+    redirect_uri = credential.redirect_uri or DEFAULT_REDIRECT_URI
     if paste or not can_listen(redirect_uri):
-        yield redirect_uri.replace(":0/", "/"), partial(_read_pasted, say)
+        yield redirect_uri.replace(":0/", "/"), partial(_read_pasted, show_line)
         return
-    listener = Listener()
+    listener = RedirectListener()
     try:
-        yield await _listen(listener, redirect_uri), partial(_read_redirected, listener, say)
+        yield await _listen(listener, redirect_uri), partial(_read_redirected, listener, show_line)
     finally:
         await listener.close()
 
 
-async def _listen(listener: Listener, redirect_uri: str) -> str:
+async def _listen(listener: RedirectListener, redirect_uri: str) -> str:
     try:
         return await listener.start(redirect_uri)
     except OSError as cause:
@@ -119,16 +121,18 @@ async def _listen(listener: Listener, redirect_uri: str) -> str:
         raise NotSignedIn(seen, _LISTEN_REMEDY) from cause
 
 
-def _show(request: AuthorizationRequest, *, say: Print, browser: bool) -> None:
-    say(f"Open this address in a browser and sign in:\n\n  {request.url}\n")
+def _show_url(request: AuthorizationRequest, *, show_line: ShowLine, browser: bool) -> None:
+    show_line(f"Open this address in a browser and sign in:\n\n  {request.url}\n")
     if browser:  # in a thread: some browsers return only when the person closes them
         threading.Thread(target=webbrowser.open, args=(request.url,), daemon=True).start()
 
 
-async def _read_redirected(listener: Listener, say: Print, request: AuthorizationRequest, show: ShowUrl) -> str:
+async def _read_redirected(
+    listener: RedirectListener, show_line: ShowLine, request: AuthorizationRequest, show_url: ShowUrl
+) -> str:
     listener.expect(partial(read_authorization_response, state=request.state, is_issuer=request.is_issuer))
-    show(request)
-    say(
+    show_url(request)
+    show_line(
         f"Waiting for the browser to return to {request.redirect_uri} on this machine. If your browser runs on another "
         "machine, use --paste."
     )
@@ -139,9 +143,9 @@ async def _read_redirected(listener: Listener, say: Print, request: Authorizatio
         raise NotSignedIn(seen, "Run the command again.") from cause
 
 
-async def _read_pasted(say: Print, request: AuthorizationRequest, show: ShowUrl) -> str:
-    show(request)
-    say(
+async def _read_pasted(show_line: ShowLine, request: AuthorizationRequest, show_url: ShowUrl) -> str:
+    show_url(request)
+    show_line(
         f"The sign-in ends at an address that begins with {request.redirect_uri}; the browser may show an error there. "
         "Copy the whole address, paste it here, and press Enter:"
     )
@@ -149,7 +153,7 @@ async def _read_pasted(say: Print, request: AuthorizationRequest, show: ShowUrl)
         try:
             return read_pasted(text, state=request.state, is_issuer=request.is_issuer)
         except UnrelatedRequest as error:
-            say(f"This is not the response to the sign-in: {error}. Paste it again:")
+            show_line(f"This is not the response to the sign-in: {error}. Paste it again:")
     raise NotSignedIn("nothing was pasted", "Run the command again.")
 
 
@@ -185,11 +189,11 @@ async def _store_response(store: Store, key: str, credential: CredentialSettings
         subject = _subject(response.value)
         return f"signed in{f' as {subject}' if subject else ''}; the gateway renews the tokens from now on"
 
-    return await lease.run_exclusive(ignore_others, put)
+    return await lease.run_exclusive(ignore_other_results, put)
 
 
-async def ignore_others() -> None:
-    """Poll for no result of other sources: a sign-in replaces them."""
+async def ignore_other_results() -> None:
+    """Return without looking for the result of another process: a sign-in replaces it."""
 
 
 def _subject(token: str) -> str:

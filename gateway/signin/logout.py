@@ -15,7 +15,7 @@ from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import decode_stored
 from gateway.oauth.store import Store, StoreDown
 from gateway.observe.metrics import Metrics
-from gateway.signin.login import ignore_others
+from gateway.signin.login import ignore_other_results
 from gateway.system.files import in_thread
 from gateway.wiring.components import Components
 from gateway.wiring.credentials import CredentialBuilder, credential_key
@@ -31,7 +31,7 @@ async def logout(config: Config, name: str) -> Finding:
     try:
         store, key = components.configure(config), credential_key(name, credential)
         sign_out = partial(_sign_out, components.credential_builder, store, key, credential)
-        problem = await FetchLease(store, key, clock=SystemClock()).run_exclusive(ignore_others, sign_out)
+        problem = await FetchLease(store, key, clock=SystemClock()).run_exclusive(ignore_other_results, sign_out)
     except (StoreDown, OSError) as error:
         return Finding(ok=False, subject=subject, seen=f"cannot sign out: {error}", remedy=_STORE_REMEDY)
     finally:

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.admin.address import AdminAddress, parse_address, reachable
+from gateway.admin.address import AdminAddress, connect_address, parse_address
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_what_is_no_place(address: str) -> None:
     [("0.0.0.0:1", "127.0.0.1"), ("[::]:1", "::1"), (":1", "127.0.0.1"), ("10.0.0.7:1", "10.0.0.7")],
 )
 def test_a_wildcard_address_is_reached_at_loopback(address: str, host: str) -> None:
-    assert reachable(parse_address(address)) == AdminAddress(host, 1)
+    assert connect_address(parse_address(address)) == AdminAddress(host, 1)
 
 
 def test_a_socket_file_is_reached_by_its_path() -> None:
-    assert reachable(parse_address("unix:/a")).path == "/a"
+    assert connect_address(parse_address("unix:/a")).path == "/a"

@@ -22,12 +22,12 @@ def options(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-async def ran(address: str, *words: str, kept: instances.HistoryPlace | None = None) -> int:
+async def ran(address: str, *words: str, kept: instances.HistorySource | None = None) -> int:
     return await asyncio.to_thread(instances.search, options(*words), address, lambda: kept)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> instances.HistoryPlace:
+def file(tmp_path: Path) -> instances.HistorySource:
     book = HistoryFile(tmp_path / "history")
     book.append([call_line(number) for number in range(3)])
     book.close()
@@ -124,7 +124,7 @@ async def test_a_wrong_flag_is_a_usage_error_without_a_request(
 
 @pytest.mark.parametrize("failure", [HistoryDisabled(), Unsearchable("the file is held")])
 async def test_an_invalid_response_is_reported_and_no_file_read(
-    port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.HistoryPlace
+    port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.HistorySource
 ) -> None:
     port.desk.failure = failure
     assert await ran(port.address, kept=file) == 69
@@ -138,7 +138,7 @@ async def test_a_caller_that_is_not_allowed_is_reported(port: Any, capsys: pytes
 
 
 async def test_without_a_gateway_the_file_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.HistoryPlace
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.HistorySource
 ) -> None:
     nowhere = f"unix:{tmp_path}/none"
     assert await ran(nowhere, "instance-1", kept=file) == 0

@@ -35,7 +35,7 @@ def options(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-async def ran(address: str, *words: str, kept: usage.UsageFile | None = None) -> int:
+async def ran(address: str, *words: str, kept: usage.UsageSource | None = None) -> int:
     return await asyncio.to_thread(usage.report, options(*words), address, lambda: kept)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.sandbox import fitting_config
+from gateway.cli.sandbox import inline_config
 from gateway.config.load import ConfigProblems, load
 from gateway.config.schema import schema
 from gateway.config.yaml_document import YamlDocument
@@ -232,7 +232,7 @@ async def test_both_accept_the_files_that_are_shipped_and_printed(tmp_path: Path
         *((FOLDER.parent / name).read_text() for name in ("config/demo.yaml", "demo/container.yaml")),
     ]
     async with Sandbox() as sandbox:
-        documents = [YamlDocument(text).value for text in (*shipped, fitting_config(sandbox))]
+        documents = [YamlDocument(text).value for text in (*shipped, inline_config(sandbox))]
     assert verdicts(tmp_path, schema(), documents) == [([], [])] * len(documents)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.corrections.pasted_text import InvalidInput
 from gateway.config.issue import ConfigProblems
-from gateway.init.config_writer import path_in_config, read_secret_file, write, write_secret_file
+from gateway.init.config_writer import path_in_config, read_secret_file, write_config, write_secret_file
 from gateway.init.draft import Draft, render
 from tests.fakes.process import run
 from tests.system.test_read_only import READ_ONLY
@@ -147,7 +147,7 @@ def test_config_is_written_whole_and_readable_by_all() -> None:
     secret_file_with(b"hunter2")
     before = os.umask(0o077)
     try:
-        loaded = write(draft(), Path("gateway.yaml"), environ={})
+        loaded = write_config(draft(), Path("gateway.yaml"), environ={})
     finally:
         os.umask(before)
     file = Path("gateway.yaml")
@@ -162,20 +162,20 @@ def test_existing_config_is_overwritten_only_by_force() -> None:
     file = Path("gateway.yaml")
     file.write_text("precious")
     with pytest.raises(FileExistsError):
-        write(draft(), file, environ={})
+        write_config(draft(), file, environ={})
     assert file.read_text() == "precious"
-    write(draft(), file, environ={}, force=True)
+    write_config(draft(), file, environ={}, force=True)
     assert file.read_text() == draft()
     assert names() == ["gateway.yaml", "secret"]
 
 
 def test_loader_problems_name_flags_and_prevent_the_write() -> None:
     with pytest.raises(ConfigProblems) as caught:
-        write(draft(upstream="ftp://x", path="//"), Path("gateway.yaml"), environ={})
+        write_config(draft(upstream="ftp://x", path="//"), Path("gateway.yaml"), environ={})
     assert {problem.path for problem in caught.value.problems} == {"--url", "--path", "--secret-file"}
     assert names() == []
 
 
 def test_config_can_be_written_before_its_secret_file() -> None:
-    write(draft(), Path("gateway.yaml"), environ={}, secret=False)
+    write_config(draft(), Path("gateway.yaml"), environ={}, check_secrets=False)
     assert names() == ["gateway.yaml"]

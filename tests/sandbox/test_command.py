@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.cli.sandbox import add_arguments, parse_listen, run, switches_of
+from gateway.cli.sandbox import add_arguments, parse_listen, read_switches, run
 from gateway.sandbox import DEFAULT_SECRET
 
 START = """
@@ -134,9 +134,9 @@ def test_a_switch_that_there_is_not_is_explained(word: str, explained: str) -> N
 
 def test_a_switch_counts_more_than_an_option() -> None:
     args = parsed("--set", "token_lifetime=5", "--token-lifetime", "7", "--set", "token_lifetime=6")
-    assert switches_of(args) == {"token_lifetime": 6}
-    assert switches_of(parsed("--token-lifetime", "7")) == {"token_lifetime": 7}
-    assert switches_of(parsed()) == {}
+    assert read_switches(args) == {"token_lifetime": 6}
+    assert read_switches(parsed("--token-lifetime", "7")) == {"token_lifetime": 7}
+    assert read_switches(parsed()) == {}
 
 
 def parsed(*words: str) -> argparse.Namespace:

@@ -16,7 +16,7 @@ from gateway.cli.main import main
 from gateway.diagnosis.catalog import MISTAKES as KNOWN
 from gateway.sandbox import DEFAULT_SECRET
 from gateway.sandbox.mistakes import MISTAKES, code_of, list_mistakes
-from gateway.sandbox.scenario import CONFIG, play
+from gateway.sandbox.scenario import CONFIG, run_mistake
 from tests.fakes.process import ROOT, Process, run
 
 DOCUMENT = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ MADE = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 async def test_the_check_finds_the_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    async with play(name, tmp_path) as (_, config):
+    async with run_mistake(name, tmp_path) as (_, config):
         assert (tmp_path / CONFIG).read_text(encoding="utf-8") == config
         words = ["check", "--live", "--json", "-c", str(tmp_path / CONFIG)]
         status = await asyncio.to_thread(main, words)
@@ -80,7 +80,7 @@ async def test_the_check_finds_the_mistake(tmp_path: Path, capsys: pytest.Captur
 async def test_the_same_configuration_is_good_without_the_mistake(tmp_path: Path, name: str) -> None:
     """What is wrong is the mistake alone: with its switches back at their defaults the check finds nothing."""
     healthy = {"roles": ("ServiceInvoker",), "certificate": "trusted", "unknown_host": False}
-    async with play(name, tmp_path, more=healthy):
+    async with run_mistake(name, tmp_path, more=healthy):
         assert await asyncio.to_thread(main, ["check", "--live", "--json", "-c", str(tmp_path / CONFIG)]) == 0
 
 

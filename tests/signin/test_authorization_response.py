@@ -12,7 +12,7 @@ from gateway.signin.authorization_response import (
     MAX_LENGTH,
     NotSignedIn,
     UnrelatedRequest,
-    page,
+    html_page,
     read_authorization_response,
     read_pasted,
 )
@@ -144,7 +144,7 @@ class Tags(HTMLParser):
 @given(st.text())
 def test_a_page_is_never_more_than_text(text: str) -> None:
     reader = Tags()
-    reader.feed(page(text).decode())
+    reader.feed(html_page(text).decode())
     assert reader.tags == ["html", "head", "meta", "title", "body", "p", "p"]
 
 

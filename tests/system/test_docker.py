@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.cli.sandbox import fitting_config
+from gateway.cli.sandbox import inline_config
 from gateway.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +152,7 @@ async def test_the_composition_is_good_and_calls_the_sandbox(tmp_path: Path) -> 
         done = await asyncio.create_subprocess_exec(*check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         out, _ = await done.communicate()
         assert done.returncode == 0, out.decode()
-        assert yaml.safe_load(text)["credentials"]["orders-app"]["scope"] in fitting_config(sandbox)
+        assert yaml.safe_load(text)["credentials"]["orders-app"]["scope"] in inline_config(sandbox)
 
 
 def test_a_caller_in_the_network_uses_an_allowed_host_name() -> None:

@@ -9,14 +9,14 @@ import aiohttp
 import pytest
 
 from gateway.signin.authorization_response import NotSignedIn, read_authorization_response
-from gateway.signin.listener import ANY, Listener
+from gateway.signin.redirect_listener import DEFAULT_REDIRECT_URI, RedirectListener
 
 READ = partial(read_authorization_response, state="st", is_issuer=lambda _said: False)
 
 
 @pytest.fixture
-async def listener() -> AsyncIterator[Listener]:
-    made = Listener()
+async def listener() -> AsyncIterator[RedirectListener]:
+    made = RedirectListener()
     yield made
     await made.close()
 
@@ -27,8 +27,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield made
 
 
-async def test_the_answer_that_a_browser_brings(listener: Listener, session: aiohttp.ClientSession) -> None:
-    back = await listener.start(ANY)
+async def test_the_answer_that_a_browser_brings(listener: RedirectListener, session: aiohttp.ClientSession) -> None:
+    back = await listener.start(DEFAULT_REDIRECT_URI)
     assert back.startswith("http://127.0.0.1:")
     assert back.endswith("/callback")
     listener.expect(READ)
@@ -47,9 +47,9 @@ async def test_the_answer_that_a_browser_brings(listener: Listener, session: aio
 
 
 async def test_before_it_is_asked_and_elsewhere_there_is_nothing(
-    listener: Listener, session: aiohttp.ClientSession
+    listener: RedirectListener, session: aiohttp.ClientSession
 ) -> None:
-    back = await listener.start(ANY)
+    back = await listener.start(DEFAULT_REDIRECT_URI)
     async with session.get(f"{back}?code=c&state=st") as reply:
         assert reply.status == 400
     async with session.get(back.replace("/callback", "/favicon.ico")) as reply:
@@ -58,8 +58,10 @@ async def test_before_it_is_asked_and_elsewhere_there_is_nothing(
         assert (reply.status, reply.headers["Allow"]) == (405, "GET")
 
 
-async def test_an_error_ends_the_waiting_and_is_escaped(listener: Listener, session: aiohttp.ClientSession) -> None:
-    back = await listener.start(ANY)
+async def test_an_error_ends_the_waiting_and_is_escaped(
+    listener: RedirectListener, session: aiohttp.ClientSession
+) -> None:
+    back = await listener.start(DEFAULT_REDIRECT_URI)
     listener.expect(READ)
     waiting = asyncio.create_task(listener.answer(within=20))
     said = "%3Cscript%3Ealert(1)%3C/script%3E"
@@ -71,15 +73,17 @@ async def test_an_error_ends_the_waiting_and_is_escaped(listener: Listener, sess
         await waiting
 
 
-async def test_the_wait_for_the_browser_is_bounded(listener: Listener) -> None:
-    await listener.start(ANY)
+async def test_the_wait_for_the_browser_is_bounded(listener: RedirectListener) -> None:
+    await listener.start(DEFAULT_REDIRECT_URI)
     with pytest.raises(TimeoutError):
         await listener.answer(within=0.01)
 
 
-async def test_a_request_that_is_not_http_logs_nothing(listener: Listener, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_request_that_is_not_http_logs_nothing(
+    listener: RedirectListener, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.WARNING)
-    port = int((await listener.start(ANY)).split(":")[2].split("/")[0])
+    port = int((await listener.start(DEFAULT_REDIRECT_URI)).split(":")[2].split("/")[0])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /callback?code=hunter2 NONSENSE\r\n\r\n")
     assert b"400" in await reader.readline()
@@ -87,9 +91,9 @@ async def test_a_request_that_is_not_http_logs_nothing(listener: Listener, caplo
     assert "hunter2" not in caplog.text
 
 
-async def test_a_port_that_is_taken_is_an_error(listener: Listener) -> None:
-    back = await listener.start(ANY)
-    another = Listener()
+async def test_a_port_that_is_taken_is_an_error(listener: RedirectListener) -> None:
+    back = await listener.start(DEFAULT_REDIRECT_URI)
+    another = RedirectListener()
     with pytest.raises(OSError, match="address already in use"):
         await another.start(back)
     await another.close()

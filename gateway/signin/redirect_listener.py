@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.signin.authorization_response import MAX_LENGTH, NotSignedIn, UnrelatedRequest, page
+from gateway.signin.authorization_response import MAX_LENGTH, NotSignedIn, UnrelatedRequest, html_page
 from gateway.system.bind import bind_tcp
 
-ANY = "http://127.0.0.1:0/callback"
+DEFAULT_REDIRECT_URI = "http://127.0.0.1:0/callback"
 """The redirect URI of a credential without `redirect_uri`: any free port."""
 
 # aiohttp logs requests that it cannot parse, which may contain a code: its log is disabled.
@@ -29,7 +29,7 @@ _FIELDS = {
 }
 
 
-class Listener:
+class RedirectListener:
     """Listens on a redirect URI. Call `start`, `expect`, `answer`, `close`, on one running loop."""
 
     def __init__(self) -> None:
@@ -89,4 +89,4 @@ def _reject_unexpected(_query: str) -> str:
 
 
 def _page(status: int, text: str, **fields: str) -> web.Response:
-    return web.Response(status=status, body=page(text), headers=_FIELDS | fields)
+    return web.Response(status=status, body=html_page(text), headers=_FIELDS | fields)
