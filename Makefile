@@ -8,6 +8,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
 FUZZ := $(VENV)/fuzz
 AJV := $(VENV)/ajv
 DOCS := $(VENV)/docs
+PROMTOOL := $(VENV)/promtool
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -23,7 +24,7 @@ help:  ## show these lines
 demo: $(RUNTIME)  ## take a tour: sandbox and gateway as real processes, verified step by step
 	@$(BIN)/python -m demo.tour $(ARGS)
 
-test: $(STAMP) $(AJV)/.installed $(OCI)  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
+test: $(STAMP) $(AJV)/.installed $(OCI) $(PROMTOOL)/.installed  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
 	@{ perl -MHTTP::Tiny -e 1 && for name in redis-server curl openssl haproxy ip unshare zsh systemd-analyze; do command -v $$name || exit 1; done; } \
 		>/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -qq --no-install-recommends \
 		-y redis-server perl curl openssl haproxy iproute2 util-linux zsh systemd; } >/dev/null 2>&1 || \
@@ -110,6 +111,12 @@ $(AJV)/.installed: tests/config/ajv/package-lock.json | $(STAMP)
 		echo "the tests of the schema need npm; by hand: apt-get install nodejs npm" >&2
 	@mkdir -p $(AJV) && cp tests/config/ajv/package*.json $(AJV)
 	@npm ci --prefix $(AJV) --no-audit --no-fund --silent && touch $@ || echo "npm cannot install Ajv; its tests fail" >&2
+
+# Debian's package, unpacked and not installed: installing it would start a Prometheus.
+$(PROMTOOL)/.installed: | $(STAMP)
+	@mkdir -p $(PROMTOOL) && cd $(PROMTOOL) && { apt-get download -qq prometheus || { $(AS_ROOT) apt-get update -qq && \
+		apt-get download -qq prometheus; }; } >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb && \
+		touch .installed || echo "apt-get cannot download prometheus; the tests of the alert rules fail" >&2
 
 $(DOCS)/.installed: requirements-docs.lock | $(STAMP)
 	@echo "setting up $(DOCS), once ..." >&2

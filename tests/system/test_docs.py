@@ -134,22 +134,6 @@ WORDS = {"workers"}
 """Metrics without their prefix that are also keys of the configuration."""
 
 
-def alerts() -> list[str]:
-    [rules] = re.findall(r"```yaml\n(groups:.*?)```", page("metrics.md"), re.DOTALL)
-    return [rule["expr"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"]]
-
-
-@pytest.mark.parametrize("expression", alerts())
-def test_each_alert_uses_samples_and_labels_that_exist(expression: str) -> None:
-    metrics = re.findall(r"(oic_gateway_\w+)(?:\{(.*?)\})?", expression)
-    assert metrics
-    for name, matchers in metrics:
-        labels = {*samples()[name].labels, "instance"}
-        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)\"", matchers)) <= labels
-        for group in re.findall(r"by \((.*?)\)", expression):
-            assert set(group.split(", ")) <= labels
-
-
 def events() -> set[str]:
     """Return the names that the code gives to its events: the third argument of `say`, and `event` in an `extra`."""
     names = {"log"}  # what a library says
