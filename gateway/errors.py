@@ -1,8 +1,8 @@
-"""The gateway's own errors: code, status, blame, meaning and remedy of each.
+"""The errors that the gateway sends, each with code, status, blame, meaning and remedy. Pure.
 
-Every error that the gateway creates is a class here. Its facts are class data, so that responses, records, metrics and
-documentation use the same table (`ERRORS`). A class exists only if it requires its own remedy. The text of a cause is
-never sent in a response: `reason` is only for the log.
+Each error is a class, whose facts are class data: responses, records, metrics and documentation use the same table
+(`ERRORS`). A class exists only if it has its own remedy. The text of a cause is only for the log (`reason`), never for
+a response.
 """
 
 from typing import ClassVar, Literal
@@ -11,8 +11,8 @@ Blame = Literal["caller", "identity", "upstream", "gateway"]
 
 
 class GatewayError(Exception):
-    """The gateway answers a request with an error. `detail` may be shown to the caller, `reason` only to operators.
-    `fields` are further field lines of the response.
+    """The gateway responds to a request with an error. `detail` is for the caller, `reason` only for operators.
+    `fields` are additional field lines of the response.
     """
 
     code: ClassVar[str]
@@ -164,7 +164,7 @@ class CallerGone(GatewayError):
 class TokenRefused(GatewayError):
     """The identity domain permanently refuses a token: wrong client, secret, scope or grant. An operator must act.
 
-    `successor` is a refresh token from an otherwise unusable response: the one that was sent may be invalid now.
+    `new_refresh_token` is from an otherwise unusable response: the refresh token that was sent may be invalid now.
     """
 
     new_refresh_token: str | None = None
@@ -179,7 +179,7 @@ class TokenRefused(GatewayError):
 class TokenUnavailable(GatewayError):
     """The identity domain is down, slow, rate limiting, or sent an invalid response; the gateway retries.
 
-    `successor` is a refresh token from an otherwise unusable response.
+    `new_refresh_token` is from an otherwise unusable response.
     """
 
     new_refresh_token: str | None = None
@@ -318,8 +318,8 @@ ERRORS: tuple[type[GatewayError], ...] = (
 
 
 def defect_origin(error: BaseException) -> str:
-    """Return the class of a defect, and the module and line that raised it: `KeyError at gateway.oauth.grants:12`. Its
-    text is left out, since it may contain a secret.
+    """Return the class of a defect, and the module and line that raised it: `KeyError at gateway.oauth.grants:12`. Omit
+    its text, which may contain a secret.
     """
     traceback, origin = error.__traceback__, ""
     while traceback is not None:

@@ -1,6 +1,6 @@
-"""Read bodies and texts from outside. Pure, and used by all other packages.
+"""Read bodies and texts that callers, OIC and identity domains send. Pure; all other packages may use it.
 
-`media_type` reads Content-Type and the root part of multipart bodies, `content_coding` decodes gzip and deflate,
-`charsets` detects the charset of a text and converts it, `foreign_text` reads URLs, authorities and dates without
-raising, `pieces` joins small pieces that wait in memory.
+`media_type` reads Content-Type and finds the root part of multipart bodies. `content_coding` decodes gzip and deflate.
+`charsets` detects and converts charsets. `foreign_text` reads URLs, authorities and dates without raising. `pieces`
+joins small pieces of a body.
 """

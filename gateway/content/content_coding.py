@@ -1,8 +1,8 @@
-"""Decode content codings (RFC 9110 §8.4.1) in bounded steps: a decompression bomb is never in memory as a whole.
+"""Decode content codings (RFC 9110 §8.4.1) in small steps, so that a decompression bomb never fills the memory.
 
-One decoder serves the URL rewriting, the filter of SOAP credentials and the search for instance ids. It is as tolerant
-as gzip(1) and browsers are: NUL bytes may follow a gzip member, and a `deflate` body may be in the zlib format, in the
-gzip format or bare.
+URL rewriting, the filter of SOAP credentials and the search for instance ids use the same decoder. It is as tolerant as
+gzip(1) and browsers: NUL bytes may follow a gzip member, and a `deflate` body may have the zlib format, the gzip format
+or no container.
 """
 
 import re
@@ -12,24 +12,24 @@ from collections.abc import Iterator
 from gateway.content.charsets import UnreadableText
 
 MAX_DECODED_PART = 64 * 1024
-"""Bytes of a decoded part, at most."""
-INPUT_STEP = 16 * 1024  # bytes that zlib is given at a time: it copies what it leaves over at every step
-SHORT_PART = 512  # bytes: a shorter part is joined with the next ones
+"""Maximum bytes of a decoded part."""
+INPUT_STEP = 16 * 1024  # bytes that are passed to zlib at once: it copies the rest at every step
+SHORT_PART = 512  # bytes: shorter parts are joined
 MEMBERS_PER_STEP = MAX_DECODED_PART // SHORT_PART
 """Members of a gzip body (RFC 1952 §2.2) that are decoded in one step: each takes microseconds, however short it is."""
 CODINGS = {"": "", "identity": "", "gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 GZIP_MAGIC = b"\x1f\x8b\x08"  # RFC 1952 §2.3.1
 GZIP_WINDOW = zlib.MAX_WBITS | 16
-ASCII_TEXT = re.compile(rb"[\t\n\r -~]{8}")  # a bare deflate body could begin so, but hardly any does
+ASCII_TEXT = re.compile(rb"[\t\n\r -~]{8}")  # a deflate body without container could begin so, but rarely does
 
 
 def parse_content_coding(field: bytes | None) -> str | None:
-    """Return `gzip`, `deflate`, or "" for none. None if the field names another coding, or several."""
+    """Return `gzip`, `deflate`, or "" for no coding; None if the field names another coding, or several."""
     return CODINGS.get((field or b"").decode("latin-1").strip(" \t").lower())
 
 
 def can_be_in_coding(coding: str, first: bytes) -> bool:
-    """Return whether a body with this beginning can be in the coding that its head declares."""
+    """Return whether a body that begins with `first` can have this coding."""
     if coding == "gzip":
         return first[: len(GZIP_MAGIC)] == GZIP_MAGIC[: len(first)]
     if coding != "deflate" or len(first) < 2:
@@ -38,9 +38,10 @@ def can_be_in_coding(coding: str, first: bytes) -> bool:
 
 
 def decode_beginning(content_encoding: bytes | None, first: bytes, limit: int) -> bytes:
-    """Return the first `limit` bytes of a body without its content coding, as far as `first` contains them.
+    """Return the first `limit` bytes of the decoded body, or fewer if `first` contains fewer. Never raise.
 
-    Return `first` itself if there is no coding, and no bytes from the place on where it cannot be decoded. Never raise.
+    `first` is the beginning of the coded body. If there is no coding, return `first` itself. Decoding ends before the
+    first invalid byte.
     """
     coding = parse_content_coding(content_encoding)
     if coding == "":
@@ -61,12 +62,12 @@ def decode_beginning(content_encoding: bytes | None, first: bytes, limit: int) -
 
 
 class ContentDecoder:
-    """Decodes one body in pieces."""
+    """Decodes a body in pieces."""
 
     __slots__ = ("_begun", "_coding", "_first", "_is_gzip", "_zlib")
 
     def __init__(self, coding: str) -> None:
-        """Take `gzip` or `deflate`."""
+        """`coding` is `gzip` or `deflate`."""
         self._coding = coding
         self._first = b""
         self._begun = False
@@ -74,9 +75,9 @@ class ContentDecoder:
         self._zlib = zlib.decompressobj(GZIP_WINDOW)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the decoded parts of a piece, at most `MAX_PART` bytes each. An empty part only ends a step.
+        """Yield the decoded parts of a piece, each of at most `MAX_DECODED_PART` bytes. An empty part only ends a step.
 
-        Raise UnreadableText if the coding is broken, or if data follows its end.
+        Raise UnreadableText if the coding is invalid, or if data follows its end.
         """
         if not self._begun:
             self._first += piece
@@ -92,7 +93,7 @@ class ContentDecoder:
             yield from self._inflate(bytes(view[start : start + INPUT_STEP]))
 
     def end(self) -> None:
-        """Raise UnreadableText if the body is truncated. A body without any byte is complete."""
+        """Raise UnreadableText if the body is truncated. An empty body is complete."""
         if self._first or (self._begun and not self._zlib.eof):
             raise UnreadableText("its content coding is truncated")
 
@@ -112,7 +113,7 @@ class ContentDecoder:
                 part = self._zlib.decompress(data, MAX_DECODED_PART)
             except zlib.error as error:
                 raise UnreadableText("its content coding is broken") from error
-            # zlib has taken all of the data, but it may hold back more output than it was asked for.
+            # zlib has read all of the data, but it may have more output than the maximum that was requested.
             data = self._zlib.unused_data or self._zlib.unconsumed_tail
             if len(part) < SHORT_PART:
                 short.append(part)
@@ -129,7 +130,7 @@ class ContentDecoder:
             yield b"".join(short)
 
     def _start_member(self, data: bytes) -> bytes:
-        """Start the next member of a gzip body (RFC 1952 §2.2), and return its data without the padding before it."""
+        """Start the next member of a gzip body (RFC 1952 §2.2). Return its data without the padding before it."""
         if not self._is_gzip:
             raise UnreadableText("data follows the end of its content coding")
         data = data.lstrip(b"\0")
@@ -139,8 +140,8 @@ class ContentDecoder:
 
 
 def _deflate_window(first: bytes) -> int:
-    """Return zlib's window for a `deflate` body: in the zlib format (RFC 9110 §8.4.1.2), or bare or in the gzip format,
-    as some servers send it.
+    """Return the window for zlib of a `deflate` body. Its format is zlib (RFC 9110 §8.4.1.2); some servers send gzip or
+    no container.
     """
     if first.startswith(GZIP_MAGIC[:2]):
         return GZIP_WINDOW

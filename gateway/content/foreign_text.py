@@ -1,7 +1,7 @@
-"""Read URLs, authorities and dates of callers, OIC and identity domains without raising.
+"""Read URLs, authorities and dates that callers, OIC and identity domains send, without raising.
 
-The parsers of the standard library raise ValueError, IndexError or OverflowError for some texts that HTTP allows, some
-of them only when an attribute is read (`urlsplit("http://[")`, `.port`). These functions return None instead.
+The parsers of the standard library raise ValueError, IndexError or OverflowError for some texts that HTTP allows; some
+raise only when an attribute such as `.port` is read. These functions return None instead.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 class ForeignUrl(NamedTuple):
-    """A URL or a relative reference. Missing parts are empty, a missing `port` is None."""
+    """A URL or a relative reference. A missing part is empty; a missing `port` is None."""
 
     scheme: str
     authority: str
@@ -41,14 +41,16 @@ def read_url(text: str) -> ForeignUrl | None:
 
 
 def host_of(text: str) -> str:
-    """Return the host of a URL in lower case, or ""."""
+    """Return the host of a URL in lower case; "" if it has none."""
     url = read_url(text)
     return "" if url is None else url.host
 
 
 def origin_of(text: str) -> str | None:
-    """Return the origin of an http or https URL (RFC 9110 §4.3.1), `scheme://host:port` always with the port, the host
-    as `plain_host` writes it: equal origins are equal texts. None for anything else.
+    """Return the origin of an http or https URL (RFC 9110 §4.3.1); None for other texts.
+
+    The origin is `scheme://host:port`, always with the port, and with the host as `plain_host` writes it: equal origins
+    are equal texts.
     """
     url = read_url(text)
     if url is None or not url.host or url.scheme not in DEFAULT_PORTS:
@@ -58,14 +60,16 @@ def origin_of(text: str) -> str | None:
 
 
 class HostPort(NamedTuple):
-    """Host and port of an authority, the host as `plain_host` writes it; `port` is None where it is left out."""
+    """The host of an authority, as `plain_host` writes it, and its port; None if it has no port."""
 
     host: str
     port: int | None
 
 
 def read_authority(text: str) -> HostPort | None:
-    """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`; None for anything else, as with user information (RFC 9110 §4.2.4)."""
+    """Read `HOST`, `HOST:PORT` or `[IPV6]:PORT`. Return None for other texts, also for one with user information (RFC
+    9110 §4.2.4).
+    """
     parts = AUTHORITY.fullmatch(text.lower())
     if parts is None:
         return None
@@ -76,8 +80,8 @@ def read_authority(text: str) -> HostPort | None:
 
 
 def split_host_port(text: str) -> tuple[str, int] | None:
-    """Split a listen address `HOST:PORT` or `[IPV6]:PORT`, the host without brackets and possibly empty; None unless
-    the port is a number up to 65535.
+    """Split a listen address `HOST:PORT` or `[IPV6]:PORT` into host, without brackets, and port. The host may be empty.
+    Return None unless the port is a number up to 65535.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
@@ -86,15 +90,17 @@ def split_host_port(text: str) -> tuple[str, int] | None:
 
 
 def plain_host(host: str) -> str:
-    """Write a host so that equal hosts are equal texts: lower case, no dot at the end of a name, an IPv6 address in its
-    short form without a zone, an IPv4 address mapped into IPv6 as IPv4 (RFC 4291 §2.5.5.2).
+    """Return the normal form of a host, so that equal hosts are equal texts.
+
+    A name is in lower case, without a final dot. An IPv6 address is in its short form, without a zone; an IPv4-mapped
+    one (RFC 4291 §2.5.5.2) becomes an IPv4 address.
     """
     address = address_of(host)
     return host.lower().rstrip(".") if address is None else str(address)
 
 
 def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Read an IP address, a zone left out and an IPv4-mapped one as IPv4; None for a name."""
+    """Read an IP address, without its zone; an IPv4-mapped one becomes an IPv4 address. Return None for a name."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -103,25 +109,25 @@ def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
 
 
 def is_loopback_host(host: str) -> bool:
-    """Return whether a host, written as `plain_host` does, means the machine itself."""
+    """Return whether a host, in the form of `plain_host`, is this machine itself."""
     address = address_of(host)
     return host == "localhost" if address is None else address.is_loopback
 
 
 def read_date(text: str) -> datetime | None:
-    """Read an HTTP date (RFC 9110 §5.6.7), which is UTC also where it names no zone; None for anything else."""
+    """Read an HTTP date (RFC 9110 §5.6.7), in UTC if it has no zone. Return None for other texts."""
     try:
-        then = parsedate_to_datetime(text)
-        aware = then if then.tzinfo else then.replace(tzinfo=UTC)
-        aware.timestamp()
+        date = parsedate_to_datetime(text)
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        date.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return aware
+    return date
 
 
 def read_retry_after(text: str, *, now: float) -> float | None:
-    """Read the seconds of a Retry-After field (RFC 9110 §10.2.3), a number or a date, at `now` in epoch seconds; None
-    for anything else.
+    """Return the seconds of a Retry-After field (RFC 9110 §10.2.3), a number or a date, at `now` (epoch seconds); None
+    for other texts.
     """
     if seconds := _SECONDS.fullmatch(text.strip()):
         return float(seconds[0])
@@ -130,5 +136,5 @@ def read_retry_after(text: str, *, now: float) -> float | None:
 
 
 def printable_line(text: str, limit: int) -> str:
-    """Return the first `limit` characters of a text as one line of printable ASCII; any other character becomes `?`."""
+    """Return the first `limit` characters of a text, with `?` for each that is not printable ASCII."""
     return _UNPRINTABLE.sub("?", text[:limit])

@@ -1,5 +1,5 @@
 """Read media types (RFC 9110 §8.3), and find the root part of a multipart body (RFC 2387), which contains the envelope
-of SOAP with attachments and MTOM.
+in SOAP with attachments and MTOM.
 """
 
 import re
@@ -20,15 +20,14 @@ PART_FIELDS = {
     for name in ("content-id", "content-type", "content-transfer-encoding", "content-length")
 }
 MAX_PART_HEAD = 8 * 1024
-"""Bytes of the head of a part, at most."""
+"""Maximum bytes of the head of a part."""
 MAX_PARTS = 1000
-"""Parts in which the root part is searched."""
-
+"""Maximum number of parts in which the root part is searched."""
 
 DOCUMENT_KINDS = {"json": "json", "xml": "xml", "yaml": "yaml"}
-"""By structured syntax suffix (RFC 6839) or subtype."""
+"""The kind of document, by structured syntax suffix (RFC 6839) or subtype."""
 JSON_LINES = frozenset("x-ndjson ndjson jsonl x-jsonl jsonlines x-jsonlines json-seq x-json-stream stream+json".split())
-"""Subtypes of several JSON texts in a row."""
+"""Subtypes of bodies that contain several JSON texts in a row."""
 SUBTYPE_KINDS = DOCUMENT_KINDS | dict.fromkeys(JSON_LINES, "json") | {
     "x-json": "json", "x-yaml": "yaml", "vnd.oai.openapi": "yaml", "html": "html", "xhtml+xml": "html",
 }  # fmt: skip
@@ -47,7 +46,7 @@ class MediaType(NamedTuple):
 
     @property
     def document_kind(self) -> str:
-        """`json`, `xml`, `yaml`, `html`, or "" for a body that is not searched for URLs or ids."""
+        """`json`, `xml`, `yaml` or `html`; "" for a body that is not searched for URLs or ids."""
         main, _, subtype = self.kind.partition("/")
         suffix_kind = DOCUMENT_KINDS.get(subtype.rpartition("+")[2], "") if "+" in subtype else ""
         if main in {"application", "text"}:
@@ -61,46 +60,48 @@ class MediaType(NamedTuple):
 
     @property
     def is_multipart(self) -> bool:
-        """Whether the body has parts. The root part is the first one, or the one that `start` names."""
+        """Whether the body has parts. The root part is the first one, or the one in the parameter `start`."""
         return self.kind.startswith("multipart/")
 
     @property
     def is_soap(self) -> bool:
-        """Whether it declares SOAP 1.2, for itself or for the part that it wraps (RFC 3902, XOP §5)."""
+        """Whether it declares SOAP 1.2, for the body itself or for its root part (RFC 3902, XOP §5)."""
         words = (self.kind, *(self.parameters.get(name, "").lower() for name in ("type", "start-info")))
         return any("application/soap+xml" in word for word in words)
 
 
 def read_media_type(field: bytes | None) -> MediaType:
-    """Read a Content-Type. A missing or unreadable one is empty. A parameter with two different values is empty too:
-    readers do not agree on which one counts.
+    """Read a Content-Type. The result is empty if it is missing or unreadable. A parameter with two different values is
+    empty too, because readers do not agree on which value applies.
     """
     text = (field or b"").decode("latin-1")
     kind = _read_kind(text)
     parameters: dict[str, str] = {}
-    for found in PARAMETER.finditer(text):
-        name, value = found[1].lower(), UNQUOTED.sub(r"\1", found[2] or "") or found[3] or ""
+    for match in PARAMETER.finditer(text):
+        name, value = match[1].lower(), UNQUOTED.sub(r"\1", match[2] or "") or match[3] or ""
         parameters[name] = value if parameters.get(name, value) == value else ""
     return MediaType(kind, parameters)
 
 
 def is_any_xml(field: bytes | None) -> bool:
-    """Return whether a Content-Type, or one of several joined with commas, is XML: readers do not agree on which one
-    counts.
+    """Return whether a Content-Type is XML, or one of several that are joined with commas: readers do not agree on
+    which of them applies.
     """
     text = (field or b"").decode("latin-1")
     return any(MediaType(_read_kind(member), {}).is_xml for member in text.split(","))
 
 
 def _read_kind(text: str) -> str:
-    """Return type and subtype in lower case. A blank ends them too, if the semicolon is missing."""
-    found = TYPE_AND_SUBTYPE.match(text)
-    return found[1].lower() if found else ""
+    """Return type and subtype in lower case. White space ends them too, if the semicolon is missing."""
+    match = TYPE_AND_SUBTYPE.match(text)
+    return match[1].lower() if match else ""
 
 
 class MultipartRoot:
-    """Searches a body for its root part. Once it is `found`, `start` is the offset of its content; `media`, `coding`
-    (Content-Transfer-Encoding in lower case) and `length` (the range of the Content-Length's value) are of its head.
+    """Searches a multipart body for its root part.
+
+    Once it is `found`, `start` is the offset of its content. The others are from its head: `media`, `coding`
+    (Content-Transfer-Encoding in lower case) and `length` (the offsets of the value of Content-Length).
     """
 
     __slots__ = (
@@ -118,11 +119,11 @@ class MultipartRoot:
     )
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
-        """Take the parameters of the multipart media type. Without `start` the root is the first part."""
+        """`parameters` are those of the multipart media type. Without `start`, the root is the first part."""
         boundary = parameters.get("boundary", "").encode("latin-1")
         self._delimiter = re.compile(rb"\n--%b[ \t]*+\r?\n" % re.escape(boundary))
         self._root_id = parameters.get("start", "").strip("<> ")
-        self._buffer = bytearray(b"\n")  # one before every line, also the first
+        self._buffer = bytearray(b"\n")  # so that a line feed precedes every line, also the first
         self._position = self._parts = 0
         self._head: int | None = None  # offset of the head of the current part
         self.found = False
@@ -132,7 +133,7 @@ class MultipartRoot:
         self.length: tuple[int, int] | None = None
 
     def feed(self, data: bytes) -> bool:
-        """Search more of the body, and return whether the root part is found.
+        """Search more bytes of the body. Return whether the root part is found.
 
         Raise UnreadableText if the head of a part is too large or ambiguous.
         """
@@ -147,7 +148,7 @@ class MultipartRoot:
         return False
 
     def _step(self) -> bool:
-        """Find the next delimiter, or the end of the head behind it. Return False if it has not arrived yet."""
+        """Find the next delimiter, or the end of the head after it. Return False if it has not arrived yet."""
         if self._head is None:
             delimiter = self._delimiter.search(self._buffer, self._position)
             if delimiter is None:
@@ -164,7 +165,7 @@ class MultipartRoot:
             return False
         self._check_head(end.start())
         self._read_head(self._head, end.start() + 1)
-        self.start = end.end() - 1  # the buffer has one byte more than the body
+        self.start = end.end() - 1  # the buffer has one more byte than the body
         self._position, self._head = end.end() - 1, None
         return True
 
@@ -173,7 +174,7 @@ class MultipartRoot:
             raise UnreadableText("the head of a part of it is larger than 8 KiB")
 
     def _read_head(self, begin: int, end: int) -> None:
-        """Read the head of a part, which may be the root."""
+        """Read the head of a part, and note whether it is the root part."""
         head = bytes(self._buffer[begin:end])
         if self._root_id and _part_field(head, "content-id")[0].decode("latin-1").strip("<> ") != self._root_id:
             return
@@ -185,10 +186,10 @@ class MultipartRoot:
 
 
 def _part_field(head: bytes, name: str) -> tuple[bytes, int]:
-    """Return the unfolded value of a field (RFC 5322 §2.2.3) and its offset; b"" if there is none."""
-    found = [*PART_FIELDS[name].finditer(head)]
-    if len(found) > 1:
+    """Return the unfolded value of a field (RFC 5322 §2.2.3) and its offset; b"" if it is missing."""
+    matches = [*PART_FIELDS[name].finditer(head)]
+    if len(matches) > 1:
         raise UnreadableText(f"a part of it has two of {name}")
-    if not found:
+    if not matches:
         return b"", 0
-    return found[0][1].replace(b"\r\n", b"").replace(b"\n", b"").rstrip(), found[0].start(1)
+    return matches[0][1].replace(b"\r\n", b"").replace(b"\n", b"").rstrip(), matches[0].start(1)

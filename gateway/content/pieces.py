@@ -1,15 +1,16 @@
-"""Join small pieces of a body that wait in memory.
+"""Join small pieces of a body that is buffered.
 
-A peer may send single bytes, and each piece is an object that needs fifty bytes beside its content.
+A peer may send single bytes, and each piece is an object that needs fifty bytes in addition to its content.
 """
 
-MAX_PIECES = 64  # pieces; more of them are joined if they are small on average
+MAX_PIECES = 64  # more pieces are joined if they are small on average
 SMALL_PIECE = 512  # bytes
 
 
 def coalesce(pieces: list[bytes], more: list[bytes], *, size: int) -> list[bytes]:
-    """Return `pieces` with `more` added, `size` bytes in total at most, joined so that they need little more memory
-    than their bytes. Change `pieces`.
+    """Return `pieces` and `more`, joined so that they need little more memory than their bytes. Change `pieces`.
+
+    `size` is the total number of bytes, or more.
     """
     if len(more) > 1:
         more = [b"".join(more)]

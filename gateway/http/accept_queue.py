@@ -1,4 +1,4 @@
-"""The end of listening: connections in the accept queue are accepted first, since closing the socket resets them."""
+"""Drain the accept queue before a listener is closed: a close resets the connections that are in the queue."""
 
 import asyncio
 import socket
@@ -11,8 +11,8 @@ POLL_INTERVAL = 0.01
 
 
 async def accept_backlog(listeners: list[socket.socket]) -> None:
-    """Wait until the loop has accepted every connection whose handshake had begun. Close the listeners at once after
-    it.
+    """Wait until the loop has accepted every connection whose TCP handshake has begun. Close the listeners right after
+    this.
     """
     listeners = [listener for listener in listeners if listener.fileno() >= 0]
     for listener in listeners:

@@ -1,4 +1,4 @@
-"""An address on which callers connect, as its connections see it."""
+"""An address to which callers connect, as its connections use it."""
 
 import ssl
 from collections.abc import Callable
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 @dataclass(slots=True, eq=False)
 class CallerListener:
-    """An address for callers. `address` is HOST:PORT or unix:/path as bound, `host` the configured host in its plain
-    form (`plain_host`), empty for a unix socket.
+    """An address to which callers connect. `address` is the bound HOST:PORT or unix:/path. `host` is the configured
+    host as `plain_host` writes it; it is empty for a unix socket.
     """
 
     address: str = ""
     host: str = ""
     is_tls: bool = False
     context: ssl.SSLContext | None = None
-    """The TLS context of new connections; it may be replaced while the listener is open. Set if `is_tls`."""
+    """The TLS context of new connections, if `is_tls`. It may be replaced while the listener is open."""
     is_balancer: Callable[[str], bool] | None = None
-    """Whether connections of an address begin with a header of the PROXY protocol; None: of no address."""
+    """Whether connections from an address must begin with a PROXY protocol header; None: no connections."""
 
     @property
     def has_preface(self) -> bool:
-        """Return whether something may come before HTTP."""
+        """Return whether TLS or a PROXY protocol header may precede HTTP."""
         return self.is_tls or self.is_balancer is not None
 
     @property
     def scheme(self) -> str:
-        """Return the scheme of its URLs."""
+        """Return the scheme of the listener's URLs."""
         return "https" if self.is_tls else "http"
 
 

@@ -1,4 +1,4 @@
-"""Pure: decodes a chunked body (RFC 9112 §7.1), by the same strict grammar for callers and upstreams.
+"""Decode chunked bodies (RFC 9112 §7.1) by one strict grammar for callers and upstreams. Pure.
 
 Extensions and trailer fields are checked, counted against a limit, and dropped (RFC 9112 §7.1.1, RFC 9110 §6.5.1).
 """
@@ -11,7 +11,7 @@ from gateway.http.fields import CONTROL_BYTE, FIELD_NAME, MalformedMessage
 SIZE_AND_EXTENSION_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[^\x00-\x08\n-\x1f\x7f]*)?)\r\n")
 PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\n-\x1f\x7f]*)?)?\r?")
 PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
-MAX_SIZE_START = 16  # bytes, one more than the digits of a size: a blank or an extension follows
+MAX_SIZE_START = 16  # bytes: the digits of a size, and one more of what follows them
 CRLF = b"\r\n"
 HEX = b"0123456789abcdefABCDEF"
 
@@ -27,12 +27,12 @@ class ChunkState(Enum):
 
 
 class ChunkedDecoder:
-    """Decodes bytes with `feed`, however they are split, until `has_ended`."""
+    """Decodes a body that is passed to `feed` in any pieces, until `has_ended`."""
 
     __slots__ = ("_limit", "_line", "_overhead", "_remaining", "_state")
 
     def __init__(self, limit: int) -> None:
-        """`limit`: bytes of all extensions and trailers of one body."""
+        """`limit`: maximum bytes of all extensions and trailers of the body."""
         self._limit = limit
         self._state = ChunkState.SIZE
         self._line = b""
@@ -41,18 +41,18 @@ class ChunkedDecoder:
 
     @property
     def has_ended(self) -> bool:
-        """The body is complete."""
+        """Whether the body is complete."""
         return self._state is ChunkState.END
 
     def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Return the pieces of the body in `data`, and the bytes behind its end. Raise MalformedMessage."""
+        """Return the pieces of the body in `data`, and the bytes after the end of the body. Raise MalformedMessage."""
         pieces: list[bytes] = []
-        # An offset, since removing each chunk from `data` would cost quadratic time.
+        # Use an offset: to remove each chunk from `data` would take quadratic time.
         offset, size = 0, len(data)
         while offset < size and self._state is not ChunkState.END:
             match = None if self._line or self._state is not ChunkState.SIZE else PLAIN_SIZE_LINE.match(data, offset)
             if match is not None:
-                # A complete chunk, as most are: the cost of thousands of small ones must be low.
+                # The usual case, a complete chunk. Thousands of small chunks must be cheap.
                 begin, end = match.end(), match.end() + int(match[1], 16)
                 if end > begin and data[end : end + 2] == CRLF:
                     pieces.append(data[begin:end])
@@ -70,7 +70,7 @@ class ChunkedDecoder:
         return pieces, data[offset:]
 
     def _feed_line(self, data: bytes, offset: int) -> int:
-        """Read up to the end of a line. Return the offset behind it."""
+        """Read up to the end of a line. Return the offset after it."""
         end = data.find(b"\n", offset) + 1
         if not end:
             before = self._line
@@ -89,28 +89,28 @@ class ChunkedDecoder:
         return end
 
     def _check_partial(self, before: bytes) -> None:
-        """Reject a partial line that can no longer become valid; its beginning `before` was checked before."""
+        """Reject a partial line that can no longer become valid. Its beginning `before` is already checked."""
         line = self._line.removesuffix(b"\r")
         if self._state is ChunkState.DATA_END and not CRLF.startswith(self._line):
             raise MalformedMessage("a chunk is longer than its size")
         if self._state is ChunkState.SIZE:
-            # Of a long beginning only the last byte matters, and whether an extension has begun: a line that comes byte
-            # by byte must not be matched from its beginning each time.
-            short = before
+            # A long line that arrives byte by byte must not be matched from its beginning each time. Only its last byte
+            # matters, and whether an extension has begun.
+            checked = before
             if len(before) > MAX_SIZE_START:
-                short = (b"0;" if b";" in before else b"0 ") + before[-1:]
-            if PARTIAL_SIZE_LINE.fullmatch(short + self._line[len(before) :]) is None:
+                checked = (b"0;" if b";" in before else b"0 ") + before[-1:]
+            if PARTIAL_SIZE_LINE.fullmatch(checked + self._line[len(before) :]) is None:
                 raise MalformedMessage("a chunk's size is malformed")
             line = line.lstrip(HEX)
         if self._overhead + len(line) > self._limit:
-            raise MalformedMessage("too much between the chunks")
+            raise MalformedMessage("chunk extensions and trailers are too large")
 
     def _on_size(self, line: bytes) -> None:
-        found = SIZE_AND_EXTENSION_LINE.fullmatch(line)
-        if found is None:
+        match = SIZE_AND_EXTENSION_LINE.fullmatch(line)
+        if match is None:
             raise MalformedMessage("a chunk's size is malformed")
-        self._count_overhead(len(found[2]))
-        self._remaining = int(found[1], 16)
+        self._count_overhead(len(match[2]))
+        self._remaining = int(match[1], 16)
         self._state = ChunkState.DATA if self._remaining else ChunkState.TRAILER
 
     def _on_trailer(self, line: bytes) -> None:
@@ -126,4 +126,4 @@ class ChunkedDecoder:
     def _count_overhead(self, size: int) -> None:
         self._overhead += size
         if self._overhead > self._limit:
-            raise MalformedMessage("too much between the chunks")
+            raise MalformedMessage("chunk extensions and trailers are too large")

@@ -1,7 +1,7 @@
-"""Pure: bounds the callers' connections, in all and per address.
+"""Limit the connections of callers, in total and for each address. Pure.
 
-Connections that are not admitted do not count against the limit. A bounded number of them lives for a moment, to get a
-response that names the reason; the others are closed at once.
+Refused connections do not count against the limit. A limited number of them stays open for a moment, for a response
+that names the reason. The others are closed at once.
 """
 
 import enum
@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 
 class RefusalReason(enum.Enum):
-    """Why a connection is not admitted; the values are labels of a metric."""
+    """Why a connection is refused; the values are labels of a metric."""
 
     FORBIDDEN = "forbidden"
     """The address is not allowed."""
@@ -21,14 +21,14 @@ class RefusalReason(enum.Enum):
 
 
 class ConnectionLimits:
-    """Counts connections: those `admitted`, those `refused` (open only for a response), and all `refusals` so far
-    by reason.
+    """Counts the open connections that are `admitted` or `refused` (open only for a response), and all `refusals` so
+    far by reason.
     """
 
     __slots__ = ("_by_address", "_refused_limit", "admitted", "limit", "per_address", "refusals", "refused")
 
     def __init__(self, limit: int, *, refused: int, address_share: float = 1.0) -> None:
-        """At most `limit` connections are admitted, `limit * address_share` of one address; `refused` more may
+        """Admit at most `limit` connections, and `limit * address_share` of one address. At most `refused` others may
         be open for a response.
         """
         self.limit = limit
@@ -39,7 +39,7 @@ class ConnectionLimits:
         self.refusals: Counter[RefusalReason] = Counter()
 
     def admit(self, address: str | None, *, is_allowed: bool) -> RefusalReason | None:
-        """Count a connection; `address` is None for a unix socket. Return why it is not admitted, or None."""
+        """Count a connection; `address` is None for a unix socket. Return why it is refused, or None."""
         refusal = self._refusal_reason(address) if is_allowed else RefusalReason.FORBIDDEN
         if refusal is None:
             self.admitted += 1
@@ -77,8 +77,8 @@ class ConnectionLimits:
 
 
 def _address_key(address: str) -> str:
-    """Return the key of an address. An IPv6 host may use any address of its /64 (RFC 4291 §2.5.4): they count
-    as one.
+    """Return the key by which an address is counted. An IPv6 host may use every address of its /64 network (RFC 4291
+    §2.5.4), so they count as one.
     """
     address = _remove_mapped_prefix(address)
     return str(int(ip_address(address)) >> 64) if ":" in address else address

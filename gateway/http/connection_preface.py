@@ -1,7 +1,7 @@
-"""What comes before HTTP on a connection of a caller: a header of the PROXY protocol, and the TLS handshake.
+"""The preface of a caller's connection, before HTTP: a PROXY protocol header, and the TLS handshake.
 
-The preface is the protocol of the connection until then; it counts towards the limits of connections. Then a
-`CallerConnection` takes over.
+During the preface, `ConnectionPreface` is the protocol of the connection, which already counts against the limits. Then
+a `CallerConnection` replaces it.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from gateway.http.proxy_header import MalformedProxyHeader, read_proxy_header
 from gateway.network.caller_tls import CallerTls, handshake_failure
 
 PREFACE_TIMEOUT = 15.0
-"""Seconds that everything before the first byte of HTTP may take."""
+"""Maximum seconds until the first byte of HTTP."""
 TIMEOUT_CAUSE = f"it was not complete after {PREFACE_TIMEOUT:g} s"
 HANDSHAKE_RECORD = 0x16
 """The first byte of a TLS record that contains a handshake message (RFC 8446 §5.1)."""
 
 
 class ConnectionPreface(asyncio.Protocol):
-    """The beginning of one connection to a listener that does not speak plain HTTP at once."""
+    """The preface of a connection to a listener with TLS or the PROXY protocol."""
 
     def __init__(self, server: ServerState, loop: asyncio.AbstractEventLoop, listener: CallerListener) -> None:
         self._server = server
@@ -36,7 +36,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._expects_header = self._is_timed_out = False
         self._arrival: Arrival
 
-    # As the server sees it -------------------------------------------------------------------------------------------
+    # Used by the server at a stop -------------------------------------------------------------------------------------
 
     @property
     def is_finished(self) -> bool:
@@ -69,7 +69,7 @@ class ConnectionPreface(asyncio.Protocol):
     # Called by the transport ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: a caller or a balancer connected."""
+        """asyncio: a caller or a load balancer connected."""
         self._transport = cast(asyncio.Transport, transport)
         name = transport.get_extra_info("peername")
         self._peer = name[0] if isinstance(name, tuple) else None
@@ -78,7 +78,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._server.prefaces.add(self)
         self._began_at = self._loop.time()
         self._timer = self._loop.call_later(PREFACE_TIMEOUT, self._on_timeout)
-        # Until the caller is known, the connection of a balancer counts towards the limit only.
+        # Before the header names the caller, the connection counts only against the total limit.
         self._admit(None if self._expects_header else self._peer)
         if not self._expects_header:
             self._start_protocol(b"")
@@ -115,7 +115,7 @@ class ConnectionPreface(asyncio.Protocol):
     # Internals ------------------------------------------------------------------------------------------------------
 
     def _admit(self, peer: str | None, destination: tuple[str, int] | None = None) -> None:
-        """Count the connection of a caller, or of a balancer. One that is not admitted has little time."""
+        """Count the connection. A refused one gets a short time limit."""
         self._arrival = Arrival(peer, self._server.admit(peer), destination)
         if self._arrival.refusal is None:
             return
@@ -126,7 +126,7 @@ class ConnectionPreface(asyncio.Protocol):
             self.abort()
 
     def _start_protocol(self, data: bytes) -> None:
-        """Begin TLS or HTTP with the first bytes, as soon as there are any where they matter."""
+        """Start HTTP, or the TLS handshake once the first byte shows that the caller uses TLS."""
         if not self._listener.is_tls:
             self._switch_protocol(self._make_connection(), data)
         elif data and data[0] == HANDSHAKE_RECORD:
@@ -136,11 +136,11 @@ class ConnectionPreface(asyncio.Protocol):
             )
         elif data:
             self._report(ArrivalFailure.PLAIN_HTTP, "")
-            message = "This port speaks TLS, and the request came without it: use https:// in the caller's URL."
+            message = "This port requires TLS, and the request came without it: use https:// in the caller's URL."
             self._reject(message, "plain HTTP on a TLS listener")
 
     def _switch_protocol(self, protocol: asyncio.Protocol, data: bytes) -> None:
-        """Pass the transport to another protocol, with the bytes that have come."""
+        """Pass the transport and the received bytes to another protocol."""
         transport = self._transport
         assert transport is not None
         transport.set_protocol(protocol)
@@ -149,16 +149,16 @@ class ConnectionPreface(asyncio.Protocol):
             protocol.data_received(data)
 
     def _reject(self, detail: str, reason: str) -> None:
-        """Have the connection answered with an error."""
+        """Respond with an error, and close the connection."""
         self._switch_protocol(self._make_connection(BadRequest(detail, reason=reason)), self._data)
 
     def _make_connection(self, error: BadRequest | None = None) -> CallerConnection:
-        """Return the protocol that serves the connection from here on; with `error`, it answers that."""
+        """Return the next protocol of the connection. With `error`, it responds with this error."""
         self._remove()
         return CallerConnection(self._server, self._loop, self._listener, arrival=self._arrival, error=error)
 
     def _on_handshake_failed(self, error: Exception) -> None:
-        """Report a handshake that failed or was cut off."""
+        """Report that the handshake failed or was cut off."""
         self._release()
         if self._is_timed_out:
             self._report(ArrivalFailure.TIMEOUT, TIMEOUT_CAUSE)
@@ -173,7 +173,7 @@ class ConnectionPreface(asyncio.Protocol):
         self.abort()
 
     def _release(self) -> None:
-        """Forget a connection that ends before a request."""
+        """Release a connection that ends before its first request."""
         self._remove()
         self._transport = None
         self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)

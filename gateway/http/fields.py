@@ -1,7 +1,7 @@
-"""Pure: the fields of a head, parsed by one strict grammar for both sides (RFC 9110 §5, RFC 9112 §5).
+"""Parse the fields of a head by one strict grammar for both sides (RFC 9110 §5, RFC 9112 §5). Pure.
 
-A field that the gateway does not act on is forwarded as its line, byte for byte. Lines that other parsers read in
-different ways are malformed: control bytes, a bare LF or CR, a folded line, a blank before the colon.
+The line of a field that the gateway does not act on is forwarded byte for byte. Lines that parsers read in different
+ways are malformed: control bytes, a bare LF or CR, a folded line, a space before the colon.
 """
 
 import re
@@ -11,22 +11,22 @@ from functools import lru_cache
 from typing import NamedTuple
 
 CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# Bytes that make the beginning of a head malformed, whatever follows.
+# Bytes that make a head malformed, whatever follows them.
 MALFORMED_BYTES = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
 FIELD_BYTES = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))  # RFC 9110 §5.5
 CRLF = b"\r\n"
 FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-CACHED_NAMES = 4096  # spellings of names; bounded, since callers choose them
-CACHED_LENGTH = 64  # bytes of a name or a list that is cached
+CACHED_NAMES = 4096  # maximum number of cached spellings of names: callers choose them
+CACHED_LENGTH = 64  # maximum bytes of a cached name or list
 PERSISTENCE_OPTIONS = frozenset({b"close", b"keep-alive"})
 
 
 class MalformedMessage(Exception):
-    """The bytes are not well-formed HTTP/1; the text is the reason, for the log."""
+    """The bytes are not well-formed HTTP/1. The text is the reason, for the log."""
 
 
 class FieldAction(Enum):
-    """How a field is treated."""
+    """What becomes of a field."""
 
     DROP = "drop"
     CONSUME = "consume"
@@ -36,11 +36,11 @@ class FieldAction(Enum):
     DEFER = "defer"
     """A later step decides whether and how it is forwarded."""
     REVISE = "revise"
-    """The gateway reads it, and a later step decides how it is forwarded."""
+    """The gateway reads it, and a later step decides whether and how it is forwarded."""
 
 
 class FieldRule(NamedTuple):
-    """How `sort_fields` treats a field."""
+    """What `sort_fields` does with a field; `key` is its lower-case name."""
 
     key: bytes
     is_forwarded: bool
@@ -49,8 +49,9 @@ class FieldRule(NamedTuple):
 
 
 class FieldRules(dict[bytes, FieldRule | None]):
-    """Maps a field name, as spelled, to its rule; to None if it is only forwarded. Spellings are cached. Raise
-    MalformedMessage for an invalid name.
+    """Maps the name of a field, in any spelling, to its rule; None: it is only forwarded. Spellings are cached.
+
+    Raise MalformedMessage for an invalid name.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class FieldRules(dict[bytes, FieldRule | None]):
         dropped_prefixes: tuple[bytes, ...] = (),
         underscore_aliases: Collection[bytes] = (),
     ) -> None:
-        """`table` by lower-case name. Names with one of the `dropped_prefixes` are never forwarded; if there are any,
-        names with `_` for `-` are treated as those with `-`: dropped, or read if they are in `underscore_aliases`.
+        """`table` contains the actions by lower-case name. Fields whose names begin with one of the `dropped_prefixes`
+        are dropped. If there are such prefixes, a name with `_` instead of `-` is dropped if the name with `-` is
+        dropped or consumed, or is read as that name if that is in `underscore_aliases`.
         """
         super().__init__()
         self._table = table
@@ -75,10 +77,10 @@ class FieldRules(dict[bytes, FieldRule | None]):
         key = name.lower()
         action = self._table.get(key)
         if action is None and self._dropped_prefixes:
-            # Servers that turn names into variables (RFC 3875 §4.1.18) cannot tell `_` from `-`.
+            # Servers that convert names to variables (RFC 3875 §4.1.18) do not distinguish `_` from `-`.
             plain = key.replace(b"_", b"-")
-            is_disguised = plain != key and self._table.get(plain) in {FieldAction.DROP, FieldAction.CONSUME}
-            action = FieldAction.DROP if is_disguised or plain.startswith(self._dropped_prefixes) else None
+            is_alias = plain != key and self._table.get(plain) in {FieldAction.DROP, FieldAction.CONSUME}
+            action = FieldAction.DROP if is_alias or plain.startswith(self._dropped_prefixes) else None
             if plain in self._underscore_aliases:
                 key, action = plain, self._table[plain]
         rule = None
@@ -94,17 +96,19 @@ class FieldRules(dict[bytes, FieldRule | None]):
 ForwardedLines = list[bytes]
 """Lines without CRLF, in order."""
 KnownFields = dict[bytes, bytes]
-"""Values of CONSUME and INSPECT fields by lower-case name; repeated ones joined with a comma (RFC 9110 §5.2)."""
+"""Values of CONSUME, INSPECT and REVISE fields by lower-case name; repeated ones joined with a
+comma (RFC 9110 §5.2).
+"""
 DeferredFields = list[tuple[bytes, bytes]]
-"""(lower-case name, line) of DEFER fields, in order."""
+"""(lower-case name, line) of DEFER and REVISE fields, in order."""
 
 
 def split_lines(head_bytes: bytes) -> list[bytes]:
-    """Split a head, given without its last two line ends, into lines. Raise MalformedMessage for control bytes and for
-    line ends that are not CRLF (RFC 9112 §2.2).
+    """Split a head, without its last two line ends, into lines. Raise MalformedMessage for control bytes and for line
+    ends that are not CRLF (RFC 9112 §2.2).
     """
     lines = head_bytes.split(CRLF)
-    # Without visible characters, only the line ends that it was split at may be left.
+    # Without the bytes that fields may contain, only the line ends may be left.
     if head_bytes.translate(None, FIELD_BYTES) != CRLF * (len(lines) - 1):
         raise MalformedMessage("a control byte, or a line end that is not CRLF")
     return lines
@@ -135,7 +139,7 @@ def sort_fields(lines: Iterable[bytes], rules: FieldRules) -> tuple[ForwardedLin
 
 
 def is_content_length(value: bytes) -> bool:
-    """Return whether a Content-Length is one number of a possible size (RFC 9110 §8.6)."""
+    """Return whether a Content-Length is one number of at most 18 digits (RFC 9110 §8.6)."""
     return len(value) < 19 and value.isdigit()
 
 
@@ -155,7 +159,7 @@ def parse_options(value: bytes) -> frozenset[bytes]:
 
 
 def connection_options(connection: bytes) -> frozenset[bytes]:
-    """Return the fields that a Connection field names (RFC 9110 §7.6.1), in lower case, without `close`,
+    """Return the names of fields in a Connection field (RFC 9110 §7.6.1), in lower case: its options except `close` and
     `keep-alive`.
     """
     return parse_options(connection) - PERSISTENCE_OPTIONS

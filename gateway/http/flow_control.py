@@ -1,4 +1,4 @@
-"""Backpressure of connections: a sender waits while the other side does not read."""
+"""Flow control of a connection: a sender waits while the peer does not read."""
 
 import asyncio
 
@@ -22,19 +22,19 @@ class FlowControl(asyncio.Protocol):
         self.stop_waiting()
 
     def stop_waiting(self) -> None:
-        """End a wait, also because the connection is lost."""
+        """End the wait, for example because the connection is lost."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
     async def wait_writable(self, transport: asyncio.Transport, within: float) -> bool:
-        """Wait for room. Return False if the other side read no byte in `within` seconds."""
-        left = transport.get_write_buffer_size()
+        """Wait until the write buffer has room. Return False if the peer read no byte in `within` seconds."""
+        size_before = transport.get_write_buffer_size()
         self._drained = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(within):
                 await self._drained
         except TimeoutError:
-            return transport.get_write_buffer_size() < left
+            return transport.get_write_buffer_size() < size_before
         finally:
             self._drained = None
         return True

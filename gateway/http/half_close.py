@@ -1,7 +1,8 @@
-"""Whether a caller that has closed its side still waits: `shutdown` and `close` send the same FIN.
+"""Detect whether a caller that has closed its side still waits for a response: `shutdown` and `close` send the same
+FIN.
 
-A unix socket shows the difference at once, and TCP once the peer has answered with RST. For a peer on this machine the
-kernel knows whether a process holds its socket (sock_diag(7)). For other peers it cannot be known.
+A unix socket shows the difference at once, and TCP does once the peer has sent RST. For a peer on this machine, the
+kernel knows whether a process still holds its socket (sock_diag(7)). For other peers, it cannot be known.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ NETLINK_HEADER = struct.Struct("=IHHII")
 DIAG_REQUEST = struct.Struct("=BBBBI")
 PORTS = struct.Struct("!HH")
 NO_COOKIE = b"\xff" * 8
-INODE_OFFSET = 4 + 48 + 16  # in struct inet_diag_msg, behind four bytes, the socket's id and four numbers
-PROBE_AFTER = 10  # seconds, and between probes
+INODE_OFFSET = 4 + 48 + 16  # in struct inet_diag_msg, after four bytes, the socket id and four numbers
+PROBE_INTERVAL = 10  # seconds, also before the first probe
 PROBES = 3
 POLL_GONE = select.POLLHUP | select.POLLERR
 FIRST_CHECK, CHECK_INTERVAL = 0.01, 1.0
@@ -29,12 +30,12 @@ FIRST_CHECK, CHECK_INTERVAL = 0.01, 1.0
 
 
 class HalfCloseMonitor:
-    """Aborts a connection whose peer has closed its side once the peer is gone, as when it hangs up."""
+    """Watches a connection whose peer has closed its side, and aborts it once the peer has closed it completely."""
 
     def __init__(
         self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, *, may_wait: Callable[[], bool]
     ) -> None:
-        """`may_wait` returns whether a peer that is still there may wait for its response."""
+        """`may_wait` returns whether a peer that still holds the connection may wait for its response."""
         self._transport = transport
         self._may_wait = may_wait
         self._loop = loop
@@ -43,7 +44,7 @@ class HalfCloseMonitor:
         self._timer = loop.call_later(FIRST_CHECK, self._check)
 
     def cancel(self) -> None:
-        """Check no more."""
+        """Stop the checks."""
         self._timer.cancel()
 
     def _check(self) -> None:
@@ -57,20 +58,20 @@ class HalfCloseMonitor:
 
 
 def enable_keepalive(sock: socket.socket) -> None:
-    """Turn TCP keepalive on: a peer that is gone answers with RST, at the latest when it has forgotten the connection
-    (Linux: after a minute); a machine that is gone does not answer.
+    """Enable TCP keepalive. If the peer has closed the connection, its kernel answers a probe with RST, on Linux after
+    a minute at most. If the machine is down, there is no answer.
     """
     if sock.family in {socket.AF_INET, socket.AF_INET6}:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_AFTER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_INTERVAL)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_INTERVAL)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
 def check_peer(sock: socket.socket, *, was_held: bool) -> tuple[bool, bool]:
-    """Return whether the peer of a half-closed connection is gone, and whether a process of this machine holds its
-    socket. `was_held` is the second value of the last call.
+    """Return whether the peer of a half-closed connection has closed it completely, and whether a process of this
+    machine holds the socket of the peer. `was_held` is the second value of the previous call.
     """
     poll = select.poll()
     poll.register(sock.fileno(), 0)
@@ -85,8 +86,9 @@ def check_peer(sock: socket.socket, *, was_held: bool) -> tuple[bool, bool]:
 
 
 def _peer_socket_inode(peer: tuple[object, ...], local: tuple[object, ...]) -> int | None:
-    """Return the inode of the peer's socket, 0 if no process holds it, None if it is not on this machine. Raise OSError
-    if the kernel does not answer.
+    """Return the inode of the peer's socket; 0 if no process holds it, None if it is not on this machine.
+
+    Raise OSError if the kernel does not answer.
     """
     source, target = _address(peer[0]), _address(local[0])
     family = socket.AF_INET if source.version == 4 else socket.AF_INET6
@@ -98,14 +100,14 @@ def _peer_socket_inode(peer: tuple[object, ...], local: tuple[object, ...]) -> i
         netlink.send(
             NETLINK_HEADER.pack(NETLINK_HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + body
         )
-        answer = netlink.recv(4096)
-    _, kind, *_ = NETLINK_HEADER.unpack_from(answer)
+        response = netlink.recv(4096)
+    _, kind, *_ = NETLINK_HEADER.unpack_from(response)
     if kind == NLMSG_ERROR:
-        (number,) = struct.unpack_from("=i", answer, NETLINK_HEADER.size)
+        (number,) = struct.unpack_from("=i", response, NETLINK_HEADER.size)
         if -number != errno.ENOENT:
             raise OSError(-number, "sock_diag")
         return None
-    (inode,) = struct.unpack_from("=I", answer, NETLINK_HEADER.size + INODE_OFFSET)
+    (inode,) = struct.unpack_from("=I", response, NETLINK_HEADER.size + INODE_OFFSET)
     return int(inode)
 
 

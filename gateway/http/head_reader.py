@@ -1,4 +1,4 @@
-"""Pure: finds the heads of requests in the bytes of one caller. However the bytes are split, the result is the same."""
+"""Find request heads in the bytes of a caller. The result does not depend on how the bytes are split. Pure."""
 
 from gateway.errors import BadRequest
 from gateway.http.fields import FieldRules
@@ -14,14 +14,14 @@ from gateway.http.request_head import (
 
 END_OF_HEAD = b"\r\n\r\n"
 EMPTY_LINES_LIMIT = 1024
-"""Bytes of empty lines that are skipped before a request."""
+"""Maximum bytes of empty lines before a request."""
 
 
 class HeadReader:
-    """The heads of one connection, one after the other.
+    """Finds and parses the heads of one connection.
 
-    `pending` are the bytes that no head and no body has taken. `head_started` is set while a head has begun and is not
-    complete. `last_head` is the last head that was parsed.
+    `pending` are the bytes that belong to no head or body yet. `head_started`: the next head has begun and is not
+    complete. `last_head` is the last parsed head.
     """
 
     __slots__ = (
@@ -37,7 +37,7 @@ class HeadReader:
     )
 
     def __init__(self, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None) -> None:
-        """`rules`: what becomes of each field of a request. `shapes` are those of all connections of a server."""
+        """`rules`: what becomes of each request field. `shapes` are shared by all connections of a server."""
         self._limits = limits
         self._rules = rules
         self.pending = b""
@@ -49,29 +49,29 @@ class HeadReader:
 
     @property
     def has_head(self) -> bool:
-        """`scan` has found the end of a head."""
+        """Whether `scan` has found the end of a head."""
         return self._end >= 0
 
     @property
     def contains_head(self) -> bool:
-        """Return whether a whole head is pending, even if it has not been scanned."""
+        """Return whether a complete head is pending, even if it is not scanned yet."""
         return self._end >= 0 or END_OF_HEAD in self.pending
 
     @property
     def may_time_out(self) -> bool:
-        """Return whether a request has begun. One word after a body may be surplus bytes of that body instead."""
+        """Return whether a request has certainly begun: one word after a body may be trailing bytes of that body."""
         return self.head_started and (
             self.last_head is None or not self.last_head.allows_trailing_bytes or b" " in self.pending
         )
 
     def feed(self, data: bytes) -> None:
-        """Add bytes of the caller."""
+        """Add received bytes."""
         self.pending = self.pending + data if self.pending else data
 
     def scan(self) -> None:
         """Look for the end of a head. Raise as `parse_request_head` does if the bytes cannot become one."""
         data = self.pending
-        if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or no beginning of a request
+        if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
             data = self._skip_empty_lines()
         if self.is_trailing(data):
             raise BadRequest
@@ -82,14 +82,14 @@ class HeadReader:
             self._scanned = max(0, len(data) - 3)
 
     def take_head_bytes(self) -> bytes:
-        """Return the head that was found, without its last line ends."""
+        """Remove the head that was found, and return it without its last two line ends."""
         end, data = self._end, self.pending
         self.pending = data[end + 4 :]
         self._end, self._scanned, self._skipped, self.head_started = -1, 0, 0, False
         return data[:end]
 
     def take_pending(self) -> bytes:
-        """Return all pending bytes, which belong to a body."""
+        """Remove and return all pending bytes, which belong to a body."""
         data, self.pending = self.pending, b""
         return data
 
@@ -99,12 +99,12 @@ class HeadReader:
         return head
 
     def is_trailing(self, data: bytes) -> bool:
-        """Return whether these bytes follow the body of a request and do not begin another request."""
+        """Return whether these bytes follow a request's body and cannot begin another request."""
         return self.last_head is not None and self.last_head.allows_trailing_bytes and not may_begin_request(data)
 
     def _skip_empty_lines(self) -> bytes:
-        """Skip empty lines, which some clients send behind a body (RFC 9112 §2.2). They never get a response: a
-        client's pool would take it for the response to its next request.
+        """Skip empty lines, which some clients send after a body (RFC 9112 §2.2). They must not get a response: the
+        client would take it for the response to its next request.
         """
         rest = skip_empty_lines(self.pending)
         self._skipped += len(self.pending) - len(rest)

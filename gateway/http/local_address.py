@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class LocalAddress(NamedTuple):
-    """What a caller connected to. `listener_host` is the configured host of the listener, in its plain form."""
+    """The address that a caller connected to. `listener_host` is the configured host of the listener."""
 
     host: str
     port: int

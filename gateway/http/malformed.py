@@ -1,7 +1,7 @@
-"""Pure: explains why the beginning of a request is not well-formed HTTP/1.1, so that its sender can correct it.
+"""Explain why the beginning of a request is not well-formed HTTP/1.1, so that its sender can correct it. Pure.
 
-Fields and targets may contain secrets: a text gives line and column, and the name of a field if it is well-formed. It
-never quotes a value, a target, or a line that is not a field.
+Fields and targets may contain secrets. An explanation names the line, the column, and the name of a well-formed field.
+It never quotes a value, a target, or a line that is not a field.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from gateway.http.fields import FIELD_NAME
 
-QUOTED_NAME_LIMIT = 64  # characters of a field name that is quoted
+QUOTED_NAME_LIMIT = 64  # maximum characters of a quoted field name
 VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9])?", re.IGNORECASE)
 SUPPORTED_VERSIONS = frozenset({b"HTTP/1.0", b"HTTP/1.1"})
 HTTP2_PREFACE = b"PRI * HTTP/2.0"
@@ -20,19 +20,19 @@ PROXY_PREFACE = re.compile(rb"PROXY |(?:\r\n\r\n)?\x00\r\nQUIT\n")
 NOT_NAME_BYTE = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 NOT_ASCII_BYTE = re.compile(rb"[\x80-\xff]")
 CONTROL_BYTE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-BYTE_NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20: "a blank"}
+BYTE_NAMES = {0x00: "NUL", 0x09: "a tab", 0x0A: "a bare LF", 0x0D: "a bare CR", 0x20: "a space"}
 
 
 def explain_malformed_head(head: bytes) -> str:
-    """Return the first fault of a head that `parse_request_head` or `check_partial_head` rejects."""
+    """Return the first fault of a head that `parse_request_head` or `check_partial_head` has rejected."""
     if TLS_HELLO.match(head) is not None:
-        return "a TLS handshake came, and this port speaks plain HTTP: use http:// in the caller's URL"
+        return "the caller sent a TLS handshake, and this port expects plain HTTP: use http:// in the caller's URL"
     if PROXY_PREFACE.match(head) is not None:
-        return "a PROXY protocol header came, which is not read from this address: list it in `proxy_protocol`"
+        return "a PROXY protocol header is not accepted from this address: list the address in `proxy_protocol`"
     if head.startswith(HTTP2_PREFACE):
-        return "HTTP/2 came without negotiation, and this port speaks HTTP/1.1: switch HTTP/2 off in the caller"
+        return "the caller sent HTTP/2, and this port expects HTTP/1.1: switch HTTP/2 off in the caller"
     lines = head.split(b"\r\n")
-    # A CR at the very end may be half of a line end: it is the fault only if there is no other.
+    # A CR at the end may be half of a CRLF: it is the fault only if there is no other one.
     lines[-1] = lines[-1].removesuffix(b"\r")
     if fault := next(_request_line_faults(lines[0]), ""):
         return f"the request line {fault}"
@@ -48,19 +48,19 @@ def _request_line_faults(line: bytes) -> Iterator[str]:
     if fault := _control_fault(line):
         yield fault
     if b"\t" in line:
-        yield f"has a tab at column {line.index(9) + 1}: separate its parts by single blanks"
+        yield f"has a tab at column {line.index(9) + 1}: separate its parts by single spaces"
     if (match := NOT_ASCII_BYTE.search(line)) is not None:
         column = match.start() + 1
         yield f"has a character that is not ASCII (byte 0x{ord(match[0]):02X}) at column {column}: percent-encode it"
     method, *parts = line.split(b" ")
     if not method:
-        yield "begins with a blank" if line else "is empty"
+        yield "begins with a space" if line else "is empty"
     if FIELD_NAME.fullmatch(method) is None:
         yield "does not begin with a method, such as GET or POST"
     if not parts:
         yield "has a method and nothing else: METHOD TARGET HTTP/1.1 is needed"
     elif not parts[-1]:
-        yield "ends with a blank"
+        yield "ends with a space"
     else:
         yield from _version_faults(parts[-1], targets=parts[:-1])
         yield from _target_faults(parts[:-1], column=len(method) + 2)
@@ -76,21 +76,21 @@ def _version_faults(version: bytes, *, targets: list[bytes]) -> Iterator[str]:
 
 
 def _target_faults(targets: list[bytes], *, column: int) -> Iterator[str]:
-    """`targets`: the text between method and version, split at blanks; `column`: its beginning."""
+    """`targets`: the text between method and version, split at spaces; `column`: its first column."""
     if not targets:
         yield "has no target between method and version"
     elif len(targets) > 1 and not targets[0]:
-        yield "has more than one blank behind the method"
+        yield "has more than one space after the method"
     elif len(targets) > 1 and not any(targets[1:]):
-        yield "has more than one blank before the version"
+        yield "has more than one space before the version"
     elif len(targets) > 1:
-        yield f"has a blank in its target, at column {column + len(targets[0])}: percent-encode it as %20"
+        yield f"has a space in its target, at column {column + len(targets[0])}: percent-encode it as %20"
 
 
 def _field_faults(line: bytes, *, is_first: bool) -> Iterator[str]:
     if line[:1] in {b" ", b"\t"}:
         folded = "" if is_first else ": it continues the line before, and folded lines are not allowed"
-        yield f"begins with a blank{folded}"
+        yield f"begins with white space{folded}"
     if fault := _control_fault(line):
         yield fault
     name, colon, _ = line.partition(b":")
@@ -99,7 +99,7 @@ def _field_faults(line: bytes, *, is_first: bool) -> Iterator[str]:
     if not name:
         yield "has no name before its colon"
     if name != name.rstrip(b" \t"):
-        yield "has a blank between its name and the colon"
+        yield "has white space between its name and the colon"
     if (match := NOT_NAME_BYTE.search(name)) is not None:
         yield f"has {_describe_byte(ord(match[0]))} in its name, at column {match.start() + 1}"
 
@@ -120,7 +120,7 @@ def _describe_byte(byte: int) -> str:
 
 
 def _quote_field_name(line: bytes) -> str:
-    """Return the name of a field in parentheses if it is well-formed, else ""."""
+    """Return the name of a field in parentheses, or "" if it is not well-formed."""
     name, colon, _ = line.partition(b":")
     name = name.rstrip(b" \t")
     if not colon or len(name) > QUOTED_NAME_LIMIT or FIELD_NAME.fullmatch(name) is None:

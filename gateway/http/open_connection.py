@@ -1,4 +1,4 @@
-"""What the protocols of a caller's connection share: the preface, and the one that serves its requests."""
+"""The interface and the types that are common to the preface of a caller's connection and to its HTTP protocol."""
 
 import asyncio
 import enum
@@ -13,14 +13,14 @@ RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 class OpenConnection(Protocol):
-    """A connection as the server sees it at a stop."""
+    """The connection of a caller, as the server uses it at a stop."""
 
     @property
     def is_finished(self) -> bool:
-        """The connection is closed, and the kernel has all bytes that were written."""
+        """Whether the connection is closed, and all written bytes are passed to the kernel."""
 
     def is_idle(self, since: float) -> bool:
-        """Return whether no request is under way or complete, and no byte of one has come after `since`."""
+        """Return whether there is no request, complete or in progress, and no byte has arrived after `since`."""
 
     def descriptor(self) -> int:
         """Return the file descriptor of the connection; -1 when it is closed."""
@@ -29,7 +29,7 @@ class OpenConnection(Protocol):
         """Close a connection that `is_idle`."""
 
     def close(self) -> None:
-        """End the connection once the bytes written are sent."""
+        """Close the connection once all written bytes are sent."""
 
     def abort(self) -> None:
         """End the connection with RST."""
@@ -41,25 +41,25 @@ class ArrivalFailure(enum.Enum):
     HANDSHAKE = "handshake"
     """The TLS handshake failed."""
     TIMEOUT = "timeout"
-    """It did not end in time."""
+    """The preface did not end in time."""
     PLAIN_HTTP = "plain-http"
     """Plain HTTP came on a TLS listener."""
     PROXY_HEADER = "proxy-header"
-    """A balancer sent no usable header of the PROXY protocol."""
+    """A load balancer sent no usable PROXY protocol header."""
 
 
 class Arrival(NamedTuple):
-    """What is known of a connection before its first byte of HTTP."""
+    """The facts of a connection that are known before its first byte of HTTP."""
 
     peer: str | None
     """The address of the caller; None for a unix socket."""
     refusal: RefusalReason | None
-    """Why the connection is not admitted; None if it is."""
+    """Why the connection is refused; None if it is admitted."""
     destination: tuple[str, int] | None = None
-    """The address and port that the caller connected to, as a balancer named them."""
+    """The address and port that the caller connected to, from a PROXY protocol header."""
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:
-    """Have the close of a connection send RST."""
+    """Make the close of a connection send RST."""
     with suppress(OSError):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

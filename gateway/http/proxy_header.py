@@ -1,4 +1,4 @@
-"""Pure: reads the header of the PROXY protocol, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt)."""
+"""Read PROXY protocol headers, versions 1 and 2 (haproxy.org, doc/proxy-protocol.txt). Pure."""
 
 import ipaddress
 import re
@@ -9,26 +9,26 @@ from gateway.content.foreign_text import address_of
 
 V1_PREFIX = b"PROXY "
 V1_LIMIT = 107
-"""Bytes of a header of version 1, with its line end."""
+"""Maximum bytes of a header of version 1, with its line end."""
 V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V2_LIMIT = 4096
-"""Bytes behind the fixed part of version 2: addresses, and TLVs, which are skipped."""
+"""Maximum bytes after the fixed part of version 2: addresses, and TLVs, which are skipped."""
 _FIXED = struct.Struct("!12sBBH")
 _ADDRESS = re.compile(rb"[0-9A-Fa-f.:]{2,45}")
 _PORT = re.compile(rb"0|[1-9][0-9]{0,4}")
 _LOCAL, _PROXY = 0x20, 0x21  # version 2, and the command
-# By family and transport of version 2: bytes of an address. The others name no caller: unspecified, and unix sockets.
+# Bytes of an address, by family and transport of version 2. Others contain no address: unspecified, and unix sockets.
 _WIDTHS = {0x11: 4, 0x21: 16}
 _WITHOUT_ADDRESS = frozenset({0x00, 0x31, 0x32})
 
 
 class MalformedProxyHeader(Exception):
-    """The bytes are no header of the PROXY protocol."""
+    """The bytes are not a PROXY protocol header."""
 
 
 class ProxyHeader(NamedTuple):
-    """A header of `size` bytes. `source` is the caller's address, `destination` the address and port that it connected
-    to; both None if the header names none (UNKNOWN, LOCAL): the connection's own addresses count.
+    """A header of `size` bytes. `source` is the address of the caller, `destination` the address and port that it
+    connected to. Both are None if the header has no addresses (UNKNOWN, LOCAL): those of the connection apply.
     """
 
     size: int
@@ -42,7 +42,7 @@ def read_proxy_header(data: bytes) -> ProxyHeader | None:
         return _read_v2(data)
     if data.startswith(V1_PREFIX[: len(data)]):
         return _read_v1(data)
-    raise MalformedProxyHeader("no PROXY protocol header came")
+    raise MalformedProxyHeader("there is no PROXY protocol header")
 
 
 def _read_v1(data: bytes) -> ProxyHeader | None:

@@ -1,7 +1,7 @@
-"""The caller's body on its way to the upstream: streamed, counted, and kept while it is small enough to be replayed.
+"""The body of a request: streamed to the upstream, counted, and kept for a replay while it is small enough.
 
-The caller's connection feeds it as bytes arrive. The request pipeline takes it whole if it is complete, else streams
-it. Each side waits for the other: reading from the caller pauses while more than `READ_AHEAD` bytes are buffered.
+The caller's connection feeds received bytes to it. The request pipeline sends it in one piece if it is complete, else
+it streams the body. Reading from the caller pauses while more than `BODY_READ_AHEAD` bytes are buffered.
 """
 
 import asyncio
@@ -17,27 +17,27 @@ from gateway.http.upstream_connection import UpstreamConnection
 
 BODY_READ_AHEAD = 512 * 1024
 INSPECTION_STEP = 64 * 1024
-"""Bytes that are inspected before other tasks get their turn."""
+"""Bytes that are inspected before other tasks can run."""
 GRACE_PERIOD = 60.0
-"""Seconds of waiting that any body is allowed, however slowly it comes."""
+"""Seconds of waiting that every body is allowed, however slowly it arrives."""
 
 
 class BodyInspector(Protocol):
-    """Inspects the beginning of a body before any of it is sent; needs at most `READ_AHEAD` bytes."""
+    """Inspects the beginning of a body, at most `BODY_READ_AHEAD` bytes, before any of it is sent."""
 
     output: list[bytes]
-    """What replaces the bytes that were fed, once `feed` has returned True."""
+    """The bytes that replace the inspected ones, once `feed` has returned True."""
     removed: int
-    """The number of bytes that `output` is shorter."""
+    """The number of inspected bytes that are not in `output`."""
 
     def feed(self, data: bytes, *, last: bool) -> bool:
-        """Inspect more bytes. Return True once no more are needed, with `last` always. Raise BadRequest for a body that
+        """Inspect more bytes. Return True once no more are needed; always with `last`. Raise BadRequest for a body that
         must not be sent.
         """
 
 
 class ReadControl(Protocol):
-    """The caller's connection, as its body uses it."""
+    """The caller's connection, as a request body uses it."""
 
     def pause_reading(self) -> None:
         """Stop reading from the caller."""
@@ -47,9 +47,11 @@ class ReadControl(Protocol):
 
 
 class RequestBody:
-    """One request's body. `is_complete`: the caller has sent it all; `error`: its framing is malformed; `is_whole`: all
-    of it is kept, so that it can be replayed; `bytes_read` counts what the pipeline took, `bytes_removed` what is not
-    sent.
+    """The body of one request.
+
+    `is_complete`: the caller has sent all of it. `error`: why its framing is malformed. `is_whole`: all of it is kept,
+    so that it can be replayed. `bytes_read` counts the bytes that the pipeline has taken, `bytes_removed` those that an
+    inspector has removed.
     """
 
     __slots__ = (
@@ -71,7 +73,7 @@ class RequestBody:
     def __init__(
         self, length: int, *, decoder: ChunkedDecoder | None = None, read_control: ReadControl | None = None
     ) -> None:
-        """`length` in bytes, or `chunks` that decode it; `reading` is paused while too much is buffered."""
+        """`length` is in bytes; `decoder` is set for a chunked body. `read_control` pauses reading from the caller."""
         self._remaining = length
         self._chunked_decoder = decoder
         self._read_control = read_control
@@ -94,7 +96,7 @@ class RequestBody:
     # The caller's side ----------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Buffer the bytes that arrived. Return those behind the end of the body."""
+        """Buffer received bytes. Return the bytes after the end of the body."""
         if self._chunked_decoder is None:
             rest = data[self._remaining :]
             pieces = [data[: self._remaining] if rest else data]
@@ -120,8 +122,8 @@ class RequestBody:
     def configure(
         self, *, replay_limit: int, limit: int | None, send_continue: Callable[[], None] | None, min_rate: int = 0
     ) -> None:
-        """Set how many bytes are kept and how many are allowed. `send_continue` asks a waiting caller to begin (100
-        Continue). `rate` is the least number of bytes a second, 0 for none.
+        """Set the maximum bytes that are kept for a replay (`replay_limit`) and that are allowed (`limit`).
+        `send_continue` sends 100 Continue. `min_rate` is the minimum number of bytes a second; 0: no minimum.
         """
         self._replay_limit = replay_limit
         self._min_rate = min_rate
@@ -129,8 +131,10 @@ class RequestBody:
         self._send_continue = send_continue
 
     async def inspect(self, inspector: BodyInspector, *, idle: float) -> None:
-        """Have the beginning of the body inspected as it comes, and replace it by the inspector's output. To be called
-        before any byte is taken. Raise what the inspector raises, and the caller's failures as `stream` does.
+        """Inspect the beginning of the body as it arrives, and replace it by the output of the inspector.
+
+        Call this before any byte is taken. Raise the BadRequest of the inspector, and BadRequest, BodyTooLarge or
+        RequestTimeout for the caller's failures.
         """
         self._send_100_continue()
         rest = None
@@ -142,15 +146,15 @@ class RequestBody:
             try:
                 rest = await _inspect_parts(inspector, b"".join(pieces), last=self.is_complete)
             except BadRequest:
-                self._take_pieces()  # counts it
+                self._take_pieces()  # counts the bytes
                 raise
-        # `_unread` stays: limits and counts are of what the caller sent.
+        # `_unread_size` is not changed: limits and counts apply to the bytes that the caller sent.
         self._pieces = [*inspector.output, *filter(None, (rest,)), *self._pieces]
         self.bytes_removed = inspector.removed
 
     async def collect(self, *, idle: float) -> None:
-        """Wait until the body is complete or above the replay limit: a slow caller then occupies no upstream
-        connection. Do not wait if nothing is kept. Raise the caller's failures as `stream` does.
+        """Wait until the body is complete or exceeds the replay limit, so that a slow caller occupies no connection to
+        the upstream. Do not wait without a replay limit. Raise BadRequest, BodyTooLarge or RequestTimeout.
         """
         if not self._replay_limit:
             return
@@ -165,7 +169,7 @@ class RequestBody:
                 await self._wait_for_pieces(idle)
 
     def buffered(self) -> list[bytes] | None:
-        """Return the framed body if it is complete, so that head and body are sent together; else None."""
+        """Return the framed body if it is complete, so that it can be sent with the head; else None."""
         self._assert_whole()
         if self._is_taken:
             return self._frame_pieces(self._replay_pieces)
@@ -175,10 +179,11 @@ class RequestBody:
         return self._frame_pieces([*earlier, *pieces])
 
     async def stream(self, connection: UpstreamConnection, *, idle: float, response: float) -> None:
-        """Send what is kept, then the rest as it comes; after the end the response is due within `response` seconds.
+        """Send the kept bytes, then the rest as it arrives. The response must begin within `response` seconds after the
+        end.
 
         A failure of either side aborts the exchange, unless the response has begun (RFC 9112 §9.5). Raise BadRequest,
-        BodyTooLarge and RequestTimeout for the caller's failures.
+        BodyTooLarge or RequestTimeout for the caller's failures.
         """
         self._assert_whole()
         try:
@@ -194,26 +199,26 @@ class RequestBody:
             raise
 
     def _send_100_continue(self) -> None:
-        """Send 100 Continue once, unless the caller has begun."""
+        """Send 100 Continue, once, unless the caller has sent a part of the body."""
         if self._send_continue is not None and not self._unread_size and not self.bytes_read:
             self._send_continue()
         self._send_continue = None
 
     def _assert_whole(self) -> None:
-        """Assert that a body is never sent a second time without its beginning."""
-        assert self.is_whole, "a body that is not whole would be sent a second time"
+        """Check that a second attempt never sends a body without its beginning."""
+        assert self.is_whole, "the beginning of the body is no longer available"
 
     def _send_pieces(self, connection: UpstreamConnection, pieces: list[bytes]) -> None:
         if parts := self._frame_pieces(pieces):
             connection.write(parts)
 
     async def _read_pieces(self, idle: float) -> list[bytes]:
-        """Wait for at least one piece. Return all that have come; none at the end of the body."""
+        """Wait for at least one piece. Return all buffered pieces; none at the end of the body."""
         await self._wait_for_pieces(idle)
         return self._take_pieces()
 
     async def _wait_for_pieces(self, idle: float) -> None:
-        """Wait until there are pieces, or the body is complete."""
+        """Wait until pieces are buffered or the body is complete."""
         loop = asyncio.get_running_loop()
         while not (self._pieces or self.is_complete or self.error):
             self._waiter, began = loop.create_future(), loop.time()
@@ -222,7 +227,7 @@ class RequestBody:
                 async with asyncio.timeout(min(idle, left)):
                     await self._waiter
             except TimeoutError:
-                problem = "comes more slowly than `limits.body_rate`" if left < idle else "stopped coming"
+                problem = "arrives more slowly than `limits.body_rate`" if left < idle else "stopped arriving"
                 raise RequestTimeout(f"The body {problem} {self._describe_progress()}.") from None
             finally:
                 self._waiter = None
@@ -231,20 +236,21 @@ class RequestBody:
             raise self.error
 
     def _describe_progress(self) -> str:
-        """Describe how much of the body has come."""
+        """Return how much of the body has arrived, for a message."""
         count = self.bytes_read + self._unread_size
         return f"after {count} bytes" if self.chunked else f"after {count} of {count + self._remaining} bytes"
 
     def _time_left(self) -> float:
-        """Return the seconds that may still be spent waiting for this body. Only waiting counts: while the upstream is
-        slower, the gateway does not read from the caller.
+        """Return how many more seconds may be spent waiting for this body.
+
+        Only waiting counts: while the upstream is the slower side, the gateway does not read from the caller.
         """
         if not self._min_rate:
             return math.inf
         return max(0.0, GRACE_PERIOD + (self.bytes_read + self._unread_size) / self._min_rate - self._waited_seconds)
 
     def _take_pieces(self) -> list[bytes]:
-        """Take all buffered pieces, and keep them up to the replay limit. Raise BodyTooLarge."""
+        """Return all buffered pieces, and keep them for a replay up to the limit. Raise BodyTooLarge."""
         pieces, self._pieces = self._pieces, []
         if self._unread_size > BODY_READ_AHEAD and self._read_control is not None:
             self._read_control.resume_reading()
@@ -262,7 +268,7 @@ class RequestBody:
         return pieces
 
     def _frame_pieces(self, pieces: list[bytes]) -> list[bytes]:
-        """Return the pieces as one chunk if the body is chunked, with the last chunk once the body has ended."""
+        """Return the pieces, as one chunk if the body is chunked; add the last chunk once the whole body is taken."""
         if not self.chunked:
             return pieces
         size = sum(map(len, pieces))
@@ -275,8 +281,8 @@ class RequestBody:
 
 
 async def _inspect_parts(inspector: BodyInspector, data: bytes, *, last: bool) -> bytes | None:
-    """Inspect the data in parts, between which other tasks get their turn. Return the bytes that need no inspection;
-    None while more are needed.
+    """Inspect the data in parts, between which other tasks can run. Return the bytes that need no inspection; None if
+    the inspector needs more bytes.
     """
     for begin in range(0, len(data) or 1, INSPECTION_STEP):
         if begin:
@@ -288,4 +294,4 @@ async def _inspect_parts(inspector: BodyInspector, data: bytes, *, last: bool) -
 
 
 NO_BODY = RequestBody(0)
-"""The body of every request that has none; it is never fed."""
+"""The body of all requests that have none; it is never fed."""

@@ -1,7 +1,8 @@
-"""Pure: parses a request head strictly (RFC 9112 §3, §5, §6), so that no server behind can read it differently.
+"""Parse request heads strictly (RFC 9112 §3, §5, §6), so that no upstream can read them differently. Pure.
 
-A malformed head raises. A head that is well-formed but cannot be served has an `error`, so that its record still names
-method and path. In both cases nothing more is read from that caller: where the next message begins is in doubt.
+A malformed head raises an error. A well-formed head that cannot be served has an `error`, so that its record contains
+method and path. In both cases nothing more is read from the caller, because it is uncertain where the next message
+begins.
 """
 
 import re
@@ -12,6 +13,7 @@ import msgspec
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import (
     CRLF,
+    FIELD_NAME,
     MALFORMED_BYTES,
     FieldRules,
     MalformedMessage,
@@ -27,23 +29,23 @@ from gateway.http.malformed import explain_malformed_head
 
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
 """The methods of RFC 9110 §9.3, and PATCH (RFC 5789)."""
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([!-~]+) HTTP/1\.([01])")
-MAX_PARTIAL_END = 3  # bytes of CRLF CRLF that an incomplete head can have
+# A method is a token, as the name of a field is (RFC 9110 §5.6.2).
+REQUEST_LINE = re.compile(rb"(" + FIELD_NAME.pattern + rb") ([!-~]+) HTTP/1\.([01])")
+MAX_PARTIAL_END = 3  # bytes of CRLF CRLF that an incomplete head may end with
 EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
-# Trailing bytes of a body may begin with a word in capitals, as every registered method does (RFC 9110 §16.1.1). A word
-# that is not a well-known method must be followed by a target (RFC 9112 §3.2): `/`, `*` or `http:`.
+# Trailing bytes of a body may begin with a word in capitals, like every registered method (RFC 9110 §16.1.1). Therefore
+# a word that is not a known method counts only if a target follows (RFC 9112 §3.2): `/`, `*` or `http:`.
 REQUEST_START = re.compile(
     rb"(?:%b) |[A-Z][A-Z-]*(?:\Z| (?:\Z|[/*]|[hH](?:\Z|[tT](?:\Z|[tT](?:\Z|[pP])))))"
     % "|".join(sorted(KNOWN_METHODS)).encode()
 )
-# The fields that decide what follows a head, or whether it can be served.
+# The fields that determine the framing, or whether a request can be served.
 FRAMING = frozenset(b"connection expect transfer-encoding upgrade".split())
-METHOD_KEY_SIZE = 4  # bytes that tell most methods apart
+METHOD_KEY_SIZE = 4  # bytes that distinguish most methods
 TARGET_GROUP = 2  # the group of `HeadShape.fullmatch`
 TARGET_AND_VERSION = {True: rb" ([!-~]++) HTTP/1\.1", False: rb" ([!-~]++) HTTP/1\.0"}
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-METHOD_AND_VERSION_SIZE = 64  # bytes of a request line beside its target
+METHOD_AND_VERSION_SIZE = 64  # maximum bytes of a request line besides its target
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class RequestHead(msgspec.Struct, frozen=True):
 
     @property
     def allows_trailing_bytes(self) -> bool:
-        """Return whether bytes that follow may belong to a body that is longer than its Content-Length, or has none."""
+        """Return whether following bytes may be a body without, or beyond, a Content-Length, instead of a request."""
         return self.has_body or self.method in METHODS_WITH_BODY
 
     @property
@@ -104,16 +106,16 @@ class RequestHead(msgspec.Struct, frozen=True):
 
 
 def request_shapes(rules: FieldRules) -> HeadShapes[RequestHead]:
-    """Return an empty table of the shapes of one server's requests."""
+    """Return an empty table for the shapes of the requests of one server."""
     return HeadShapes(rules, framing=FRAMING)
 
 
 def parse_request_head(
     head_bytes: bytes, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None
 ) -> RequestHead:
-    """Parse a whole head, given without its last two line ends. Raise BadRequest, UriTooLong or HeadersTooLarge.
+    """Parse a complete head, without its last two line ends. Raise BadRequest, UriTooLong or HeadersTooLarge.
 
-    `shapes` are those of earlier heads under the same limits and rules.
+    `shapes` are those of earlier heads, parsed with the same limits and rules.
     """
     size = len(head_bytes) + MAX_PARTIAL_END
     is_small = size <= limits.uri and size <= limits.field and size <= limits.head
@@ -136,7 +138,7 @@ def parse_request_head(
 
 
 def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> bool:
-    """Return whether a head is read by its shape: its lines stay, and its size is all that limits it."""
+    """Return whether the shape is enough to parse such heads: no lines are removed, and only the size is limited."""
     connection = head.known_fields.get(b"connection")
     names_no_field = connection is None or not connection_options(connection)
     return head.error is None and names_no_field and line_count <= limits.fields
@@ -148,7 +150,7 @@ def _without_values(head: RequestHead) -> RequestHead:
 
 
 def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) -> tuple[RequestHead, list[bytes]]:
-    """Parse a head line by line. Return its lines too. Raise as `parse_request_head` does."""
+    """Parse a head line by line. Return also its lines. Raise BadRequest, UriTooLong or HeadersTooLarge."""
     try:
         lines = split_lines(head_bytes)
         method, target, is_http11 = _parse_request_line(lines[0])
@@ -178,8 +180,9 @@ def _parse_request_line(line: bytes) -> tuple[str, str, bool]:
 
 
 def check_partial_head(window: bytes, scanned: int, limits: RequestLimits) -> None:
-    """Reject a partial head that can no longer become valid, so that the caller need not complete it; `scanned` bytes
-    of it were checked before. Raise as `parse_request_head` does.
+    """Reject a partial head that can no longer become valid, before the caller has sent all of it.
+
+    The first `scanned` bytes were checked before. Raise BadRequest, UriTooLong or HeadersTooLarge.
     """
     if MALFORMED_BYTES.search(window, scanned) is not None:
         raise malformed_error(window)
@@ -193,7 +196,7 @@ def check_partial_head(window: bytes, scanned: int, limits: RequestLimits) -> No
 
 
 def _check_sizes(size: int, lines: list[bytes], target: str, limits: RequestLimits) -> None:
-    """Apply the limits to a whole head, with the same results as `check_partial_head` for a head that came in parts."""
+    """Apply the limits to a complete head, with the results that `check_partial_head` has for a head in parts."""
     if len(target) > limits.uri or len(lines[0]) >= limits.uri + METHOD_AND_VERSION_SIZE:
         raise UriTooLong
     if len(lines) - 1 > limits.fields or any(len(line) > limits.field for line in lines[1:]):
@@ -207,35 +210,35 @@ def _find_error(method: str, known: dict[bytes, bytes], *, is_http11: bool) -> G
     coding, length = known.get(b"transfer-encoding"), known.get(b"content-length")
     if coding is not None:
         if coding.lower() != b"chunked" or length is not None:
-            return BadRequest("Only `Transfer-Encoding: chunked` is understood, and never beside Content-Length.")
+            return BadRequest("The gateway accepts only `Transfer-Encoding: chunked`, and only without Content-Length.")
         if not is_http11:  # RFC 9112 §6.1
-            return BadRequest("HTTP/1.0 knows no Transfer-Encoding.")
+            return BadRequest("HTTP/1.0 has no Transfer-Encoding.")
     if length is None:
         if not is_http11 and method in METHODS_WITH_BODY:  # RFC 1945 §8.3
-            return BadRequest(f"An HTTP/1.0 {method} needs a Content-Length, also where its body is empty.")
+            return BadRequest(f"An HTTP/1.0 {method} needs a Content-Length, even if its body is empty.")
     elif not is_content_length(length):
         return BadRequest("Content-Length is not one number.")
-    # Upgrade may be ignored (RFC 9110 §7.8): some clients offer TLS or h2c with every request. A WebSocket client has
-    # no use for another response.
+    # Upgrade may be ignored (RFC 9110 §7.8): some clients offer TLS or h2c in every request. A WebSocket client cannot
+    # use any other response.
     upgrade = known.get(b"upgrade") if is_http11 else None
     if upgrade is not None and any(name.partition(b"/")[0] == b"websocket" for name in parse_options(upgrade)):
-        return BadRequest("The gateway does not speak WebSocket; send the request without the Upgrade field.")
+        return BadRequest("The gateway does not support WebSocket; send the request without the Upgrade field.")
     expect = known.get(b"expect")
     return ExpectationFailed() if expect is not None and expect.lower() != b"100-continue" else None
 
 
 def skip_empty_lines(data: bytes) -> bytes:
-    """Return the bytes behind leading empty lines; a bare LF ends one too (RFC 9112 §2.2)."""
+    """Return the bytes after leading empty lines. A bare LF also ends an empty line (RFC 9112 §2.2)."""
     return data[EMPTY_LINES.match(data).end() :]  # type: ignore[union-attr] # it also matches the empty string
 
 
 def may_begin_request(data: bytes) -> bool:
-    """Return False for bytes that cannot begin a request, after empty lines or not, such as the end of a body."""
+    """Return whether the bytes, after any empty lines, can be the beginning of a request."""
     rest = skip_empty_lines(data)
     return rest in {b"", b"\r"} or REQUEST_START.match(rest) is not None
 
 
 def malformed_error(head: bytes) -> BadRequest:
-    """Return the error of a malformed head, or beginning of one; its text names the fault and its position."""
+    """Return the error of a malformed complete or partial head. Its text names the fault and its position."""
     reason = explain_malformed_head(head)
     return BadRequest(f"The request is not well-formed HTTP/1.1: {reason}.", reason=reason)

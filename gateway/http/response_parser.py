@@ -1,8 +1,8 @@
-"""Parses an upstream's responses, sans I/O: the result does not depend on how the bytes are split.
+"""Parse the responses of an upstream. The result does not depend on how the bytes are split. Pure.
 
-If the end of a message is in doubt (RFC 9112 §6.3, §11.2), it is a `MalformedMessage`. Bytes behind the end are never
-parsed (`has_trailing_data`). Trailer fields are dropped, as RFC 9110 §6.5.1 allows, and interim responses (1xx) too,
-since the gateway answers `Expect` itself.
+A message whose end is uncertain (RFC 9112 §6.3, §11.2) is a `MalformedMessage`. Bytes after the end are never parsed
+(`has_trailing_data`). Trailer fields are dropped, as RFC 9110 §6.5.1 allows. Interim responses (1xx) are dropped too,
+because the gateway itself answers `Expect`.
 """
 
 import re
@@ -26,12 +26,12 @@ from gateway.http.head_shapes import HeadShapes
 MAX_INTERIM = 16
 VERSION_AND_SPACE = re.compile(rb"HTTP/1\.[01] ")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
-CACHED_LINE_LIMIT = 64  # bytes of a status line that is cached
+CACHED_LINE_LIMIT = 64  # maximum bytes of a cached status line
 VERSION_SIZE = len(b"HTTP/1.1 ")
 EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # the end of a malformed head, with any line ends
 FRAMING = frozenset({b"connection", b"transfer-encoding"})
 STATUS_SLICE = slice(9, 12)
-"""The place of the status in a status line."""
+"""The position of the status in a status line."""
 MAX_EMPTY_LINE = 5  # bytes
 BROKEN_STATUS_LINE = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
@@ -48,19 +48,19 @@ class ResponseHead(msgspec.Struct):
     """Content-Length, or None."""
     chunked: bool
     has_no_body: bool
-    """No body follows, whatever the fields are: response to HEAD, 204, 304 (RFC 9112 §6.3)."""
+    """No body follows, whatever the fields are: a response to HEAD, 204, 304 (RFC 9112 §6.3)."""
     keep_alive: bool
     """The connection may carry another request (RFC 9112 §9.3)."""
 
 
 def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
-    """Return an empty table of the shapes of one upstream's responses."""
+    """Return an empty table for the shapes of the responses of one upstream."""
     return HeadShapes(rules, framing=FRAMING)
 
 
 class ResponseParser:
     """Parses one response after another. Call `begin` before each, `feed` with its bytes, and `end` at the end of the
-    connection. Results: `head`, `body` (pieces), `is_complete`.
+    connection. The results are `head`, `body` (pieces) and `is_complete`.
     """
 
     __slots__ = (
@@ -69,8 +69,8 @@ class ResponseParser:
     )
 
     def __init__(self, rules: FieldRules, *, head_limit: int, shapes: HeadShapes[ResponseHead] | None = None) -> None:
-        """`rules` sort the fields. `head_limit`: bytes of all heads of one response; also of the extensions and
-        trailers of its chunked body. `shapes` are those of the upstream, from `response_shapes`.
+        """`rules`: what becomes of each field. `head_limit`: maximum bytes of the heads of one response, and of the
+        extensions and trailers of a chunked body. `shapes` are those of the upstream (`response_shapes`).
         """
         self._rules = rules
         self._shapes = response_shapes(rules) if shapes is None else shapes
@@ -89,7 +89,7 @@ class ResponseParser:
 
     @property
     def can_keep_alive(self) -> bool:
-        """The message is complete, nothing came behind it, and the upstream keeps the connection."""
+        """Whether the message is complete, no bytes follow it, and the upstream keeps the connection."""
         return self.is_complete and not self.has_trailing_data and self.head is not None and self.head.keep_alive
 
     @property
@@ -98,15 +98,15 @@ class ResponseParser:
         return b"" if self.head is not None else self._buffer
 
     def collect_broken_head(self, data: bytes) -> bool:
-        """Add bytes to the head that `feed` has rejected, for `unread_head`. Return True at its end, or if it is too
-        large. Without `data` the whole head is searched for its end, else the new bytes.
+        """Add bytes to a head that `feed` has rejected, for `unread_head`. Return whether its end is found, or it is
+        too large. Without `data`, search the whole head for its end, else only the new bytes.
         """
         begin = max(0, len(self._buffer) - MAX_EMPTY_LINE) if data else 0
         self._buffer += data
         return len(self._buffer) > self._head_limit or EMPTY_LINE.search(self._buffer, begin) is not None
 
     def feed(self, data: bytes) -> None:
-        """Parse the bytes that arrived. Raise MalformedMessage."""
+        """Parse received bytes. Raise MalformedMessage."""
         if self.head is None:
             data = self._feed_head(data)
             if not data:
@@ -121,7 +121,7 @@ class ResponseParser:
             self.body.append(data)
 
     def end(self) -> None:
-        """Complete a body that ends with the connection. Raise MalformedMessage if the response is incomplete."""
+        """End a body that ends with the connection. Raise MalformedMessage if the response is incomplete."""
         if self.is_complete:
             return
         if self.head is None:
@@ -133,7 +133,7 @@ class ResponseParser:
         self.is_complete = True
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Parse heads. Return the bytes behind the final one."""
+        """Parse heads. Return the bytes after the final one."""
         self.head_size += len(data)
         seen = len(self._buffer)
         window = self._buffer = self._buffer + data if seen else data
@@ -154,8 +154,8 @@ class ResponseParser:
                 return window
 
     def _check_partial(self, window: bytes, seen: int) -> None:
-        """Reject a partial head that can no longer become valid, so that the caller does not wait for it: HTTP/0.9,
-        RTSP, HTTP/2, leading empty lines, bare LF. The first `seen` bytes were checked before.
+        """Reject a partial head that can no longer become valid, so that the caller does not wait for the rest:
+        HTTP/0.9, RTSP, HTTP/2, leading empty lines, a bare LF. The first `seen` bytes were checked before.
         """
         if self.head_size > self._head_limit:
             raise MalformedMessage("the head is too large")
@@ -253,7 +253,7 @@ def _without_values(head: ResponseHead) -> ResponseHead:
 
 
 def find_status_in_broken_head(head: bytes) -> int | None:
-    """Return the status of a malformed head; None if it has none."""
+    """Return the status of a malformed head; None if it cannot be found."""
     match = BROKEN_STATUS_LINE.match(head)
     return None if match is None else int(match[1])
 

@@ -1,8 +1,8 @@
-"""Writes one response to a caller: head, framing, and body with backpressure.
+"""Write one response to a caller: head, framing, and body with flow control.
 
-The version is always HTTP/1.1 (RFC 9112 §2.3). The framing fits the caller (RFC 9112 §6, §7): a known length stays,
-else chunks for HTTP/1.1, else the end of the connection for HTTP/1.0. If a body breaks off, the connection is aborted,
-so that the caller does not take it for complete.
+The version is always HTTP/1.1 (RFC 9112 §2.3). The framing depends on the caller (RFC 9112 §6, §7): a known length is
+kept; else chunks are sent to HTTP/1.1, and a body to HTTP/1.0 ends with the connection. If a body breaks off, the
+connection is aborted, so that the caller does not take it for complete.
 """
 
 from email.utils import formatdate
@@ -12,9 +12,9 @@ from typing import Protocol
 import msgspec
 
 MAX_JOINED_BODY = 64 * 1024
-"""Bytes of a body that are joined with the head to one write."""
+"""Maximum bytes of a body that is sent in one write with the head."""
 MAX_CACHED_REASON = 64
-"""Bytes of a reason phrase whose status line is cached."""
+"""Maximum bytes of a reason phrase whose status line is cached."""
 
 
 class CallerTransport(Protocol):
@@ -31,14 +31,14 @@ class CallerTransport(Protocol):
 
 
 class ResponseWriter(msgspec.Struct):
-    """The response to one request. `bytes_sent` counts body bytes; `started`: the head is sent."""
+    """The response to one request. `bytes_sent` counts the bytes of the body; `started`: the head is sent."""
 
     transport: CallerTransport
     is_http11: bool
     """The caller speaks HTTP/1.1."""
     chunked: bool = False
     keep_alive: bool = False
-    """Another request may follow; False until the pipeline knows that it may."""
+    """Whether the connection may carry another request; the pipeline sets it."""
     started: bool = False
     bytes_sent: int = 0
 
@@ -53,13 +53,14 @@ class ResponseWriter(msgspec.Struct):
         body: list[bytes],
         request_ended: bool,
     ) -> None:
-        """Send the head, with the pieces of the body that are ready. Raise CallerGone.
+        """Send the head, and the pieces of the body that are available. Raise CallerGone.
 
-        `lines` are fields without CRLF. `length` is that of the body, if known. `has_no_body`: none follows (HEAD, 204,
-        304) and `length` is only announced. `request_over`: the caller has sent the whole request and nothing else.
+        `lines` are field lines without CRLF. `length` is that of the body, if known. `has_no_body`: no body follows
+        (HEAD, 204, 304), and `length` is only announced. `request_ended`: the caller has sent the whole request, and no
+        bytes after it.
         """
         is_http11 = self.is_http11
-        # A request body that is still coming would be read as the next request: RFC 9112 §9.3.
+        # The rest of an incomplete request body would be read as the next request (RFC 9112 §9.3).
         keep_alive = self.keep_alive and request_ended
         make_line = _cached_status_line if len(reason) <= MAX_CACHED_REASON else _status_line
         head = [make_line(status, reason), *lines]
@@ -98,7 +99,7 @@ class ResponseWriter(msgspec.Struct):
             self.transport.write([b"0\r\n\r\n"])
 
     def abort(self) -> None:
-        """Abort the connection with RST: a plain close is the regular end of a body without framing."""
+        """Abort the connection with RST: an ordinary close is the valid end of a body without framing."""
         self.keep_alive = False
         self.transport.abort()
 
@@ -107,13 +108,13 @@ class ResponseWriter(msgspec.Struct):
         self.transport.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
 
     def _frame_pieces(self, pieces: list[bytes], size: int) -> list[bytes]:
-        """Return the pieces as one chunk if the body is chunked."""
+        """Return the pieces, as one chunk if the body is chunked."""
         return [b"%x\r\n" % size, *pieces, b"\r\n"] if self.chunked and size else pieces
 
 
 def _status_line(status: int, reason: bytes) -> bytes:
-    """Return the status line, always with HTTP/1.1. Some clients take a server that answers in HTTP/1.0 for an HTTP/1.0
-    server from then on; .NET does so for the whole process.
+    """Return the status line, always with HTTP/1.1. After one HTTP/1.0 response, some clients treat the server as
+    HTTP/1.0 from then on; .NET does so in the whole process.
     """
     return b"HTTP/1.1 %d %b" % (status, reason)
 

@@ -1,4 +1,4 @@
-"""All connections of callers: makes the protocol of each, and ends them at a stop."""
+"""Create the protocol of each connection of a caller, and end all of them at a stop."""
 
 import asyncio
 import math
@@ -15,20 +15,20 @@ from gateway.http.request_head import RequestLimits, request_shapes
 from gateway.system.bind import readable_descriptors
 
 KEEPALIVE_TIMEOUT = 120.0
-"""Seconds that a connection may be idle: clients must be the first to close theirs."""
+"""Seconds that a connection may be idle. It is long, so that clients close idle connections first."""
 LINGER_TIMEOUT = 5.0
 """Seconds that a caller has to read its last response and close."""
 STOP_GRACE = 1.0
-"""Seconds that an idle connection stays open at a stop: a request may be on its way."""
+"""Seconds that an idle connection stays open at a stop: the network may already carry a request."""
 POLL_INTERVAL = 0.02
 
 FailureReport = Callable[[ArrivalFailure, CallerListener, str | None, str], None]
-"""Takes why a connection ended before its first request: reason, listener, address of the caller, cause."""
+"""Called for a connection that ended before its first request: reason, listener, address of the caller, cause."""
 
 
 class CallerServer:
-    """Makes the protocol of each connection to the callers' listeners, and knows all `connections`, and those whose
-    `prefaces` have not ended.
+    """Creates the protocol of each connection to the callers' listeners. Open connections are in `prefaces` until HTTP
+    begins, and then in `connections`.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class CallerServer:
         keepalive: float = KEEPALIVE_TIMEOUT,
         linger: float = LINGER_TIMEOUT,
     ) -> None:
-        """`rules` say how each request field is treated. `admitted` counts and bounds the connections, by default to
-        `limits.connections`; `on_refused` is called for each that is not admitted, `on_arrival_failed` for each
-        that ends before its first request; `keepalive` and `linger` are in seconds.
+        """`rules`: what becomes of each request field. `connection_limits` counts and limits connections; the default
+        is `limits.connections` connections. `on_refused` is called for each refused connection, `on_arrival_failed` for
+        each that ends before its first request. `keepalive` and `linger` are in seconds.
         """
         self.handler = handler
         self.limits = limits
@@ -60,20 +60,21 @@ class CallerServer:
         self.on_arrival_failed = on_arrival_failed
 
     def factory(self, listener: CallerListener = UNNAMED_LISTENER) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocol of each connection to a listener."""
+        """Return a function that creates the protocol of each connection to a listener."""
         make = ConnectionPreface if listener.has_preface else CallerConnection
         return partial(make, self, asyncio.get_running_loop(), listener)
 
     def admit(self, peer: str | None) -> RefusalReason | None:
-        """Count a connection. Return why it is not admitted, or None."""
+        """Count a connection. Return why it is refused, or None."""
         refusal = self.connection_limits.admit(peer, is_allowed=self.handler.is_allowed(peer))
         if refusal is not None:
             self.on_refused(refusal, peer)
         return refusal
 
     async def wait_closed_gracefully(self, grace: float = STOP_GRACE) -> None:
-        """Wait until all connections have ended: after their request, or once idle for `grace` seconds. Requests that
-        come until then are served; the handler must end each connection with its response.
+        """Wait until all connections have ended: after their request, or once idle for `grace` seconds.
+
+        Requests that arrive until then are served. The handler must close each connection with its response.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -83,8 +84,8 @@ class CallerServer:
             await asyncio.sleep(POLL_INTERVAL)
 
     def close_idle(self, since: float = math.inf) -> None:
-        """Close the connections that are idle since then. One whose bytes the loop has yet to read stays open: a close
-        would reset it.
+        """Close the connections that have been idle since the time `since`. A connection with bytes that the loop has
+        not read yet stays open: a close would reset it.
         """
         idle = {
             connection.descriptor(): connection for connection in self._all_connections() if connection.is_idle(since)
@@ -101,7 +102,7 @@ class CallerServer:
                 connection.abort()
 
     async def shutdown(self, within: float) -> None:
-        """End all connections; abort those that do not end within so many seconds."""
+        """Close all connections, and abort those that have not ended `within` these seconds."""
         tasks = [connection.task for connection in self.connections if connection.task is not None]
         for connection in self._all_connections():
             connection.close()

@@ -1,4 +1,4 @@
-"""Dials upstreams. Its errors are safe to retry: no byte of a request was sent."""
+"""Open connections to upstreams. After an error a retry is safe, because no byte of a request was sent."""
 
 import asyncio
 import errno
@@ -19,8 +19,8 @@ async def dial(
     rules: FieldRules,
     shapes: HeadShapes[ResponseHead] | None = None,
 ) -> UpstreamConnection:
-    """Return a connection ready for its first exchange. `rules` say how each response field is treated; `shapes` are
-    those of the origin's earlier responses.
+    """Return a connection that is ready for its first exchange. `rules`: what becomes of each response field. `shapes`
+    are those of earlier responses of the origin.
 
     Raise UpstreamUnreachable with the step that failed, Overloaded if this process has no file descriptor left.
     """

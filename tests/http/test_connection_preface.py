@@ -401,7 +401,7 @@ async def test_another_peer_needs_no_header_and_may_send_none() -> None:
         await stranger.send(V1 + GET)
         assert await asyncio.get_running_loop().sock_recv(stranger.sock, 1000) == REFUSED
         [error] = at.handler.refused
-        assert "list it in `proxy_protocol`" in error.reason
+        assert "list the address in `proxy_protocol`" in error.reason
         assert [connection.peer for connection in at.server.connections] == ["127.0.0.1"] * 2
 
 

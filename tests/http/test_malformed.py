@@ -17,7 +17,7 @@ EXPLAINED = [
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "plain HTTP: use http://"),
     (b"\x16", "plain HTTP: use http://"),
     (b"\x80\x2e\x01\x03\x01\x00\x15", "plain HTTP: use http://"),
-    (b"PRI * HTTP/2.0", "HTTP/2 came without negotiation"),
+    (b"PRI * HTTP/2.0", "the caller sent HTTP/2"),
     (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1", "PROXY protocol"),
     (b"\x00\r\nQUIT\n\x21\x11\x00\x0c", "PROXY protocol"),
     (b"GET /orders/1", "the request line has no version, as HTTP/0.9"),
@@ -26,11 +26,11 @@ EXPLAINED = [
     (b"GET / http/1.1", "the request line has the version http/1.1"),
     (b"GET / HTTPS/1.1", "the request line does not end with the version HTTP/1.1"),
     (b"GET HTTP/1.1", "the request line has no target"),
-    (b"GET /a b HTTP/1.1", "the request line has a blank in its target, at column 7: percent-encode it as %20"),
-    (b"GET  / HTTP/1.1", "the request line has more than one blank behind the method"),
-    (b"GET /  HTTP/1.1", "the request line has more than one blank before the version"),
-    (b"GET / HTTP/1.1 ", "the request line ends with a blank"),
-    (b" GET / HTTP/1.1", "the request line begins with a blank"),
+    (b"GET /a b HTTP/1.1", "the request line has a space in its target, at column 7: percent-encode it as %20"),
+    (b"GET  / HTTP/1.1", "the request line has more than one space after the method"),
+    (b"GET /  HTTP/1.1", "the request line has more than one space before the version"),
+    (b"GET / HTTP/1.1 ", "the request line ends with a space"),
+    (b" GET / HTTP/1.1", "the request line begins with a space"),
     (b"GET\t/ HTTP/1.1", "the request line has a tab at column 4"),
     ("GET /Müller HTTP/1.1".encode(), "the request line has a character that is not ASCII (byte 0xC3) at column 7"),
     (b"GET /\0 HTTP/1.1", "the request line has NUL at column 6"),
@@ -40,14 +40,14 @@ EXPLAINED = [
     (b"GET / HTTP/1.1\rHost: gw", "the request line has a bare CR at column 15: lines end with CRLF"),
     (GOOD + b"Host: gw\nX: 1", "field line 1 (Host) has a bare LF at column 9: lines end with CRLF"),
     (GOOD + b"A: 1\r\nX: a\0b", "field line 2 (X) has NUL at column 5"),
-    (GOOD + b"A: 1\r\nX-Key : 1", "field line 2 (X-Key) has a blank between its name and the colon"),
-    (GOOD + b" A: 1", "field line 1 begins with a blank"),
-    (GOOD + b"A: 1\r\n 2", "field line 2 begins with a blank: it continues the line before"),
+    (GOOD + b"A: 1\r\nX-Key : 1", "field line 2 (X-Key) has white space between its name and the colon"),
+    (GOOD + b" A: 1", "field line 1 begins with white space"),
+    (GOOD + b"A: 1\r\n 2", "field line 2 begins with white space: it continues the line before"),
     (GOOD + b"A: 1\r\nc2VjcmV0", "field line 2 has no colon: it may be the rest of the value before it"),
     (GOOD + b": 1", "field line 1 has no name before its colon"),
     (GOOD + "Größe: 1".encode(), "field line 1 has a character (0xC3) in its name, at column 3"),
-    (GOOD + b"X Y: 1", "field line 1 has a blank in its name, at column 2"),
-    (GOOD + b"X\t: 1", "field line 1 (X) has a blank between its name and the colon"),
+    (GOOD + b"X Y: 1", "field line 1 has a space in its name, at column 2"),
+    (GOOD + b"X\t: 1", "field line 1 (X) has white space between its name and the colon"),
     (GOOD + b"X: 1\r", "a line ends with a bare CR"),
     (GOOD + b"X: 1\r\r\nY: 2", "field line 1 (X) has a bare CR at column 5"),
 ]  # fmt: skip
@@ -78,13 +78,13 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("head", SECRETS)
-def test_no_value_and_no_target_is_quoted(head: str) -> None:
+def test_values_and_targets_are_never_quoted(head: str) -> None:
     text = explain_malformed_head(head.encode("latin-1"))
     assert SECRET.rstrip("=") not in text
 
 
 @given(st.binary(max_size=80), st.sampled_from([b"", GOOD, GOOD + b"Host: gw\r\n", b"GET /"]))
-def test_whatever_is_refused_has_an_explanation(data: bytes, first: bytes) -> None:
+def test_every_rejected_head_has_an_explanation(data: bytes, first: bytes) -> None:
     for read in (
         lambda: parse_request_head(first + data, LIMITS, REQUEST_RULES),
         lambda: check_partial_head(first + data, 0, LIMITS),
@@ -92,17 +92,17 @@ def test_whatever_is_refused_has_an_explanation(data: bytes, first: bytes) -> No
         try:
             read()
         except BadRequest as error:
-            assert error.reason  # noqa: PT017 - most of what is read is refused, not all
+            assert error.reason  # noqa: PT017 - not every head is rejected
 
 
-async def test_the_caller_reads_it() -> None:
+async def test_the_response_contains_the_explanation() -> None:
     async with scene() as (gate, _, _):
         status, _, body = await gate.call(b"GET /orders/a b HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert status == 400
-        assert b"a blank in its target, at column 14" in body
+        assert b"a space in its target, at column 14" in body
         status, _, body = await gate.call(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200))
         assert status == 400
-        assert b"this port speaks plain HTTP" in body
+        assert b"this port expects plain HTTP" in body
         status, _, body = await gate.call(
             b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
         )

@@ -182,10 +182,10 @@ async def test_a_body_that_stops_coming_is_timed_out() -> None:
     await chunks._read_pieces(5.0)
     with pytest.raises(RequestTimeout) as caught:
         await counted._read_pieces(0.01)
-    assert caught.value.detail == "The body stopped coming after 1 of 3 bytes."
+    assert caught.value.detail == "The body stopped arriving after 1 of 3 bytes."
     with pytest.raises(RequestTimeout) as caught:
         await chunks._read_pieces(0.01)
-    assert caught.value.detail == "The body stopped coming after 2 bytes."
+    assert caught.value.detail == "The body stopped arriving after 2 bytes."
 
 
 class Recorder:

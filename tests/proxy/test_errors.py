@@ -291,7 +291,7 @@ async def test_a_caller_whose_body_stops_coming_can_read_so() -> None:
         status, head, body = await caller.reply()
         assert status == 408
         assert b"\r\nConnection: close\r\n" in head
-        assert json.loads(body)["detail"] == "The body stopped coming after 2 of 4 bytes."
+        assert json.loads(body)["detail"] == "The body stopped arriving after 2 of 4 bytes."
         assert await caller.rest() == b""
         [record] = gate.records
         assert (record.error, record.status, record.bytes_in) == ("request-timeout", 408, 2)

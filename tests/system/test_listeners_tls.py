@@ -107,7 +107,7 @@ async def test_a_tls_hello_on_a_plain_port_is_answered(tmp_path: Path, sandbox: 
         assert "wrong version number" in told or "packet length too long" in told
         [record] = await gate.recorded()
         assert (record["status"], record["error"]) == (400, "bad-request")
-        assert "a TLS handshake came" in record["reason"]
+        assert "the caller sent a TLS handshake" in record["reason"]
 
 
 def file_of_text(folder: Path) -> Path:
