@@ -124,7 +124,7 @@ class RouteSettings(StrictModel):
     """What a caller gets that closes its sending side after its request: `answer` (default), the response; `abort`,
     nothing: it counts as gone, and the request is given up."""
     keep_cookies: bool | None = None
-    """True: forward `Set-Cookie` of the upstream to the caller. Default false."""
+    """True: callers keep the cookies of OIC, and send them back, for this route alone. Default false."""
     rewrite: list[BodyKind] | None = None
     """Kinds of bodies in which URLs of OIC are rewritten to URLs of the gateway: `json`, `xml`, `yaml`, `html`; an
     empty list: none. Default [json, xml, yaml]."""

@@ -18,6 +18,7 @@ CRLF = b"\r\n"
 FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 CACHED_NAMES = 4096  # maximum number of cached spellings of names: callers choose them
 CACHED_LENGTH = 64  # maximum bytes of a cached name or list
+COOKIE = b"cookie"
 PERSISTENCE_OPTIONS = frozenset({b"close", b"keep-alive"})
 
 
@@ -97,7 +98,7 @@ ForwardedLines = list[bytes]
 """Lines without CRLF, in order."""
 KnownFields = dict[bytes, bytes]
 """Values of CONSUME, INSPECT and REVISE fields by lower-case name; repeated ones joined with a
-comma (RFC 9110 §5.2).
+comma (RFC 9110 §5.2), those of Cookie with a semicolon (RFC 9113 §8.2.3).
 """
 DeferredFields = list[tuple[bytes, bytes]]
 """(lower-case name, line) of DEFER and REVISE fields, in order."""
@@ -132,7 +133,9 @@ def sort_fields(lines: Iterable[bytes], rules: FieldRules) -> tuple[ForwardedLin
             forwarded.append(line)
         if is_known:
             value = value.strip(b" \t")
-            known[key] = b"%b, %b" % (known[key], value) if key in known else value
+            if key in known:
+                value = b"%b%b%b" % (known[key], b"; " if key == COOKIE else b", ", value)
+            known[key] = value
         if is_deferred:
             deferred.append((key, line))
     return forwarded, known, deferred

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import (
+    COOKIE,
     CRLF,
     FIELD_NAME,
     MALFORMED_BYTES,
@@ -41,6 +42,8 @@ REQUEST_START = re.compile(
 )
 # The fields that determine the framing, or whether a request can be served.
 FRAMING = frozenset(b"connection expect transfer-encoding upgrade".split())
+# Known fields that may be sent upstream in a new line: not if Connection names them.
+REWRITTEN_FIELDS = frozenset({b"via", COOKIE})
 METHOD_KEY_SIZE = 4  # bytes that distinguish most methods
 TARGET_GROUP = 2  # the group of `HeadShape.fullmatch`
 TARGET_AND_VERSION = {True: rb" ([!-~]++) HTTP/1\.1", False: rb" ([!-~]++) HTTP/1\.0"}
@@ -162,8 +165,8 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
         raise malformed_error(head_bytes) from None
     if (connection := known.get(b"connection")) is not None and (named := connection_options(connection)):
         forwarded = remove_fields(named, forwarded)
-        if b"via" in named:
-            known.pop(b"via", None)
+        for name in REWRITTEN_FIELDS & named:
+            known.pop(name, None)
     error = _find_error(method, known, is_http11=is_http11)
     if error is not None:
         return RequestHead(method, target, is_http11, forwarded, known, error=error), lines

@@ -5,7 +5,7 @@ and makes the one record, `caller_check` identifies its caller, and `ResponseRel
 response. `route_table` holds the compiled configuration.
 
 Pure modules decide: who may call (`admission`, `own_authorities`), what web pages may do (`cors`), which route and
-target (`routing`), which methods count (`method_override`), which fields pass (`headers`), what a route changes
-(`request_edits`), when to send again (`retry`), which redirect to follow (`redirects`), how URLs are rewritten
-(`rewriting`), what an error response contains (`error_response`).
+target (`routing`), which methods count (`method_override`), which fields pass (`headers`), which cookies a route keeps
+(`cookies`), what a route changes (`request_edits`), when to send again (`retry`), which redirect to follow
+(`redirects`), how URLs are rewritten (`rewriting`), what an error response contains (`error_response`).
 """

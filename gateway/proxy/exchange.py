@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
 from gateway.http.caller_connection import CallerConnection
-from gateway.http.fields import field_value, remove_fields
+from gateway.http.fields import COOKIE, field_value, remove_fields
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
@@ -149,6 +149,8 @@ class Exchange:
             self.request_lines = remove_fields(frozenset(DIGESTS), self.request_lines)
         if API_KEY in known and self._has_api_key(known[API_KEY]):
             self.request_lines = remove_api_key(self.request_lines)
+        if route.cookies is not None and COOKIE in known and (line := route.cookies.request_line(known[COOKIE])):
+            self.request_lines = [*self.request_lines, line]
         if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
             self.request_lines = decrement_max_forwards(self.request_lines, hops)
         if route.edits is not None:
@@ -171,6 +173,8 @@ class Exchange:
             return False
         self.redirects += 1
         self.needs_fresh_connection = False
+        if route.cookies is not None and found[0] != self.upstream.base:  # cookies belong to one host
+            self.request_lines = remove_fields(frozenset({COOKIE}), self.request_lines)
         self.upstream, self.request_target = targets[found[0]], found[1]
         if route.edits is not None:
             self.request_target = route.edits.edit_target(self.request_target, self._template_values())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from gateway.content.foreign_text import read_retry_after
 from gateway.errors import BadRequest
-from gateway.http.fields import FieldAction, FieldRules, connection_options, field_value, remove_fields
+from gateway.http.fields import COOKIE, FieldAction, FieldRules, connection_options, field_value, remove_fields
 from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
@@ -17,12 +17,12 @@ from gateway.proxy.method_override import OVERRIDE_FIELDS
 
 HOP_BY_HOP = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
 # The caller's own identity, and fields of proxies that servers trust (WL-Proxy: WebLogic).
-NEVER_FORWARDED = b"authorization cookie cookie2 host forwarded".split()
+NEVER_FORWARDED = b"authorization cookie2 host forwarded".split()
 NEVER_FORWARDED_PREFIXES = (b"proxy-", b"x-forwarded", b"wl-proxy-")
 # Framing and identity, which the gateway writes itself.
 SET_BY_GATEWAY = b"content-length expect x-request-id via".split()
 API_KEY = b"x-api-key"
-CONSUMED = b"authorization connection host transfer-encoding upgrade".split()
+CONSUMED = b"authorization connection cookie host transfer-encoding upgrade".split()
 # Fields that refer to OIC's bytes, which a rewritten body does not have, or that have it sent encoded.
 RANGE_AND_CODING = frozenset(b"accept-encoding if-match if-range range".split())
 INSPECTED = [
@@ -32,7 +32,7 @@ INSPECTED = [
 INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY, REQUEST_METHOD, REQUEST_HEADERS]
 DROPPED = [*HOP_BY_HOP, *NEVER_FORWARDED, *SET_BY_GATEWAY]
 
-COOKIES = frozenset(b"set-cookie set-cookie2".split())
+SET_COOKIE = b"set-cookie"
 RANGES = frozenset({b"accept-ranges"})
 TLS_ONLY = frozenset({b"strict-transport-security"})  # a plain response must not have it (RFC 6797 §7.2)
 URL_FIELDS = frozenset(b"location content-location link".split())
@@ -40,11 +40,11 @@ CONSUMED_RESPONSE = b"connection content-length transfer-encoding x-gateway-erro
 DIGESTS = b"content-digest content-md5 digest repr-digest".split()  # RFC 9530, RFC 3230, RFC 2616 §14.15
 INSPECTED_RESPONSE = [*DIGESTS, *b"content-encoding content-type date opc-request-id retry-after".split()]
 INSPECTED_RESPONSE.append(b"x-oracle-ics-instance-id")
-DEFERRED_RESPONSE = [*COOKIES, *RANGES, *URL_FIELDS, *TLS_ONLY]
+DEFERRED_RESPONSE = [SET_COOKIE, *RANGES, *URL_FIELDS, *TLS_ONLY]
 VALIDATORS = frozenset(DIGESTS)  # wrong once the body is changed
 ENCODED_VALIDATORS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
-EDITED = RANGE_AND_CODING | {b"max-forwards", API_KEY}  # request fields that may have to be edited
-DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id proxy-authenticate proxy-authentication-info".split()]
+EDITED = RANGE_AND_CODING | {b"max-forwards", API_KEY, COOKIE}  # request fields that may have to be edited
+DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id set-cookie2 proxy-authenticate proxy-authentication-info".split()]
 # Fields that bind a client to the origin that sends them, which for the caller is the gateway and not OIC: alternative
 # services (RFC 7838), keys (RFC 7469, RFC 9163), stored data, reports, client hints and storage partitions.
 DROPPED_RESPONSE += (
@@ -124,13 +124,19 @@ def request_head(
 
 
 def response_lines(
-    head: ResponseHead, *, rewrite: Callable[[bytes, bytes], bytes], kept: Collection[bytes], weaken_etag: bool = False
+    head: ResponseHead,
+    *,
+    rewrite: Callable[[bytes, bytes], bytes],
+    kept: Collection[bytes],
+    cookie_line: Callable[[bytes], bytes | None] | None = None,
+    weaken_etag: bool = False,
 ) -> list[bytes]:
     """Return the field lines to forward to the caller, without framing and X-Request-Id.
 
     `rewrite(lower-case name, value)` returns the value of a URL field with gateway URLs; `kept` are the deferred fields
-    that are forwarded unchanged (`forwardable_response_fields`). `weaken_etag`: the body differs from OIC's, or another
-    response for the same URL may (RFC 9110 §8.8.1).
+    that are forwarded unchanged (`forwardable_response_fields`). `cookie_line` returns the line for the value of a
+    Set-Cookie field, or None to remove it; without it all are removed. `weaken_etag`: the body differs from OIC's, or
+    another response for the same URL may (RFC 9110 §8.8.1).
     """
     lines = [*head.forwarded_lines]
     for key, line in head.deferred:
@@ -138,6 +144,9 @@ def response_lines(
             lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))
         elif key == b"etag":
             lines.append(_weak_etag(line) if weaken_etag else line)
+        elif key == SET_COOKIE:
+            if cookie_line is not None and (cookie := cookie_line(field_value(line))) is not None:
+                lines.append(cookie)
         elif key in kept:
             lines.append(line)
     connection = head.known_fields.get(b"connection")
@@ -146,11 +155,11 @@ def response_lines(
     return lines
 
 
-def forwardable_response_fields(*, cookies: bool, ranges: bool) -> frozenset[bytes]:
-    """Return the deferred fields that a route forwards unchanged: Set-Cookie with `cookies`, Accept-Ranges with
-    `ranges`. Callers with TLS also get those of `TLS_ONLY`.
+def forwardable_response_fields(*, ranges: bool) -> frozenset[bytes]:
+    """Return the deferred fields that a route forwards unchanged: Accept-Ranges with `ranges`. Callers with TLS also
+    get those of `TLS_ONLY`.
     """
-    return (COOKIES if cookies else frozenset()) | (RANGES if ranges else frozenset())
+    return RANGES if ranges else frozenset()
 
 
 def request_whole_response(lines: list[bytes], known: Mapping[bytes, bytes]) -> list[bytes]:

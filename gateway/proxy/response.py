@@ -245,7 +245,11 @@ class ResponseRelay(msgspec.Struct):
         known = response.known_fields
         kept = route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields
         lines = response_lines(
-            response, rewrite=self._rewrite_field, kept=kept, weaken_etag=modified or self.is_rewritable
+            response,
+            rewrite=self._rewrite_field,
+            kept=kept,
+            cookie_line=None if route.cookies is None or exchange.upstream is not route.upstream else self._cookie_line,
+            weaken_etag=modified or self.is_rewritable,
         )
         if modified:
             lines = modified_body(lines, known, decoded=decoded)
@@ -274,6 +278,17 @@ class ResponseRelay(msgspec.Struct):
         url_map = self.exchange.route_table.url_map
         rewrite = url_map.rewrite_link if name == b"link" else url_map.rewrite
         return rewrite(value.decode("latin-1"), self._request_context()).encode("latin-1")
+
+    def _cookie_line(self, set_cookie: bytes) -> bytes | None:
+        exchange = self.exchange
+        proxied_as, cookies = exchange.route_match.proxied_as, exchange.route_match.route.cookies
+        assert cookies is not None
+        return cookies.response_line(
+            set_cookie,
+            target=exchange.request_target,
+            base_url=proxied_as or exchange.public_base_url(),
+            is_proxied=bool(proxied_as),
+        )
 
     def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
         return Rewriter(plan, self.exchange.route_table.url_map, self._request_context())

@@ -16,6 +16,7 @@ from gateway.observe.meters import RouteMeter
 from gateway.oic.instance_id import InstanceIdFinder
 from gateway.oic.urls import is_developer_call
 from gateway.proxy.admission import Admission
+from gateway.proxy.cookies import CookieScope
 from gateway.proxy.cors import CorsPolicy
 from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.request_edits import RequestEdits
@@ -63,6 +64,8 @@ class Route:
     """What web pages of `origins` may do; None without origins."""
     response_fields: frozenset[bytes]
     """Deferred response fields that this route forwards, in lower case."""
+    cookies: CookieScope | None
+    """The cookies of OIC that callers keep; None: cookies are removed in both directions."""
     rewrite: frozenset[str]
     edits: RequestEdits | None
     instance_id_finder: InstanceIdFinder

@@ -19,6 +19,7 @@ from gateway.oic.instance_id import (
     LocationKind,
 )
 from gateway.oic.urls import design_host, is_developer_upstream
+from gateway.proxy.cookies import CookieScope
 from gateway.proxy.cors import CorsPolicy
 from gateway.proxy.headers import RESPONSE_RULES, forwardable_response_fields
 from gateway.proxy.request_edits import RequestEdits
@@ -117,7 +118,8 @@ class RouteCompiler:
             origins=origins,
             cors=CorsPolicy.compile(origins, methods, id_fields),
             answers_half_closed=route.half_close == "answer",
-            response_fields=forwardable_response_fields(cookies=route.keep_cookies, ranges=not route.rewrite),
+            response_fields=forwardable_response_fields(ranges=not route.rewrite),
+            cookies=CookieScope.compile(route.name, route.path, prepared.upstream.base) if route.keep_cookies else None,
             rewrite=route.rewrite,
             edits=RequestEdits.compile(
                 fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query

@@ -87,13 +87,6 @@ async def test_locations_come_back_in_the_gateways_names() -> None:
         assert b"\r\nLocation: https://design.example.com/else\r\n" in head
 
 
-async def test_cookies_pass_back_only_where_the_route_keeps_them() -> None:
-    async with scene(reply(200, b"", "Set-Cookie: a=b"), route={"keep_cookies": True}) as (gate, upstream, _):
-        _, head, _ = await gate.get("/orders/1", "Cookie: mine=1")
-        assert b"\r\nSet-Cookie: a=b\r\n" in head
-        assert upstream.requests[0].field("Cookie") is None
-
-
 async def test_one_connection_serves_one_caller_after_the_other() -> None:
     async with scene() as (gate, upstream, identity):
         caller = await gate.caller()

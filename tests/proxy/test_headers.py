@@ -48,16 +48,22 @@ def passed(*lines: str, method: str = "GET") -> list[str]:
     return [line for line in sent(*lines, method=method)[1:] if line not in ours]
 
 
-def returned(*lines: str, cookies: bool = False, ranges: bool = False) -> list[str]:
+def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> list[str]:
     """The lines that a caller gets of a reply."""
     fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
     got = response_lines(
         ResponseHead(200, b"OK", *fields, length=None, chunked=False, has_no_body=False, keep_alive=True),
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
-        kept=forwardable_response_fields(cookies=cookies, ranges=ranges),
+        kept=forwardable_response_fields(ranges=ranges),
+        cookie_line=cookie_line if has_cookies else None,
     )
     assert not any(b"\r" in line or b"\n" in line for line in got)
     return [line.decode("latin-1") for line in got]
+
+
+def cookie_line(value: bytes) -> bytes | None:
+    """Keep every cookie but `gone`, as a scope of cookies does."""
+    return None if value.startswith(b"gone=") else b"Set-Cookie: kept~" + value
 
 
 # To OIC ---------------------------------------------------------------------------------------------------------------
@@ -214,9 +220,13 @@ def test_a_request_id_is_one_visible_word(given: list[str], taken: str) -> None:
     assert request_id(read(*[f"X-Request-Id: {value}" for value in given]), lambda: "fresh") == taken
 
 
-def test_proofs_of_callers_are_read_and_cookies_are_not() -> None:
-    head = read("Authorization: Basic c2VjcmV0", "Cookie: s=secret", "X-Api-Key: secret")
-    assert head.known_fields == {b"authorization": b"Basic c2VjcmV0", b"x-api-key": b"secret"}
+def test_proofs_and_cookies_are_read_and_not_forwarded() -> None:
+    head = read("Authorization: Basic c2VjcmV0", "Cookie: s=secret", "X-Api-Key: secret", "cookie: t=2")
+    assert head.known_fields == {
+        b"authorization": b"Basic c2VjcmV0",
+        b"cookie": b"s=secret; t=2",
+        b"x-api-key": b"secret",
+    }
     assert head.lines == [b"X-Api-Key: secret"]  # a flow may read it; `caller_check` removes those of callers
     assert "secret" not in repr(head)
 
@@ -298,8 +308,8 @@ def test_what_is_not_for_the_caller_stays_behind(line: str) -> None:
 
 
 def test_kept_cookies_pass_separately_and_in_order() -> None:
-    lines = ["Set-Cookie: a=1; Path=/", "X-A: 1", "set-cookie: b=2"]
-    assert returned(*lines, cookies=True) == ["X-A: 1", "Set-Cookie: a=1; Path=/", "set-cookie: b=2"]
+    lines = ["Set-Cookie: a=1; Path=/", "X-A: 1", "set-cookie: b=2", "Set-Cookie: gone=1"]
+    assert returned(*lines, has_cookies=True) == ["X-A: 1", "Set-Cookie: kept~a=1; Path=/", "Set-Cookie: kept~b=2"]
 
 
 def test_ranges_are_offered_where_the_route_takes_them() -> None:
@@ -327,7 +337,7 @@ def test_a_reply_s_connection_names_fields_too(connection: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["Set-Cookie", "Accept-Ranges", "Location"])
 def test_a_reply_s_connection_names_what_would_be_settled_later(name: str) -> None:
-    assert returned(f"{name}: x", f"Connection: {name}", cookies=True, ranges=True) == []
+    assert returned(f"{name}: x", f"Connection: {name}", ranges=True, has_cookies=True) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(["X-A", "x-a", "X-B", "Via"]), st.text("ab ,", max_size=3)), max_size=8))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.sandbox import Sandbox
 from tests.fakes.identity import Identity, answer
-from tests.fakes.process import gateway, request
+from tests.fakes.process import Process, gateway, request, run_command
 from tests.fakes.upstream import Talk, Upstream, reply
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, between, settings, simple, written
@@ -140,3 +140,48 @@ async def test_cookies_are_not_shared_between_callers(tmp_path: Path) -> None:
         assert b"Set-Cookie" not in head
         await gate.get("/orders/2")
     assert [one.field("Cookie") for one in upstream.requests] == [None, None]
+
+
+async def test_the_cookie_jars_of_curl_keep_sessions_apart(tmp_path: Path) -> None:
+    """Two routes whose paths nest lead to two instances of OIC; two callers share their token."""
+
+    async def curl(gate: Process, jar: str, target: str) -> None:
+        cookies = str(tmp_path / jar)
+        status, _, err = await run_command(
+            *("curl", "-q", "-sS", "-b", cookies, "-c", cookies, f"http://{gate.listen}{target}"), env={}
+        )
+        assert status == 0, err
+
+    sessions = [reply(200, b"", f"Set-Cookie: __Host-SID={number}; Secure; Path=/; HttpOnly") for number in (1, 2)]
+    async with (
+        Identity() as identity,
+        Upstream(*sessions) as outer,
+        Upstream(*sessions) as inner,
+        gateway(
+            written(
+                tmp_path,
+                simple(
+                    identity.url,
+                    inner.url,
+                    defaults={"keep_cookies": True},
+                    routes=[
+                        {"name": "all", "path": "/", "upstream": outer.url, "credential": "app"},
+                        {"name": "orders", "path": "/orders/", "upstream": f"{inner.url}/ic", "credential": "app"},
+                    ],
+                ),
+            ),
+            **SECRETS,
+        ) as gate,
+    ):
+        for _ in range(2):
+            await curl(gate, "first", "/else/1")
+            await curl(gate, "second", "/else/1")
+            await curl(gate, "first", "/orders/1")
+            await curl(gate, "second", "/orders/1")
+        names = (tmp_path / "first").read_text(encoding="utf-8")
+        assert "all~__Host-SID\t1" in names
+        assert "orders~__Host-SID\t1" in names
+    for upstream in (outer, inner):
+        assert [request.field("Cookie") for request in upstream.requests] == [
+            *(None, None, "__Host-SID=1", "__Host-SID=2"),
+        ]
