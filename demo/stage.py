@@ -71,9 +71,9 @@ class Stage:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="oic-gateway-demo-")))
             self.config = folder / "gateway.yaml"
             self._environ = _environ()
-            box = self._start(stack, "sandbox", "--listen", "127.0.0.1:0")
-            stack.callback(_end, box)
-            self.sandbox = _origin(box)
+            process = self._start(stack, "sandbox", "--listen", "127.0.0.1:0")
+            stack.callback(_end, process)
+            self.sandbox = _origin(process)
             self._configure("127.0.0.1:0", "127.0.0.1:0")
             self._gateway = self._start(stack, "serve", "--config", str(self.config))
             self.log = Log(_pipe(self._gateway))
@@ -215,9 +215,9 @@ def _environ() -> dict[str, str]:
     return {**environ, "OIC_SANDBOX_SECRET": SECRET.read_text(encoding="utf-8").strip()}
 
 
-def _origin(box: subprocess.Popen[str]) -> str:
+def _origin(process: subprocess.Popen[str]) -> str:
     """Return the origin, which ends the first line that the sandbox prints."""
-    line = _pipe(box).readline()
+    line = _pipe(process).readline()
     if "http://" not in line:
         raise StepFailed("the sandbox did not start; see its output above")
     return line.split()[-1]

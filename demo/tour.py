@@ -32,7 +32,7 @@ def get(stage: Stage, screen: Screen) -> None:
     """GET without credentials"""
     screen.command(f"curl -i {_url(stage, '/orders/')}")
     answer = stage.call("/orders/")
-    _ran(answer, 200)
+    _expect_run(answer, 200)
     screen.good(f"200, {answer.content['count']} orders; OIC ran instance {answer.instance_id}")
 
 
@@ -40,12 +40,12 @@ def post(stage: Stage, screen: Screen) -> None:
     """POST without credentials; the Location points to the gateway"""
     screen.command(f"curl -i -H 'Content-Type: application/json' -d '{_ORDER}' {_url(stage, '/orders/')}")
     answer = stage.call("/orders/", _ORDER.encode(), headers=_JSON)
-    _ran(answer, 201)
+    _expect_run(answer, 201)
     where = answer.headers["Location"]
     _expect(where.startswith(_url(stage, "/orders/")), f"Location {where} is not a URL of the gateway")
     screen.good(f"201, instance {answer.instance_id}")
     made = stage.call(where.removeprefix(_url(stage, "")))
-    _ran(made, 200)
+    _expect_run(made, 200)
     screen.good(f"Location {where} is a URL of the gateway: 200, instance {made.instance_id}")
 
 
@@ -53,7 +53,7 @@ def http10(stage: Stage, screen: Screen) -> None:
     """The same for an HTTP/1.0 caller"""
     screen.command(f"curl -i --http1.0 {_url(stage, '/orders/')}")
     answer = stage.call("/orders/", is_1_0=True)
-    _ran(answer, 200)
+    _expect_run(answer, 200)
     _expect("Transfer-Encoding" not in answer.headers, "an HTTP/1.0 caller got chunks")
     screen.good(f"200, instance {answer.instance_id}")
 
@@ -62,7 +62,7 @@ def asynchronous(stage: Stage, screen: Screen) -> None:
     """An asynchronous integration: accepted at once, found later by its instance id"""
     screen.command(f"curl -i -H 'Content-Type: application/json' -d '{_ORDER}' {_url(stage, '/async/')}")
     answer = stage.call("/async/", _ORDER.encode(), headers=_JSON)
-    _ran(answer, 202)
+    _expect_run(answer, 202)
     _expect(answer.body == b"", "a 202 came with a body")
     screen.good(f"202, no body, instance {answer.instance_id}")
 
@@ -72,14 +72,14 @@ def soap(stage: Stage, screen: Screen) -> None:
     screen.command(f"curl '{_url(stage, '/hello/?wsdl')}'")
     wsdl = stage.call("/hello/?wsdl")
     _expect(wsdl.status == 200, f"the status is {wsdl.status}, not 200")
-    for sign in (stage.sandbox.removeprefix("http://127.0.0.1"), "/ic/"):
-        _expect(sign.encode() not in wsdl.body, f"the WSDL contains {sign}, a part of an address of OIC")
+    for part in (stage.sandbox.removeprefix("http://127.0.0.1"), "/ic/"):
+        _expect(part.encode() not in wsdl.body, f"the WSDL contains {part}, a part of an address of OIC")
     address = next(ET.fromstring(wsdl.body).iter(_ADDRESS)).get("location", "")
     _expect(address.startswith(_url(stage, "/hello/")), f"soap:address {address} is not a URL of the gateway")
     screen.good(f"soap:address is {address}, and no address of OIC is left")
     screen.command(f"curl -i -H 'Content-Type: text/xml' -d @demo/{_HELLO.name} {address}")
     answer = stage.call(address.removeprefix(_url(stage, "")), _HELLO.read_bytes(), headers=_XML)
-    _ran(answer, 200)
+    _expect_run(answer, 200)
     _expect(b"Hello, legacy" in answer.body, "the greeting is missing in the envelope")
     screen.good(f"200, an envelope with the greeting Hello, legacy; instance {answer.instance_id}")
 
@@ -129,7 +129,7 @@ def find(stage: Stage, screen: Screen) -> None:
 
 def status(stage: Stage, screen: Screen) -> None:
     """The state of the token"""
-    _ran(stage.call("/orders/"), 200)  # without calls a token that lives for seconds expires
+    _expect_run(stage.call("/orders/"), 200)  # without calls a token that lives for seconds expires
     screen.command(f"curl http://{stage.admin}/status")
     credential = stage.status()["credentials"]["sandbox"]
     _expect(credential["state"] in {"fresh", "stale"}, f"the token is {credential['state']}")
@@ -145,10 +145,10 @@ def renewal(stage: Stage, screen: Screen) -> None:
     before = len(stage.log.events("token-renewed"))
     calls = 0
     while len(stage.log.events("token-renewed")) == before:
-        _ran(stage.call("/orders/"), 200)
+        _expect_run(stage.call("/orders/"), 200)
         calls += 1
         time.sleep(0.1)
-    _ran(stage.call("/orders/"), 200)
+    _expect_run(stage.call("/orders/"), 200)
     waited = max(line["token_wait_ms"] for line in stage.log.events("request")[-calls:])
     screen.good(f"a new token, {calls + 1} calls meanwhile, none failed; the longest wait for a token was {waited} ms")
 
@@ -192,7 +192,7 @@ def stop(stage: Stage, screen: Screen) -> None:
     """Stop: a call in progress is completed"""
     screen.command(f"curl -i {_url(stage, '/slow/1')} & sleep 0.5; kill -TERM GATEWAY; wait")
     answers: list[Answer | StepFailed] = []
-    caller = threading.Thread(target=_keep, args=(lambda: stage.call("/slow/1"), answers), daemon=True)
+    caller = threading.Thread(target=_collect, args=(lambda: stage.call("/slow/1"), answers), daemon=True)
     caller.start()
     _until(lambda: stage.status()["requests_under_way"] == 1, "the slow call is under way")
     stage.terminate()
@@ -200,7 +200,7 @@ def stop(stage: Stage, screen: Screen) -> None:
     answer = answers[0]
     if isinstance(answer, StepFailed):
         raise answer
-    _ran(answer, 200)
+    _expect_run(answer, 200)
     code = stage.exit_status()
     _expect(code == 0, f"the gateway's exit status is {code}")
     stage.log.wait("the gateway stopped drained", lambda event: event["event"] == "stopped" and event["drained"])
@@ -245,7 +245,7 @@ def main() -> int:
 
 
 def tour(steps: Iterable[Step], stage: Stage, screen: Screen) -> int:
-    """Run the steps in order until one fails. Return 0, or 1 after naming it."""
+    """Run the steps in order deadline one fails. Return 0, or 1 after naming it."""
     for number, step in enumerate(steps, 1):
         what = (step.__doc__ or step.__name__).strip()
         screen.step(number, what)
@@ -274,7 +274,7 @@ def _checking(stage: Stage) -> str:
     return f"OIC_SANDBOX_SECRET=$(cat demo/{SECRET.name}) {_verb()} check --live -c {stage.config}"
 
 
-def _ran(answer: Answer, wanted: int) -> None:
+def _expect_run(answer: Answer, wanted: int) -> None:
     """Verify the status of a response and that it has an instance id."""
     output = answer.body[:300].decode(errors="replace")
     _expect(answer.status == wanted, f"the status is {answer.status}, not {wanted}: {output}")
@@ -287,13 +287,13 @@ def _expect(condition: bool, failure: str) -> None:  # noqa: FBT001 - reads as a
 
 
 def _until(condition: Callable[[], bool], meaning: str) -> None:
-    until = time.monotonic() + TIME_LIMIT
+    deadline = time.monotonic() + TIME_LIMIT
     while not condition():
-        _expect(time.monotonic() < until, f"timeout: not true that {meaning}")
+        _expect(time.monotonic() < deadline, f"timeout: not true that {meaning}")
         time.sleep(0.02)
 
 
-def _keep(call: Callable[[], Answer], answers: list[Answer | StepFailed]) -> None:
+def _collect(call: Callable[[], Answer], answers: list[Answer | StepFailed]) -> None:
     try:
         answers.append(call())
     except StepFailed as error:

@@ -69,7 +69,7 @@ class CertificateProof(StrictModel):
     """SHA-256 fingerprint of the certificate, in hex, with or without colons."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _has_one_key(self) -> Self:
         if sum(value is not None for _, value in self) != 1:
             raise ValueError("needs exactly one of `dns`, `uri`, `cn` and `sha256`; write {dns: plant.corp}")
         return self

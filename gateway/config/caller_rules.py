@@ -10,14 +10,14 @@ from typing import Any
 from gateway.config.issue import ConfigIssue, Steps, is_plain
 from gateway.config.messages import did_you_mean
 
-_DISTINCT = "remove it from one of them, since it must name one caller"
+_DISTINCT_REMEDY = "remove it from one of them, since it must name one caller"
 
 
 def check_callers(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of `callers` and of the `callers` of routes; `tree` is the plain value of the file."""
     callers = _mapping(tree.get("callers"))
     used: set[str] = set()
-    for steps, name in _named(tree):
+    for steps, name in _caller_references(tree):
         used.add(name)
         if name not in callers:
             yield _unknown_caller(steps, name, callers)
@@ -25,11 +25,11 @@ def check_callers(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         if name not in used:
             what, remedy = "is not used by any route", "remove it, or add it to the `callers` of a route"
             yield ConfigIssue(("callers", name), what, remedy, severity="warning")
-    yield from _equal_names(callers)
+    yield from _equal_proofs(callers)
     yield from _overlapping_networks(callers)
 
 
-def _named(tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
+def _caller_references(tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
     """Yield each name in the `callers` of a route or of `defaults`, with its steps."""
     routes = tree.get("routes")
     places: list[tuple[Steps, Any]] = [(("defaults", "callers"), _mapping(tree.get("defaults")).get("callers"))]
@@ -48,8 +48,8 @@ def _unknown_caller(steps: Steps, name: str, known: Mapping[str, Any]) -> Config
     return ConfigIssue(steps, f"{shown} that does not exist", did_you_mean(name, map(str, known), otherwise=otherwise))
 
 
-def _equal_names(callers: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Yield issues of certificates and unix users that two callers have."""
+def _equal_proofs(callers: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Yield issues of a certificate or a unix user that two callers have."""
     first: dict[tuple[str, str], str] = {}
     for caller, settings in callers.items():
         certificate = _mapping(_mapping(settings).get("certificate"))
@@ -64,7 +64,9 @@ def _equal_names(callers: Mapping[str, Any]) -> Iterator[ConfigIssue]:
 
 
 def _overlapping_networks(callers: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Yield issues of networks that contain one of another caller. Sorted, a network follows those that contain it."""
+    """Yield issues of networks that contain one of another caller. In sorted order, a network
+    comes after those that contain it.
+    """
     found = []
     for caller, settings in callers.items():
         networks = _mapping(settings).get("networks")
@@ -74,19 +76,19 @@ def _overlapping_networks(callers: Mapping[str, Any]) -> Iterator[ConfigIssue]:
             except ValueError:
                 continue
             found.append((network.version, int(network.network_address), network.prefixlen, network, caller, index))
-    around: list[tuple[Any, str]] = []
+    enclosing: list[tuple[Any, str]] = []
     for *_, network, caller, index in sorted(found, key=lambda row: row[:3]):
-        while around and (around[-1][0].version != network.version or not network.subnet_of(around[-1][0])):
-            around.pop()
-        other = next((name for _, name in around if name != caller), None)
+        while enclosing and (enclosing[-1][0].version != network.version or not network.subnet_of(enclosing[-1][0])):
+            enclosing.pop()
+        other = next((name for _, name in enclosing if name != caller), None)
         if other is not None:
             yield _same_proof(("callers", caller, "networks", index), "is, or is part of,", other)
-        around.append((network, caller))
+        enclosing.append((network, caller))
 
 
 def _same_proof(steps: Steps, relation: str, other: str) -> ConfigIssue:
     shown = f"the caller `{other}`" if is_plain(other) else "another caller"
-    return ConfigIssue(steps, f"{relation} a proof of {shown}", _DISTINCT)
+    return ConfigIssue(steps, f"{relation} a proof of {shown}", _DISTINCT_REMEDY)
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Keys of a credential that each grant and each `client_auth` requires, and keys that have no use with them. Pure.
+"""Checks of the keys of a credential: those that its grant and `client_auth` require, and those they do not use. Pure.
 
-Tables with one row for each grant and each `client_auth`, and checks of the plain values of the file. The model itself
-reports values of the wrong type.
+The tables have one row for each grant and each `client_auth`. The checks use the plain values of the file. The model
+itself reports values of the wrong type.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ _REMEDIES = {
 }
 
 # Pairs that no identity domain accepts: grant, client_auth, problem, remedy.
-_CLASHES = (
+_REJECTED_COMBINATIONS = (
     ("client_credentials", "none", "is only for clients that can authenticate (RFC 6749 §4.4)", "choose `client_auth`"),
     *(
         ("tls_client_auth", client_auth, "uses the client certificate instead of a secret", "set `client_auth: tls`")
@@ -54,7 +54,7 @@ _DEPENDENT = (
 )
 
 
-def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+def check_credential(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of the credential at `steps`."""
     grant = credential.get("grant", "client_credentials")
     client_auth = credential.get("client_auth", "basic")
@@ -64,22 +64,24 @@ def needs_of(steps: Steps, credential: Mapping[str, Any]) -> Iterator[ConfigIssu
         and grant in GRANT_KEYS
         and client_auth in CLIENT_AUTH_KEYS
     ):
-        yield from _clashing(steps, grant, client_auth)
+        yield from _rejected_combinations(steps, grant, client_auth)
         yield from _missing(steps, credential, grant=grant, client_auth=client_auth)
-        yield from _useless(steps, credential, grant=grant, client_auth=client_auth)
+        yield from _unused_keys(steps, credential, grant=grant, client_auth=client_auth)
         yield from _addresses(steps, credential, grant=grant)
     yield from _parts(steps, credential)
 
 
-def _clashing(steps: Steps, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
-    for one, other, what, remedy in _CLASHES:
+def _rejected_combinations(steps: Steps, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
+    for one, other, what, remedy in _REJECTED_COMBINATIONS:
         if (one, other) == (grant, client_auth):
             yield ConfigIssue((*steps, "grant"), what, remedy)
 
 
 def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
-    is_clash = any((grant, client_auth) == clash[:2] for clash in _CLASHES)  # another `client_auth` requires other keys
-    needed = {} if is_clash else dict.fromkeys(CLIENT_AUTH_KEYS[client_auth], f"`client_auth: {client_auth}`")
+    is_rejected = any(
+        (grant, client_auth) == clash[:2] for clash in _REJECTED_COMBINATIONS
+    )  # another `client_auth` requires other keys
+    needed = {} if is_rejected else dict.fromkeys(CLIENT_AUTH_KEYS[client_auth], f"`client_auth: {client_auth}`")
     needed |= dict.fromkeys(GRANT_KEYS[grant], f"`grant: {grant}`")
     for key, reason in needed.items():
         if not _has(credential, key):
@@ -87,7 +89,7 @@ def _missing(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_
             yield ConfigIssue(place, f"is missing, {reason} needs it", _remedy(key))
 
 
-def _useless(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
+def _unused_keys(steps: Steps, credential: Mapping[str, Any], *, grant: str, client_auth: str) -> Iterator[ConfigIssue]:
     """Yield issues of keys in the tables that this grant and `client_auth` do not use."""
     used = {*GRANT_KEYS[grant], *CLIENT_AUTH_KEYS[client_auth], *_OPTIONAL.get(grant, ())}
     users = {key: f"`grant: {name}`" for name, keys in (*GRANT_KEYS.items(), *_OPTIONAL.items()) for key in keys}

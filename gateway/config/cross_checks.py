@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config.caller_rules import check_callers
-from gateway.config.credential_rules import needs_of
+from gateway.config.credential_rules import check_credential
 from gateway.config.issue import ConfigIssue, Steps, dotted_path, is_plain
 from gateway.config.messages import did_you_mean
 from gateway.config.model import Config
@@ -19,9 +19,9 @@ from gateway.config.service_rules import check_services
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_url
 
-_EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
-_PATH_FAULTS = (
+_PATH_ISSUES = (
     (re.compile(r"//"), "has an empty segment (`//`)", "write single slashes"),
     (re.compile(r"%2f", re.IGNORECASE), "has an encoded slash (`%2f`)", "write a plain path"),
     (re.compile(r"%2e", re.IGNORECASE), "has an encoded dot (`%2e`)", "write the dot itself"),
@@ -39,16 +39,16 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     yield from _client_certificates(tree)
     yield from _loops(tree)
     yield from _references(tree)
-    yield from _repeats(tree)
-    for steps, path in _texts(tree, "path"):
-        yield from _path_faults(steps, path)
-    yield from _clear_text(tree)
+    yield from _duplicates(tree)
+    for steps, path in _route_texts(tree, "path"):
+        yield from _path_issues(steps, path)
+    yield from _unencrypted_urls(tree)
     yield from check_callers(tree)
     yield from review(tree)
     yield from _unstored_refresh_tokens(tree)
-    yield from check_services(tree, [upstream for _, upstream in _texts(tree, "upstream")])
+    yield from check_services(tree, [upstream for _, upstream in _route_texts(tree, "upstream")])
     for name, credential in _mapping(tree.get("credentials")).items():
-        yield from needs_of(("credentials", name), _mapping(credential))
+        yield from check_credential(("credentials", name), _mapping(credential))
 
 
 def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
@@ -101,21 +101,25 @@ def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of URLs that lead back to the gateway: a request to one would loop."""
     credentials = _mapping(tree.get("credentials")).items()
     urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
-    for steps, url in (*_texts(tree, "upstream"), *_texts(tree, "design"), *urls):
+    for steps, url in (*_route_texts(tree, "upstream"), *_route_texts(tree, "design"), *urls):
         named = read_url(url) if isinstance(url, str) else None
         if named is None or named.scheme not in DEFAULT_PORTS:
             continue
         where = plain_host(named.host), DEFAULT_PORTS[named.scheme] if named.port is None else named.port
         remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
-        places = (place for place, text in (*_listen_addresses(tree), *_admin_address(tree)) if _leads_to(where, text))
+        places = (
+            place
+            for place, text in (*_listen_addresses(tree), *_admin_address(tree))
+            if _is_listen_address(where, text)
+        )
         if place := next(places, None):
             yield ConfigIssue(steps, f"leads to this gateway itself: `{dotted_path(place)}` is this address", remedy)
-        elif where in _public_places(tree):
+        elif where in _public_addresses(tree):
             what = "leads to this gateway itself, by the name of `public_url` or `hosts`"
             yield ConfigIssue(steps, what, remedy, severity="warning")
 
 
-def _leads_to(where: tuple[str, int], text: str) -> bool:
+def _is_listen_address(where: tuple[str, int], text: str) -> bool:
     """Return whether a host and port are the address that the gateway listens on."""
     if text.startswith("unix:"):
         return False
@@ -123,10 +127,10 @@ def _leads_to(where: tuple[str, int], text: str) -> bool:
     bound = plain_host(host)
     if port != where[1]:
         return False
-    return where[0] == bound or (is_loopback_host(where[0]) and (is_loopback_host(bound) or bound in _EVERY_ADDRESS))
+    return where[0] == bound or (is_loopback_host(where[0]) and (is_loopback_host(bound) or bound in _ALL_ADDRESSES))
 
 
-def _public_places(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
+def _public_addresses(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
     """Return host and port of `public_url`, and the names of `hosts` with the ports of `listen`."""
     places: set[tuple[str, int]] = set()
     url = tree.get("public_url")
@@ -161,7 +165,7 @@ def _references(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     if not isinstance(known, dict):
         return
     fallback = _mapping(tree.get("defaults")).get("credential")
-    named = _texts(tree, "credential")
+    named = _route_texts(tree, "credential")
     if isinstance(fallback, str):
         named.insert(0, (("defaults", "credential"), fallback))
     for steps, name in named:
@@ -183,26 +187,26 @@ def _unknown_credential(steps: Steps, name: str, known: Mapping[str, Any]) -> Co
     return ConfigIssue(steps, f"{shown} that does not exist", did_you_mean(name, known, otherwise=otherwise))
 
 
-def _repeats(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+def _duplicates(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     for key, remedy in (("name", "rename one route"), ("path", "merge the routes, or change one path")):
         first: dict[str, Any] = {}
-        for steps, text in _texts(tree, key):
+        for steps, text in _route_texts(tree, key):
             bare = text.rstrip("/") if key == "path" else text
             if bare in first:
                 yield ConfigIssue(steps, f"is the same as that of routes[{first[bare]}]", remedy)
             first.setdefault(bare, steps[1])
 
 
-def _path_faults(steps: Steps, path: str) -> Iterator[ConfigIssue]:
+def _path_issues(steps: Steps, path: str) -> Iterator[ConfigIssue]:
     if has_dot_segment(path):
         yield ConfigIssue(steps, "has a `.` or `..` segment", "write the resolved path")
         return
-    fault = next((row for row in _PATH_FAULTS if row[0].search(path)), None)
-    if fault:
-        yield ConfigIssue(steps, *fault[1:])
+    row = next((row for row in _PATH_ISSUES if row[0].search(path)), None)
+    if row:
+        yield ConfigIssue(steps, *row[1:])
 
 
-def _clear_text(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+def _unencrypted_urls(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of URLs to which secrets or tokens would be sent unencrypted without `insecure`."""
     credentials = [(("credentials", name), each) for name, each in _mapping(tree.get("credentials")).items()]
     routes = [(("routes", index), route) for index, route in _routes(tree)]
@@ -214,12 +218,12 @@ def _clear_text(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
             settings = _mapping(value)
             for key in keys:
                 url = settings.get(key)
-                if isinstance(url, str) and _is_clear(url) and settings.get("insecure") is not True:
+                if isinstance(url, str) and _is_unencrypted(url) and settings.get("insecure") is not True:
                     remedy = f"use https, or set `insecure: true` in the {where} if the network is trusted"
                     yield ConfigIssue((*steps, key), f"sends {what} unencrypted", remedy)
 
 
-def _is_clear(url: str) -> bool:
+def _is_unencrypted(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme == "http" and not is_local(parts.hostname or "")
@@ -250,7 +254,7 @@ def _routes(tree: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     )
 
 
-def _texts(tree: Mapping[str, Any], key: str) -> list[tuple[Steps, str]]:
+def _route_texts(tree: Mapping[str, Any], key: str) -> list[tuple[Steps, str]]:
     found = ((("routes", index, key), route.get(key)) for index, route in _routes(tree))
     return [(steps, text) for steps, text in found if isinstance(text, str)]
 

@@ -7,7 +7,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.values import Address, FilePath, Network
 
-MOST_LISTENERS = 32
+MAX_LISTENERS = 32
 
 
 class ListenTls(StrictModel):
@@ -67,6 +67,6 @@ ListenEntry = Annotated[
 ]
 Listen = Annotated[
     Annotated[Address, Tag("[one]")]
-    | Annotated[Annotated[list[ListenEntry], Field(min_length=1, max_length=MOST_LISTENERS)], Tag("[several]")],
+    | Annotated[Annotated[list[ListenEntry], Field(min_length=1, max_length=MAX_LISTENERS)], Tag("[several]")],
     Discriminator(_kind),
 ]

@@ -18,7 +18,7 @@ _EMPTY = ("is empty", "write a value, or remove the key")
 _QUOTES = ("must be a string", "quote it")
 
 # By pydantic's error type; `{…}` is filled from the error's context.
-_WORDS = {
+_MESSAGES = {
     "missing": ("is missing", "add it"),
     "string_type": ("must be a string", "write a single value"),
     "literal_error": ("is not an allowed value", "write {expected}"),
@@ -62,7 +62,7 @@ _PATTERNS = {
 
 def config_issues(error: ValidationError) -> list[ConfigIssue]:
     """Return one issue for each error of pydantic."""
-    return [_finding(detail) for detail in error.errors(include_url=False)]
+    return [_config_issue(detail) for detail in error.errors(include_url=False)]
 
 
 def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
@@ -71,27 +71,27 @@ def did_you_mean(name: str, known: Iterable[str], *, otherwise: str) -> str:
     return f"did you mean `{near[0]}`?" if near else otherwise
 
 
-def _finding(detail: ErrorDetails) -> ConfigIssue:
+def _config_issue(detail: ErrorDetails) -> ConfigIssue:
     steps = tuple(step for step in detail["loc"] if step not in _TAGS)
     kind = detail["type"]
     if kind == "extra_forbidden":
         return _unknown_key(steps)
     if kind == "missing":
-        return ConfigIssue(steps, *_WORDS[kind])
+        return ConfigIssue(steps, *_MESSAGES[kind])
     if detail["input"] is None:
         return ConfigIssue(steps, *_EMPTY)
     if kind == "string_type" and isinstance(detail["input"], int | float):
         return ConfigIssue(steps, *_QUOTES)
-    return ConfigIssue(steps, *_sentence(kind, detail.get("ctx", {})))
+    return ConfigIssue(steps, *_message(kind, detail.get("ctx", {})))
 
 
-def _sentence(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
+def _message(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
     if kind == "value_error":
         what, _, remedy = str(context["error"]).partition("; ")
         return what, remedy
     if kind == "string_pattern_mismatch":
         return _PATTERNS[context["pattern"]]
-    what, remedy = _WORDS.get(kind, ("is not valid", "compare it with the output of `oic-gateway schema`"))
+    what, remedy = _MESSAGES.get(kind, ("is not valid", "compare it with the output of `oic-gateway schema`"))
     return what, remedy.format(**context)
 
 
@@ -112,22 +112,22 @@ def _unknown_key(steps: Steps) -> ConfigIssue:
 
 
 def _keys_at(steps: Steps) -> list[str]:
-    part: type[StrictModel] | None = model.Config
+    section: type[StrictModel] | None = model.Config
     is_entry = False
     for step in steps:
         if is_entry or isinstance(step, int):
             is_entry = False
             continue
-        annotation = _annotations(part)[str(step)] if part else None
-        part, is_entry = _part_of(annotation), get_origin(annotation) in {dict, list}
-    return sorted(_annotations(part)) if part else []
+        annotation = _annotations(section)[str(step)] if section else None
+        section, is_entry = _model_in(annotation), get_origin(annotation) in {dict, list}
+    return sorted(_annotations(section)) if section else []
 
 
-def _annotations(part: type[StrictModel]) -> dict[str, Any]:
-    return {field.alias or name: field.annotation for name, field in part.model_fields.items()}
+def _annotations(section: type[StrictModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in section.model_fields.items()}
 
 
-def _part_of(annotation: Any) -> type[StrictModel] | None:
+def _model_in(annotation: Any) -> type[StrictModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, StrictModel):
         return annotation
-    return next((part for part in map(_part_of, get_args(annotation)) if part), None)
+    return next((section for section in map(_model_in, get_args(annotation)) if section), None)

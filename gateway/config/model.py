@@ -236,7 +236,7 @@ class LogSettings(StrictModel):
     """`json` lines, readable `text`, or `auto`: text on a terminal."""
 
 
-def _room(value: int) -> int:
+def _history_size(value: int) -> int:
     if value < 1024**2:
         raise ValueError("must be 1MiB or more; write it like 256MiB")
     return value
@@ -251,7 +251,7 @@ class HistorySettings(StrictModel):
     """Largest number of calls; 0: none. Omitted: 10000 in memory, in a file limited by `size`."""
     keep: Duration = 7 * 86400.0
     """Time after which a call is removed."""
-    size: Annotated[Size, AfterValidator(_room)] = 256 * 1024**2
+    size: Annotated[Size, AfterValidator(_history_size)] = 256 * 1024**2
     """Largest size of the history, in memory or in the file; at least 1MiB."""
 
 
@@ -269,7 +269,7 @@ class OciSettings(StrictModel):
     """URL of the service, in place of the public one in the region of the secret."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.profile is not None and self.auth != "config_file":
             raise ValueError("has a `profile`, which requires `auth: config_file`; set that, or remove `profile`")
         return self

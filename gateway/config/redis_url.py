@@ -19,7 +19,7 @@ _PATHS = {
     "sentinel": re.compile(r"(?P<service>[A-Za-z0-9._-]+)(?:/(?P<db>[0-9]{1,4}))?"),
     "cluster": re.compile(r""),
 }
-_AFTER = {
+_PATH_PROBLEMS = {
     None: "has no database number after its host; write it like redis://host:6379/0",
     "sentinel": "names no service after its hosts; write it like redis+sentinel://host:26379/mymaster",
     "cluster": "has a path, but a cluster has one database only; remove it",
@@ -55,7 +55,7 @@ def parse_redis_url(url: str) -> RedisUrl:
         raise ValueError("names several hosts; use redis+sentinel:// or redis+cluster://")
     path = _PATHS[kind].fullmatch(match["path"] or "")
     if path is None:
-        raise ValueError(_AFTER[kind])
+        raise ValueError(_PATH_PROBLEMS[kind])
     after = path.groupdict()
     return RedisUrl(
         hosts,
@@ -69,9 +69,9 @@ def parse_redis_url(url: str) -> RedisUrl:
 def _host(text: str, port: int) -> tuple[str, int]:
     has_port = not text.endswith("]") and ":" in text
     try:
-        place = split_address(text if has_port else f"{text}:{port}")
+        address = split_address(text if has_port else f"{text}:{port}")
     except ValueError:
-        place = "", 0
-    if place[1] == 0:
+        address = "", 0
+    if address[1] == 0:
         raise ValueError("has an invalid host; write HOST or HOST:PORT, separated by commas")
-    return place
+    return address

@@ -59,8 +59,8 @@ class _ReferenceReader:
                 yield from self._check_authorities(inner, inner_steps)
             else:
                 yield from self.check(inner, inner_steps)
-        if isinstance(value, dict) and steps[-1:] in _PAIRS:
-            yield from _PAIRS[steps[-1:]](self, value, steps)
+        if isinstance(value, dict) and steps[-1:] in _SECTION_CHECKS:
+            yield from _SECTION_CHECKS[steps[-1:]](self, value, steps)
 
     def _check_secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Report only warnings if one of several secrets is usable: during a rotation the others may be missing."""
@@ -77,12 +77,12 @@ class _ReferenceReader:
             return []
         ref_steps = (*steps, ref.kind)
         try:
-            doubt = suspicious(self.secrets.read(ref))
+            defect = suspicious(self.secrets.read(ref))
         except SecretProblem as problem:
             return [ConfigIssue(ref_steps, problem.what, problem.remedy)]
         found = list(self._check_file_mode(ref, ref_steps))
-        if doubt and "private_key" not in steps:
-            what = f"the secret of `{ref.target}` {doubt}"
+        if defect and "private_key" not in steps:
+            what = f"the secret of `{ref.target}` {defect}"
             found.append(ConfigIssue(ref_steps, what, "remove it", severity="warning"))
         return found
 
@@ -116,7 +116,7 @@ class _ReferenceReader:
         try:
             check_regular(file)
             check_regular(key_file)
-            # A password is always given: without one, OpenSSL asks the terminal for it.
+            # Always pass a password: without one, OpenSSL prompts on the terminal.
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file, key_file, password=password)
         except ssl.SSLError:
             what = "certificate and key are not PEM, do not belong together, or need another `key_password`"
@@ -171,7 +171,7 @@ class _ReferenceReader:
             return None
 
 
-_PAIRS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator[ConfigIssue]]] = {
+_SECTION_CHECKS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator[ConfigIssue]]] = {
     ("tls",): _ReferenceReader.certificate,
     ("signing",): _ReferenceReader.signing_key,
     ("state",): _ReferenceReader.sealing_keys,

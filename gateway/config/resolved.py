@@ -88,21 +88,19 @@ def listeners_of(config: Config) -> tuple[ListenSettings, ...]:
 
 
 def keep_listeners(before: Config, after: Config) -> list[ListenSettings]:
-    """Return the listeners of `before`, each with the other settings that `after` has for its address: addresses, and
-    what comes before HTTP on them, change only at a restart.
-    """
-    given = [*listeners_of(after)]
-    kept = []
+    """Return the listeners of `before`, each with the settings of `after` that need no restart (`restart_settings`)."""
+    entries = [*listeners_of(after)]
+    listeners = []
     for listener in listeners_of(before):
-        match = next((entry for entry in given if fixed_part(entry) == fixed_part(listener)), None)
+        match = next((entry for entry in entries if restart_settings(entry) == restart_settings(listener)), None)
         if match is not None:
-            given.remove(match)
-        kept.append(match or listener)
-    return kept
+            entries.remove(match)
+        listeners.append(match or listener)
+    return listeners
 
 
-def fixed_part(listener: ListenSettings) -> tuple[object, ...]:
-    """Return what changes only at a restart: the address, and what comes before HTTP."""
+def restart_settings(listener: ListenSettings) -> tuple[object, ...]:
+    """Return the settings that change only at a restart: the address, and whether TLS or the PROXY protocol is used."""
     return listener.address, listener.tls is None, listener.proxy_protocol is None
 
 
@@ -143,7 +141,7 @@ def count_origins(config: Config) -> int:
     return len({urlsplit(url)[:2] for url in urls})
 
 
-def budgets(credentials: Iterable[CredentialSettings]) -> dict[str, BudgetSettings]:
+def limits_by_endpoint(credentials: Iterable[CredentialSettings]) -> dict[str, BudgetSettings]:
     """Return for each endpoint the lowest limits of its credentials, or the default limits."""
     limits_of: dict[str, list[BudgetSettings]] = {}
     for credential in credentials:

@@ -56,7 +56,7 @@ class HeaderSettings(StrictModel):
     """Fields of the caller to remove."""
 
     @model_validator(mode="after")
-    def _differ(self) -> Self:
+    def _are_distinct(self) -> Self:
         if both := {name.lower() for name in self.set} & {name.lower() for name in self.remove}:
             raise ValueError(f"sets and removes {', '.join(sorted(both))}; `set` replaces the caller's fields anyway")
         if len({name.lower() for name in self.set}) < len(self.set):
@@ -85,7 +85,7 @@ class InstanceIdSettings(StrictModel):
     """Local name of an element of an XML body."""
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _has_one_key(self) -> Self:
         if sum(value is not None for _, value in self) != 1:
             raise ValueError("needs exactly one of `header`, `json` and `xml`; write {json: /oicInstanceId}")
         return self

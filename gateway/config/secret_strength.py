@@ -1,4 +1,4 @@
-"""Pure: how many guesses a secret withstands, at most."""
+"""Estimate how many guesses a secret withstands at most. Pure."""
 
 import math
 import string
@@ -7,7 +7,7 @@ ENOUGH_BITS = 128
 """Bits of a secret that no attacker can guess: 22 random letters and digits, or 32 hexadecimal digits."""
 _ALPHABETS = (string.digits, string.ascii_lowercase, string.ascii_uppercase, string.punctuation + " ")
 _HEX = (frozenset("0123456789abcdef"), frozenset("0123456789ABCDEF"))
-_OTHER = 100  # letters of another script, and all that no keyboard has
+_OTHER = 100  # assumed size of the alphabet of all other characters
 
 
 def estimate_bits(secret: str) -> float:

@@ -114,10 +114,10 @@ def exposure(path: Path) -> str:
     """
     try:
         is_open = stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO
-        is_fixed = os.statvfs(path).f_flag & os.ST_RDONLY
+        is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
     except (OSError, ValueError):
         return ""
-    return "can be read by every user of this machine" if is_open and not is_fixed else ""
+    return "can be read by every user of this machine" if is_open and not is_read_only else ""
 
 
 def _nested_settings(settings: StrictModel) -> Iterator[StrictModel]:

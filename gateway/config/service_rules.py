@@ -1,6 +1,6 @@
 """Checks of `services`: entries without routes, entries for one service, limits that cannot be reached. Pure.
 
-The checks use the plain values of the file, so that they work even if other keys are wrong.
+The checks use the plain values of the file, so that they find problems even if other keys are wrong.
 """
 
 from collections.abc import Iterator, Mapping

@@ -41,7 +41,7 @@ class RedisSettings(StrictModel):
     """Prefix of all keys in Redis; gateways that must not share tokens have different prefixes."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _is_consistent(self) -> Self:
         place = parse_redis_url(self.url)
         if self.username is not None and self.password is None:
             raise ValueError("has a `username` but no `password`; set both or none")
@@ -67,7 +67,7 @@ class StateSettings(StrictModel):
     """Time limit of one store operation; after it the gateway continues without the store."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _is_complete(self) -> Self:
         if (self.path is None) == (self.redis is None):
             raise ValueError("needs exactly one of `path` and `redis`; write path: FILE, or redis: {url: …}")
         if not self.keys:

@@ -44,7 +44,7 @@ class SecretRef(StrictModel):
         return value
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
+    def _has_one_key(self) -> Self:
         if sum(value is not None for _, value in self) != 1:
             raise ValueError(
                 "needs exactly one of `file`, `env`, `credential` and `oci_vault`; write {file: /path} or {env: NAME}"
@@ -101,7 +101,7 @@ class ProxySettings(StrictModel):
     """Verification of the certificate of an https proxy; omitted: as for the server behind it."""
 
     @model_validator(mode="after")
-    def _both(self) -> Self:
+    def _has_username(self) -> Self:
         if self.password is not None and self.username is None:
             raise ValueError("has a `password` but no `username`; set both or none")
         if ":" in (self.username or ""):  # RFC 7617 §2

@@ -17,7 +17,7 @@ from gateway.network.egress_proxy import read_proxy_url
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 SIZE_PATTERN = r"^[0-9]{1,9}(B|KB|MB|GB|KiB|MiB|GiB)$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -45,19 +45,19 @@ _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 
 def duration_text(seconds: float) -> str:
     """Return a duration in the syntax of the file, in the largest unit without a fraction: 330.0 is `330s`."""
-    return _text(seconds, DURATION_UNITS)
+    return _quantity_text(seconds, DURATION_UNITS)
 
 
 def size_text(size: int) -> str:
     """Return a size in the syntax of the file, in the largest unit without a fraction: 8192 is `8KiB`."""
-    return _text(size, dict(SIZE_UNITS))
+    return _quantity_text(size, dict(SIZE_UNITS))
 
 
-def _text(value: float, units: dict[str, float]) -> str:
+def _quantity_text(value: float, units: dict[str, float]) -> str:
     largest_first = sorted(units.items(), key=lambda item: -item[1])
     fits = (item for item in largest_first if value and round(value / item[1], 9).is_integer())
-    unit, worth = next(fits, ("", 1.0))
-    return f"{value / worth:.12g}{unit or min(units, key=lambda unit: units[unit])}"
+    unit, factor = next(fits, ("", 1.0))
+    return f"{value / factor:.12g}{unit or min(units, key=lambda unit: units[unit])}"
 
 
 def _quantity(value: object, pattern: str, *, units: dict[str, float], example: str) -> float:
@@ -90,9 +90,9 @@ def _line_size(value: int) -> int:
 def _workers(value: object) -> int:
     if value == "auto":
         return 0
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_WORKERS:
         return value
-    raise ValueError(f"needs a number from 1 to {MOST_WORKERS}, or `auto`; write it like 2")
+    raise ValueError(f"needs a number from 1 to {MAX_WORKERS}, or `auto`; write it like 2")
 
 
 Duration = Annotated[
@@ -105,7 +105,7 @@ Workers = Annotated[
     int,
     BeforeValidator(
         _workers,
-        json_schema_input_type=Annotated[int, Field(ge=1, le=MOST_WORKERS)] | Literal["auto"],
+        json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_WORKERS)] | Literal["auto"],
     ),
 ]
 LineSize = Annotated[Size, AfterValidator(_line_size)]
@@ -177,8 +177,8 @@ def _base_url(value: str) -> str:
 
 
 def _proxy_address(value: str) -> str:
-    found = read_proxy_url(value)
-    if found.username or found.password or "@" in value:
+    proxy = read_proxy_url(value)
+    if proxy.username or proxy.password or "@" in value:
         raise ValueError("must not contain a user or password; set `username` and `password`")
     return value
 

@@ -132,9 +132,9 @@ class Vault:
     def _retrieve_in_time(self, ocid: str) -> tuple[bytes, int]:
         try:
             return run_with_timeout(lambda: self._retrieve(ocid), owner=(self, _region(ocid)), timeout=LIMIT)
-        except TimeoutError as late:
+        except TimeoutError as error:
             self._identity = None  # the abandoned thread may hold it
-            raise _VaultFailure(f"is not available now ({late.strerror})", _TRANSIENT, is_transient=True) from None
+            raise _VaultFailure(f"is not available now ({error.strerror})", _TRANSIENT, is_transient=True) from None
 
     def _retrieve(self, ocid: str) -> tuple[bytes, int]:
         client = self._acquire_client(ocid)
@@ -171,7 +171,7 @@ class Vault:
             options["config"] = options["config"] | {"region": oci.regions.get_region_from_short_name(region)}
         if self._settings.endpoint is not None:
             options["service_endpoint"] = self._settings.endpoint.rstrip("/")
-        # The token source does the retries.
+        # The token source retries.
         return oci.secrets.SecretsClient(
             timeout=TIMEOUT,
             retry_strategy=oci.retry.NoneRetryStrategy(),

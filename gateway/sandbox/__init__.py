@@ -25,7 +25,7 @@ ORDERS   a small business: GET list, GET `/ID`, POST creates (201, absolute Loca
 ASYNC    202, empty chunked body, the head of a real asynchronous response
 BYTES    `/N`: N bytes of `pattern(N)`, or a range of them; `?chunked=1` leaves out Content-Length
 BIG      `/N`: JSON of about N MiB, `big(N, base)`, with own and other links; `?links=0`: without
-SLOW     `/SECONDS`: the response comes that late, or when `switches.slow_gate` opens
+SLOW     `/SECONDS`: the response is delayed by so many seconds, or until `switches.slow_gate` opens
 STATUS   `/CODE`: that status; `?id=0` leaves out the instance id, `?retry_after=N`, `?location=URL`
 DROP     `/before`, `/reset`, `/mid`, `/chunked`, `/close`: the connection ends before or within the response
 UPLOAD   accepts a body of any size: returns its length and SHA-256

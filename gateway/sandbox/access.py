@@ -1,4 +1,4 @@
-"""Whether OIC accepts a bearer token. Pure.
+"""Decide whether OIC accepts a bearer token. Pure.
 
 A missing role is answered with 401 although the token is valid, as the real service does [C]; with a switch, 403 [U].
 """

@@ -64,7 +64,8 @@ class SigningKey:
         self._private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._public = self._private.public_key()
         der = self._public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        # Kept per token: verifying RSA for every request would make the imitation the bottleneck of a load test.
+        # Results are cached: an RSA verification for every request would make the sandbox the bottleneck of a load
+        # test.
         self._read = functools.lru_cache(maxsize=4096)(self._verify)
         thumbprint = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
         self._header = {"kid": "SIGNING_KEY", "x5t#S256": thumbprint}

@@ -1,4 +1,6 @@
-"""Swagger 2.0 and OpenAPI 3 documents of a REST trigger, which contain the address of OIC [C] [their form I]. Pure."""
+"""Swagger 2.0 and OpenAPI 3 documents of a REST trigger, which contain the address of OIC [C; their form is inferred].
+Pure.
+"""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,7 +9,7 @@ from gateway.sandbox.scope_check import AUDIENCE, TRIGGER
 
 Document = dict[str, Any]
 
-# What can be asked below the base: path → methods. Codes that are not named here take GET and POST at their base.
+# By code of the integration: the methods of each path below its base URL. Any other code has GET and POST at its base.
 _PATHS: dict[str, dict[str, tuple[str, ...]]] = {
     "ORDERS": {"/": ("get", "post"), "/{id}": ("get",)},
     "PROJORDERS": {"/": ("get", "post"), "/{id}": ("get",)},
@@ -27,9 +29,7 @@ def about(code: str, base: str) -> Document:
 
 
 def swagger(code: str, base: str, token_url: str) -> Document:
-    """Return Swagger 2.0; its `host` contains the port even if it is the default port of the scheme [C2 of OIC's
-    URLs].
-    """
+    """Return Swagger 2.0; its `host` contains the port even if it is the default port of the scheme [C]."""
     parts = urlsplit(base)
     port = "" if parts.port else {"https": ":443", "http": ":80"}[parts.scheme]
     flow = {"type": "oauth2", "flow": "application", "tokenUrl": token_url, "scopes": {_SCOPE: "All triggers"}}

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 _DAY = timedelta(days=1)
 _OWN_NAMES = ("127.0.0.1", "::1", "localhost")
-_SIGNS = {
+_AUTHORITY_KEY_USAGE = {
     name: name in {"key_cert_sign", "crl_sign"}
     for name in "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign "
     "crl_sign encipher_only decipher_only".split()
@@ -47,18 +47,18 @@ KINDS = {
 
 def server_context(kind: str) -> tuple[ssl.SSLContext, str]:
     """Return a server context with a certificate of that kind, and its authority in PEM, empty if not published."""
-    special, authority, key = KINDS[kind], _new_key(), _new_key()
-    root = _builder(special.issuer, authority, special.issuer, begins=-31 * _DAY, ends=31 * _DAY)
+    properties, authority, key = KINDS[kind], _new_key(), _new_key()
+    root = _builder(properties.issuer, authority, properties.issuer, begins=-31 * _DAY, ends=31 * _DAY)
     root = root.add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
     root = root.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    root = root.add_extension(x509.KeyUsage(**_SIGNS), critical=True)
-    leaf = _builder("OIC sandbox", key, special.issuer, begins=special.valid_from, ends=special.valid_until)
-    leaf = leaf.add_extension(x509.SubjectAlternativeName(list(map(_general, special.names))), critical=False)
+    root = root.add_extension(x509.KeyUsage(**_AUTHORITY_KEY_USAGE), critical=True)
+    leaf = _builder("OIC sandbox", key, properties.issuer, begins=properties.valid_from, ends=properties.valid_until)
+    leaf = leaf.add_extension(x509.SubjectAlternativeName(list(map(_general, properties.names))), critical=False)
     leaf = leaf.add_extension(
         x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
     )
     context = _context(_pem_of(key) + _sign(leaf, authority))
-    return context, _sign(root, authority) if special.is_published else ""
+    return context, _sign(root, authority) if properties.is_published else ""
 
 
 def private_key() -> str:

@@ -17,7 +17,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from gateway.sandbox.access_tokens import ISSUER
 from gateway.sandbox.clients import RegisteredClient
-from gateway.sandbox.oauth_errors import Refused, invalid_client, invalid_grant
+from gateway.sandbox.oauth_errors import OAuthRefusal, invalid_client, invalid_grant
 from gateway.sandbox.switches import Switches
 
 # The parameter of each method that has one; a request with two of them is refused.
@@ -41,10 +41,10 @@ class ClientCredentials:
 
 
 def read_credentials(authorization: str | None, form: Mapping[str, str], certificate: bytes = b"") -> ClientCredentials:
-    """Return what the client sent. Raise Refused if it is ambiguous or unreadable."""
+    """Return what the client sent. Raise OAuthRefusal if it is ambiguous or unreadable."""
     names = [name for name in _PARAMETERS if name in form]
     if len(names) + (authorization is not None) > 1:
-        raise Refused("invalid_request", "More than one client authentication method was used")
+        raise OAuthRefusal("invalid_request", "More than one client authentication method was used")
     client_id = form.get("client_id", "")
     if authorization is not None:
         return _basic(authorization, certificate)
@@ -56,9 +56,9 @@ def read_credentials(authorization: str | None, form: Mapping[str, str], certifi
 def authenticate(
     credentials: ClientCredentials, clients: Mapping[str, RegisteredClient], *, verified: Verified
 ) -> RegisteredClient:
-    """Return the client that proved its identity. Raise Refused (`invalid_client`) otherwise.
+    """Return the client that proved its identity. Raise OAuthRefusal (`invalid_client`) otherwise.
 
-    `verified` checks the assertion of a client for itself; it raises Refused.
+    `verified` checks the assertion of a client for itself; it raises OAuthRefusal.
     """
     client = clients.get(credentials.client_id)
     if client is None or not client.active:
@@ -122,16 +122,18 @@ class Assertions:
         self._used: set[str] = set()
 
     def check_client(self, assertion: str, client_id: str, client: RegisteredClient) -> None:
-        """Verify the assertion of a client for itself. Raise Refused (`invalid_client`)."""
+        """Verify the assertion of a client for itself. Raise OAuthRefusal (`invalid_client`)."""
         if self._claims(assertion, client_id, client, wrong=invalid_client())["sub"] != client_id:
             raise invalid_client()
 
     def read_user(self, assertion: str, client_id: str, client: RegisteredClient) -> str:
-        """Return the user of a user assertion. Raise Refused (`invalid_grant`)."""
+        """Return the user of a user assertion. Raise OAuthRefusal (`invalid_grant`)."""
         wrong = invalid_grant("The user assertion is not valid")
         return str(self._claims(assertion, client_id, client, wrong=wrong)["sub"])
 
-    def _claims(self, assertion: str, client_id: str, client: RegisteredClient, *, wrong: Refused) -> Mapping[str, Any]:
+    def _claims(
+        self, assertion: str, client_id: str, client: RegisteredClient, *, wrong: OAuthRefusal
+    ) -> Mapping[str, Any]:
         claims = self._verified(assertion, client, wrong=wrong)
         audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
         if claims["iss"] != client_id or ISSUER not in audience or not claims["exp"] > self._now():
@@ -142,7 +144,7 @@ class Assertions:
         self._used.add(str(jti))
         return claims
 
-    def _verified(self, assertion: str, client: RegisteredClient, *, wrong: Refused) -> Mapping[str, Any]:
+    def _verified(self, assertion: str, client: RegisteredClient, *, wrong: OAuthRefusal) -> Mapping[str, Any]:
         try:
             head = jwt.get_unverified_header(assertion)
             pem = client.certificate(kid=head.get("kid"), x5t=head.get("x5t"))

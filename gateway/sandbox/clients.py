@@ -16,7 +16,7 @@ _DEFAULT_GRANTS = frozenset({"client_credentials", "authorization_code", "refres
 TRIGGER_ROLES = frozenset({"ServiceInvoker", "ServiceDeveloper", "ServiceAdministrator"})
 DEVELOPER_ROLES = frozenset({"ServiceUser", "ServiceDeveloper", "ServiceAdministrator"})
 
-# RFC 8252 section 7.3: any port of loopback's addresses.
+# RFC 8252 section 7.3: any port of a loopback address.
 _LOOPBACK = re.compile(r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?/[!\"$-~]*")
 
 
@@ -25,18 +25,18 @@ class RegisteredClient:
     """One application.
 
     Attributes:
-        secret: the client secret; may contain any character; empty: the client has none.
+        secret: the client secret, of any characters; empty: the client has none.
         roles: application roles granted on the OIC instance, in place of those of the switch; empty: every call is
             refused.
-        scopes: the scopes the application may ask for, written in full; empty: all the domain knows.
-        grants: the grants ticked in the application, as far as the switch allows them; another known grant gives
-            `unauthorized_client`.
-        active: an application that is not activated is refused as `invalid_client`.
-        certificates: imported certificates in PEM by alias: they verify assertions and prove TLS connections.
-        redirect_uris: where a sign-in may come back to, compared letter by letter.
-        takes_loopback: a sign-in may come back to any port and path of 127.0.0.1 or [::1] too; a real application wants
-            each URL registered.
-        is_public: a public application: it shows no proof.
+        scopes: the scopes that the application may request, written in full; empty: all that the domain knows.
+        grants: the grants that are enabled in the application and allowed by the switch; another known grant is refused
+            as `unauthorized_client`.
+        active: an application that is not activated is refused as `invalid_client`. certificates: imported certificates
+        in PEM by alias: they verify assertions and prove TLS connections. redirect_uris: the URLs to which a sign-in
+        may return, compared letter by letter. allows_loopback: a sign-in may also return to any port and path of
+        127.0.0.1 or [::1]; a real application requires
+            that each URL is registered.
+        is_public: a public application, which does not authenticate.
     """
 
     secret: str = field(default="", repr=False)

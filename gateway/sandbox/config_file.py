@@ -10,7 +10,7 @@ from gateway.sandbox.sandbox_server import Sandbox
 
 Document = dict[str, Any]
 
-UNKNOWN = "oic-sandbox.invalid"
+UNKNOWN_HOST = "oic-sandbox.invalid"
 """The host name of the switch `unknown_host`: it never resolves (RFC 6761 section 6.4)."""
 
 # The comment of each trigger in the printed configuration.
@@ -19,7 +19,7 @@ _TRIGGERS = {
     "ECHO": "JSON of what arrived; /body: the body itself",
     "ASYNC": "202, empty",
     "BYTES": "/N: N bytes; ?chunked=1",
-    "UPLOAD": "takes any body: its length and SHA-256",
+    "UPLOAD": "accepts any body; returns its length and SHA-256",
     "SLOW": "/SECONDS",
     "STATUS": "/CODE; ?id=0, ?retry_after=N, ?location=URL",
     "DROP": "/before, /reset, /mid, /chunked, /close",
@@ -71,14 +71,14 @@ def render(sandbox: Sandbox, document: Document, *, how: str) -> str:
 
 def _build(sandbox: Sandbox, credentials: Document, routes: list[Document], *, ca: str) -> Document:
     """Return the document with the authority, egress proxy and host name that the switches require."""
-    way = {"tls": {"ca": ca}} if ca else {}
+    connection = {"tls": {"ca": ca}} if ca else {}
     if sandbox.egress_url:
-        way["proxy"] = {"url": sandbox.egress_url}
+        connection["proxy"] = {"url": sandbox.egress_url}
     document = {
         "listen": "127.0.0.1:8080",
         "admin": "127.0.0.1:9090",
-        "credentials": {name: {**credential, **way} for name, credential in credentials.items()},
-        **({"defaults": way} if way else {}),
+        "credentials": {name: {**credential, **connection} for name, credential in credentials.items()},
+        **({"defaults": connection} if connection else {}),
         "routes": routes,
     }
     return replace_host(document, sandbox.origin) if sandbox.switches.unknown_host else document
@@ -95,7 +95,7 @@ def replace_host(value: Any, origin: str) -> Any:
     if isinstance(value, list):
         return [replace_host(item, origin) for item in value]
     parts = urlsplit(origin)
-    unknown = f"{parts.scheme}://{UNKNOWN}:{parts.port}"
+    unknown = f"{parts.scheme}://{UNKNOWN_HOST}:{parts.port}"
     return value.replace(origin, unknown) if isinstance(value, str) else value
 
 

@@ -14,7 +14,7 @@ _PREFIX = "/ic/api/integration/v1/"
 _HOME = "/ic/integration/home/faces/link?integration="
 _VERSION = "01.00.0000"
 _ID = re.compile(r"(?P<code>[^/|%]+)%7C(?P<version>[^/]+)", re.IGNORECASE)
-_CODE_WISH = re.compile(r"code:'([^']*)'")
+_CODE_FILTER = re.compile(r"code:'([^']*)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,12 @@ class DeveloperApi:
         if rest:
             run = self._runs.find(rest)
             return _not_found() if run is None else json_response(200, _instance(run, hosts))
-        wish = _CODE_WISH.search(request.query.get("q", ""))
-        return _page([_instance(run, hosts) for run in self._runs.latest(wish[1] if wish else None)], request, hosts)
+        code_filter = _CODE_FILTER.search(request.query.get("q", ""))
+        return _page(
+            [_instance(run, hosts) for run in self._runs.latest(code_filter[1] if code_filter else None)],
+            request,
+            hosts,
+        )
 
     def _integration(self, code: str, hosts: Hosts) -> dict[str, Any]:
         name = f"{hosts.design}{_PREFIX}integrations/{code}%7C{_VERSION}"
@@ -82,8 +86,8 @@ def unauthenticated(refusal: Refusal) -> SandboxResponse:
     """Return the 401 of the developer API as the real service writes it [C], or its 403 [U]."""
     if refusal.status == 403:
         return _error(403, "NotAuthorized", "The user is not authorized to perform this operation.")
-    words = "The required information to complete authentication was not provided."
-    return _error(401, "NotAuthenticated", words, [("WWW-Authenticate", refusal.challenge)])
+    message = "The required information to complete authentication was not provided."
+    return _error(401, "NotAuthenticated", message, [("WWW-Authenticate", refusal.challenge)])
 
 
 def _is_below(prefix: str, path: str) -> bool:

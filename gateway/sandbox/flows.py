@@ -1,4 +1,4 @@
-"""REST triggers: what each integration code answers."""
+"""REST triggers: the response of each integration code."""
 
 import asyncio
 import functools
@@ -92,7 +92,7 @@ class FlowCall:
 
     @property
     def body_instance_id(self) -> str:
-        """Return the instance id for the body; empty if the switch shows it nowhere."""
+        """Return the instance id for the body; empty if the switch forbids it everywhere."""
         return "" if self.switches.instance_ids == "none" else self.run.instance_id
 
 
@@ -113,10 +113,10 @@ def pattern_sha256(length: int) -> str:
     return digest.hexdigest()
 
 
-async def echo(visit: FlowCall) -> SandboxResponse:
+async def echo(flow_call: FlowCall) -> SandboxResponse:
     """Return JSON of what arrived; under `/body` the body itself, with its content type and framing."""
-    request = visit.request
-    if visit.rest.startswith("/body"):
+    request = flow_call.request
+    if flow_call.rest.startswith("/body"):
         length = None if "Transfer-Encoding" in request.headers else int(request.headers.get("Content-Length", "0"))
         media_type = request.headers.get("Content-Type", "application/octet-stream")
         return SandboxResponse(200, [("Content-Type", media_type)], request.body, length=length)
@@ -125,28 +125,28 @@ async def echo(visit: FlowCall) -> SandboxResponse:
         "method": request.method,
         "target": request.target,
         "headers": [[name.decode("latin-1"), _shown(name, value)] for name, value in request.fields],
-        "body": {"length": visit.call.body_length, "sha256": visit.call.body_sha256},
+        "body": {"length": flow_call.call.body_length, "sha256": flow_call.call.body_sha256},
     }
     return json_response(200, content)
 
 
-async def accept_asynchronously(visit: FlowCall) -> SandboxResponse:
+async def accept_asynchronously(flow_call: FlowCall) -> SandboxResponse:
     """Return the response of an asynchronous flow: accepted, empty, chunked."""
-    await visit.request.drain()
+    await flow_call.request.drain()
     return SandboxResponse(202, [], no_body())
 
 
-async def send_bytes(visit: FlowCall) -> SandboxResponse:
+async def send_bytes(flow_call: FlowCall) -> SandboxResponse:
     """Send N bytes for `/N`, with Content-Length or, with `?chunked=1`, in chunks; one range of them if requested."""
-    await visit.request.drain()
-    length = _number(visit.rest)
+    await flow_call.request.drain()
+    length = _number(flow_call.rest)
     if length is None:
-        return fault(400, "BYTES/1.0/N wants a number of bytes.")
-    is_chunked = visit.request.query.get("chunked") == "1"
+        return fault(400, "BYTES/1.0/N requires a number of bytes.")
+    is_chunked = flow_call.request.query.get("chunked") == "1"
     tag = f'"bytes-{length}"'
     headers = [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes"), ("ETag", tag)]
-    is_reading = visit.request.method in {"GET", "HEAD"}
-    wanted = requested_range(visit.request.headers, length, tag) if is_reading else None
+    is_reading = flow_call.request.method in {"GET", "HEAD"}
+    wanted = requested_range(flow_call.request.headers, length, tag) if is_reading else None
     if wanted is None:
         return SandboxResponse(200, headers, _stream(_pieces(length)), length=None if is_chunked else length)
     if not wanted:
@@ -156,38 +156,43 @@ async def send_bytes(visit: FlowCall) -> SandboxResponse:
     return SandboxResponse(206, headers, pieces, length=None if is_chunked else len(wanted))
 
 
-async def send_big(visit: FlowCall) -> SandboxResponse:
+async def send_big(flow_call: FlowCall) -> SandboxResponse:
     """Send a JSON document of about N MiB for `/N`; `?links=0` without links."""
-    await visit.request.drain()
-    number = _number(visit.rest)
+    await flow_call.request.drain()
+    number = _number(flow_call.rest)
     if number is None:
-        return fault(400, "BIG/1.0/N wants a number of MiB.")
-    has_links = visit.request.query.get("links") != "0"
-    pieces = big(number, visit.base, has_links=has_links, rewrite=lambda text: visit.url_variant.rewrite(text, "json"))
+        return fault(400, "BIG/1.0/N requires a number of MiB.")
+    has_links = flow_call.request.query.get("links") != "0"
+    pieces = big(
+        number,
+        flow_call.base,
+        has_links=has_links,
+        rewrite=lambda text: flow_call.url_variant.rewrite(text, "json"),
+    )
     return SandboxResponse(200, [("Content-Type", "application/json")], _stream(pieces))
 
 
-async def answer_late(visit: FlowCall) -> SandboxResponse:
+async def answer_late(flow_call: FlowCall) -> SandboxResponse:
     """Send the head after `/SECONDS`, or when `switches.slow_gate` opens."""
-    await visit.request.drain()
-    gate = visit.switches.slow_gate
+    await flow_call.request.drain()
+    gate = flow_call.switches.slow_gate
     try:
-        seconds = float(visit.rest.strip("/") or 1)
+        seconds = float(flow_call.rest.strip("/") or 1)
     except ValueError:
-        return fault(400, "SLOW/1.0/SECONDS wants a number of seconds.")
+        return fault(400, "SLOW/1.0/SECONDS requires a number of seconds.")
     await (asyncio.sleep(seconds) if gate is None else gate.wait())
     return json_response(200, {"waited": seconds})
 
 
-async def send_status(visit: FlowCall) -> SandboxResponse:
+async def send_status(flow_call: FlowCall) -> SandboxResponse:
     """Send the status of `/CODE` as the business response of a flow; `?id=0`, `?retry_after=N`, `?location=URL` vary
     it.
     """
-    await visit.request.drain()
-    status = _number(visit.rest)
+    await flow_call.request.drain()
+    status = _number(flow_call.rest)
     if status is None or not 200 <= status <= 999:
-        return fault(400, "STATUS/1.0/CODE wants a status of 200 to 999.")
-    query = visit.request.query
+        return fault(400, "STATUS/1.0/CODE requires a status of 200 to 999.")
+    query = flow_call.request.query
     names = {"retry_after": "Retry-After", "location": "Location"}
     headers = [(name, query[key]) for key, name in names.items() if key in query]
     response = fault(status, "The flow answered this status.", headers)
@@ -195,13 +200,13 @@ async def send_status(visit: FlowCall) -> SandboxResponse:
     return response
 
 
-async def drop_connection(visit: FlowCall) -> SandboxResponse:
+async def drop_connection(flow_call: FlowCall) -> SandboxResponse:
     """End the connection: `/before` the response, by `/reset`, in the `/mid` of a sized or a `/chunked` body.
 
     `/close` is no fault: a complete body that the end of the connection delimits (RFC 9112 section 6.3).
     """
-    await visit.request.drain()
-    how = visit.rest.strip("/")
+    await flow_call.request.drain()
+    how = flow_call.rest.strip("/")
     headers: Fields = [("Content-Type", "application/octet-stream")]
     if how == "mid":
         return SandboxResponse(200, headers, _broken(), length=100_000)
@@ -212,30 +217,34 @@ async def drop_connection(visit: FlowCall) -> SandboxResponse:
     raise Hangup(is_reset=how == "reset")
 
 
-async def hash_upload(visit: FlowCall) -> SandboxResponse:
+async def hash_upload(flow_call: FlowCall) -> SandboxResponse:
     """Read a body of any size without storing it. Return its length and SHA-256."""
-    await visit.request.drain()
-    return json_response(200, {"length": visit.call.body_length, "sha256": visit.call.body_sha256})
+    await flow_call.request.drain()
+    return json_response(200, {"length": flow_call.call.body_length, "sha256": flow_call.call.body_sha256})
 
 
-async def describe(visit: FlowCall) -> SandboxResponse:
+async def describe(flow_call: FlowCall) -> SandboxResponse:
     """Return `/metadata`, `/metadata/swagger` or `/metadata/openapi` (also as `.yaml`), with the address of OIC."""
-    await visit.request.drain()
-    make = _PAGES.get(visit.rest.removesuffix(".yaml"))
+    await flow_call.request.drain()
+    make = _PAGES.get(flow_call.rest.removesuffix(".yaml"))
     if make is None:
         return not_found()
-    response = json_response(200, make(visit))
-    if visit.rest.endswith(".yaml"):
-        text = yaml.safe_dump(make(visit), sort_keys=False, width=1000)
+    response = json_response(200, make(flow_call))
+    if flow_call.rest.endswith(".yaml"):
+        text = yaml.safe_dump(make(flow_call), sort_keys=False, width=1000)
         response = SandboxResponse(200, [("Content-Type", "application/yaml")], text.encode())
     response.has_validators = True
     return response
 
 
 _PAGES: dict[str, Callable[[FlowCall], Any]] = {
-    "/metadata": lambda visit: api_descriptions.about(visit.run.code, visit.base),
-    "/metadata/swagger": lambda visit: api_descriptions.swagger(visit.run.code, visit.base, visit.token_url),
-    "/metadata/openapi": lambda visit: api_descriptions.openapi(visit.run.code, visit.base, visit.token_url),
+    "/metadata": lambda flow_call: api_descriptions.about(flow_call.run.code, flow_call.base),
+    "/metadata/swagger": lambda flow_call: api_descriptions.swagger(
+        flow_call.run.code, flow_call.base, flow_call.token_url
+    ),
+    "/metadata/openapi": lambda flow_call: api_descriptions.openapi(
+        flow_call.run.code, flow_call.base, flow_call.token_url
+    ),
 }
 
 

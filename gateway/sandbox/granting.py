@@ -1,4 +1,4 @@
-"""Grants: which token a request may have, for which user and scope; and the rate limit of token requests."""
+"""Grants: the user and scope for which a token request may get a token; and the rate limit of token requests."""
 
 import hmac
 from collections import deque
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.sandbox.client_check import Assertions, ClientCredentials
 from gateway.sandbox.clients import RegisteredClient, User
-from gateway.sandbox.oauth_errors import Refused, invalid_client, invalid_grant, unauthorized_client
+from gateway.sandbox.oauth_errors import OAuthRefusal, invalid_client, invalid_grant, unauthorized_client
 from gateway.sandbox.sign_in_sessions import Sessions
 from gateway.sandbox.switches import Switches
 
@@ -67,17 +67,17 @@ class Grants:
         return sorted(self._grants)
 
     def authorize(self, form: Form, credentials: ClientCredentials, client: RegisteredClient) -> Authorization:
-        """Return what the request may have. Raise Refused."""
+        """Return the user and scope of the token. Raise OAuthRefusal."""
         grant = form.get("grant_type")
         if grant is None:
-            raise Refused("invalid_request", "The parameter grant_type is missing")
+            raise OAuthRefusal("invalid_request", "The parameter grant_type is missing")
         if grant not in self._grants:
-            raise Refused("unsupported_grant_type", "The grant type is not supported")
+            raise OAuthRefusal("unsupported_grant_type", "The grant type is not supported")
         self.require_enabled(grant, client)
         return self._grants[grant](form, credentials, client)
 
     def require_enabled(self, grant: str, client: RegisteredClient) -> None:
-        """Raise Refused (`unauthorized_client`) unless the grant is enabled in the application."""
+        """Raise OAuthRefusal (`unauthorized_client`) unless the grant is enabled in the application."""
         if grant not in client.grants or grant not in self._switches.allowed_grants:
             raise unauthorized_client("The client is not authorized to use this grant type")
 
@@ -94,21 +94,21 @@ class Grants:
         return Authorization(form.get("scope", ""))
 
     def _password(self, form: Form, _credentials: ClientCredentials, _client: RegisteredClient) -> Authorization:
-        name = _needed(form, "username")
-        user, password = self._users.get(name), _needed(form, "password")
+        name = _require_parameter(form, "username")
+        user, password = self._users.get(name), _require_parameter(form, "password")
         if user is None or not hmac.compare_digest(user.password.encode(), password.encode()):
             raise invalid_grant("You entered an incorrect user name or password")
         return _for_user(name, form.get("scope", ""))
 
     def _assertion(self, form: Form, credentials: ClientCredentials, client: RegisteredClient) -> Authorization:
-        name = self._assertions.read_user(_needed(form, "assertion"), credentials.client_id, client)
+        name = self._assertions.read_user(_require_parameter(form, "assertion"), credentials.client_id, client)
         if name not in self._users:
             raise invalid_grant("The user assertion names no known user")
         return _for_user(name, form.get("scope", ""))
 
     def _code(self, form: Form, credentials: ClientCredentials, _client: RegisteredClient) -> Authorization:
         signin = self._signins.exchange_code(
-            _needed(form, "code"),
+            _require_parameter(form, "code"),
             credentials.client_id,
             redirect_uri=form.get("redirect_uri", ""),
             verifier=form.get("code_verifier", ""),
@@ -116,10 +116,10 @@ class Grants:
         return _for_user(signin.user, signin.scope, family=signin.family)
 
     def _refresh_token(self, form: Form, credentials: ClientCredentials, _client: RegisteredClient) -> Authorization:
-        signin = self._signins.use_refresh_token(_needed(form, "refresh_token"), credentials.client_id)
+        signin = self._signins.use_refresh_token(_require_parameter(form, "refresh_token"), credentials.client_id)
         scope = form.get("scope", signin.scope)
         if not set(scope.split()) <= set(signin.scope.split()):  # RFC 6749 section 6
-            raise Refused("invalid_scope", "The scope is wider than the one granted")
+            raise OAuthRefusal("invalid_scope", "The scope is wider than the granted one")
         return Authorization(scope, signin.user, signin.family if self._switches.rotate_refresh_tokens else None)
 
 
@@ -127,7 +127,7 @@ def _for_user(name: str, scope: str, *, family: str = "") -> Authorization:
     return Authorization(scope, name, family if "offline_access" in scope.split() else None)
 
 
-def _needed(form: Form, name: str) -> str:
+def _require_parameter(form: Form, name: str) -> str:
     if not form.get(name):
-        raise Refused("invalid_request", f"The parameter {name} is missing")
+        raise OAuthRefusal("invalid_request", f"The parameter {name} is missing")
     return form[name]

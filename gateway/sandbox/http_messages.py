@@ -69,8 +69,8 @@ class Hangup(Exception):
 class SandboxResponse:
     """One response. `body` is complete, or a stream of `length` bytes, chunked if `length` is None.
 
-    With `ends_by_close` the end of the connection ends a stream. `has_instance_id` is the wish of a flow; the switch
-    may forbid it. With `has_validators` a complete body has an entity tag and digests.
+    With `ends_by_close` the end of the connection ends a stream. With `has_instance_id` the flow wants an instance id
+    in the response; the switch may forbid it. With `has_validators` a complete body has an entity tag and digests.
     """
 
     status: int

@@ -12,8 +12,8 @@ from gateway.sandbox.clients import RegisteredClient, User
 from gateway.sandbox.granting import Authorization, Grants, TokenRateLimit
 from gateway.sandbox.http_messages import Fields, Hangup, IncomingRequest, SandboxResponse, TooLarge, json_response
 from gateway.sandbox.journal import Journal, TokenCall
-from gateway.sandbox.oauth_errors import Refused, invalid_client
-from gateway.sandbox.scope_check import AUDIENCE, TRIGGER, Granted, InvalidScope, judge_scope
+from gateway.sandbox.oauth_errors import OAuthRefusal, invalid_client
+from gateway.sandbox.scope_check import AUDIENCE, TRIGGER, Granted, InvalidScope, check_scope
 from gateway.sandbox.sign_in_sessions import Sessions
 from gateway.sandbox.switches import Switches
 
@@ -30,7 +30,7 @@ _NO_STORE: Fields = [("Cache-Control", "no-store"), ("Pragma", "no-cache")]
 _UNAVAILABLE = b'{"error":"server_error","error_description":"The service is not available"}'
 _JSON: Fields = [("Content-Type", "application/json")]
 
-# Replies that a gateway must survive: switch → status, header fields, body.
+# Responses that a gateway must handle, by the value of the switch: status, header fields, body.
 _FAULTS: dict[str, tuple[int, Fields, bytes]] = {
     "empty": (200, _JSON, b""),
     "html": (200, [("Content-Type", "text/html")], b"<!DOCTYPE html><title>Sign in</title><p>Please sign in."),
@@ -50,7 +50,7 @@ _FAULTS: dict[str, tuple[int, Fields, bytes]] = {
 
 
 class IdentityDomain:
-    """Knows the clients; issues and remembers tokens."""
+    """Knows the clients, issues tokens and stores their ids."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class IdentityDomain:
         self._assertions = Assertions(switches, now=now)
         self._grants = Grants(users, switches, assertions=self._assertions, signins=self.signins)
         self._budget = TokenRateLimit()
-        self._live: set[str] = set()
+        self._valid_token_ids: set[str] = set()
         self._paths: dict[str, Callable[[IncomingRequest], Awaitable[SandboxResponse]]] = {
             TOKEN_PATH: self._token,
             AUTHORIZE_PATH: self._authorize,
@@ -94,7 +94,7 @@ class IdentityDomain:
     def verify(self, token: str) -> Mapping[str, Any] | None:
         """Return the claims of an issued token that was not revoked, else None. Expiry is not checked."""
         claims = self._key.verify(token)
-        return claims if claims is not None and claims.get("jti") in self._live else None
+        return claims if claims is not None and claims.get("jti") in self._valid_token_ids else None
 
     def mint(
         self,
@@ -108,30 +108,28 @@ class IdentityDomain:
         """Issue a token without a request; `lifetime` in seconds, by default the switch."""
         seconds = self._switches.token_lifetime if lifetime is None else lifetime
         claims = make_claims(client_id, audience, scope=scope, issued=self._now(), lifetime=seconds, user=user)
-        self._live.add(claims["jti"])
+        self._valid_token_ids.add(claims["jti"])
         return self._key.sign(claims)
 
     def revoke_all(self) -> None:
         """Refuse every token issued so far."""
-        self._live.clear()
+        self._valid_token_ids.clear()
 
     async def _token(self, request: IncomingRequest) -> SandboxResponse:
         if request.method != "POST":
-            return json_response(
-                405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")]
-            )
+            return _post_only()
         entry = TokenCall(at=self._now())
         try:
             form = await _form(request)
             credentials = read_credentials(request.headers.get("Authorization"), form, request.certificate)
-        except Refused as refused:
+        except OAuthRefusal as refused:
             self.token_requests.add(entry)
             return _refusal(refused, entry)
         entry.client_id, entry.client_auth = credentials.client_id, credentials.method
         entry.form = {name: value for name, value in form.items() if name not in _SECRET_PARAMETERS}
         self.token_requests.add(entry)
         await self._wait()
-        response = self._faulty(entry.at) or self._issue(credentials, form, entry)
+        response = self._fault_response(entry.at) or self._issue(credentials, form, entry)
         entry.status = response.status
         return response
 
@@ -142,7 +140,7 @@ class IdentityDomain:
         if self._switches.token_delay:
             await asyncio.sleep(self._switches.token_delay)
 
-    def _faulty(self, arrived: float) -> SandboxResponse | None:
+    def _fault_response(self, arrived: float) -> SandboxResponse | None:
         switches = self._switches
         kind: str = switches.token_fault
         if kind in {"outage", "reset"}:
@@ -161,14 +159,14 @@ class IdentityDomain:
         try:
             client = self._authenticated(credentials)
             allowed = self._grants.authorize(form, credentials, client)
-            granted = judge_scope(allowed.scope, client.scopes)
+            granted = check_scope(allowed.scope, client.scopes)
         except InvalidScope as refused:
-            return _refusal(Refused("invalid_scope", str(refused)), entry)
-        except Refused as refused:
+            return _refusal(OAuthRefusal("invalid_scope", str(refused)), entry)
+        except OAuthRefusal as refused:
             return _refusal(refused, entry)
-        answers = self._answers(credentials.client_id, granted, allowed.user)
+        responses = self._token_responses(credentials.client_id, granted, allowed.user)
         refresh = self._refresh(credentials.client_id, allowed)
-        content = {"tokenResponses": answers} if granted.is_multiple else answers[0]
+        content = {"tokenResponses": responses} if granted.is_multiple else responses[0]
         return json_response(200, content | refresh, _NO_STORE)
 
     def _authenticated(self, credentials: ClientCredentials) -> RegisteredClient:
@@ -182,7 +180,7 @@ class IdentityDomain:
         token = self.signins.create_refresh_token(client_id, allowed.user, allowed.scope, family=allowed.family)
         return {"refresh_token": token}
 
-    def _answers(self, client_id: str, granted: Granted, user: str) -> list[dict[str, Any]]:
+    def _token_responses(self, client_id: str, granted: Granted, user: str) -> list[dict[str, Any]]:
         lifetime = min(self._switches.token_lifetime, granted.expiry or self._switches.token_lifetime)
         # One token per resource in a multi-resource response; a bare permission gives one token for all audiences.
         groups: list[tuple[tuple[str, ...], tuple[str, ...]]]
@@ -191,11 +189,11 @@ class IdentityDomain:
         else:
             groups = [(tuple(granted.resources), next(iter(granted.resources.values())))]
         return [
-            self._one(client_id, audiences, scope=" ".join(permissions), lifetime=lifetime, user=user)
+            self._token_response(client_id, audiences, scope=" ".join(permissions), lifetime=lifetime, user=user)
             for audiences, permissions in groups
         ]
 
-    def _one(
+    def _token_response(
         self, client_id: str, audiences: tuple[str, ...], *, scope: str, lifetime: int, user: str
     ) -> dict[str, Any]:
         is_list = self._switches.audience_as_list or len(audiences) > 1
@@ -209,10 +207,10 @@ class IdentityDomain:
         }
 
     async def _authorize(self, request: IncomingRequest) -> SandboxResponse:
-        """Answer RFC 6749 section 4.1.1. The switch names the user; no page is shown."""
-        asked = request.query
-        client = self.clients.get(asked.get("client_id", ""))
-        redirect_uri = asked.get("redirect_uri", "")
+        """Answer an authorization request (RFC 6749 section 4.1.1). The switch names the user; no page is shown."""
+        parameters = request.query
+        client = self.clients.get(parameters.get("client_id", ""))
+        redirect_uri = parameters.get("redirect_uri", "")
         is_active = client is not None and client.active and self._switches.application == "active"
         if client is None or not is_active or not client.allows_redirect(redirect_uri):
             # Section 4.1.2.1: never redirect to a URL that is not registered.
@@ -220,48 +218,46 @@ class IdentityDomain:
                 400, {"error": "invalid_request", "error_description": "Unknown client or redirect URI"}
             )
         try:
-            outcome = {"code": self._agreed(asked, client)}
+            outcome = {"code": self._authorization_code(parameters, client)}
         except InvalidScope as refused:
             outcome = {"error": "invalid_scope", "error_description": str(refused)}
-        except Refused as refused:
+        except OAuthRefusal as refused:
             outcome = {"error": refused.error, "error_description": refused.description}
-        state = {"state": asked["state"]} if "state" in asked else {}
+        state = {"state": parameters["state"]} if "state" in parameters else {}
         separator = "&" if "?" in redirect_uri else "?"
         return SandboxResponse(
             302, [("Location", f"{redirect_uri}{separator}{urlencode(outcome | state)}"), *_NO_STORE]
         )
 
-    def _agreed(self, asked: Mapping[str, str], client: RegisteredClient) -> str:
-        if asked.get("response_type") != "code":
-            raise Refused("unsupported_response_type", "The response type is not supported")
+    def _authorization_code(self, parameters: Mapping[str, str], client: RegisteredClient) -> str:
+        if parameters.get("response_type") != "code":
+            raise OAuthRefusal("unsupported_response_type", "The response type is not supported")
         self._grants.require_enabled("authorization_code", client)
-        challenge = asked.get("code_challenge", "")
-        if (challenge and asked.get("code_challenge_method") != "S256") or (client.is_public and not challenge):
-            raise Refused("invalid_request", "A code challenge of S256 is needed")
-        scope, user = asked.get("scope", ""), self._switches.signed_in
-        judge_scope(scope, client.scopes)
+        challenge = parameters.get("code_challenge", "")
+        if (challenge and parameters.get("code_challenge_method") != "S256") or (client.is_public and not challenge):
+            raise OAuthRefusal("invalid_request", "A code challenge of S256 is needed")
+        scope, user = parameters.get("scope", ""), self._switches.signed_in
+        check_scope(scope, client.scopes)
         if user not in self._users:
-            raise Refused("access_denied", "The user did not sign in")
-        uri = asked["redirect_uri"]
-        return self.signins.create_code(asked["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
+            raise OAuthRefusal("access_denied", "The user did not sign in")
+        uri = parameters["redirect_uri"]
+        return self.signins.create_code(parameters["client_id"], user, scope, redirect_uri=uri, challenge=challenge)
 
     async def _revoke(self, request: IncomingRequest) -> SandboxResponse:
         """Answer 200 to an authenticated client, whatever the token was (RFC 7009)."""
         if request.method != "POST":
-            return json_response(
-                405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")]
-            )
+            return _post_only()
         entry = TokenCall(at=self._now())
         try:
             form = await _form(request)
             credentials = read_credentials(request.headers.get("Authorization"), form, request.certificate)
             self._authenticated(credentials)
-        except Refused as refused:
+        except OAuthRefusal as refused:
             return _refusal(refused, entry)
         self.signins.revoke(form.get("token", ""), credentials.client_id)
         return SandboxResponse(200, [*_NO_STORE])
 
-    async def _discovery(self, _arrival: IncomingRequest) -> SandboxResponse:
+    async def _discovery(self, _request: IncomingRequest) -> SandboxResponse:
         return json_response(
             200,
             {
@@ -276,7 +272,7 @@ class IdentityDomain:
             },
         )
 
-    async def _jwks(self, _arrival: IncomingRequest) -> SandboxResponse:
+    async def _jwks(self, _request: IncomingRequest) -> SandboxResponse:
         if not self._switches.jwks_open:
             return json_response(401, {"status": "401", "detail": "You are not authorized to access the resource."})
         return json_response(200, self._key.jwks())
@@ -285,14 +281,14 @@ class IdentityDomain:
 async def _form(request: IncomingRequest) -> dict[str, str]:
     media_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
-        raise Refused("invalid_request", "The body must be form-urlencoded")
+        raise OAuthRefusal("invalid_request", "The body must be form-urlencoded")
     try:
         pairs = parse_qsl((await request.read(1 << 16)).decode())
     except (TooLarge, UnicodeDecodeError) as cause:
-        raise Refused("invalid_request", "The body is not readable") from cause
+        raise OAuthRefusal("invalid_request", "The body is not readable") from cause
     names = [name for name, _ in pairs if name not in _REPEATABLE]
     if len(set(names)) != len(names):  # RFC 6749 section 3.2
-        raise Refused("invalid_request", "A parameter was sent more than once")
+        raise OAuthRefusal("invalid_request", "A parameter was sent more than once")
     return dict(pairs)
 
 
@@ -300,7 +296,7 @@ def _post_only() -> SandboxResponse:
     return json_response(405, {"error": "invalid_request", "error_description": "POST only"}, [("Allow", "POST")])
 
 
-def _refusal(refused: Refused, entry: TokenCall) -> SandboxResponse:
+def _refusal(refused: OAuthRefusal, entry: TokenCall) -> SandboxResponse:
     entry.status = refused.status
     challenge = [("WWW-Authenticate", 'Basic realm="idcs"')] if refused.status == 401 else []
     content = {"error": refused.error, "error_description": refused.description}

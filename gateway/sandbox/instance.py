@@ -144,20 +144,20 @@ class Instance:
     async def _run(self, flow: Flow, match: re.Match[str], *, request: IncomingRequest, call: Call) -> SandboxResponse:
         run = self._begin_run(flow, match["code"], request=request, at=call.at)
         base = f"{self._hosts().runtime}/ic/{match['kind']}/{match['code']}/1.0"
-        visit = FlowCall(
+        flow_call = FlowCall(
             request, call, run, match["rest"] or "", base, self.token_url, self._url_variant(), self._switches
         )
-        response = self._apply_variants(await flow(visit), request)
+        response = self._apply_variants(await flow(flow_call), request)
         run.status = response.status
         if response.has_instance_id:
-            call.instance_id = visit.body_instance_id
+            call.instance_id = flow_call.body_instance_id
         if call.instance_id and self._switches.instance_ids != "body":
             response.headers.append(("x-oracle-ics-instance-id", run.instance_id))
         response.headers.append(("oic-virtualservice", "true"))
         return response
 
     def _begin_run(self, flow: Flow, code: str, *, request: IncomingRequest, at: float) -> Run:
-        """Start a run. A description of an integration starts none: no id, nothing in the monitoring."""
+        """Start a run. A description of an integration starts none: it has no id and is not in the monitoring."""
         if flow is describe or (flow is answer_soap and request.method == "GET"):
             return Run("", code, at)
         return self._runs.begin(code, at, self._switches.instance_ids)

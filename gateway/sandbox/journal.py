@@ -1,4 +1,4 @@
-"""What arrived at the sandbox, for tests."""
+"""The requests that arrived at the sandbox, for tests."""
 
 import asyncio
 import hashlib
@@ -50,8 +50,8 @@ class TokenCall:
     """A request to the token endpoint, without its secrets.
 
     `client_auth` is `basic`, `post`, `private_key_jwt`, `tls` or `none`; `form` lacks
-    `client_secret`, `assertion`, `password` and the like; `status` is what was answered, 0 until then or if the
-    connection was closed without an answer.
+    `client_secret`, `assertion`, `password` and the like; `status` is that of the response, 0 before
+    it or if the connection was closed without one.
     """
 
     at: float
@@ -66,9 +66,9 @@ class Call:
     """A request to the OIC instance.
 
     `target` is the raw request target and `headers` the raw fields, as received and in order; `body_length` and
-    `body_sha256` (hex) grow while the body is read and hold for all of it once `body_complete`, `body_start` is as much
-    of its beginning as the flow `keeps` (bytes; SOAP 64 KiB, others nothing); `instance_id` and `status` are what was
-    answered, empty and 0 until then.
+    `body_sha256` (hex) change while the body is read, until `body_complete` is set. `body_start` is the beginning of
+    the body, up to `body_start_limit` bytes (64 KiB for SOAP, else 0). `instance_id` and `status` are those of the
+    response, empty and 0 before it.
     """
 
     at: float
@@ -94,7 +94,7 @@ class Call:
         return next((value.decode("latin-1") for key, value in self.headers if key.lower() == wanted), None)
 
     async def watch(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Pass the body on chunk by chunk, counting and hashing it."""
+        """Yield the chunks of the body, and count and hash them."""
         async for chunk in body:
             self.body_length += len(chunk)
             self._hash.update(chunk)

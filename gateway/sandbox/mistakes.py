@@ -1,8 +1,8 @@
 """Set-up mistakes that the sandbox reproduces: its switches, and the configuration that it prints for a gateway.
 Pure.
 
-The key is the code that `oic-gateway check --live` finds in that configuration. After a slash follows which of several
-mistakes with that code it is, as in `invalid_client/inactive`.
+The name of a mistake is the code that `oic-gateway check --live` finds in that configuration. If several mistakes have
+the same code, a slash and a second word distinguish them, as in `invalid_client/inactive`.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class ReproducibleMistake:
     `{host}` (its name and port), `{folder}` (where files are written) and `{closed}` (an address whose port refuses).
 
     Attributes:
-        plays: what is played, in words for a list.
+        summary: the mistake in a few words, for a list.
         switches: those of the sandbox that differ from their defaults, by name.
         credential: keys of the printed credential; None removes one.
         route: keys of the printed route.

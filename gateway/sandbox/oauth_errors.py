@@ -1,7 +1,7 @@
 """Error responses of the token endpoint, raised where the error is found. Pure."""
 
 
-class Refused(Exception):
+class OAuthRefusal(Exception):
     """An error response of the token endpoint (RFC 6749 section 5.2): `error`, description and HTTP status."""
 
     def __init__(self, error: str, description: str, *, status: int = 400) -> None:
@@ -11,16 +11,16 @@ class Refused(Exception):
         self.status = status
 
 
-def invalid_client() -> Refused:
+def invalid_client() -> OAuthRefusal:
     """Return the only refusal whose text is known verbatim."""
-    return Refused("invalid_client", "Client authentication failed", status=401)
+    return OAuthRefusal("invalid_client", "Client authentication failed", status=401)
 
 
-def unauthorized_client(description: str) -> Refused:
+def unauthorized_client(description: str) -> OAuthRefusal:
     """Return the refusal of a grant that is not enabled: 401, not the 400 of RFC 6749 section 5.2, as IDCS [U]."""
-    return Refused("unauthorized_client", description, status=401)
+    return OAuthRefusal("unauthorized_client", description, status=401)
 
 
-def invalid_grant(description: str) -> Refused:
+def invalid_grant(description: str) -> OAuthRefusal:
     """Return the refusal of a code, assertion, user password or refresh token."""
-    return Refused("invalid_grant", description)
+    return OAuthRefusal("invalid_grant", description)

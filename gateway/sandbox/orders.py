@@ -1,4 +1,4 @@
-"""ORDERS: a small believable business behind a REST trigger, for the demo."""
+"""ORDERS: a REST trigger with a list of orders, for the demo."""
 
 import json
 from collections import OrderedDict
@@ -21,27 +21,27 @@ class Orders:
         self._orders: OrderedDict[str, dict[str, Any]] = OrderedDict((order["id"], dict(order)) for order in _INITIAL)
         self._next = 1003
 
-    async def answer(self, visit: FlowCall) -> SandboxResponse:
+    async def answer(self, flow_call: FlowCall) -> SandboxResponse:
         """Answer GET list, GET `/ID`, and POST with 201 and absolute URLs of OIC."""
-        order_id = visit.rest.strip("/")
-        if visit.request.method == "POST" and not order_id:
-            return await self._create(visit)
-        await visit.request.drain()
-        if visit.request.method not in {"GET", "HEAD"}:
+        order_id = flow_call.rest.strip("/")
+        if flow_call.request.method == "POST" and not order_id:
+            return await self._create(flow_call)
+        await flow_call.request.drain()
+        if flow_call.request.method not in {"GET", "HEAD"}:
             return fault(405, "The method is not allowed.", [("Allow", "GET, HEAD, POST")])
         if not order_id:
-            items = [_with_links(order, visit.base) for order in self._orders.values()]
-            return _respond(200, {"items": items, "count": len(items)}, visit)
+            items = [_with_links(order, flow_call.base) for order in self._orders.values()]
+            return _respond(200, {"items": items, "count": len(items)}, flow_call)
         order = self._orders.get(order_id)
         return (
             not_found("There is no such order.")
             if order is None
-            else _respond(200, _with_links(order, visit.base), visit)
+            else _respond(200, _with_links(order, flow_call.base), flow_call)
         )
 
-    async def _create(self, visit: FlowCall) -> SandboxResponse:
+    async def _create(self, flow_call: FlowCall) -> SandboxResponse:
         try:
-            document = json.loads(await visit.request.read())
+            document = json.loads(await flow_call.request.read())
         except (ValueError, TooLarge):
             return fault(400, "The body is not JSON.")
         if not isinstance(document, dict):
@@ -51,19 +51,21 @@ class Orders:
         self._orders[order["id"]] = order
         if len(self._orders) > _MAX_ORDERS:
             self._orders.popitem(last=False)
-        name = f"{visit.base}/{order['id']}"
+        name = f"{flow_call.base}/{order['id']}"
         headers: Fields = [
             ("Location", name),
             ("Content-Location", name),
-            ("Link", f'<{name}>; rel="self", <{visit.base}/>; rel="collection"'),
+            ("Link", f'<{name}>; rel="self", <{flow_call.base}/>; rel="collection"'),
         ]
-        mapped = {"oicInstanceId": visit.body_instance_id} if visit.body_instance_id else {}
-        return _respond(201, _with_links(order, visit.base) | mapped, visit, headers)
+        mapped = {"oicInstanceId": flow_call.body_instance_id} if flow_call.body_instance_id else {}
+        return _respond(201, _with_links(order, flow_call.base) | mapped, flow_call, headers)
 
 
-def _respond(status: int, content: dict[str, Any], visit: FlowCall, headers: Fields | None = None) -> SandboxResponse:
+def _respond(
+    status: int, content: dict[str, Any], flow_call: FlowCall, headers: Fields | None = None
+) -> SandboxResponse:
     """Return the content, with the instance id in it if the switch requires it in bodies."""
-    in_body = {"oicInstanceId": visit.run.instance_id} if visit.switches.instance_ids == "body" else {}
+    in_body = {"oicInstanceId": flow_call.run.instance_id} if flow_call.switches.instance_ids == "body" else {}
     response = json_response(status, content | in_body, headers)
     response.has_validators = True
     return response

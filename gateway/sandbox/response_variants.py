@@ -4,7 +4,7 @@ OIC writes its URLs with and without `:443`, with `http` if it is called over `h
 that write them for it escape slashes in JSON (RFC 8259 section 7), use character references in XML, or put a URL into
 the query of another [C]. Content codings are those of RFC 9110 section 8.4. Entity tags, conditional requests and
 ranges follow RFC 9110 sections 8.8.3, 13.1.2 and 14; `Content-Digest` and `Repr-Digest` RFC 9530, `Digest` RFC 3230. A
-gateway that changes a body must drop or renew them; that the real service sends them is [U].
+gateway that changes a body must drop or renew them. It is not confirmed that the real service sends them [U].
 """
 
 import base64
@@ -19,8 +19,8 @@ from gateway.sandbox.http_messages import IncomingRequest, SandboxResponse
 from gateway.sandbox.switches import ContentCoding, Switches, UrlStyle
 
 _PORTS = {"http": 80, "https": 443}
-_SWAPPED = {"http": "https", "https": "http"}
-_NAMING = frozenset({"Location", "Content-Location", "Link"})
+_OTHER_SCHEMES = {"http": "https", "https": "http"}
+_URL_FIELDS = frozenset({"Location", "Content-Location", "Link"})
 _KINDS = ("json", "xml")
 
 
@@ -41,7 +41,7 @@ class UrlVariant:
     def rewrite_response(self, response: SandboxResponse) -> SandboxResponse:
         """Rewrite the URLs in the head and a complete body; a streamed body stays as it is."""
         response.headers = [
-            (name, self.rewrite(value, "head") if name in _NAMING else value) for name, value in response.headers
+            (name, self.rewrite(value, "head") if name in _URL_FIELDS else value) for name, value in response.headers
         ]
         if isinstance(response.body, bytes) and response.is_text:
             kind = next((kind for kind in _KINDS if kind in response.media_type), "text")
@@ -55,35 +55,35 @@ def _with_port(url: str, _kind: str) -> str:
     return parts._replace(netloc=netloc).geturl()
 
 
-def _swapped(url: str, _kind: str) -> str:
+def _with_other_scheme(url: str, _kind: str) -> str:
     scheme, rest = url.split(":", 1)
-    return f"{_SWAPPED[scheme]}:{rest}"
+    return f"{_OTHER_SCHEMES[scheme]}:{rest}"
 
 
-def _upper(url: str, _kind: str) -> str:
+def _in_upper_case(url: str, _kind: str) -> str:
     end = url.index("/ic/")
     return url[:end].upper() + url[end:]
 
 
-def _escaped(url: str, kind: str) -> str:
+def _with_escaped_slashes(url: str, kind: str) -> str:
     return url.replace("/", "\\/") if kind == "json" else url
 
 
-def _by_number(url: str, kind: str) -> str:
+def _with_character_references(url: str, kind: str) -> str:
     return url.replace(":", "&#58;").replace("/", "&#x2F;") if kind == "xml" else url
 
 
-def _in_query(url: str, _kind: str) -> str:
+def _in_other_query(url: str, _kind: str) -> str:
     return f"https://portal.example/open?to={quote(url, safe='')}"
 
 
 _STYLES: dict[UrlStyle, Callable[[str, str], str]] = {
     "port": _with_port,
-    "http": _swapped,
-    "upper": _upper,
-    "escaped": _escaped,
-    "entities": _by_number,
-    "percent": _in_query,
+    "http": _with_other_scheme,
+    "upper": _in_upper_case,
+    "escaped": _with_escaped_slashes,
+    "entities": _with_character_references,
+    "percent": _in_other_query,
 }
 
 

@@ -20,7 +20,7 @@ _TICKS = 10_000_000
 class Run:
     """One run of a flow: its id, the integration's code, its start (Unix seconds), the status of its response.
 
-    If nothing runs, as for a description, the id is empty.
+    The id is empty if nothing runs, as for a description.
     """
 
     instance_id: str
@@ -41,7 +41,7 @@ class Runs:
         self._serial = 100_000
 
     def begin(self, code: str, now: float, kind: InstanceIds) -> Run:
-        """Start a run at `now` (Unix seconds). An id of kind `none` exists too; it is only not shown in the header."""
+        """Start a run at `now` (Unix seconds). An id of kind `none` exists too; only the header does not show it."""
         run = Run(self._decimal() if kind == "decimal" else self._uuid(now), code, now)
         self._runs[run.instance_id] = run
         if len(self._runs) > self._limit:
@@ -61,7 +61,7 @@ class Runs:
         return str(self._serial)
 
     def _uuid(self, now: float) -> str:
-        # A clock that stands still must not repeat an id: later ids take the next tick of 100 ns.
+        # If the clock stands still, ids must not repeat: later ids use the next tick of 100 ns.
         self._ticks = max(self._ticks + 1, int(now) * _TICKS + int(now % 1 * _TICKS) + _EPOCH_TICKS)
         low, mid, high = self._ticks & 0xFFFFFFFF, self._ticks >> 32 & 0xFFFF, self._ticks >> 48 & 0x0FFF
         parts = (low, mid, high, self._clock_seq >> 8, self._clock_seq & 0xFF, self._node)

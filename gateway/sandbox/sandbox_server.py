@@ -25,7 +25,7 @@ from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
 from gateway.sandbox.switches import Switches
 
 _HAS_TYPE = web.ResponseKey("has_type", bool)
-_SHUTDOWN_SECONDS = 0.2  # a request held by a gate must not hold the end of a test
+_SHUTDOWN_SECONDS = 0.2  # a request that waits for a gate must not delay the end of a test
 
 
 class Sandbox:
@@ -63,7 +63,7 @@ class Sandbox:
         self._runner: web.AppRunner | None = None
         self._egress: SandboxEgressProxy | None = None
         self.ca = ""
-        """The authority of its certificate in PEM, as far as the switch `certificate` tells it."""
+        """The authority of its certificate in PEM, if the switch `certificate` publishes it; else empty."""
 
     @property
     def origin(self) -> str:
@@ -216,9 +216,9 @@ class Sandbox:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         date = ("Date", formatdate(self._now(), usegmt=True))
         try:
-            reply = await self._answer(request)
-            reply.headers.insert(0, date)
-            return await _send(request, reply)
+            response = await self._answer(request)
+            response.headers.insert(0, date)
+            return await _send(request, response)
         except Hangup as hangup:
             return _hang_up(request, is_reset=hangup.is_reset)
 
@@ -226,19 +226,14 @@ class Sandbox:
         target = request.raw_path
         body = request.content.iter_any()
         if not target.startswith("/ic/"):
-            certificate = _certificate(request)
-            incoming = IncomingRequest(
-                request.method, target, request.headers, request.raw_headers, aiter(body), certificate
-            )
+            incoming = _incoming(request, aiter(body), _certificate(request))
             return await self._identity.answer(incoming) if self._identity.handles(incoming.path) else not_found()
         call = Call(self._now(), request.method, target, request.raw_headers)
         self._instance.calls.add(call)
-        incoming = IncomingRequest(
-            request.method, target, request.headers, request.raw_headers, call.watch(aiter(body))
-        )
-        reply = await self._instance.answer(incoming, call)
-        call.status = reply.status
-        return reply
+        incoming = _incoming(request, call.watch(aiter(body)))
+        response = await self._instance.answer(incoming, call)
+        call.status = response.status
+        return response
 
 
 def _incoming(request: web.Request, body: AsyncIterator[bytes], certificate: bytes = b"") -> IncomingRequest:
@@ -251,31 +246,32 @@ def _certificate(request: web.Request) -> bytes:
 
 
 async def _remove_default_fields(_request: web.Request, response: web.StreamResponse) -> None:
-    # aiohttp adds both by itself; the head of a real OIC reply has neither unless the flow wrote it.
+    # aiohttp adds both by itself; the head of a real OIC response has them only if the flow wrote them.
     response.headers.pop("Server", None)
     if not response.get(_HAS_TYPE):
         response.headers.pop("Content-Type", None)
 
 
-async def _send(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
-    if isinstance(reply.body, bytes):
-        whole = web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-        whole[_HAS_TYPE] = _has_type(reply)
-        return whole
-    if reply.ends_by_close:
-        return await _send_until_close(request, reply)
-    is_chunked = reply.length is None and request.version >= HttpVersion11
+async def _send(request: web.Request, response: SandboxResponse) -> web.StreamResponse:
+    if isinstance(response.body, bytes):
+        complete = web.Response(status=response.status, headers=response.headers, body=response.body)
+        complete[_HAS_TYPE] = _has_type(response)
+        return complete
+    if response.ends_by_close:
+        return await _send_until_close(request, response)
+    is_chunked = response.length is None and request.version >= HttpVersion11
     framing = [("Transfer-Encoding", "chunked")] if is_chunked else []
-    response = web.StreamResponse(status=reply.status, headers=[reply.headers[0], *framing, *reply.headers[1:]])
-    response[_HAS_TYPE] = _has_type(reply)
-    response.content_length = reply.length
+    date, *headers = response.headers
+    stream = web.StreamResponse(status=response.status, headers=[date, *framing, *headers])
+    stream[_HAS_TYPE] = _has_type(response)
+    stream.content_length = response.length
     if is_chunked:
-        response.enable_chunked_encoding()
-    await response.prepare(request)
+        stream.enable_chunked_encoding()
+    await stream.prepare(request)
     if request.method != "HEAD":  # aiohttp would write the body of a stream even then
-        await _write_stream(reply.body, response)
-    await response.write_eof()
-    return response
+        await _write_stream(response.body, stream)
+    await stream.write_eof()
+    return stream
 
 
 async def _write_stream(body: AsyncIterator[bytes], response: web.StreamResponse) -> None:
@@ -284,16 +280,16 @@ async def _write_stream(body: AsyncIterator[bytes], response: web.StreamResponse
             await response.write(piece)
 
 
-def _has_type(reply: SandboxResponse) -> bool:
-    return any(name == "Content-Type" for name, _ in reply.headers)
+def _has_type(response: SandboxResponse) -> bool:
+    return any(name == "Content-Type" for name, _ in response.headers)
 
 
-async def _send_until_close(request: web.Request, reply: SandboxResponse) -> web.StreamResponse:
+async def _send_until_close(request: web.Request, response: SandboxResponse) -> web.StreamResponse:
     transport = request.transport
-    if transport is not None and not isinstance(reply.body, bytes):
-        fields = "".join(f"{name}: {value}\r\n" for name, value in reply.headers)
-        transport.write(f"HTTP/1.1 {reply.status} OK\r\n{fields}\r\n".encode())
-        async for piece in reply.body:
+    if transport is not None and not isinstance(response.body, bytes):
+        fields = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
+        transport.write(f"HTTP/1.1 {response.status} OK\r\n{fields}\r\n".encode())
+        async for piece in response.body:
             transport.write(piece)
     return _hang_up(request, is_reset=False)
 

@@ -32,8 +32,8 @@ class InvalidScope(ValueError):
     """The scope is refused as `invalid_scope` (RFC 6749 section 5.2); the message names the cause."""
 
 
-def judge_scope(scope: str, allowed: Collection[str] = ()) -> Granted:
-    """Parse the `scope` parameter; `allowed` are the client's scopes, empty for all.
+def check_scope(scope: str, allowed: Collection[str] = ()) -> Granted:
+    """Parse and check the `scope` parameter; `allowed` are the client's scopes, empty for all.
 
     Raise InvalidScope for everything that a real domain refuses.
     """
@@ -49,7 +49,7 @@ def judge_scope(scope: str, allowed: Collection[str] = ()) -> Granted:
 
 def _resources(wanted: list[str], allowed: Collection[str]) -> dict[str, tuple[str, ...]]:
     if not wanted:
-        raise InvalidScope("No resource scope was asked for")
+        raise InvalidScope("No resource scope was requested")
     if TRIGGER in wanted:
         if len(wanted) > 1:
             raise InvalidScope(f"{TRIGGER} cannot be mixed with another scope")

@@ -46,11 +46,11 @@ class Sessions:
         return value
 
     def exchange_code(self, code: str, client_id: str, *, redirect_uri: str, verifier: str) -> Session:
-        """Use up a code. Return its session; raise Refused (`invalid_grant`)."""
+        """Use up a code. Return its session; raise OAuthRefusal (`invalid_grant`)."""
         found = self._codes.get(code)
         if found is None or found.client_id != client_id or found.until <= self._now():
             raise invalid_grant("The authorization code is not valid")
-        if found.used_at is not None:  # RFC 6749 section 4.1.2: someone has stolen it, or will
+        if found.used_at is not None:  # RFC 6749 section 4.1.2: the code may have been stolen
             self._forget(found.family)
             raise invalid_grant("The authorization code is not valid")
         if found.redirect_uri != redirect_uri or found.challenge != (_challenge(verifier) if verifier else ""):
@@ -66,7 +66,7 @@ class Sessions:
         return value
 
     def use_refresh_token(self, token: str, client_id: str) -> Session:
-        """Return the session of a refresh token; with rotation it is used up. Raise Refused (`invalid_grant`).
+        """Return the session of a refresh token; with rotation it is used up. Raise OAuthRefusal (`invalid_grant`).
 
         A token that was already used ends its whole family, as some servers do if two processes refresh at once.
         """

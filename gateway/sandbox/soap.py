@@ -78,7 +78,7 @@ _CONCRETE = _BINDING.replace("{soap}", "soap").replace("{version}", "") + (
     _BINDING.replace("{soap}", "soap12").replace("{version}", "12") + _SERVICE + _TAIL
 )
 
-# The query that asks for a document, in lower case → the document.
+# Documents by their query, in lower case.
 _DOCUMENTS = {
     "wsdl": _HEAD + _ABSTRACT + _CONCRETE,
     "wsdl=split": _HEAD + _IMPORT + _CONCRETE,
@@ -93,31 +93,32 @@ def wsdl_document(query: str, address: str) -> str | None:
     return text and text.format(hello=HELLO, address=address)
 
 
-_KEPT = 1 << 16
+_BODY_START_LIMIT = 1 << 16
 _ENVELOPES = {
     "text/xml": "http://schemas.xmlsoap.org/soap/envelope/",
     "application/soap+xml": "http://www.w3.org/2003/05/soap-envelope",
 }
 
 
-async def answer_soap(visit: FlowCall) -> SandboxResponse:
+async def answer_soap(flow_call: FlowCall) -> SandboxResponse:
     """Return WSDL and schema on GET, run the operation on POST; a fault for anything else.
 
-    The journal entry holds the first 64 KiB of a request, to show what a gateway passed on.
+    The journal entry contains the first 64 KiB of a request, so that a test sees what the gateway forwarded.
     """
-    visit.call.body_start_limit = _KEPT
-    if visit.request.method == "GET":
-        return _document(visit)
-    media_type = visit.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if visit.request.method != "POST":
+    flow_call.call.body_start_limit = _BODY_START_LIMIT
+    if flow_call.request.method == "GET":
+        return _document(flow_call)
+    media_type = flow_call.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if flow_call.request.method != "POST":
         return SandboxResponse(405, [("Allow", "GET, POST")])
     if media_type not in _ENVELOPES:
         return SandboxResponse(415)
     try:
-        name = _read_name(await visit.request.read(), _ENVELOPES[media_type])
+        name = _read_name(await flow_call.request.read(), _ENVELOPES[media_type])
     except (expat.ExpatError, TooLarge, _NotHello) as cause:
-        return _fault(media_type, f"The request is not understood: {cause}")
-    instance_id = f"<h:oicInstanceId>{visit.body_instance_id}</h:oicInstanceId>" if visit.body_instance_id else ""
+        return _fault(media_type, f"The request cannot be read: {cause}")
+    body_id = flow_call.body_instance_id
+    instance_id = f"<h:oicInstanceId>{body_id}</h:oicInstanceId>" if body_id else ""
     if name == "FAULT":
         reason = "The flow ended in a fault."
         detail = f'<h:helloFault xmlns:h="{HELLO}"><h:reason>{reason}</h:reason>{instance_id}</h:helloFault>'
@@ -126,8 +127,8 @@ async def answer_soap(visit: FlowCall) -> SandboxResponse:
     return _envelope(200, media_type, f'<h:helloResponse xmlns:h="{HELLO}">{greeting}{instance_id}</h:helloResponse>')
 
 
-def _document(visit: FlowCall) -> SandboxResponse:
-    text = wsdl_document(visit.request.target.partition("?")[2], f"{visit.base}/")
+def _document(flow_call: FlowCall) -> SandboxResponse:
+    text = wsdl_document(flow_call.request.target.partition("?")[2], f"{flow_call.base}/")
     if text is None:
         return SandboxResponse(405, [("Allow", "POST")])
     return SandboxResponse(200, [("Content-Type", "text/xml; charset=UTF-8")], text.encode(), has_validators=True)
@@ -138,8 +139,8 @@ class _NotHello(Exception):
 
 
 @dataclass(slots=True)
-class _SoapReading:
-    """The position in the document: open elements, and the text of the wanted one."""
+class _NameReader:
+    """Reads the text of one element: `path` are the open elements, `wanted` the path of the element."""
 
     wanted: list[str]
     path: list[str] = field(default_factory=list)
@@ -158,13 +159,13 @@ class _SoapReading:
             self.name += data
 
     def doctype(self, *_declaration: object) -> None:
-        # Entities are how small documents become large ones; SOAP 1.2 part 1 section 5 forbids the declaration anyway.
+        # Entities can make a small document large. SOAP 1.2 part 1 section 5 forbids the declaration.
         raise _NotHello("a document type declaration is not allowed")
 
 
 def _read_name(document: bytes, namespace: str) -> str:
     steps = [f"{namespace} Envelope", f"{namespace} Body", f"{HELLO} hello", f"{HELLO} name"]
-    reading = _SoapReading(wanted=steps)
+    reading = _NameReader(wanted=steps)
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.StartElementHandler = reading.open
     parser.EndElementHandler = reading.close

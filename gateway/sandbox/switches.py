@@ -57,7 +57,8 @@ class Switches:
     """All switches; the defaults imitate what is confirmed for the real services.
 
     Attributes (both):
-        clock_offset: seconds by which the clock of both is ahead: `Date`, `iat`, `exp`, ids, and when things expire.
+        clock_offset: seconds by which the clock of both is ahead; it affects `Date`, `iat`, `exp`, instance ids and
+        expiry.
 
     Attributes (connections to both; read at the start):
         certificate: HTTPS with a new certificate; of all but `untrusted` and `inspection` the printed
@@ -70,24 +71,24 @@ class Switches:
         application: `inactive`: no application is activated, `invalid_client` for all [C; the exact text U].
         allowed_grants: the grants that are enabled; another one: 401 `unauthorized_client` [C; the status U]. A client
             may have fewer.
-        token_lifetime: seconds a token lives, before `urn:opc:resource:expiry=N` shortens it [C].
-        expires_in: how the response writes the lifetime; all but `int` [U].
+        token_lifetime: lifetime of a token in seconds, before `urn:opc:resource:expiry=N` shortens it [C].
+        expires_in: form of the lifetime in the response; all but `int` [U].
         audience_as_list: the claim `aud` is a list even for one audience [C].
-        token_fault: what the token endpoint answers in place of a token; "outage" closes the connection, "reset"
+        token_fault: the response of the token endpoint in place of a token; "outage" closes the connection, "reset"
             by a TCP reset [U].
         token_audience: the claim `aud` in place of that of the scope; empty: the scope's.
         token_client: the claim `client_id` in place of that of the client; empty: the client's.
         token_retry_after: value of `Retry-After` on 429 and 503 of the token endpoint; empty: left out [U].
         token_gate: the token endpoint answers once this is set.
-        token_delay: seconds the token endpoint takes.
+        token_delay: seconds until the token endpoint answers.
         token_budget_per_second, token_budget_per_minute: token requests allowed in the window; more: 429 [C: a Free
             domain has 10 and 150].
         jwks_open: the signing key is published (a real domain answers 401 unless opened [C]).
-        assertion_algorithms: how assertions may be signed (a real domain takes RS256 only [C]).
+        assertion_algorithms: the algorithms of assertions (a real domain accepts RS256 only [C]).
         signed_in: the user who signs in at the authorization endpoint; empty: no sign-in, `access_denied`.
         rotate_refresh_tokens: each use of a refresh token gives a new one; used twice, its whole sign-in ends [U].
         refresh_grace: seconds for which a used refresh token is accepted again: its response may have been lost [U].
-        refresh_lifetime: seconds a refresh token lives [C].
+        refresh_lifetime: lifetime of a refresh token in seconds [C].
 
     Attributes (OIC instance):
         roles: the application roles granted on the instance to clients that have none of their own.
@@ -103,7 +104,7 @@ class Switches:
         concurrency: synchronous runs at once; more: 429 [C: a limit exists; the response U]; nothing: no limit.
         async_depth: asynchronous runs that the queue holds; more: 429 with the body that Oracle documents [C].
         async_run_time: seconds that an asynchronous run stays in the queue.
-        reply_delay: seconds that every response of a trigger takes.
+        reply_delay: seconds until a trigger answers.
         cut_replies: the connection closes in place of the response of a trigger, after the token was accepted.
         drops: the connections of this many OIC requests are closed without a response.
         slow_gate: SLOW answers once this is set, whatever its seconds.
@@ -184,7 +185,7 @@ def read_setting(word: str) -> tuple[str, Any]:
     known = settings()
     if not equals or name not in known:
         listed = "\n".join(f"  {one.name}={one.values}" for one in known.values())
-        raise ValueError(f"{word!r} is not NAME=VALUE of a switch; there are\n{listed}")
+        raise ValueError(f"{word!r} is not NAME=VALUE of a switch; the switches are\n{listed}")
     try:
         return name, known[name].read(value)
     except (ValueError, KeyError) as cause:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from gateway.config.load import ConfigProblems, Loaded
 from gateway.config.model import Config
-from gateway.config.resolved import count_origins, fixed_part, listeners_of
+from gateway.config.resolved import count_origins, listeners_of, restart_settings
 from gateway.observe.log import log_event
 from gateway.observe.time_slices import short_switch_interval
 from gateway.proxy.headers import PSEUDONYM
@@ -150,7 +150,7 @@ async def _stop(service: Service, force_stop: asyncio.Event) -> bool:
 
 
 def _fixed_settings(config: Config) -> list[Any]:
-    listeners = [fixed_part(listener) for listener in listeners_of(config)]
+    listeners = [restart_settings(listener) for listener in listeners_of(config)]
     return [listeners if key == "listen" else getattr(config, key) for key in FIXED]
 
 

@@ -23,7 +23,7 @@ from gateway.system.peer_credentials import user_id
 log = logging.getLogger("gateway.callers")
 
 CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the files of the callers' secrets."""
+"""Seconds between two checks of the files of the callers' secrets."""
 _WITH_SECRETS = ("basic", "api_key", "wsse")
 
 
@@ -59,7 +59,9 @@ class CallerProofReader:
 
     def load(self) -> LoadedProofs:
         """Read all proofs. A secret that cannot be read proves nothing until it can be read."""
-        fingerprint = self.fingerprint()  # before the secrets: a change in between is seen the next time
+        fingerprint = (
+            self.fingerprint()
+        )  # read before the secrets, so that a change in between is found at the next check
         problems: list[tuple[str, str]] = []
         proofs = [self._proofs_of(name, settings, problems) for name, settings in self._callers.items()]
         uses = {kind for each in self._callers.values() for kind in _WITH_SECRETS if getattr(each, kind) is not None}
@@ -95,20 +97,20 @@ class CallerProofReader:
 
 
 class CallerProofWatch:
-    """Keeps the proofs of a directory the same as the secrets, which may change at any time."""
+    """Updates the proofs of a directory when the secrets change."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, callers: ConfiguredCallers) -> None:
-        """Watch the secrets of these callers, and no longer those of others."""
+        """Watch the secrets of these callers, in place of those before."""
         self.stop()
-        _report(callers.loaded.problems)
+        _report_problems(callers.loaded.problems)
         if callers.loaded.fingerprint:
             self._task = asyncio.get_running_loop().create_task(_watch(callers.directory, callers.loaded))
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -118,11 +120,11 @@ async def _watch(directory: CallerDirectory, loaded: LoadedProofs) -> None:
     reader = loaded.reader
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
-        with suppress(OSError):  # a hanging volume: the proofs stay as they are
+        with suppress(OSError):  # a hanging volume: the proofs do not change
             if await in_thread(reader.fingerprint, owner=reader) != loaded.fingerprint:
                 before, loaded = loaded, await in_thread(reader.load, owner=reader)
                 directory.proofs = loaded.table
-                _report(set(loaded.problems).difference(before.problems))
+                _report_problems(set(loaded.problems).difference(before.problems))
                 log_event(log, logging.INFO, "caller-secrets-reloaded", "secrets of callers were read again")
 
 
@@ -134,7 +136,7 @@ def build_callers(config: Config, loaded: LoadedProofs, *, metrics: Metrics, see
 
 
 def challenges_of(config: Config, callers: Iterable[str]) -> tuple[str, ...]:
-    """Return the field lines that ask for the proofs of these callers (RFC 7617 §2, RFC 6750 §3)."""
+    """Return the field lines that request the proofs of these callers (RFC 7617 §2, RFC 6750 §3)."""
     settings = [config.callers[name] for name in callers]
     lines = []
     if any(each.basic is not None for each in settings):
@@ -161,6 +163,6 @@ def _user_ids(user: str) -> tuple[int, ...]:
     return () if number is None else (number,)
 
 
-def _report(problems: Iterable[tuple[str, str]]) -> None:
+def _report_problems(problems: Iterable[tuple[str, str]]) -> None:
     for caller, problem in problems:
         log_event(log, logging.ERROR, "caller-secret-unreadable", problem, caller=caller)

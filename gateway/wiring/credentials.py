@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.config.model import CredentialSettings, SigningSettings
-from gateway.config.resolved import budgets, client_secrets, endpoint_of
+from gateway.config.resolved import client_secrets, endpoint_of, limits_by_endpoint
 from gateway.config.secrets import SecretReader
 from gateway.network.dial import Origin
 from gateway.network.egress_proxy import ProxyEnvironment
@@ -49,7 +49,7 @@ class RateLimiters:
 
     def set_limits(self, credentials: Iterable[CredentialSettings]) -> None:
         """Apply the limits that the credentials set for their endpoints."""
-        for endpoint, limits in budgets(credentials).items():
+        for endpoint, limits in limits_by_endpoint(credentials).items():
             if (limiter := self._limiters.get(endpoint)) is not None:
                 limiter.window.set_limits(per_second=limits.per_second, per_minute=limits.per_minute)
             else:
@@ -114,7 +114,7 @@ class CredentialBuilder:
     def token_requests(
         self, credential: CredentialSettings, contexts: TlsContexts | None = None
     ) -> TokenRequestBuilder:
-        """Return what builds and sends the token requests of a credential, for its source and for a sign-in."""
+        """Return the builder of the token requests of a credential, for its source and for a sign-in."""
         return TokenRequestBuilder(
             partial(
                 build_token_request,
@@ -135,7 +135,7 @@ class CredentialBuilder:
         )
 
     def token_endpoint(self, credential: CredentialSettings, contexts: TlsContexts | None = None) -> TokenEndpoint:
-        """Return what sends the token requests of a credential."""
+        """Return the endpoint that the token requests of a credential are sent to."""
         contexts = contexts or TlsContexts()
         return TokenEndpoint(
             timeout=credential.timeout,
@@ -162,8 +162,8 @@ class CredentialBuilder:
         return RefreshTokenRotation(self.store, key=key, configured=configured, events=events)
 
     def _tls_loader(self, credential: CredentialSettings, contexts: TlsContexts) -> Callable[[], ssl.SSLContext]:
-        """Return what makes the TLS context. One with its own files is made for each token request, so that a changed
-        certificate is used.
+        """Return a function that makes the TLS context. With a client certificate it is made for each token request, so
+        that a changed certificate is used.
         """
         tls = credential.tls
         if tls is None:

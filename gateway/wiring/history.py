@@ -24,7 +24,9 @@ FLUSH_TIMEOUT = 2.0
 
 
 def history_path(config: Config) -> str | None:
-    """Return the history's file; None: in memory. It is not the file of tokens, which must not wait for it."""
+    """Return the path of the history's file; None if it is in memory. It is not the file of tokens, whose accesses must
+    not wait for it.
+    """
     if config.state is None or config.state.path is None or config.history.calls == 0:
         return None
     return f"{config.state.path}.history"
@@ -58,8 +60,8 @@ def import_history(config: Config) -> None:
 
 
 class CallHistory:
-    """The history of this process by the present configuration. `append`, `begin` and `end` are those of the history
-    itself.
+    """The history of this process by the present configuration. `append`, `begin` and `end` are the methods of the
+    history itself.
     """
 
     append: Callable[[bytes], None]
@@ -69,22 +71,22 @@ class CallHistory:
     def __init__(self, config: Config, usage: UsageBuckets) -> None:
         """Store `usage`, too, if the history is in a file."""
         self._usage = usage
-        self._past = 0
-        self._closing: set[asyncio.Task[None]] = set()
+        self._lost_before = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self._open(config)
 
     def apply_config(self, config: Config) -> None:
-        """Apply a configuration. Stored calls stay, unless the place changes."""
+        """Apply a configuration. Stored calls stay unless the file changes."""
         if history_path(config) == self._path:
             self._limits = history_limits(config)
             self._history.set_limits(self._limits)
             return
         old = self._history
-        self._past += old.lost
+        self._lost_before += old.lost
         self._open(config)
         closing = asyncio.create_task(self._close_old(old, counted=old.lost))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        self._tasks.add(closing)
+        closing.add_done_callback(self._tasks.discard)
 
     async def find(self, query: HistoryQuery) -> SearchResult:
         """Return the calls that match the query. Raise HistoryDisabled without a history, else Unsearchable."""
@@ -104,7 +106,7 @@ class CallHistory:
     @property
     def lost(self) -> int:
         """Return how many calls could not be stored so far, in any place."""
-        return self._past + self._history.lost
+        return self._lost_before + self._history.lost
 
     def health(self) -> HistoryHealth:
         """Return the health of the history."""
@@ -112,7 +114,7 @@ class CallHistory:
 
     async def close(self) -> None:
         """Write the unwritten calls and usage, for at most `FLUSH_TIMEOUT` seconds."""
-        await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH_TIMEOUT), *self._closing)
+        await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH_TIMEOUT), *self._tasks)
         if self._path is not None and (lost := sum(row.messages for row in self._usage.rows())):
             message = "usage could not be written to the history file before the stop"
             log_event(log, logging.WARNING, "usage-lost", message, messages=lost)
@@ -124,7 +126,7 @@ class CallHistory:
 
     async def _close_old(self, history: History, *, counted: int) -> None:
         await asyncio.to_thread(history.close, FLUSH_TIMEOUT)
-        self._past += history.lost - counted
+        self._lost_before += history.lost - counted
 
 
 def _open_history(path: str | None, limits: HistoryLimits, usage: UsageBuckets) -> History:

@@ -1,4 +1,4 @@
-"""How the gateway reaches other hosts: TLS contexts by trusted authorities, egress proxies by URL."""
+"""Outbound connections: TLS contexts by trusted authorities, egress proxies by URL."""
 
 import ssl
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from gateway.network.egress_proxy import ProxyEnvironment, read_proxy_url
 from gateway.system.files import check_regular
 
 ProxyLoader = Callable[[], EgressProxy]
-"""Read the certificates and the password of an egress proxy, in a thread. Raise OSError or ssl.SSLError."""
+"""Reads the certificates and the password of an egress proxy, in a thread. Raises OSError or ssl.SSLError."""
 
 
 class TlsContexts:
@@ -66,7 +66,7 @@ class EgressSelector:
     def proxy_loader(
         self, url: str, configured: ProxySettings | None, tls: TlsSettings | None, contexts: TlsContexts
     ) -> ProxyLoader | None:
-        """Return what loads the egress proxy for `url`, or None for a direct connection. Opens no file.
+        """Return a function that loads the egress proxy for `url`; None for a direct connection. Open no file.
 
         The certificate of an https proxy is verified by the proxy's own `tls`, else by `tls`, that of the host behind
         the proxy.

@@ -100,7 +100,7 @@ class RouteCompiler:
     def compile(self, prepared: PreparedRoute, source: TokenSource) -> Route:
         """Compile one route."""
         route, design = prepared.route, prepared.design_upstream
-        methods, origins = route.methods or _ALL_METHODS, _lowercase(route.origins)  # browsers write them so
+        methods, origins = route.methods or _ALL_METHODS, _lowercase(route.origins)  # browsers send them in lower case
         id_fields = [name for place, name in route.instance_id or () if place == "header"]
         return Route(
             name=route.name,
@@ -163,7 +163,7 @@ def _design_url(route: ResolvedRoute, base: UpstreamUrl) -> str | None:
 
 @lru_cache(maxsize=16)
 def _lowercase(origins: tuple[str, ...]) -> frozenset[str]:
-    """Routes with equal settings share the result, here and below."""
+    """Return the origins in lower case. Routes with equal settings share the result."""
     return frozenset(origin.lower() for origin in origins)
 
 

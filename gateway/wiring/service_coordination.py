@@ -36,7 +36,7 @@ class ServiceCoordination:
         self._state: StateSettings | None = None
         self._replica: ReplicaPlaces | None = None
         self._redis: _ScriptRunner | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def configure(self, config: Config) -> None:
         """Use the services of a configuration from now on, and share their places in the Redis of its `state`."""
@@ -56,18 +56,18 @@ class ServiceCoordination:
     async def close(self) -> None:
         """Give up the places, and stop all timers."""
         self._stop_sharing()
-        await asyncio.gather(*self._closing)
+        await asyncio.gather(*self._tasks)
         self.coordinators.close()
 
     def _stop_sharing(self) -> None:
         if self._replica is not None and self._redis is not None:
-            self._spawn(_close(self._replica, self._redis))
+            self._run_in_background(_close(self._replica, self._redis))
             self._replica = self._redis = None
 
-    def _spawn(self, closing: Coroutine[Any, Any, None]) -> None:
+    def _run_in_background(self, closing: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(closing)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class _ScriptRunner:

@@ -1,4 +1,4 @@
-"""From `services` of the configuration to gates, and in the only process their coordinators."""
+"""From `services` of the configuration to gates, and in a single process also to their coordinators."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ class Services:
     """The gates of this process. Construct it inside the loop; call `close` at the end."""
 
     def __init__(self, environ: Mapping[str, str], gates: ServiceGates | None = None) -> None:
-        """With `gates` another process coordinates; else this one does. `environ` contains secrets of Redis."""
+        """With `gates` another process coordinates the places, else this one. `environ` contains secrets of Redis."""
         self._coordination: ServiceCoordination | None = None
         self.gates = ServiceGates(now=time.monotonic) if gates is None else gates
         if gates is None:

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.config.credential_rules import CLIENT_AUTH_KEYS, GRANT_KEYS, needs_of
+from gateway.config.credential_rules import CLIENT_AUTH_KEYS, GRANT_KEYS, check_credential
 from gateway.config.model import CredentialSettings
 from gateway.oauth import client_auth, grants
 
@@ -23,7 +23,7 @@ KEYS: dict[str, object] = {
 
 def problems_of(**credential: object) -> dict[str, str]:
     """Return the problems by the path of the key in the credential."""
-    found = needs_of(("credentials", "app"), {"token_url": URL, **credential})
+    found = check_credential(("credentials", "app"), {"token_url": URL, **credential})
     return {".".join(map(str, finding.steps[2:])): f"{finding.what}; {finding.remedy}" for finding in found}
 
 

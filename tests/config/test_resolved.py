@@ -13,8 +13,8 @@ from gateway.config.resolved import (
     RESPONSE_TIMEOUT,
     ResolvedRoute,
     authorize_url_of,
-    budgets,
     client_secrets,
+    limits_by_endpoint,
     resolve,
     revoke_url_of,
 )
@@ -118,7 +118,7 @@ def credential(url: str, **budget: int) -> CredentialSettings:
 
 
 def test_lowest_budget_applies_to_an_identity_domain() -> None:
-    limits = budgets(
+    limits = limits_by_endpoint(
         [
             credential("https://One.example/oauth2/v1/token", per_second=40, per_minute=1000),
             credential("https://one.example/other", per_minute=900),

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER, InvalidScope, judge_scope
+from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER, InvalidScope, check_scope
 
 ONE = AUDIENCE + TRIGGER
 OTHER = OTHER_AUDIENCE + TRIGGER
@@ -8,26 +8,26 @@ MULTIPLE = "urn:opc:resource:multiresourcescope"
 
 
 def test_one_resource() -> None:
-    granted = judge_scope(ONE)
+    granted = check_scope(ONE)
     assert (granted.resources, granted.expiry, granted.is_multiple) == ({AUDIENCE: (TRIGGER,)}, None, False)
 
 
 def test_two_permissions_of_one_resource() -> None:
-    assert judge_scope(f"{ONE} {AUDIENCE}{API}").resources == {AUDIENCE: (TRIGGER, API)}
+    assert check_scope(f"{ONE} {AUDIENCE}{API}").resources == {AUDIENCE: (TRIGGER, API)}
 
 
 def test_several_resources_need_the_directive() -> None:
-    granted = judge_scope(f"{ONE} {OTHER} {MULTIPLE}")
+    granted = check_scope(f"{ONE} {OTHER} {MULTIPLE}")
     assert list(granted.resources) == [AUDIENCE, OTHER_AUDIENCE]
     assert granted.is_multiple
 
 
 def test_the_bare_permission_alone_names_every_resource() -> None:
-    assert list(judge_scope(TRIGGER).resources) == [AUDIENCE, OTHER_AUDIENCE]
+    assert list(check_scope(TRIGGER).resources) == [AUDIENCE, OTHER_AUDIENCE]
 
 
 def test_expiry_and_offline_access_are_directives() -> None:
-    assert judge_scope(f"{ONE} urn:opc:resource:expiry=60 offline_access").expiry == 60
+    assert check_scope(f"{ONE} urn:opc:resource:expiry=60 offline_access").expiry == 60
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_expiry_and_offline_access_are_directives() -> None:
 )
 def test_what_a_real_domain_refuses(scope: str) -> None:
     with pytest.raises(InvalidScope):
-        judge_scope(scope)
+        check_scope(scope)
 
 
 def test_a_client_gets_only_its_own_scopes() -> None:
-    assert judge_scope(ONE, {ONE}).resources
+    assert check_scope(ONE, {ONE}).resources
     with pytest.raises(InvalidScope):
-        judge_scope(OTHER, {ONE})
+        check_scope(OTHER, {ONE})

@@ -8,14 +8,14 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
-from gateway.config.typography import UNSEEN
+from gateway.config.typography import INVISIBLE
 from gateway.config.values import HOST_PATTERN, is_local
 from gateway.oic.urls import is_oracle_host
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PORTS = {"https": 443, "http": 80}
 # Pages and mails put quotes around a text and invisible characters into it.
-_INVISIBLE = dict.fromkeys(map(ord, UNSEEN))
+_INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 _QUOTES = "\"'`<>\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 
 
