@@ -103,10 +103,10 @@ async def test_instances_are_for_those_who_may_call(port: Any) -> None:
 
 
 async def test_head_is_get_without_the_body(port: Any) -> None:
-    whole, head = await port.ask("/status"), await port.ask("/status", method="HEAD")
+    full, head = await port.ask("/status"), await port.ask("/status", method="HEAD")
     assert head.status == 200
     assert head.body == b""
-    assert head.head["Content-Length"] == str(len(whole.body))
+    assert head.head["Content-Length"] == str(len(full.body))
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])

@@ -78,18 +78,18 @@ async def test_every_flag_becomes_a_parameter(port: Any, capsys: pytest.CaptureF
     assert await ran(port.address, "a b&c", *flags.split(), "--limit", "1") == 0
     [query] = port.desk.queries
     assert query == HistoryQuery("a b&c", "r", "o", "::1", "c", "5xx", 1769817600000, 1769904000000, 1)
-    told = capsys.readouterr()
-    assert "instance-1" in told.out
+    output = capsys.readouterr()
+    assert "instance-1" in output.out
     cut = "there may be older calls: raise --limit, or narrow the search"
-    assert told.err == f"1 found; {cut}; 9 calls are kept in memory; 2 were lost\n"
+    assert output.err == f"1 found; {cut}; 9 calls are kept in memory; 2 were lost\n"
 
 
 async def test_json_is_the_document_of_the_admin_port(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
     port.desk.found = SearchResult((call_line(1),), 9, "memory", stuck=(7,))
     assert await ran(port.address, "--json") == 0
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     document = {"instances": [json.loads(call_line(1))], "kept": 9, "where": "memory", "lost": 0, "stuck": [7]}
-    assert (json.loads(told.out), told.err) == (document, "")
+    assert (json.loads(output.out), output.err) == (document, "")
 
 
 async def test_nothing_found_is_reported_with_status_one(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,9 +142,9 @@ async def test_without_a_gateway_the_file_is_read(
 ) -> None:
     nowhere = f"unix:{tmp_path}/none"
     assert await ran(nowhere, "instance-1", kept=file) == 0
-    told = capsys.readouterr()
-    assert "instance-1" in told.out
-    assert told.err == "1 found; 3 calls are kept in a file\n"
+    output = capsys.readouterr()
+    assert "instance-1" in output.out
+    assert output.err == "1 found; 3 calls are kept in a file\n"
     assert await ran(nowhere, "none", kept=file) == 1
     assert await ran(nowhere, "--json", kept=file) == 0
     capsys.readouterr()

@@ -70,8 +70,8 @@ async def test_a_stranger_on_the_port(raw: bytes) -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     number = server.sockets[0].getsockname()[1]
-    ready, told = await asked(f"127.0.0.1:{number}")
+    ready, line = await asked(f"127.0.0.1:{number}")
     server.close()
     await server.wait_closed()
     assert not ready
-    assert told.isprintable()
+    assert line.isprintable()

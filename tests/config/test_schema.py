@@ -44,20 +44,20 @@ def test_the_module_prints_the_schema() -> None:
 
 
 def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
-    whole = schema()
+    document = schema()
     for part in PARTS:
         if part is StrictModel:
             continue
-        definition = whole if part is model.Config else whole["$defs"][part.__name__]
+        definition = document if part is model.Config else document["$defs"][part.__name__]
         assert list(definition["properties"]) == [field.alias or name for name, field in part.model_fields.items()]
         assert definition["additionalProperties"] is False
         assert all(key["description"] for key in definition["properties"].values())
 
 
 def test_defaults_are_written_as_a_file_writes_them() -> None:
-    whole = schema()
-    assert whole["properties"]["drain"]["default"] == "330s"
-    assert whole["$defs"]["LimitSettings"]["properties"]["uri"]["default"] == "8KiB"
+    document = schema()
+    assert document["properties"]["drain"]["default"] == "330s"
+    assert document["$defs"]["LimitSettings"]["properties"]["uri"]["default"] == "8KiB"
 
 
 @pytest.mark.parametrize("text", [EXAMPLE, UNCOVERED, (FOLDER / "demo.yaml").read_text(encoding="utf-8")])

@@ -17,7 +17,7 @@ from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import SecretRef
 from gateway.config.vault import RETRY_INTERVAL, Vault
 from tests.fakes.keys import pair
-from tests.fakes.vault import FINGERPRINT, TENANCY, USER, FakeVault, Kept, ocid, profile
+from tests.fakes.vault import FINGERPRINT, TENANCY, USER, FakeVault, StoredSecret, ocid, profile
 
 REFRESH = 300.0
 TRADITIONAL = Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
@@ -197,7 +197,7 @@ def test_secret_is_requested_in_its_own_region(region: str, host: str) -> None:
 
 @pytest.mark.parametrize("content", ["", "not base64!", "aGk"])
 def test_content_that_is_not_base64_is_reported(oci: FakeVault, vault: Vault, content: str) -> None:
-    oci.secrets[ocid("one")] = Kept(content)
+    oci.secrets[ocid("one")] = StoredSecret(content)
     secrets = SecretReader({}, vault=vault)
     with pytest.raises(SecretProblem, match=r"is empty; write|it is not base64 text; correct its content"):
         secrets.read(SecretRef(oci_vault=ocid("one")))
@@ -233,7 +233,7 @@ def test_endless_response_is_abandoned(
 
 
 def test_hanging_region_does_not_affect_others(oci: FakeVault, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    oci.secrets[ocid("one", "fra")] = Kept(base64.b64encode(b"there").decode())
+    oci.secrets[ocid("one", "fra")] = StoredSecret(base64.b64encode(b"there").decode())
     monkeypatch.setattr("gateway.config.vault.LIMIT", 0.2)
     oci.trickles = True
     refused(vault, "one")

@@ -97,16 +97,16 @@ class Caller:
         reset(self.writer)
 
 
-class Ear(logging.Handler):
-    """Hears everything from a warning up, save that a token failed: that is what a test asked for."""
+class WarningCollector(logging.Handler):
+    """Collects warnings and errors, except failed tokens, which the tests cause on purpose."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.heard: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name != "gateway.token":
-            self.heard.append(f"{record.name}: {record.getMessage()}")
+            self.messages.append(f"{record.name}: {record.getMessage()}")
 
 
 class Gate:
@@ -121,15 +121,15 @@ class Gate:
         self._change = asyncio.Condition()
         self._woken: set[asyncio.Task[None]] = set()
         self._limit = asyncio.timeout(TIME_LIMIT)
-        self._ear = Ear()
+        self._warnings = WarningCollector()
         self.records: list[Record] = []
-        self.troubles = self._ear.heard
+        self.troubles = self._warnings.messages
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self.troubles.append(str(context)))
-        logging.getLogger().addHandler(self._ear)
+        logging.getLogger().addHandler(self._warnings)
         self.metrics = Metrics("test")
         self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
@@ -162,7 +162,7 @@ class Gate:
         await self.parts.close()
         if kind is None:
             self.check_rest()
-        logging.getLogger().removeHandler(self._ear)
+        logging.getLogger().removeHandler(self._warnings)
         await self._limit.__aexit__(kind, error, trace)
 
     @property

@@ -34,7 +34,7 @@ def ocid(name: str, region: str = "phx") -> str:
 
 
 @dataclass
-class Kept:
+class StoredSecret:
     """A secret, as base64, and the number of its current version."""
 
     content: str
@@ -48,7 +48,7 @@ class FakeVault:
     end, a byte at a time, which sets `paused` too.
     """
 
-    secrets: dict[str, Kept] = field(default_factory=dict)
+    secrets: dict[str, StoredSecret] = field(default_factory=dict)
     trouble: tuple[int, str] | None = None
     asked: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -78,8 +78,8 @@ class FakeVault:
     def keep(self, name: str, secret: str | bytes) -> str:
         """A new version of the secret of that name; gives its OCID."""
         raw = secret if isinstance(secret, bytes) else secret.encode()
-        before = self.secrets.get(ocid(name), Kept("", 0))
-        self.secrets[ocid(name)] = Kept(base64.b64encode(raw).decode(), before.version + 1)
+        before = self.secrets.get(ocid(name), StoredSecret("", 0))
+        self.secrets[ocid(name)] = StoredSecret(base64.b64encode(raw).decode(), before.version + 1)
         return ocid(name)
 
     def answer(self, path: str, fields: dict[str, str]) -> tuple[int, dict[str, Any]]:

@@ -64,9 +64,9 @@ def test_a_missing_role_is_refused_though_the_token_is_good() -> None:
 
 def test_roles_that_a_client_lacks_are_those_of_the_switch() -> None:
     user = Switches(roles=("ServiceUser",), role_refusal=403)
-    mine = {**GOOD, "client_id": "as-switched"}
-    assert judged(mine) == "good"
-    assert judged(mine, switches=user).startswith("403 ")
-    assert judged({**mine, "scope": API}, permission=API, switches=user) == "good"
+    claims = {**GOOD, "client_id": "as-switched"}
+    assert judged(claims) == "good"
+    assert judged(claims, switches=user).startswith("403 ")
+    assert judged({**claims, "scope": API}, permission=API, switches=user) == "good"
     assert judged(GOOD, switches=user) == "good"
     assert Refusal().status == 401

@@ -67,12 +67,12 @@ async def test_an_integration_names_both_hosts(develop: Send, sandbox: Sandbox) 
 
 
 async def test_a_list_has_pages(develop: Send) -> None:
-    whole = json.loads((await develop(LIST + ONE))[2])
+    document = json.loads((await develop(LIST + ONE))[2])
     first = json.loads((await develop(f"{LIST}{ONE}&limit=1"))[2])
     rest = json.loads((await develop(f"{LIST}{ONE}&offset=1&limit=99"))[2])
-    assert first["items"] + rest["items"] == whole["items"]
-    assert [page["hasMore"] for page in (whole, first, rest)] == [False, True, False]
-    assert {page["totalResults"] for page in (whole, first, rest)} == {len(whole["items"])}
+    assert first["items"] + rest["items"] == document["items"]
+    assert [page["hasMore"] for page in (document, first, rest)] == [False, True, False]
+    assert {page["totalResults"] for page in (document, first, rest)} == {len(document["items"])}
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,12 @@ async def test_a_client_of_http_1_0_gets_no_chunks(sandbox: Sandbox) -> None:
 
 async def test_echo_returns_what_arrived(sandbox: Sandbox, call: Send) -> None:
     _, _, body = await call("PATCH", sandbox.upstream("ECHO") + "a%7Cb?c=%20d", data=b"xyz", headers={"X-A": "1"})
-    told = json.loads(body)
-    assert told["method"] == "PATCH"
-    assert told["target"].endswith("/ECHO/1.0/a%7Cb?c=%20d")
-    assert told["body"] == {"length": 3, "sha256": hashlib.sha256(b"xyz").hexdigest()}
-    assert ["X-A", "1"] in told["headers"]
-    assert ["Authorization", "(redacted)"] in told["headers"]
+    document = json.loads(body)
+    assert document["method"] == "PATCH"
+    assert document["target"].endswith("/ECHO/1.0/a%7Cb?c=%20d")
+    assert document["body"] == {"length": 3, "sha256": hashlib.sha256(b"xyz").hexdigest()}
+    assert ["X-A", "1"] in document["headers"]
+    assert ["Authorization", "(redacted)"] in document["headers"]
 
 
 async def test_echo_streams_the_body_back(sandbox: Sandbox, call: Send) -> None:

@@ -43,8 +43,8 @@ def ask(sandbox: Sandbox, send: Send) -> Callable[..., Awaitable[Said]]:
     """Sends a form of the client `app`; None leaves a parameter out."""
 
     async def ask(path: str = "", **form: str | None) -> Said:
-        whole = {"client_id": "app", "client_secret": "s", "scope": sandbox.scope, **form}
-        data = {name: value for name, value in whole.items() if value is not None}
+        parameters = {"client_id": "app", "client_secret": "s", "scope": sandbox.scope, **form}
+        data = {name: value for name, value in parameters.items() if value is not None}
         status, _, body = await send("POST", path or sandbox.token_url, data=data)
         return status, json.loads(body or b"{}")
 
@@ -58,8 +58,8 @@ def claims(reply: dict[str, Any]) -> dict[str, Any]:
 
 async def test_a_users_token_speaks_for_the_user(ask: Any, sandbox: Sandbox) -> None:
     status, reply = await ask(**PASSWORD)
-    said = claims(reply)
-    assert (status, said["sub"], said["sub_type"], said["client_id"]) == (200, DEFAULT_USER, "user", "app")
+    token = claims(reply)
+    assert (status, token["sub"], token["sub_type"], token["client_id"]) == (200, DEFAULT_USER, "user", "app")
     assert "refresh_token" not in reply
     assert "refresh_token" in (await ask(**PASSWORD, scope=f"{sandbox.scope} offline_access"))[1]
 
@@ -84,7 +84,7 @@ async def test_the_journal_keeps_no_password(ask: Any, sandbox: Sandbox) -> None
 
 
 def assertion(now: float, subject: str = "app", head: dict[str, str] | None = None, **more: Any) -> str:
-    said = {
+    assertion = {
         "iss": "app",
         "sub": subject,
         "aud": ["https://identity.oraclecloud.com/"],
@@ -92,7 +92,7 @@ def assertion(now: float, subject: str = "app", head: dict[str, str] | None = No
         "jti": str(len(subject)),
         **more,
     }
-    written = {name: value for name, value in said.items() if value is not None}
+    written = {name: value for name, value in assertion.items() if value is not None}
     headers = {"kid": "alias"} if head is None else head
     return jwt.encode(written, pair(more.pop("key", "rsa")).private, algorithm="RS256", headers=headers)
 
@@ -140,9 +140,9 @@ async def test_a_wrong_client_assertion_is_refused(more: dict[str, Any], ask: An
 
 
 async def test_an_assertion_of_another_key_or_algorithm_is_refused(ask: Any, clock: Any) -> None:
-    said = {"iss": "app", "sub": "app", "aud": "https://identity.oraclecloud.com/", "exp": clock() + 60}
-    forged = jwt.encode(said, pair(name="other").private, algorithm="RS256", headers={"kid": "alias"})
-    hashed = jwt.encode(said, "k" * 32, algorithm="HS256", headers={"kid": "alias"})
+    payload = {"iss": "app", "sub": "app", "aud": "https://identity.oraclecloud.com/", "exp": clock() + 60}
+    forged = jwt.encode(payload, pair(name="other").private, algorithm="RS256", headers={"kid": "alias"})
+    hashed = jwt.encode(payload, "k" * 32, algorithm="HS256", headers={"kid": "alias"})
     for value in (forged, hashed, "no.jwt", ""):
         assert (await ask(**signed(value)))[0] == 401
 

@@ -69,8 +69,8 @@ async def test_the_check_finds_the_mistake(tmp_path: Path, capsys: pytest.Captur
         words = ["check", "--live", "--json", "-c", str(tmp_path / CONFIG)]
         status = await asyncio.to_thread(main, words)
     out = capsys.readouterr().out
-    told = {finding["code"] for finding in json.loads(out)["findings"]} - {"", "not-tried"}
-    assert told == {code_of(name), *MISTAKES[name].follows}
+    codes = {finding["code"] for finding in json.loads(out)["findings"]} - {"", "not-tried"}
+    assert codes == {code_of(name), *MISTAKES[name].follows}
     assert status == STATUSES.get(code_of(name), 69)
     for secret in (MISTAKES[name].secret, *filter(None, MISTAKES[name].files.values())):
         assert secret.strip('" \n') not in config
@@ -112,9 +112,9 @@ def test_the_document_lists_every_mistake_as_it_is_played() -> None:
 async def test_the_verb_plays_it_with_all_its_files(name: str) -> None:
     async with playing("--mistake", name) as (_, file, _):
         assert {stat.S_IMODE(one.stat().st_mode) for one in file.parent.iterdir()} == {0o600}
-        told = await run("check", "--live", "--json", "-c", file)
-    assert told.status == 69
-    assert {row["code"] for row in json.loads(told.out)["findings"] if not row["ok"]} == {code_of(name)}
+        ended = await run("check", "--live", "--json", "-c", file)
+    assert ended.status == 69
+    assert {row["code"] for row in json.loads(ended.out)["findings"] if not row["ok"]} == {code_of(name)}
     assert not file.parent.exists()
 
 

@@ -9,9 +9,11 @@ from gateway.sandbox.switches import EgressProxy
 @pytest.mark.parametrize(("kind", "status"), [("407", b"407"), ("refuses", b"403")])
 async def test_it_opens_no_tunnel(kind: EgressProxy, status: bytes) -> None:
     async with Sandbox(switches=Switches(egress_proxy=kind)) as sandbox:
-        said = await asked(sandbox, b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")
-        assert said.startswith(b"HTTP/1.1 " + status + b" ")
-        assert (b'Proxy-Authenticate: Basic realm="sandbox"\r\n' in said) == (kind == "407")  # RFC 9110 section 11.7.1
+        response = await asked(sandbox, b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 " + status + b" ")
+        assert (b'Proxy-Authenticate: Basic realm="sandbox"\r\n' in response) == (
+            kind == "407"
+        )  # RFC 9110 section 11.7.1
 
 
 async def test_an_early_disconnect_leaves_no_error() -> None:

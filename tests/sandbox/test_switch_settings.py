@@ -75,10 +75,10 @@ def test_every_switch_but_the_gates_can_be_written() -> None:
 
 def test_the_document_lists_every_switch_as_it_is() -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in DOCUMENT.splitlines()]
-    told = {row[0].strip("`"): row[1:] for row in rows if len(row) == 4 and row[0].startswith("`")}
-    assert set(told) == set(settings())
+    documented = {row[0].strip("`"): row[1:] for row in rows if len(row) == 4 and row[0].startswith("`")}
+    assert set(documented) == set(settings())
     for name, setting in settings().items():
-        values, default, means = told[name]
+        values, default, means = documented[name]
         assert (values, default) == (setting.values, f"`{setting.default}`" if setting.default else "")
         assert len(means) > 10
 

@@ -18,13 +18,13 @@ def work(channel, listeners):
 async def main(server):
     server.open()
     async def spawn():
-        ours, theirs = socket.socketpair()
-        with theirs, socket.socket() as listener:
-            return ours, *await server.spawn(theirs, [listener])
+        left, right = socket.socketpair()
+        with right, socket.socket() as listener:
+            return left, *await server.spawn(right, [listener])
     spawned = await asyncio.gather(*(spawn() for _ in range(3)))
-    for (ours, pid, end), word in zip(spawned, (b"leave", b"fail", b"die")):
-        ours.send(word)
-        assert ours.recv(100) == word + b" by " + str(server.pid).encode()
+    for (left, pid, end), word in zip(spawned, (b"leave", b"fail", b"die")):
+        left.send(word)
+        assert left.recv(100) == word + b" by " + str(server.pid).encode()
     (leaver, _, left), (_, _, failed), (_, dier, died) = spawned
     leaver.close()
     os.kill(dier, signal.SIGKILL)
@@ -54,9 +54,9 @@ async def main(server):
     server.open()
     os.kill(server.pid, signal.SIGKILL)
     await server.lost.wait()
-    ours, theirs = socket.socketpair()
+    left, right = socket.socketpair()
     try:
-        await server.spawn(theirs, [ours])
+        await server.spawn(right, [left])
     except OSError:
         print("noticed")
     await server.close()

@@ -14,10 +14,10 @@ async def open_channel(
     **handlers: Callable[[Any], Awaitable[Any]],
 ) -> AsyncIterator[tuple[Channel, asyncio.StreamWriter]]:
     """Yield a channel to these handlers, and the writer of their end."""
-    ours, theirs = socket.socketpair()
-    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    left, right = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=right)
     answering = asyncio.create_task(serve_requests(reader, writer, handlers))
-    channel = await Channel.open(ours)
+    channel = await Channel.open(left)
     yield channel, writer
     channel.close()
     await answering
@@ -84,12 +84,12 @@ async def test_a_late_answer_is_dropped_after_the_timeout() -> None:
 
 
 async def test_notices_arrive_in_order_in_both_directions() -> None:
-    ours, theirs = socket.socketpair()
-    there: list[Any] = []
+    left, right = socket.socketpair()
+    received: list[Any] = []
     here: list[Any] = []
-    reader, writer = await asyncio.open_unix_connection(sock=theirs)
-    answering = asyncio.create_task(serve_requests(reader, writer, {"echo": echo}, there.extend))
-    channel = await Channel.open(ours, here.extend)
+    reader, writer = await asyncio.open_unix_connection(sock=right)
+    answering = asyncio.create_task(serve_requests(reader, writer, {"echo": echo}, received.extend))
+    channel = await Channel.open(left, here.extend)
     to_worker, to_supervisor = NoticeQueue(channel.notify), NoticeQueue(lambda notices: send_notices(writer, notices))
     for number in range(100):
         to_worker.put(number)
@@ -98,7 +98,7 @@ async def test_notices_arrive_in_order_in_both_directions() -> None:
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert await channel.request("echo", 1) == 1
-    assert there == list(range(100))
+    assert received == list(range(100))
     assert here == [-number for number in range(100)]
     channel.close()
     await answering
@@ -112,10 +112,10 @@ async def test_defect_in_a_notice_does_not_end_the_channel(caplog: pytest.LogCap
     def fail(_notices: list[Any]) -> None:
         raise KeyError
 
-    ours, theirs = socket.socketpair()
-    reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    left, right = socket.socketpair()
+    reader, writer = await asyncio.open_unix_connection(sock=right)
     answering = asyncio.create_task(serve_requests(reader, writer, {"echo": echo}, fail))
-    channel = await Channel.open(ours)
+    channel = await Channel.open(left)
     channel.notify([1])
     assert await channel.request("echo", 2) == 2
     assert "cannot act on a notice" in caplog.text

@@ -21,11 +21,11 @@ STATE = "st-4711"
 
 
 def read(query: str) -> str:
-    return read_authorization_response(query, state=STATE, is_issuer=lambda said: said == "https://idcs.example")
+    return read_authorization_response(query, state=STATE, is_issuer=lambda issuer: issuer == "https://idcs.example")
 
 
 def paste(text: str) -> str:
-    return read_pasted(text, state=STATE, is_issuer=lambda said: said == "https://idcs.example")
+    return read_pasted(text, state=STATE, is_issuer=lambda issuer: issuer == "https://idcs.example")
 
 
 def test_the_code_of_an_answer() -> None:

@@ -64,8 +64,8 @@ async def test_an_error_ends_the_waiting_and_is_escaped(
     back = await listener.start(DEFAULT_REDIRECT_URI)
     listener.expect(READ)
     waiting = asyncio.create_task(listener.answer(within=20))
-    said = "%3Cscript%3Ealert(1)%3C/script%3E"
-    async with session.get(f"{back}?error=access_denied&error_description={said}&state=st") as reply:
+    markup = "%3Cscript%3Ealert(1)%3C/script%3E"
+    async with session.get(f"{back}?error=access_denied&error_description={markup}&state=st") as reply:
         text = await reply.text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text

@@ -39,6 +39,6 @@ async def test_perl_recipe_works_as_printed(tmp_path: Path, sandbox: Sandbox) ->
     async with before(tmp_path, sandbox) as gateway:
         script = tmp_path / "orders.pl"
         script.write_text(text.replace(ADDRESS, gateway.listen), encoding="utf-8")
-        said = await run("perl", script)
+        ended = await run("perl", script)
         [record] = await gateway.recorded()
-    assert said.split() == ["201", record["instance_id"]]
+    assert ended.split() == ["201", record["instance_id"]]

@@ -110,8 +110,8 @@ async def test_live_a_wrong_secret_is_explained(tmp_path: Path, sandbox: Sandbox
 async def test_live_a_scope_with_a_slash_before_urn_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     document["credentials"]["app"]["scope"] = sandbox.scope.replace("urn:", "/urn:", 1)
-    told = "FAIL credential app: scope-slash: invalid_scope"
-    await live(written(tmp_path, document), told, "without a slash before `urn`")
+    message = "FAIL credential app: scope-slash: invalid_scope"
+    await live(written(tmp_path, document), message, "without a slash before `urn`")
 
 
 async def test_live_a_grant_that_is_not_ticked_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:

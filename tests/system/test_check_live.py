@@ -77,8 +77,8 @@ async def test_all_is_well_and_no_flow_has_run(tmp_path: Path, sandbox: Sandbox)
     assert {call.method for call in sandbox.calls} == {"GET", "OPTIONS"}
     last = [call.target.rpartition("/")[2] for call in sandbox.calls if call.method == "GET"]
     assert set(last) == {"metadata", "?wsdl", "integrations?limit=1&integrationInstance=acme"}
-    said = {finding.subject: finding.seen for finding in findings}
-    assert "answered 307 to http://localhost:" in said["route api"]
+    seen_by_subject = {finding.subject: finding.seen for finding in findings}
+    assert "answered 307 to http://localhost:" in seen_by_subject["route api"]
     [left] = [finding for finding in findings if finding.is_warning]
     assert (left.subject, left.code) == ("route else", "unknown-url")
 
@@ -278,16 +278,16 @@ async def test_the_verb_prints_text_and_json(tmp_path: Path) -> None:
     async with Sandbox(switches=Switches(roles=())) as sandbox:
         file = written(tmp_path, document_of(tmp_path, sandbox))
         text = await run("check", "--live", "-c", file)
-        told = await run("check", "--live", "--json", "-c", file)
-    assert (text.status, told.status, told.err) == (69, 69, "")
-    read = json.loads(told.out)
+        ended = await run("check", "--live", "--json", "-c", file)
+    assert (text.status, ended.status, ended.err) == (69, 69, "")
+    read = json.loads(ended.out)
     assert read["ok"] is False
     assert all(list(row) == ["ok", "subject", "step", "code", "seen", "means", "remedy"] for row in read["findings"])
     [row] = [row for row in read["findings"] if not row["ok"]]
     assert (row["subject"], row["step"], row["code"]) == ("route orders", "request", "role-missing")
     assert row["remedy"] == MISTAKES["role-missing"].remedy
-    whole = f"role-missing: {row['seen']}\n     → {row['means']}\n     → {row['remedy']}\n"
-    assert f"FAIL route orders: {whole}" in text.out
+    expected = f"role-missing: {row['seen']}\n     → {row['means']}\n     → {row['remedy']}\n"
+    assert f"FAIL route orders: {expected}" in text.out
 
 
 async def test_a_reader_that_has_enough_ends_the_verb_quietly(tmp_path: Path, sandbox: Sandbox) -> None:

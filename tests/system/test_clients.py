@@ -39,32 +39,32 @@ def url(gate: Process, path: str) -> str:
 
 
 async def test_curl_speaks_http_1_1(gate: Process) -> None:
-    out, told = await curl("-v", url(gate, "/bytes/100000"))
+    out, log = await curl("-v", url(gate, "/bytes/100000"))
     assert out == pattern(100_000)
-    assert "< HTTP/1.1 200 OK" in told
+    assert "< HTTP/1.1 200 OK" in log
 
 
 @pytest.mark.parametrize("target", ["/bytes/100000", "/bytes/100000?chunked=1", "/drop/close"])
 async def test_curl_speaks_http_1_0(gate: Process, target: str) -> None:
-    out, told = await curl("-v", "-0", url(gate, target))
+    out, log = await curl("-v", "-0", url(gate, target))
     assert out == pattern(100_000)
-    assert "< HTTP/1.1 200 " in told
-    assert "Transfer-Encoding" not in told
+    assert "< HTTP/1.1 200 " in log
+    assert "Transfer-Encoding" not in log
 
 
 async def test_curl_keeps_an_http_1_0_connection_when_it_asks(gate: Process) -> None:
     one = url(gate, "/bytes/10")
-    out, told = await curl("-v", "-0", "-H", "Connection: keep-alive", one, one)
+    out, log = await curl("-v", "-0", "-H", "Connection: keep-alive", one, one)
     assert out == pattern(10) * 2
-    assert told.count("Connected to") == 1
-    assert told.count("< Connection: keep-alive") == 2
+    assert log.count("Connected to") == 1
+    assert log.count("< Connection: keep-alive") == 2
 
 
 async def test_curl_uses_a_connection_twice(gate: Process) -> None:
-    out, told = await curl("-v", url(gate, "/bytes/10"), url(gate, "/bytes/20?chunked=1"), url(gate, "/status/404"))
+    out, log = await curl("-v", url(gate, "/bytes/10"), url(gate, "/bytes/20?chunked=1"), url(gate, "/status/404"))
     assert out.startswith(pattern(10) + pattern(20))
-    assert told.count("Connected to") == 1
-    assert told.count("Re-using existing connection") == 2
+    assert log.count("Connected to") == 1
+    assert log.count("Re-using existing connection") == 2
     assert [record["status"] for record in await gate.recorded(3)] == [200, 200, 404]
 
 
@@ -86,9 +86,9 @@ async def test_curl_waits_for_100_continue_with_a_large_body(gate: Process, tmp_
     file = tmp_path / "body"
     file.write_bytes(TWO_MIB)
     arguments = ("-v", "--expect100-timeout", "14", "-H", "Expect: 100-continue", "--data-binary", f"@{file}")
-    out, told = await curl(*arguments, url(gate, "/upload/"))
+    out, log = await curl(*arguments, url(gate, "/upload/"))
     assert json.loads(out)["sha256"] == pattern_sha256(len(TWO_MIB))
-    assert "< HTTP/1.1 100 Continue" in told
+    assert "< HTTP/1.1 100 Continue" in log
     assert sandbox.calls[0].header("Expect") is None
 
 
@@ -96,16 +96,16 @@ async def test_curl_that_is_refused_is_not_invited_to_send(gate: Process, tmp_pa
     file = tmp_path / "body"
     file.write_bytes(TWO_MIB)
     arguments = ("-v", "--expect100-timeout", "14", "-H", "Expect: 100-continue", "-T", str(file))
-    _, told = await curl(*arguments, url(gate, "/none/"))
-    assert "< HTTP/1.1 404 " in told
-    assert "100 Continue" not in told
+    _, log = await curl(*arguments, url(gate, "/none/"))
+    assert "< HTTP/1.1 404 " in log
+    assert "100 Continue" not in log
     assert not sandbox.calls
 
 
 async def test_curl_form_post_gets_a_location_at_the_gateway(gate: Process) -> None:
-    out, told = await curl("-v", "-d", '{"item":"valve","quantity":3}', url(gate, "/orders/"))
+    out, log = await curl("-v", "-d", '{"item":"valve","quantity":3}', url(gate, "/orders/"))
     order = json.loads(out)["id"]
-    assert f"< Location: {url(gate, f'/orders/{order}')}" in told
+    assert f"< Location: {url(gate, f'/orders/{order}')}" in log
 
 
 async def test_curl_through_the_gateway_as_its_proxy(gate: Process, sandbox: Sandbox) -> None:
@@ -118,8 +118,8 @@ async def test_curl_through_the_gateway_as_its_proxy(gate: Process, sandbox: San
 
 
 async def test_curl_cannot_use_it_as_a_proxy_to_elsewhere(gate: Process, sandbox: Sandbox) -> None:
-    _, told = await curl("-v", "--proxy", f"http://{gate.listen}", "http://elsewhere.example.com/")
-    assert "< HTTP/1.1 404 " in told
+    _, log = await curl("-v", "--proxy", f"http://{gate.listen}", "http://elsewhere.example.com/")
+    assert "< HTTP/1.1 404 " in log
     assert not sandbox.token_requests
 
 
@@ -129,9 +129,9 @@ async def test_http_url_of_an_https_upstream_works_through_the_proxy(tmp_path: P
         document = simple(identity.url, "https://oic.invalid/ic/api/integration/v1/flows/rest/ORDERS/1.0/")
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             target = "http://oic.invalid/ic/api/integration/v1/flows/rest/ORDERS/1.0/17"
-            _, told = await curl("-v", "--proxy", f"http://{gate.listen}", target)
-            assert "< HTTP/1.1 502 " in told
-            assert "< X-Gateway-Error: upstream-unreachable" in told
+            _, log = await curl("-v", "--proxy", f"http://{gate.listen}", target)
+            assert "< HTTP/1.1 502 " in log
+            assert "< X-Gateway-Error: upstream-unreachable" in log
             [record] = await gate.recorded()
             assert record["route"] == "orders"
             assert "https://oic.invalid:443" in record["reason"]
@@ -141,11 +141,11 @@ async def test_a_soap_caller_gets_a_wsdl_and_a_fault(gate: Process, sandbox: San
     out, _ = await curl(url(gate, "/hello/?wsdl"))
     assert b"definitions" in out
     sandbox.switches.drops = 1
-    out, told = await curl(
+    out, log = await curl(
         "-v", "-H", "SOAPAction: x", "-H", "Content-Type: text/xml", "-d", "<x/>", url(gate, "/hello/")
     )
-    assert "< HTTP/1.1 500 " in told
-    assert "< X-Gateway-Error: upstream-broken; status=502" in told
+    assert "< HTTP/1.1 500 " in log
+    assert "< X-Gateway-Error: upstream-broken; status=502" in log
     assert b"<faultcode>soap:Server</faultcode>" in out
 
 

@@ -157,11 +157,11 @@ def texts(node: ast.AST) -> set[str]:
 
 def test_each_event_is_documented() -> None:
     table = page("logging.md").partition("## Events")[2].partition("\n## ")[0]
-    told = {name for row in rows(table) for name in re.findall(r"`([a-z-]+)`", row[0])}
+    documented = {name for row in rows(table) for name in re.findall(r"`([a-z-]+)`", row[0])}
     found = events()
     assert {"started", "token-failed", "reload-refused", "defect"} <= found
-    assert found <= told, found - told
-    assert told <= found, told - found
+    assert found <= documented, found - documented
+    assert documented <= found, documented - found
 
 
 def blocks(language: str, file: Path = ROOT / "README.md") -> list[str]:

@@ -77,9 +77,9 @@ async def parts(sandbox: Sandbox) -> AsyncIterator[Components]:
 
 def written(folder: Path, sandbox: Sandbox, credential: Mapping[str, Any]) -> Config:
     """The configuration with that credential, as loaded from a file."""
-    whole = {"token_url": sandbox.token_url, "client_id": "app", "scope": sandbox.scope, "tls": {"ca": "ca.pem"}}
+    common = {"token_url": sandbox.token_url, "client_id": "app", "scope": sandbox.scope, "tls": {"ca": "ca.pem"}}
     document = {
-        "credentials": {"app": {key: value for key, value in {**whole, **credential}.items() if value is not None}},
+        "credentials": {"app": {key: value for key, value in {**common, **credential}.items() if value is not None}},
         "routes": [{"name": "r", "path": "/", "upstream": "https://u.example/", "credential": "app"}],
         "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}]},
     }

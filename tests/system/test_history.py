@@ -234,8 +234,8 @@ async def test_a_full_disk_loses_history_and_never_a_call(tmp_path: Path, sandbo
         for _ in range(10):
             await calls(gate, 5)
             await asked(gate)
-        [told, *_] = await gate.said("history-down", 1)
-        assert (told["level"], "cannot use the history file" in told["message"]) == ("warning", True)
+        [event, *_] = await gate.said("history-down", 1)
+        assert (event["level"], "cannot use the history file" in event["message"]) == ("warning", True)
         assert len(gate.events("history-down")) <= workers
         document = await asked(gate)
         assert document["lost"] > 0
@@ -310,8 +310,8 @@ async def test_reading_again_changes_how_much_and_where(tmp_path: Path, sandbox:
         assert (await asked(gate))["kept"] == 1
         await read_again(4, **kept(tmp_path, in_file=True))
         await calls(gate, 3)
-        told = await asked(gate)
-        assert (told["kept"], told["where"]) == (3, "file")
+        found = await asked(gate)
+        assert (found["kept"], found["where"]) == (3, "file")
         await read_again(5, history={"calls": 1}, **kept(tmp_path, in_file=True))
         await calls(gate, 1)
 

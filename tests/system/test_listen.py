@@ -25,32 +25,32 @@ async def refusal(folder: Path, sandbox: Sandbox, **more: str | int) -> str:
 async def test_an_ordinary_file_is_left_alone(tmp_path: Path, sandbox: Sandbox, key: str) -> None:
     file = tmp_path / "precious"
     file.write_text("keep me", encoding="utf-8")
-    told = await refusal(tmp_path, sandbox, **{key: f"unix:{file}"})
-    assert told.startswith(f"cannot listen on unix:{file}: a file that is not a socket has this name")
+    message = await refusal(tmp_path, sandbox, **{key: f"unix:{file}"})
+    assert message.startswith(f"cannot listen on unix:{file}: a file that is not a socket has this name")
     assert file.read_text(encoding="utf-8") == "keep me"
 
 
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("target", ["file", "socket", "nothing"])
 async def test_a_symbolic_link_is_left_alone(tmp_path: Path, sandbox: Sandbox, key: str, target: str) -> None:
-    there, link = tmp_path / "there", tmp_path / "link"
+    file, link = tmp_path / "there", tmp_path / "link"
     if target == "file":
-        there.write_text("keep me", encoding="utf-8")
+        file.write_text("keep me", encoding="utf-8")
     elif target == "socket":
         with socket.socket(socket.AF_UNIX) as dead:
-            dead.bind(str(there))
-    link.symlink_to(there)
+            dead.bind(str(file))
+    link.symlink_to(file)
     assert "not a socket" in await refusal(tmp_path, sandbox, **{key: f"unix:{link}"})
     assert link.is_symlink()
-    assert there.exists() is (target != "nothing")
+    assert file.exists() is (target != "nothing")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_the_socket_of_a_running_gateway_is_not_taken(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     path = tmp_path / "gw.sock"
     async with before(tmp_path, sandbox, listen=f"unix:{path}", workers=workers) as gate:
-        told = await refusal(tmp_path, sandbox, listen=f"unix:{path}", workers=workers)
-        assert told.startswith(f"cannot listen on unix:{path}: another process listens on this socket")
+        message = await refusal(tmp_path, sandbox, listen=f"unix:{path}", workers=workers)
+        assert message.startswith(f"cannot listen on unix:{path}: another process listens on this socket")
         assert (await gate.get("/orders/"))[0] == 200
     assert not path.exists()
 
@@ -113,5 +113,5 @@ async def test_localhost_is_both_loopback_addresses(tmp_path: Path, sandbox: San
 async def test_a_port_taken_on_one_address_is_taken(tmp_path: Path, sandbox: Sandbox) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
         port = taken.getsockname()[1]
-        told = await refusal(tmp_path, sandbox, listen=f"localhost:{port}")
-    assert told.startswith(f"cannot listen on localhost:{port}: Address already in use")
+        message = await refusal(tmp_path, sandbox, listen=f"localhost:{port}")
+    assert message.startswith(f"cannot listen on localhost:{port}: Address already in use")

@@ -74,8 +74,8 @@ async def test_links_have_the_scheme_of_the_listener(tmp_path: Path, sandbox: Sa
 async def test_old_versions_are_refused(tmp_path: Path, sandbox: Sandbox, version: str) -> None:
     server_pem(tmp_path)
     async with before(tmp_path, sandbox, listen=listener(tmp_path)) as gate:
-        told = await s_client(gate.listen, version, "-cipher", "DEFAULT:@SECLEVEL=0")
-        assert "alert protocol version" in told
+        output = await s_client(gate.listen, version, "-cipher", "DEFAULT:@SECLEVEL=0")
+        assert "alert protocol version" in output
         [line] = await gate.said("handshake-failed")
         assert "the caller offers no version from TLS 1.2 on" in line["message"]
         assert (line["listener"], line["client"]) == (gate.listen, "127.0.0.1")
@@ -103,8 +103,8 @@ async def test_plain_http_on_a_tls_port_is_answered(tmp_path: Path, sandbox: San
 
 async def test_a_tls_hello_on_a_plain_port_is_answered(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
-        told = await s_client(gate.listen)
-        assert "wrong version number" in told or "packet length too long" in told
+        output = await s_client(gate.listen)
+        assert "wrong version number" in output or "packet length too long" in output
         [record] = await gate.recorded()
         assert (record["status"], record["error"]) == (400, "bad-request")
         assert "the caller sent a TLS handshake" in record["reason"]

@@ -116,11 +116,11 @@ async def test_a_record_describes_the_whole_call(tmp_path: Path, sandbox: Sandbo
 
 @pytest.mark.parametrize("form", ["auto", "json"])
 async def test_a_terminal_gets_readable_rows_by_default(tmp_path: Path, sandbox: Sandbox, form: str) -> None:
-    ours, theirs = pty.openpty()
+    master, slave = pty.openpty()
     try:
         file = written(tmp_path, settings(sandbox, log={"format": form}))
-        async with Process("serve", "-c", file, NO_COLOR="1", **SECRETS).to(theirs) as gate:
-            screen = Screen(ours)
+        async with Process("serve", "-c", file, NO_COLOR="1", **SECRETS).to(slave) as gate:
+            screen = Screen(master)
             listening = await screen.until("listening on 127.0.0.1:")
             [gate.listen, *_] = re.findall(r"127\.0\.0\.1:\d+", listening)
             assert (await gate.get("/orders/?q=secret"))[0] == 200
@@ -129,8 +129,8 @@ async def test_a_terminal_gets_readable_rows_by_default(tmp_path: Path, sandbox:
             assert "q=secret" not in screen.text
             assert ("instance=" in row) == (form == "auto")
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(master)
+        os.close(slave)
 
 
 class Screen:
@@ -199,14 +199,14 @@ async def test_no_secret_and_no_token_in_any_byte_at_level_debug(tmp_path: Path)
             await gate.recorded(8)
             assert len(await gate.said("token-renewed", 2)) == 2
             assert len(await gate.said("token-failed", 2)) == 2
-    told = gate.told()
+    output = gate.told()
     tokens = {value.removeprefix("Bearer ") for value in issued}
     assert len(tokens) == 2
     unwanted = [part for value in tokens for part in (value, value.split(".")[0], value.split(".")[2])]
     unwanted += shapes("odd-app", AWKWARD) + shapes("wrong-app", f"{AWKWARD}-no-more")
     unwanted += ["query-secret", "Y2FsbGVyOnB3", "caller-cookie", "Bearer eyJ"]
     for text in unwanted:
-        assert text not in told
+        assert text not in output
 
 
 async def test_secrets_quoted_by_a_token_endpoint_are_not_logged(tmp_path: Path) -> None:
@@ -228,11 +228,11 @@ async def test_secrets_quoted_by_a_token_endpoint_are_not_logged(tmp_path: Path)
 
 
 async def test_a_stalled_log_reader_does_not_stall_requests(tmp_path: Path, sandbox: Sandbox) -> None:
-    ours, theirs = os.pipe()
+    reader, writer = os.pipe()
     try:
         file = written(tmp_path, settings(sandbox))
-        async with Process("serve", "-c", file, **SECRETS).to(theirs) as gate:
-            started = await asyncio.to_thread(os.read, ours, 65536)
+        async with Process("serve", "-c", file, **SECRETS).to(writer) as gate:
+            started = await asyncio.to_thread(os.read, reader, 65536)
             gate.listen, gate.admin = json.loads(started)["listen"], json.loads(started)["admin"]
             caller = await gate.caller()
             # Each record repeats the path: 400 of them are far more than a pipe takes.
@@ -240,10 +240,10 @@ async def test_a_stalled_log_reader_does_not_stall_requests(tmp_path: Path, sand
                 await caller.say(request(f"/echo/{'a' * 1000}", method="HEAD"))
                 assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
             assert (await gate.ask("/readyz"))[0] == 200
-            await asyncio.to_thread(drain, ours)
+            await asyncio.to_thread(drain, reader)
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(reader)
+        os.close(writer)
 
 
 def drain(descriptor: int) -> None:
@@ -254,13 +254,13 @@ def drain(descriptor: int) -> None:
 
 
 async def test_a_closed_log_reader_does_not_stop_requests(tmp_path: Path, sandbox: Sandbox) -> None:
-    ours, theirs = os.pipe()
+    reader, writer = os.pipe()
     file = written(tmp_path, settings(sandbox))
-    async with Process("serve", "-c", file, **SECRETS).to(theirs) as gate:
-        started = await asyncio.to_thread(os.read, ours, 65536)
+    async with Process("serve", "-c", file, **SECRETS).to(writer) as gate:
+        started = await asyncio.to_thread(os.read, reader, 65536)
         gate.listen, gate.admin = json.loads(started)["listen"], json.loads(started)["admin"]
-        os.close(theirs)
-        os.close(ours)
+        os.close(writer)
+        os.close(reader)
         for _ in range(5):
             assert (await gate.get("/orders/"))[0] == 200
         async with asyncio.timeout(TIME_LIMIT):

@@ -22,9 +22,9 @@ class Relay:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self.to.rpartition(":")
-        there = await asyncio.open_connection(host, int(port))
+        streams = await asyncio.open_connection(host, int(port))
         with contextlib.suppress(OSError):
-            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+            await asyncio.gather(_copy(reader, streams[1]), _copy(streams[0], writer))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

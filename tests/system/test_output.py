@@ -124,13 +124,13 @@ async def test_output_that_cannot_be_written_is_an_error(
 
 @pytest.mark.parametrize(("words", "has_file"), PRINTING)
 async def test_a_closed_pipe_ends_a_command_quietly(file: Path, words: tuple[str, ...], *, has_file: bool) -> None:
-    ours, theirs = os.pipe()
-    os.close(ours)
+    reader, writer = os.pipe()
+    os.close(reader)
     try:
-        async with Process(*words_of(words, file, has_file=has_file), **SECRETS).to(theirs) as process:
+        async with Process(*words_of(words, file, has_file=has_file), **SECRETS).to(writer) as process:
             assert await process.ended() == 141
     finally:
-        os.close(theirs)
+        os.close(writer)
     assert process.err == b""
 
 

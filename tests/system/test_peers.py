@@ -15,15 +15,15 @@ from tests.system.scene import SECRETS, between, settings, simple, written
 
 async def test_the_token_follows_no_redirect_of_the_upstream(tmp_path: Path) -> None:
     async with Identity() as identity, Upstream() as elsewhere:
-        there = f"http://localhost:{elsewhere.port}/stolen"
+        location = f"http://localhost:{elsewhere.port}/stolen"
         async with (
-            Upstream(*[reply(status, b"", f"Location: {there}") for status in (301, 302, 303, 307, 308)]) as oic,
+            Upstream(*[reply(status, b"", f"Location: {location}") for status in (301, 302, 303, 307, 308)]) as oic,
             between(tmp_path, identity, oic) as gate,
         ):
             for status in (301, 302, 303, 307, 308):
-                said, head, _ = await gate.post("/orders/1", b"body")
-                assert said == status
-                assert f"\r\nLocation: {there}\r\n".encode() in head
+                received, head, _ = await gate.post("/orders/1", b"body")
+                assert received == status
+                assert f"\r\nLocation: {location}\r\n".encode() in head
         assert elsewhere.connections == 0
 
 
@@ -103,8 +103,8 @@ async def test_forwarded_fields_and_user_agents_change_nothing(tmp_path: Path, s
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         assert (await gate.get("/none/", *trusted, "User-Agent: kube-probe/1.30"))[0] == 404
         assert (await gate.get("/echo/", *trusted, "X-HTTP-Method-Override: GET", method="POST"))[0] == 405
-        said = b"GET /echo/ HTTP/1.1\r\nHost: evil.example.com\r\nX-Forwarded-Host: localhost\r\n\r\n"
-        assert (await gate.call(said))[0] == 403
+        head = b"GET /echo/ HTTP/1.1\r\nHost: evil.example.com\r\nX-Forwarded-Host: localhost\r\n\r\n"
+        assert (await gate.call(head))[0] == 403
         status, _, body = await gate.get("/echo/", *trusted)
         assert status == 200
         assert b"Forwarded" not in body
@@ -112,20 +112,20 @@ async def test_forwarded_fields_and_user_agents_change_nothing(tmp_path: Path, s
 
 async def test_bytes_on_an_idle_connection_are_no_response(tmp_path: Path) -> None:
     """Seen on a naive proxy: what an upstream says unasked is served to the next caller."""
-    said = asyncio.Event()
+    responded = asyncio.Event()
 
     async def talkative(talk: Talk) -> None:
         await upstream.note(await talk.request())
         await talk.say(reply(200, b"mine"))
         await talk.say(reply(200, b"unasked"))
-        said.set()
+        responded.set()
         await talk.reader.read()
 
     async with Identity() as identity, Upstream() as upstream:
         upstream.script = [talkative]
         async with between(tmp_path, identity, upstream) as gate:
             assert (await gate.get("/orders/1"))[2] == b"mine"
-            await said.wait()
+            await responded.wait()
             assert (await gate.get("/orders/2"))[2] == b"ok"
         assert upstream.connections == 2
 

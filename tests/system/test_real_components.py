@@ -83,8 +83,10 @@ class World(NamedTuple):
 
     def behind_a_balancer(self, folder: Path) -> AbstractAsyncContextManager[Process]:
         """A further process that callers know as OUTSIDE."""
-        told = {"public_url": OUTSIDE, "hosts": [urlsplit(OUTSIDE).hostname]}
-        return gateway(written(folder, real(self.sandbox, self.pem) | told), **SECRETS, HTTPS_PROXY=self.egress.url)
+        own_names = {"public_url": OUTSIDE, "hosts": [urlsplit(OUTSIDE).hostname]}
+        return gateway(
+            written(folder, real(self.sandbox, self.pem) | own_names), **SECRETS, HTTPS_PROXY=self.egress.url
+        )
 
 
 def real(sandbox: Sandbox, pem: Path) -> Settings:
@@ -145,15 +147,15 @@ def calls_both_ports(session: requests.Session, url: str, *, wsse: UsernameToken
     """
     transport = Transport(session=session)  # type: ignore[no-untyped-call] # zeep is partly typed
     client = zeep.Client(url, transport=transport, wsse=wsse, plugins=[WsAddressingPlugin()])  # type: ignore[no-untyped-call] # as above
-    told = []
+    views = []
     for port in PORTS:
         service = client.bind("HelloService", port)
         answer = service.hello(name="M&Ms")
         assert answer.greeting == "Hello, M&Ms"
         with pytest.raises(zeep.exceptions.Fault, match="ended in a fault") as raised:
             service.hello(name="FAULT")
-        told += [answer.oicInstanceId, raised.value.detail.findtext(".//{*}oicInstanceId")]
-    return told
+        views += [answer.oicInstanceId, raised.value.detail.findtext(".//{*}oicInstanceId")]
+    return views
 
 
 def arrived_through_the_gateway(world: World) -> bool:
@@ -175,28 +177,28 @@ async def test_a_soap_client_needs_no_address_of_oic(
     for query in QUERIES:
         world.sandbox.calls.clear()
         seen = len(world.gate.records)
-        told = await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?{query}")
+        found_ids = await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?{query}")
         documents = 3 if query == "wsdl=split" else 2
         records = (await world.gate.recorded(seen + documents + 4))[seen:]
-        assert [record["instance_id"] for record in records][documents:] == told
+        assert [record["instance_id"] for record in records][documents:] == found_ids
         assert {record["route"] for record in records} == {"hello"}
         assert len(world.sandbox.calls) == documents + 4
         assert arrived_through_the_gateway(world)
-    heard = caller.heard()
-    assert not names(heard, ACME)
-    assert b"Content-Encoding" not in heard
+    output = caller.heard()
+    assert not names(output, ACME)
+    assert b"Content-Encoding" not in output
 
 
 @pytest.mark.parametrize("instance_ids", ["decimal", "body", "none"])
 async def test_the_run_of_every_call_is_known(instance_ids: InstanceIds, world: World, caller: Confined) -> None:
     switch(world, instance_ids=instance_ids)
     seen = len(world.gate.records)
-    told = await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?wsdl")
+    found_ids = await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?wsdl")
     records = (await world.gate.recorded(seen + 6))[seen:]
-    assert [record["instance_id"] for record in records][2:] == told
+    assert [record["instance_id"] for record in records][2:] == found_ids
     heads = [reply.headers.get("x-oracle-ics-instance-id") for reply in caller.replies]
-    assert heads[2:] == told
-    assert all(told) == (instance_ids != "none")
+    assert heads[2:] == found_ids
+    assert all(found_ids) == (instance_ids != "none")
 
 
 @pytest.mark.parametrize("use_digest", [False, True])
@@ -226,10 +228,10 @@ async def test_a_soap_client_through_a_balancer_that_ends_tls(world: World, tmp_
             with Confined(outside, way=Balancer(outside, inside)) as session:
                 for query in QUERIES:
                     await asyncio.to_thread(calls_both_ports, session, f"{outside}/hello/?{query}")
-                heard = session.heard()
-                assert not names(heard, ACME)
-                assert not names(heard, gate.listen)
-                assert names(heard, "api.corp.example")
+                output = session.heard()
+                assert not names(output, ACME)
+                assert not names(output, gate.listen)
+                assert names(output, "api.corp.example")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -328,10 +330,10 @@ def led_home(before: bytes, after: bytes, at: str) -> list[str]:
     differ = []
     for one, other in zip(first.iter(), second.iter(), strict=True):
         for name, address in other.attrib.items():
-            told = str(one.attrib[name])
-            if told != address:
-                assert "://" in told
-                assert address == in_our_names(told, at)
+            value = str(one.attrib[name])
+            if value != address:
+                assert "://" in value
+                assert address == in_our_names(value, at)
                 differ.append(str(name))
                 one.attrib[name] = address
     assert etree.tostring(first, method="c14n") == etree.tostring(second, method="c14n")
@@ -391,10 +393,10 @@ async def test_descriptions_are_valid_and_lead_here(style: UrlStyle, kind: str, 
         before = described(await asyncio.to_thread(world.direct, f"{upstream}metadata/{kind}"))
         world.sandbox.calls.clear()
         reply = await asyncio.to_thread(caller.get, f"{world.at}/{code.lower()}/metadata/{kind}")
-        there, same = split_address(before)
+        host, same = split_address(before)
         here, rest = split_address(described(reply))
         assert rest == same
-        assert here == in_our_names(there, world.at)
+        assert here == in_our_names(host, world.at)
         assert not names(reply.content, ACME)
         assert f"{world.sandbox.token_url}".encode() in reply.content.replace(b"\\/", b"/")
         answer = await asyncio.to_thread(caller.get, target(here) + BELOW[code])
@@ -528,7 +530,7 @@ async def test_a_large_body_is_rewritten_with_constant_memory(
             length, sha256 = await asyncio.to_thread(fetched, f"{at}/big/{mebibytes}")
             grown = gate.memory() - resting
             pieces = big(mebibytes, base.decode())
-            ours = f"{at}/big".encode(), f"{at}/orders/".encode()
-            expected = (piece.replace(base, ours[0]).replace(orders, ours[1]) for piece in pieces)
+            own_urls = f"{at}/big".encode(), f"{at}/orders/".encode()
+            expected = (piece.replace(base, own_urls[0]).replace(orders, own_urls[1]) for piece in pieces)
             assert (length, sha256) == digest(expected)
             assert grown <= MOST_MEMORY

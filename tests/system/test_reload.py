@@ -35,10 +35,10 @@ async def test_an_invalid_file_changes_nothing_and_is_logged(tmp_path: Path, san
     async with gateway(file, **SECRETS) as gate:
         file.write_text("routes: []\nlisten: nowhere\n", encoding="utf-8")
         gate.signal(signal.SIGHUP)
-        [told] = await gate.said("reload-refused")
-        assert told["level"] == "error"
-        assert "gateway.yaml:2: listen: " in told["message"]
-        assert "routes: is an empty list" in told["message"]
+        [event] = await gate.said("reload-refused")
+        assert event["level"] == "error"
+        assert "gateway.yaml:2: listen: " in event["message"]
+        assert "routes: is an empty list" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
         file.unlink()
         gate.signal(signal.SIGHUP)
@@ -92,8 +92,8 @@ async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, sandbox: 
     async with before(tmp_path, sandbox) as gate:
         written(tmp_path, settings(sandbox, **more))
         await reloaded(gate)
-        [told] = await gate.said("restart-needed")
-        assert f"`{next(iter(more))}`" in told["message"]
+        [event] = await gate.said("restart-needed")
+        assert f"`{next(iter(more))}`" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
 
 

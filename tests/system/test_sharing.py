@@ -45,8 +45,8 @@ async def gateways(
 
 async def tokens(gates: list[Process]) -> list[dict[str, Any]]:
     """What each worker of each gateway tells of the token."""
-    told = [(await gate.ask("/status"))[1] for gate in gates]
-    return [worker["credentials"]["app"] for status in told for worker in status.get("workers", [status])]
+    statuses = [(await gate.ask("/status"))[1] for gate in gates]
+    return [worker["credentials"]["app"] for status in statuses for worker in status.get("workers", [status])]
 
 
 def bearers(upstream: Upstream) -> set[str | None]:
@@ -138,9 +138,9 @@ async def test_token_force_replaces_the_stored_token(tmp_path: Path, state: dict
     async with Identity() as identity, Upstream() as upstream:
         app = credential(identity.url)
         file = written(tmp_path, simple(identity.url, upstream.url, state=state, credentials={"app": app}))
-        said = [
+        sent_tokens = [
             (await run("token", *more, "app", "-c", file, **SECRETS, **KEY)).out.strip()
             for more in ((), (), ("--force",), ())
         ]
-        assert said == ["token-1", "token-1", "token-2", "token-2"]
+        assert sent_tokens == ["token-1", "token-1", "token-2", "token-2"]
     assert len(identity.asked) == 2

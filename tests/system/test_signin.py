@@ -92,9 +92,9 @@ async def signed_in(file: Path, *, under: Sequence[str] = ()) -> str:
     async with login(file, under=under) as (process, url):
         status, _, address = await browse(url)
         assert (status, await process.ended()) == (200, 0), process.told()
-    told = process.told()
-    assert parse_qs(urlsplit(address).query)["code"][0] not in told
-    return told
+    output = process.told()
+    assert parse_qs(urlsplit(address).query)["code"][0] not in output
+    return output
 
 
 async def paste(file: Path, choose: Any, *more: str) -> Ended:
@@ -140,8 +140,8 @@ async def test_a_running_gateway_reports_and_notices_a_sign_in(scene: Scene) -> 
         probed = await run("probe", "--admin", gate.admin)
         assert "sign-in" in probed.out
 
-        told = await signed_in(file)
-        assert "ok   credential person: signed in as jdoe" in told
+        output = await signed_in(file)
+        assert "ok   credential person: signed in as jdoe" in output
         async with asyncio.timeout(TIME_LIMIT):
             while (await gate.get("/orders/"))[0] != 200:  # it looks once a second
                 pass
@@ -175,8 +175,8 @@ async def test_a_lease_without_an_end_holds_no_sign_in_up(scene: Scene) -> None:
         async with gateway(file, **KEY) as gate:
             call = asyncio.create_task(gate.get("/orders/"))
             await gate.said("store-lease-endless")
-            [told] = gate.events("store-lease-endless")
-            assert (told["level"], told["entry"]) == ("warning", lease.decode())
+            [event] = gate.events("store-lease-endless")
+            assert (event["level"], event["entry"]) == ("warning", lease.decode())
             assert await redis.pttl(lease) != -1  # it has an end, or has ended
             await redis.pexpire(lease, 1)
             assert (await call)[0] == 200

@@ -254,8 +254,8 @@ async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, t
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             assert {(await gate.get("/orders/1"))[0] for _ in range(3)} == {status}
             level, permanent = ("error", True) if status == 502 else ("warning", False)
-            [told] = await gate.said("token-failed")
-            assert told["level"] == level
+            [event] = await gate.said("token-failed")
+            assert event["level"] == level
             assert (await gate.ask("/status"))[1]["credentials"]["app"]["last_error"]["permanent"] is permanent
             secret.write_text("right\n", encoding="utf-8")
             async with asyncio.timeout(TIME_LIMIT):
@@ -284,9 +284,14 @@ async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
             await until(gate, "waiters", 4)
             held.set()
             assert {(await call)[0] for call in calls} == {200}
-            told = (await gate.ask("/status"))[1]["credentials"]["app"]
-            assert (told["state"], told["fetches"]) == ("fresh", {"ok": 2, "refused": 0, "unavailable": 1})
-            assert (told["coalesced"], told["replays"], told["budget_left"], told["last_error"]) == (3, 1, 4, None)
+            credential = (await gate.ask("/status"))[1]["credentials"]["app"]
+            assert (credential["state"], credential["fetches"]) == ("fresh", {"ok": 2, "refused": 0, "unavailable": 1})
+            assert (
+                credential["coalesced"],
+                credential["replays"],
+                credential["budget_left"],
+                credential["last_error"],
+            ) == (3, 1, 4, None)
             text = (await gate.get("/metrics", address=gate.admin))[2].decode()
             for line in (
                 'oic_gateway_token_state{credential="app",state="fresh"} 1.0',

@@ -48,8 +48,8 @@ async def test_a_pipe_as_configuration_fails_only_the_reload(tmp_path: Path, san
         file.unlink()
         os.mkfifo(file)
         gate.signal(signal.SIGHUP)
-        [told] = await gate.said("reload-refused")
-        assert "is not a regular file" in told["message"]
+        [event] = await gate.said("reload-refused")
+        assert "is not a regular file" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
 
 

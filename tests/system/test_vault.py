@@ -124,9 +124,9 @@ async def test_every_secret_may_be_in_the_vault(
             assert (await gate.ask("/readyz"))[1]["state"] == "ready"
     assert egress.heads
     assert all(BASIC.encode() in head for head in egress.heads)
-    told = gate.told() + ended.out
+    output = gate.told() + ended.out
     for secret in ("s3cret", "open sesame", "p&=w", "r3dis", "out-of-here", KEY):
-        assert secret not in told
+        assert secret not in output
 
 
 def simplest(oci: FakeVault, identity: Identity, upstream: Upstream, **more: object) -> Settings:
@@ -175,11 +175,11 @@ async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVau
         async with gateway(file, **known) as gate:
             assert (await gate.get("/orders/"))[0] == 503
             _, ready = await gate.ask("/readyz")
-    said = f"the secret `{ocid('secret')}` of OCI Vault is refused (404 NotAuthorizedOrNotFound); add a policy"
+    message = f"the secret `{ocid('secret')}` of OCI Vault is refused (404 NotAuthorizedOrNotFound); add a policy"
     assert ended.status == 69
-    assert f"FAIL credential app: secret: {said}" in ended.out
+    assert f"FAIL credential app: secret: {message}" in ended.out
     assert "`read secret-bundles`, or correct the OCID" in ended.out
-    assert said in ready["credentials"]["app"]["error"]
+    assert message in ready["credentials"]["app"]["error"]
     assert not identity.asked
 
 
@@ -198,8 +198,8 @@ async def test_a_missing_state_key_stops_the_start(
             assert ended.status == 69
             assert ended.err.startswith(f"the secret `{ocid('state')}` of OCI Vault is refused (404 ")
             assert "Traceback" not in ended.err
-        told = json.loads((await run("check", "--live", "--json", "-c", file, **known)).out)
-        assert [(row["ok"], row["code"]) for row in told["findings"]] == [(False, "secret")]
+        document = json.loads((await run("check", "--live", "--json", "-c", file, **known)).out)
+        assert [(row["ok"], row["code"]) for row in document["findings"]] == [(False, "secret")]
     assert f"the secret `{ocid('state')}` of OCI Vault is refused (404 " in line["message"]
     assert "Traceback" not in gate.told()
     assert not gate.events("log")

@@ -60,9 +60,9 @@ async def test_probe_distinguishes_ready_from_not_ready(tmp_path: Path, sandbox:
         probed = written(tmp_path, settings(sandbox, admin=gate.admin), "probe.yaml")
         by_file = await run("probe", "-c", probed)  # without the secret, which a health check need not have
         assert by_file.status == 0, by_file.err
-    gone = await run("probe", "--admin", gate.admin, "--timeout", "1")
-    assert gone.status == 1
-    assert gate.admin in gone.out
+    refused = await run("probe", "--admin", gate.admin, "--timeout", "1")
+    assert refused.status == 1
+    assert gate.admin in refused.out
 
 
 async def test_probe_names_the_credential_without_a_token(tmp_path: Path, sandbox: Sandbox) -> None:
