@@ -35,7 +35,9 @@ METRICS: dict[str, MetricDefinition] = {
             "histogram", _ROUTE, "Time from the request head to the last byte of the response, in seconds."
         ),
         "upstream_duration_seconds": MetricDefinition("histogram", _ROUTE, "Time spent with the upstream, in seconds."),
-        "token_wait_seconds": MetricDefinition("histogram", _ROUTE, "Time a request waited for its token, in seconds."),
+        "token_wait_seconds": MetricDefinition(
+            "histogram", _ROUTE, "Time that a request waited for its token, in seconds."
+        ),
         "request_bytes_total": MetricDefinition("counter", _ROUTE, "Bytes of request bodies received from callers."),
         "response_bytes_total": MetricDefinition("counter", _ROUTE, "Bytes of response bodies sent to callers."),
         "replays_total": MetricDefinition("counter", ("route", "reason"), "Further attempts of requests, by reason."),
@@ -45,9 +47,11 @@ METRICS: dict[str, MetricDefinition] = {
         "caller_requests_total": MetricDefinition(
             "counter", ("caller", "status_class"), "Completed requests on routes with `callers`, by caller."
         ),
-        "messages_total": MetricDefinition("counter", _ROUTE, "Messages that OIC bills for calls, at least."),
+        "messages_total": MetricDefinition("counter", _ROUTE, "Minimum number of messages that OIC bills for calls."),
         "caller_messages_total": MetricDefinition(
-            "counter", ("caller",), "Messages that OIC bills for calls on routes with `callers`, at least, by caller."
+            "counter",
+            ("caller",),
+            "Minimum number of messages that OIC bills for calls on routes with `callers`, by caller.",
         ),
         "token_requests_total": MetricDefinition(
             "counter", ("credential", "result"), "Completed requests to token endpoints."
@@ -62,7 +66,9 @@ METRICS: dict[str, MetricDefinition] = {
             "gauge", ("credential", "state"), "Processes by the state of their token: fresh, stale, dead or none."
         ),
         "token_failing": MetricDefinition(
-            "gauge", _CREDENTIAL, "Processes without a valid token whose last try failed; 0 for an idle credential."
+            "gauge",
+            _CREDENTIAL,
+            "Processes without a valid token whose last token request failed; 0 for an idle credential.",
         ),
         "token_obtained_timestamp_seconds": MetricDefinition(
             "gauge", _CREDENTIAL, "When the current token was obtained, in seconds since the epoch.", "max"
@@ -70,7 +76,7 @@ METRICS: dict[str, MetricDefinition] = {
         "token_last_error_timestamp_seconds": MetricDefinition(
             "gauge",
             ("credential", "code"),
-            "When the last try failed, if none has succeeded since, in seconds since the epoch.",
+            "When the last token request failed, if none has succeeded since, in seconds since the epoch.",
             "max",
         ),
         "token_waiters": MetricDefinition("gauge", _CREDENTIAL, "Callers that wait for a token."),
@@ -87,7 +93,7 @@ METRICS: dict[str, MetricDefinition] = {
             "gauge", (), "1 if tokens are shared as configured, 0 while the token store is unavailable.", "min"
         ),
         "caller_connections": MetricDefinition("gauge", (), "Connections of callers that count towards the limit."),
-        "caller_connections_limit": MetricDefinition("gauge", (), "Highest number of connections of callers at once."),
+        "caller_connections_limit": MetricDefinition("gauge", (), "Maximum number of open connections of callers."),
         "connections_refused_total": MetricDefinition(
             "counter", ("reason",), "Refused connections of callers, by reason: limit, address, forbidden."
         ),
@@ -98,11 +104,11 @@ METRICS: dict[str, MetricDefinition] = {
             "gauge", ("listener",), "When the certificate of a listener expires, in seconds since the epoch.", "min"
         ),
         "file_shortages_total": MetricDefinition(
-            "counter", (), "Checks, one a second, that found no free file descriptor."
+            "counter", (), "Checks (one a second) that found no free file descriptor."
         ),
         "upstream_connections": MetricDefinition("gauge", ("origin", "state"), "Connections to upstreams."),
         "service_calls_limit": MetricDefinition(
-            "gauge", _SERVICE, "Largest number of calls to the service at once, at present.", "max"
+            "gauge", _SERVICE, "Current maximum number of concurrent calls to the service.", "max"
         ),
         "service_calls_running": MetricDefinition("gauge", _SERVICE, "Calls that have a place at the service."),
         "service_calls_waiting": MetricDefinition("gauge", _SERVICE, "Calls that wait for a place at the service."),

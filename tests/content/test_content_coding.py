@@ -1,4 +1,4 @@
-"""Content codings: decoded in any chunking, in bounded steps, as tolerantly as other readers do."""
+"""Content codings: any splitting, small steps, and the tolerance of other readers."""
 
 import gzip
 import tracemalloc
@@ -51,7 +51,7 @@ FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 
 
 @pytest.mark.parametrize(("coding", "pack"), FORMS.values(), ids=FORMS)
-def test_every_form_is_decoded_in_any_chunking(coding: str, pack: Callable[[bytes], bytes]) -> None:
+def test_every_format_is_decoded_in_any_splitting(coding: str, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(TEXT)
     for step in (0, 1, 2, 3, 1000):
         assert decoded(coding, packed, step) == TEXT
@@ -71,7 +71,7 @@ def test_broken_truncated_and_continued_codings_are_unreadable(coding: str) -> N
     assert decoded(coding, b"") == b""
 
 
-def test_a_plain_body_is_detected_in_spite_of_its_label() -> None:
+def test_an_uncoded_body_with_a_coding_in_its_head_is_detected() -> None:
     for coding in ("gzip", "deflate"):
         assert not can_be_in_coding(coding, b'{"plain": 1}')
         assert can_be_in_coding(coding, b"")

@@ -1,4 +1,4 @@
-"""Text from outside is read without raising, whatever it is."""
+"""URLs, authorities and dates of peers are read without raising."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,7 @@ from gateway.content.foreign_text import (
     split_host_port,
 )
 
-ODD = [
+UNUSUAL_URLS = [
     "http://[",
     "http://[::1",
     "http://h:x/",
@@ -27,14 +27,14 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize("text", ODD)
-def test_an_odd_url_is_none_or_whole(text: str) -> None:
+@pytest.mark.parametrize("text", UNUSUAL_URLS)
+def test_an_unusual_url_is_none_or_complete(text: str) -> None:
     url = read_url(text)
     assert url is None or isinstance(url.path, str)
     assert isinstance(host_of(text), str)
 
 
-def test_a_url_comes_apart() -> None:
+def test_a_url_is_split_into_its_parts() -> None:
     assert read_url("https://u:p@Acme:443/a/b?c#d") == ("https", "u:p@Acme:443", "acme", 443, "/a/b", "c")
     assert read_url("/a") == ("", "", "", None, "/a", "")
 
@@ -49,7 +49,7 @@ def test_nothing_raises(text: str, start: str) -> None:
     "text",
     ["", " ", "Thu", "Thu, 99 Jan 2026 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 -99999999", "1 1 1 1:1:1 +9999"],
 )
-def test_an_odd_date_is_none(text: str) -> None:
+def test_an_unusual_date_is_none(text: str) -> None:
     assert read_date(text) is None
 
 

@@ -1,4 +1,4 @@
-"""The tests of the wire run on both event loops, as those of the proxy do."""
+"""The tests of HTTP run on both event loops, like those of the proxy."""
 
 from tests.proxy.conftest import certificate, pytest_asyncio_loop_factories
 

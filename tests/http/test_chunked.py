@@ -1,4 +1,4 @@
-"""Chunked bodies, taken apart by one strict grammar however they are split, with a bound on what is no body."""
+"""Chunked bodies: a strict grammar, any splitting, and a limit of extensions and trailers."""
 
 import sys
 import time
@@ -21,14 +21,14 @@ GOOD = {
     "a size of fifteen digits": (b"000000000000002\r\nhi\r\n000000000000000\r\n\r\n", b"hi", b""),
     "an extension": (b'2;a=b;c="d, e"\r\nhi\r\n0;e\r\n\r\n', b"hi", b""),
     "an extension without a name": (b"2;\r\nhi\r\n0\r\n\r\n", b"hi", b""),
-    "blanks before and in an extension": (b"2 \t; a = b\r\nhi\r\n0\r\n\r\n", b"hi", b""),
+    "spaces before and in an extension": (b"2 \t; a = b\r\nhi\r\n0\r\n\r\n", b"hi", b""),
     "an extension in Latin-1": (b"2;caf\xe9\r\nhi\r\n0\r\n\r\n", b"hi", b""),
     "a trailer": (b"2\r\nhi\r\n0\r\nX-Late: 1\r\nX-Empty:\r\n\r\n", b"hi", b""),
     "a trailer in Latin-1": (b"0\r\nX: caf\xe9\t\r\n\r\n", b"", b""),
     "a chunk that looks like the end": (b"7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n", b"0\r\n\r\n\r\n", b""),
-    "more behind it": (b"2\r\nhi\r\n0\r\n\r\nGET /", b"hi", b"GET /"),
-    "a line end behind it": (b"0\r\n\r\n\r\n", b"", b"\r\n"),
-    "another one behind it": (b"0\r\n\r\n2\r\nhi\r\n0\r\n\r\n", b"", b"2\r\nhi\r\n0\r\n\r\n"),
+    "more after it": (b"2\r\nhi\r\n0\r\n\r\nGET /", b"hi", b"GET /"),
+    "a line end after it": (b"0\r\n\r\n\r\n", b"", b"\r\n"),
+    "another one after it": (b"0\r\n\r\n2\r\nhi\r\n0\r\n\r\n", b"", b"2\r\nhi\r\n0\r\n\r\n"),
     "extensions up to the limit": (b"0;" + b"x" * (LIMIT - 1) + b"\r\n\r\n", b"", b""),
     "trailers up to the limit": (b"0\r\nX: " + b"x" * (LIMIT - 5) + b"\r\n\r\n", b"", b""),
     "the limit reached and a long size": (
@@ -39,7 +39,7 @@ UNFINISHED = {
     "nothing": b"",
     "a size": b"5",
     "a size and CR": b"5\r",
-    "a size and a blank": b"5 ",
+    "a size and a space": b"5 ",
     "an extension": b"5;a",
     "half a chunk": b"5\r\nhel",
     "a chunk without its end": b"5\r\nhello",
@@ -58,17 +58,17 @@ BAD = {
     "a size with an underscore": b"1_0\r\n",
     "no size": b"\r\nhello\r\n",
     "no size but an extension": b";a=b\r\n",
-    "a blank before a size": b" 5\r\nhello\r\n",
-    "a blank behind a size": b"5 \r\nhello\r\n",
-    "a tab behind a size": b"5\t\r\nhello\r\n",
+    "a space before a size": b" 5\r\nhello\r\n",
+    "a space after a size": b"5 \r\nhello\r\n",
+    "a tab after a size": b"5\t\r\nhello\r\n",
     "a size of sixteen digits": b"0000000000000005\r\nhello\r\n",
     "a size beyond 64 bits": b"FFFFFFFFFFFFFFFFF\r\n",
     "a second size": b"5 5\r\nhello\r\n",
-    "a bare LF behind a size": b"5\nhello\r\n0\r\n\r\n",
-    "a bare CR behind a size": b"5\rhello\r\n0\r\n\r\n",
-    "two CR behind a size": b"5\r\r\nhello\r\n",
-    "a bare LF behind a chunk": b"5\r\nhello\n0\r\n\r\n",
-    "a bare CR behind a chunk": b"5\r\nhello\r0\r\n\r\n",
+    "a bare LF after a size": b"5\nhello\r\n0\r\n\r\n",
+    "a bare CR after a size": b"5\rhello\r\n0\r\n\r\n",
+    "two CR after a size": b"5\r\r\nhello\r\n",
+    "a bare LF after a chunk": b"5\r\nhello\n0\r\n\r\n",
+    "a bare CR after a chunk": b"5\r\nhello\r0\r\n\r\n",
     "a chunk longer than its size": b"5\r\nhelloX\r\n0\r\n\r\n",
     "no end of a chunk": b"5\r\nhello0\r\n\r\n",
     "a line feed in an extension": b'5;a="\n"\r\nhello\r\n',
@@ -76,9 +76,9 @@ BAD = {
     "NUL in an extension": b"5;a\0\r\nhello\r\n",
     "a trailer without a colon": b"0\r\nX y\r\n\r\n",
     "a trailer without a name": b"0\r\n: y\r\n\r\n",
-    "a blank before a trailer's colon": b"0\r\nX : y\r\n\r\n",
+    "a space before a trailer's colon": b"0\r\nX : y\r\n\r\n",
     "a folded trailer": b"0\r\nX: y\r\n z\r\n\r\n",
-    "a bare LF behind a trailer": b"0\r\nX: y\n\r\n",
+    "a bare LF after a trailer": b"0\r\nX: y\n\r\n",
     "a bare LF for the last line": b"0\r\n\n",
     "a bare CR in a trailer": b"0\r\nX: y\rz\r\n\r\n",
     "a CR at the end of a trailer": b"0\r\nX: y\r\r\n\r\n",
@@ -99,16 +99,16 @@ def chunked(pieces: list[bytes]) -> bytes:
 
 
 def read(raw: bytes, cuts: list[int]) -> tuple[bytes, bytes, bool] | None:
-    """Body, rest and end; None where it is malformed."""
+    """Body, rest, and whether it ended; None if it is malformed."""
     reader = ChunkedDecoder(LIMIT)
     body, rest = b"", b""
     try:
         for start, stop in pairwise([0, *sorted(cuts), len(raw)]):
-            pieces, behind = reader.feed(raw[start:stop])
+            pieces, after = reader.feed(raw[start:stop])
             assert all(pieces), "no piece is empty"
-            assert not behind or reader.has_ended
+            assert not after or reader.has_ended
             body += b"".join(pieces)
-            rest += behind
+            rest += after
     except MalformedMessage:
         return None
     return body, rest, reader.has_ended
@@ -125,7 +125,7 @@ def test_a_body_is_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("raw", UNFINISHED.values(), ids=UNFINISHED)
-def test_what_has_no_end_is_awaited(raw: bytes) -> None:
+def test_an_incomplete_body_is_awaited(raw: bytes) -> None:
     whole = read(raw, [])
     assert whole is not None
     assert not whole[2]
@@ -133,7 +133,7 @@ def test_what_has_no_end_is_awaited(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", BAD.values(), ids=BAD)
-def test_what_can_be_read_in_two_ways_is_malformed(raw: bytes) -> None:
+def test_an_ambiguous_body_is_malformed(raw: bytes) -> None:
     assert read(raw, []) is None
     assert read(raw, bytewise(raw)) is None
 
@@ -144,7 +144,7 @@ def test_a_partial_line_that_cannot_become_valid_is_rejected(raw: bytes) -> None
 
 
 @given(st.data())
-def test_the_same_comes_of_any_split(data: st.DataObject) -> None:
+def test_any_split_has_the_same_result(data: st.DataObject) -> None:
     raw = data.draw(st.sampled_from([*[raw for raw, _, _ in GOOD.values()], *UNFINISHED.values(), *BAD.values()]))
     assert read(raw, data.draw(st.lists(st.integers(0, len(raw)), max_size=9))) == read(raw, [])
 
@@ -155,17 +155,17 @@ WIRE = st.sampled_from(
 
 
 @given(st.lists(WIRE, max_size=20).map(b"".join), st.data())
-def test_the_same_comes_of_any_split_of_anything(raw: bytes, data: st.DataObject) -> None:
+def test_any_split_of_any_bytes_has_the_same_result(raw: bytes, data: st.DataObject) -> None:
     assert read(raw, data.draw(st.lists(st.integers(0, len(raw)), max_size=9))) == read(raw, [])
 
 
 @given(st.lists(st.binary(min_size=1), max_size=6), st.binary(max_size=9), st.lists(st.integers(0, 400), max_size=12))
-def test_chunks_give_the_body_back_and_what_lies_behind(pieces: list[bytes], behind: bytes, cuts: list[int]) -> None:
-    raw = chunked(pieces) + behind
-    assert read(raw, [min(cut, len(raw)) for cut in cuts]) == (b"".join(pieces), behind, True)
+def test_the_body_and_the_bytes_after_it_are_returned(pieces: list[bytes], after: bytes, cuts: list[int]) -> None:
+    raw = chunked(pieces) + after
+    assert read(raw, [min(cut, len(raw)) for cut in cuts]) == (b"".join(pieces), after, True)
 
 
-def test_a_piece_that_is_all_body_is_passed_on_uncopied() -> None:
+def test_a_piece_of_only_body_is_not_copied() -> None:
     reader = ChunkedDecoder(LIMIT)
     reader.feed(b"400\r\n")
     piece = b"x" * 500
@@ -187,9 +187,9 @@ def test_the_cost_of_small_chunks_grows_no_faster_than_they_do() -> None:
     assert cost(100_000) < 400 * min(cost(1000) for _ in range(5))
 
 
-def test_a_small_chunk_that_is_all_here_is_cheap() -> None:
+def test_complete_small_chunks_are_cheap() -> None:
     def calls(raw: bytes) -> int:
-        """How many functions of ours the reading enters."""
+        """The number of Python functions that are called."""
         entered: list[str] = []
         reader = ChunkedDecoder(1_000_000)
         sys.setprofile(lambda _frame, event, _argument: entered.append(event) if event == "call" else None)
@@ -208,7 +208,7 @@ def test_a_whole_chunk_is_read_as_strictly_as_one_in_parts(size: bytes, end: byt
     assert read(raw, []) == read(raw, bytewise(raw)) == ((b"hi!", b"", True) if end == b"\r\n" else None)
 
 
-def test_behind_the_end_nothing_is_read() -> None:
+def test_nothing_is_read_after_the_end() -> None:
     reader = ChunkedDecoder(LIMIT)
     assert reader.feed(b"0\r\n\r\n") == ([], b"")
     assert reader.feed(b"zz") == ([], b"zz")

@@ -1,4 +1,4 @@
-"""What comes before HTTP on a connection of a caller: handshakes, their time, their failures, their end."""
+"""The preface of a connection: TLS handshakes, PROXY protocol headers, their time limits and failures."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ from tests.http.test_caller_connection import GET, GET_2, LIMITS, OK, REFUSED, H
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
-class Far:
+class TlsCaller:
     """A caller, one step at a time: TLS in memory over a plain socket."""
 
     def __init__(self, sock: socket.socket, version: ssl.TLSVersion) -> None:
@@ -44,48 +44,48 @@ class Far:
         if self.outgoing.pending:
             await self.send(self.outgoing.read())
 
-    async def take(self) -> bool:
+    async def receive(self) -> bool:
         """Wait for bytes; return whether there were any."""
         data = await asyncio.get_running_loop().sock_recv(self.sock, 65536)
         self.incoming.write(data) if data else self.incoming.write_eof()
         return bool(data)
 
-    async def shake(self) -> None:
+    async def handshake(self) -> None:
         while True:
             try:
                 self.tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self.flush()
-                await self.take()
+                await self.receive()
             else:
                 await self.flush()
                 return
 
     def hello(self) -> bytes:
-        """The first flight."""
+        """The ClientHello."""
         with suppress(ssl.SSLWantReadError):
             self.tls.do_handshake()
         return self.outgoing.read()
 
-    async def say(self, data: bytes) -> None:
+    async def write(self, data: bytes) -> None:
         self.tls.write(data)
         await self.flush()
 
-    async def hear(self, size: int) -> bytes:
-        """So many bytes, or what there is until close_notify. Raise ssl.SSLEOFError for a truncation."""
-        got = b""
-        while len(got) < size:
+    async def read(self, size: int) -> bytes:
+        """This number of bytes, or all until close_notify. Raise ssl.SSLEOFError for a truncation."""
+        received = b""
+        while len(received) < size:
             try:
                 piece = self.tls.read(65536)
             except ssl.SSLWantReadError:
-                await self.take()
+                await self.receive()
                 continue
             if not piece:
                 break
-            got += piece
-        return got
+            received += piece
+        return received
 
-    async def end(self) -> None:
+    async def close_notify(self) -> None:
         """Send close_notify."""
         with suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
@@ -100,15 +100,15 @@ class Port:
         self.server = server
         self.port = port
         self.failures: list[tuple[ArrivalFailure, str]] = []
-        self.far: list[Far] = []
+        self.callers: list[TlsCaller] = []
 
-    async def caller(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Far:
+    async def caller(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> TlsCaller:
         sock = socket.socket()
         sock.setblocking(False)  # noqa: FBT003 - standard library
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
-        far = Far(sock, version)
-        self.far.append(far)
-        return far
+        caller = TlsCaller(sock, version)
+        self.callers.append(caller)
+        return caller
 
     async def preface(self) -> ConnectionPreface:
         await until(lambda: len(self.server.prefaces) == 1)
@@ -126,7 +126,7 @@ async def listening(
         limits = LIMITS.__class__(8192, 16_384, 128, 131_072, connections=connections)
 
         def failed(reason: ArrivalFailure, _listener: CallerListener, _peer: str | None, detail: str) -> None:
-            at.failures.append((reason, detail))
+            port.failures.append((reason, detail))
 
         server = CallerServer(handler, limits, REQUEST_RULES, linger=linger, on_arrival_failed=failed)
         context = None if certificate is None else server_tls_context(str(certificate), None, password="")
@@ -135,20 +135,20 @@ async def listening(
             CallerListener("here", "gw", is_tls=context is not None, context=context, is_balancer=is_balancer)
         )
         listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
-        at = Port(handler, server, listener.sockets[0].getsockname()[1])
+        port = Port(handler, server, listener.sockets[0].getsockname()[1])
         try:
-            yield at
+            yield port
         finally:
-            for far in at.far:
-                far.sock.close()
+            for caller in port.callers:
+                caller.sock.close()
             listener.close()
             await server.shutdown(0.01)
             await until(lambda: not server.prefaces and not server.connections)
             assert server.connection_limits.admitted == server.connection_limits.refused == 0
 
 
-def overdue(preface: ConnectionPreface) -> None:
-    """Turn the clock on until the time of the preface is over."""
+def time_out(preface: ConnectionPreface) -> None:
+    """Let the time limit of the preface expire."""
     assert preface._timer is not None
     preface._timer.cancel()
     preface._on_timeout()
@@ -156,175 +156,175 @@ def overdue(preface: ConnectionPreface) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_requests_are_served_after_the_handshake(certificate: Path, version: ssl.TLSVersion) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller(version)
-        await far.shake()
-        await far.say(GET)
-        assert await far.hear(len(OK)) == OK
-        await far.say(GET_2)
-        assert await far.hear(len(OK)) == OK
-        assert at.server.connection_limits.admitted == 1
-        [connection] = at.server.connections
+    async with listening(certificate) as port:
+        caller = await port.caller(version)
+        await caller.handshake()
+        await caller.write(GET)
+        assert await caller.read(len(OK)) == OK
+        await caller.write(GET_2)
+        assert await caller.read(len(OK)) == OK
+        assert port.server.connection_limits.admitted == 1
+        [connection] = port.server.connections
         assert connection.is_tls
         assert connection.peer == "127.0.0.1"
         assert connection.peer_certificate is None
 
 
 async def test_a_handshake_may_come_byte_by_byte(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        for byte in far.hello():
-            await far.send(bytes([byte]))
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        for byte in caller.hello():
+            await caller.send(bytes([byte]))
             await asyncio.sleep(0)
-        await far.shake()
-        await far.say(GET)
-        assert await far.hear(len(OK)) == OK
+        await caller.handshake()
+        await caller.write(GET)
+        assert await caller.read(len(OK)) == OK
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_caller_that_sent_close_notify_is_answered(certificate: Path, version: ssl.TLSVersion) -> None:
-    async with listening(certificate) as at:
-        at.handler.go_on.clear()
-        at.handler.stays = False
-        far = await at.caller(version)
-        await far.shake()
-        far.tls.write(GET)
-        await far.end()
-        far.sock.shutdown(socket.SHUT_WR)
-        await until(lambda: any(connection._is_half_closed for connection in at.server.connections))
-        at.handler.go_on.set()
+async def test_a_caller_that_sent_close_notify_gets_a_response(certificate: Path, version: ssl.TLSVersion) -> None:
+    async with listening(certificate) as port:
+        port.handler.go_on.clear()
+        port.handler.stays = False
+        caller = await port.caller(version)
+        await caller.handshake()
+        caller.tls.write(GET)
+        await caller.close_notify()
+        caller.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: any(connection._is_half_closed for connection in port.server.connections))
+        port.handler.go_on.set()
         raw = b""
-        while piece := await asyncio.get_running_loop().sock_recv(far.sock, 65536):
+        while piece := await asyncio.get_running_loop().sock_recv(caller.sock, 65536):
             raw += piece
         assert len(raw) > len(OK)
-        assert [target for _, target, _ in at.handler.served] == ["/1"]
+        assert [target for _, target, _ in port.handler.served] == ["/1"]
 
 
 async def test_an_idle_caller_that_sent_close_notify_gets_one(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller(ssl.TLSVersion.TLSv1_2)
-        await far.shake()
-        await far.say(GET)
-        await far.hear(len(OK))
-        await far.end()
-        while await far.take():
+    async with listening(certificate) as port:
+        caller = await port.caller(ssl.TLSVersion.TLSv1_2)
+        await caller.handshake()
+        await caller.write(GET)
+        await caller.read(len(OK))
+        await caller.close_notify()
+        while await caller.receive():
             pass
-        far.tls.unwrap()  # it raises an error without the close_notify of the gateway
+        caller.tls.unwrap()  # it raises an error without the close_notify of the gateway
 
 
 async def test_a_last_response_ends_with_close_notify(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        at.handler.stays = False
-        far = await at.caller()
-        await far.shake()
-        await far.say(GET)
-        assert await far.hear(1000) == OK
+    async with listening(certificate) as port:
+        port.handler.stays = False
+        caller = await port.caller()
+        await caller.handshake()
+        await caller.write(GET)
+        assert await caller.read(1000) == OK
 
 
 async def test_an_aborted_response_has_no_close_notify(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        at.handler.go_on.clear()
-        far = await at.caller()
-        await far.shake()
-        await far.say(GET)
-        await until(lambda: any(connection.is_serving for connection in at.server.connections))
-        [connection] = at.server.connections
+    async with listening(certificate) as port:
+        port.handler.go_on.clear()
+        caller = await port.caller()
+        await caller.handshake()
+        await caller.write(GET)
+        await until(lambda: any(connection.is_serving for connection in port.server.connections))
+        [connection] = port.server.connections
         connection.write([OK])
-        assert await far.hear(len(OK)) == OK
+        assert await caller.read(len(OK)) == OK
         connection.abort()
         with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
-            await far.hear(1)
+            await caller.read(1)
 
 
-async def test_what_follows_a_rejected_request_is_discarded(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        await far.shake()
-        await far.say(b"nonsense\r\n\r\n")
-        assert await far.hear(len(REFUSED)) == REFUSED
+async def test_bytes_after_a_rejected_request_are_discarded(certificate: Path) -> None:
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        await caller.handshake()
+        await caller.write(b"nonsense\r\n\r\n")
+        assert await caller.read(len(REFUSED)) == REFUSED
         for _ in range(20):
             with suppress(ssl.SSLError, ConnectionError):
-                far.tls.write(b"x" * 16_000)
-                await far.flush()
-        assert await far.hear(1) == b""
+                caller.tls.write(b"x" * 16_000)
+                await caller.flush()
+        assert await caller.read(1) == b""
 
 
-async def test_plain_http_gets_a_plain_answer(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        await far.send(GET)
-        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == REFUSED
+async def test_plain_http_gets_a_plain_response(certificate: Path) -> None:
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        await caller.send(GET)
+        assert await asyncio.get_running_loop().sock_recv(caller.sock, 1000) == REFUSED
         error: GatewayError
-        [error] = at.handler.refused
+        [error] = port.handler.refused
         assert "use https://" in error.detail
-        assert at.failures == [(ArrivalFailure.PLAIN_HTTP, "")]
-        assert at.handler.served == []
+        assert port.failures == [(ArrivalFailure.PLAIN_HTTP, "")]
+        assert port.handler.served == []
 
 
 async def test_a_handshake_has_a_time_limit(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        preface = await at.preface()
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        preface = await port.preface()
         assert preface._timer is not None
         left = preface._timer.when() - asyncio.get_running_loop().time()
         assert left == pytest.approx(PREFACE_TIMEOUT, abs=2)
-        await far.send(far.hello()[:20])
+        await caller.send(caller.hello()[:20])
         await until(lambda: bool(preface._data))
-        overdue(preface)
-        await until(lambda: bool(at.failures))
-        assert at.failures == [(ArrivalFailure.TIMEOUT, "it was not complete after 15 s")]
+        time_out(preface)
+        await until(lambda: bool(port.failures))
+        assert port.failures == [(ArrivalFailure.TIMEOUT, "it was not complete after 15 s")]
 
 
 async def test_a_silent_caller_is_closed_without_a_report(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        await at.caller()
-        overdue(await at.preface())
-        await until(lambda: not at.server.prefaces)
-        assert at.failures == []
+    async with listening(certificate) as port:
+        await port.caller()
+        time_out(await port.preface())
+        await until(lambda: not port.server.prefaces)
+        assert port.failures == []
 
 
 async def test_handshakes_count_towards_the_limit(certificate: Path) -> None:
-    async with listening(certificate, connections=1) as at:
-        await at.caller()
-        await until(lambda: at.server.connection_limits.admitted == 1)
-        surplus = await at.caller()
-        await until(lambda: at.server.connection_limits.refused == 1)
-        refused = [one for one in at.server.prefaces if cast(ConnectionPreface, one)._arrival.refusal is not None]
+    async with listening(certificate, connections=1) as port:
+        await port.caller()
+        await until(lambda: port.server.connection_limits.admitted == 1)
+        surplus = await port.caller()
+        await until(lambda: port.server.connection_limits.refused == 1)
+        refused = [one for one in port.server.prefaces if cast(ConnectionPreface, one)._arrival.refusal is not None]
         timer = cast(ConnectionPreface, refused[0])._timer
         assert timer is not None
         assert timer.when() - asyncio.get_running_loop().time() == pytest.approx(REJECTED_TIMEOUT, abs=2)
-        await surplus.shake()
-        await until(lambda: len(at.server.connections) == 1)
-        [connection] = at.server.connections
+        await surplus.handshake()
+        await until(lambda: len(port.server.connections) == 1)
+        [connection] = port.server.connections
         assert connection.refusal is not None
-        assert at.server.connection_limits.admitted == at.server.connection_limits.refused == 1
+        assert port.server.connection_limits.admitted == port.server.connection_limits.refused == 1
 
 
 async def test_a_caller_that_leaves_within_the_handshake_is_reported(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        await far.send(far.hello()[:20])
-        far.sock.close()
-        await until(lambda: bool(at.failures))
-        assert at.failures == [(ArrivalFailure.HANDSHAKE, "the caller closed the connection")]
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        await caller.send(caller.hello()[:20])
+        caller.sock.close()
+        await until(lambda: bool(port.failures))
+        assert port.failures == [(ArrivalFailure.HANDSHAKE, "the caller closed the connection")]
 
 
 async def test_a_failed_handshake_ends_with_an_alert(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        await far.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
-        assert (await asyncio.get_running_loop().sock_recv(far.sock, 100))[:1] == b"\x15"
-        await until(lambda: bool(at.failures))
-        assert [reason for reason, _ in at.failures] == [ArrivalFailure.HANDSHAKE]
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        await caller.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
+        assert (await asyncio.get_running_loop().sock_recv(caller.sock, 100))[:1] == b"\x15"
+        await until(lambda: bool(port.failures))
+        assert [reason for reason, _ in port.failures] == [ArrivalFailure.HANDSHAKE]
 
 
 async def test_a_stop_ends_handshakes_after_a_while(certificate: Path) -> None:
-    async with listening(certificate) as at:
-        far = await at.caller()
-        await far.send(far.hello()[:20])
-        await at.preface()
-        await at.server.wait_closed_gracefully(grace=0.05)
-        assert not at.server.prefaces
+    async with listening(certificate) as port:
+        caller = await port.caller()
+        await caller.send(caller.hello()[:20])
+        await port.preface()
+        await port.server.wait_closed_gracefully(grace=0.05)
+        assert not port.server.prefaces
 
 
 V1 = b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 8443\r\n"
@@ -333,114 +333,114 @@ LOCAL = V2_SIGNATURE + b"\x20\x00\x00\x00"
 NO_HEADER = [GET, b"\x16\x03\x01\x00\x05", b"PROXY TCP4 nonsense\r\n", V2_SIGNATURE + b"\x31\x11\x00\x00"]
 
 
-async def send_pieces(far: Far, data: bytes, *, is_split: bool) -> None:
+async def send_pieces(caller: TlsCaller, data: bytes, *, is_split: bool) -> None:
     for piece in [bytes([byte]) for byte in data] if is_split else [data]:
-        await far.send(piece)
+        await caller.send(piece)
         await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("header", [V1, V2])
 @pytest.mark.parametrize("is_split", [False, True])
 async def test_the_header_names_the_caller(header: bytes, *, is_split: bool) -> None:
-    async with listening(None, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        await send_pieces(far, header + GET, is_split=is_split)
-        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == OK
-        [connection] = at.server.connections
+    async with listening(None, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        await send_pieces(caller, header + GET, is_split=is_split)
+        assert await asyncio.get_running_loop().sock_recv(caller.sock, 1000) == OK
+        [connection] = port.server.connections
         assert connection.peer == "192.0.2.7"
         assert connection.local_address() == ("10.0.0.1", 8443, "gw")
-        assert at.failures == []
-        assert list(at.server.connection_limits._by_address) == ["192.0.2.7"]
+        assert port.failures == []
+        assert list(port.server.connection_limits._by_address) == ["192.0.2.7"]
 
 
 @pytest.mark.parametrize("header", [V1, V2])
 @pytest.mark.parametrize("is_split", [False, True])
 async def test_the_header_comes_before_tls(certificate: Path, header: bytes, *, is_split: bool) -> None:
-    async with listening(certificate, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        await send_pieces(far, header + far.hello(), is_split=is_split)
-        await far.shake()
-        await far.say(GET)
-        assert await far.hear(len(OK)) == OK
-        [connection] = at.server.connections
+    async with listening(certificate, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        await send_pieces(caller, header + caller.hello(), is_split=is_split)
+        await caller.handshake()
+        await caller.write(GET)
+        assert await caller.read(len(OK)) == OK
+        [connection] = port.server.connections
         assert (connection.peer, connection.is_tls) == ("192.0.2.7", True)
 
 
 @pytest.mark.parametrize("header", [LOCAL, b"PROXY UNKNOWN\r\n"])
 async def test_a_header_without_addresses_keeps_the_known_ones(header: bytes) -> None:
-    async with listening(None, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        await far.send(header + GET)
-        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == OK
-        [connection] = at.server.connections
+    async with listening(None, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        await caller.send(header + GET)
+        assert await asyncio.get_running_loop().sock_recv(caller.sock, 1000) == OK
+        [connection] = port.server.connections
         assert connection.peer == "127.0.0.1"
         local = connection.local_address()
         assert local is not None
-        assert local.port == at.port
+        assert local.port == port.port
 
 
 @pytest.mark.parametrize("data", NO_HEADER)
 @pytest.mark.parametrize("is_tls", [False, True])
 async def test_a_balancer_without_a_header_is_refused(certificate: Path, data: bytes, *, is_tls: bool) -> None:
-    async with listening(certificate if is_tls else None, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        await far.send(data)
-        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == REFUSED
-        [(reason, detail)] = at.failures
+    async with listening(certificate if is_tls else None, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        await caller.send(data)
+        assert await asyncio.get_running_loop().sock_recv(caller.sock, 1000) == REFUSED
+        [(reason, detail)] = port.failures
         assert reason is ArrivalFailure.PROXY_HEADER
         assert "PROXY protocol header" in detail
-        assert at.handler.served == []
+        assert port.handler.served == []
 
 
 async def test_another_peer_needs_no_header_and_may_send_none() -> None:
-    async with listening(None, balancer="192.0.2.1") as at:
-        far = await at.caller()
-        await far.send(GET)
-        assert await asyncio.get_running_loop().sock_recv(far.sock, 1000) == OK
-        stranger = await at.caller()
+    async with listening(None, balancer="192.0.2.1") as port:
+        caller = await port.caller()
+        await caller.send(GET)
+        assert await asyncio.get_running_loop().sock_recv(caller.sock, 1000) == OK
+        stranger = await port.caller()
         await stranger.send(V1 + GET)
         assert await asyncio.get_running_loop().sock_recv(stranger.sock, 1000) == REFUSED
-        [error] = at.handler.refused
+        [error] = port.handler.refused
         assert "list the address in `proxy_protocol`" in error.reason
-        assert [connection.peer for connection in at.server.connections] == ["127.0.0.1"] * 2
+        assert [connection.peer for connection in port.server.connections] == ["127.0.0.1"] * 2
 
 
 async def test_the_named_caller_must_be_allowed() -> None:
-    async with listening(None, balancer="127.0.0.1") as at:
-        at.handler.strangers = {"192.0.2.7"}
-        far = await at.caller()
-        await far.send(V1 + GET)
-        await until(lambda: len(at.server.connections) == 1)
-        [connection] = at.server.connections
+    async with listening(None, balancer="127.0.0.1") as port:
+        port.handler.strangers = {"192.0.2.7"}
+        caller = await port.caller()
+        await caller.send(V1 + GET)
+        await until(lambda: len(port.server.connections) == 1)
+        [connection] = port.server.connections
         assert connection.refusal is RefusalReason.FORBIDDEN
-        assert (at.server.connection_limits.admitted, at.server.connection_limits.refused) == (0, 1)
+        assert (port.server.connection_limits.admitted, port.server.connection_limits.refused) == (0, 1)
 
 
 async def test_a_header_has_a_time_limit() -> None:
-    async with listening(None, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        preface = await at.preface()
-        await far.send(V1[:5])
+    async with listening(None, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        preface = await port.preface()
+        await caller.send(V1[:5])
         await until(lambda: bool(preface._data))
-        overdue(preface)
-        await until(lambda: bool(at.failures))
-        assert at.failures == [(ArrivalFailure.PROXY_HEADER, "it was not complete after 15 s")]
+        time_out(preface)
+        await until(lambda: bool(port.failures))
+        assert port.failures == [(ArrivalFailure.PROXY_HEADER, "it was not complete after 15 s")]
 
 
 async def test_a_health_check_without_a_byte_is_not_reported() -> None:
-    async with listening(None, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        await at.preface()
-        far.sock.close()
-        await until(lambda: not at.server.prefaces)
-        assert at.failures == []
+    async with listening(None, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        await port.preface()
+        caller.sock.close()
+        await until(lambda: not port.server.prefaces)
+        assert port.failures == []
 
 
 async def test_a_header_that_is_cut_off_is_reported() -> None:
-    async with listening(None, balancer="127.0.0.1") as at:
-        far = await at.caller()
-        await far.send(V2[:20])
-        await at.preface()
-        far.sock.shutdown(socket.SHUT_WR)
-        await until(lambda: bool(at.failures))
-        assert at.failures == [(ArrivalFailure.PROXY_HEADER, "the PROXY protocol header was cut off")]
+    async with listening(None, balancer="127.0.0.1") as port:
+        caller = await port.caller()
+        await caller.send(V2[:20])
+        await port.preface()
+        caller.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: bool(port.failures))
+        assert port.failures == [(ArrivalFailure.PROXY_HEADER, "the PROXY protocol header was cut off")]

@@ -1,4 +1,4 @@
-"""Callers that end their side after a request get its response; those that are gone are found, and given up."""
+"""Callers that close their side after a request get its response; those that have left are detected."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def answer_after(go_on: asyncio.Event) -> Callable[[Talk], Awaitable[None]]:
 
 @pytest.mark.parametrize("message", [GET, POST, OLD])
 @pytest.mark.parametrize("is_watched", [False, True])
-async def test_a_caller_that_has_ended_its_side_gets_its_response(message: bytes, *, is_watched: bool) -> None:
+async def test_a_caller_that_closed_its_side_gets_its_response(message: bytes, *, is_watched: bool) -> None:
     go_on = asyncio.Event()
     async with scene(answer_after(go_on)) as (gate, upstream, _):
         caller = await gate.caller()
@@ -63,7 +63,7 @@ async def test_every_request_before_the_end_is_answered() -> None:
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
-async def test_a_caller_that_leaves_later_is_given_up(leave: str) -> None:
+async def test_a_caller_that_leaves_later_is_detected(leave: str) -> None:
     async def silence(talk: Talk) -> None:
         await talk.head()
         await talk.reader.read()
@@ -85,7 +85,7 @@ async def test_a_caller_that_leaves_later_is_given_up(leave: str) -> None:
         await upstream.until(lambda: upstream.open == 0)
 
 
-async def test_who_ends_within_a_request_has_left() -> None:
+async def test_a_caller_that_closes_within_a_request_has_left() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
         await caller.say(POST[:-1])
@@ -112,7 +112,7 @@ def reset(sock: socket.socket) -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "mapped", "unix"])
 @pytest.mark.parametrize(("leave", "gone"), [(close, True), (end, False), (reset, True)])
-def test_the_kernel_reports_a_peer_that_is_gone(tmp_path: Path, address: str, leave: object, *, gone: bool) -> None:
+def test_the_kernel_reports_a_peer_that_has_left(tmp_path: Path, address: str, leave: object, *, gone: bool) -> None:
     if address == "unix":
         server, caller = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
         server.bind(str(tmp_path / "gw"))

@@ -1,4 +1,4 @@
-"""The explanation of a malformed head: which byte, in which part, and never a value."""
+"""Explanations of malformed heads: they name the byte and its position, and never quote a value."""
 
 import pytest
 from hypothesis import given

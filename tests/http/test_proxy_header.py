@@ -76,7 +76,7 @@ def test_a_header_is_read_at_its_last_byte(
 
 
 @pytest.mark.parametrize("data", BAD)
-def test_anything_else_is_malformed(data: bytes) -> None:
+def test_other_bytes_are_malformed(data: bytes) -> None:
     if data == b"PROXY":
         data += b"\r\n"
     with pytest.raises(MalformedProxyHeader):
@@ -84,7 +84,7 @@ def test_anything_else_is_malformed(data: bytes) -> None:
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda rest: b"PROXY TCP4 " + rest + b"\r\n")))
-def test_no_bytes_raise_anything_else(data: bytes) -> None:
+def test_no_bytes_raise_another_error(data: bytes) -> None:
     try:
         header = read_proxy_header(data)
     except MalformedProxyHeader:

@@ -94,7 +94,7 @@ def test_what_is_longer_than_is_kept_is_given_but_not_whole() -> None:
     assert not long.is_whole
 
 
-async def test_what_became_too_long_to_keep_is_let_go() -> None:
+async def test_a_body_that_becomes_too_long_is_not_kept() -> None:
     growing = plain(b"x" * 5, length=20)
     assert await growing._read_pieces(5.0) == [b"x" * 5]
     assert (growing.is_whole, growing._replay_pieces) == (True, [b"x" * 5])
@@ -103,14 +103,14 @@ async def test_what_became_too_long_to_keep_is_let_go() -> None:
     assert (growing.is_whole, growing._replay_pieces) == (False, [])
 
 
-def test_what_is_too_long_is_refused() -> None:
+def test_a_body_above_the_limit_is_rejected() -> None:
     for long in (plain(b"x" * 11, limit=10), chunked(b"x" * 6, b"x" * 5, limit=10)):
         with pytest.raises(BodyTooLarge):
             long.buffered()
     assert plain(b"x" * 10, limit=10).buffered() == [b"x" * 10]
 
 
-async def test_what_is_not_whole_any_more_is_never_sent_a_second_time() -> None:
+async def test_a_body_without_its_beginning_is_never_sent_again() -> None:
     grown = plain(b"x" * 11, length=20)
     refused = chunked(b"x" * 6, b"x" * 5, ended=False, limit=10, keep=100)
     await grown._read_pieces(5.0)
@@ -128,17 +128,17 @@ async def test_what_is_not_whole_any_more_is_never_sent_a_second_time() -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 100_000])
-async def test_tiny_chunks_weigh_little_more_than_what_they_hold(keep: int) -> None:
+async def test_tiny_chunks_need_little_more_memory_than_their_bytes(keep: int) -> None:
     body = chunked(ended=False, keep=keep)
     count = 10_000
     body.feed(chunk(b"ab") * count)
-    assert weight(body._pieces) < 2 * len(b"ab") * count
+    assert memory_of(body._pieces) < 2 * len(b"ab") * count
     await body._read_pieces(5.0)
-    assert weight(body._replay_pieces) < 2 * len(b"ab") * count
+    assert memory_of(body._replay_pieces) < 2 * len(b"ab") * count
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["arriving", "taken one by one"])
-async def test_tiny_pieces_weigh_little_more_than_what_they_hold(*, waits: bool) -> None:
+async def test_tiny_pieces_need_little_more_memory_than_their_bytes(*, waits: bool) -> None:
     count = 50_000
     body = plain(length=2 * count + 1, keep=2 * count)
     for number in range(count):
@@ -147,18 +147,18 @@ async def test_tiny_pieces_weigh_little_more_than_what_they_hold(*, waits: bool)
             await body._read_pieces(5.0)
     held = body._replay_pieces if waits else body._pieces
     assert b"".join(held) == b"".join(b"%02d" % (number % 100) for number in range(count))
-    assert weight(held) < 2 * 2 * count
+    assert memory_of(held) < 2 * 2 * count
 
 
-def weight(pieces: list[bytes]) -> int:
-    """The memory that pieces take, each with its object and its place in the list."""
+def memory_of(pieces: list[bytes]) -> int:
+    """The memory of pieces, with their objects and their list."""
     return sum(map(sys.getsizeof, pieces)) + sys.getsizeof(pieces)
 
 
-@pytest.mark.parametrize("behind", [b"zz\r\n", b"1;\0\r\nx\r\n"])
-async def test_a_malformed_body_raises_when_it_is_read(behind: bytes) -> None:
+@pytest.mark.parametrize("after", [b"zz\r\n", b"1;\0\r\nx\r\n"])
+async def test_a_malformed_body_raises_when_it_is_read(after: bytes) -> None:
     broken = chunked(b"ab", ended=False)
-    assert broken.feed(behind) == b""
+    assert broken.feed(after) == b""
     assert broken.buffered() is None
     with pytest.raises(BadRequest) as caught:
         await broken._read_pieces(5.0)
@@ -166,7 +166,7 @@ async def test_a_malformed_body_raises_when_it_is_read(behind: bytes) -> None:
     assert caught.value.reason
 
 
-async def test_who_waits_for_more_is_woken_by_it_or_by_its_break() -> None:
+async def test_a_waiter_is_woken_by_bytes_and_by_an_error() -> None:
     for data, error in ((chunk(b"ab"), None), (b"zz\r\n", BadRequest)):
         body = chunked(ended=False)
         waiter = asyncio.create_task(body._read_pieces(5.0))
@@ -228,29 +228,27 @@ def test_reading_never_pauses_after_the_whole_body() -> None:
     sizes=st.lists(st.integers(1, 50), min_size=1, max_size=6),
     in_chunks=st.booleans(),
     cuts=st.lists(st.integers(1, 60)),
-    behind=st.binary(max_size=5),
+    after=st.binary(max_size=5),
 )
-def test_any_splitting_gives_the_same_body(
-    sizes: list[int], cuts: list[int], behind: bytes, *, in_chunks: bool
-) -> None:
+def test_any_splitting_gives_the_same_body(sizes: list[int], cuts: list[int], after: bytes, *, in_chunks: bool) -> None:
     pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
     whole = b"".join(pieces)
-    wire = (b"".join(map(chunk, pieces)) + END if in_chunks else whole) + behind
+    wire = (b"".join(map(chunk, pieces)) + END if in_chunks else whole) + after
     body = RequestBody(len(whole), decoder=ChunkedDecoder(100) if in_chunks else None)
     body.configure(replay_limit=1000, limit=None, send_continue=None)
     rest = b""
     for cut in [*cuts, len(wire)]:
         if not body.is_complete:
             rest, wire = body.feed(wire[:cut]), wire[cut:]
-    assert rest + wire == behind
+    assert rest + wire == after
     assert b"".join(body.buffered() or []) == (chunk(whole) + END if in_chunks else whole)
 
 
-# Looked at before it goes out -----------------------------------------------------------------------------------------
+# Inspected before it is sent ------------------------------------------------------------------------------------------
 
 
-class Cutter:
-    """Takes the first `#` out; settled by it, or by the end. Refuses a `!`."""
+class HashRemover:
+    """Removes the first `#`, and ends there or at the end of the body. Rejects a `!`."""
 
     def __init__(self) -> None:
         self.fed: list[bytes] = []
@@ -271,13 +269,13 @@ class Cutter:
 @pytest.mark.parametrize("in_chunks", [True, False])
 async def test_an_inspected_body_is_sent_without_the_removed_part(*, in_chunks: bool) -> None:
     body = chunked(b"ab", ended=False) if in_chunks else plain(b"ab", length=6)
-    cutter = Cutter()
-    screening = asyncio.create_task(body.inspect(cutter, idle=5.0))
+    inspector = HashRemover()
+    inspection = asyncio.create_task(body.inspect(inspector, idle=5.0))
     for count, piece in enumerate((b"c", b"#d"), 1):
-        await until(lambda count=count: len(cutter.fed) == count)  # type: ignore[misc] # a lambda of no type
+        await until(lambda count=count: len(inspector.fed) == count)  # type: ignore[misc] # a lambda of no type
         body.feed(chunk(piece) if in_chunks else piece)
-    await screening
-    assert cutter.fed == [b"ab", b"c", b"#d"]
+    await inspection
+    assert inspector.fed == [b"ab", b"c", b"#d"]
     assert (body.bytes_read, body.bytes_removed, body.is_complete, body.buffered()) == (0, 1, False, None)
     body.feed(chunk(b"#") + END if in_chunks else b"#")
     whole = b"5\r\nabcd#\r\n0\r\n\r\n" if in_chunks else b"abcd#"
@@ -288,78 +286,78 @@ async def test_an_inspected_body_is_sent_without_the_removed_part(*, in_chunks: 
 async def test_limits_count_what_the_caller_sent() -> None:
     for keep, is_whole in ((5, True), (4, False)):
         body = plain(b"ab#cd", keep=keep)
-        await body.inspect(Cutter(), idle=5.0)
+        await body.inspect(HashRemover(), idle=5.0)
         assert b"".join(body.buffered() or []) == b"abcd"
         assert body.is_whole is is_whole
     body = chunked(b"abc", b"def", ended=False, limit=5)
     with pytest.raises(BodyTooLarge):
-        await body.inspect(Cutter(), idle=5.0)
+        await body.inspect(HashRemover(), idle=5.0)
 
 
 async def test_a_refused_body_is_counted_too() -> None:
     body = plain(b"abc!", length=9)
     with pytest.raises(BadRequest):
-        await body.inspect(Cutter(), idle=5.0)
+        await body.inspect(HashRemover(), idle=5.0)
     assert body.bytes_read == 4
 
 
 async def test_an_inspection_waits_for_a_slow_caller() -> None:
     with pytest.raises(RequestTimeout):
-        await plain(b"ab", length=3).inspect(Cutter(), idle=0.01)
+        await plain(b"ab", length=3).inspect(HashRemover(), idle=0.01)
     broken = chunked(b"ab", ended=False)
     broken.feed(b"zz\r\n")
     with pytest.raises(BadRequest):
-        await broken.inspect(Cutter(), idle=5.0)
+        await broken.inspect(HashRemover(), idle=5.0)
     nothing = chunked()
-    await nothing.inspect(Cutter(), idle=5.0)
+    await nothing.inspect(HashRemover(), idle=5.0)
     assert b"".join(nothing.buffered() or []) == END
 
 
-@pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
-async def test_100_continue_is_sent_once_with_an_inspection(here: bytes, invited: int) -> None:
-    invitations: list[None] = []
+@pytest.mark.parametrize(("here", "continue_count"), [(b"", 1), (b"a", 0)])
+async def test_100_continue_is_sent_once_with_an_inspection(here: bytes, continue_count: int) -> None:
+    continues: list[None] = []
     body = RequestBody(4)
-    body.configure(replay_limit=10, limit=None, send_continue=lambda: invitations.append(None))
+    body.configure(replay_limit=10, limit=None, send_continue=lambda: continues.append(None))
     if here:
         body.feed(here)
-    screening = asyncio.create_task(body.inspect(Cutter(), idle=5.0))
+    inspection = asyncio.create_task(body.inspect(HashRemover(), idle=5.0))
     await until(lambda: body._waiter is not None)
     body.feed(b"b#")
-    await screening
+    await inspection
     async with asyncio.timeout(10), Upstream() as peer, connected(peer, b"Content-Length: 3") as connection:
-        pump = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
+        stream = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
         await until(lambda: body._waiter is not None)
-        pump.cancel()
-        await asyncio.wait({pump})
-    assert len(invitations) == invited
+        stream.cancel()
+        await asyncio.wait({stream})
+    assert len(continues) == continue_count
 
 
 async def test_other_tasks_run_between_the_inspected_parts() -> None:
-    body, cutter, seen = RequestBody(10 * INSPECTION_STEP), Cutter(), list[int]()
+    body, inspector, seen = RequestBody(10 * INSPECTION_STEP), HashRemover(), list[int]()
     body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"x" * 3 * INSPECTION_STEP + b"x#z" + b"y" * 3 * INSPECTION_STEP)
 
     def look() -> None:
-        seen.append(len(cutter.fed))
-        if len(cutter.fed) == 2:
+        seen.append(len(inspector.fed))
+        if len(inspector.fed) == 2:
             body.feed(b"late")
-        if len(cutter.fed) < 3:
+        if len(inspector.fed) < 3:
             asyncio.get_running_loop().call_soon(look)
 
     asyncio.get_running_loop().call_soon(look)
-    await body.inspect(cutter, idle=5.0)
+    await body.inspect(inspector, idle=5.0)
     assert seen == [1, 2, 3]
-    assert [len(piece) for piece in cutter.fed] == [INSPECTION_STEP] * 4
+    assert [len(piece) for piece in inspector.fed] == [INSPECTION_STEP] * 4
     assert b"".join(body._take_pieces()) == b"x" * 3 * INSPECTION_STEP + b"xz" + b"y" * 3 * INSPECTION_STEP + b"late"
 
 
-async def test_what_comes_while_it_is_looked_at_is_looked_at_too() -> None:
-    body, cutter = RequestBody(2 * INSPECTION_STEP + 3), Cutter()
+async def test_bytes_that_arrive_during_an_inspection_are_inspected() -> None:
+    body, inspector = RequestBody(2 * INSPECTION_STEP + 3), HashRemover()
     body.configure(replay_limit=4 * INSPECTION_STEP, limit=None, send_continue=None)
     body.feed(b"x" * 2 * INSPECTION_STEP)
     asyncio.get_running_loop().call_soon(body.feed, b"a#b")
-    await body.inspect(cutter, idle=5.0)
-    assert [len(piece) for piece in cutter.fed] == [INSPECTION_STEP, INSPECTION_STEP, 3]
+    await body.inspect(inspector, idle=5.0)
+    assert [len(piece) for piece in inspector.fed] == [INSPECTION_STEP, INSPECTION_STEP, 3]
     assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTION_STEP + b"ab"
 
 
@@ -368,13 +366,13 @@ async def test_reading_resumes_after_an_inspection() -> None:
     body = RequestBody(2 * BODY_READ_AHEAD, read_control=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"#" + b"x" * BODY_READ_AHEAD)
-    await body.inspect(Cutter(), idle=5.0)
+    await body.inspect(HashRemover(), idle=5.0)
     assert reading.calls == ["pause"]
     assert sum(map(len, body._take_pieces())) == BODY_READ_AHEAD
     assert reading.calls == ["pause", "resume"]
 
 
-# On its way -----------------------------------------------------------------------------------------------------------
+# Streamed -------------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -388,40 +386,40 @@ async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[UpstreamCon
 
 
 @pytest.mark.parametrize("in_chunks", [True, False])
-async def test_a_second_pump_begins_where_the_body_begins(*, in_chunks: bool) -> None:
+async def test_a_second_stream_begins_at_the_start_of_the_body(*, in_chunks: bool) -> None:
     framing = b"Transfer-Encoding: chunked" if in_chunks else b"Content-Length: 6"
     half = chunked(b"abc", ended=False) if in_chunks else plain(b"abc", length=6)
     async with asyncio.timeout(10), Upstream() as peer:
         for last in (False, True):
             async with connected(peer, framing) as connection:
-                pump = asyncio.create_task(half.stream(connection, idle=5.0, response=5.0))
+                stream = asyncio.create_task(half.stream(connection, idle=5.0, response=5.0))
                 await until(lambda: half.bytes_read >= 3)
                 if last:
                     half.feed(chunk(b"def") + END if in_chunks else b"def")
-                    await pump
+                    await stream
                     assert (await connection.read_head()).status == 200
                 else:
-                    pump.cancel()
-                    await asyncio.wait({pump})
+                    stream.cancel()
+                    await asyncio.wait({stream})
         assert [request.body for request in peer.requests] == [b"abcdef"]
         assert (half.bytes_read, half.is_whole) == (6, True)
 
 
-@pytest.mark.parametrize(("here", "invited"), [(b"", 1), (b"a", 0)])
-async def test_only_who_has_sent_nothing_is_invited_and_once(here: bytes, invited: int) -> None:
-    invitations: list[None] = []
+@pytest.mark.parametrize(("here", "continue_count"), [(b"", 1), (b"a", 0)])
+async def test_100_continue_is_sent_once_and_only_before_the_body(here: bytes, continue_count: int) -> None:
+    continues: list[None] = []
     async with asyncio.timeout(10), Upstream() as peer:
         body = RequestBody(3)
-        body.configure(replay_limit=10, limit=None, send_continue=lambda: invitations.append(None))
+        body.configure(replay_limit=10, limit=None, send_continue=lambda: continues.append(None))
         if here:
             body.feed(here)
         for _ in range(2):
             async with connected(peer, b"Content-Length: 3") as connection:
-                pump = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
+                stream = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
                 await until(lambda: body._waiter is not None)
-                pump.cancel()
-                await asyncio.wait({pump})
-    assert len(invitations) == invited
+                stream.cancel()
+                await asyncio.wait({stream})
+    assert len(continues) == continue_count
 
 
 async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:

@@ -20,14 +20,14 @@ from gateway.proxy.headers import REQUEST_RULES
 
 LIMITS = RequestLimits(uri=60, field=80, fields=5, head=400, connections=1)
 LINE = b"GET /x HTTP/1.1"
-LOOK_BACK = 3  # bytes of what was looked at that a new look begins with, as the server has it
+RESCANNED = 3  # bytes of the scanned head that are scanned again, as in `HeadReader`
 
 
 def read(*lines: str, first: str = "GET /x HTTP/1.1", limits: RequestLimits = LIMITS) -> RequestHead:
     return parse_request_head("\r\n".join([first, *lines]).encode("latin-1"), limits, REQUEST_RULES)
 
 
-def refusal(act: Callable[[], object]) -> str | None:
+def error_code(act: Callable[[], object]) -> str | None:
     try:
         act()
     except GatewayError as error:
@@ -39,7 +39,7 @@ def refusal(act: Callable[[], object]) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("line", "method", "target", "modern"),
+    ("line", "method", "target", "is_http11"),
     [
         ("GET / HTTP/1.1", "GET", "/", True),
         ("DELETE /a/b?c=%2F&d=[] HTTP/1.0", "DELETE", "/a/b?c=%2F&d=[]", False),
@@ -51,9 +51,9 @@ def refusal(act: Callable[[], object]) -> str | None:
         ("!#$%&'*+-.^_`|~9 / HTTP/1.1", "!#$%&'*+-.^_`|~9", "/", True),
     ],
 )
-def test_a_request_line_is_taken_as_it_is(line: str, method: str, target: str, *, modern: bool) -> None:
+def test_a_request_line_is_read_unchanged(line: str, method: str, target: str, *, is_http11: bool) -> None:
     head = read(first=line)
-    assert (head.method, head.target, head.is_http11) == (method, target, modern)
+    assert (head.method, head.target, head.is_http11) == (method, target, is_http11)
     assert (head.lines, head.known_fields, head.length, head.chunked, head.error) == ([], {}, None, False, None)
 
 
@@ -68,7 +68,7 @@ def test_a_request_line_is_taken_as_it_is(line: str, method: str, target: str, *
         "HTTP/1.1 200 OK", "\x16\x03\x01", "GET / HTTP/1.1\rX", "GET / HTTP/1.1\nHost: x", ": / HTTP/1.1",
     ],
 )  # fmt: skip
-def test_what_is_no_request_line_is_refused(line: str) -> None:
+def test_a_malformed_request_line_is_rejected(line: str) -> None:
     with pytest.raises(BadRequest) as caught:
         read(first=line)
     assert caught.value.reason
@@ -77,9 +77,9 @@ def test_what_is_no_request_line_is_refused(line: str) -> None:
 # Fields ---------------------------------------------------------------------------------------------------------------
 
 
-def test_fields_are_sorted_by_the_table_that_is_given() -> None:
-    kinds = FieldRules({b"a": FieldAction.CONSUME, b"b": FieldAction.DROP, b"c": FieldAction.INSPECT})
-    head = parse_request_head(LINE + b"\r\nA: 1\r\nb: 2\r\nC:3\r\nD:  4\r\na: 5", LIMITS, kinds)
+def test_fields_are_sorted_by_the_rules() -> None:
+    rules = FieldRules({b"a": FieldAction.CONSUME, b"b": FieldAction.DROP, b"c": FieldAction.INSPECT})
+    head = parse_request_head(LINE + b"\r\nA: 1\r\nb: 2\r\nC:3\r\nD:  4\r\na: 5", LIMITS, rules)
     assert (head.lines, head.known_fields) == ([b"C:3", b"D:  4"], {b"a": b"1, 5", b"c": b"3"})
 
 
@@ -90,19 +90,19 @@ def test_fields_are_sorted_by_the_table_that_is_given() -> None:
         "\nX: 1", "X: \x1b[1m", "X: \x7f", "",
     ],
 )  # fmt: skip
-def test_a_field_that_leaves_a_doubt_is_refused(line: str) -> None:
+def test_an_ambiguous_field_is_rejected(line: str) -> None:
     with pytest.raises(BadRequest):
         read("A: 1", line, "B: 2")
 
 
-def test_fields_that_connection_names_are_known_but_not_sent() -> None:
+def test_fields_named_by_connection_are_not_forwarded() -> None:
     head = read("Origin: http://a", "X-Mine: 1", "Connection: x-mine, ORIGIN, via", "Via: 1.0 fred")
     assert head.lines == []
     assert head.known_fields[b"origin"] == b"http://a"
     assert b"via" not in head.known_fields
 
 
-def test_a_head_shows_nothing_of_itself() -> None:
+def test_the_repr_of_a_head_shows_no_values() -> None:
     head = read("Authorization: Basic secret", "Cookie: s=secret", "X-Api-Key: secret", first="GET /secret HTTP/1.1")
     assert "secret" not in repr(head)
     assert "secret" not in f"{head}"
@@ -125,7 +125,9 @@ def test_a_head_shows_nothing_of_itself() -> None:
         (["Content_Length: 5", "Transfer_Encoding: chunked"], None, False, False),
     ],
 )
-def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None, chunked: bool, has_body: bool) -> None:
+def test_the_framing_determines_the_body(
+    lines: list[str], *, length: int | None, chunked: bool, has_body: bool
+) -> None:
     head = read(*lines)
     assert head.error is None
     assert (head.length, head.chunked, head.has_body) == (length, chunked, has_body)
@@ -154,7 +156,7 @@ def test_a_body_is_known_by_its_framing(lines: list[str], *, length: int | None,
         ], ["Upgrade: h2c, websocket"], ["Upgrade: h2c", "Upgrade: WebSocket/13"],
     ],
 )  # fmt: skip
-def test_framing_or_an_upgrade_that_leaves_a_doubt_is_a_fault(lines: list[str]) -> None:
+def test_ambiguous_framing_and_websocket_are_errors(lines: list[str]) -> None:
     head = read(*lines, first="POST /whose HTTP/1.1")
     assert isinstance(head.error, BadRequest)
     assert (head.method, head.target) == ("POST", "/whose")
@@ -167,31 +169,31 @@ def test_any_other_upgrade_is_ignored(value: str) -> None:
     assert (head.error, head.lines, head.keeps_alive) == (None, [b"A: 1"], True)
 
 
-def test_http_1_0_knows_no_upgrade() -> None:
+def test_http_1_0_has_no_upgrade() -> None:
     assert read("Upgrade: websocket", "Connection: upgrade", first="GET / HTTP/1.0").error is None
 
 
-def test_http_1_0_needs_a_length_with_methods_that_have_a_body() -> None:
+def test_http_1_0_needs_a_length_for_methods_with_a_body() -> None:
     for method in ("POST", "PUT", "PATCH"):
-        fault = read(first=f"{method} / HTTP/1.0").error
-        assert isinstance(fault, BadRequest)
-        assert "Content-Length" in fault.detail
+        error = read(first=f"{method} / HTTP/1.0").error
+        assert isinstance(error, BadRequest)
+        assert "Content-Length" in error.detail
         assert read("Content-Length: 0", first=f"{method} / HTTP/1.0").error is None
         assert read(first=f"{method} / HTTP/1.1").error is None
 
 
-def test_http_1_0_knows_no_chunks() -> None:
+def test_http_1_0_has_no_chunks() -> None:
     assert isinstance(read("Transfer-Encoding: chunked", first="POST / HTTP/1.0").error, BadRequest)
     assert read("Content-Length: 5", first="POST / HTTP/1.0").error is None
 
 
 @pytest.mark.parametrize(
-    ("value", "modern", "waits"),
+    ("value", "is_http11", "waits"),
     [("100-continue", True, True), ("100-Continue", True, True), (None, True, False), ("100-continue", False, False)],
 )
-def test_a_caller_may_wait_for_an_invitation(value: str | None, *, modern: bool, waits: bool) -> None:
+def test_a_caller_may_wait_for_100_continue(value: str | None, *, is_http11: bool, waits: bool) -> None:
     lines = ["Content-Length: 1", *([f"Expect: {value}"] if value else [])]
-    head = read(*lines, first=f"POST / HTTP/1.{modern:d}")
+    head = read(*lines, first=f"POST / HTTP/1.{is_http11:d}")
     assert head.error is None
     assert head.expects_continue is waits
 
@@ -219,7 +221,7 @@ def test_any_other_expectation_fails(value: str) -> None:
         ("1.0", ["x"], False),
     ],
 )
-def test_the_caller_decides_whether_the_connection_stays(version: str, connection: list[str], *, kept: bool) -> None:
+def test_the_caller_decides_whether_the_connection_is_kept(version: str, connection: list[str], *, kept: bool) -> None:
     assert read(*[f"Connection: {value}" for value in connection], first=f"GET / HTTP/{version}").keeps_alive is kept
 
 
@@ -242,8 +244,10 @@ def test_the_caller_decides_whether_the_connection_stays(version: str, connectio
         (["X: " + "x" * 77] * 4, "GET /" + "x" * 59 + " HTTP/1.1", HeadersTooLarge),
     ],
 )
-def test_each_limit_is_the_most_that_passes(lines: list[str], first: str, error: type[GatewayError] | None) -> None:
-    assert refusal(lambda: read(*lines, first=first)) == (error.code if error else None)
+def test_each_limit_is_the_largest_accepted_value(
+    lines: list[str], first: str, error: type[GatewayError] | None
+) -> None:
+    assert error_code(lambda: read(*lines, first=first)) == (error.code if error else None)
 
 
 def test_a_too_long_target_is_reported_before_too_large_fields() -> None:
@@ -262,8 +266,8 @@ def test_a_too_long_target_is_reported_before_too_large_fields() -> None:
         b"GET /" + b"x" * 59 + b" HTTP/1.1\r\nX:" + b"x" * 78,
     ],
 )  # fmt: skip
-def test_a_sound_beginning_is_awaited(window: bytes) -> None:
-    assert refusal(lambda: check_partial_head(window, 0, LIMITS)) is None
+def test_a_valid_partial_head_is_awaited(window: bytes) -> None:
+    assert error_code(lambda: check_partial_head(window, 0, LIMITS)) is None
 
 
 @pytest.mark.parametrize(
@@ -284,42 +288,42 @@ def test_a_sound_beginning_is_awaited(window: bytes) -> None:
         (b"GET / HTTP/1.1\r\n" + b"A: 1\r\n" * 80, HeadersTooLarge),
     ],
 )
-def test_what_comes_to_no_good_end_is_not_awaited(window: bytes, error: type[GatewayError]) -> None:
-    assert refusal(lambda: check_partial_head(window, 0, LIMITS)) == error.code
+def test_a_partial_head_that_cannot_become_valid_is_rejected(window: bytes, error: type[GatewayError]) -> None:
+    assert error_code(lambda: check_partial_head(window, 0, LIMITS)) == error.code
     assert outcome(window, list(range(len(window)))) == error.code
 
 
 def outcome(data: bytes, cuts: list[int]) -> str | RequestHead | None:
-    """What comes of bytes as they arrive: a head, an error's code, or None while the head is not whole."""
-    window, seen = b"", 0
+    """The result of bytes that arrive in pieces: a head, the code of an error, or None if the head is incomplete."""
+    window, scanned = b"", 0
     try:
         for start, stop in pairwise([0, *sorted(cuts), len(data)]):
             window += data[start:stop]
-            end = window.find(b"\r\n\r\n", seen)
+            end = window.find(b"\r\n\r\n", scanned)
             if end >= 0:
                 return parse_request_head(window[:end], LIMITS, REQUEST_RULES)
-            check_partial_head(window, seen, LIMITS)
-            seen = max(0, len(window) - LOOK_BACK)
+            check_partial_head(window, scanned, LIMITS)
+            scanned = max(0, len(window) - RESCANNED)
     except GatewayError as error:
         return error.code
     return None
 
 
 def verdict(data: bytes, cuts: list[int]) -> object:
-    """A head's parts, or whether it was refused: of two faults either may be reported first."""
-    came = outcome(data, cuts)
-    if isinstance(came, RequestHead):
+    """The parts of a head, or `rejected`: of two faults, either may be reported first."""
+    result = outcome(data, cuts)
+    if isinstance(result, RequestHead):
         return (
-            came.method,
-            came.target,
-            came.is_http11,
-            came.lines,
-            came.known_fields,
-            came.length,
-            came.chunked,
-            str(came.error),
+            result.method,
+            result.target,
+            result.is_http11,
+            result.lines,
+            result.known_fields,
+            result.length,
+            result.chunked,
+            str(result.error),
         )
-    return None if came is None else "refused"
+    return None if result is None else "rejected"
 
 
 PARTS = st.sampled_from(
@@ -332,21 +336,21 @@ PARTS = st.sampled_from(
 
 
 @given(st.lists(PARTS, max_size=10).map(b"".join), st.data())
-def test_the_same_comes_of_any_split(data: bytes, draw: st.DataObject) -> None:
+def test_any_split_has_the_same_result(data: bytes, draw: st.DataObject) -> None:
     cuts = draw.draw(st.lists(st.integers(0, len(data)), max_size=9))
     whole = verdict(data, [])
-    parted = verdict(data, cuts)
-    if whole is None:  # a whole head may come later: then the same is found in it
-        assert parted is None
+    split = verdict(data, cuts)
+    if whole is None:  # a complete head may follow later
+        assert split is None
     else:
-        assert parted == whole
+        assert split == whole
 
 
 @given(st.integers(100, 140), st.integers(300, 420), st.data())
-def test_the_same_comes_of_any_split_near_the_limits(line: int, size: int, draw: st.DataObject) -> None:
+def test_any_split_near_the_limits_has_the_same_result(line: int, size: int, draw: st.DataObject) -> None:
     first = b"G" * 20 + b" /" + b"x" * (line - 31) + b" HTTP/1.1"
     fields = [b"X: " + b"x" * 75] * 3
     rest = max(0, size - sum(map(len, [first, *fields])) - 8)
     data = b"\r\n".join([first, *fields, b"X:" + b"x" * rest, b"", b""])
     cuts = draw.draw(st.one_of(st.just(list(range(len(data)))), st.lists(st.integers(0, len(data)), max_size=9)))
-    assert (verdict(data, cuts) == "refused") == (verdict(data, []) == "refused")
+    assert (verdict(data, cuts) == "rejected") == (verdict(data, []) == "rejected")

@@ -1,4 +1,4 @@
-"""One reply at a time, byte by byte or all at once: the same verdict, and never a guess at where a message ends."""
+"""Responses of upstreams: any splitting has the same result, and an uncertain end of a message is an error."""
 
 import re
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ USED = INTERIM + CHUNKED + b"2;a\r\nhi\r\n0\r\nA: b\r\n\r\nx"
 
 @dataclass(frozen=True)
 class Case:
-    """What an upstream sends and then closes, and what is to be made of it."""
+    """The bytes that an upstream sends before it closes, and the expected result."""
 
     name: str
     section: str
     raw: bytes
     status: int = 200
     body: bytes = b""
-    reusable: bool = True
-    excess: bool = False
+    keeps_alive: bool = True
+    has_trailing_data: bool = False
     to_head: bool = False
 
 
 @dataclass(frozen=True)
 class Bad:
-    """What breaks HTTP, and a pattern of the reason."""
+    """Bytes that violate HTTP, and a pattern of the reason."""
 
     name: str
     section: str
@@ -59,17 +59,22 @@ GOOD: list[Case] = [
     ),
     Case("white space around a length", "9110 5.5", b"HTTP/1.1 200 OK\r\nContent-Length: \t2 \t\r\n\r\nhi", body=b"hi"),
     Case(
-        "bytes behind a counted body",
+        "bytes after a counted body",
         "9112 6.3",
         sized(2, b"hiHTTP/1.1 500 X\r\n\r\n"),
         body=b"hi",
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
-        "a blank line behind a counted body", "9112 2.2", sized(2, b"hi\r\n"), body=b"hi", reusable=False, excess=True
+        "an empty line after a counted body",
+        "9112 2.2",
+        sized(2, b"hi\r\n"),
+        body=b"hi",
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
-    Case("a body with a reply in it", "9112 6.3", sized(len(sized(0, b"")), sized(0, b"")), body=sized(0, b"")),
+    Case("a body with a response in it", "9112 6.3", sized(len(sized(0, b"")), sized(0, b"")), body=sized(0, b"")),
     Case("a chunked body", "9112 7.1", CHUNKED + b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", body=b"hello world"),
     Case("a chunked body of nothing", "9112 7.1", CHUNKED + b"0\r\n\r\n"),
     Case(
@@ -81,8 +86,8 @@ GOOD: list[Case] = [
     Case("chunk extensions", "9112 7.1.1", CHUNKED + b'2;a=b;c="d"\r\nhi\r\n0;e\r\n\r\n', body=b"hi"),
     Case("trailers", "9110 6.5.1", CHUNKED + b"2\r\nhi\r\n0\r\nX-Late: 1\r\nX-Empty:\r\n\r\n", body=b"hi"),
     Case("a length among the trailers", "9110 6.5.1", CHUNKED + b"0\r\nContent-Length: 3\r\n\r\n"),
-    Case("a blank before a chunk extension", "9112 7.1.1", CHUNKED + b"2 ; a = b\r\nhi\r\n0\r\n\r\n", body=b"hi"),
-    Case("a reply to HEAD with a length of nothing", "9110 9.3.2", sized(0, b""), to_head=True),
+    Case("a space before a chunk extension", "9112 7.1.1", CHUNKED + b"2 ; a = b\r\nhi\r\n0\r\n\r\n", body=b"hi"),
+    Case("a response to HEAD with a length of nothing", "9110 9.3.2", sized(0, b""), to_head=True),
     Case(
         "a chunk that looks like the end",
         "9112 7.1",
@@ -91,68 +96,80 @@ GOOD: list[Case] = [
     ),
     Case("the coding in upper case", "9112 7", CHUNKED.replace(b"chunked", b"CHUNKED") + b"0\r\n\r\n"),
     Case(
-        "a second reply behind a chunked one",
+        "a second response after a chunked one",
         "9112 9.3",
         CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + sized(4, b"evil", line=b"HTTP/1.1 403 No"),
         body=b"hi",
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
-        "a second chunked reply behind one",
+        "a second chunked response after one",
         "9112 9.3",
         CHUNKED + b"2\r\nhi\r\n0\r\n\r\n" + CHUNKED + b"4\r\nevil\r\n0\r\n\r\n",
         body=b"hi",
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
-        "an interim reply behind a chunked one",
+        "an interim response after a chunked one",
         "9112 9.3",
         CHUNKED + b"0\r\n\r\n" + INTERIM,
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
-    Case("garbage behind a chunked reply", "9112 9.3", CHUNKED + b"0\r\n\r\nx", reusable=False, excess=True),
     Case(
-        "a blank line behind a chunked reply",
+        "garbage after a chunked response",
+        "9112 9.3",
+        CHUNKED + b"0\r\n\r\nx",
+        keeps_alive=False,
+        has_trailing_data=True,
+    ),
+    Case(
+        "an empty line after a chunked response",
         "9112 7.1",
         CHUNKED + b"2\r\nhi\r\n0\r\n\r\n\r\n",
         body=b"hi",
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
-        "two blank lines behind a chunked reply",
+        "two empty lines after a chunked response",
         "9112 7.1",
         CHUNKED + b"0\r\n\r\n\r\n\r\n",
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
-    Case("a bare LF behind a chunked reply", "9112 7.1", CHUNKED + b"0\r\nX: y\r\n\r\n\n", reusable=False, excess=True),
     Case(
-        "garbage behind a chunked reply that closes",
+        "a bare LF after a chunked response",
+        "9112 7.1",
+        CHUNKED + b"0\r\nX: y\r\n\r\n\n",
+        keeps_alive=False,
+        has_trailing_data=True,
+    ),
+    Case(
+        "garbage after a chunked response that closes",
         "9112 9.6",
         CHUNKED.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") + b"0\r\n\r\nx",
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
         "a body that ends with the connection",
         "9112 6.3",
         b"HTTP/1.1 200 OK\r\n\r\nall of it",
         body=b"all of it",
-        reusable=False,
+        keeps_alive=False,
     ),
-    Case("no body at all, ended with the connection", "9112 6.3", b"HTTP/1.1 200 OK\r\n\r\n", reusable=False),
+    Case("no body at all, ended with the connection", "9112 6.3", b"HTTP/1.1 200 OK\r\n\r\n", keeps_alive=False),
     Case(
         "HTTP/1.0 ended with the connection",
         "9112 6.3",
         b"HTTP/1.0 200 OK\r\nA: b\r\n\r\nold",
         body=b"old",
-        reusable=False,
+        keeps_alive=False,
     ),
-    Case("HTTP/1.0 counted", "9112 9.3", sized(2, b"hi", line=b"HTTP/1.0 200 OK"), body=b"hi", reusable=False),
+    Case("HTTP/1.0 counted", "9112 9.3", sized(2, b"hi", line=b"HTTP/1.0 200 OK"), body=b"hi", keeps_alive=False),
     Case(
         "HTTP/1.0 that keeps the connection",
         "9112 9.3",
@@ -163,43 +180,60 @@ GOOD: list[Case] = [
         "HTTP/1.0 that keeps and closes",
         "9112 9.6",
         sized(0, b"", line=b"HTTP/1.0 200 OK", fields=b"Connection: keep-alive, close\r\n"),
-        reusable=False,
+        keeps_alive=False,
     ),
-    Case("HTTP/1.1 that closes", "9112 9.6", sized(0, b"", fields=b"Connection: X-A , CLOSE\r\n"), reusable=False),
+    Case("HTTP/1.1 that closes", "9112 9.6", sized(0, b"", fields=b"Connection: X-A , CLOSE\r\n"), keeps_alive=False),
     Case(
         "HTTP/1.1 that closes in a second field",
         "9112 9.6",
         sized(0, b"", fields=b"Connection: x-a\r\nConnection: close\r\n"),
-        reusable=False,
+        keeps_alive=False,
     ),
-    Case("a reply to HEAD with a length", "9110 9.3.2", sized(99, b""), to_head=True),
-    Case("a reply to HEAD with chunks announced", "9112 6.1", CHUNKED, to_head=True),
-    Case("a reply to HEAD with a body", "9112 6.3", sized(2, b"hi"), to_head=True, reusable=False, excess=True),
+    Case("a response to HEAD with a length", "9110 9.3.2", sized(99, b""), to_head=True),
+    Case("a response to HEAD with chunks announced", "9112 6.1", CHUNKED, to_head=True),
     Case(
-        "a reply to HEAD with a chunked body",
+        "a response to HEAD with a body",
+        "9112 6.3",
+        sized(2, b"hi"),
+        to_head=True,
+        keeps_alive=False,
+        has_trailing_data=True,
+    ),
+    Case(
+        "a response to HEAD with a chunked body",
         "9112 6.3",
         CHUNKED + b"0\r\n\r\n",
         to_head=True,
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case("204", "9110 15.3.5", b"HTTP/1.1 204 No Content\r\n\r\n", status=204),
     Case(
-        "204 with a body", "9112 6.3", sized(2, b"hi", line=b"HTTP/1.1 204 X"), status=204, reusable=False, excess=True
+        "204 with a body",
+        "9112 6.3",
+        sized(2, b"hi", line=b"HTTP/1.1 204 X"),
+        status=204,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
         "204 with a chunked body",
         "9112 6.1",
         CHUNKED.replace(b"200", b"204") + b"2\r\nhi\r\n0\r\n\r\n",
         status=204,
-        reusable=False,
-        excess=True,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
         "304 with the length of what did not change", "9110 15.4.5", sized(99, b"", line=b"HTTP/1.1 304 X"), status=304
     ),
     Case(
-        "304 with a body", "9112 6.3", sized(2, b"hi", line=b"HTTP/1.1 304 X"), status=304, reusable=False, excess=True
+        "304 with a body",
+        "9112 6.3",
+        sized(2, b"hi", line=b"HTTP/1.1 304 X"),
+        status=304,
+        keeps_alive=False,
+        has_trailing_data=True,
     ),
     Case(
         "205 is counted like any other", "9110 15.3.6", sized(2, b"hi", line=b"HTTP/1.1 205 X"), status=205, body=b"hi"
@@ -208,19 +242,19 @@ GOOD: list[Case] = [
         "HTTP/1.1 that closes in a first field",
         "9112 9.6",
         sized(0, b"", fields=b"Connection: close\r\nConnection: x-a\r\n"),
-        reusable=False,
+        keeps_alive=False,
     ),
-    Case("100 before the reply", "9110 15.2.1", b"HTTP/1.1 100 Continue\r\n\r\n" + sized(2, b"hi"), body=b"hi"),
-    Case("as many interim replies as are borne", "9110 15.2", INTERIM * MAX_INTERIM + sized(2, b"hi"), body=b"hi"),
+    Case("100 before the response", "9110 15.2.1", b"HTTP/1.1 100 Continue\r\n\r\n" + sized(2, b"hi"), body=b"hi"),
+    Case("the maximum number of interim responses", "9110 15.2", INTERIM * MAX_INTERIM + sized(2, b"hi"), body=b"hi"),
     Case(
-        "an interim reply with a length has no body",
+        "an interim response with a length has no body",
         "9112 6.3",
         sized(5, b"", line=b"HTTP/1.1 100 C") + sized(2, b"hi"),
         body=b"hi",
     ),
     Case("an unregistered status", "9110 15", sized(0, b"", line=b"HTTP/1.1 599 X"), status=599),
     Case("no reason phrase", "9112 4", sized(0, b"", line=b"HTTP/1.1 200 ")),
-    Case("no reason phrase and no blank before it", "9112 4", sized(0, b"", line=b"HTTP/1.1 200")),
+    Case("no reason phrase and no space before it", "9112 4", sized(0, b"", line=b"HTTP/1.1 200")),
     Case("a reason phrase in Latin-1", "9112 4", sized(0, b"", line=b"HTTP/1.1 200 \xc9t\xe9")),
     Case("a field in Latin-1", "9110 5.5", with_field(b"A: caf\xe9")),
     Case(
@@ -238,7 +272,7 @@ BAD: list[Bad] = [
     Bad("nothing", "9112 8", b"", "before a response"),
     Bad("half a status line", "9112 8", b"HTTP/1.1 2", "cut off"),
     Bad("half a head", "9112 8", b"HTTP/1.1 200 OK\r\nA: b\r\n", "cut off"),
-    Bad("only interim replies", "9110 15.2", INTERIM, "cut off"),
+    Bad("only interim responses", "9110 15.2", INTERIM, "cut off"),
     Bad("a counted body cut short", "9112 8", sized(5, b"hell"), "too soon"),
     Bad("a chunked body cut within a chunk", "9112 8", CHUNKED + b"5\r\nhel", "too soon"),
     Bad("a chunked body without its last chunk", "9112 8", CHUNKED + b"5\r\nhello\r\n", "too soon"),
@@ -278,7 +312,7 @@ BAD: list[Bad] = [
         "transfer coding",
     ),
     Bad("identity", "9112 7", CHUNKED.replace(b"chunked", b"identity") + b"x", "transfer coding"),
-    Bad("chunked spelt wrong", "9112 7", CHUNKED.replace(b"chunked", b"xchunked") + b"x", "transfer coding"),
+    Bad("chunked misspelled", "9112 7", CHUNKED.replace(b"chunked", b"xchunked") + b"x", "transfer coding"),
     Bad("chunked in quotes", "9112 7", CHUNKED.replace(b"chunked", b'"chunked"') + b"x", "transfer coding"),
     Bad("an unknown coding to HEAD", "9112 6.1", CHUNKED.replace(b"chunked", b"gzip"), "transfer coding", to_head=True),
     Bad("an empty coding", "9112 6.1", CHUNKED.replace(b"chunked", b""), "transfer coding"),
@@ -287,10 +321,10 @@ BAD: list[Bad] = [
     Bad("a chunk size with a prefix", "9112 7.1", CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n", "a chunk's size"),
     Bad("a negative chunk size", "9112 7.1", CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n", "a chunk's size"),
     Bad("no chunk size", "9112 7.1", CHUNKED + b"\r\nhello\r\n0\r\n\r\n", "a chunk's size"),
-    Bad("a blank behind a chunk size", "9112 7.1.1", CHUNKED + b"5 \r\nhello\r\n0\r\n\r\n", "a chunk's size"),
+    Bad("a space after a chunk size", "9112 7.1.1", CHUNKED + b"5 \r\nhello\r\n0\r\n\r\n", "a chunk's size"),
     Bad("a chunk size beyond 64 bits", "9112 7.1", CHUNKED + b"FFFFFFFFFFFFFFFFF\r\n", "a chunk's size"),
-    Bad("a bare LF behind a chunk size", "9112 7.1", CHUNKED + b"5\nhello\r\n0\r\n\r\n", "a chunk's size"),
-    Bad("a bare LF behind a chunk", "9112 7.1", CHUNKED + b"5\r\nhello\n0\r\n\r\n", "longer than its size"),
+    Bad("a bare LF after a chunk size", "9112 7.1", CHUNKED + b"5\nhello\r\n0\r\n\r\n", "a chunk's size"),
+    Bad("a bare LF after a chunk", "9112 7.1", CHUNKED + b"5\r\nhello\n0\r\n\r\n", "longer than its size"),
     Bad("a chunk longer than its size", "9112 7.1", CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n", "longer than its size"),
     Bad(
         "a line feed in a chunk extension", "9112 7.1.1", CHUNKED + b'5;a="\n"\r\nhello\r\n0\r\n\r\n', "a chunk's size"
@@ -298,21 +332,21 @@ BAD: list[Bad] = [
     Bad("a broken trailer", "9112 7.1.2", CHUNKED + b"0\r\nX y\r\n\r\n", "trailer"),
     Bad("an unexpected 101", "9110 7.8", b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nraw", "101"),
     Bad("an unexpected 101 without an Upgrade", "9110 15.2.2", b"HTTP/1.1 101 S\r\n\r\n", "101"),
-    Bad("a flood of interim replies", "9110 15.2", INTERIM * (MAX_INTERIM + 1) + sized(0, b""), "too many interim"),
+    Bad("a flood of interim responses", "9110 15.2", INTERIM * (MAX_INTERIM + 1) + sized(0, b""), "too many interim"),
     Bad(
-        "a body behind an interim reply",
+        "a body after an interim response",
         "9112 6.3",
         b"HTTP/1.1 100 C\r\n\r\nhello" + sized(0, b""),
         "status line|HTTP/1.1",
     ),
     Bad("bare LF in the head", "9112 2.2", b"HTTP/1.1 200 OK\nA: b\n\n", "CRLF"),
-    Bad("bare LF behind a field", "9112 2.2", b"HTTP/1.1 200 OK\r\nA: b\n\r\n", "CRLF"),
+    Bad("bare LF after a field", "9112 2.2", b"HTTP/1.1 200 OK\r\nA: b\n\r\n", "CRLF"),
     Bad("bare LF ends the head", "9112 2.2", b"HTTP/1.1 200 OK\r\nA: b\r\n\nbody", "CRLF"),
     Bad("bare CR in a field", "9112 2.2", with_field(b"A: b\rX: y"), "CRLF"),
     Bad("bare CR in the status line", "9112 2.2", b"HTTP/1.1 200 OK\rA: b\r\n\r\n", "CRLF"),
     Bad("a folded field", "9112 5.2", with_field(b"A: b\r\n c"), "no colon"),
     Bad("a folded empty field", "9112 5.2", with_field(b"A:\r\n c"), "no colon"),
-    Bad("a blank before the colon", "9112 5.1", with_field(b"Content-Length : 5"), "field's name"),
+    Bad("a space before the colon", "9112 5.1", with_field(b"Content-Length : 5"), "field's name"),
     Bad("a field without a name", "9112 5", with_field(b": b"), "field's name"),
     Bad("a field without a colon", "9112 5", with_field(b"A b"), "no colon"),
     Bad("a name outside ASCII", "9110 5.1", with_field(b"A\xe9: b"), "field's name"),
@@ -326,13 +360,13 @@ BAD: list[Bad] = [
     Bad("HTTP/0.9 by nature", "9112 2.3", b"<html>hi</html>", "HTTP/1.1"),
     Bad("another protocol", "9112 2.3", b"RTSP/1.0 200 OK\r\n\r\n", "status line|HTTP/1.1"),
     Bad(
-        "another protocol as an interim reply's successor",
+        "another protocol as an interim response's successor",
         "9112 2.3",
         INTERIM + b"ICE/1.0 200 OK\r\n\r\n",
         "status line|HTTP/1.1",
     ),
     Bad("the protocol in lower case", "9112 2.3", b"http/1.1 200 OK\r\n\r\n", "status line|HTTP/1.1"),
-    Bad("a blank line first", "9112 2.2", b"\r\n" + sized(0, b""), "status line|HTTP/1.1"),
+    Bad("an empty line first", "9112 2.2", b"\r\n" + sized(0, b""), "status line|HTTP/1.1"),
     Bad("TLS on a plain port", "9112 2.3", b"\x15\x03\x01\x00\x02\x02\x46", "HTTP/1.1"),
     Bad("a status beyond 599", "9110 15", sized(0, b"", line=b"HTTP/1.1 600 X"), "status"),
     Bad("a status of letters", "9112 4", sized(0, b"", line=b"HTTP/1.1 2OO OK"), "status"),
@@ -341,8 +375,8 @@ BAD: list[Bad] = [
     Bad("a control byte in a chunk extension", "9112 7.1.1", CHUNKED + b"5;\0\r\nhello\r\n", "a chunk's size"),
     Bad("NUL in a trailer", "9110 5.5", CHUNKED + b"0\r\nX: \0\r\n\r\n", "trailer"),
     Bad("a bare LF in a trailer", "9112 2.2", CHUNKED + b"0\r\nX: y\n\r\n", "trailer"),
-    Bad("NUL in an interim reply", "9110 5.5", b"HTTP/1.1 103 E\r\nA: \0\r\n\r\n" + sized(0, b""), "control byte"),
-    Bad("a field without a colon in an interim reply", "9112 5", b"HTTP/1.1 103 E\r\nA\r\n\r\n", "no colon"),
+    Bad("NUL in an interim response", "9110 5.5", b"HTTP/1.1 103 E\r\nA: \0\r\n\r\n" + sized(0, b""), "control byte"),
+    Bad("a field without a colon in an interim response", "9112 5", b"HTTP/1.1 103 E\r\nA\r\n\r\n", "no colon"),
     Bad("a status of two digits", "9112 4", sized(0, b"", line=b"HTTP/1.1 20 OK"), "status"),
     Bad("a status of four digits", "9112 4", sized(0, b"", line=b"HTTP/1.1 2000 OK"), "status"),
     Bad("a status below 100", "9110 15", sized(0, b"", line=b"HTTP/1.1 099 OK"), "status"),
@@ -368,13 +402,13 @@ class Seen:
     head: object
     body: bytes
     complete: bool
-    excess: bool
-    reusable: bool
+    has_trailing_data: bool
+    keeps_alive: bool
     error: str | None
 
 
 def begun(*, to_head: bool = False) -> ResponseParser:
-    """A reader that waits for a reply, and has read another one before."""
+    """A reader that waits for a response, and has read another one before."""
     reader = ResponseParser(RESPONSE_RULES, head_limit=LIMIT)
     reader.feed(USED)
     assert (reader.has_trailing_data, len(reader.body)) == (True, 1)
@@ -414,7 +448,7 @@ def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
     assert reader.head.status == case.status
     assert b"".join(reader.body) == case.body
     assert reader.is_complete
-    assert (reader.has_trailing_data, reader.can_keep_alive) == (case.excess, case.reusable)
+    assert (reader.has_trailing_data, reader.can_keep_alive) == (case.has_trailing_data, case.keeps_alive)
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"RFC {case.section}: {case.name}")
@@ -422,13 +456,17 @@ def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
 def test_a_broken_reply_is_an_error(case: Bad, *, bytewise: bool) -> None:
     seen = read(case.raw, list(range(len(case.raw))) if bytewise else [], to_head=case.to_head)
     assert re.search(case.reason, seen.error or "")
-    assert not seen.reusable
+    assert not seen.keeps_alive
 
 
 def check_same(parted: Seen, whole: Seen) -> None:
-    """The same is passed on, and the same verdict falls; of a reply that breaks, more may have been seen before."""
+    """The same is passed on, and the same verdict falls; of a response that breaks, more may have been seen before."""
     assert (parted.error is None) == (whole.error is None)
-    assert (parted.complete, parted.excess, parted.reusable) == (whole.complete, whole.excess, whole.reusable)
+    assert (parted.complete, parted.has_trailing_data, parted.keeps_alive) == (
+        whole.complete,
+        whole.has_trailing_data,
+        whole.keeps_alive,
+    )
     if whole.error is None:
         assert (parted.head, parted.body) == (whole.head, whole.body)
     else:
@@ -467,7 +505,7 @@ def test_the_same_comes_of_any_split_of_a_damaged_reply(data: st.DataObject, *, 
 def test_chunks_give_the_body_back(pieces: list[bytes], cuts: list[int]) -> None:
     raw = CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     seen = read(raw, [min(cut, len(raw)) for cut in cuts])
-    assert (seen.body, seen.error, seen.reusable) == (b"".join(pieces), None, True)
+    assert (seen.body, seen.error, seen.keeps_alive) == (b"".join(pieces), None, True)
 
 
 def test_fields_are_sorted_and_keep_their_order_and_spelling() -> None:
