@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.sandbox import Sandbox
+from tests.fakes.balancer import nginx
 from tests.fakes.certificates import DAY, PrivateKey, self_signed, server_pem, sign, write
 from tests.fakes.gate import Caller
 from tests.fakes.load import Load
@@ -32,8 +33,8 @@ async def curl(gate: Process, folder: Path, *arguments: str | Path, target: str 
     return status, out.decode(), err.decode()
 
 
-async def s_client(address: str, *arguments: str) -> str:
-    _, out, err = await run_command("openssl", "s_client", "-connect", address, *arguments, env={})
+async def s_client(address: str, *arguments: str, stdin: bytes = b"") -> str:
+    _, out, err = await run_command("openssl", "s_client", "-connect", address, *arguments, env={}, stdin=stdin)
     return (out + err).decode(errors="replace")
 
 
@@ -88,6 +89,47 @@ async def test_the_protocol_is_http_1_1(tmp_path: Path, sandbox: Sandbox, versio
     server_pem(tmp_path)
     async with before(tmp_path, sandbox, listen=listener(tmp_path)) as gate:
         assert "ALPN protocol: http/1.1" in await s_client(gate.listen, version, "-alpn", "h2,http/1.1")
+
+
+async def test_openssl_proves_a_caller_by_its_certificate(tmp_path: Path, sandbox: Sandbox) -> None:
+    server_pem(tmp_path)
+    ca, key = authority(tmp_path)
+    good, bad = client_pem(tmp_path, key), client_pem(tmp_path, ec.generate_private_key(ec.SECP256R1()), "bad")
+    listen = listener(tmp_path, client_ca=str(ca), client_certificate="required")
+    document = settings(sandbox, listen=listen, callers={"plant": {"certificate": {"dns": "plant.corp"}}})
+    document["routes"][0]["callers"] = ["plant"]
+    verified = ("-CAfile", str(tmp_path / "server.pem"), "-verify_return_error", "-ign_eof")
+    call = request("/orders/", "Connection: close")
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        told = await s_client(gate.listen, *verified, "-cert", str(good), stdin=call)
+        assert "Verify return code: 0 (ok)" in told
+        assert "HTTP/1.1 200 OK" in told
+        assert (await gate.recorded())[0]["caller"] == "plant"
+        for arguments, alert in (((), "certificate required"), (("-cert", str(bad)), "unknown ca")):
+            assert f"alert {alert}" in await s_client(gate.listen, *verified, *arguments, stdin=call)
+
+
+async def test_nginx_calls_over_tls_with_a_certificate(tmp_path: Path, sandbox: Sandbox) -> None:
+    """As a reverse proxy in front of the gateway: by default with HTTP/1.0, with `keepalive` with HTTP/1.1."""
+    server_pem(tmp_path)
+    ca, key = authority(tmp_path)
+    certificate = client_pem(tmp_path, key)
+    listen = listener(tmp_path, client_ca=str(ca), client_certificate="required")
+    document = settings(sandbox, listen=listen, callers={"plant": {"certificate": {"dns": "plant.corp"}}})
+    document["routes"][0]["callers"] = ["plant"]
+    proxy = "proxy_ssl_{0} {1}; proxy_ssl_{0}_key {1}; proxy_ssl_trusted_certificate {2}; proxy_ssl_verify on;"
+    async with gateway(written(tmp_path, document), **SECRETS) as gate:
+        directives = f"{proxy.format('certificate', certificate, tmp_path / 'server.pem')} proxy_ssl_name localhost;"
+        kept = "proxy_http_version 1.1; proxy_set_header Connection '';"
+        target = f"proxy_pass https://{gate.listen}/orders/;"
+        locations = f"location /new/ {{ {target} }}\nlocation /kept/ {{ {kept} {target} }}"
+        async with nginx(tmp_path, "http", f"{directives}\n{locations}") as port:
+            for path in ("/new/", "/kept/", "/kept/"):
+                command = ("curl", "-q", "-sS", "-d", "{}", "-H", "Content-Type: application/json")
+                status, out, err = await run_command(*command, f"http://127.0.0.1:{port}{path}", env={})
+                assert status == 0, err
+                assert b'"id"' in out, out
+        assert [(record["status"], record["caller"]) for record in await gate.recorded(3)] == [(201, "plant")] * 3
 
 
 async def test_plain_http_on_a_tls_port_is_answered(tmp_path: Path, sandbox: Sandbox) -> None:
