@@ -149,9 +149,9 @@ async def _stop(service: Service, force_stop: asyncio.Event) -> bool:
     return drained
 
 
-def _fixed_settings(config: Config) -> list[Any]:
+def _fixed_settings(config: Config) -> dict[str, Any]:
     listeners = [restart_settings(listener) for listener in listeners_of(config)]
-    return [listeners if key == "listen" else getattr(config, key) for key in FIXED]
+    return {key: listeners if key == "listen" else getattr(config, key) for key in FIXED}
 
 
 class Reloader:
@@ -192,10 +192,9 @@ class Reloader:
             )
             return
         fixed = _fixed_settings(config)
-        if fixed != self._fixed:
-            message = f"restart the gateway: {', '.join(f'`{key}`' for key in FIXED)} change only at a restart"
+        if changed := [f"`{key}`" for key in FIXED if fixed[key] != self._fixed[key]]:
+            message = f"restart the gateway: a change of {' and '.join(changed)} takes effect only at a restart"
             log_event(log, logging.WARNING, "restart-needed", message)
-        self._fixed = fixed
         self.drain = config.drain
         self._result = "the configuration was reloaded"
         log_event(log, logging.INFO, "reloaded", self._result, routes=len(config.routes))

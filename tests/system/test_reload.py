@@ -93,8 +93,13 @@ async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, sandbox: 
         written(tmp_path, settings(sandbox, **more))
         await reloaded(gate)
         [event] = await gate.said("restart-needed")
-        assert f"`{next(iter(more))}`" in event["message"]
+        assert f"a change of `{next(iter(more))}` takes" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
+        await reloaded(gate, 2)  # the running settings still differ from the file
+        assert len(gate.events("restart-needed")) == 2
+        written(tmp_path, settings(sandbox))
+        await reloaded(gate, 3)
+        assert len(gate.events("restart-needed")) == 2
 
 
 async def test_other_settings_apply_without_a_restart(tmp_path: Path, sandbox: Sandbox) -> None:
