@@ -105,7 +105,7 @@ async def test_openssl_proves_a_caller_by_its_certificate(tmp_path: Path, sandbo
         assert "Verify return code: 0 (ok)" in told
         assert "HTTP/1.1 200 OK" in told
         assert (await gate.recorded())[0]["caller"] == "plant"
-        for arguments, alert in (((), "certificate required"), (("-cert", str(bad)), "unknown ca")):
+        for arguments, alert in (((), "certificate required"), (("-cert", str(bad)), "decrypt error")):
             assert f"alert {alert}" in await s_client(gate.listen, *verified, *arguments, stdin=call)
 
 
