@@ -59,12 +59,12 @@ def load(
     try:
         document = YamlDocument(_read_text(path))
     except UnreadableYaml as cause:
-        raise ConfigProblems([*unused, _locate(cause.finding, str(path), cause.finding.line)]) from None
-    config, found = _validate(
+        raise ConfigProblems([*unused, _locate(cause.issue, str(path), cause.issue.line)]) from None
+    config, issues = _validate(
         document.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None
     )
-    found = [*document.findings, *(finding for finding in found if finding.steps not in document.broken)]
-    problems = [_locate(finding, str(path), finding.line or document.line(finding.steps)) for finding in found]
+    issues = [*document.issues, *(issue for issue in issues if issue.steps not in document.broken)]
+    problems = [_locate(issue, str(path), issue.line or document.line(issue.steps)) for issue in issues]
     if unused:
         variables = set(referenced_variables(document.value))
         problems += [problem for problem in unused if problem.path not in variables]
@@ -102,22 +102,22 @@ def one_route(
         "credentials": {"default": {**credential, "client_secret": secret}},
         "routes": [{"name": "default", "path": "/", "upstream": upstream, "credential": "default"}],
     }
-    config, found = _validate(tree, base=Path.cwd(), environ=environ)
+    config, issues = _validate(tree, base=Path.cwd(), environ=environ)
     secret_steps = ("credentials", "default", "client_secret")
     if client_secret_file is None and client_secret_env is None:
-        found = _replace_finding(
-            found, ConfigIssue(secret_steps, "is missing", "name the file that holds the client secret")
+        issues = _replace_issue(
+            issues, ConfigIssue(secret_steps, "is missing", "name the file that holds the client secret")
         )
     if client_secret_file is not None and client_secret_env is not None:
-        found = _replace_finding(
-            found, ConfigIssue(secret_steps, "is set together with --client-secret-env", "remove one of them")
+        issues = _replace_issue(
+            issues, ConfigIssue(secret_steps, "is set together with --client-secret-env", "remove one of them")
         )
-    problems = [_locate_setting(finding, names or {}) for finding in found]
+    problems = [_locate_setting(issue, names or {}) for issue in issues]
     return _to_loaded(config, [*problems, *_proxy_problems(config, environ)]).config
 
 
-def _replace_finding(found: list[ConfigIssue], replacement: ConfigIssue) -> list[ConfigIssue]:
-    return [replacement if finding.steps == replacement.steps else finding for finding in found]
+def _replace_issue(issues: list[ConfigIssue], replacement: ConfigIssue) -> list[ConfigIssue]:
+    return [replacement if issue.steps == replacement.steps else issue for issue in issues]
 
 
 def _read_text(path: str | Path) -> str:
@@ -152,16 +152,16 @@ def _decode(content: bytes) -> str:
 def _validate(
     tree: dict[str, Any], *, base: Path, environ: Mapping[str, str] | None
 ) -> tuple[Config | None, list[ConfigIssue]]:
-    found: list[ConfigIssue] = []
+    issues: list[ConfigIssue] = []
     config = None
     try:
         config = Config.model_validate(tree, context={"base": base})
     except ValidationError as error:
-        found += messages.config_issues(error)
-    found += cross_check(tree)
+        issues += messages.config_issues(error)
+    issues += cross_check(tree)
     if environ is not None:
-        found += check_references(tree, base=base, environ=environ)
-    return config, found
+        issues += check_references(tree, base=base, environ=environ)
+    return config, issues
 
 
 def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) -> list[LocatedIssue]:
@@ -180,18 +180,18 @@ def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) ->
     return []
 
 
-def _locate(finding: ConfigIssue, file: str, line: int) -> LocatedIssue:
-    return LocatedIssue(file, line, dotted_path(finding.steps), finding.what, finding.remedy, finding.severity)
+def _locate(issue: ConfigIssue, file: str, line: int) -> LocatedIssue:
+    return LocatedIssue(file, line, dotted_path(issue.steps), issue.what, issue.remedy, issue.severity)
 
 
-def _locate_setting(finding: ConfigIssue, names: Mapping[str, str]) -> LocatedIssue:
-    steps = finding.steps
+def _locate_setting(issue: ConfigIssue, names: Mapping[str, str]) -> LocatedIssue:
+    steps = issue.steps
     while steps and steps not in _SETTINGS:
         steps = steps[:-1]
     setting = _SETTINGS.get(steps)
-    flag = f"--{setting.replace('_', '-')}" if setting else dotted_path(finding.steps)
+    flag = f"--{setting.replace('_', '-')}" if setting else dotted_path(issue.steps)
     name = names.get(setting or "", flag)
-    return LocatedIssue("", 0, name, finding.what, finding.remedy, finding.severity)
+    return LocatedIssue("", 0, name, issue.what, issue.remedy, issue.severity)
 
 
 def _to_loaded(config: Config | None, problems: list[LocatedIssue]) -> Loaded:

@@ -67,9 +67,9 @@ class _ReferenceReader:
         is_list = isinstance(value, list)
         secrets = [((*steps, index), secret) for index, secret in enumerate(value)] if is_list else [(steps, value)]
         found = [self._check_secret(secret, secret_steps) for secret_steps, secret in secrets]
-        is_one_usable = any(all(finding.severity == "warning" for finding in findings) for findings in found)
-        for finding in (finding for findings in found for finding in findings):
-            yield replace(finding, severity="warning") if is_list and is_one_usable else finding
+        is_one_usable = any(all(issue.severity == "warning" for issue in issues) for issues in found)
+        for issue in (issue for issues in found for issue in issues):
+            yield replace(issue, severity="warning") if is_list and is_one_usable else issue
 
     def _check_secret(self, value: Any, steps: Steps) -> list[ConfigIssue]:
         ref = _reference(value)

@@ -64,15 +64,15 @@ _SYNTAX_ERRORS = (
 
 
 class UnreadableYaml(Exception):
-    """The whole text cannot be read; `finding` contains the reason and the line."""
+    """The whole text cannot be read; `issue` contains the reason and the line."""
 
     def __init__(self, line: int, what: str, remedy: str) -> None:
         super().__init__(what)
-        self.finding = ConfigIssue((), what, remedy, line=line)
+        self.issue = ConfigIssue((), what, remedy, line=line)
 
 
 class YamlDocument:
-    """A parsed YAML text: `value` as plain Python, `lines` by steps, `findings`, `broken` (steps without a value)."""
+    """A parsed YAML text: `value` as plain Python, `lines` by steps, `issues`, `broken` (steps without a value)."""
 
     value: dict[str, Any]
 
@@ -114,7 +114,7 @@ class YamlDocument:
     def _read(self, source: yaml.BaseLoader | yaml.CBaseLoader) -> None:
         """Build values directly from events: the nodes of a large file would need more memory than its values."""
         self.lines: dict[Steps, int] = {(): 1}
-        self.findings: list[ConfigIssue] = []
+        self.issues: list[ConfigIssue] = []
         self.broken: set[Steps] = set()
         self._count = 0
         self._source: Callable[[], Any] = source.get_event
@@ -198,7 +198,7 @@ class YamlDocument:
         while not isinstance(key := self._resolve_next(), yaml.MappingEndEvent):
             if not isinstance(key, yaml.ScalarEvent) or _CONTROL_CHARACTERS.search(key.value):
                 what = "has a key that is not plain text"
-                self.findings.append(ConfigIssue(steps, what, "write `key: value`", line=_line_of(key)))
+                self.issues.append(ConfigIssue(steps, what, "write `key: value`", line=_line_of(key)))
                 self._read_node(key)
                 self._read_node(self._next_event())
                 continue
@@ -216,7 +216,7 @@ class YamlDocument:
         is_shown = is_plain(key.value) and not SECRET_KEYS.intersection(steps[:-1])
         name = f"`{key.value}`" if is_shown else "a key"
         what = f"{name} is a duplicate of the key on line {first}"
-        self.findings.append(ConfigIssue(steps, what, "keep one of the two", line=line))
+        self.issues.append(ConfigIssue(steps, what, "keep one of the two", line=line))
 
     def _scalar(self, event: yaml.ScalarEvent, steps: Steps) -> Any:
         pattern, convert = _SCALARS.get(_tag(event), (None, str))
@@ -235,7 +235,7 @@ class YamlDocument:
 
     def _mark_broken(self, steps: Steps, event: yaml.Event, what: str, remedy: str) -> None:
         self.broken.add(steps)
-        self.findings.append(ConfigIssue(steps, what, remedy, line=_line_of(event)))
+        self.issues.append(ConfigIssue(steps, what, remedy, line=_line_of(event)))
 
 
 def _tag(event: yaml.ScalarEvent) -> str:

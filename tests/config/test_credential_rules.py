@@ -24,7 +24,7 @@ KEYS: dict[str, object] = {
 def problems_of(**credential: object) -> dict[str, str]:
     """Return the problems by the path of the key in the credential."""
     found = check_credential(("credentials", "app"), {"token_url": URL, **credential})
-    return {".".join(map(str, finding.steps[2:])): f"{finding.what}; {finding.remedy}" for finding in found}
+    return {".".join(map(str, issue.steps[2:])): f"{issue.what}; {issue.remedy}" for issue in found}
 
 
 def complete_credential(grant: str, method: str) -> dict[str, object]:

@@ -37,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
 def problems_of(folder: Path, **credential: Any) -> list[str]:
     found = check_references({"credentials": {"app": credential}}, base=folder, environ=ENVIRON)
     return [
-        f"{'.'.join(map(str, finding.steps[2:]))}: {finding.severity}: {finding.what}".replace(str(folder), "FOLDER")
-        for finding in found
+        f"{'.'.join(map(str, issue.steps[2:]))}: {issue.severity}: {issue.what}".replace(str(folder), "FOLDER")
+        for issue in found
     ]
 
 

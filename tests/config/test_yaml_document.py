@@ -38,7 +38,7 @@ def test_scalars_follow_yaml_1_2(written: str, value: Any) -> None:
     document = YamlDocument(f"key: {written}\n")
     assert document.value == {"key": value}
     assert type(document.value["key"]) is type(value)
-    assert document.findings == []
+    assert document.issues == []
 
 
 def test_keys_are_strings_as_written() -> None:
@@ -71,8 +71,8 @@ def test_each_key_and_item_has_its_line() -> None:
     ],
 )
 def test_invalid_entry_is_reported_with_its_line(text: str, found: tuple[Steps, int, str]) -> None:
-    (finding,) = YamlDocument(text).findings
-    assert (finding.steps, finding.line, finding.what) == found
+    (issue,) = YamlDocument(text).issues
+    assert (issue.steps, issue.line, issue.what) == found
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_invalid_entry_is_reported_with_its_line(text: str, found: tuple[Steps, 
 def test_syntax_error_is_reported_with_its_line(text: str, line: int, what: str) -> None:
     with pytest.raises(UnreadableYaml) as refused:
         YamlDocument(text)
-    assert (refused.value.finding.line, refused.value.finding.what) == (line, what)
+    assert (refused.value.issue.line, refused.value.issue.what) == (line, what)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), e
 
 def test_file_contains_the_values_of_the_draft() -> None:
     tree = YamlDocument(render(DRAFT))
-    assert not tree.findings
+    assert not tree.issues
     assert tree.value == {
         "listen": "127.0.0.1:8080",
         "admin": "127.0.0.1:9090",
