@@ -135,34 +135,34 @@ class ResponseParser:
     def _feed_head(self, data: bytes) -> bytes:
         """Parse heads. Return the bytes after the final one."""
         self.head_size += len(data)
-        seen = len(self._buffer)
-        window = self._buffer = self._buffer + data if seen else data
+        scanned = len(self._buffer)
+        window = self._buffer = self._buffer + data if scanned else data
         while True:
-            end = window.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0)
+            end = window.find(b"\r\n\r\n", scanned - 3 if scanned > 3 else 0)
             if end < 0:
-                self._check_partial(window, max(0, seen - 1))
+                self._check_partial(window, max(0, scanned - 1))
                 return b""
-            behind = len(window) - end - 4
-            if self.head_size - behind > self._head_limit:
+            trailing_size = len(window) - end - 4
+            if self.head_size - trailing_size > self._head_limit:
                 raise MalformedMessage("the head is too large")
             head = self._parse_head(window[:end])
-            window, seen = window[end + 4 :], 0
+            window, scanned = window[end + 4 :], 0
             self._buffer = window
             if head is not None:
-                self.head_size -= behind
+                self.head_size -= trailing_size
                 self._set_framing(head)
                 return window
 
-    def _check_partial(self, window: bytes, seen: int) -> None:
+    def _check_partial(self, window: bytes, scanned: int) -> None:
         """Reject a partial head that can no longer become valid, so that the caller does not wait for the rest:
-        HTTP/0.9, RTSP, HTTP/2, leading empty lines, a bare LF. The first `seen` bytes were checked before.
+        HTTP/0.9, RTSP, HTTP/2, leading empty lines, a bare LF. The first `scanned` bytes were checked before.
         """
         if self.head_size > self._head_limit:
             raise MalformedMessage("the head is too large")
         opening = window[:VERSION_SIZE]
         if VERSION_AND_SPACE.fullmatch(opening + b"HTTP/1.1 "[len(opening) :]) is None:
             raise MalformedMessage("not HTTP/1.1 or HTTP/1.0")
-        if MALFORMED_BYTES.search(window, seen) is not None:
+        if MALFORMED_BYTES.search(window, scanned) is not None:
             raise MalformedMessage("a control byte, or a line end that is not CRLF")
 
     def _parse_head(self, head_bytes: bytes) -> ResponseHead | None:

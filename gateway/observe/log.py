@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 
 from gateway.observe.json_line import json_line
 from gateway.observe.line_writer import LineWriter
-from gateway.observe.record import Record, escape_unprintable, record_line, record_text
+from gateway.observe.record import RESET_COLOUR, Record, escape_unprintable, record_line, record_text
 from gateway.observe.secret_mask import mask_start
 from gateway.observe.timestamp import timestamp
 
@@ -27,7 +27,6 @@ MAX_FIELD, MAX_TEXT = 1024, 16 * 1024
 """Maximum characters of a field of an event, and of its message or trace."""
 
 _LEVEL_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
-_RESET_COLOUR = "\x1b[0m"
 
 
 def log_event(
@@ -60,7 +59,7 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
     """Return an event as readable text without a line feed at its end. A stack trace follows on further lines."""
     level = f"{event.levelname.lower():<7}"
     if colour and event.levelname in _LEVEL_COLOURS:
-        level = f"{_LEVEL_COLOURS[event.levelname]}{level}{_RESET_COLOUR}"
+        level = f"{_LEVEL_COLOURS[event.levelname]}{level}{RESET_COLOUR}"
     fields = "".join(
         f"  {escape_unprintable(name)}={escape_unprintable(str(value))}" for name, value in _fields(event).items()
     )

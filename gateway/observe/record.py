@@ -99,7 +99,7 @@ def _truncate(record: Record) -> None:
 
 
 _LEVEL_COLOURS = {"info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
-_RESET_COLOUR = "\x1b[0m"
+RESET_COLOUR = "\x1b[0m"
 
 
 def record_text(record: Record, *, colour: bool = False) -> str:
@@ -107,7 +107,7 @@ def record_text(record: Record, *, colour: bool = False) -> str:
     _truncate(record)
     status = f"{record.status or '-':>3}"
     if colour:
-        status = f"{_LEVEL_COLOURS[record_level(record)]}{status}{_RESET_COLOUR}"
+        status = f"{_LEVEL_COLOURS[record_level(record)]}{status}{RESET_COLOUR}"
     head = f"{record.time[11:-1]} {status} {escape_unprintable(record.method or '-'):<6}"
     timing = f"{record.duration_ms:>8.1f} ms  {escape_unprintable(record.route or '-'):<16}"
     notes = (

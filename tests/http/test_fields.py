@@ -1,4 +1,4 @@
-"""One grammar for the fields of both sides: what is a line, what is a name, and what becomes of a field."""
+"""Fields of a head: the grammar of lines and names, and the action for each field."""
 
 import re
 
@@ -49,7 +49,7 @@ def test_a_head_is_split_at_crlf() -> None:
 
 
 @pytest.mark.parametrize("byte", [*range(9), 11, 12, *range(14, 32), 127])
-def test_no_control_byte_passes(byte: int) -> None:
+def test_control_bytes_are_malformed(byte: int) -> None:
     with pytest.raises(MalformedMessage):
         split_lines(b"a\r\nX: %cb" % byte)
 
@@ -71,7 +71,7 @@ def test_no_control_byte_passes(byte: int) -> None:
         b"\r\n\n\r",
     ],
 )
-def test_no_line_end_but_crlf_passes(block: bytes) -> None:
+def test_only_crlf_ends_a_line(block: bytes) -> None:
     with pytest.raises(MalformedMessage):
         split_lines(block)
 
@@ -92,7 +92,7 @@ def test_split_lines_join_to_the_same_head(block: bytes) -> None:
 @given(
     st.lists(st.sampled_from([b"\r", b"\n", b"a", b"\t", b"\0", b"\r\n", b":"])).map(b"".join), st.binary(max_size=3)
 )
-def test_what_is_broken_at_its_beginning_no_end_makes_good(beginning: bytes, end: bytes) -> None:
+def test_a_malformed_beginning_is_malformed_with_any_end(beginning: bytes, end: bytes) -> None:
     if MALFORMED_BYTES.search(beginning) is None:
         return
     with pytest.raises(MalformedMessage):
@@ -102,7 +102,7 @@ def test_what_is_broken_at_its_beginning_no_end_makes_good(beginning: bytes, end
 # Kinds ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_field_is_sorted_by_its_kind() -> None:
+def test_a_field_is_sorted_by_its_action() -> None:
     lines = [
         b"X-Drop: 1",
         b"x-consume: 2 ",
@@ -120,7 +120,7 @@ def test_a_field_is_sorted_by_its_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "noted"),
+    ("values", "known"),
     [
         ([b""], b""),
         ([b" \t "], b""),
@@ -130,14 +130,14 @@ def test_a_field_is_sorted_by_its_kind() -> None:
         ([b"a:b"], b"a:b"),
     ],
 )
-def test_repeated_fields_become_one_list(values: list[bytes], noted: bytes) -> None:
+def test_repeated_fields_become_one_list(values: list[bytes], known: bytes) -> None:
     lines = [
         name + b": " + value for name, value in zip([b"X-Consume", b"x-consume", b"X-CONSUME"], values, strict=False)
     ]
-    assert sort(*lines)[1] == {b"x-consume": noted}
+    assert sort(*lines)[1] == {b"x-consume": known}
 
 
-def test_repeated_fields_are_held_and_passed_apart() -> None:
+def test_repeated_fields_are_deferred_and_forwarded_separately() -> None:
     lines = [b"X-Defer: 1", b"X-A: 1", b"x-defer: 2", b"X-A: 2"]
     assert sort(*lines) == ([b"X-A: 1", b"X-A: 2"], {}, [(b"x-defer", b"X-Defer: 1"), (b"x-defer", b"x-defer: 2")])
 
@@ -150,7 +150,7 @@ def test_repeated_fields_are_held_and_passed_apart() -> None:
         b"X-Drop : x", b"X-Consume : x", b"secret-(: x", b"X?: x", b"{X}: x", b"<X>: x", b"X\\Y: x",
     ],
 )  # fmt: skip
-def test_what_has_no_name_is_malformed(line: bytes) -> None:
+def test_a_line_without_a_name_is_malformed(line: bytes) -> None:
     with pytest.raises(MalformedMessage):
         sort(b"X-A: 1", line, b"X-B: 2")
 
@@ -171,18 +171,18 @@ def test_a_name_is_a_token(name: bytes) -> None:
         st.sampled_from([b"X-Drop", b"x-consume", b"X-INSPECT", b"X-Defer", b"X-a", b"x-A", b"Secret-a"]), max_size=9
     )
 )
-def test_every_field_goes_its_one_way_and_in_order(names: list[bytes]) -> None:
+def test_every_field_is_sorted_once_and_in_order(names: list[bytes]) -> None:
     lines = [b"%b: %d" % (name, at) for at, name in enumerate(names)]
-    passed, noted, held = sort(*lines)
+    forwarded, known, deferred = sort(*lines)
     where = {
-        kind: [line for line in lines if line.lower().startswith(b"x-%b:" % kind.value.encode())]
-        for kind in FieldAction
+        action: [line for line in lines if line.lower().startswith(b"x-%b:" % action.value.encode())]
+        for action in FieldAction
     }
     others = [line for line in lines if line.lower().startswith(b"x-a:")]
-    assert passed == [line for line in lines if line in where[FieldAction.INSPECT] or line in others]
-    assert [line for _, line in held] == where[FieldAction.DEFER]
-    for kind, key in ((FieldAction.CONSUME, b"x-consume"), (FieldAction.INSPECT, b"x-inspect")):
-        assert noted.get(key, b"") == b", ".join(map(field_value, where[kind]))
+    assert forwarded == [line for line in lines if line in where[FieldAction.INSPECT] or line in others]
+    assert [line for _, line in deferred] == where[FieldAction.DEFER]
+    for action, key in ((FieldAction.CONSUME, b"x-consume"), (FieldAction.INSPECT, b"x-inspect")):
+        assert known.get(key, b"") == b", ".join(map(field_value, where[action]))
 
 
 def test_callers_cannot_fill_the_memory_with_names() -> None:
@@ -219,15 +219,15 @@ def test_a_length_is_one_number(value: bytes) -> None:
     "value",
     [b"", b"+5", b"-5", b"0x5", b"5_0", b"5, 5", b" 5", b"5\n", b"5.0", b"1e3", b"9" * 19, b"\xb2", "٣".encode()],
 )
-def test_anything_else_is_no_length(value: bytes) -> None:
+def test_other_values_are_no_length(value: bytes) -> None:
     assert not is_content_length(value)
 
 
-def test_a_value_is_the_text_behind_the_colon() -> None:
+def test_a_value_is_the_text_after_the_colon() -> None:
     assert [field_value(line) for line in (b"A: b", b"A:b:c ", b"A:\t \t", b"A:")] == [b"b", b"b:c", b"", b""]
 
 
-def test_lines_are_left_out_by_name_in_any_case() -> None:
+def test_fields_are_removed_by_name_in_any_case() -> None:
     lines = [b"X-A: 1", b"x-b: 2", b"X-AB: 3", b"x-a:4"]
     assert remove_fields(frozenset({b"x-a"}), lines) == [b"x-b: 2", b"X-AB: 3"]
     assert remove_fields(frozenset(), lines) == lines
@@ -249,6 +249,6 @@ def test_lines_are_left_out_by_name_in_any_case() -> None:
         ),
     ],
 )
-def test_a_list_names_its_members_in_lower_case(value: bytes, options: set[bytes], named: set[bytes]) -> None:
+def test_the_members_of_a_list_are_in_lower_case(value: bytes, options: set[bytes], named: set[bytes]) -> None:
     assert parse_options(value) == options
     assert connection_options(value) == named
