@@ -5,7 +5,7 @@ import pytest
 from gateway.checks.http_probe import MAX_BODY, send_probe
 from gateway.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.network.dial import Origin
-from tests.fakes.upstream import CLOSE, Talk, Upstream, reply
+from tests.fakes.upstream import CLOSE, ScriptedConnection, Upstream, reply
 
 
 def origin(upstream: Upstream) -> Origin:
@@ -59,9 +59,9 @@ async def test_a_closed_connection_is_named() -> None:
 
 
 async def test_silence_ends_in_time() -> None:
-    async def silence(talk: Talk) -> None:
-        await talk.head()
-        await talk.reader.read()
+    async def silence(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.reader.read()
 
     async with Upstream(silence) as upstream:
         with pytest.raises(UpstreamTimeout):

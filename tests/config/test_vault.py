@@ -65,31 +65,31 @@ def refused(vault: Vault, name: str) -> str:
 
 
 def test_secret_is_read_with_a_signed_request_and_cached(oci: FakeVault, vault: Vault, now: Clock) -> None:
-    name = oci.keep("one", "hunter2")
+    name = oci.store_secret("one", "hunter2")
     for _ in range(3):
         assert (vault.read(name), vault.version(name)) == (b"hunter2", 1)
         now.now += REFRESH / 4
-    assert oci.asked == [name]
+    assert oci.requested == [name]
     assert oci.keys == [f"{TENANCY}/{USER}/{FINGERPRINT}"]
-    oci.keep("one", "another")
+    oci.store_secret("one", "another")
     now.now += REFRESH / 4 - 1
     assert vault.read(name) == b"hunter2"
     now.now += 1
     assert (vault.read(name), vault.version(name)) == (b"another", 2)
-    assert oci.asked == [name, name]
+    assert oci.requested == [name, name]
 
 
 def test_expired_secret_is_read_again_at_most_per_interval(oci: FakeVault, vault: Vault, now: Clock) -> None:
-    name = oci.keep("one", "old")
+    name = oci.store_secret("one", "old")
     assert vault.version(name) == 1
-    oci.keep("one", "new")
+    oci.store_secret("one", "new")
     vault.expire(name)
     now.now += RETRY_INTERVAL - 1
     assert vault.version(name) == 1
     now.now += 1
     assert (vault.version(name), vault.read(name)) == (2, b"new")
     vault.expire(ocid("never-read"))
-    assert oci.asked == [name, name]
+    assert oci.requested == [name, name]
 
 
 def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeVault, vault: Vault, now: Clock) -> None:
@@ -97,19 +97,19 @@ def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeVault, vault: V
         "the secret `OCID` of OCI Vault is refused (404 NotAuthorizedOrNotFound); "
         "add a policy that allows the user's group to `read secret-bundles`, or correct the OCID"
     )
-    oci.keep("one", "hunter2")
+    oci.store_secret("one", "hunter2")
     assert vault.read(ocid("one"))
     del oci.secrets[ocid("one")]
     now.now += REFRESH
     assert [refused(vault, "one") for _ in range(3)] == [expected] * 3
     assert vault.version(ocid("one")) is None
-    assert oci.asked == [ocid("one")] * 2
-    assert vault.read(oci.keep("other", "there")) == b"there"
-    oci.keep("one", "back")
-    oci.trouble = (503, "ServiceUnavailable")
+    assert oci.requested == [ocid("one")] * 2
+    assert vault.read(oci.store_secret("other", "there")) == b"there"
+    oci.store_secret("one", "back")
+    oci.error = (503, "ServiceUnavailable")
     now.now += RETRY_INTERVAL
     assert "is not available now (503" in refused(vault, "one")
-    oci.trouble = None
+    oci.error = None
     now.now += RETRY_INTERVAL
     assert vault.read(ocid("one")) == b"back"
 
@@ -118,15 +118,15 @@ def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeVault, vault: V
 def test_cached_secret_survives_an_oci_outage(
     oci: FakeVault, vault: Vault, now: Clock, trouble: tuple[int, str]
 ) -> None:
-    name = oci.keep("one", "hunter2")
+    name = oci.store_secret("one", "hunter2")
     assert vault.read(name) == b"hunter2"
-    oci.trouble = trouble
+    oci.error = trouble
     now.now += REFRESH
     assert vault.read(name) == b"hunter2"
     assert f"is not available now ({trouble[0]}" in refused(vault, "other")
-    assert len(oci.asked) == 2, "after a failure OCI is not called for a while"
-    oci.trouble = None
-    oci.keep("one", "new")
+    assert len(oci.requested) == 2, "after a failure OCI is not called for a while"
+    oci.error = None
+    oci.store_secret("one", "new")
     now.now += RETRY_INTERVAL
     assert vault.read(name) == b"new"
 
@@ -144,7 +144,7 @@ def closed() -> str:
 
 
 def test_rejected_identity_names_its_remedy(oci: FakeVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    oci.keep("one", "hunter2")
+    oci.store_secret("one", "hunter2")
     (tmp_path / "oci-key.pem").write_text(pair(name="stranger").key, encoding="ascii")
     message = refused(Vault(OciSettings(auth="config_file", endpoint=oci.url)), "one")
     assert (
@@ -159,13 +159,13 @@ def test_rejected_identity_names_its_remedy(oci: FakeVault, tmp_path: Path, monk
     assert message.endswith("run it on an instance of OCI, or choose another `oci.auth`")
     message = refused(Vault(OciSettings(auth="resource_principal", endpoint=oci.url)), "one")
     assert "by `resource_principal` (" in message
-    assert len(oci.asked) == 1
+    assert len(oci.requested) == 1
 
 
 def test_another_profile_is_used(oci: FakeVault, tmp_path: Path) -> None:
     profile(tmp_path, "GATEWAY")
     vault = Vault(OciSettings(auth="config_file", profile="GATEWAY", endpoint=oci.url))
-    assert vault.read(oci.keep("one", "hunter2")) == b"hunter2"
+    assert vault.read(oci.store_secret("one", "hunter2")) == b"hunter2"
 
 
 def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: py
     }.items():
         monkeypatch.setenv(f"OCI_RESOURCE_PRINCIPAL_{name}", value)
     vault = Vault(OciSettings(auth="resource_principal", endpoint=oci.url))
-    assert vault.read(oci.keep("one", "hunter2")) == b"hunter2"
+    assert vault.read(oci.store_secret("one", "hunter2")) == b"hunter2"
     assert oci.keys == [f"ST${session}"]
 
 
@@ -204,7 +204,7 @@ def test_content_that_is_not_base64_is_reported(oci: FakeVault, vault: Vault, co
 
 
 def test_concurrent_reads_make_one_request(oci: FakeVault, vault: Vault) -> None:
-    name = oci.keep("one", "hunter2")
+    name = oci.store_secret("one", "hunter2")
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(vault.read(name))) for _ in range(8)]
     for thread in threads:
@@ -212,13 +212,13 @@ def test_concurrent_reads_make_one_request(oci: FakeVault, vault: Vault) -> None
     for thread in threads:
         thread.join()
     assert found == [b"hunter2"] * 8
-    assert oci.asked == [name]
+    assert oci.requested == [name]
 
 
 def test_endless_response_is_abandoned(
     oci: FakeVault, vault: Vault, now: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, other = oci.keep("read", "hunter2"), oci.keep("other", "there")
+    read, other = oci.store_secret("read", "hunter2"), oci.store_secret("other", "there")
     assert vault.read(read) == b"hunter2"
     monkeypatch.setattr("gateway.config.vault.LIMIT", 0.2)
     oci.trickles = True
@@ -228,7 +228,7 @@ def test_endless_response_is_abandoned(
     oci.trickles = False
     monkeypatch.setattr("gateway.config.vault.LIMIT", 20.0)
     now.now += RETRY_INTERVAL
-    oci.keep("read", "new")
+    oci.store_secret("read", "new")
     assert (vault.read(other), vault.read(read)) == (b"there", b"new")
 
 
@@ -244,7 +244,7 @@ def test_hanging_region_does_not_affect_others(oci: FakeVault, vault: Vault, mon
 
 
 def test_repr_does_not_show_a_cached_secret(oci: FakeVault, vault: Vault) -> None:
-    vault.read(oci.keep("one", "hunter2"))
+    vault.read(oci.store_secret("one", "hunter2"))
     assert "hunter2" not in repr(vars(vault))
 
 
@@ -269,7 +269,7 @@ def secrets(vault: Vault) -> SecretReader:
     [(b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), ("höhle".encode(), "höhle")],
 )
 def test_reference_returns_the_text(oci: FakeVault, secrets: SecretReader, content: bytes, secret: str) -> None:
-    ref = SecretRef(oci_vault=oci.keep("one", content))
+    ref = SecretRef(oci_vault=oci.store_secret("one", content))
     assert secrets.read(ref).get_secret_value() == secret
     assert secrets.reader(ref)() == secret
 
@@ -278,23 +278,23 @@ def test_reference_returns_the_text(oci: FakeVault, secrets: SecretReader, conte
 def test_unusable_content_is_rejected_with_the_name(
     oci: FakeVault, secrets: SecretReader, content: bytes, what: str
 ) -> None:
-    name = oci.keep("one", content)
+    name = oci.store_secret("one", content)
     with pytest.raises(SecretProblem, match=f"^the secret `{name}` of OCI Vault {what}; write"):
         secrets.read(SecretRef(oci_vault=name))
 
 
 def test_store_key_may_be_in_the_vault(oci: FakeVault, secrets: SecretReader) -> None:
     key = bytes(range(32))
-    ref = SecretRef(oci_vault=oci.keep("key", base64.b64encode(key)))
+    ref = SecretRef(oci_vault=oci.store_secret("key", base64.b64encode(key)))
     assert secrets.sealing_key(ref) == key
     with pytest.raises(SecretProblem, match=f"the secret of `{ocid('bad')}` is not a key of 32 bytes"):
-        secrets.sealing_key(SecretRef(oci_vault=oci.keep("bad", "hunter2")))
+        secrets.sealing_key(SecretRef(oci_vault=oci.store_secret("bad", "hunter2")))
 
 
 def test_new_version_changes_the_fingerprint(oci: FakeVault, secrets: SecretReader, now: Clock) -> None:
-    ref = SecretRef(oci_vault=oci.keep("one", "old"))
+    ref = SecretRef(oci_vault=oci.store_secret("one", "old"))
     before = secrets.fingerprint(ref)
-    oci.keep("one", "new")
+    oci.store_secret("one", "new")
     now.now += RETRY_INTERVAL
     assert secrets.fingerprint(ref) == before
     secrets.expire(ref)

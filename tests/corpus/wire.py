@@ -25,7 +25,7 @@ class Change:
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
 
-    def told(self) -> None:
+    def notify(self) -> None:
         """Something has changed."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -59,7 +59,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard += data
         self.data += data
-        self.change.told()
+        self.change.notify()
 
     def eof_received(self) -> bool:
         self._over("end")
@@ -70,7 +70,7 @@ class Wire(asyncio.Protocol):
 
     def _over(self, how: str) -> None:
         self.ended = self.ended or how
-        self.change.told()
+        self.change.notify()
 
     async def perform(self, steps: tuple[Step, ...], *, waits: dict[str, Wait]) -> None:
         """Says and does these steps; `waits` are those that only the peer's owner can wait for."""
@@ -182,7 +182,7 @@ class Witness:
     def arrived(self, connection: Arrival) -> None:
         """A connection is open."""
         self.connections.append(connection)
-        self.change.told()
+        self.change.notify()
 
     def read(self, connection: Arrival) -> None:
         """Takes the requests that have come."""
@@ -195,7 +195,7 @@ class Witness:
                 self._answer(connection, found[0])
         except Malformed as error:
             self.troubles.append(str(error))
-        self.change.told()
+        self.change.notify()
 
     async def played(self) -> None:
         """Waits until the script has been played to its end."""

@@ -39,7 +39,8 @@ from authlib.oauth2.rfc7523 import JWTBearerClientAssertion, JWTBearerGrant
 from authlib.oauth2.rfc7636 import CodeChallenge
 from joserfc.jwk import KeySet
 
-Said = tuple[int, object, list[tuple[str, str]]]
+AuthlibResponse = tuple[int, object, list[tuple[str, str]]]
+Endpoint = Callable[[dict[str, str], Mapping[str, str]], AuthlibResponse]
 
 AUDIENCE = "https://identity.oraclecloud.com/"
 USER, PASSWORD = "jdoe", "correct horse"
@@ -256,7 +257,7 @@ class Server(AuthorizationServer):
         self.register_grant(_Code, [CodeChallenge(required=True)])
         self.register_endpoint(_Revocation)
         self.register_client_auth_method("client_assertion_jwt", _ClientAssertion())
-        self.register_token_generator("default", BearerTokenGenerator(_made, _made))
+        self.register_token_generator("default", BearerTokenGenerator(_generate_token, _generate_token))
 
     def query_client(self, client_id: str) -> Client | None:
         return self.clients.get(client_id)
@@ -273,30 +274,30 @@ class Server(AuthorizationServer):
     def create_oauth2_request(self, request: OAuth2Request) -> OAuth2Request:
         return request
 
-    def handle_response(self, status: int, body: object, headers: list[tuple[str, str]]) -> Said:
+    def handle_response(self, status: int, body: object, headers: list[tuple[str, str]]) -> AuthlibResponse:
         return status, body, headers
 
-    def token(self, form: dict[str, str], headers: Mapping[str, str]) -> Said:
+    def token(self, form: dict[str, str], headers: Mapping[str, str]) -> AuthlibResponse:
         """The answer of the token endpoint. Authlib asks for https; the socket here is loopback."""
         self.forms.append(form)
-        said: Said = self.create_token_response(Request("https://localhost/token", form, headers))
-        return said
+        response: AuthlibResponse = self.create_token_response(Request("https://localhost/token", form, headers))
+        return response
 
-    def revoke(self, form: dict[str, str], headers: Mapping[str, str]) -> Said:
+    def revoke(self, form: dict[str, str], headers: Mapping[str, str]) -> AuthlibResponse:
         """The answer of the revocation endpoint."""
         request = Request("https://localhost/revoke", form, headers)
-        said: Said = self.create_endpoint_response(_Revocation.ENDPOINT_NAME, request)
-        return said
+        response: AuthlibResponse = self.create_endpoint_response(_Revocation.ENDPOINT_NAME, request)
+        return response
 
-    def authorize(self, query: dict[str, str], headers: Mapping[str, str]) -> Said:
+    def authorize(self, query: dict[str, str], headers: Mapping[str, str]) -> AuthlibResponse:
         """The answer of the authorization endpoint, where the user agrees at once."""
         request = Request("https://localhost/authorize", query, headers, method="GET")
         grant = self.get_consent_grant(request, USER)
-        said: Said = self.create_authorization_response(request, grant_user=USER, grant=grant)
-        return said
+        response: AuthlibResponse = self.create_authorization_response(request, grant_user=USER, grant=grant)
+        return response
 
 
-def _made(*_args: object, **_more: object) -> str:
+def _generate_token(*_args: object, **_more: object) -> str:
     return secrets.token_urlsafe(24)
 
 
@@ -313,7 +314,9 @@ def serving(*clients: Client) -> Iterator[tuple[str, Server]]:
         def do_GET(self) -> None:
             self._answer(server.authorize, dict(parse_qsl(urlsplit(self.path).query)))
 
-        def _answer(self, ask: Callable[[dict[str, str], Mapping[str, str]], Said], form: dict[str, str]) -> None:
+        def _answer(
+            self, ask: Callable[[dict[str, str], Mapping[str, str]], AuthlibResponse], form: dict[str, str]
+        ) -> None:
             status, document, headers = ask(form, dict(self.headers))
             content = json.dumps(document).encode()
             self.send_response(status)

@@ -19,7 +19,7 @@ U = f"https://{HOST}:443{FLOW}"
 ALL = frozenset({"json", "xml", "yaml", "html"})
 
 
-def rewritten(
+def rewrite(
     body: bytes,
     kind: str = "json",
     *,
@@ -41,6 +41,6 @@ def rewritten(
 
 
 def text(body: str, kind: str = "json", *, here: RequestContext = HERE) -> str:
-    whole = rewritten(body.encode(), kind, here=here)
-    assert whole == rewritten(body.encode(), kind, here=here, cuts=range(len(body.encode())))
+    whole = rewrite(body.encode(), kind, here=here)
+    assert whole == rewrite(body.encode(), kind, here=here, cuts=range(len(body.encode())))
     return whole.decode()

@@ -61,16 +61,18 @@ class Egress:
         if b" 200" not in self._answer.splitlines()[-2]:
             return
         host, _, port = head.split(b" ")[1].decode().rpartition(":")
-        there, back = await asyncio.open_connection(*(("127.0.0.1", self._to) if self._to else (host, int(port))))
+        peer_reader, peer_writer = await asyncio.open_connection(
+            *(("127.0.0.1", self._to) if self._to else (host, int(port)))
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pour(reader, back))
-                group.create_task(_pour(there, writer))
+                group.create_task(_copy(reader, peer_writer))
+                group.create_task(_copy(peer_reader, writer))
         finally:
-            back.close()
+            peer_writer.close()
 
 
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while piece := await reader.read(65536):
             writer.write(piece)

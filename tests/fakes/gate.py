@@ -55,7 +55,7 @@ class Caller:
         self.reader = reader
         self.writer = writer
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
@@ -80,7 +80,7 @@ class Caller:
             return status, head, await self.reader.readexactly(length)
         return status, head, await self.reader.read()
 
-    async def rest(self) -> bytes:
+    async def read_to_end(self) -> bytes:
         """Everything until the connection ends, cleanly or not."""
         got = b""
         try:
@@ -110,7 +110,7 @@ class WarningCollector(logging.Handler):
 
 
 class Gate:
-    """The gateway of one configuration. `records` holds one record per request, in the order of their ends; `troubles`
+    """The gateway of one configuration. `records` holds one record per request, in the order of their ends; `problems`
     what was logged or never retrieved, which is to be empty in the end.
     """
 
@@ -123,20 +123,20 @@ class Gate:
         self._limit = asyncio.timeout(TIME_LIMIT)
         self._warnings = WarningCollector()
         self.records: list[Record] = []
-        self.troubles = self._warnings.messages
+        self.problems = self._warnings.messages
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: self.troubles.append(str(context)))
+        loop.set_exception_handler(lambda _, context: self.problems.append(str(context)))
         logging.getLogger().addHandler(self._warnings)
         self.metrics = Metrics("test")
-        self.parts = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
-        self.assembly = self.parts.build_runtime(self._settings, self.parts.load_files(self._settings))
-        self.parts.adopt(self.assembly)
-        self.parts.services.configure(self._settings)
+        self.components = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
+        self.runtime = self.components.build_runtime(self._settings, self.components.load_files(self._settings))
+        self.components.adopt(self.runtime)
+        self.components.services.configure(self._settings)
         self.forward = RequestPipeline(
-            self.assembly.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
+            self.runtime.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
         )
         limits = self._settings.limits
         self.server = CallerServer(
@@ -155,34 +155,34 @@ class Gate:
             caller.close()
         self._listener.close()
         await self.server.shutdown(within=0.1)
-        for upstream in self.assembly.pools:
+        for upstream in self.runtime.pools:
             upstream.close()
-        for source in self.assembly.sources.values():
+        for source in self.runtime.sources.values():
             await source.close()
-        await self.parts.close()
+        await self.components.close()
         if kind is None:
-            self.check_rest()
+            self.assert_idle()
         logging.getLogger().removeHandler(self._warnings)
         await self._limit.__aexit__(kind, error, trace)
 
     @property
     def route(self) -> Route:
-        return self.assembly.routes[0]
+        return self.runtime.routes[0]
 
     @property
     def pool(self) -> Pool:
         return self.route.upstream.pool
 
-    def check_rest(self) -> None:
+    def assert_idle(self) -> None:
         """Nothing is under way any more, and nothing went wrong unseen."""
-        assert not self.troubles, "\n".join(self.troubles)
+        assert not self.problems, "\n".join(self.problems)
         assert self.forward.in_flight == 0
         assert self.forward.idle.is_set()
-        flying = {"-": self.metrics.route("-"), **{route.name: route.meter for route in self.assembly.routes}}
+        flying = {"-": self.metrics.route("-"), **{route.name: route.meter for route in self.runtime.routes}}
         assert {name: meter.in_flight for name, meter in flying.items()} == dict.fromkeys(flying, 0)
-        for pool in self.assembly.pools:
+        for pool in self.runtime.pools:
             assert pool.count_by_state() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
-        gates = self.parts.services.gates.configured
+        gates = self.components.services.gates.configured
         assert [(gate.running, gate.waiting) for gate in gates] == [(0, 0)] * len(gates)
         pumps = [task for task in asyncio.all_tasks() if "CallerBody" in repr(task.get_coro())]
         assert pumps == []
@@ -197,7 +197,7 @@ class Gate:
     async def call(self, data: bytes) -> tuple[int, bytes, bytes]:
         """Says bytes on a new connection and reads one reply."""
         caller = await self.caller()
-        await caller.say(data)
+        await caller.send(data)
         return await caller.reply()
 
     async def get(self, target: str = "/orders/1", *fields: str, method: str = "GET") -> tuple[int, bytes, bytes]:
@@ -208,7 +208,7 @@ class Gate:
         lines = [f"POST {target} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}", *fields, "", ""]
         return await self.call("\r\n".join(lines).encode("latin-1") + body)
 
-    async def recorded(self, count: int = 1) -> list[Record]:
+    async def wait_for_records(self, count: int = 1) -> list[Record]:
         """Waits for so many records."""
         async with self._change:
             await self._change.wait_for(lambda: len(self.records) >= count)

@@ -12,7 +12,7 @@ from tests.fakes.waiting import BACKLOG, TIME_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ReceivedTokenRequest:
     """A request as it arrived."""
 
     line: str
@@ -64,11 +64,11 @@ class Identity:
 
     def __init__(self, *script: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.script = list(script)
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedTokenRequest] = []
         self.url = ""
         self._tls = tls
         self._arrival = asyncio.Condition()
-        self._talks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
 
     async def __aenter__(self) -> Self:
@@ -81,40 +81,40 @@ class Identity:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for talk in tuple(self._talks):
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def arrived(self, count: int) -> None:
+    async def wait_for_requests(self, count: int) -> None:
         """Waits until `count` requests have arrived in all."""
         async with asyncio.timeout(TIME_LIMIT), self._arrival:
-            await self._arrival.wait_for(lambda: len(self.asked) >= count)
+            await self._arrival.wait_for(lambda: len(self.requests) >= count)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = asyncio.current_task()
-        assert talk is not None
-        self._talks.add(talk)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         try:
-            await self._talk(reader, writer)
+            await self._serve_request(reader, writer)
             writer.close()
             await writer.wait_closed()
         except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError, asyncio.CancelledError):
             writer.transport.abort()
         finally:
-            self._talks.discard(talk)
+            self._tasks.discard(task)
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (item.partition(":") for item in fields)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        said = self.script.pop(0) if self.script else self._next()
+        answer_ = self.script.pop(0) if self.script else self._next()
         async with self._arrival:
-            self.asked.append(Asked(line, headers, body))
+            self.requests.append(ReceivedTokenRequest(line, headers, body))
             self._arrival.notify_all()
-        if said.gate is not None:
-            await said.gate.wait()
-        writer.write(said.raw)
+        if answer_.gate is not None:
+            await answer_.gate.wait()
+        writer.write(answer_.raw)
         await writer.drain()
 
     def _next(self) -> Answer:

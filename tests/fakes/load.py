@@ -24,7 +24,7 @@ class Load:
         self.answers: Counter[int] = Counter()
         self.lost: list[str] = []
 
-    async def answered(self, count: int) -> None:
+    async def wait_for_answers(self, count: int) -> None:
         """Waits for so many answers."""
         async with self._change:
             await self._change.wait_for(lambda: self.answers.total() + len(self.lost) >= count)
@@ -34,7 +34,7 @@ class Load:
         for task in self._tasks:
             task.cancel()
 
-    async def ended(self) -> None:
+    async def wait_until_refused(self) -> None:
         """Waits until every caller was refused a connection."""
         await asyncio.gather(*self._tasks)
 
@@ -63,7 +63,7 @@ class Load:
     async def _call(self, caller: Caller) -> bool:
         """One call; whether its connection stays."""
         try:
-            await caller.say(self._request)
+            await caller.send(self._request)
             status, head, _ = await caller.reply()
         except (ConnectionError, EOFError) as error:
             self.lost.append(repr(error))

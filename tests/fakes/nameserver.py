@@ -24,7 +24,7 @@ class NameServer(asyncio.DatagramProtocol):
     """Knows the names in `addresses`; says nothing at all of those in `silent`, or of any where `is_dead`.
     While it `is_failing`, it answers SERVFAIL to every question.
 
-    `asked` counts the questions by name.
+    `queries` counts the queries by name.
     """
 
     def __init__(self, addresses: Mapping[str, str], *, silent: tuple[str, ...] = ()) -> None:
@@ -32,7 +32,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.silent = set(silent)
         self.is_dead = False
         self.is_failing = False
-        self.asked: Counter[str] = Counter()
+        self.queries: Counter[str] = Counter()
         self._change = asyncio.Condition()
         self._woken: set[asyncio.Task[None]] = set()
         self.host = ""
@@ -51,21 +51,21 @@ class NameServer(asyncio.DatagramProtocol):
     ) -> None:
         self._transport.close()
 
-    def around(self, folder: Path) -> tuple[str, ...]:
+    def command(self, folder: Path) -> tuple[str, ...]:
         """The command that runs another one where this is the only name server. A question waits for half a minute."""
         resolv, switch = folder / "resolv.conf", folder / "nsswitch.conf"
         resolv.write_text(f"nameserver {self.host}\noptions timeout:30 attempts:1\n", encoding="ascii")
         switch.write_text("hosts: files dns\n", encoding="ascii")
         return ("unshare", "--mount", "sh", "-c", NAMESPACE, str(resolv), str(switch))
 
-    async def asked_for(self, name: str) -> None:
+    async def wait_for_query(self, name: str) -> None:
         """Waits for a question about the name."""
         async with self._change:
-            await self._change.wait_for(lambda: self.asked[name] > 0)
+            await self._change.wait_for(lambda: self.queries[name] > 0)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         name, end = _name(data)
-        self.asked[name] += 1
+        self.queries[name] += 1
         task = asyncio.get_running_loop().create_task(self._wake())
         self._woken.add(task)
         task.add_done_callback(self._woken.discard)

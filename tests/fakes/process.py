@@ -20,7 +20,7 @@ from tests.fakes.gate import Caller
 from tests.fakes.waiting import TIME_LIMIT
 
 ROOT = Path(__file__).parents[2]
-KEPT_VARIABLES = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
+INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
 
 Document = dict[str, Any]
 Reply = tuple[int, bytes, bytes]
@@ -28,7 +28,7 @@ Reply = tuple[int, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CompletedVerb:
     """A verb that has come to its end."""
 
     status: int
@@ -36,11 +36,11 @@ class Ended:
     err: str
 
 
-async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: str) -> Ended:
+async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: str) -> CompletedVerb:
     """Run `python -m gateway` with these arguments to its end; `under` is a command that runs it."""
     status, out, err = await communicate(await _start(arguments, variables, out=PIPE, under=under))
     encoding = variables.get("PYTHONIOENCODING", "utf-8")
-    return Ended(status, out.decode(encoding), err.decode(encoding))
+    return CompletedVerb(status, out.decode(encoding), err.decode(encoding))
 
 
 async def run_command(
@@ -120,7 +120,7 @@ class Process:
             if self._process.returncode is None:
                 self.signal(signal.SIGTERM)
                 status = await self.ended()
-                assert error is not None or status == 0, f"exit status {status}: {self.told()}"
+                assert error is not None or status == 0, f"exit status {status}: {self.output_text()}"
         finally:
             kill_group(self.pid)
             await self._process.wait()
@@ -141,7 +141,7 @@ class Process:
         """The lines of that event so far."""
         return [line for line in self.lines if line["event"] == name]
 
-    def told(self) -> str:
+    def output_text(self) -> str:
         """Everything said, for a failed assertion."""
         return (self.out + self.err).decode(errors="replace")
 
@@ -152,27 +152,27 @@ class Process:
 
     # What is done with it -----------------------------------------------------------------------------------------
 
-    async def started(self) -> Self:
+    async def wait_started(self) -> Self:
         """Waits for both ports; from here on `listen` and `admin` are known."""
-        [line] = await self.said("started")
+        [line] = await self.wait_for_events("started")
         self.listen, self.admin = str(line["listen"]), str(line["admin"])
         return self
 
-    async def said(self, name: str, count: int = 1) -> list[Document]:
+    async def wait_for_events(self, name: str, count: int = 1) -> list[Document]:
         """Waits for so many lines of that event; gives them."""
         await self.until(lambda: len(self.events(name)) >= count)
         return self.events(name)
 
-    async def recorded(self, count: int = 1) -> list[Document]:
+    async def wait_for_records(self, count: int = 1) -> list[Document]:
         """Waits for so many records; gives them."""
-        return await self.said("request", count)
+        return await self.wait_for_events("request", count)
 
     async def until(self, state: Callable[[], bool]) -> None:
         """Wait until its output makes this true; fail at once when its output has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TIME_LIMIT), self._change:
                 await self._change.wait_for(lambda: state() or self._has_ended)
-        assert state(), f"not in the output: {self.told()}"
+        assert state(), f"not in the output: {self.output_text()}"
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -185,7 +185,7 @@ class Process:
         assert not self._is_group_alive(), "a child process was left behind"
         return status
 
-    async def gone(self) -> int:
+    async def wait_group_exit(self) -> int:
         """Waits until its last process has ended, and with it the last byte, whoever their parent is by then."""
         async with asyncio.timeout(TIME_LIMIT):
             await asyncio.gather(*self._readers)
@@ -206,7 +206,7 @@ class Process:
         """Says bytes on a connection of their own and reads one reply."""
         caller = await self.caller(address)
         async with asyncio.timeout(TIME_LIMIT):
-            await caller.say(data)
+            await caller.send(data)
             reply = await caller.reply()
         caller.close()
         return reply
@@ -264,7 +264,7 @@ def request(target: str, *fields: str, method: str = "GET") -> bytes:
 async def gateway(file: Path, **variables: str) -> AsyncIterator[Process]:
     """`serve` by a file, both ports open."""
     async with Process("serve", "-c", file, **variables) as process:
-        yield await process.started()
+        yield await process.wait_started()
 
 
 async def _start(
@@ -275,7 +275,7 @@ async def _start(
     under: Sequence[str] = (),
     descriptors: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     return await asyncio.create_subprocess_exec(
         *under,
         sys.executable,
@@ -283,7 +283,7 @@ async def _start(
         "gateway",
         *map(str, arguments),
         cwd=ROOT,
-        env=kept | variables,
+        env=inherited | variables,
         stdin=DEVNULL,
         stdout=out,
         stderr=PIPE,

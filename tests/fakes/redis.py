@@ -45,8 +45,8 @@ class RedisServer:
         if tls is not None:
             of_tls = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
             ports = ("port 0", f"tls-port {self.port}", *(f"{key} {tls}" for key in of_tls), "tls-auth-clients no")
-        kept = () if is_sentinel else ('save ""',)
-        lines = (*ports, "bind 127.0.0.1", f"dir {self.folder}", f"unixsocket {self.socket}", *kept, *settings)
+        persistence = () if is_sentinel else ('save ""',)
+        lines = (*ports, "bind 127.0.0.1", f"dir {self.folder}", f"unixsocket {self.socket}", *persistence, *settings)
         (self.folder / "redis.conf").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
     async def __aenter__(self) -> Self:
@@ -101,7 +101,7 @@ class RedisServer:
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
-    async def again(self) -> None:
+    async def restart(self) -> None:
         """Killed and started; empty, unless its settings keep something."""
         await self.kill()
         await self.start()
@@ -115,7 +115,7 @@ class RedisServer:
         finally:
             await client.aclose()
 
-    async def turn(self, seconds: float) -> None:
+    async def advance_time(self, seconds: float) -> None:
         """Lets time pass for everything that ends by itself: its clock cannot be turned, so the ends come nearer."""
         async with self.client() as client:
             for name in await client.keys("*"):
@@ -125,7 +125,7 @@ class RedisServer:
                 elif left > 0:
                     await client.pexpire(name, int(left - seconds * 1000))
 
-    async def bytes(self) -> bytes:
+    async def dump_bytes(self) -> bytes:
         """Everything that it knows: names, values and what it would write to disk."""
         async with self.client() as client:
             await client.save()

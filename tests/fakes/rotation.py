@@ -32,22 +32,22 @@ ENGINE = Path(gateway.oauth.__file__).parent
 EVERY_LINE = {"fetch_lease.py", "refresh_rotation.py", "file.py"}
 
 
-class Loud:
+class FailingReporter:
     """An entry that cannot be read is one that was lost."""
 
     def on_unreadable_entry(self, name: str) -> None:
         raise AssertionError(name)
 
 
-def opened(file: Path, clock: Clock) -> EncryptedStore:
+def open_store(file: Path, clock: Clock) -> EncryptedStore:
     return EncryptedStore(
-        FileBackend(file, clock=clock), cipher=EntryCipher((bytes(32),)), clock=clock, reporter=Loud()
+        FileBackend(file, clock=clock), cipher=EntryCipher((bytes(32),)), clock=clock, reporter=FailingReporter()
     )
 
 
-async def rotated(file: Path, url: str, clock: Clock) -> str:
+async def rotate_token(file: Path, url: str, clock: Clock) -> str:
     """The token that a source gets there; raises what the source raises."""
-    store = opened(file, clock)
+    store = open_store(file, clock)
     requests = TokenRequestBuilder(
         partial(build_token_request, url, client_id="page"),
         grant="authorization_code",
@@ -72,14 +72,14 @@ class Killer:
     other modules only compute.
     """
 
-    def __init__(self, point: int, told: int) -> None:
+    def __init__(self, point: int, output: int) -> None:
         self._point = point
-        self._told = told
+        self._output = output
         self._seen: set[tuple[str, int]] = set()
         self._points = 0
         self._module = ""
         self._is_armed = False
-        self._alone = threading.Lock()
+        self._lock = threading.Lock()
 
     def __call__(self, frame: FrameType, event: str, _argument: Any) -> "Killer | None":
         name = frame.f_code.co_filename
@@ -87,7 +87,7 @@ class Killer:
             return None
         self._is_armed = self._is_armed or frame.f_code is FetchLease.run_exclusive.__code__
         if event == "line" and self._is_armed:
-            with self._alone:
+            with self._lock:
                 self._pass(Path(name).name, frame.f_lineno)
         return self
 
@@ -95,7 +95,7 @@ class Killer:
         if (module, line) not in self._seen and (module in EVERY_LINE or module != self._module):
             self._points += 1
             if self._points == self._point:
-                os.write(self._told, f"{module}:{line}\n".encode())
+                os.write(self._output, f"{module}:{line}\n".encode())
                 os.kill(os.getpid(), signal.SIGKILL)
         self._seen.add((module, line))
         self._module = module
@@ -108,7 +108,7 @@ def attempt(file: Path, url: str, point: int) -> None:
         killer = Killer(point, 1)
         threading.settrace(killer)
         sys.settrace(killer)
-        asyncio.run(rotated(file, url, SystemClock()))
+        asyncio.run(rotate_token(file, url, SystemClock()))
         sys.settrace(None)
         os.write(1, b"end\n")
         os._exit(0)

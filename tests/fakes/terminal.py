@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.fakes.process import KEPT_VARIABLES, ROOT, kill_group
+from tests.fakes.process import INHERITED_VARIABLES, ROOT, kill_group
 from tests.fakes.waiting import TIME_LIMIT
 
 _WIDE = struct.pack("HHHH", 50, 400, 0, 0)
@@ -37,14 +37,14 @@ class Terminal:
     async def __aenter__(self) -> Self:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, _WIDE)
-        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         # The leader of a new session that opens a terminal has it as its own: Ctrl-C and /dev/tty lead there.
         at_it = ("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs))
         self._process = await asyncio.create_subprocess_exec(
             *at_it,
             *(sys.executable, "-m", "gateway", *self._arguments),
             cwd=self._folder,
-            env={**kept, "PYTHONPATH": str(ROOT), **self._variables},
+            env={**inherited, "PYTHONPATH": str(ROOT), **self._variables},
             start_new_session=True,
             preexec_fn=restore_interrupt,
         )
@@ -62,7 +62,7 @@ class Terminal:
         os.close(self._ours)
         os.close(self._theirs)
 
-    async def sees(self, text: str) -> None:
+    async def wait_for_text(self, text: str) -> None:
         """Waits until the screen shows this, below what was waited for before."""
         try:
             async with asyncio.timeout(TIME_LIMIT):
@@ -73,20 +73,20 @@ class Terminal:
             raise AssertionError(f"not shown: {text!r} in {self.shown[self._read_to :]!r}") from None
         self._read_to = found + len(text)
 
-    def types(self, line: str) -> None:
+    def type_line(self, line: str) -> None:
         """A line with its end; control characters do what they do at a terminal."""
         os.write(self._ours, f"{line}\n".encode())
 
-    def presses(self, key: str) -> None:
+    def press_key(self, key: str) -> None:
         """One key, as `\\x03` for Ctrl-C."""
         os.write(self._ours, key.encode())
 
-    async def answers(self, asked: str, line: str) -> None:
+    async def answer_prompt(self, prompt: str, line: str) -> None:
         """Waits for the question, and answers it."""
-        await self.sees(asked)
-        self.types(line)
+        await self.wait_for_text(prompt)
+        self.type_line(line)
 
-    async def ended(self) -> int:
+    async def wait_exit(self) -> int:
         """Waits for the end; gives the exit status, and `shown` is whole."""
         async with asyncio.timeout(TIME_LIMIT):
             status = await self._process.wait()

@@ -39,7 +39,7 @@ class Request:
         return "|".join(values) if values else None
 
 
-class Talk:
+class ScriptedConnection:
     """One connection, for scripts that want more than bytes."""
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ class Talk:
             body = await self.reader.readexactly(length)
         return Request(self.number, head, body)
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
@@ -79,7 +79,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-Script = bytes | Callable[[Talk], Awaitable[None]]
+Script = bytes | Callable[[ScriptedConnection], Awaitable[None]]
 
 
 def reply(status: int = 200, body: bytes = b"", *fields: str, length: bool = True) -> bytes:
@@ -108,7 +108,7 @@ class Upstream:
         self.open = 0
         self._tls = tls
         self._change = asyncio.Condition()
-        self._talks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -128,43 +128,43 @@ class Upstream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for talk in list(self._talks):
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
+        for peer in list(self._tasks):
+            peer.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._talks.add(task)
-        talk = Talk(self.connections, reader, writer)
+        self._tasks.add(task)
+        peer = ScriptedConnection(self.connections, reader, writer)
         self.connections += 1
         self.open += 1
         try:
             await self._changed()
-            await self._converse(talk)
+            await self._play_script(peer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
-            self._talks.discard(task)
+            self._tasks.discard(task)
             writer.close()
             self.open -= 1
             await self._changed()
 
-    async def _converse(self, talk: Talk) -> None:
+    async def _play_script(self, peer: ScriptedConnection) -> None:
         while True:
             if self.script and callable(self.script[0]):
-                await self.script.pop(0)(talk)  # type: ignore[operator] # just seen to be callable
+                await self.script.pop(0)(peer)  # type: ignore[operator] # just seen to be callable
                 return
-            request = await talk.request()
+            request = await peer.request()
             self.requests.append(request)
             await self._changed()
             answer = self.script.pop(0) if self.script else OK
             if answer == CLOSE:
                 return
             assert isinstance(answer, bytes)
-            await talk.say(answer)
+            await peer.send(answer)
 
-    async def note(self, request: Request) -> None:
+    async def record_request(self, request: Request) -> None:
         """For scripts: remembers a request that they read themselves."""
         self.requests.append(request)
         await self._changed()

@@ -43,19 +43,19 @@ class StoredSecret:
 
 @dataclass
 class FakeVault:
-    """Begins to answer at `with`. `trouble` (status, code) is said to everyone; `secrets` are by OCID. While `pause` is
+    """Begins to answer at `with`. `error` (status, code) is said to everyone; `secrets` are by OCID. While `pause` is
     cleared, whoever asks has to wait, which sets `paused`. Those who ask while `trickles` is set get answers without an
     end, a byte at a time, which sets `paused` too.
     """
 
     secrets: dict[str, StoredSecret] = field(default_factory=dict)
-    trouble: tuple[int, str] | None = None
-    asked: list[str] = field(default_factory=list)
+    error: tuple[int, str] | None = None
+    requested: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     pause: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
     trickles: bool = False
-    over: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         self.pause.set()
@@ -70,12 +70,12 @@ class FakeVault:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.pause.set()
-        self.over.set()
+        self.stopped.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def keep(self, name: str, secret: str | bytes) -> str:
+    def store_secret(self, name: str, secret: str | bytes) -> str:
         """A new version of the secret of that name; gives its OCID."""
         raw = secret if isinstance(secret, bytes) else secret.encode()
         before = self.secrets.get(ocid(name), StoredSecret("", 0))
@@ -85,14 +85,14 @@ class FakeVault:
     def answer(self, path: str, fields: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """Status and document."""
         name = path.removeprefix(_PATH)
-        self.asked.append(name)
+        self.requested.append(name)
         if not self.pause.is_set():
             self.paused.set()
             self.pause.wait(TIME_LIMIT)
         if not self._is_signed(path, fields):
             return _error(401, "NotAuthenticated")
-        if self.trouble is not None:
-            return _error(*self.trouble)
+        if self.error is not None:
+            return _error(*self.error)
         if not path.startswith(_PATH) or name not in self.secrets:
             return _error(404, "NotAuthorizedOrNotFound")
         kept = self.secrets[name]
@@ -166,12 +166,12 @@ def _handler(vault: FakeVault) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def _trickle(self) -> None:
-            vault.asked.append(self.path.removeprefix(_PATH))
+            vault.requested.append(self.path.removeprefix(_PATH))
             vault.paused.set()
             self.close_connection = True
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Trickle: ")
             with suppress(OSError):
-                while not vault.over.wait(0.1):
+                while not vault.stopped.wait(0.1):
                     self.wfile.write(b"x")
 
         def log_message(self, *_: object) -> None:

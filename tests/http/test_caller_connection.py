@@ -99,7 +99,7 @@ class Listener:
     async def caller(self, data: bytes = b"", *, address: str = "127.0.0.1") -> Caller:
         caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0)))
         self.callers.append(caller)
-        await caller.say(data)
+        await caller.send(data)
         return caller
 
     async def connection(self) -> CallerConnection:
@@ -190,10 +190,10 @@ async def test_requests_are_served_the_same_however_bytes_are_split(data: bytes,
         async with listening() as at:
             caller = await at.caller()
             for part in parts:
-                await caller.say(part)
+                await caller.send(part)
                 for _ in range(3):
                     await asyncio.sleep(0)
-            answers = await caller.rest()
+            answers = await caller.read_to_end()
             outcomes.append((answers, at.handler.served, len(at.handler.refused), len(at.handler.broken)))
     assert outcomes[0] == outcomes[1]
 
@@ -231,7 +231,7 @@ async def test_reading_pauses_while_many_requests_are_pipelined() -> None:
         caller = await at.caller(GET)
         connection = await at.connection()
         count = 8 * PIPELINE_READ_AHEAD // len(GET)
-        flood = asyncio.create_task(caller.say(GET * count))
+        flood = asyncio.create_task(caller.send(GET * count))
         await until(lambda: connection._reading_paused)
         assert len(connection._reader.pending) < 2 * PIPELINE_READ_AHEAD + 256 * 1024
         at.handler.go_on.set()
@@ -244,7 +244,7 @@ async def test_reading_pauses_while_many_requests_are_pipelined() -> None:
 async def test_nothing_is_read_after_a_malformed_request() -> None:
     async with listening() as at:
         caller = await at.caller(b"GET / HTTP/9.9\r\n\r\n" + GET)
-        assert await caller.rest() == REFUSED
+        assert await caller.read_to_end() == REFUSED
         assert ([type(error) for error in at.handler.refused], at.handler.served) == ([BadRequest], [])
 
 
@@ -270,7 +270,7 @@ async def test_a_defect_of_the_handler_ends_the_connection() -> None:
         assert connection.task.exception() is at.handler.defect
         assert not connection.is_serving
         overdue(connection)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         await until(lambda: not at.server.connections)
 
 
@@ -286,7 +286,7 @@ async def test_an_idle_connection_is_closed_without_a_response(first: bytes) -> 
         connection = await at.resting()
         assert time_left(connection) == pytest.approx(KEEPALIVE_TIMEOUT, abs=5)
         overdue(connection)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert at.handler.refused == []
 
 
@@ -298,7 +298,7 @@ async def test_a_head_that_does_not_come_to_its_end_is_refused(begun: bytes) -> 
     async with listening() as at:
         caller = await at.caller(begun)
         overdue(await at.resting(len(begun)))
-        assert await caller.rest() == REFUSED
+        assert await caller.read_to_end() == REFUSED
         [error] = at.handler.refused
         assert (error.code, error.status) == ("request-timeout", 408)
 
@@ -316,11 +316,11 @@ async def test_empty_lines_alone_are_never_answered(first: bytes, lines: bytes) 
             assert await caller.head() == OK
         connection = await at.resting()
         due = connection._deadline
-        await caller.say(lines)
+        await caller.send(lines)
         await until(lambda: connection._reader._skipped + len(connection._reader.pending) == len(lines))
         assert connection._deadline == due
         overdue(connection)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert at.handler.refused == []
 
 
@@ -329,9 +329,9 @@ async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
         caller = await at.caller(POST + b"\r\n")
         assert await caller.head() == OK
         connection = await at.resting()
-        await caller.say(b"\r\n")
+        await caller.send(b"\r\n")
         await until(lambda: connection._reader._skipped == 4)
-        await caller.say(GET)
+        await caller.send(GET)
         assert await caller.head() == OK
         assert [target for _, target, _ in at.handler.served] == ["/", "/1"]
 
@@ -343,7 +343,7 @@ async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: b
         connection = await at.connection()
         await until(lambda: connection._reader._skipped == 2 * count)
         assert (at.handler.refused, connection._reader.pending) == ([], b"")
-        await caller.say(GET)
+        await caller.send(GET)
         assert await caller.head() == answer
 
 
@@ -369,8 +369,8 @@ async def test_bytes_behind_a_body_end_the_connection_unanswered(text: bytes) ->
         caller = await at.caller(POST)
         assert await caller.head() == OK
         await at.resting()
-        await caller.say(text)
-        assert await caller.rest() == b""
+        await caller.send(text)
+        assert await caller.read_to_end() == b""
         assert (at.handler.refused, at.handler.trailing) == ([], [len(text.lstrip(b"\r\n"))])
 
 
@@ -383,7 +383,7 @@ async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> 
         await until(lambda: connection.is_serving)
         assert connection.trailing_size == len(text)
         at.handler.go_on.set()
-        assert await caller.rest() == OK
+        assert await caller.read_to_end() == OK
         assert (at.handler.refused, at.handler.trailing) == ([], [])
 
 
@@ -408,7 +408,7 @@ async def test_a_word_behind_a_body_times_out_unanswered() -> None:
         caller = await at.caller(POST + b"ER")
         assert await caller.head() == OK
         overdue(await at.resting(2))
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert at.handler.refused == []
 
 
@@ -417,13 +417,13 @@ async def test_the_time_limit_of_a_head_runs_from_its_first_byte() -> None:
         caller = await at.caller()
         connection = await at.resting()
         connection._deadline -= KEEPALIVE_TIMEOUT - 1  # it has been idle
-        await caller.say(BEGUN[1])
+        await caller.send(BEGUN[1])
         await at.resting(len(BEGUN[1]))
         assert time_left(connection) == pytest.approx(CALLER_TIMEOUT, abs=5)
         assert connection._timer is not None
         assert connection._timer.when() == pytest.approx(connection._deadline, abs=0.1)
         connection._deadline = due = connection._deadline - CALLER_TIMEOUT / 2
-        await caller.say(b"x")
+        await caller.send(b"x")
         await at.resting(len(BEGUN[1]) + 1)
         assert connection._deadline == due
 
@@ -434,7 +434,7 @@ async def test_a_head_sent_byte_by_byte_gets_no_extra_time() -> None:
         connection = await at.resting(1)
         connection._deadline = due = connection._deadline - KEEPALIVE_TIMEOUT / 2
         for count, byte in enumerate((b"E", b"T", b" ", b"/"), 2):
-            await caller.say(byte)
+            await caller.send(byte)
             await at.resting(count)
             assert connection._deadline == due
 
@@ -443,11 +443,11 @@ async def test_a_repeated_head_gets_its_full_time_limit() -> None:
     async with listening() as at:
         caller = await at.caller(b"G")
         await at.resting(1)
-        await caller.say(GET[1:])
+        await caller.send(GET[1:])
         assert await caller.head() == OK
         connection = await at.resting()
         connection._deadline -= KEEPALIVE_TIMEOUT - 1
-        await caller.say(b"G")
+        await caller.send(b"G")
         await at.resting(1)
         assert time_left(connection) == pytest.approx(CALLER_TIMEOUT, abs=5)
 
@@ -473,7 +473,7 @@ async def test_a_head_has_its_time_after_a_long_idle_time() -> None:
         connection = await at.resting()
         assert connection._timer is not None
         assert connection._timer.when() == pytest.approx(connection._deadline, abs=0.1)
-        await caller.say(b"G")
+        await caller.send(b"G")
         await at.resting(1)
         assert connection._timer.when() == pytest.approx(connection._deadline, abs=0.1)
         assert not connection.is_idle(asyncio.get_running_loop().time() - 1)
@@ -487,7 +487,7 @@ async def test_a_timer_that_expires_too_early_is_set_again() -> None:
         first = connection._timer
         connection._on_timer()
         assert connection._timer is not first
-        await caller.say(GET)
+        await caller.send(GET)
         assert await caller.head() == OK
 
 
@@ -501,10 +501,10 @@ async def test_a_caller_that_may_still_send_gets_a_lingering_close(data: bytes) 
     async with listening() as at:
         at.handler.takes_bodies = at.handler.stays = False
         caller = await at.caller(data)
-        assert await caller.rest() in {OK, REFUSED}  # our side has ended ...
+        assert await caller.read_to_end() in {OK, REFUSED}  # our side has ended ...
         connection = await at.connection()
         assert connection._transport is not None  # ... and his has not
-        await caller.say(b"more of it" * 100)
+        await caller.send(b"more of it" * 100)
         caller.close()
         await until(lambda: not at.server.connections)
         assert len(at.handler.served) + len(at.handler.refused) == 1
@@ -513,7 +513,7 @@ async def test_a_caller_that_may_still_send_gets_a_lingering_close(data: bytes) 
 async def test_a_lingering_connection_is_closed_in_the_end() -> None:
     async with listening(linger=0.05) as at:
         caller = await at.caller(b"\0")
-        assert await caller.rest() == REFUSED
+        assert await caller.read_to_end() == REFUSED
         await until(lambda: not at.server.connections)
         assert len(at.handler.refused) == 1
 
@@ -521,7 +521,7 @@ async def test_a_lingering_connection_is_closed_in_the_end() -> None:
 async def test_a_caller_from_whom_nothing_can_come_is_closed_at_once() -> None:
     async with listening() as at:
         caller = await at.caller(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
-        assert await caller.rest() == OK
+        assert await caller.read_to_end() == OK
         await until(lambda: not at.server.connections)
 
 
@@ -644,11 +644,11 @@ async def test_a_place_is_free_again_when_its_caller_has_left() -> None:
 async def test_who_will_not_be_served_has_little_time(begun: bytes) -> None:
     async with crowded(strangers=1) as at:
         stranger = at.callers[0]
-        await stranger.say(begun)
+        await stranger.send(begun)
         connection = await at.resting(len(begun))
         assert time_left(connection) == pytest.approx(REJECTED_TIMEOUT, abs=2)
         overdue(connection)
-        assert await stranger.rest() == (REFUSED if begun else b"")
+        assert await stranger.read_to_end() == (REFUSED if begun else b"")
 
 
 async def test_a_connection_over_the_limit_has_a_short_time_limit() -> None:
@@ -665,7 +665,7 @@ async def test_a_crowd_of_those_who_will_not_be_served_is_not_let_in() -> None:
     async with crowded(strangers=2) as at:
         for address in (STRANGER, STRANGER):
             surplus = await at.caller(address=address)
-            assert await surplus.rest() == b""
+            assert await surplus.read_to_end() == b""
         assert len(at.server.connections) == 2
 
 
@@ -705,7 +705,7 @@ async def test_a_stop_closes_who_is_idle_and_cuts_who_is_not() -> None:
             await busy.reader.read()
         await until(lambda: len(at.server.connections) == 1)
         at.server.close_idle()
-        assert await idle.rest() == b""
+        assert await idle.read_to_end() == b""
         await until(lambda: not at.server.connections)
 
 
@@ -729,7 +729,7 @@ async def test_a_shutdown_leaves_no_connection() -> None:
         await at.server.shutdown(0.01)
         assert not at.server.connections
         assert all(task.done() for task in tasks)
-        assert await callers[0].rest() == b""
+        assert await callers[0].read_to_end() == b""
 
 
 async def test_a_half_closed_caller_is_given_up_where_configured() -> None:
@@ -739,5 +739,5 @@ async def test_a_half_closed_caller_is_given_up_where_configured() -> None:
         caller = await at.caller(GET)
         await until(lambda: any(connection.is_serving for connection in at.server.connections))
         caller.writer.write_eof()
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert [type(error) for error in at.handler.broken] == [asyncio.CancelledError]

@@ -10,20 +10,20 @@ import pytest
 
 from gateway.http.half_close import check_peer
 from tests.fakes.gate import scene, until
-from tests.fakes.upstream import OK, Talk
+from tests.fakes.upstream import OK, ScriptedConnection
 
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 POST = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi"
 OLD = b"GET /orders/1 HTTP/1.0\r\n\r\n"
 
 
-def answer_after(go_on: asyncio.Event) -> Callable[[Talk], Awaitable[None]]:
+def answer_after(go_on: asyncio.Event) -> Callable[[ScriptedConnection], Awaitable[None]]:
     """A script that answers one request once `go_on` is set."""
 
-    async def answer(talk: Talk) -> None:
+    async def answer(talk: ScriptedConnection) -> None:
         await talk.request()
         await go_on.wait()
-        await talk.say(OK)
+        await talk.send(OK)
 
     return answer
 
@@ -34,7 +34,7 @@ async def test_a_caller_that_closed_its_side_gets_its_response(message: bytes, *
     go_on = asyncio.Event()
     async with scene(answer_after(go_on)) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(message)
+        await caller.send(message)
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
@@ -46,8 +46,8 @@ async def test_a_caller_that_closed_its_side_gets_its_response(message: bytes, *
             await until(lambda: monitor._timer is not first)
         go_on.set()
         assert (await caller.reply())[2] == b"ok"
-        assert await caller.rest() == b""
-        [record] = await gate.recorded()
+        assert await caller.read_to_end() == b""
+        [record] = await gate.wait_for_records()
         assert (record.status, record.error) == (200, None)
         await until(lambda: not gate.server.connections)
 
@@ -55,22 +55,22 @@ async def test_a_caller_that_closed_its_side_gets_its_response(message: bytes, *
 async def test_every_request_before_the_end_is_answered() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(GET + POST + GET + b"GET /orders/unfinished")
+        await caller.send(GET + POST + GET + b"GET /orders/unfinished")
         caller.writer.write_eof()
         assert [(await caller.reply())[0] for _ in range(3)] == [200] * 3
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert len(gate.records) == 3
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
 async def test_a_caller_that_leaves_later_is_detected(leave: str) -> None:
-    async def silence(talk: Talk) -> None:
+    async def silence(talk: ScriptedConnection) -> None:
         await talk.head()
         await talk.reader.read()
 
     async with scene(silence) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(GET)
+        await caller.send(GET)
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
@@ -80,7 +80,7 @@ async def test_a_caller_that_leaves_later_is_detected(leave: str) -> None:
         first = monitor._timer
         await until(lambda: monitor._timer is not first)
         getattr(caller, leave)()
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record.status, record.error) == (499, "caller-gone")
         await upstream.until(lambda: upstream.open == 0)
 
@@ -88,12 +88,12 @@ async def test_a_caller_that_leaves_later_is_detected(leave: str) -> None:
 async def test_a_caller_that_closes_within_a_request_has_left() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(POST[:-1])
+        await caller.send(POST[:-1])
         await until(lambda: gate.forward.in_flight == 1)
         caller.writer.write_eof()
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record.error == "caller-gone"
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
 
 
 def close(sock: socket.socket) -> None:
@@ -137,14 +137,14 @@ async def test_a_half_close_within_a_body_ends_the_request() -> None:
     go_on = asyncio.Event()
     async with scene(answer_after(go_on)) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(GET + POST.replace(b"Length: 2", b"Length: 20"))
+        await caller.send(GET + POST.replace(b"Length: 2", b"Length: 20"))
         caller.writer.write_eof()
         await upstream.until(lambda: upstream.connections == 1)
         [connection] = gate.server.connections
         await until(lambda: connection._is_half_closed)
         go_on.set()
         assert (await caller.reply())[2] == b"ok"
-        assert await caller.rest() == b""
-        _, record = await gate.recorded(2)
+        assert await caller.read_to_end() == b""
+        _, record = await gate.wait_for_records(2)
         assert (record.status, record.error) == (499, "caller-gone")
         assert upstream.connections == 1

@@ -14,7 +14,7 @@ from gateway.http.upstream_connection import UpstreamConnection
 from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
-from tests.fakes.upstream import OK, Talk, Upstream
+from tests.fakes.upstream import OK, ScriptedConnection, Upstream
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -180,9 +180,9 @@ async def test_what_is_old_is_not_used_again() -> None:
 
 
 async def test_an_idle_connection_that_closes_makes_room() -> None:
-    async def once(talk: Talk) -> None:
+    async def once(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(OK)
+        await talk.send(OK)
 
     peer = Upstream(once)
     async with opened_pool(peer) as made:
@@ -213,11 +213,11 @@ async def test_a_closed_pool_keeps_nothing_and_still_serves_who_waits() -> None:
 async def test_an_unexpected_byte_ends_an_idle_connection() -> None:
     idle = asyncio.Event()
 
-    async def speak(talk: Talk) -> None:
+    async def speak(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(OK)
+        await talk.send(OK)
         await idle.wait()
-        await talk.say(b"H")
+        await talk.send(b"H")
         await talk.reader.read()
 
     peer = Upstream(speak)
@@ -366,7 +366,7 @@ class Crowd:
             self.pool._idle[number % len(self.pool._idle)].abort()
 
     async def hang_up(self, number: int) -> None:
-        talks = list(self.peer._talks)
+        talks = list(self.peer._tasks)
         if talks:
             talks[number % len(talks)].cancel()
 

@@ -17,7 +17,7 @@ from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
-from tests.fakes.upstream import Talk, Upstream
+from tests.fakes.upstream import ScriptedConnection, Upstream
 
 END = b"0\r\n\r\n"
 
@@ -423,12 +423,12 @@ async def test_100_continue_is_sent_once_and_only_before_the_body(here: bytes, c
 
 
 async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:
-    async def early(talk: Talk) -> None:
+    async def early(talk: ScriptedConnection) -> None:
         await talk.head()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
         await talk.reader.read()
 
-    async def deaf(talk: Talk) -> None:
+    async def deaf(talk: ScriptedConnection) -> None:
         await talk.reader.read()
 
     async with asyncio.timeout(10), Upstream(deaf, early) as peer:

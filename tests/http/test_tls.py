@@ -22,7 +22,7 @@ from gateway.network.tls import MAX_RESUMPTION_TIME, TlsSession, TlsTransport
 from gateway.proxy.headers import RESPONSE_RULES
 from gateway.wiring.outbound import TlsContexts
 from tests.fakes.certificates import DAY, self_signed
-from tests.fakes.upstream import Talk, Upstream
+from tests.fakes.upstream import ScriptedConnection, Upstream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 MIB = 1024 * 1024
@@ -517,9 +517,9 @@ async def test_the_next_connection_resumes_the_last(certificate: Path, version: 
 async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
     reused: list[bool] = []
 
-    async def speak(talk: Talk) -> None:
+    async def speak(talk: ScriptedConnection) -> None:
         reused.append(talk.writer.get_extra_info("ssl_object").session_reused)
-        await talk.say(b"unexpected")  # which ends the connection
+        await talk.send(b"unexpected")  # which ends the connection
         await talk.reader.read()
 
     async def visit(origin: Origin) -> None:
@@ -642,9 +642,9 @@ async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, ce
     ],
 )
 async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, reason_text: str) -> None:
-    async def speak(talk: Talk) -> None:
+    async def speak(talk: ScriptedConnection) -> None:
         await talk.reader.read(65536)
-        await talk.say(answer)
+        await talk.send(answer)
 
     async with Upstream(speak) as peer:
         assert await why(Origin("127.0.0.1", peer.port, trusting(certificate), None)) == f"TLS: {reason_text}"
@@ -652,9 +652,9 @@ async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, reason_
 
 
 async def test_an_impossible_server_name_leaves_no_socket_open(certificate: Path) -> None:
-    async def tunnel(talk: Talk) -> None:
+    async def tunnel(talk: ScriptedConnection) -> None:
         await talk.head()
-        await talk.say(b"HTTP/1.1 200 Fine\r\n\r\n")
+        await talk.send(b"HTTP/1.1 200 Fine\r\n\r\n")
         await talk.reader.read()
 
     async with Upstream(tunnel) as egress:

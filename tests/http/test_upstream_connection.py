@@ -12,7 +12,7 @@ from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
-from tests.fakes.upstream import CLOSE, OK, Script, Talk, Upstream, reply
+from tests.fakes.upstream import CLOSE, OK, Script, ScriptedConnection, Upstream, reply
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -51,7 +51,7 @@ async def test_a_clean_exchange_leaves_a_reusable_connection() -> None:
 
 
 async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
-    async def mute(talk: Talk) -> None:
+    async def mute(talk: ScriptedConnection) -> None:
         await talk.reader.read()
 
     async with connected(mute) as (connection, peer):
@@ -82,7 +82,7 @@ async def test_only_a_reused_connection_can_be_stale() -> None:
 
 
 async def test_a_connection_lost_before_its_exchange_fails_in_it() -> None:
-    async def leave(talk: Talk) -> None:
+    async def leave(talk: ScriptedConnection) -> None:
         pass
 
     async with connected(leave) as (connection, _):
@@ -95,7 +95,7 @@ async def test_a_connection_lost_before_its_exchange_fails_in_it() -> None:
 
 
 async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
-    async def mute(talk: Talk) -> None:
+    async def mute(talk: ScriptedConnection) -> None:
         await talk.reader.read()
 
     async with connected(mute) as (connection, _):
@@ -114,11 +114,11 @@ async def test_an_abort_wakes_who_waits_and_is_harmless_twice() -> None:
 
 
 async def test_pieces_that_arrived_are_read_before_the_error() -> None:
-    async def cut(talk: Talk) -> None:
+    async def cut(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         await seen.wait()
-        await talk.say(b"part")
+        await talk.send(b"part")
 
     seen = asyncio.Event()
     async with connected(cut) as (connection, _):
@@ -159,9 +159,9 @@ async def test_a_complete_unread_response_does_not_pause_reading() -> None:
 
 
 async def test_silence_between_pieces_is_a_timeout() -> None:
-    async def pause(talk: Talk) -> None:
+    async def pause(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
         await talk.reader.read()
 
     async with connected(pause) as (connection, _):
@@ -174,12 +174,12 @@ async def test_silence_between_pieces_is_a_timeout() -> None:
 
 
 async def test_a_timer_that_outlives_its_purpose_does_no_harm() -> None:
-    async def slow(talk: Talk) -> None:
+    async def slow(talk: ScriptedConnection) -> None:
         for _ in range(2):
             await talk.request()
-            await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
             await go_on.wait()
-            await talk.say(b"done")
+            await talk.send(b"done")
 
     go_on = asyncio.Event()
     async with connected(slow) as (connection, _):
@@ -200,9 +200,9 @@ async def test_a_timer_that_outlives_its_purpose_does_no_harm() -> None:
 
 
 async def test_an_earlier_deadline_replaces_a_later_timer() -> None:
-    async def pause(talk: Talk) -> None:
+    async def pause(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         await talk.reader.read()
 
     async with connected(pause) as (connection, _):
@@ -251,9 +251,9 @@ async def test_an_idle_connection_keeps_no_unread_body() -> None:
     ],
 )
 async def test_malformed_bytes_fail_at_once_on_an_open_connection(data: bytes) -> None:
-    async def speak(talk: Talk) -> None:
+    async def speak(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(data)
+        await talk.send(data)
         await talk.reader.read()
 
     async with connected(speak) as (connection, _):
@@ -275,8 +275,8 @@ async def test_a_connection_with_trailing_data_is_not_reused(behind: bytes) -> N
 
 
 async def test_bytes_that_wait_and_ends_are_no_quiet() -> None:
-    async def speak(talk: Talk) -> None:
-        await talk.say(b"x")
+    async def speak(talk: ScriptedConnection) -> None:
+        await talk.send(b"x")
         await talk.reader.read()
 
     async with connected(speak) as (connection, peer):

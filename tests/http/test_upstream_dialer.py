@@ -18,7 +18,7 @@ from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.egress import Egress
 from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
-from tests.fakes.upstream import OK, Talk, Upstream
+from tests.fakes.upstream import OK, ScriptedConnection, Upstream
 
 
 def lost(_: UpstreamConnection) -> None:
@@ -69,13 +69,13 @@ async def test_each_step_is_named_where_it_fails(certificate: Path) -> None:
         reason = await why(Origin("localhost", peer.port, trusting, None))
         assert "Hostname mismatch" in reason
 
-    async def no_tls(talk: Talk) -> None:
-        await talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    async def no_tls(talk: ScriptedConnection) -> None:
+        await talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with Upstream(no_tls) as peer:
         assert (await why(Origin("127.0.0.1", peer.port, trusting, None))).split(": ")[1] == "TLS"
 
-    async def hang_up(talk: Talk) -> None:
+    async def hang_up(talk: ScriptedConnection) -> None:
         await talk.reader.read(1)
 
     async with Upstream(hang_up) as peer:
@@ -84,7 +84,7 @@ async def test_each_step_is_named_where_it_fails(certificate: Path) -> None:
 
 @pytest.mark.parametrize("stuck", ["TLS", "egress proxy"])
 async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
-    async def mute(talk: Talk) -> None:
+    async def mute(talk: ScriptedConnection) -> None:
         await talk.reader.read()
 
     async with asyncio.timeout(10), Upstream(mute) as peer:
@@ -237,9 +237,9 @@ async def test_a_tunnel_carries_plain_and_tls(certificate: Path, *, tls: bool, i
 
 
 async def test_an_idle_connection_in_two_layers_of_tls_is_watched(certificate: Path) -> None:
-    async def then_close(talk: Talk) -> None:
+    async def then_close(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(OK)
+        await talk.send(OK)
 
     context = served(certificate)
     async with (
@@ -299,9 +299,9 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
     ],
 )
 async def test_a_proxy_that_refuses_is_named(answer: bytes, reason_text: str) -> None:
-    async def say(talk: Talk) -> None:
+    async def say(talk: ScriptedConnection) -> None:
         await talk.head()
-        await talk.say(answer)
+        await talk.send(answer)
 
     async with Upstream(say, say) as egress, scene(route={"proxy": {"url": egress.url}}) as (gate, upstream, _):
         assert (await gate.get())[0] == 502
@@ -312,11 +312,11 @@ async def test_a_proxy_that_refuses_is_named(answer: bytes, reason_text: str) ->
 
 
 async def test_bytes_behind_the_tunnels_head_are_the_origins() -> None:
-    async def answer_in_one_breath(talk: Talk) -> None:
+    async def answer_in_one_breath(talk: ScriptedConnection) -> None:
         await talk.head()
-        await talk.say(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n")
+        await talk.send(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n")
         await talk.request()
-        await talk.say(OK)
+        await talk.send(OK)
 
     async with Upstream(answer_in_one_breath) as egress, scene(route={"proxy": {"url": egress.url}}) as (gate, _, _):
         assert (await gate.get())[2] == b"ok"

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.load import load
 from gateway.sandbox import Sandbox
-from tests.fakes.process import Ended, run
+from tests.fakes.process import CompletedVerb, run
 from tests.fakes.terminal import Terminal
 from tests.system.test_startup import TRACED, imported
 
@@ -54,7 +54,7 @@ def flags(folder: Path, **more: str | None) -> list[str]:
     return [word for name, value in values.items() if value is not None for word in (f"--{name}", value)]
 
 
-async def init(folder: Path, *words: str, **more: str | None) -> Ended:
+async def init(folder: Path, *words: str, **more: str | None) -> CompletedVerb:
     return await run("init", *flags(folder, **more), *words, folder / "gateway.yaml")
 
 
@@ -228,25 +228,27 @@ async def test_live_check_explains_a_mistake(tmp_path: Path, sandbox: Sandbox) -
 
 async def test_terminal_prompts_for_all_values(tmp_path: Path, sandbox: Sandbox) -> None:
     async with Terminal(tmp_path, "init") as terminal:
-        await terminal.answers("Domain URL: ", f"{sandbox.origin}/ui/v1/adminconsole")
-        await terminal.sees("removed the path of the domain's console")
-        await terminal.answers("Client ID: ", f" {sandbox.client_id} ")
-        await terminal.answers("Integration URL: ", f"{sandbox.upstream('ORDERS')}metadata")
-        await terminal.answers("Scope: ", "several https://a.oraclecloud.com")
-        await terminal.sees("has several resources")
-        await terminal.answers("Scope: ", sandbox.scope.replace("urn:", "/urn:", 1))
-        await terminal.sees("removed the slash before `urn`")
-        await terminal.answers("Route name [orders]: ", "")
-        await terminal.answers("Path [/orders/]: ", "")
-        await terminal.sees(f"Client ID: {sandbox.client_id}\n  Integration URL: {sandbox.upstream('ORDERS')}\n")
-        await terminal.answers("Are these values correct? (n goes back to the previous question) [Y/n] ", "")
-        await terminal.answers("Secret file [./orders.secret]: ", "")
-        await terminal.answers("Write it now, readable only by you? [Y/n] ", "")
-        await terminal.answers("Client secret (hidden): ", sandbox.client_secret)
-        await terminal.sees("wrote ./orders.secret")
-        await terminal.sees("wrote gateway.yaml")
-        await terminal.answers("Check it now with a real token and a real connection? [Y/n] ", "")
-        assert await terminal.ended() == 0, terminal.shown
+        await terminal.answer_prompt("Domain URL: ", f"{sandbox.origin}/ui/v1/adminconsole")
+        await terminal.wait_for_text("removed the path of the domain's console")
+        await terminal.answer_prompt("Client ID: ", f" {sandbox.client_id} ")
+        await terminal.answer_prompt("Integration URL: ", f"{sandbox.upstream('ORDERS')}metadata")
+        await terminal.answer_prompt("Scope: ", "several https://a.oraclecloud.com")
+        await terminal.wait_for_text("has several resources")
+        await terminal.answer_prompt("Scope: ", sandbox.scope.replace("urn:", "/urn:", 1))
+        await terminal.wait_for_text("removed the slash before `urn`")
+        await terminal.answer_prompt("Route name [orders]: ", "")
+        await terminal.answer_prompt("Path [/orders/]: ", "")
+        await terminal.wait_for_text(
+            f"Client ID: {sandbox.client_id}\n  Integration URL: {sandbox.upstream('ORDERS')}\n"
+        )
+        await terminal.answer_prompt("Are these values correct? (n goes back to the previous question) [Y/n] ", "")
+        await terminal.answer_prompt("Secret file [./orders.secret]: ", "")
+        await terminal.answer_prompt("Write it now, readable only by you? [Y/n] ", "")
+        await terminal.answer_prompt("Client secret (hidden): ", sandbox.client_secret)
+        await terminal.wait_for_text("wrote ./orders.secret")
+        await terminal.wait_for_text("wrote gateway.yaml")
+        await terminal.answer_prompt("Check it now with a real token and a real connection? [Y/n] ", "")
+        assert await terminal.wait_exit() == 0, terminal.shown
     assert "ok   credential orders-app" in terminal.shown
     assert sandbox.client_secret not in terminal.shown
     kept = tmp_path / "orders.secret"
@@ -260,10 +262,10 @@ async def test_terminal_prompts_for_all_values(tmp_path: Path, sandbox: Sandbox)
 async def test_terminal_prompts_only_for_missing_flags(tmp_path: Path) -> None:
     given = flags(tmp_path, client_id=None, scope="", name="orders", path="/orders/")
     async with Terminal(tmp_path, "init", *given, "--no-live") as terminal:
-        await terminal.answers("Client ID: ", "app-id")
-        await terminal.sees("--scope: is empty")
-        await terminal.answers("Scope: ", HASH)
-        assert await terminal.ended() == 0, terminal.shown
+        await terminal.answer_prompt("Client ID: ", "app-id")
+        await terminal.wait_for_text("--scope: is empty")
+        await terminal.answer_prompt("Scope: ", HASH)
+        assert await terminal.wait_exit() == 0, terminal.shown
     assert "Domain URL" not in terminal.shown
     assert load(tmp_path / "gateway.yaml", environ={}).config.credentials["orders-app"].client_id == "app-id"
 
@@ -271,12 +273,12 @@ async def test_terminal_prompts_only_for_missing_flags(tmp_path: Path) -> None:
 async def test_user_can_restrict_the_route_to_a_subpath(tmp_path: Path) -> None:
     given = flags(tmp_path, url=f"{ORDERS}orders/open", name="orders", path="/orders/")
     async with Terminal(tmp_path, "init", *given, "--no-live", "one.yaml") as terminal:
-        await terminal.answers("Restrict the route to paths below /orders/open? [y/N] ", "y")
-        assert await terminal.ended() == 0, terminal.shown
+        await terminal.answer_prompt("Restrict the route to paths below /orders/open? [y/N] ", "y")
+        assert await terminal.wait_exit() == 0, terminal.shown
     assert load(tmp_path / "one.yaml", environ={}).config.routes[0].upstream == f"{ORDERS}orders/open"
     async with Terminal(tmp_path, "init", *given, "--no-live", "two.yaml") as terminal:
-        await terminal.answers("[y/N] ", "")
-        assert await terminal.ended() == 0, terminal.shown
+        await terminal.answer_prompt("[y/N] ", "")
+        assert await terminal.wait_exit() == 0, terminal.shown
     assert load(tmp_path / "two.yaml", environ={}).config.routes[0].upstream == ORDERS
 
 
@@ -286,19 +288,19 @@ async def test_user_can_overwrite_a_file(tmp_path: Path) -> None:
     for answer, status in (("", 78), ("perhaps\nn", 78), ("y", 0)):
         file.write_text("precious")
         async with Terminal(tmp_path, "init", *given, "--no-live") as terminal:
-            await terminal.answers("Overwrite it? [y/N] ", answer)
-            assert await terminal.ended() == status, terminal.shown
+            await terminal.answer_prompt("Overwrite it? [y/N] ", answer)
+            assert await terminal.wait_exit() == status, terminal.shown
         assert (file.read_text() == "precious") == (status == 78)
 
 
 @pytest.mark.parametrize("key", ["\x03", "\x04"])
 async def test_user_can_abort(tmp_path: Path, key: str) -> None:
     async with Terminal(tmp_path, "init") as terminal:
-        await terminal.answers("Domain URL: ", IDENTITY)
-        await terminal.sees("Client ID: ")
-        ended = asyncio.create_task(terminal.ended())
+        await terminal.answer_prompt("Domain URL: ", IDENTITY)
+        await terminal.wait_for_text("Client ID: ")
+        ended = asyncio.create_task(terminal.wait_exit())
         while not ended.done():  # a key that comes just before the program waits for keys is read with the next one
-            terminal.presses(key)
+            terminal.press_key(key)
             await asyncio.wait({ended}, timeout=1)
         assert await ended == 130
     assert "no configuration was written" in terminal.shown
@@ -308,7 +310,7 @@ async def test_user_can_abort(tmp_path: Path, key: str) -> None:
 
 async def test_yes_flag_disables_prompts(tmp_path: Path) -> None:
     async with Terminal(tmp_path, "init", *flags(tmp_path), "--yes") as terminal:
-        assert await terminal.ended() == 0, terminal.shown
+        assert await terminal.wait_exit() == 0, terminal.shown
     assert "?" not in terminal.shown
     assert (tmp_path / "gateway.yaml").exists()
 
@@ -330,27 +332,27 @@ LIKELY_SECRETS = (
 @pytest.mark.parametrize("secret", LIKELY_SECRETS)
 async def test_secret_at_a_wrong_prompt_is_not_repeated(tmp_path: Path, secret: str) -> None:
     async with Terminal(tmp_path, "init", "--no-live") as terminal:
-        await terminal.answers("Domain URL: ", secret)
-        await terminal.sees("may be a client secret")
-        await terminal.answers("Domain URL: ", IDENTITY)
+        await terminal.answer_prompt("Domain URL: ", secret)
+        await terminal.wait_for_text("may be a client secret")
+        await terminal.answer_prompt("Domain URL: ", IDENTITY)
         if secret != LIKELY_SECRETS[2]:  # an id of another server may look like that
-            await terminal.answers("Client ID: ", f" {secret} ")
-            await terminal.sees("is the client secret, not the id")
-        await terminal.answers("Client ID: ", "an-id")
-        await terminal.answers("Integration URL: ", secret)
-        await terminal.sees("may be a client secret")
-        await terminal.answers("Integration URL: ", ORDERS)
-        await terminal.answers("Scope: ", secret)
-        await terminal.sees("may be a client secret")
-        await terminal.answers("Scope: ", HASH)
-        await terminal.answers("Route name [orders]: ", secret)
-        await terminal.sees("may be a client secret")
-        await terminal.answers("Route name [orders]: ", "")
-        await terminal.answers("Path [/orders/]: ", secret)
-        await terminal.sees("may be a client secret")
-        await terminal.sees("Path [/orders/]: ")
-        terminal.presses("\x04")
-        assert await terminal.ended() == 130
+            await terminal.answer_prompt("Client ID: ", f" {secret} ")
+            await terminal.wait_for_text("is the client secret, not the id")
+        await terminal.answer_prompt("Client ID: ", "an-id")
+        await terminal.answer_prompt("Integration URL: ", secret)
+        await terminal.wait_for_text("may be a client secret")
+        await terminal.answer_prompt("Integration URL: ", ORDERS)
+        await terminal.answer_prompt("Scope: ", secret)
+        await terminal.wait_for_text("may be a client secret")
+        await terminal.answer_prompt("Scope: ", HASH)
+        await terminal.answer_prompt("Route name [orders]: ", secret)
+        await terminal.wait_for_text("may be a client secret")
+        await terminal.answer_prompt("Route name [orders]: ", "")
+        await terminal.answer_prompt("Path [/orders/]: ", secret)
+        await terminal.wait_for_text("may be a client secret")
+        await terminal.wait_for_text("Path [/orders/]: ")
+        terminal.press_key("\x04")
+        assert await terminal.wait_exit() == 130
     times_typed = 5 if secret == LIKELY_SECRETS[2] else 6
     assert terminal.shown.count(secret) == times_typed  # the terminal echoes the input
     assert not (tmp_path / "gateway.yaml").exists()
@@ -361,23 +363,23 @@ async def test_user_can_go_back_to_earlier_questions(tmp_path: Path) -> None:
     (tmp_path / "secret").chmod(0o600)
     given = ("--domain-url", IDENTITY, "--secret-file", "secret", "--no-live")
     async with Terminal(tmp_path, "init", *given) as terminal:
-        await terminal.sees("Client ID: ")
-        await terminal.sees("(type < to go back)")
-        await terminal.answers("Client ID: ", "<")  # there is no earlier question: the same one again
-        await terminal.answers("Client ID: ", "wrong-id")
-        await terminal.answers("Integration URL: ", ORDERS)
-        await terminal.answers("Scope: ", "<")
-        await terminal.answers("Integration URL [", "<")
-        await terminal.answers("Client ID [wrong-id]: ", "right-id")
-        await terminal.answers("Integration URL [", "")
-        await terminal.answers("Scope: ", HASH)
-        await terminal.answers("Route name [orders]: ", "")
-        await terminal.answers("Path [/orders/]: ", "/wrong/")
-        await terminal.sees("  Client ID: right-id\n")
-        await terminal.answers("Are these values correct? (n goes back to the previous question) [Y/n] ", "n")
-        await terminal.answers("Path [/wrong/]: ", "/right/")
-        await terminal.answers("Are these values correct? (n goes back to the previous question) [Y/n] ", "")
-        assert await terminal.ended() == 0, terminal.shown
+        await terminal.wait_for_text("Client ID: ")
+        await terminal.wait_for_text("(type < to go back)")
+        await terminal.answer_prompt("Client ID: ", "<")  # there is no earlier question: the same one again
+        await terminal.answer_prompt("Client ID: ", "wrong-id")
+        await terminal.answer_prompt("Integration URL: ", ORDERS)
+        await terminal.answer_prompt("Scope: ", "<")
+        await terminal.answer_prompt("Integration URL [", "<")
+        await terminal.answer_prompt("Client ID [wrong-id]: ", "right-id")
+        await terminal.answer_prompt("Integration URL [", "")
+        await terminal.answer_prompt("Scope: ", HASH)
+        await terminal.answer_prompt("Route name [orders]: ", "")
+        await terminal.answer_prompt("Path [/orders/]: ", "/wrong/")
+        await terminal.wait_for_text("  Client ID: right-id\n")
+        await terminal.answer_prompt("Are these values correct? (n goes back to the previous question) [Y/n] ", "n")
+        await terminal.answer_prompt("Path [/wrong/]: ", "/right/")
+        await terminal.answer_prompt("Are these values correct? (n goes back to the previous question) [Y/n] ", "")
+        assert await terminal.wait_exit() == 0, terminal.shown
     written = load(tmp_path / "gateway.yaml", environ={}).config
     assert [one.client_id for one in written.credentials.values()] == ["right-id"]
     assert [route.path for route in written.routes] == ["/right/"]

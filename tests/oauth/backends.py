@@ -15,14 +15,14 @@ from gateway.oauth.stores.entry_cipher import EntryCipher
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.redis import RedisAddress, RedisBackend
 from tests.fakes.redis import RedisServer
-from tests.oauth.scene import Turned
+from tests.oauth.scene import ManualClock
 
 KEY = bytes(range(32))
 VALUE = "a-token-that-nobody-may-read"
 
 
 @dataclass
-class Told:
+class RecordedStoreEvents:
     """A watch that notes everything."""
 
     lines: list[str] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Told:
     def on_store_up(self) -> None:
         self._note("up")
 
-    async def said(self, *beginnings: str) -> None:
+    async def wait_for_lines(self, *beginnings: str) -> None:
         """Waits until the lines begin so, one after the other, and there are no others."""
         async with asyncio.timeout(10):
             while len(self.lines) < len(beginnings):
@@ -51,38 +51,42 @@ class Told:
 
 
 @dataclass
-class Kept:
+class TestedStore:
     """A store, and how time passes for it."""
 
     store: Store
-    clock: Turned
+    clock: ManualClock
     turn: Callable[[float], Awaitable[None]]
 
 
-def token(value: str, clock: Turned, life: float = 60.0) -> Token:
+def token(value: str, clock: ManualClock, life: float = 60.0) -> Token:
     now, wall = clock.monotonic(), clock.wall()
     return Token(
         value, obtained_at=now, stale_at=now + life / 2, usable_until=now + life, usable_until_wall=wall + life
     )
 
 
-def sealed(
-    backend: Backend, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+def encrypted_store(
+    backend: Backend, clock: ManualClock, *, keys: tuple[bytes, ...] = (KEY,), watch: RecordedStoreEvents | None = None
 ) -> EncryptedStore:
-    return EncryptedStore(backend, cipher=EntryCipher(keys), clock=clock, reporter=watch or Told())
+    return EncryptedStore(backend, cipher=EntryCipher(keys), clock=clock, reporter=watch or RecordedStoreEvents())
 
 
-def in_file(
-    path: Path, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+def file_store(
+    path: Path, clock: ManualClock, *, keys: tuple[bytes, ...] = (KEY,), watch: RecordedStoreEvents | None = None
 ) -> EncryptedStore:
-    return sealed(FileBackend(path, clock=clock), clock, keys=keys, watch=watch)
+    return encrypted_store(FileBackend(path, clock=clock), clock, keys=keys, watch=watch)
 
 
-def in_redis(
-    server: RedisServer, clock: Turned, *, keys: tuple[bytes, ...] = (KEY,), watch: Told | None = None
+def redis_store(
+    server: RedisServer,
+    clock: ManualClock,
+    *,
+    keys: tuple[bytes, ...] = (KEY,),
+    watch: RecordedStoreEvents | None = None,
 ) -> EncryptedStore:
     backend = RedisBackend(RedisAddress((("127.0.0.1", server.port),)), connect_timeout=0.5)
-    return sealed(backend, clock, keys=keys, watch=watch)
+    return encrypted_store(backend, clock, keys=keys, watch=watch)
 
 
 def rows(path: Path) -> dict[str, bytes]:
@@ -104,26 +108,26 @@ def modes(folder: Path) -> dict[str, str]:
     return {file.name: f"{file.stat().st_mode & 0o777:o}" for file in folder.iterdir()}
 
 
-class Crank:
-    """A pause that lasts until it is turned; `asked` are the seconds of each."""
+class ManualSleep:
+    """A pause that lasts until it is turned; `pauses` are the seconds of each."""
 
     def __init__(self) -> None:
-        self.asked: list[float] = []
+        self.pauses: list[float] = []
         self._more = asyncio.Event()
         self._turns = asyncio.Semaphore(0)
 
     async def __call__(self, seconds: float) -> None:
-        self.asked.append(seconds)
+        self.pauses.append(seconds)
         self._more.set()
         await self._turns.acquire()
 
-    async def reached(self, *asked: float) -> None:
+    async def wait_for_pauses(self, *pauses: float) -> None:
         """Waits until these pauses were asked for, and no others."""
         async with asyncio.timeout(10):
-            while len(self.asked) < len(asked):
+            while len(self.pauses) < len(pauses):
                 self._more.clear()
                 await self._more.wait()
-        assert self.asked == [*asked]
+        assert self.pauses == [*pauses]
 
-    def turn(self) -> None:
+    def release(self) -> None:
         self._turns.release()

@@ -24,14 +24,14 @@ SECRET = "s3cret-horse+battery:staple"
 MARGIN = RenewalMargin(share=RenewalSettings().share, min_seconds=RenewalSettings().at_least)
 
 
-class Turned:
+class ManualClock:
     """A clock that stands still until it is turned; both readings at once, or one alone."""
 
     def __init__(self) -> None:
         self.passed = 1000.0
         self.time = 1_800_000_000.0
 
-    def turn(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.passed += seconds
         self.time += seconds
 
@@ -43,14 +43,14 @@ class Turned:
 
 
 @dataclass
-class Noted:
+class RecordedTokenEvents:
     """Records all events of a token source."""
 
     fetches: list[str] = field(default_factory=list)
     renewals: list[float] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     permanent: list[bool] = field(default_factory=list)
-    unkept_for: list[str] = field(default_factory=list)
+    not_stored_for: list[str] = field(default_factory=list)
     joined: int = 0
     replays: int = 0
 
@@ -65,7 +65,7 @@ class Noted:
         self.permanent.append(permanent)
 
     def on_refresh_token_not_stored(self, why: str) -> None:
-        self.unkept_for.append(why)
+        self.not_stored_for.append(why)
 
     def on_coalesced(self) -> None:
         self.joined += 1
@@ -79,8 +79,8 @@ class Scene:
     """A token source with its clock, store and recorded events."""
 
     source: TokenSource
-    clock: Turned
-    watch: Noted
+    clock: ManualClock
+    watch: RecordedTokenEvents
     store: Store
 
 
@@ -138,7 +138,7 @@ async def scene(
     exchange: float = 5.0,
     token_wait: float = 5.0,
     random_fraction: float = 0.0,
-    clock: Turned | None = None,
+    clock: ManualClock | None = None,
     store: Store | None = None,
     request: Callable[[], TokenRequest] | None = None,
     limiter: RateLimiter | None = None,
@@ -147,9 +147,9 @@ async def scene(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> AsyncIterator[Scene]:
     """Open a source for the token endpoint at `url` and close it."""
-    clock = clock or Turned()
+    clock = clock or ManualClock()
     store = store or MemoryStore(clock)
-    events = Noted()
+    events = RecordedTokenEvents()
     source = token_source(
         "orders-app",
         token_key(url, client_id="orders", grant="client_credentials"),

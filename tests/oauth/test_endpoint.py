@@ -42,7 +42,7 @@ async def test_what_goes_over_the_wire_is_the_request_and_no_more() -> None:
     async with Identity() as identity:
         reply = await TokenEndpoint()(request(identity.url))
     assert (reply.value, reply.expires_in) == ("token-1", 3600.0)
-    [asked] = identity.asked
+    [asked] = identity.requests
     assert asked.line == "POST /oauth2/v1/token HTTP/1.1"
     assert asked.form == {"grant_type": ["client_credentials"], "scope": ["orders"]}
     assert set(asked.headers) == {
@@ -64,7 +64,7 @@ async def test_neither_secret_nor_token_follows_a_redirect(status: int) -> None:
     async with Identity() as elsewhere, Identity(answer(status, location=elsewhere.url)) as identity:
         said = await reason_of(TokenEndpoint(), request(identity.url))
     assert said.startswith("redirect:")
-    assert elsewhere.asked == []
+    assert elsewhere.requests == []
 
 
 async def test_no_cookie_is_kept_between_requests() -> None:
@@ -74,7 +74,7 @@ async def test_no_cookie_is_kept_between_requests() -> None:
         asked = request(identity.url.replace("127.0.0.1", "localhost"))
         await TokenEndpoint()(asked)
         await TokenEndpoint()(asked)
-    assert "cookie" not in identity.asked[1].headers
+    assert "cookie" not in identity.requests[1].headers
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ async def test_an_unusable_tls_file_is_named_and_nothing_is_sent() -> None:
             await endpoint(request(identity.url.replace("http:", "https:")))
         assert caught.value.reason.startswith("certificate: ")
         assert "`tls`" in failure_remedy(caught.value)
-        assert identity.asked == []
+        assert identity.requests == []
 
 
 async def test_of_several_tokens_the_wanted_one_is_taken() -> None:
@@ -191,7 +191,7 @@ async def test_only_a_trusted_certificate_gets_the_secret(certificate: Path) -> 
         assert caught.value.reason.startswith("tls-trust: ")
         assert "self-signed" in caught.value.reason
         assert "tls.ca" in failure_remedy(caught.value)
-        assert identity.asked == []
+        assert identity.requests == []
         trusting = TokenEndpoint(tls=partial(ssl.create_default_context, cafile=certificate))
         assert (await trusting(asked)).value == "token-1"
 
@@ -211,7 +211,7 @@ async def test_an_egress_proxy_gets_its_own_credentials_only() -> None:
     async with Identity() as proxy:
         through = TokenEndpoint(proxy=lambda: EgressProxy("127.0.0.1", port_of(proxy.url), PROXY_LOGIN))
         await through(request("http://idcs.example/token"))
-        [asked] = proxy.asked
+        [asked] = proxy.requests
         assert asked.line == "POST http://idcs.example/token HTTP/1.1"
         assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
 
@@ -257,7 +257,7 @@ async def test_a_tunnel_separates_proxy_and_identity_domain_secrets(certificate:
     [head] = tunnel.heads
     assert b"Proxy-Authorization: Basic cHJveHk6cGFzcw==\r\n" in head
     assert b"\r\nAuthorization" not in head
-    [asked] = identity.asked
+    [asked] = identity.requests
     assert "proxy-authorization" not in asked.headers
     assert "authorization" in asked.headers
 
@@ -268,7 +268,7 @@ async def test_a_refused_tunnel_names_the_proxy_and_shows_no_secret() -> None:
         reason = await reason_of(through, request("https://idcs.example/token"))
     assert reason.startswith("proxy: ")
     assert "407" in reason
-    [asked] = proxy.asked
+    [asked] = proxy.requests
     assert asked.line.startswith("CONNECT idcs.example:443 ")
     assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
     assert "authorization" not in asked.headers
@@ -279,7 +279,7 @@ async def test_the_environments_proxy_is_not_read(monkeypatch: pytest.MonkeyPatc
     async with Identity() as identity, Identity() as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         await TokenEndpoint()(request(identity.url))
-    assert proxy.asked == []
+    assert proxy.requests == []
 
 
 ODD = [

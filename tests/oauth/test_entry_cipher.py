@@ -12,9 +12,9 @@ NAME, PLAIN = "oic-gateway:1:token:abc", b"what nobody may read"
 
 def test_an_encrypted_entry_decrypts_and_is_not_readable() -> None:
     seal = EntryCipher([NEW])
-    sealed = seal.encrypt(NAME, PLAIN)
-    assert PLAIN not in sealed
-    assert seal.decrypt(NAME, sealed) == PLAIN
+    encrypted = seal.encrypt(NAME, PLAIN)
+    assert PLAIN not in encrypted
+    assert seal.decrypt(NAME, encrypted) == PLAIN
     assert seal.decrypt(NAME, seal.encrypt(NAME, b"")) == b""
 
 
@@ -31,18 +31,18 @@ def test_an_entry_that_was_moved_does_not_open(name: str) -> None:
 
 def test_every_changed_bit_shows() -> None:
     seal = EntryCipher([NEW])
-    sealed = seal.encrypt(NAME, PLAIN)
-    for place in range(len(sealed) * 8):
-        changed = bytearray(sealed)
+    encrypted = seal.encrypt(NAME, PLAIN)
+    for place in range(len(encrypted) * 8):
+        changed = bytearray(encrypted)
         changed[place // 8] ^= 1 << place % 8
         assert seal.decrypt(NAME, bytes(changed)) is None, place
 
 
 def test_nothing_cut_or_lengthened_opens() -> None:
     seal = EntryCipher([NEW])
-    sealed = seal.encrypt(NAME, PLAIN)
-    assert not any(seal.decrypt(NAME, sealed[:length]) for length in range(len(sealed)))
-    assert seal.decrypt(NAME, sealed + b"\0") is None
+    encrypted = seal.encrypt(NAME, PLAIN)
+    assert not any(seal.decrypt(NAME, encrypted[:length]) for length in range(len(encrypted)))
+    assert seal.decrypt(NAME, encrypted + b"\0") is None
     assert seal.decrypt(NAME, PLAIN * 9) is None
 
 

@@ -14,12 +14,12 @@ from gateway.oauth.store import Store, StoreDown
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
-from tests.oauth.scene import ROUTE, Scene, Turned, scene
+from tests.oauth.scene import ROUTE, ManualClock, Scene, scene
 from tests.oauth.test_token_source import DEAD, STALE, settle
 
 
 @asynccontextmanager
-async def several(url: str, count: int, clock: Turned, store: Store | None = None) -> AsyncIterator[list[Scene]]:
+async def several(url: str, count: int, clock: ManualClock, store: Store | None = None) -> AsyncIterator[list[Scene]]:
     store = store or MemoryStore(clock)
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(scene(url, clock=clock, store=store)) for _ in range(count)]
@@ -67,7 +67,7 @@ class Down(MemoryStore):
 class Busy(MemoryStore):
     """A store that tells when someone has asked in vain for a lease, and when a lease was prolonged."""
 
-    def __init__(self, clock: Turned) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.refused, self.prolonged = asyncio.Event(), asyncio.Event()
 
@@ -83,45 +83,45 @@ class Busy(MemoryStore):
 
 @pytest.mark.parametrize("sources", [1, 8, 25])
 async def test_a_thousand_callers_over_all_sources_cost_one_request(sources: int) -> None:
-    gate, clock = asyncio.Event(), Turned()
+    gate, clock = asyncio.Event(), ManualClock()
     script = (token("a"), token("b").behind(gate))
     async with Identity(*script) as identity, several(identity.url, sources, clock) as stages:
         assert {await stage.source.get_token() for stage in stages} == {"a"}
-        assert len(identity.asked) == 1
-        clock.turn(DEAD)
+        assert len(identity.requests) == 1
+        clock.advance(DEAD)
         waiting = [asyncio.create_task(stages[number % sources].source.get_token()) for number in range(1000)]
-        await identity.arrived(2)
+        await identity.wait_for_requests(2)
         for caller in waiting[::7]:
             caller.cancel()
         gate.set()
         said = await asyncio.gather(*waiting, return_exceptions=True)
         assert [one for one in said if not isinstance(one, asyncio.CancelledError)] == ["b"] * (1000 - 143)
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_a_stale_token_is_renewed_once_over_all_sources() -> None:
-    gate, clock = asyncio.Event(), Turned()
+    gate, clock = asyncio.Event(), ManualClock()
     script = (token("a"), token("b").behind(gate))
     async with Identity(*script) as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
             await stage.source.get_token()
-        clock.turn(STALE)
+        clock.advance(STALE)
         assert [await stage.source.get_token() for stage in stages] == ["a"] * 4
-        await identity.arrived(2)
+        await identity.wait_for_requests(2)
         gate.set()
         for stage in stages:
             await settle(stage.source)
         assert [stage.source.get_fresh_token() for stage in stages] == ["b"] * 4
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_a_stale_token_of_another_is_better_than_none() -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity(token("a"), answer(503)) as identity, several(identity.url, 2, clock) as (first, second):
         await first.source.get_token()
-        clock.turn(STALE)
+        clock.advance(STALE)
         assert await second.source.get_token() == "a"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -130,83 +130,83 @@ async def test_a_stale_token_of_another_is_better_than_none() -> None:
     ids=["transient", "permanent"],
 )
 async def test_a_failure_is_met_once_over_all_sources(trouble: Answer, kind: type[Exception], waits: float) -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity(*[trouble] * 9) as identity, several(identity.url, 5, clock) as stages:
         for tries in (1, 2, 3):
-            clock.turn(waits)
+            clock.advance(waits)
             said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
             assert [type(error) for error in said] == [kind] * 5
             assert len({stage.source.status()["next_try_s"] for stage in stages}) == 1
-            assert len(identity.asked) == tries
+            assert len(identity.requests) == tries
 
 
 async def test_a_source_that_has_not_tried_yet_tries_for_itself() -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity(refusal("invalid_client", 401)) as identity, several(identity.url, 1, clock) as (first,):
         with pytest.raises(TokenRefused):
             await first.source.get_token()
-        clock.turn(1)
+        clock.advance(1)
         async with scene(identity.url, clock=clock, store=first.store) as second:
             assert await second.source.get_token() == "token-1"
         assert await first.source.get_token() == "token-1"  # found, though its own tries are held off
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_a_success_clears_earlier_failures() -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity(answer(429, retry_after="250")) as identity, several(identity.url, 2, clock) as (first, second):
         await asyncio.gather(first.source.get_token(), return_exceptions=True)
         second.source.reset_back_off()
         assert await second.source.get_token() == "token-1"
         identity.script = [token("short", 20)]
         assert await second.source.force_refresh() == "short"
-        clock.turn(19)
+        clock.advance(19)
         assert await second.source.get_token() == "token-2"
 
 
 async def test_a_dead_holder_is_waited_for_until_its_lease_ends() -> None:
-    clock = Turned()
+    clock = ManualClock()
     store = Busy(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
         await store.claim_lease(key(identity), owner="dead", seconds=LEASE_SECONDS)
         waiting = asyncio.create_task(stage.source.get_token())
         await store.refused.wait()
-        assert identity.asked == []
-        clock.turn(LEASE_SECONDS)
+        assert identity.requests == []
+        clock.advance(LEASE_SECONDS)
         assert await waiting == "token-1"
 
 
 async def test_a_lease_is_prolonged_while_its_holder_fetches() -> None:
-    gate, clock = asyncio.Event(), Turned()
+    gate, clock = asyncio.Event(), ManualClock()
     store = Busy(clock)
     async with Identity(token("a").behind(gate)) as identity, several(identity.url, 2, clock, store) as (first, second):
         waiting = [asyncio.create_task(first.source.get_token())]
-        await identity.arrived(1)
-        clock.turn(LEASE_SECONDS - 1)
+        await identity.wait_for_requests(1)
+        clock.advance(LEASE_SECONDS - 1)
         await asyncio.wait_for(store.prolonged.wait(), LEASE_SECONDS)
-        clock.turn(LEASE_SECONDS - 1)
+        clock.advance(LEASE_SECONDS - 1)
         waiting.append(asyncio.create_task(second.source.get_token()))
         await store.refused.wait()
         gate.set()
         assert await asyncio.gather(*waiting) == ["a", "a"]
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_a_lease_that_never_ends_is_not_waited_for_for_ever() -> None:
-    clock = Turned()
+    clock = ManualClock()
     store = Busy(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store) as stage:
         await store.claim_lease(key(identity), owner="stuck", seconds=1e9)
         waiting = asyncio.create_task(stage.source.get_token())
         await store.refused.wait()
-        assert identity.asked == []
-        clock.turn(60)
+        assert identity.requests == []
+        clock.advance(60)
         assert await waiting == "token-1"
         assert not await store.claim_lease(key(identity), owner="other", seconds=1)
 
 
 async def test_a_wait_for_the_fetch_of_another_source_is_bounded() -> None:
-    clock = Turned()
+    clock = ManualClock()
     store = MemoryStore(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, store=store, token_wait=0.05) as stage:
         await store.claim_lease(key(identity), owner="slow", seconds=1e9)
@@ -217,19 +217,19 @@ async def test_a_wait_for_the_fetch_of_another_source_is_bounded() -> None:
 
 
 async def test_nothing_is_left_held_after_a_fetch_whatever_came_of_it() -> None:
-    clock = Turned()
+    clock = ManualClock()
     store = MemoryStore(clock)
     async with Identity(token("a"), answer(503)) as identity, several(identity.url, 2, clock, store) as stages:
         for stage in stages:
             await stage.source.get_token()
-        clock.turn(DEAD)
+        clock.advance(DEAD)
         await asyncio.gather(stages[0].source.get_token(), return_exceptions=True)
         assert not list(store.leases())
         slow = asyncio.Event()
         identity.script = [token("b").behind(slow)]
-        clock.turn(61)
+        clock.advance(61)
         waiting = asyncio.create_task(stages[0].source.get_token())
-        await identity.arrived(3)
+        await identity.wait_for_requests(3)
         assert [name for name, _, _ in store.leases()] == [key(identity)]
         await stages[0].source.close()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -237,25 +237,25 @@ async def test_nothing_is_left_held_after_a_fetch_whatever_came_of_it() -> None:
 
 
 async def test_a_refused_token_is_replaced_once_per_interval() -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
             await stage.source.get_token()
         assert {await stage.source.renew_rejected_token("token-1", ROUTE) for stage in stages} == {"token-2"}
-        clock.turn(10)
+        clock.advance(10)
         assert {await stage.source.renew_rejected_token("token-2", ROUTE) for stage in stages} == {None}
         assert {stage.source.get_fresh_token() for stage in stages} == {"token-2"}
-        assert len(identity.asked) == 2
-        clock.turn(20)
+        assert len(identity.requests) == 2
+        clock.advance(20)
         said = await asyncio.gather(
             *(stage.source.renew_rejected_token("token-2", ROUTE) for stage in stages for _ in range(50))
         )
         assert set(said) == {"token-3"}
-    assert len(identity.asked) == 3
+    assert len(identity.requests) == 3
 
 
 async def test_an_accepted_token_may_be_replaced_at_once_by_any_source() -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity() as identity, several(identity.url, 3, clock) as stages:
         for stage in stages:
             await stage.source.get_token()
@@ -267,13 +267,13 @@ async def test_an_accepted_token_may_be_replaced_at_once_by_any_source() -> None
             await reported(other)
             assert await third.renew_rejected_token(f"token-{number}", ROUTE) == f"token-{number + 1}"
             third.record_acceptance(f"token-{number + 1}", ROUTE)
-            clock.turn(1)
-    assert len(identity.asked) == 6
+            clock.advance(1)
+    assert len(identity.requests) == 6
 
 
 async def test_a_route_that_refuses_all_costs_one_renewal_per_interval() -> None:
     """Beside a route that accepts every token, whatever the order of the two."""
-    clock = Turned()
+    clock = ManualClock()
     async with Identity() as identity, several(identity.url, 3, clock) as stages:
         for second in range(60):
             for stage in stages:
@@ -285,22 +285,22 @@ async def test_a_route_that_refuses_all_costs_one_renewal_per_interval() -> None
                     stage.source.get_fresh_token() or await stage.source.get_token(), "accepting"
                 )
                 await reported(stage.source)
-            assert len(identity.asked) <= 1 + (1 + second // 30) * len(stages)
-            clock.turn(1)
+            assert len(identity.requests) <= 1 + (1 + second // 30) * len(stages)
+            clock.advance(1)
 
 
 async def test_only_the_present_token_is_dropped_when_refused() -> None:
-    clock = Turned()
+    clock = ManualClock()
     async with Identity() as identity, several(identity.url, 2, clock) as (first, second):
         await first.source.get_token()
         await second.source.get_token()
         assert await first.source.renew_rejected_token("token-1", ROUTE) == "token-2"
-        clock.turn(60)
+        clock.advance(60)
         assert await second.source.renew_rejected_token("token-1", ROUTE) == "token-2"  # a late 401: found, not fetched
         present = await first.store.get_token(key(identity))
         assert present is not None
         assert present.value == "token-2"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_many_401_cost_one_token_request_per_interval() -> None:
@@ -309,41 +309,41 @@ async def test_many_401_cost_one_token_request_per_interval() -> None:
         if (again := await stage.source.renew_rejected_token(sent, ROUTE)) is not None:
             stage.source.record_rejection(again, ROUTE)
 
-    clock = Turned()
+    clock = ManualClock()
     async with Identity() as identity, several(identity.url, 4, clock) as stages:
         for stage in stages:
             await stage.source.get_token()
         for _ in range(90):
             await asyncio.gather(*(call(stage) for stage in stages for _ in range(5)))
             assert all(stage.source.get_fresh_token() is not None for stage in stages)
-            clock.turn(1)
-    assert len(identity.asked) <= 1 + 3
+            clock.advance(1)
+    assert len(identity.requests) <= 1 + 3
 
 
 async def test_a_failed_forced_renewal_is_retried_after_its_back_off() -> None:
-    clock = Turned()
+    clock = ManualClock()
     script = (token("a"), answer(503))
     async with Identity(*script) as identity, several(identity.url, 2, clock) as (first, second):
         await first.source.get_token()
         await second.source.get_token()
         assert await first.source.renew_rejected_token("a", ROUTE) is None
-        clock.turn(1)
+        clock.advance(1)
         assert await second.source.renew_rejected_token("a", ROUTE) == "token-1"
 
 
 async def test_without_the_store_each_goes_on_by_itself() -> None:
-    clock = Turned()
+    clock = ManualClock()
     store = Down(clock)
     async with Identity() as identity, several(identity.url, 2, clock, store) as (first, second):
         assert [await first.source.get_token(), await second.source.get_token()] == ["token-1", "token-2"]
         assert await first.source.renew_rejected_token("token-1", ROUTE) == "token-3"
-        clock.turn(1)
+        clock.advance(1)
         assert await first.source.renew_rejected_token("token-3", ROUTE) is None
         identity.script = [answer(503)]
-        clock.turn(DEAD)
+        clock.advance(DEAD)
         await asyncio.gather(first.source.get_token(), return_exceptions=True)
-        clock.turn(1)
+        clock.advance(1)
         assert await first.source.get_token() == "token-4"
         store.up = True
-        clock.turn(DEAD)
+        clock.advance(DEAD)
         assert {await first.source.get_token(), await second.source.get_token()} == {"token-5"}

@@ -12,7 +12,7 @@ from gateway.errors import TokenUnavailable
 from gateway.oauth.failures import back_off_seconds
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.identity import Identity, answer, token
-from tests.oauth.scene import Turned, scene
+from tests.oauth.scene import ManualClock, scene
 from tests.oauth.test_token_source import DEAD, settle
 
 OUTAGE = 600
@@ -30,7 +30,7 @@ def allowed(seconds: float, random_fraction: Callable[[], float]) -> int:
 
 @pytest.mark.parametrize("sources", [1, 8])
 async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pytest.CaptureFixture[str]) -> None:
-    clock, random_fraction, live, refused, longest = Turned(), 0.5, 0, 0, 0.0
+    clock, random_fraction, live, refused, longest = ManualClock(), 0.5, 0, 0, 0.0
     store = MemoryStore(clock)
     async with Identity(token("a")) as identity, AsyncExitStack() as stack:
         stages = [
@@ -41,7 +41,7 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
         ]
         for stage in stages:
             await stage.source.get_token()
-        clock.turn(BEGINS)
+        clock.advance(BEGINS)
         identity.script = [answer(503)] * 10_000
         for second in range(OUTAGE):
             said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
@@ -56,8 +56,8 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
                     assert one.retry_after is not None
                     longest = max(longest, one.retry_after)
                     refused += 1
-            clock.turn(1)
-        seen = len(identity.asked) - 1
+            clock.advance(1)
+        seen = len(identity.requests) - 1
         most = allowed(OUTAGE, lambda: random_fraction)
         with capsys.disabled():
             print(f"\n{sources} sources, {OUTAGE} s down: {seen} token requests, the back-off allows {most}")  # noqa: T201 - the count is asked for
@@ -67,12 +67,12 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
         identity.script.clear()
         back = clock.passed
         while isinstance((await asyncio.gather(stages[0].source.get_token(), return_exceptions=True))[0], Exception):
-            clock.turn(0.5)
+            clock.advance(0.5)
         assert clock.passed - back <= min(longest, 60)
         assert stages[0].source.get_fresh_token() == "token-1"
-        clock.turn(1)
+        clock.advance(1)
         assert {await stage.source.get_token() for stage in stages} == {"token-1"}
-    assert len(identity.asked) == 1 + seen + 1
+    assert len(identity.requests) == 1 + seen + 1
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 from gateway.config.model import BudgetSettings
 from gateway.errors import TokenUnavailable
 from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
-from tests.oauth.scene import Turned
+from tests.oauth.scene import ManualClock
 
 
-def sleeper(clock: Turned) -> Callable[[float], Awaitable[None]]:
+def sleeper(clock: ManualClock) -> Callable[[float], Awaitable[None]]:
     async def sleep(seconds: float) -> None:
-        clock.turn(seconds)
+        clock.advance(seconds)
 
     return sleep
 
 
-def budget(clock: Turned, *, per_second: int = 2, per_minute: int = 5) -> RateLimiter:
+def budget(clock: ManualClock, *, per_second: int = 2, per_minute: int = 5) -> RateLimiter:
     return RateLimiter(SlidingWindow(per_second=per_second, per_minute=per_minute), clock=clock, sleep=sleeper(clock))
 
 
@@ -63,7 +63,7 @@ def test_other_limits_count_what_was_taken() -> None:
 
 
 async def test_turns_come_in_order_of_asking() -> None:
-    clock = Turned()
+    clock = ManualClock()
     shared, order, began = budget(clock), list[tuple[int, float]](), clock.passed
 
     async def ask(number: int) -> None:
@@ -75,7 +75,7 @@ async def test_turns_come_in_order_of_asking() -> None:
 
 
 async def test_too_long_a_wait_is_refused_at_once_with_retry_after() -> None:
-    clock = Turned()
+    clock = ManualClock()
     shared = budget(clock)
     for _ in range(5):
         await shared.acquire(within=10)
@@ -84,16 +84,16 @@ async def test_too_long_a_wait_is_refused_at_once_with_retry_after() -> None:
     assert caught.value.reason == "budget: the token endpoint was asked 2 a second and 5 a minute times"
     assert caught.value.retry_after == pytest.approx(58)
     assert shared.remaining_requests() == 0
-    clock.turn(58)
+    clock.advance(58)
     await shared.acquire(within=10)
 
 
 async def test_a_cancelled_waiter_uses_no_slot_and_delays_no_other() -> None:
-    clock, gate = Turned(), asyncio.Event()
+    clock, gate = ManualClock(), asyncio.Event()
 
     async def sleep(seconds: float) -> None:
         await gate.wait()
-        clock.turn(seconds)
+        clock.advance(seconds)
 
     shared = RateLimiter(SlidingWindow(per_second=1, per_minute=9), clock=clock, sleep=sleep)
     await shared.acquire(within=10)
@@ -107,7 +107,7 @@ async def test_a_cancelled_waiter_uses_no_slot_and_delays_no_other() -> None:
 
 
 async def test_a_queue_that_does_not_move_is_left_when_the_time_is_up() -> None:
-    clock, never = Turned(), asyncio.Event()
+    clock, never = ManualClock(), asyncio.Event()
 
     async def sleep(_seconds: float) -> None:
         await never.wait()

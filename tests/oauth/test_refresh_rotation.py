@@ -18,17 +18,17 @@ from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_request import TokenRequestBuilder
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
-from tests.oauth.backends import Crank
-from tests.oauth.scene import Noted, Turned, token_source
+from tests.oauth.backends import ManualSleep
+from tests.oauth.scene import ManualClock, RecordedTokenEvents, token_source
 
 KEY = token_key("url", client_id="c", grant="authorization_code", user="person")
 LIFE = 3600
 
 
-class Kept(MemoryStore):
+class RecordingStore(MemoryStore):
     """A store that can be down, be slow (`gate`), and notes what was kept."""
 
-    def __init__(self, clock: Turned) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.is_up = True
         self.gate: asyncio.Event | None = None
@@ -57,10 +57,10 @@ class Scene:
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
-        self.clock = Turned()
-        self.store = Kept(self.clock)
-        self.watch = Noted()
-        self.crank = Crank()
+        self.clock = ManualClock()
+        self.store = RecordingStore(self.clock)
+        self.watch = RecordedTokenEvents()
+        self.crank = ManualSleep()
         self.limiter: RateLimiter | None = None
         self.random_fraction = 0.0
         self.configured: Callable[[], str] | None = None
@@ -102,7 +102,7 @@ class Scene:
     @property
     def used(self) -> list[str]:
         """The refresh tokens that the endpoint was shown, in order."""
-        return [asked.form["refresh_token"][0] for asked in self.identity.asked]
+        return [asked.form["refresh_token"][0] for asked in self.identity.requests]
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -135,7 +135,7 @@ async def test_an_answer_without_a_new_one_leaves_the_old_one() -> None:
         source = await it.source()
         for value in ("a", "b"):
             assert await source.get_token() == value
-            it.clock.turn(LIFE)
+            it.clock.advance(LIFE)
         assert (it.used, it.store.kept, await it.held()) == (["R1", "R1"], [], "R1")
 
 
@@ -150,7 +150,7 @@ async def test_before_a_sign_in_the_error_names_the_command() -> None:
         assert "`oic-gateway login person`" in ready.remedy
         assert source.status()["last_error"]["remedy"] == ready.remedy  # type: ignore[index] # a document
         assert it.watch.failures[0][2] == ready.remedy
-        assert it.identity.asked == []
+        assert it.identity.requests == []
 
 
 async def test_a_new_sign_in_is_noticed_within_a_second() -> None:
@@ -163,7 +163,7 @@ async def test_a_new_sign_in_is_noticed_within_a_second() -> None:
         await it.signed_in("R9")
         with pytest.raises(TokenRefused):  # looked at less than a second ago
             await source.get_token()
-        it.clock.turn(1.0)
+        it.clock.advance(1.0)
         assert await source.get_token() == "b"
         assert it.used == ["R1", "R9"]
         assert (await source.check_readiness()).code == ""
@@ -176,7 +176,7 @@ async def test_a_refused_refresh_token_is_retried_slowly() -> None:
         for _ in range(29):
             with pytest.raises(TokenRefused):
                 await source.get_token()
-            it.clock.turn(1.0)
+            it.clock.advance(1.0)
         assert it.used == ["R1"]
 
 
@@ -185,7 +185,7 @@ async def test_a_needed_sign_in_shows_while_the_token_is_valid() -> None:
         await it.signed_in("R1")
         source = await it.source()
         await source.get_token()
-        it.clock.turn(LIFE * 0.9)
+        it.clock.advance(LIFE * 0.9)
         assert await source.get_token() == "a"
         await source.wait_idle()
         ready = await source.check_readiness()
@@ -199,13 +199,13 @@ async def test_a_refusal_of_a_replaced_refresh_token_is_temporary() -> None:
         await it.signed_in("R1")
         source = await it.source()
         asking = asyncio.create_task(source.get_token())
-        await it.identity.arrived(1)
+        await it.identity.wait_for_requests(1)
         await it.signed_in("R2")
         gate.set()
         with pytest.raises(TokenUnavailable, match="cannot get a token") as caught:
             await asking
         assert caught.value.reason.startswith("superseded: ")
-        it.clock.turn(1.0)
+        it.clock.advance(1.0)
         assert await source.get_token() == "b"
         assert it.used == ["R1", "R2"]
 
@@ -217,7 +217,7 @@ async def test_a_configured_refresh_token_is_used_until_replaced() -> None:
         it.configured = lambda: given["now"]
         for value in ("a", "b"):
             assert await (await it.source()).get_token() == value  # each as after a restart
-            it.clock.turn(LIFE)
+            it.clock.advance(LIFE)
         given["now"] = "G2"
         assert await (await it.source()).get_token() == "c"
         assert it.used == ["G1", "R2", "G2"]
@@ -242,7 +242,7 @@ async def test_many_workers_use_each_one_once() -> None:
         for number in range(1, rounds + 1):
             values = await asyncio.gather(*(source.get_token() for source in sources * 25))
             assert set(values) == {f"a{number}"}
-            it.clock.turn(LIFE)
+            it.clock.advance(LIFE)
         assert it.used == [f"R{number}" for number in range(1, rounds + 1)]
         assert await it.held() == f"R{rounds + 1}"
 
@@ -253,22 +253,22 @@ async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
         await it.signed_in("R1")
         source = await it.source()
         asking = asyncio.create_task(source.get_token())
-        await it.identity.arrived(1)
+        await it.identity.wait_for_requests(1)
         it.store.is_up = False
         gate.set()
         assert await asking == "a"
-        assert it.watch.unkept_for == ["not reachable"]
-        await it.crank.reached(SAVE_INTERVAL)
-        it.crank.turn()
-        await it.crank.reached(SAVE_INTERVAL, SAVE_INTERVAL)
-        it.clock.turn(LIFE)
+        assert it.watch.not_stored_for == ["not reachable"]
+        await it.crank.wait_for_pauses(SAVE_INTERVAL)
+        it.crank.release()
+        await it.crank.wait_for_pauses(SAVE_INTERVAL, SAVE_INTERVAL)
+        it.clock.advance(LIFE)
         with pytest.raises(TokenUnavailable) as caught:  # it is not used: what comes of it could not be kept either
             await source.get_token()
         assert caught.value.reason.startswith("store: ")
         it.store.is_up = True
-        it.crank.turn()
+        it.crank.release()
         await it.store.begun.wait()
-        it.clock.turn(1.0)
+        it.clock.advance(1.0)
         assert await source.get_token() == "b"
         assert (it.used, await it.held()) == (["R1", "R2"], "R2")
 
@@ -279,7 +279,7 @@ async def test_what_could_not_be_kept_is_tried_again_at_the_end() -> None:
         await it.signed_in("R1")
         source = await it.source()
         asking = asyncio.create_task(source.get_token())
-        await it.identity.arrived(1)
+        await it.identity.wait_for_requests(1)
         it.store.is_up = False
         gate.set()
         await asking
@@ -294,7 +294,7 @@ async def test_a_sign_in_or_out_meanwhile_is_not_overwritten(now: str | None) ->
     async with scene(token("a", refresh_token="R2").behind(gate)) as it:
         await it.signed_in("R1")
         asking = asyncio.create_task((await it.source()).get_token())
-        await it.identity.arrived(1)
+        await it.identity.wait_for_requests(1)
         await it.store.delete_refresh_token(KEY)
         if now:
             await it.signed_in(now)
@@ -308,7 +308,7 @@ async def test_a_stop_waits_for_the_answer_and_keeps_it() -> None:
         await it.signed_in("R1")
         source = await it.source()
         source.prefetch()
-        await it.identity.arrived(1)
+        await it.identity.wait_for_requests(1)
         closing = asyncio.create_task(source.close())
         await asyncio.sleep(0)
         assert await it.store.claim_lease(KEY, owner="another", seconds=1.0) is False
@@ -342,7 +342,7 @@ async def test_a_stopped_process_has_lost_its_lease() -> None:
         await it.signed_in("R1")
 
         async def still(_seconds: float) -> None:
-            it.clock.turn(LEASE_SECONDS + 1)
+            it.clock.advance(LEASE_SECONDS + 1)
             assert await it.store.claim_lease(KEY, owner="another", seconds=LEASE_SECONDS)
 
         window = SlidingWindow(per_second=1, per_minute=9)
@@ -351,7 +351,7 @@ async def test_a_stopped_process_has_lost_its_lease() -> None:
         with pytest.raises(TokenUnavailable) as caught:
             await (await it.source()).get_token()
         assert caught.value.reason == "turn: another process holds the lease by now"
-        assert it.identity.asked == []
+        assert it.identity.requests == []
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ async def test_a_store_that_cannot_be_asked_has_none_used() -> None:
         with pytest.raises(TokenUnavailable) as caught:
             await (await it.source()).get_token()
         assert caught.value.reason == "store: no refresh token is used while the store is down: not reachable"
-        assert it.identity.asked == []
+        assert it.identity.requests == []
 
 
 async def test_a_store_that_is_back_ends_the_wait_within_a_second() -> None:
@@ -391,14 +391,14 @@ async def test_a_store_that_is_back_ends_the_wait_within_a_second() -> None:
         for _ in range(6):
             with pytest.raises(TokenUnavailable):
                 await source.get_token()
-            it.clock.turn(float(str(source.status()["next_try_s"])) + 0.1)
+            it.clock.advance(float(str(source.status()["next_try_s"])) + 0.1)
         with pytest.raises(TokenUnavailable):
             await source.get_token()
         assert float(str(source.status()["next_try_s"])) > 2
-        it.clock.turn(1.0)
+        it.clock.advance(1.0)
         with pytest.raises(TokenUnavailable):
             await source.get_token()
         it.store.is_up = True
-        it.clock.turn(1.0)
+        it.clock.advance(1.0)
         assert await source.get_token() == "a"
         assert it.used == ["R1"]

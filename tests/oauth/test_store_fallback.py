@@ -13,8 +13,8 @@ from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.fallback import CHECK_INTERVAL, RETRY_INTERVAL, FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.redis import RedisServer
-from tests.oauth.backends import Crank, Told, in_file, in_redis, token
-from tests.oauth.scene import Turned
+from tests.oauth.backends import ManualSleep, RecordedStoreEvents, file_store, redis_store, token
+from tests.oauth.scene import ManualClock
 
 LIMIT = 0.2
 
@@ -26,9 +26,9 @@ class Scene:
     server: RedisServer
     store: FallbackStore
     beside: EncryptedStore
-    clock: Turned
-    told: Told
-    crank: Crank
+    clock: ManualClock
+    told: RecordedStoreEvents
+    crank: ManualSleep
 
     async def fall(self) -> None:
         await self.server.kill()
@@ -40,24 +40,24 @@ class Scene:
         await self.returned()
 
     async def returned(self) -> None:
-        self.crank.turn()
-        await self.told.said("down", "up")
+        self.crank.release()
+        await self.told.wait_for_lines("down", "up")
         assert self.store.health() == StoreHealth(ok=True, kind="redis")
 
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    clock, told, crank = Turned(), Told(), Crank()
+    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
     async with RedisServer() as server:
         store = FallbackStore(
-            in_redis(server, clock),
+            redis_store(server, clock),
             local=MemoryStore(clock),
             events=told,
             timeout=LIMIT,
             sleep=crank,
             random_fraction=lambda: 0.5,
         )
-        beside = in_redis(server, clock)
+        beside = redis_store(server, clock)
         await beside.check()
         yield Scene(server, store, beside, clock, told, crank)
         await store.close()
@@ -84,7 +84,7 @@ async def test_it_goes_on_with_what_it_has(scene: Scene) -> None:
     assert not await scene.store.claim_lease("key", owner="b", seconds=10)
     await scene.store.delete_token("own", "own")
     assert await scene.store.get_token("own") is None
-    await scene.told.said("down")
+    await scene.told.wait_for_lines("down")
 
 
 async def test_a_silent_store_is_waited_for_once(scene: Scene) -> None:
@@ -109,19 +109,19 @@ async def test_a_silent_store_is_waited_for_once(scene: Scene) -> None:
 
 
 async def test_it_is_tried_again_at_a_bounded_rate(scene: Scene) -> None:
-    await scene.crank.reached(CHECK_INTERVAL)
+    await scene.crank.wait_for_pauses(CHECK_INTERVAL)
     await scene.fall()
     for looks in range(1, 6):
-        await scene.crank.reached(CHECK_INTERVAL, *[RETRY_INTERVAL * 1.5] * looks)
-        scene.crank.turn()
-    await scene.told.said("down")
+        await scene.crank.wait_for_pauses(CHECK_INTERVAL, *[RETRY_INTERVAL * 1.5] * looks)
+        scene.crank.release()
+    await scene.told.wait_for_lines("down")
 
 
 async def test_an_unused_store_is_checked_too(scene: Scene) -> None:
-    await scene.crank.reached(CHECK_INTERVAL)
+    await scene.crank.wait_for_pauses(CHECK_INTERVAL)
     await scene.server.kill()
-    scene.crank.turn()
-    await scene.told.said("down")
+    scene.crank.release()
+    await scene.told.wait_for_lines("down")
     await scene.server.start()
     await scene.returned()
 
@@ -131,7 +131,7 @@ async def test_what_it_got_meanwhile_is_brought_back(scene: Scene) -> None:
     await scene.fall()
     await scene.store.put_token("meanwhile", token("meanwhile", scene.clock))
     await scene.store.put_token("dead by then", token("dead", scene.clock, life=1))
-    scene.clock.turn(2)
+    scene.clock.advance(2)
     await scene.back()
     assert value(await scene.beside.get_token("before")) == "before"  # Redis had forgotten it
     assert value(await scene.beside.get_token("meanwhile")) == "meanwhile"
@@ -143,11 +143,11 @@ async def test_what_it_got_meanwhile_is_brought_back(scene: Scene) -> None:
 async def test_the_newer_token_wins(scene: Scene) -> None:
     await scene.fall()
     await scene.store.put_token("ours is older", token("ours", scene.clock))
-    scene.clock.turn(5)
+    scene.clock.advance(5)
     await scene.server.start()
     for key in ("ours is older", "ours is newer"):
         await scene.beside.put_token(key, token("theirs", scene.clock))
-    scene.clock.turn(5)
+    scene.clock.advance(5)
     await scene.store.put_token("ours is newer", token("ours", scene.clock))
     await scene.returned()
     assert value(await scene.store.get_token("ours is older")) == "theirs"
@@ -227,26 +227,26 @@ async def test_a_refresh_token_is_not_given_to_two_gateways(scene: Scene) -> Non
 
 
 async def test_a_store_that_is_down_from_the_start_is_no_end(tmp_path: Path) -> None:
-    clock, told, crank = Turned(), Told(), Crank()
-    inner = in_file(tmp_path / "later" / "state.db", clock)
+    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    inner = file_store(tmp_path / "later" / "state.db", clock)
     store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
     await store.put_token("key", token("a", clock))
-    await told.said("down")
+    await told.wait_for_lines("down")
     (tmp_path / "later").mkdir()
-    crank.turn()
-    await told.said("down", "up")
+    crank.release()
+    await told.wait_for_lines("down", "up")
     assert value(await inner.get_token("key")) == "a"
     await store.close()
 
 
 async def test_what_memory_held_before_is_shared(tmp_path: Path) -> None:
     """As after a change of `state:`."""
-    clock, crank = Turned(), Crank()
+    clock, crank = ManualClock(), ManualSleep()
     local = MemoryStore(clock)
     await local.put_token("key", token("a", clock))
-    inner = in_file(tmp_path / "state.db", clock)
-    store = FallbackStore(inner, local=local, events=Told(), timeout=LIMIT, sleep=crank)
-    await crank.reached(CHECK_INTERVAL)
+    inner = file_store(tmp_path / "state.db", clock)
+    store = FallbackStore(inner, local=local, events=RecordedStoreEvents(), timeout=LIMIT, sleep=crank)
+    await crank.wait_for_pauses(CHECK_INTERVAL)
     assert value(await inner.get_token("key")) == "a"
     await store.close()
 
@@ -274,13 +274,13 @@ class Defective(EncryptedStore):
 
 
 async def test_a_defect_in_looking_does_not_end_looking(tmp_path: Path) -> None:
-    clock, told, crank = Turned(), Told(), Crank()
-    whole = in_file(tmp_path / "state.db", clock)
+    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    whole = file_store(tmp_path / "state.db", clock)
     inner = Defective(whole._backend, cipher=whole._cipher, clock=clock, reporter=told)
     store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
-    await told.said("down")
+    await told.wait_for_lines("down")
     assert store.health().why.startswith("defect: ZeroDivisionError at ")
     inner.mended = True
-    crank.turn()
-    await told.said("down", "up")
+    crank.release()
+    await told.wait_for_lines("down", "up")
     await store.close()

@@ -18,8 +18,19 @@ from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.process import ROOT
-from tests.oauth.backends import KEY, VALUE, Crank, Told, all_bytes, in_file, modes, rows, tamper, token
-from tests.oauth.scene import Turned
+from tests.oauth.backends import (
+    KEY,
+    VALUE,
+    ManualSleep,
+    RecordedStoreEvents,
+    all_bytes,
+    file_store,
+    modes,
+    rows,
+    tamper,
+    token,
+)
+from tests.oauth.scene import ManualClock
 
 OTHER_KEY = bytes(32)
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
@@ -51,28 +62,28 @@ def halve(path: Path) -> None:
 
 
 async def test_the_file_and_those_beside_it_are_its_owner_s_alone(path: Path) -> None:
-    store = in_file(path, Turned())
+    store = file_store(path, ManualClock())
     with generous():
-        await store.put_token("key", token(VALUE, Turned()))
+        await store.put_token("key", token(VALUE, ManualClock()))
     assert modes(path.parent) == {"state.db": "600", "state.db-wal": "600", "state.db-shm": "600"}
     await store.close()
     assert modes(path.parent) == {"state.db": "600"}
 
 
 async def test_a_file_that_was_opened_to_others_is_closed_to_them(path: Path) -> None:
-    store = in_file(path, Turned())
+    store = file_store(path, ManualClock())
     await store.put_refresh_token("key", VALUE)
     await store.close()
     opened_to_others(path)
-    store = in_file(path, Turned())
+    store = file_store(path, ManualClock())
     assert await store.get_refresh_token("key") == VALUE
     assert modes(path.parent)["state.db"] == "600"
     await store.close()
 
 
 async def test_no_token_is_readable_in_the_file(path: Path) -> None:
-    store = in_file(path, Turned())
-    await store.put_token("key", token(VALUE, Turned()))
+    store = file_store(path, ManualClock())
+    await store.put_token("key", token(VALUE, ManualClock()))
     await store.put_refresh_token("key", VALUE)
     assert VALUE.encode() not in all_bytes(path.parent)
     await store.close()
@@ -81,14 +92,14 @@ async def test_no_token_is_readable_in_the_file(path: Path) -> None:
 
 
 async def test_it_is_kept_over_a_restart_and_shared_meanwhile(path: Path) -> None:
-    clock = Turned()
-    one, other = in_file(path, clock), in_file(path, clock)
+    clock = ManualClock()
+    one, other = file_store(path, clock), file_store(path, clock)
     await one.put_token("key", token(VALUE, clock))
     await other.put_refresh_token("key", "r")
     assert await one.get_refresh_token("key") == "r"
     await one.close()
     await other.close()
-    again = in_file(path, clock)
+    again = file_store(path, clock)
     found = await again.get_token("key")
     assert found is not None
     assert (found.value, await again.get_refresh_token("key")) == (VALUE, "r")
@@ -96,11 +107,11 @@ async def test_it_is_kept_over_a_restart_and_shared_meanwhile(path: Path) -> Non
 
 
 async def test_what_is_dead_is_taken_out(path: Path) -> None:
-    clock = Turned()
-    store = in_file(path, clock)
+    clock = ManualClock()
+    store = file_store(path, clock)
     await store.put_token("old", token("a", clock))
     await store.put_refresh_token("kept", "r")
-    clock.turn(61)
+    clock.advance(61)
     await store.put_token("new", token("b", clock))
     await store.close()
     assert set(rows(path)) == {"oic-gateway:1:secret:kept", "oic-gateway:1:token:new"}
@@ -110,8 +121,8 @@ async def test_what_is_dead_is_taken_out(path: Path) -> None:
     "bad", [b"", b"\x01", b"\x01" + bytes(60), bytes(2**24), "text", 17, "cut", "other", "changed"]
 )
 async def test_an_unreadable_entry_is_reported_once(path: Path, bad: object) -> None:
-    clock, told = Turned(), Told()
-    store = in_file(path, clock, watch=told)
+    clock, told = ManualClock(), RecordedStoreEvents()
+    store = file_store(path, clock, watch=told)
     for key in ("key", "other"):
         await store.put_token(key, token(key, clock))
         await store.put_refresh_token(key, key)
@@ -136,18 +147,18 @@ async def test_an_unreadable_entry_is_reported_once(path: Path, bad: object) -> 
 
 
 async def test_keys_are_changed_without_a_loss(path: Path) -> None:
-    clock = Turned()
+    clock = ManualClock()
     for keys, writes in (((KEY,), "one"), ((OTHER_KEY, KEY), "two"), ((OTHER_KEY, KEY), "three")):
-        store = in_file(path, clock, keys=keys)
+        store = file_store(path, clock, keys=keys)
         await store.put_refresh_token(writes, writes)
         assert await store.get_refresh_token("one") == "one"
         await store.close()
-    told = Told()
-    store = in_file(path, clock, keys=(OTHER_KEY,), watch=told)
+    told = RecordedStoreEvents()
+    store = file_store(path, clock, keys=(OTHER_KEY,), watch=told)
     assert [await store.get_refresh_token(name) for name in ("one", "two", "three")] == [None, "two", "three"]
     assert told.lines == ["unreadable oic-gateway:1:secret:one"]
     await store.close()
-    store = in_file(path, clock, keys=(OTHER_KEY, KEY))
+    store = file_store(path, clock, keys=(OTHER_KEY, KEY))
     assert await store.get_refresh_token("one") == "one"  # it was left where it was
     await store.close()
 
@@ -159,7 +170,7 @@ async def test_another_program_s_database_is_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE theirs (x)")
     before = opened_to_others(path)
-    store = in_file(path, Turned())
+    store = file_store(path, ManualClock())
     with pytest.raises(StoreDown, match="the database of another program"):
         await store.check()
     await store.close()
@@ -175,7 +186,7 @@ def content(path: Path, request: pytest.FixtureRequest) -> bytes:
 
 
 async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: bytes) -> None:
-    store = in_file(path, Turned())
+    store = file_store(path, ManualClock())
     with pytest.raises(StoreDown, match="not a database"):
         await store.get_token("key")
     await store.close()
@@ -183,21 +194,21 @@ async def test_a_file_that_is_no_database_is_left_alone(path: Path, content: byt
 
 
 async def test_a_damaged_file_is_reported_and_ends_nothing(path: Path) -> None:
-    clock = Turned()
-    store = in_file(path, clock)
+    clock = ManualClock()
+    store = file_store(path, clock)
     for number in range(50):
         await store.put_refresh_token(str(number), VALUE * 20)
     await store.close()
     halve(path)
-    store = in_file(path, clock)
+    store = file_store(path, clock)
     with pytest.raises(StoreDown, match=r"malformed|corrupt"):
         await asyncio.gather(*(store.get_refresh_token(str(number)) for number in range(50)))
     await store.close()
 
 
 async def test_a_missing_folder_is_no_end(path: Path) -> None:
-    clock = Turned()
-    store = in_file(path.parent / "later" / "state.db", clock)
+    clock = ManualClock()
+    store = file_store(path.parent / "later" / "state.db", clock)
     with pytest.raises(StoreDown, match="No such file"):
         await store.check()
     (path.parent / "later").mkdir()
@@ -207,22 +218,22 @@ async def test_a_missing_folder_is_no_end(path: Path) -> None:
 
 
 async def test_nothing_is_written_to_a_file_that_was_removed(path: Path) -> None:
-    clock = Turned()
-    store = in_file(path, clock)
+    clock = ManualClock()
+    store = file_store(path, clock)
     await store.put_refresh_token("key", "lost with the file")
     for file in list(path.parent.iterdir()):
         file.unlink()
     assert await store.get_refresh_token("key") is None
     await store.put_refresh_token("key", "r")
-    beside = in_file(path, clock)
+    beside = file_store(path, clock)
     assert await beside.get_refresh_token("key") == "r"
     await store.close()
     await beside.close()
 
 
 async def test_a_lease_from_before_the_clock_was_set_back_is_not_stuck(path: Path) -> None:
-    clock = Turned()
-    store = in_file(path, clock)
+    clock = ManualClock()
+    store = file_store(path, clock)
     assert await store.claim_lease("key", owner="dead", seconds=10)
     clock.time -= 3600
     assert await store.claim_lease("key", owner="a", seconds=10)
@@ -231,7 +242,7 @@ async def test_a_lease_from_before_the_clock_was_set_back_is_not_stuck(path: Pat
 
 
 async def test_a_lease_that_ends_too_late_is_taken_over(path: Path) -> None:
-    store = in_file(path, Turned())
+    store = file_store(path, ManualClock())
     assert await store.claim_lease("key", owner="gone", seconds=10)
     for end in ("9e999", "until + 864000"):
         with closing(sqlite3.connect(path)) as connection, connection:
@@ -242,8 +253,8 @@ async def test_a_lease_that_ends_too_late_is_taken_over(path: Path) -> None:
 
 
 async def test_a_file_locked_by_another_delays_no_caller(path: Path) -> None:
-    clock, told, crank = Turned(), Told(), Crank()
-    inner = in_file(path, clock)
+    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    inner = file_store(path, clock)
     await inner.put_token("key", token("a", clock))
     store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=0.05, sleep=crank)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
@@ -254,8 +265,8 @@ async def test_a_file_locked_by_another_delays_no_caller(path: Path) -> None:
         assert await store.claim_lease("key", owner="a", seconds=10)
         assert asyncio.get_running_loop().time() - began < 1
         assert not store.health().ok
-    crank.turn()
-    await told.said("down", "up")
+    crank.release()
+    await told.wait_for_lines("down", "up")
     await store.close()
 
 

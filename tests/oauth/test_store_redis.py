@@ -17,8 +17,8 @@ from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
 from gateway.wiring.token_stores import load_store_files
 from tests.fakes.certificates import server_pem
 from tests.fakes.redis import RedisServer, free_port
-from tests.oauth.backends import VALUE, Told, in_redis, sealed, token
-from tests.oauth.scene import Turned
+from tests.oauth.backends import VALUE, RecordedStoreEvents, encrypted_store, redis_store, token
+from tests.oauth.scene import ManualClock
 
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
 RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
@@ -33,7 +33,7 @@ async def server() -> AsyncIterator[RedisServer]:
 
 
 def reached(place: RedisAddress, *, login: Login | None = None, tls: ssl.SSLContext | None = None) -> EncryptedStore:
-    return sealed(RedisBackend(place, connect_timeout=2.0, login=login, tls=tls), Turned())
+    return encrypted_store(RedisBackend(place, connect_timeout=2.0, login=login, tls=tls), ManualClock())
 
 
 def trusting(folder: Path, ca: Path | None) -> ssl.SSLContext | None:
@@ -48,7 +48,7 @@ def trusting(folder: Path, ca: Path | None) -> ssl.SSLContext | None:
 
 async def works(store: EncryptedStore) -> None:
     """Every command that there is."""
-    clock = Turned()
+    clock = ManualClock()
     await store.check()
     await store.put_token("key", token(VALUE, clock))
     found = await store.get_token("key")
@@ -73,8 +73,8 @@ async def down(store: EncryptedStore, why: str) -> None:
 
 
 async def test_names_are_spaced_and_only_refresh_tokens_have_no_end(server: RedisServer) -> None:
-    clock = Turned()
-    store = in_redis(server, clock)
+    clock = ManualClock()
+    store = redis_store(server, clock)
     await store.put_token("key", token(VALUE, clock, life=3600))
     await store.put_refresh_token("key", VALUE)
     await store.claim_lease("key", owner="a", seconds=10)
@@ -88,10 +88,10 @@ async def test_names_are_spaced_and_only_refresh_tokens_have_no_end(server: Redi
 
 
 async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
-    store = in_redis(server, Turned())
-    await store.put_token("key", token(VALUE, Turned()))
+    store = redis_store(server, ManualClock())
+    await store.put_token("key", token(VALUE, ManualClock()))
     await store.put_refresh_token("key", VALUE)
-    content = await server.bytes()
+    content = await server.dump_bytes()
     assert TOKEN_NAME.encode() in content
     assert VALUE.encode() not in content
     await store.close()
@@ -99,8 +99,8 @@ async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
 
 @pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other", "x" * (MAX_ENTRY_BYTES + 1)])
 async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: str) -> None:
-    clock, told = Turned(), Told()
-    store = in_redis(server, clock, watch=told)
+    clock, told = ManualClock(), RecordedStoreEvents()
+    store = redis_store(server, clock, watch=told)
     for key in ("key", "other"):
         await store.put_token(key, token(key, clock))
         await store.put_refresh_token(key, key)
@@ -126,7 +126,7 @@ async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: st
 
 
 async def test_an_invalid_lease_excludes_no_process(server: RedisServer) -> None:
-    store = in_redis(server, Turned())
+    store = redis_store(server, ManualClock())
     async with server.client() as client:
         await client.lpush("oic-gateway:1:lease:key", "a")
         await store.release_lease("key", owner="a")
@@ -136,8 +136,8 @@ async def test_an_invalid_lease_excludes_no_process(server: RedisServer) -> None
 
 
 async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> None:
-    told = Told()
-    store = in_redis(server, Turned(), watch=told)
+    told = RecordedStoreEvents()
+    store = redis_store(server, ManualClock(), watch=told)
     async with server.client() as client:
         for name in (TOKEN_NAME, SECRET_NAME):
             await client.setrange(name, 200 * 2**20, "x")
@@ -151,8 +151,8 @@ async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> Non
 
 
 async def test_the_longest_token_is_kept(server: RedisServer) -> None:
-    clock = Turned()
-    store = in_redis(server, clock)
+    clock = ManualClock()
+    store = redis_store(server, clock)
     await store.put_token("key", token('"' * 65536, clock))
     found = await store.get_token("key")
     assert found is not None
@@ -167,7 +167,7 @@ async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: st
     backend = RedisBackend(
         RedisAddress((("127.0.0.1", server.port),)), connect_timeout=2.0, on_endless_lease=seen.append
     )
-    store = sealed(backend, Turned())
+    store = encrypted_store(backend, ManualClock())
     async with server.client() as client:
         assert await store.claim_lease("key", owner="gone", seconds=10)
         await (client.persist(name) if end == "none" else client.expire(name, 10 * 86400))
@@ -346,7 +346,7 @@ async def _served_by_both(server: RedisServer, replica: RedisServer, sentinel: R
         backend = RedisBackend(
             RedisAddress(hosts, service=service), connect_timeout=2.0, sentinel_login=lambda: ("hunter2",)
         )
-        return sealed(backend, Turned())
+        return encrypted_store(backend, ManualClock())
 
     store = found_by("main")
     await works(store)
@@ -377,9 +377,9 @@ async def secret_of(store: EncryptedStore) -> str:
 
 
 async def test_it_is_found_again_after_a_restart(server: RedisServer) -> None:
-    store = in_redis(server, Turned())
+    store = redis_store(server, ManualClock())
     await works(store)
-    await server.again()
+    await server.restart()
     await works(store)  # the first command already: its dead connection is not its fault
     await server.kill()
     with pytest.raises(StoreDown, match="cannot be reached"):
@@ -390,7 +390,7 @@ async def test_it_is_found_again_after_a_restart(server: RedisServer) -> None:
 
 
 async def test_no_answer_of_an_abandoned_question_is_given_to_another(server: RedisServer) -> None:
-    store = in_redis(server, Turned())
+    store = redis_store(server, ManualClock())
     for number in range(20):
         await store.put_refresh_token(str(number), f"secret-{number}")
     server.pause()
@@ -415,7 +415,7 @@ async def test_no_answer_of_an_abandoned_question_is_given_to_another(server: Re
 )
 async def test_one_that_answers_and_takes_nothing_is_down(settings: tuple[str, ...], why: str) -> None:
     async with RedisServer(*settings) as server:
-        await down(in_redis(server, Turned()), why)
+        await down(redis_store(server, ManualClock()), why)
 
 
 async def test_something_else_that_listens_there_is_no_redis() -> None:
@@ -431,8 +431,8 @@ async def test_something_else_that_listens_there_is_no_redis() -> None:
 
 async def test_acknowledged_refresh_tokens_survive_with_redis_on_disk() -> None:
     async with RedisServer("appendonly yes", "appendfsync always") as server:
-        store = in_redis(server, Turned())
+        store = redis_store(server, ManualClock())
         await store.put_refresh_token("key", VALUE)
-        await server.again()
+        await server.restart()
         assert await store.get_refresh_token("key") == VALUE
         await store.close()

@@ -21,7 +21,7 @@ from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
-from tests.oauth.scene import ROUTE, SECRET, Scene, Turned, scene
+from tests.oauth.scene import ROUTE, SECRET, ManualClock, Scene, scene
 
 STALE, DEAD = 2880, 3590  # seconds after which an hour's token is stale, dead, at a random_fraction of 0
 
@@ -42,25 +42,25 @@ async def test_a_token_is_fetched_once_and_used_until_it_is_stale() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         assert stage.source.get_fresh_token() is None
         assert await stage.source.get_token() == "token-1"
-        stage.clock.turn(STALE - 1)
+        stage.clock.advance(STALE - 1)
         assert stage.source.get_fresh_token() == "token-1"
         assert await stage.source.get_token() == "token-1"
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_a_stale_token_is_used_and_renewed_in_the_background() -> None:
     gate = asyncio.Event()
     async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url) as stage:
         await stage.source.get_token()
-        stage.clock.turn(STALE)
+        stage.clock.advance(STALE)
         assert stage.source.get_fresh_token() is None
         assert await asyncio.gather(*(stage.source.get_token() for _ in range(50))) == ["a"] * 50
-        await identity.arrived(2)
+        await identity.wait_for_requests(2)
         assert await stage.source.get_token() == "a"
         gate.set()
         await settle(stage.source)
         assert stage.source.get_fresh_token() == "b"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 @pytest.mark.parametrize("callers", [100, 1000])
@@ -68,36 +68,36 @@ async def test_many_callers_at_a_tokens_end_cost_one_request(callers: int) -> No
     gate = asyncio.Event()
     async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url) as stage:
         await stage.source.get_token()
-        stage.clock.turn(DEAD)
+        stage.clock.advance(DEAD)
         waiting = [asyncio.create_task(stage.source.get_token()) for _ in range(callers)]
-        await identity.arrived(2)
+        await identity.wait_for_requests(2)
         assert stage.source.status()["waiters"] == callers
         gate.set()
         assert await asyncio.gather(*waiting) == ["b"] * callers
         assert stage.source.status()["waiters"] == 0
         assert stage.source.status()["coalesced"] == stage.watch.joined == callers - 1
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_a_caller_that_leaves_cancels_nothing() -> None:
     gate = asyncio.Event()
     async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
         first, second = (asyncio.create_task(stage.source.get_token()) for _ in range(2))
-        await identity.arrived(1)
+        await identity.wait_for_requests(1)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
         assert first.cancelled()
         assert stage.source.status()["waiters"] == 1
         gate.set()
         assert await second == "a"
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_a_fetch_continues_when_all_callers_leave() -> None:
     gate = asyncio.Event()
     async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
         only = asyncio.create_task(stage.source.get_token())
-        await identity.arrived(1)
+        await identity.wait_for_requests(1)
         only.cancel()
         await asyncio.gather(only, return_exceptions=True)
         gate.set()
@@ -109,37 +109,37 @@ async def test_a_fetch_continues_when_all_callers_leave() -> None:
 async def test_nonsense_does_not_end_renewal_for_ever(nonsense: Answer) -> None:
     async with Identity(token("a"), nonsense, nonsense) as identity, scene(identity.url) as stage:
         await stage.source.get_token()
-        stage.clock.turn(STALE)
+        stage.clock.advance(STALE)
         for _ in range(2):
             assert await stage.source.get_token() == "a"
             await settle(stage.source)
-            stage.clock.turn(60)
+            stage.clock.advance(60)
         await stage.source.get_token()
         await settle(stage.source)
         assert stage.source.get_fresh_token() == "token-1"
-    assert len(identity.asked) == 4
+    assert len(identity.requests) == 4
 
 
 async def test_a_dead_token_is_never_sent_during_an_outage() -> None:
     async with Identity(token("a"), *[answer(503)] * 9) as identity, scene(identity.url) as stage:
         await stage.source.get_token()
-        stage.clock.turn(DEAD)
+        stage.clock.advance(DEAD)
         for _ in range(5):
             await failing(stage)
             assert stage.source.get_fresh_token() is None
             assert await stage.source.renew_rejected_token("a", ROUTE) is None
-            stage.clock.turn(61)
+            stage.clock.advance(61)
 
 
 async def test_a_failed_renewal_never_harms_a_live_token() -> None:
     async with Identity(token("a"), refusal("invalid_client", 401)) as identity, scene(identity.url) as stage:
         await stage.source.get_token()
-        stage.clock.turn(STALE)
+        stage.clock.advance(STALE)
         await stage.source.get_token()
         await settle(stage.source)
         assert await stage.source.get_token() == "a"
         assert (await stage.source.check_readiness()).ok
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_renewal_survives_its_errors_and_readiness_shows_them() -> None:
@@ -149,7 +149,7 @@ async def test_renewal_survives_its_errors_and_readiness_shows_them() -> None:
             assert not readiness.ok
             assert readiness.code == "unreadable"
             assert readiness.remedy
-            stage.clock.turn(61)
+            stage.clock.advance(61)
         assert (await stage.source.check_readiness()).ok
 
 
@@ -165,7 +165,7 @@ async def test_even_a_defect_of_our_own_does_not_end_renewal() -> None:
     async with Identity() as identity, scene(identity.url, request=request) as stage:
         reason = (await failing(stage)).reason or ""
         assert re.fullmatch(r"defect: the renewal failed: RuntimeError at gateway\.oauth\.\w+:\d+", reason)
-        stage.clock.turn(2)
+        stage.clock.advance(2)
         assert await stage.source.get_token() == "token-1"
 
 
@@ -177,8 +177,8 @@ async def test_a_short_life_does_not_make_a_hot_loop(expires_in: float) -> None:
             await stage.source.get_token()
             await stage.source.get_token()
             await settle(stage.source)
-            stage.clock.turn(0.05)
-        assert len(identity.asked) <= 100 * 0.05 / 0.5 + 1
+            stage.clock.advance(0.05)
+        assert len(identity.requests) <= 100 * 0.05 / 0.5 + 1
 
 
 @pytest.mark.parametrize("expires_in", [0, -3600, "0", 0.001, 1])
@@ -186,18 +186,18 @@ async def test_a_token_without_a_life_is_a_failure(expires_in: float) -> None:
     async with Identity(token("a", expires_in)) as identity, scene(identity.url) as stage:
         assert (await failing(stage)).reason == "short-lived: the token lives for less than 2 s"
         assert stage.source.get_fresh_token() is None
-        stage.clock.turn(2)
+        stage.clock.advance(2)
         assert await stage.source.get_token() == "token-1"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 @pytest.mark.parametrize("expires_in", [None, "", "soon", True])
 async def test_a_missing_life_is_neither_endless_nor_none(expires_in: object) -> None:
     async with Identity(token("a", expires_in)) as identity, scene(identity.url) as stage:
         await stage.source.get_token()
-        stage.clock.turn(200)
+        stage.clock.advance(200)
         assert stage.source.get_fresh_token() == "a"
-        stage.clock.turn(100)
+        stage.clock.advance(100)
         assert await stage.source.get_token() == "token-1"
 
 
@@ -205,8 +205,8 @@ async def test_callers_wait_for_a_slow_identity_domain() -> None:
     gate = asyncio.Event()
     async with Identity(token("a").behind(gate)) as identity, scene(identity.url) as stage:
         waiting = asyncio.create_task(stage.source.get_token())
-        await identity.arrived(1)
-        stage.clock.turn(4)
+        await identity.wait_for_requests(1)
+        stage.clock.advance(4)
         gate.set()
         assert await waiting == "a"
 
@@ -220,7 +220,7 @@ async def test_a_fetch_continues_after_a_caller_times_out() -> None:
         gate.set()
         await settle(stage.source)
         assert await stage.source.get_token() == "a"
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:
@@ -229,7 +229,7 @@ async def test_a_late_401_for_the_old_token_leaves_the_new_one() -> None:
         assert await stage.source.renew_rejected_token("token-1", ROUTE) == "token-2"
         assert await stage.source.renew_rejected_token("token-1", ROUTE) == "token-2"
         assert stage.source.get_fresh_token() == "token-2"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_without_a_token_get_raises() -> None:
@@ -242,7 +242,7 @@ async def test_without_a_token_get_raises() -> None:
 async def test_an_outage_at_the_start_is_waited_out() -> None:
     async with Identity() as gone:
         pass
-    clock = Turned()
+    clock = ManualClock()
     target = [gone.url]
 
     def request() -> TokenRequest:
@@ -252,17 +252,17 @@ async def test_an_outage_at_the_start_is_waited_out() -> None:
         readiness = await stage.source.check_readiness()
         assert (readiness.ok, readiness.code) == (False, "connect")
         target[0] = identity.url
-        clock.turn(readiness.next_try_s or 0.0)
+        clock.advance(readiness.next_try_s or 0.0)
         assert (await stage.source.check_readiness()).ok
 
 
-def waits(clock: Turned) -> tuple[list[float], Callable[[float], Awaitable[None]]]:
+def waits(clock: ManualClock) -> tuple[list[float], Callable[[float], Awaitable[None]]]:
     """A sleep that turns the clock, and what was slept."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
-        clock.turn(seconds)
+        clock.advance(seconds)
         await asyncio.sleep(0)
 
     return slept, sleep
@@ -273,16 +273,16 @@ def waits(clock: Turned) -> tuple[list[float], Callable[[float], Awaitable[None]
     [answer(503), refusal("temporarily_unavailable", 503), CLOSE, answer(200, b"{"), answer(429, retry_after="2")],
 )
 async def test_a_passing_failure_is_waited_out(trouble: Answer) -> None:
-    clock = Turned()
+    clock = ManualClock()
     slept, sleep = waits(clock)
     async with Identity(trouble, trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
         assert await stage.source.wait_for_token(ROUTE) == "token-1"
-        assert len(identity.asked) == 3
+        assert len(identity.requests) == 3
         assert 0 < sum(slept) <= 5
 
 
 async def test_a_failure_is_waited_out_no_longer_than_token_wait() -> None:
-    clock = Turned()
+    clock = ManualClock()
     slept, sleep = waits(clock)
     async with Identity(*[answer(503)] * 99) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
         with pytest.raises(TokenUnavailable) as caught:
@@ -292,7 +292,7 @@ async def test_a_failure_is_waited_out_no_longer_than_token_wait() -> None:
 
 
 async def test_a_next_try_that_comes_too_late_is_not_waited_for() -> None:
-    clock = Turned()
+    clock = ManualClock()
     slept, sleep = waits(clock)
     late = answer(429, retry_after="20")
     async with Identity(late) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
@@ -303,7 +303,7 @@ async def test_a_next_try_that_comes_too_late_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("trouble", [refusal("invalid_client", 401), token("a", 0), answer(302)])
 async def test_a_failure_that_someone_must_mend_is_not_waited_out(trouble: Answer) -> None:
-    clock = Turned()
+    clock = ManualClock()
     slept, sleep = waits(clock)
     async with Identity(trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
         with pytest.raises((TokenRefused, TokenUnavailable)):
@@ -315,7 +315,7 @@ async def test_a_defect_of_the_renewal_is_not_waited_out() -> None:
     def request() -> TokenRequest:
         raise RuntimeError
 
-    clock = Turned()
+    clock = ManualClock()
     slept, sleep = waits(clock)
     async with Identity() as identity, scene(identity.url, clock=clock, sleep=sleep, request=request) as stage:
         with pytest.raises(TokenUnavailable):
@@ -324,13 +324,16 @@ async def test_a_defect_of_the_renewal_is_not_waited_out() -> None:
 
 
 async def test_all_who_wait_share_the_next_try() -> None:
-    async with Identity(answer(503)) as identity, scene(identity.url, clock=Turned(), sleep=asyncio.sleep) as stage:
+    async with (
+        Identity(answer(503)) as identity,
+        scene(identity.url, clock=ManualClock(), sleep=asyncio.sleep) as stage,
+    ):
         stage.source.prefetch()
         await settle(stage.source)
         slept, sleep = waits(stage.clock)
         stage.source._sleep = sleep
         assert set(await asyncio.gather(*(stage.source.wait_for_token(ROUTE) for _ in range(50)))) == {"token-1"}
-        assert len(identity.asked) == 2
+        assert len(identity.requests) == 2
         assert slept
 
 
@@ -345,8 +348,8 @@ async def test_a_storm_of_401_costs_one_token_request_per_hold() -> None:
         for second in range(90):
             await asyncio.gather(*(call(stage) for _ in range(20)))
             assert stage.source.get_fresh_token() is not None, second
-            stage.clock.turn(1)
-    assert len(identity.asked) == 1 + 3
+            stage.clock.advance(1)
+    assert len(identity.requests) == 1 + 3
 
 
 async def test_many_401_at_once_share_one_forced_renewal() -> None:
@@ -355,7 +358,7 @@ async def test_many_401_at_once_share_one_forced_renewal() -> None:
         assert set(
             await asyncio.gather(*(stage.source.renew_rejected_token("token-1", ROUTE) for _ in range(100)))
         ) == {"token-2"}
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:
@@ -365,14 +368,14 @@ async def test_the_same_token_handed_out_again_is_worth_one_replay() -> None:
         stage.source.record_rejection("a", ROUTE)
         assert await stage.source.renew_rejected_token("a", ROUTE) is None
         assert stage.source.get_fresh_token() == "a"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_a_fruitless_report_on_an_old_token_means_nothing() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get_token()
         await stage.source.renew_rejected_token("token-1", ROUTE)
-        stage.clock.turn(30)
+        stage.clock.advance(30)
         stage.source.record_rejection("token-1", ROUTE)
         assert await stage.source.renew_rejected_token("token-2", ROUTE) == "token-3"
 
@@ -381,10 +384,10 @@ async def test_a_refused_token_is_replaced_at_most_once_per_interval() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get_token()
         assert await stage.source.renew_rejected_token("token-1", ROUTE) == "token-2"
-        stage.clock.turn(29)
+        stage.clock.advance(29)
         assert await stage.source.renew_rejected_token("token-2", ROUTE) is None
         assert stage.source.get_fresh_token() == "token-2"
-        stage.clock.turn(1)
+        stage.clock.advance(1)
         assert await stage.source.renew_rejected_token("token-2", ROUTE) == "token-3"
     assert stage.watch.replays == stage.source.status()["replays"] == 2
 
@@ -396,8 +399,8 @@ async def test_late_fruitless_reports_do_not_lengthen_the_hold() -> None:
         for _ in range(29):
             stage.source.record_rejection("token-2", ROUTE)
             assert await stage.source.renew_rejected_token("token-2", ROUTE) is None
-            stage.clock.turn(1)
-        stage.clock.turn(1)
+            stage.clock.advance(1)
+        stage.clock.advance(1)
         assert await stage.source.renew_rejected_token("token-2", ROUTE) == "token-3"
 
 
@@ -407,8 +410,8 @@ async def test_a_failed_forced_renewal_keeps_the_token() -> None:
         assert await stage.source.renew_rejected_token("a", ROUTE) is None
         assert await stage.source.renew_rejected_token("a", ROUTE) is None
         assert await stage.source.get_token() == "a"
-        assert len(identity.asked) == 2
-        stage.clock.turn(20)
+        assert len(identity.requests) == 2
+        stage.clock.advance(20)
         assert await stage.source.renew_rejected_token("a", ROUTE) == "token-1"
 
 
@@ -432,8 +435,8 @@ async def test_a_wrong_secret_is_not_retried_without_end() -> None:
             with pytest.raises(TokenRefused) as caught:
                 await stage.source.get_token()
             assert caught.value.reason == "invalid_client: Client authentication failed"
-            stage.clock.turn(1)
-        assert len(identity.asked) <= 8
+            stage.clock.advance(1)
+        assert len(identity.requests) <= 8
 
 
 async def test_a_transient_error_is_tried_again_soon() -> None:
@@ -442,18 +445,18 @@ async def test_a_transient_error_is_tried_again_soon() -> None:
         assert error.retry_after == pytest.approx(0.92)
         again = await failing(stage)
         assert again is not error
-        assert len(identity.asked) == 1
-        stage.clock.turn(0.93)
+        assert len(identity.requests) == 1
+        stage.clock.advance(0.93)
         assert await stage.source.get_token() == "token-1"
 
 
 async def test_retry_after_is_honoured() -> None:
     async with Identity(answer(429, retry_after="40")) as identity, scene(identity.url) as stage:
         assert (await failing(stage)).retry_after == 40
-        stage.clock.turn(39)
+        stage.clock.advance(39)
         assert (await failing(stage)).retry_after == pytest.approx(1)
-        assert len(identity.asked) == 1
-        stage.clock.turn(1)
+        assert len(identity.requests) == 1
+        stage.clock.advance(1)
         assert await stage.source.get_token() == "token-1"
 
 
@@ -467,9 +470,9 @@ async def test_the_secret_is_read_each_time_and_never_in_the_loop() -> None:
 
     async with Identity(token("a")) as identity, scene(identity.url, request=request) as stage:
         await stage.source.get_token()
-        stage.clock.turn(DEAD)
+        stage.clock.advance(DEAD)
         await stage.source.get_token()
-    assert [asked.form["client_secret"] for asked in identity.asked] == [["old-secret"], ["new-secret"]]
+    assert [asked.form["client_secret"] for asked in identity.requests] == [["old-secret"], ["new-secret"]]
     assert threading.get_ident() not in threads
 
 
@@ -491,8 +494,8 @@ async def test_a_missing_secret_sends_no_request_and_heals(problem: Exception, r
 
     async with Identity() as identity, scene(identity.url, request=request) as stage:
         assert (await failing(stage)).reason == reason
-        assert identity.asked == []
-        stage.clock.turn(2)
+        assert identity.requests == []
+        stage.clock.advance(2)
         assert await stage.source.get_token() == "token-1"
 
 
@@ -510,7 +513,7 @@ async def test_a_clock_that_is_set_back_does_not_lengthen_a_life() -> None:
         await stage.source.get_token()
         stage.clock.time -= 86400
         assert stage.source.get_fresh_token() == "token-1"
-        stage.clock.turn(3600)
+        stage.clock.advance(3600)
         assert await stage.source.get_token() == "token-2"
 
 
@@ -518,8 +521,8 @@ async def test_a_token_that_is_dead_on_arrival_is_not_used() -> None:
     gate = asyncio.Event()
     async with Identity(token("a", 2).behind(gate)) as identity, scene(identity.url) as stage:
         waiting = asyncio.create_task(stage.source.get_token())
-        await identity.arrived(1)
-        stage.clock.turn(5)
+        await identity.wait_for_requests(1)
+        stage.clock.advance(5)
         gate.set()
         with pytest.raises(TokenUnavailable, match="token") as caught:
             await waiting
@@ -527,7 +530,7 @@ async def test_a_token_that_is_dead_on_arrival_is_not_used() -> None:
 
 
 async def test_sources_of_one_key_share_a_token_through_the_store() -> None:
-    clock = Turned()
+    clock = ManualClock()
     store = MemoryStore(clock)
     async with (
         Identity() as identity,
@@ -537,29 +540,29 @@ async def test_sources_of_one_key_share_a_token_through_the_store() -> None:
         assert await first.source.get_token() == await second.source.get_token() == "token-1"
         assert await first.source.renew_rejected_token("token-1", ROUTE) == "token-2"
         assert await second.source.renew_rejected_token("token-1", ROUTE) == "token-2"
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_closing_ends_the_fetch_and_those_who_wait() -> None:
     async with Identity(token("a").behind(asyncio.Event())) as identity, scene(identity.url) as stage:
         waiting = asyncio.create_task(stage.source.get_token())
-        await identity.arrived(1)
+        await identity.wait_for_requests(1)
         await stage.source.close()
         with pytest.raises(TokenUnavailable) as caught:
             await waiting
         assert caught.value.reason.startswith("closed: ")
         assert (await failing(stage)).reason.startswith("closed: ")
         assert await stage.source.renew_rejected_token("x", ROUTE) is None
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_closing_leaves_a_live_token_to_requests_under_way() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         await stage.source.get_token()
         await stage.source.close()
-        stage.clock.turn(STALE)
+        stage.clock.advance(STALE)
         assert await stage.source.get_token() == "token-1"
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_the_status_describes_the_token() -> None:
@@ -569,7 +572,7 @@ async def test_the_status_describes_the_token() -> None:
         assert (status["state"], status["expires_in_s"], status["obtained"]) == ("none", None, None)
         began = stage.clock.time
         await stage.source.get_token()
-        stage.clock.turn(STALE)
+        stage.clock.advance(STALE)
         await stage.source.get_token()
         await settle(stage.source)
         assert stage.source.status() == {
@@ -594,7 +597,7 @@ async def test_the_status_describes_the_token() -> None:
             "clock_skew_s": None,
         }
         assert stage.watch.permanent == [True]
-        stage.clock.turn(DEAD - STALE)
+        stage.clock.advance(DEAD - STALE)
         assert stage.source.status()["state"] == "dead"
         assert (await stage.source.check_readiness()).ok
         assert stage.source.status()["last_error"] is None
@@ -604,7 +607,7 @@ async def test_token_events_are_reported() -> None:
     async with Identity(refusal("invalid_client", 401), answer(503)) as identity, scene(identity.url) as stage:
         for _ in range(3):
             await asyncio.gather(stage.source.get_token(), return_exceptions=True)
-            stage.clock.turn(61)
+            stage.clock.advance(61)
         assert stage.watch.fetches == ["refused", "unavailable", "ok"]
         assert stage.watch.renewals == [3590]
         assert [code for code, _, _ in stage.watch.failures] == ["invalid_client", "unreadable"]
@@ -623,8 +626,8 @@ async def test_secret_and_token_are_in_no_log_status_or_repr(caplog: pytest.LogC
                 seen += [str(said[0]), repr(said[0]), said[0].reason, said[0].detail]
             seen += [repr(stage.source), repr(stage.source._token), repr(readiness), repr(stage.source.status())]
             seen += [repr(stage.source._shared_fetch.failure), repr(stage.source._fetch_task), repr(stage.watch)]
-            stage.clock.turn(DEAD)
-        [basic, *_] = [asked.headers["authorization"].removeprefix("Basic ") for asked in identity.asked]
+            stage.clock.advance(DEAD)
+        [basic, *_] = [asked.headers["authorization"].removeprefix("Basic ") for asked in identity.requests]
     assert stage.watch.fetches == ["ok", "refused", "unavailable"]
     text = "\n".join(seen) + caplog.text
     assert [word for word in (SECRET, "tok-visible", basic) if word in text] == []
@@ -644,7 +647,7 @@ async def test_try_again_forgets_the_back_off() -> None:
             await stage.source.get_token()
         with pytest.raises(TokenRefused):
             await stage.source.get_token()
-        assert len(identity.asked) == 1
+        assert len(identity.requests) == 1
         stage.source.reset_back_off()
         assert await stage.source.get_token() == "mended"
 
@@ -669,13 +672,13 @@ async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path,
             with pytest.raises((TokenRefused, TokenUnavailable)):
                 await stage.source.get_token()
         file.write_text("newer")
-        stage.clock.turn(0.9)
+        stage.clock.advance(0.9)
         with pytest.raises((TokenRefused, TokenUnavailable)):  # looked at no more than once a second
             await stage.source.get_token()
-        assert len(identity.asked) == 1
-        stage.clock.turn(0.1)
+        assert len(identity.requests) == 1
+        stage.clock.advance(0.1)
         assert await stage.source.get_token() == "token-1"
-    assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["newer"]]
+    assert [asked.form["client_secret"] for asked in identity.requests] == [["old"], ["newer"]]
 
 
 @pytest.mark.parametrize("trouble", [refusal("invalid_client", 401), answer(502, b"<html>")])
@@ -694,15 +697,15 @@ async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(trouble: An
     ):
         await stage.source.get_token()
         kept[0] = "new"
-        stage.clock.turn(3600)
+        stage.clock.advance(3600)
         with pytest.raises((TokenRefused, TokenUnavailable)):
             await stage.source.get_token()
-        stage.clock.turn(1)
+        stage.clock.advance(1)
         assert await stage.source.get_token() == "token-1"
         kept[0] = "newest"
         stage.source.reset_back_off()
         assert await stage.source.force_refresh() == "token-2"
-    assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["old"], ["new"], ["newest"]]
+    assert [asked.form["client_secret"] for asked in identity.requests] == [["old"], ["old"], ["new"], ["newest"]]
 
 
 async def test_a_changed_secret_is_tried_behind_a_stale_token() -> None:
@@ -710,37 +713,37 @@ async def test_a_changed_secret_is_tried_behind_a_stale_token() -> None:
     script = (token("a"), refusal("invalid_client", 401))
     async with Identity(*script) as identity, scene(identity.url, fingerprint=lambda: secret[0]) as stage:
         await stage.source.get_token()
-        stage.clock.turn(STALE)
+        stage.clock.advance(STALE)
         assert await stage.source.get_token() == "a"
         await settle(stage.source)
         secret[0] = "new"
-        stage.clock.turn(1)
+        stage.clock.advance(1)
         assert await stage.source.get_token() == "a"
         await settle(stage.source)
         assert stage.source.get_fresh_token() == "token-1"
 
 
 async def test_forced_renewals_count_in_the_rate_limit() -> None:
-    clock = Turned()
+    clock = ManualClock()
     limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=2), clock=clock)
     async with Identity() as identity, scene(identity.url, clock=clock, limiter=limiter) as stage:
         await stage.source.get_token()
         assert stage.source.status()["budget_left"] == 1
         assert await stage.source.renew_rejected_token("token-1", ROUTE) == "token-2"
         assert stage.source.status()["budget_left"] == 0
-        clock.turn(31)
+        clock.advance(31)
         assert await stage.source.renew_rejected_token("token-2", ROUTE) is None
         failure = stage.source.status()["last_error"]
         assert isinstance(failure, dict)
         assert failure["code"] == "budget"
         assert await stage.source.get_token() == "token-2"
-        clock.turn(30)
+        clock.advance(30)
         assert await stage.source.renew_rejected_token("token-2", ROUTE) == "token-3"
-    assert len(identity.asked) == 3
+    assert len(identity.requests) == 3
 
 
 async def test_credentials_of_one_endpoint_share_its_rate_limit() -> None:
-    clock = Turned()
+    clock = ManualClock()
     limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=3), clock=clock)
     async with Identity() as identity, AsyncExitStack() as stack:
         stages = [
@@ -751,18 +754,18 @@ async def test_credentials_of_one_endpoint_share_its_rate_limit() -> None:
         refused = [error for error in said if isinstance(error, TokenUnavailable)]
         assert [(error.reason.partition(":")[0], error.retry_after) for error in refused] == [("budget", 60.0)] * 2
         assert {stage.source.status()["budget_left"] for stage in stages} == {0}
-    assert len(identity.asked) == 3
+    assert len(identity.requests) == 3
 
 
 async def test_a_token_can_be_got_before_anyone_asks() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         stage.source.prefetch()
-        await identity.arrived(1)
+        await identity.wait_for_requests(1)
         await settle(stage.source)
         assert stage.source.get_fresh_token() == "token-1"
         stage.source.prefetch()
         await settle(stage.source)
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 async def test_another_token_can_be_had_though_a_good_one_is_kept() -> None:
@@ -781,26 +784,26 @@ async def test_another_token_can_be_had_though_a_good_one_is_kept() -> None:
 
 @pytest.mark.parametrize("off", [-86400.0, -3.0, 0.0, 3.0, 86400.0])
 async def test_a_wrong_local_clock_does_not_change_the_life(off: float) -> None:
-    clock = Turned()
+    clock = ManualClock()
     true = clock.time + off
     value = jwt.encode({"exp": true + 600, "iat": true}, "k" * 32)
     said = answer(200, {"access_token": value}, date=formatdate(true, usegmt=True))
     async with Identity(said) as identity, scene(identity.url, clock=clock) as stage:
         assert await stage.source.get_token() == value
         assert stage.source.status()["clock_skew_s"] == pytest.approx(off, abs=1)
-        clock.turn(589)
+        clock.advance(589)
         assert await stage.source.get_token() == value
-        clock.turn(1)
+        clock.advance(1)
         assert stage.source.get_fresh_token() is None
         assert await stage.source.get_token() == "token-1"
 
 
 async def test_the_earlier_of_expires_in_and_exp_counts() -> None:
-    clock = Turned()
+    clock = ManualClock()
     value = jwt.encode({"exp": clock.time + 600, "iat": clock.time}, "k" * 32)
     async with Identity(token(value, 3600)) as identity, scene(identity.url, clock=clock) as stage:
         await stage.source.get_token()
-        clock.turn(590)
+        clock.advance(590)
         assert await stage.source.get_token() == "token-1"
 
 
@@ -808,5 +811,5 @@ async def test_a_life_without_end_ends() -> None:
     said = answer(200, b'{"access_token": "a", "expires_in": Infinity}')
     async with Identity(said) as identity, scene(identity.url) as stage:
         assert await stage.source.get_token() == "a"
-        stage.clock.turn(366 * 86400)
+        stage.clock.advance(366 * 86400)
         assert await stage.source.get_token() == "token-1"

@@ -67,7 +67,7 @@ async def test_what_is_meant_for_others_never_reaches_oic(method: str, authority
         assert (status, gate.records[0].error) == (404, "no-route")
         assert b"\r\nX-Gateway-Error: no-route\r\n" in head
         assert upstream.connections == 0
-        assert identity.asked == []
+        assert identity.requests == []
 
 
 async def test_a_listed_host_and_the_public_url_are_the_gateway() -> None:

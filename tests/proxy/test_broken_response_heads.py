@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.fakes.gate import scene
-from tests.fakes.upstream import Script, Talk, reply
+from tests.fakes.upstream import Script, ScriptedConnection, reply
 
 ID = "lJrSjUUVEfGXW0tyvl-GZA"
 LINE = f"x-oracle-ics-instance-id: {ID}\r\n".encode()
@@ -49,13 +49,13 @@ GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 def say(head: bytes, *, size: int, close: bool) -> Script:
     """After one request, sends the head in pieces, then closes or stays silent."""
 
-    async def script(talk: Talk) -> None:
-        await talk.request()
+    async def script(peer: ScriptedConnection) -> None:
+        await peer.request()
         for at in range(0, len(head), size):
-            await talk.say(head[at : at + size])
+            await peer.send(head[at : at + size])
             await asyncio.sleep(0)
         if not close:
-            await talk.reader.read()
+            await peer.reader.read()
 
     return script
 
@@ -69,7 +69,7 @@ async def test_a_malformed_head_keeps_the_instance_id(name: str, size: int) -> N
         assert status == 502
         assert b"\r\nX-Gateway-Error: upstream-broken\r\n" in head
         assert ID.encode() not in head
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.error) == (ID, "upstream-broken")
         assert record.upstream_status == STATUSES.get(name, 200)
         assert at.upstream.connections == 1  # a flow ran: no second try
@@ -79,7 +79,7 @@ async def test_a_malformed_head_keeps_the_instance_id(name: str, size: int) -> N
 async def test_a_head_that_is_cut_off_behind_the_id_keeps_it(rest: bytes) -> None:
     async with scene(say(START + LINE + rest, size=1 << 20, close=True)) as at:
         assert (await at.gate.get())[0] == 502
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.upstream_status, record.opc_request_id) == (ID, 200, None)
         assert at.upstream.connections == 1
 
@@ -87,7 +87,7 @@ async def test_a_head_that_is_cut_off_behind_the_id_keeps_it(rest: bytes) -> Non
 async def test_an_id_is_kept_when_the_rest_of_the_head_never_comes() -> None:
     async with scene(say(START + LINE, size=1 << 20, close=False), route={"timeout": {"response": "100ms"}}) as at:
         assert (await at.gate.get())[0] == 504
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.error) == (ID, "upstream-timeout")
 
 
@@ -109,7 +109,7 @@ async def test_an_id_is_kept_when_the_rest_of_the_head_never_comes() -> None:
 async def test_what_is_not_plainly_one_id_is_none(head: bytes) -> None:
     async with scene(say(head, size=1 << 20, close=True)) as at:
         assert (await at.gate.get())[0] == 502
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.error) == (None, "upstream-broken")
         assert at.upstream.connections == 1
 
@@ -118,6 +118,6 @@ async def test_the_id_of_a_malformed_second_response_is_its_own() -> None:
     first = say(reply(502, b"", "opc-request-id: first"), size=1 << 20, close=True)
     async with scene(first, say(HEADS["NUL in a field"], size=1 << 20, close=False)) as at:
         assert (await at.gate.get())[0] == 502
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.upstream_status, record.opc_request_id) == (ID, 200, None)
         assert record.attempts == 2

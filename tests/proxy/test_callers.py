@@ -143,7 +143,7 @@ async def test_a_connection_is_not_trusted_after_a_good_proof() -> None:
     async with guarded("erp", "scanner") as at:
         caller = await at.gate.caller()
         for field, status in ((BASIC, 200), (WRONG, 401), (BASIC, 200), ("X-A: b", 401), (f"X-Api-Key: {KEY}", 200)):
-            await caller.say(f"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n{field}\r\n\r\n".encode())
+            await caller.send(f"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n{field}\r\n\r\n".encode())
             assert (await caller.reply())[0] == status
         assert [record.caller for record in at.gate.records] == ["erp", None, "erp", None, "scanner"]
 
@@ -152,7 +152,7 @@ async def test_a_repeated_head_keeps_its_caller() -> None:
     async with guarded("erp") as at:
         caller = await at.gate.caller()
         for _ in range(3):
-            await caller.say(f"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n{BASIC}\r\n\r\n".encode())
+            await caller.send(f"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n{BASIC}\r\n\r\n".encode())
             assert (await caller.reply())[0] == 200
         assert counts(at.gate) == {("erp", "2xx"): 3}
 
@@ -258,15 +258,15 @@ async def test_nothing_is_sent_before_the_token_is_verified() -> None:
     message = soap(token())
     async with guarded("crm") as at:
         caller = await at.gate.caller()
-        await caller.say(
+        await caller.send(
             f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: {len(message)}\r\n\r\n".encode()
         )
         end = message.index(b"<s:Body>")
-        await caller.say(message[:end])
+        await caller.send(message[:end])
         for _ in range(50):
             await asyncio.sleep(0)
         assert (at.upstream.connections, at.gate.records) == (0, [])
-        await caller.say(message[end:])
+        await caller.send(message[end:])
         assert (await caller.reply())[0] == 200
 
 
@@ -285,6 +285,6 @@ async def test_no_secret_is_in_records_and_responses() -> None:
             texts += [*(await at.gate.get("/orders/1", *fields))[1:]]
         texts += [*(await at.gate.post(soap(token()), XML))[1:]]
         texts += [repr(record).encode() + record_line(record) for record in at.gate.records]
-        texts.append(repr(at.gate.assembly.table.callers).encode())
+        texts.append(repr(at.gate.runtime.table.callers).encode())
         for secret in (ERP, KEY, CRM, basic(f"erp:{ERP}").decode()[6:]):
             assert all(secret.encode() not in text for text in texts)

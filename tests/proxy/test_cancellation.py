@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.gate import Caller, Scene, scene, until
 from tests.fakes.identity import token
-from tests.fakes.upstream import OK, Talk, reply
+from tests.fakes.upstream import OK, ScriptedConnection, reply
 
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 UPLOAD = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n"
@@ -22,17 +22,17 @@ def leave(request: pytest.FixtureRequest) -> Leave:
     return way
 
 
-async def silence(talk: Talk) -> None:
-    await talk.head()
-    await talk.reader.read()
+async def silence(peer: ScriptedConnection) -> None:
+    await peer.head()
+    await peer.reader.read()
 
 
 async def gone(at: Scene, before: set["asyncio.Task[object]"], *, count: int = 1) -> None:
     """The caller's request has left one record and nothing else; another caller is served."""
-    record = (await at.gate.recorded(count))[-1]
+    record = (await at.gate.wait_for_records(count))[-1]
     assert record.error == "caller-gone"
     await at.upstream.until(lambda: at.upstream.open <= at.gate.pool.count_by_state()["idle"])
-    await until(lambda: not (asyncio.all_tasks() - before - at.upstream._talks))
+    await until(lambda: not (asyncio.all_tasks() - before - at.upstream._tasks))
     assert at.gate.pool.count_by_state() | {"idle": 0} == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}
     assert at.gate.route.meter.in_flight == 0
     assert len(at.gate.records) == count
@@ -46,7 +46,7 @@ async def serves(at: Scene) -> None:
 async def started(at: Scene, data: bytes) -> tuple[Caller, set["asyncio.Task[object]"]]:
     before = asyncio.all_tasks()
     caller = await at.gate.caller()
-    await caller.say(data)
+    await caller.send(data)
     return caller, before
 
 
@@ -54,28 +54,28 @@ async def test_while_waiting_for_the_token(leave: Leave) -> None:
     minted = asyncio.Event()
     async with scene(tokens=(token("slow").behind(minted),)) as at:
         caller, _ = await started(at, GET)
-        await at.identity.arrived(1)
+        await at.identity.wait_for_requests(1)
         fetch = next(task for task in asyncio.all_tasks() if task.get_name() == "token of app")
         leave(caller)
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.error, record.status, record.attempts) == ("caller-gone", 499, 0)
         assert not fetch.done()
         minted.set()
         assert (await at.gate.get())[0] == 200
-        assert len(at.identity.asked) == 1
+        assert len(at.identity.requests) == 1
         assert [request.field("Authorization") for request in at.upstream.requests] == ["Bearer slow"]
 
 
 async def test_while_waiting_for_a_connection(leave: Leave) -> None:
     done = asyncio.Event()
 
-    async def hold(talk: Talk) -> None:
-        await talk.request()
+    async def hold(peer: ScriptedConnection) -> None:
+        await peer.request()
         await done.wait()
-        await talk.say(OK)
-        await talk.request()
-        await talk.say(reply(200, b"third"))
-        await talk.reader.read()
+        await peer.send(OK)
+        await peer.request()
+        await peer.send(reply(200, b"third"))
+        await peer.reader.read()
 
     async with scene(hold, pool={"size": 1}) as at:
         first = asyncio.create_task(at.gate.get())
@@ -85,7 +85,7 @@ async def test_while_waiting_for_a_connection(leave: Leave) -> None:
         third = asyncio.create_task(at.gate.get())
         await counted(at, "waiting", 2)
         leave(caller)
-        assert (await at.gate.recorded())[0].error == "caller-gone"
+        assert (await at.gate.wait_for_records())[0].error == "caller-gone"
         await counted(at, "waiting", 1)
         done.set()
         assert [(await first)[2], (await third)[2]] == [b"ok", b"third"]
@@ -121,12 +121,12 @@ async def test_while_uploading(leave: Leave) -> None:
 async def test_while_the_upstream_takes_no_more_of_an_upload(leave: Leave) -> None:
     full = asyncio.Event()
 
-    async def deaf(talk: Talk) -> None:
-        await talk.head()
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+    async def deaf(peer: ScriptedConnection) -> None:
+        await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
         await full.wait()
-        talk.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
-        while await talk.reader.read(1 << 20):
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        while await peer.reader.read(1 << 20):
             pass
 
     async with scene(deaf, route={"replay_limit": "0B"}) as at:
@@ -142,7 +142,7 @@ async def test_while_the_upstream_takes_no_more_of_an_upload(leave: Leave) -> No
 
 async def pour(caller: Caller) -> None:
     while True:
-        await caller.say(b"x" * 65536)
+        await caller.send(b"x" * 65536)
 
 
 async def jammed(at: Scene) -> None:
@@ -159,10 +159,10 @@ async def test_while_waiting_for_the_reply(leave: Leave) -> None:
 
 
 async def test_in_the_middle_of_the_reply(leave: Leave) -> None:
-    async def half(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun")
-        await talk.reader.read()
+    async def half(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun")
+        await peer.reader.read()
 
     async with scene(half) as at:
         caller, before = await started(at, GET)
@@ -174,11 +174,11 @@ async def test_in_the_middle_of_the_reply(leave: Leave) -> None:
 
 
 async def test_while_reading_too_slowly(leave: Leave) -> None:
-    async def flood(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n\r\n")
+    async def flood(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
-            await talk.say(b"x" * 65536)
+            await peer.send(b"x" * 65536)
 
     async with scene(flood) as at:
         caller, before = await started(at, GET)
@@ -197,14 +197,14 @@ async def test_during_a_renewal(leave: Leave) -> None:
     minted = asyncio.Event()
     async with scene(reply(401), tokens=(token("old"), token("new").behind(minted))) as at:
         caller, _ = await started(at, GET)
-        await at.identity.arrived(2)
+        await at.identity.wait_for_requests(2)
         leave(caller)
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.error, record.attempts, record.upstream_status) == ("caller-gone", 1, 401)
         minted.set()
         await until(lambda: at.gate.route.token_source.get_fresh_token() == "new")
         await serves(at)
-        assert len(at.identity.asked) == 2
+        assert len(at.identity.requests) == 2
 
 
 @pytest.mark.parametrize("what", ["after a reply", "after a failure"])
@@ -245,4 +245,4 @@ async def test_a_gateway_that_stops_ends_what_is_under_way() -> None:
         await at.upstream.until(lambda: at.upstream.connections == 1)
         await at.gate.server.shutdown(within=0.01)
         await gone(at, before)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""

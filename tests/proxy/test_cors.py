@@ -52,7 +52,7 @@ async def test_a_page_may_read_the_response_and_its_instance_id() -> None:
     async with scene(route={"origins": [PAGE], "instance_id": [{"header": "X-My-Id"}]}) as at:
         caller = await at.gate.caller()
         for _ in range(2):  # the second head is cached
-            await caller.say(f"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n{ORIGIN}\r\n\r\n".encode())
+            await caller.send(f"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n{ORIGIN}\r\n\r\n".encode())
             _, head, _ = await caller.reply()
             fields = cors_fields(head)
             [exposed] = fields.pop("Access-Control-Expose-Headers")

@@ -14,7 +14,7 @@ from gateway.services.circuit_breaker import FAILURE_THRESHOLD
 from tests.fakes.gate import Gate, Scene, scene
 from tests.fakes.identity import CLOSE as NO_ANSWER
 from tests.fakes.identity import Answer, refusal
-from tests.fakes.upstream import Script, Talk, reply
+from tests.fakes.upstream import Script, ScriptedConnection, reply
 
 Reply = tuple[int, bytes, bytes]
 Do = Callable[[Scene], Awaitable[Reply]]
@@ -22,9 +22,9 @@ Do = Callable[[Scene], Awaitable[Reply]]
 BY_CODE = {error.code: error for error in ERRORS}
 
 
-async def silence(talk: Talk) -> None:
-    await talk.request()
-    await talk.reader.read()
+async def silence(peer: ScriptedConnection) -> None:
+    await peer.request()
+    await peer.reader.read()
 
 
 def bad_luck() -> float:
@@ -41,7 +41,7 @@ def asks(target: str = "/orders/1", *fields: str, method: str = "GET") -> Do:
 
 async def second_of_two(at: Scene) -> Reply:
     first = await at.gate.caller()
-    await first.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+    await first.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
     await at.upstream.until(lambda: at.upstream.connections == 1)
     got = await at.gate.get()
     first.reset()
@@ -153,13 +153,13 @@ CASES = [
 async def produce(case: Case, at: Scene) -> Reply:
     got = await case.do(at)
     if case.code == "internal":
-        assert at.gate.troubles == ["gateway.forward: the request pipeline failed"]
-        at.gate.troubles.clear()
+        assert at.gate.problems == ["gateway.forward: the request pipeline failed"]
+        at.gate.problems.clear()
     if case.code == "upstream-down":
-        assert [trouble.partition(";")[0] for trouble in at.gate.troubles] == [
+        assert [trouble.partition(";")[0] for trouble in at.gate.problems] == [
             "gateway.services: the service does not answer"
         ]
-        at.gate.troubles.clear()
+        at.gate.problems.clear()
     return got
 
 
@@ -187,7 +187,7 @@ async def test_each_error_has_its_reply_and_its_record(case: Case) -> None:
     async with scene(*case.script, tokens=case.tokens, random_fraction=case.random_fraction, **case.settings) as at:
         got = await produce(case, at)
         check_reply(case, got, at.gate)
-        record = (await at.gate.recorded(case.records))[-1]
+        record = (await at.gate.wait_for_records(case.records))[-1]
         assert (record.error, record.status) == (case.code, BY_CODE[case.code].status)
         assert record.bytes_out == len(got[2])
         meter = at.gate.metrics.route("-" if record.route is None else record.route)
@@ -208,10 +208,10 @@ async def test_an_upstream_that_is_not_there_is_tried_twice() -> None:
 async def test_a_caller_that_hangs_up_is_seen_only_in_the_record() -> None:
     async with scene(silence) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await upstream.until(lambda: upstream.connections == 1)
         caller.close()
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record.error, record.status) == ("caller-gone", 499)
 
 
@@ -250,7 +250,7 @@ async def test_a_soap_caller_gets_a_fault(fields: tuple[str, ...], media: str, f
 async def test_errors_to_head_have_no_body() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"HEAD /nope HTTP/1.1\r\nHost: gw\r\n\r\nGET /nope HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"HEAD /nope HTTP/1.1\r\nHost: gw\r\n\r\nGET /nope HTTP/1.1\r\nHost: gw\r\n\r\n")
         head = await caller.head()
         assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
         assert b"\r\nContent-Length: 0\r\n" not in head
@@ -260,22 +260,22 @@ async def test_errors_to_head_have_no_body() -> None:
 async def test_an_error_keeps_the_connection_if_the_body_is_read() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"POST /nope HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
+        await caller.send(b"POST /nope HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
         assert b"Connection: close" not in (await caller.reply())[1]
-        await caller.say(b"POST /nope HTTP/1.1\r\nHost: gw\r\nContent-Length: 9\r\n\r\nhi")
+        await caller.send(b"POST /nope HTTP/1.1\r\nHost: gw\r\nContent-Length: 9\r\n\r\nhi")
         _, head, _ = await caller.reply()
         assert b"\r\nConnection: close\r\n" in head
-        await caller.say(b" there")  # what is under way is taken, so that no RST overtakes the reply
+        await caller.send(b" there")  # what is under way is taken, so that no RST overtakes the reply
         caller.writer.write_eof()
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
 
 
 async def test_a_body_over_the_limit_is_refused_on_the_way() -> None:
     async with scene(route={"replay_limit": "0B"}, limits={"body": "1KiB"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         await upstream.until(lambda: upstream.connections == 1)
-        await caller.say(b"400\r\n" + b"x" * 1024 + b"\r\n")
+        await caller.send(b"400\r\n" + b"x" * 1024 + b"\r\n")
         status, head, _ = await caller.reply()
         assert status == 413
         assert b"\r\nConnection: close\r\n" in head
@@ -287,12 +287,12 @@ async def test_a_body_over_the_limit_is_refused_on_the_way() -> None:
 async def test_a_caller_whose_body_stops_coming_can_read_so() -> None:
     async with scene(route={"timeout": {"idle": "50ms"}}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nab")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nab")
         status, head, body = await caller.reply()
         assert status == 408
         assert b"\r\nConnection: close\r\n" in head
         assert json.loads(body)["detail"] == "The body stopped arriving after 2 of 4 bytes."
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         [record] = gate.records
         assert (record.error, record.status, record.bytes_in) == ("request-timeout", 408, 2)
         await upstream.until(lambda: upstream.open == 0)
@@ -301,11 +301,11 @@ async def test_a_caller_whose_body_stops_coming_can_read_so() -> None:
 async def test_a_waiter_gets_the_connection_that_becomes_free() -> None:
     free = asyncio.Event()
 
-    async def later(talk: Talk) -> None:
+    async def later(peer: ScriptedConnection) -> None:
         for _ in range(2):
-            await talk.request()
+            await peer.request()
             await free.wait()
-            await talk.say(reply(200, b"done"))
+            await peer.send(reply(200, b"done"))
 
     async with scene(later, pool={"size": 1}) as (gate, upstream, _):
         calls = [asyncio.create_task(gate.get()) for _ in range(2)]

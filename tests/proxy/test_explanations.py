@@ -40,8 +40,8 @@ async def test_an_explanation_that_fails_is_logged_and_no_more(after: str, monke
         monkeypatch.setattr(type(at.gate.route.health), "record_failure", fail)
         status, _, _ = await at.gate.get()
         assert status == (404 if after == "reply" else 502)
-        assert at.gate.troubles == ["gateway.forward: cannot update the health of a route"]
-        at.gate.troubles.clear()
+        assert at.gate.problems == ["gateway.forward: cannot update the health of a route"]
+        at.gate.problems.clear()
         assert (await at.gate.get())[0] == 200
 
 
@@ -54,5 +54,5 @@ async def test_a_failed_search_for_the_instance_id_harms_no_call(monkeypatch: py
         monkeypatch.setattr(type(at.gate.route.instance_id_finder), "find", fail)
         assert (await at.gate.get())[0] == 502
         assert len(at.upstream.requests) == 1, "a flow may have run"
-        assert at.gate.troubles == ["gateway.forward: cannot search a body for the instance id"]
-        at.gate.troubles.clear()
+        assert at.gate.problems == ["gateway.forward: cannot search a body for the instance id"]
+        at.gate.problems.clear()

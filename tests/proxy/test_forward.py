@@ -4,7 +4,7 @@ import asyncio
 
 from tests.fakes.gate import Gate, config, scene
 from tests.fakes.identity import Identity
-from tests.fakes.upstream import OK, Talk, Upstream, reply
+from tests.fakes.upstream import OK, ScriptedConnection, Upstream, reply
 
 
 async def test_a_request_goes_out_byte_for_byte_with_the_bearer_last() -> None:
@@ -91,39 +91,39 @@ async def test_one_connection_serves_one_caller_after_the_other() -> None:
     async with scene() as (gate, upstream, identity):
         caller = await gate.caller()
         for _ in range(5):
-            await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
             assert (await caller.reply())[2] == b"ok"
         await gate.get()
         assert [request.connection for request in upstream.requests] == [0] * 6
-        assert len(identity.asked) == 1
+        assert len(identity.requests) == 1
         assert gate.pool.count_by_state() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
         [kept] = gate.pool._idle
         assert kept._deadline is None
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    async def slow_first(talk: Talk) -> None:
+    async def slow_first(peer: ScriptedConnection) -> None:
         for number in range(3):
-            await talk.request()
-            await talk.say(reply(200, b"%d" % number))
+            await peer.request()
+            await peer.send(reply(200, b"%d" % number))
 
     async with scene(slow_first) as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(
+        await caller.send(
             b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
             b"POST /orders/2 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi"
             b"GET /orders/3 HTTP/1.1\r\nHost: gw\r\n\r\n"
         )
         assert [(await caller.reply())[2] for _ in range(3)] == [b"0", b"1", b"2"]
-        assert [record.path for record in await gate.recorded(3)] == ["/orders/1", "/orders/2", "/orders/3"]
+        assert [record.path for record in await gate.wait_for_records(3)] == ["/orders/1", "/orders/2", "/orders/3"]
 
 
 async def test_a_body_goes_with_its_head_or_after_it() -> None:
     async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nab")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 4\r\n\r\nab")
         await upstream.until(lambda: upstream.connections == 1)
-        await caller.say(b"cd")
+        await caller.send(b"cd")
         assert (await caller.reply())[0] == 200
         await gate.post(b"whole")
         assert [request.body for request in upstream.requests] == [b"abcd", b"whole"]
@@ -134,31 +134,31 @@ async def test_a_body_goes_with_its_head_or_after_it() -> None:
 async def test_a_new_table_counts_for_the_next_request() -> None:
     async with Upstream(reply(200, b"second")) as second, scene() as (gate, first, identity):
         await gate.get()
-        before = gate.assembly
+        before = gate.runtime
         changed = config(identity.url, second.url + "/other")
-        gate.assembly = gate.parts.build_runtime(changed, gate.parts.load_files(changed))
-        gate.parts.adopt(gate.assembly)
-        gate.forward.table = gate.assembly.table
+        gate.runtime = gate.components.build_runtime(changed, gate.components.load_files(changed))
+        gate.components.adopt(gate.runtime)
+        gate.forward.table = gate.runtime.table
         for upstream in before.pools:
             upstream.close()
         assert (await gate.get("/orders/7"))[2] == b"second"
         assert second.requests[0].target == "/other/7"
         await first.until(lambda: first.open == 0)
-        assert len(identity.asked) == 1
+        assert len(identity.requests) == 1
 
 
 async def test_requests_under_way_end_with_close_while_draining() -> None:
     gone_on = asyncio.Event()
 
-    async def slow(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n")
+    async def slow(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n")
         await gone_on.wait()
-        await talk.say(b"Content-Length: 0\r\n\r\n")
+        await peer.send(b"Content-Length: 0\r\n\r\n")
 
     async with scene(slow) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await upstream.until(lambda: upstream.connections == 1)
         gate.forward.is_refusing_requests = True
         assert not gate.forward.idle.is_set()
@@ -166,18 +166,18 @@ async def test_requests_under_way_end_with_close_while_draining() -> None:
         status, head, _ = await caller.reply()
         assert status == 200
         assert b"\r\nConnection: close\r\n" in head
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         await gate.forward.idle.wait()
 
 
 async def test_idle_callers_are_closed_at_a_drain() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await caller.reply()
-        await gate.recorded()
+        await gate.wait_for_records()
         gate.server.close_idle()
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
 
 
 async def test_an_idle_gateway_has_only_the_task_of_its_listener() -> None:

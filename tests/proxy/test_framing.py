@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.gate import scene
 from tests.fakes.identity import token
-from tests.fakes.upstream import OK, Talk, reply
+from tests.fakes.upstream import OK, ScriptedConnection, reply
 
 CHUNKED = reply(200, b"", "Transfer-Encoding: chunked", length=False)
 
@@ -16,10 +16,10 @@ CHUNKED = reply(200, b"", "Transfer-Encoding: chunked", length=False)
 async def test_chunks_of_a_request_arrive_as_one_body() -> None:
     async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n")
-        await caller.say(b"3;ext=1\r\nabc\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n")
+        await caller.send(b"3;ext=1\r\nabc\r\n")
         await upstream.until(lambda: upstream.connections == 1)
-        await caller.say(b"002\r\nde\r\n0\r\nX-T: 1\r\n\r\n")
+        await caller.send(b"002\r\nde\r\n0\r\nX-T: 1\r\n\r\n")
         assert (await caller.reply())[0] == 200
         [request] = upstream.requests
         assert request.body == b"abcde"
@@ -43,7 +43,7 @@ async def test_an_empty_body_is_a_body(framing: bytes) -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         for _ in range(2):
-            await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n" + framing)
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n" + framing)
             assert (await caller.reply())[0] == 200
         assert [request.body for request in upstream.requests] == [b"", b""]
         assert upstream.connections == 1
@@ -60,15 +60,15 @@ async def test_chunks_of_a_reply_arrive_as_one_body() -> None:
 
 
 async def test_a_close_delimited_response_is_chunked_to_the_caller() -> None:
-    async def until_the_end(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n\r\nall of ")
-        await talk.say(b"it")
+    async def until_the_end(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nall of ")
+        await peer.send(b"it")
 
     async with scene(until_the_end) as (gate, upstream, _):
         caller = await gate.caller()
         for expected in (b"all of it", b"ok"):
-            await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
             assert (await caller.reply())[2] == expected
         assert upstream.connections == 2
 
@@ -84,7 +84,7 @@ async def test_a_close_delimited_response_is_chunked_to_the_caller() -> None:
 async def test_a_connection_is_kept_if_the_upstream_keeps_it(response: bytes, *, kept: bool) -> None:
     async with scene(response) as (gate, _, _):
         assert (await gate.get())[2] == b"hi"
-        await gate.recorded()
+        await gate.wait_for_records()
         assert gate.pool.count_by_state()["idle"] == kept
 
 
@@ -100,11 +100,11 @@ async def test_a_connection_is_kept_if_the_upstream_keeps_it(response: bytes, *,
 async def test_head_has_no_body_whatever_its_fields_say(response: bytes, expected: bytes) -> None:
     async with scene(response, reply(200, b"next")) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         head = await caller.head()
         assert expected in head
         assert b"Transfer-Encoding" not in head
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert (await caller.reply())[2] == b"next"
         assert upstream.connections == 1
         assert gate.records[0].bytes_out == 0
@@ -123,12 +123,12 @@ async def test_head_has_no_body_whatever_its_fields_say(response: bytes, expecte
 async def test_204_and_304_have_no_body(response: bytes, expected: bytes) -> None:
     async with scene(response) as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         head = await caller.head()
         assert expected in head
         assert (b"Content-Length" in head) is bool(expected)
         assert b"Transfer-Encoding" not in head
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert (await caller.reply())[2] == b"ok"
 
 
@@ -154,15 +154,15 @@ async def test_a_waiting_caller_is_invited_once_the_way_is_open() -> None:
         identity,
     ):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\n")
-        await identity.arrived(1)
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-Continue\r\n\r\n")
+        await identity.wait_for_requests(1)
         invited = asyncio.create_task(caller.head())
         assert upstream.connections == 0
         assert not invited.done()
         minted.set()
         assert await invited == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert upstream.connections == 1
-        await caller.say(b"hi")
+        await caller.send(b"hi")
         assert (await caller.reply())[0] == 200
         assert upstream.requests[0].body == b"hi"
         assert upstream.requests[0].field("Expect") is None
@@ -177,7 +177,7 @@ async def test_no_100_continue_without_expect() -> None:
 async def test_no_100_continue_before_an_error(target: str) -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(
+        await caller.send(
             f"POST {target} HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode()
         )
         status, head, _ = await caller.reply()
@@ -189,20 +189,20 @@ async def test_no_100_continue_before_an_error(target: str) -> None:
 async def test_a_refusal_after_the_invitation_is_a_reply_of_its_own() -> None:
     async with scene(limits={"body": "1KiB"}) as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(
+        await caller.send(
             b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
         )
         assert (await caller.reply())[0] == 100
-        await caller.say(b"800\r\n" + b"x" * 2048 + b"\r\n")
+        await caller.send(b"800\r\n" + b"x" * 2048 + b"\r\n")
         assert (await caller.reply())[0] == 413
 
 
 async def test_a_retry_sends_no_second_100_continue() -> None:
     async with scene(reply(401)) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         assert (await caller.reply())[0] == 100
-        await caller.say(b"hi")
+        await caller.send(b"hi")
         assert (await caller.reply())[0] == 200
         assert [request.body for request in upstream.requests] == [b"hi", b"hi"]
 
@@ -218,7 +218,7 @@ async def test_any_splitting_of_a_request_arrives_the_same(sizes: list[int], cut
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         for part in split(data, cuts):
-            await caller.say(part)
+            await caller.send(part)
             await breath()
         assert (await caller.reply())[0] == 200
         assert upstream.requests[0].body == body
@@ -235,12 +235,12 @@ async def test_any_splitting_of_a_reply_arrives_the_same(sizes: list[int], cuts:
     else:
         wire = reply(200, body)
 
-    async def in_parts(talk: Talk) -> None:
-        await talk.request()
+    async def in_parts(peer: ScriptedConnection) -> None:
+        await peer.request()
         for part in split(wire, cuts):
-            await talk.say(part)
+            await peer.send(part)
             await breath()
-        await talk.request()
+        await peer.request()
 
     async with scene(in_parts) as (gate, _, _):
         assert (await gate.get())[::2] == (200, body)

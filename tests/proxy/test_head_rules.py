@@ -96,7 +96,7 @@ async def test_head_and_get_have_the_same_fields(coding: str, tag: str, *, is_ou
         ]
         _, got, _ = await at.gate.get()
         caller = await at.gate.caller()
-        await caller.say(b"HEAD /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await caller.send(b"HEAD /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = await caller.head()
         for name in ("etag", "content-encoding", "content-type"):
             assert fields(head).get(name) == fields(got).get(name)
@@ -180,7 +180,7 @@ async def test_options_that_may_not_go_on_is_answered_here(target: str) -> None:
         status, head, _ = await at.gate.get(where, "Max-Forwards: 0", method="OPTIONS")
         assert (status, fields(head)["allow"]) == (204, "GET, HEAD, OPTIONS")
         assert at.upstream.connections == 0
-        assert at.identity.asked == []
+        assert at.identity.requests == []
 
 
 async def test_max_forwards_counts_for_options_alone() -> None:

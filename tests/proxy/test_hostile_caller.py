@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.fakes.gate import Gate, scene
-from tests.fakes.upstream import Talk, reply
+from tests.fakes.upstream import ScriptedConnection, reply
 
 HEAD = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n"
 SMUGGLED = b"GET /orders/smuggled HTTP/1.1\r\nHost: gw\r\n\r\n"
@@ -73,7 +73,7 @@ async def check_told(gate: Gate, got: tuple[int, bytes, bytes], code: str = "bad
     assert b"\r\nContent-Type: application/problem+json\r\n" in head
     assert b"\r\nConnection: close\r\n" in head
     assert json.loads(body)["code"] == code
-    [record] = await gate.recorded()
+    [record] = await gate.wait_for_records()
     assert (record.error, record.status, record.client) == (code, status, "127.0.0.1")
 
 
@@ -81,10 +81,10 @@ async def check_told(gate: Gate, got: tuple[int, bytes, bytes], code: str = "bad
 async def test_what_is_malformed_is_refused_once_and_sent_nowhere(data: bytes) -> None:
     async with scene() as (gate, upstream, identity):
         caller = await gate.caller()
-        await caller.say(data)
+        await caller.send(data)
         await check_told(gate, await caller.reply())
-        assert await caller.rest() == b""
-        assert (upstream.connections, identity.asked) == (0, [])
+        assert await caller.read_to_end() == b""
+        assert (upstream.connections, identity.requests) == (0, [])
         assert len(gate.records) == 1
 
 
@@ -93,7 +93,7 @@ async def test_byte_by_byte_it_is_the_same(data: bytes) -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         for at in range(len(data)):
-            await caller.say(data[at : at + 1])
+            await caller.send(data[at : at + 1])
             await asyncio.sleep(0)
         await check_told(gate, await caller.reply())
         assert upstream.requests == []
@@ -112,11 +112,11 @@ async def test_byte_by_byte_it_is_the_same(data: bytes) -> None:
 async def test_what_is_too_large_is_refused(data: bytes, status: int, code: str) -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(data)
+        await caller.send(data)
         got = await caller.reply()
         assert got[0] == status
         await check_told(gate, got, code)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert upstream.connections == 0
 
 
@@ -137,11 +137,11 @@ async def test_equal_limits_still_distinguish_target_and_field() -> None:
 async def test_a_bad_chunk_in_mid_body_ends_the_exchange_at_once() -> None:
     async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await caller.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         await upstream.until(lambda: upstream.connections == 1)
-        await caller.say(b"zz\r\nhi\r\n")
+        await caller.send(b"zz\r\nhi\r\n")
         await check_told(gate, await caller.reply())
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         await upstream.until(lambda: upstream.open == 0)
         assert upstream.requests == []
         assert len(gate.records) == 1
@@ -151,7 +151,7 @@ async def test_an_unknown_method_is_no_breach_of_http() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
         for method, status in ((b"BREW", 405), (b"get", 405), (b"GET", 200)):
-            await caller.say(method + b" /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+            await caller.send(method + b" /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
             assert (await caller.reply())[0] == status
         assert len(upstream.requests) == 1
 
@@ -159,34 +159,34 @@ async def test_an_unknown_method_is_no_breach_of_http() -> None:
 async def test_nothing_is_read_after_a_failed_expectation() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(HEAD + b"Expect: a-miracle\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED)
+        await caller.send(HEAD + b"Expect: a-miracle\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED)
         await check_told(gate, await caller.reply(), "expectation-failed")
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert upstream.connections == 0
 
 
 async def test_a_bad_chunk_of_a_pipelined_request_fails_in_its_turn() -> None:
     go_on = asyncio.Event()
 
-    async def slow(talk: Talk) -> None:
-        await talk.request()
+    async def slow(peer: ScriptedConnection) -> None:
+        await peer.request()
         await go_on.wait()
-        await talk.say(reply(200, b"first"))
-        await talk.reader.read()
+        await peer.send(reply(200, b"first"))
+        await peer.reader.read()
 
     async with scene(slow) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await upstream.until(lambda: upstream.connections == 1)
-        await caller.say(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await caller.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
         await asyncio.sleep(0)
-        await caller.say(b"zz\r\nhi\r\n")
+        await caller.send(b"zz\r\nhi\r\n")
         await gate_has_read(gate)
         go_on.set()
         assert (await caller.reply())[2] == b"first"
         assert (await caller.reply())[0] == 400
-        assert await caller.rest() == b""
-        assert [record.status for record in await gate.recorded(2)] == [200, 400]
+        assert await caller.read_to_end() == b""
+        assert [record.status for record in await gate.wait_for_records(2)] == [200, 400]
 
 
 async def gate_has_read(gate: Gate) -> None:
@@ -198,11 +198,11 @@ async def gate_has_read(gate: Gate) -> None:
 async def test_garbage_behind_a_request_fails_after_its_response() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         assert (await caller.reply())[0] == 200
-        await caller.say(b"\0garbage\r\n\r\n")
+        await caller.send(b"\0garbage\r\n\r\n")
         assert (await caller.reply())[0] == 400
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert [record.status for record in gate.records] == [200, 400]
 
 
@@ -219,10 +219,10 @@ async def test_garbage_behind_a_request_fails_after_its_response() -> None:
 async def test_bytes_behind_a_body_are_recorded_and_not_answered(message: bytes) -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(message)
+        await caller.send(message)
         _, head, _ = await caller.reply()
         assert b"\r\nConnection: close\r\n" in head
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         [record] = gate.records
         assert record.reason == "2 bytes behind the body"
 
@@ -231,10 +231,10 @@ async def test_bytes_behind_a_body_are_recorded_and_not_answered(message: bytes)
 async def test_a_body_that_ends_too_soon_is_no_body(framing: bytes) -> None:
     async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(HEAD + framing)
+        await caller.send(HEAD + framing)
         await upstream.until(lambda: upstream.connections == 1)
         caller.close()
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record.error, record.bytes_in) == ("caller-gone", 3)
         await upstream.until(lambda: upstream.open == 0)
         assert upstream.requests == []
@@ -243,23 +243,23 @@ async def test_a_body_that_ends_too_soon_is_no_body(framing: bytes) -> None:
 async def test_an_endless_field_is_refused_while_it_comes() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX: ")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX: ")
         while not gate.records:
-            await caller.say(b"x" * 65536)
-        await caller.say(b"x" * 65536)
+            await caller.send(b"x" * 65536)
+        await caller.send(b"x" * 65536)
         assert (await caller.reply())[0] == 431
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert upstream.connections == 0
 
 
 async def test_one_empty_line_before_each_request_is_passed_over() -> None:
     async with scene() as (gate, _, _):  # RFC 9112 §2.2
         caller = await gate.caller()
-        await caller.say(b"\r\nGET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n" * 2)
+        await caller.send(b"\r\nGET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n" * 2)
         for _ in range(2):
             assert (await caller.reply())[0] == 200
         for part in (b"\r", b"\nGET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"):
-            await caller.say(part)
+            await caller.send(part)
             await asyncio.sleep(0)
         assert (await caller.reply())[0] == 200
 

@@ -12,31 +12,31 @@ import pytest
 
 from tests.fakes.gate import Caller, Gate, Scene, config, scene, until
 from tests.fakes.identity import Identity
-from tests.fakes.upstream import Script, Talk, Upstream, reply
+from tests.fakes.upstream import Script, ScriptedConnection, Upstream, reply
 
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 POISON = reply(200, b"another caller's")
 QUICK = {"timeout": {"response": "100ms", "idle": "100ms"}}
 
 
-def answer_with(*parts: bytes, then: Callable[[Talk], Awaitable[object]] | None = None) -> Script:
+def answer_with(*parts: bytes, then: Callable[[ScriptedConnection], Awaitable[object]] | None = None) -> Script:
     """After one request, sends these bytes, then waits for the gateway to close, or does `then`."""
 
-    async def script(talk: Talk) -> None:
-        await talk.request()
+    async def script(peer: ScriptedConnection) -> None:
+        await peer.request()
         for part in parts:
-            await talk.say(part)
-        await (talk.reader.read() if then is None else then(talk))
+            await peer.send(part)
+        await (peer.reader.read() if then is None else then(peer))
 
     return script
 
 
-async def hang_up(_: Talk) -> None:
+async def hang_up(_: ScriptedConnection) -> None:
     """Nothing more: the connection closes."""
 
 
-async def reset(talk: Talk) -> None:
-    talk.reset()
+async def reset(peer: ScriptedConnection) -> None:
+    peer.reset()
 
 
 BROKEN_HEADS = {
@@ -88,12 +88,12 @@ async def test_the_rest_of_a_malformed_head_is_not_awaited(head: bytes) -> None:
 async def test_a_head_flood_is_cut_off_while_it_flows() -> None:
     sent = 0
 
-    async def flood(talk: Talk) -> None:
+    async def flood(peer: ScriptedConnection) -> None:
         nonlocal sent
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n")
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n")
         while True:
-            await talk.say(b"X: " + b"x" * 60_000 + b"\r\n")
+            await peer.send(b"X: " + b"x" * 60_000 + b"\r\n")
             sent += 60_000
 
     async with scene(flood) as (gate, upstream, _):
@@ -113,10 +113,10 @@ async def test_silence_before_a_reply_is_a_504(parts: tuple[bytes, ...]) -> None
 
 
 async def test_drops_of_a_head_do_not_put_the_time_limit_off() -> None:
-    async def drip(talk: Talk) -> None:
-        await talk.request()
+    async def drip(peer: ScriptedConnection) -> None:
+        await peer.request()
         for at in range(100_000):
-            await talk.say(b"HTTP/1.1 200 OK\r\nX: "[at : at + 1] or b"x")
+            await peer.send(b"HTTP/1.1 200 OK\r\nX: "[at : at + 1] or b"x")
             await asyncio.sleep(0)
 
     async with scene(drip, route=QUICK) as (gate, _, _):
@@ -141,7 +141,7 @@ BROKEN_BODIES = {
 async def begun(gate: Gate) -> Caller:
     """A caller that has read the first bytes of a reply's body."""
     caller = await gate.caller()
-    await caller.say(GET)
+    await caller.send(GET)
     assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
     await caller.reader.readuntil(b"begun")
     return caller
@@ -149,19 +149,19 @@ async def begun(gate: Gate) -> Caller:
 
 @pytest.mark.parametrize(("part", "end"), BROKEN_BODIES.values(), ids=BROKEN_BODIES.keys())
 async def test_a_body_that_breaks_off_breaks_the_callers_connection(
-    part: bytes, end: Callable[[Talk], Awaitable[None]]
+    part: bytes, end: Callable[[ScriptedConnection], Awaitable[None]]
 ) -> None:
     seen = asyncio.Event()
 
-    async def once_seen(talk: Talk) -> None:
+    async def once_seen(peer: ScriptedConnection) -> None:
         await seen.wait()
-        await end(talk)
+        await end(peer)
 
     async with scene(answer_with(part, then=once_seen)) as (gate, upstream, _):
         caller = await begun(gate)
         seen.set()
-        assert b"0\r\n\r\n" not in await caller.rest()
-        [record] = await gate.recorded()
+        assert b"0\r\n\r\n" not in await caller.read_to_end()
+        [record] = await gate.wait_for_records()
         assert (record.error, record.status, record.bytes_out) == ("upstream-broken", 200, 5)
         await upstream.until(lambda: upstream.open == 0)
         assert (await gate.get())[2] == b"ok"
@@ -171,18 +171,18 @@ async def test_a_body_that_breaks_off_breaks_the_callers_connection(
 async def test_garbage_between_chunks_breaks_the_callers_connection(garbage: bytes) -> None:
     seen = asyncio.Event()
 
-    async def once_seen(talk: Talk) -> None:
+    async def once_seen(peer: ScriptedConnection) -> None:
         await seen.wait()
-        await talk.say(garbage)
-        await talk.reader.read()
+        await peer.send(garbage)
+        await peer.reader.read()
 
     async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n", then=once_seen)) as (gate, upstream, _):
         caller = await begun(gate)
         seen.set()
-        rest = await caller.rest()
+        rest = await caller.read_to_end()
         assert b"0\r\n\r\n" not in rest
         assert b"HTTP/1.1" not in rest
-        assert (await gate.recorded())[0].error == "upstream-broken"
+        assert (await gate.wait_for_records())[0].error == "upstream-broken"
         await upstream.until(lambda: upstream.open == 0)
 
 
@@ -194,8 +194,8 @@ async def test_a_break_that_is_known_at_once_is_still_a_502() -> None:
 async def test_silence_in_a_body_breaks_the_callers_connection() -> None:
     async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n"), route=QUICK) as (gate, upstream, _):
         caller = await begun(gate)
-        assert b"0\r\n\r\n" not in await caller.rest()
-        [record] = await gate.recorded()
+        assert b"0\r\n\r\n" not in await caller.read_to_end()
+        [record] = await gate.wait_for_records()
         assert (record.error, record.reason) == ("upstream-timeout", "silence within the response")
         await upstream.until(lambda: upstream.open == 0)
 
@@ -214,9 +214,9 @@ async def test_bytes_behind_a_response_reach_no_caller(first: bytes) -> None:
 async def test_bytes_behind_a_response_to_head_reach_no_caller() -> None:
     async with scene(answer_with(LENGTH + b"a body all the same")) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"HEAD /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await caller.head()
-        await caller.say(GET)
+        await caller.send(GET)
         assert (await caller.reply())[2] == b"ok"
         assert upstream.connections == 2
 
@@ -224,10 +224,10 @@ async def test_bytes_behind_a_response_to_head_reach_no_caller() -> None:
 async def test_bytes_on_an_idle_connection_reach_no_caller() -> None:
     idle = asyncio.Event()
 
-    async def speak_unexpectedly(talk: Talk) -> None:
+    async def speak_unexpectedly(peer: ScriptedConnection) -> None:
         await idle.wait()
-        await talk.say(POISON)
-        await talk.reader.read()
+        await peer.send(POISON)
+        await peer.reader.read()
 
     async with scene(answer_with(reply(200, b"mine"), then=speak_unexpectedly)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
@@ -238,11 +238,11 @@ async def test_bytes_on_an_idle_connection_reach_no_caller() -> None:
 
 
 async def test_bytes_in_the_kernel_at_reuse_reach_no_caller() -> None:
-    talks: list[Talk] = []
+    talks: list[ScriptedConnection] = []
 
-    async def keep(talk: Talk) -> None:
-        talks.append(talk)
-        await talk.reader.read()
+    async def keep(peer: ScriptedConnection) -> None:
+        talks.append(peer)
+        await peer.reader.read()
 
     async with scene(answer_with(reply(200, b"mine"), then=keep)) as (gate, upstream, _):
         assert (await gate.get())[2] == b"mine"
@@ -259,14 +259,14 @@ async def test_bytes_in_the_kernel_at_reuse_reach_no_caller() -> None:
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
 async def test_an_early_response_ends_both_connections(framing: str) -> None:
-    async def refuse(talk: Talk) -> None:
-        await talk.head()
-        await talk.say(reply(413, b"too much"))
-        await talk.reader.read()
+    async def refuse(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.send(reply(413, b"too much"))
+        await peer.reader.read()
 
     async with scene(refuse, route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
+        await caller.send(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
         status, head, body = await caller.reply()
         assert (status, body) == (413, b"too much")
         assert b"\r\nConnection: close\r\n" in head
@@ -275,13 +275,13 @@ async def test_an_early_response_ends_both_connections(framing: str) -> None:
 
 
 async def test_a_response_and_a_close_during_an_upload_do_not_hang() -> None:
-    async def refuse(talk: Talk) -> None:
-        await talk.head()
-        await talk.say(reply(413, b"too much", "Connection: close"))
+    async def refuse(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.send(reply(413, b"too much", "Connection: close"))
 
     async with scene(refuse) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
         upload = asyncio.create_task(pour(caller))
         status, _, _ = await caller.reply()
         assert status in {413, 502}  # RST may overtake the reply
@@ -293,21 +293,21 @@ async def test_a_response_and_a_close_during_an_upload_do_not_hang() -> None:
 async def pour(caller: Caller) -> None:
     try:
         while True:
-            await caller.say(b"x" * 65536)
+            await caller.send(b"x" * 65536)
     except ConnectionError:
         pass
 
 
 async def test_an_upstream_that_stops_reading_is_a_504() -> None:
-    async def deaf(talk: Talk) -> None:
-        await talk.head()
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+    async def deaf(peer: ScriptedConnection) -> None:
+        await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
         await gone.wait()
 
     gone = asyncio.Event()
     async with scene(deaf, route=QUICK) as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
         upload = asyncio.create_task(pour(caller))
         assert (await caller.reply())[0] == 504
         [record] = gate.records
@@ -320,16 +320,16 @@ async def test_an_upstream_that_stops_reading_is_a_504() -> None:
 async def test_a_half_close_during_an_upload_is_a_502_at_once() -> None:
     jammed, gone = asyncio.Event(), asyncio.Event()
 
-    async def half(talk: Talk) -> None:
-        await talk.head()
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+    async def half(peer: ScriptedConnection) -> None:
+        await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
         await jammed.wait()
-        talk.writer.write_eof()
+        peer.writer.write_eof()
         await gone.wait()
 
     async with scene(half) as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
         upload = asyncio.create_task(pour(caller))
         await until(lambda: any(connection.write_paused for connection in gate.pool._busy))
         jammed.set()
@@ -386,9 +386,9 @@ async def test_a_body_that_ends_with_tls_needs_its_close_notify(certificate: Pat
         settings = config(identity.url, url, route={"tls": {"ca": str(certificate)}})
         async with Gate(settings) as gate:
             caller = await gate.caller()
-            await caller.say(GET)
-            got = await caller.rest() if not clean else (await caller.reply())[2]
-            [record] = await gate.recorded()
+            await caller.send(GET)
+            got = await caller.read_to_end() if not clean else (await caller.reply())[2]
+            [record] = await gate.wait_for_records()
             if clean:
                 assert (got, record.error) == (b"begun", None)
             else:
@@ -427,10 +427,10 @@ async def never_another_callers(at: Scene, count: int) -> None:
 
 
 async def test_replies_and_callers_are_never_mixed_up() -> None:
-    async def echo(talk: Talk) -> None:
+    async def echo(peer: ScriptedConnection) -> None:
         while True:
-            request = await talk.request()
-            await talk.say(reply(200, request.target.rpartition("/")[2].encode()))
+            request = await peer.request()
+            await peer.send(reply(200, request.target.rpartition("/")[2].encode()))
 
     async with scene(*[echo] * 4, pool={"size": 4}) as at:
         for _ in range(5):

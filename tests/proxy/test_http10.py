@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fakes.gate import scene
-from tests.fakes.upstream import Talk, reply
+from tests.fakes.upstream import ScriptedConnection, reply
 
 CHUNKED = reply(200, b"", "Transfer-Encoding: chunked", length=False) + b"2\r\nhi\r\n0\r\n\r\n"
 
@@ -11,12 +11,12 @@ CHUNKED = reply(200, b"", "Transfer-Encoding: chunked", length=False) + b"2\r\nh
 async def test_no_host_is_needed_and_the_connection_closes() -> None:
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.0\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.0\r\n\r\n")
         status, head, body = await caller.reply()
         assert (status, body) == (200, b"ok")
         assert head.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nConnection: close\r\n" in head
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert upstream.requests[0].line == "GET /ic/x/1 HTTP/1.1"
 
 
@@ -24,7 +24,7 @@ async def test_it_stays_when_asked() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
         for _ in range(2):
-            await caller.say(b"GET /orders/1 HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
+            await caller.send(b"GET /orders/1 HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n")
             _, head, body = await caller.reply()
             assert body == b"ok"
             assert b"\r\nConnection: keep-alive\r\n" in head
@@ -34,7 +34,7 @@ async def test_it_stays_when_asked() -> None:
 async def test_a_reply_of_unknown_length_ends_with_the_connection(asks: bytes) -> None:
     async with scene(CHUNKED) as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.0\r\n" + asks + b"\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.0\r\n" + asks + b"\r\n")
         head = await caller.head()
         assert b"Transfer-Encoding" not in head
         assert b"Content-Length" not in head
@@ -43,17 +43,17 @@ async def test_a_reply_of_unknown_length_ends_with_the_connection(asks: bytes) -
 
 
 async def test_a_broken_reply_of_unknown_length_ends_with_a_reset() -> None:
-    async def break_off(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(CHUNKED.removesuffix(b"0\r\n\r\n"))
+    async def break_off(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(CHUNKED.removesuffix(b"0\r\n\r\n"))
         await gate_has_begun.readexactly(10)
-        talk.reset()
+        peer.reset()
 
     async with scene(break_off) as (gate, _, _):
         caller = await gate.caller()
         gate_has_begun = caller.reader
-        await caller.say(b"GET /orders/1 HTTP/1.0\r\n\r\n")
-        assert (await gate.recorded())[0].error == "upstream-broken"
+        await caller.send(b"GET /orders/1 HTTP/1.0\r\n\r\n")
+        assert (await gate.wait_for_records())[0].error == "upstream-broken"
         with pytest.raises(ConnectionResetError):
             await caller.reader.read()
 
@@ -68,9 +68,9 @@ async def test_a_body_with_a_length_goes_through() -> None:
 async def test_http10_gets_no_100_continue() -> None:
     async with scene(route={"replay_limit": "0B"}) as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        await caller.send(b"POST /orders/1 HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         await upstream.until(lambda: upstream.connections == 1)
-        await caller.say(b"hi")
+        await caller.send(b"hi")
         assert (await caller.reply())[0] == 200
 
 

@@ -28,7 +28,7 @@ async def test_a_run_is_counted_by_its_payload() -> None:
         assert counter(gate, "messages_total") == {("orders",): 5}
         assert counter(gate, "caller_messages_total") == {}
         hour = gate.records[0].time[:13]
-        rows = gate.parts.usage.rows()
+        rows = gate.components.usage.rows()
         assert {row.hour for row in rows} == {record.time[:13] for record in gate.records}
         if len(rows) == 1:  # no hour has begun meanwhile
             assert rows == [UsageRow(hour, "acme", "orders", "", 3, 5)]
@@ -37,7 +37,7 @@ async def test_a_run_is_counted_by_its_payload() -> None:
 async def test_a_route_without_service_counts_for_its_host() -> None:
     async with scene(reply(200, b"", ID)) as (gate, _, _):
         await gate.get()
-        [row] = gate.parts.usage.rows()
+        [row] = gate.components.usage.rows()
         assert (row.service, row.route) == ("127.0.0.1", "orders")
 
 
@@ -46,24 +46,24 @@ async def test_a_retried_call_counts_once() -> None:
         await gate.post(b"x" * 60_000)
         assert len(upstream.requests) == 2
         assert gate.records[0].messages == 2
-        assert [(row.calls, row.messages) for row in gate.parts.usage.rows()] == [(1, 2)]
+        assert [(row.calls, row.messages) for row in gate.components.usage.rows()] == [(1, 2)]
 
 
 @pytest.mark.parametrize("answer", [reply(401), reply(429), reply(503), reply(500), CLOSE])
 async def test_a_call_without_proof_of_a_run_counts_nothing(answer: Any) -> None:
     async with scene(*[answer] * 3, base=FLOW) as (gate, _, _):
         await gate.post(b"x")
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record.messages == 0
         assert counter(gate, "messages_total") == {("orders",): 0}
-        assert gate.parts.usage.rows() == []
+        assert gate.components.usage.rows() == []
 
 
 async def test_a_call_that_was_never_sent_counts_nothing() -> None:
     async with scene() as (gate, _, _):
         await gate.get("/nowhere")
         assert gate.records[0].messages == 0
-        assert gate.parts.usage.rows() == []
+        assert gate.components.usage.rows() == []
 
 
 async def test_removed_credentials_are_no_payload() -> None:
@@ -87,4 +87,4 @@ async def test_a_caller_is_counted_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         await gate.post(b"x" * 60_000, f"Authorization: Basic {proof}")
         await gate.post(b"x", "Authorization: Basic bm86bm8=")
         assert counter(gate, "caller_messages_total") == {("erp",): 2}
-        assert [row.caller for row in gate.parts.usage.rows()] == ["erp"]
+        assert [row.caller for row in gate.components.usage.rows()] == ["erp"]

@@ -93,12 +93,12 @@ def test_one_unsafe_method_makes_the_request_unsafe(method: str, named: list[str
 async def test_a_route_refuses_a_method_that_a_field_names(name: str, method: str, value: str) -> None:
     async with scene(route={"methods": ["GET"]}) as at:
         caller = await at.gate.caller()
-        await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\n{name}: {value}\r\n\r\n".encode())
+        await caller.send(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\n{name}: {value}\r\n\r\n".encode())
         head = await caller.head()
         assert head.startswith(b"HTTP/1.1 405 ")
         assert b"\r\nAllow: GET, HEAD\r\n" in head
         assert at.upstream.connections == 0
-        assert at.identity.asked == []
+        assert at.identity.requests == []
 
 
 async def test_the_error_names_the_field() -> None:
@@ -178,6 +178,6 @@ async def test_a_cached_head_keeps_its_decision() -> None:
     async with scene(*[reply(502)] * 2) as at:
         caller = await at.gate.caller()
         for _ in range(2):
-            await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX-HTTP-Method: PUT\r\n\r\n")
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\nX-HTTP-Method: PUT\r\n\r\n")
             assert (await caller.reply())[0] == 502
         assert len(at.upstream.requests) == 2

@@ -7,7 +7,7 @@ from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
-from tests.fakes.upstream import Talk, Upstream, reply
+from tests.fakes.upstream import ScriptedConnection, Upstream, reply
 
 
 async def test_a_record_describes_the_request() -> None:
@@ -65,24 +65,24 @@ async def test_a_failed_record_leaves_no_request_under_way() -> None:
         await until(lambda: len(gate.server.connections) == 1)
         [connection] = gate.server.connections
         assert connection.task is not None
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await asyncio.wait({connection.task})
         assert isinstance(connection.task.exception(), OSError)
         assert (gate.forward.in_flight, gate.forward.idle.is_set(), connection.is_serving) == (0, True, False)
 
 
 async def test_a_broken_response_has_status_and_error_in_its_record() -> None:
-    async def cut(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    async def cut(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
         await caller_has_it.readuntil(b"\r\n\r\n")
-        await talk.say(b"part")
+        await peer.send(b"part")
 
     async with scene(cut) as (gate, _, _):
         caller = await gate.caller()
         caller_has_it = caller.reader
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
-        [record] = await gate.recorded()
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+        [record] = await gate.wait_for_records()
         assert (record.status, record.upstream_status, record.error) == (200, 200, "upstream-broken")
         assert record.bytes_out == 4
         assert gate.route.meter.requests == {("GET", 2, "upstream"): 1}
@@ -91,11 +91,11 @@ async def test_a_broken_response_has_status_and_error_in_its_record() -> None:
 async def test_every_request_on_a_connection_has_its_own_record() -> None:
     async with scene() as (gate, _, _):
         caller = await gate.caller()
-        await caller.say(
+        await caller.send(
             b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\nGET /nope HTTP/1.1\r\nHost: gw\r\n\r\nGARBAGE\r\n\r\n"
         )
         while await caller.reader.readuntil(b"\r\n\r\n"):
             if len(gate.records) >= 1:
                 break
-        await caller.rest()
+        await caller.read_to_end()
         assert len({record.request_id for record in gate.records}) == len(gate.records)

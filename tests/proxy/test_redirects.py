@@ -90,7 +90,7 @@ async def test_the_request_goes_on_to_the_design_host_as_a_whole() -> None:
         async with Gate(config(identity.url, runtime.url + API, route=route)) as gate:
             caller = await gate.caller()
             for _ in range(2):
-                await caller.say(
+                await caller.send(
                     b"POST /orders/integrations/A%7C1?x=1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi"
                 )
                 status, head, body = await caller.reply()
@@ -177,7 +177,7 @@ async def test_a_body_that_is_not_whole_any_more_is_not_sent_again() -> None:
     async with scene(base=f"{API}x", route={"replay_limit": "1B"}) as at:
         at.upstream.script = [to(f"{at.gate.route.base.path}/2")]
         caller = await at.gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
         assert (await caller.reply())[0] == 307
         assert len(at.upstream.requests) == 1
 

@@ -82,7 +82,7 @@ async def test_on_the_wire() -> None:
     }
     async with scene(route=route) as at:
         caller = await at.gate.caller()
-        await caller.say(
+        await caller.send(
             b"GET /orders/1?x=%7C HTTP/1.1\r\nHost: gw\r\nX-Debug: 1\r\nuser-agent: old\r\nX-Request-Id: abc\r\n\r\n"
         )
         assert (await caller.reply())[0] == 200
@@ -98,7 +98,7 @@ async def test_a_cached_head_is_edited_for_each_request() -> None:
     async with scene(route={"headers": {"set": {"X-Id": "${request_id}"}}}) as at:
         caller = await at.gate.caller()
         for _ in range(3):
-            await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
             assert (await caller.reply())[0] == 200
         seen = [(request.field("X-Id"), request.field("X-Request-Id")) for request in at.upstream.requests]
         assert len({one for one, _ in seen}) == 3

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from tests.fakes.gate import Scene, scene, until
-from tests.fakes.upstream import Talk, reply
+from tests.fakes.upstream import ScriptedConnection, reply
 
 JSON = "Content-Type: application/json"
 ID = "x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA"
@@ -125,16 +125,16 @@ async def test_an_http10_caller_gets_a_close_delimited_long_body() -> None:
 
 
 async def test_the_beginning_of_a_body_does_not_wait_for_its_end() -> None:
-    async def slowly(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(f"HTTP/1.1 200 OK\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2,\r\n".encode())
+    async def slowly(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(f"HTTP/1.1 200 OK\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2,\r\n".encode())
         await gate.wait()
-        await talk.say(b"2\r\n3]\r\n0\r\n\r\n")
+        await peer.send(b"2\r\n3]\r\n0\r\n\r\n")
 
     gate = asyncio.Event()
     async with scene(slowly) as at:
         caller = await at.gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await caller.head()
         assert await caller.reader.readexactly(10) == b"5\r\n[1,2,\r\n"
         gate.set()
@@ -144,7 +144,7 @@ async def test_the_beginning_of_a_body_does_not_wait_for_its_end() -> None:
 async def test_head_leaves_out_fields_that_depend_on_the_body() -> None:
     async with scene(reply(200, b"", JSON, "Content-Length: 99", *TAGS, length=False)) as at:
         caller = await at.gate.caller()
-        await caller.say(
+        await caller.send(
             b"HEAD /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /orders/2 HTTP/1.1\r\nHost: localhost\r\n\r\n"
         )
         sent = fields(await caller.head())
@@ -271,10 +271,10 @@ async def test_a_truncated_compressed_body_stays_truncated() -> None:
         for broken in (packed[:-4], packed[: len(packed) // 2], packed[:-8] + bytes(8)):
             at.upstream.script = [reply(200, broken, JSON, "Content-Encoding: gzip")]
             caller = await at.gate.caller()
-            await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            got = await caller.rest()
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            got = await caller.read_to_end()
             assert not got.endswith(b"0\r\n\r\n")
-        assert [record.error for record in await at.gate.recorded(3)] == ["upstream-broken"] * 3
+        assert [record.error for record in await at.gate.wait_for_records(3)] == ["upstream-broken"] * 3
 
 
 async def test_a_short_packed_body_that_holds_much_streams() -> None:
@@ -291,20 +291,20 @@ async def test_a_bomb_waits_for_a_caller_that_is_slow_to_take_it() -> None:
         bomb = gzip.compress(b"[" + b" " * 200_000_000 + b"]", compresslevel=1)
         at.upstream.script = [reply(200, bomb, JSON, "Content-Encoding: gzip")]
         caller = await at.gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await caller.head()
         [connection] = at.gate.server.connections
         await until(lambda: connection.write_paused)
         assert connection._transport is not None
         assert connection._transport.get_write_buffer_size() < 2_000_000
         caller.reset()
-        assert (await at.gate.recorded())[0].error == "caller-gone"
+        assert (await at.gate.wait_for_records())[0].error == "caller-gone"
 
 
 async def test_a_broken_short_body_is_a_502() -> None:
-    async def break_off(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(f"HTTP/1.1 200 OK\r\n{JSON}\r\n{ID}\r\nContent-Length: 100\r\n\r\n[1,2".encode())
+    async def break_off(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(f"HTTP/1.1 200 OK\r\n{JSON}\r\n{ID}\r\nContent-Length: 100\r\n\r\n[1,2".encode())
 
     async with scene(break_off) as at:
         status, head, _ = await at.gate.get()
@@ -314,16 +314,16 @@ async def test_a_broken_short_body_is_a_502() -> None:
 
 
 async def test_an_id_in_a_truncated_body_is_recorded() -> None:
-    async def break_off(talk: Talk) -> None:
-        await talk.request()
+    async def break_off(peer: ScriptedConnection) -> None:
+        await peer.request()
         body = b'{"oicInstanceId": "abc", "more": ['
-        await talk.say(f"HTTP/1.1 200 OK\r\n{JSON}\r\nContent-Length: 1000000\r\n\r\n".encode() + body)
+        await peer.send(f"HTTP/1.1 200 OK\r\n{JSON}\r\nContent-Length: 1000000\r\n\r\n".encode() + body)
 
     async with scene(break_off) as at:
         caller = await at.gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await caller.rest()
-        [record] = await at.gate.recorded()
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await caller.read_to_end()
+        [record] = await at.gate.wait_for_records()
         assert (record.error, record.instance_id) == ("upstream-broken", "abc")
 
 
@@ -399,38 +399,38 @@ async def test_an_id_in_the_header_precedes_one_in_the_body() -> None:
 
 
 async def test_an_id_late_in_the_body_is_recorded() -> None:
-    async def slowly(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(
+    async def slowly(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(
             f"HTTP/1.1 200 OK\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n{len(first):x}\r\n{first}\r\n".encode()
         )
         await begun.wait()
-        await talk.say(b'18\r\n"oicInstanceId": "abc" }\r\n0\r\n\r\n')
+        await peer.send(b'18\r\n"oicInstanceId": "abc" }\r\n0\r\n\r\n')
 
     begun, first = asyncio.Event(), '{"status": "is slow", '
     async with scene(slowly) as at:
         caller = await at.gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = await caller.head()
         assert (await caller.reader.readline(), await caller.reader.readline()) == (b"16\r\n", f"{first}\r\n".encode())
         begun.set()
         assert await caller.reader.readuntil(b"0\r\n\r\n") == b'18\r\n"oicInstanceId": "abc" }\r\n0\r\n\r\n'
         assert "x-oracle-ics-instance-id" not in fields(head)
-        assert (await at.gate.recorded())[0].instance_id == "abc"
+        assert (await at.gate.wait_for_records())[0].instance_id == "abc"
 
 
 @pytest.mark.parametrize("status", [307, 401, 429, 502, 503, 504])
 @pytest.mark.parametrize("way", ["at once", "in pieces", "packed"])
 async def test_a_run_that_only_its_body_names_is_never_repeated(status: int, way: str) -> None:
-    async def slowly(talk: Talk) -> None:
-        await talk.request()
+    async def slowly(peer: ScriptedConnection) -> None:
+        await peer.request()
         lines = [f"HTTP/1.1 {status} No", JSON, "Retry-After: 0", "Location: /ic/x/2", f"Content-Length: {len(body)}"]
         lines += ["Content-Encoding: gzip"] if way == "packed" else []
         cut = len(body) if way == "at once" else 3
-        await talk.say("\r\n".join([*lines, "", ""]).encode() + body[:cut])
+        await peer.send("\r\n".join([*lines, "", ""]).encode() + body[:cut])
         for _ in range(50):  # the gateway has its turn
             await asyncio.sleep(0)
-        await talk.say(body[cut:])
+        await peer.send(body[cut:])
 
     body = b'{"status": "failed", "oicInstanceId": "abc"}'
     body = gzip.compress(body) if way == "packed" else body

@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.gate import Scene, scene, until
 from tests.fakes.identity import answer, token
-from tests.fakes.upstream import CLOSE, OK, Talk, reply
+from tests.fakes.upstream import CLOSE, OK, ScriptedConnection, reply
 
 RAN = "x-oracle-ics-instance-id: 42"
 UNAUTHORIZED = reply(401, b"who?", "WWW-Authenticate: Bearer")
@@ -25,7 +25,7 @@ def bearers(at: Scene) -> list[str | None]:
 async def test_a_401_gets_one_new_token_and_one_retry_for_any_method(method: str) -> None:
     async with scene(UNAUTHORIZED) as at:
         caller = await at.gate.caller()
-        await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
+        await caller.send(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
         assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
         assert bearers(at) == ["Bearer token-1", "Bearer token-2"]
         assert [request.body for request in at.upstream.requests] == [b"hi", b"hi"]
@@ -58,7 +58,7 @@ async def test_a_storm_of_401_costs_one_renewal() -> None:
             assert (await at.gate.get())[0] == 401
         together = await asyncio.gather(*(at.gate.get() for _ in range(10)))
         assert {status for status, _, _ in together} == {401}
-        assert len(at.identity.asked) == 2
+        assert len(at.identity.requests) == 2
         assert len(at.upstream.requests) == 1 + 1 + 14
 
 
@@ -67,22 +67,22 @@ async def test_all_who_wait_for_a_renewal_share_it() -> None:
     async with scene(*[UNAUTHORIZED] * 5, tokens=(token("old"), token("new").behind(minted))) as at:
         calls = [asyncio.create_task(at.gate.get()) for _ in range(5)]
         await at.upstream.until(lambda: len(at.upstream.requests) == 5)
-        await at.identity.arrived(2)
+        await at.identity.wait_for_requests(2)
         minted.set()
         assert {(await call)[0] for call in calls} == {200}
-        assert len(at.identity.asked) == 2
+        assert len(at.identity.requests) == 2
         assert bearers(at) == ["Bearer old"] * 5 + ["Bearer new"] * 5
 
 
 async def test_a_late_401_for_an_older_token_uses_the_newer_one() -> None:
     late = asyncio.Event()
 
-    async def slow(talk: Talk) -> None:
-        await at.upstream.note(await talk.request())
+    async def slow(peer: ScriptedConnection) -> None:
+        await at.upstream.record_request(await peer.request())
         await late.wait()
-        await talk.say(UNAUTHORIZED)
-        await at.upstream.note(await talk.request())
-        await talk.say(OK)
+        await peer.send(UNAUTHORIZED)
+        await at.upstream.record_request(await peer.request())
+        await peer.send(OK)
 
     async with scene(slow, UNAUTHORIZED) as at:
         slow_call = asyncio.create_task(at.gate.get("/orders/slow"))
@@ -91,7 +91,7 @@ async def test_a_late_401_for_an_older_token_uses_the_newer_one() -> None:
         late.set()
         assert (await slow_call)[0] == 200
         assert bearers(at) == ["Bearer token-1", "Bearer token-1", "Bearer token-2", "Bearer token-2"]
-        assert len(at.identity.asked) == 2
+        assert len(at.identity.requests) == 2
 
 
 async def test_a_failed_renewal_delivers_the_401_and_keeps_the_token() -> None:
@@ -129,14 +129,14 @@ async def test_a_refused_token_is_renewed_for_the_next_call(route: dict[str, str
         statuses = []
         for number in range(5):
             caller = await at.gate.caller()
-            await caller.say(head + b"x" * size)
+            await caller.send(head + b"x" * size)
             if number == 1:  # it waits for the renewal
-                await at.identity.arrived(2)
+                await at.identity.wait_for_requests(2)
                 gate.set()
             statuses.append((await caller.reply())[0])
         assert statuses == [401, 200, 200, 200, 200]
         assert bearers(at) == ["Bearer old"] + ["Bearer new"] * 4
-        assert len(at.identity.asked) == 2
+        assert len(at.identity.requests) == 2
 
 
 async def test_other_routes_use_the_token_while_it_is_renewed() -> None:
@@ -144,7 +144,7 @@ async def test_other_routes_use_the_token_while_it_is_renewed() -> None:
     tokens = (token("old"), token("new").behind(gate))
     async with scene(UNAUTHORIZED, tokens=tokens, route={"replay": "never"}) as at:
         assert (await at.gate.get())[0] == 401
-        await at.identity.arrived(2)
+        await at.identity.wait_for_requests(2)
         assert await at.gate.route.token_source.get_token("another") == "old"
         gate.set()
 
@@ -153,7 +153,7 @@ async def test_uploads_that_are_always_refused_cost_one_renewal() -> None:
     async with scene(*[UNAUTHORIZED] * 20, route={"replay": "never"}) as at:
         for _ in range(20):
             assert (await at.gate.post(b"x"))[0] == 401
-        assert len(at.identity.asked) == 2
+        assert len(at.identity.requests) == 2
 
 
 @pytest.mark.parametrize("replay", ["any", "never"])
@@ -165,32 +165,32 @@ async def test_each_revocation_is_renewed_at_once(replay: str) -> None:
             assert (await at.gate.get())[0] == (200 if replay == "any" else 401)
             assert (await at.gate.get())[0] == 200
             assert bearers(at)[-1] == f"Bearer token-{number}"
-        assert len(at.identity.asked) == 7
+        assert len(at.identity.requests) == 7
 
 
 async def test_a_cold_start_waits_for_the_next_try() -> None:
     async with scene(tokens=(answer(503, b"<html>"), answer(503, {"error": "server_error"}))) as at:
         assert (await at.gate.get())[0] == 200
-        assert (len(at.identity.asked), len(at.upstream.requests)) == (3, 1)
+        assert (len(at.identity.requests), len(at.upstream.requests)) == (3, 1)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_a_body_in_two_parts_is_sent_again_from_its_start(*, chunked: bool) -> None:
-    async def refuse_early(talk: Talk) -> None:
-        await talk.head()
-        await talk.reader.readuntil(b"abc")
-        await talk.say(UNAUTHORIZED)
-        await talk.reader.read()
+    async def refuse_early(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.reader.readuntil(b"abc")
+        await peer.send(UNAUTHORIZED)
+        await peer.reader.read()
 
     async with scene(refuse_early) as at:
         caller = await at.gate.caller()
         framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 6"
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
-        await caller.say(b"3\r\nabc\r\n" if chunked else b"abc")
+        await caller.send(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
+        await caller.send(b"3\r\nabc\r\n" if chunked else b"abc")
         [connection] = at.gate.server.connections
         await until(lambda: connection._body is not None and connection._body.bytes_read == 3)
         assert at.upstream.connections == 0
-        await caller.say(b"3\r\ndef\r\n0\r\n\r\n" if chunked else b"def")
+        await caller.send(b"3\r\ndef\r\n0\r\n\r\n" if chunked else b"def")
         assert (await caller.reply())[0] == 200
         [again] = at.upstream.requests
         assert (again.body, again.field("Authorization")) == (b"abcdef", "Bearer token-2")
@@ -201,10 +201,10 @@ async def test_a_body_in_two_parts_is_sent_again_from_its_start(*, chunked: bool
     ("chunked", "limit"), [(True, None), (False, None), (True, "2KiB")], ids=["chunked", "counted", "over the limit"]
 )
 async def test_an_upload_that_exceeds_the_replay_limit_is_not_retried(*, chunked: bool, limit: str | None) -> None:
-    async def refuse_early(talk: Talk) -> None:
-        await talk.head()
-        await talk.say(UNAUTHORIZED)
-        while await talk.reader.read(65536):
+    async def refuse_early(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.send(UNAUTHORIZED)
+        while await peer.reader.read(65536):
             pass
 
     minted = asyncio.Event()
@@ -214,25 +214,25 @@ async def test_an_upload_that_exceeds_the_replay_limit_is_not_retried(*, chunked
     ) as at:
         caller = await at.gate.caller()
         framing = "Transfer-Encoding: chunked" if chunked else "Content-Length: 4099"
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
-        await at.identity.arrived(2)
+        await caller.send(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{framing}\r\n\r\n".encode())
+        await at.identity.wait_for_requests(2)
         [connection] = at.gate.server.connections
         body = connection._body
         assert body is not None
-        await caller.say(b"1000\r\n%b\r\n" % (b"b" * 4096) if chunked else b"b" * 4096)
+        await caller.send(b"1000\r\n%b\r\n" % (b"b" * 4096) if chunked else b"b" * 4096)
         await until(lambda: body.bytes_read == 4096)
-        await caller.say(b"3\r\nccc\r\n0\r\n\r\n" if chunked else b"ccc")
+        await caller.send(b"3\r\nccc\r\n0\r\n\r\n" if chunked else b"ccc")
         minted.set()
         assert (await caller.reply())[::2] == (401, b"who?")
         assert (at.upstream.connections, at.upstream.requests) == (1, [])
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.status, record.attempts, record.error) == (401, 1, None)
 
 
 async def test_a_401_of_the_token_endpoint_is_no_401_of_the_upstream() -> None:
     async with scene(tokens=(answer(401, {"error": "invalid_client"}),)) as at:
         assert (await at.gate.get())[0] == 502
-        assert (len(at.identity.asked), at.upstream.connections) == (1, 0)
+        assert (len(at.identity.requests), at.upstream.connections) == (1, 0)
 
 
 # replay --------------------------------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ async def test_a_route_narrows_what_is_sent_again(replay: str, method: str, trie
     async with scene(UNAUTHORIZED, route={"replay": replay}) as at:
         assert (await at.gate.get(method=method))[0] == (200 if tries == 2 else 401)
         assert len(at.upstream.requests) == tries
-        assert len(at.identity.asked) == tries
+        assert len(at.identity.requests) == tries
 
 
 # A kept connection that the upstream has closed ----------------------------------------------------------------------
@@ -274,11 +274,11 @@ async def test_a_new_connection_that_closes_is_not_stale() -> None:
 
 
 async def test_a_reply_that_began_is_not_stale() -> None:
-    async def cut_short(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(OK)
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200")
+    async def cut_short(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200")
 
     async with scene(cut_short) as at:
         await at.gate.get()
@@ -287,9 +287,9 @@ async def test_a_reply_that_began_is_not_stale() -> None:
 
 
 async def test_a_closed_connection_is_seen_before_it_is_used() -> None:
-    async def once(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(OK)
+    async def once(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(OK)
 
     async with scene(once) as at:
         await at.gate.get()
@@ -330,7 +330,7 @@ async def test_a_temporary_failure_is_retried_for_safe_methods(
 ) -> None:
     async with scene(response, route=route) as at:
         caller = await at.gate.caller()
-        await caller.say(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
+        await caller.send(f"{method} /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi".encode())
         head = await caller.head()
         assert head.startswith(b"HTTP/1.1 200 ") is (tries == 2)
         assert [request.body for request in at.upstream.requests] == [b"hi"] * tries

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.proxy.rewriting import RewritePlan, Rewriter, UrlMap
-from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewrite
 
 SIZE = 32 * 1024
 TURN = 20_000
@@ -106,7 +106,7 @@ def test_short_gzip_members_keep_their_order_beside_long_ones() -> None:
     contents = [bytes((33 + number % 90,)) * size for number, size in enumerate(sizes)]
     body = b"".join(map(gzip.compress, contents))
     for step in (1, 21, 4096, len(body)):
-        assert rewritten(body, coding="gzip", cuts=range(0, len(body), step)) == b"".join(contents)
+        assert rewrite(body, coding="gzip", cuts=range(0, len(body), step)) == b"".join(contents)
 
 
 def test_a_long_description_in_yaml_is_not_searched_at_once() -> None:
@@ -159,9 +159,9 @@ def test_all_urls_behind_one_opening_are_judged_alike(kind: str, body: str) -> N
         urls, names = f"{U} " * many, f"{GATE}/orders " * many
         if kind == "yaml":  # a key is its first word's
             urls, names = U, f"{GATE}/orders"
-        seen = rewritten((body % (urls, urls)).encode(), kind)
+        seen = rewrite((body % (urls, urls)).encode(), kind)
         assert seen.decode() == body % (urls, names)
-        assert rewritten((body % (urls, urls)).encode(), kind, cuts=range(0, len(body) + 100 * many, 97)) == seen
+        assert rewrite((body % (urls, urls)).encode(), kind, cuts=range(0, len(body) + 100 * many, 97)) == seen
 
 
 def test_names_of_no_route_are_none() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.proxy.rewriting import RewritePlan, has_no_urls
 from gateway.proxy.routing import PrefixTable
-from tests.fakes.documents import FLOW, GATE, HOST, NAMES, ORDERS, U, rewritten
+from tests.fakes.documents import FLOW, GATE, HOST, NAMES, ORDERS, U, rewrite
 
 AUTHORITIES = [HOST, f"{HOST}:443", f"{HOST}:80", f"{HOST}:", f"{HOST}:8443", HOST.upper(), "other.example:8443", "x.y"]
 PATHS = [FLOW, "/ic/api", "/ic/api/integration/v1/flows", "/ic/ws/x", "/ic", "/ic/api/a/b", f"{FLOW}/items", "", "/"]
@@ -42,10 +42,10 @@ def test_a_url_that_repeats_is_rewritten_like_the_first(
 ) -> None:
     kind, template = item
     items = [(template % url.replace("/", slash)).encode() for url in urls]
-    alone = [rewritten(b"\n" + item + b"\n", kind) for item in items]
+    alone = [rewrite(b"\n" + item + b"\n", kind) for item in items]
     body = b"".join(b"\n" + item + b"\n" for item in items * 12)
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=6))
-    assert rewritten(body, kind, cuts=cuts) == b"".join(alone * 12)
+    assert rewrite(body, kind, cuts=cuts) == b"".join(alone * 12)
 
 
 @pytest.mark.parametrize("slash", ["/", "\\/", "\\u002f"])
@@ -54,7 +54,7 @@ def test_thousands_of_links_are_rewritten_in_any_chunking(slash: str, step: int)
     links = [{"rel": "self", "href": f"{U}/{number}?a=1"} for number in range(600)]
     body = json.dumps({"links": links}).replace("/", slash).encode()
     wanted = json.dumps({"links": links}).replace(U, f"{GATE}/orders").replace("/", slash).encode()
-    assert rewritten(body, cuts=range(0, len(body), step)) == wanted
+    assert rewrite(body, cuts=range(0, len(body), step)) == wanted
 
 
 def test_a_dot_segment_among_repeated_urls_is_still_seen() -> None:
@@ -62,7 +62,7 @@ def test_a_dot_segment_among_repeated_urls_is_still_seen() -> None:
         f'{{"href":"{U}/{rest}"}}'
         for rest in (*map(str, range(40)), "../x", "a/%2e%2e/b", "..", "a\\/..\\/b", r"\u002e\u002e/a", r"b/\u002E./c")
     ]
-    seen = rewritten(",".join(links).encode()).decode()
+    seen = rewrite(",".join(links).encode()).decode()
     assert seen.split(",")[40:] == links[40:]
     assert seen.count(f"{GATE}/orders/") == 40
 
@@ -70,12 +70,12 @@ def test_a_dot_segment_among_repeated_urls_is_still_seen() -> None:
 @pytest.mark.parametrize("rest", ["&#46;&#46;/x", "&#x2E;./x", "a'/../x", "../x"])
 def test_urls_that_stay_for_a_dot_segment_keep_no_other_ones(rest: str) -> None:
     body = f'<a href="{U}/{rest}"/>' * 20 + f'<a href="{U}/1"/>' * 20
-    assert rewritten(body.encode(), "xml").decode() == body.replace(f"{U}/1", f"{GATE}/orders/1")
+    assert rewrite(body.encode(), "xml").decode() == body.replace(f"{U}/1", f"{GATE}/orders/1")
 
 
 def test_an_open_member_name_is_no_element_that_repeats() -> None:
     body = "[" + f'"{U}/a",' * 20 + f'"{U}/a" : 1,' + f'"{U}/b"]'
-    seen = rewritten(body.encode()).decode()
+    seen = rewrite(body.encode()).decode()
     assert seen.count(U) == 1
     assert f'"{U}/a" : 1' in seen
 
@@ -84,9 +84,9 @@ def test_an_open_member_name_is_no_element_that_repeats() -> None:
 @given(URLS, st.sampled_from(["json", "xml", "yaml", "html"]))
 def test_an_escaped_letter_elsewhere_changes_no_url(urls: list[str], kind: str) -> None:
     body = "".join(f'<a href="{url}">\n- "url": "{url}"\n' for url in urls)
-    whole = rewritten(body.encode(), kind).decode()
+    whole = rewrite(body.encode(), kind).decode()
     for escape in ("/\\u0041 ", "/&#65; ", "/\\x41 "):
-        assert rewritten((body + escape).encode(), kind).decode() == whole + escape
+        assert rewrite((body + escape).encode(), kind).decode() == whole + escape
 
 
 def test_more_beginnings_than_are_remembered() -> None:
@@ -94,7 +94,7 @@ def test_more_beginnings_than_are_remembered() -> None:
         urls = [f"https://{'h' * number}.example/x" for number in range(1, count)]
         urls += [f"https://{HOST}/ic/api/{'x' * (number % 20)}{number}/y" for number in range(count)]
         body = json.dumps([{"href": url} for url in urls * 2])
-        assert rewritten(body.encode()) == body.replace(f"https://{HOST}/ic", GATE).encode()
+        assert rewrite(body.encode()) == body.replace(f"https://{HOST}/ic", GATE).encode()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gateway.content.charsets import UnreadableText
 from gateway.content.content_coding import decode_beginning
 from gateway.oic.instance_id import BODY_PART, DEFAULT_LOCATIONS, InstanceIdFinder, media_kind
 from gateway.proxy.rewriting import RewritePlan, Rewriter, make_plan
-from tests.fakes.documents import ALL, FLOW, GATE, HERE, NAMES, U, rewritten, text
+from tests.fakes.documents import ALL, FLOW, GATE, HERE, NAMES, U, rewrite, text
 
 # Content codings ------------------------------------------------------------------------------------------------------
 
@@ -25,11 +25,11 @@ NAMED = BODY.replace(U.encode(), f"{GATE}/orders".encode())
 def test_a_compressed_body_is_rewritten_in_any_chunking(coding: str, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(BODY)
     for step in (1, 2, 3, 1000, len(packed)):
-        assert rewritten(packed, coding=coding, cuts=range(0, len(packed), step)) == NAMED
-    assert rewritten(b"", coding=coding) == b""
+        assert rewrite(packed, coding=coding, cuts=range(0, len(packed), step)) == NAMED
+    assert rewrite(b"", coding=coding) == b""
     for broken in (packed[:-1], packed + b"x"):
         with pytest.raises(UnreadableText):
-            rewritten(broken, coding=coding)
+            rewrite(broken, coding=coding)
 
 
 @pytest.mark.parametrize(("filling", "count"), [(b" ", 80), (b'"/', 1), (b"https://x/ ", 1)])
@@ -69,29 +69,29 @@ IN_NAMES = DOCUMENT.replace(U, f"{GATE}/orders")
 def test_utf_16_is_rewritten_whatever_is_declared(codec: str, bom: str, declared: str) -> None:
     body, expected = ((bom + doc).encode(codec, "surrogatepass") for doc in (DOCUMENT, IN_NAMES))
     for cuts in ((), range(len(body)), (3, 50, 77)):
-        assert rewritten(body, charset=declared, cuts=cuts) == expected
-    assert rewritten(body + b"\x00", charset=declared, cuts=(5,)) == expected + b"\x00"
+        assert rewrite(body, charset=declared, cuts=cuts) == expected
+    assert rewrite(body + b"\x00", charset=declared, cuts=(5,)) == expected + b"\x00"
 
 
 def test_bytes_that_are_not_utf_16_pass_with_all_that_follow() -> None:
     body, expected = (doc.encode("utf-16-le", "surrogatepass") for doc in (DOCUMENT, IN_NAMES))
     for end in (b"\x00\xdc", b"\x00"):
         for cuts in ((), range(len(body + end))):
-            assert rewritten(body + end, charset="utf-16-le", cuts=cuts) == expected + end
+            assert rewrite(body + end, charset="utf-16-le", cuts=cuts) == expected + end
 
 
 @pytest.mark.parametrize("codec", ["utf-32", "utf-32-le", "utf-32-be", "cp037"])
 def test_utf_32_and_ebcdic_pass_unchanged(codec: str) -> None:
     body = f'<?xml version="1.0" encoding="{codec}"?><a b="{U}"/>'.encode(codec)
     for declared in ("", codec, "utf-8"):
-        assert rewritten(body, "xml", charset=declared) == body
+        assert rewrite(body, "xml", charset=declared) == body
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "iso-8859-1", "windows-1252", "us-ascii", "koi8-r", "euc-jp", "klingon"])
 def test_supersets_of_ascii_are_rewritten_in_their_bytes(charset: str) -> None:
     body = b'{"\xe4\xff": "' + U.encode() + b'"}'
-    assert rewritten(body, charset=charset) == body.replace(U.encode(), f"{GATE}/orders".encode())
-    assert rewritten(codecs.BOM_UTF8 + body) == codecs.BOM_UTF8 + body.replace(U.encode(), f"{GATE}/orders".encode())
+    assert rewrite(body, charset=charset) == body.replace(U.encode(), f"{GATE}/orders".encode())
+    assert rewrite(codecs.BOM_UTF8 + body) == codecs.BOM_UTF8 + body.replace(U.encode(), f"{GATE}/orders".encode())
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_supersets_of_ascii_are_rewritten_in_their_bytes(charset: str) -> None:
 def test_xml_may_declare_its_charset_itself(declared: str, *, is_read: bool) -> None:
     body = f'<?xml version="1.0" encoding="{declared}"?><a b="{U}"/>'
     assert (text(body, "xml") != body) == is_read
-    assert rewritten(body.encode(), "xml", charset="utf-8") != body.encode()
-    assert rewritten(body.encode("utf-16"), "xml") == body.replace(U, f"{GATE}/orders").encode("utf-16")
+    assert rewrite(body.encode(), "xml", charset="utf-8") != body.encode()
+    assert rewrite(body.encode("utf-16"), "xml") == body.replace(U, f"{GATE}/orders").encode("utf-16")
 
 
 RUN = "lJrSjUUVEfGXW0tyvl-GZA"
@@ -127,7 +127,7 @@ def test_the_id_is_found_in_every_rewritten_body(coding: str, media: str, declar
     for real in CHARSETS:
         document = JSON_BODY if plan.kind == "json" else XML_BODY % declared if declared else XML_BODY % real
         body = PACKERS[coding](document.encode(real, "ignore"))
-        whole = rewritten(body, plan.kind, charset=plan.charset, coding=plan.coding)
+        whole = rewrite(body, plan.kind, charset=plan.charset, coding=plan.coding)
         assert U.encode() not in whole.replace(b"\0", b"")
         first = decode_beginning(head[b"content-encoding"], body, BODY_PART)
         rules = InstanceIdFinder.compile(DEFAULT_LOCATIONS)

@@ -12,7 +12,7 @@ from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidat
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, make_plan
 from gateway.proxy.rewriting.swagger import LIMIT
 from gateway.proxy.routing import UpstreamUrl
-from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewritten, text
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewrite, text
 
 SWAGGER = {
     "swagger": "2.0",
@@ -38,7 +38,7 @@ def test_swagger_members_are_replaced_together_in_any_order(
 ) -> None:
     body = json.dumps({key: SWAGGER[key] for key in order}, indent=indent)
     OpenAPIV2SpecValidator(json.loads(body)).validate()
-    seen = json.loads(rewritten(body.encode(), cuts=[cut for cut in cuts if cut < len(body)]))
+    seen = json.loads(rewrite(body.encode(), cuts=[cut for cut in cuts if cut < len(body)]))
     OpenAPIV2SpecValidator(seen).validate()
     assert (seen["host"], seen["basePath"], seen["schemes"]) == ("gw:8080", "/orders", ["http"])
     kept = {**SWAGGER, "host": "gw:8080", "basePath": "/orders", "schemes": ["http"]}
@@ -143,7 +143,7 @@ def test_a_base_path_that_swagger_leaves_out_is_added() -> None:
 def test_in_a_large_swagger_document_only_urls_are_replaced() -> None:
     body = _swagger(host=HOST, x="y" * (1 << 20), basePath=FLOW, at=U).encode()
     for size in (1 << 21, 65536, 4093):
-        seen = rewritten(body, cuts=range(0, len(body), size))
+        seen = rewrite(body, cuts=range(0, len(body), size))
         assert seen == body.replace(U.encode(), f"{GATE}/orders".encode())
 
 

@@ -11,7 +11,7 @@ from gateway.services.circuit_breaker import FAILURE_THRESHOLD
 from gateway.services.service_gate import ServiceGate
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
 from tests.fakes.identity import Answer, token
-from tests.fakes.upstream import OK, Talk, reply
+from tests.fakes.upstream import OK, ScriptedConnection, reply
 
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
 BUSY = reply(429, b"busy")
@@ -28,9 +28,9 @@ class Held:
         self.targets: list[str] = []
         self.tokens: list[str | None] = []
 
-    async def __call__(self, talk: Talk) -> None:
+    async def __call__(self, peer: ScriptedConnection) -> None:
         while True:
-            request = await talk.request()
+            request = await peer.request()
             self.targets.append(request.target)
             self.tokens.append(request.field("Authorization"))
             self.running += 1
@@ -39,11 +39,11 @@ class Held:
                 await self.gate.wait()
             finally:
                 self.running -= 1
-            await talk.say(OK)
+            await peer.send(OK)
 
 
 def service_of(stage: Scene) -> ServiceGate:
-    return stage.gate.parts.services.gates.configured[0]
+    return stage.gate.components.services.gates.configured[0]
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def held(
 async def calling(gate: Gate, count: int, address: str | None = None, target: str = "1") -> list[Caller]:
     callers = [await gate.caller(address) for _ in range(count)]
     for caller in callers:
-        await caller.say(GET.replace(b"/orders/1", b"/orders/%b" % target.encode()))
+        await caller.send(GET.replace(b"/orders/1", b"/orders/%b" % target.encode()))
     return callers
 
 
@@ -72,7 +72,7 @@ async def test_no_more_calls_at_once_than_the_limit() -> None:
         await until(lambda: service.waiting == 27 and calls.running == 3)
         calls.gate.set()
         assert await statuses(callers) == [200] * 30
-        await stage.gate.recorded(30)
+        await stage.gate.wait_for_records(30)
         assert calls.most == 3
         assert sum(service.queue_times[:-1]) == 30
         queue_times = sorted(record.queue_ms or 0.0 for record in stage.gate.records)
@@ -89,7 +89,7 @@ async def test_route_of_another_host_has_no_service() -> None:
     async with scene(services={"other": {"url": "https://other.example", "calls": 1}}) as stage:
         assert stage.gate.route.service is None
         assert (await stage.gate.get())[0] == 200
-        [record] = await stage.gate.recorded()
+        [record] = await stage.gate.wait_for_records()
         assert record.queue_ms is None
 
 
@@ -101,7 +101,7 @@ async def test_call_that_waits_too_long_is_overloaded() -> None:
         assert status == 503
         assert b"\r\nX-Gateway-Error: overloaded\r\n" in head
         assert b"\r\nRetry-After: 60\r\n" in head, "no call has ended in the last ten seconds"
-        [record] = await stage.gate.recorded()
+        [record] = await stage.gate.wait_for_records()
         assert record.reason == "service acme: no place of 1 became free within 0.01 s"
         assert record.attempts == 0
         assert service.overloaded == 1
@@ -150,7 +150,7 @@ async def test_caller_that_leaves_gives_its_place_up() -> None:
         await until(lambda: len(calls.targets) == 2 and service.waiting == 0)
         calls.gate.set()
         assert await statuses([waiting[1]]) == [200]
-        assert [record.error for record in await stage.gate.recorded(3)] == ["caller-gone", "caller-gone", None]
+        assert [record.error for record in await stage.gate.wait_for_records(3)] == ["caller-gone", "caller-gone", None]
 
 
 async def test_asynchronous_flow_holds_its_place_for_its_call_only() -> None:
@@ -158,7 +158,7 @@ async def test_asynchronous_flow_holds_its_place_for_its_call_only() -> None:
     async with scene(accepted, accepted, service={"calls": 1}) as stage:
         caller = await stage.gate.caller()
         for _ in range(2):
-            await caller.say(GET)
+            await caller.send(GET)
             assert (await caller.reply())[0] == 202
         assert service_of(stage).running == 0
 
@@ -166,9 +166,9 @@ async def test_asynchronous_flow_holds_its_place_for_its_call_only() -> None:
 async def test_slow_upload_takes_no_place() -> None:
     async with scene(service={"calls": 1}) as stage:
         slow = await stage.gate.caller()
-        await slow.say(b"POST /orders/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
+        await slow.send(b"POST /orders/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
         assert (await stage.gate.get())[0] == 200
-        await slow.say(b"cd")
+        await slow.send(b"cd")
         assert (await slow.reply())[0] == 200
 
 
@@ -189,19 +189,19 @@ async def test_token_is_taken_after_the_wait() -> None:
 async def test_refusal_without_instance_id_lowers_the_limit(answer: bytes, limit: int) -> None:
     async with scene(answer, service={"calls": 10}, route={"replay": "never"}) as stage:
         await stage.gate.get()
-        await stage.gate.recorded()
+        await stage.gate.wait_for_records()
         assert service_of(stage).state.limit == limit
         if limit < 10:
-            assert stage.gate.troubles == [
+            assert stage.gate.problems == [
                 "gateway.services: the service refuses calls; fewer are sent at once for a while"
             ]
-            stage.gate.troubles.clear()
+            stage.gate.problems.clear()
 
 
 async def broken(stage: Scene, count: int) -> None:
     for _ in range(count):
         assert (await stage.gate.get())[0] == 503
-    await stage.gate.recorded(count)
+    await stage.gate.wait_for_records(count)
 
 
 async def test_open_circuit_rejects_calls() -> None:
@@ -212,13 +212,13 @@ async def test_open_circuit_rejects_calls() -> None:
         assert b"\r\nX-Gateway-Error: upstream-down\r\n" in head
         assert b"\r\nRetry-After: " in head
         assert len(stage.upstream.requests) == FAILURE_THRESHOLD
-        record = (await stage.gate.recorded(FAILURE_THRESHOLD + 1))[-1]
+        record = (await stage.gate.wait_for_records(FAILURE_THRESHOLD + 1))[-1]
         assert record.reason == "service acme: circuit open"
         service = service_of(stage)
         assert (service.state.breaker, service.rejected) == ("open", 1)
-        assert len(stage.gate.troubles) == 1
-        assert stage.gate.troubles[0].endswith("until a trial call succeeds: status 503")
-        stage.gate.troubles.clear()
+        assert len(stage.gate.problems) == 1
+        assert stage.gate.problems[0].endswith("until a trial call succeeds: status 503")
+        stage.gate.problems.clear()
 
 
 @pytest.mark.parametrize("answer", [FAILED_RUN, reply(500), reply(404), BUSY])
@@ -231,17 +231,17 @@ async def test_other_errors_do_not_open_the_circuit(answer: bytes) -> None:
 
 
 async def test_silence_opens_the_circuit() -> None:
-    async def silent(talk: Talk) -> None:
-        await talk.request()
+    async def silent(peer: ScriptedConnection) -> None:
+        await peer.request()
         await asyncio.Event().wait()
 
     route = {"replay": "never", "timeout": {"response": "10ms"}}
     async with scene(*[silent] * FAILURE_THRESHOLD, service={}, route=route) as stage:
         for _ in range(FAILURE_THRESHOLD):
             assert (await stage.gate.get())[0] == 504
-        await stage.gate.recorded(FAILURE_THRESHOLD)
+        await stage.gate.wait_for_records(FAILURE_THRESHOLD)
         assert service_of(stage).state.breaker == "open"
-        stage.gate.troubles.clear()
+        stage.gate.problems.clear()
 
 
 async def test_refused_connections_open_the_circuit() -> None:
@@ -250,7 +250,7 @@ async def test_refused_connections_open_the_circuit() -> None:
         for _ in range(FAILURE_THRESHOLD):
             assert (await stage.gate.get())[0] in {502, 503}
         assert service_of(stage).state.breaker == "open"
-        stage.gate.troubles.clear()
+        stage.gate.problems.clear()
 
 
 def count_replays(stage: Scene) -> int:

@@ -9,7 +9,7 @@ import pytest
 from gateway.http.request_body import BODY_READ_AHEAD
 from tests.fakes.gate import Scene, scene, until
 from tests.fakes.identity import token
-from tests.fakes.upstream import OK, Request, Talk, reply
+from tests.fakes.upstream import OK, Request, ScriptedConnection, reply
 
 S11, S12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
@@ -110,15 +110,15 @@ async def test_it_may_come_in_any_pieces(size: int, *, chunked: bool) -> None:
 async def test_nothing_is_sent_before_the_soap_header_is_read() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
-        await caller.say(
+        await caller.send(
             f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: {len(DIRTY)}\r\n\r\n".encode()
         )
         end = DIRTY.index(b"<s:Body>")
-        await caller.say(DIRTY[:end])
+        await caller.send(DIRTY[:end])
         for _ in range(20):
             await asyncio.sleep(0)
         assert at.upstream.connections == 0
-        await caller.say(DIRTY[end:])
+        await caller.send(DIRTY[end:])
         assert (await caller.reply())[0] == 200
         assert only(at).body == CLEAN
 
@@ -126,9 +126,11 @@ async def test_nothing_is_sent_before_the_soap_header_is_read() -> None:
 async def test_a_caller_that_stops_within_its_header_is_timed_out() -> None:
     async with scene(route={"timeout": {"idle": "50ms"}}) as at:
         caller = await at.gate.caller()
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode())
+        await caller.send(
+            f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode()
+        )
         assert (await caller.reply())[0] == 408
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.error, record.status) == ("request-timeout", 408)
         assert at.upstream.connections == 0
 
@@ -136,10 +138,12 @@ async def test_a_caller_that_stops_within_its_header_is_timed_out() -> None:
 async def test_a_caller_that_leaves_within_its_header_is_cleaned_up() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode())
+        await caller.send(
+            f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: 1000\r\n\r\n<s:Env".encode()
+        )
         await until(lambda: at.gate.forward.in_flight == 1)
         caller.reset()
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert record.error == "caller-gone"
 
 
@@ -149,7 +153,7 @@ async def test_a_replay_sends_the_edited_body_again(*, chunked: bool) -> None:
         caller = await at.gate.caller()
         framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(DIRTY)}"
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(DIRTY), DIRTY) if chunked else DIRTY
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\n{framing}\r\n\r\n".encode() + body)
+        await caller.send(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\n{framing}\r\n\r\n".encode() + body)
         assert (await caller.reply())[0] == 200
         assert [request.body for request in at.upstream.requests] == [CLEAN, CLEAN]
         for request in at.upstream.requests:
@@ -160,19 +164,19 @@ async def test_a_replay_sends_the_edited_body_again(*, chunked: bool) -> None:
 async def test_a_body_in_two_parts_is_sent_again_without_the_token() -> None:
     half = DIRTY.index(b"<s:Body>") + 10
 
-    async def refuse_early(talk: Talk) -> None:
-        await talk.head()
-        await talk.reader.readuntil(b"<s:Body>")
-        await talk.say(UNAUTHORIZED)
-        await talk.reader.read()
+    async def refuse_early(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.reader.readuntil(b"<s:Body>")
+        await peer.send(UNAUTHORIZED)
+        await peer.reader.read()
 
     async with scene(refuse_early) as at:
         caller = await at.gate.caller()
         head = f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: {len(DIRTY)}\r\n\r\n"
-        await caller.say(head.encode() + DIRTY[:half])
+        await caller.send(head.encode() + DIRTY[:half])
         [connection] = at.gate.server.connections
         await until(lambda: connection._body is not None and connection._body.bytes_read == half)
-        await caller.say(DIRTY[half:])
+        await caller.send(DIRTY[half:])
         assert (await caller.reply())[0] == 200
         assert only(at).body == CLEAN
 
@@ -187,25 +191,27 @@ async def test_a_body_over_the_replay_limit_is_streamed_once() -> None:
 async def test_a_large_body_streams_behind_its_header() -> None:
     begun = asyncio.Event()
 
-    async def early(talk: Talk) -> None:
-        await talk.head()
-        await talk.reader.readuntil(b"<s:Body>")
+    async def early(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.reader.readuntil(b"<s:Body>")
         begun.set()
         rest = b""
         while not rest.endswith(b"\r\n0\r\n\r\n"):
-            rest += await talk.reader.read(65536)
+            rest += await peer.reader.read(65536)
         assert rest.count(b"x") == 40 * 65536
-        await talk.say(OK)
+        await peer.send(OK)
 
     async with scene(early, route={"replay_limit": "0B"}) as at:
         caller = await at.gate.caller()
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        await caller.send(
+            f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
         first, _, last = message(TOKEN, body="*").encode().partition(b"*")
-        await caller.say(b"%x\r\n%b\r\n" % (len(first), first))
+        await caller.send(b"%x\r\n%b\r\n" % (len(first), first))
         await begun.wait()
         for _ in range(40):
-            await caller.say(b"10000\r\n%b\r\n" % (b"x" * 65536))
-        await caller.say(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
+            await caller.send(b"10000\r\n%b\r\n" % (b"x" * 65536))
+        await caller.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
         assert (await caller.reply())[0] == 200
         assert at.gate.records[0].bytes_in == len(first + last) + 40 * 65536
 
@@ -214,9 +220,9 @@ async def test_a_caller_that_expects_100_continue_gets_it() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
         fields = f"{XML}\r\nExpect: 100-continue\r\nContent-Length: {len(DIRTY)}"
-        await caller.say(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{fields}\r\n\r\n".encode())
+        await caller.send(f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{fields}\r\n\r\n".encode())
         assert (await caller.reply())[0] == 100
-        await caller.say(DIRTY)
+        await caller.send(DIRTY)
         assert (await caller.reply())[0] == 200
         request = only(at)
         assert (request.body, request.field("Expect")) == (CLEAN, None)
@@ -279,7 +285,7 @@ async def test_what_cannot_be_read_is_answered_by_a_fault(data: bytes, fields: l
         assert f'Envelope xmlns:soap="{space}"'.encode() in body
         assert b"credentials in its header could not be removed" in body
         assert at.upstream.connections == 0
-        assert len(at.identity.asked) == 0
+        assert len(at.identity.requests) == 0
         [record] = at.gate.records
         assert (record.error, record.status, SECRET in repr(record)) == ("bad-request", sent, False)
 
@@ -287,13 +293,13 @@ async def test_what_cannot_be_read_is_answered_by_a_fault(data: bytes, fields: l
 async def test_an_unlimited_header_is_refused_while_it_comes() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
-        await caller.say(
+        await caller.send(
             f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{SOAP_12}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         )
         first = message("*").partition("*")[0].encode()
-        await caller.say(b"%x\r\n%b\r\n" % (len(first), first))
+        await caller.send(b"%x\r\n%b\r\n" % (len(first), first))
         for _ in range(9):
-            await caller.say(b"10000\r\n%b\r\n" % (b" " * 65536))
+            await caller.send(b"10000\r\n%b\r\n" % (b" " * 65536))
         assert (await caller.reply())[0] == 500
 
 
@@ -306,7 +312,7 @@ async def test_limits_and_framing_are_watched_as_ever() -> None:
     ):
         async with scene(limits={"body": "1KiB"}) as at:
             caller = await at.gate.caller()
-            await caller.say(head + b"%x\r\n%b\r\n" % (len(start), start) + rest)
+            await caller.send(head + b"%x\r\n%b\r\n" % (len(start), start) + rest)
             assert (await caller.reply())[0] == status
             assert at.gate.records[0].error == code
             assert at.upstream.connections == 0
@@ -316,7 +322,7 @@ async def test_another_request_may_follow() -> None:
     async with scene() as at:
         caller = await at.gate.caller()
         one = f"POST /orders/1 HTTP/1.1\r\nHost: gw\r\n{XML}\r\nContent-Length: {len(DIRTY)}\r\n\r\n".encode() + DIRTY
-        await caller.say(one + one)
+        await caller.send(one + one)
         for _ in range(2):
             assert (await caller.reply())[0] == 200
         assert [request.body for request in at.upstream.requests] == [CLEAN, CLEAN]
@@ -408,19 +414,19 @@ async def test_a_rest_call_may_keep_its_soap_action(field: str, data: bytes) -> 
 async def test_a_body_that_is_no_envelope_streams(fields: tuple[str, ...]) -> None:
     begun = asyncio.Event()
 
-    async def early(talk: Talk) -> None:
-        await talk.head()
-        await talk.reader.readuntil(b"first of many bytes")
+    async def early(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.reader.readuntil(b"first of many bytes")
         begun.set()
-        await talk.reader.readuntil(b"0\r\n\r\n")
-        await talk.say(OK)
+        await peer.reader.readuntil(b"0\r\n\r\n")
+        await peer.send(OK)
 
     async with scene(early, route={"replay_limit": "0B"}) as at:
         caller = await at.gate.caller()
         head = "\r\n".join(["POST /orders/1 HTTP/1.1", "Host: gw", *fields, "Transfer-Encoding: chunked", "", ""])
-        await caller.say(head.encode() + b"13\r\nfirst of many bytes\r\n")
+        await caller.send(head.encode() + b"13\r\nfirst of many bytes\r\n")
         await begun.wait()
-        await caller.say(b"0\r\n\r\n")
+        await caller.send(b"0\r\n\r\n")
         assert (await caller.reply())[0] == 200
 
 

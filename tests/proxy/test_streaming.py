@@ -8,7 +8,7 @@ import pytest
 
 from gateway.http.caller_connection import PIPELINE_READ_AHEAD
 from tests.fakes.gate import Caller, Gate, Scene, scene, until
-from tests.fakes.upstream import Talk, reply
+from tests.fakes.upstream import ScriptedConnection, reply
 
 LARGE = bytes(range(256)) * 32_768  # 8 MiB
 BOUND = 2 * 1024 * 1024
@@ -36,7 +36,7 @@ async def test_a_large_request_arrives_whole_however_it_is_chunked(size: int) ->
     body = LARGE if size > 1 else LARGE[:50_000]
     async with scene() as (gate, upstream, _):
         caller = await gate.caller()
-        await caller.say(
+        await caller.send(
             b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body, size)
         )
         assert (await caller.reply())[0] == 200
@@ -103,18 +103,18 @@ async def narrow(gate: Gate) -> Caller:
 async def test_a_slow_caller_slows_the_upstream(framing: bytes) -> None:
     written = 0
 
-    async def flood(talk: Talk) -> None:
+    async def flood(peer: ScriptedConnection) -> None:
         nonlocal written
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n" + framing)
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n" + framing)
         piece = b"fffc\r\n" + b"x" * 0xFFFC + b"\r\n" if framing.startswith(b"T") else b"x" * 65536
         while True:
-            await talk.say(piece)
+            await peer.send(piece)
             written += 65536
 
     async with scene(flood) as at:
         caller = await narrow(at.gate)
-        await caller.say(GET)
+        await caller.send(GET)
         await caller.head()
         assert await most_of(lambda: held(at), lambda: replies_wait(at)) < BOUND
         before = written
@@ -122,24 +122,24 @@ async def test_a_slow_caller_slows_the_upstream(framing: bytes) -> None:
         assert held(at) < BOUND
         assert written > before
         caller.reset()
-        assert (await at.gate.recorded())[0].error == "caller-gone"
+        assert (await at.gate.wait_for_records())[0].error == "caller-gone"
 
 
 async def test_a_slow_upstream_slows_the_caller() -> None:
     go_on = asyncio.Event()
 
-    async def slow(talk: Talk) -> None:
-        await talk.head()
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+    async def slow(peer: ScriptedConnection) -> None:
+        await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
         await go_on.wait()
-        talk.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
-        await talk.reader.readexactly(len(LARGE) * 4)
-        await talk.say(reply(200, b"all"))
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await peer.reader.readexactly(len(LARGE) * 4)
+        await peer.send(reply(200, b"all"))
 
     async with scene(slow) as at:
         caller = await at.gate.caller()
-        await caller.say(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % (len(LARGE) * 4))
-        upload = asyncio.create_task(caller.say(LARGE * 4))
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % (len(LARGE) * 4))
+        upload = asyncio.create_task(caller.send(LARGE * 4))
         assert await most_of(lambda: held(at), lambda: callers_wait(at)) < BOUND
         go_on.set()
         await upload
@@ -148,33 +148,33 @@ async def test_a_slow_upstream_slows_the_caller() -> None:
 
 
 async def test_tiny_chunks_to_a_slow_caller_are_held_in_few_pieces() -> None:
-    async def flood(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    async def flood(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while True:
-            await talk.say(b"1\r\nx\r\n" * 10_000)
+            await peer.send(b"1\r\nx\r\n" * 10_000)
 
     async with scene(flood) as at:
         caller = await narrow(at.gate)
-        await caller.say(GET)
+        await caller.send(GET)
         await caller.head()
         assert await most_of(lambda: pieces(at), lambda: replies_wait(at)) < 100_000
         caller.reset()
-        await at.gate.recorded()
+        await at.gate.wait_for_records()
 
 
 async def test_a_caller_that_stops_reading_is_dropped_after_a_while() -> None:
-    async def flood(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n\r\n")
+    async def flood(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:
-            await talk.say(b"x" * 65536)
+            await peer.send(b"x" * 65536)
 
     async with scene(flood, route={"timeout": {"idle": "100ms"}}) as at:
         caller = await narrow(at.gate)
-        await caller.say(GET)
+        await caller.send(GET)
         await caller.head()
-        [record] = await at.gate.recorded()
+        [record] = await at.gate.wait_for_records()
         assert (record.error, record.reason, record.status) == ("caller-gone", "the caller stopped reading", 200)
         await at.upstream.until(lambda: at.upstream.open == 0)
 
@@ -182,7 +182,7 @@ async def test_a_caller_that_stops_reading_is_dropped_after_a_while() -> None:
 async def test_pipelined_requests_of_a_caller_that_does_not_read_wait() -> None:
     async with scene(*[reply(200, LARGE[:200_000])] * 80) as at:
         caller = await narrow(at.gate)
-        await caller.say(GET * 80)
+        await caller.send(GET * 80)
         await until(lambda: any(caller.write_paused for caller in at.gate.server.connections))
         for _ in range(500):
             await asyncio.sleep(0)
@@ -197,7 +197,7 @@ async def test_refused_requests_of_a_caller_that_does_not_read_wait() -> None:
     count = 40_000  # their refusals would be some 20 MB
     async with scene() as at:
         caller = await narrow(at.gate)
-        flood = asyncio.create_task(caller.say(lost * count))
+        flood = asyncio.create_task(caller.send(lost * count))
         assert (
             await most_of(lambda: held(at), lambda: any(one.write_paused for one in at.gate.server.connections)) < BOUND
         )
@@ -221,19 +221,19 @@ async def test_any_number_of_requests_may_be_in_line(size: int) -> None:
     count = 4 * PIPELINE_READ_AHEAD // len(get)
     async with scene() as at:
         caller = await at.gate.caller()
-        flood = asyncio.create_task(caller.say(get * count))
+        flood = asyncio.create_task(caller.send(get * count))
         for _ in range(count):
             assert (await caller.reply())[0] == 200
             assert held(at) < BOUND
         await flood
-        assert len(await at.gate.recorded(count)) == count
+        assert len(await at.gate.wait_for_records(count)) == count
 
 
 async def test_a_large_body_behind_many_requests_in_line_arrives_whole() -> None:
     post = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     async with scene() as at:
         caller = await at.gate.caller()
-        flood = asyncio.create_task(caller.say(GET * (PIPELINE_READ_AHEAD // len(GET)) + post + LARGE + GET))
+        flood = asyncio.create_task(caller.send(GET * (PIPELINE_READ_AHEAD // len(GET)) + post + LARGE + GET))
         for _ in range(PIPELINE_READ_AHEAD // len(GET) + 2):
             assert (await caller.reply())[0] == 200
         await flood

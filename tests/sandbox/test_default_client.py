@@ -50,11 +50,11 @@ async def test_a_person_signs_in(tmp_path: Path, sandbox: Sandbox, unused_tcp_po
     file = configured(tmp_path, sandbox, grant="authorization_code", **keys)
     async with Process("login", "-c", file, "sandbox", **SECRETS) as process:
         await process.until(lambda: b"Waiting" in process.out)
-        [url] = re.findall(r"(?m)^  (http\S+)$", process.told())
+        [url] = re.findall(r"(?m)^  (http\S+)$", process.output_text())
         async with aiohttp.ClientSession() as browser, browser.get(URL(url, encoded=True)) as page:
             assert page.status == 200
-        assert await process.ended() == 0, process.told()
-        assert f"signed in as {DEFAULT_USER}" in process.told()
+        assert await process.ended() == 0, process.output_text()
+        assert f"signed in as {DEFAULT_USER}" in process.output_text()
     assert await subject(file) == DEFAULT_USER
 
 

@@ -177,5 +177,5 @@ async def playing(*words: str) -> AsyncIterator[tuple[Process, Path, dict[str, A
 
 
 def written_by(box: Process) -> Path | None:
-    found = re.search(r"(?m)^#   oic-gateway check --live -c (\S+)$", box.told())
+    found = re.search(r"(?m)^#   oic-gateway check --live -c (\S+)$", box.output_text())
     return Path(found[1]) if found else None

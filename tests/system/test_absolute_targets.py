@@ -47,7 +47,7 @@ async def test_curl_gets_only_the_listener_itself(tmp_path: Path, listen: str, r
         for authority in FOREIGN:
             assert await status_by_curl(gate, proxy, f"http://{authority}/orders/", "-d", "{}") == "404", authority
         assert len(upstream.requests) == len(own)
-        records = await gate.recorded(len(own) + len(FOREIGN))
+        records = await gate.wait_for_records(len(own) + len(FOREIGN))
         errors = [record["error"] for record in records if record["status"] == 404]
         assert errors == ["no-route"] * len(FOREIGN)
 

@@ -29,7 +29,7 @@ async def test_curl_recipes_work_as_printed(line: str, tmp_path: Path, sandbox: 
         await run(
             "sh", "-c", line.replace(ADDRESS, gateway.listen).replace("curl", "curl --fail --silent --show-error")
         )
-        [record] = await gateway.recorded()
+        [record] = await gateway.wait_for_records()
     assert record["status"] in {200, 201}
     assert record["instance_id"]
 
@@ -40,5 +40,5 @@ async def test_perl_recipe_works_as_printed(tmp_path: Path, sandbox: Sandbox) ->
         script = tmp_path / "orders.pl"
         script.write_text(text.replace(ADDRESS, gateway.listen), encoding="utf-8")
         ended = await run("perl", script)
-        [record] = await gateway.recorded()
+        [record] = await gateway.wait_for_records()
     assert ended.split() == ["201", record["instance_id"]]

@@ -68,7 +68,7 @@ async def test_curl_proves_a_caller(tmp_path: Path, sandbox: Sandbox) -> None:
         assert await curl(gate, "--oauth2-bearer", KEY) == 200
         assert await curl(gate, "--user", "erp:nix") == 401
         assert await curl(gate) == 401
-        records = await gate.recorded(7)
+        records = await gate.wait_for_records(7)
         assert [record["caller"] for record in records] == ["erp", None, "erp", "scanner", "scanner", None, None]
         _, _, metrics = await gate.get("/metrics", address=gate.admin)
         assert b'oic_gateway_caller_requests_total{caller="scanner",status_class="2xx"} 2' in metrics
@@ -97,7 +97,7 @@ async def test_a_process_proves_its_user_on_a_unix_socket(tmp_path: Path, sandbo
     listen = f"unix:{tmp_path}/gate"
     async with guarded(tmp_path, sandbox, "me", callers=me, listen=listen) as gate:
         assert (await gate.get("/orders/"))[0] == 200
-        assert (await gate.recorded())[0]["caller"] == "me"
+        assert (await gate.wait_for_records())[0]["caller"] == "me"
     other = {"me": {"unix_user": os.getuid() + 1}}
     async with guarded(tmp_path, sandbox, "me", callers=other, listen=listen) as gate:
         assert (await gate.get("/orders/"))[0] == 401
@@ -109,20 +109,20 @@ async def test_a_changed_secret_needs_no_restart(tmp_path: Path, sandbox: Sandbo
         kept = await gate.caller()
 
         async def status(field: str) -> int:
-            await kept.say(f"GET /orders/ HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n".encode())
+            await kept.send(f"GET /orders/ HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n".encode())
             return (await kept.reply())[0]
 
         assert await status(BASIC) == 200
         secret(tmp_path, "erp", "another-s3cr3t-0123456789")
-        await gate.said("caller-secrets-reloaded", workers)
+        await gate.wait_for_events("caller-secrets-reloaded", workers)
         assert await status(BASIC) == 401  # also on a connection that was verified before
         assert await status("Authorization: " + basic("erp:another-s3cr3t-0123456789").decode()) == 200
         (tmp_path / "key").unlink()
-        await gate.said("caller-secrets-reloaded", 2 * workers)
+        await gate.wait_for_events("caller-secrets-reloaded", 2 * workers)
         assert await status(f"X-Api-Key: {KEY}") == 401
         assert {line["caller"] for line in gate.events("caller-secret-unreadable")} == {"scanner"}
         secret(tmp_path, "missing", "the-second-s3cr3t-key-0123456789")
-        await gate.said("caller-secrets-reloaded", 3 * workers)
+        await gate.wait_for_events("caller-secrets-reloaded", 3 * workers)
         assert await status("X-Api-Key: the-second-s3cr3t-key-0123456789") == 200
 
 
@@ -132,7 +132,7 @@ async def test_a_reload_changes_the_callers_of_a_route(tmp_path: Path, sandbox: 
         file = tmp_path / "gateway.yaml"
         file.write_text(re.sub(r'"erp"\s*\]', '"erp", "scanner"]', file.read_text(encoding="utf-8")), encoding="utf-8")
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         assert await curl(gate, "--header", f"X-Api-Key: {KEY}") == 200
 
 
@@ -170,7 +170,7 @@ async def test_no_secret_of_a_caller_appears_anywhere(tmp_path: Path, sandbox: S
                 await gate.get("/orders/", *fields),
                 await gate.post("/hello/", envelope.encode(), "Content-Type: text/xml", *fields),
             ]
-        await gate.recorded(8)
+        await gate.wait_for_records(8)
         answers += [await gate.get(path, address=gate.admin) for path in ("/status", "/metrics", "/instances")]
         found = await run("instances", "--admin", gate.admin)
         texts = [bytes(gate.out), bytes(gate.err), found.out.encode(), *(part for each in answers for part in each[1:])]

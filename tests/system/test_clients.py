@@ -65,7 +65,7 @@ async def test_curl_uses_a_connection_twice(gate: Process) -> None:
     assert out.startswith(pattern(10) + pattern(20))
     assert log.count("Connected to") == 1
     assert log.count("Re-using existing connection") == 2
-    assert [record["status"] for record in await gate.recorded(3)] == [200, 200, 404]
+    assert [record["status"] for record in await gate.wait_for_records(3)] == [200, 200, 404]
 
 
 async def test_curl_asks_with_head(gate: Process, sandbox: Sandbox) -> None:
@@ -111,7 +111,7 @@ async def test_curl_form_post_gets_a_location_at_the_gateway(gate: Process) -> N
 async def test_curl_through_the_gateway_as_its_proxy(gate: Process, sandbox: Sandbox) -> None:
     out, _ = await curl("--proxy", f"http://{gate.listen}", f"{sandbox.upstream('BYTES')}1000")
     assert out == pattern(1000)
-    [record] = await gate.recorded()
+    [record] = await gate.wait_for_records()
     assert (record["route"], record["status"]) == ("bytes", 200)
     assert (sandbox.calls[0].header("Authorization") or "").startswith("Bearer eyJ")
     assert sandbox.calls[0].header("Proxy-Connection") is None
@@ -132,7 +132,7 @@ async def test_http_url_of_an_https_upstream_works_through_the_proxy(tmp_path: P
             _, log = await curl("-v", "--proxy", f"http://{gate.listen}", target)
             assert "< HTTP/1.1 502 " in log
             assert "< X-Gateway-Error: upstream-unreachable" in log
-            [record] = await gate.recorded()
+            [record] = await gate.wait_for_records()
             assert record["route"] == "orders"
             assert "https://oic.invalid:443" in record["reason"]
 
@@ -195,26 +195,26 @@ async def test_a_socket_that_closes_its_writing_half_gets_its_response(gate: Pro
     received = await asyncio.to_thread(talk)
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.endswith(pattern(10))
-    [record] = await gate.recorded()
+    [record] = await gate.wait_for_records()
     assert (record["status"], record["error"]) == (200, None)
 
 
 async def test_half_close_after_a_response_ends_quietly(gate: Process) -> None:
     caller = await gate.caller()
-    await caller.say(request("/bytes/50000"))
+    await caller.send(request("/bytes/50000"))
     assert (await caller.reply())[2] == pattern(50_000)
     caller.writer.write_eof()
-    assert await caller.rest() == b""
-    [record] = await gate.recorded()
+    assert await caller.read_to_end() == b""
+    [record] = await gate.wait_for_records()
     assert (record["status"], record["error"]) == (200, None)
 
 
 async def test_requests_sent_byte_by_byte_and_all_at_once(gate: Process) -> None:
     caller = await gate.caller()
     for byte in request("/bytes/10"):
-        await caller.say(bytes([byte]))
+        await caller.send(bytes([byte]))
     assert (await caller.reply())[2] == pattern(10)
-    await caller.say(b"".join(request(f"/bytes/{size}") for size in (1, 2, 3)))
+    await caller.send(b"".join(request(f"/bytes/{size}") for size in (1, 2, 3)))
     assert [(await caller.reply())[2] for _ in range(3)] == [pattern(size) for size in (1, 2, 3)]
 
 

@@ -36,8 +36,8 @@ def test_neither_a_process_nor_its_children_can_be_dumped(tmp_path: Path) -> Non
 async def test_no_process_of_the_gateway_dumps_core(tmp_path: Path, sandbox: Sandbox) -> None:
     process = Process("serve", "-c", written(tmp_path, settings(sandbox, workers=2)), **SECRETS)
     async with process.under(("sh", "-c", 'ulimit -c unlimited; exec "$@"', "sh")) as gate:
-        await gate.started()
-        await gate.said("worker-started", 2)
+        await gate.wait_started()
+        await gate.wait_for_events("worker-started", 2)
         [fork_server] = children(gate.pid)
         members = [gate.pid, fork_server, *children(fork_server)]
         assert len(members) == 4

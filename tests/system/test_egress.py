@@ -38,8 +38,8 @@ class Tunnels:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for talk in tuple(self._talks):
-            talk.cancel()
+        for peer in tuple(self._talks):
+            peer.cancel()
         await asyncio.gather(*self._talks, return_exceptions=True)
 
     @property
@@ -48,13 +48,13 @@ class Tunnels:
         return [head.split(" ")[1] for head in self.heads]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talk = asyncio.current_task()
-        assert talk is not None
-        self._talks.add(talk)
+        peer = asyncio.current_task()
+        assert peer is not None
+        self._talks.add(peer)
         try:
             await self._tunnel(reader, writer)
         finally:
-            self._talks.discard(talk)
+            self._talks.discard(peer)
             writer.close()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -122,7 +122,7 @@ async def test_a_user_in_https_proxy_is_shown_to_the_proxy_alone(tmp_path: Path)
         assert all("Proxy-Authorization: Basic Z2F0ZTpwYXNzL3dvcmQ=\r\n" in head for head in proxy.heads)
         assert sandbox.calls[0].header("Proxy-Authorization") is None
         for unwanted in ("Z2F0ZTpwYXNz", "pass%2Fword", "pass/word"):
-            assert unwanted not in gate.told() + str(status)
+            assert unwanted not in gate.output_text() + str(status)
 
 
 async def test_a_proxy_without_a_scheme_is_understood(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ async def test_a_certificate_that_is_not_trusted_gets_no_token(tmp_path: Path) -
         document["credentials"]["app"]["token_url"] = identity.token_url
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             assert (await gate.get("/orders/"))[0] == 502
-            [record] = await gate.recorded()
+            [record] = await gate.wait_for_records()
             assert record["error"] == "upstream-unreachable"
             assert "the certificate is not trusted" in record["reason"]
         assert not oic.calls
@@ -274,6 +274,6 @@ async def test_a_certificate_of_another_name_gets_no_token(tmp_path: Path, sandb
         variables = {"HTTPS_PROXY": f"http://{proxy.address}", **SECRETS}
         async with gateway(written(tmp_path, document), **variables) as gate:
             assert (await gate.get("/orders/"))[0] == 502
-            [record] = await gate.recorded()
+            [record] = await gate.wait_for_records()
             assert "oic.invalid" in record["reason"]
         assert not oic.calls

@@ -25,7 +25,7 @@ FILES = 100
 async def with_few_files(folder: Path, sandbox: Sandbox, files: int = FILES, **more: object) -> AsyncIterator[Process]:
     process = Process("serve", "-c", written(folder, settings(sandbox, **more)), **SECRETS)
     async with process.under(("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")) as gate:
-        yield await gate.started()
+        yield await gate.wait_started()
 
 
 def open_files(gate: Process) -> int:
@@ -50,7 +50,7 @@ async def test_idle_callers_leave_descriptors_for_the_rest(tmp_path: Path, sandb
         [warned] = gate.events("connections-reduced")
         assert "not 10000 (`limits.connections`)" in warned["message"]
         idle = await idle_callers(gate, 2 * workers * FILES)
-        await gate.said("connections-full", workers)
+        await gate.wait_for_events("connections-full", workers)
         assert (await gate.ask("/livez"))[0] == 200
         assert (await gate.ask("/readyz"))[0] == 200
         _, status = await gate.ask("/status")
@@ -95,9 +95,9 @@ async def test_without_descriptors_an_event_is_logged_and_health_works(tmp_path:
         held: Caller = await gate.caller()
         lowered = open_files(gate)
         resource.prlimit(gate._process.pid, resource.RLIMIT_NOFILE, (lowered, FILES))
-        await gate.said("files-exhausted")
+        await gate.wait_for_events("files-exhausted")
         refused = await gate.caller()
-        assert await refused.rest() == b""
+        assert await refused.read_to_end() == b""
         for _ in range(3):
             assert (await gate.ask("/livez"))[0] == 200
         _, status = await gate.ask("/status")
@@ -117,16 +117,16 @@ async def test_without_a_descriptor_for_the_upstream_calls_get_503(tmp_path: Pat
     async with Identity(token("a")) as identity, Upstream(closing, closing) as upstream:
         document = simple(identity.url, upstream.url.replace("127.0.0.1", host))
         async with Process("serve", "-c", written(tmp_path, document), **SECRETS) as gate:
-            await gate.started()
+            await gate.wait_started()
             caller: Caller = await gate.caller()
-            await caller.say(request("/orders/"))
+            await caller.send(request("/orders/"))
             assert (await caller.reply())[0] == 200
             soft, hard = resource.prlimit(gate.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(gate.pid, resource.RLIMIT_NOFILE, (3, hard))
-            await caller.say(request("/orders/"))
+            await caller.send(request("/orders/"))
             status, _, body = await caller.reply()
             assert (status, json.loads(body)["code"]) == (503, "overloaded")
             resource.prlimit(gate.pid, resource.RLIMIT_NOFILE, (soft, hard))
-            await caller.say(request("/orders/"))
+            await caller.send(request("/orders/"))
             assert (await caller.reply())[0] == 200
             assert len(upstream.requests) == 2

@@ -39,7 +39,7 @@ def on_volume(folder: Path, sandbox: Sandbox, workers: int) -> tuple[Path, Path]
 async def call_often(gate: Process, count: int) -> None:
     caller = await gate.caller()
     for _ in range(count):
-        await caller.say(request("/orders/"))
+        await caller.send(request("/orders/"))
         async with asyncio.timeout(TIME_LIMIT):
             assert (await caller.reply())[0] == 200
 
@@ -64,15 +64,15 @@ async def test_a_full_volume_drops_history_and_no_token(tmp_path: Path, sandbox:
     assert checked.status == 0
     assert "state.path: warning: has room for 1 MiB of calls on its volume" in checked.err
     async with Process("serve", "-c", file, **SECRETS).under(with_volume(volume)) as gate:
-        await gate.started()
+        await gate.wait_started()
         seen = Path(f"/proc/{gate.pid}/root{volume}")
         await asyncio.gather(*(call_often(gate, 500) for _ in range(5)))
         await gate.until_answer("/instances", lambda document: 0 < int(str(document["kept"])) < 2500)
         assert gate.events("history-removed") == []
         assert (await gate.ask("/usage"))[1]["messages"] == 2500  # and so it is written
         filler = fill(seen)
-        await gate.said("history-removed")
-        await gate.said("history-down")
+        await gate.wait_for_events("history-removed")
+        await gate.wait_for_events("history-down")
         assert (await gate.ask("/usage"))[1]["messages"] == 2500
         fill(seen)
         sandbox.revoke_all()
@@ -81,7 +81,7 @@ async def test_a_full_volume_drops_history_and_no_token(tmp_path: Path, sandbox:
         assert gate.events("store-down") == []
         filler.unlink()
         await call_often(gate, 1)
-        await gate.said("history-up")
+        await gate.wait_for_events("history-up")
         await call_often(gate, 1)
         await gate.until_answer("/instances", lambda document: int(str(document["kept"])) >= 1)
         assert (await gate.ask("/usage"))[1]["messages"] == 2503
@@ -115,7 +115,7 @@ async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path) -> None:
         with volume_of_its_own(volume, 16 * 1024 * 1024) as (inside, seen):
             await signed_in(file, under=inside)
             async with Process("serve", "-c", file, **KEY).under(inside) as gate:
-                await gate.started()
+                await gate.wait_started()
                 await asyncio.gather(*(call_often(gate, 100) for _ in range(5)))
                 for _ in range(3):  # each token uses up the refresh token of the one before
                     fill(seen)
@@ -127,13 +127,13 @@ async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path) -> None:
             fill(seen)
             sandbox.revoke_all()
             async with Process("serve", "-c", impatient, **KEY).under(inside) as gate:
-                await gate.started()
-                [down] = await gate.said("store-down")
+                await gate.wait_started()
+                [down] = await gate.wait_for_events("store-down")
                 assert down["message"].endswith("; its volume is full: make room")
                 assert (await gate.get("/orders/"))[0] == 503
                 assert len(sandbox.token_requests) == 4  # none is used whose successor could not be kept
                 (seen / "filler").unlink()
-                await gate.said("store-up")
+                await gate.wait_for_events("store-up")
                 async with asyncio.timeout(TIME_LIMIT):
                     while (await gate.get("/orders/"))[0] != 200:
                         pass

@@ -52,7 +52,7 @@ async def calls(gate: Process, count: int, target: str = "/orders/") -> list[Doc
     known = len(gate.records)
     for _ in range(count):
         assert (await gate.get(target))[0] == 200
-    return (await gate.recorded(known + count))[known:]
+    return (await gate.wait_for_records(known + count))[known:]
 
 
 async def metric(gate: Process, name: str) -> float:
@@ -81,7 +81,7 @@ async def test_a_call_is_found_at_once_by_whatever_is_known_of_it(
             assert status == 200
             [only] = await found(gate, request_id=f"mine-{number}")
             [record] = [
-                record for record in await gate.recorded(number + 1) if record["request_id"] == f"mine-{number}"
+                record for record in await gate.wait_for_records(number + 1) if record["request_id"] == f"mine-{number}"
             ]
             assert only == record
             assert await found(gate, id=record["instance_id"]) == [record]
@@ -169,7 +169,7 @@ async def test_one_that_is_killed_loses_what_it_had_not_written(tmp_path: Path, 
         assert (await asked(gate))["kept"] == 20  # and so it is written
         for worker in (await gate.ask("/status"))[1]["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
-        await gate.said("worker-started", 4)
+        await gate.wait_for_events("worker-started", 4)
         await calls(gate, 5)
         assert (await asked(gate))["kept"] == 25
         assert len(await found(gate, limit="100")) == 25
@@ -181,7 +181,7 @@ async def test_unsafe_calls_of_a_killed_worker_are_found_as_lost(tmp_path: Path,
         await calls(gate, 1)
         for method in ("POST", "GET"):
             caller = await gate.caller()
-            await caller.say(request("/slow/1", f"X-Request-Id: {method}", "Content-Length: 0", method=method))
+            await caller.send(request("/slow/1", f"X-Request-Id: {method}", "Content-Length: 0", method=method))
         await sandbox.calls.reached(3)
         with closing(sqlite3.connect(file_of(tmp_path))) as connection:
             async with asyncio.timeout(20):
@@ -190,7 +190,7 @@ async def test_unsafe_calls_of_a_killed_worker_are_found_as_lost(tmp_path: Path,
         assert len(await found(gate)) == 1
         for worker in (await gate.ask("/status"))[1]["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
-        await gate.said("worker-started", 4)
+        await gate.wait_for_events("worker-started", 4)
         [lost, _] = await found(gate)
         assert (lost["request_id"], lost["route"], lost["method"], lost["status"]) == ("POST", "slow", "POST", None)
         assert lost["error"] == "lost"
@@ -204,7 +204,7 @@ async def test_calls_in_memory_end_with_their_worker(tmp_path: Path, sandbox: Sa
         await calls(gate, 20)
         for worker in (await gate.ask("/status"))[1]["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
-        await gate.said("worker-started", 4)
+        await gate.wait_for_events("worker-started", 4)
         assert (await asked(gate))["kept"] == 0
         await calls(gate, 1)
         assert (await asked(gate))["kept"] == 1
@@ -234,7 +234,7 @@ async def test_a_full_disk_loses_history_and_never_a_call(tmp_path: Path, sandbo
         for _ in range(10):
             await calls(gate, 5)
             await asked(gate)
-        [event, *_] = await gate.said("history-down", 1)
+        [event, *_] = await gate.wait_for_events("history-down", 1)
         assert (event["level"], "cannot use the history file" in event["message"]) == ("warning", True)
         assert len(gate.events("history-down")) <= workers
         document = await asked(gate)
@@ -247,7 +247,7 @@ async def test_a_full_disk_loses_history_and_never_a_call(tmp_path: Path, sandbo
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         [record] = await calls(gate, 1)
         assert await found(gate, id=record["instance_id"]) == [record]
-        assert (await gate.said("history-up"))[0]["lost"] > 0
+        assert (await gate.wait_for_events("history-up"))[0]["lost"] > 0
 
 
 async def test_a_file_that_is_somebody_else_s_is_left_alone(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -255,7 +255,7 @@ async def test_a_file_that_is_somebody_else_s_is_left_alone(tmp_path: Path, sand
     file_of(tmp_path).write_bytes(b"this is not a database" * 300)
     before_it = file_of(tmp_path).read_bytes()
     async with before(tmp_path, sandbox, **more) as gate:
-        await gate.said("history-down")
+        await gate.wait_for_events("history-down")
         await calls(gate, 3)
         status, problem = await gate.ask("/instances")
         assert (status, "remove it, and the gateway creates another" in problem["detail"]) == (503, True)
@@ -267,7 +267,7 @@ async def test_a_file_that_is_somebody_else_s_is_left_alone(tmp_path: Path, sand
         file_of(tmp_path).unlink()
         await calls(gate, 1)
         assert (await asked(gate))["kept"] == 1
-        await gate.said("history-up")
+        await gate.wait_for_events("history-up")
 
 
 @WORKERS
@@ -280,11 +280,11 @@ async def test_a_file_that_another_holds_slows_no_call(tmp_path: Path, sandbox: 
             records = await calls(gate, 20)
             assert max(record["duration_ms"] for record in records) < 1000
             assert (await asked(gate))["kept"] == 2
-            await gate.said("history-down")
+            await gate.wait_for_events("history-down")
             holder.execute("ROLLBACK")
 
         assert (await until_kept(gate, 22))["lost"] == 0
-        await gate.said("history-up")
+        await gate.wait_for_events("history-up")
 
 
 @WORKERS
@@ -296,7 +296,7 @@ async def test_reading_again_changes_how_much_and_where(tmp_path: Path, sandbox:
         async def read_again(count: int, **more: Any) -> None:
             written(tmp_path, document | more)
             gate.signal(signal.SIGHUP)
-            await gate.said("reloaded", count)
+            await gate.wait_for_events("reloaded", count)
 
         await read_again(1, history={"calls": 2})
         assert (await asked(gate))["kept"] <= 2 * workers

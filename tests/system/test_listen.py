@@ -16,7 +16,7 @@ KEYS = ["listen", "admin"]
 async def refusal(folder: Path, sandbox: Sandbox, **more: str | int) -> str:
     """What a gateway says that cannot listen."""
     async with Process("serve", "-c", written(folder, settings(sandbox, **more), "second.yaml"), **SECRETS) as gate:
-        [line] = await gate.said("not-started")
+        [line] = await gate.wait_for_events("not-started")
         assert await gate.ended() == 69
         return str(line["message"])
 
@@ -88,11 +88,11 @@ async def test_a_half_closed_caller_of_a_unix_socket_is_answered(tmp_path: Path,
     async with before(tmp_path, sandbox, listen=f"unix:{tmp_path}/gw") as gate:
         stays, leaves = await gate.caller(), await gate.caller()
         for caller in (stays, leaves):
-            await caller.say(request("/slow/1"))
+            await caller.send(request("/slow/1"))
             caller.writer.write_eof()
         await sandbox.calls.reached(2)
         leaves.close()
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["status"], record["error"]) == (499, "caller-gone")
         sandbox.switches.slow_gate.set()
         assert (await stays.reply())[0] == 200

@@ -39,7 +39,7 @@ async def test_one_address_in_use_frees_the_others(tmp_path: Path, sandbox: Sand
         listen = [f"unix:{tmp_path}/gw", f"127.0.0.1:{port}"]
         file = written(tmp_path, settings(sandbox, listen=listen, workers=workers))
         async with Process("serve", "-c", file, **SECRETS) as gate:
-            [line] = await gate.said("not-started")
+            [line] = await gate.wait_for_events("not-started")
             assert f"cannot listen on 127.0.0.1:{port}" in line["message"]
             assert await gate.ended() == 69
     assert not (tmp_path / "gw").exists()
@@ -50,11 +50,11 @@ async def test_other_addresses_need_a_restart(tmp_path: Path, sandbox: Sandbox) 
     async with gateway(file, **SECRETS) as gate:
         written(tmp_path, settings(sandbox, listen=[{"address": "127.0.0.1:0"}]))
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         assert not gate.events("restart-needed")
         written(tmp_path, settings(sandbox, listen=["127.0.0.1:0", f"unix:{tmp_path}/gw"]))
         gate.signal(signal.SIGHUP)
-        await gate.said("restart-needed")
+        await gate.wait_for_events("restart-needed")
         assert (await gate.get("/orders/"))[0] == 200
 
 
@@ -62,12 +62,12 @@ async def test_all_listeners_drain(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, listen=["127.0.0.1:0", f"unix:{tmp_path}/gw"]) as gate:
         callers = [await gate.caller(address) for address in gate.listen.split(", ")]
         for caller in callers:
-            await caller.say(request("/orders/"))
+            await caller.send(request("/orders/"))
             assert (await caller.reply())[0] == 200
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         for caller in callers:
-            await caller.say(request("/orders/"))
+            await caller.send(request("/orders/"))
             status, head, _ = await caller.reply()
             assert status == 200
             assert b"\r\nConnection: close\r\n" in head
@@ -84,7 +84,7 @@ async def test_addresses_from_a_variable(sandbox: Sandbox) -> None:
         "OIC_GATEWAY_ADMIN": "127.0.0.1:0",
     }
     async with Process("serve", **variables) as gate:
-        await gate.started()
+        await gate.wait_started()
         assert [address.rpartition(":")[0] for address in gate.listen.split(", ")] == ["127.0.0.1", "[::1]"]
     ended = await run("serve", **variables | {"OIC_GATEWAY_LISTEN": "127.0.0.1:0, here"})
     assert ended.status == 78
@@ -105,7 +105,7 @@ async def test_a_route_answers_or_gives_up_a_half_closed_caller(tmp_path: Path, 
                 got = await asyncio.to_thread(read_to_end, sock)
             assert got.startswith(answer)
             assert bool(got) == bool(answer)
-        [_, record] = await gate.recorded(2)
+        [_, record] = await gate.wait_for_records(2)
         assert (record["status"], record["error"]) == (499, "caller-gone")
 
 

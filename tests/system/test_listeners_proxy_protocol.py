@@ -25,12 +25,12 @@ async def test_haproxy_names_the_caller(tmp_path: Path, sandbox: Sandbox, send: 
         status, out, err = await run_command(*command, env={})
         assert status == 0, err
         assert b"hydraulic pump" in out
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["status"], record["client"]) == (200, "127.9.9.9")
         status, _, body = await gate.get("/orders/")
         assert status == 400
         assert "must begin a connection with a PROXY protocol header" in json.loads(body)["detail"]
-        [line] = await gate.said("proxy-header-refused")
+        [line] = await gate.wait_for_events("proxy-header-refused")
         assert (line["listener"], line["client"]) == (gate.listen, "127.0.0.1")
         _, _, metrics = await gate.get("/metrics", address=gate.admin)
         assert b'connections_failed_total{listener="%b",reason="proxy-header"} 1' % gate.listen.encode() in metrics
@@ -49,7 +49,7 @@ async def test_the_header_of_haproxy_comes_before_tls(tmp_path: Path, sandbox: S
         status, out, err = await run_command(*command, f"https://127.0.0.1:{port}/hello/?wsdl", env={})
         assert status == 0, err
         assert f'location="https://127.0.0.1:{port}/hello/'.encode() in out
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record["client"] == "127.9.9.9"
         # An absolute target names the address that the caller connected to: that of HAProxy.
         for authority, expected in ((f"127.0.0.1:{port}", b"200"), (gate.listen, b"404")):
@@ -66,7 +66,7 @@ async def test_nginx_names_the_caller(tmp_path: Path, sandbox: Sandbox) -> None:
             status, out, err = await run_command(*command, env={})
         assert status == 0, err
         assert b"hydraulic pump" in out
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["status"], record["client"]) == (200, "127.9.9.9")
 
 
@@ -81,5 +81,5 @@ async def test_the_header_of_nginx_comes_before_tls(tmp_path: Path, sandbox: San
             status, out, err = await run_command(*command, f"https://127.0.0.1:{port}/hello/?wsdl", env={})
         assert status == 0, err
         assert f'location="https://127.0.0.1:{port}/hello/'.encode() in out
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record["client"] == "127.9.9.9"

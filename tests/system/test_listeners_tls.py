@@ -53,7 +53,7 @@ async def test_curl_calls_over_tls(tmp_path: Path, sandbox: Sandbox, workers: in
         assert out.startswith("HTTP/1.1 200 OK\r\n")
         assert "hydraulic pump" in out
         assert "\r\nStrict-Transport-Security: max-age=15768000; includeSubDomains\r\n" in out
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record["client"] == "127.0.0.1"
         [shown] = (await gate.ask("/status"))[1]["listeners"]
         assert (shown["address"], shown["tls"], shown["certificate"]["problem"]) == (gate.listen, True, None)
@@ -77,7 +77,7 @@ async def test_old_versions_are_refused(tmp_path: Path, sandbox: Sandbox, versio
     async with before(tmp_path, sandbox, listen=listener(tmp_path)) as gate:
         output = await s_client(gate.listen, version, "-cipher", "DEFAULT:@SECLEVEL=0")
         assert "alert protocol version" in output
-        [line] = await gate.said("handshake-failed")
+        [line] = await gate.wait_for_events("handshake-failed")
         assert "the caller offers no version from TLS 1.2 on" in line["message"]
         assert (line["listener"], line["client"]) == (gate.listen, "127.0.0.1")
         _, _, metrics = await gate.get("/metrics", address=gate.admin)
@@ -104,7 +104,7 @@ async def test_openssl_proves_a_caller_by_its_certificate(tmp_path: Path, sandbo
         told = await s_client(gate.listen, *verified, "-cert", str(good), stdin=call)
         assert "Verify return code: 0 (ok)" in told
         assert "HTTP/1.1 200 OK" in told
-        assert (await gate.recorded())[0]["caller"] == "plant"
+        assert (await gate.wait_for_records())[0]["caller"] == "plant"
         for arguments, alert in (((), "certificate required"), (("-cert", str(bad)), "decrypt error")):
             assert f"alert {alert}" in await s_client(gate.listen, *verified, *arguments, stdin=call)
 
@@ -129,7 +129,8 @@ async def test_nginx_calls_over_tls_with_a_certificate(tmp_path: Path, sandbox: 
                 status, out, err = await run_command(*command, f"http://127.0.0.1:{port}{path}", env={})
                 assert status == 0, err
                 assert b'"id"' in out, out
-        assert [(record["status"], record["caller"]) for record in await gate.recorded(3)] == [(201, "plant")] * 3
+        records = await gate.wait_for_records(3)
+        assert [(record["status"], record["caller"]) for record in records] == [(201, "plant")] * 3
 
 
 async def test_plain_http_on_a_tls_port_is_answered(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -139,7 +140,7 @@ async def test_plain_http_on_a_tls_port_is_answered(tmp_path: Path, sandbox: San
         assert status == 400
         assert b"\r\nX-Gateway-Error: bad-request\r\n" in head
         assert "use https://" in json.loads(body)["detail"]
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["status"], record["reason"]) == (400, "plain HTTP on a TLS listener")
 
 
@@ -147,7 +148,7 @@ async def test_a_tls_hello_on_a_plain_port_is_answered(tmp_path: Path, sandbox: 
     async with before(tmp_path, sandbox) as gate:
         output = await s_client(gate.listen)
         assert "wrong version number" in output or "packet length too long" in output
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["status"], record["error"]) == (400, "bad-request")
         assert "the caller sent a TLS handshake" in record["reason"]
 
@@ -195,7 +196,7 @@ async def test_a_client_certificate_is_optional_or_required(tmp_path: Path, sand
             assert "hydraulic pump" in out, err
             status, _, err = await curl(gate, tmp_path, "--cert", bad)
             assert status != 0
-            [line] = await gate.said("handshake-failed")
+            [line] = await gate.wait_for_events("handshake-failed")
             assert "the caller's certificate is not trusted" in line["message"]
             status, out, err = await curl(gate, tmp_path)
             assert status == expected, err
@@ -213,11 +214,11 @@ async def test_certificates_are_replaced_under_calls(tmp_path: Path, sandbox: Sa
     async with before(tmp_path, sandbox, listen=listen, workers=workers) as gate:
         first = (await gate.ask("/status"))[1]["listeners"][0]["certificate"]["expires_at"]
         load = Load(gate.listen, request("/orders/"), count=8, tls=context)
-        await load.answered(1000)
+        await load.wait_for_answers(1000)
         renewed.rename(server)
         gate.signal(signal.SIGHUP)
-        await gate.said("certificate-loaded", workers)
-        await load.answered(5000)
+        await gate.wait_for_events("certificate-loaded", workers)
+        await load.wait_for_answers(5000)
         load.stop()
         assert load.lost == []
         assert list(load.answers) == [200]
@@ -238,18 +239,18 @@ async def test_a_pair_that_does_not_fit_keeps_the_old_one(tmp_path: Path, sandbo
         end = "-----END PRIVATE KEY-----\n"
         broken.write_text(key_of_other.partition(end)[0] + end + certificate.partition(end)[2], encoding="utf-8")
         broken.rename(server)
-        [line] = await gate.said("certificate-refused")
+        [line] = await gate.wait_for_events("certificate-refused")
         assert "do not belong together" in line["message"]
         _, out, err = await curl(gate, tmp_path, "--cacert", tmp_path / "ca.pem")
         assert "hydraulic pump" in out, err
         document = await gate.until_answer("/status", lambda status: status["listeners"][0]["certificate"]["problem"])
         assert "do not belong together" in document["listeners"][0]["certificate"]["problem"]
         gate.signal(signal.SIGHUP)
-        [line] = await gate.said("reload-refused")
+        [line] = await gate.wait_for_events("reload-refused")
         assert "listen[0].tls.cert: certificate and key are not PEM, do not belong together" in line["message"]
         shutil.copy(tmp_path / "ca.pem", tmp_path / "fitting.pem")
         (tmp_path / "fitting.pem").rename(server)
-        await gate.said("certificate-loaded")
+        await gate.wait_for_events("certificate-loaded")
         await gate.until_answer("/status", lambda status: not status["listeners"][0]["certificate"]["problem"])
 
 
@@ -267,26 +268,26 @@ async def test_a_reload_takes_other_files(tmp_path: Path, sandbox: Sandbox) -> N
         ]
         written(tmp_path, settings(sandbox, listen=listen))
         gate.signal(signal.SIGHUP)
-        await gate.said("certificate-loaded")
+        await gate.wait_for_events("certificate-loaded")
         assert not gate.events("restart-needed")
         status, _, err = await curl(gate, tmp_path, "--cacert", renewed)
         assert status == 56, err
-        [*_, line] = await gate.said("certificate-expires", 2)
+        [*_, line] = await gate.wait_for_events("certificate-expires", 2)
         assert line["listener"] == gate.listen
         written(tmp_path, settings(sandbox))
         gate.signal(signal.SIGHUP)
-        await gate.said("restart-needed")
+        await gate.wait_for_events("restart-needed")
 
 
 async def test_a_truncated_upload_is_an_error(tmp_path: Path, sandbox: Sandbox) -> None:
     server_pem(tmp_path)
     async with before(tmp_path, sandbox, listen=listener(tmp_path)) as gate:
         caller = await tls_caller(gate, tmp_path)
-        await caller.say(request("/echo/", "Content-Length: 1000", method="POST") + b"x" * 999)
+        await caller.send(request("/echo/", "Content-Length: 1000", method="POST") + b"x" * 999)
         raw = caller.writer.get_extra_info("socket")
         await asyncio.sleep(0)
         raw.shutdown(socket.SHUT_WR)
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["status"], record["error"]) == (499, "caller-gone")
 
 
@@ -311,12 +312,12 @@ async def test_tls_connections_drain(tmp_path: Path, sandbox: Sandbox) -> None:
         with socket.create_connection((host, int(port))) as silent:
             silent.sendall(b"\x16\x03\x01")
             gate.signal(signal.SIGTERM)
-            await gate.said("draining")
-            await caller.say(request("/orders/"))
+            await gate.wait_for_events("draining")
+            await caller.send(request("/orders/"))
             status, head, _ = await caller.reply()
             assert status == 200
             assert b"\r\nConnection: close\r\n" in head
-            assert await caller.rest() == b""
+            assert await caller.read_to_end() == b""
             assert await gate.ended() == 0
 
 
@@ -330,4 +331,4 @@ async def test_a_certificate_proves_the_caller(tmp_path: Path, sandbox: Sandbox)
         for arguments, status in ((("--cert", client_pem(tmp_path, key)), "200"), ((), "401")):
             _, out, err = await curl(gate, tmp_path, *arguments, "-o", "/dev/null", "-w", "%{http_code}")
             assert out == status, err
-        assert [record["caller"] for record in await gate.recorded(2)] == ["plant", None]
+        assert [record["caller"] for record in await gate.wait_for_records(2)] == ["plant", None]

@@ -15,7 +15,7 @@ from gateway.observe.record import FIELDS, MAX_ID, MAX_METHOD, MAX_PATH
 from gateway.sandbox import RegisteredClient, Sandbox
 from tests.fakes.identity import Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, request
-from tests.fakes.upstream import OK, Talk, Upstream, reply
+from tests.fakes.upstream import OK, ScriptedConnection, Upstream, reply
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, before, between, settings, simple, written
 
@@ -26,7 +26,7 @@ async def leave(gate: Process, sandbox: Sandbox) -> None:
     """A caller that hangs up while OIC still works."""
     sandbox.switches.slow_gate = asyncio.Event()
     caller = await gate.caller()
-    await caller.say(request("/slow/1"))
+    await caller.send(request("/slow/1"))
     await sandbox.calls.reached(sandbox.calls.total + 1)
     caller.reset()
 
@@ -68,18 +68,18 @@ async def test_exactly_one_record_on_every_exit_path(tmp_path: Path, sandbox: Sa
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         for number, (said, status, error) in enumerate(calls, 1):
             caller = await gate.caller()
-            await caller.say(said)
+            await caller.send(said)
             head = await caller.head()
-            record = (await gate.recorded(number))[-1]
+            record = (await gate.wait_for_records(number))[-1]
             assert head.startswith(b"HTTP/1.1 %d " % status), said
             assert (record["status"], record["error"]) == (status, error), said
             caller.close()
         for target in ("/drop/mid", "/drop/chunked"):
             caller = await gate.caller()
-            await caller.say(request(target))
-            await caller.rest()
+            await caller.send(request(target))
+            await caller.read_to_end()
         await leave(gate, sandbox)
-        records = await gate.recorded(len(calls) + 3)
+        records = await gate.wait_for_records(len(calls) + 3)
         assert [(record["status"], record["error"]) for record in records[-3:]] == [
             (200, "upstream-broken"),
             (200, "upstream-broken"),
@@ -91,14 +91,14 @@ async def test_exactly_one_record_on_every_exit_path(tmp_path: Path, sandbox: Sa
             assert record["request_id"]
             assert "?" not in (record["path"] or "")
     assert len(gate.records) == len(calls) + 3
-    assert "q=secret" not in gate.told()
+    assert "q=secret" not in gate.output_text()
     assert not gate.err
 
 
 async def test_a_record_describes_the_whole_call(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         status, head, body = await gate.post("/echo/x?a=1", b"hello", "X-Request-Id: from-the-caller")
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
     [call] = sandbox.calls
     assert status == record["status"] == record["upstream_status"] == 200
     assert b"X-Request-Id: from-the-caller\r\n" in head
@@ -194,12 +194,12 @@ async def test_no_secret_and_no_token_in_any_byte_at_level_debug(tmp_path: Path)
                 gate.out += (await gate.get(target, address=gate.admin))[2]
             for target in ("/drop/mid", "/drop/chunked"):
                 caller = await gate.caller()
-                await caller.say(request(target, "Cookie: id=caller-cookie"))
-                await caller.rest()
-            await gate.recorded(8)
-            assert len(await gate.said("token-renewed", 2)) == 2
-            assert len(await gate.said("token-failed", 2)) == 2
-    output = gate.told()
+                await caller.send(request(target, "Cookie: id=caller-cookie"))
+                await caller.read_to_end()
+            await gate.wait_for_records(8)
+            assert len(await gate.wait_for_events("token-renewed", 2)) == 2
+            assert len(await gate.wait_for_events("token-failed", 2)) == 2
+    output = gate.output_text()
     tokens = {value.removeprefix("Bearer ") for value in issued}
     assert len(tokens) == 2
     unwanted = [part for value in tokens for part in (value, value.split(".")[0], value.split(".")[2])]
@@ -221,10 +221,10 @@ async def test_secrets_quoted_by_a_token_endpoint_are_not_logged(tmp_path: Path)
         async with gateway(file, **SECRETS) as gate:
             await gate.until_answer("/readyz", lambda ready: ready["state"] == "ready")
             assert (await gate.get("/orders/1"))[0] == 500
-            await gate.recorded()
+            await gate.wait_for_records()
             status = json.dumps((await gate.ask("/status"))[1])
     for unwanted in (secret, "eyJhbGci", "opaque-token"):
-        assert unwanted not in gate.told() + status
+        assert unwanted not in gate.output_text() + status
 
 
 async def test_a_stalled_log_reader_does_not_stall_requests(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -237,7 +237,7 @@ async def test_a_stalled_log_reader_does_not_stall_requests(tmp_path: Path, sand
             caller = await gate.caller()
             # Each record repeats the path: 400 of them are far more than a pipe takes.
             for _ in range(400):
-                await caller.say(request(f"/echo/{'a' * 1000}", method="HEAD"))
+                await caller.send(request(f"/echo/{'a' * 1000}", method="HEAD"))
                 assert (await caller.head()).startswith(b"HTTP/1.1 200 ")
             assert (await gate.ask("/readyz"))[0] == 200
             await asyncio.to_thread(drain, reader)
@@ -277,7 +277,7 @@ async def test_long_foreign_texts_break_no_line_of_another_worker(tmp_path: Path
     ):
         odd = (("GET", "/orders/" + "p" * 4000), ("M" * 7000, "/orders/"))
         await asyncio.gather(*(gate.get(target, method=method) for method, target in odd for _ in range(30)))
-        records = await gate.recorded(60)
+        records = await gate.wait_for_records(60)
         [found] = (await gate.ask(f"/instances?limit=1&id={'i' * 2000}"))[1]["instances"]
     assert {len(record["path"]) for record in records} == {len("/orders/"), MAX_PATH}
     assert {record["method"] for record in records} == {"GET", "M" * MAX_METHOD}
@@ -287,9 +287,9 @@ async def test_long_foreign_texts_break_no_line_of_another_worker(tmp_path: Path
 
 
 async def test_an_informational_response_is_no_second_record(tmp_path: Path) -> None:
-    async def hints(talk: Talk) -> None:
+    async def hints(talk: ScriptedConnection) -> None:
         await talk.request()
-        await talk.say(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+        await talk.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
 
     async with Identity() as identity, Upstream(hints) as upstream, between(tmp_path, identity, upstream) as gate:
         assert (await gate.get("/orders/1"))[0] == 200

@@ -49,8 +49,8 @@ async def check_loop(gate: Process, gates: tuple[Process, ...], passages: int) -
     assert b"loop-detected" in body
     records = [record for one in gates for record in one.records]
     for one in gates:
-        await one.recorded()
-    await gate.recorded(2)
+        await one.wait_for_records()
+    await gate.wait_for_records(2)
     records = [record for one in gates for record in one.records]
     assert len(records) == passages
     assert {(record["status"], record["error"]) for record in records} == {(508, "loop-detected")}

@@ -40,9 +40,9 @@ async def named(folder: Path, names: NameServer, **more: Any) -> AsyncIterator[P
             ],
             **more,
         }
-        process = Process("serve", "-c", written(folder, document), **SECRETS).under(names.around(folder))
+        process = Process("serve", "-c", written(folder, document), **SECRETS).under(names.command(folder))
         async with process as gate:
-            yield await gate.started()
+            yield await gate.wait_started()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -53,8 +53,8 @@ async def test_a_name_that_hangs_delays_no_other_call_or_token(tmp_path: Path, w
         asyncio.timeout(TIME_LIMIT),
     ):
         for n in range(2):
-            await (await gate.caller()).say(request(f"/hanging{n}/"))
-        await names.asked_for("hanging.test")
+            await (await gate.caller()).send(request(f"/hanging{n}/"))
+        await names.wait_for_query("hanging.test")
         assert [(await gate.get(f"/orders{n}/"))[0] for n in range(8)] == [200] * 8
         hanging: dict[str, Any] = {}
         status: dict[str, Any] = {}
@@ -91,7 +91,7 @@ async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: P
             assert (trouble["state"], trouble["addresses"]) == ("stale", ["127.0.0.1"])
             assert trouble["error"].startswith("no answer for ")
             assert trouble["resolved"] < trouble["since"]
-        stale = {line["name"]: line["addresses"] for line in await gate.said("name-stale", 2)}
+        stale = {line["name"]: line["addresses"] for line in await gate.wait_for_events("name-stale", 2)}
         assert stale == {"identity.test": ["127.0.0.1"], "healthy.test": ["127.0.0.1"]}
         assert not gate.events("name-resolved")
 

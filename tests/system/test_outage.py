@@ -40,7 +40,7 @@ async def test_down_at_the_start_up_later(tmp_path: Path) -> None:
         assert field(head, b"X-Gateway-Error") == b"token-unavailable"
         assert int(field(head, b"Retry-After")) >= 1
         assert b"connection closed" not in body
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["error"], record["attempts"]) == ("token-unavailable", 0)
         assert record["reason"].startswith("broken: ")
         assert not sandbox.calls
@@ -63,7 +63,7 @@ async def test_a_refused_connection_to_the_token_endpoint_at_start(tmp_path: Pat
         assert (await gate.get("/orders/"))[0] == 503
         _, ready = await gate.ask("/readyz")
         assert ready["credentials"]["app"]["code"] == "connect"
-        [failed, *_] = await gate.said("token-failed")
+        [failed, *_] = await gate.wait_for_events("token-failed")
         assert failed["remedy"]
 
 
@@ -77,7 +77,7 @@ async def test_a_rejected_client_gets_502_token_refused(tmp_path: Path, sandbox:
         _, ready = await gate.ask("/readyz")
         assert ready["credentials"]["app"]["code"] == "invalid_client"
         assert "General Information" in ready["credentials"]["app"]["remedy"]
-        assert "wrong-secret" not in gate.told()
+        assert "wrong-secret" not in gate.output_text()
 
 
 async def test_a_corrected_secret_file_needs_no_restart(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -92,7 +92,7 @@ async def test_a_corrected_secret_file_needs_no_restart(tmp_path: Path, sandbox:
         sandbox.revoke_all()
         file.write_text("new-secret", encoding="utf-8")
         assert (await gate.get("/orders/"))[0] == 200
-        [_, renewed] = await gate.recorded(2)
+        [_, renewed] = await gate.wait_for_records(2)
         assert renewed["attempts"] == 2
 
 
@@ -101,7 +101,7 @@ async def test_invalid_token_responses_do_not_end_renewal(tmp_path: Path) -> Non
     async with Identity(*nonsense) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
         await until_ready(gate)
         assert (await gate.get("/orders/1"))[0] == 200
-        assert len(await gate.said("token-failed", len(nonsense))) == len(nonsense)
+        assert len(await gate.wait_for_events("token-failed", len(nonsense))) == len(nonsense)
 
 
 async def test_a_live_token_serves_while_the_identity_domain_is_down(tmp_path: Path) -> None:
@@ -142,5 +142,5 @@ async def test_retry_after_of_the_identity_domain_reaches_the_caller(tmp_path: P
         assert status == 503
         assert 110 <= int(field(head, b"Retry-After")) <= 122
         assert (await gate.get("/orders/1"))[0] == 503
-        assert len(identity.asked) == 1
+        assert len(identity.requests) == 1
         assert not upstream.requests

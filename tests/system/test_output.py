@@ -86,14 +86,14 @@ async def test_a_file_name_that_is_no_text_is_shown_escaped() -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_init_asks_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     async with Terminal(tmp_path, "init", PYTHONIOENCODING=encoding) as terminal:
-        await terminal.answers("Domain URL: ", "https://console.example.oracle.com")
-        await terminal.sees("is an address of the cloud console")
-        await terminal.sees("Domain URL: ")
-        terminal.types("https://idcs.example/\u20ac\u00ff")  # in bytes of UTF-8, whatever the encoding
-        await terminal.sees("has a character that is not allowed in URLs")
-        await terminal.sees("Domain URL: ")
-        terminal.presses("\x04")
-        assert await terminal.ended() == 130
+        await terminal.answer_prompt("Domain URL: ", "https://console.example.oracle.com")
+        await terminal.wait_for_text("is an address of the cloud console")
+        await terminal.wait_for_text("Domain URL: ")
+        terminal.type_line("https://idcs.example/\u20ac\u00ff")  # in bytes of UTF-8, whatever the encoding
+        await terminal.wait_for_text("has a character that is not allowed in URLs")
+        await terminal.wait_for_text("Domain URL: ")
+        terminal.press_key("\x04")
+        assert await terminal.wait_exit() == 130
     assert "Traceback" not in terminal.shown
 
 

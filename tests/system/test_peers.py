@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.sandbox import Sandbox
 from tests.fakes.identity import Identity, answer
 from tests.fakes.process import Process, gateway, request, run_command
-from tests.fakes.upstream import Talk, Upstream, reply
+from tests.fakes.upstream import ScriptedConnection, Upstream, reply
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, between, settings, simple, written
 
@@ -36,7 +36,7 @@ async def test_the_secret_follows_no_redirect_of_the_token_endpoint(tmp_path: Pa
             assert (await gate.get("/orders/1"))[0] == 503
             _, ready = await gate.ask("/readyz")
             assert ready["credentials"]["app"]["code"] == "redirect"
-        assert not elsewhere.asked
+        assert not elsewhere.requests
         assert not upstream.requests
 
 
@@ -51,12 +51,12 @@ async def test_repeated_query_keys_and_fields_keep_their_order(tmp_path: Path) -
 async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:
     got = asyncio.Queue[bytes]()
 
-    async def converse(talk: Talk) -> None:
+    async def converse(talk: ScriptedConnection) -> None:
         await talk.head()
         await got.put(await talk.reader.readexactly(5))
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
         await got.put(await talk.reader.readexactly(5))
-        await talk.say(b"after")
+        await talk.send(b"after")
 
     streaming = {"replay_limit": "0B"}  # else the body waits here until it is whole
     async with (
@@ -66,11 +66,11 @@ async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:
     ):
         caller = await gate.caller()
         async with asyncio.timeout(TIME_LIMIT):
-            await caller.say(request("/orders/1", "Content-Length: 10", method="POST") + b"begin")
+            await caller.send(request("/orders/1", "Content-Length: 10", method="POST") + b"begin")
             assert await got.get() == b"begin"
             await caller.head()
             assert await caller.reader.readexactly(5) == b"first"
-            await caller.say(b"ended")
+            await caller.send(b"ended")
             assert await got.get() == b"ended"
             assert await caller.reader.readexactly(5) == b"after"
 
@@ -86,7 +86,7 @@ async def test_no_text_of_a_cause_reaches_a_caller(tmp_path: Path) -> None:
                 assert status == 502
                 for unwanted in (b"Errno", b"invalid", b"SSH", b"Traceback", b"aiohttp", b"File ", b":81"):
                     assert unwanted not in head + body
-            broken, unknown = await gate.recorded(2)
+            broken, unknown = await gate.wait_for_records(2)
             assert broken["reason"]
             assert "oic.invalid:81: name:" in unknown["reason"]
 
@@ -114,10 +114,10 @@ async def test_bytes_on_an_idle_connection_are_no_response(tmp_path: Path) -> No
     """Seen on a naive proxy: what an upstream says unasked is served to the next caller."""
     responded = asyncio.Event()
 
-    async def talkative(talk: Talk) -> None:
-        await upstream.note(await talk.request())
-        await talk.say(reply(200, b"mine"))
-        await talk.say(reply(200, b"unasked"))
+    async def talkative(talk: ScriptedConnection) -> None:
+        await upstream.record_request(await talk.request())
+        await talk.send(reply(200, b"mine"))
+        await talk.send(reply(200, b"unasked"))
         responded.set()
         await talk.reader.read()
 

@@ -39,7 +39,7 @@ async def test_sandbox_and_gateway_need_no_writable_folder(tmp_path: Path, worke
         ports = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
         file = written(tmp_path, {**await printed(sandbox), **ports, "workers": workers})
         async with Process("serve", "-c", file, **SECRET, TMPDIR="/nowhere").under(READ_ONLY) as gateway:
-            await gateway.started()
+            await gateway.wait_started()
             assert (await gateway.get("/orders/"))[0] == 200
             probed = await run("probe", "--admin", gateway.admin, under=READ_ONLY)
         assert probed.status == 0, probed

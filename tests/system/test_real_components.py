@@ -32,7 +32,7 @@ from zeep.wsse.username import UsernameToken
 from gateway.sandbox import Sandbox, Switches, big
 from gateway.sandbox.switches import ContentCoding, InstanceIds, UrlStyle
 from tests.fakes.certificates import server_context, server_pem
-from tests.fakes.confined import Balancer, Confined, names, target
+from tests.fakes.confined import Balancer, Confined, mentions_host, target
 from tests.fakes.egress import Egress
 from tests.fakes.gate import scene
 from tests.fakes.process import Process, gateway
@@ -179,13 +179,13 @@ async def test_a_soap_client_needs_no_address_of_oic(
         seen = len(world.gate.records)
         found_ids = await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?{query}")
         documents = 3 if query == "wsdl=split" else 2
-        records = (await world.gate.recorded(seen + documents + 4))[seen:]
+        records = (await world.gate.wait_for_records(seen + documents + 4))[seen:]
         assert [record["instance_id"] for record in records][documents:] == found_ids
         assert {record["route"] for record in records} == {"hello"}
         assert len(world.sandbox.calls) == documents + 4
         assert arrived_through_the_gateway(world)
-    output = caller.heard()
-    assert not names(output, ACME)
+    output = caller.received_bytes()
+    assert not mentions_host(output, ACME)
     assert b"Content-Encoding" not in output
 
 
@@ -194,9 +194,9 @@ async def test_the_run_of_every_call_is_known(instance_ids: InstanceIds, world: 
     switch(world, instance_ids=instance_ids)
     seen = len(world.gate.records)
     found_ids = await asyncio.to_thread(calls_both_ports, caller, f"{world.at}/hello/?wsdl")
-    records = (await world.gate.recorded(seen + 6))[seen:]
+    records = (await world.gate.wait_for_records(seen + 6))[seen:]
     assert [record["instance_id"] for record in records][2:] == found_ids
-    heads = [reply.headers.get("x-oracle-ics-instance-id") for reply in caller.replies]
+    heads = [reply.headers.get("x-oracle-ics-instance-id") for reply in caller.responses]
     assert heads[2:] == found_ids
     assert all(found_ids) == (instance_ids != "none")
 
@@ -225,13 +225,13 @@ async def test_a_soap_client_through_a_balancer_that_ends_tls(world: World, tmp_
         outside, inside = OUTSIDE, f"http://{gate.listen}"
         for style in STYLES:
             switch(world, url_style=style)
-            with Confined(outside, way=Balancer(outside, inside)) as session:
+            with Confined(outside, adapter=Balancer(outside, inside)) as session:
                 for query in QUERIES:
                     await asyncio.to_thread(calls_both_ports, session, f"{outside}/hello/?{query}")
-                output = session.heard()
-                assert not names(output, ACME)
-                assert not names(output, gate.listen)
-                assert names(output, "api.corp.example")
+                output = session.received_bytes()
+                assert not mentions_host(output, ACME)
+                assert not mentions_host(output, gate.listen)
+                assert mentions_host(output, "api.corp.example")
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -243,9 +243,9 @@ async def test_a_soap_client_that_has_the_gateway_as_its_proxy(style: UrlStyle, 
         for query in QUERIES:
             url = f"{named}/ic/ws/integration/v1/flows/soap/HELLO/1.0/?{query}"
             await asyncio.to_thread(calls_both_ports, session, url)
-        assert not names(session.heard(), f"{ACME}:443")
-        assert not names(session.heard(), OIC)
-        assert not names(session.heard(), world.gate.listen)
+        assert not mentions_host(session.received_bytes(), f"{ACME}:443")
+        assert not mentions_host(session.received_bytes(), OIC)
+        assert not mentions_host(session.received_bytes(), world.gate.listen)
     assert arrived_through_the_gateway(world)
 
 
@@ -253,7 +253,7 @@ async def test_a_soap_client_that_has_the_gateway_as_its_proxy(style: UrlStyle, 
 async def test_a_caller_of_http_10_reads_names_that_lead_back(host: str, world: World) -> None:
     field = f"Host: {host}\r\n" if host else ""
     status, head, body = await world.gate.call(f"GET /hello/?wsdl HTTP/1.0\r\n{field}\r\n".encode())
-    assert (status, names(head + body, ACME)) == (200, False)
+    assert (status, mentions_host(head + body, ACME)) == (200, False)
     address = etree.fromstring(body).find(".//{*}port/{*}address")
     assert address is not None
     at = f"http://{host}" if host else world.at  # without a name of its own it may be relative
@@ -351,7 +351,7 @@ async def test_xml_is_equal_but_for_the_addresses(style: UrlStyle, world: World,
     for query, expected in changed.items():
         switch(world, url_style=style, content_coding="", content_coding_forced=True)
         before = await asyncio.to_thread(world.direct, f"{world.sandbox.soap_upstream()}?{query}")
-        assert names(before.content, ACME) == bool(expected)
+        assert mentions_host(before.content, ACME) == bool(expected)
         for coding in get_args(ContentCoding):
             switch(world, content_coding=coding)
             after = await asyncio.to_thread(caller.get, f"{world.at}/hello/?{query}")
@@ -397,7 +397,7 @@ async def test_descriptions_are_valid_and_lead_here(style: UrlStyle, kind: str, 
         here, rest = split_address(described(reply))
         assert rest == same
         assert here == in_our_names(host, world.at)
-        assert not names(reply.content, ACME)
+        assert not mentions_host(reply.content, ACME)
         assert f"{world.sandbox.token_url}".encode() in reply.content.replace(b"\\/", b"/")
         answer = await asyncio.to_thread(caller.get, target(here) + BELOW[code])
         assert answer.status_code == 200
@@ -407,7 +407,7 @@ async def test_descriptions_are_valid_and_lead_here(style: UrlStyle, kind: str, 
 @pytest.mark.parametrize("kind", ["swagger", "openapi", "swagger.yaml", "openapi.yaml"])
 async def test_descriptions_behind_a_balancer_and_through_a_proxy(kind: str, world: World, tmp_path: Path) -> None:
     async with world.behind_a_balancer(tmp_path) as gate:
-        with Confined(OUTSIDE, way=Balancer(OUTSIDE, f"http://{gate.listen}")) as session:
+        with Confined(OUTSIDE, adapter=Balancer(OUTSIDE, f"http://{gate.listen}")) as session:
             reply = await asyncio.to_thread(session.get, f"{OUTSIDE}/orders/metadata/{kind}")
             here, _ = split_address(described(reply))
             assert here == f"{OUTSIDE}/orders"
@@ -451,7 +451,7 @@ async def test_every_link_of_the_developer_api_can_be_followed(style: UrlStyle, 
     assert target(orders["endPointURI"]) == f"{world.at}/orders/"
     assert target(orders["redirect-url"]) == f"{world.at}/pages/faces/link?integration=ORDERS"
     assert arrived_through_the_gateway(world)
-    assert not names(caller.heard(), DESIGN)
+    assert not mentions_host(caller.received_bytes(), DESIGN)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -468,7 +468,7 @@ async def test_a_created_order_is_found_by_every_name_of_it(style: UrlStyle, wor
             assert (await asyncio.to_thread(caller.get, href)).status_code == 200
         assert made.headers["x-oracle-ics-instance-id"] == world.sandbox.calls[0].instance_id
         world.sandbox.calls.clear()
-    assert not names(caller.heard(), ACME)
+    assert not mentions_host(caller.received_bytes(), ACME)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -15,7 +15,7 @@ from tests.system.scene import SECRETS, Settings, before, between, route, settin
 
 async def reloaded(gate: Process, count: int = 1) -> None:
     gate.signal(signal.SIGHUP)
-    await gate.said("reloaded", count)
+    await gate.wait_for_events("reloaded", count)
 
 
 async def test_a_reload_adds_and_removes_routes(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -35,14 +35,14 @@ async def test_an_invalid_file_changes_nothing_and_is_logged(tmp_path: Path, san
     async with gateway(file, **SECRETS) as gate:
         file.write_text("routes: []\nlisten: nowhere\n", encoding="utf-8")
         gate.signal(signal.SIGHUP)
-        [event] = await gate.said("reload-refused")
+        [event] = await gate.wait_for_events("reload-refused")
         assert event["level"] == "error"
         assert "gateway.yaml:2: listen: " in event["message"]
         assert "routes: is an empty list" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
         file.unlink()
         gate.signal(signal.SIGHUP)
-        await gate.said("reload-refused", 2)
+        await gate.wait_for_events("reload-refused", 2)
         assert (await gate.get("/orders/"))[0] == 200
 
 
@@ -52,18 +52,18 @@ async def test_requests_under_way_survive(tmp_path: Path, sandbox: Sandbox) -> N
     document["routes"] = [one | {"replay_limit": "0B"} for one in document["routes"]]  # no upload waits for its end
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         slow, upload = await gate.caller(), await gate.caller()
-        await slow.say(request("/slow/1"))
-        await upload.say(request("/upload/", "Content-Length: 6", method="POST") + b"abc")
+        await slow.send(request("/slow/1"))
+        await upload.send(request("/upload/", "Content-Length: 6", method="POST") + b"abc")
         await sandbox.calls.reached(2)
         document["routes"] = [route("orders", sandbox.upstream("ORDERS"))]
         written(tmp_path, document)
         await reloaded(gate)
         sandbox.switches.slow_gate.set()
-        await upload.say(b"def")
+        await upload.send(b"def")
         assert (await slow.reply())[0] == 200
         status, _, body = await upload.reply()
         assert (status, b'"length": 6' in body) == (200, True)
-        assert sorted(record["status"] for record in await gate.recorded(2)) == [200, 200]
+        assert sorted(record["status"] for record in await gate.wait_for_records(2)) == [200, 200]
 
 
 async def test_a_reload_reuses_tokens(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -92,7 +92,7 @@ async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, sandbox: 
     async with before(tmp_path, sandbox) as gate:
         written(tmp_path, settings(sandbox, **more))
         await reloaded(gate)
-        [event] = await gate.said("restart-needed")
+        [event] = await gate.wait_for_events("restart-needed")
         assert f"a change of `{next(iter(more))}` takes" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
         await reloaded(gate, 2)  # the running settings still differ from the file
@@ -127,12 +127,12 @@ async def test_methods_change_at_once(tmp_path: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox)
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         caller = await gate.caller()
-        await caller.say(request("/echo/", method="DELETE"))
+        await caller.send(request("/echo/", method="DELETE"))
         assert (await caller.reply())[0] == 200
         document["defaults"] = {"methods": ["GET"]}
         written(tmp_path, document)
         await reloaded(gate)
-        await caller.say(request("/echo/", method="DELETE"))  # on the same connection
+        await caller.send(request("/echo/", method="DELETE"))  # on the same connection
         assert (await caller.reply())[0] == 405
 
 
@@ -145,6 +145,6 @@ async def test_flags_are_read_again_too(tmp_path: Path, sandbox: Sandbox) -> Non
         *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
     ]
     async with Process("serve", *flags) as gate:
-        await gate.started()
+        await gate.wait_started()
         await reloaded(gate)
         assert (await gate.get("/"))[0] == 200

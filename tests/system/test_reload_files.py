@@ -76,6 +76,6 @@ async def test_a_reload_opens_no_file_on_the_loop(tmp_path: Path, sandbox: Sandb
         assert "set_default_verify_paths" in before  # the recorder works: at the start the loop serves nobody yet
         written(tmp_path, enriched(tmp_path, document))
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         assert opened.read_text(encoding="utf-8").removeprefix(before).splitlines() == []
         assert (await gate.get("/orders/"))[0] == 200

@@ -39,7 +39,7 @@ async def test_no_large_garbage_collection_during_a_reload(tmp_path: Path, sandb
         before = collected.read_text(encoding="ascii")
         assert before  # the recorder works: at the start all is looked at once
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         assert collected.read_text(encoding="ascii").removeprefix(before) == ""
         assert (await gate.get(f"/r{ROUTES - 1}/"))[0] == 200
 

@@ -20,7 +20,7 @@ from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.identity import Identity, token
 from tests.fakes.process import ROOT, Process, gateway, run
 from tests.fakes.redis import RedisServer
-from tests.fakes.rotation import KEY, opened, rotated
+from tests.fakes.rotation import KEY, open_store, rotate_token
 from tests.fakes.upstream import Upstream
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import Settings, route, written
@@ -81,7 +81,7 @@ class Outcome:
 async def outcome(forge: Forge, sandbox: Sandbox, file: Path, point: int) -> tuple[str, Outcome]:
     """Kill one rotation at its `point`th point; return its line, and the outcome."""
     first = sandbox.mint_refresh("page")
-    store = opened(file, SystemClock())
+    store = open_store(file, SystemClock())
     await store.put_refresh_token(KEY, first)
     before = len(sandbox.token_requests)
     line = await forge.killed(file, sandbox.token_url, point)
@@ -90,7 +90,7 @@ async def outcome(forge: Forge, sandbox: Sandbox, file: Path, point: int) -> tup
     assert held, line
     await store.close()
     try:
-        await rotated(file, sandbox.token_url, Later())
+        await rotate_token(file, sandbox.token_url, Later())
     except TokenRefused as error:
         return line, Outcome(is_used, held != first, went_on=not error.reason.startswith("sign-in: the refresh token"))
     return line, Outcome(is_used, held != first, went_on=True)
@@ -164,12 +164,12 @@ def stopped(settings: Settings, server: RedisServer | None) -> Iterator[None]:
 
 
 def used(identity: Identity) -> list[str]:
-    return [asked.form["refresh_token"][0] for asked in identity.asked]
+    return [asked.form["refresh_token"][0] for asked in identity.requests]
 
 
 async def killed(gate: Process, call: asyncio.Task[Any]) -> None:
     os.kill(gate.pid, signal.SIGKILL)
-    await gate.gone()
+    await gate.wait_group_exit()
     await asyncio.gather(call, return_exceptions=True)
 
 
@@ -180,7 +180,7 @@ async def test_killed_before_the_answer_the_same_token_is_sent_again(tmp_path: P
         file = config(tmp_path, state[0], identity.url, upstream.url)
         async with gateway(file, GIVEN="G1", **STATE_KEY) as gate:
             call = asyncio.create_task(gate.get("/orders/"))
-            await identity.arrived(1)
+            await identity.wait_for_requests(1)
             await killed(gate, call)
         async with gateway(file, GIVEN="G1", **STATE_KEY) as again:
             assert (await again.get("/orders/"))[0] == 200
@@ -196,7 +196,7 @@ async def test_killed_while_the_store_writes_the_new_token(tmp_path: Path, state
         file = config(tmp_path, settings, identity.url, upstream.url)
         async with gateway(file, GIVEN="G1", **STATE_KEY) as gate:
             call = asyncio.create_task(gate.get("/orders/"))
-            await identity.arrived(1)
+            await identity.wait_for_requests(1)
             with stopped(settings, server):
                 gate_of_answer.set()
                 while not (await gate.ask("/status"))[1]["credentials"]["given"]["fetches"]["ok"]:
@@ -215,11 +215,11 @@ async def test_a_second_signal_does_not_cut_a_rotation_short(tmp_path: Path, sta
         file = config(tmp_path, state[0], identity.url, upstream.url)
         async with gateway(file, GIVEN="G1", **STATE_KEY) as gate:
             call = asyncio.create_task(gate.get("/orders/"))
-            await identity.arrived(1)
+            await identity.wait_for_requests(1)
             gate.signal(signal.SIGTERM)
-            await gate.said("draining")
+            await gate.wait_for_events("draining")
             gate.signal(signal.SIGTERM)
-            await gate.recorded(1)
+            await gate.wait_for_records(1)
             gate_of_answer.set()
             assert await gate.ended() == 1
             await asyncio.gather(call, return_exceptions=True)
@@ -235,10 +235,10 @@ async def test_a_reload_lets_a_running_rotation_end(tmp_path: Path, state: Any) 
         file = config(tmp_path, state[0], identity.url, upstream.url)
         async with gateway(file, GIVEN="G1", **STATE_KEY) as gate:
             call = asyncio.create_task(gate.get("/orders/"))
-            await identity.arrived(1)
+            await identity.wait_for_requests(1)
             file.write_text(file.read_text().replace('"30s"', '"31s"'), encoding="utf-8")
             gate.signal(signal.SIGHUP)
-            await gate.said("reloaded")
+            await gate.wait_for_events("reloaded")
             another = asyncio.create_task(gate.get("/orders/"))
             gate_of_answer.set()
             assert [(await call)[0], (await another)[0]] == [200, 200]

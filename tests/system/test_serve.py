@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox import DEFAULT_SECRET, Sandbox
-from tests.fakes.process import Ended, Process, gateway, run
+from tests.fakes.process import CompletedVerb, Process, gateway, run
 from tests.system.scene import SECRETS, before, settings, simple, written
 
 
@@ -27,11 +27,11 @@ def secret_file(tmp_path: Path) -> Path:
 
 async def test_one_route_from_flags(secret_file: Path, sandbox: Sandbox) -> None:
     async with Process("serve", *flags(sandbox, secret_file)) as gate:
-        await gate.started()
+        await gate.wait_started()
         status, _, body = await gate.get("/")
         assert status == 200
         assert b"hydraulic pump" in body
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert (record["route"], record["credential"]) == ("default", "default")
 
 
@@ -46,7 +46,7 @@ async def test_one_route_from_variables(sandbox: Sandbox) -> None:
         "OIC_GATEWAY_ADMIN": "127.0.0.1:0",
     }
     async with Process("serve", **variables) as gate:
-        await gate.started()
+        await gate.wait_started()
         assert (await gate.get("/"))[0] == 200
 
 
@@ -55,14 +55,14 @@ async def test_a_secret_file_from_a_variable(secret_file: Path, sandbox: Sandbox
     at = given.index("--client-secret-file")
     del given[at : at + 2]
     async with Process("serve", *given, OIC_GATEWAY_CLIENT_SECRET_FILE=str(secret_file)) as gate:
-        await gate.started()
+        await gate.wait_started()
         assert (await gate.get("/"))[0] == 200
 
 
 async def test_the_file_from_a_variable(tmp_path: Path, sandbox: Sandbox) -> None:
     file = written(tmp_path, settings(sandbox))
     async with Process("serve", OIC_GATEWAY_CONFIG=str(file), **SECRETS) as gate:
-        await gate.started()
+        await gate.wait_started()
         assert (await gate.get("/orders/"))[0] == 200
 
 
@@ -102,7 +102,7 @@ async def test_an_open_address_by_flag_needs_allow_too(sandbox: Sandbox, secret_
     assert ended.status == 78
     assert ended.err.startswith("--listen: can be reached from other machines")
     async with Process("serve", *opened, OIC_GATEWAY_ALLOW="192.0.2.0/24, 198.51.100.0/24") as gate:
-        await gate.started()
+        await gate.wait_started()
         assert gate.listen.startswith("0.0.0.0:")
 
 
@@ -119,7 +119,7 @@ def command_line(pid: int) -> bytes:
 
 async def test_the_secret_is_not_in_the_command_line(secret_file: Path, sandbox: Sandbox) -> None:
     async with Process("serve", *flags(sandbox, secret_file)) as gate:
-        await gate.started()
+        await gate.wait_started()
         assert (await gate.get("/"))[0] == 200
         command = command_line(gate.pid)
         assert str(secret_file).encode() in command
@@ -137,7 +137,7 @@ async def test_a_port_that_is_taken_ends_it(tmp_path: Path, sandbox: Sandbox, po
     assert "Traceback" not in ended.out + ended.err
 
 
-async def refused(file: Path) -> Ended:
+async def refused(file: Path) -> CompletedVerb:
     ended = await run("serve", "-c", file, **SECRETS)
     assert (ended.status, ended.out) == (78, "")
     return ended
@@ -169,7 +169,7 @@ async def test_a_unix_socket(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, listen=f"unix:{path}") as gate:
         assert gate.listen == f"unix:{path}"
         assert (await gate.get("/orders/"))[0] == 200
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record["client"] is None
     assert not path.exists()
 
@@ -208,7 +208,7 @@ async def test_the_admin_paths_are_not_among_the_proxied_ones(tmp_path: Path, sa
 async def test_status_and_metrics_count_calls_and_hide_secrets(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         await gate.get("/orders/")
-        await gate.recorded()
+        await gate.wait_for_records()
         _, status = await gate.ask("/status")
         assert status["credentials"]["app"]["state"] == "fresh"
         assert status["credentials"]["app"]["fetches"] == {"ok": 1, "refused": 0, "unavailable": 0}

@@ -77,7 +77,7 @@ async def test_start_reload_and_stop_are_notified(tmp_path: Path, sandbox: Sandb
         variables = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "200000", **SECRETS}
         async with Process("serve", "-c", file, **variables) as gate:
             ready = await manager.next("READY")
-            await gate.started()
+            await gate.wait_started()
             assert ready == {"READY": "1", "STATUS": f"listening on {gate.listen}"}
             for _ in range(3):
                 assert await manager.next("WATCHDOG") == {"WATCHDOG": "1"}
@@ -98,7 +98,7 @@ async def test_an_abstract_notify_socket_is_used(tmp_path: Path, sandbox: Sandbo
     with closing(NotifySocket("")) as manager:
         async with Process("serve", "-c", file, NOTIFY_SOCKET=manager.name, **SECRETS) as gate:
             assert (await manager.next("READY"))["READY"] == "1"
-            await gate.started()
+            await gate.wait_started()
 
 
 async def test_a_watchdog_of_another_process_is_ignored(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -107,7 +107,7 @@ async def test_a_watchdog_of_another_process_is_ignored(tmp_path: Path, sandbox:
         variables = {"NOTIFY_SOCKET": manager.name, "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1", **SECRETS}
         async with Process("serve", "-c", file, **variables) as gate:
             await manager.next("READY")
-            await gate.started()
+            await gate.wait_started()
             await gate.get("/orders/")
             gate.signal(signal.SIGTERM)
             await manager.next("STOPPING")
@@ -122,7 +122,7 @@ async def test_passed_sockets_survive_a_restart(tmp_path: Path, sandbox: Sandbox
         for _ in range(2):
             early = await asyncio.to_thread(fill_backlog, address_of(callers), request("/orders/"), 5)
             async with passing(file, admin, callers) as gate:
-                await gate.started()
+                await gate.wait_started()
                 assert (gate.listen, gate.admin) == (listen["listen"], listen["admin"])
                 lines = await asyncio.gather(*(asyncio.to_thread(read_status, caller) for caller in early))
                 assert set(lines) == {b"HTTP/1.1 200 OK\r\n"}
@@ -138,7 +138,7 @@ async def test_a_passed_unix_socket_outlives_the_process(tmp_path: Path, sandbox
         file = written(tmp_path, settings(sandbox, listen=f"unix:{path}"))
         for _ in range(2):
             async with passing(file, callers) as gate:
-                await gate.started()
+                await gate.wait_started()
                 assert (await gate.get("/orders/"))[0] == 200
             assert path.is_socket()
 
@@ -148,16 +148,16 @@ async def test_a_killed_stop_leaves_the_socket_usable(tmp_path: Path, sandbox: S
     with listening() as callers:
         file = written(tmp_path, settings(sandbox, listen=address_of(callers)))
         async with passing(file, callers) as gate:
-            await gate.started()
+            await gate.wait_started()
             slow = await gate.caller()
-            await slow.say(request("/slow/1"))
+            await slow.send(request("/slow/1"))
             await sandbox.calls.reached(1)
             gate.signal(signal.SIGTERM)
-            await gate.said("draining")
+            await gate.wait_for_events("draining")
             gate.signal(signal.SIGKILL)
             assert await gate.ended() == -signal.SIGKILL
         async with passing(file, callers) as gate:
-            await gate.started()
+            await gate.wait_started()
             assert (await gate.get("/orders/"))[0] == 200
 
 
@@ -190,7 +190,7 @@ async def test_systemd_socket_activate_starts_it_at_a_call(tmp_path: Path, sandb
                 await asyncio.sleep(0)
         reply = await gate.call(request("/orders/"), address=f"unix:{path}")
         assert reply[0] == 200
-        await gate.started()
+        await gate.wait_started()
 
 
 @pytest.fixture

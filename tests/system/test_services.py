@@ -46,7 +46,7 @@ async def call(gate: Process, count: int, data: bytes = SLOW, address: str = "12
     callers = []
     for _ in range(count):
         caller = Caller(*await asyncio.open_connection(host, int(port), local_addr=(address, 0)))
-        await caller.say(data)
+        await caller.send(data)
         callers.append(caller)
     return callers
 
@@ -92,7 +92,7 @@ async def test_many_short_calls_stay_within_the_limit(tmp_path: Path, sandbox: S
                 status, _, _ = await caller.reply()
                 assert status == 200
                 if number < 19:
-                    await caller.say(request("/orders/1001"))
+                    await caller.send(request("/orders/1001"))
             caller.close()
 
         await asyncio.gather(*(send_calls() for _ in range(30)))
@@ -110,7 +110,7 @@ async def test_places_of_a_killed_worker_return(tmp_path: Path, sandbox: Sandbox
         sandbox.switches.concurrency = None  # the runs of the killed worker go on in OIC
         [victim, *_] = [worker["pid"] for worker in status["workers"] if worker["services"]["acme"]["running"]]
         os.kill(victim, signal.SIGKILL)
-        await gate.said("worker-lost")
+        await gate.wait_for_events("worker-lost")
         gated.set()
         answers = []
         for caller in (*running, *waiting):
@@ -161,7 +161,7 @@ async def test_stop_serves_calls_that_wait(tmp_path: Path, sandbox: Sandbox, gat
         callers = await call(gate, 10)
         await counted(gate, 2, 8)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gated.set()
         assert await statuses(callers) == [200] * 10
         assert sandbox.run_limits.refused == 0

@@ -62,7 +62,7 @@ async def test_expiry_with_1000_callers_costs_one_token_request(tmp_path: Path, 
     ):
         for one in gates:
             assert (await one.get("/orders/"))[0] == 200
-        assert (len(identity.asked), bearers(upstream)) == (1, {"Bearer a"})
+        assert (len(identity.requests), bearers(upstream)) == (1, {"Bearer a"})
 
         async def ended() -> bool:
             return {str(worker["state"]) for worker in await tokens(gates)} <= {"dead", "none"}
@@ -78,7 +78,7 @@ async def test_expiry_with_1000_callers_costs_one_token_request(tmp_path: Path, 
         assert {(await call)[0] for call in calls} == {200}
         assert bearers(upstream) == {"Bearer a", "Bearer b"}
         assert len([worker for worker in await tokens(gates) if worker["state"] == "fresh"]) == 8
-        assert len(identity.asked) == 2
+        assert len(identity.requests) == 2
         assert sum(worker["fetches"]["ok"] for worker in await tokens(gates)) == 2
 
 
@@ -89,7 +89,7 @@ async def test_the_lease_of_a_killed_gateway_expires(tmp_path: Path, state: dict
         gateways(tmp_path, identity, upstream, 2, state=state) as (first, second),
     ):
         lost = asyncio.create_task(first.get("/orders/"))
-        await identity.arrived(1)
+        await identity.wait_for_requests(1)
         waiting = asyncio.create_task(second.get("/orders/"))
 
         async def waits() -> bool:
@@ -97,11 +97,11 @@ async def test_the_lease_of_a_killed_gateway_expires(tmp_path: Path, state: dict
 
         await wait_until(waits)
         os.kill(first.pid, signal.SIGKILL)
-        await first.gone()
+        await first.wait_group_exit()
         await asyncio.gather(lost, return_exceptions=True)
         assert (await waiting)[0] == 200
         assert bearers(upstream) == {"Bearer b"}
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2
 
 
 async def test_all_workers_share_the_back_off_after_a_rejection(tmp_path: Path, state: dict[str, Any]) -> None:
@@ -112,11 +112,11 @@ async def test_all_workers_share_the_back_off_after_a_rejection(tmp_path: Path, 
     ):
         calls = [asyncio.create_task(gates[number % 2].get("/orders/")) for number in range(40)]
         assert {(await call)[0] for call in calls} <= {502, 503}
-        seen = len(identity.asked)
+        seen = len(identity.requests)
         calls = [asyncio.create_task(gates[number % 2].get("/orders/")) for number in range(40)]
         assert {(await call)[0] for call in calls} <= {502, 503}
         # Each worker may make one try of its own before it knows of the others'; then all keep to one back-off.
-        assert seen <= len(identity.asked) <= 1 + 4
+        assert seen <= len(identity.requests) <= 1 + 4
 
 
 async def test_a_token_that_oic_refuses_is_replaced_once_for_all(tmp_path: Path, state: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ async def test_a_token_that_oic_refuses_is_replaced_once_for_all(tmp_path: Path,
         upstream.script = [unauthorized] * 400
         calls = [asyncio.create_task(gates[number % 2].get("/orders/")) for number in range(60)]
         assert {(await call)[0] for call in calls} == {401}
-        assert len(identity.asked) == 2
+        assert len(identity.requests) == 2
 
 
 async def test_token_force_replaces_the_stored_token(tmp_path: Path, state: dict[str, Any]) -> None:
@@ -143,4 +143,4 @@ async def test_token_force_replaces_the_stored_token(tmp_path: Path, state: dict
             for more in ((), (), ("--force",), ())
         ]
         assert sent_tokens == ["token-1", "token-1", "token-2", "token-2"]
-    assert len(identity.asked) == 2
+    assert len(identity.requests) == 2

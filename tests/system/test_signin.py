@@ -17,7 +17,7 @@ from yarl import URL
 from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.authlib_server import Client as AuthlibClient
 from tests.fakes.authlib_server import serving
-from tests.fakes.process import Ended, Process, communicate, gateway, kill_group, run
+from tests.fakes.process import CompletedVerb, Process, communicate, gateway, kill_group, run
 from tests.fakes.redis import RedisServer, free_port
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import Settings, route, written
@@ -68,7 +68,7 @@ async def login(file: Path, *more: str, under: Sequence[str] = ()) -> AsyncItera
     """A `login` that waits, and the address that it shows."""
     async with Process("login", *more, "-c", file, "person", **KEY).under(under) as process:
         await process.until(lambda: b"Waiting" in process.out)
-        [url] = re.findall(r"(?m)^  (http\S+)$", process.told())
+        [url] = re.findall(r"(?m)^  (http\S+)$", process.output_text())
         yield process, url
 
 
@@ -91,13 +91,13 @@ async def signed_in(file: Path, *, under: Sequence[str] = ()) -> str:
     """Signs in; gives everything that was said."""
     async with login(file, under=under) as (process, url):
         status, _, address = await browse(url)
-        assert (status, await process.ended()) == (200, 0), process.told()
-    output = process.told()
+        assert (status, await process.ended()) == (200, 0), process.output_text()
+    output = process.output_text()
     assert parse_qs(urlsplit(address).query)["code"][0] not in output
     return output
 
 
-async def paste(file: Path, choose: Any, *more: str) -> Ended:
+async def paste(file: Path, choose: Any, *more: str) -> CompletedVerb:
     """`login --paste`, and what `choose` makes of the address that the browser would end at."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -118,10 +118,10 @@ async def paste(file: Path, choose: Any, *more: str) -> Ended:
         kill_group(process.pid)
         raise
     status, rest, err = await communicate(process, address)
-    return Ended(status, (out + rest).decode(), err.decode())
+    return CompletedVerb(status, (out + rest).decode(), err.decode())
 
 
-async def token(file: Path, *more: str) -> Ended:
+async def token(file: Path, *more: str) -> CompletedVerb:
     return await run("token", *more, "person", "-c", file, **KEY)
 
 
@@ -135,7 +135,7 @@ async def test_a_running_gateway_reports_and_notices_a_sign_in(scene: Scene) -> 
         command = "`oic-gateway login person`"
         assert command in person["remedy"]
         assert command in (await gate.ask("/status"))[1]["credentials"]["person"]["last_error"]["remedy"]
-        [line] = await gate.said("token-failed")
+        [line] = await gate.wait_for_events("token-failed")
         assert (line["level"], line["code"], command in line["remedy"]) == ("error", "sign-in", True)
         probed = await run("probe", "--admin", gate.admin)
         assert "sign-in" in probed.out
@@ -174,7 +174,7 @@ async def test_a_lease_without_an_end_holds_no_sign_in_up(scene: Scene) -> None:
         await redis.set(lease, "a process that is gone")
         async with gateway(file, **KEY) as gate:
             call = asyncio.create_task(gate.get("/orders/"))
-            await gate.said("store-lease-endless")
+            await gate.wait_for_events("store-lease-endless")
             [event] = gate.events("store-lease-endless")
             assert (event["level"], event["entry"]) == ("warning", lease.decode())
             assert await redis.pttl(lease) != -1  # it has an end, or has ended
@@ -268,8 +268,8 @@ async def test_a_denied_sign_in_is_reported(scene: Scene) -> None:
         status, text, _ = await browse(url)
         assert (status, "access_denied" in text) == (200, True)
         assert await process.ended() == 69
-        assert "FAIL credential person: access_denied: The user did not sign in" in process.told()
-        assert "policy" in process.told()
+        assert "FAIL credential person: access_denied: The user did not sign in" in process.output_text()
+        assert "policy" in process.output_text()
 
 
 async def test_no_refresh_token_is_no_sign_in(scene: Scene) -> None:
@@ -277,7 +277,7 @@ async def test_no_refresh_token_is_no_sign_in(scene: Scene) -> None:
     async with login(file) as (process, url):
         await browse(url)
         assert await process.ended() == 69
-        assert "Add `offline_access` to the credential's `scope`" in process.told()
+        assert "Add `offline_access` to the credential's `scope`" in process.output_text()
     assert "no person has signed in" in (await token(file)).err
 
 
@@ -358,15 +358,15 @@ async def test_with_a_server_that_we_did_not_write(tmp_path: Path) -> None:
         secrets = {**KEY, "APP_SECRET": "s3cret"}
         async with Process("login", "-c", file, "person", **secrets) as process:
             await process.until(lambda: b"Waiting" in process.out)
-            [address] = re.findall(r"(?m)^  (http\S+)$", process.told())
+            [address] = re.findall(r"(?m)^  (http\S+)$", process.output_text())
             assert (await browse(address))[0] == 200
-            assert await process.ended() == 0, process.told()
+            assert await process.ended() == 0, process.output_text()
         tokens = [
             (await run("token", *more, "person", "-c", file, **secrets)).out.strip() for more in ((), ("--force",))
         ]
         assert tokens == server.issued
         [refresh_token] = server.refresh_tokens
-        for said in (process.told(), *(str(form) for form in server.forms[:1])):
+        for said in (process.output_text(), *(str(form) for form in server.forms[:1])):
             assert refresh_token not in said
         ended = await run("logout", "person", "-c", file, **secrets)
         assert (ended.status, server.refresh_tokens) == (0, {}), ended.err

@@ -33,10 +33,10 @@ class Place:
     def state_folder(self) -> Path:
         return self.folder / "state"
 
-    def in_file(self) -> dict[str, Any]:
+    def file_store(self) -> dict[str, Any]:
         return {"path": str(self.state_folder / "state.db"), "keys": [{"file": str(self.key)}]}
 
-    def in_redis(self, server: RedisServer) -> dict[str, Any]:
+    def redis_store(self, server: RedisServer) -> dict[str, Any]:
         return {"redis": {"url": server.url}, "keys": [{"file": str(self.key)}]}
 
     def written(self, *, scope: str = "a", **more: Any) -> Path:
@@ -81,12 +81,12 @@ async def ready(gate: Process) -> Document:
 
 async def test_a_token_survives_a_restart_for_its_credential_only(place: Place) -> None:
     for _ in range(2):
-        async with place.gateway(state=place.in_file()) as gate:
+        async with place.gateway(state=place.file_store()) as gate:
             assert (await gate.get(TARGET))[0] == 200
             assert set(modes(place.state_folder).values()) == {"600"}
             assert b"token-1" not in all_bytes(place.state_folder)
             assert (await ready(gate))["store"] == {"ok": True, "kind": "file", "why": ""}
-    assert len(place.identity.asked) == 1
+    assert len(place.identity.requests) == 1
 
 
 async def test_status_names_the_memory_store(place: Place) -> None:
@@ -98,7 +98,7 @@ async def test_status_names_the_memory_store(place: Place) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_store_that_goes_and_comes_back(place: Place, server: RedisServer, workers: int) -> None:
-    common = {"state": place.in_redis(server), "workers": workers}
+    common = {"state": place.redis_store(server), "workers": workers}
     async with place.gateway(**common) as gate:
         assert (await gate.get(TARGET))[0] == 200
         assert (await ready(gate))["state"] == "ready"
@@ -107,9 +107,9 @@ async def test_a_store_that_goes_and_comes_back(place: Place, server: RedisServe
         assert (await gate.get(TARGET))[0] == 200
         place.written(scope="another", **common)
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         await ready(gate)  # each worker wants the new token, and finds out
-        await gate.said("store-down", workers)
+        await gate.wait_for_events("store-down", workers)
         document = await ready(gate)
         assert (document["state"], document["store"]["ok"]) == ("degraded", False)
         assert "cannot be reached" in document["store"]["why"]
@@ -119,10 +119,10 @@ async def test_a_store_that_goes_and_comes_back(place: Place, server: RedisServe
         probed = await run("probe", "--admin", gate.admin)
         assert probed.status == 0
         await server.start()
-        await gate.said("store-up", workers)
+        await gate.wait_for_events("store-up", workers)
         assert (await ready(gate))["state"] == "ready"
         assert await store_up(gate) == 1
-        assert KEY not in gate.told()
+        assert KEY not in gate.output_text()
         async with server.client() as client:
             assert len(await client.keys("*:token:*")) == 2  # the new one, and the old one that Redis had lost
 
@@ -135,9 +135,9 @@ async def test_a_store_that_is_down_at_start_does_not_stop_calls(
         server.pause()
     else:
         await server.kill()
-    async with place.gateway(state=place.in_redis(server)) as gate:
+    async with place.gateway(state=place.redis_store(server)) as gate:
         assert (await gate.get(TARGET))[0] == 200
-        [record] = await gate.recorded()
+        [record] = await gate.wait_for_records()
         assert record["token_wait_ms"] < 1500
         assert (await ready(gate))["state"] == "degraded"
 
@@ -145,14 +145,14 @@ async def test_a_store_that_is_down_at_start_does_not_stop_calls(
 async def test_a_reload_changes_store_and_keys_and_reuses_the_token(place: Place, server: RedisServer) -> None:
     async def reload(count: int) -> None:
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded", count)
+        await gate.wait_for_events("reloaded", count)
         assert (await gate.get(TARGET))[0] == 200
 
     async with place.gateway() as gate:
         assert (await gate.get(TARGET))[0] == 200
-        place.written(state=place.in_file() | {"timeout": "5s"})
+        place.written(state=place.file_store() | {"timeout": "5s"})
         await reload(1)
-        place.written(state=place.in_redis(server) | {"timeout": "5s"})
+        place.written(state=place.redis_store(server) | {"timeout": "5s"})
         await reload(2)
         assert (await ready(gate))["store"]["kind"] == "redis"
         async with server.client() as client:
@@ -162,11 +162,11 @@ async def test_a_reload_changes_store_and_keys_and_reuses_the_token(place: Place
             await reload(3)
             assert await client.get(name) != before
         assert gate.events("store-down") == []
-    assert len(place.identity.asked) == 1
+    assert len(place.identity.requests) == 1
 
 
 async def test_check_live_tries_the_store(place: Place, server: RedisServer) -> None:
-    file = place.written(state=place.in_redis(server))
+    file = place.written(state=place.redis_store(server))
     checked = await run("check", "-c", file, "--live", **SECRETS)
     assert checked.status == 0
     assert "ok   state (redis): can be read and written" in checked.out
@@ -178,7 +178,7 @@ async def test_check_live_tries_the_store(place: Place, server: RedisServer) -> 
 
 async def test_an_invalid_state_key_stops_the_start(place: Place) -> None:
     place.change_key("short")
-    ended = await run("serve", "-c", place.written(state=place.in_file()), **SECRETS)
+    ended = await run("serve", "-c", place.written(state=place.file_store()), **SECRETS)
     assert ended.status == 78
     assert "openssl rand -base64 32" in ended.err
     assert modes(place.state_folder) == {}

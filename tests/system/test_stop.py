@@ -9,7 +9,7 @@ import pytest
 from gateway.sandbox import Sandbox, Switches
 from tests.fakes.identity import Identity
 from tests.fakes.process import request
-from tests.fakes.upstream import Talk, Upstream
+from tests.fakes.upstream import ScriptedConnection, Upstream
 from tests.system.scene import before, between
 
 STREAMED = {"replay_limit": "0B"}
@@ -42,7 +42,7 @@ async def test_a_slow_request_completes_and_new_ones_are_refused(
         slow = asyncio.create_task(gate.get("/slow/1"))
         await sandbox.calls.reached(1)
         gate.signal(number)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         assert await is_refused(gate.listen)
         status, ready = await gate.ask("/readyz")
         assert (status, ready) == (503, {"state": "draining"})
@@ -60,24 +60,24 @@ async def test_the_reply_of_a_drained_request_ends_its_connection(
 ) -> None:
     async with before(tmp_path, sandbox) as gate:
         caller = await gate.caller()
-        await caller.say(request("/slow/1"))
+        await caller.send(request("/slow/1"))
         await sandbox.calls.reached(1)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gated.set()
         assert (await caller.reply())[0] == 200
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert await gate.ended() == 0
 
 
 async def test_an_upload_in_progress_completes(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, defaults=STREAMED) as gate:
         caller = await gate.caller()
-        await caller.say(request("/upload/", "Content-Length: 200000", method="POST") + b"a" * 100_000)
+        await caller.send(request("/upload/", "Content-Length: 200000", method="POST") + b"a" * 100_000)
         await sandbox.calls.reached(1)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
-        await caller.say(b"b" * 100_000)
+        await gate.wait_for_events("draining")
+        await caller.send(b"b" * 100_000)
         status, _, body = await caller.reply()
         assert status == 200
         assert b'"length": 200000' in body
@@ -89,37 +89,37 @@ async def test_a_pipelined_request_is_closed_by_the_response_before(
 ) -> None:
     async with before(tmp_path, sandbox, defaults=STREAMED) as gate:
         upload, caller = await gate.caller(), await gate.caller()
-        await upload.say(request("/upload/", "Content-Length: 2", method="POST") + b"a")
-        await caller.say(request("/slow/1") + request("/orders/"))
+        await upload.send(request("/upload/", "Content-Length: 2", method="POST") + b"a")
+        await caller.send(request("/slow/1") + request("/orders/"))
         await sandbox.calls.reached(2)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gated.set()
         status, head, _ = await caller.reply()
         assert status == 200
         assert b"\r\nConnection: close\r\n" in head
-        assert await caller.rest() == b""
-        await upload.say(b"b")
+        assert await caller.read_to_end() == b""
+        await upload.send(b"b")
         assert (await upload.reply())[0] == 200
         assert await gate.ended() == 0
         assert sandbox.calls.total == 2
 
 
 async def test_a_second_signal_truncates_responses_visibly(tmp_path: Path) -> None:
-    async def half(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-        await talk.reader.read()
+    async def half(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await peer.reader.read()
 
     async with Identity() as identity, Upstream(half) as upstream, between(tmp_path, identity, upstream) as gate:
         caller = await gate.caller()
-        await caller.say(request("/orders/1"))
+        await caller.send(request("/orders/1"))
         await caller.head()
         assert await caller.reader.readexactly(4) == b"half"
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gate.signal(signal.SIGTERM)
-        assert await caller.rest() == b""  # 96 bytes short of its length: broken for every client
+        assert await caller.read_to_end() == b""  # 96 bytes short of its length: broken for every client
         assert await gate.ended() == 1
         assert gate.events("stopped")[0]["drained"] is False
         [record] = gate.records
@@ -128,18 +128,18 @@ async def test_a_second_signal_truncates_responses_visibly(tmp_path: Path) -> No
 
 
 async def test_a_forced_stop_resets_a_response_without_length(tmp_path: Path) -> None:
-    async def endless(talk: Talk) -> None:
-        await talk.request()
-        await talk.say(b"HTTP/1.1 200 OK\r\n\r\nhalf")
-        await talk.reader.read()
+    async def endless(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await peer.reader.read()
 
     async with Identity() as identity, Upstream(endless) as upstream, between(tmp_path, identity, upstream) as gate:
         caller = await gate.caller()
-        await caller.say(b"GET /orders/1 HTTP/1.0\r\n\r\n")  # its body ends with the connection
+        await caller.send(b"GET /orders/1 HTTP/1.0\r\n\r\n")  # its body ends with the connection
         await caller.head()
         assert await caller.reader.readexactly(4) == b"half"
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gate.signal(signal.SIGTERM)
         with pytest.raises(ConnectionResetError):
             await caller.reader.read()
@@ -149,10 +149,10 @@ async def test_a_forced_stop_resets_a_response_without_length(tmp_path: Path) ->
 async def test_the_drain_has_a_limit(tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event) -> None:
     async with before(tmp_path, sandbox, drain="100ms") as gate:
         caller = await gate.caller()
-        await caller.say(request("/slow/1"))
+        await caller.send(request("/slow/1"))
         await sandbox.calls.reached(1)
         gate.signal(signal.SIGTERM)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert await gate.ended() == 1
         [record] = gate.records
         assert record["error"] == "draining"
@@ -161,11 +161,11 @@ async def test_the_drain_has_a_limit(tmp_path: Path, sandbox: Sandbox, gated: as
 async def test_idle_connections_close_at_once(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         silent, kept = await gate.caller(), await gate.caller()
-        await kept.say(request("/orders/"))
+        await kept.send(request("/orders/"))
         assert (await kept.reply())[0] == 200
         began = asyncio.get_running_loop().time()
         gate.signal(signal.SIGTERM)
-        assert await silent.rest() == await kept.rest() == b""
+        assert await silent.read_to_end() == await kept.read_to_end() == b""
         assert await gate.ended() == 0
         assert asyncio.get_running_loop().time() - began < 5
 
@@ -176,7 +176,7 @@ async def test_a_token_request_under_way_does_not_hold_a_stop(tmp_path: Path) ->
         before(tmp_path, sandbox, drain="100ms") as gate,
     ):
         caller = await gate.caller()
-        await caller.say(request("/orders/"))
+        await caller.send(request("/orders/"))
         await sandbox.token_requests.reached(1)
         gate.signal(signal.SIGTERM)
         assert await gate.ended() == 1

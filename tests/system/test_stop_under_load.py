@@ -18,9 +18,9 @@ async def test_no_call_is_lost_at_a_stop(tmp_path: Path, sandbox: Sandbox, worke
     address = f"unix:{tmp_path}/gw" if listen == "unix" else listen
     async with before(tmp_path, sandbox, workers=workers, listen=address) as gate:
         load = Load(gate.listen, request("/orders/"), count=32)
-        await load.answered(200)
+        await load.wait_for_answers(200)
         gate.signal(signal.SIGTERM)
-        await load.ended()
+        await load.wait_until_refused()
         assert await gate.ended() == 0
         assert load.lost == []
         assert set(load.answers) == {200}
@@ -52,16 +52,16 @@ async def test_an_idle_connection_gets_one_more_response(tmp_path: Path, sandbox
     async with before(tmp_path, sandbox) as gate:
         slow = asyncio.create_task(gate.get("/slow/1"))
         kept = await gate.caller()
-        await kept.say(request("/orders/"))
+        await kept.send(request("/orders/"))
         assert (await kept.reply())[0] == 200
         await sandbox.calls.reached(2)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
-        await kept.say(request("/orders/"))
+        await gate.wait_for_events("draining")
+        await kept.send(request("/orders/"))
         status, head, _ = await kept.reply()
         assert status == 200
         assert b"\r\nConnection: close\r\n" in head
-        assert await kept.rest() == b""
+        assert await kept.read_to_end() == b""
         sandbox.switches.slow_gate.set()
         assert (await slow)[0] == 200
         assert await gate.ended() == 0
@@ -71,11 +71,11 @@ async def test_an_idle_connection_gets_one_more_response(tmp_path: Path, sandbox
 async def test_a_rejection_during_a_stop_closes_the_connection(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         kept = await gate.caller()
-        await kept.say(request("/nope"))
+        await kept.send(request("/nope"))
         assert b"\r\nConnection: close\r\n" not in (await kept.reply())[1]
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
-        await kept.say(request("/nope"))
+        await gate.wait_for_events("draining")
+        await kept.send(request("/nope"))
         status, head, _ = await kept.reply()
         assert status == 404
         assert b"\r\nConnection: close\r\n" in head
@@ -85,7 +85,7 @@ async def test_a_rejection_during_a_stop_closes_the_connection(tmp_path: Path, s
 async def test_a_head_that_does_not_come_to_its_end_is_answered(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
         caller = await gate.caller()
-        await caller.say(b"GET /orders/ HTTP/1.1\r\nHost: gw\r\n")
+        await caller.send(b"GET /orders/ HTTP/1.1\r\nHost: gw\r\n")
         gate.signal(signal.SIGTERM)
         status, head, _ = await caller.reply()
         assert status == 503

@@ -98,7 +98,7 @@ async def test_a_gigabyte_down(warm: Process, *, chunked: bool, record_property:
     assert (b"Transfer-Encoding: chunked" in head) == chunked
     assert digest == await asyncio.to_thread(pattern_sha256, GIB)
     assert grown(warm, before, record_property) <= SLACK
-    assert (await warm.recorded(3))[-1]["bytes_out"] == GIB
+    assert (await warm.wait_for_records(3))[-1]["bytes_out"] == GIB
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["sized", "chunked"])
@@ -108,7 +108,7 @@ async def test_a_gigabyte_up(warm: Process, *, chunked: bool, record_property: C
     assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
     assert f'"length": {GIB}, "sha256": "{digest}"'.encode() in reply
     assert grown(warm, before, record_property) <= SLACK
-    assert (await warm.recorded(3))[-1]["bytes_in"] == GIB
+    assert (await warm.wait_for_records(3))[-1]["bytes_in"] == GIB
 
 
 async def test_a_caller_that_stops_reading_does_not_fill_the_gateway(warm: Process) -> None:
@@ -123,9 +123,9 @@ async def test_a_caller_that_stops_reading_does_not_fill_the_gateway(warm: Proce
 
 
 async def test_a_refusal_does_not_wait_for_a_gigabyte(warm: Process) -> None:
-    def talk() -> bytes:
+    def peer() -> bytes:
         with connect(warm) as sock:
             sock.sendall(request("/none/", f"Content-Length: {GIB}", method="POST") + PIECE)
             return sock.recv(65536)
 
-    assert (await asyncio.to_thread(talk)).startswith(b"HTTP/1.1 404 ")
+    assert (await asyncio.to_thread(peer)).startswith(b"HTTP/1.1 404 ")

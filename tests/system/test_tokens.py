@@ -12,7 +12,7 @@ from tests.fakes.authlib_server import Client, serving
 from tests.fakes.gate import Caller
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.fakes.process import Process, gateway, request
-from tests.fakes.upstream import Talk, Upstream, reply
+from tests.fakes.upstream import ScriptedConnection, Upstream, reply
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, before, between, simple, written
 
@@ -40,15 +40,15 @@ async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, co
             callers = [await gate.caller() for _ in range(count)]
             await until(gate, "state", "dead")
             for caller in callers:
-                await caller.say(request("/orders/1"))
+                await caller.send(request("/orders/1"))
             await until(gate, "waiters", count)
             assert len(upstream.requests) == 1
             assert (await gate.ask("/livez"))[0] == 200
             held.set()
             assert set(await asyncio.gather(*map(status_of, callers))) == {200}
-            assert len(identity.asked) == 2
+            assert len(identity.requests) == 2
             assert {one.field("Authorization") for one in upstream.requests[1:]} == {"Bearer second"}
-            assert len(await gate.recorded(count + 1)) == count + 1
+            assert len(await gate.wait_for_records(count + 1)) == count + 1
 
 
 async def test_calls_do_not_wait_for_a_renewal(tmp_path: Path) -> None:
@@ -59,16 +59,16 @@ async def test_calls_do_not_wait_for_a_renewal(tmp_path: Path) -> None:
         between(tmp_path, identity, upstream) as gate,
     ):
         async with asyncio.timeout(TIME_LIMIT):
-            while len(identity.asked) < 2:  # until the token is stale, and a request has begun its renewal
+            while len(identity.requests) < 2:  # until the token is stale, and a request has begun its renewal
                 assert (await gate.get("/orders/1"))[0] == 200
         for _ in range(5):
             assert (await gate.get("/orders/1"))[0] == 200
         assert {one.field("Authorization") for one in upstream.requests} == {"Bearer first"}
         held.set()
-        await gate.said("token-renewed", 2)
+        await gate.wait_for_events("token-renewed", 2)
         assert (await gate.get("/orders/1"))[0] == 200
         assert upstream.requests[-1].field("Authorization") == "Bearer second"
-        assert len(identity.asked) == 2
+        assert len(identity.requests) == 2
 
 
 async def test_a_short_lived_token_causes_no_loop_and_is_not_sent_dead(tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ async def test_a_short_lived_token_causes_no_loop_and_is_not_sent_dead(tmp_path:
     born: list[float] = []
     async with Identity(*script) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
         began = time.monotonic()
-        while len(identity.asked) < 4:
-            before, asked_at = len(identity.asked), time.monotonic()
+        while len(identity.requests) < 4:
+            before, asked_at = len(identity.requests), time.monotonic()
             assert (await gate.get("/orders/1"))[0] == 200
-            born += [time.monotonic()] * (len(identity.asked) - before)
+            born += [time.monotonic()] * (len(identity.requests) - before)
             used = int((upstream.requests[-1].field("Authorization") or "").removeprefix("Bearer t"))
             assert asked_at - born[used] < 1
         assert time.monotonic() - began >= 3 * 0.45  # each was used for a while
@@ -95,7 +95,7 @@ async def test_a_token_that_oic_holds_for_expired_is_replaced_once(tmp_path: Pat
             status, _, body = await gate.post("/echo/body", b"sent twice, run once")
             assert (status, body) == (200, b"sent twice, run once")
             assert (await gate.get("/orders/"))[0] == 200
-            records = await gate.recorded(3)
+            records = await gate.wait_for_records(3)
         assert [record["attempts"] for record in records] == [1, 2, 1]
         assert [call.status for call in sandbox.calls] == [200, 401, 200, 200]
         assert len(sandbox.token_requests) == 2
@@ -106,11 +106,11 @@ async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -
 
     async with Identity() as identity, Upstream() as upstream:
 
-        async def late(talk: Talk) -> None:
-            await upstream.note(await talk.request())
+        async def late(talk: ScriptedConnection) -> None:
+            await upstream.record_request(await talk.request())
             arrived.set()
             await held.wait()
-            await talk.say(REFUSED)
+            await talk.send(REFUSED)
 
         upstream.script = [late, REFUSED]
         async with between(tmp_path, identity, upstream) as gate:
@@ -126,7 +126,7 @@ async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -
             ("/quick", "Bearer token-2"),
             ("/slow", "Bearer token-2"),
         ]
-        assert len(identity.asked) == 2
+        assert len(identity.requests) == 2
 
 
 async def test_many_401_responses_cause_one_token_request(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -153,7 +153,7 @@ async def test_callers_wait_for_a_slow_identity_domain(tmp_path: Path) -> None:
         await until(gate, "waiters", 5)
         held.set()
         assert [(await one)[0] for one in waiting] == [200] * 5
-        assert len(identity.asked) == 1
+        assert len(identity.requests) == 1
 
 
 async def test_a_caller_waits_no_longer_than_token_wait(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ async def test_an_invalid_expires_in_gets_a_usable_lifetime(tmp_path: Path, expi
     ):
         for _ in range(10):
             assert (await gate.get("/orders/1"))[0] == 200
-        assert len(identity.asked) == 1
+        assert len(identity.requests) == 1
         _, status = await gate.ask("/status")
         assert 100 < status["credentials"]["app"]["expires_in_s"] < 3600
 
@@ -185,7 +185,7 @@ async def test_scope_and_parameters_leave_each_other_alone(tmp_path: Path) -> No
         document["credentials"]["app"] |= {"scope": ["one", "two"], "params": {"audience": "https://oic.example"}}
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             assert (await gate.get("/orders/1"))[0] == 200
-        [asked] = identity.asked
+        [asked] = identity.requests
         assert asked.form == {
             "grant_type": ["client_credentials"],
             "scope": ["one two"],
@@ -236,10 +236,10 @@ async def test_a_token_is_got_before_anyone_asks(tmp_path: Path) -> None:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"]["prefetch"] = True
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
-            await identity.arrived(1)
+            await identity.wait_for_requests(1)
             await until(gate, "state", "fresh")
             assert (await gate.get("/orders/1"))[0] == 200
-    assert len(identity.asked) == 1
+    assert len(identity.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, t
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             assert {(await gate.get("/orders/1"))[0] for _ in range(3)} == {status}
             level, permanent = ("error", True) if status == 502 else ("warning", False)
-            [event] = await gate.said("token-failed")
+            [event] = await gate.wait_for_events("token-failed")
             assert event["level"] == level
             assert (await gate.ask("/status"))[1]["credentials"]["app"]["last_error"]["permanent"] is permanent
             secret.write_text("right\n", encoding="utf-8")
@@ -262,7 +262,7 @@ async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, t
                 while (await gate.get("/orders/1"))[0] != 200:
                     pass
     # Whoever looks at /status has the way to the token endpoint looked at too, without asking for a token.
-    assert [asked.form["client_secret"] for asked in identity.asked if asked.form] == [["wrong"], ["right"]]
+    assert [asked.form["client_secret"] for asked in identity.requests if asked.form] == [["wrong"], ["right"]]
 
 
 async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
             status = (await gate.ask("/status"))[1]["credentials"]["app"]
             assert status["last_error"]["remedy"]
             gate.signal(signal.SIGHUP)  # forgets the failure
-            await gate.said("reloaded")
+            await gate.wait_for_events("reloaded")
             calls = [asyncio.create_task(gate.get("/orders/1")) for _ in range(4)]
             await until(gate, "waiters", 4)
             held.set()

@@ -48,7 +48,7 @@ async def test_a_pipe_as_configuration_fails_only_the_reload(tmp_path: Path, san
         file.unlink()
         os.mkfifo(file)
         gate.signal(signal.SIGHUP)
-        [event] = await gate.said("reload-refused")
+        [event] = await gate.wait_for_events("reload-refused")
         assert "is not a regular file" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
 
@@ -103,5 +103,5 @@ async def test_a_stop_does_not_wait_for_a_volume_that_hangs(
         while not (tmp_path / "hanging").exists():
             await gate.ask("/livez")
         gate.signal(signal.SIGTERM)
-        assert await gate.gone() == 0
+        assert await gate.wait_group_exit() == 0
         await asyncio.gather(*questions, return_exceptions=True)

@@ -79,7 +79,7 @@ async def test_calls_have_exact_sums_by_each_grouping(
     async with running(file) as gate:
         await call_all(gate)
         assert (await gate.get("/upload/"))[0] == 401
-        records = await gate.recorded(len(CALLS) + 1)
+        records = await gate.wait_for_records(len(CALLS) + 1)
         assert Counter(record["messages"] for record in records) == Counter([0, *(messages for *_, messages in CALLS)])
         assert await sums(gate, "caller") == BY_CALLER
         assert await sums(gate, "route") == BY_ROUTE
@@ -128,7 +128,7 @@ async def test_a_killed_worker_leaves_what_was_written(tmp_path: Path, sandbox: 
         assert (await report(gate))["messages"] == 10  # and so it is written
         for worker in (await gate.ask("/status"))[1]["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
-        await gate.said("worker-started", 4)
+        await gate.wait_for_events("worker-started", 4)
         await call_all(gate)
         assert await sums(gate, "route") == {name: (2 * calls, 2 * sent) for name, (calls, sent) in BY_ROUTE.items()}
 
@@ -139,10 +139,10 @@ async def test_a_locked_file_delays_usage_and_loses_none(tmp_path: Path, sandbox
         with closing(sqlite3.connect(file_of(tmp_path), isolation_level=None)) as holder:
             holder.execute("BEGIN EXCLUSIVE")
             await call_all(gate)
-            await gate.said("history-down")
+            await gate.wait_for_events("history-down")
             holder.execute("ROLLBACK")
         await gate.until_answer("/usage", lambda document: document["messages"] == 10)
-        await gate.said("history-up")
+        await gate.wait_for_events("history-up")
 
 
 async def test_a_reload_moves_usage_from_memory_to_a_file(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -151,7 +151,7 @@ async def test_a_reload_moves_usage_from_memory_to_a_file(tmp_path: Path, sandbo
         assert (await report(gate))["where"] == "memory"
         scene(tmp_path, sandbox, in_file=True)
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         await call_all(gate)
         document = await report(gate)
         assert (document["where"], document["messages"]) == ("file", 20)

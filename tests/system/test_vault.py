@@ -70,7 +70,7 @@ def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, r
     (folder / "locked.pem").chmod(0o600)
 
     def kept(name: str, secret: str) -> dict[str, str]:
-        return {"oci_vault": oci.keep(name, secret)}
+        return {"oci_vault": oci.store_secret(name, secret)}
 
     proxy = {"url": egress.url, "username": "gate", "password": kept("proxy", "out-of-here")}
     one = {"token_url": sandbox.token_url, "client_id": "app", "scope": sandbox.scope, "tls": {"ca": "ca.pem"}}
@@ -111,7 +111,7 @@ async def test_every_secret_may_be_in_the_vault(
         file = written(tmp_path, document)
         ended = await run("check", "-c", file, **known, **TRACED)
         assert ended.status == 0, ended.err[-2000:]
-        assert not oci.asked, "`check` without --live makes no request"
+        assert not oci.requested, "`check` without --live makes no request"
         assert "| oci" not in ended.err.replace("  ", " ")
         ended = await run("check", "--live", "-c", file, **known)
         assert (ended.status, ended.err) == (0, ""), ended.out
@@ -124,7 +124,7 @@ async def test_every_secret_may_be_in_the_vault(
             assert (await gate.ask("/readyz"))[1]["state"] == "ready"
     assert egress.heads
     assert all(BASIC.encode() in head for head in egress.heads)
-    output = gate.told() + ended.out
+    output = gate.output_text() + ended.out
     for secret in ("s3cret", "open sesame", "p&=w", "r3dis", "out-of-here", KEY):
         assert secret not in output
 
@@ -138,25 +138,25 @@ def simplest(oci: FakeVault, identity: Identity, upstream: Upstream, **more: obj
 async def test_a_changed_secret_is_used_without_a_restart(
     tmp_path: Path, oci: FakeVault, known: dict[str, str]
 ) -> None:
-    oci.keep("secret", "old")
+    oci.store_secret("secret", "old")
     async with Identity() as identity, Upstream() as upstream:
         document = simplest(oci, identity, upstream)
         document["credentials"]["app"] |= {"client_auth": "post"}
         async with gateway(written(tmp_path, document), **known) as gate:
             assert (await gate.get("/orders/"))[0] == 200
-            oci.keep("secret", "new")
+            oci.store_secret("secret", "new")
             document["credentials"]["app"] |= {"scope": "another"}
             written(tmp_path, document)
             gate.signal(signal.SIGHUP)
-            await gate.said("reloaded")
+            await gate.wait_for_events("reloaded")
             assert (await gate.get("/orders/"))[0] == 200
-    assert [asked.form["client_secret"] for asked in identity.asked] == [["old"], ["new"]]
+    assert [asked.form["client_secret"] for asked in identity.requests] == [["old"], ["new"]]
 
 
 async def test_changed_oci_settings_apply_to_all_credentials(
     tmp_path: Path, oci: FakeVault, known: dict[str, str]
 ) -> None:
-    oci.keep("secret", "hunter2")
+    oci.store_secret("secret", "hunter2")
     async with Identity() as identity, Upstream() as upstream:
         document = simplest(oci, identity, upstream)
         document["oci"]["profile"] = "NOBODY"
@@ -164,7 +164,7 @@ async def test_changed_oci_settings_apply_to_all_credentials(
             assert (await gate.get("/orders/"))[0] == 503
             written(tmp_path, document | at(oci))
             gate.signal(signal.SIGHUP)
-            await gate.said("reloaded")
+            await gate.wait_for_events("reloaded")
             assert (await gate.get("/orders/"))[0] == 200
 
 
@@ -180,7 +180,7 @@ async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVau
     assert f"FAIL credential app: secret: {message}" in ended.out
     assert "`read secret-bundles`, or correct the OCID" in ended.out
     assert message in ready["credentials"]["app"]["error"]
-    assert not identity.asked
+    assert not identity.requests
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -191,7 +191,7 @@ async def test_a_missing_state_key_stops_the_start(
         state = {"path": str(tmp_path / "state.db"), "keys": [{"oci_vault": ocid("state")}]}
         file = written(tmp_path, simplest(oci, identity, upstream, state=state, workers=workers))
         async with Process("serve", "-c", file, **known) as gate:
-            [line] = await gate.said("not-started")
+            [line] = await gate.wait_for_events("not-started")
             assert await gate.ended() == 69
         for verb in (("check", "--live"), ("token",)):
             ended = await run(*verb, "-c", file, *(["app"] if verb == ("token",) else []), **known)
@@ -201,7 +201,7 @@ async def test_a_missing_state_key_stops_the_start(
         document = json.loads((await run("check", "--live", "--json", "-c", file, **known)).out)
         assert [(row["ok"], row["code"]) for row in document["findings"]] == [(False, "secret")]
     assert f"the secret `{ocid('state')}` of OCI Vault is refused (404 " in line["message"]
-    assert "Traceback" not in gate.told()
+    assert "Traceback" not in gate.output_text()
     assert not gate.events("log")
 
 
@@ -209,24 +209,24 @@ async def test_a_reload_waits_for_the_vault_without_blocking_calls(
     tmp_path: Path, oci: FakeVault, known: dict[str, str]
 ) -> None:
     async with Identity() as identity, Upstream() as upstream:
-        oci.keep("secret", "hunter2")
+        oci.store_secret("secret", "hunter2")
         document = simplest(oci, identity, upstream)
         async with gateway(written(tmp_path, document), **known) as gate:
             assert (await gate.get("/orders/"))[0] == 200
             proxy = {"url": "http://127.0.0.1:1", "username": "gate", "password": {"oci_vault": ocid("proxy")}}
             written(tmp_path, document | {"defaults": {"proxy": proxy}})
             gate.signal(signal.SIGHUP)
-            [line] = await gate.said("reload-refused")
+            [line] = await gate.wait_for_events("reload-refused")
             assert f"the secret `{ocid('proxy')}` of OCI Vault is refused" in line["message"]
             assert (await gate.get("/orders/"))[0] == 200
-            oci.keep("proxy", "out-of-here")
+            oci.store_secret("proxy", "out-of-here")
             oci.pause.clear()
             written(tmp_path, document | {"defaults": {"proxy": proxy}, **at(oci)})
             gate.signal(signal.SIGHUP)
             await asyncio.to_thread(oci.paused.wait, TIME_LIMIT)
             assert (await gate.get("/orders/"))[0] == 200
             oci.pause.set()
-            await gate.said("reloaded")
+            await gate.wait_for_events("reloaded")
 
 
 async def test_a_hanging_vault_affects_only_its_credentials(
@@ -247,10 +247,10 @@ async def test_a_hanging_vault_affects_only_its_credentials(
             for n in range(8):
                 assert (await gate.get(f"/file{n}/"))[0] == 200
             gate.signal(signal.SIGHUP)
-            await gate.said("reloaded")
+            await gate.wait_for_events("reloaded")
             gate.signal(signal.SIGTERM)  # a stop does not wait for the Vault
             assert await gate.ended() == 0
-        assert len(oci.asked) == 1
+        assert len(oci.requested) == 1
 
 
 @pytest.mark.parametrize("verb", ["check", "serve"])

@@ -90,7 +90,7 @@ async def test_sandbox_prints_a_configuration_that_check_accepts(tmp_path: Path)
         await box.until(lambda: b"/hello/" in box.out and box.out.endswith(b"credential: sandbox\n"))
         file = tmp_path / "sandbox.yaml"
         file.write_bytes(box.out)
-        [secret] = [row.split("'")[1] for row in box.told().splitlines() if "export OIC_SANDBOX_SECRET" in row]
+        [secret] = [row.split("'")[1] for row in box.output_text().splitlines() if "export OIC_SANDBOX_SECRET" in row]
         ended = await run("check", "--live", "-c", file, OIC_SANDBOX_SECRET=secret)
         assert ended.status == 0, ended.out + ended.err
 

@@ -62,7 +62,7 @@ async def use_both(gate: Process, target: str = "/orders/") -> int:
 async def start_slow_call(gate: Process, sandbox: Sandbox) -> Caller:
     """Return a caller whose request has reached SLOW."""
     caller = await gate.caller()
-    await caller.say(request("/slow/1"))
+    await caller.send(request("/slow/1"))
     await sandbox.calls.reached(1)
     return caller
 
@@ -92,7 +92,7 @@ async def test_both_workers_serve_and_metrics_are_sums(tmp_path: Path, sandbox: 
         assert status["listen"] == gate.listen
         assert [counts["idle"] for counts in status["connections"].values()] == [2]
         assert status["credentials"]["app"]["state"] == "fresh"
-        assert len(await gate.recorded(count)) == count
+        assert len(await gate.wait_for_records(count)) == count
         assert len(gate.events("started")) == 1
         assert {event["pid"] for event in gate.events("worker-started")} == set(await pids(gate))
 
@@ -111,7 +111,7 @@ async def test_a_killed_worker_is_replaced_and_counters_stay(tmp_path: Path, san
         assert requests == count
         lost, stays = await pids(gate)
         kill(lost)
-        await gate.said("worker-started", 3)
+        await gate.wait_for_events("worker-started", 3)
         [event] = gate.events("worker-lost")
         assert (event["level"], event["pid"], event["ended"]) == ("error", lost, "signal 9")
         assert lost not in await pids(gate)
@@ -132,16 +132,16 @@ async def test_a_killed_worker_breaks_only_its_own_calls(
         caller = await start_slow_call(gate, sandbox)
         busy, idle = await busy_and_idle(gate)
         kill(idle)
-        await gate.said("worker-started", 3)
+        await gate.wait_for_events("worker-started", 3)
         assert (await gate.get("/orders/"))[0] == 200
         gated.set()
         assert (await caller.reply())[0] == 200
         gated.clear()
-        await caller.say(request("/slow/1"))
+        await caller.send(request("/slow/1"))
         await sandbox.calls.reached(3)
         kill(busy)
-        assert await caller.rest() == b""
-        await gate.said("worker-started", 4)
+        assert await caller.read_to_end() == b""
+        await gate.wait_for_events("worker-started", 4)
         assert (await gate.get("/orders/"))[0] == 200
         assert await number(gate, "oic_gateway_requests_in_flight") == 0
         gated.set()
@@ -151,7 +151,7 @@ async def test_a_worker_that_dies_repeatedly_is_still_replaced(tmp_path: Path, s
     async with before(tmp_path, sandbox, workers=2) as gate:
         for count in range(3, 7):
             kill(gate.events("worker-started")[-1]["pid"])
-            await gate.said("worker-started", count)
+            await gate.wait_for_events("worker-started", count)
         assert len(gate.events("worker-lost")) == 4
         assert (await gate.get("/orders/"))[0] == 200
         assert (await gate.ask("/readyz"))[0] == 200
@@ -189,12 +189,12 @@ async def test_a_worker_that_stays_stuck_is_killed_and_replaced(
         caller = await start_slow_call(gate, sandbox)
         busy, _ = await busy_and_idle(gate)
         os.kill(busy, signal.SIGSTOP)
-        [event] = await gate.said("worker-stuck")
+        [event] = await gate.wait_for_events("worker-stuck")
         assert (event["level"], event["pid"]) == ("error", busy)
-        assert await caller.rest() == b""
-        [lost] = await gate.said("worker-lost")
+        assert await caller.read_to_end() == b""
+        [lost] = await gate.wait_for_events("worker-lost")
         assert (lost["pid"], lost["ended"]) == (busy, "signal 9")
-        await gate.said("worker-started", 3)
+        await gate.wait_for_events("worker-started", 3)
         assert {(await gate.get("/orders/"))[0] for _ in range(20)} == {200}
         assert (await gate.ask("/livez"))[0] == 200
         gated.set()
@@ -205,7 +205,7 @@ async def test_a_stuck_worker_does_not_delay_a_stop(tmp_path: Path, sandbox: San
         stuck, _ = await pids(gate)
         os.kill(stuck, signal.SIGSTOP)
         gate.signal(signal.SIGTERM)
-        await gate.said("worker-stuck")
+        await gate.wait_for_events("worker-stuck")
         assert await gate.ended() == 1
 
 
@@ -233,7 +233,7 @@ async def test_a_stop_drains_all_workers(tmp_path: Path, sandbox: Sandbox, gated
         slow = [asyncio.create_task(gate.get("/slow/1")) for _ in range(6)]
         await sandbox.calls.reached(6)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         with pytest.raises(ConnectionRefusedError):
             await gate.caller()
         assert await gate.ask("/readyz") == (503, {"state": "draining"})
@@ -249,7 +249,7 @@ async def test_a_signal_to_the_process_group_drains(tmp_path: Path, sandbox: San
     async with before(tmp_path, sandbox, workers=2) as gate:
         slow = await start_slow_call(gate, sandbox)
         os.killpg(gate.pid, signal.SIGINT)  # as Ctrl-C at a terminal does
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gated.set()
         assert (await slow.reply())[0] == 200
         assert await gate.ended() == 0
@@ -259,9 +259,9 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, sandbox: Sandbox, g
     async with before(tmp_path, sandbox, workers=2) as gate:
         caller = await start_slow_call(gate, sandbox)
         gate.signal(signal.SIGTERM)
-        await gate.said("draining")
+        await gate.wait_for_events("draining")
         gate.signal(signal.SIGTERM)
-        assert await caller.rest() == b""
+        assert await caller.read_to_end() == b""
         assert await gate.ended() == 1
         assert gate.events("stopped")[0]["drained"] is False
         assert [record["error"] for record in gate.records] == ["draining"]
@@ -273,12 +273,12 @@ async def test_workers_drain_and_end_when_the_parent_is_killed(
     async with before(tmp_path, sandbox, workers=2) as gate:
         slow = await start_slow_call(gate, sandbox)
         kill(gate.pid)
-        await gate.said("supervisor-lost", 2)
+        await gate.wait_for_events("supervisor-lost", 2)
         with pytest.raises(ConnectionRefusedError):
             await gate.caller()
         gated.set()
         assert (await slow.reply())[0] == 200
-        assert await gate.gone() == -signal.SIGKILL
+        assert await gate.wait_group_exit() == -signal.SIGKILL
         host, _, port = gate.listen.rpartition(":")
         with socket.create_server((host, int(port))):
             assert len(gate.records) == 1
@@ -291,11 +291,11 @@ async def test_the_gateway_stops_when_the_fork_server_is_killed(
         slow = await start_slow_call(gate, sandbox)
         [fork_server] = children(gate.pid)
         kill(fork_server)
-        await gate.said("fork-server-lost")
-        await gate.said("draining")
+        await gate.wait_for_events("fork-server-lost")
+        await gate.wait_for_events("draining")
         gated.set()
         assert (await slow.reply())[0] == 200
-        assert await gate.gone() == 1
+        assert await gate.wait_group_exit() == 1
 
 
 async def test_a_reload_reaches_current_and_later_workers(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -305,10 +305,10 @@ async def test_a_reload_reaches_current_and_later_workers(tmp_path: Path, sandbo
         document["routes"] = [route("bestellungen", sandbox.upstream("ORDERS"))]
         written(tmp_path, document)
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         assert await number(gate, "oic_gateway_token_requests_total", result="ok") == 2
         kill((await pids(gate))[0])
-        await gate.said("worker-started", 3)
+        await gate.wait_for_events("worker-started", 3)
         await use_both(gate, "/bestellungen/")
         assert {(await gate.get("/orders/"))[0] for _ in range(20)} == {404}
         assert len(gate.events("reloaded")) == 1
@@ -321,7 +321,7 @@ async def test_hundreds_of_routes_reach_all_workers(tmp_path: Path, sandbox: San
         document["routes"] += [route(f"more-{number}", sandbox.upstream("ORDERS")) for number in range(450)]
         written(tmp_path, document)
         gate.signal(signal.SIGHUP)
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         await use_both(gate, "/more-449/")
         names = [each["name"] for each in (await gate.ask("/status"))[1]["routes"]]
         assert names == [each["name"] for each in document["routes"]]
@@ -332,7 +332,7 @@ async def test_a_faulty_configuration_changes_no_worker(tmp_path: Path, sandbox:
     async with gateway(file, **SECRETS) as gate:
         file.write_text("routes: []\n", encoding="utf-8")
         gate.signal(signal.SIGHUP)
-        [event] = await gate.said("reload-refused")
+        [event] = await gate.wait_for_events("reload-refused")
         assert "routes: is an empty list" in event["message"]
         await use_both(gate)
 
@@ -342,9 +342,9 @@ async def test_the_number_of_workers_needs_a_restart(tmp_path: Path, sandbox: Sa
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         written(tmp_path, document | {"workers": 3})
         gate.signal(signal.SIGHUP)
-        [event] = await gate.said("restart-needed")
+        [event] = await gate.wait_for_events("restart-needed")
         assert "`workers`" in event["message"]
-        await gate.said("reloaded")
+        await gate.wait_for_events("reloaded")
         assert len(await pids(gate)) == 2
 
 
@@ -377,7 +377,7 @@ async def test_a_unix_socket_is_shared_and_removed(tmp_path: Path, sandbox: Sand
             assert {status for status, _, _ in await asyncio.gather(*calls)} == {200}
             kill((await pids(gate))[0])
             assert (await gate.get("/orders/"))[0] == 200
-        await gate.said("worker-started", 4)
+        await gate.wait_for_events("worker-started", 4)
     assert not path.exists()
 
 
