@@ -148,8 +148,8 @@ async def test_a_stopped_gateway_is_read_from_its_file(tmp_path: Path, capsys: p
     book.add_usage([UsageRow("2026-01-31T11", "acme", "orders", "erp", 3, 5001)])
     book.close()
     nowhere = f"unix:{tmp_path}/nowhere"
-    kept = (str(tmp_path / "history"), PACKS)
-    assert await ran(nowhere, "--since", "2026-01-01", kept=kept) == 0
+    source = (str(tmp_path / "history"), PACKS)
+    assert await ran(nowhere, "--since", "2026-01-01", kept=source) == 0
     printed = capsys.readouterr().out
     assert "orders      3      5001  100.0%" in printed
     assert "50.0% of 10000 (2 packs, included)" in printed

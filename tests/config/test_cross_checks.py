@@ -144,8 +144,8 @@ def test_authorization_code_requires_state(problems_of: ProblemsOf, valid: str) 
 
 
 def test_configured_refresh_token_without_state_is_a_warning(problems_of: ProblemsOf, valid: str) -> None:
-    given = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
-    (warning,) = problems_of(valid.replace("client_secret:", given))
+    keys = "grant: refresh_token\n    refresh_token: {env: APP_SECRET}\n    client_secret:"
+    (warning,) = problems_of(valid.replace("client_secret:", keys))
     assert "credentials.app.grant: warning: requires `state` at the top level: a rotated refresh token" in warning
 
 

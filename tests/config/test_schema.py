@@ -71,10 +71,10 @@ def test_the_shipped_files_are_right(tmp_path: Path, text: str) -> None:
 
 def test_the_example_shows_every_key() -> None:
     config = model.Config.model_validate(YamlDocument(UNCOVERED).value)
-    shown = set(keys_set(config))
+    keys = set(keys_set(config))
     every = {(part, key) for part in PARTS for key in part.model_fields} - BESIDE
     assert "# state: {path: " in EXAMPLE
-    assert {(part.__name__, key) for part, key in every - shown if part is not route_model.RouteSettings} == set()
+    assert {(part.__name__, key) for part, key in every - keys if part is not route_model.RouteSettings} == set()
 
 
 def keys_set(part: BaseModel) -> Iterator[tuple[type[BaseModel], str]]:

@@ -62,19 +62,19 @@ async def test_a_folder_that_is_named_has_what_is_printed(tmp_path: Path) -> Non
     )
     assert process.stdout is not None
     first = await process.stdout.readline()
-    kept = (folder / "sandbox.yaml").read_text(encoding="utf-8")
+    written = (folder / "sandbox.yaml").read_text(encoding="utf-8")
     for name in ("sandbox.yaml", "client-secret"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
     assert (folder / "client-secret").read_text(encoding="utf-8") == DEFAULT_SECRET
-    assert yaml.safe_load(kept)["credentials"]["sandbox"]["client_secret"] == {"file": str(folder / "client-secret")}
-    assert f"oic-gateway serve -c {folder}/sandbox.yaml" in kept
+    assert yaml.safe_load(written)["credentials"]["sandbox"]["client_secret"] == {"file": str(folder / "client-secret")}
+    assert f"oic-gateway serve -c {folder}/sandbox.yaml" in written
     checked = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "gateway", "check", "--live", "-c", str(folder / "sandbox.yaml"))
     )
     assert await checked.wait() == 0
     process.send_signal(signal.SIGTERM)
     rest, _ = await process.communicate()
-    assert (first + rest).decode() == kept
+    assert (first + rest).decode() == written
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def agree(sandbox: Sandbox, send: Send) -> Callable[..., Awaitable[dict[str, str
     """Signs in; gives what comes back to the redirect URI."""
 
     async def agree(**more: str) -> dict[str, str]:
-        asked = {
+        parameters = {
             "response_type": "code",
             "client_id": "page",
             "redirect_uri": BACK,
@@ -188,7 +188,7 @@ def agree(sandbox: Sandbox, send: Send) -> Callable[..., Awaitable[dict[str, str
             "code_challenge_method": "S256",
             **more,
         }
-        status, headers, _ = await send("GET", f"{sandbox.authorize_url}?{urlencode(asked, quote_via=quote)}")
+        status, headers, _ = await send("GET", f"{sandbox.authorize_url}?{urlencode(parameters, quote_via=quote)}")
         if status != 302:
             return {"status": str(status)}
         assert headers["Location"].startswith(f"{BACK}&")
@@ -288,8 +288,8 @@ async def test_an_unregistered_redirect_uri_is_never_used(more: dict[str, str], 
 async def test_the_default_client_is_sent_back_to_loopback(
     uri: str, sandbox: Sandbox, send: Send, *, is_good: bool
 ) -> None:
-    asked = {"response_type": "code", "client_id": sandbox.client_id, "redirect_uri": uri, "scope": sandbox.scope}
-    status, headers, _ = await send("GET", f"{sandbox.authorize_url}?{urlencode(asked)}")
+    query = {"response_type": "code", "client_id": sandbox.client_id, "redirect_uri": uri, "scope": sandbox.scope}
+    status, headers, _ = await send("GET", f"{sandbox.authorize_url}?{urlencode(query)}")
     assert (status, "Location" in headers) == ((302, True) if is_good else (400, False))
     assert headers.get("Location", uri).startswith(uri)
 

@@ -93,10 +93,10 @@ async def test_a_real_client_reads_the_wsdl_and_calls(query: str, style: UrlStyl
 )
 async def test_bad_input_gets_a_fault(media_type: str, body: bytes, status: int, sandbox: Sandbox, call: Send) -> None:
     headers = {"Content-Type": media_type}
-    answered, shown, reply = await call("POST", sandbox.soap_upstream(), data=body, headers=headers)
+    answered, reply_headers, reply = await call("POST", sandbox.soap_upstream(), data=body, headers=headers)
     assert answered == status
     assert b"<e:Fault>" in reply
-    assert shown["Content-Type"].startswith(media_type)
+    assert reply_headers["Content-Type"].startswith(media_type)
 
 
 async def test_another_content_type_is_not_supported(sandbox: Sandbox, call: Send) -> None:

@@ -127,11 +127,11 @@ async def test_defect_in_a_notice_does_not_end_the_channel(caplog: pytest.LogCap
 
 async def test_requests_fail_when_the_worker_ends() -> None:
     async with open_channel(wait=lambda _: asyncio.Event().wait()) as (channel, writer):
-        asked = asyncio.create_task(channel.request("wait"))
+        waiting = asyncio.create_task(channel.request("wait"))
         await asyncio.sleep(0)
         writer.close()
         with pytest.raises(ChannelError, match="has ended"):
-            await asked
+            await waiting
         await asyncio.wait({channel.closed})
         with pytest.raises(ChannelError, match="has ended"):
             await channel.request("wait")

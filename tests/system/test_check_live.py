@@ -204,8 +204,8 @@ async def test_a_good_certificate_is_shown(tmp_path: Path) -> None:
         settings["defaults"] = {"tls": {"ca": str(authority.ca)}}
         findings = await found(tmp_path, settings)
     assert all(finding.ok for finding in findings)
-    [seen] = [finding.seen for finding in findings if finding.subject.startswith("upstream")]
-    assert seen.startswith(
+    [text] = [finding.seen for finding in findings if finding.subject.startswith("upstream")]
+    assert text.startswith(
         "reached by TLSv1.3; certificate of oic server for 127.0.0.1, localhost, issued by Test Auth"
     )
 

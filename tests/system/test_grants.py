@@ -196,8 +196,8 @@ async def test_a_public_client_signs_in_and_rotates_its_token(
         scope=scope,
     )
     code = await agreed(sign_in, folder)
-    asked = requests.build("authorization_code", code=code, redirect_uri=BACK, code_verifier="v" * 43)
-    first = (await requests.send(asked)).refresh_token or ""
+    token_request = requests.build("authorization_code", code=code, redirect_uri=BACK, code_verifier="v" * 43)
+    first = (await requests.send(token_request)).refresh_token or ""
     second = await requests.send(requests.build(refresh_token=first))
     assert second.refresh_token not in {None, first}
     with pytest.raises(TokenRefused, match="identity domain"):  # used twice: the whole sign-in ends

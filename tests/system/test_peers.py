@@ -43,9 +43,13 @@ async def test_the_secret_follows_no_redirect_of_the_token_endpoint(tmp_path: Pa
 async def test_repeated_query_keys_and_fields_keep_their_order(tmp_path: Path) -> None:
     async with Identity() as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
         assert (await gate.get("/orders/1?a=2&b=&a=1&a=2&c", "X-A: 2", "X-B: x", "X-A: 1"))[0] == 200
-    [seen] = upstream.requests
-    assert seen.target == "/1?a=2&b=&a=1&a=2&c"
-    assert [row for row in seen.fields if row[0] in {"X-A", "X-B"}] == [("X-A", "2"), ("X-B", "x"), ("X-A", "1")]
+    [upstream_request] = upstream.requests
+    assert upstream_request.target == "/1?a=2&b=&a=1&a=2&c"
+    assert [row for row in upstream_request.fields if row[0] in {"X-A", "X-B"}] == [
+        ("X-A", "2"),
+        ("X-B", "x"),
+        ("X-A", "1"),
+    ]
 
 
 async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:

@@ -304,10 +304,10 @@ async def test_namespaces_and_actions_that_look_like_addresses_stay(charset: str
         upstream.script = [reply(200, PACKERS[coding](body), *fields) for body in bodies]
         link = await asyncio.to_thread(ask, f"{here}/orders/?wsdl")
         assert link == f"{here}/orders/service/7?of={here}/orders/types"
-        described, asked = upstream.requests
-        assert (described.target, asked.target) == ("/oic/?wsdl", "/oic/service/")
-        assert asked.field("SOAPAction") == f'"{at}/types/ask"'
-        assert f'"{at}/types"'.encode() in asked.body
+        described, token_request = upstream.requests
+        assert (described.target, token_request.target) == ("/oic/?wsdl", "/oic/service/")
+        assert token_request.field("SOAPAction") == f'"{at}/types/ask"'
+        assert f'"{at}/types"'.encode() in token_request.body
 
 
 # XML ----------------------------------------------------------------------------------------------------------------

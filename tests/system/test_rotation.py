@@ -129,7 +129,7 @@ async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 def config(folder: Path, state: Settings, url: str, upstream: str) -> Path:
     """A refresh token from outside: no one need sign in first."""
-    given = {
+    credential = {
         "grant": "refresh_token",
         "refresh_token": {"env": "GIVEN"},
         "client_auth": "none",
@@ -143,7 +143,7 @@ def config(folder: Path, state: Settings, url: str, upstream: str) -> Path:
             "listen": "127.0.0.1:0",
             "admin": "127.0.0.1:0",
             "state": state,
-            "credentials": {"given": given},
+            "credentials": {"given": credential},
             "routes": [route("orders", upstream, credential="given")],
         },
     )

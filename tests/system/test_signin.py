@@ -304,8 +304,8 @@ async def test_who_cannot_sign_in(scene: Scene, tmp_path: Path) -> None:
     for verb in ("login", "logout"):
         ended = await run(verb, "persn", "-c", scene.file(), **KEY)
         assert (ended.status, "there is no credential persn; did you mean" in ended.err) == (78, True), ended.err
-        given = '"refresh_token", "refresh_token": {"env": "RT"}'
-        text = re.sub(r'"redirect_uri": [^\n]*\n', "", document).replace('"authorization_code"', given)
+        grant = '"refresh_token", "refresh_token": {"env": "RT"}'
+        text = re.sub(r'"redirect_uri": [^\n]*\n', "", document).replace('"authorization_code"', grant)
         file.write_text(text, encoding="utf-8")
         ended = await run(verb, "person", "-c", file, RT="r", **KEY)
         assert (ended.status, "`grant: authorization_code` only" in ended.err) == (78, True), ended.err

@@ -100,12 +100,12 @@ async def test_at_run_time_a_mistake_has_the_code_of_the_check(tmp_path: Path, n
             await process.get("/orders/integrations" if "developer" in name else "/orders/")
             requests = len(sandbox.token_requests)
             first = problems((await process.ask("/status"))[1])
-            seen = first
+            codes = first
             for _ in range(9):  # each waits half a second for what is being asked
-                seen = seen if seen == {code} else problems((await process.ask("/status"))[1])
+                codes = codes if codes == {code} else problems((await process.ask("/status"))[1])
             _, status = await process.ask("/status")
             assert asked <= requests == len(sandbox.token_requests), "to look costs a token request"
-    assert seen == {code}
+    assert codes == {code}
     assert first <= {code} | AT_FIRST.get(code, set())
     [view] = [view for view in [*status["credentials"].values(), *status["routes"]] if view["problem"] is not None]
     problem = view["problem"]
