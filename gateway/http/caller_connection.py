@@ -8,19 +8,18 @@ import asyncio
 from typing import Protocol, cast
 
 from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
+from gateway.http.caller_channel import CallerChannel
 from gateway.http.caller_listener import CallerListener
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
+from gateway.http.eager_task import EagerTask
 from gateway.http.fields import FieldRules
-from gateway.http.flow_control import FlowControl
 from gateway.http.half_close import HalfCloseMonitor
 from gateway.http.head_reader import END_OF_HEAD, HeadReader
 from gateway.http.head_shapes import HeadShapes
-from gateway.http.local_address import LocalAddress
-from gateway.http.open_connection import Arrival, ArrivalFailure, OpenConnection, reset_on_close
+from gateway.http.open_connection import Arrival, ArrivalFailure, OpenConnection
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
-from gateway.system.peer_credentials import peer_user_id
 
 CALLER_TIMEOUT = 75.0
 """Seconds that a head may take, and that a caller may read nothing of its responses."""
@@ -73,29 +72,16 @@ class ServerState(Protocol):
         """Report a connection that ends before its first request."""
 
 
-class CallerConnection(FlowControl):
-    """One caller's connection. `peer` is its address, None for a unix socket; `refusal` is set if it is not admitted;
-    `is_serving` while a request is under way, in `task`. The handler keeps the route of the last request in
-    `last_route`, and what the last proofs of a caller proved in `verified_head`.
+class CallerConnection(CallerChannel):
+    """One caller's connection. `refusal` is set if it is not admitted; `is_serving` while a request is under way. The
+    handler keeps the route of the last request in `last_route`, and what the last proofs of a caller proved in
+    `verified_head`.
     """
 
     __slots__ = (
-        *(
-            "_arrival",
-            "_body",
-            "_deadline",
-            "_destination",
-            "_discarding",
-            "_error",
-            "_half_close_monitor",
-            "_head_timeout",
-            "_is_half_closed",
-            "_idle_timeout",
-            "_listener",
-            "_loop",
-        ),
-        *("_reader", "_reading_paused", "_server", "_timer", "_trailing_size", "_transport", "_waiter"),
-        *("is_serving", "last_route", "peer", "refusal", "task", "verified_head"),
+        *("_arrival", "_body", "_deadline", "_discarding", "_error", "_half_close_monitor", "_head_timeout"),
+        *("_idle_timeout", "_loop", "_reader", "_server", "_timer", "_trailing_size"),
+        *("is_serving", "last_route", "refusal", "verified_head"),
     )
 
     def __init__(
@@ -108,93 +94,25 @@ class CallerConnection(FlowControl):
         error: GatewayError | None = None,
     ) -> None:
         """`arrival` is set if the connection has been counted already; `error` is the answer to whatever comes."""
-        super().__init__()
+        super().__init__(listener)
         self._server = server
-        self._listener = listener
         self._loop = loop
-        self._transport: asyncio.Transport | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._reader = HeadReader(server.limits, server.rules, server.shapes)
+        self.running = EagerTask(loop, on_done=self._on_served, on_failed=self._on_handler_failed)
         self.last_route: object = None
         self.verified_head: object = None
         self._trailing_size = 0
-        self._is_half_closed = False
         self._half_close_monitor: HalfCloseMonitor | None = None
         self._idle_timeout = server.keepalive
         self._head_timeout = CALLER_TIMEOUT
         self._error = error
         self._body: RequestBody | None = None
-        self._discarding = self._reading_paused = False
+        self._discarding = False
         self.is_serving = False
         self._arrival = arrival
-        self._destination: tuple[str, int] | None = None
-        self.peer: str | None = None
         self.refusal: RefusalReason | None = None
-
-    # Called by the handler ------------------------------------------------------------------------------------------
-
-    def write(self, parts: list[bytes]) -> None:
-        """Send bytes. Raise CallerGone if the caller hung up."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            raise CallerGone
-        if len(parts) == 1:
-            transport.write(parts[0])
-        else:
-            transport.writelines(parts)
-
-    async def drain(self, idle: float) -> None:
-        """Wait until the caller has room. Raise CallerGone if it reads nothing for `idle` seconds."""
-        while self.write_paused and (transport := self._transport) is not None:
-            if not await self.wait_writable(transport, idle):
-                raise CallerGone(reason="the caller stopped reading")
-
-    def abort(self) -> None:
-        """End the connection with RST."""
-        if self._transport is not None:
-            reset_on_close(self._transport)
-            self._transport.abort()
-
-    @property
-    def is_tls(self) -> bool:
-        """The caller uses TLS."""
-        return self._listener.is_tls
-
-    @property
-    def scheme(self) -> str:
-        """The scheme of the URL that the caller used."""
-        return self._listener.scheme
-
-    def local_authority(self) -> str:
-        """Return the address that the caller connected to as `HOST:PORT`; empty for a unix socket."""
-        local = self.local_address()
-        if local is None:
-            return ""
-        host, port, _ = local
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-    def local_address(self) -> LocalAddress | None:
-        """Return what the caller connected to; None for a unix socket."""
-        name = self._destination
-        if name is None and self._transport is not None:
-            name = self._transport.get_extra_info("sockname")
-        return LocalAddress(name[0], name[1], self._listener.host) if isinstance(name, tuple) else None
-
-    @property
-    def peer_certificate(self) -> bytes | None:
-        """The client certificate (DER) that the TLS handshake verified; None without one."""
-        tls = None if self._transport is None else self._transport.get_extra_info("ssl_object")
-        return None if tls is None else tls.getpeercert(binary_form=True)
-
-    @property
-    def peer_user_id(self) -> int | None:
-        """The user of the process at the other end of a unix socket; None for TCP."""
-        if self._transport is None or self.peer is not None:
-            return None
-        return peer_user_id(self._transport.get_extra_info("socket"))
 
     @property
     def trailing_size(self) -> int:
@@ -204,52 +122,20 @@ class CallerConnection(FlowControl):
             self._trailing_size = len(pending)
         return self._trailing_size
 
-    # Called by the body ---------------------------------------------------------------------------------------------
-
-    def pause_reading(self) -> None:
-        """Stop reading from the caller."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._reading_paused = True
-            if not self._is_half_closed:
-                self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read from the caller again."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._reading_paused = False
-            if not self._is_half_closed:
-                self._transport.resume_reading()
-
     # Called at a stop -----------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """End the connection once the bytes written are sent."""
-        if self._transport is not None:
-            self._transport.close()
-
-    @property
-    def is_finished(self) -> bool:
-        """The connection is closed, and the kernel has all bytes that were written."""
-        transport = self._transport
-        return transport is None or (transport.is_closing() and not transport.get_write_buffer_size())
 
     def is_idle(self, since: float) -> bool:
         """Return whether no request is under way or complete, and no byte of one has come after `since`."""
-        is_waiting = self._waiter is not None and not self._waiter.done() and not self._reader.has_head
         timeout = self._head_timeout if self._reader.head_started else self._idle_timeout
+        is_waiting = not self.is_serving and not self._discarding and self._transport is not None
         return is_waiting and self._deadline - timeout <= since
-
-    def descriptor(self) -> int:
-        """Return the file descriptor of the connection; -1 when it is closed."""
-        return -1 if self._transport is None else int(self._transport.get_extra_info("socket").fileno())
 
     def close_idle(self) -> None:
         """Close a connection that `is_idle`; a head that has begun is answered first."""
-        if self._reader.pending in {b"", b"\r"} or self._waiter is None:
+        if self._reader.pending in {b"", b"\r"} or self._discarding:
             self.close()
         else:
-            self._error = Draining(retry_after=1)
-            self._waiter.set_result(None)
+            self._fail(Draining(retry_after=1))
 
     # Called by the transport ----------------------------------------------------------------------------------------
 
@@ -267,7 +153,6 @@ class CallerConnection(FlowControl):
             self._give_up_soon()
         self._deadline = self._loop.time() + self._idle_timeout
         self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        self.task = self._loop.create_task(self._serve_requests())
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of requests; after malformed ones they are discarded."""
@@ -283,8 +168,8 @@ class CallerConnection(FlowControl):
                 return
         reader = self._reader
         reader.feed(data)
-        if self._waiter is not None and not reader.has_head:  # the loop may read again before the task runs
-            self._scan_for_head()
+        if not self.is_serving:
+            self._serve_next()
         elif len(reader.pending) > PIPELINE_READ_AHEAD:
             self.pause_reading()
 
@@ -311,8 +196,7 @@ class CallerConnection(FlowControl):
             self._half_close_monitor.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        if self.task is not None:
-            self.task.cancel()
+        self.running.cancel()
 
     # Internals ------------------------------------------------------------------------------------------------------
 
@@ -324,79 +208,86 @@ class CallerConnection(FlowControl):
         if self._server.connection_limits.has_too_many_refused:
             self.abort()
 
-    async def _serve_requests(self) -> None:
-        """Serve the requests of this connection one after the other."""
-        handler = self._server.handler
-        keep_alive = True
-        while keep_alive and (head_bytes := await self._read_head_bytes()) is not None:
-            self.is_serving = True
-            try:
-                head = self._parse_head(head_bytes)
-                keep_alive = head is not None and await handler.serve(self, head, self._begin_body(head))
-                await self._apply_backpressure()
-            except CallerGone:
-                keep_alive = False
-                self.abort()
-            except BaseException:
-                self.abort()
-                raise
-            finally:
-                self.is_serving = False
-            self._deadline = self._loop.time() + self._idle_timeout
-        await self._lingering_close()
-
-    async def _apply_backpressure(self) -> None:
-        """Wait for a caller that does not read its responses; let other connections run after one of many pipelined
-        requests. Raise CallerGone if it reads nothing for long.
-        """
-        if self.write_paused:
-            await self.drain(CALLER_TIMEOUT)
-        if self._reader.pending:
-            await asyncio.sleep(0)
-
-    def _parse_head(self, head_bytes: bytes) -> RequestHead | None:
-        """Parse a head, or answer why it is malformed."""
-        try:
-            return self._reader.parse_head(head_bytes)
-        except GatewayError as error:
-            self._reject(error, head_bytes)
-            return None
-
-    async def _read_head_bytes(self) -> bytes | None:
-        """Return the next head without its last line ends; None if the caller sent none in time."""
+    def _serve_next(self) -> None:
+        """Begin the next request, if its head has come. Requests are served one after the other."""
         reader = self._reader
-        if reader.pending:
-            self._scan_for_head()
-        while not reader.has_head and self._error is None:
-            if self._is_half_closed:
-                return None
-            if self._reading_paused:
-                self.resume_reading()
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        if self._error is not None:
-            self._reject(self._error, reader.pending)
-            return None
-        return reader.take_head_bytes()
+        try:
+            if self._error is not None:
+                raise self._error
+            if not reader.pending or not self._find_head():
+                self._wait_for_head()
+                return
+        except GatewayError as error:
+            self._fail(error)
+            return
+        head_bytes = reader.take_head_bytes()
+        try:
+            head = reader.parse_head(head_bytes)
+        except GatewayError as error:
+            self._fail(error, head_bytes)
+            return
+        self.is_serving = True
+        self.running.start(self._server.handler.serve(self, head, self._begin_body(head)))
 
-    def _scan_for_head(self) -> None:
-        """Look for a head in the pending bytes, and wake the task that waits for it."""
+    def _find_head(self) -> bool:
+        """Look for a head in the pending bytes. Raise BadRequest if they cannot become one."""
         reader = self._reader
         had_started = reader.head_started
-        try:
-            reader.scan()
-        except GatewayError as error:
-            self._error = error
+        reader.scan()
         if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
-            self._deadline = self._loop.time() + self._head_timeout
-            if self._timer is not None and self._timer.when() > self._deadline:
-                self._timer.cancel()
-                self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        if (reader.has_head or self._error is not None) and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._set_deadline(self._head_timeout)
+        return reader.has_head
+
+    def _wait_for_head(self) -> None:
+        """Read on, unless no further head can come."""
+        if self._is_half_closed:
+            self._end()
+        elif self._reading_paused:
+            self.resume_reading()
+
+    def _on_served(self, keep_alive: bool) -> None:  # noqa: FBT001 - a result
+        """Go on after a request. A caller that does not read its responses is waited for, and other connections run
+        after one of many pipelined requests.
+        """
+        if self.write_paused:
+            self.running.start(self._wait_for_caller(keep_alive=keep_alive))
+            return
+        self._deadline = self._loop.time() + self._idle_timeout
+        if keep_alive and self._reader.pending:
+            self._loop.call_soon(self._serve_pipelined)
+            return
+        self.is_serving = False
+        if not keep_alive:
+            self._end()
+        elif self._reading_paused or self._is_half_closed:
+            self._wait_for_head()
+
+    def _serve_pipelined(self) -> None:
+        self.is_serving = False
+        if self._transport is not None:
+            self._serve_next()
+
+    async def _wait_for_caller(self, *, keep_alive: bool) -> bool:
+        """Wait until the caller has read its response. Return whether another request may follow."""
+        try:
+            await self.drain(CALLER_TIMEOUT)
+        except CallerGone:
+            self.abort()
+            return False
+        return keep_alive
+
+    def _on_handler_failed(self, error: BaseException) -> None:
+        """Abort the connection: the handler has a defect, or was cancelled because the caller is gone."""
+        self.is_serving = False
+        self._discarding = True
+        self.abort()
+        if not isinstance(error, asyncio.CancelledError):
+            self._loop.call_exception_handler({"message": "serving a request failed", "exception": error})
+
+    def _fail(self, error: GatewayError, data: bytes | None = None) -> None:
+        """Answer a request that cannot be read, and end the connection."""
+        self._reject(error, self._reader.pending if data is None else data)
+        self._end()
 
     def _begin_body(self, head: RequestHead) -> RequestBody:
         """Return the body that follows a head, fed with the bytes of it that have come."""
@@ -428,32 +319,46 @@ class CallerConnection(FlowControl):
             rest = 0 if data is pending else len(END_OF_HEAD) + len(pending)
             self._server.handler.log_trailing(self, len(data) + rest)
 
-    async def _lingering_close(self) -> None:
+    def _end(self) -> None:
         """End the connection after its last response. If the caller may still be sending, a close would answer with
         RST, which can destroy the response on its way (RFC 9112 §9.6): close only our side, and the rest once the
         caller has closed its own.
         """
+        may_receive = (self._discarding or self._body is not None or self._reader.pending) and not self._is_half_closed
+        self._discarding = True
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        if (self._discarding or self._body is not None or self._reader.pending) and not self._is_half_closed:
-            self._discarding = True
+        if may_receive:
             self.resume_reading()
             transport.write_eof()
-            await asyncio.sleep(self._server.linger)  # the caller's close cancels it
-        transport.close()
+            self._set_deadline(self._server.linger)
+        else:
+            transport.close()
+
+    def _set_deadline(self, seconds: float) -> None:
+        """Set the deadline. One timer serves the whole connection: it is set again only when it has expired, or when
+        the new deadline is earlier.
+        """
+        self._deadline = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        """Check the deadline. One timer serves the whole connection: it is set again only when it has expired."""
+        """End a connection that is idle for too long."""
         now = self._loop.time()
-        if self.is_serving or now < self._deadline:
-            due = now + min(CALLER_TIMEOUT, self._idle_timeout) if self.is_serving else self._deadline
-            self._timer = self._loop.call_at(due, self._on_timer)
-        elif self._reader.may_time_out and self._waiter is not None and not self._waiter.done():
-            self._error = RequestTimeout("The head of the request did not come to its end in time.")
-            self._waiter.set_result(None)
+        if self.is_serving:
+            due = now + min(CALLER_TIMEOUT, self._idle_timeout)
+        elif now < self._deadline:
+            due = self._deadline
+        elif self._reader.may_time_out and not self._discarding:
+            self._fail(RequestTimeout("The head of the request did not come to its end in time."))
+            due = max(now + self._server.linger, self._deadline)
         elif self._transport is not None and self._transport.is_closing():  # the caller does not read the last bytes
             self.abort()
+            return
         else:
             self.close()
-            self._timer = self._loop.call_at(now + CALLER_TIMEOUT, self._on_timer)
+            due = now + CALLER_TIMEOUT
+        self._timer = self._loop.call_at(due, self._on_timer)

@@ -45,6 +45,9 @@ class ReadControl(Protocol):
     def resume_reading(self) -> None:
         """Read from the caller again."""
 
+    async def become_task(self) -> None:
+        """Have the handler go on as a task, because it waits for the caller."""
+
 
 class RequestBody:
     """The body of one request.
@@ -220,6 +223,8 @@ class RequestBody:
     async def _wait_for_pieces(self, idle: float) -> None:
         """Wait until pieces are buffered or the body is complete."""
         loop = asyncio.get_running_loop()
+        if self._read_control is not None and not (self._pieces or self.is_complete or self.error):
+            await self._read_control.become_task()
         while not (self._pieces or self.is_complete or self.error):
             self._waiter, began = loop.create_future(), loop.time()
             left = self._time_left()

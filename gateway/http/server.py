@@ -103,15 +103,23 @@ class CallerServer:
 
     async def shutdown(self, within: float) -> None:
         """Close all connections, and abort those that have not ended `within` these seconds."""
-        tasks = [connection.task for connection in self.connections if connection.task is not None]
+        served = list(self.connections)
         for connection in self._all_connections():
             connection.close()
-        if tasks:
-            await asyncio.wait(tasks, timeout=within)
+        await self._wait_ended(served, within)
         for connection in self._all_connections():
             connection.abort()
-        if tasks:
-            await asyncio.wait(tasks, timeout=within)
+        await self._wait_ended(served, within)
+
+    async def _wait_ended(self, served: list[CallerConnection], within: float) -> None:
+        """Wait until these connections are closed and their requests have ended, at most for so many seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        while any(connection.is_serving or connection in self.connections for connection in served):
+            left = until - loop.time()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(POLL_INTERVAL, left))
 
     def _all_connections(self) -> list[OpenConnection]:
         return [*self.connections, *self.prefaces]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
+from gateway.http.eager_task import EagerTask
 from gateway.http.fields import FieldRules, MalformedMessage
 from gateway.http.flow_control import FlowControl
 from gateway.http.head_shapes import HeadShapes
@@ -58,6 +59,8 @@ class UpstreamConnection(FlowControl):
         self._parser = ResponseParser(rules, head_limit=HEAD_LIMIT, shapes=shapes)
         self._is_busy = False
         self._waiter: asyncio.Future[None] | None = None
+        self._running: EagerTask[bool] | None = None
+        self._is_suspended = False
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
         self._timeout_reason = ""
@@ -70,12 +73,20 @@ class UpstreamConnection(FlowControl):
 
     # The exchange ---------------------------------------------------------------------------------------------------
 
-    def start_exchange(self, parts: Sequence[bytes] = (), *, to_head: bool, within: float | None = None) -> None:
+    def start_exchange(
+        self,
+        parts: Sequence[bytes] = (),
+        *,
+        to_head: bool,
+        within: float | None = None,
+        running: EagerTask[bool] | None = None,
+    ) -> None:
         """Start an exchange with the first bytes of its request. `to_head`: it is HEAD, so its response has no body. If
         the connection is lost nothing is sent, and `read_head` raises the reason. `within`: the request is complete,
-        and its response is due in so many seconds.
+        and its response is due in so many seconds. `running` reads the response, if no task does.
         """
         self._parser.begin(to_head=to_head)
+        self._running = running
         self._is_busy = True
         self.exchanges += 1
         transport = self._transport
@@ -112,6 +123,7 @@ class UpstreamConnection(FlowControl):
         """Return the final head. Raise UpstreamTimeout, UpstreamBroken or StaleConnection."""
         parser = self._parser
         while parser.head is None:
+            self._check_failed()
             await self._next_event()
         self._deadline = None
         if self._error is not None:  # raise now, while nothing is sent to the caller
@@ -133,9 +145,9 @@ class UpstreamConnection(FlowControl):
         """
         parser = self._parser
         while not parser.body and not parser.is_complete:
-            event = self._next_event()  # raises if the connection is lost: then no timer may be set
+            self._check_failed()
             self._set_timer(idle, "silence within the response")
-            await event
+            await self._next_event()
         self._deadline = None
         return self.read_available()
 
@@ -208,9 +220,9 @@ class UpstreamConnection(FlowControl):
         except MalformedMessage as error:
             self._on_malformed(UpstreamBroken(reason=str(error)))
             return
-        self._wake()
         if len(parser.body) > 1 and not parser.is_complete and not self._reading_paused:
             self._pause(parser.body)
+        self._wake()
 
     def eof_received(self) -> None:
         """asyncio: the upstream closed its side. The transport closes itself once all is sent, which may be never if
@@ -271,21 +283,35 @@ class UpstreamConnection(FlowControl):
             return str(error)
         return ""
 
-    def _next_event(self) -> asyncio.Future[None]:
-        """Return a future that the next event completes. Raise the error if the exchange has failed."""
+    def _check_failed(self) -> None:
+        """Raise the error if the exchange has failed."""
         if self._transport is None:  # lost before the exchange began
             self._on_eof(None)
         if self._error is not None:
             raise self._error
-        self._waiter = self._loop.create_future()
-        return self._waiter
+
+    async def _next_event(self) -> None:
+        """Wait for bytes, or for the end of the connection."""
+        if self._running is None:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+            return
+        self._is_suspended = True
+        try:
+            await self._running.suspend()
+        finally:
+            self._is_suspended = False
 
     def _wake(self) -> None:
+        if self._transport is None:
+            self.stop_waiting()
+        if self._is_suspended and self._running is not None:
+            self._is_suspended = False
+            self._running.resume()
+            return
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-        if self._transport is None:
-            self.stop_waiting()
 
     def _set_timer(self, seconds: float, reason: str) -> None:
         """Set the deadline. One timer serves many requests: it is set again only when it has expired, or when the new
@@ -319,6 +345,6 @@ class UpstreamConnection(FlowControl):
             self._error = error
         transport, self._transport = self._transport, None
         self._cancel_timer()
-        self._wake()
         if transport is not None:
             transport.abort()
+        self._wake()

@@ -139,6 +139,7 @@ class ResponseRelay(msgspec.Struct):
         connection, idle = self.connection, self.exchange.route_match.route.idle_timeout
         if connection.is_complete:  # and `pieces` are all of it
             return
+        await self.exchange.caller.become_task()  # pieces that come together are sent together
         while more := await connection.read_body(idle):
             self._send(more)
             if not connection.is_complete:  # after its end the upstream need not wait for a slow caller
@@ -185,6 +186,7 @@ class ResponseRelay(msgspec.Struct):
         self._send_head(whole, modified=changed or not is_short, decoded=decoded, length=length)
 
     async def _stream(self, plan: RewritePlan, pieces: list[bytes]) -> None:
+        await self.exchange.caller.become_task()
         rewriter = self._make_rewriter(plan)
         idle, decoded = self.exchange.route_match.route.idle_timeout, bool(plan.coding)
         while pieces or (pieces := await self.connection.read_body(idle)):

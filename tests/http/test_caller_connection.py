@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -60,6 +61,7 @@ class Handler:
         return self.answers
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
+        await caller.become_task()
         try:
             pieces = []
             body.configure(replay_limit=0, limit=None, send_continue=None)
@@ -95,6 +97,8 @@ class Listener:
         self.server = server
         self.port = port
         self.callers: list[Caller] = []
+        self.defects: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: self.defects.append(context))
 
     async def caller(self, data: bytes = b"", *, address: str = "127.0.0.1") -> Caller:
         caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=(address, 0)))
@@ -111,7 +115,7 @@ class Listener:
     async def resting(self, buffered: int = 0) -> CallerConnection:
         """The one connection, once it waits for more of a head of which so many bytes have come."""
         connection = await self.connection()
-        await until(lambda: connection._waiter is not None and len(connection._reader.pending) == buffered)
+        await until(lambda: not connection.is_serving and len(connection._reader.pending) == buffered)
         return connection
 
 
@@ -251,7 +255,7 @@ async def test_nothing_is_read_after_a_malformed_request() -> None:
 async def test_pipelined_requests_let_other_connections_run() -> None:
     async with listening() as at:
         many, one = await at.caller(), await at.caller()
-        await until(lambda: [connection._waiter is not None for connection in at.server.connections] == [True, True])
+        await until(lambda: len(at.server.connections) == 2)
         many.writer.write(GET * 1000)
         one.writer.write(GET_2)
         await until(lambda: ("GET", "/2", b"") in at.handler.served)
@@ -265,9 +269,8 @@ async def test_a_defect_of_the_handler_ends_the_connection() -> None:
         at.handler.defect = RuntimeError("a defect")
         caller = await at.caller(GET)
         connection = await at.connection()
-        assert connection.task is not None
-        await asyncio.wait({connection.task})
-        assert connection.task.exception() is at.handler.defect
+        await until(lambda: bool(at.defects))
+        assert [context["exception"] for context in at.defects] == [at.handler.defect]
         assert not connection.is_serving
         overdue(connection)
         assert await caller.read_to_end() == b""
@@ -532,16 +535,13 @@ async def test_who_leaves_takes_all_of_it_along(data: bytes, leave: object) -> N
         at.handler.go_on.clear()
         caller = await at.caller(data)
         connection = await at.connection()
-        task = connection.task
-        assert task is not None
         await until(
             lambda: connection.is_serving if b"\r\n\r\n" in data else len(connection._reader.pending) == len(data)
         )
         assert callable(leave)
         leave(caller)
         await until(lambda: not at.server.connections)
-        await asyncio.wait({task})
-        assert task.cancelled()
+        await until(lambda: not connection.is_serving)
         assert (at.handler.served, at.handler.refused) == ([], [])
         assert len(at.handler.broken) == (b"\r\n\r\n" in data)
         with pytest.raises(CallerGone):
@@ -725,10 +725,10 @@ async def test_a_shutdown_leaves_no_connection() -> None:
         at.handler.go_on.clear()
         callers = [await at.caller(data) for data in (b"", GET, BEGUN[1], b"\0")]
         await until(lambda: len(at.server.connections) == 4)
-        tasks = [connection.task for connection in at.server.connections if connection.task]
-        await at.server.shutdown(0.01)
+        connections = [*at.server.connections]
+        await at.server.shutdown(0.1)
         assert not at.server.connections
-        assert all(task.done() for task in tasks)
+        assert not any(connection.is_serving for connection in connections)
         assert await callers[0].read_to_end() == b""
 
 

@@ -200,6 +200,9 @@ class Recorder:
     def resume_reading(self) -> None:
         self.calls.append("resume")
 
+    async def become_task(self) -> None:
+        assert asyncio.current_task() is not None
+
 
 def test_reading_pauses_while_the_upstream_is_slower() -> None:
     reading = Recorder()

@@ -207,6 +207,21 @@ def test_each_internal_link_has_a_target(file: Path) -> None:
             assert anchor in {slug(heading) for heading in headings}, target
 
 
+def test_the_layout_names_each_package_and_each_module_of_http() -> None:
+    layout = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    packages = {file.parent.name for file in (ROOT / "gateway").glob("*/__init__.py")}
+    assert set(re.findall(r"(?m)^  ([a-z]+)°?/", layout)) == packages
+    modules = {file.stem for file in (ROOT / "gateway" / "http").glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"[a-z_]+", layout))
+
+
+def test_each_module_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = re.findall(r"`(?:gateway/)?([a-z_]+/[a-z_/]+\.py)`", text)
+    assert files
+    assert [file for file in files if not (ROOT / "gateway" / file).is_file()] == []
+
+
 def slug(heading: str) -> str:
     """A heading's anchor as GitHub makes it."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

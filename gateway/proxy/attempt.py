@@ -1,0 +1,146 @@
+"""The steps of one attempt: get a connection, send the request, decide by the response head."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from gateway.errors import GatewayError, LoopDetected, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from gateway.http.pool import ConnectionPool
+from gateway.http.response_parser import ResponseHead
+from gateway.http.upstream_connection import UpstreamConnection
+from gateway.proxy import retry
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.headers import request_head, retry_after
+from gateway.proxy.response import record_unreadable_response
+from gateway.proxy.retry import RetryDecision, RetryStep
+
+BodyTask = asyncio.Task[None]
+
+# Statuses for one hop only: a caller would take 407 for the gateway's own (RFC 9110 §15.5.8); 426 needs its Upgrade
+# field (§15.5.22), which is not forwarded.
+NEVER_DELIVERED = frozenset({407, 426})
+LOOP_CODE = LoopDetected.code.encode()
+
+
+async def acquire_connection(exchange: Exchange) -> UpstreamConnection | None:
+    """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
+    await exchange.caller.become_task()
+    route, target, began = exchange.route_match.route, exchange.upstream, time.monotonic()
+    try:
+        return await target.pool.acquire(
+            route.connect_timeout, fresh=exchange.needs_fresh_connection, share=target.share
+        )
+    except UpstreamUnreachable as error:
+        if exchange.place is not None:
+            exchange.place.record_failure(error.reason)
+        failed_fast = time.monotonic() - began < route.connect_timeout / 2
+        if not (retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast) and may_retry(exchange)):
+            raise
+        route.meter.record_retry("unreachable")
+        return None
+
+
+async def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: str) -> BodyTask | None:
+    """Write head and body. Return a task that streams the body if the caller is still sending it."""
+    head, body, route = exchange.head, exchange.body, exchange.route_match.route
+    start = request_head(
+        head,
+        exchange.request_target,
+        exchange.upstream.host_line,
+        lines=exchange.request_lines,
+        request_id=exchange.record.request_id or "",
+        bearer=exchange.token,
+        removed=body.bytes_removed,
+        pseudonym=pseudonym,
+    )
+    to_head, parts = head.method == "HEAD", body.buffered()
+    if parts is not None:
+        connection.start_exchange(
+            [start, *parts], to_head=to_head, within=route.response_timeout, running=exchange.caller.running
+        )
+        return None
+    await exchange.caller.become_task()
+    connection.start_exchange([start], to_head=to_head, running=exchange.caller.running)
+    upload = asyncio.create_task(body.stream(connection, idle=route.idle_timeout, response=route.response_timeout))
+    upload.add_done_callback(_task_error)
+    return upload
+
+
+def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable[[], float]) -> RetryDecision:
+    """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
+    status, route = response.status, exchange.route_match.route
+    has_instance_id = exchange.record.instance_id is not None
+    if (place := exchange.place) is not None and (status >= 400 or place.gate.reports_success):
+        has_run = has_instance_id or exchange.retry_state.is_final
+        wait = retry_after(response.known_fields.get(b"retry-after"), now=time.time())
+        place.record_response(status, has_instance_id=has_run, retry_after=wait)
+    if status in NEVER_DELIVERED:
+        raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
+    if status == 508 and not has_instance_id and response.known_fields.get(b"x-gateway-error") == LOOP_CODE:
+        raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
+    if status == 307 and not has_instance_id and exchange.follow_redirect(response):
+        return retry.RESEND_NOW
+    if (has_instance_id or status < 300) and route.token_source.renewal_policy.is_awaiting_acceptance:
+        route.token_source.record_acceptance(exchange.token, route.name)
+    if status < 400:
+        return retry.DELIVER
+    decision = retry.decide_after_response(
+        exchange.retry_state,
+        status,
+        has_instance_id=has_instance_id,
+        body_is_whole=exchange.body.is_whole,
+        retry_after=retry_after(response.known_fields.get(b"retry-after"), now=time.time()),
+        random_fraction=random_fraction(),
+    )
+    if status == 401 and not has_instance_id and decision.step is RetryStep.DELIVER:
+        # This request may not be replayed, or was: the next one must not get the same 401.
+        route.token_source.record_rejection(exchange.token, route.name)
+    if decision.step is RetryStep.RESEND:
+        if not may_retry(exchange):
+            return retry.DELIVER
+        exchange.retry_state.was_retried = True
+    return decision
+
+
+async def renew_token(exchange: Exchange) -> RetryDecision:
+    """Force a renewal after a 401. Without a new token the 401 is delivered."""
+    route, began = exchange.route_match.route, time.monotonic()
+    exchange.retry_state.was_token_renewed = True
+    await exchange.caller.become_task()
+    try:
+        token = await route.token_source.renew_rejected_token(exchange.token, route.name)
+    finally:
+        exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
+    if token is None or not exchange.body.is_whole:  # meanwhile the upload may have exceeded the replay limit
+        return retry.DELIVER
+    exchange.token = token
+    return retry.RESEND_NOW
+
+
+def may_retry(exchange: Exchange) -> bool:
+    """Return whether the service's budget allows a second try, and count it. Without a service there is no budget."""
+    return exchange.place is None or exchange.place.try_retry()
+
+
+def record_no_response(exchange: Exchange, connection: UpstreamConnection, error: GatewayError) -> None:
+    """Record what is known of an exchange without a response head."""
+    record_unreadable_response(exchange, connection)
+    if exchange.place is not None and isinstance(error, UpstreamTimeout):
+        exchange.place.record_failure(error.reason)
+
+
+def release_connection(pool: ConnectionPool, connection: UpstreamConnection, upload: BodyTask | None) -> None:
+    """Return the connection to its pool; abort it if the upload is unfinished."""
+    if upload is not None and (not upload.done() or _task_error(upload) is not None):
+        upload.cancel()
+        connection.abort()
+    pool.release(connection)
+
+
+def _task_error(upload: BodyTask) -> BaseException | None:
+    return None if upload.cancelled() else upload.exception()
+
+
+def primary_error(upload: BodyTask | None, error: GatewayError) -> BaseException:
+    """Return the error to report: a broken request body causes an upstream error too, and is the reason for it."""
+    return error if upload is None or not upload.done() else _task_error(upload) or error

@@ -1,0 +1,108 @@
+"""The checks of a request, before anything is sent for it: address, loops, route, method, caller, body."""
+
+import msgspec
+
+from gateway.errors import LoopDetected, MethodNotAllowed
+from gateway.http.request_body import NO_BODY
+from gateway.http.request_head import RequestHead
+from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
+from gateway.oic.urls import SOAP_TRIGGERS
+from gateway.oic.ws_security import UsernameToken
+from gateway.proxy.admission import check_browser
+from gateway.proxy.caller_check import identify_by_tokens, identify_caller
+from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
+from gateway.proxy.error_response import soap_expected
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.headers import max_forwards, via_contains
+from gateway.proxy.method_override import check_methods
+from gateway.proxy.route_table import GENERAL_METHODS, Route
+from gateway.proxy.routing import RouteMatch
+
+
+def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
+    """Check who calls, and find route and upstream target. Return None for an OPTIONS request that the gateway has
+    answered itself. `pseudonym` names the gateway in `Via`.
+    """
+    head, table, caller = exchange.head, exchange.route_table, exchange.caller
+    known, method = head.known_fields, head.method
+    table.admission.check_address(caller.peer)
+    if head.error is not None:
+        raise head.error
+    if (via := known.get(b"via")) is not None and via_contains(via, pseudonym):
+        raise LoopDetected
+    if method == "CONNECT":
+        exchange.response.keep_alive = False  # the bytes that follow are meant for the tunnel
+        raise MethodNotAllowed(
+            "The gateway opens no tunnels: set the caller's http_proxy, and write OIC's URL with http://.",
+            allow=GENERAL_METHODS,
+        )
+    exchange.host, match = table.resolve(head, caller.local_address)
+    if match is None:
+        exchange.answer_options(GENERAL_METHODS)
+        return None
+    route, edits = match.route, match.route.edits
+    _record_route(exchange, match)
+    check_browser(known.get(b"origin"), known.get(b"sec-fetch-site"), route.origins)
+    if method == "OPTIONS" and route.cors is not None and b"origin" in known and REQUEST_METHOD in known:
+        exchange.answer_preflight(route.cors.preflight_lines(known.get(REQUEST_HEADERS)))
+        return None
+    removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
+    if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
+        exchange.route_match = match = msgspec.structs.replace(match, method=effective)
+    if method == "OPTIONS" and max_forwards(known) == 0:  # RFC 9110 §7.6.2
+        exchange.answer_options(sorted(route.methods))
+        return None
+    return match
+
+
+def _record_route(exchange: Exchange, match: RouteMatch[Route]) -> None:
+    record, route = exchange.record, match.route
+    exchange.route_match, exchange.meter = match, route.meter
+    exchange.caller.last_route = route
+    if route.cors is not None:
+        exchange.cors_lines = route.cors.response_lines(exchange.head.known_fields.get(b"origin"))
+    route.meter.begin()
+    record.route, record.credential, record.path = route.name, route.credential, match.path
+    if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:
+        exchange.soap_namespace = soap_expected(exchange.head)
+
+
+async def check_caller_and_body(exchange: Exchange) -> None:
+    """Identify the caller, set the limits of the body, and remove the caller's own credentials from it. Raise
+    UnknownCaller, CallerNotAllowed, and as `_strip_soap_credentials` and `prepare_body` do.
+    """
+    match = exchange.route_match
+    may_be_soap = exchange.body is not NO_BODY and _may_be_soap(exchange.head, match.target)
+    if match.route.callers is not None:
+        identify_caller(exchange, may_have_token=may_be_soap)
+    exchange.prepare_body()
+    if may_be_soap:
+        tokens = await _strip_soap_credentials(exchange)
+        if match.route.callers is not None:
+            identify_by_tokens(exchange, tokens)
+
+
+async def _strip_soap_credentials(exchange: Exchange) -> list[UsernameToken]:
+    """Remove the caller's own credentials from its SOAP message, and return them if the route has `callers`. Raise
+    BadRequest if the message cannot be searched, CallerGone if the caller left.
+    """
+    known, match = exchange.head.known_fields, exchange.route_match
+    soap_filter = SoapCredentialFilter(
+        known.get(b"content-type"),
+        soap_action=b"soapaction" in known,
+        is_soap_route=SOAP_TRIGGERS in match.target,
+        coding=known.get(b"content-encoding"),
+        reads_tokens=match.route.callers is not None,
+    )
+    try:
+        await exchange.body.inspect(soap_filter, idle=match.route.idle_timeout)
+    finally:
+        exchange.soap_namespace = soap_filter.space or exchange.soap_namespace
+    return soap_filter.tokens
+
+
+def _may_be_soap(head: RequestHead, target: str) -> bool:
+    known = head.known_fields
+    return may_be_soap(
+        known.get(b"content-type"), soap_action=b"soapaction" in known, is_soap_route=SOAP_TRIGGERS in target
+    )
