@@ -64,8 +64,8 @@ async def test_a_failed_record_leaves_no_request_under_way() -> None:
         await until(lambda: len(gate.server.connections) == 1)
         [connection] = gate.server.connections
         await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
-        await until(lambda: bool(gate.troubles))
-        assert "no space left" in gate.troubles.pop()
+        await until(lambda: bool(gate.problems))
+        assert "no space left" in gate.problems.pop()
         assert (gate.forward.in_flight, gate.forward.idle.is_set(), connection.is_serving) == (0, True, False)
 
 
