@@ -51,7 +51,7 @@ class RecordedStoreEvents:
 
 
 @dataclass
-class TestedStore:
+class StoreUnderTest:
     """A store, and how time passes for it."""
 
     store: Store

@@ -12,23 +12,23 @@ from gateway.oauth.store import StoreHealth
 from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.redis import RedisServer
-from tests.oauth.backends import RecordedStoreEvents, TestedStore, file_store, redis_store, token
+from tests.oauth.backends import RecordedStoreEvents, StoreUnderTest, file_store, redis_store, token
 from tests.oauth.scene import ManualClock
 
 KINDS = ("memory", "file", "redis")
 
 
 @asynccontextmanager
-async def opened(kind: str, folder: Path) -> AsyncIterator[TestedStore]:
+async def opened(kind: str, folder: Path) -> AsyncIterator[StoreUnderTest]:
     clock = ManualClock()
 
     async def turn(seconds: float) -> None:
         clock.advance(seconds)
 
     if kind == "memory":
-        yield TestedStore(MemoryStore(clock), clock, turn)
+        yield StoreUnderTest(MemoryStore(clock), clock, turn)
     elif kind == "file":
-        yield TestedStore(file_store(folder / "state.db", clock), clock, turn)
+        yield StoreUnderTest(file_store(folder / "state.db", clock), clock, turn)
     else:
         async with RedisServer() as server:
 
@@ -36,11 +36,11 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[TestedStore]:
                 clock.advance(seconds)
                 await server.advance_time(seconds)
 
-            yield TestedStore(redis_store(server, clock), clock, turn_both)
+            yield StoreUnderTest(redis_store(server, clock), clock, turn_both)
 
 
 @pytest.fixture(params=[*KINDS, "sharing file", "sharing redis"])
-async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TestedStore]:
+async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StoreUnderTest]:
     kind: str = request.param
     async with opened(kind.rpartition(" ")[2], tmp_path) as inner:
         if kind.startswith("sharing"):
@@ -51,7 +51,7 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         await inner.store.close()
 
 
-async def test_a_token_is_given_until_it_is_dead(kept: TestedStore) -> None:
+async def test_a_token_is_given_until_it_is_dead(kept: StoreUnderTest) -> None:
     await kept.store.put_token("key", token("a", kept.clock))
     await kept.turn(59)
     found = await kept.store.get_token("key")
@@ -61,7 +61,7 @@ async def test_a_token_is_given_until_it_is_dead(kept: TestedStore) -> None:
     assert await kept.store.get_token("key") is None
 
 
-async def test_a_token_comes_back_with_the_times_it_had(kept: TestedStore) -> None:
+async def test_a_token_comes_back_with_the_times_it_had(kept: StoreUnderTest) -> None:
     given = token("a", kept.clock, life=3600)
     await kept.store.put_token("key", given)
     await kept.turn(7)
@@ -72,7 +72,7 @@ async def test_a_token_comes_back_with_the_times_it_had(kept: TestedStore) -> No
 
 
 @pytest.mark.parametrize("clock", ["passed", "time"])
-async def test_either_clock_can_call_a_token_dead(kept: TestedStore, clock: str) -> None:
+async def test_either_clock_can_call_a_token_dead(kept: StoreUnderTest, clock: str) -> None:
     given = token("a", kept.clock)
     if clock == "passed":
         given = replace(given, usable_until=kept.clock.monotonic())
@@ -82,7 +82,7 @@ async def test_either_clock_can_call_a_token_dead(kept: TestedStore, clock: str)
     assert await kept.store.get_token("key") is None
 
 
-async def test_keys_are_apart_and_the_last_put_wins(kept: TestedStore) -> None:
+async def test_keys_are_apart_and_the_last_put_wins(kept: StoreUnderTest) -> None:
     await kept.store.put_token("one", token("a", kept.clock))
     await kept.store.put_token("one", token("b", kept.clock))
     found = await kept.store.get_token("one")
@@ -91,7 +91,7 @@ async def test_keys_are_apart_and_the_last_put_wins(kept: TestedStore) -> None:
     assert await kept.store.get_token("other") is None
 
 
-async def test_only_the_token_that_is_meant_is_dropped(kept: TestedStore) -> None:
+async def test_only_the_token_that_is_meant_is_dropped(kept: StoreUnderTest) -> None:
     """A late 401 for the old token must not take the new one away."""
     await kept.store.put_token("key", token("new", kept.clock))
     await kept.store.delete_token("key", "old")
@@ -104,7 +104,7 @@ async def test_only_the_token_that_is_meant_is_dropped(kept: TestedStore) -> Non
     await kept.store.delete_token("other", "new")
 
 
-async def test_a_lease_is_one_owner_s_until_it_is_released(kept: TestedStore) -> None:
+async def test_a_lease_is_one_owner_s_until_it_is_released(kept: StoreUnderTest) -> None:
     assert await kept.store.claim_lease("key", owner="a", seconds=10)
     assert not await kept.store.claim_lease("key", owner="b", seconds=10)
     assert await kept.store.claim_lease("other", owner="b", seconds=10)
@@ -116,7 +116,7 @@ async def test_a_lease_is_one_owner_s_until_it_is_released(kept: TestedStore) ->
     assert not await kept.store.claim_lease("key", owner="a", seconds=10)
 
 
-async def test_a_lease_of_a_dead_holder_ends(kept: TestedStore) -> None:
+async def test_a_lease_of_a_dead_holder_ends(kept: StoreUnderTest) -> None:
     assert await kept.store.claim_lease("key", owner="a", seconds=10)
     await kept.turn(9)
     assert not await kept.store.claim_lease("key", owner="b", seconds=10)
@@ -125,7 +125,7 @@ async def test_a_lease_of_a_dead_holder_ends(kept: TestedStore) -> None:
     assert not await kept.store.claim_lease("key", owner="a", seconds=10)
 
 
-async def test_a_lease_is_prolonged_by_its_owner(kept: TestedStore) -> None:
+async def test_a_lease_is_prolonged_by_its_owner(kept: StoreUnderTest) -> None:
     assert await kept.store.claim_lease("key", owner="a", seconds=10)
     await kept.turn(9)
     assert await kept.store.claim_lease("key", owner="a", seconds=10)
@@ -133,12 +133,12 @@ async def test_a_lease_is_prolonged_by_its_owner(kept: TestedStore) -> None:
     assert not await kept.store.claim_lease("key", owner="b", seconds=10)
 
 
-async def test_of_many_who_claim_at_once_one_wins(kept: TestedStore) -> None:
+async def test_of_many_who_claim_at_once_one_wins(kept: StoreUnderTest) -> None:
     won = await asyncio.gather(*(kept.store.claim_lease("key", owner=str(number), seconds=10) for number in range(50)))
     assert won.count(True) == 1
 
 
-async def test_many_questions_at_once_are_all_answered(kept: TestedStore) -> None:
+async def test_many_questions_at_once_are_all_answered(kept: StoreUnderTest) -> None:
     """As of a gateway with many credentials, at its start."""
     numbers = [str(number) for number in range(300)]
     assert all(await asyncio.gather(*(kept.store.claim_lease(number, owner="a", seconds=10) for number in numbers)))
@@ -147,7 +147,7 @@ async def test_many_questions_at_once_are_all_answered(kept: TestedStore) -> Non
     assert [one and one.value for one in found] == numbers
 
 
-async def test_a_refresh_token_is_kept_for_ever_and_replaced(kept: TestedStore) -> None:
+async def test_a_refresh_token_is_kept_for_ever_and_replaced(kept: StoreUnderTest) -> None:
     assert await kept.store.get_refresh_token("key") is None
     await kept.store.put_refresh_token("key", "first")
     await kept.store.put_refresh_token("key", "second-é")
@@ -159,7 +159,7 @@ async def test_a_refresh_token_is_kept_for_ever_and_replaced(kept: TestedStore) 
     await kept.store.delete_refresh_token("key")
 
 
-async def test_token_lease_and_refresh_token_of_one_key_are_apart(kept: TestedStore) -> None:
+async def test_token_lease_and_refresh_token_of_one_key_are_apart(kept: StoreUnderTest) -> None:
     await kept.store.put_token("key", token("a", kept.clock))
     assert await kept.store.claim_lease("key", owner="a", seconds=10)
     await kept.store.put_refresh_token("key", "r")
@@ -168,7 +168,7 @@ async def test_token_lease_and_refresh_token_of_one_key_are_apart(kept: TestedSt
     assert await kept.store.get_refresh_token("key") == "r"
 
 
-async def test_a_dead_token_replaces_nothing(kept: TestedStore) -> None:
+async def test_a_dead_token_replaces_nothing(kept: StoreUnderTest) -> None:
     await kept.store.put_token("key", token("a", kept.clock))
     await kept.store.put_token("key", token("b", kept.clock, life=0))
     found = await kept.store.get_token("key")
