@@ -23,6 +23,8 @@ SHORT_LIFE = f" urn:opc:resource:expiry={TOKEN_LIFE}"
 
 TIME_LIMIT = 60
 """Seconds after which a wait counts as hung; no measure of speed, because a busy machine may take long."""
+TOUR_LIMIT = 10 * TIME_LIMIT
+"""The same for the whole tour."""
 
 _SANDBOX, _DESIGN = "http://127.0.0.1:8181", "http://localhost:8181"
 _LISTEN, _ADMIN = "listen: 127.0.0.1:8080", "admin: 127.0.0.1:9090"

@@ -1,8 +1,14 @@
-"""The number of parallel test processes: many tests wait for processes and sockets, so each CPU has two."""
+"""The number of parallel test processes, and a port at which nothing listens.
+
+Many tests wait for processes and sockets, so each CPU has two test processes.
+"""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests.fakes.ports import reserved_port
 
 PER_CPU = 2
 MOST = 16
@@ -13,3 +19,10 @@ def pytest_xdist_auto_num_workers() -> int:
     """Return the number for `--numprocesses auto`."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(PER_CPU * cpus, MOST)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections for as long as the test runs."""
+    with reserved_port() as port:
+        yield port

@@ -1,7 +1,6 @@
 """Secrets of OCI Vault, read with Oracle's own client from a server that checks its signatures."""
 
 import base64
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -131,19 +130,15 @@ def test_cached_secret_survives_an_oci_outage(
     assert vault.read(name) == b"new"
 
 
-def test_unreachable_oci_is_reported(now: Clock) -> None:
-    vault = Vault(OciSettings(auth="config_file", endpoint=closed()), now=now)
+def test_unreachable_oci_is_reported(now: Clock, closed_port: int) -> None:
+    vault = Vault(OciSettings(auth="config_file", endpoint=f"http://127.0.0.1:{closed_port}"), now=now)
     assert "of OCI Vault cannot be reached (" in refused(vault, "one")
     assert vault.version(ocid("one")) is None
 
 
-def closed() -> str:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
-
-
-def test_rejected_identity_names_its_remedy(oci: FakeVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_identity_names_its_remedy(
+    oci: FakeVault, tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     oci.store_secret("one", "hunter2")
     (tmp_path / "oci-key.pem").write_text(pair(name="stranger").key, encoding="ascii")
     message = refused(Vault(OciSettings(auth="config_file", endpoint=oci.url)), "one")
@@ -153,7 +148,7 @@ def test_rejected_identity_names_its_remedy(oci: FakeVault, tmp_path: Path, monk
     )
     message = refused(Vault(OciSettings(auth="config_file", profile="OTHER", endpoint=oci.url)), "one")
     assert "the gateway has no OCI identity by `config_file` (ProfileNotFound); correct ~/.oci/config" in message
-    monkeypatch.setenv("OCI_METADATA_BASE_URL", closed())
+    monkeypatch.setenv("OCI_METADATA_BASE_URL", f"http://127.0.0.1:{closed_port}")
     message = refused(Vault(OciSettings(endpoint=oci.url)), "one")
     assert "by `instance_principal` (" in message
     assert message.endswith("run it on an instance of OCI, or choose another `oci.auth`")

@@ -1,9 +1,8 @@
-"""A real Redis on a free port of loopback, and on a socket, in a folder of its own: killed, stopped, started again."""
+"""A real Redis on a port of loopback and on a socket, in a folder of its own: killed, stopped, started again."""
 
 import asyncio
 import shutil
 import signal
-import socket
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
+from tests.fakes.ports import ReservedPort
 from tests.fakes.waiting import TIME_LIMIT
 
 READY = (b"Ready to accept connections", b"Sentinel ID is")
@@ -25,19 +25,13 @@ def program() -> str:
     return found
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 class RedisServer:
     """`settings` are lines of redis.conf. Nothing is written to disk unless they say so."""
 
     def __init__(self, *settings: str, tls: Path | None = None, is_sentinel: bool = False) -> None:
         """With `tls`, a PEM file of key and certificate, the port speaks TLS."""
-        self.port = free_port()
+        self._reserved = ReservedPort()
+        self.port = self._reserved.number
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))  # short: a socket's path has 107 bytes at most
         self.socket = self.folder / "s"
         self._mode = ["--sentinel"] if is_sentinel else []
@@ -53,7 +47,7 @@ class RedisServer:
         try:
             await self.start()
         except BaseException:
-            shutil.rmtree(self.folder)
+            self._clean()
             raise
         return self
 
@@ -61,7 +55,11 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.kill()
+        self._clean()
+
+    def _clean(self) -> None:
         shutil.rmtree(self.folder)
+        self._reserved.release()
 
     @property
     def url(self) -> str:

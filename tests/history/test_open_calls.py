@@ -22,6 +22,7 @@ from gateway.history.query import HistoryQuery
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from tests.fakes.process import ROOT
+from tests.fakes.waiting import TIME_LIMIT
 from tests.history.call_lines import EVERYTHING, START, ManualClock, call_line
 
 
@@ -50,14 +51,14 @@ def entries(path: Path) -> list[str]:
 
 
 def until_entries(path: Path, *names: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIME_LIMIT
     while not path.exists() or entries(path) != list(names):
         assert time.monotonic() < deadline
         time.sleep(0)
 
 
 def lost_calls(path: Path, query: HistoryQuery | None = None) -> list[dict[str, object]]:
-    result = search_file(path, query or HistoryQuery(), keep=1e9, now=START + 200, until=time.monotonic() + 10)
+    result = search_file(path, query or HistoryQuery(), keep=1e9, now=START + 200, until=time.monotonic() + TIME_LIMIT)
     return [document for line in result.lines if (document := json.loads(line))["error"] == "lost"]
 
 
@@ -161,7 +162,7 @@ def test_a_file_of_an_older_gateway_is_read(path: Path) -> None:
     history_file.append([call_line(1)])
     history_file._database.connection().execute("DROP TABLE begun")
     history_file.close()
-    assert len(search_file(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + 10).lines) == 1
+    assert len(search_file(path, HistoryQuery(), keep=1e9, now=START, until=time.monotonic() + TIME_LIMIT).lines) == 1
 
 
 def test_a_process_is_identified_by_its_start_time_too() -> None:

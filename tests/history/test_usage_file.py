@@ -12,6 +12,7 @@ from gateway.history.interface import HistoryLimits, Unsearchable
 from gateway.history.usage_buckets import UsageBuckets, UsageRow
 from gateway.history.usage_query import Grouping, UsageGroup, UsageQuery, UsageReport, hour_of
 from gateway.history.usage_reads import join_usage, read_usage
+from tests.fakes.waiting import TIME_LIMIT
 from tests.history.call_lines import START, call_line
 from tests.history.conftest import OpenHistory
 
@@ -23,7 +24,7 @@ H00, H11, H12, H13 = "2020-01-01T00", "2026-01-31T11", "2026-01-31T12", "2026-01
 def report(
     path: Path, by: Grouping = "route", first: str = "2020-01-01T00", last: str = "2030-01-01T00"
 ) -> UsageReport:
-    return read_usage(path, UsageQuery(by, first, last), allowances={}, until=time.monotonic() + 5)
+    return read_usage(path, UsageQuery(by, first, last), allowances={}, until=time.monotonic() + TIME_LIMIT)
 
 
 def rows(path: Path) -> list[UsageRow]:
@@ -59,7 +60,7 @@ def hour_values(group: UsageGroup) -> tuple[object, ...]:
 def test_a_report_includes_usage_in_memory_and_in_the_file(path: Path) -> None:
     query = UsageQuery("caller", H11, H12)
     rows_in_memory = [UsageRow(H11, *ERP, 1, 4), UsageRow(H11, *CRM, 1, 1), UsageRow(H13, *ERP, 1, 1)]
-    until = time.monotonic() + 5
+    until = time.monotonic() + TIME_LIMIT
     in_memory = join_usage(None, query, rows_in_memory, allowances={}, until=until)
     assert (in_memory.where, in_memory.groups) == (
         "memory",

@@ -681,7 +681,7 @@ async def test_a_peer_has_an_address_unless_it_came_by_a_unix_socket(tmp_path: P
     async with listening() as at:
         await at.caller()
         assert (await at.connection()).peer == "127.0.0.1"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         server = CallerServer(Handler(), LIMITS, REQUEST_RULES)
         listener = await asyncio.get_running_loop().create_unix_server(server.factory(), tmp_path / "gw")
         with socket.socket(socket.AF_UNIX) as sock:

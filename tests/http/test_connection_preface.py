@@ -21,6 +21,7 @@ from gateway.http.server import CallerServer
 from gateway.network.caller_tls import server_tls_context
 from gateway.proxy.headers import REQUEST_RULES
 from tests.fakes.gate import until
+from tests.fakes.waiting import TIME_LIMIT
 from tests.http.test_caller_connection import GET, GET_2, LIMITS, OK, REFUSED, Handler
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -121,7 +122,7 @@ async def listening(
     certificate: Path | None, *, connections: int = 10, linger: float = 5.0, balancer: str = ""
 ) -> AsyncIterator[Port]:
     """Listen with TLS if there is a certificate; `balancer` is an address that must send a PROXY protocol header."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         handler = Handler()
         limits = LIMITS.__class__(8192, 16_384, 128, 131_072, connections=connections)
 

@@ -15,13 +15,14 @@ from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
 from tests.fakes.upstream import OK, ScriptedConnection, Upstream
+from tests.fakes.waiting import TIME_LIMIT
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @asynccontextmanager
 async def opened_pool(
-    peer: Upstream, *, size: int = 2, idle: float = 60.0, max_age: float = 60.0, within: float = 10.0
+    peer: Upstream, *, size: int = 2, idle: float = 60.0, max_age: float = 60.0, within: float = TIME_LIMIT
 ) -> AsyncIterator[pool.ConnectionPool]:
     async with asyncio.timeout(within), peer:
         made = pool.ConnectionPool(
@@ -150,7 +151,7 @@ async def test_a_dial_that_fails_hands_its_place_on() -> None:
         await waiting(made, 3)
     held.abort()
     made.release(held)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [UpstreamUnreachable] * 3
     assert made.count_by_state() == {"busy": 0, "idle": 0, "dialing": 0, "waiting": 0}

@@ -18,6 +18,7 @@ from gateway.network.dial import Origin
 from gateway.proxy.headers import RESPONSE_RULES
 from tests.fakes.gate import until
 from tests.fakes.upstream import ScriptedConnection, Upstream
+from tests.fakes.waiting import TIME_LIMIT
 
 END = b"0\r\n\r\n"
 
@@ -116,7 +117,7 @@ async def test_a_body_without_its_beginning_is_never_sent_again() -> None:
     await grown._read_pieces(5.0)
     with pytest.raises(BodyTooLarge):
         await refused._read_pieces(5.0)
-    async with asyncio.timeout(10), Upstream() as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:
         for body in (grown, refused):
             assert (body.is_whole, body._replay_pieces) == (False, [])
             async with connected(peer, b"Content-Length: 20") as connection:
@@ -327,7 +328,7 @@ async def test_100_continue_is_sent_once_with_an_inspection(here: bytes, continu
     await until(lambda: body._waiter is not None)
     body.feed(b"b#")
     await inspection
-    async with asyncio.timeout(10), Upstream() as peer, connected(peer, b"Content-Length: 3") as connection:
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer, connected(peer, b"Content-Length: 3") as connection:
         stream = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
         await until(lambda: body._waiter is not None)
         stream.cancel()
@@ -392,7 +393,7 @@ async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[UpstreamCon
 async def test_a_second_stream_begins_at_the_start_of_the_body(*, in_chunks: bool) -> None:
     framing = b"Transfer-Encoding: chunked" if in_chunks else b"Content-Length: 6"
     half = chunked(b"abc", ended=False) if in_chunks else plain(b"abc", length=6)
-    async with asyncio.timeout(10), Upstream() as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:
         for last in (False, True):
             async with connected(peer, framing) as connection:
                 stream = asyncio.create_task(half.stream(connection, idle=5.0, response=5.0))
@@ -411,7 +412,7 @@ async def test_a_second_stream_begins_at_the_start_of_the_body(*, in_chunks: boo
 @pytest.mark.parametrize(("here", "continue_count"), [(b"", 1), (b"a", 0)])
 async def test_100_continue_is_sent_once_and_only_before_the_body(here: bytes, continue_count: int) -> None:
     continues: list[None] = []
-    async with asyncio.timeout(10), Upstream() as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:
         body = RequestBody(3)
         body.configure(replay_limit=10, limit=None, send_continue=lambda: continues.append(None))
         if here:
@@ -434,7 +435,7 @@ async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:
     async def deaf(talk: ScriptedConnection) -> None:
         await talk.reader.read()
 
-    async with asyncio.timeout(10), Upstream(deaf, early) as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream(deaf, early) as peer:
         for begun in (False, True):
             body = chunked(b"ab", ended=False)
             async with connected(peer, b"Transfer-Encoding: chunked") as connection:

@@ -23,6 +23,7 @@ from gateway.proxy.headers import RESPONSE_RULES
 from gateway.wiring.outbound import TlsContexts
 from tests.fakes.certificates import DAY, self_signed
 from tests.fakes.upstream import ScriptedConnection, Upstream
+from tests.fakes.waiting import TIME_LIMIT
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 MIB = 1024 * 1024
@@ -161,7 +162,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 async def link(
     near_context: ssl.SSLContext, far_context: ssl.SSLContext, resumption: TlsSession | None = None
 ) -> AsyncIterator[tuple[TlsTransport, App, Far]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         app = App()
         near, far_sock = pair()
         far = Far(far_sock, far_context)
@@ -218,7 +219,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 async def connected(certificate: Path, serve: Handler) -> AsyncIterator[tuple[TlsTransport, App]]:
     """An upstream on the loop's own TLS."""
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(TIME_LIMIT),
         await asyncio.start_server(serve, "127.0.0.1", 0, ssl=served(certificate)) as server,
     ):
         app, sock = App(), socket.create_connection(server.sockets[0].getsockname())
@@ -425,7 +426,7 @@ async def test_a_late_ticket_keeps_a_connection_unlike_a_late_byte(certificate: 
     loop = asyncio.get_running_loop()
     connection = UpstreamConnection(loop, near, rules=RESPONSE_RULES, on_lost=lambda _: lost.set())
     transport = TlsTransport(connection, near, context=near_context, server_name="127.0.0.1", tls_session=TlsSession())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         with far_sock:
             far = Far(far_sock, far_context)
             shaking = asyncio.create_task(far.shake())
@@ -450,7 +451,7 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
     connection = UpstreamConnection(loop, near, rules=RESPONSE_RULES, on_lost=lambda _: lost.set())
     context = trusting(certificate)
     transport = TlsTransport(connection, near, context=context, server_name="127.0.0.1", tls_session=TlsSession())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         with far_sock:
             far = Far(far_sock, served(certificate))
             shaking = asyncio.create_task(far.shake())
@@ -527,7 +528,7 @@ async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
         await dial(origin, lambda _: gone.set(), RESPONSE_RULES)
         await gone.wait()
 
-    async with asyncio.timeout(10), Upstream(*[speak] * 4, tls=served(certificate)) as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream(*[speak] * 4, tls=served(certificate)) as peer:
         context = trusting(certificate)
         first, second = (Origin("127.0.0.1", peer.port, context, None) for _ in range(2))
         assert first == second  # sessions are no part of what an origin is
@@ -587,7 +588,7 @@ def transport_context(app: App) -> ssl.SSLContext:
 
 async def why(origin: Origin) -> str:
     """The reason of a failure, without the origin's name."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         with pytest.raises(UpstreamUnreachable) as caught:
             await dial(origin, lambda _: None, RESPONSE_RULES)
     assert caught.value.reason.startswith(f"{origin.name}: ")
@@ -660,7 +661,7 @@ async def test_an_impossible_server_name_leaves_no_socket_open(certificate: Path
     async with Upstream(tunnel) as egress:
         origin = Origin("x" * 64 + ".invalid", 443, trusting(certificate), EgressProxy("127.0.0.1", egress.port))
         assert (await why(origin)).startswith("TLS: ")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             await egress.until(lambda: egress.connections == 1 and egress.open == 0)
 
 
@@ -668,7 +669,7 @@ async def test_giving_up_at_any_moment_leaves_no_socket_open(certificate: Path) 
     outcomes: set[bool] = set()
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with asyncio.timeout(10), Upstream(tls=served(certificate)) as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream(tls=served(certificate)) as peer:
         origin = Origin("127.0.0.1", peer.port, trusting(certificate), None)
         for ticks in range(60):
             call: asyncio.Task[UpstreamConnection] = asyncio.create_task(dial(origin, lambda _: None, RESPONSE_RULES))

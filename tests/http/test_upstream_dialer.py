@@ -19,6 +19,7 @@ from tests.fakes.egress import Egress
 from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import OK, ScriptedConnection, Upstream
+from tests.fakes.waiting import TIME_LIMIT
 
 
 def lost(_: UpstreamConnection) -> None:
@@ -27,16 +28,10 @@ def lost(_: UpstreamConnection) -> None:
 
 async def why(origin: Origin) -> str:
     """The reason of a failure."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         with pytest.raises(UpstreamUnreachable) as caught:
             await dial(origin, lost, RESPONSE_RULES)
     return caught.value.reason
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def served(certificate: Path) -> ssl.SSLContext:
@@ -55,14 +50,15 @@ def test_a_proxys_password_is_not_shown() -> None:
     assert "dXNlcjpwOnNz" not in repr(Origin("x", 1, None, EgressProxy("p", 2, basic_authorization("user", "p:ss"))))
 
 
-async def test_each_step_is_named_where_it_fails(certificate: Path) -> None:
+async def test_each_step_is_named_where_it_fails(certificate: Path, closed_port: int) -> None:
     trusting = ssl.create_default_context(cafile=certificate)
-    port = closed_port()
     assert (await why(Origin("no.such.host.invalid", 80, None, None))).startswith(
         "http://no.such.host.invalid:80: name: "
     )
     assert (await why(Origin("x" * 300, 80, None, None))).split(": ")[1] == "name"
-    assert (await why(Origin("127.0.0.1", port, None, None))).startswith(f"http://127.0.0.1:{port}: connect: ")
+    assert (await why(Origin("127.0.0.1", closed_port, None, None))).startswith(
+        f"http://127.0.0.1:{closed_port}: connect: "
+    )
     async with Upstream(tls=served(certificate)) as peer:
         reason = await why(Origin("127.0.0.1", peer.port, ssl.create_default_context(), None))
         assert reason == f"https://127.0.0.1:{peer.port}: TLS: the certificate is not trusted: self-signed certificate"
@@ -87,7 +83,7 @@ async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
     async def mute(talk: ScriptedConnection) -> None:
         await talk.reader.read()
 
-    async with asyncio.timeout(10), Upstream(mute) as peer:
+    async with asyncio.timeout(TIME_LIMIT), Upstream(mute) as peer:
         if stuck == "TLS":
             origin = Origin("127.0.0.1", peer.port, ssl.create_default_context(), None)
         else:
@@ -101,7 +97,7 @@ async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
 
 
 async def test_another_address_of_a_name_is_tried() -> None:
-    async with asyncio.timeout(10), Upstream() as peer:  # `localhost` may be ::1 first, where no server listens
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:  # `localhost` may be ::1 first, where no server listens
         connection = await dial(Origin("localhost", peer.port, None, None), lost, RESPONSE_RULES)
         connection.abort()
 
@@ -186,7 +182,7 @@ def test_dead_addresses_of_a_name_are_passed_over(kind: type[asyncio.AbstractEve
         house.hole("127.0.0.5")
 
         async def reach() -> None:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIME_LIMIT):
                 await gone(await dial(house.origin, lost, RESPONSE_RULES))
 
         runner.run(reach())

@@ -11,6 +11,7 @@ import pytest
 from gateway.network import event_loop as loops
 from gateway.network.event_loop import dns_failures, new_event_loop
 from gateway.network.resolver import Resolver
+from tests.fakes.waiting import TIME_LIMIT
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -25,7 +26,7 @@ def run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 async def read_greeting(host: str, port: int) -> bytes:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(TIME_LIMIT):
         reader, writer = await asyncio.open_connection(host, port)
         greeting = await reader.read()
         writer.close()
@@ -59,12 +60,10 @@ def test_the_loop_connects_without_its_own_name_lookup(run: Callable[[Any], Any]
     assert lookups == ["oic.invalid"]
 
 
-def test_a_connection_that_fails_leaves_no_socket(run: Callable[[Any], Any]) -> None:
+def test_a_connection_that_fails_leaves_no_socket(run: Callable[[Any], Any], closed_port: int) -> None:
     async def dial() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            port = unused.getsockname()[1]
         with pytest.raises(OSError, match=r"[Cc]onnect"):
-            await read_greeting("localhost", port)
+            await read_greeting("localhost", closed_port)
 
     run(dial())
 

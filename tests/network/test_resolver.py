@@ -24,6 +24,7 @@ from gateway.network.resolver import (
     Resolver,
     StaleServing,
 )
+from tests.fakes.waiting import TIME_LIMIT
 
 STREAM = (0, int(socket.SOCK_STREAM), 0, 0)
 AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -52,7 +53,7 @@ class FakeDns:
             self.hanging[name] = threading.Event()
 
     async def get(self, name: str, port: int = 443) -> str:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             [(_, _, _, _, (address, answer_port))] = await self.resolver.resolve(name, port, STREAM)
         assert answer_port == port
         return str(address)
@@ -63,7 +64,7 @@ class FakeDns:
 
     def _wait(self, count: int) -> None:
         with self._begun:
-            assert self._begun.wait_for(lambda: self.lookups.total() >= count, 10)
+            assert self._begun.wait_for(lambda: self.lookups.total() >= count, TIME_LIMIT)
 
     def _look_up(self, host: str, port: int, *_: int) -> list[Any]:
         hanging = self.hanging.get(host)  # read before the count: a test may change it after it

@@ -15,6 +15,7 @@ from gateway.oauth.stores.entry_cipher import EntryCipher
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.redis import RedisAddress, RedisBackend
 from tests.fakes.redis import RedisServer
+from tests.fakes.waiting import TIME_LIMIT
 from tests.oauth.scene import ManualClock
 
 KEY = bytes(range(32))
@@ -39,7 +40,7 @@ class RecordedStoreEvents:
 
     async def wait_for_lines(self, *beginnings: str) -> None:
         """Waits until the lines begin so, one after the other, and there are no others."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             while len(self.lines) < len(beginnings):
                 self.more.clear()
                 await self.more.wait()
@@ -123,7 +124,7 @@ class ManualSleep:
 
     async def wait_for_pauses(self, *pauses: float) -> None:
         """Waits until these pauses were asked for, and no others."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIME_LIMIT):
             while len(self.pauses) < len(pauses):
                 self._more.clear()
                 await self._more.wait()

@@ -18,6 +18,7 @@ from gateway.oauth.grants import TokenRequest, build_token_request
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.certificates import server_pem
 from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
+from tests.fakes.waiting import TIME_LIMIT
 
 SECRET = "s3cret-horse+battery:staple"
 PROXY_LOGIN = "Basic cHJveHk6cGFzcw=="
@@ -252,7 +253,7 @@ async def test_a_tunnel_separates_proxy_and_identity_domain_secrets(certificate:
                 proxy=partial(EgressProxy, "127.0.0.1", listener.sockets[0].getsockname()[1], PROXY_LOGIN),
             )
             assert (await endpoint(request(identity.url))).value == "token-1"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIME_LIMIT):
                 await tunnel.ended.wait()
     [head] = tunnel.heads
     assert b"Proxy-Authorization: Basic cHJveHk6cGFzcw==\r\n" in head

@@ -18,6 +18,7 @@ from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_request import TokenRequestBuilder
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
+from tests.fakes.waiting import TIME_LIMIT
 from tests.oauth.backends import ManualSleep
 from tests.oauth.scene import ManualClock, RecordedTokenEvents, token_source
 
@@ -110,7 +111,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(*script: Answer) -> AsyncIterator[Scene]:
-    async with asyncio.timeout(20), Identity(*script) as identity:
+    async with asyncio.timeout(TIME_LIMIT), Identity(*script) as identity:
         made = Scene(identity)
         try:
             yield made

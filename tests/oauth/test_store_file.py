@@ -18,6 +18,7 @@ from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.file import FileBackend
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.process import ROOT
+from tests.fakes.waiting import TIME_LIMIT
 from tests.oauth.backends import (
     KEY,
     VALUE,
@@ -352,7 +353,7 @@ def test_of_several_processes_each_lease_has_one_winner(path: Path) -> None:
         assert claimer.stdin is not None
         claimer.stdin.write("go\n")
         claimer.stdin.flush()
-    won = [json.loads(claimer.communicate(timeout=30)[0]) for claimer in claimers]
+    won = [json.loads(claimer.communicate(timeout=TIME_LIMIT)[0]) for claimer in claimers]
     assert [claimer.returncode for claimer in claimers] == [0] * 4
     assert sorted(int(name) for names in won for name in names) == list(range(100))
 
@@ -365,7 +366,7 @@ def test_a_killed_writer_loses_no_refresh_token_that_was_kept(path: Path) -> Non
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=TIME_LIMIT,
     )
     told = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
     assert len(told) == rounds

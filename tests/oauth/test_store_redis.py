@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
 from gateway.wiring.token_stores import load_store_files
 from tests.fakes.certificates import server_pem
-from tests.fakes.redis import RedisServer, free_port
+from tests.fakes.ports import reserved_port
+from tests.fakes.redis import RedisServer
+from tests.fakes.waiting import TIME_LIMIT
 from tests.oauth.backends import VALUE, RecordedStoreEvents, encrypted_store, redis_store, token
 from tests.oauth.scene import ManualClock
 
@@ -24,6 +26,13 @@ TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
 RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
 ALL_RIGHTS = f"{RIGHTS} +getrange +pttl"
 """As docs/token-store.md asks for them."""
+
+
+@pytest.fixture
+def bus() -> Iterator[int]:
+    """The port at which the nodes of a cluster talk to each other."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture
@@ -176,7 +185,7 @@ async def test_a_lease_without_an_end_is_taken_over(server: RedisServer, end: st
         assert seen == [name]
         assert 4000 < await client.pttl(name) <= 5000  # a holder that lives prolongs it in that time
         await client.pexpire(name, 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(TIME_LIMIT):
             while not await store.claim_lease("key", owner="a", seconds=10):
                 pass
     await store.close()
@@ -237,9 +246,9 @@ async def test_a_configured_authority_replaces_those_of_the_system(tmp_path: Pat
         )
 
 
-async def test_tls_to_a_cluster_and_to_the_master_of_sentinels(tmp_path: Path, system_pem: Path) -> None:
+async def test_tls_to_a_cluster_and_to_the_master_of_sentinels(tmp_path: Path, system_pem: Path, bus: int) -> None:
     trusted = trusting(tmp_path, system_pem)
-    cluster = ("cluster-enabled yes", f"cluster-port {free_port()}", "tls-cluster yes")
+    cluster = ("cluster-enabled yes", f"cluster-port {bus}", "tls-cluster yes")
     async with RedisServer(*cluster, tls=system_pem) as node, RedisServer(tls=system_pem) as server:
         async with node.client() as client:
             await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -304,12 +313,8 @@ async def test_a_password_that_cannot_be_read_is_a_store_that_is_down(server: Re
     await down(reached(RedisAddress((("127.0.0.1", server.port),)), login=missing), "cannot be reached")
 
 
-async def test_a_cluster(server: RedisServer) -> None:
-    settings = (
-        "cluster-enabled yes",
-        f"cluster-port {free_port()}",
-        f"user gateway on >hunter2 {RIGHTS} +cluster +command",
-    )
+async def test_a_cluster(server: RedisServer, bus: int) -> None:
+    settings = ("cluster-enabled yes", f"cluster-port {bus}", f"user gateway on >hunter2 {RIGHTS} +cluster +command")
     async with RedisServer(*settings) as node:
         place = RedisAddress((("127.0.0.1", server.port), ("127.0.0.1", node.port)), is_cluster=True)
         store = reached(place, login=lambda: ("gateway", "hunter2"))
@@ -324,7 +329,7 @@ async def test_a_cluster(server: RedisServer) -> None:
 
 async def holds(ask: Callable[[], Awaitable[object]], wanted: str) -> None:
     """Asks until the answer has it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIME_LIMIT):
         while wanted not in str(await ask()):  # noqa: ASYNC110 - Redis tells nobody that it has changed its mind
             await asyncio.sleep(0.02)
 

@@ -208,11 +208,10 @@ async def test_during_a_renewal(leave: Leave) -> None:
 
 
 @pytest.mark.parametrize("what", ["after a reply", "after a failure"])
-async def test_during_a_pause_before_a_retry(leave: Leave, what: str) -> None:
+async def test_during_a_pause_before_a_retry(leave: Leave, closed_port: int, what: str) -> None:
     script, route = [reply(503, b"", "Retry-After: 9")], {}
     if what == "after a failure":
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            script, route = [], {"upstream": f"http://127.0.0.1:{taken.getsockname()[1]}/x"}
+        script, route = [], {"upstream": f"http://127.0.0.1:{closed_port}/x"}
     async with scene(*script, route=route, random_fraction=lambda: 1000.0) as at:
         caller, before = await started(at, GET)
         await until(lambda: bool(at.gate.route.meter.replays))

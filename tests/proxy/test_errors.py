@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,15 +193,13 @@ async def test_each_error_has_its_reply_and_its_record(case: Case) -> None:
         assert [blame for (_, _, blame) in meter.requests][-1:] == [BY_CODE[case.code].blame]
 
 
-async def test_an_upstream_that_is_not_there_is_tried_twice() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    async with scene(route={"upstream": f"http://127.0.0.1:{port}/x"}) as at:
+async def test_an_upstream_that_is_not_there_is_tried_twice(closed_port: int) -> None:
+    async with scene(route={"upstream": f"http://127.0.0.1:{closed_port}/x"}) as at:
         check_reply(Case("upstream-unreachable"), await at.gate.get(), at.gate)
         [record] = at.gate.records
         assert (record.error, record.attempts) == ("upstream-unreachable", 2)
         assert record.reason is not None
-        assert str(record.reason).startswith(f"http://127.0.0.1:{port}: connect: ")
+        assert str(record.reason).startswith(f"http://127.0.0.1:{closed_port}: connect: ")
 
 
 async def test_a_caller_that_hangs_up_is_seen_only_in_the_record() -> None:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from tests.fakes.waiting import TIME_LIMIT
+
 SCRIPT = """
 import asyncio, os, signal, socket, sys, time
 from gateway.server.workers.fork_server import ForkServer
@@ -40,7 +42,9 @@ asyncio.run(main(ForkServer(work)))
 
 
 def test_each_worker_starts_and_its_exit_is_reported() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, timeout=TIME_LIMIT
+    )
     assert done.stdout == "7 70 -9\ngone\n"
     assert done.stderr.count("Traceback") == 1
     assert "RuntimeError: as asked" in done.stderr
@@ -64,5 +68,7 @@ async def main(server):
 asyncio.run(main(ForkServer(work)))
 """
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=TIME_LIMIT
+    )
     assert (done.stdout, done.stderr) == ("noticed\n", "")

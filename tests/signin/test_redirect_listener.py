@@ -10,6 +10,7 @@ import pytest
 
 from gateway.signin.authorization_response import NotSignedIn, read_authorization_response
 from gateway.signin.redirect_listener import DEFAULT_REDIRECT_URI, RedirectListener
+from tests.fakes.waiting import TIME_LIMIT
 
 READ = partial(read_authorization_response, state="st", is_issuer=lambda _said: False)
 
@@ -23,7 +24,7 @@ async def listener() -> AsyncIterator[RedirectListener]:
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with asyncio.timeout(20), aiohttp.ClientSession() as made:
+    async with asyncio.timeout(TIME_LIMIT), aiohttp.ClientSession() as made:
         yield made
 
 

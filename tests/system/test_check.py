@@ -1,6 +1,5 @@
 """`check`: every mistake at once with its line; `--live` really asks, and explains what it was answered."""
 
-import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,15 +119,11 @@ async def test_live_a_grant_that_is_not_ticked_is_explained(tmp_path: Path, sand
     await live(written(tmp_path, settings(sandbox)), "unauthorized_client", "Tick the credential's grant")
 
 
-def closed_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-async def test_live_an_identity_domain_that_is_down_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_live_an_identity_domain_that_is_down_is_explained(
+    tmp_path: Path, sandbox: Sandbox, closed_port: int
+) -> None:
     document = settings(sandbox)
-    document["credentials"]["app"]["token_url"] = f"http://127.0.0.1:{closed_port()}/oauth2/v1/token"
+    document["credentials"]["app"]["token_url"] = f"http://127.0.0.1:{closed_port}/oauth2/v1/token"
     await live(
         written(tmp_path, document),
         "FAIL credential app: connect:",
@@ -137,9 +132,11 @@ async def test_live_an_identity_domain_that_is_down_is_explained(tmp_path: Path,
     )
 
 
-async def test_live_an_upstream_that_cannot_be_reached_is_explained(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_live_an_upstream_that_cannot_be_reached_is_explained(
+    tmp_path: Path, sandbox: Sandbox, closed_port: int
+) -> None:
     document = settings(sandbox)
-    document["routes"][0]["upstream"] = f"http://127.0.0.1:{closed_port()}/orders/"
+    document["routes"][0]["upstream"] = f"http://127.0.0.1:{closed_port}/orders/"
     await live(
         written(tmp_path, document),
         "FAIL upstream http://127.0.0.1:",

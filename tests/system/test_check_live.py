@@ -213,12 +213,6 @@ async def test_a_good_certificate_is_shown(tmp_path: Path) -> None:
 # The way -------------------------------------------------------------------------------------------------------------
 
 
-def closed_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.mark.parametrize(
     ("code", "base", "words"),
     [
@@ -228,9 +222,9 @@ def closed_port() -> int:
     ],
 )
 async def test_a_way_that_is_closed_is_explained(
-    tmp_path: Path, sandbox: Sandbox, code: str, base: str, words: tuple[str, ...]
+    tmp_path: Path, sandbox: Sandbox, closed_port: int, *, code: str, base: str, words: tuple[str, ...]
 ) -> None:
-    base = base.format(closed=closed_port(), plain=sandbox.origin.rpartition(":")[2])
+    base = base.format(closed=closed_port, plain=sandbox.origin.rpartition(":")[2])
     settings = document_of(tmp_path, sandbox)
     settings["credentials"]["other"] = {**settings["credentials"]["app"], "token_url": f"{base}/oauth2/v1/token"}
     settings["routes"] += [
@@ -257,11 +251,11 @@ async def test_a_way_that_is_closed_is_explained(
     ],
 )
 async def test_an_egress_proxy_that_refuses_is_explained(
-    tmp_path: Path, code: str, answer: bytes, words: tuple[str, ...]
+    tmp_path: Path, closed_port: int, code: str, answer: bytes, words: tuple[str, ...]
 ) -> None:
     async with Sandbox(ssl_context=Authority(tmp_path).server()) as sandbox, Egress(answer) as egress:
         settings = document_of(tmp_path, sandbox)
-        url = egress.url if answer else f"http://127.0.0.1:{closed_port()}"
+        url = egress.url if answer else f"http://127.0.0.1:{closed_port}"
         settings["credentials"]["app"]["proxy"] = settings["routes"][0]["proxy"] = {"url": url}
         bad = [finding for finding in await found(tmp_path, settings) if not finding.ok]
         assert [finding.code for finding in bad] == [code, code]

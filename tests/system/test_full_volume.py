@@ -105,11 +105,11 @@ def volume_of_its_own(folder: Path, size: int) -> Iterator[tuple[tuple[str, ...]
             holder.kill()
 
 
-async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path) -> None:
+async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path, closed_port: int) -> None:
     volume = tmp_path / "volume"
     volume.mkdir()
     async with Sandbox(switches=Switches(rotate_refresh_tokens=True)) as sandbox:
-        scene = Scene(tmp_path, sandbox)
+        scene = Scene(tmp_path, sandbox, closed_port)
         state = {"path": str(volume / "state.db"), "keys": [{"env": "STATE_KEY"}], "timeout": "5s"}
         file, impatient = scene.file(state=state), scene.file("impatient.yaml", state, token_wait="100ms")
         with volume_of_its_own(volume, 16 * 1024 * 1024) as (inside, seen):

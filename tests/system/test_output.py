@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -95,20 +93,6 @@ async def test_init_asks_in_any_encoding(tmp_path: Path, encoding: str) -> None:
         terminal.press_key("\x04")
         assert await terminal.wait_exit() == 130
     assert "Traceback" not in terminal.shown
-
-
-def test_the_demo_runs_in_any_encoding() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "demo.tour"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        check=False,
-    )
-    is_slow = b"the tour takes longer than" in done.stdout  # its own limit, on a busy machine
-    assert is_slow or (done.returncode == 0 and b"          -> " in done.stdout)
-    assert done.stderr == b""
-    assert b"UnicodeEncodeError" not in done.stdout
 
 
 @pytest.mark.parametrize(("words", "has_file"), PRINTING)

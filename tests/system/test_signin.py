@@ -17,8 +17,9 @@ from yarl import URL
 from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.authlib_server import Client as AuthlibClient
 from tests.fakes.authlib_server import serving
+from tests.fakes.ports import reserved_port
 from tests.fakes.process import CompletedVerb, Process, communicate, gateway, kill_group, run
-from tests.fakes.redis import RedisServer, free_port
+from tests.fakes.redis import RedisServer
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import Settings, route, written
 
@@ -29,9 +30,9 @@ GRANTS = frozenset({"authorization_code", "refresh_token"})
 class Scene:
     """A credential `person` of the sandbox's public client `page`, kept in a file."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox) -> None:
+    def __init__(self, folder: Path, sandbox: Sandbox, port: int) -> None:
         self.sandbox = sandbox
-        self.port = free_port()
+        self.port = port
         self.back = f"http://127.0.0.1:{self.port}/back"
         sandbox.clients["page"] = RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({self.back}))
         self._folder = folder
@@ -59,8 +60,9 @@ class Scene:
 
 @pytest.fixture
 async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
-    async with Sandbox(switches=Switches(rotate_refresh_tokens=True)) as sandbox:
-        yield Scene(tmp_path, sandbox)
+    with reserved_port() as port:
+        async with Sandbox(switches=Switches(rotate_refresh_tokens=True)) as sandbox:
+            yield Scene(tmp_path, sandbox, port)
 
 
 @asynccontextmanager
@@ -291,8 +293,8 @@ async def test_a_port_in_use_is_reported(scene: Scene) -> None:
         assert await process.ended() == 0
 
 
-async def test_a_store_that_is_down_is_reported_before_the_sign_in(scene: Scene) -> None:
-    state = {"redis": {"url": f"redis://127.0.0.1:{free_port()}"}, "keys": [{"env": "STATE_KEY"}]}
+async def test_a_store_that_is_down_is_reported_before_the_sign_in(scene: Scene, closed_port: int) -> None:
+    state = {"redis": {"url": f"redis://127.0.0.1:{closed_port}"}, "keys": [{"env": "STATE_KEY"}]}
     for verb in ("login", "logout"):
         ended = await run(verb, "person", "-c", scene.file(state=state), **KEY)
         assert (ended.status, ended.out) == (69, "")
@@ -328,8 +330,8 @@ async def test_logout_revokes_and_forgets(scene: Scene) -> None:
     assert (again.status, again.out) == (0, "ok   credential person: no person was signed in\n")
 
 
-async def test_logout_deletes_a_token_that_cannot_be_revoked(scene: Scene) -> None:
-    file = scene.file(revoke_url=f"http://127.0.0.1:{free_port()}/revoke")
+async def test_logout_deletes_a_token_that_cannot_be_revoked(scene: Scene, closed_port: int) -> None:
+    file = scene.file(revoke_url=f"http://127.0.0.1:{closed_port}/revoke")
     await signed_in(file)
     ended = await run("logout", "person", "-c", file, **KEY)
     assert ended.status == 69
@@ -337,8 +339,8 @@ async def test_logout_deletes_a_token_that_cannot_be_revoked(scene: Scene) -> No
     assert "no person has signed in" in (await token(file)).err
 
 
-async def test_with_a_server_that_we_did_not_write(tmp_path: Path) -> None:
-    back = f"http://127.0.0.1:{free_port()}/back"
+async def test_with_a_server_that_we_did_not_write(tmp_path: Path, closed_port: int) -> None:
+    back = f"http://127.0.0.1:{closed_port}/back"
     client = AuthlibClient("app", "s3cret", method="client_secret_basic", grants=tuple(GRANTS), redirect_uri=back)
     with serving(client) as (url, server):
         person = {
