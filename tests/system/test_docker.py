@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def test_the_wheel_of_the_image_holds_the_whole_gateway(tmp_path: Path) -> None:
     subprocess.run([*pip, "wheel", *offline, "--no-build-isolation", "-w", "wheel", "."], cwd=tmp_path, check=True)
     wheel = next((tmp_path / "wheel").iterdir())
     site = tmp_path / "site"
-    subprocess.run([*pip, "install", *offline, "--target", site, wheel], check=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "gateway").rglob("*.py")}
     assert modules == {str(path.relative_to(site)) for path in (site / "gateway").rglob("*.py")}
     environ = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}

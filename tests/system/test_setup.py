@@ -134,4 +134,6 @@ def test_the_check_of_a_change_is_a_script_that_calls_both() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
-    assert script.read_text().endswith("\nmake check\nmake test\n")
+    lines = script.read_text().splitlines()
+    assert lines[-1] == "make test"
+    assert {"set -euo pipefail", "make check &", "checks=$!", 'wait "$checks"'} <= set(lines)
