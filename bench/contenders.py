@@ -1,11 +1,13 @@
 """The measured programs, and the check that each does the whole job. A contender is a line in the table."""
 
 import http.client
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 from bench.interpreter import python
@@ -14,20 +16,28 @@ from bench.stage import HERE, NGINX, BenchFailed, Process, Stage, filled, free_p
 from bench.workloads import WORKLOADS, Way, Workload
 
 ALL = frozenset(WORKLOADS)
+NO_HEADERS: Mapping[str, str] = {}
 NAIVE = frozenset("plain tls post down up".split())
+
+
+WORDS: dict[Way, str] = {way: f"{way.upper()}_PORT" for way in get_args(Way)} | {"plain": "PORT"}
+PORTS: dict[Way, str] = {way: f"{word}/ic" for way, word in WORDS.items()}
+"""A port for each way."""
+PATHS: dict[Way, str] = {way: f"PORT/{way}" for way in WORDS} | {"plain": "PORT/ic", "listener": "LISTENER_PORT/ic"}
+"""A path for each way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
     """A template of bench/ and the command that FILE (in FOLDER) completes; `log` is the name of its access log.
-    `tls` is the port word and path of the route over TLS. `works` are the workloads it takes part in.
+    `ways` are the port word and path of each way. `works` are the workloads it takes part in.
     """
 
     template: str
     command: tuple[str, ...]
     about: str
     log: str = ""
-    tls: str = "TLS_PORT/ic"
+    ways: Mapping[Way, str] = field(default_factory=lambda: PORTS)
     works: frozenset[str] = ALL
 
 
@@ -36,7 +46,7 @@ CONTENDERS = {
         "gateway.yaml",
         python("-m", "gateway", "serve", "--config", "FILE"),
         "this gateway: client credentials, JSON record of each request, metrics",
-        tls="PORT/tls",
+        ways=PATHS,
     ),
     "nginx": Contender(
         "nginx.conf",
@@ -54,7 +64,7 @@ CONTENDERS = {
         "naive.yaml",
         python(str(HERE / "naive.py"), "FILE"),
         "`aiohttp.web.Application` and `ClientSession` with a token, an access log and two meters: the obvious program",
-        tls="PORT/tls",
+        ways=PATHS,
         works=NAIVE,
     ),
     "mitmproxy": Contender(
@@ -84,16 +94,15 @@ class Runner:
 def started(name: str, stage: Stage) -> Iterator[Runner]:
     """Yield a contender that answers on its port."""
     contender = CONTENDERS[name]
-    ports: dict[str, str | int] = {word: free_port() for word in ("PORT", "TLS_PORT", "ADMIN")}
+    ports: dict[str, str | int] = {word: free_port() for word in (*WORDS.values(), "ADMIN")}
     words = {**stage.words, **ports}
     file = stage.fill(contender.template, **ports)
     command = tuple(filled(part, words) for part in contender.command)
     with stage.running(command, file, int(ports["PORT"])) as process:
-        port, _, folder = contender.tls.partition("/")
-        urls: dict[Way, str] = {
-            "plain": f"http://127.0.0.1:{ports['PORT']}/ic",
-            "tls": f"http://127.0.0.1:{ports[port]}/{folder}",
-        }
+        urls: dict[Way, str] = {}
+        for way, place in contender.ways.items():
+            word, _, folder = place.partition("/")
+            urls[way] = f"{'https' if way == 'listener' else 'http'}://127.0.0.1:{ports[word]}/{folder}"
         yield Runner(name, process, urls, stage.folder / contender.log if contender.log else log_of(file))
 
 
@@ -108,19 +117,25 @@ def verify(runner: Runner, work: Workload, stage: Stage, *, patience: float = 15
         raise BenchFailed(f"the upstream answers {status} without a bearer")
     until = time.monotonic() + patience
     url = runner.urls[work.way] + work.sample
-    while (answer := ask(url, body)) != (200, expected):
+    while (answer := ask(url, body, work.headers)) != (200, expected):
         if time.monotonic() > until:
             raise BenchFailed(f"{runner.name} answers {answer[0]}, {answer[1][:200]!r} at {url}")
         time.sleep(0.1)
 
 
-def ask(url: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """Return status and body of one GET, or of a POST if there is a body."""
+def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEADERS) -> tuple[int, bytes]:
+    """Return status and body of one GET, or of a POST if there is a body. A certificate is not verified."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    host, port = parts.hostname or "", parts.port
+    if parts.scheme == "https":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, port, timeout=30, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET" if body is None else "POST", target, body)
+        connection.request("GET" if body is None else "POST", target, body, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

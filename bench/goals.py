@@ -63,6 +63,11 @@ def _fact(key: str) -> Callable[[Results], float | None]:
     return lambda results: results.fact(key)
 
 
+def _added(work: str) -> Callable[[Results], float | None]:
+    """Return what a line of the gateway costs beside `plain`."""
+    return lambda results: results.added(work, "plain")
+
+
 def _unit(goal: Goal) -> str:
     return f" {goal.unit}" if goal.unit else ""
 
@@ -87,6 +92,7 @@ _BY_ENVOY = {
     "plain-256": 0.75,
     "plain-1000": 0.75,
 }
+_ADDED = {"key": "a caller with a key", "basic": "a caller with Basic", "limit": "a limit of calls at once"}
 _BY_NGINX = {"plain": 2.2, "plain-fixed": 1.8, "tls": 2.0}
 
 GOALS = (
@@ -96,6 +102,7 @@ GOALS = (
     Goal("1 MiB of JSON without a URL, renamed", _fact("renaming.none.renamed_ms"), 3, "ms"),
     Goal("1 MiB of JSON with 6,000 links to OIC, renamed", _fact("renaming.ours.renamed_ms"), 6, "ms"),
     Goal("history in SQLite adds", _fact("history.added_us"), 8, "µs"),
+    *(Goal(f"{about} adds", _added(work), 3, "µs") for work, about in _ADDED.items()),
     Goal("10,000 routes by one, CPU", _fact("routes.ratio"), FLAT),
     Goal("1,000 credentials by one, CPU", _fact("credentials.ratio"), FLAT),
     Goal("10,000 idle callers add", _fact("idle.mb"), 100, "MB"),

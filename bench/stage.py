@@ -10,9 +10,11 @@ import socket
 import subprocess
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from hashlib import sha1
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.files import make_files
+from bench.workloads import API_KEY, PASSWORD, USER
 
 HERE = Path(__file__).parent
 PROXY_CPU, LOAD_CPU = 0, 1
@@ -41,7 +44,13 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.words: dict[str, str | int] = {"TOKEN": TOKEN, "UPSTREAM": free_port(), "TLS_UPSTREAM": free_port()}
+        self.words: dict[str, str | int] = {
+            "TOKEN": TOKEN,
+            "API_KEY": API_KEY,
+            "USER_HASH": f"{USER}:{{SHA}}{b64encode(sha1(PASSWORD.encode()).digest()).decode()}",
+            "UPSTREAM": free_port(),
+            "TLS_UPSTREAM": free_port(),
+        }
 
     def fill(self, template: str, **words: str | int) -> Path:
         """Write a completed template of bench/. Return the new file."""
@@ -87,9 +96,18 @@ def opened() -> Iterator[Stage]:
         stage.folder.chmod(0o755)  # nginx started by root reads as somebody else
         make_files(stage.folder / "www" / "ic")
         make_certificate(stage.folder)
+        make_secrets(stage.folder)
         file = stage.fill("upstream.conf")
         stack.enter_context(stage.running(NGINX, file, int(stage.words["UPSTREAM"]), cpus=str(LOAD_CPU)))
         yield stage
+
+
+def make_secrets(folder: Path) -> None:
+    """Write the proofs of callers: of the gateway each in a file, of nginx in one that its worker can read."""
+    for name, secret in (("api-key", API_KEY), ("password", PASSWORD)):
+        (folder / name).write_text(secret)
+        (folder / name).chmod(0o600)
+    (folder / "users").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
 
 
 def filled(text: str, words: Mapping[str, str | int]) -> str:

@@ -5,10 +5,12 @@ values. Path, query, two field values and `Content-Length` differ on each call, 
 of the response. Streams of 1 MiB and more have one head: its cost does not matter there.
 """
 
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Literal
 
-Way = Literal["plain", "tls"]
+Way = Literal["plain", "tls", "key", "basic", "limit", "listener"]
+"""How a caller comes in, or what leads to the upstream: an address of a contender."""
 CONNECTIONS = 32
 VARIANTS = 32
 """Files of the upstream for one workload, with as many lengths."""
@@ -34,6 +36,11 @@ request = function()
 end
 """
 _FIXED_POST = 'wrk.method = "POST"; wrk.body = string.rep("x", {size}); wrk.headers["Content-Type"] = "text/plain"\n'
+
+
+API_KEY = "0c1d4f6e9a514bf92f3577b34da6a3ce929d00f067aa0ba902b7c0c1d4f6e9a5"
+USER, PASSWORD = "erp", "4bf92f3577b34da6a3ce929d0e0e4736"
+BASIC = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,11 @@ class Workload:
     def sample(self) -> str:
         """Return the path of one request, for a check."""
         return f"{self.path}-0/orders/ORD-0000000/lines?expand=lines&page=0" if self.is_varied else self.path
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return the fields of one request, for a check."""
+        return {name: value for name, _, value in (line.partition(": ") for line in self.fields)}
 
     @property
     def script(self) -> str:
@@ -116,6 +128,17 @@ WORKLOADS = {
     "up-64": _stream("post", "POST 64 MiB, one after the other", connections=1, size=64 * MIB),
     "down-64-tls": _stream("m64", "`down-64` with TLS to the upstream", connections=1, way="tls"),
     "up-64-tls": _stream("post", "`up-64` with TLS to the upstream", connections=1, size=64 * MIB, way="tls"),
+    "key": Workload(
+        "k1", "`plain` from a caller with an API key", fields=(*_FIELDS, f"X-Api-Key: {API_KEY}"), way="key"
+    ),
+    "basic": Workload(
+        "k1", "`plain` from a caller with Basic", fields=(*_FIELDS, f"Authorization: Basic {BASIC}"), way="basic"
+    ),
+    "limit": Workload("k1", "`plain` to a service with a limit of 1,000 calls at once", way="limit"),
+    "tls-in": Workload("k1", "`plain` over a TLS listener", way="listener"),
+    "tls-in-new": Workload(
+        "k1", "`tls-in` with a new connection for each call", fields=(*_FIELDS, "Connection: close"), way="listener"
+    ),
     "plain-1": Workload("k1", "`plain` over one connection", connections=1),
     "plain-256": Workload("k1", "`plain` over 256 connections", connections=256),
     "plain-1000": Workload("k1", "`plain` over 1,000 connections", connections=1000),
