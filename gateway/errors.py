@@ -151,6 +151,16 @@ class HeadersTooLarge(GatewayError):
     remedy = "Send fewer or shorter fields, or raise `limits.field` or `limits.fields`."
 
 
+class TooManyRequests(GatewayError):
+    """The caller has reached its `rate` or `quota` (RFC 6585 §4); `fields` describe its limits."""
+
+    code = "too-many-requests"
+    status = 429
+    blame = "caller"
+    meaning = "The caller has reached its limit of calls or messages; nothing was sent."
+    remedy = "Try again after `Retry-After`; call less often, or raise the caller's `rate`, `burst` or `quota`."
+
+
 class CallerGone(GatewayError):
     """The caller closed the connection before its response was complete; appears only in the record."""
 
@@ -301,6 +311,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     BodyTooLarge,
     UriTooLong,
     ExpectationFailed,
+    TooManyRequests,
     HeadersTooLarge,
     CallerGone,
     TokenRefused,

@@ -1,4 +1,4 @@
-"""The shape of a caller: the proofs by which the gateway recognizes it."""
+"""The shape of a caller: the proofs by which the gateway recognizes it, and its limits."""
 
 import re
 from typing import Annotated, Self
@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.config.strict_model import OneOrMoreSecrets, StrictModel, exactly_one
-from gateway.config.values import Network, Text
+from gateway.config.values import Network, QuotaSize, Rate, Text
 
 FINGERPRINT_PATTERN = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"
 PROOFS = ("basic", "api_key", "wsse", "certificate", "unix_user", "networks")
@@ -75,6 +75,22 @@ class CertificateProof(StrictModel):
         return self
 
 
+class QuotaSettings(StrictModel):
+    """Largest amounts in each hour or day (UTC). A call above one of them gets 429 `too-many-requests`."""
+
+    calls: QuotaSize | None = None
+    """Calls, like 5000/h or 20000/d."""
+    messages: QuotaSize | None = None
+    """Messages that OIC bills, at least, like 8000/h or 50000/d. They are known after a call: one that begins below the
+    quota is never cut off."""
+
+    @model_validator(mode="after")
+    def _has_quota(self) -> Self:
+        if self.calls is None and self.messages is None:
+            raise ValueError("is empty; write {calls: 5000/h} or {messages: 8000/h}, or remove it")
+        return self
+
+
 class CallerSettings(StrictModel):
     """A caller, and what proves that a request is its own: any one of these proofs."""
 
@@ -91,6 +107,13 @@ class CallerSettings(StrictModel):
     """User of the calling process on a unix socket, by name or number."""
     networks: Annotated[list[Network], Field(min_length=1)] | None = None
     """Networks (CIDR) of the caller's address. They prove only where the request comes from."""
+    rate: Rate | None = None
+    """Calls in each second, minute, hour or day, evenly spread, like 10/s or 600/m: of all workers together, and with
+    `state.redis` of all replicas. A call above it gets 429 `too-many-requests`. Omitted: no limit."""
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Calls that may come at once after a pause, with `rate`. Default: the calls of one second, at least 1."""
+    quota: QuotaSettings | None = None
+    """Largest numbers of calls and messages in each hour or day. Omitted: no limit."""
     share: Annotated[int, Field(ge=1, le=100)] = 1
     """Share of the places of a service (`services`) while calls wait: a caller with 2 is served twice as often as one
     with 1."""
@@ -99,4 +122,6 @@ class CallerSettings(StrictModel):
     def _has_proof(self) -> Self:
         if all(getattr(self, key) is None for key in PROOFS):
             raise ValueError(f"has no proof; add one of {', '.join(PROOFS)}")
+        if self.burst is not None and self.rate is None:
+            raise ValueError("has `burst` but no `rate`; add `rate`, or remove `burst`")
         return self

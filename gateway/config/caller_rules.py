@@ -1,14 +1,17 @@
-"""Checks of callers across keys: names that must exist, callers without a route, proofs of two callers. Pure.
+"""Checks of callers across keys: names that must exist, callers without a route, proofs of two callers, quotas that
+cannot be reached. Pure.
 
 The checks use the plain values of the file. The model reports values of the wrong type.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.config.issue import ConfigIssue, Steps, is_plain
 from gateway.config.messages import did_you_mean
+from gateway.config.values import PERIODS, QUOTA_PATTERN, RATE_PATTERN
 
 _DISTINCT_REMEDY = "remove it from one of them, since it must name one caller"
 
@@ -25,6 +28,7 @@ def check_callers(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         if name not in used:
             what, remedy = "is not used by any route", "remove it, or add it to the `callers` of a route"
             yield ConfigIssue(("callers", name), what, remedy, severity="warning")
+        yield from _unreachable_quota(name, _mapping(callers[name]))
     yield from _equal_proofs(callers)
     yield from _overlapping_networks(callers)
 
@@ -46,6 +50,26 @@ def _unknown_caller(steps: Steps, name: str, known: Mapping[str, Any]) -> Config
     plain = ", ".join(filter(is_plain, sorted(map(str, known))))
     otherwise = f"the callers are {plain}" if plain else "add it under `callers` at the top level"
     return ConfigIssue(steps, f"{shown} that does not exist", did_you_mean(name, map(str, known), otherwise=otherwise))
+
+
+def _unreachable_quota(caller: str, settings: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Yield a warning if the rate allows fewer calls in the period of the quota than the quota."""
+    rate = _frequency(settings.get("rate"), RATE_PATTERN)
+    quota = _frequency(_mapping(settings.get("quota")).get("calls"), QUOTA_PATTERN)
+    if rate is None or quota is None:
+        return
+    burst = settings.get("burst")
+    most = rate[0] * quota[1] // rate[1] + (burst if isinstance(burst, int) else 0)
+    if most < quota[0]:
+        what = f"is never reached: `rate` allows {most} calls in that time"
+        yield ConfigIssue(("callers", caller, "quota", "calls"), what, "lower it, or raise `rate`", severity="warning")
+
+
+def _frequency(text: object, pattern: str) -> tuple[int, int] | None:
+    if not isinstance(text, str) or not re.fullmatch(pattern, text):
+        return None
+    amount, _, period = text.partition("/")
+    return int(amount), PERIODS[period]
 
 
 def _equal_proofs(callers: Mapping[str, Any]) -> Iterator[ConfigIssue]:

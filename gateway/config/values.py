@@ -6,7 +6,7 @@ The message of a ValueError is "problem; remedy" and never contains the value.
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
@@ -17,9 +17,12 @@ from gateway.network.egress_proxy import read_proxy_url
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MAX_WORKERS = 64
 DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 SIZE_PATTERN = r"^[0-9]{1,9}(B|KB|MB|GB|KiB|MiB|GiB)$"
+RATE_PATTERN = r"^[1-9][0-9]{0,8}/[smhd]$"
+QUOTA_PATTERN = r"^[1-9][0-9]{0,8}/[hd]$"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 PATH_PATTERN = r"^/"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -75,6 +78,30 @@ def _size(value: object) -> int:
     return int(_quantity(value, SIZE_PATTERN, units=dict(SIZE_UNITS), example="64KiB or 25MiB"))
 
 
+class Frequency(NamedTuple):
+    """`amount` in each period of so many `seconds`."""
+
+    amount: int
+    seconds: int
+
+
+def _frequency(value: object, pattern: str, remedy: str) -> Frequency:
+    if isinstance(value, Frequency):
+        return value
+    if isinstance(value, str) and re.fullmatch(pattern, value):
+        count, _, period = value.partition("/")
+        return Frequency(int(count), PERIODS[period])
+    raise ValueError(f"needs a number above 0 and a period; {remedy}")
+
+
+def _rate(value: object) -> Frequency:
+    return _frequency(value, RATE_PATTERN, "write it like 10/s, 600/m, 5000/h or 20000/d")
+
+
+def _quota(value: object) -> Frequency:
+    return _frequency(value, QUOTA_PATTERN, "write it like 5000/h or 20000/d; for shorter periods use `rate`")
+
+
 def _positive(value: float) -> float:
     if value <= 0:
         raise ValueError("must be longer than zero; write it like 5s")
@@ -107,6 +134,10 @@ Workers = Annotated[
         _workers,
         json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_WORKERS)] | Literal["auto"],
     ),
+]
+Rate = Annotated[Frequency, BeforeValidator(_rate, json_schema_input_type=Annotated[str, Field(pattern=RATE_PATTERN)])]
+QuotaSize = Annotated[
+    Frequency, BeforeValidator(_quota, json_schema_input_type=Annotated[str, Field(pattern=QUOTA_PATTERN)])
 ]
 LineSize = Annotated[Size, AfterValidator(_line_size)]
 

@@ -53,6 +53,18 @@ METRICS: dict[str, MetricDefinition] = {
             ("caller",),
             "Minimum number of messages that OIC bills for calls on routes with `callers`, by caller.",
         ),
+        "caller_quota_limit": MetricDefinition(
+            "gauge", ("caller", "quota"), "Calls or messages that the quota of a caller allows in its period.", "max"
+        ),
+        "caller_quota_used": MetricDefinition(
+            "gauge", ("caller", "quota"), "Calls or messages of the present period that count for the quota.", "max"
+        ),
+        "caller_rejections_total": MetricDefinition(
+            "counter", ("caller", "limit"), "Requests refused by a limit of the caller: rate, calls or messages."
+        ),
+        "caller_limits_shared": MetricDefinition(
+            "gauge", (), "1 if replicas share the limits of callers, 0 while Redis does not answer.", "min"
+        ),
         "token_requests_total": MetricDefinition(
             "counter", ("credential", "result"), "Completed requests to token endpoints."
         ),

@@ -24,6 +24,7 @@ class Metrics:
         "_caller_meters",
         "_read_callers",
         "_read_connections",
+        "_read_limits",
         "_read_lost_calls",
         "_read_lost_lines",
         "_read_services",
@@ -44,6 +45,7 @@ class Metrics:
         self._read_connections: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._read_tokens: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._read_services: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
+        self._read_limits: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._read_lost_lines: Callable[[], int] = int
         self._read_lost_calls: Callable[[], int] = int
         self._read_store: Callable[[], bool] | None = None
@@ -79,6 +81,10 @@ class Metrics:
     def watch_services(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
         """Register a function for services: name of the metric without `PREFIX`, label values, value."""
         self._read_services = read
+
+    def watch_limits(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
+        """Register a function for values of callers' limits: name in `METRICS` without its prefix, labels, value."""
+        self._read_limits = read
 
     def watch_lost_lines(self, read: Callable[[], int]) -> None:
         """Register a function for the number of lost log lines."""
@@ -120,7 +126,7 @@ class Metrics:
             yield
         for name, labels, count in self._read_callers():
             snapshot[PREFIX + name][labels] = count
-        for name, labels, reading in self._read_services():
+        for name, labels, reading in (*self._read_services(), *self._read_limits()):
             snapshot[PREFIX + name][labels] = reading
         for origin, state, count in self._read_connections():
             snapshot[PREFIX + "upstream_connections"][origin, state] = count

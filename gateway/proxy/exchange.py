@@ -13,6 +13,7 @@ from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import ResponseWriter, date_line
+from gateway.limits.limit_gate import LimitGate
 from gateway.observe.meters import CallerMeter, RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
@@ -70,6 +71,7 @@ class Exchange:
             "health_update",
             "host",
             "id_scanner",
+            "limit_gate",
             "request_lines",
             "route_match",
         ),
@@ -105,6 +107,7 @@ class Exchange:
         self.host: bytes | None = None  # the name of the gateway that the caller used
         self.meter: RouteMeter | None = None
         self.caller_meter: CallerMeter | None = None  # on routes with `callers`
+        self.limit_gate: LimitGate | None = None  # of a caller with limits
         self.cors_lines: tuple[bytes, ...] = ()  # of the response, on routes with `origins`
         self.soap_namespace = ""  # of the caller's envelope, once it is known
         self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out

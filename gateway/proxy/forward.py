@@ -294,4 +294,6 @@ def _count_messages(exchange: Exchange) -> None:
         route.meter.messages += messages
         if exchange.caller_meter is not None:
             exchange.caller_meter.messages += messages
+        if exchange.limit_gate is not None:
+            exchange.limit_gate.count_messages(messages)
         route.usage.count(record)

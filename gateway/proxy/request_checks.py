@@ -1,5 +1,7 @@
 """The checks of a request, before anything is sent for it: address, loops, route, method, caller, body."""
 
+import time
+
 import msgspec
 
 from gateway.errors import LoopDetected, MethodNotAllowed
@@ -68,8 +70,9 @@ def _record_route(exchange: Exchange, match: RouteMatch[Route]) -> None:
 
 
 async def check_caller_and_body(exchange: Exchange) -> None:
-    """Identify the caller, set the limits of the body, and remove the caller's own credentials from it. Raise
-    UnknownCaller, CallerNotAllowed, and as `_strip_soap_credentials` and `prepare_body` do.
+    """Identify the caller, set the limits of the body, remove the caller's own credentials from it, and check the
+    limits of the caller. Raise UnknownCaller, CallerNotAllowed, TooManyRequests, and as `_strip_soap_credentials` and
+    `prepare_body` do.
     """
     match = exchange.route_match
     may_be_soap = exchange.body is not NO_BODY and _may_be_soap(exchange.head, match.target)
@@ -80,6 +83,17 @@ async def check_caller_and_body(exchange: Exchange) -> None:
         tokens = await _strip_soap_credentials(exchange)
         if match.route.callers is not None:
             identify_by_tokens(exchange, tokens)
+    if exchange.route_table.limits and exchange.caller_meter is not None:
+        await _admit_within_limits(exchange)
+
+
+async def _admit_within_limits(exchange: Exchange) -> None:
+    """Count the call for the limits of its caller. Raise TooManyRequests if it has reached one."""
+    gate = exchange.route_table.limits.get(exchange.record.caller or "")
+    if gate is not None:
+        if not gate.try_admit(time.monotonic()):
+            await gate.admit()
+        exchange.limit_gate = gate
 
 
 async def _strip_soap_credentials(exchange: Exchange) -> list[UsernameToken]:

@@ -11,6 +11,7 @@ from gateway.history.usage_buckets import RouteUsage
 from gateway.http.local_address import LocalAddress
 from gateway.http.pool import ConnectionPool, PoolShare
 from gateway.http.request_head import RequestHead
+from gateway.limits.limit_gate import LimitGate
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.meters import RouteMeter
 from gateway.oic.instance_id import InstanceIdFinder
@@ -112,6 +113,9 @@ class RouteTable:
     """The gateway's URL in responses; empty: the host that the caller used."""
     shares: Mapping[str, int] = field(default_factory=dict)
     """By name of the caller: its share of the places of a service; callers that are not listed have 1."""
+
+    limits: Mapping[str, LimitGate] = field(default_factory=dict)
+    """By name of the caller: the gate of its limits; callers without limits are not listed."""
 
     def resolve(
         self, head: RequestHead, local_address: Callable[[], LocalAddress | None]

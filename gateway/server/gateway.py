@@ -40,11 +40,10 @@ from gateway.server.lifecycle import capacity_of
 from gateway.server.listen_socket import join_addresses
 from gateway.server.listeners import CallerListeners
 from gateway.server.shortage_monitor import ShortageMonitor
-from gateway.services.service_gates import ServiceGates
 from gateway.system import gc_tuning
 from gateway.system.files import in_thread
 from gateway.wiring.callers import CallerProofWatch
-from gateway.wiring.components import Components, LoadedFiles, Runtime
+from gateway.wiring.components import Components, LoadedFiles, ProcessGates, Runtime
 from gateway.wiring.history import CallHistory, import_history
 from gateway.wiring.token_events import credential_gauges, log_stale_serving
 from gateway.wiring.usage_reader import UsageReader
@@ -62,10 +61,10 @@ class Gateway(AdminBackend):
         *,
         environ: Mapping[str, str],
         pseudonym: str,
-        gates: ServiceGates | None = None,
+        gates: ProcessGates | None = None,
     ) -> None:
         """Build all components; `pseudonym` is the name in `Via`, the same in all processes of a gateway. With `gates`
-        another process coordinates the places of services.
+        another process coordinates the places of services and the limits of callers.
         """
         self._config = self._next_config = config
         self._records = records
@@ -76,7 +75,7 @@ class Gateway(AdminBackend):
         )
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
         self._components.adopt(self._runtime)
-        self._components.services.configure(config)
+        self._components.configure_gates(config)
         self._history = CallHistory(config, self._components.usage)
         self._usage_reader = UsageReader(config)
         self._checks = BackgroundChecks(self._components)
@@ -120,6 +119,7 @@ class Gateway(AdminBackend):
         metrics.watch_connections(self._connections)
         metrics.watch_tokens(self._token_gauges)
         metrics.watch_services(self._components.services.metrics)
+        metrics.watch_limits(self._components.limits.metrics)
         metrics.watch_store(lambda: self._runtime.store.health().ok)
 
     async def open(self, addresses: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
@@ -165,7 +165,7 @@ class Gateway(AdminBackend):
         self._listeners.apply(listeners)
         self._pipeline.table = self._runtime.table
         self._proof_watch.start(self._runtime.callers)
-        self._components.services.configure(self._config)
+        self._components.configure_gates(self._config)
         self._history.apply_config(self._config)
         self._usage_reader = UsageReader(self._config)
         self._runtime.prefetch()
@@ -274,6 +274,7 @@ class Gateway(AdminBackend):
             "callers": self._shortages.status(),
             "connections": connections,
             "services": self._components.services.status(),
+            "caller_limits": self._components.limits.status(),
             "names": dns_failures(asyncio.get_running_loop()),
         }
 

@@ -7,6 +7,7 @@ sources of credentials that did not change. It builds everything else for each c
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from gateway.callers.directory import CallerDirectory
 from gateway.callers.replay_cache import ReplayCache
@@ -16,6 +17,7 @@ from gateway.config.secrets import SecretReader
 from gateway.config.vault import Vault
 from gateway.history.usage_buckets import UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
+from gateway.limits.limit_gates import LimitGates
 from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.store import Store
@@ -30,6 +32,7 @@ from gateway.proxy.routing import Router
 from gateway.services.service_gates import ServiceGates
 from gateway.wiring.callers import CallerProofReader, ConfiguredCallers, LoadedProofs, build_callers, new_digest_key
 from gateway.wiring.credentials import CredentialBuilder, RateLimiters
+from gateway.wiring.limit_coordination import Limits, caller_limits
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 from gateway.wiring.routes import PreparedRoute, RouteCompiler, prepare_route
 from gateway.wiring.services import Services
@@ -72,6 +75,13 @@ class LoadedFiles:
     proofs: LoadedProofs
 
 
+class ProcessGates(NamedTuple):
+    """The gates of a process whose coordinators are in another one."""
+
+    services: ServiceGates
+    limits: LimitGates
+
+
 class Components:
     """The objects that outlive a configuration. Construct it inside the loop; call `close` at the end.
 
@@ -84,13 +94,14 @@ class Components:
         *,
         environ: Mapping[str, str],
         upstreams: ConnectionBudget | None = None,
-        gates: ServiceGates | None = None,
+        gates: ProcessGates | None = None,
     ) -> None:
         """`upstreams` bounds the connections to all upstreams together. With `gates` another process coordinates the
-        places of services.
+        places of services and the limits of callers.
         """
         self.metrics = metrics
-        self.services = Services(environ, gates)
+        self.services = Services(environ, None if gates is None else gates.services)
+        self.limits = Limits(environ, None if gates is None else gates.limits)
         self.usage = UsageBuckets()
         self._environ = environ
         self._upstreams = upstreams
@@ -117,7 +128,13 @@ class Components:
     async def close(self) -> None:
         """Close the stores, and stop the timers."""
         await self.services.close()
+        await self.limits.close()
         await self._token_stores.close()
+
+    def configure_gates(self, config: Config) -> None:
+        """Use the services and the limits of callers of a configuration from now on."""
+        self.services.configure(config)
+        self.limits.configure(config)
 
     async def retire(self, store: Store) -> None:
         """Close the store of a runtime that is no longer used."""
@@ -149,7 +166,8 @@ class Components:
         for _ in self._compile(config, loaded, draft):
             pass
         callers = self._build_callers(config, loaded)
-        return draft.runtime(config, _route_table(config, draft.routes, callers.directory), callers)
+        table = _route_table(config, draft.routes, callers.directory, self.limits.gates)
+        return draft.runtime(config, table, callers)
 
     async def build_runtime_in_slices(self, config: Config, loaded: LoadedFiles) -> Runtime:
         """Compile a configuration as `build_runtime` does, while callers are served: thousands of routes take a
@@ -158,7 +176,8 @@ class Components:
         draft = self._draft(config, loaded)
         await run_in_slices(self._compile(config, loaded, draft))
         callers = self._build_callers(config, loaded)
-        table = await asyncio.to_thread(_route_table, config, draft.routes, callers.directory)  # it only computes
+        arguments = config, draft.routes, callers.directory, self.limits.gates
+        table = await asyncio.to_thread(_route_table, *arguments)  # it only computes
         return draft.runtime(config, table, callers)
 
     def adopt(self, runtime: Runtime) -> None:
@@ -233,7 +252,9 @@ class _RuntimeDraft:
         return Runtime(config, table, tuple(self.routes), self.sources, self.pools, self.credential_builder, callers)
 
 
-def _route_table(config: Config, routes: Sequence[Route], callers: CallerDirectory) -> RouteTable:
+def _route_table(
+    config: Config, routes: Sequence[Route], callers: CallerDirectory, limit_gates: LimitGates
+) -> RouteTable:
     return RouteTable(
         router=Router((route.path, route.base, route) for route in routes),
         url_map=UrlMap.from_routes(
@@ -249,4 +270,5 @@ def _route_table(config: Config, routes: Sequence[Route], callers: CallerDirecto
         body_rate=config.limits.body_rate,
         public_url=(config.public_url or "").rstrip("/"),
         shares={name: caller.share for name, caller in config.callers.items() if caller.share != 1},
+        limits={name: limit_gates.gate(name) for name in caller_limits(config)},
     )

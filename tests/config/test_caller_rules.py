@@ -139,3 +139,39 @@ def test_bits_are_those_of_a_random_secret(secret: str, bits: int) -> None:
 @given(st.text())
 def test_every_secret_has_an_estimate(secret: str) -> None:
     assert 0 <= estimate_bits(secret) <= 8 * len(secret)
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ({"rate": "1/s", "quota": {"calls": "3601/h"}}, 3600),
+        ({"rate": "1/m", "burst": 20, "quota": {"calls": "2000/d"}}, 1460),
+        ({"rate": "1/s", "burst": 1, "quota": {"calls": "3601/h"}}, None),
+        ({"rate": "nix", "burst": "nix", "quota": "nix"}, None),
+        ({"quota": {"calls": "9/h"}}, None),
+    ],
+)
+def test_a_quota_that_the_rate_cannot_reach_is_warned_of(limits: dict[str, Any], most: int | None) -> None:
+    what = f"callers.a.quota.calls: is never reached: `rate` allows {most} calls in that time"
+    assert issues({"a": limits}) == ([] if most is None else [what])
+
+
+def test_all_problems_of_limits_are_reported_at_once(problems_of: ProblemsOf, valid: str) -> None:
+    found = problems_of(
+        valid
+        + """    callers: [a, b, c]
+callers:
+  a: {networks: [10.0.0.0/8], rate: 10, burst: 0, quota: {calls: 100/m, messages: 5}}
+  b: {networks: [11.0.0.0/8], quota: {}}
+  c: {networks: [12.0.0.0/8], burst: 5}
+"""
+    )
+    period = "needs a number above 0 and a period; write it like"
+    assert found == [
+        f"14: callers.a.rate: {period} 10/s, 600/m, 5000/h or 20000/d",
+        "14: callers.a.burst: is too small; write 1 or more",
+        f"14: callers.a.quota.calls: {period} 5000/h or 20000/d; for shorter periods use `rate`",
+        f"14: callers.a.quota.messages: {period} 5000/h or 20000/d; for shorter periods use `rate`",
+        "15: callers.b.quota: is empty; write {calls: 5000/h} or {messages: 8000/h}, or remove it",
+        "16: callers.c: has `burst` but no `rate`; add `rate`, or remove `burst`",
+    ]

@@ -5,10 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.config.values import Duration, Size, duration_text, is_loopback, size_text, split_address
+from gateway.config.values import (
+    Duration,
+    QuotaSize,
+    Rate,
+    Size,
+    duration_text,
+    is_loopback,
+    size_text,
+    split_address,
+)
 
 DURATIONS = TypeAdapter(Duration)
 SIZES = TypeAdapter(Size)
+RATES, QUOTAS = TypeAdapter(Rate), TypeAdapter(QuotaSize)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +41,25 @@ def test_sizes_become_bytes(text: str, size: int) -> None:
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="needs a number with a unit"):
         DURATIONS.validate_python(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("10/s", (10, 1)), ("600/m", (600, 60)), ("5000/h", (5000, 3600)), ("7/d", (7, 86400))]
+)
+def test_rates_have_an_amount_and_a_period(text: str, rate: tuple[int, int]) -> None:
+    assert RATES.validate_python(text) == rate
+
+
+@pytest.mark.parametrize("text", ["10", 10, "0/s", "-1/s", "1.5/s", "10/w", "10 /s", "10/s\n", "\u0665/s", None])
+def test_what_is_no_rate_is_refused(text: object) -> None:
+    with pytest.raises(ValidationError, match="needs a number above 0 and a period; write it like 10/s"):
+        RATES.validate_python(text)
+
+
+def test_quotas_are_of_an_hour_or_a_day() -> None:
+    assert QUOTAS.validate_python("5000/h") == (5000, 3600)
+    with pytest.raises(ValidationError, match="for shorter periods use `rate`"):
+        QUOTAS.validate_python("100/m")
 
 
 @given(st.integers(1, 999_999_999))

@@ -134,7 +134,7 @@ class Gate:
         self.components = Components(self.metrics, environ={**os.environ, "GATE_SECRET": SECRET})
         self.runtime = self.components.build_runtime(self._settings, self.components.load_files(self._settings))
         self.components.adopt(self.runtime)
-        self.components.services.configure(self._settings)
+        self.components.configure_gates(self._settings)
         self.forward = RequestPipeline(
             self.runtime.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
         )

@@ -58,6 +58,14 @@ def used() -> Metrics:
             ("service_rejections_total", ("acme", "overloaded"), 3),
         ]
     )
+    metrics.watch_limits(
+        lambda: [
+            ("caller_quota_limit", ("erp", "messages"), 8000),
+            ("caller_quota_used", ("erp", "messages"), 6400),
+            ("caller_rejections_total", ("erp", "rate"), 2),
+            ("caller_limits_shared", (), 1),
+        ]
+    )
     metrics.watch_store(lambda: True)
     metrics.watch_lost_lines(lambda: 4)
     return metrics

@@ -47,6 +47,13 @@ async def second_of_two(at: Scene) -> Reply:
     return got
 
 
+async def second_call(at: Scene) -> Reply:
+    assert (await at.gate.get())[0] == 200
+    got = await at.gate.get()
+    at.gate.problems.clear()  # the refusal is logged
+    return got
+
+
 async def unfinished(at: Scene) -> Reply:
     return await at.gate.call(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
 
@@ -139,6 +146,15 @@ CASES = [
             "callers": {"far": {"networks": ["10.0.0.0/8"]}, "here": {"networks": ["127.0.0.0/8"]}},
             "route": {"callers": ["far"]},
         },
+    ),
+    Case(
+        "too-many-requests",
+        second_call,
+        settings={
+            "callers": {"here": {"networks": ["127.0.0.0/8"], "rate": "1/d"}},
+            "route": {"callers": ["here"]},
+        },
+        records=2,
     ),
     Case("draining", while_draining, fields=("Retry-After: 1",)),
     Case("upstream-broken", script=(reply(407, b"", "Proxy-Authenticate: Basic"),)),

@@ -28,6 +28,7 @@ from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import open_history_reader
+from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.services import sum_services
 from gateway.wiring.usage_reader import UsageReader
 
@@ -50,12 +51,18 @@ class AggregatedAdmin(AdminBackend):
         self._workers = workers
         self._past: Snapshot = {}
         self._losses = 0
+        self._limits: LimitCoordination | None = None
         self._metrics = Metrics(__version__)
         self._metrics.watch_lost_lines(lost_lines)
         self.processes = ProcessStats(lambda: (fork_server_pid, *workers))
         self.listen = ""
         self.is_open = self.is_draining = False
         self.apply_config(config)
+
+    def watch_limits(self, limits: LimitCoordination) -> None:
+        """Report the limits of callers, which this process coordinates."""
+        self._limits = limits
+        self._metrics.watch_limits(limits.metrics)
 
     def apply_config(self, config: Config) -> None:
         """Use this configuration to decide who may call."""
@@ -126,6 +133,7 @@ class AggregatedAdmin(AdminBackend):
             "callers": _sum_callers([document["callers"] for document in documents]),
             "connections": _sum_connections(document["connections"] for document in documents),
             "services": sum_services(document["services"] for document in documents),
+            "caller_limits": {} if self._limits is None else self._limits.status(),
             "names": _worst_names(document["names"] for document in documents),
             "store": _worst_store(document["store"] for document in documents),
             "history": _worst_store(document["history"] for document in documents),

@@ -18,6 +18,7 @@ from gateway.admin.admin_server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import keep_listeners, listeners_of
+from gateway.limits.limit_messages import LimitGateMessage
 from gateway.observe.log import Log, log_event, set_up_log
 from gateway.observe.snapshots import join_snapshot
 from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, run_until_stopped
@@ -31,6 +32,7 @@ from gateway.services.lease_messages import GateMessage
 from gateway.system.files import in_thread
 from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
+from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.service_coordination import ServiceCoordination
 
 log = logging.getLogger("gateway.server.workers")
@@ -95,6 +97,9 @@ class Supervisor:
         self._worker_numbers = itertools.count(1)
         self._coordination = ServiceCoordination(os.environ)
         self._coordination.configure(config)
+        self._limits = LimitCoordination(os.environ)
+        self._limits.configure(config)
+        self._backend.watch_limits(self._limits)
         self.listen = ""
         self.admin = config.admin
 
@@ -130,6 +135,7 @@ class Supervisor:
             self._config = merged
             self._backend.apply_config(merged)
             self._coordination.configure(merged)
+            self._limits.configure(merged)
             await self._broadcast("adopt")
 
     async def drain(self) -> int:
@@ -151,6 +157,7 @@ class Supervisor:
         if self._listen_sockets is not None:
             self._listen_sockets.hand_back()
         await self._coordination.close()
+        await self._limits.close()
         await self._fork_server.close()
         await self._admin.close()
         return not any(statuses) and not self._fork_server.lost.is_set()
@@ -173,17 +180,25 @@ class Supervisor:
         return worker
 
     async def _open_channel(self, end: socket.socket) -> Channel:
-        """Return a channel to a new worker, which shares the places of services until it closes."""
+        """Return a channel to a new worker. Until it closes, the worker shares the places of services and the limits of
+        callers.
+        """
         number, coordinators = next(self._worker_numbers), self._coordination.coordinators
+        limits = self._limits.coordinators
 
-        def on_notices(notices: list[tuple[str, GateMessage]]) -> None:
-            for origin, message in notices:
-                coordinators.receive(number, origin, message)
+        def on_notices(notices: list[tuple[str, GateMessage | LimitGateMessage]]) -> None:
+            for name, message in notices:
+                if isinstance(message, LimitGateMessage):
+                    limits.receive(number, name, message)
+                else:
+                    coordinators.receive(number, name, message)
 
         channel = await Channel.open(end, on_notices)
         notices = NoticeQueue(channel.notify)
         coordinators.add_worker(number, lambda origin, message: notices.put((origin, message)))
+        limits.add_worker(number, lambda caller, message: notices.put((caller, message)))
         channel.closed.add_done_callback(lambda _: coordinators.remove_worker(number))
+        channel.closed.add_done_callback(lambda _: limits.remove_worker(number))
         return channel
 
     async def _activate(self, worker: WorkerHandle) -> None:

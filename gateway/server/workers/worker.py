@@ -14,6 +14,8 @@ from gateway.config.model import Config
 from gateway.config.route_model import RouteEntry
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
+from gateway.limits.limit_gates import LimitGates
+from gateway.limits.limit_messages import LimitMessage
 from gateway.observe.log import Log, log_event, set_up_log
 from gateway.observe.snapshots import counters_only, split_snapshot
 from gateway.observe.time_slices import short_switch_interval
@@ -22,6 +24,7 @@ from gateway.server.workers.rpc import Handlers, NoticeQueue, Parts, send_notice
 from gateway.services.lease_messages import CoordinatorMessage
 from gateway.services.service_gates import ServiceGates
 from gateway.system.gc_tuning import freeze_gc, pause_collection
+from gateway.wiring.components import ProcessGates
 
 _BATCH = 200  # routes or credentials in one message
 _ROWS = 2000  # rows of usage in one message
@@ -48,6 +51,7 @@ class Worker:
         self._draining = asyncio.Event()
         self._force_stopped = asyncio.Event()
         self._gates = ServiceGates(now=time.monotonic)
+        self._limit_gates = LimitGates(now=time.monotonic)
         self._handlers: Handlers = {
             "ping": self._ping,
             "start": self._start,
@@ -70,6 +74,7 @@ class Worker:
         reader, writer = await asyncio.open_unix_connection(sock=channel)
         notices = NoticeQueue(partial(send_notices, writer))
         self._gates.send = lambda origin, message: notices.put((origin, message))
+        self._limit_gates.send = lambda caller, message: notices.put((caller, message))
         serving = asyncio.create_task(self._serve_channel(reader, writer))
         await self._draining.wait()
         drained = self._gateway is None or await self._gateway.finish(force_stop=self._force_stopped)
@@ -91,14 +96,18 @@ class Worker:
     async def _start(self, arguments: tuple[Config, list[tuple[str, int]], str]) -> None:
         config, listeners, pseudonym = arguments
         self._records = set_up_log(config.log.level, config.log.format)
-        self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym, gates=self._gates)
+        gates = ProcessGates(self._gates, self._limit_gates)
+        self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym, gates=gates)
         sockets = iter(self._listeners)
         groups = [[*itertools.islice(sockets, count)] for _, count in listeners]
         await self._gateway.open([address for address, _ in listeners], groups)
 
-    def _on_notices(self, notices: list[tuple[str, CoordinatorMessage]]) -> None:
-        for origin, message in notices:
-            self._gates.receive(origin, message)
+    def _on_notices(self, notices: list[tuple[str, CoordinatorMessage | LimitMessage]]) -> None:
+        for name, message in notices:
+            if isinstance(message, LimitMessage):
+                self._limit_gates.receive(name, message)
+            else:
+                self._gates.receive(name, message)
 
     async def _ping(self, _: object) -> None:
         """Answer, which shows that the loop runs."""
