@@ -5,7 +5,7 @@ gives permits to the requests of one caller, without a message while it has spar
 (`limit_coordinator`) of the gateway leases them to the gates: in the parent of the workers, or in the only process.
 They exchange the messages of `limit_messages`°.
 
-    request ── try_admit, admit ──► LimitGate ◄── limit_messages ──► LimitCoordinator
+    request ── try_admit, request_permit ──► LimitGate ◄── limit_messages ──► LimitCoordinator
 
 * `caller_limits`° are the limits as they are configured.
 * `allowance`° counts what a caller may still do: a token bucket and the windows of its quotas.

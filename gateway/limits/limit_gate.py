@@ -1,6 +1,6 @@
 """The gate of one caller in one serving process: its requests take a permit here before anything else is done for them.
 
-`try_admit` uses a spare permit at once; `admit` asks the coordinator for one. A denial is remembered until its end, so
+`try_admit` uses a spare permit at once; `request_permit` asks the coordinator for one. A denial is remembered until its end, so
 that a flood costs the coordinator no messages.
 """
 
@@ -78,8 +78,10 @@ class LimitGate:
             self._report_later(REPORT_AFTER)
         return True
 
-    async def admit(self) -> None:
-        """Admit a request when the coordinator grants a permit. Raise TooManyRequests if it denies it."""
+    def request_permit(self) -> Turn:
+        """Ask the coordinator to admit a request. One in the same process answers at once. Raise TooManyRequests if
+        no call may begin now.
+        """
         if self._denial is not None:
             if self._now() < self._denial.until:
                 raise self._refusal(self._denial)
@@ -88,12 +90,18 @@ class LimitGate:
         self._turns.append(turn)
         if not self._requested:
             self._request()
-        if not turn.done():
-            try:
-                async with asyncio.timeout(ANSWER_TIME):
-                    await turn
-            except TimeoutError:
-                raise TooManyRequests(reason="the parent process does not answer", retry_after=1.0) from None
+        return turn
+
+    async def wait_answer(self, turn: Turn) -> None:
+        """Wait for the answer of the coordinator. Raise TooManyRequests if there is none."""
+        try:
+            async with asyncio.timeout(ANSWER_TIME):
+                await turn
+        except TimeoutError:
+            raise TooManyRequests(reason="the parent process does not answer", retry_after=1.0) from None
+
+    def use_permit(self, turn: Turn) -> None:
+        """Admit the request if it has a permit. Raise TooManyRequests if it was denied."""
         if (denial := turn.result()) is not None:
             raise self._refusal(denial)
 

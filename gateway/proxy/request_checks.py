@@ -92,7 +92,11 @@ async def _admit_within_limits(exchange: Exchange) -> None:
     gate = exchange.route_table.limits.get(exchange.record.caller or "")
     if gate is not None:
         if not gate.try_admit(time.monotonic()):
-            await gate.admit()
+            turn = gate.request_permit()
+            if not turn.done():
+                await exchange.caller.become_task()
+                await gate.wait_answer(turn)
+            gate.use_permit(turn)
         exchange.limit_gate = gate
 
 
