@@ -1,7 +1,7 @@
 """The gate of one caller in one serving process: its requests take a permit here before anything else is done for them.
 
-`try_admit` uses a spare permit at once; `request_permit` asks the coordinator for one. A denial is remembered until its end, so
-that a flood costs the coordinator no messages.
+`try_admit` uses a spare permit at once; `request_permit` asks the coordinator for one. A denial is remembered until its
+end, so that a flood costs the coordinator no messages.
 """
 
 import asyncio
