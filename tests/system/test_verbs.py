@@ -68,8 +68,10 @@ async def test_probe_distinguishes_ready_from_not_ready(tmp_path: Path, sandbox:
 async def test_probe_names_the_credential_without_a_token(tmp_path: Path, sandbox: Sandbox) -> None:
     async with gateway(written(tmp_path, settings(sandbox)), APP_SECRET="wrong-secret") as gate:
         ended = await run("probe", "--admin", gate.admin)
+        alive = await run("probe", "--liveness", "--admin", gate.admin)
     assert ended.status == 1
     assert ended.out.startswith("unready; app: invalid_client")
+    assert (alive.status, alive.out) == (0, "alive\n")
 
 
 async def test_check_speaks_to_machines_too(tmp_path: Path, sandbox: Sandbox) -> None:
