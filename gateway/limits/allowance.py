@@ -66,6 +66,13 @@ class Allowance:
         self.calls = None if limits.calls is None else QuotaWindow(limits.calls, at.wall)
         self.messages = None if limits.messages is None else QuotaWindow(limits.messages, at.wall)
 
+    def adopt(self, held: int, *, tokens: int | None) -> None:
+        """Continue a shared allowance: workers hold so many permits, and the bucket has so many tokens (None: all)."""
+        self.held = self._held_calls = held
+        if self.limits.rate is not None:
+            room = float(max(0, self.limits.rate.burst - held))
+            self._tokens = room if tokens is None else min(room, float(tokens))
+
     def configure(self, limits: CallerLimits, at: Instant) -> None:
         """Use other limits. What was used in the present windows still counts, and no token is added."""
         self.advance(at)
@@ -139,7 +146,7 @@ class Allowance:
         self.settle(Usage(min(count, self.held), at.now, 0, window, 0), at)
         self._held_calls = min(self._held_calls, self.held)
 
-    def denial(self, at: Instant) -> Denial:
+    def denial(self, at: Instant) -> Denial | None:
         """Return why and until when no call may begin. Only where `affordable` is 0."""
         states = self.states(at)
         exhausted = [state for state in states if not state.remaining]
@@ -159,8 +166,10 @@ class Allowance:
                 found.append(LimitState(kind, window.remaining(), at.now + window.ends_in(at.wall)))
         return tuple(found)
 
-    def calls_used(self) -> int:
-        """Return the calls of the present window that have begun, as far as workers have reported them."""
+    def used(self, kind: LimitKind, _at: Instant) -> int:
+        """Return the calls or messages of the present window, as far as workers have reported them."""
+        if kind == "messages":
+            return 0 if self.messages is None else self.messages.used
         return 0 if self.calls is None else self.calls.used - self._held_calls
 
     def _fill(self, rate: RateLimit, now: float) -> None:

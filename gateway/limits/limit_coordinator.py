@@ -6,14 +6,18 @@ It runs in the parent of the workers, or beside the gates in the only process. `
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from gateway.diagnosis.limit_findings import limit_problem
 from gateway.limits.allowance import Allowance, Instant
-from gateway.limits.caller_limits import CallerLimits, LimitKind
+from gateway.limits.borrowed_allowance import BorrowedAllowance
+from gateway.limits.borrower import Borrower
+from gateway.limits.caller_limits import CallerLimits, LimitKind, Quota
+from gateway.limits.limit_clock import CancellableTimer, LimitClock
 from gateway.limits.limit_messages import DenyCalls, LimitGateMessage, LimitMessage, RequestPermits
 from gateway.limits.permit_ledger import PermitLedger, PermitNotice
 from gateway.limits.ratelimit_fields import limit_text
+from gateway.limits.replica_limits import ReplicaLimits
 from gateway.observe.log import log_event
 
 log = logging.getLogger("gateway.limits")
@@ -22,20 +26,6 @@ RECALL_TIME = 0.25
 """Seconds that requests wait for permits that workers must return: one that is suspended does not answer."""
 EPISODE = 60.0
 """Seconds without a denial after which the next one is logged again."""
-
-
-class CancellableTimer(Protocol):
-    """A callback that is called later."""
-
-    def cancel(self) -> None:
-        """Do not call it."""
-
-
-class LimitClock(NamedTuple):
-    """The clocks and the timer of a coordinator."""
-
-    instant: Callable[[], Instant]
-    call_later: Callable[[float, Callable[[], None]], CancellableTimer]
 
 
 class LimitCoordinator:
@@ -51,6 +41,7 @@ class LimitCoordinator:
         self._send = send
         self._ledger = PermitLedger(Allowance(limits, clock.instant()))
         self._timer: CancellableTimer | None = None
+        self._borrower: Borrower | None = None
         self._denied_at: dict[LimitKind, float] = {}
 
     def configure(self, limits: CallerLimits) -> None:
@@ -59,8 +50,20 @@ class LimitCoordinator:
             self.limits = limits
             self._deliver(self._ledger.configure(limits, self._clock.instant()))
 
+    def share(self, replica: ReplicaLimits | None) -> None:
+        """Share the limits with replicas from now on; None: no more."""
+        if self._borrower is not None:
+            self._borrower.close()
+            self._borrower.count_alone()
+        self._borrower = None if replica is None else Borrower(self.caller, self._ledger, self._clock, replica)
+        if self._borrower is not None:
+            self._borrower.on_change = self._dispatch
+            self._borrower.begin()
+
     def close(self) -> None:
-        """Stop the timer."""
+        """Stop the timers."""
+        if self._borrower is not None:
+            self._borrower.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -83,31 +86,32 @@ class LimitCoordinator:
 
     def metrics(self) -> Iterator[tuple[str, tuple[str, ...], float | list[float]]]:
         """Yield name, labels and value of each metric."""
-        allowance = self._advanced()
-        if (calls := allowance.calls) is not None:
-            yield "caller_quota_limit", (self.caller, "calls"), calls.quota.limit
-            yield "caller_quota_used", (self.caller, "calls"), allowance.calls_used()
-        if (messages := allowance.messages) is not None:
-            yield "caller_quota_limit", (self.caller, "messages"), messages.quota.limit
-            yield "caller_quota_used", (self.caller, "messages"), messages.used
+        at, allowance = self._clock.instant(), self._advanced()
+        for kind, quota in self._quotas():
+            yield "caller_quota_limit", (self.caller, kind), quota.limit
+            yield "caller_quota_used", (self.caller, kind), allowance.used(kind, at)
 
     def status(self) -> dict[str, Any]:
         """Return the caller as `/status` shows it."""
         at, allowance = self._clock.instant(), self._advanced()
-        used = {"calls": allowance.calls_used(), "messages": allowance.messages and allowance.messages.used}
         shown: dict[str, Any] = {"rate": None, "calls": None, "messages": None}
-        for state in allowance.states(at):
-            resets = round(max(0.0, state.resets_at - at.now), 1)
-            if state.kind == "rate" and (rate := self.limits.rate) is not None:
-                shown["rate"] = {"calls": rate.calls, "per_s": rate.seconds, "burst": rate.burst}
-            elif (quota := self.limits.messages if state.kind == "messages" else self.limits.calls) is not None:
-                shown[state.kind] = {
-                    "limit": quota.limit,
-                    "per_s": quota.window,
-                    "used": used[state.kind],
-                    "resets_in_s": resets,
-                }
-        return shown | {"problem": self._problem(at, shown)}
+        if (rate := self.limits.rate) is not None:
+            shown["rate"] = {"calls": rate.calls, "per_s": rate.seconds, "burst": rate.burst}
+        for kind, quota in self._quotas():
+            shown[kind] = {
+                "limit": quota.limit,
+                "per_s": quota.window,
+                "used": allowance.used(kind, at),
+                "resets_in_s": round(quota.window - at.wall % quota.window, 1),
+            }
+        shared = None if self._borrower is None else self._borrower.is_sharing
+        return shown | {"shared": shared, "problem": self._problem(at, shown)}
+
+    def _quotas(self) -> Iterator[tuple[LimitKind, Quota]]:
+        if self.limits.calls is not None:
+            yield "calls", self.limits.calls
+        if self.limits.messages is not None:
+            yield "messages", self.limits.messages
 
     def _problem(self, at: Instant, shown: dict[str, Any]) -> dict[str, str] | None:
         """Return the present problem: a quota that is used up, or a rate that was exceeded in the last minute."""
@@ -117,12 +121,14 @@ class LimitCoordinator:
         denied_at = self._denied_at.get("rate")
         return limit_problem("rate") if denied_at is not None and at.now - denied_at < EPISODE else None
 
-    def _advanced(self) -> Allowance:
+    def _advanced(self) -> Allowance | BorrowedAllowance:
         self._ledger.allowance.advance(self._clock.instant())
         return self._ledger.allowance
 
     def _dispatch(self) -> None:
         self._deliver(self._ledger.dispatch(self._clock.instant()))
+        if self._borrower is not None:
+            self._borrower.look()
         if self._ledger.is_recalling and self._timer is None:
             self._timer = self._clock.call_later(RECALL_TIME, self._on_recall_timeout)
 
@@ -155,11 +161,12 @@ class LimitCoordinators:
 
     def __init__(self, clock: LimitClock) -> None:
         self._clock = clock
+        self._replica: ReplicaLimits | None = None
         self._workers: dict[int, Callable[[str, LimitMessage], None]] = {}
         self._callers: dict[str, LimitCoordinator] = {}
 
-    def configure(self, limits: Mapping[str, CallerLimits]) -> None:
-        """Use the limits of these callers from now on."""
+    def configure(self, limits: Mapping[str, CallerLimits], replica: ReplicaLimits | None = None) -> None:
+        """Use the limits of these callers from now on. With `replica` they are shared with replicas."""
         for caller, each in limits.items():
             if caller in self._callers:
                 self._callers[caller].configure(each)
@@ -167,6 +174,10 @@ class LimitCoordinators:
                 self._callers[caller] = self._new_coordinator(caller, each)
         for caller in self._callers.keys() - limits.keys():
             self._callers[caller].configure(CallerLimits())
+        if replica is not self._replica:
+            self._replica = replica
+            for coordinator in self._callers.values():
+                coordinator.share(replica)
 
     def add_worker(self, worker: int, send: Callable[[str, LimitMessage], None]) -> None:
         """Add a worker; numbers are never used twice."""
@@ -187,6 +198,8 @@ class LimitCoordinators:
 
     def metrics(self) -> Iterator[tuple[str, tuple[str, ...], float | list[float]]]:
         """Yield name, labels and value of each metric."""
+        if self._replica is not None and self._callers:
+            yield "caller_limits_shared", (), int(self._replica.is_shared)
         for caller in self._callers.values():
             yield from caller.metrics()
 
@@ -205,4 +218,5 @@ class LimitCoordinators:
         )
         for worker in self._workers:
             coordinator.add_worker(worker)
+        coordinator.share(self._replica)
         return coordinator

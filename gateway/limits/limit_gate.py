@@ -25,6 +25,8 @@ from gateway.limits.ratelimit_fields import limit_text, ratelimit_lines
 
 REPORT_AFTER = 0.05
 """Seconds after which a used permit, or a counted message, is reported at the latest."""
+SOON = 10.0
+"""Spare permits that expire within so many seconds are returned then."""
 ANSWER_TIME = 5.0
 """Seconds after which a request is refused if the coordinator does not answer: its process is suspended."""
 
@@ -39,7 +41,17 @@ class LimitGate:
     """
 
     __slots__ = (
-        *("_answer_time", "_call_later", "_denial", "_is_reporting", "_lease", "_limits", "_now", "_requested"),
+        *(
+            "_answer_time",
+            "_call_later",
+            "_denial",
+            "_is_reporting",
+            "_is_returning",
+            "_lease",
+            "_limits",
+            "_now",
+            "_requested",
+        ),
         *("_send", "_turns", "caller", "refused"),
     )
 
@@ -62,7 +74,7 @@ class LimitGate:
         self._denial: Denial | None = None
         self._turns: deque[Turn] = deque()
         self._requested = 0  # of the first turns, until the coordinator has answered
-        self._is_reporting = False
+        self._is_reporting = self._is_returning = False
 
     def configure(self, limits: CallerLimits) -> None:
         """Use these limits. A denial by other limits ends."""
@@ -118,6 +130,7 @@ class LimitGate:
                 self._requested -= count
                 self._serve(count)
                 self._lease.grant(spare, valid_until, window)
+                self._return_later()
                 if not self._requested and self._turns:
                     self._serve_spare()
             case DenyCalls(denial):
@@ -144,6 +157,20 @@ class LimitGate:
     def _request(self) -> None:
         self._requested = len(self._turns)
         self._send(RequestPermits(self._requested, self._lease.take_usage(self._now())))
+
+    def _return_later(self) -> None:
+        """Return spare permits when they expire, if that is soon: they are borrowed, and others need them."""
+        delay = self._lease.valid_until - self._now()
+        if self._lease.permits and delay < SOON and not self._is_returning:
+            self._is_returning = True
+            self._call_later(max(0.0, delay), self._return_expired)
+
+    def _return_expired(self) -> None:
+        self._is_returning = False
+        usage = self._lease.take_usage(self._now())
+        if any((usage.used, usage.returned, usage.messages)):
+            self._send(ReportUsage(usage))
+        self._return_later()
 
     def _report_later(self, delay: float) -> None:
         self._is_reporting = True

@@ -4,6 +4,7 @@ A request is denied only when no worker holds spare permits: they are recalled f
 """
 
 from gateway.limits.allowance import Allowance, Instant
+from gateway.limits.borrowed_allowance import BorrowedAllowance
 from gateway.limits.caller_limits import CallerLimits
 from gateway.limits.limit_messages import DenyCalls, GrantPermits, LimitMessage, RecallPermits, Usage
 
@@ -14,11 +15,16 @@ PermitNotice = tuple[int, LimitMessage]
 class PermitLedger:
     """The permits of one caller. Call `dispatch` after each change."""
 
-    def __init__(self, allowance: Allowance) -> None:
+    def __init__(self, allowance: Allowance | BorrowedAllowance) -> None:
         self.allowance = allowance
         self._held: dict[int, int] = {}
         self._waiting: dict[int, int] = {}
         self._recalled: set[int] = set()
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait."""
+        return sum(self._waiting.values())
 
     @property
     def is_recalling(self) -> bool:
@@ -75,19 +81,20 @@ class PermitLedger:
             if given:
                 self._waiting[worker] -= given
                 notices.append((worker, GrantPermits(given, 0, 0.0, 0)))
+            if allowance.denial(at) is None:  # more must be borrowed first
+                return notices
             if any(self._held.values()):
                 return notices + self._recall()
             return notices + self.deny(at)
-        if not allowance.affordable():
+        if not allowance.affordable() and allowance.denial(at) is not None:
             notices += self._recall()
         return notices
 
     def deny(self, at: Instant) -> list[PermitNotice]:
         """Deny all requests that wait, although workers may hold permits: they do not answer in time."""
         self.allowance.advance(at)
-        if not self._waiting or self.allowance.affordable():
+        if not self._waiting or self.allowance.affordable() or (denial := self.allowance.denial(at)) is None:
             return []
-        denial = self.allowance.denial(at)
         denied = [(worker, DenyCalls(denial)) for worker in self._waiting]
         self._waiting.clear()
         return [*denied]

@@ -9,10 +9,16 @@ from typing import Any
 
 from gateway.config.caller_model import CallerSettings
 from gateway.config.model import Config
+from gateway.config.secrets import SecretReader
+from gateway.config.state_model import StateSettings
+from gateway.config.vault import Vault
 from gateway.limits.allowance import Instant
 from gateway.limits.caller_limits import CallerLimits, Quota, RateLimit
-from gateway.limits.limit_coordinator import LimitClock, LimitCoordinators
+from gateway.limits.limit_clock import LimitClock
+from gateway.limits.limit_coordinator import LimitCoordinators
 from gateway.limits.limit_gates import LimitGates
+from gateway.limits.replica_limits import ReplicaLimits
+from gateway.wiring.service_coordination import ScriptRunner
 
 MetricValues = Iterator[tuple[str, tuple[str, ...], float | list[float]]]
 
@@ -30,10 +36,25 @@ class LimitCoordination:
         """`environ` contains secrets of Redis that are variables."""
         self._environ = environ
         self.coordinators = LimitCoordinators(LimitClock(_instant, asyncio.get_running_loop().call_later))
+        self._state: StateSettings | None = None
+        self._replica: ReplicaLimits | None = None
+        self._redis: ScriptRunner | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def configure(self, config: Config) -> None:
-        """Use the limits of a configuration from now on."""
-        self.coordinators.configure(caller_limits(config))
+        """Use the limits of a configuration from now on, and share them in the Redis of its `state`."""
+        limits, former = caller_limits(config), self._redis
+        state = config.state if limits and config.state is not None and config.state.redis is not None else None
+        if state != self._state:
+            self._state, self._replica, self._redis = state, None, None
+            if state is not None and state.redis is not None:
+                self._redis = ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
+                self._replica = ReplicaLimits(self._redis.evaluate, prefix=state.redis.prefix)
+        self.coordinators.configure(limits, self._replica)
+        if former is not None and former is not self._redis:
+            task = asyncio.create_task(former.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def metrics(self) -> MetricValues:
         """Yield name, labels and value of each metric."""
@@ -44,8 +65,11 @@ class LimitCoordination:
         return self.coordinators.status()
 
     async def close(self) -> None:
-        """Stop all timers."""
+        """Stop all timers, and close all connections."""
         self.coordinators.close()
+        if self._redis is not None:
+            await self._redis.close()
+        await asyncio.gather(*self._closing)
 
 
 class Limits:

@@ -35,7 +35,7 @@ class ServiceCoordination:
         self.coordinators = ServiceCoordinators(scheduler=asyncio.get_running_loop(), random_fraction=random.random)
         self._state: StateSettings | None = None
         self._replica: ReplicaPlaces | None = None
-        self._redis: _ScriptRunner | None = None
+        self._redis: ScriptRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def configure(self, config: Config) -> None:
@@ -48,7 +48,7 @@ class ServiceCoordination:
             self._state = state
             self._stop_sharing()
             if state is not None and state.redis is not None:
-                self._redis = _ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
+                self._redis = ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
                 name, prefix = secrets.token_hex(8), state.redis.prefix
                 self._replica = ReplicaPlaces(self.coordinators, self._redis.evaluate, replica=name, prefix=prefix)
                 self._replica.start()
@@ -70,7 +70,7 @@ class ServiceCoordination:
         task.add_done_callback(self._tasks.discard)
 
 
-class _ScriptRunner:
+class ScriptRunner:
     """Runs scripts in the Redis of `state`. Connects at the first one; reads files in a thread."""
 
     def __init__(self, state: StateSettings, secrets: SecretReader) -> None:
@@ -94,6 +94,6 @@ class _ScriptRunner:
             await self._store.close()
 
 
-async def _close(replica: ReplicaPlaces, redis: _ScriptRunner) -> None:
+async def _close(replica: ReplicaPlaces, redis: ScriptRunner) -> None:
     await replica.close()
     await redis.close()

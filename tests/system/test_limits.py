@@ -12,6 +12,7 @@ from typing import Any
 from gateway.sandbox import Sandbox
 from tests.fakes.gate import Caller
 from tests.fakes.process import Document, Process, gateway, request
+from tests.fakes.redis import RedisServer
 from tests.system.scene import SECRETS, settings, written
 
 KEYS = {"FLOOD": "key-of-flood", "LIGHT": "key-of-light"}
@@ -98,6 +99,29 @@ async def test_restarted_worker_gets_no_new_allowance(tmp_path: Path, sandbox: S
         await gate.until_answer("/status", lambda status: [w["state"] for w in status["workers"]] == ["working"] * 2)
         used += (await send(gate, FLOOD, 20))[200]
         assert 60 - 1 <= used <= 60, "what the worker held counts as used: with this rate one permit"
+
+
+async def test_replicas_share_the_limits_in_redis(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with RedisServer() as server:
+        state = {"redis": {"url": server.url}, "keys": [{"env": "STATE_KEY"}], "timeout": "5s"}
+        limits = document(sandbox, workers=2, rate="1/h", burst=40, quota={"calls": "30/d", "messages": "1000/d"})
+        file = written(tmp_path, limits | {"state": state})
+        secrets = {**SECRETS, **KEYS, "STATE_KEY": "0123456789abcdef" * 4}
+        async with gateway(file, **secrets) as one, gateway(file, **secrets) as other:
+            found = await asyncio.gather(send(one, FLOOD, 5, 10), send(other, FLOOD, 5, 10))
+            assert sum(each[200] for each in found) == 30
+            assert len(sandbox.calls) == 30
+            await server.kill()
+            assert (await send(one, FLOOD, 1, 4))[200] == 0, "the limits hold without Redis"
+            status = await one.until_answer(
+                "/status", lambda status: status["caller_limits"]["flood"]["shared"] is False
+            )
+            assert status["caller_limits"]["flood"]["calls"]["used"] == 30
+            _, _, metrics = await one.get("/metrics", address=one.admin)
+            assert b"oic_gateway_caller_limits_shared 0" in metrics
+            await one.wait_for_events("limits-unshared")
+            await server.start()
+            await one.wait_for_events("limits-shared")
 
 
 async def test_counts_survive_a_reload(tmp_path: Path, sandbox: Sandbox) -> None:
