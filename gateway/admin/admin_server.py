@@ -1,4 +1,4 @@
-"""The server of the admin port: GET and HEAD, no browsers.
+"""The server of the admin port: GET and HEAD, no browsers; POST only for `/quit`, if the configuration allows it.
 
 It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, also
 for malformed requests.
@@ -39,6 +39,7 @@ BACKLOG = 128
 
 _HEADERS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = json.JSONEncoder(default=str, indent=2)
+_READ = ("GET", "HEAD")
 _OTHER_SITES = frozenset(("cross-site", "same-site"))
 _LIMITS: Final[dict[str, Any]] = {
     "max_line_size": 4096,
@@ -50,24 +51,34 @@ _LIMITS: Final[dict[str, Any]] = {
 }
 
 
-class AdminServer:
-    """Serves `backend` to callers that `may_call` allows. `start`, then `close`, on one running loop."""
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-    def __init__(self, backend: AdminBackend, *, may_call: MayCall) -> None:
+
+class AdminServer:
+    """Serves `backend` to callers that `may_call` allows. `start`, then `close`, on one running loop. With
+    `request_stop`, POST `/quit` calls it.
+    """
+
+    def __init__(
+        self, backend: AdminBackend, *, may_call: MayCall, request_stop: Callable[[], None] | None = None
+    ) -> None:
         self._backend = backend
         self._may_call = may_call
+        self._request_stop = request_stop
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._server: _AdminWebServer | None = None
         self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
-        self._handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
-            "/livez": self._livez,
-            "/readyz": self._readyz,
-            "/metrics": self._metrics,
-            "/status": self._status,
-            "/instances": self._instances,
-            "/usage": self._usage,
+        self._handlers: dict[str, tuple[tuple[str, ...], _Handler]] = {
+            "/livez": (_READ, self._livez),
+            "/readyz": (_READ, self._readyz),
+            "/metrics": (_READ, self._metrics),
+            "/status": (_READ, self._status),
+            "/instances": (_READ, self._instances),
+            "/usage": (_READ, self._usage),
         }
+        if request_stop is not None:
+            self._handlers["/quit"] = (("POST",), self._quit)
 
     async def start(self, address: str, passed: PassedSockets | None = None) -> str:
         """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`, with its sockets among `passed` if there are any. Return
@@ -111,11 +122,12 @@ class AdminServer:
         rejection = self._rejection(request)
         if rejection is not None:
             return _problem(403, rejection)
-        handler = self._handlers.get(request.rel_url.raw_path)
+        path = request.rel_url.raw_path
+        methods, handler = self._handlers.get(path, ((), None))
         if handler is None:
             return _problem(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
-        if request.method not in {"GET", "HEAD"}:
-            return _problem(405, "The admin port is read-only.", Allow="GET, HEAD")
+        if request.method not in methods:
+            return _problem(405, f"{path} accepts {' and '.join(methods)} only.", Allow=", ".join(methods))
         try:
             return await handler(request)
         except Exception as error:  # noqa: BLE001 - the request boundary
@@ -132,6 +144,13 @@ class AdminServer:
         if len(hosts) > 1:
             return "The request has more than one Host field."
         return self._may_call(_peer(request), hosts[0] if hosts else "")
+
+    async def _quit(self, _: object) -> web.Response:
+        """Begin a stop. A second request changes nothing."""
+        assert self._request_stop is not None
+        log_event(_log, logging.INFO, "quit-requested", "a process of this machine requested a stop: POST /quit")
+        self._request_stop()
+        return _document(202, {"state": "draining"})
 
     async def _livez(self, _: object) -> web.Response:
         alive, document = await self._backend.liveness()

@@ -19,7 +19,9 @@ class AdminBackend(Protocol):
         """
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether every loop that serves callers runs, and the document with its `state` (`alive`, `stuck`)."""
+        """Return whether callers can connect and every loop that serves them runs, and the document with its `state`
+        (`starting`, `alive`, `stuck`).
+        """
 
     async def metrics(self) -> list[bytes]:
         """Return the current Prometheus text in chunks."""

@@ -36,6 +36,7 @@ _PATH_ISSUES = (
 def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of the whole file; `tree` is its plain value."""
     yield from _addresses(tree)
+    yield from _remote_quit(tree)
     yield from _client_certificates(tree)
     yield from _loops(tree)
     yield from _references(tree)
@@ -64,6 +65,14 @@ def _addresses(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         if other is not None:
             place, other = (other, steps) if steps[0] not in tree else (steps, other)
             yield ConfigIssue(place, f"is the same address as `{dotted_path(other)}`", "change one of the ports")
+
+
+def _remote_quit(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
+    """Yield an issue if other machines could stop the gateway."""
+    for _, text in _admin_address(tree):
+        if tree.get("admin_quit") is True and not is_loopback(text):
+            remedy = "set `admin` to 127.0.0.1:9090 or unix:/path, or remove `admin_quit`"
+            yield ConfigIssue(("admin_quit",), "lets other machines stop the gateway: `admin` is not loopback", remedy)
 
 
 def _client_certificates(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:

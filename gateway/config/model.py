@@ -283,6 +283,8 @@ class Config(StrictModel):
     is not loopback requires `allow`."""
     admin: Address = "127.0.0.1:9090"
     """Address of health, metrics and status; it never serves routes."""
+    admin_quit: bool = False
+    """True: `POST /quit` at `admin`, which must be loopback or a unix socket, stops the gateway as SIGTERM does."""
     workers: Workers = 1
     """Processes that serve callers; `auto`: one for each CPU that this process may use."""
     allow: list[Network] = Field(default_factory=list)

@@ -96,6 +96,7 @@ class Gateway(AdminBackend):
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[str, ...] = ()
+        self._is_open = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[TokenSource] = set()
         self._register_metrics()
@@ -136,6 +137,7 @@ class Gateway(AdminBackend):
             factory = self._callers.factory(listener)
             for sock in bound:
                 self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
+        self._is_open = True
         self._shortages.start()
         self._proof_watch.start(self._runtime.callers)
         self._runtime.prefetch()
@@ -243,8 +245,8 @@ class Gateway(AdminBackend):
         return readiness_document(dict(zip(sources, results, strict=True)), self._runtime.store.health())
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Return that the process is alive, which the answer itself proves."""
-        return True, {"state": "alive"}
+        """Return whether callers can connect. That the loop runs is proved by the answer itself."""
+        return self._is_open, {"state": "alive" if self._is_open else "starting"}
 
     async def metrics(self) -> list[bytes]:
         """Return Prometheus text."""

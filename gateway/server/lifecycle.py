@@ -25,7 +25,7 @@ from gateway.system.service_manager import ServiceManager
 
 log = logging.getLogger("gateway.server.gateway")
 
-FIXED = ("workers", "listen", "admin", "limits", "log")
+FIXED = ("workers", "listen", "admin", "admin_quit", "limits", "log")
 """Keys that take effect only at a start."""
 MAX_FILES = 1 << 20
 """Number of open files to assume if the system sets no limit."""
@@ -34,10 +34,11 @@ STOP_MARGIN = 15.0
 
 
 class Service(Protocol):
-    """A whole gateway. `listen` and `admin` are its addresses as bound."""
+    """A whole gateway. `listen` and `admin` are its addresses as bound. It may set `stop_requested` to be stopped."""
 
     listen: str
     admin: str
+    stop_requested: asyncio.Event
 
     async def start(self) -> None:
         """Open both ports. Raise OSError, with the address in its message, if one is in use."""
@@ -67,7 +68,7 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
     """Run a service until SIGTERM or SIGINT; a second signal stops it at once. Return the exit status: 0 if all
     requests were completed, 1 if requests were cut off, 69 if a port is in use.
     """
-    stop, force_stop, reload_requested = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    stop, force_stop, reload_requested = service.stop_requested, asyncio.Event(), asyncio.Event()
     manager = ServiceManager(os.environ)
     _handle_signals(stop, force_stop, reload_requested)
     for warning in loaded.warnings:
@@ -125,10 +126,13 @@ def _warn_of_file_limit(config: Config) -> None:
 
 
 def _handle_signals(stop: asyncio.Event, force_stop: asyncio.Event, reload_requested: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
+    loop, is_signalled = asyncio.get_running_loop(), False
 
     def on_stop() -> None:
-        (force_stop if stop.is_set() else stop).set()
+        # Only a second signal is impatient: the first one after POST /quit is that of a pod that ends meanwhile.
+        nonlocal is_signalled
+        (force_stop if is_signalled else stop).set()
+        is_signalled = True
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop)

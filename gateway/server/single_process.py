@@ -25,7 +25,9 @@ class SingleProcess:
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
         self._config = config
         self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
-        self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call)
+        self.stop_requested = asyncio.Event()
+        request_stop = self.stop_requested.set if config.admin_quit else None
+        self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call, request_stop=request_stop)
         self._listen_sockets: ListenSockets | None = None
         self.listen = ""
         self.admin = config.admin

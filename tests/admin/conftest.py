@@ -74,9 +74,10 @@ class Reply:
 class Port:
     """An open admin port, and a caller that sends it any bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quits: bool) -> None:
         self.desk = Counter()
-        self.server = AdminServer(self.desk, may_call=self.may_call)
+        self.stops_requested = 0
+        self.server = AdminServer(self.desk, may_call=self.may_call, request_stop=self.request_stop if quits else None)
         self.address = ""
         self.arrivals: asyncio.Queue[None] = asyncio.Queue()
         self.refused: str | None = None
@@ -86,6 +87,9 @@ class Port:
         self.seen.append((peer, host))
         self.arrivals.put_nowait(None)
         return self.refused
+
+    def request_stop(self) -> None:
+        self.stops_requested += 1
 
     async def arrived(self, number: int) -> None:
         """Waits until `number` requests more have been judged."""
@@ -113,8 +117,8 @@ class Port:
         return Reply(int(first.split()[1]), fields, body)
 
 
-async def opened(address: str) -> Port:
-    port = Port()
+async def opened(address: str, *, quits: bool = False) -> Port:
+    port = Port(quits=quits)
     port.address = await port.server.start(address)
     return port
 
@@ -122,6 +126,14 @@ async def opened(address: str) -> Port:
 @pytest.fixture
 async def port() -> AsyncIterator[Port]:
     port = await opened("127.0.0.1:0")
+    yield port
+    await port.server.close()
+
+
+@pytest.fixture
+async def quit_port() -> AsyncIterator[Port]:
+    """An admin port with `/quit`."""
+    port = await opened("127.0.0.1:0", quits=True)
     yield port
     await port.server.close()
 

@@ -116,6 +116,42 @@ async def test_the_port_is_read_only(port: Any, method: str) -> None:
     assert reply.head["Allow"] == "GET, HEAD"
 
 
+async def test_quit_requests_a_stop(quit_port: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        reply = await quit_port.ask("/quit", method="POST")
+    assert (reply.status, reply.json) == (202, {"state": "draining"})
+    assert quit_port.stops_requested == 1
+    assert [record.event for record in caplog.records if hasattr(record, "event")] == ["quit-requested"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
+async def test_only_post_quits(quit_port: Any, method: str) -> None:
+    reply = await quit_port.ask("/quit", method=method)
+    assert (reply.status, reply.head["Allow"]) == (405, "POST")
+    assert quit_port.stops_requested == 0
+
+
+async def test_without_the_setting_there_is_no_quit(port: Any) -> None:
+    reply = await port.ask("/quit", method="POST")
+    assert reply.status == 404
+    assert "/quit" not in reply.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["Origin: http://127.0.0.1:9090", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"],
+)
+async def test_a_web_page_cannot_quit(quit_port: Any, field: str) -> None:
+    assert (await quit_port.ask("/quit", "Host: localhost", field, method="POST")).status == 403
+    assert quit_port.stops_requested == 0
+
+
+async def test_a_rejected_caller_cannot_quit(quit_port: Any) -> None:
+    quit_port.refused = "this Host is not a name of the gateway"
+    assert (await quit_port.ask("/quit", "Host: evil.example", method="POST")).status == 403
+    assert quit_port.stops_requested == 0
+
+
 async def test_a_caller_is_checked_by_address_and_host(port: Any) -> None:
     port.refused = "this Host is not a name of the gateway"
     reply = await port.ask("/livez", "Host: evil.example")

@@ -79,6 +79,26 @@ def test_address_clash_or_open_address_is_reported(
     assert [tuple(problem.split("; ")[0].split(": ", 2)[1:]) for problem in problems] == expected
 
 
+REMOTE = "lets other machines stop the gateway: `admin` is not loopback"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("admin_quit: true", []),
+        ("admin_quit: true\nadmin: unix:/run/admin", []),
+        ("admin_quit: true\nadmin: '[::1]:9090'", []),
+        ("admin_quit: true\nadmin: localhost:9090\nallow: [10.0.0.0/8]\nlisten: 0.0.0.0:1", []),
+        ("admin_quit: true\nadmin: 0.0.0.0:9090\nallow: [10.0.0.0/8]", [True]),
+        ("admin_quit: true\nadmin: gw.example.com:9090\nallow: [10.0.0.0/8]", [True]),
+        ("admin_quit: false\nadmin: 0.0.0.0:9090\nallow: [10.0.0.0/8]", []),
+    ],
+)
+def test_quit_is_for_this_machine_only(problems_of: ProblemsOf, valid: str, lines: str, expected: list[bool]) -> None:
+    problems = problems_of(valid.replace("listen: 127.0.0.1:8080", lines))
+    assert [REMOTE in problem for problem in problems] == expected
+
+
 SECOND = """
   - name: second
     path: /second

@@ -87,7 +87,9 @@ async def test_another_scope_is_another_token(tmp_path: Path, sandbox: Sandbox) 
         assert len(sandbox.token_requests) == 2
 
 
-@pytest.mark.parametrize("more", [{"limits": {"fields": 64}}, {"log": {"level": "debug"}}, {"admin": "[::1]:0"}])
+@pytest.mark.parametrize(
+    "more", [{"limits": {"fields": 64}}, {"log": {"level": "debug"}}, {"admin": "[::1]:0"}, {"admin_quit": True}]
+)
 async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, sandbox: Sandbox, more: Settings) -> None:
     async with before(tmp_path, sandbox) as gate:
         written(tmp_path, settings(sandbox, **more))

@@ -1,12 +1,15 @@
 """`serve`: from a file, from flags, from variables; where it listens; what it refuses to start with."""
 
+import asyncio
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gateway.sandbox import DEFAULT_SECRET, Sandbox
 from tests.fakes.process import CompletedVerb, Process, gateway, run
+from tests.fakes.waiting import wait_until
 from tests.system.scene import SECRETS, before, settings, simple, written
 
 
@@ -187,6 +190,26 @@ async def test_the_admin_port_may_be_a_unix_socket_too(tmp_path: Path, sandbox: 
     async with before(tmp_path, sandbox, admin=f"unix:{path}") as gate:
         assert (await gate.ask("/readyz"))[0] == 200
         assert (await run("probe", "--admin", f"unix:{path}")).status == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_livez_waits_until_callers_can_connect(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    """A start-up probe lets the callers of a pod start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    admin = f"unix:{tmp_path}/admin"
+    file = written(tmp_path, settings(sandbox, workers=workers, listen=listen, admin=admin))
+    async with Process("serve", "-c", file, **SECRETS) as gate:
+
+        async def is_alive() -> bool:
+            await asyncio.sleep(0)
+            with suppress(FileNotFoundError, ConnectionRefusedError):  # until the admin port is open
+                return (await gate.get("/livez", address=admin))[0] == 200
+            return False
+
+        await wait_until(is_alive)
+        assert (await gate.get("/orders/", address=listen))[0] == 200
+        await gate.wait_started()
 
 
 async def test_ipv6_loopback(tmp_path: Path, sandbox: Sandbox) -> None:

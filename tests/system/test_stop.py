@@ -55,6 +55,52 @@ async def test_a_slow_request_completes_and_new_ones_are_refused(
         assert [record["status"] for record in gate.records] == [200]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("admin", ["127.0.0.1:0", "unix:{folder}/admin"])
+async def test_quit_drains_as_a_signal_does(
+    tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event, workers: int, admin: str
+) -> None:
+    more = {"workers": workers, "admin": admin.format(folder=tmp_path), "admin_quit": True}
+    async with before(tmp_path, sandbox, **more) as gate:
+        slow = asyncio.create_task(gate.get("/slow/1"))
+        await sandbox.calls.reached(1)
+        assert (await gate.get("/quit", method="POST", address=gate.admin))[0] == 202
+        await gate.wait_for_events("draining")
+        assert await is_refused(gate.listen)
+        assert (await gate.ask("/readyz")) == (503, {"state": "draining"})
+        # Neither a second request nor the signal of a pod that ends meanwhile cuts the call off.
+        assert (await gate.get("/quit", method="POST", address=gate.admin))[0] == 202
+        gate.signal(signal.SIGTERM)
+        assert (await gate.ask("/livez"))[0] == 200
+        gated.set()
+        assert (await slow)[0] == 200
+        assert await gate.ended() == 0
+        assert len(gate.events("draining")) == 1
+        assert gate.events("stopped")[0]["drained"] is True
+
+
+async def test_a_signal_after_quit_and_signal_stops_at_once(
+    tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event
+) -> None:
+    async with before(tmp_path, sandbox, admin_quit=True) as gate:
+        slow = await gate.caller()
+        await slow.send(request("/slow/1"))
+        await sandbox.calls.reached(1)
+        await gate.get("/quit", method="POST", address=gate.admin)
+        await gate.wait_for_events("draining")
+        gate.signal(signal.SIGTERM)
+        gate.signal(signal.SIGINT)
+        assert await gate.ended() == 1
+        gated.set()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_quit_is_off_by_default(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    async with before(tmp_path, sandbox, workers=workers) as gate:
+        assert (await gate.get("/quit", method="POST", address=gate.admin))[0] == 404
+        assert (await gate.get("/orders/"))[0] == 200
+
+
 async def test_the_reply_of_a_drained_request_ends_its_connection(
     tmp_path: Path, sandbox: Sandbox, gated: asyncio.Event
 ) -> None:

@@ -81,7 +81,9 @@ class AggregatedAdmin(AdminBackend):
         return rejection_reason(self._admission, peer, host)
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether the loop of every worker runs."""
+        """Return whether the loop of every worker runs, and callers can connect."""
+        if not self.is_open:
+            return False, {"state": "starting"}
         answers = await self._query_workers("ping")
         stuck = [pid for pid, answer in answers.items() if isinstance(answer, ChannelError)]
         return not stuck, {"state": "stuck", "stuck": stuck} if stuck else {"state": "alive"}

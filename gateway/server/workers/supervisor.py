@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import logging
 import os
-import signal
 import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -90,7 +89,9 @@ class Supervisor:
         self._backend = AggregatedAdmin(
             self._workers, config, lost_lines=lambda: records.lost, fork_server_pid=fork_server.pid
         )
-        self._admin = AdminServer(self._backend, may_call=self._backend.may_call)
+        self.stop_requested = asyncio.Event()
+        request_stop = self.stop_requested.set if config.admin_quit else None
+        self._admin = AdminServer(self._backend, may_call=self._backend.may_call, request_stop=request_stop)
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
@@ -291,7 +292,7 @@ class Supervisor:
         await self._fork_server.lost.wait()
         message = "the fork server has ended, so workers cannot be replaced; stopping. Restart the gateway"
         log_event(log, logging.ERROR, "fork-server-lost", message)
-        os.kill(os.getpid(), signal.SIGTERM)
+        self.stop_requested.set()
 
     async def _broadcast(self, verb: str, argument: object = None) -> None:
         """Send a request to all active workers. Raise OSError if one refuses or times out. A worker that ends meanwhile
