@@ -1,4 +1,4 @@
-"""The number of parallel test processes, and a port at which nothing listens.
+"""The number of parallel test processes, the settings of hypothesis, and a port at which nothing listens.
 
 Many tests wait for processes and sockets, so each CPU has two test processes.
 """
@@ -7,8 +7,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.ports import reserved_port
+
+settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 PER_CPU = 2
 MOST = 16

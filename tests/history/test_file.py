@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.history import history_file
+from gateway.history import history_file, timed_reads
 from gateway.history.file import FileHistory
 from gateway.history.history_file import search_file
 from gateway.history.interface import HistoryLimits, Unsearchable
@@ -213,7 +213,8 @@ async def test_a_removed_file_is_created_again(open_history: OpenHistory, path: 
     assert history.lost == 0
 
 
-async def test_many_searches_at_once_all_succeed(open_history: OpenHistory) -> None:
+async def test_many_searches_at_once_all_succeed(open_history: OpenHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed_reads, "SEARCH_TIMEOUT", TIME_LIMIT)  # the searches wait for each other
     history = open_history()
     for number in range(100):
         history.append(call_line(number))

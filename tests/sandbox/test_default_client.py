@@ -31,7 +31,7 @@ def configured(folder: Path, sandbox: Sandbox, **more: Any) -> Path:
     document = minimal_config(sandbox, {"file": str(secret)})
     credential = document["credentials"]["sandbox"]
     credential |= {"scope": f"{sandbox.scope} offline_access", **more}
-    document |= {"state": {"path": str(folder / "state.db"), "keys": [{"env": "STATE_KEY"}]}}
+    document |= {"state": {"path": str(folder / "state.db"), "keys": [{"env": "STATE_KEY"}], "timeout": "20s"}}
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
     return file

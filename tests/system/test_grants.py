@@ -81,7 +81,7 @@ def written(folder: Path, sandbox: Sandbox, credential: Mapping[str, Any]) -> Co
     document = {
         "credentials": {"app": {key: value for key, value in {**common, **credential}.items() if value is not None}},
         "routes": [{"name": "r", "path": "/", "upstream": "https://u.example/", "credential": "app"}],
-        "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}]},
+        "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}], "timeout": "20s"},
     }
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -51,7 +51,8 @@ class Scene:
         document = {
             "listen": "127.0.0.1:0",
             "admin": "127.0.0.1:0",
-            "state": state or {"path": str(self._folder / "state.db"), "keys": [{"env": "STATE_KEY"}]},
+            "state": state
+            or {"path": str(self._folder / "state.db"), "keys": [{"env": "STATE_KEY"}], "timeout": "20s"},
             "credentials": {"person": person},
             "routes": [route("orders", self.sandbox.upstream("ORDERS"), credential="person")],
         }
@@ -352,7 +353,7 @@ async def test_with_a_server_that_we_did_not_write(tmp_path: Path, closed_port: 
             "scope": "orders",
         }
         document = {
-            "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}]},
+            "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}], "timeout": "20s"},
             "credentials": {"person": person},
             "routes": [route("orders", "https://u.example/", credential="person")],
         }

@@ -34,10 +34,10 @@ class Place:
         return self.folder / "state"
 
     def file_store(self) -> dict[str, Any]:
-        return {"path": str(self.state_folder / "state.db"), "keys": [{"file": str(self.key)}]}
+        return {"path": str(self.state_folder / "state.db"), "keys": [{"file": str(self.key)}], "timeout": "20s"}
 
     def redis_store(self, server: RedisServer) -> dict[str, Any]:
-        return {"redis": {"url": server.url}, "keys": [{"file": str(self.key)}]}
+        return {"redis": {"url": server.url}, "keys": [{"file": str(self.key)}], "timeout": "20s"}
 
     def written(self, *, scope: str = "a", **more: Any) -> Path:
         """The gateway's file; another `scope` is another token."""

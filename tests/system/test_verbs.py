@@ -226,7 +226,7 @@ async def test_variables_of_secrets_and_of_kubernetes_are_not_unknown(tmp_path: 
 
 
 async def test_remedies_name_the_file_of_the_command_line(tmp_path: Path, sandbox: Sandbox) -> None:
-    document = settings(sandbox, state={"path": str(tmp_path / "tokens"), "keys": [{"env": "KEY"}]})
+    document = settings(sandbox, state={"path": str(tmp_path / "tokens"), "keys": [{"env": "KEY"}], "timeout": "20s"})
     document["credentials"]["app"] |= {"grant": "authorization_code", "redirect_uri": "http://127.0.0.1/callback"}
     file = written(tmp_path, document)
     secrets = {**SECRETS, "KEY": "00" * 32}
