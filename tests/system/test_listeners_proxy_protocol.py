@@ -58,6 +58,22 @@ async def test_the_header_of_haproxy_comes_before_tls(tmp_path: Path, sandbox: S
             assert out == expected
 
 
+async def test_haproxy_calls_over_tls(tmp_path: Path, sandbox: Sandbox) -> None:
+    """HAProxy ends the callers' connections, and verifies the gateway's certificate."""
+    server = server_pem(tmp_path)
+    listen: list[dict[str, Any]] = [
+        {"address": "127.0.0.1:0", "tls": {"cert": str(server)}, "proxy_protocol": ["127.0.0.1/32"]}
+    ]
+    send = f"send-proxy-v2 ssl verify required ca-file {server} verifyhost localhost alpn http/1.1"
+    async with before(tmp_path, sandbox, listen=listen) as gate, haproxy(tmp_path, gate.listen, send) as port:
+        command = ("curl", "-q", "-sS", "--interface", "127.9.9.9", f"http://127.0.0.1:{port}/orders/")
+        status, out, err = await run_command(*command, env={})
+        assert status == 0, err
+        assert b"hydraulic pump" in out
+        [record] = await gate.wait_for_records()
+        assert (record["status"], record["client"]) == (200, "127.9.9.9")
+
+
 async def test_nginx_names_the_caller(tmp_path: Path, sandbox: Sandbox) -> None:
     listen = [{"address": "127.0.0.1:0", "proxy_protocol": ["127.0.0.0/24"]}]
     async with before(tmp_path, sandbox, listen=listen) as gate:
