@@ -36,13 +36,13 @@ test: $(STAMP) $(AJV)/.installed $(OCI) $(PROMTOOL)/.installed  ## run all tests
 coverage:  ## run all tests and measure which lines of gateway/ they run; fails below the floor in pyproject.toml
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
 
-CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc php-cli php-soap \
+CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc php-cli php-soap testssl.sh \
 	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
 
 test-clients: $(STAMP)  ## clients of other languages prove callers and read Faults; installs them (Debian)
 	@dpkg-query --show $(CLIENT_PACKAGES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
-	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py $(ARGS)
+	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py tests/clients/tls_scan.py $(ARGS)
 
 test-browsers: $(STAMP)  ## a page in a real Chromium calls the gateway; installs it (Debian)
 	@dpkg-query --show chromium >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.model import LimitSettings
 from gateway.sandbox import DEFAULT_SECRET, Sandbox
 from tests.fakes.process import Process, gateway, request, run
 from tests.system.scene import SECRETS, before, settings, written
@@ -107,6 +108,15 @@ async def test_a_route_answers_or_gives_up_a_half_closed_caller(tmp_path: Path, 
             assert bool(got) == bool(answer)
         [_, record] = await gate.wait_for_records(2)
         assert (record["status"], record["error"]) == (499, "caller-gone")
+
+
+async def test_idle_connections_end_after_limits_keepalive(tmp_path: Path, sandbox: Sandbox) -> None:
+    assert LimitSettings().keepalive > 100, "pools of .NET keep idle connections for 100 seconds"
+    async with gateway(written(tmp_path, settings(sandbox, limits={"keepalive": "100ms"})), **SECRETS) as gate:
+        caller = await gate.caller()
+        await caller.send(request("/orders/"))
+        assert (await caller.reply())[0] == 200
+        assert await caller.read_to_end() == b""
 
 
 def read_to_end(sock: socket.socket) -> bytes:
