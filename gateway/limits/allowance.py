@@ -131,8 +131,9 @@ class Allowance:
             if usage.used and self.limits.rate is not None:
                 self._fill(self.limits.rate, min(usage.used_at, at.now))  # until then they were not used
             self.held -= count
-            if self.limits.rate is not None:
-                self._tokens += usage.returned
+            if self.limits.rate is not None:  # no more than fit: they may be from a time with other limits
+                room = max(self._tokens, float(self.limits.rate.burst - self.held))
+                self._tokens = min(room, self._tokens + usage.returned)
             if self.calls is not None and usage.window == self.calls.number:
                 self._held_calls -= count
                 self.calls.used -= usage.returned

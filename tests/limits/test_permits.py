@@ -23,9 +23,13 @@ from gateway.limits.permit_ledger import PermitLedger, PermitNotice
 
 ROUNDING = 1e-6
 HOUR = 3600
-RATES = st.builds(RateLimit, st.sampled_from([1, 7, 10, 100]), st.sampled_from([1, 60]), st.integers(1, 40))
-QUOTAS = st.builds(Quota, st.integers(1, 60), st.just(HOUR))
-LIMITS = st.builds(CallerLimits, RATES | st.none(), QUOTAS | st.none(), QUOTAS | st.none()).filter(any)
+RATES = st.builds(RateLimit, st.sampled_from([1, 10, 100]), st.sampled_from([1, 60]), st.sampled_from([1, 5, 40, 200]))
+QUOTAS = st.builds(Quota, st.sampled_from([1, 30, 200]), st.just(HOUR))
+LIMITS = st.one_of(
+    st.builds(CallerLimits, RATES, st.none(), st.none()),
+    st.builds(CallerLimits, st.none(), QUOTAS, st.none()),
+    st.builds(CallerLimits, RATES | st.none(), QUOTAS | st.none(), QUOTAS),
+)
 
 
 class LimitedWorker:
@@ -79,14 +83,26 @@ class Permits(RuleBasedStateMachine):
         self._dispatch()
 
     @precondition(lambda self: self.workers)
-    @rule(data=st.data(), count=st.integers(1, 30))
-    def call(self, data: st.DataObject, count: int) -> None:
+    @rule(data=st.data(), count=st.sampled_from([1, 3, 30, 300]), is_answered=st.booleans())
+    def call(self, data: st.DataObject, count: int, is_answered: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+        """Make calls on one worker. With `is_answered` its messages arrive at once, those of others do not."""
         worker = self._draw(data)
         for _ in range(count):
             if not worker.waiting and worker.lease.try_use(self.now):
                 self._admit(1)
             elif not worker.waiting:
                 self._request(worker)
+            while is_answered and (worker.to_ledger or worker.from_ledger):
+                if worker.to_ledger:
+                    self._arrive_at_ledger(worker)
+                else:
+                    self._arrive_at_worker(worker)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 1.0, 5.0, 700.0]), count=st.sampled_from([1, 3, 300]))
+    def pause_and_call(self, data: st.DataObject, seconds: float, count: int) -> None:
+        self.let_time_pass(seconds)
+        self.call(data, count, is_answered=True)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), messages=st.integers(0, 3))
@@ -146,6 +162,7 @@ class Permits(RuleBasedStateMachine):
         denial = self._try_call(worker)
         if denial is None:
             return
+        assert self._try_call(worker) is not None, "another worker had a spare permit"
         if denial.kind == "rate":
             assert self._ideal_tokens() < 1 + self.lent + self.forfeited + ROUNDING
         if denial.kind == "calls" and self.limits.calls is not None:
@@ -234,5 +251,5 @@ class Permits(RuleBasedStateMachine):
 
 TestPermits = Permits.TestCase
 TestPermits.settings = settings(
-    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
