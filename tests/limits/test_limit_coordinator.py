@@ -144,7 +144,7 @@ async def test_the_permit_of_a_request_that_left_is_lost() -> None:
     assert await shared.admitted(5) == 2
 
 
-async def test_requests_that_come_while_others_wait_are_admitted_in_order() -> None:
+async def test_requests_behind_a_waiting_one_are_admitted_in_order() -> None:
     shared = SharedLimits(CallerLimits(RateLimit(1, HOUR, 2)))
     shared.silent.add(0)
     calls = [asyncio.create_task(shared.call()) for _ in range(4)]
