@@ -10,9 +10,12 @@ import yaml
 from gateway.cli.commands import parse
 from gateway.config.yaml_document import YamlDocument
 from gateway.server.lifecycle import STOP_MARGIN
+from tests.fakes.process import ROOT
 
 Manifest = dict[str, Any]
 
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+CHART = ROOT / "deploy" / "helm" / "oic-gateway"
 SECRETS = "/run/secrets/oic-gateway"
 CONFIGURATION = "/etc/oic-gateway"
 IMAGE_USER = 10001
