@@ -45,6 +45,7 @@ _EXIT_STATUS = {
     78: "the configuration is wrong",
 }
 _ALWAYS = (0, 2, 74)
+_FILE_SUFFIXES = (".yaml", ".yml")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -90,6 +91,7 @@ def parse(name: str, words: list[str]) -> argparse.Namespace:
     if unknown:
         parser.reject_words(unknown)
     options.command = name
+    _move_lone_file(options, [action.dest for action in actions_of(parser) if not action.option_strings])
     return options
 
 
@@ -119,8 +121,19 @@ def overview() -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean X?` for the nearest known word, else an empty text."""
-    near = difflib.get_close_matches(word.partition("=")[0][:64], list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    by_lower_case = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.partition("=")[0][:64].lower(), by_lower_case, 1)
+    return f"; did you mean {by_lower_case[near[0]]}?" if near else ""
+
+
+def _move_lone_file(options: argparse.Namespace, arguments: list[str]) -> None:
+    """Make a lone word FILE if it names a YAML file or a path: an optional argument before FILE is omitted then."""
+    if len(arguments) != 2 or arguments[1] != "file" or options.file or options.config:
+        return
+    word = getattr(options, arguments[0])
+    if word and (word.endswith(_FILE_SUFFIXES) or "/" in word):
+        options.file = word
+        setattr(options, arguments[0], None)
 
 
 def _exit_status(own: Mapping[int, str]) -> str:

@@ -30,10 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_command(words: list[str]) -> int:
     name, *rest = words or [""]
     if name in _HELP:
-        return _help(rest[:1])
+        return _unexpected_argument(rest[1]) if rest[1:] else _help(rest)
     if name in _VERSION:
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
-        return _OK
+        return _unexpected_argument(rest[0]) if rest else _version()
     if name not in COMMANDS:
         return _unknown_command(name)
     return _run_parsed(name, parse(name, rest))
@@ -63,6 +62,11 @@ def _failed(message: str, options: argparse.Namespace, status: int) -> int:
     return status
 
 
+def _version() -> int:
+    sys.stdout.write(f"{PROGRAM} {__version__}\n")
+    return _OK
+
+
 def _help(names: list[str]) -> int:
     if not names or names[0] in _HELP:
         sys.stdout.write(overview())
@@ -82,6 +86,14 @@ def _unknown_command(name: str) -> int:
         problem = f"unknown option {name.partition('=')[0]}{nearest or '; write the command first'}"
     else:
         problem = f"unknown command {name}{nearest}"
+    return _usage_error(problem)
+
+
+def _unexpected_argument(word: str) -> int:
+    return _usage_error(f"unexpected argument: {word}")
+
+
+def _usage_error(problem: str) -> int:
     sys.stderr.write(
         f"usage: {PROGRAM} COMMAND [OPTION ...]\n{PROGRAM}: {problem}\n`{PROGRAM} help` lists the commands.\n"
     )

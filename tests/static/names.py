@@ -1,7 +1,8 @@
 """Check that names are unique and that each package names its modules; run as `python -m tests.static.names`.
 
 A class name is unique in `gateway/`, so that a search for it finds one thing. A module name is unique too, except the
-names below, which stand in a folder that makes them clear. The docstring of a package names each of its modules.
+names below, which stand in a folder that makes them clear. The docstring of a package names each of its modules
+and packages.
 """
 
 import ast
@@ -36,11 +37,12 @@ def modules(root: Path) -> dict[str, list[str]]:
 
 
 def unnamed_modules(root: Path) -> Iterator[str]:
-    """Yield each module that the docstring of its package does not name in backquotes."""
+    """Yield each module and package that the docstring of its package does not name in backquotes."""
     for package in sorted(root.rglob("__init__.py")):
         docstring = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
         words = set(docstring.replace("`", " ` ").replace(".", " . ").split())
-        for file in sorted(package.parent.glob("*.py")):
+        packages = [inner.parent for inner in package.parent.glob("*/__init__.py")]
+        for file in sorted([*package.parent.glob("*.py"), *packages]):
             if not file.stem.startswith("__") and file.stem not in words:
                 yield f"{package.relative_to(root.parent)}: the docstring does not name `{file.stem}`"
 

@@ -145,6 +145,20 @@ def test_contracts_name_only_modules_that_exist() -> None:
     assert sorted(named - {*modules(), "gateway.__main__"}) == []
 
 
+def test_http_may_import_only_the_packages_below_policy() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [forbidden] = [contract["forbidden_modules"] for contract in contracts if contract["id"] == "wire"]
+    allowed = {"http", "errors", "network", "system", "content", "content.foreign_text", "content.pieces"}
+    folders = (ROOT / "gateway", ROOT / "gateway" / "content")
+    children = {name.removeprefix("gateway.") for folder in folders for name in modules() if is_child(name, folder)}
+    assert children - allowed == {name.removeprefix("gateway.") for name in forbidden}
+
+
+def is_child(name: str, folder: Path) -> bool:
+    parent = ".".join(folder.relative_to(ROOT).parts)
+    return name.rpartition(".")[0] == parent
+
+
 def test_every_module_can_be_imported_alone() -> None:
     command = [sys.executable, "-W", "error", "-c", IMPORT_ALONE, *modules()]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

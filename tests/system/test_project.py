@@ -72,6 +72,11 @@ def test_packages_hold_licence_documents_and_tests(tmp_path: Path) -> None:
         held = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/running.md"} <= held
     assert {"config/gateway.example.yaml", "config/schema.json", "tests/README.md", "requirements.lock"} <= held
+    assert {"deploy/systemd/oic-gateway.service", "deploy/prometheus/rules.yaml"} <= held
+    folders = ("bench", "config", "demo", "deploy", "docs", "tests")  # of a checkout, less what tools leave there
+    kept = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    names = [path.relative_to(ROOT).as_posix() for path in kept if "__pycache__" not in path.parts]
+    assert {name for name in names if name != "bench/result.json"} <= held
 
 
 def test_every_file_that_contributing_names_exists() -> None:

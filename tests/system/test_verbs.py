@@ -1,5 +1,6 @@
 """The commands that print and exit: `token`, `probe`, `schema`, `sandbox`, `help`, `version`, `completion`."""
 
+import argparse
 import json
 import re
 import shlex
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
-from gateway.cli.commands import COMMANDS, make_parser
+from gateway.cli.commands import COMMANDS, make_parser, parse
 from gateway.cli.completion import bash_script, zsh_script
+from gateway.cli.options import name_file
 from gateway.sandbox import Sandbox, Switches
 from tests.fakes.process import ROOT, Process, gateway, run
 from tests.system.scene import SECRETS, settings, written
@@ -139,6 +141,10 @@ async def test_help_of_a_command_is_that_of_its_option() -> None:
     [
         (["serv"], "unknown command serv; did you mean serve?"),
         (["help", "chekc"], "unknown command chekc; did you mean check?"),
+        (["CHECK"], "unknown command CHECK; did you mean check?"),
+        (["check", "--LIVE"], "unknown option --LIVE; did you mean --live?"),
+        (["version", "2"], "unexpected argument: 2"),
+        (["help", "check", "2"], "unexpected argument: 2"),
         (["--versoin"], "unknown option --versoin; did you mean --version?"),
         (["-c", "gateway.yaml", "serve"], "unknown option -c; write the command first"),
         ([], "a command is missing"),
@@ -171,6 +177,30 @@ async def test_the_file_may_be_an_argument_an_option_or_the_default(tmp_path: Pa
     assert token.status == 0, token.err
     only = await run("token", "-c", file, **SECRETS)
     assert only.out.count(".") == 2
+
+
+async def test_a_lone_file_needs_no_name_or_id_before_it(tmp_path: Path, sandbox: Sandbox) -> None:
+    file = written(tmp_path, settings(sandbox, admin="127.0.0.1:1"))
+    assert (await run("token", file, **SECRETS)).out.count(".") == 2
+    missing = tmp_path / "missing.yml"
+    for command in ("token", "login", "logout", "instances"):
+        ended = await run(command, missing)
+        assert ended.status == 78, command
+        assert ended.err.startswith(f"{missing}: does not exist"), command
+    signed_in = await run("login", file, **SECRETS)
+    assert "authorization_code" in signed_in.err
+
+
+def test_remedies_add_the_file_to_each_command_that_reads_one() -> None:
+    for command in COMMANDS:
+        options = parse(command, ["-c", "gw.yaml"]) if reads_file(command) else argparse.Namespace(config="gw.yaml")
+        options.command = "check"
+        shown = f"`oic-gateway {command} -c gw.yaml`" if reads_file(command) else f"`oic-gateway {command}`"
+        assert name_file(f"`oic-gateway {command}`", options) == shown
+
+
+def reads_file(command: str) -> bool:
+    return any("--config" in action.option_strings for action in make_parser(command)._actions)
 
 
 async def test_check_and_token_work_for_one_route_without_a_file(sandbox: Sandbox) -> None:
