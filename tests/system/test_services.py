@@ -74,6 +74,7 @@ async def test_overload_of_ten_times_the_limit(tmp_path: Path, sandbox: Sandbox,
         status = await counted(gate, 10, 90)
         assert status["services"]["acme"]["problem"]["code"] == "overloaded"
         assert sum(worker["services"]["acme"]["running"] for worker in status["workers"]) == 10
+        await gate.until_answer("/status", lambda _: sandbox.run_limits.most == 10)  # all ten have arrived at OIC
         gated.set()
         assert await statuses(callers) == [200] * 100
         assert (sandbox.run_limits.most, sandbox.run_limits.refused) == (10, 0)
