@@ -9,7 +9,6 @@ the same upstream URL, the first one listed counts.
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -85,26 +84,6 @@ class PrefixTable(Generic[R]):
         """Return all prefixes, without a slash at their end."""
         return self._by_prefix.keys()
 
-    @cached_property
-    def _inner(self) -> set[str]:
-        """Return all beginnings of prefixes, up to a slash, below which a prefix is."""
-        inner: set[str] = set()
-        for prefix in self._by_prefix:
-            end = prefix.rfind("/")
-            while end >= 0 and prefix[:end] not in inner:  # else all beginnings of it are there too
-                inner.add(prefix[:end])
-                end = prefix.rfind("/", 0, end)
-        return inner
-
-    def unbranched_end(self, path: str) -> int:
-        """Return the end of the shortest beginning of a path below which no prefix is: `find` returns the same value
-        for all paths that continue it with a slash. Return -1 if there is none.
-        """
-        end = path.find("/")
-        while end >= 0 and path[:end] in self._inner:
-            end = path.find("/", end + 1)
-        return end
-
     def find(self, path: str) -> tuple[R, str] | None:
         """Return the value and the rest of the path behind its prefix ("" or beginning with a slash), or None."""
         end = len(path) if len(path) <= self._longest else path.rfind("/", 0, self._longest + 1)
@@ -126,9 +105,9 @@ class OriginTable(Generic[R]):
         self._by_origin = {origin: PrefixTable(paths) for origin, paths in grouped.items()}
 
     @property
-    def hosts(self) -> set[str]:
-        """Return the hosts of all upstreams."""
-        return {host for host, _ in self._by_origin}
+    def paths(self) -> dict[tuple[str, int], Collection[str]]:
+        """Return the paths of all upstreams by host and port, without a slash at their end."""
+        return {origin: prefixes.prefixes for origin, prefixes in self._by_origin.items()}
 
     def has_origin(self, scheme: str, authority: str) -> bool:
         """Return whether some upstream has this authority."""

@@ -264,6 +264,12 @@ def test_an_action_is_an_identifier(action: str, said: str) -> None:
     assert text(body, "xml") == f"<e><{action}>{said}</x><To>{said.replace(U, GATE + '/orders')}</To></e>"
 
 
+def test_a_link_attribute_in_the_text_of_an_action_is_a_link() -> None:
+    assert text(f'<Action>a href="{U}/1" b="{U}/2"</Action>', "xml") == (
+        f'<Action>a href="{GATE}/orders/1" b="{U}/2"</Action>'
+    )
+
+
 def test_namespaces_in_pairs_of_an_import_stay() -> None:
     assert text(f'<a schemaLocation="{U} {U}"/>', "xml") == f'<a schemaLocation="{U} {GATE}/orders"/>'
     assert text(f"<a schemaLocation='{U} '/>", "xml") == f"<a schemaLocation='{GATE}/orders '/>"

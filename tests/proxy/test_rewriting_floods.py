@@ -48,6 +48,8 @@ def _steps(rewriter: Rewriter, body: bytes) -> Iterator[list[bytes]]:
 
 
 def counted(kind: str, body: bytes, coding: str = "") -> Calls:
+    rewrite(f'"/\\u0041&#65;{U}"'.encode(), kind)  # the patterns of an upstream are compiled once
+    rewrite(f'"{U}"'.encode(), kind)
     rewriter = Rewriter(RewritePlan(kind, "utf-8", coding), NAMES, HERE)
     with Calls() as calls:
         for _ in _steps(rewriter, body):
@@ -91,6 +93,30 @@ def test_what_a_byte_costs_has_a_limit(kind: str, first: str, flood: str) -> Non
     calls = counted(kind, (first + flood * (SIZE // len(flood))).encode())
     assert calls.total < 12 * SIZE
     assert calls.most < TURN
+
+
+@pytest.mark.parametrize(
+    ("kind", "flood"),
+    [
+        ("json", "/\\u0041"),
+        ("json", "//x\\u0041 "),
+        ("json", f'"https://{HOST}:8443/ic/api",'),
+        ("json", f'"https://{HOST}/elsewhere/1",'),
+        ("json", f"see https://{HOST}/ic/apis/1. "),
+        ("json", f"//{HOST} "),
+        ("json", '"/ic","/ic/x",'),
+        ("json", f'{{"path":"{FLOW}"}},'),
+        ("json", f'"{FLOW}":1,'),
+        ("json", f"see {FLOW} "),
+        ("json", quote(f"https://{HOST}/x/", safe="")),
+        ("xml", f'<a b="{FLOW}"/>'),
+        ("xml", f'<a href="https://{HOST}/elsewhere/1"/>'),
+        ("yaml", f"  {FLOW}/x:\n"),
+        ("yaml", f"- url: https://{HOST}/x\n"),
+    ],
+)
+def test_text_without_a_url_of_ours_costs_few_calls(kind: str, flood: str) -> None:
+    assert counted(kind, (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16
 
 
 @pytest.mark.parametrize("content", [b"", b"/", b"x" * 300])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.proxy.rewriting import RewritePlan, has_no_urls
-from gateway.proxy.routing import PrefixTable
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls
+from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.documents import FLOW, GATE, HOST, NAMES, ORDERS, U, rewrite
 
 AUTHORITIES = [HOST, f"{HOST}:443", f"{HOST}:80", f"{HOST}:", f"{HOST}:8443", HOST.upper(), "other.example:8443", "x.y"]
@@ -139,18 +139,36 @@ def test_a_body_that_must_be_read_is_not_clear(plan: RewritePlan, body: bytes) -
     assert not has_no_urls(plan, [body], NAMES, ORDERS)
 
 
-@given(
-    st.lists(st.text("/ab", max_size=6).map("/{}".format), max_size=5),
-    st.text("/ab", max_size=8).map("/{}".format),
-    st.text("/ab", max_size=4).map("/{}".format),
-)
-def test_below_a_stem_all_paths_have_the_same_value(prefixes: list[str], path: str, rest: str) -> None:
-    known = PrefixTable((prefix, prefix) for prefix in prefixes)
-    end = known.unbranched_end(path)
-    assert end == -1 or path[end] == "/"
-    if end >= 0:
-        found, below = known.find(path), known.find(path[:end] + rest)
-        assert (found and found[0]) == (below and below[0])
+@settings(max_examples=200, deadline=None)
+@given(REPEATED, URLS)
+def test_the_letter_case_of_a_host_decides_nothing(item: tuple[str, str], urls: list[str]) -> None:
+    kind, template = item
+    body = "".join(f"\n{template % url}\n" for url in urls * 2)
+    usual = rewrite(body.encode(), kind)
+    assert rewrite(body.replace(HOST, HOST.title()).encode(), kind).lower() == usual.lower()
+
+
+@pytest.mark.parametrize("count", [9, 63, 64, 300])
+def test_links_are_rewritten_however_many_routes_there_are(count: int) -> None:
+    routes = [(UpstreamUrl.parse(f"https://{HOST}/ic/r{number}"), f"/r{number}") for number in range(count)]
+    hosts = [(UpstreamUrl.parse(f"https://h{number}.example/ic"), f"/h{number}") for number in range(12)]
+    url_map = UrlMap.from_routes([*routes, *hosts])
+    here = RequestContext(routes[3][0], GATE, route_path="/r3")
+    links = [f"https://{HOST}/ic/r{number}/x" for number in (0, 3, count - 1, count)]
+    links += [f"https://h{number}.example/ic/x" for number in (0, 11, 12)]
+    body = json.dumps([{"href": link} for link in links * 5])
+    rewriter = Rewriter(RewritePlan("json", "", ""), url_map, here)
+    seen = b"".join(b"".join(out) for step in (rewriter.feed([body.encode()]), rewriter.end()) for out in step)
+    wanted = [f"{GATE}/r0/x", f"{GATE}/r3/x", f"{GATE}/r{count - 1}/x", links[3]]
+    wanted += [f"{GATE}/h0/x", f"{GATE}/h11/x", links[6]]
+    assert json.loads(seen) == [{"href": link} for link in wanted * 5]
+
+
+def test_a_path_after_a_link_is_rewritten_too() -> None:
+    links = [{"self": f"{U}/{number}", "href": f"{FLOW}/{number}", "path": FLOW} for number in range(200)]
+    wanted = [{"self": f"{GATE}/orders/{n}", "href": f"/orders/{n}", "path": FLOW} for n in range(200)]
+    for slash in ("/", "\\/"):
+        assert json.loads(rewrite(json.dumps(links).replace("/", slash).encode())) == wanted
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'"/"', b"\xff\xfe1"])

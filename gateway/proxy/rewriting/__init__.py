@@ -9,9 +9,9 @@ it through these steps:
     `swagger`                 replace host, basePath and schemes of a Swagger document, which are one URL together
     `scanner`                 hold back what is open, so that the chunking does not change the output; in what is left:
         `literals`            find the places where the host or the path of an upstream is; most bodies have none
-        `repeats`             replace URLs that begin like one that was decided, in one substitution
-        `url_syntax`          read the beginning of a URL before such a place: the URL syntax of JSON, XML and YAML, in
-                              terms of `decoded_url`
+        `links`               replace URLs in their usual spelling, in one substitution
+        `url_syntax`          read the beginning of any other URL before such a place: the URL syntax of JSON, XML and
+                              YAML, in terms of `decoded_url`
         `contexts`            whether a URL in JSON or YAML is rewritten, or is a name; for XML and HTML `xml_context`
 
 Only scheme, authority and the upstream's path are replaced, in the same encoding; all other bytes pass unchanged. A

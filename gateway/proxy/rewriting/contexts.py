@@ -45,15 +45,6 @@ ContextAnswer = bool | None
 """Whether a URL is rewritten; None if more bytes are needed."""
 
 
-class Repeatable(NamedTuple):
-    """Bytes around a URL that decide whether it is rewritten."""
-
-    start: int
-    """They begin here, before the URL."""
-    end: bytes
-    """A pattern for what follows its path."""
-
-
 class UrlContext(ABC):
     """Decides for each URL of a text, from its beginning to its end, whether it is rewritten."""
 
@@ -68,12 +59,6 @@ class UrlContext(ABC):
     @abstractmethod
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide one URL."""
-
-    @abstractmethod
-    def repeatable(self, url: UrlSpan) -> Repeatable | None:
-        """Return which bytes around the URL that was decided last have the same decision wherever they are; None if
-        there are no such bytes.
-        """
 
     def is_open(self, url: UrlSpan) -> bool:
         """Return whether more bytes may come that belong to the readable text behind a URL."""
@@ -107,11 +92,6 @@ def is_rewritten_name(name: bytes, links: frozenset[bytes], kept: frozenset[byte
 
 STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
-# The rest of a value behind the path of its URL.
-VALUE_END = rb'(?:[?#][^"\\\x00-\x20<>]{0,1000}+)?"'
-ELEMENT_END = VALUE_END + rb"[ \t\r\n]{0,64}+[,\]]"
-BEFORE_NAME = b"{, \t\r\n"
-SINGLE_BLANKS = frozenset({b" ", b"\t", b"\r", b"\n"})
 
 
 class JsonContext(UrlContext):
@@ -125,7 +105,6 @@ class JsonContext(UrlContext):
         self._searched = 0
         self._entered = -1
         self._name: bytes | None = None
-        self._name_start = -1
         self._before = b""
         self._inside = 0
 
@@ -142,21 +121,6 @@ class JsonContext(UrlContext):
         else:
             answer = self._is_element(url) if self._before.endswith(b",") else True
         return self.is_whole_value(url, b'"') if answer and url.is_ref else answer
-
-    def repeatable(self, url: UrlSpan) -> Repeatable | None:
-        """Return the name of a member, or what is before an element, and the end of the value."""
-        quote = url.start - 1
-        if quote != self._entered:
-            return None
-        if self._name is not None:  # the byte before its quote is no backslash
-            start = self._name_start - 2
-            return Repeatable(start, VALUE_END) if start >= 0 and self.text[start] in BEFORE_NAME else None
-        start = quote - 1
-        while self.text[start : start + 1] in SINGLE_BLANKS:
-            start -= 1
-        if self._before.endswith(b","):
-            return Repeatable(start, ELEMENT_END)
-        return Repeatable(start, VALUE_END) if self._before.endswith(b"[") else None
 
     def _opening(self, start: int) -> int:
         """Return the last unescaped quote before a position. If it is not in the window, return any other offset."""
@@ -187,7 +151,6 @@ class JsonContext(UrlContext):
         while (start := self.text.rfind(b'"', low, start)) >= 0 and self._is_escaped(start):
             pass
         name = self.text[start + 1 : end] if start >= 0 else b""
-        self._name_start = start + 1
         return (_unescape(name) if b"\\" in name else name).lower()
 
     def _is_element(self, url: UrlSpan) -> ContextAnswer:
@@ -237,15 +200,6 @@ class YamlContext(UrlContext):
         if self.text[end - 1 : end] == b":" and after[:1] in {b"", b" ", b"\t", b"\r", b"\n"}:
             return False
         return after[:2] not in {b'":', b"':"}
-
-    def repeatable(self, url: UrlSpan) -> Repeatable | None:
-        """Return the whole line."""
-        line = self._line_before(url.start)
-        start = url.start - len(line) - 1
-        if start < 0 or self.text[start : start + 1] != b"\n":
-            return None
-        quote = line[-1:] if line.endswith(QUOTES) else b""
-        return Repeatable(start, quote + rb"\r?\n")
 
     def _line_before(self, start: int) -> bytes:
         """Return the end of the text before a position on its line."""

@@ -7,7 +7,7 @@ behind the last match (gh-106052).
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
@@ -71,10 +71,16 @@ class UrlSyntax(NamedTuple):
     """A slash of a URL that is not percent-encoded."""
     coded_slashes: tuple[bytes, ...]
     """How escapes of a slash end, in lower case."""
-    before_path: tuple[bytes, ...]
-    """What may be before the first slash of a value."""
+    before_path: bytes
+    """A pattern for what is before a path that is the value of a link, in lower case; `@` is the path's beginning."""
     host: Bytes
     """An authority."""
+    before_link: bytes
+    """A pattern for what is before a link that is rewritten whatever else is before it; `@` is its beginning."""
+    before_reference: bytes
+    """A pattern for what is before a path that is such a link; empty if there is none."""
+    after_link: bytes
+    """A pattern for what follows the beginning of such a link; `@` is the rest of its path."""
     path: Bytes
     """An authority and a path."""
     run: Bytes
@@ -84,6 +90,12 @@ class UrlSyntax(NamedTuple):
     is the character itself."""
     escape_start: bytes
     """The first byte of an escape."""
+    escape_prefix: bytes
+    """What begins every escape of a letter, in lower case."""
+    escape_pattern: bytes
+    """A pattern for the escape of a character, in lower case: `XX` and `DD` are its hexadecimal and decimal code."""
+    unescape: Callable[[bytes], bytes | None]
+    """Decodes such escapes in a text quickly, and returns it in lower case; None if that is not possible."""
     to_escape: tuple[tuple[str, str], ...]
     """Characters with a meaning in the document, and their escapes."""
 

@@ -1,26 +1,30 @@
 """Search a text for what all of our URLs contain: the host of an upstream, or the beginning of an upstream's path.
 
-A body contains few hosts that are ours, and most contain none. Their names are searched as they are, in a text in lower
-case: that is much faster than a search for URLs. Only a text with escapes of plain letters, which are rare, is searched
-for slashes.
+Most bodies contain no host of ours: a few searches for literals in a text in lower case show it. In other bodies, the
+patterns exclude what no route has: other ports, other paths, and paths that are not the value of a link.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, MAX_START, UrlSyntax
+from gateway.proxy.rewriting.links import LinkPatterns, Origins, common_prefix
+from gateway.proxy.routing import UpstreamUrl
 
 SEARCHED = 16 * 1024
 """Bytes that are searched at a time: in short texts, CPython searches for a literal without a bad worst case."""
 MANY_HOSTS = 8
-"""If a domain has more hosts of ours than this, a text with its name is searched for slashes."""
-MANY_OPENINGS = 2
-"""What may be before a path is searched with it if there are not more of them than this."""
-SEGMENT = re.compile(r"/([a-z0-9._~-]*)")
+"""If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
+MANY_BRANCHES = 16
+"""If more segments than this continue a path, its pattern ends before them."""
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
+SLASH = rb"(?:/|\\{1,3}/|%2f)"
+OPEN = rb"(?:(?!\\{1,3}/|%2f)[\\%&]|\Z)"
+"""The end of a text, or an escape that is no slash: anything may follow."""
 
 
 class Literal(NamedTuple):
@@ -28,35 +32,65 @@ class Literal(NamedTuple):
 
     text: bytes
     patterns: tuple[re.Pattern[bytes], ...]
-    """Find it in suitable places. Their group is empty and behind the slashes of the URL."""
-    is_escaped: bool = False
-    """It contains an escape."""
+    """Find it in suitable places. A place is the position behind the slashes of a URL: that of the group, if there is
+    one, else the start of the match."""
 
 
 class LiteralSearch:
     """Finds the places where URLs of known hosts may be."""
 
-    def __init__(self, syntax: UrlSyntax, hosts: Collection[str], paths: Collection[str]) -> None:
-        """Take the hosts of all upstreams, and the paths of those that a URL without a host belongs to."""
+    def __init__(self, syntax: UrlSyntax, origins: Origins, upstream: UpstreamUrl, own: Collection[str]) -> None:
+        """Take all upstreams, the one that answers, and the paths that a URL without a host belongs to."""
         self._syntax = syntax
-        self._literals = [*_host_literals(sorted(hosts), syntax), *_path_literals(paths, syntax)]
-        self._plain = [literal for literal in self._literals if not literal.is_escaped]
+        self._origins = origins
+        self._upstream = upstream
+        self._own = own
+        ends = _host_ends(origins)
+        self._plain = [*_host_literals(ends, syntax)]
+        self._coded: list[Literal] = []
+        self._names = list(ends)
+        self._escaped_texts = [b"(?<=[/f;])" + _escapable(host, syntax) + end for host, end in ends.items()]
+        if any(":" in host for host in ends):
+            # Brackets and colons of an IPv6 address may be percent-encoded.
+            self._plain, self._names = [Literal(b"", (syntax.slashes,))], [""]
+            self._escaped_texts = [syntax.slashes.pattern]
+        elif own:
+            name, rest = _first_segment(own)
+            begin = name.encode()
+            self._names.append(name)
+            self._plain.append(Literal(b"/" + begin, (_path_pattern(begin, rest, syntax),)))
+            slashes = [re.escape(slash) for slash in syntax.coded_slashes]
+            self._coded = [
+                Literal(slash + begin, (re.compile(slash + b"()" + re.escape(begin) + rest),)) for slash in slashes
+            ]
+            self._escaped_texts.append(b"(?:/|%b)()%b" % (b"|".join(slashes), _escapable(name, syntax)))
         self._in_host = LETTERS + syntax.marks
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first)
-        longest = max((len(text) for text in (*hosts, *paths)), default=0)
+        longest = max((len(text) for text in (*ends, *own)), default=0)
         self._reach = MAX_START + MAX_ESCAPE * longest
 
     def find(self, text: bytes) -> list[re.Pattern[bytes]]:
-        """Return patterns that find all places in a text in lower case; none if there are none. The group of a pattern
-        is empty and behind the slashes of a URL.
-        """
-        syntax = self._syntax
-        if self._may_be_escaped(text):
-            return [syntax.slashes] if syntax.slashes.search(text) else []
-        literals = self._literals if syntax.escape_start in text else self._plain
+        """Return patterns, as those of a `Literal`, that find all places in a text in lower case."""
+        literals = self._plain
+        if self._syntax.escape_prefix in text:
+            if self._syntax.escapes.search(text) is not None:
+                unescaped = self._syntax.unescape(text)
+                is_clear = unescaped is not None and not any(name.encode() in unescaped for name in self._names)
+                return [] if is_clear else [pattern for pattern in self._escaped if pattern.search(text)]
+            literals = literals + self._coded
         found = [literal.patterns for literal in literals if _contains(text, literal.text)]
         return [pattern for pattern in dict.fromkeys(chain(*found)) if pattern.search(text)]
+
+    @cached_property
+    def _escaped(self) -> list[re.Pattern[bytes]]:
+        """Return the patterns for texts with escapes of letters, which are rare and take long to compile."""
+        return [*map(re.compile, self._escaped_texts)]
+
+    @cached_property
+    def links(self) -> LinkPatterns:
+        """Return the patterns for links in their usual spelling."""
+        return LinkPatterns(self._syntax, self._origins, self._upstream, self._own)
 
     def open_end(self, text: bytes, position: int = 0) -> int:
         """Return the offset, not before `position`, from which a text may be the beginning of a URL whose host is not
@@ -79,61 +113,98 @@ class LiteralSearch:
         window = text[max(low, size - MAX_START) :]
         return size - len(window[len(window.rstrip(syntax.tail)) :].lstrip(self._not_first))
 
-    def is_clear(self, text: bytes) -> bool:
-        """Return whether no URL of ours begins or ends in a text, whatever follows. No URL is open before it."""
-        return self.open_end(text) == len(text) and not self.find(text.lower())
-
-    def _may_be_escaped(self, text: bytes) -> bool:
-        syntax = self._syntax
-        return (
-            syntax.escape_start in text
-            and (b"/" in text or b"%2f" in text or any(slash in text for slash in syntax.coded_slashes))
-            and syntax.escapes.search(text) is not None
-        )
-
 
 def _contains(text: bytes, literal: bytes) -> bool:
     more = SEARCHED + len(literal)
     return any(text.find(literal, start, start + more) >= 0 for start in range(0, len(text), SEARCHED))
 
 
-def _host_literals(names: list[str], syntax: UrlSyntax) -> Iterator[Literal]:
+# Hosts ----------------------------------------------------------------------------------------------------------------
+
+
+def _host_ends(origins: Origins) -> dict[str, bytes]:
+    """Return for each host a pattern for what may follow it in a URL of ours."""
+    ports: dict[str, set[int]] = {}
+    paths: dict[str, list[str]] = {}
+    for (host, port), prefixes in origins.items():
+        name = f"[{host}]" if ":" in host else host
+        ports.setdefault(name, {80, 443}).add(port)
+        paths.setdefault(name, []).extend(prefixes)
+    return {host: _port_pattern(ports[host]) + _paths_pattern(paths[host]) for host in ports}
+
+
+def _port_pattern(ports: Iterable[int]) -> bytes:
+    known = b"|".join(b"%d" % port for port in sorted(ports))
+    return rb"(?:(?![%b:])|:(?:0*(?:%b)(?![0-9:])|[0-9]*(?=%b)|(?![0-9:])))" % (IN_HOST, known, OPEN)
+
+
+def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> Iterator[Literal]:
     """Yield what the hosts of a domain have in common, which is searched first, and their names."""
-    if any(":" in name for name in names):  # an IPv6 address has brackets and colons, which may be encoded
-        yield Literal(b"", (syntax.slashes,))
-        return
     domains: dict[str, list[str]] = {}
-    for name in names:
-        domains.setdefault(".".join(name.split(".")[-2:]), []).append(name)
+    for host in sorted(ends):
+        domains.setdefault(".".join(host.split(".")[-2:]), []).append(host)
     for hosts in domains.values():
-        common = _common_prefix([name[::-1] for name in hosts])[::-1]
-        patterns = tuple(map(_host_pattern, hosts)) if len(hosts) <= MANY_HOSTS else (syntax.slashes,)
-        yield Literal(common.encode(), patterns)
+        common = common_prefix([host[::-1] for host in hosts])[::-1]
+        patterns = tuple(_host_pattern(host.encode(), ends[host]) for host in hosts)
+        yield Literal(common.encode(), patterns if len(hosts) <= MANY_HOSTS else (syntax.slashes,))
 
 
-def _host_pattern(name: str) -> re.Pattern[bytes]:
-    host = re.escape(name.encode())
-    return re.compile(rb"()%b(?![%b])(?<=[/f;]%b)" % (host, IN_HOST, host))
+def _host_pattern(host: bytes, end: bytes) -> re.Pattern[bytes]:
+    return re.compile(rb"%b(?<=[/f;](?s:.){%d})%b" % (re.escape(host), len(host), end))
 
 
-def _path_literals(paths: Collection[str], syntax: UrlSyntax) -> Iterator[Literal]:
-    """Yield the first segment that all paths have, behind a slash in each encoding; empty if they have none."""
-    if not paths:
-        return
-    segment = SEGMENT.match(_common_prefix([f"{path.lower()}/" for path in paths]))
-    name = segment[1].encode() if segment else b""
-    begin = re.escape(name)
-    before = b"|".join(b"(?<=%b/%b)" % (re.escape(before), begin) for before in syntax.before_path)
-    pattern = re.compile(rb"/()%b(?:%b)" % (begin, before))
-    if len(syntax.before_path) <= MANY_OPENINGS:
-        yield from (Literal(before + b"/" + name, (pattern,)) for before in syntax.before_path)
-    else:
-        yield Literal(b"/" + name, (pattern,))
-    for slash in syntax.coded_slashes:
-        yield Literal(slash + name, (re.compile(re.escape(slash) + b"()" + begin),), is_escaped=True)
+def _escapable(text: str, syntax: UrlSyntax) -> bytes:
+    """Return a pattern for a text in which each character may be escaped."""
+    characters = []
+    for character in text:
+        codes = sorted({ord(character), ord(character.upper())})
+        escapes = b"|".join(
+            syntax.escape_pattern.replace(b"XX", b"%02x" % code).replace(b"DD", b"%d" % code) for code in codes
+        )
+        characters.append(b"(?:%b|%b|%%%02x)" % (re.escape(character.encode()), escapes, codes[-1]))
+    return b"".join(characters)
 
 
-def _common_prefix(texts: list[str]) -> str:
-    first, last = min(texts), max(texts)
-    size = next((size for size, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), None)
-    return first if size is None else first[:size]
+# Paths ----------------------------------------------------------------------------------------------------------------
+
+
+def _first_segment(paths: Collection[str]) -> tuple[str, bytes]:
+    """Return the first segment that all paths have, and a pattern for what follows it; empty if they have none."""
+    branches = _branches(paths)
+    if branches is None or len(branches) > 1:
+        return "", b""
+    ((segment, below),) = branches.items()
+    return segment, b"(?![a-z0-9])" + _paths_pattern(below)
+
+
+def _path_pattern(begin: bytes, rest: bytes, syntax: UrlSyntax) -> re.Pattern[bytes]:
+    before = b"|".join(
+        syntax.before_path.replace(b"@", rb"%b(?s:.){%d}" % (slash, len(begin))) for slash in (b"/", rb"\\/")
+    )
+    first = re.escape(begin) or b"/()"
+    return re.compile(b"%b(?:%b)%b" % (first, before, rest))
+
+
+def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:
+    """Return the rest of each path by its first segment, in lower case; None if one has no segment."""
+    branches: dict[str, list[str]] = {}
+    for path in paths:
+        segment, slash, rest = path.lower().removeprefix("/").partition("/")
+        if not segment:
+            return None
+        branches.setdefault(segment, []).append(slash + rest)
+    return branches
+
+
+def _paths_pattern(paths: Iterable[str]) -> bytes:
+    """Return a pattern for what a URL has in place of these paths, if it belongs to one of them; empty for anything."""
+    branches = _branches(paths)
+    if branches is None or len(branches) > MANY_BRANCHES:
+        return b""
+    segments = b"|".join(
+        b"%b(?![a-z0-9])%b" % (re.escape(segment.encode()), _paths_pattern(below))
+        for segment, below in branches.items()
+    )
+    firsts = re.escape("".join({segment[0] for segment in branches})).encode()
+    may_be_escaped = rb'(?=[%b\\%%&]|\Z)[^/?#"<>\s\\%%&]*+%b' % (firsts, OPEN)
+    return rb"(?:%b(?:%b|%b)|%b)" % (SLASH, segments, may_be_escaped, OPEN)

@@ -10,7 +10,6 @@ from gateway.proxy.rewriting.swagger import (
     Description,
     JsonDescription,
     YamlDescription,
-    is_clear_of_members,
     is_description,
 )
 from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
@@ -49,7 +48,6 @@ class Rewriter:
         self._decoder = ContentDecoder(plan.coding) if plan.coding else None
         self._transcoder: Utf16Transcoder | None = None
         self._beginning: bytes | None = b""  # None once the charset is known
-        self._passed = b""  # a first piece without URLs, which the pipeline has not read yet
         self._is_unreadable = False
 
     @property
@@ -64,8 +62,6 @@ class Rewriter:
         """
         if self._decoder is not None:
             return self._decode(self._decoder, pieces)
-        if self._beginning == b"" and len(pieces) == 1 and self._is_clear(pieces[0]):
-            return iter((pieces,))
         return (out for piece in pieces for out in self._rewrite(piece))
 
     def end(self) -> Iterator[list[bytes]]:
@@ -80,22 +76,6 @@ class Rewriter:
             yield from self._transcode(self._transcoder, b"", last=True)
         elif self._pipeline is not None:
             yield from self._pipeline.end()
-
-    def _is_clear(self, piece: bytes) -> bool:
-        """Return whether a first piece passes as it is, as most responses do. The pipeline is then built only if more
-        bytes follow.
-        """
-        plan = self._plan
-        if plan.kind == "yaml" or len(piece) < MIN_TEXT or is_wide_text(piece):
-            return False
-        if plan.kind == "json" and not plan.is_lines and not is_clear_of_members(piece):
-            return False
-        search = self._url_map.literals(plan.kind, CONTEXTS[plan.kind].syntax, self._context.upstream)
-        if not search.is_clear(piece):
-            return False
-        self._beginning = None
-        self._passed = piece
-        return True
 
     def _decode(self, decoder: ContentDecoder, pieces: list[bytes]) -> Iterator[list[bytes]]:
         for piece in pieces:
@@ -134,10 +114,6 @@ class Rewriter:
     def _replace_urls(self, piece: bytes) -> Iterator[list[bytes]]:
         if self._pipeline is None:
             self._pipeline = Pipeline(self._plan, self._url_map, self._context)
-            if self._passed:
-                for _ in self._pipeline.feed(self._passed):  # the output has been sent: nothing in it changes
-                    pass
-                self._passed = b""
         return self._pipeline.feed(piece)
 
     def _transcode(self, transcoder: Utf16Transcoder, piece: bytes, *, last: bool = False) -> Iterator[list[bytes]]:

@@ -16,7 +16,6 @@ from gateway.proxy.rewriting.contexts import (
     REACH,
     WINDOW,
     JsonContext,
-    Repeatable,
     UrlContext,
     UrlSpan,
     YamlContext,
@@ -33,18 +32,16 @@ from gateway.proxy.rewriting.decoded_url import (
     may_continue,
     split_url,
 )
-from gateway.proxy.rewriting.repeats import PATH_END, PATH_REST, RepeatedUrls, Rule
-from gateway.proxy.rewriting.url_map import Paths, Replacement, RequestContext, UrlMap
+from gateway.proxy.rewriting.links import CONTEXT_SIZE
+from gateway.proxy.rewriting.url_map import Paths, RequestContext, UrlMap
 from gateway.proxy.rewriting.xml_context import HtmlContext, XmlContext
 
 STEP = 32 * 1024  # bytes that are searched at a time, if they may contain a URL
 CONTEXT = WINDOW + REACH  # bytes before a URL that decide whether it is rewritten
 MAX_URL = 8 * 1024  # bytes after which a URL counts as ended
-URLS_PER_STEP = 64
+URLS_PER_STEP = 128
 """URLs that are decided one by one before other calls run."""
-SLASH_FOLLOWS = rb"\\?/"
 NEIGHBOURS = 16  # bytes before a URL that make it one
-URLS_BEFORE_REPEATS = 8  # URLs that are decided one by one before repeated ones are replaced together again
 PLACE_COST = 0.25  # of a URL, for a place without one
 MAX_CACHED = 256  # authorities per body
 MAX_CACHED_SIZE = 300  # bytes of an authority
@@ -84,7 +81,7 @@ class UrlScanner:
         self._literals = url_map.literals(kind, self._syntax, context.upstream)
         self._url_map = url_map
         self._request = context
-        self._repeats = RepeatedUrls()
+        self._new: dict[bytes, bytes] = {}
         self._before = b""  # the last bytes of the output's source
         self._held = b""
         self._has_urls = False
@@ -108,11 +105,14 @@ class UrlScanner:
         while has_more:
             data = self._held + piece
             piece, has_more = b"", False
-            out, position = self._replace_repeated(data)
+            out, position = self._replace_links(data) if self._has_urls else ([], 0)
             if not (patterns := self._find(data, position)):
                 yield out + self._pass(data, position, final=final)
                 continue
-            self._has_urls = True
+            if not self._has_urls:
+                self._has_urls = has_more = True
+                self._held = data
+                continue
             text, start = self._before + data, len(self._before)
             edits, stop, has_more = self._scan(text, patterns, start + position, final=final)
             out += self._apply(text, start + position, stop, edits)
@@ -130,31 +130,38 @@ class UrlScanner:
         end = len(data)
         if not final:
             before = self._before[-NEIGHBOURS:]
-            end = self._hold(before + data, len(before) + position) - len(before)
+            end = self._literals.open_end(before + data, len(before) + position) - len(before)
         self._keep(data, end)
         return [data[position:end]] if end > position else []
-
-    def _hold(self, text: bytes, position: int) -> int:
-        """Return the offset, not before a position, from which the end of a text is held back."""
-        end = self._literals.open_end(text, position)
-        return end if end == len(text) else max(position, end - self._repeats.reach)
 
     def _keep(self, data: bytes, end: int) -> None:
         """Hold back the data from an offset on, and keep what decides about later URLs."""
         self._held = data[end:]
         self._before = data[end - CONTEXT : end] if end >= CONTEXT else (self._before + data[:end])[-CONTEXT:]
 
-    def _replace_repeated(self, data: bytes) -> tuple[list[bytes], int]:
-        """Return the output up to the last URL that follows a rule, if there are no other URLs before it."""
-        between, new = self._repeats.split(data)
-        rest = between.pop()
-        if not new or self._find(b"\n".join(between)):
+    def _replace_links(self, data: bytes) -> tuple[list[bytes], int]:
+        """Return the output up to the last link in its usual spelling, if there are no other URLs before it."""
+        before = self._before[-CONTEXT_SIZE:]
+        parts = self._literals.links.values.split(before + data)
+        if len(parts) == 1 or self._find(b"\n".join(parts[:-1:2])):
+            parts = self._literals.links.split_references(parts)
+            if self._find(b"\n".join(parts[:-1:2])):
+                return [], 0
+        rest = parts.pop()
+        if not parts or len(parts[0]) < len(before):
             return [], 0
-        parts = [b""] * (2 * len(new))
-        parts[::2], parts[1::2] = between, new
+        for old in {*parts[1::2]}:
+            self._new_beginning(old)
+        parts[0] = parts[0][len(before) :]
+        parts[1::2] = map(self._new.__getitem__, parts[1::2])
         out, position = b"".join(parts), len(data) - len(rest)
         self.changed = self.changed or out != data[:position]
         return [out], position
+
+    def _new_beginning(self, old: bytes) -> bytes:
+        if old not in self._new:
+            self._new[old] = self._url_map.new_beginning(old, self._syntax, self._request)
+        return self._new[old]
 
     def _apply(self, text: bytes, start: int, end: int, edits: list[Edit]) -> list[bytes]:
         pieces: list[bytes] = []
@@ -173,27 +180,31 @@ class UrlScanner:
         edits: list[Edit] = []
         context = self._context_type(text, final=final)
         offset = max(0, position - NEIGHBOURS)
-        left: float = URLS_BEFORE_REPEATS if self._repeats.reach else URLS_PER_STEP
+        left: float = URLS_PER_STEP
         for place in _places(text[offset:].lower(), patterns):
             after = offset + place
             if after <= position:
                 continue
             if left <= 0:
                 return edits, max(position, after - MAX_START), True
-            begin = self._start_at(text, position, after)
-            if begin is None:
+            link = self._link_at(text, position, after)
+            begin = None if link else self._start_at(text, position, after)
+            if link is not None:
+                start = link.start()
+                result = self._decide_link(context, link)
+            elif begin is not None:
+                start = begin.start()
+                result = self._decide(context, begin, final=final)
+            else:
                 left -= PLACE_COST
                 continue
             left -= 1
-            result = self._decide(context, begin, final=final)
             if result is None:
-                return edits, max(position, begin.start() - self._repeats.reach), False
+                return edits, max(position, start), False
             position, edit = result
             if edit is not None:
                 edits.append(edit)
-            if self._repeats.has_new_rule():
-                return edits, position, True
-        return edits, len(text) if final else self._hold(text, position), False
+        return edits, len(text) if final else self._literals.open_end(text, position), False
 
     def _start_at(self, text: bytes, position: int, after: int) -> Match[bytes] | None:
         """Return the beginning of the URL whose slashes end at `after`, if it is one."""
@@ -201,6 +212,18 @@ class UrlScanner:
         return search(text, max(position, after - NEIGHBOURS), after) or search(
             text, max(position, after - MAX_START), after
         )
+
+    def _link_at(self, text: bytes, position: int, after: int) -> Match[bytes] | None:
+        """Return a link in its usual spelling whose slashes end at `after`."""
+        start = after - (len("https://") if text.startswith(b"s", after - 4) else len("http://"))
+        return self._literals.links.anywhere.match(text, start) if start >= position else None
+
+    def _decide_link(self, context: UrlContext, link: Match[bytes]) -> ScanResult | None:
+        answer = context.should_rewrite(UrlSpan(link.start(), link.end(2), link.start() + MAX_URL))
+        if answer is None:
+            return None
+        edit = Edit(link.start(), link.end(1), self._new_beginning(link[1])) if answer else None
+        return link.end(2), edit
 
     def _decide(self, context: UrlContext, match: Match[bytes], *, final: bool) -> ScanResult | None:
         """Decide one URL; None if more bytes are needed."""
@@ -213,8 +236,6 @@ class UrlScanner:
         if is_open and url.has_host and may_continue(text, host_end):
             return None
         if not paths:
-            if url.scheme is not None and self._repeats.is_learning:
-                self._learn(text, UrlSpan(url.start, host_end, last), Repeatable(url.start, SLASH_FOLLOWS), host_end)
             return url.after, None
         quote = text.find(b"'", url.after, last) if text[url.start - 1 : url.start] == b"'" else -1
         pattern = CODED_PATH if url.is_coded else self._syntax.path
@@ -251,19 +272,8 @@ class UrlScanner:
             head = encode_head(replacement.head, self._syntax.to_escape, url.marks, is_coded=url.is_coded)
             stop = after + decoded.raw_size(len(authority) + replacement.taken)
             edit = Edit(url.start, stop, head)
-        if self._repeats.is_learning and (around := _repeatable(context, span, replacement)):
-            ends = [table.unbranched_end(path) for table in paths]
-            if min(ends) >= 0 and (url.has_host or max(ends)):
-                end = after + decoded.raw_size(len(authority) + max(ends))
-                self._learn(text, span, around, end, edit)
         # A value that begins with a slash and stays may contain other URLs.
         return (after if edit is None and span.is_ref else span.after), edit
-
-    def _learn(self, text: bytes, url: UrlSpan, around: Repeatable, end: int, edit: Edit | None = None) -> None:
-        """Learn the decision of a URL that is the same however it continues with a slash from `end` on."""
-        old = text[url.start : end]
-        new = old if edit is None else edit.new + text[edit.stop : end]
-        self._repeats.learn(Rule(text[around.start : url.start], old, new, around.end), text, end)
 
     def _read_host(self, text: bytes, url: UrlStart, last: int) -> tuple[int, Paths]:
         """Return the end of the authority, and the upstream paths there."""
@@ -294,14 +304,6 @@ class UrlScanner:
             if len(self._cache) < MAX_CACHED and len(raw) < MAX_CACHED_SIZE:
                 self._cache[key] = paths
         return paths
-
-
-def _repeatable(context: UrlContext, url: UrlSpan, replacement: Replacement | None) -> Repeatable | None:
-    """Return which bytes around a URL decide it, beside its own ones."""
-    if replacement is None:  # it stays wherever it is
-        return None if url.is_ref else Repeatable(url.start, PATH_REST + PATH_END)
-    around = context.repeatable(url) if replacement.head else None  # without a head, the rest of the path matters too
-    return around and Repeatable(around.start, PATH_REST + around.end)
 
 
 def _places(text: bytes, patterns: list[Pattern[bytes]]) -> Iterable[int]:

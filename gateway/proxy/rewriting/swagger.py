@@ -154,11 +154,6 @@ def is_description(body: bytes) -> bool:
     return b"swagger" in body
 
 
-def is_clear_of_members(piece: bytes) -> bool:
-    """Return whether no member of a Swagger document begins in the first piece of JSON, whatever follows."""
-    return FIELD.match(piece[:FIELD_SIZE]) is None or (not _has_members(piece) and _key_prefix(piece) is None)
-
-
 def _has_members(text: bytes) -> bool:
     return any(beginning in text and key in text for beginning, key in BEGINNINGS)
 

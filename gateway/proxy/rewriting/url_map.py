@@ -99,7 +99,8 @@ class UrlMap:
         search = self.searches.get((kind, upstream))
         if search is None:
             own = self.origins.prefixes_at(upstream.scheme, upstream.authority)
-            search = LiteralSearch(syntax, self.origins.hosts, [path for table in own for path in table.prefixes])
+            paths = [path for table in own for path in table.prefixes]
+            search = LiteralSearch(syntax, self.origins.paths, upstream, paths)
             self.searches[kind, upstream] = search
         return search
 
@@ -179,6 +180,19 @@ class UrlMap:
             # A reference that begins with two slashes would name a host (RFC 3986 §4.2).
             head = f"/.{head}"
         return Replacement(head, len(path) - len(rest) if path else 0)
+
+    def new_beginning(self, old: bytes, syntax: UrlSyntax, context: RequestContext) -> bytes:
+        """Return the beginning of the gateway's URL for that of a link, up to a path of `origins` (`LinkPatterns`)."""
+        slash = b"\\/" if b"\\" in old else b"/"
+        parts = REFERENCE.fullmatch(old.replace(b"\\/", b"/").decode("latin-1"))
+        if parts is None:
+            return old
+        scheme, authority, path, _ = parts.groups()
+        replacement = self.replacement(scheme, authority, f"{path}/x", context)
+        if replacement is None:
+            return old
+        head = encode_head(replacement.head, syntax.to_escape, (b":", slash), is_coded=False)
+        return head + path[replacement.taken :].encode("latin-1").replace(b"/", slash)
 
     def replacement_in_text(
         self, paths: Paths, path: str, context: RequestContext, *, has_host: bool, is_value: bool

@@ -19,8 +19,8 @@ NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
 
 
 # A letter, a digit or one of `-._~`, by its code in hexadecimal or decimal.
-_HEX = rb"[2-7][0-9a-f](?<!2[0-9a-cf])(?<!3[a-f])(?<![46]0)(?<!5[b-e])(?<!7[b-d])"
-_DECIMAL = rb"[4-9][0-9](?<!4[0-47])(?<!5[89])(?<!6[0-4])(?<!9[1-46])|1[0-2][0-9]"
+_HEX = rb"(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[de]|5f|7e)"
+_DECIMAL = rb"(?:4[5689]|5[0-7]|6[5-9]|[78][0-9]|9[05789]|1[01][0-9]|12[0126])"
 
 
 def _patterns(
@@ -38,6 +38,14 @@ def _patterns(
         re.compile(rb"(?s)[%b](?:%b|(?:%b)(?P<ref>)(?:%b)?)\Z" % (first, scheme, ref, slash)),
         re.compile(rb"%b%b()(?=[0-9A-Za-z_\[]|\\[ux]|&#|%%5[bB])|[%b](?:%b)()" % (any_slash, any_slash, first, ref)),
     )
+
+
+# The end of a name like `baseUrl`, but none of those whose value stays (`contexts.KEPT_NAMES`).
+_URL_NAME = rb'["_A-DFGI-MO-SU-Za-dfgi-mo-su-z][uU][rR][lL]'
+
+
+def _decode_unicode_escapes(text: bytes) -> bytes:
+    return text.decode("raw_unicode_escape", "replace").encode("latin-1", "replace").lower()
 
 
 def _either(letter: bytes) -> bytes:
@@ -74,7 +82,17 @@ JSON = UrlSyntax(
     marks=rb"\%",
     slash=re.compile(_JSON_REF_SLASH),
     coded_slashes=(b"u002f",),
-    before_path=(b'"', b'"\\'),
+    before_path=rb'(?<=[\s:]"@)(?<![^fln6ce]":"@)(?<![^fln6ce]": "@)(?<![,[{] "@)',
+    # Names that end like one whose value stays (`tokenUrl`) are left out; so are escapes of such an end.
+    before_link=rb'(?<=[^"\\lLcC]":"@)|(?<=[^"\\lLcC]": "@)|(?<=%b":"@)|(?<=%b": "@)|(?<=[\[,]"@)|(?<=[\[,] "@)'
+    % (_URL_NAME, _URL_NAME),
+    before_reference=b"|".join(
+        rb'(?<=[^\\]"%b"%b)' % (name, colon)
+        for name in (b"href", b"url", b"self", b"location")
+        for colon in (b':"@', b': "@')
+    ),
+    after_link=rb'/[A-Za-z0-9_=/?#&-]{0,1000}+"[,\]}]'
+    rb'|@(?:[?#][^"\\\x00-\x20<>]{0,1000}+)?"[ \t\r\n]{0,64}+[,\]}]',
     path=re.compile(
         rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u(?!%b)[0-9a-fA-F]{4})[^%b\\]*+)*" % (NO_PATH, _UNICODE_ENDS, NO_PATH)
     ),
@@ -82,6 +100,9 @@ JSON = UrlSyntax(
     run=re.compile(rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u[0-9a-fA-F]{4})[^%b\\]*+)*" % (NO_URL, NO_URL)),
     units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\{1,3}(?P<slash>/)"),
     escape_start=b"\\",
+    escape_prefix=rb"\u00",
+    escape_pattern=rb"\\u00XX",
+    unescape=_decode_unicode_escapes,
     to_escape=(('"', '\\"'), ("\\", "\\\\")),
 )
 
@@ -113,7 +134,10 @@ XML = UrlSyntax(
     marks=b"&#;%",
     slash=re.compile(_XML_REF_SLASH),
     coded_slashes=(b"47;", b"2f;"),
-    before_path=(b'"', b"'"),
+    before_path=rb"""(?<=[= ]["']@)(?<![^fnc]=["']@)""",
+    before_link=rb"""(?<=\shref=["']@)|(?<=\ssrc=["']@)|(?<=\slocation=["']@)|(?<=[A-MO-Za-mo-z0-9_]>@)""",
+    before_reference=b"",
+    after_link=rb"""@(?:[?#"<> \t\r\n]|'(?=/?>|[ \t\r\n]))""",
     path=re.compile(
         rb"[^%b&']*+(?:(?:'(?!/?>|[ \t\r\n])|&(?!#(?:%b);)%b)[^%b&']*+)*"
         % (NO_PATH, _REF_ENDS, _XML_REF.removeprefix(b"&"), NO_PATH)
@@ -125,6 +149,9 @@ XML = UrlSyntax(
     run=re.compile(rb"[^%b&]*+(?:%b[^%b&]*+)*" % (NO_URL, _XML_REF, NO_URL)),
     units=re.compile(rb"&#[xX](?P<x>[0-9a-fA-F]{1,6});|&#(?P<d>[0-9]{1,7});|(?P<amp>&)amp;"),
     escape_start=b"&",
+    escape_prefix=b"&#",
+    escape_pattern=rb"&#(?:0*DD|x0*XX);",
+    unescape=lambda _: None,
     to_escape=(("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")),
 )
 
@@ -154,7 +181,12 @@ YAML = UrlSyntax(
     marks=rb"\%",
     slash=re.compile(_YAML_REF_SLASH),
     coded_slashes=(b"u002f", b"x2f"),
-    before_path=(b" ", b"\t", b'"', b"'", b"[", b"{", b",", b'"\\'),
+    before_path=rb"""(?:(?<=[ \t]@)|(?<=[ \t]["']@))(?<![^fln"' \t]:[ \t]@)(?<![^fln"' \t]:[ \t]["']@)"""
+    rb"""(?<![^: \t][ \t]@)(?<![^: \t][ \t]["']@)(?<!\n  @)(?<!\n    @)(?<!\n      @)""",
+    before_link=rb"""(?<=[^lL"'\s]: @)|(?<=[^lL"'\s]: ["']@)|(?<=%b: @)|(?<=%b: ["']@)"""
+    rb"""|(?<=\surl: @)|(?<=\surl: ["']@)|(?<=- @)""" % (_URL_NAME, _URL_NAME),
+    before_reference=b"",
+    after_link=rb"""@(?:[?#][^\x00-\x20"'<>\\:]{0,1000}+)?["']?\r?\n""",
     path=re.compile(
         rb"[^%b'\\]*+(?:(?:'(?![ \t\r\n])|\\{1,3}/|\\u(?!%b)[0-9a-fA-F]{4}|\\x(?!%b)[0-9a-fA-F]{2})[^%b'\\]*+)*"
         % (NO_PATH, _UNICODE_ENDS, BYTE_PATH_ENDS, NO_PATH)
@@ -165,5 +197,8 @@ YAML = UrlSyntax(
     run=re.compile(rb"[^%b\\]*+(?:(?:%b)[^%b\\]*+)*" % (NO_URL, _YAML_ESCAPE, NO_URL)),
     units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\x(?P<y>[0-9a-fA-F]{2})|\\{1,3}(?P<slash>/)"),
     escape_start=b"\\",
+    escape_prefix=b"\\",
+    escape_pattern=rb"\\u00XX|\\xXX",
+    unescape=lambda text: _decode_unicode_escapes(text.replace(rb"\x", rb"\u00")),
     to_escape=(('"', '\\"'), ("\\", "\\\\")),
 )

@@ -8,7 +8,6 @@ from gateway.proxy.rewriting.contexts import (
     REACH,
     WINDOW,
     ContextAnswer,
-    Repeatable,
     UrlContext,
     UrlSpan,
     is_rewritten_name,
@@ -27,7 +26,7 @@ ATTRIBUTES = re.compile(rb"""(?:\s++[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')
 OPENING = re.compile(rb"""\s++([^\s<>="']++)\s*+=\s*+(["'])""")
 TAG_REST = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*""")
 CDATA = b"<![CDATA["
-MAX_TAG = 256  # bytes of a tag before its URL
+LINK_ATTRIBUTE = re.compile(XML.before_link.replace(b"@", b""))
 NEXT_WORD = re.compile(rb"""\s++[^\s"'<]""")
 
 
@@ -49,24 +48,14 @@ class XmlContext(UrlContext):
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
+        if not url.is_ref and LINK_ATTRIBUTE.match(self.text, url.start):
+            return True
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
         if self._in_attribute(opened, url.start):
             return self._decide_attribute(url)
         if url.is_ref:
             return False if url.is_path else self.is_whole_value(url, b"<")
         return self._in_element(url.start)
-
-    def repeatable(self, url: UrlSpan) -> Repeatable | None:
-        """Return the text from the last `<` on, if it alone decides."""
-        start, text = self._opened, self.text
-        is_local = start >= max(0, url.start - MAX_TAG) and not text.startswith(CDATA, start)
-        if not is_local or (self._value >= 0 and _local_name(self._name) == b"schemalocation"):
-            return None
-        if self._value < 0:
-            return Repeatable(start, rb"[?#<]")
-        if not url.is_ref:
-            return Repeatable(start, rb"[?#%b]" % self._quote)
-        return Repeatable(start, rb"(?:[?#][^\"\'&\x00-\x20<>]{0,1000}+)?%b" % self._quote)
 
     def _in_attribute(self, opened: int, start: int) -> bool:
         """Return whether a position is in the value of an attribute, and set `_name`, `_quote` and `_value` to it."""
