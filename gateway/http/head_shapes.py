@@ -34,8 +34,10 @@ class HeadShape(msgspec.Struct, Generic[H], frozen=True):
     """What holds for all of them: a head without values."""
     names: list[bytes]
     """Names as spelled; whole lines of the fields that decide the framing."""
-    fullmatch: Callable[[bytes], "re.Match[bytes] | None"]
-    """Matches a whole head, given without its last two line ends. Group 2 is the first of the first line."""
+    fullmatch: Callable[..., "re.Match[bytes] | None"]
+    """Matches a whole head, without its last two line ends, as a range of bytes. Group 2 is the first of the first
+    line.
+    """
     forwarded: tuple[int, ...]
     """Numbers of groups, as in the next ones; the last two are `EMPTY`."""
     known_keys: tuple[bytes, ...]

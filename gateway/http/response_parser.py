@@ -145,7 +145,7 @@ class ResponseParser:
             trailing_size = len(window) - end - 4
             if self.head_size - trailing_size > self._head_limit:
                 raise MalformedMessage("the head is too large")
-            head = self._parse_head(window[:end])
+            head = self._parse_head(window, end)
             window, scanned = window[end + 4 :], 0
             self._buffer = window
             if head is not None:
@@ -165,31 +165,30 @@ class ResponseParser:
         if MALFORMED_BYTES.search(window, scanned) is not None:
             raise MalformedMessage("a control byte, or a line end that is not CRLF")
 
-    def _parse_head(self, head_bytes: bytes) -> ResponseHead | None:
-        """Parse one whole head. Return None for an interim one."""
+    def _parse_head(self, window: bytes, end: int) -> ResponseHead | None:
+        """Parse one whole head, the first `end` bytes of the window. Return None for an interim one."""
         if self._is_head_request:
-            return self._parse_lines(split_lines(head_bytes))
-        key = head_bytes[STATUS_SLICE], head_bytes.count(CRLF)
+            return self._parse_lines(split_lines(window[:end]))
+        key = window[STATUS_SLICE], window.count(CRLF, 0, end)
         shape = self._shapes.get(key)
-        if shape is None or (match := shape.fullmatch(head_bytes)) is None:
-            lines = split_lines(head_bytes)
-            if (head := self._parse_lines(lines)) is not None:
-                self._shapes.learn(key, re.escape(lines[0]), lines[1:], _without_values(head))
-            return head
-        head = shape.template
-        forwarded, known, deferred = shape.sort_fields(match)
-        length = None if head.length is None else int(known[b"content-length"])
-        return ResponseHead(
-            head.status,
-            head.reason,
-            forwarded,
-            known,
-            deferred,
-            length,
-            head.chunked,
-            head.has_no_body,
-            head.keep_alive,
-        )
+        if shape is not None and (match := shape.fullmatch(window, 0, end)) is not None:
+            template = shape.template
+            forwarded, known, deferred = shape.sort_fields(match)
+            return ResponseHead(
+                template.status,
+                template.reason,
+                forwarded,
+                known,
+                deferred,
+                None if template.length is None else int(known[b"content-length"]),
+                template.chunked,
+                template.has_no_body,
+                template.keep_alive,
+            )
+        lines = split_lines(window[:end])
+        if (head := self._parse_lines(lines)) is not None:
+            self._shapes.learn(key, re.escape(lines[0]), lines[1:], _without_values(head))
+        return head
 
     def _parse_lines(self, lines: list[bytes]) -> ResponseHead | None:
         """Parse the lines of one whole head. Return None for an interim one."""

@@ -77,9 +77,12 @@ class ResponseWriter(msgspec.Struct):
             head.append(b"Connection: keep-alive")
         self.keep_alive = keep_alive
         self.started = True
+        size = self.bytes_sent = sum(map(len, body))
+        if len(body) == 1 and size <= MAX_JOINED_BODY and not self.chunked:
+            head += (b"", body[0])
+            self.transport.write([b"\r\n".join(head)])
+            return
         head += (b"", b"")
-        size = sum(map(len, body))
-        self.bytes_sent = size
         parts = [b"\r\n".join(head), *self._frame_pieces(body, size)]
         self.transport.write([b"".join(parts)] if size <= MAX_JOINED_BODY else parts)
 

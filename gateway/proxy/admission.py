@@ -35,7 +35,7 @@ class Admission:
 
     def check_address(self, address: str | None) -> None:
         """Raise Forbidden for an address that may not call."""
-        if not self.accepts_address(address):
+        if address and not self._accepts_address(address):
             raise Forbidden("This address may not call; add its network to `allow`.")
 
     def accepts_host(self, host: bytes) -> bool | None:
@@ -57,6 +57,8 @@ class Admission:
 
     def check_host(self, host: bytes | None, *, required: bool) -> None:
         """Raise BadRequest as `check_host_form` does, Forbidden for a Host that is not accepted."""
+        if host is not None and len(host) <= LONGEST_HOST and self._accepts_host(host):
+            return  # as most
         if not self.check_host_form(host, required=required):
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
 

@@ -57,39 +57,32 @@ class BodyIdScanner(Protocol):
 
 class Exchange:
     """The state of one request. Each pipeline step sets the attributes that it finds out; those that are declared
-    without a value in `__init__` exist from that step on.
+    without a value exist from that step on.
     """
 
-    __slots__ = (
-        *(
-            "body",
-            "caller",
-            "caller_meter",
-            "cors_lines",
-            "needs_fresh_connection",
-            "head",
-            "health_update",
-            "host",
-            "id_scanner",
-            "limit_gate",
-            "request_lines",
-            "route_match",
-        ),
-        *(
-            "meter",
-            "place",
-            "record",
-            "redirects",
-            "response",
-            "retry_state",
-            "soap_namespace",
-            "started_at",
-            "route_table",
-            "request_target",
-        ),
-        *("token", "upstream_started_at", "upstream"),
-    )
-
+    # Defaults of the class: most requests change few of them.
+    host: bytes | None = None
+    """The name of the gateway that the caller used."""
+    meter: RouteMeter | None = None
+    caller_meter: CallerMeter | None = None
+    """On routes with `callers`."""
+    limit_gate: LimitGate | None = None
+    """Of a caller with limits."""
+    cors_lines: tuple[bytes, ...] = ()
+    """Of the response, on routes with `origins`."""
+    soap_namespace = ""
+    """Of the caller's envelope, once it is known."""
+    upstream_started_at = 0.0
+    health_update: Callable[[], None] | None = None
+    """Updates the route's health, after the response is out."""
+    place: Place | None = None
+    """At the route's service, from the moment that the request may be sent."""
+    id_scanner: BodyIdScanner | None = None
+    """While the response body is searched for the instance id."""
+    redirects = 0
+    """Followed so far."""
+    needs_fresh_connection = False
+    """True: dial, since other idle connections may be dead as well."""
     route_table: RouteTable
     route_match: RouteMatch[Route]
     retry_state: RetryState
@@ -103,18 +96,6 @@ class Exchange:
         self.head = head
         self.body = body
         self.started_at = time.monotonic()
-        self.upstream_started_at = 0.0
-        self.host: bytes | None = None  # the name of the gateway that the caller used
-        self.meter: RouteMeter | None = None
-        self.caller_meter: CallerMeter | None = None  # on routes with `callers`
-        self.limit_gate: LimitGate | None = None  # of a caller with limits
-        self.cors_lines: tuple[bytes, ...] = ()  # of the response, on routes with `origins`
-        self.soap_namespace = ""  # of the caller's envelope, once it is known
-        self.health_update: Callable[[], None] | None = None  # updates the route's health, after the response is out
-        self.place: Place | None = None  # at the route's service, from the moment that the request may be sent
-        self.id_scanner: BodyIdScanner | None = None  # while the response body is searched for the instance id
-        self.redirects = 0  # followed so far
-        self.needs_fresh_connection = False  # True: dial, since other idle connections may be dead as well
         self.response = ResponseWriter(caller, head.is_http11)
         self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 

@@ -115,6 +115,8 @@ class LiteralSearch:
 
 
 def _contains(text: bytes, literal: bytes) -> bool:
+    if len(text) <= SEARCHED:
+        return literal in text
     more = SEARCHED + len(literal)
     return any(text.find(literal, start, start + more) >= 0 for start in range(0, len(text), SEARCHED))
 
