@@ -233,10 +233,11 @@ class CallerConnection(CallerChannel):
         """Look for a head in the pending bytes. Raise BadRequest if they cannot become one."""
         reader = self._reader
         had_started = reader.head_started
-        reader.scan()
+        if reader.scan():
+            return True
         if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
             self._set_deadline(self._head_timeout)
-        return reader.has_head
+        return False
 
     def _wait_for_head(self) -> None:
         """Read on, unless no further head can come."""

@@ -165,11 +165,16 @@ def connection_options(connection: bytes) -> frozenset[bytes]:
     """Return the names of fields in a Connection field (RFC 9110 §7.6.1), in lower case: its options except `close` and
     `keep-alive`.
     """
-    return parse_options(connection) - PERSISTENCE_OPTIONS
+    return _cached_options(connection) if len(connection) <= CACHED_LENGTH else _parse_options(connection)
 
 
 def _parse_members(value: bytes) -> frozenset[bytes]:
     return frozenset(option.strip(b" \t") for option in value.lower().split(b","))
 
 
+def _parse_options(connection: bytes) -> frozenset[bytes]:
+    return _parse_members(connection) - PERSISTENCE_OPTIONS
+
+
 _cached_members = lru_cache(maxsize=1024)(_parse_members)
+_cached_options = lru_cache(maxsize=1024)(_parse_options)

@@ -48,11 +48,6 @@ class HeadReader:
         self._scanned = self._skipped = 0
 
     @property
-    def has_head(self) -> bool:
-        """Whether `scan` has found the end of a head."""
-        return self._end >= 0
-
-    @property
     def contains_head(self) -> bool:
         """Return whether a complete head is pending, even if it is not scanned yet."""
         return self._end >= 0 or END_OF_HEAD in self.pending
@@ -68,18 +63,23 @@ class HeadReader:
         """Add received bytes."""
         self.pending = self.pending + data if self.pending else data
 
-    def scan(self) -> None:
-        """Look for the end of a head. Raise as `parse_request_head` does if the bytes cannot become one."""
+    def scan(self) -> bool:
+        """Look for the end of a head. Return whether it is found. Raise as `parse_request_head` does if the bytes can
+        become none.
+        """
         data = self.pending
         if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
             data = self._skip_empty_lines()
         if self.is_trailing(data):
             raise BadRequest
-        self._end = data.find(END_OF_HEAD, self._scanned)
-        if self._end < 0 and data not in {b"", b"\r"}:
+        self._end = end = data.find(END_OF_HEAD, self._scanned)
+        if end >= 0:
+            return True
+        if data not in {b"", b"\r"}:
             self.head_started = True
             check_partial_head(data, self._scanned, self._limits)
             self._scanned = max(0, len(data) - 3)
+        return False
 
     def take_head_bytes(self) -> bytes:
         """Remove the head that was found, and return it without its last two line ends."""

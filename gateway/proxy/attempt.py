@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gateway.errors import GatewayError, LoopDetected, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.http.pool import ConnectionPool
 from gateway.http.response_parser import ResponseHead
-from gateway.http.upstream_connection import UpstreamConnection
+from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import request_head, retry_after
@@ -34,14 +34,16 @@ async def acquire_connection(exchange: Exchange) -> UpstreamConnection | None:
         if exchange.place is not None:
             exchange.place.record_failure(error.reason)
         failed_fast = time.monotonic() - began < route.connect_timeout / 2
-        if not (retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast) and may_retry(exchange)):
+        if not (retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast) and _may_retry(exchange)):
             raise
         route.meter.record_retry("unreachable")
         return None
 
 
-async def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: str) -> BodyTask | None:
-    """Write head and body. Return a task that streams the body if the caller is still sending it."""
+def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: str) -> bool:
+    """Write the head, and the body if it is complete. Return False if the caller is still sending it: `start_upload`
+    must follow.
+    """
     head, body, route = exchange.head, exchange.body, exchange.route_match.route
     start = request_head(
         head,
@@ -53,15 +55,24 @@ async def send_request(exchange: Exchange, connection: UpstreamConnection, pseud
         removed=body.bytes_removed,
         pseudonym=pseudonym,
     )
-    to_head, parts = head.method == "HEAD", body.buffered()
-    if parts is not None:
-        connection.start_exchange(
-            [start, *parts], to_head=to_head, within=route.response_timeout, running=exchange.caller.running
-        )
-        return None
+    parts = body.buffered()
+    is_buffered = parts is not None
+    connection.start_exchange(
+        [start, *parts] if parts else [start],
+        to_head=head.method == "HEAD",
+        within=route.response_timeout if is_buffered else None,
+        running=exchange.caller.running,
+    )
+    return is_buffered
+
+
+async def start_upload(exchange: Exchange, connection: UpstreamConnection) -> BodyTask:
+    """Return a task that streams the body, which the caller is still sending."""
     await exchange.caller.become_task()
-    connection.start_exchange([start], to_head=to_head, running=exchange.caller.running)
-    upload = asyncio.create_task(body.stream(connection, idle=route.idle_timeout, response=route.response_timeout))
+    route = exchange.route_match.route
+    upload = asyncio.create_task(
+        exchange.body.stream(connection, idle=route.idle_timeout, response=route.response_timeout)
+    )
     upload.add_done_callback(_task_error)
     return upload
 
@@ -96,7 +107,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
         # This request may not be replayed, or was: the next one must not get the same 401.
         route.token_source.record_rejection(exchange.token, route.name)
     if decision.step is RetryStep.RESEND:
-        if not may_retry(exchange):
+        if not _may_retry(exchange):
             return retry.DELIVER
         exchange.retry_state.was_retried = True
     return decision
@@ -117,7 +128,18 @@ async def renew_token(exchange: Exchange) -> RetryDecision:
     return retry.RESEND_NOW
 
 
-def may_retry(exchange: Exchange) -> bool:
+def retry_stale_connection(exchange: Exchange, upload: BodyTask | None, error: StaleConnection) -> RetryDecision:
+    """Return that the request is sent again, after a reused connection closed before the response. Raise the error if
+    it must not be.
+    """
+    can_retry = retry.can_retry_stale_connection(exchange.retry_state, body_is_whole=exchange.body.is_whole)
+    if not (can_retry and _may_retry(exchange)):
+        raise primary_error(upload, error) from None
+    exchange.route_match.route.meter.record_retry("stale")
+    return retry.RESEND_NOW
+
+
+def _may_retry(exchange: Exchange) -> bool:
     """Return whether the service's budget allows a second try, and count it. Without a service there is no budget."""
     return exchange.place is None or exchange.place.try_retry()
 

@@ -34,12 +34,13 @@ from gateway.proxy import retry
 from gateway.proxy.attempt import (
     acquire_connection,
     decide,
-    may_retry,
     primary_error,
     record_no_response,
     release_connection,
     renew_token,
+    retry_stale_connection,
     send_request,
+    start_upload,
 )
 from gateway.proxy.error_response import detect_soap
 from gateway.proxy.exchange import UNREADABLE, Exchange, new_request_id
@@ -203,7 +204,7 @@ class RequestPipeline:
     async def _attempt(self, exchange: Exchange) -> RetryDecision:
         """Send the request once and relay the response, or return what the next attempt needs."""
         upload = relay = None
-        pool, state, meter = exchange.upstream.pool, exchange.retry_state, exchange.route_match.route.meter
+        pool, state = exchange.upstream.pool, exchange.retry_state
         state.attempts = exchange.record.attempts = state.attempts + 1
         exchange.upstream_started_at = time.monotonic()
         exchange.id_scanner = None
@@ -212,7 +213,8 @@ class RequestPipeline:
             return RetryDecision(RetryStep.RESEND, retry.SHORT_PAUSE * self._random_fraction())
         exchange.needs_fresh_connection = True
         try:
-            upload = await send_request(exchange, connection, self._pseudonym)
+            if not send_request(exchange, connection, self._pseudonym):
+                upload = await start_upload(exchange, connection)
             response = await connection.read_head()
             relay = ResponseRelay(exchange, connection, response)
             if not relay.record_ids():
@@ -221,18 +223,15 @@ class RequestPipeline:
             if decision.step is RetryStep.RENEW_TOKEN:
                 decision = await renew_token(exchange)
             if decision.step is RetryStep.DELIVER:
-                if self.is_closing_connections or self.is_refusing_requests:
-                    exchange.response.keep_alive = False
-                await relay.deliver()
+                is_stopping = self.is_closing_connections or self.is_refusing_requests
+                exchange.response.keep_alive = exchange.response.keep_alive and not is_stopping
+                if not relay.deliver_at_once():
+                    await relay.deliver()
                 exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started_at) * 1000
             else:
-                meter.record_retry(str(response.status))
+                exchange.route_match.route.meter.record_retry(str(response.status))
         except StaleConnection as error:
-            can_retry = retry.can_retry_stale_connection(state, body_is_whole=exchange.body.is_whole)
-            if not (can_retry and may_retry(exchange)):
-                raise primary_error(upload, error) from None
-            meter.record_retry("stale")
-            return retry.RESEND_NOW
+            return retry_stale_connection(exchange, upload, error)
         except GatewayError as error:
             if relay is None:
                 record_no_response(exchange, connection, error)

@@ -48,7 +48,9 @@ NEVER_REWRITTEN = frozenset({206, 304})
 
 
 class ResponseRelay(msgspec.Struct):
-    """One response on its way to the caller. Call `record_ids`, then maybe `scan_body_for_id`, then `deliver` once."""
+    """One response on its way to the caller. Call `record_ids`, then maybe `scan_body_for_id`, then
+    `deliver_at_once`, and `deliver` if that returns False.
+    """
 
     exchange: Exchange
     connection: UpstreamConnection
@@ -58,8 +60,10 @@ class ResponseRelay(msgspec.Struct):
     extra_lines: list[bytes] = []
     """Field lines to add to the head."""
     url_context: RequestContext | None = None
-    is_rewritable: bool = False
-    """The body may contain OIC URLs. Its ETag is weak, rewritten or not, so that HEAD and GET have the same."""
+    plan: RewritePlan | None = None
+    """How OIC URLs in the body are rewritten; None for a body that cannot contain any. With a plan the ETag is weak,
+    whether or not anything is rewritten, so that HEAD and GET have the same.
+    """
 
     def record_ids(self) -> bool:
         """Record the ids in OIC's own header fields. Return whether the route's rules accept that instance id."""
@@ -94,30 +98,38 @@ class ResponseRelay(msgspec.Struct):
             response.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), lines)
             self.extra_lines = [b"%b: %b" % (INSTANCE_ID, record.instance_id.encode("ascii"))]
 
-    async def deliver(self) -> None:
-        """Send head and body to the caller. Raise UpstreamBroken, UpstreamTimeout, CallerGone."""
-        response, connection, route = self.response, self.connection, self.exchange.route_match.route
-        status, known, length = response.status, response.known_fields, response.length
-        self.exchange.record.status = status
+    def deliver_at_once(self) -> bool:
+        """Send the response if all of it has come and nothing in it is rewritten, as in most cases. Return False if
+        `deliver` must relay it. Raise CallerGone.
+        """
+        response, exchange = self.response, self.exchange
+        route, status, length = exchange.route_match.route, response.status, response.length
+        exchange.record.status = status
         if status >= 300 or route.health.has_problem:
             self._defer_health_update()
         plan = None
         if route.rewrite and status not in NEVER_REWRITTEN:
-            plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
-        self.is_rewritable = plan is not None
-        if plan is None:
-            await self._relay_unchanged(self._read_available())
-        elif response.has_no_body:
+            known = response.known_fields
+            self.plan = plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
+        if plan is not None and response.has_no_body:
             self._send_head([], modified=True, decoded=bool(plan.coding), length=None)
+            return True
+        pieces = self._read_available()
+        if not self.connection.is_complete or (plan is not None and not self._has_no_urls(plan, pieces)):
+            self.first_pieces = pieces
+            return False
+        is_changed = plan is not None and (length is None or length > BUFFERED_LIMIT)
+        self._send_head(pieces, modified=is_changed, length=length)
+        exchange.response.end()
+        return True
+
+    async def deliver(self) -> None:
+        """Send head and body to the caller as they come. Raise UpstreamBroken, UpstreamTimeout, CallerGone."""
+        length = self.response.length
+        if self.plan is None:
+            await self._relay_unchanged(self._read_available())
         else:
-            is_short = length is not None and length <= BUFFERED_LIMIT
-            pieces = self._read_available()
-            # The usual case: the whole body came with its head and contains nothing to rewrite.
-            if connection.is_complete and self._has_no_urls(plan, pieces):
-                self._send_head(pieces, modified=not is_short, length=length)
-            else:
-                self.first_pieces = pieces
-                await self._relay_rewritten(plan, is_short=is_short)
+            await self._relay_rewritten(self.plan, is_short=length is not None and length <= BUFFERED_LIMIT)
         self.exchange.response.end()
 
     def _defer_health_update(self) -> None:
@@ -149,7 +161,7 @@ class ResponseRelay(msgspec.Struct):
         connection = self.connection
         pieces = await self._read_at_least(self.response.length or 0 if is_short else bool(plan.coding))
         if plan.coding and not can_be_in_coding(plan.coding, b"".join(pieces[:2])):
-            self.is_rewritable = False
+            self.plan = None
             await self._relay_unchanged(pieces)
         elif connection.is_complete and self._has_no_urls(plan, pieces):
             self._send_head(pieces, modified=not is_short, length=self.response.length)
@@ -173,7 +185,7 @@ class ResponseRelay(msgspec.Struct):
                 size += added
             rest = next(parts, None)
         except UnreadableText:
-            self.is_rewritable = False
+            self.plan = None
             await self._relay_unchanged(pieces)
             return
         decoded, changed = bool(plan.coding), bool(plan.coding) or rewriter.changed
@@ -251,7 +263,7 @@ class ResponseRelay(msgspec.Struct):
             rewrite=self._rewrite_field,
             kept=kept,
             cookie_line=None if route.cookies is None or exchange.upstream is not route.upstream else self._cookie_line,
-            weaken_etag=modified or self.is_rewritable,
+            weaken_etag=modified or self.plan is not None,
         )
         if modified:
             lines = modified_body(lines, known, decoded=decoded)

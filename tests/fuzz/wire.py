@@ -69,8 +69,7 @@ class Conversation:
     def _read_head(self) -> bool:
         reader = self._reader
         self._is_trailing = reader.is_trailing(reader.pending)
-        reader.scan()
-        if not reader.has_head:
+        if not reader.scan():
             return False
         start = self._fed - len(reader.pending)
         block = reader.take_head_bytes()
