@@ -90,7 +90,7 @@ def is_ascii_superset(codec: str) -> bool:
 
 def is_wide_text(first: bytes) -> bool:
     """Return whether a text begins like UTF-16 or UTF-32."""
-    return b"\0" in first[:4] or first[:2] in UTF_16_BOMS
+    return first.find(b"\0", 0, 4) >= 0 or first[:2] in UTF_16_BOMS
 
 
 def decode_to_utf8(first: bytes, declared: str, *, is_markup: bool) -> bytes:

@@ -6,7 +6,7 @@ the response resumes them: no task, no future and no turn of the loop is between
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any, Final, Generic, TypeVar
 
@@ -64,11 +64,11 @@ class EagerTask(Generic[T]):
 
     # Called by the coroutine ----------------------------------------------------------------------------------------
 
-    async def suspend(self) -> None:
-        """Wait for `resume`."""
-        if self.task is None:
-            await _suspend()
-            return
+    def suspend(self) -> Awaitable[None]:
+        """Return what waits for `resume`."""
+        return _suspend() if self.task is None else self._wait_in_task()
+
+    async def _wait_in_task(self) -> None:
         self._future = self._loop.create_future()
         try:
             await self._future

@@ -123,7 +123,8 @@ class UpstreamConnection(FlowControl):
         """Return the final head. Raise UpstreamTimeout, UpstreamBroken or StaleConnection."""
         parser = self._parser
         while parser.head is None:
-            self._check_failed()
+            if self._transport is None or self._error is not None:
+                self._check_failed()
             await self._next_event()
         self._deadline = None
         if self._error is not None:  # raise now, while nothing is sent to the caller

@@ -50,7 +50,8 @@ class LineQueue:
             return
         self.pending.append(line)
         self._queued += size
-        self.wake()
+        if self._is_waiting:
+            self.wake()
 
     def wake(self) -> None:
         """Wake the thread if it waits for work. Further lines of the batch do not wake it again."""

@@ -73,13 +73,15 @@ class LiteralSearch:
     def find(self, text: bytes) -> list[re.Pattern[bytes]]:
         """Return patterns, as those of a `Literal`, that find all places in a text in lower case."""
         literals = self._plain
-        if self._syntax.escape_prefix in text:
+        if text.find(self._syntax.escape_prefix) >= 0:  # `in` tries a number first, which costs as much again
             if self._syntax.escapes.search(text) is not None:
                 unescaped = self._syntax.unescape(text)
                 is_clear = unescaped is not None and not any(name.encode() in unescaped for name in self._names)
                 return [] if is_clear else [pattern for pattern in self._escaped if pattern.search(text)]
             literals = literals + self._coded
         found = [literal.patterns for literal in literals if _contains(text, literal.text)]
+        if not found:
+            return []
         return [pattern for pattern in dict.fromkeys(chain(*found)) if pattern.search(text)]
 
     @cached_property
@@ -116,7 +118,7 @@ class LiteralSearch:
 
 def _contains(text: bytes, literal: bytes) -> bool:
     if len(text) <= SEARCHED:
-        return literal in text
+        return text.find(literal) >= 0
     more = SEARCHED + len(literal)
     return any(text.find(literal, start, start + more) >= 0 for start in range(0, len(text), SEARCHED))
 

@@ -151,7 +151,7 @@ def _replace_words(raw: bytes, word: bytes) -> bytes:
 
 def is_description(body: bytes) -> bool:
     """Return False if a whole body is certainly no Swagger document."""
-    return b"swagger" in body
+    return body.find(b"swagger") >= 0
 
 
 def _has_members(text: bytes) -> bool:
